@@ -1,0 +1,42 @@
+# Everything a contributor runs, by name. The environment is made on first use; only Python 3.11+ and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type format cov lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up .venv (once) …" >&2
+	@$(PYTHON) -c 'import sys; sys.exit("sbtc-watcher needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the whole thing in one terminal: no network, no set-up
+	@$(BIN)/sbtc-watcher demo $(ARGS)
+
+test: $(READY) lint type ## every check and every test
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(MAKE) --no-print-directory cov
+
+lint: $(READY) ## ruff and the import arrows
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports --no-logo >.venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
+
+type: $(READY) ## mypy, strict
+	@$(BIN)/mypy --no-error-summary
+
+format: $(READY) ## let ruff mend what it can
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+lock: ## pin every dependency anew (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+
+clean: ## remove the environment and caches
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .coverage* dist

@@ -1,0 +1,48 @@
+"""What a merchant can be told: event types, stable ids, canonical JSON (pure).
+
+An event's id comes from (intent, type, n), n being how many events of that type the intent already had, so that
+telling the same thing twice is impossible: the second row has the first one's id.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Any
+
+#: Version of the body's shape, in every body.
+API_VERSION = "2026-11-20"
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class EventType(StrEnum):
+    """The kinds of events an endpoint can subscribe to."""
+
+    CREATED = "payment.created"
+    PROCESSING = "payment.processing"
+    SUCCEEDED = "payment.succeeded"
+    FAILED = "payment.failed"
+    EXPIRED = "payment.expired"
+    CANCELED = "payment.canceled"
+    ATTENTION = "payment.attention"
+    REFUNDED = "payment.refunded"
+    TEST = "webhook.test"
+
+
+#: A verdict ends an intent, until another verdict supersedes it.
+VERDICTS = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED})
+
+#: What an endpoint gets that names no events.
+DEFAULT_EVENTS = (EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED)
+
+
+def event_id(intent: str, kind: EventType, n: int) -> str:
+    """Return the id ``evt_…`` of the ``n``-th event (from 0) of a kind for an intent; it holds no ``.``."""
+    digest = hashlib.sha256(f"{intent}|{kind}|{n}".encode()).digest()
+    number = int.from_bytes(digest[:17], "big") >> 6
+    return "evt_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def canonical_json(document: dict[str, Any]) -> bytes:
+    """Return the bytes that are stored, signed and sent: compact UTF-8, keys in the order given, no NaN."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
