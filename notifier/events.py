@@ -6,6 +6,7 @@ telling the same thing twice is impossible: the second row has the first one's i
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -46,3 +47,28 @@ def event_id(intent: str, kind: EventType, n: int) -> str:
 def canonical_json(document: dict[str, Any]) -> bytes:
     """Return the bytes that are stored, signed and sent: compact UTF-8, keys in the order given, no NaN."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(seconds: float) -> str:
+    """Return unix seconds as RFC 3339 UTC with milliseconds (cut, not rounded) and ``Z``."""
+    moment = _EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def event_body(
+    *, id: str, type: EventType, created_at: float, sequence: int, data: dict[str, Any] | None
+) -> bytes:  # noqa: A002 (the body's own names)
+    """Return the body of a webhook: the envelope around ``data``, fixed for ever once it is stored."""
+    return canonical_json(
+        {
+            "id": id,
+            "type": type.value,
+            "timestamp": rfc3339(created_at),
+            "api_version": API_VERSION,
+            "sequence": sequence,
+            "data": data,
+        }
+    )

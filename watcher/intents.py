@@ -149,7 +149,7 @@ class Inclusion:
     sender: str | None
     amount: int
     canonical: bool = True
-    #: Chain time of the step that orphaned it, None while canonical.
+    #: Chain time of the step that orphaned it (the later of the old and the new tip), None while canonical.
     orphaned_at: int | None = None
     #: A person gave this transfer to the intent: it counts as on time.
     assigned: bool = False
@@ -217,6 +217,8 @@ class Told:
     reason: str | None = None
     #: What exactly it spoke of, so that it is not said again: a transfer, a reorg, a mark.
     subject: str = ""
+    #: Chain time at which it was told.
+    time: int = 0
 
     @property
     def verdict(self) -> Status | None:

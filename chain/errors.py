@@ -1,0 +1,131 @@
+"""What can go wrong while following a chain, and who has to act.
+
+::
+
+    ChainError
+    ├── SourceError                 a source cannot serve at the moment; try again later or elsewhere
+    │   ├── SourceUnavailable       no connection, timeout, 5xx, 431, a page instead of an API
+    │   ├── SourceLimited           429, or the local request budget says wait (``retry_after``)
+    │   ├── SourceMalformed         the answer is not what the API promises: shape, size, numbers
+    │   ├── SourceRefused           401 or 403: the key is wrong or missing (``hint``)
+    │   └── SourceInconsistent      two answers of one source contradict each other: read again
+    └── OperatorNeeded              waiting does not help by itself; a person decides (``hint``)
+        ├── WrongNetwork            the source serves another network than the settings name
+        ├── UnsupportedVersion      the source's API is older than the routes this program uses
+        ├── ReorgTooDeep            the fork is below what counts as final
+        └── SourcesDisagree         two healthy sources have different blocks at one height
+
+``SourceError`` is retryable (``retryable`` says so) except ``SourceRefused``: another source may still serve.
+"""
+
+from typing import ClassVar
+
+
+class ChainError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class SourceError(ChainError):
+    """The source cannot serve this request at the moment; the cursor must not move because of it."""
+
+    #: Whether the same request may work later without anybody's help.
+    retryable: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, url: str = "", retry_after: float | None = None) -> None:
+        super().__init__(f"{url}: {message}" if url else message)
+        #: Base URL of the source; empty when no single source is meant.
+        self.url = url
+        #: Seconds after which asking again makes sense; None when unknown.
+        self.retry_after = retry_after
+
+
+class SourceUnavailable(SourceError):
+    """The source gave no usable answer: connection, timeout, server error, a page of a proxy."""
+
+
+class SourceLimited(SourceError):
+    """The source, or the local budget for it, allows no request yet; ``retry_after`` says for how long."""
+
+
+class SourceMalformed(SourceError):
+    """The answer is not what the API promises: not JSON, another shape, too large, impossible numbers."""
+
+
+class SourceRefused(SourceError):
+    """The source does not accept the API key; ``hint`` says what to change."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, url: str = "", hint: str = "") -> None:
+        super().__init__(message, url=url)
+        self.hint = (
+            hint or "Check this source's api_key in the settings; the host refuses the key, or asks for one."
+        )
+
+
+class SourceInconsistent(SourceError):
+    """Two answers of one source show different snapshots of the chain; read both again."""
+
+
+class OperatorNeeded(ChainError):
+    """Waiting alone may not help; ``hint`` tells a person what to look at and what to do."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class WrongNetwork(OperatorNeeded):
+    """A source serves another network than the settings name."""
+
+    def __init__(self, url: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{url} serves {found}, but the settings say {expected}",
+            hint=f"Point this source at a {expected} API, or change the network setting (with its own database).",
+        )
+        self.url = url
+        self.expected = expected
+        self.found = found
+
+
+class UnsupportedVersion(OperatorNeeded):
+    """A source runs an API that lacks the routes this program reads."""
+
+    def __init__(self, url: str, *, version: str, minimum: str) -> None:
+        super().__init__(
+            f"{url} runs {version}, but {minimum} or newer is needed",
+            hint=f"Upgrade that Stacks Blockchain API to {minimum} or newer, or use another source.",
+        )
+        self.url = url
+        self.version = version
+        self.minimum = minimum
+
+
+class ReorgTooDeep(OperatorNeeded):
+    """The chain forked below what counts as final, so statuses told as final may be wrong."""
+
+    def __init__(self, *, fork_height: int, burn_depth: int) -> None:
+        super().__init__(
+            f"the chain forked at or below height {fork_height}, {burn_depth} Bitcoin blocks below the cursor's block: "
+            "deeper than finality_burn_blocks",
+            hint=(
+                "Compare the sources with an explorer. If the new branch is right: "
+                f"sbtc-watcher reindex --from {fork_height} --accept-reorg --reason '…'. "
+                "If a source is wrong, remove it; following goes on by itself when a source has the known branch."
+            ),
+        )
+        #: Height of the newest block that both branches share, or an upper bound of it.
+        self.fork_height = fork_height
+        #: Bitcoin blocks between that block and the cursor's block.
+        self.burn_depth = burn_depth
+
+
+class SourcesDisagree(OperatorNeeded):
+    """Two healthy sources have different canonical blocks at one height."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(
+            message,
+            hint=hint
+            or "Compare both sources with an explorer and remove the wrong one; following goes on when they agree.",
+        )

@@ -1,0 +1,222 @@
+"""One bounded GET: a deadline for the whole answer, a cap on its decompressed size, errors sorted by who must act.
+
+The body is read as a stream and inflated here, piece by piece, so that neither a compression bomb nor an endless
+answer can fill the memory, and a server that sends one byte a second cannot hold a request open.
+"""
+
+import asyncio
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+import httpx
+
+from chain.errors import SourceError, SourceLimited, SourceMalformed, SourceRefused, SourceUnavailable
+
+#: Largest answer that is read, in bytes after decompression.
+MAX_BODY = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Limits in seconds: to connect, between two reads, and for the whole request with its answer."""
+
+    connect: float = 5.0
+    read: float = 15.0
+    total: float = 30.0
+
+
+class Meter(Protocol):
+    """Who counts and paces the requests to one source; the pool sets one on each of its sources."""
+
+    async def acquire(self) -> None:
+        """Wait for the turn of one request, or raise ``SourceLimited`` when that takes more than some seconds."""
+
+    def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
+        """Note how a request ended; ``code`` is 0 and ``headers`` empty when no answer began."""
+
+
+class TooLarge(SourceMalformed):
+    """The answer exceeds the cap; asking for less may work."""
+
+
+class UrlTooLong(SourceUnavailable):
+    """The server, or a proxy before it, does not take URLs of this length; asking for less may work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status (200, 304 or 404 only), headers and decompressed body of one request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Fetcher:
+    """Sends the GET requests for one base URL. ``meter`` may be set at any time."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        user_agent: str,
+        api_key: str | None,
+        timeouts: Timeouts,
+        client: httpx.AsyncClient | None,
+    ) -> None:
+        url = httpx.URL(base_url)
+        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+            raise ValueError(f"a source must be http(s)://host[:port][/path], not {base_url!r}")
+        #: What messages and `status` show: without user name and password.
+        self.url = str(url.copy_with(username=None, password=None)).rstrip("/")
+        self.meter: Meter | None = None
+        self._base = str(url).rstrip("/")
+        self._timeouts = timeouts
+        self._headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": user_agent}
+        if api_key is not None:
+            self._headers["x-api-key"] = api_key
+        self._owned = client is None
+        self._client = client or httpx.AsyncClient(
+            timeout=httpx.Timeout(timeouts.read, connect=timeouts.connect),
+            limits=httpx.Limits(max_connections=8, max_keepalive_connections=4, keepalive_expiry=60),
+            # Proxies and certificates from the environment are not settings of this program.
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client was passed in."""
+        if self._owned:
+            await self._client.aclose()
+
+    async def get(self, path: str, *, etag: str | None = None, cap: int = MAX_BODY) -> Answer:
+        """GET ``path`` (with its query). Raise ``SourceError`` for anything but 200, 404, and 304 to an ``etag``."""
+        if self.meter is not None:
+            await self.meter.acquire()
+        headers = self._headers if etag is None else {**self._headers, "if-none-match": etag}
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        code = 0
+        got: Mapping[str, str] = {}
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.total),
+                self._client.stream(
+                    "GET", self._base + path, headers=headers, follow_redirects=False
+                ) as response,
+            ):
+                code, got = response.status_code, response.headers
+                body = await self._read(response, cap)
+        except httpx.TimeoutException as error:
+            raise self._unavailable(path, f"timed out ({type(error).__name__})") from error
+        except TimeoutError as error:
+            text = f"no complete answer within {self._timeouts.total:g} s"
+            raise self._unavailable(path, text) from error
+        except httpx.HTTPError as error:
+            raise self._unavailable(path, f"{type(error).__name__}: {_line(str(error))}") from error
+        finally:
+            if self.meter is not None:
+                self.meter.observe(code, loop.time() - started, got)
+        if code == 200 or (code == 304 and etag is not None):
+            return Answer(code, got, body)
+        if code == 404 and self._is_api_404(body):
+            return Answer(code, got, body)
+        raise self._refusal(path, code, got, body)
+
+    def json(self, answer: Answer) -> object:
+        """Decode the body. Raise ``SourceMalformed``, or ``SourceUnavailable`` for a page meant for people."""
+        if answer.body.lstrip()[:1] == b"<":
+            raise SourceUnavailable(f"a web page came instead of JSON: {_line(answer.body)}", url=self.url)
+        try:
+            # Bytes that are not UTF-8 can only stand in texts that nobody reads (repr): all else is checked later.
+            return json.loads(answer.body.decode("utf-8", "replace"))
+        except (ValueError, RecursionError) as error:
+            raise SourceMalformed(
+                f"not JSON ({_line(str(error))}): {_line(answer.body)}", url=self.url
+            ) from error
+
+    async def _read(self, response: httpx.Response, cap: int) -> bytes:
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("gzip", "identity"):
+            raise SourceMalformed(
+                f"answer in content-encoding {encoding[:20]!r}, which was not asked for", url=self.url
+            )
+        inflater = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        parts: list[bytes] = []
+        on_wire = size = 0
+        async for piece in response.aiter_raw():
+            on_wire += len(piece)
+            if inflater is not None:
+                try:
+                    piece = inflater.decompress(piece, cap - size + 1)
+                except zlib.error as error:
+                    raise SourceMalformed(f"broken gzip: {error}", url=self.url) from error
+            size += len(piece)
+            if max(size, on_wire) > cap:
+                raise TooLarge(f"the answer is larger than {cap} bytes", url=self.url)
+            parts.append(piece)
+        if inflater is not None and on_wire and not inflater.eof:
+            raise SourceMalformed("truncated gzip", url=self.url)
+        return b"".join(parts)
+
+    def _is_api_404(self, body: bytes) -> bool:
+        """Whether a 404 says "no such block"; a proxy's page or an unknown route says nothing about the chain."""
+        text = _message(body)
+        return text is not None and not text.startswith("Route ")
+
+    def _refusal(self, path: str, code: int, headers: Mapping[str, str], body: bytes) -> SourceError:
+        said = _message(body)
+        text = f"GET {_line(path)}: {code} {_line(said if said is not None else body)}"
+        if code == 429:
+            wait = retry_after(headers)
+            return SourceLimited(f"too many requests ({code})", url=self.url, retry_after=wait)
+        if code in (401, 403):
+            return SourceRefused(text, url=self.url)
+        if code in (414, 431):
+            return UrlTooLong(text, url=self.url)
+        if 300 <= code < 400:
+            target = _line(headers.get("location", "nowhere"))
+            text = f"GET {_line(path)}: {code}, redirected to {target}; set the source to its final address"
+        elif code in (404, 410):
+            text += " (the routes of API 9.0 or newer are needed)"
+        return SourceUnavailable(text, url=self.url, retry_after=retry_after(headers))
+
+    def _unavailable(self, path: str, text: str) -> SourceUnavailable:
+        return SourceUnavailable(f"GET {_line(path)}: {text}", url=self.url)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for; a date is read against the answer's own ``Date``."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 16:
+        return float(value)
+    try:
+        return max(
+            0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds()
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _message(body: bytes) -> str | None:
+    """The ``message`` or ``error`` of an error answer of the API; None for any other body."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    text = fields.get("message") or fields.get("error")
+    return text if isinstance(text, str) else None
+
+
+def _line(text: str | bytes) -> str:
+    """A short printable piece of foreign text for a message."""
+    if isinstance(text, bytes):
+        text = text[:400].decode("utf-8", "replace")
+    text = " ".join("".join(char if char.isprintable() else " " for char in text[:400]).split())
+    return text if len(text) <= 120 else text[:120] + "…"

@@ -1,0 +1,379 @@
+"""Several API servers as one: which to use, how fast, and what each is worth at the moment.
+
+The order of the list is the order of preference. A step uses one source from beginning to end; between steps the pool
+moves away from a source that fails, lags, or has used up its budget, and comes back only after it had no trouble for a
+while, so that a flapping source is not tried at every step.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from chain.api import ApiStatus, StacksApi
+from chain.budget import Budget
+from chain.errors import (
+    SourceError,
+    SourceLimited,
+    SourceRefused,
+    SourceUnavailable,
+    UnsupportedVersion,
+    WrongNetwork,
+)
+
+#: Oldest API that has the v3 routes.
+MINIMUM_VERSION: Final = (9, 0, 0)
+
+#: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
+NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
+
+#: Reports each request: base URL, status code (0 without an answer), seconds.
+OnRequest = Callable[[str, int, float], None]
+
+
+class SourceState(StrEnum):
+    """What a source is good for at the moment."""
+
+    OK = "ok"
+    #: Not asked anything yet, or its version and network are not known yet.
+    UNKNOWN = "unknown"
+    #: Serves, but showed an older tip than is known.
+    LAGGING = "lagging"
+    #: Its budget, or its own rate limit, says wait.
+    LIMITED = "limited"
+    #: Its last request failed; it is left alone for a while.
+    FAILING = "failing"
+    #: Wants another key, runs too old a version, or serves another network: a person must act.
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceHealth:
+    """One source as ``status`` shows it."""
+
+    url: str
+    state: SourceState
+    version: str | None
+    tip_height: int | None
+    #: Moving average over the last requests, in whole milliseconds.
+    latency_ms: int | None
+    #: Failed requests since the start.
+    errors: int
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the pool waits for what; seconds."""
+
+    #: First pause after a failure; doubles with each further one, up to ``longest``.
+    backoff: float = 1.0
+    longest: float = 300.0
+    #: How long a source counts as lagging after it was seen to lag.
+    lagging: float = 30.0
+    #: How long a better source must have been free of trouble before the pool goes back to it.
+    settle: float = 120.0
+    #: Longest wait inside one request for its turn; a longer one is raised as ``SourceLimited``.
+    turn: float = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Source:
+    """What the pool knows of one source; times are of the pool's clock."""
+
+    api: StacksApi
+    budget: Budget
+    checked: bool = True
+    #: A person must act; the text says what for.
+    unfit: str | None = None
+    version: str | None = None
+    tip_height: int | None = None
+    latency: float | None = None
+    errors: int = 0
+    #: Failures since the last success.
+    failures: int = 0
+    retry_at: float = 0.0
+    lagging_until: float = 0.0
+    #: A request found the budget empty: rest until half a burst is there, or a step could never be finished.
+    drained: bool = False
+    refused: bool = False
+    #: When the last trouble ended or will end.
+    clean_since: float = float("-inf")
+    error: str | None = None
+    remark: str | None = None
+    tried: bool = False
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Paces and counts one source's requests (see ``chain.fetch.Meter``)."""
+
+    source: _Source
+    turn: float
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    on_request: OnRequest | None
+
+    async def acquire(self) -> None:
+        budget = self.source.budget
+        now = self.clock()
+        wait = budget.wait(now)
+        if wait > self.turn:
+            self.source.drained = True
+            raise SourceLimited("the request budget is used up", url=self.source.api.url, retry_after=wait)
+        # Taken before the wait, so that the next caller waits for the token after this one.
+        budget.take(now)
+        if wait > 0:
+            await self.sleep(wait)
+            if (blocked := budget.blocked(self.clock())) > 0:
+                raise SourceLimited("the source asks to wait", url=self.source.api.url, retry_after=blocked)
+
+    def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
+        source = self.source
+        source.tried = True
+        source.budget.obey(self.clock(), code, headers)
+        if code in (200, 304, 404):
+            source.latency = seconds if source.latency is None else 0.8 * source.latency + 0.2 * seconds
+        if self.on_request is not None:
+            self.on_request(source.api.url, code, seconds)
+
+
+class SourcePool:
+    """The sources of one network. It owns them: ``aclose`` closes them.
+
+    Budgets are per source, because hosts count per key and address. Clock, sleep and random are arguments for tests.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StacksApi],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Callable[[], float] = random.random,
+        requests_per_minute: int | None = None,
+        requests_per_month: int | None = None,
+        patience: Patience | None = None,
+        on_request: OnRequest | None = None,
+    ) -> None:
+        if not sources:
+            raise ValueError("a pool needs at least one source")
+        self._clock = clock
+        self._rng = rng
+        self._patience = patience or Patience()
+        self._network: str | None = None
+        self._sources: list[_Source] = []
+        for api in sources:
+            budget = Budget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
+            source = _Source(api, budget)
+            api.meter = _Meter(source, self._patience.turn, clock, sleep, on_request)
+            self._sources.append(source)
+        self._pinned = self._sources[0]
+
+    # Choosing
+
+    def pick(self) -> StacksApi:
+        """The source for the next step. Raise ``SourceLimited`` or ``SourceUnavailable`` when there is none.
+
+        The error's ``retry_after`` says when one may be back. A lagging source is better than none.
+        """
+        now = self._clock()
+        usable = [source for source in self._sources if self._wait(source, now) == 0]
+        if not usable:
+            raise self._nobody(now)
+        current = [source for source in usable if source.lagging_until <= now] or usable
+        best = current[0]
+        if self._pinned in current:
+            settled = now - self._patience.settle
+            best = next(s for s in current if s is self._pinned or s.clean_since <= settled)
+        self._pinned = best
+        return best.api
+
+    def others(self, than: StacksApi) -> list[StacksApi]:
+        """The other sources that could give a second opinion now: healthy, not lagging, with budget."""
+        now = self._clock()
+        return [
+            source.api
+            for source in self._sources
+            if source.api is not than and self._wait(source, now) == 0 and source.lagging_until <= now
+        ]
+
+    def has_spare(self, source: StacksApi) -> bool:
+        """Whether the budget has room for what is nice to know only, such as the mempool."""
+        return self._of(source).budget.wait_for_share(self._clock(), 0.75) == 0
+
+    # What the follower learned
+
+    def succeeded(
+        self, source: StacksApi, *, tip_height: int | None = None, latency: float | None = None
+    ) -> None:
+        """A step with this source went well; the tip it showed, and the seconds a request took if measured outside."""
+        known = self._of(source)
+        if known.failures or known.refused:
+            known.clean_since = self._clock()
+        known.failures, known.refused, known.error, known.tried = 0, False, None, True
+        known.retry_at = 0.0
+        if latency is not None:
+            known.latency = latency
+        if tip_height is not None:
+            known.tip_height = tip_height
+            if all(tip_height >= (other.tip_height or 0) for other in self._sources if other is not known):
+                known.lagging_until = min(known.lagging_until, self._clock())
+
+    def failed(self, source: StacksApi, error: SourceError) -> None:
+        """A request to this source failed: leave it alone for a while, longer each time."""
+        known = self._of(source)
+        now = self._clock()
+        known.tried = True
+        if isinstance(error, SourceLimited):
+            # Being asked to slow down is no fault, unless it does not say for how long.
+            if error.retry_after is not None:
+                if not known.drained:
+                    known.budget.block(now, error.retry_after)
+                known.clean_since = max(known.clean_since, now + error.retry_after)
+                return
+        known.errors += 1
+        known.failures += 1
+        known.error = _bare(error, source)
+        known.refused = isinstance(error, SourceRefused)
+        patience = self._patience
+        pause = patience.longest if known.refused else patience.backoff * 2.0 ** min(known.failures - 1, 30)
+        pause = min(pause, patience.longest)
+        # Half of it is fixed, half is chance: many clients must not come back in step.
+        known.retry_at = now + pause * (0.5 + 0.5 * self._rng())
+        known.clean_since = known.retry_at
+
+    def lagging(self, source: StacksApi, tip_height: int | None = None) -> None:
+        """This source showed less than is known to exist; prefer others for a while."""
+        known = self._of(source)
+        if tip_height is not None:
+            known.tip_height = tip_height
+        known.lagging_until = self._clock() + self._patience.lagging
+        known.clean_since = max(known.clean_since, known.lagging_until)
+
+    # Checking
+
+    async def check(self, network: str) -> None:
+        """Ask every source that has not answered yet for its version and network.
+
+        Call it at the start and again before each turn: it costs nothing once all have answered. From the first call
+        on, ``pick`` gives only sources that passed. At the start, raise ``UnsupportedVersion`` or ``WrongNetwork``
+        for a source that does not fit; later it is only left out. Raise ``SourceError`` when no source has passed.
+        """
+        first = self._network is None
+        if first:
+            for source in self._sources:
+                source.checked = False
+        self._network = network
+        now = self._clock()
+        due = [
+            source
+            for source in self._sources
+            if not source.checked and not source.unfit and source.retry_at <= now
+        ]
+        results = await asyncio.gather(
+            *(self._check(source, network) for source in due), return_exceptions=True
+        )
+        for source, result in zip(due, results, strict=True):
+            if isinstance(result, UnsupportedVersion | WrongNetwork):
+                source.unfit = f"{result}. {result.hint}"
+                if first:
+                    raise result
+            elif isinstance(result, SourceError):
+                self.failed(source.api, result)
+            elif result is not None:
+                raise result
+        if not any(source.checked for source in self._sources):
+            raise self._nobody(self._clock())
+
+    async def _check(self, source: _Source, network: str) -> None:
+        status: ApiStatus = await source.api.status()
+        source.version = status.server_version
+        if status.version is not None and status.version < MINIMUM_VERSION:
+            raise UnsupportedVersion(source.api.url, version=status.server_version, minimum="9.0")
+        try:
+            found = await source.api.network_id()
+        except SourceError:
+            # An API without a node of its own answers 500 here.
+            found = None
+        expected = NETWORK_IDS.get(network)
+        remarks = ["version not recognized"] if status.version is None else []
+        if found is None or expected is None:
+            remarks.append("network not verified")
+        elif found != expected:
+            name = next(
+                (name for name, known in NETWORK_IDS.items() if known == found), f"network id {found}"
+            )
+            raise WrongNetwork(source.api.url, expected=network, found=name)
+        source.remark = ", ".join(remarks) or None
+        source.checked = True
+        self.succeeded(source.api, tip_height=status.tip_height)
+
+    # Showing and closing
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """One row per source, in the order of the settings."""
+        now = self._clock()
+        return tuple(
+            SourceHealth(
+                url=source.api.url,
+                state=self._state(source, now),
+                version=source.version,
+                tip_height=source.tip_height,
+                latency_ms=None if source.latency is None else round(source.latency * 1000),
+                errors=source.errors,
+                note=source.unfit or source.error or source.remark,
+            )
+            for source in self._sources
+        )
+
+    async def aclose(self) -> None:
+        """Close every source's connections."""
+        await asyncio.gather(*(source.api.aclose() for source in self._sources))
+
+    # Inside
+
+    def _of(self, api: StacksApi) -> _Source:
+        return next(source for source in self._sources if source.api is api)
+
+    def _wait(self, source: _Source, now: float) -> float:
+        """Seconds until the source may be used again; infinite when a person must act."""
+        if source.unfit:
+            return float("inf")
+        rest = source.budget.wait_for_share(now, 0.5) if source.drained else source.budget.blocked(now)
+        if rest == 0:
+            source.drained = False
+        wait = max(rest, source.retry_at - now, 0.0)
+        # An unchecked source waits for the next check.
+        return wait if source.checked else max(wait, 1.0)
+
+    def _state(self, source: _Source, now: float) -> SourceState:
+        if source.unfit or source.refused:
+            return SourceState.REFUSED
+        if source.failures:
+            return SourceState.FAILING
+        if not source.checked or not source.tried:
+            return SourceState.UNKNOWN
+        if self._wait(source, now) > 0:
+            return SourceState.LIMITED
+        return SourceState.LAGGING if source.lagging_until > now else SourceState.OK
+
+    def _nobody(self, now: float) -> SourceError:
+        waits = {source.api.url: self._wait(source, now) for source in self._sources}
+        soonest = min(waits.values())
+        retry_after = None if soonest == float("inf") else soonest
+        notes = "; ".join(
+            f"{row.url}: {row.state}" + (f" ({row.note})" if row.note else "") for row in self.health()
+        )
+        limited = any(row.state is SourceState.LIMITED for row in self.health())
+        kind = SourceLimited if limited else SourceUnavailable
+        return kind(f"no source can be used at the moment: {notes}", retry_after=retry_after)
+
+
+def _bare(error: SourceError, source: StacksApi) -> str:
+    """The error's text without the URL that the row names anyway, and with its hint."""
+    text = str(error).removeprefix(f"{source.url}: ")
+    return f"{text}. {error.hint}" if isinstance(error, SourceRefused) else text

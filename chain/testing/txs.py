@@ -1,0 +1,366 @@
+"""Builders of transactions for a :class:`~chain.testing.ScriptedChain`: what payers, merchants and attackers send.
+
+A :class:`Tx` is a value: the same arguments give the same ``tx_id``. ``label`` enters the id and nothing else. Every
+builder takes the keywords of :class:`Extra`; a status other than success leaves the events out, as the chain does.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, TypedDict, Unpack
+
+from chain.clarity import (
+    Bool,
+    Buffer,
+    Err,
+    List,
+    NoneValue,
+    Ok,
+    PrincipalValue,
+    Some,
+    StringAscii,
+    Tuple,
+    UInt,
+    Value,
+    encode,
+)
+from chain.model import STX, TxStatus
+from chain.testing import events as ev
+from chain.testing.events import Event
+from chain.testing.principals import principal
+
+#: sBTC on mainnet.
+SBTC_CONTRACT = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
+SBTC = f"{SBTC_CONTRACT}::sbtc-token"
+
+OK_TRUE = encode(Ok(Bool(True)))
+ERR_U1 = encode(Err(UInt(1)))
+
+TOKEN_TRANSFER = "token_transfer"  # noqa: S105 (a transaction type)
+CONTRACT_CALL = "contract_call"
+SMART_CONTRACT = "smart_contract"
+COINBASE = "coinbase"
+TENURE_CHANGE = "tenure_change"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tx:
+    """A signed transaction together with what happens when it is mined. Equal contents, equal ``tx_id``."""
+
+    tx_id: str
+    sender: str
+    kind: str
+    #: A status as the API spells it; strings that :class:`TxStatus` does not know are served as they are.
+    status: str = TxStatus.SUCCESS
+    #: None: a number is made from the id. Two pending transactions with one nonce replace each other by fee.
+    nonce: int | None = None
+    fee: int = 500
+    events: tuple[Event, ...] = ()
+    #: ``token_transfer``: recipient, amount, the 34 memo bytes.
+    transfer: tuple[str, int, bytes] | None = None
+    contract_id: str | None = None
+    function: str | None = None
+    #: Consensus bytes by position.
+    args: tuple[bytes, ...] = ()
+    #: Served beside ``args``; the real server often has no names and says "".
+    arg_names: tuple[str, ...] = ()
+    #: Result of the call: consensus bytes.
+    result: bytes = OK_TRUE
+    vm_error: str | None = None
+    #: ``tenure_change``: ``block_found`` or ``extended``.
+    cause: str | None = None
+
+    @property
+    def shown_nonce(self) -> int:
+        """The nonce as served."""
+        return int(self.tx_id[2:8], 16) if self.nonce is None else self.nonce
+
+    @property
+    def is_system(self) -> bool:
+        """Put into the block by its miner: never in the mempool."""
+        return self.kind in (COINBASE, TENURE_CHANGE)
+
+    @property
+    def participants(self) -> frozenset[str]:
+        """Every principal that the transaction names: whose ``address_tx_update`` it fires."""
+        named = {self.sender, self.contract_id} | {p for event in self.events for p in event.principals}
+        if self.transfer is not None:
+            named.add(self.transfer[0])
+        return frozenset(p for p in named if p)
+
+
+class Extra(TypedDict, total=False):
+    """Keywords that every builder takes."""
+
+    status: str
+    label: str
+    nonce: int | None
+    fee: int
+    result: bytes
+    vm_error: str | None
+    arg_names: Sequence[str]
+
+
+def failed(tx: Tx, status: str = TxStatus.ABORT_BY_RESPONSE, *, result: bytes | None = None) -> Tx:
+    """The same transaction (same id) with another outcome: no events, ``(err u1)`` unless told otherwise."""
+    if result is None:
+        result = ERR_U1 if status == TxStatus.ABORT_BY_RESPONSE else OK_TRUE
+    return replace(tx, status=status, events=(), result=result)
+
+
+def with_events(tx: Tx, events: Iterable[Event]) -> Tx:
+    """The same transaction (same id) moving other things, as a contract may do on another fork."""
+    return replace(tx, events=tuple(events))
+
+
+def with_amount(tx: Tx, amount: int) -> Tx:
+    """The same transaction (same id), all of its transfers moving ``amount`` instead."""
+    moved = tuple(replace(e, amount=amount) if e.action == "transfer" else e for e in tx.events)
+    if tx.transfer is None:
+        return replace(tx, events=moved)
+    recipient, _, memo = tx.transfer
+    return replace(tx, events=moved, transfer=(recipient, amount, memo))
+
+
+def stx_transfer(sender: str, recipient: str, amount: int, memo: bytes = b"", **extra: Unpack[Extra]) -> Tx:
+    """A plain STX transfer. The chain pads its memo to 34 zero bytes."""
+    padded = memo.ljust(34, b"\0")
+    if len(padded) > 34:
+        raise ValueError(f"an STX memo has at most 34 bytes, not {len(memo)}")
+    return _build(
+        TOKEN_TRANSFER,
+        sender,
+        [ev.stx_transfer(sender, recipient, amount, padded)],
+        extra,
+        transfer=(recipient, amount, padded),
+    )
+
+
+def sbtc_transfer(
+    sender: str,
+    recipient: str,
+    amount: int,
+    memo: bytes | None = None,
+    *,
+    asset: str = SBTC,
+    prints_memo: bool = True,
+    **extra: Unpack[Extra],
+) -> Tx:
+    """A direct ``transfer`` call of a SIP-010 token (sBTC): the transfer, then a print of the memo, if there is one.
+
+    ``prints_memo=False`` is a token that swallows its memo: it stands in the fourth argument only.
+    """
+    contract = ev.contract_of(asset)
+    events = [ev.ft_transfer(asset, sender, recipient, amount)]
+    if memo is not None and prints_memo:
+        events.append(ev.contract_print(contract, Buffer(memo)))
+    args: list[Value] = [UInt(amount), _principal(sender), _principal(recipient), _optional_buffer(memo)]
+    return call(contract, "transfer", sender, args, events, **extra)
+
+
+def token_transfer_many(
+    sender: str,
+    payments: Sequence[tuple[str, int, bytes | None]],
+    *,
+    asset: str = SBTC,
+    **extra: Unpack[Extra],
+) -> Tx:
+    """``transfer-many``: (recipient, amount, memo) each; a memo is printed right after the transfer it belongs to."""
+    contract = ev.contract_of(asset)
+    events: list[Event] = []
+    entries = []
+    for recipient, amount, memo in payments:
+        events.append(ev.ft_transfer(asset, sender, recipient, amount))
+        if memo is not None:
+            events.append(ev.contract_print(contract, Buffer(memo)))
+        entries.append(
+            Tuple.of(
+                {
+                    "amount": UInt(amount),
+                    "memo": _optional_buffer(memo),
+                    "sender": _principal(sender),
+                    "to": _principal(recipient),
+                }
+            )
+        )
+    extra.setdefault("result", encode(Ok(UInt(len(payments)))))
+    return call(contract, "transfer-many", sender, [List(tuple(entries))], events, **extra)
+
+
+def fake_token(
+    sender: str,
+    recipient: str,
+    amount: int,
+    memo: bytes | None = None,
+    *,
+    deployer: str | None = None,
+    **extra: Unpack[Extra],
+) -> Tx:
+    """A look-alike: a token that calls itself ``sbtc-token`` and prints the memo just as sBTC would."""
+    asset = f"{deployer or principal('fake-token deployer')}.fake-token::sbtc-token"
+    return sbtc_transfer(sender, recipient, amount, memo, asset=asset, **extra)
+
+
+def terms_hash(
+    *, amount: int, expires_at: int, merchant: str, salt: bytes, asset: str | None = SBTC
+) -> bytes:
+    """The payment contract's intent id: SHA-256 of the terms' consensus bytes (``asset`` None or "STX": STX)."""
+    terms: dict[str, Value] = {
+        "amount": UInt(amount),
+        "expires-at": UInt(expires_at),
+        "merchant": _principal(merchant),
+        "salt": Buffer(salt),
+        "token": _token(asset),
+    }
+    return hashlib.sha256(encode(Tuple.of(terms))).digest()
+
+
+def contract_payment(
+    payment_contract: str,
+    payer: str,
+    merchant: str,
+    amount: int,
+    *,
+    expires_at: int,
+    salt: bytes,
+    asset: str | None = SBTC,
+    intent_id: bytes | None = None,
+    stacks_height: int = 0,
+    burn_height: int = 0,
+    stacks_time: int = 0,
+    **extra: Unpack[Extra],
+) -> Tx:
+    """A payment through the payment contract: its print, the transfer, and the terms hash as the transfer's memo.
+
+    ``asset`` None or "STX" calls ``pay-stx``, else ``pay-token`` with the asset's contract. ``intent_id`` (the terms
+    hash) is computed from the terms unless given. The three context numbers only fill the print.
+    """
+    intent = intent_id
+    if intent is None:
+        intent = terms_hash(amount=amount, expires_at=expires_at, merchant=merchant, salt=salt, asset=asset)
+    printed = Tuple.of(
+        {
+            "topic": StringAscii("payment"),
+            "version": UInt(1),
+            "intent-id": Buffer(intent),
+            "merchant": _principal(merchant),
+            "payer": _principal(payer),
+            "token": _token(asset),
+            "amount": UInt(amount),
+            "expires-at": UInt(expires_at),
+            "stacks-height": UInt(stacks_height),
+            "burn-height": UInt(burn_height),
+            "stacks-time": UInt(stacks_time),
+        }
+    )
+    events = [ev.contract_print(payment_contract, printed)]
+    args: list[Value] = [_principal(merchant), UInt(amount), UInt(expires_at), Buffer(salt)]
+    if asset is None or asset == STX:
+        function = "pay-stx"
+        events.append(ev.stx_transfer(payer, merchant, amount, intent))
+    else:
+        function = "pay-token"
+        contract = ev.contract_of(asset)
+        events.append(ev.ft_transfer(asset, payer, merchant, amount))
+        events.append(ev.contract_print(contract, Buffer(intent)))
+        args.insert(0, _principal(contract))
+    extra.setdefault("result", encode(Ok(Buffer(intent))))
+    return call(payment_contract, function, payer, args, events, **extra)
+
+
+def peg_in(
+    recipient: str, amount: int, *, asset: str = SBTC, txid: bytes | None = None, **extra: Unpack[Extra]
+) -> Tx:
+    """A completed sBTC deposit: a mint to ``recipient`` and the registry's ``completed-deposit`` print."""
+    deployer = ev.contract_of(asset).split(".")[0]
+    txid = (
+        txid
+        if txid is not None
+        else hashlib.sha256(f"{recipient}/{amount}/{extra.get('label', '')}".encode()).digest()
+    )
+    printed = Tuple.of(
+        {
+            "topic": StringAscii("completed-deposit"),
+            "bitcoin-txid": Buffer(txid),
+            "output-index": UInt(0),
+            "amount": UInt(amount),
+            "burn-hash": Buffer(hashlib.sha256(b"burn" + txid).digest()),
+            "burn-height": UInt(900_000),
+            "sweep-txid": Buffer(hashlib.sha256(b"sweep" + txid).digest()),
+        }
+    )
+    events = [ev.ft_mint(asset, recipient, amount), ev.contract_print(f"{deployer}.sbtc-registry", printed)]
+    args: list[Value] = [Buffer(txid), UInt(0), UInt(amount), _principal(recipient)]
+    return call(f"{deployer}.sbtc-deposit", "complete-deposit-wrapper", deployer, args, events, **extra)
+
+
+def call(
+    contract_id: str,
+    function: str,
+    sender: str,
+    args: Sequence[Value | bytes] = (),
+    events: Iterable[Event] = (),
+    **extra: Unpack[Extra],
+) -> Tx:
+    """Any contract call with any events: a router, a wallet, an attacker. Events are left out unless it succeeds."""
+    return _build(
+        CONTRACT_CALL,
+        sender,
+        events,
+        extra,
+        contract_id=contract_id,
+        function=function,
+        args=tuple(map(ev.to_bytes, args)),
+    )
+
+
+def deploy(contract_id: str, events: Iterable[Event] = (), **extra: Unpack[Extra]) -> Tx:
+    """A contract deployment; its top-level code may emit events."""
+    return _build(SMART_CONTRACT, contract_id.split(".")[0], events, extra, contract_id=contract_id)
+
+
+def coinbase(label: str) -> Tx:
+    """A miner's coinbase."""
+    return _build(COINBASE, principal("miner"), (), {"label": label, "fee": 0})
+
+
+def tenure_change(label: str, cause: str = "block_found") -> Tx:
+    """The start (``block_found``) or extension (``extended``) of a tenure."""
+    return _build(TENURE_CHANGE, principal("miner"), (), {"label": label, "fee": 0}, cause=cause)
+
+
+def _build(kind: str, sender: str, events: Iterable[Event], extra: Extra, **fields: Any) -> Tx:
+    label, nonce, fee = extra.get("label", ""), extra.get("nonce"), extra.get("fee", 500)
+    events = tuple(events)
+    status = extra.get("status", TxStatus.SUCCESS)
+    # The id commits to what was signed and to the label, not to how it comes out.
+    contents = repr((kind, sender, label, nonce, fee, events, sorted(fields.items())))
+    tx = Tx(
+        tx_id="0x" + hashlib.sha256(contents.encode()).hexdigest(),
+        sender=sender,
+        kind=kind,
+        nonce=nonce,
+        fee=fee,
+        events=events,
+        result=extra.get("result", OK_TRUE),
+        vm_error=extra.get("vm_error"),
+        arg_names=tuple(extra.get("arg_names", ())),
+        **fields,
+    )
+    if status == TxStatus.SUCCESS:
+        return tx
+    return failed(tx, status, result=extra.get("result"))
+
+
+def _optional_buffer(memo: bytes | None) -> Value:
+    return NoneValue() if memo is None else Some(Buffer(memo))
+
+
+def _token(asset: str | None) -> Value:
+    return NoneValue() if asset is None or asset == STX else Some(_principal(ev.contract_of(asset)))
+
+
+@lru_cache(maxsize=4096)
+def _principal(text: str) -> PrincipalValue:
+    return PrincipalValue.parse(text)

@@ -1,0 +1,412 @@
+"""The API's JSON, checked and turned into data; pure.
+
+Each function takes decoded JSON and raises ``Malformed`` for anything that the API does not promise. What the *chain*
+says is never an error: unknown statuses, transaction types and event kinds come out as unknown or are left out, and
+a printed value stays bytes, because anybody can print anything. ``repr`` texts are never read.
+Field names: Stacks Blockchain API 9.0 (``/extended/v1/tx/multiple``, ``/extended/v2/blocks``, ``/extended/v3/…``).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chain.model import (
+    MAX_AMOUNT,
+    STX,
+    BlockHeader,
+    ContractCall,
+    Event,
+    MintEvent,
+    PrintEvent,
+    TransferEvent,
+    TxStatus,
+)
+
+#: Shape of transaction ids and block hashes.
+HASH = re.compile(r"0x[0-9a-f]{64}")
+#: Shape of a cursor in v3 lists: height, microblock sequence, transaction index.
+TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
+
+#: Largest height, time or count that is believed; everything real fits 63 bits (a SQL integer) by far.
+MAX_COUNT = 2**53
+
+_VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
+_STATUSES = {status.value: status for status in TxStatus}
+_MAX_TEXT = 1024
+
+
+class Malformed(ValueError):
+    """The JSON is not what the API promises; the text names the field and what came instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiStatus:
+    """What ``/extended`` says about the server and its newest block; the tip is None on an empty database."""
+
+    server_version: str
+    #: ``(9, 0, 2)``; None when the text names no version, as development builds do.
+    version: tuple[int, int, int] | None
+    tip_height: int | None
+    #: Index block hash.
+    tip_hash: str | None
+    tip_burn_height: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxSummary:
+    """A mined canonical transaction as v3 lists name it: with its block, without its events."""
+
+    tx_id: str
+    sender: str
+    block_height: int
+    #: The v2 and v3 ``hash``, which v1 calls ``block_hash``.
+    block_hash: str
+    #: Identity of the block: equals ``BlockHeader.hash``.
+    block_index_hash: str
+    block_time: int
+    tx_index: int
+    burn_height: int
+    status: TxStatus
+    #: ``token_transfer``, ``contract_call``, ``smart_contract``, ``coinbase``, ``tenure_change`` or what else is served.
+    kind: str
+    #: Set for a ``token_transfer`` of any status: rank 0, asset STX, the memo as the chain has it (34 bytes).
+    transfer: TransferEvent | None = None
+    #: Called contract of a ``contract_call``, deployed one of a ``smart_contract``.
+    contract_id: str | None = None
+    #: Called function of a ``contract_call``.
+    function: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxPage:
+    """One page of a v3 list, newest first."""
+
+    results: tuple[TxSummary, ...]
+    #: Rows of the whole list.
+    total: int
+    #: Cursor of the page with older rows; None on the last page.
+    next_cursor: str | None
+    #: Validator of the whole list, with its quotes; for ``If-None-Match``.
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxDetail:
+    """What ``tx/multiple`` knows of one transaction id, mined or not."""
+
+    tx_id: str
+    found: bool
+    #: ``UNKNOWN`` while it is pending, dropped or not found; ``raw_status`` then says which.
+    status: TxStatus = TxStatus.UNKNOWN
+    #: The status text as served: ``success``, ``pending``, ``dropped_replace_by_fee`` …; empty when not found.
+    raw_status: str = ""
+    #: Mined in a block of the canonical chain.
+    canonical: bool = False
+    #: v1's ``block_hash``: compare with ``BlockHeader.block_hash``, not with ``hash``.
+    block_hash: str | None = None
+    block_height: int | None = None
+    #: Events the transaction has, of every kind.
+    event_count: int = 0
+    #: Transfers, mints and prints in rank order; other kinds are left out and leave a gap in the ranks.
+    events: tuple[Event, ...] = ()
+    call: ContractCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A ``TxDetail`` whose ``events`` are those of one event window, with the ranks that the window covered."""
+
+    detail: TxDetail
+    ranks: tuple[int, ...]
+
+
+# Fields
+
+
+def _object(value: object, what: str) -> Mapping[str, object]:
+    if isinstance(value, dict):
+        return value
+    raise Malformed(f"{what} must be an object, not {_shown(value)}")
+
+
+def _list(value: object, what: str) -> list[object]:
+    if isinstance(value, list):
+        return value
+    raise Malformed(f"{what} must be a list, not {_shown(value)}")
+
+
+def _text(value: object, what: str) -> str:
+    if isinstance(value, str) and len(value) <= _MAX_TEXT:
+        return value
+    raise Malformed(f"{what} must be a string of at most {_MAX_TEXT} characters, not {_shown(value)}")
+
+
+def _count(value: object, what: str) -> int:
+    # bool is an int to Python, but not to JSON.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
+        return value
+    raise Malformed(f"{what} must be a whole number from 0 to 2^53, not {_shown(value)}")
+
+
+def _hash(value: object, what: str) -> str:
+    if isinstance(value, str) and HASH.fullmatch(value):
+        return value
+    raise Malformed(f"{what} must be 0x and 64 lower-case hex digits, not {_shown(value)}")
+
+
+def _amount(value: object, what: str) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 39:
+        amount = int(value)
+        if amount <= MAX_AMOUNT:
+            return amount
+    raise Malformed(f"{what} must be a decimal string from 0 to 2^128-1, not {_shown(value)}")
+
+
+def _bytes(value: object, what: str) -> bytes:
+    if isinstance(value, str) and value.startswith("0x"):
+        try:
+            raw = bytes.fromhex(value[2:])
+        except ValueError:
+            raw = None
+        # bytes.fromhex skips blanks; the wire has none.
+        if raw is not None and len(raw) * 2 == len(value) - 2:
+            return raw
+    raise Malformed(f"{what} must be 0x and pairs of hex digits, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else value[:80] + "…")
+    # An integer may be too long to print.
+    return repr(value) if not isinstance(value, int) or value.bit_length() < 256 else "a huge number"
+
+
+# Answers
+
+
+def status(body: object) -> ApiStatus:
+    """Read ``GET /extended``."""
+    fields = _object(body, "answer")
+    text = _text(fields.get("server_version"), "server_version")
+    version = parse_version(text)
+    if fields.get("chain_tip") is None:
+        return ApiStatus(
+            server_version=text, version=version, tip_height=None, tip_hash=None, tip_burn_height=None
+        )
+    tip = _object(fields["chain_tip"], "chain_tip")
+    burn = tip.get("burn_block_height")
+    return ApiStatus(
+        server_version=text,
+        version=version,
+        tip_height=_count(tip.get("block_height"), "chain_tip.block_height"),
+        tip_hash=_hash(tip.get("index_block_hash"), "chain_tip.index_block_hash"),
+        tip_burn_height=None if burn is None else _count(burn, "chain_tip.burn_block_height"),
+    )
+
+
+def parse_version(text: str) -> tuple[int, int, int] | None:
+    """The first ``x.y.z`` in a server version; None when there is none."""
+    found = _VERSION.search(text)
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
+
+
+def network_id(body: object) -> int | None:
+    """Read ``network_id`` of the node's ``GET /v2/info``; None when it is not there."""
+    value = body.get("network_id") if isinstance(body, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def header(body: object) -> BlockHeader | None:
+    """Read one v2 block; None for a block that says it is not canonical."""
+    fields = _object(body, "block")
+    if fields.get("canonical") is not True:
+        return None
+    return BlockHeader(
+        height=_count(fields.get("height"), "height"),
+        hash=_hash(fields.get("index_block_hash"), "index_block_hash"),
+        block_hash=_hash(fields.get("hash"), "hash"),
+        parent_hash=_hash(fields.get("parent_index_block_hash"), "parent_index_block_hash"),
+        time=_count(fields.get("block_time"), "block_time"),
+        burn_height=_count(fields.get("burn_block_height"), "burn_block_height"),
+        burn_hash=_hash(fields.get("burn_block_hash"), "burn_block_hash"),
+        burn_time=_count(fields.get("burn_block_time"), "burn_block_time"),
+        tx_count=_count(fields.get("tx_count"), "tx_count"),
+    )
+
+
+def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
+    """Read ``GET /extended/v2/blocks``: canonical headers, newest first, at most ``limit``."""
+    rows = _list(_object(body, "answer").get("results"), "results")
+    if len(rows) > limit:
+        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
+    found = []
+    for row in rows:
+        one = header(row)
+        if one is None:
+            raise Malformed("a block list holds a block that is not canonical")
+        found.append(one)
+    return tuple(found)
+
+
+def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
+    """Read a v3 list of transactions, at most ``limit`` rows."""
+    fields = _object(body, "answer")
+    rows = _list(fields.get("results"), "results")
+    if len(rows) > limit:
+        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
+    older = _object(fields.get("cursor"), "cursor").get("next")
+    if older is not None and not (isinstance(older, str) and TX_CURSOR.fullmatch(older)):
+        raise Malformed(f"cursor.next must be height:sequence:index or null, not {_shown(older)}")
+    return TxPage(
+        results=tuple(_summary(row) for row in rows),
+        total=_count(fields.get("total"), "total"),
+        next_cursor=older,
+        etag=etag,
+    )
+
+
+def _summary(row: object) -> TxSummary:
+    fields = _object(row, "transaction")
+    block = _object(fields.get("block"), "block")
+    sender = _text(_object(fields.get("sender"), "sender").get("address"), "sender.address")
+    kind = _text(fields.get("type"), "type")
+    transfer: TransferEvent | None = None
+    contract_id: str | None = None
+    function: str | None = None
+    if kind == "token_transfer":
+        payload = _object(fields.get("token_transfer"), "token_transfer")
+        transfer = TransferEvent(
+            rank=0,
+            asset=STX,
+            sender=sender,
+            recipient=_text(payload.get("recipient"), "token_transfer.recipient"),
+            amount=_amount(payload.get("amount"), "token_transfer.amount"),
+            memo=_v3_memo(payload.get("memo")),
+        )
+    elif kind in ("contract_call", "smart_contract"):
+        payload = _object(fields.get(kind), kind)
+        contract_id = _text(payload.get("contract_id"), f"{kind}.contract_id")
+        if kind == "contract_call":
+            function = _text(payload.get("function_name"), "contract_call.function_name")
+    return TxSummary(
+        tx_id=_hash(fields.get("tx_id"), "tx_id"),
+        sender=sender,
+        block_height=_count(block.get("height"), "block.height"),
+        block_hash=_hash(block.get("hash"), "block.hash"),
+        block_index_hash=_hash(block.get("index_hash"), "block.index_hash"),
+        block_time=_count(block.get("time"), "block.time"),
+        tx_index=_count(block.get("tx_index"), "block.tx_index"),
+        burn_height=_count(
+            _object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"
+        ),
+        status=_STATUSES.get(_text(fields.get("status"), "status"), TxStatus.UNKNOWN),
+        kind=kind,
+        transfer=transfer,
+        contract_id=contract_id,
+        function=function,
+    )
+
+
+def _v3_memo(value: object) -> bytes | None:
+    # repr is the text without padding and unprintables; only hex is the memo.
+    return None if value is None else _bytes(_object(value, "memo").get("hex"), "memo.hex")
+
+
+def windows(body: object, *, tx_ids: frozenset[str], with_args: bool) -> dict[str, Window]:
+    """Read ``GET /extended/v1/tx/multiple``: one event window of each id that was asked for, none missing."""
+    fields = _object(body, "answer")
+    if fields.keys() != tx_ids:
+        raise Malformed(f"asked for {len(tx_ids)} transactions, the answer names {len(fields)} or others")
+    return {tx_id: _window(tx_id, entry, with_args=with_args) for tx_id, entry in fields.items()}
+
+
+def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
+    wrapper = _object(entry, tx_id)
+    if wrapper.get("found") is not True:
+        return Window(TxDetail(tx_id=tx_id, found=False), ())
+    tx = _object(wrapper.get("result"), "result")
+    if tx.get("tx_id") != tx_id:
+        raise Malformed(f"the entry of {tx_id} holds {_shown(tx.get('tx_id'))}")
+    raw_status = _text(tx.get("tx_status"), "tx_status")
+    call = _call(tx, with_args=with_args)
+    if tx.get("block_hash") is None:
+        # Pending or dropped: mempool objects have no block and no events.
+        return Window(TxDetail(tx_id=tx_id, found=True, raw_status=raw_status, call=call), ())
+    rows = [_object(row, "event") for row in _list(tx.get("events"), "events")]
+    ranks = tuple(_count(row.get("event_index"), "event_index") for row in rows)
+    events = [
+        event for rank, row in zip(ranks, rows, strict=True) if (event := _event(rank, row)) is not None
+    ]
+    detail = TxDetail(
+        tx_id=tx_id,
+        found=True,
+        status=_STATUSES.get(raw_status, TxStatus.UNKNOWN),
+        raw_status=raw_status,
+        # A row of a forked microblock (before Nakamoto) sits in a canonical block and does not count.
+        canonical=tx.get("canonical") is True and tx.get("microblock_canonical") is not False,
+        block_hash=_hash(tx.get("block_hash"), "block_hash"),
+        block_height=_count(tx.get("block_height"), "block_height"),
+        event_count=_count(tx.get("event_count"), "event_count"),
+        events=tuple(events),
+        call=call,
+    )
+    return Window(detail, ranks)
+
+
+def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
+    if tx.get("tx_type") != "contract_call":
+        return None
+    payload = _object(tx.get("contract_call"), "contract_call")
+    args: tuple[bytes, ...] | None = None
+    if with_args:
+        # Names and types may be empty when the API lacks the contract's interface; the position is what counts.
+        listed = _list(payload.get("function_args") or [], "function_args")
+        args = tuple(_bytes(_object(one, "argument").get("hex"), "argument.hex") for one in listed)
+    return ContractCall(
+        contract_id=_text(payload.get("contract_id"), "contract_call.contract_id"),
+        function=_text(payload.get("function_name"), "contract_call.function_name"),
+        args=args,
+    )
+
+
+def _event(rank: int, row: Mapping[str, object]) -> Event | None:
+    kind = row.get("event_type")
+    if kind == "smart_contract_log":
+        log = _object(row.get("contract_log"), "contract_log")
+        if log.get("topic") != "print":
+            return None
+        value = _object(log.get("value"), "contract_log.value")
+        return PrintEvent(
+            rank=rank,
+            contract_id=_text(log.get("contract_id"), "contract_log.contract_id"),
+            value=_bytes(value.get("hex"), "contract_log.value.hex"),
+        )
+    if kind not in ("fungible_token_asset", "stx_asset"):
+        return None
+    asset = _object(row.get("asset"), "asset")
+    fungible = kind == "fungible_token_asset"
+    match asset.get("asset_event_type"):
+        case "transfer":
+            return TransferEvent(
+                rank=rank,
+                asset=_text(asset.get("asset_id"), "asset.asset_id") if fungible else STX,
+                sender=_text(asset.get("sender"), "asset.sender"),
+                recipient=_text(asset.get("recipient"), "asset.recipient"),
+                amount=_amount(asset.get("amount"), "asset.amount"),
+                memo=None if fungible else _v1_memo(asset.get("memo")),
+            )
+        case "mint" if fungible:
+            return MintEvent(
+                rank=rank,
+                asset=_text(asset.get("asset_id"), "asset.asset_id"),
+                recipient=_text(asset.get("recipient"), "asset.recipient"),
+                amount=_amount(asset.get("amount"), "asset.amount"),
+            )
+    return None
+
+
+def _v1_memo(value: object) -> bytes | None:
+    # v1 leaves the field out, or sends "" or "0x", when there is no memo.
+    return None if value in (None, "", "0x") else _bytes(value, "asset.memo")

@@ -1,0 +1,79 @@
+"""What the arguments of a call say: a token's ``transfer`` and the payment contract's functions (pure).
+
+Arguments come by position as consensus bytes. Wrong arity or types, or bytes that are no value, give None: a caller may
+send anything, and then the call did not mean what we look for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.clarity import Buffer, ClarityError, NoneValue, PrincipalValue, Some, UInt, Value, decode
+from contracts.prints import MEMO_BYTES
+from contracts.terms import PAY_STX, PAY_TOKEN, terms_hash
+
+#: SIP-010's function that moves tokens.
+TRANSFER = "transfer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferCall:
+    """``(transfer amount sender recipient memo)`` of SIP-010."""
+
+    amount: int
+    sender: str
+    recipient: str
+    memo: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentCall:
+    """``pay-token`` or ``pay-stx`` of the payment contract."""
+
+    #: Contract id, None for STX.
+    token: str | None
+    merchant: str
+    amount: int
+    terms_hash: bytes
+
+
+def read_transfer_call(arguments: Sequence[bytes]) -> TransferCall | None:
+    """Read the arguments of a token's ``transfer``."""
+    match _decoded(arguments):
+        case [UInt(amount), PrincipalValue(sender), PrincipalValue(recipient), NoneValue()]:
+            memo = None
+        case [UInt(amount), PrincipalValue(sender), PrincipalValue(recipient), Some(Buffer(memo))] if (
+            len(memo) <= MEMO_BYTES
+        ):
+            pass
+        case _:
+            return None
+    return TransferCall(amount=amount, sender=str(sender), recipient=str(recipient), memo=memo)
+
+
+def read_payment_call(function: str, arguments: Sequence[bytes]) -> PaymentCall | None:
+    """Read the arguments of one of the payment contract's functions that pay, and hash the terms they name."""
+    values = _decoded(arguments)
+    token: str | None = None
+    if function == PAY_TOKEN and values and isinstance(values[0], PrincipalValue):
+        token, values = str(values[0].value), values[1:]
+    elif function != PAY_STX:
+        return None
+    match values:
+        case [PrincipalValue(merchant), UInt(amount), UInt(expires_at), Buffer(salt)]:
+            try:
+                digest = terms_hash(
+                    amount=amount, expires_at=expires_at, merchant=str(merchant), salt=salt, token=token
+                )
+            except ValueError:
+                # A short salt or a principal that cannot exist: no intent has such terms.
+                return None
+            return PaymentCall(token=token, merchant=str(merchant), amount=amount, terms_hash=digest)
+        case _:
+            return None
+
+
+def _decoded(arguments: Sequence[bytes]) -> list[Value]:
+    try:
+        return [decode(argument) for argument in arguments]
+    except ClarityError:
+        return []

@@ -1,0 +1,137 @@
+"""The Stacks networks: address kinds, public API, contract ids and assets (pure).
+
+Ids as of 2026-11: mainnet's sBTC is a constant of the node software. Testnet has several sBTC contracts in circulation,
+so the one here is a default that a setting replaces. Development networks carry sBTC at its mainnet principal.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chain.address import AddressError, Principal, parse_principal
+from chain.clarity import is_clarity_name
+from chain.model import STX
+
+#: Name of sBTC's spendable token inside its contract; ``sbtc-token-locked`` is the withdrawal's.
+SBTC_ASSET_NAME = "sbtc-token"
+
+#: Name of the contract that prints what the peg does; it stands beside the token, under the same principal.
+SBTC_REGISTRY_NAME = "sbtc-registry"
+
+
+class NetworkName(StrEnum):
+    """The values of the setting ``network``."""
+
+    MAINNET = "mainnet"
+    TESTNET = "testnet"
+    DEVNET = "devnet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What differs between networks."""
+
+    name: NetworkName
+    #: Whether people's addresses are ``SP…`` and ``SM…``; else they are ``ST…`` and ``SN…``.
+    mainnet: bool
+    #: Names the network in transactions and in a node's answers.
+    chain_id: int
+    api_url: str
+    #: Contract id of the sBTC token, unless the settings name another.
+    sbtc_contract: str
+    #: Principals that move sBTC without paying anybody: the staking contract's rewards.
+    ignored_senders: frozenset[str]
+
+    def parse_principal(self, text: str) -> Principal:
+        """Read an address or contract that may pay or be paid on this network. Raises AddressError."""
+        return parse_principal(text, mainnet=self.mainnet)
+
+    def parse_contract(self, text: str) -> str:
+        """Check a contract id and return it. Raises AddressError.
+
+        On devnet any address kind is taken, because contracts are deployed there under mainnet principals.
+        """
+        mainnet = None if self.name is NetworkName.DEVNET else self.mainnet
+        if parse_principal(text, mainnet=mainnet).name is None:
+            raise AddressError(f"{text} is an address: expected a contract id, address.contract-name")
+        return text
+
+    def parse_asset(self, text: str) -> str:
+        """Check an asset identifier, ``STX`` or ``address.contract::asset``, and return it. Raises AddressError."""
+        if text == STX:
+            return text
+        contract, colons, name = text.partition("::")
+        self.parse_contract(contract)
+        if not colons or not is_clarity_name(name):
+            raise AddressError(f"{text} is not an asset: expected {STX} or address.contract-name::asset-name")
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetSpec:
+    """An asset that merchants can ask for."""
+
+    #: Short name from the settings, e.g. ``sbtc``.
+    name: str
+    #: ``STX`` or ``address.contract::asset``; always compared whole.
+    identifier: str
+    #: Digits after the point when an amount is shown to people; amounts themselves are base units.
+    decimals: int
+
+    @property
+    def contract(self) -> str | None:
+        """Contract id of the token, None for STX."""
+        return asset_contract(self.identifier)
+
+
+def asset_contract(identifier: str) -> str | None:
+    """Return the contract id within an asset identifier, None for STX."""
+    return None if identifier == STX else identifier.partition("::")[0]
+
+
+def sbtc_asset(contract_id: str) -> str:
+    """Return the identifier of the spendable sBTC token of a token contract."""
+    return f"{contract_id}::{SBTC_ASSET_NAME}"
+
+
+def sbtc_registry(contract_id: str) -> str:
+    """Return the contract id of the registry that belongs to a token contract."""
+    return f"{contract_id.partition('.')[0]}.{SBTC_REGISTRY_NAME}"
+
+
+def default_assets(sbtc_contract: str) -> tuple[AssetSpec, ...]:
+    """Return the assets that are in use without any setting: sBTC (sats) and STX (micro-STX)."""
+    return (
+        AssetSpec(name="sbtc", identifier=sbtc_asset(sbtc_contract), decimals=8),
+        AssetSpec(name="stx", identifier=STX, decimals=6),
+    )
+
+
+_MAINNET_SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
+_TESTNET_STAKING = frozenset({"ST000000000000000000002AMW42H.pox-5"})
+
+NETWORKS = {
+    NetworkName.MAINNET: Network(
+        name=NetworkName.MAINNET,
+        mainnet=True,
+        chain_id=1,
+        api_url="https://api.mainnet.hiro.so",
+        sbtc_contract=_MAINNET_SBTC,
+        ignored_senders=frozenset({"SP000000000000000000002Q6VF78.pox-5"}),
+    ),
+    NetworkName.TESTNET: Network(
+        name=NetworkName.TESTNET,
+        mainnet=False,
+        chain_id=0x80000000,
+        api_url="https://api.testnet.hiro.so",
+        sbtc_contract="SN3VMHXEN64ZZF71JQ5VESXDWTR301XTTXGF4J8F1.sbtc-token",
+        ignored_senders=_TESTNET_STAKING,
+    ),
+    NetworkName.DEVNET: Network(
+        name=NetworkName.DEVNET,
+        mainnet=False,
+        chain_id=0x80000000,
+        api_url="http://localhost:3999",
+        sbtc_contract=_MAINNET_SBTC,
+        ignored_senders=_TESTNET_STAKING,
+    ),
+}

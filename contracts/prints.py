@@ -1,0 +1,104 @@
+"""What the prints that matter say: the payment contract's, a token's memo, the peg registry's (pure).
+
+Anyone may print anything, so these readers take bytes and answer None for whatever is not exactly the known shape.
+*Which contract* printed is for the caller to check: without that, a print means nothing.
+"""
+
+from dataclasses import dataclass
+
+from chain.clarity import (
+    Buffer,
+    ClarityError,
+    NoneValue,
+    PrincipalValue,
+    Some,
+    StringAscii,
+    Tuple,
+    UInt,
+    Value,
+    decode,
+)
+from contracts.terms import TERMS_HASH_BYTES
+
+#: SIP-010's memo is ``(optional (buff 34))`` and so is STX's: longer bytes are no memo.
+MEMO_BYTES = 34
+
+_BUFFER_PREFIX = b"\x02"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentPrint:
+    """What ``{topic: "payment", version: u1, …}`` of the payment contract names."""
+
+    #: The contract's ``intent-id``: 32 bytes that it computed from the terms itself.
+    terms_hash: bytes
+    merchant: str
+    payer: str
+    #: Contract id of the token, None for STX.
+    token: str | None
+    amount: int
+
+
+def read_payment_print(data: bytes) -> PaymentPrint | None:
+    """Read a payment's print. All eleven fields must be there, with their types, and no other."""
+    match _entries(data):
+        case {
+            "topic": StringAscii("payment"),
+            "version": UInt(1),
+            "intent-id": Buffer(terms_hash),
+            "merchant": PrincipalValue(merchant),
+            "payer": PrincipalValue(payer),
+            "token": (NoneValue() | Some(PrincipalValue())) as token,
+            "amount": UInt(amount),
+            "expires-at": UInt(),
+            "stacks-height": UInt(),
+            "burn-height": UInt(),
+            "stacks-time": UInt(),
+            **others,
+        } if not others and len(terms_hash) == TERMS_HASH_BYTES:
+            return PaymentPrint(
+                terms_hash=terms_hash,
+                merchant=str(merchant),
+                payer=str(payer),
+                token=_optional_principal(token),
+                amount=amount,
+            )
+        case _:
+            return None
+
+
+def read_memo_print(data: bytes) -> bytes | None:
+    """Read the memo that a token prints after a transfer: a bare buffer of at most 34 bytes."""
+    # The prefix is looked at first, so that a large print is not decoded for nothing.
+    if not data.startswith(_BUFFER_PREFIX):
+        return None
+    match _decoded(data):
+        case Buffer(memo) if len(memo) <= MEMO_BYTES:
+            return memo
+        case _:
+            return None
+
+
+def is_completed_deposit(data: bytes) -> bool:
+    """Say whether the peg registry's print is that of a completed deposit."""
+    return _entries(data).get("topic") == StringAscii("completed-deposit")
+
+
+def _optional_principal(value: Value) -> str | None:
+    return (
+        str(value.value.value)
+        if isinstance(value, Some) and isinstance(value.value, PrincipalValue)
+        else None
+    )
+
+
+def _entries(data: bytes) -> dict[str, Value]:
+    value = _decoded(data)
+    return value.as_dict() if isinstance(value, Tuple) else {}
+
+
+def _decoded(data: bytes) -> Value | None:
+    try:
+        return decode(data)
+    except ClarityError:
+        return None

@@ -1,0 +1,194 @@
+"""Read a block: which money moved, under which label, and who tried in vain (pure).
+
+**Money is an asset-transfer event of a successful transaction, or a peg-in's mint. Nothing else.** Prints and memos only
+*label* transfers, so a print that imitates ours can at most leave a transfer without its label. Transfers of every asset
+are returned, look-alikes too: whether an asset is the right one is for the matcher to say. Hostile events are data: no
+block makes these functions raise.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+from chain.model import (
+    STX,
+    Block,
+    BlockHeader,
+    Event,
+    MintEvent,
+    PrintEvent,
+    Transaction,
+    TransferEvent,
+    TxStatus,
+)
+from contracts.calls import TRANSFER, TransferCall, read_payment_call, read_transfer_call
+from contracts.model import Attempt, MoneyRules, Payment, Reading, Route
+from contracts.networks import asset_contract, sbtc_asset, sbtc_registry
+from contracts.prints import MEMO_BYTES, is_completed_deposit, read_memo_print, read_payment_print
+
+_FAILED = frozenset(
+    {TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED}
+)
+
+#: What a payment print and a transfer must agree in: payer, recipient, token contract (None for STX), amount.
+_Terms = tuple[str, str, str | None, int]
+
+
+def read_block(block: Block, rules: MoneyRules) -> Reading:
+    """Return the payments and attempts of a block, in chain order."""
+    payments: list[Payment] = []
+    attempts: list[Attempt] = []
+    for tx in block.transactions:
+        if tx.status is TxStatus.SUCCESS:
+            payments += _payments(block.header, tx, rules)
+        elif tx.status in _FAILED:
+            attempts += _attempts(block.header, tx, rules)
+    return Reading(payments=tuple(payments), attempts=tuple(attempts))
+
+
+def _payments(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterator[Payment]:
+    printed = _terms_hashes(tx.events, rules.payment_contract)
+    memos = _memos(tx)
+    pegged_in = _pegged_in(tx.events, rules.sbtc_contract)
+    for event in tx.events:
+        if isinstance(event, TransferEvent) and event.sender not in rules.ignored_senders:
+            digest = printed.get(event.rank)
+            yield Payment(
+                block=header,
+                tx_id=tx.tx_id,
+                tx_index=tx.tx_index,
+                rank=event.rank,
+                asset=event.asset,
+                sender=event.sender,
+                recipient=event.recipient,
+                amount=event.amount,
+                route=Route.TRANSFER if digest is None else Route.CONTRACT,
+                memo=memos.get(event.rank),
+                terms_hash=digest,
+            )
+        elif isinstance(event, MintEvent) and pegged_in and event.asset == sbtc_asset(rules.sbtc_contract):
+            yield Payment(
+                block=header,
+                tx_id=tx.tx_id,
+                tx_index=tx.tx_index,
+                rank=event.rank,
+                asset=event.asset,
+                sender=None,
+                recipient=event.recipient,
+                amount=event.amount,
+                route=Route.PEG_IN,
+                memo=None,
+                terms_hash=None,
+            )
+
+
+def _terms_hashes(events: tuple[Event, ...], payment_contract: str | None) -> dict[int, bytes]:
+    """Return the terms hashes by rank of the transfer they label.
+
+    Each print labels the first transfer after it that it describes and that no earlier print has labelled. Equal
+    prints wait in a queue, and a transfer takes the oldest, which comes to the same.
+    """
+    if payment_contract is None:
+        return {}
+    waiting: defaultdict[_Terms, deque[bytes]] = defaultdict(deque)
+    labels: dict[int, bytes] = {}
+    for event in events:
+        if isinstance(event, PrintEvent) and event.contract_id == payment_contract:
+            payment = read_payment_print(event.value)
+            if payment is not None:
+                terms = (payment.payer, payment.merchant, payment.token, payment.amount)
+                waiting[terms].append(payment.terms_hash)
+        elif isinstance(event, TransferEvent):
+            queue = waiting.get((event.sender, event.recipient, asset_contract(event.asset), event.amount))
+            if queue:
+                labels[event.rank] = queue.popleft()
+    return labels
+
+
+def _memos(tx: Transaction) -> dict[int, bytes]:
+    """Return the raw memos by rank of the transfer they belong to."""
+    prints = {event.rank: event for event in tx.events if isinstance(event, PrintEvent)}
+    call = _direct_transfer(tx)
+    memos: dict[int, bytes] = {}
+    for event in tx.events:
+        if not isinstance(event, TransferEvent):
+            continue
+        if event.asset == STX:
+            memo = event.memo
+        else:
+            memo = _printed_memo(event, prints.get(event.rank + 1))
+            if call is not None and _is_made_by(event, call, tx):
+                memo = call.memo if memo is None else memo
+                # One call makes one transfer; others like it in the transaction are the token's own doing.
+                call = None
+        if memo is not None and len(memo) <= MEMO_BYTES:
+            memos[event.rank] = memo
+    return memos
+
+
+def _printed_memo(transfer: TransferEvent, following: PrintEvent | None) -> bytes | None:
+    """Return the memo that the token itself printed directly after the transfer."""
+    if following is None or following.contract_id != asset_contract(transfer.asset):
+        return None
+    return read_memo_print(following.value)
+
+
+def _direct_transfer(tx: Transaction) -> TransferCall | None:
+    if tx.call is None or tx.call.function != TRANSFER or tx.call.args is None:
+        return None
+    return read_transfer_call(tx.call.args)
+
+
+def _is_made_by(transfer: TransferEvent, call: TransferCall, tx: Transaction) -> bool:
+    return (
+        tx.call is not None
+        and tx.call.contract_id == asset_contract(transfer.asset)
+        and (transfer.sender, transfer.recipient, transfer.amount)
+        == (call.sender, call.recipient, call.amount)
+    )
+
+
+def _pegged_in(events: tuple[Event, ...], sbtc_contract: str) -> bool:
+    """Say whether the sBTC registry itself says that the transaction completes a deposit."""
+    registry = sbtc_registry(sbtc_contract)
+    return any(
+        isinstance(event, PrintEvent) and event.contract_id == registry and is_completed_deposit(event.value)
+        for event in events
+    )
+
+
+def _attempts(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterator[Attempt]:
+    """Yield what a failed call meant to pay: one attempt at most."""
+    if tx.call is None or tx.call.args is None:
+        return
+    assets = {asset_contract(asset): asset for asset in sorted(rules.assets, reverse=True)}
+    memo: bytes | None = None
+    digest: bytes | None = None
+    if tx.call.contract_id == rules.payment_contract:
+        payment = read_payment_call(tx.call.function, tx.call.args)
+        if payment is None or payment.token not in assets:
+            return
+        token, recipient, amount, digest = payment.token, payment.merchant, payment.amount, payment.terms_hash
+    elif tx.call.contract_id in assets and tx.call.function == TRANSFER:
+        transfer = read_transfer_call(tx.call.args)
+        if transfer is None:
+            return
+        token, recipient, amount, memo = (
+            tx.call.contract_id,
+            transfer.recipient,
+            transfer.amount,
+            transfer.memo,
+        )
+    else:
+        return
+    yield Attempt(
+        block=header,
+        tx_id=tx.tx_id,
+        tx_index=tx.tx_index,
+        sender=tx.sender,
+        reason=tx.status.value,
+        asset=assets[token],
+        recipient=recipient,
+        amount=amount,
+        memo=memo,
+        terms_hash=digest,
+    )

@@ -1,0 +1,105 @@
+"""The terms of a payment: their hash, and the contract call that pays them (pure).
+
+The payment contract computes the same hash from the arguments it is called with, so that nobody can pay other terms
+under an intent's label: other terms have another hash.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from chain.clarity import Buffer, NoneValue, PrincipalValue, Some, Tuple, UInt, Value, encode
+from chain.model import STX
+from contracts.networks import asset_contract
+
+SALT_BYTES = 16
+TERMS_HASH_BYTES = 32
+
+#: The payment contract's public functions that pay, with their arguments in order.
+PAY_TOKEN = "pay-token"  # noqa: S105 - the name of a function
+PAY_STX = "pay-stx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One argument of a contract call, as a wallet needs it."""
+
+    name: str
+    #: Clarity's name of the type: ``principal``, ``uint`` or ``buffer``.
+    type: str
+    #: Principal text, decimal digits, or 0x hex.
+    value: str
+    #: Consensus bytes as 0x hex.
+    hex: str
+
+
+def terms_hash(*, amount: int, expires_at: int, merchant: str, salt: bytes, token: str | None) -> bytes:
+    """Return the 32 bytes that name these terms: sha256 of the consensus bytes of the tuple of all five.
+
+    ``amount`` in base units, ``expires_at`` in unix seconds, ``salt`` 16 bytes, ``token`` a contract id or None for STX.
+    Raises ValueError (AddressError, ClarityError) for a bad principal or a number out of range.
+    """
+    if len(salt) != SALT_BYTES:
+        raise ValueError(f"the salt has {len(salt)} bytes: expected {SALT_BYTES}")
+    terms = Tuple.of(
+        {
+            "amount": UInt(amount),
+            "expires-at": UInt(expires_at),
+            "merchant": PrincipalValue.parse(merchant),
+            "salt": Buffer(salt),
+            "token": NoneValue() if token is None else Some(PrincipalValue.parse(token)),
+        }
+    )
+    return hashlib.sha256(encode(terms)).digest()
+
+
+def arguments(
+    *, amount: int, expires_at: int, merchant: str, salt: bytes, token: str | None
+) -> tuple[Argument, ...]:
+    """Return the arguments of ``pay-token``, or of ``pay-stx`` without a token, in the function's order."""
+    paid = (
+        _argument("merchant", "principal", merchant, PrincipalValue.parse(merchant)),
+        _argument("amount", "uint", str(amount), UInt(amount)),
+        _argument("expires-at", "uint", str(expires_at), UInt(expires_at)),
+        _argument("salt", "buffer", f"0x{salt.hex()}", Buffer(salt)),
+    )
+    if token is None:
+        return paid
+    return (_argument("token", "principal", token, PrincipalValue.parse(token)), *paid)
+
+
+def post_conditions(*, amount: int, asset: str, payer: str | None) -> list[dict[str, Any]]:
+    """Return the condition *the payer sends exactly this amount*, for a transaction in Deny mode.
+
+    The form is that of @stacks/transactions 7: ``type``, ``address`` (null while the payer is unknown: the wallet puts
+    in its own), ``condition``, ``amount`` as decimal text, and for tokens ``asset`` (the whole identifier).
+    """
+    kind = "stx-postcondition" if asset == STX else "ft-postcondition"
+    condition = {"type": kind, "address": payer, "condition": "eq", "amount": str(amount)}
+    return [condition if asset == STX else {**condition, "asset": asset}]
+
+
+def payment_call(
+    *,
+    contract_id: str,
+    amount: int,
+    expires_at: int,
+    merchant: str,
+    salt: bytes,
+    asset: str,
+    payer: str | None,
+) -> dict[str, Any]:
+    """Return what a wallet needs to pay through the contract, as JSON: an intent's ``pay.contract``."""
+    token = asset_contract(asset)
+    call = arguments(amount=amount, expires_at=expires_at, merchant=merchant, salt=salt, token=token)
+    return {
+        "contract_id": contract_id,
+        "function": PAY_STX if token is None else PAY_TOKEN,
+        "arguments": [{"name": a.name, "type": a.type, "value": a.value, "hex": a.hex} for a in call],
+        "post_condition_mode": "deny",
+        "post_conditions": post_conditions(amount=amount, asset=asset, payer=payer),
+    }
+
+
+def _argument(name: str, kind: str, text: str, value: Value) -> Argument:
+    return Argument(name=name, type=kind, value=text, hex=f"0x{encode(value).hex()}")

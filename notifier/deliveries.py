@@ -1,0 +1,214 @@
+"""Looking at deliveries and sending things again. Every function works in the caller's transaction."""
+
+import os
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from notifier import endpoints, outbox
+from notifier.errors import NotFound, NotPossible
+from notifier.events import rfc3339
+from notifier.ids import Entropy
+from notifier.tables import (
+    DeliveryStatus,
+    EndpointStatus,
+    delivery,
+    delivery_attempt,
+    endpoint,
+    event,
+    is_open,
+)
+
+
+def list_deliveries(
+    conn: Connection,
+    *,
+    merchant: str | None = None,
+    endpoint: str | None = None,
+    event: str | None = None,
+    status: DeliveryStatus | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return deliveries as JSON documents, newest first and without their logs, and the next page's cursor."""
+    query = select(delivery).order_by(delivery.c.id.desc()).limit(limit + 1)
+    for column, value in (
+        (delivery.c.merchant, merchant),
+        (delivery.c.endpoint, endpoint),
+        (delivery.c.event, event),
+        (delivery.c.status, status.value if status else None),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if status is not None and status is not DeliveryStatus.DELIVERED:
+        query = query.where(is_open)
+    if cursor is not None:
+        query = query.where(delivery.c.id < cursor)
+    found = [delivery_json(row) for row in conn.execute(query)]
+    return found[:limit], found[limit - 1]["id"] if len(found) > limit else None
+
+
+def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str, Any]:  # noqa: A002 (an id is an id)
+    """Return one delivery with the log of its attempts; :class:`NotFound` if there is none."""
+    row = _row(conn, id, merchant)
+    attempts = conn.execute(
+        select(delivery_attempt).where(delivery_attempt.c.delivery == id).order_by(delivery_attempt.c.number)
+    )
+    return {**delivery_json(row), "log": [_attempt_json(attempt) for attempt in attempts]}
+
+
+def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> None:  # noqa: A002 (an id is an id)
+    """Make a pending or dead delivery due at once, with the whole schedule before it and waiting for no other event.
+
+    :class:`NotPossible` if it was delivered (redeliver its event instead), is being sent, or if its endpoint is
+    disabled or removed, or the event's body was pruned.
+    """
+    row = _row(conn, id, merchant)
+    if row.status == DeliveryStatus.DELIVERED:
+        raise NotPossible(f"delivery {id} was delivered; redeliver event {row.event} to send it again")
+    if row.status == DeliveryStatus.HELD:
+        raise NotPossible(f"endpoint {row.endpoint} is disabled; enabling it sends what is held")
+    if row.lease is not None and row.leased_until > now:
+        raise NotPossible(f"delivery {id} is being sent right now; look at it again in a moment")
+    _require_enabled(conn, row.endpoint)
+    _require_body(outbox.get_event(conn, row.event))
+    conn.execute(update(delivery).where(delivery.c.id == id).values(ordered=False, **_afresh(now)))
+
+
+def recover(conn: Connection, endpoint_id: str, *, merchant: str | None = None, now: float) -> int:
+    """Make all dead deliveries of an endpoint due at once, each with the whole schedule before it; return how many.
+
+    Those whose event's body was pruned stay dead. :class:`NotPossible` while the endpoint is disabled.
+    """
+    endpoints.get(conn, endpoint_id, merchant=merchant)
+    _require_enabled(conn, endpoint_id)
+    has_body = select(event.c.id).where(event.c.id == delivery.c.event, event.c.body.is_not(None)).exists()
+    return conn.execute(
+        update(delivery)
+        .where(
+            is_open,
+            delivery.c.status == DeliveryStatus.DEAD.value,
+            delivery.c.endpoint == endpoint_id,
+            has_body,
+        )
+        .values(**_afresh(now))
+    ).rowcount
+
+
+def redeliver(
+    conn: Connection,
+    event_id: str,
+    *,
+    endpoint_id: str | None = None,
+    merchant: str | None = None,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> list[str]:
+    """Send an event again, under the same event id, to one endpoint or to all that got it; return the delivery ids.
+
+    To a named endpoint of the same merchant it goes also if it never got it. Resends wait for nothing; to a
+    disabled endpoint they are held. :class:`NotPossible` if the body was pruned.
+    """
+    row = outbox.get_event(conn, event_id, merchant=merchant)
+    _require_body(row)
+    query = select(endpoint.c.id, endpoint.c.status).where(endpoint.c.status != EndpointStatus.REMOVED)
+    if endpoint_id is None:
+        query = query.where(
+            endpoint.c.id.in_(select(delivery.c.endpoint).where(delivery.c.event == event_id))
+        )
+    else:
+        endpoints.get(conn, endpoint_id, merchant=row.merchant)
+        query = query.where(endpoint.c.id == endpoint_id)
+    targets = [
+        outbox.Target(id=found.id, enabled=found.status == EndpointStatus.ENABLED)
+        for found in conn.execute(query.order_by(endpoint.c.id))
+    ]
+    return outbox.insert_deliveries(conn, row, targets, now=now, due=now, ordered=False, entropy=entropy)
+
+
+def replay(
+    conn: Connection,
+    endpoint_id: str,
+    *,
+    since: float,
+    merchant: str | None = None,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> int:
+    """Send an endpoint again every event it subscribes to, written since a time (unix seconds); return how many.
+
+    Events whose body was pruned are left out.
+    """
+    found = endpoints.get(conn, endpoint_id, merchant=merchant)
+    target = outbox.Target(id=endpoint_id, enabled=found.status is EndpointStatus.ENABLED)
+    ids = conn.execute(
+        select(event.c.id)
+        .where(
+            event.c.merchant == found.merchant, event.c.created_at >= int(since), event.c.body.is_not(None)
+        )
+        .order_by(event.c.created_at, event.c.sequence, event.c.id)
+    ).scalars()
+    count = 0
+    for id_ in ids.all():
+        row = outbox.get_event(conn, id_)
+        if outbox.subscribes(found.events, row.type):
+            outbox.insert_deliveries(conn, row, [target], now=now, due=now, ordered=False, entropy=entropy)
+            count += 1
+    return count
+
+
+def delivery_json(row: Row[Any]) -> dict[str, Any]:
+    """Return a delivery, without its log, as the public interface shows it."""
+    return {
+        "id": row.id,
+        "event": row.event,
+        "event_type": row.type,
+        "endpoint": row.endpoint,
+        "status": row.status,
+        "attempts": row.attempts,
+        "next_attempt_at": None if row.next_attempt_at is None else rfc3339(row.next_attempt_at),
+        "last_status_code": row.last_status_code,
+        "last_error": row.last_error,
+        "created_at": rfc3339(row.created_at),
+        "delivered_at": None if row.delivered_at is None else rfc3339(row.delivered_at),
+    }
+
+
+def _attempt_json(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "number": row.number,
+        "at": rfc3339(row.at),
+        "duration_ms": row.duration_ms,
+        "status_code": row.status_code,
+        "error": row.error,
+        "response": None if row.response is None else row.response.decode("utf-8", "replace"),
+    }
+
+
+def _afresh(now: float) -> dict[str, Any]:
+    return {
+        "status": DeliveryStatus.PENDING.value,
+        "used": 0,
+        "next_attempt_at": now,
+        "lease": None,
+        "leased_until": None,
+    }
+
+
+def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:  # noqa: A002 (an id is an id)
+    row = conn.execute(select(delivery).where(delivery.c.id == id)).one_or_none()
+    if row is None or (merchant is not None and row.merchant != merchant):
+        raise NotFound("delivery", id)
+    return row
+
+
+def _require_enabled(conn: Connection, endpoint_id: str) -> None:
+    if endpoints.get(conn, endpoint_id).status is not EndpointStatus.ENABLED:
+        raise NotPossible(f"endpoint {endpoint_id} is disabled; enable it first")
+
+
+def _require_body(row: outbox.EventRow) -> None:
+    if not row.body:
+        raise NotPossible(
+            f"the body of event {row.id} was pruned; fetch the payment intent {row.intent} instead"
+        )

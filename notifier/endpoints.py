@@ -1,0 +1,302 @@
+"""Where merchants want their webhooks: endpoints, their subscriptions, secrets and being switched on and off.
+
+Every function works in the caller's transaction. With ``merchant`` given, another merchant's endpoint is not found.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from notifier import outbox, vault
+from notifier.errors import InvalidEndpoint, NotFound, NotPossible
+from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id, rfc3339
+from notifier.guard import CheckedUrl
+from notifier.ids import Entropy, new_id
+from notifier.signing import SECRET_BYTES, make_secret
+from notifier.tables import DeliveryStatus, DisabledReason, EndpointStatus, delivery, endpoint, event
+
+#: How long old secrets go on signing after a rotation, in seconds.
+DEFAULT_OVERLAP = 86400.0
+#: The longest overlap, in seconds.
+MAX_OVERLAP = 7 * 86400.0
+
+#: What an endpoint can subscribe to; ``*`` is all of it. Test events need no subscription.
+SUBSCRIBABLE = tuple(kind.value for kind in EventType if kind is not EventType.TEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A URL of a merchant that gets his events."""
+
+    id: str
+    merchant: str
+    url: str
+    events: tuple[str, ...]
+    status: EndpointStatus
+    disabled_reason: DisabledReason | None
+    legacy_v0: bool
+    created_at: float
+
+
+def create(
+    conn: Connection,
+    *,
+    merchant: str,
+    url: CheckedUrl,
+    events: Iterable[str] = DEFAULT_EVENTS,
+    legacy_v0: bool = False,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> tuple[Endpoint, str]:
+    """Add an endpoint; return it and its secret, which is not shown again. :class:`InvalidEndpoint` for unknown events."""
+    secret = make_secret(entropy(SECRET_BYTES))
+    id_ = new_id("we_", now, entropy)
+    conn.execute(
+        insert(endpoint).values(
+            id=id_,
+            merchant=merchant,
+            url=url,
+            events=_subscriptions(events),
+            status=EndpointStatus.ENABLED.value,
+            disabled_reason=None,
+            legacy_v0=legacy_v0,
+            secrets=vault.first(secret),
+            created_at=now,
+        )
+    )
+    return get(conn, id_), secret
+
+
+def get(conn: Connection, id: str, *, merchant: str | None = None) -> Endpoint:  # noqa: A002 (an id is an id)
+    """Return an endpoint, or raise :class:`NotFound`."""
+    return _endpoint(_row(conn, id, merchant))
+
+
+def list_endpoints(
+    conn: Connection, *, merchant: str | None = None, limit: int = 20, cursor: str | None = None
+) -> tuple[list[Endpoint], str | None]:
+    """Return endpoints, newest first, and the cursor of the next page (None at the end)."""
+    query = (
+        select(endpoint)
+        .where(endpoint.c.status != EndpointStatus.REMOVED)
+        .order_by(endpoint.c.id.desc())
+        .limit(limit + 1)
+    )
+    if merchant is not None:
+        query = query.where(endpoint.c.merchant == merchant)
+    if cursor is not None:
+        query = query.where(endpoint.c.id < cursor)
+    found = [_endpoint(row) for row in conn.execute(query)]
+    return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+
+def modify(
+    conn: Connection,
+    id: str,  # noqa: A002 (an id is an id)
+    *,
+    merchant: str | None = None,
+    url: CheckedUrl | None = None,
+    events: Iterable[str] | None = None,
+    legacy_v0: bool | None = None,
+) -> Endpoint:
+    """Change what is given; deliveries that wait go to the new URL, new subscriptions hold for events to come."""
+    _row(conn, id, merchant)
+    values: dict[str, Any] = {}
+    if url is not None:
+        # The new address has not failed yet.
+        values |= {"url": url, **_HEALTHY}
+    if events is not None:
+        values["events"] = _subscriptions(events)
+    if legacy_v0 is not None:
+        values["legacy_v0"] = legacy_v0
+    if values:
+        conn.execute(update(endpoint).where(endpoint.c.id == id).values(**values))
+    return get(conn, id)
+
+
+def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:  # noqa: A002 (an id is an id)
+    """Remove an endpoint with its secrets; its open deliveries are dead, its log stays readable."""
+    _row(conn, id, merchant)
+    conn.execute(
+        update(endpoint)
+        .where(endpoint.c.id == id)
+        .values(status=EndpointStatus.REMOVED.value, disabled_reason=None, secrets=[], **_HEALTHY)
+    )
+    conn.execute(
+        update(delivery)
+        .where(
+            delivery.c.endpoint == id,
+            delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
+        )
+        .values(
+            status=DeliveryStatus.DEAD.value,
+            next_attempt_at=None,
+            lease=None,
+            leased_until=None,
+            last_error="the endpoint was removed",
+        )
+    )
+
+
+def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:  # noqa: A002 (an id)
+    """Send to an endpoint again: what was held is due at once. No effect if it is enabled."""
+    row = _row(conn, id, merchant)
+    if row.status == EndpointStatus.DISABLED:
+        conn.execute(
+            update(endpoint)
+            .where(endpoint.c.id == id)
+            .values(status=EndpointStatus.ENABLED.value, disabled_reason=None, **_HEALTHY)
+        )
+        conn.execute(
+            update(delivery)
+            .where(delivery.c.endpoint == id, delivery.c.status == DeliveryStatus.HELD.value)
+            .values(status=DeliveryStatus.PENDING.value, next_attempt_at=now)
+        )
+    return get(conn, id)
+
+
+def disable(
+    conn: Connection,
+    id: str,  # noqa: A002 (an id is an id)
+    *,
+    merchant: str | None = None,
+    reason: DisabledReason = DisabledReason.OPERATOR,
+) -> Endpoint:
+    """Send nothing to an endpoint until it is enabled again: its deliveries are held. No effect if it is disabled.
+
+    An attempt under way ends by itself; if it succeeds its delivery is delivered.
+    """
+    row = _row(conn, id, merchant)
+    if row.status == EndpointStatus.ENABLED:
+        conn.execute(
+            update(endpoint)
+            .where(endpoint.c.id == id)
+            .values(status=EndpointStatus.DISABLED.value, disabled_reason=reason.value)
+        )
+        conn.execute(
+            update(delivery)
+            .where(delivery.c.endpoint == id, delivery.c.status == DeliveryStatus.PENDING.value)
+            .values(status=DeliveryStatus.HELD.value, next_attempt_at=None)
+        )
+    return get(conn, id)
+
+
+def rotate_secret(
+    conn: Connection,
+    id: str,  # noqa: A002 (an id is an id)
+    *,
+    merchant: str | None = None,
+    overlap: float = DEFAULT_OVERLAP,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> tuple[Endpoint, str]:
+    """Give an endpoint a new secret, returned once; the old ones go on signing beside it for ``overlap`` seconds.
+
+    An overlap of 0 is for a secret that leaked. :class:`InvalidEndpoint` if it is negative or above a week,
+    :class:`NotPossible` if too many secrets are valid already.
+    """
+    if not 0 <= overlap <= MAX_OVERLAP:
+        raise InvalidEndpoint("overlap", "an overlap is between 0 and 7 days")
+    row = _row(conn, id, merchant)
+    secret = make_secret(entropy(SECRET_BYTES))
+    stored = vault.rotate(row.secrets, secret, now=now, overlap=overlap)
+    conn.execute(update(endpoint).where(endpoint.c.id == id).values(secrets=stored))
+    return get(conn, id), secret
+
+
+def send_test(
+    conn: Connection,
+    id: str,  # noqa: A002 (an id is an id)
+    *,
+    merchant: str | None = None,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> tuple[str, str]:
+    """Write a ``webhook.test`` event for this endpoint alone; return the ids of the event and of its delivery.
+
+    It goes the way of every other event. :class:`NotPossible` while the endpoint is disabled.
+    """
+    row = _row(conn, id, merchant)
+    if row.status != EndpointStatus.ENABLED:
+        raise NotPossible(f"endpoint {id} is disabled; enable it before testing it")
+    # The endpoint stands where other events have their intent, so that ids and numbers work the same.
+    n = conn.execute(select(func.count()).select_from(event).where(event.c.intent == id)).scalar_one()
+    test_id = event_id(id, EventType.TEST, n)
+    test = outbox.EventRow(
+        id=test_id,
+        intent=id,
+        merchant=row.merchant,
+        type=EventType.TEST,
+        n=n,
+        sequence=n + 1,
+        body=event_body(
+            id=test_id,
+            type=EventType.TEST,
+            created_at=now,
+            sequence=n + 1,
+            data={"endpoint": id, "message": "This is a test. No payment was made."},
+        ),
+        created_at=int(now),
+    )
+    outbox.insert_event(conn, test)
+    target = outbox.Target(id=id, enabled=True)
+    [delivery_id] = outbox.insert_deliveries(
+        conn, test, [target], now=now, due=now, ordered=False, entropy=entropy
+    )
+    return test_id, delivery_id
+
+
+def endpoint_json(found: Endpoint) -> dict[str, Any]:
+    """Return an endpoint as the public interface shows it."""
+    return {
+        "id": found.id,
+        "merchant": found.merchant,
+        "url": found.url,
+        "events": list(found.events),
+        "status": found.status.value,
+        "disabled_reason": found.disabled_reason.value if found.disabled_reason else None,
+        "legacy_v0": found.legacy_v0,
+        "created_at": rfc3339(found.created_at),
+    }
+
+
+_HEALTHY: dict[str, Any] = {"broken": 0, "failed": 0, "failing_since": None, "paused_until": None}
+
+
+def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:  # noqa: A002 (an id is an id)
+    row = conn.execute(
+        select(endpoint).where(endpoint.c.id == id, endpoint.c.status != EndpointStatus.REMOVED)
+    ).one_or_none()
+    if row is None or (merchant is not None and row.merchant != merchant):
+        raise NotFound("endpoint", id)
+    return row
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    return Endpoint(
+        id=row.id,
+        merchant=row.merchant,
+        url=row.url,
+        events=tuple(row.events),
+        status=EndpointStatus(row.status),
+        disabled_reason=DisabledReason(row.disabled_reason) if row.disabled_reason else None,
+        legacy_v0=row.legacy_v0,
+        created_at=row.created_at,
+    )
+
+
+def _subscriptions(events: Iterable[str]) -> Sequence[str]:
+    wanted = list(dict.fromkeys(str(name) for name in events))
+    if not wanted:
+        raise InvalidEndpoint(
+            "events", f"an endpoint subscribes to at least one of {', '.join(SUBSCRIBABLE)}"
+        )
+    for name in wanted:
+        if name != "*" and name not in SUBSCRIBABLE:
+            raise InvalidEndpoint(
+                "events", f"unknown event {name!r}; there are {', '.join(SUBSCRIBABLE)}, or * for all"
+            )
+    return wanted

@@ -1,0 +1,329 @@
+"""Events and their deliveries, written in the caller's transaction: committed with what they speak of, or not at all."""
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Table, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from notifier.errors import NotFound
+from notifier.events import VERDICTS, EventType, event_body
+from notifier.ids import Entropy, new_id
+from notifier.tables import (
+    DeliveryStatus,
+    EndpointStatus,
+    delivery,
+    delivery_attempt,
+    endpoint,
+    event,
+    is_open,
+    is_pending,
+)
+
+#: Stays below every database's limit of bound values.
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One event as it is stored; ``body`` is empty once retention emptied it."""
+
+    id: str
+    intent: str
+    merchant: str
+    type: EventType
+    #: How many events of this type the intent already had.
+    n: int
+    #: Place among the intent's events; only increases.
+    sequence: int
+    reason: str | None = None
+    subject: str = ""
+    supersedes: str | None = None
+    #: The moment it speaks of, unix seconds of whatever clock the writer goes by.
+    as_of: int = 0
+    body: bytes
+    #: Unix seconds of this machine's clock.
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldRow:
+    """What an intent's earlier event said, without its body."""
+
+    id: str
+    type: EventType
+    n: int
+    sequence: int
+    reason: str | None
+    subject: str
+    as_of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An endpoint to write deliveries for."""
+
+    id: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The outbox in numbers, without removed endpoints."""
+
+    pending: int
+    held: int
+    dead: int
+    #: Age of the oldest delivery that is still pending; None if there is none.
+    oldest_seconds: float | None
+    #: Ids of enabled endpoints whose attempts only failed of late.
+    failing_endpoints: tuple[str, ...]
+
+
+def enqueue(
+    conn: Connection, row: EventRow, *, now: float, first_wait: float = 0.0, entropy: Entropy = os.urandom
+) -> bool:
+    """Write an event and one delivery per endpoint of its merchant that subscribes to it.
+
+    False if an event of that id is there already; then nothing is written and nothing will be sent, also not to
+    endpoints that were added since. Deliveries to disabled endpoints are held. Another id for the same (intent,
+    type, n) is a bug and raises the database's integrity error.
+    """
+    if not insert_event(conn, row):
+        return False
+    rows = conn.execute(
+        select(endpoint.c.id, endpoint.c.status, endpoint.c.events)
+        .where(endpoint.c.merchant == row.merchant, endpoint.c.status != EndpointStatus.REMOVED)
+        .order_by(endpoint.c.id)
+    )
+    targets = [
+        Target(id=found.id, enabled=found.status == EndpointStatus.ENABLED)
+        for found in rows
+        if subscribes(found.events, row.type)
+    ]
+    insert_deliveries(conn, row, targets, now=now, due=now + first_wait, ordered=True, entropy=entropy)
+    return True
+
+
+def told(conn: Connection, intents: Collection[str]) -> dict[str, list[ToldRow]]:
+    """Return the events of each of these intents in order of sequence; an empty list where there are none."""
+    answer: dict[str, list[ToldRow]] = {intent: [] for intent in intents}
+    wanted = list(answer)
+    columns = (
+        event.c.id,
+        event.c.intent,
+        event.c.type,
+        event.c.n,
+        event.c.sequence,
+        event.c.reason,
+        event.c.subject,
+        event.c.as_of,
+    )
+    for start in range(0, len(wanted), _CHUNK):
+        rows = conn.execute(
+            select(*columns)
+            .where(event.c.intent.in_(wanted[start : start + _CHUNK]))
+            .order_by(event.c.intent, event.c.sequence)
+        )
+        for row in rows:
+            answer[row.intent].append(
+                ToldRow(
+                    id=row.id,
+                    type=EventType(row.type),
+                    n=row.n,
+                    sequence=row.sequence,
+                    reason=row.reason,
+                    subject=row.subject,
+                    as_of=row.as_of,
+                )
+            )
+    return answer
+
+
+def subscribes(events: Sequence[str], kind: EventType) -> bool:
+    """Say whether an endpoint with these subscriptions gets events of a kind."""
+    return kind.value in events or "*" in events
+
+
+def insert_event(conn: Connection, row: EventRow) -> bool:
+    """Write an event without deliveries; False if an event of that id is there already."""
+    statement = _insert_unless_there(conn, event, "id").values(
+        id=row.id,
+        intent=row.intent,
+        merchant=row.merchant,
+        type=row.type.value,
+        n=row.n,
+        sequence=row.sequence,
+        reason=row.reason,
+        subject=row.subject,
+        supersedes=row.supersedes,
+        as_of=row.as_of,
+        body=row.body,
+        created_at=row.created_at,
+    )
+    return conn.execute(statement).rowcount == 1
+
+
+def insert_deliveries(
+    conn: Connection,
+    row: EventRow,
+    targets: Sequence[Target],
+    *,
+    now: float,
+    due: float,
+    ordered: bool,
+    entropy: Entropy,
+) -> list[str]:
+    """Write one delivery of a stored event per target, held where the endpoint is disabled; return their ids."""
+    values: list[dict[str, Any]] = [
+        {
+            "id": new_id("dlv_", now, entropy),
+            "event": row.id,
+            "endpoint": target.id,
+            "merchant": row.merchant,
+            "intent": row.intent,
+            "type": row.type.value,
+            "sequence": row.sequence,
+            "verdict": row.type in VERDICTS,
+            "ordered": ordered,
+            "status": (DeliveryStatus.PENDING if target.enabled else DeliveryStatus.HELD).value,
+            "next_attempt_at": due if target.enabled else None,
+            "created_at": now,
+        }
+        for target in targets
+    ]
+    if values:
+        conn.execute(insert(delivery), values)
+    return [value["id"] for value in values]
+
+
+def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:  # noqa: A002 (an id is an id)
+    """Return an event; :class:`NotFound` if there is none, or it is another merchant's."""
+    row = conn.execute(select(event).where(event.c.id == id)).one_or_none()
+    if row is None or (merchant is not None and row.merchant != merchant):
+        raise NotFound("event", id)
+    return _event_row(row)
+
+
+def list_events(
+    conn: Connection,
+    *,
+    merchant: str | None = None,
+    type: EventType | None = None,  # noqa: A002 (the filter's public name)
+    intent: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> tuple[list[EventRow], str | None]:
+    """Return events, newest first, and the cursor of the next page (None at the end).
+
+    A cursor is the last id of the page before; :class:`NotFound` if no event has it.
+    """
+    query = select(event).order_by(event.c.created_at.desc(), event.c.id.desc()).limit(limit + 1)
+    if merchant is not None:
+        query = query.where(event.c.merchant == merchant)
+    if type is not None:
+        query = query.where(event.c.type == type.value)
+    if intent is not None:
+        query = query.where(event.c.intent == intent)
+    if cursor is not None:
+        last = get_event(conn, cursor, merchant=merchant)
+        query = query.where(tuple_(event.c.created_at, event.c.id) < tuple_(last.created_at, last.id))
+    rows = [_event_row(row) for row in conn.execute(query)]
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def event_json(row: EventRow) -> dict[str, Any]:
+    """Return the document that was (or will be) sent; ``data`` is null once retention emptied it."""
+    body = row.body or event_body(
+        id=row.id, type=row.type, created_at=row.created_at, sequence=row.sequence, data=None
+    )
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def stats(conn: Connection, *, now: float) -> Stats:
+    """Return the outbox in numbers; reads open deliveries only."""
+    shown = endpoint.c.status != EndpointStatus.REMOVED
+    counts: dict[str, int] = {
+        row.status: row.count
+        for row in conn.execute(
+            select(delivery.c.status, func.count().label("count"))
+            .join(endpoint, endpoint.c.id == delivery.c.endpoint)
+            .where(is_open, shown)
+            .group_by(delivery.c.status)
+        )
+    }
+    oldest = conn.execute(select(func.min(delivery.c.created_at)).where(is_pending)).scalar()
+    failing = conn.execute(
+        select(endpoint.c.id)
+        .where(endpoint.c.status == EndpointStatus.ENABLED, endpoint.c.failed > 0)
+        .order_by(endpoint.c.id)
+    ).scalars()
+    return Stats(
+        pending=counts.get(DeliveryStatus.PENDING, 0),
+        held=counts.get(DeliveryStatus.HELD, 0),
+        dead=counts.get(DeliveryStatus.DEAD, 0),
+        oldest_seconds=None if oldest is None else max(0.0, now - oldest),
+        failing_endpoints=tuple(failing),
+    )
+
+
+def prune(conn: Connection, *, before: float, limit: int = 1000) -> int:
+    """Empty up to ``limit`` bodies and answers from before a time; return how many. Call again until it says 0.
+
+    Rows stay. The body of an event with a pending or held delivery stays too.
+    """
+    still_open = (
+        select(delivery.c.id)
+        .where(
+            delivery.c.event == event.c.id,
+            delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
+        )
+        .exists()
+    )
+    old_events = (
+        select(event.c.id)
+        .where(event.c.body.is_not(None), event.c.created_at < before, ~still_open)
+        .order_by(event.c.created_at)
+        .limit(limit)
+    )
+    emptied = conn.execute(update(event).where(event.c.id.in_(old_events)).values(body=None)).rowcount
+    log = delivery_attempt.c
+    old_answers = (
+        select(log.delivery, log.number)
+        .where(log.response.is_not(None), log.at < before)
+        .order_by(log.at)
+        .limit(limit)
+    )
+    emptied += conn.execute(
+        update(delivery_attempt)
+        .where(tuple_(log.delivery, log.number).in_(old_answers))
+        .values(response=None)
+    ).rowcount
+    return emptied
+
+
+def _event_row(row: Any) -> EventRow:
+    return EventRow(
+        id=row.id,
+        intent=row.intent,
+        merchant=row.merchant,
+        type=EventType(row.type),
+        n=row.n,
+        sequence=row.sequence,
+        reason=row.reason,
+        subject=row.subject,
+        supersedes=row.supersedes,
+        as_of=row.as_of,
+        body=row.body or b"",
+        created_at=row.created_at,
+    )
+
+
+def _insert_unless_there(conn: Connection, table: Table, key: str) -> Insert:
+    if conn.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing(index_elements=[key])
+    return sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])

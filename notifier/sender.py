@@ -1,0 +1,172 @@
+"""One attempt: POST the signed bytes to an endpoint, within a time, an answer size and the guard's limits."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace, TracebackType
+from typing import Self
+
+import aiohttp
+
+from notifier import guard
+from notifier.errors import RefusedUrl
+from notifier.resolver import Resolver
+
+#: So much of an answer's body is read, then the connection is dropped.
+MAX_ANSWER = 16 * 1024
+#: So much of it is kept.
+KEPT_ANSWER = 1024
+#: So many kept connections may turn out to be closed within one attempt.
+STALE_CONNECTIONS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one attempt."""
+
+    #: None if no status came within the time.
+    status_code: int | None
+    #: Why no status came, for people; None if one came.
+    error: str | None
+    seconds: float
+    #: The first KiB of the answer's body.
+    response: bytes = b""
+    #: The header as it came.
+    retry_after: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Say whether the endpoint took the event: any 2xx."""
+        return self.status_code is not None and 200 <= self.status_code < 300
+
+
+class Sender:
+    """An HTTP client for webhooks; an async context manager that owns its connections.
+
+    ``timeout`` bounds a whole attempt: name look-up, connecting, TLS, sending, the status and the body.
+    """
+
+    def __init__(
+        self,
+        *,
+        user_agent: str,
+        timeout: float = 15.0,
+        allow_http: bool = False,
+        allow_private: bool = False,
+        stopwatch: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._user_agent = user_agent
+        self._timeout = timeout
+        self._allow_http = allow_http
+        self._allow_private = allow_private
+        self._stopwatch = stopwatch
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        reuse = aiohttp.TraceConfig()
+        reuse.on_connection_reuseconn.append(_note_reuse)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                # The worker bounds how many attempts run at once.
+                limit=0,
+                resolver=Resolver(),
+                socket_factory=guard.socket_factory(allow_private=self._allow_private),
+                # Less than the five seconds after which common servers close an idle connection.
+                keepalive_timeout=4.0,
+            ),
+            # No endpoint's cookies are kept, let alone sent to another.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"user-agent": self._user_agent, "accept": "*/*", "accept-encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,
+            auto_decompress=False,
+            read_bufsize=MAX_ANSWER,
+            trace_configs=[reuse],
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.close()
+        self._session = None
+
+    async def send(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """POST ``body`` once and return what came of it; whatever the endpoint does is an outcome, not an exception."""
+        started = self._stopwatch()
+        answer = _Answer()
+        error: str | None = None
+        try:
+            guard.parse_url(url, allow_http=self._allow_http)
+            async with asyncio.timeout(self._timeout):
+                await self._post(url, body, {**headers, "content-type": "application/json"}, answer)
+        except TimeoutError:
+            error = f"no answer within {self._timeout:g} s"
+        except RefusedUrl as refused:
+            error = f"refused: {refused}"
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            error = _explain(failure)
+        return Outcome(
+            status_code=answer.status,
+            # Once the status is there it decides, whatever happens to the body.
+            error=error if answer.status is None else None,
+            seconds=self._stopwatch() - started,
+            response=bytes(answer.body[:KEPT_ANSWER]),
+            retry_after=answer.retry_after,
+        )
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
+        for _ in range(STALE_CONNECTIONS):
+            connection = SimpleNamespace(reused=False)
+            try:
+                await self._post_once(url, body, headers, answer, connection)
+                return
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # The server closed an idle connection while the request was under way, as it may: not a failure
+                # of the endpoint. A second delivery of the same id does no harm.
+                if answer.status is not None or not connection.reused:
+                    raise
+        raise aiohttp.ServerDisconnectedError("the server closed every connection that was kept open")
+
+    async def _post_once(
+        self, url: str, body: bytes, headers: dict[str, str], answer: "_Answer", connection: SimpleNamespace
+    ) -> None:
+        assert self._session is not None
+        async with self._session.post(
+            url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=connection
+        ) as response:
+            try:
+                answer.retry_after = response.headers.get("Retry-After")
+                answer.status = response.status
+                while len(answer.body) < MAX_ANSWER and (chunk := await response.content.readany()):
+                    answer.body += chunk
+            finally:
+                if not response.content.at_eof():
+                    response.close()
+
+
+class _Answer:
+    """What has arrived so far."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.retry_after: str | None = None
+        self.body = bytearray()
+
+
+async def _note_reuse(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    context.trace_request_ctx.reused = True
+
+
+def _explain(failure: Exception) -> str:
+    """Return one line for people; a refused address is named as such, however deep it lies."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, guard.RefusedAddress):
+            return f"refused: {cause}"
+        cause = getattr(cause, "os_error", None) or cause.__cause__
+    return (str(failure) or type(failure).__name__)[:500]

@@ -1,0 +1,202 @@
+"""The notifier's tables. Times are unix seconds of this machine's clock (double precision).
+
+``intent`` and ``merchant`` are plain strings: no foreign key crosses packages. Partial indexes hold only the
+rows that are looked for, so that the daemon's queries cost the same after a million deliveries; a query must
+name the index's condition literally (``status = 'pending'`` as text, not as a bound value) to be served by it.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
+
+    #: Waits for its next attempt, or is being sent.
+    PENDING = "pending"
+    #: Its endpoint is disabled; it is sent when the endpoint is enabled again.
+    HELD = "held"
+    DELIVERED = "delivered"
+    #: The schedule is used up, or the endpoint was removed.
+    DEAD = "dead"
+
+
+class EndpointStatus(StrEnum):
+    """Whether an endpoint is sent to."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    #: Kept for the log only; not shown any more.
+    REMOVED = "removed"
+
+
+class DisabledReason(StrEnum):
+    """Who or what disabled an endpoint."""
+
+    OPERATOR = "operator"
+    #: It answered 410.
+    GONE = "gone"
+    #: It only failed for longer than allowed.
+    FAILING = "failing"
+
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("intent", Text, nullable=False),
+    Column("merchant", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("reason", Text),
+    Column("subject", Text, nullable=False),
+    Column("supersedes", Text),
+    # The moment it speaks of, by the writer's own clock.
+    Column("as_of", Integer, nullable=False),
+    # NULL once retention emptied it; the row itself stays for ever.
+    Column("body", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("intent", "type", "n"),
+    Index("ix_event_told", "intent", "sequence"),
+    Index("ix_event_listed", "merchant", "created_at", "id"),
+    Index(
+        "ix_event_prunable",
+        "created_at",
+        sqlite_where=text("body IS NOT NULL"),
+        postgresql_where=text("body IS NOT NULL"),
+    ),
+)
+
+endpoint = Table(
+    "endpoint",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    # Names of event types, or ["*"].
+    Column("events", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("disabled_reason", Text),
+    Column("legacy_v0", Boolean, nullable=False),
+    # See notifier.vault.
+    Column("secrets", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # notifier.backoff.Health
+    Column("broken", Integer, nullable=False, default=0),
+    Column("failed", Integer, nullable=False, default=0),
+    Column("failing_since", Double),
+    Column("paused_until", Double),
+    Index("ix_endpoint_merchant", "merchant", "id"),
+)
+
+_PENDING = "status = 'pending'"
+_LEASED = "lease IS NOT NULL"
+_OPEN = "status <> 'delivered'"
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("event", Text, ForeignKey("event.id"), nullable=False),
+    Column("endpoint", Text, ForeignKey("endpoint.id"), nullable=False),
+    # Copied from the event, so that claiming and listing read one table.
+    Column("merchant", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("verdict", Boolean, nullable=False),
+    # False for resends: they wait for nothing and hold nothing back.
+    Column("ordered", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    # All attempts ever made, and those of the present run through the schedule.
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("used", Integer, nullable=False, default=0),
+    Column("next_attempt_at", Double),
+    Column("lease", Text),
+    Column("leased_until", Double),
+    Column("last_status_code", Integer),
+    Column("last_error", Text),
+    Column("created_at", Double, nullable=False),
+    Column("delivered_at", Double),
+    Index(
+        "ix_delivery_due",
+        "endpoint",
+        "next_attempt_at",
+        "id",
+        sqlite_where=text(_PENDING),
+        postgresql_where=text(_PENDING),
+    ),
+    Index(
+        "ix_delivery_order",
+        "endpoint",
+        "intent",
+        "sequence",
+        sqlite_where=text(_PENDING),
+        postgresql_where=text(_PENDING),
+    ),
+    Index(
+        "ix_delivery_leased",
+        "leased_until",
+        "endpoint",
+        sqlite_where=text(_LEASED),
+        postgresql_where=text(_LEASED),
+    ),
+    Index(
+        "ix_delivery_open", "status", "endpoint", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)
+    ),
+    Index("ix_delivery_event", "event"),
+    Index("ix_delivery_merchant", "merchant", "id"),
+    Index("ix_delivery_endpoint", "endpoint", "id"),
+)
+
+delivery_attempt = Table(
+    "delivery_attempt",
+    metadata,
+    Column("delivery", Text, ForeignKey("delivery.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("status_code", Integer),
+    Column("error", Text),
+    # The first KiB of the answer; NULL once retention emptied it.
+    Column("response", LargeBinary),
+    Index(
+        "ix_delivery_attempt_prunable",
+        "at",
+        sqlite_where=text("response IS NOT NULL"),
+        postgresql_where=text("response IS NOT NULL"),
+    ),
+)
+
+#: Conditions as the partial indexes spell them.
+is_pending = delivery.c.status == literal_column("'pending'")
+is_leased = delivery.c.lease.is_not(None)
+is_open = delivery.c.status != literal_column("'delivered'")

@@ -1,0 +1,574 @@
+"""Settings: where values come from, which one wins, what is shown, and what is said about wrong ones."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from watcher import settings as module
+from watcher.assets import Level
+from watcher.errors import ConfigError
+from watcher.intents import LEVELS, Depth, LatePolicy
+from watcher.settings import Settings, load_settings
+
+SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
+PAYMENTS = "SP000000000000000000002Q6VF78.sbtc-payments"
+TESTNET_PAYMENTS = "ST000000000000000000002AMW42H.sbtc-payments"
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep this machine's settings out of the tests."""
+    for name in list(os.environ):
+        if name.startswith("SBTC_WATCHER_") or name in {"CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(module, "DEFAULT_CONFIG", tmp_path / "absent.toml")
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(config: Path | None = None, overrides: Mapping[str, object] | None = None) -> list[str]:
+    """Load settings that are wrong and return the lines that say so."""
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config, overrides)
+    assert caught.value.exit_code == 2
+    return str(caught.value).splitlines()
+
+
+# Defaults
+
+
+def test_without_any_source_every_setting_has_its_documented_default() -> None:
+    shown = load_settings().show()
+    state = os.path.expanduser("~/.local/state/sbtc-watcher")
+    assert shown == {
+        "network": "mainnet",
+        "database_url": f"sqlite:///{state}/sbtc-watcher.db",
+        "api_urls": ["https://api.mainnet.hiro.so"],
+        "api_key": None,
+        "api_requests_per_minute": None,
+        "api_requests_per_month": None,
+        "poll_interval": "5s",
+        "websocket": True,
+        "mempool": True,
+        "mempool_interval": "15s",
+        "start_height": "tip",
+        "sbtc_contract": SBTC,
+        "assets": {
+            "sbtc": {"identifier": f"{SBTC}::sbtc-token", "decimals": 8},
+            "stx": {"identifier": "STX", "decimals": 6},
+        },
+        "payment_contract": None,
+        "finality_burn_blocks": 6,
+        "confirmation_tiers": {
+            "sbtc": [
+                {"below": 100000, "level": "included"},
+                {"below": 10000000, "level": "anchored"},
+                {"level": "settled"},
+            ],
+            "stx": [{"level": "anchored"}],
+        },
+        "default_ttl": "1h",
+        "inclusion_grace": "10m",
+        "monitoring": "1d",
+        "reorg_grace": "2h",
+        "late_policy": "hold",
+        "ignored_senders": ["SP000000000000000000002Q6VF78.pox-5"],
+        "verify_amount_over": None,
+        "secret_key_file": None,
+        "http_bind": "127.0.0.1:8420",
+        "admin_token": None,
+        "ready_max_lag": "10m",
+        "webhook_retry_schedule": ["0s", "1m", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "1d"],
+        "webhook_timeout": "15s",
+        "webhook_concurrency": 256,
+        "webhook_endpoint_concurrency": 8,
+        "webhook_endpoint_rate": None,
+        "webhook_allow_http": False,
+        "webhook_allow_private": False,
+        "webhook_disable_after": "5d",
+        "retention_days": 90,
+        "log_format": "auto",
+        "log_level": "info",
+    }
+
+
+def test_durations_are_seconds_and_chain_times_whole_ones() -> None:
+    settings = Settings()
+    assert (settings.poll_interval, settings.webhook_retry_schedule[:3]) == (5.0, (0.0, 60.0, 300.0))
+    chain_times = (settings.default_ttl, settings.inclusion_grace, settings.monitoring, settings.reorg_grace)
+    assert chain_times == (3600, 600, 86400, 7200)
+    assert all(type(seconds) is int for seconds in chain_times)
+
+
+@pytest.mark.parametrize("network", ["mainnet", "testnet", "devnet"])
+def test_each_network_has_its_own_defaults(network: str) -> None:
+    settings = load_settings(overrides={"network": network})
+    facts = settings.network_facts
+    assert facts.name == network
+    assert settings.api_urls == (facts.api_url,)
+    assert settings.sbtc_contract == facts.sbtc_contract
+    assert settings.assets["sbtc"].identifier == f"{facts.sbtc_contract}::sbtc-token"
+    assert settings.ignored_senders == facts.ignored_senders
+
+
+def test_the_database_lies_in_the_state_directory_of_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/sbtc-watcher:/var/lib/other")
+    assert load_settings().database_url == "sqlite:////var/lib/sbtc-watcher/sbtc-watcher.db"
+
+
+# Sources
+
+
+def test_command_line_beats_environment_beats_credentials_beats_file_beats_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = [f"{name} = {value}" for value, name in enumerate(_COUNTS[:4], 1)]
+    config = write(tmp_path / "config.toml", "\n".join(lines))
+    for name in _COUNTS[:3]:
+        write(tmp_path / name, "20\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for name in _COUNTS[:2]:
+        monkeypatch.setenv(f"SBTC_WATCHER_{name.upper()}", "300")
+    settings = load_settings(config, {_COUNTS[0]: 4000, _COUNTS[1]: None})
+    assert [getattr(settings, name) for name in _COUNTS] == [4000, 300, 20, 4, 8]
+
+
+_COUNTS = [
+    "retention_days",
+    "finality_burn_blocks",
+    "webhook_concurrency",
+    "api_requests_per_minute",
+    "webhook_endpoint_concurrency",
+]
+
+
+def test_the_file_is_the_one_named_on_the_command_line_else_in_the_environment_else_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    default, named, given = (
+        write(tmp_path / f"{days}.toml", f"retention_days = {days}") for days in (1, 2, 3)
+    )
+    monkeypatch.setattr(module, "DEFAULT_CONFIG", default)
+    assert load_settings().retention_days == 1
+    monkeypatch.setenv("SBTC_WATCHER_CONFIG", str(named))
+    assert load_settings().retention_days == 2
+    assert load_settings(given).retention_days == 3
+
+
+def test_direct_construction_reads_neither_environment_nor_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SBTC_WATCHER_RETENTION_DAYS", "1")
+    monkeypatch.setattr(module, "DEFAULT_CONFIG", write(tmp_path / "config.toml", "retention_days = 2"))
+    settings = Settings(database_url="sqlite:///x.db", network="devnet", poll_interval="50ms")
+    assert (settings.retention_days, settings.network, settings.poll_interval) == (90, "devnet", 0.05)
+    with pytest.raises(ValidationError):
+        settings.retention_days = 3  # type: ignore[misc]
+
+
+def test_a_credential_file_is_named_like_its_setting_and_trimmed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(tmp_path / "api_key", "key-1\n")
+    write(tmp_path / "something-else", "not ours")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_settings().api_key == SecretStr("key-1")
+
+
+@pytest.mark.parametrize("text", ["http://a:3999, https://b/api/ ,", '["http://a:3999", "https://b/api/"]'])
+def test_a_list_in_the_environment_is_json_or_comma_separated(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("SBTC_WATCHER_API_URLS", text)
+    assert load_settings().api_urls == ("http://a:3999", "https://b/api")
+
+
+def test_a_schedule_in_the_environment_is_a_list_of_durations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SBTC_WATCHER_WEBHOOK_RETRY_SCHEDULE", "0s,500ms,2m")
+    assert load_settings().webhook_retry_schedule == (0.0, 0.5, 120.0)
+
+
+def test_tables_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    usd = {"usd": {"identifier": f"{PAYMENTS}::usd", "decimals": 6}}
+    monkeypatch.setenv("SBTC_WATCHER_ASSETS", json.dumps(usd))
+    monkeypatch.setenv("SBTC_WATCHER_CONFIRMATION_TIERS", '{"usd": [{"level": "included"}]}')
+    settings = load_settings()
+    assert list(settings.assets) == ["sbtc", "stx", "usd"]
+    assert settings.level_for("usd", 1).name == "included"
+
+
+def test_tables_in_the_file_are_toml(tmp_path: Path) -> None:
+    text = f"""
+    [[confirmation_tiers.sbtc]]
+    below = 5
+    level = {{stacks = 2, bitcoin = 0}}
+    [[confirmation_tiers.sbtc]]
+    level = "settled"
+    [assets.usd]
+    identifier = "{PAYMENTS}::usd"
+    decimals = 6
+    """
+    settings = load_settings(write(tmp_path / "config.toml", text))
+    assert settings.level_for("sbtc", 4) == Level(None, Depth(stacks=2, bitcoin=0))
+    assert settings.level_for("sbtc", 5) == Level("settled", LEVELS["settled"])
+    assert settings.show()["confirmation_tiers"]["sbtc"] == [
+        {"below": 5, "level": "stacks=2,bitcoin=0"},
+        {"level": "settled"},
+    ]
+    assert settings.show()["assets"]["usd"] == {"identifier": f"{PAYMENTS}::usd", "decimals": 6}
+
+
+def test_an_empty_variable_clears_an_optional_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = write(tmp_path / "config.toml", f'payment_contract = "{PAYMENTS}"\nadmin_token = "{TOKEN}"')
+    assert load_settings(config).payment_contract == PAYMENTS
+    for name in ("PAYMENT_CONTRACT", "ADMIN_TOKEN", "HTTP_BIND", "API_REQUESTS_PER_MINUTE"):
+        monkeypatch.setenv(f"SBTC_WATCHER_{name}", "")
+    settings = load_settings(config)
+    assert (settings.payment_contract, settings.admin_token, settings.http_address) == (None, None, None)
+    assert settings.api_requests_per_minute is None
+
+
+def test_what_is_shown_can_be_written_into_a_file_again(tmp_path: Path) -> None:
+    settings = Settings(database_url="sqlite:///x.db", start_height="5", webhook_endpoint_rate=2.5)
+    shown = {name: value for name, value in settings.show().items() if value is not None and name != "assets"}
+    assert load_settings(overrides=shown) == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"http_bind": "[::1]:0"}, {"http_address": ("::1", 0)}),
+        ({"http_bind": " localhost:80 "}, {"http_address": ("localhost", 80)}),
+        ({"http_bind": ""}, {"http_address": None}),
+        ({"start_height": "150000"}, {"start_height": 150000}),
+        ({"late_policy": "accept"}, {"late_policy": LatePolicy.ACCEPT}),
+        ({"log_level": "DEBUG"}, {"log_level": "debug"}),
+        ({"websocket": "no"}, {"websocket": False}),
+        ({"ignored_senders": []}, {"ignored_senders": frozenset()}),
+        (
+            {"verify_amount_over": "none", "secret_key_file": ""},
+            {"verify_amount_over": None, "secret_key_file": None},
+        ),
+        ({"verify_amount_over": {}}, {"verify_amount_over": None}),
+        ({"network": "devnet", "payment_contract": TESTNET_PAYMENTS}, {"payment_contract": TESTNET_PAYMENTS}),
+        ({"network": "devnet", "sbtc_contract": SBTC}, {"sbtc_contract": SBTC}),
+        ({"network": "devnet", "ignored_senders": SBTC}, {"ignored_senders": frozenset({SBTC})}),
+        (
+            {"database_url": "postgresql+psycopg://w@db/watcher"},
+            {"database_url": "postgresql+psycopg://w@db/watcher"},
+        ),
+    ],
+)
+def test_a_good_value_is_read(given: dict[str, object], expected: dict[str, object]) -> None:
+    settings = load_settings(overrides=given)
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+# Levels
+
+
+def test_the_level_of_an_amount_goes_by_the_tiers_of_its_asset() -> None:
+    settings = Settings()
+    assert [settings.level_for("sbtc", n).name for n in (99_999, 100_000, 10_000_000)] == [
+        "included",
+        "anchored",
+        "settled",
+    ]
+    with pytest.raises(KeyError):
+        settings.level_for("usd", 1)
+
+
+def test_a_merchants_level_may_not_be_deeper_than_finality() -> None:
+    settings = Settings()
+    assert settings.parse_level("anchored").depth == LEVELS["anchored"]
+    with pytest.raises(ValueError, match="waits for 7 Bitcoin blocks, but finality_burn_blocks is 6"):
+        settings.parse_level("stacks=1,bitcoin=7")
+
+
+# Masking
+
+
+def test_secrets_and_the_database_password_are_never_shown() -> None:
+    settings = Settings(
+        api_key="hunter2",
+        admin_token="hunter2hunter2hunter2",
+        database_url="postgresql+psycopg://w:hunter2@db/x",
+    )
+    shown = settings.show()
+    assert shown["api_key"] == shown["admin_token"] == "**********"
+    assert shown["database_url"] == settings.database_url_masked == "postgresql+psycopg://w:***@db/x"
+    assert "hunter2" not in json.dumps(shown)
+    assert "hunter2" not in str(settings.api_key) + repr(settings.admin_token)
+
+
+@pytest.mark.parametrize("name", ["api_key", "admin_token", "database_url", "api_urls"])
+@pytest.mark.parametrize(
+    "value", ["https://w:hunter2@host", "postgres://w:hunter2@h:x/y", "hunter2 ü", ["hunter2"]]
+)
+def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> None:
+    if name == "api_urls" and "https" not in str(value):
+        pytest.skip("not a secret there")
+    assert "hunter2" not in "".join(problems(overrides={name: value}))
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("network", "main", "must be 'mainnet', 'testnet' or 'devnet', not 'main'"),
+        (
+            "database_url",
+            "postgresql://u@h/d",
+            "postgresql is not supported; write sqlite:////path/to/file.db or postgresql+psycopg://user@host/database",
+        ),
+        (
+            "database_url",
+            "x",
+            "is not a database URL; write sqlite:////path/to/file.db or postgresql+psycopg://user@host/database",
+        ),
+        (
+            "database_url",
+            "sqlite://",
+            "names no database that outlives the process; write sqlite:////path/to/file.db or "
+            "postgresql+psycopg://user@host/database",
+        ),
+        (
+            "api_urls",
+            [],
+            "is empty; name at least one Stacks API, or leave it out for the network's public one",
+        ),
+        (
+            "api_urls",
+            "a.example",
+            "'a.example' is not a base URL; write https://host or http://host:port/path",
+        ),
+        ("api_urls", "http://h:99999", "is not a base URL; write https://host or http://host:port/path"),
+        (
+            "api_urls",
+            "https://u@h",
+            "must not hold a user name or password, because URLs are shown; use api_key",
+        ),
+        (
+            "api_urls",
+            "https://h,https://h/",
+            "names a source twice; two sources count as independent opinions",
+        ),
+        ("api_urls", 5, "must be a list, not 5"),
+        ("api_key", "a b", "must be printable ASCII without spaces, as it travels in an HTTP header"),
+        ("api_key", 5, "must be text, not that value"),
+        ("api_requests_per_minute", 0, "must be 1 or more, not 0"),
+        ("api_requests_per_month", "many", "must be a whole number, not 'many'"),
+        (
+            "poll_interval",
+            "5 sec",
+            "'5 sec' is not a duration; write 500ms, 5s, 2m, 24h, 5d or a number of seconds",
+        ),
+        (
+            "poll_interval",
+            0,
+            "must be longer than 0; write 500ms, 5s, 2m, 24h, 5d or a number of seconds",
+        ),
+        ("websocket", "perhaps", "must be true or false, not 'perhaps'"),
+        ("mempool", [], "must be true or false, not []"),
+        ("start_height", "top", "'top' is not a height; write tip or a block height from 1"),
+        ("start_height", True, "True is not a height; write tip or a block height from 1"),
+        ("start_height", 0, "0 is no block height; write tip or a height from 1 to 999999999"),
+        (
+            "sbtc_contract",
+            SBTC.partition(".")[0],
+            "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4 is an address: expected a contract id, address.contract-name",
+        ),
+        (
+            "payment_contract",
+            TESTNET_PAYMENTS,
+            f"{TESTNET_PAYMENTS} belongs to testnet: expected a principal of mainnet (SP… or SM…)",
+        ),
+        (
+            "payment_contract",
+            PAYMENTS.replace("2Q6", "2Q7"),
+            "SP000000000000000000002Q7VF78 has a bad checksum: a character is wrong, copy it again",
+        ),
+        (
+            "ignored_senders",
+            [TESTNET_PAYMENTS],
+            f"{TESTNET_PAYMENTS} belongs to testnet: expected a principal of mainnet (SP… or SM…)",
+        ),
+        ("ignored_senders", 5, "must be a list, not 5"),
+        (
+            "assets",
+            {"usd": {"decimals": 6}},
+            "usd: needs identifier (address.contract-name::asset-name) and decimals",
+        ),
+        ("assets", "usd", 'is not JSON; write {"usd": {"identifier": "…", "decimals": 6}}'),
+        (
+            "confirmation_tiers",
+            {"sbtc": [{"level": "deep"}]},
+            "sbtc: 'deep' is not a level; write included, anchored, settled or stacks=1,bitcoin=3",
+        ),
+        (
+            "confirmation_tiers",
+            {"stx": [{"level": {"stacks": 1, "bitcoin": 9}}]},
+            "stx: level stacks=1,bitcoin=9 waits for 9 Bitcoin blocks, but finality_burn_blocks is 6; "
+            "choose a lower level or raise finality_burn_blocks",
+        ),
+        ("finality_burn_blocks", 6.5, "must be a whole number, not 6.5"),
+        ("default_ttl", "400d", "must be at most 366d"),
+        ("default_ttl", 0, "must be longer than 0; write 500ms, 5s, 2m, 24h, 5d or a number of seconds"),
+        (
+            "inclusion_grace",
+            "500ms",
+            "500ms is not a whole number of seconds, which chain time is counted in",
+        ),
+        ("late_policy", "keep", "must be 'hold' or 'accept', not 'keep'"),
+        (
+            "verify_amount_over",
+            {"sbtc": 5},
+            "is not built yet: this version cannot compare two sources before a success; leave it out",
+        ),
+        (
+            "secret_key_file",
+            "/etc/key",
+            "is not built yet: this version cannot encrypt webhook secrets at rest; leave it out",
+        ),
+        (
+            "http_bind",
+            "8420",
+            "'8420' is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server",
+        ),
+        (
+            "http_bind",
+            "::1:8420",
+            "'::1:8420' is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server",
+        ),
+        (
+            "http_bind",
+            "h:65536",
+            "'h:65536' is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server",
+        ),
+        ("http_bind", 8420, "must be text, not 8420"),
+        (
+            "admin_token",
+            "admin",
+            "is too short to stay secret; use 16 characters or more (openssl rand -hex 32)",
+        ),
+        ("webhook_retry_schedule", [], "is empty; give at least one value, or leave it out for the default"),
+        ("webhook_retry_schedule", '["1s"', 'is not JSON; write ["a", "b"]'),
+        ("webhook_endpoint_rate", 0, "must be above 0, not 0"),
+        ("webhook_endpoint_rate", "fast", "must be a number, not 'fast'"),
+        ("retention_days", True, "must be a number, not true"),
+        ("retention_days", 10**10, "must be at most 1000000000, not 10000000000"),
+        ("log_format", "xml", "must be 'auto', 'console' or 'json', not 'xml'"),
+        ("log_level", "loud", "must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
+        ("log_level", "a\nb", "must be 'debug', 'info', 'warning' or 'error', not 'a\\nb'"),
+        ("pol_interval", "5s", "unknown setting; did you mean poll_interval?"),
+        ("zzz", 1, "unknown setting"),
+    ],
+)
+def test_a_wrong_setting_gets_one_line_that_says_what_would_be_right(
+    name: str, value: Any, line: str
+) -> None:
+    assert problems(overrides={name: value}) == [f"{name} (command line): {line}"]
+
+
+def test_finality_below_the_default_tiers_is_refused_and_names_the_setting_to_change() -> None:
+    assert problems(overrides={"finality_burn_blocks": 3}) == [
+        "confirmation_tiers: sbtc: level settled waits for 6 Bitcoin blocks, but finality_burn_blocks is 3; "
+        "choose a lower level or raise finality_burn_blocks"
+    ]
+
+
+def test_several_problems_get_one_line_each_with_the_place_they_come_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = write(tmp_path / "config.toml", 'netwrok = "mainnet"\npoll_interval = "x"\n')
+    write(tmp_path / "api_key", "a b")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("SBTC_WATCHER_RETENTION_DAYS", "many")
+    monkeypatch.setenv("SBTC_WATCHER_LOGLEVEL", "info")
+    assert sorted(problems(config, {"start_height": "x"})) == [
+        "SBTC_WATCHER_LOGLEVEL: unknown setting; did you mean SBTC_WATCHER_LOG_LEVEL?",
+        "api_key (credentials directory): must be printable ASCII without spaces, as it travels in an HTTP header",
+        f"netwrok ({config}): unknown setting; did you mean network?",
+        f"poll_interval ({config}): 'x' is not a duration; write 500ms, 5s, 2m, 24h, 5d or a number of seconds",
+        "retention_days (SBTC_WATCHER_RETENTION_DAYS): must be a whole number, not 'many'",
+        "start_height (command line): 'x' is not a height; write tip or a block height from 1",
+    ]
+
+
+def test_a_wrong_network_is_told_once_and_not_again_for_what_hangs_on_it() -> None:
+    lines = problems(overrides={"network": "main", "payment_contract": PAYMENTS})
+    assert [line.partition(" ")[0] for line in lines] == ["network"]
+
+
+def test_an_unknown_variable_that_resembles_nothing_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SBTC_WATCHER_XYZZY", "1")
+    assert problems() == ["SBTC_WATCHER_XYZZY: unknown setting"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    absent, directory, broken, binary = (
+        tmp_path / name for name in ("absent", "directory", "broken", "binary")
+    )
+    directory.mkdir()
+    write(broken, "poll_interval = \n")
+    binary.write_bytes(b"\xff\xfe")
+    assert problems(absent) == [
+        f"{absent}: cannot read the settings file: no such file or directory; check --config or SBTC_WATCHER_CONFIG"
+    ]
+    assert "is a directory" in problems(directory)[0]
+    assert problems(broken) == [f"{broken}: is not TOML: Invalid value (at line 1, column 17)"]
+    assert problems(binary)[0].startswith(f"{binary}: is not TOML: 'utf-8' codec can't decode")
+
+
+def test_a_credentials_directory_that_is_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "absent"))
+    assert problems() == [
+        f"CREDENTIALS_DIRECTORY: {tmp_path / 'absent'} is not a directory; systemd sets it by LoadCredential="
+    ]
+    (tmp_path / "api_key").write_bytes(b"\xff")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert problems()[0].startswith(f"CREDENTIALS_DIRECTORY: cannot read a file in {tmp_path}: ")
+
+
+# The example file
+
+
+def test_the_example_file_shows_every_setting_with_its_default(tmp_path: Path) -> None:
+    """Uncommented as a whole, the example changes nothing but what it marks as an example."""
+    example = Path(__file__).parents[3] / "systemd" / "config.toml.example"
+    text = example.read_text(encoding="utf-8")
+    assert load_settings(example) == load_settings()
+    uncommented = "\n".join(
+        line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
+        for line in text.splitlines()
+    )
+    settings = load_settings(write(tmp_path / "config.toml", uncommented))
+    for name in Settings.model_fields:
+        assert f"#{name} = " in text or f"[{name}." in text or f"# {name}: " in text, (
+            f"{name} is not explained"
+        )
+        if name not in {
+            "database_url",
+            "api_key",
+            "admin_token",
+            "payment_contract",
+            "assets",
+            "confirmation_tiers",
+        }:
+            if not name.startswith("api_requests") and name != "webhook_endpoint_rate":
+                assert getattr(settings, name) == getattr(Settings(), name), name

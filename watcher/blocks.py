@@ -1,0 +1,207 @@
+"""Headers, the cursor and reorgs in the database. Every function works on an open connection."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from chain.model import BlockHeader
+from watcher.database import upsert
+from watcher.intents import ChainClock
+from watcher.tables import block, cursor, reorg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Why the daemon does not move on, for people: it cannot know what is true."""
+
+    #: A short stable name, e.g. ``reorg_too_deep``.
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Where the daemon is: the newest applied canonical block, and the newest that a source told of."""
+
+    network: str
+    clock: ChainClock
+    start_height: int
+    tip_height: int
+    tip_time: int
+    #: {code, message, hint, since}, None while the daemon moves.
+    halted: dict[str, Any] | None
+    sources: list[dict[str, Any]] | None
+    looked_at: int | None
+    moved_at: int
+
+
+def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
+    """Return the cursor, None on a database that has not begun; ``lock`` holds it until the transaction ends."""
+    query = select(cursor).where(cursor.c.id == 1)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    if row is None:
+        return None
+    return Cursor(
+        network=row["network"],
+        clock=ChainClock(
+            height=row["height"], hash=row["hash"], time=row["time"], burn_height=row["burn_height"]
+        ),
+        start_height=row["start_height"],
+        tip_height=row["tip_height"],
+        tip_time=row["tip_time"],
+        halted=row["halted"],
+        sources=row["sources"],
+        looked_at=row["looked_at"],
+        moved_at=row["moved_at"],
+    )
+
+
+def begin_cursor(
+    connection: Connection, network: str, header: BlockHeader, *, tip: BlockHeader, now: int
+) -> None:
+    """Write the first cursor: ``header`` is the last block before those that will be read."""
+    connection.execute(
+        insert(cursor).values(
+            id=1,
+            network=network,
+            start_height=header.height + 1,
+            moved_at=now,
+            looked_at=now,
+            **_place(header, tip),
+        )
+    )
+
+
+def move_cursor(connection: Connection, header: BlockHeader, *, tip: BlockHeader, now: int) -> None:
+    """Set the cursor to ``header`` and clear a halt: what moves is not halted."""
+    connection.execute(
+        update(cursor)
+        .where(cursor.c.id == 1)
+        .values(moved_at=now, looked_at=now, halted=None, **_place(header, tip))
+    )
+
+
+def note_look(
+    connection: Connection,
+    *,
+    tip: BlockHeader | None,
+    sources: list[dict[str, Any]],
+    halt: Halt | None,
+    now: int,
+) -> None:
+    """Keep for ``status`` what a turn of the loop saw, without moving the cursor."""
+    values: dict[str, Any] = {"sources": sources, "halted": None, "looked_at": now}
+    if halt is not None:
+        before = load_cursor(connection, lock=True)
+        since = before.halted["since"] if before is not None and before.halted is not None else now
+        values["halted"] = {"code": halt.code, "message": halt.message, "hint": halt.hint, "since": since}
+    if tip is not None:
+        values |= {"tip_height": tip.height, "tip_time": tip.time}
+    connection.execute(update(cursor).where(cursor.c.id == 1).values(**values))
+
+
+def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
+    """Store headers as canonical; one that was orphaned before becomes canonical again."""
+    rows = [asdict(header) | {"canonical": True} for header in headers]
+    if rows:
+        statement = upsert(connection, block)
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=[block.c.hash], set_={"canonical": True}), rows
+        )
+
+
+def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
+    """Return our canonical header at a height, None when it is not kept."""
+    row = (
+        connection.execute(select(block).where(block.c.height == height, block.c.canonical))
+        .mappings()
+        .one_or_none()
+    )
+    return _header(row) if row is not None else None
+
+
+def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHeader, ...]:
+    """Return the unbroken canonical headers up to the cursor that reach ``burn_blocks`` Bitcoin blocks back."""
+    newest = select(func.max(block.c.burn_height)).where(block.c.canonical).scalar_subquery()
+    rows = connection.execute(
+        select(block)
+        .where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
+        .order_by(block.c.height.desc())
+    ).mappings()
+    headers: list[BlockHeader] = []
+    for row in rows:
+        header = _header(row)
+        if headers and headers[-1].parent_hash != header.hash:
+            break
+        headers.append(header)
+    return tuple(reversed(headers))
+
+
+def orphan_headers(connection: Connection, *, above: int) -> int:
+    """Mark our canonical headers above a height as orphaned; return how many."""
+    return connection.execute(
+        update(block).where(block.c.height > above, block.c.canonical).values(canonical=False)
+    ).rowcount
+
+
+def note_reorg(
+    connection: Connection,
+    *,
+    ancestor: BlockHeader,
+    old: ChainClock,
+    new: BlockHeader,
+    orphaned: int,
+    now: int,
+) -> None:
+    """Keep a reorg for ``status`` and for people."""
+    connection.execute(
+        insert(reorg).values(
+            at=now,
+            ancestor_height=ancestor.height,
+            orphaned_blocks=orphaned,
+            burn_depth=max(0, old.burn_height - ancestor.burn_height),
+            old_tip=old.hash,
+            new_tip=new.hash,
+        )
+    )
+
+
+def count_reorgs(connection: Connection, *, since: int) -> int:
+    """Return how many reorgs were applied since a time of this machine's clock."""
+    return connection.execute(select(func.count()).select_from(reorg).where(reorg.c.at >= since)).scalar_one()
+
+
+def thin_headers(connection: Connection, *, keep_burn_blocks: int) -> int:
+    """Delete headers that no reorg can reach any more; return how many."""
+    newest = connection.execute(select(func.max(block.c.burn_height))).scalar_one_or_none()
+    if newest is None:
+        return 0
+    return connection.execute(delete(block).where(block.c.burn_height < newest - keep_burn_blocks)).rowcount
+
+
+def _place(header: BlockHeader, tip: BlockHeader) -> dict[str, Any]:
+    return {
+        "height": header.height,
+        "hash": header.hash,
+        "time": header.time,
+        "burn_height": header.burn_height,
+        "tip_height": tip.height,
+        "tip_time": tip.time,
+    }
+
+
+def _header(row: Mapping[Any, Any]) -> BlockHeader:
+    return BlockHeader(
+        height=row["height"],
+        hash=row["hash"],
+        block_hash=row["block_hash"],
+        parent_hash=row["parent_hash"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        burn_hash=row["burn_hash"],
+        burn_time=row["burn_time"],
+        tx_count=row["tx_count"],
+    )

@@ -1,0 +1,162 @@
+"""The database: one engine, short transactions, the pragmas that make SQLite safe, and the schema's revision."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
+
+from watcher.errors import ConfigError, Unreachable
+
+#: How long a transaction waits for another process's write on SQLite, seconds.
+BUSY_TIMEOUT = 10.0
+
+#: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
+CHUNK = 500
+
+_T = TypeVar("_T")
+
+
+class Database:
+    """One database, embedded (SQLite) or shared (PostgreSQL).
+
+    :meth:`begin` opens a write transaction, :meth:`read` a consistent view; both are to be held for milliseconds.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite and self.url.database and self.url.database != ":memory:":
+            _make_private_folder(Path(self.url.database).parent)
+        options: dict[str, Any] = (
+            {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else {"pool_pre_ping": True}
+        )
+        self.engine = create_engine(self.url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open a write transaction: committed at the end, rolled back when the block raises."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that sees one moment and does not hold writers up."""
+        with self.engine.connect().execution_options(readonly=True) as connection, connection.begin():
+            yield connection
+
+    def upgrade(self) -> None:
+        """Bring the schema to this version's revision; does nothing when it is there.
+
+        Raises :class:`ConfigError` when the database is newer than this program, :class:`Unreachable` when it does
+        not answer.
+        """
+        try:
+            current = self.revision()
+            known = {script.revision for script in self._scripts().walk_revisions()}
+            if current is not None and current not in known:
+                raise ConfigError(
+                    f"the database has revision {current}, which this version does not know",
+                    hint="install the version that made it, or restore a backup",
+                )
+            if current != self.head():
+                with self.begin() as connection:
+                    config = self._config()
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+        except OperationalError as error:
+            raise Unreachable(
+                f"database {self.safe_url} does not answer: {error.orig}", hint="check database_url"
+            ) from error
+
+    def revision(self) -> str | None:
+        """Return the schema's revision, None for an empty database."""
+        with self.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def head(self) -> str:
+        """Return the revision that this program needs."""
+        head = self._scripts().get_current_head()
+        assert head is not None, "the package carries its migrations"
+        return head
+
+    def size(self) -> int:
+        """Return the size of the database in bytes."""
+        with self.read() as connection:
+            if self.is_sqlite:
+                pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+                return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+    @property
+    def safe_url(self) -> str:
+        """The URL with its password masked, for people's eyes."""
+        return self.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    def _config(self) -> Config:
+        config = Config()
+        config.set_main_option("script_location", "watcher:migrations")
+        return config
+
+    def _scripts(self) -> ScriptDirectory:
+        return ScriptDirectory.from_config(self._config())
+
+
+def chunks(values: Sequence[_T], size: int = CHUNK) -> Iterator[Sequence[_T]]:
+    """Yield the values in pieces that fit one ``IN (…)``."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert:
+    """Return an INSERT that knows ON CONFLICT, in the dialect of the connection (both spell it the same)."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return cast("sqlite.Insert", postgresql.insert(table))
+
+
+def _make_private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"database_url: cannot create {folder}: {error.strerror}",
+            hint="choose a folder that this user may write to",
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(
+            f"database_url: {folder} is not writable", hint="choose a folder that this user may write to"
+        )
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling is off: BEGIN is ours, see _begin_sqlite.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={int(BUSY_TIMEOUT * 1000)}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A write transaction takes the lock at once: a read that turns into a write could fail half-way as busy.
+    readonly = connection.get_execution_options().get("readonly", False)
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")

@@ -1,0 +1,61 @@
+"""What ends a command, and with which exit code.
+
+::
+
+    WatcherError
+    ├── UsageError        2   what was asked for makes no sense
+    ├── ConfigError       2   the settings make no sense
+    ├── NotFound          1   the thing that was named does not exist
+    ├── Unreachable       3   a source, the database or the daemon does not answer
+    ├── Halted            3   the daemon stopped on purpose, and a person decides
+    └── LeaseHeld         3   another follower works on this database
+
+The command line prints the message and the hint, never a traceback, and exits with ``exit_code``.
+"""
+
+from typing import ClassVar
+
+
+class WatcherError(Exception):
+    """Base of everything this package raises for a person to read: what is wrong, and ``hint``, what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        #: What to do about it; empty when the message says it already.
+        self.hint = hint
+
+
+class UsageError(WatcherError):
+    """The arguments of a command or call make no sense."""
+
+    exit_code = 2
+
+
+class ConfigError(WatcherError):
+    """The settings make no sense. One line per problem: the setting, what is wrong, what would be right."""
+
+    exit_code = 2
+
+
+class NotFound(WatcherError):
+    """The thing that was named does not exist."""
+
+
+class Unreachable(WatcherError):
+    """A source, the database or the daemon does not answer."""
+
+    exit_code = 3
+
+
+class Halted(WatcherError):
+    """The daemon does not move on, because it cannot know what is true; a person decides."""
+
+    exit_code = 3
+
+
+class LeaseHeld(WatcherError):
+    """Another process follows the chain on this database."""
+
+    exit_code = 3

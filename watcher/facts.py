@@ -1,0 +1,228 @@
+"""Transfers, attempts and acts in the database, to and from the pure facts. Facts are orphaned, never deleted."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, insert, select, union, update
+
+from contracts.model import Attempt, Payment, Route
+from notifier.ids import new_id
+from watcher.database import chunks, upsert
+from watcher.intents import Act, ActKind, Facts, Failure, Inclusion, Intent, Status
+from watcher.matching import Claim, Matched, label_keys
+from watcher.tables import act, attempt, stray, transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a payment belongs: the match, the merchant who may see it, and whether a person put it there."""
+
+    payment: Payment
+    matched: Matched
+    merchant: str | None
+    assigned: bool = False
+
+    @classmethod
+    def by_person(cls, payment: Payment, intent: Intent) -> "Placement":
+        """Return the placement that a person's assignment asks for."""
+        return cls(payment=payment, matched=Matched(intent=intent), merchant=intent.merchant, assigned=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A stored transfer that belongs to no intent."""
+
+    id: str
+    claim: Claim
+    #: Its label keys, the strongest first.
+    keys: tuple[str, ...]
+
+
+def put_transfers(connection: Connection, placements: Iterable[Placement], *, now: float) -> None:
+    """Store transfers as canonical; one that was orphaned in the same block before becomes canonical again."""
+    for placement in placements:
+        payment, found = placement.payment, placement.matched
+        values = _place(payment) | {
+            "rank": payment.rank,
+            "asset": payment.asset,
+            "sender": payment.sender,
+            "recipient": payment.recipient,
+            "amount": payment.amount,
+            "route": payment.route,
+            "memo": payment.memo,
+            "terms_hash": payment.terms_hash,
+            "merchant_id": placement.merchant,
+            "intent_id": found.intent.id if found.intent else None,
+            "reason": found.reason,
+            "assigned": placement.assigned,
+            "seen_at": int(now),
+        }
+        transfer_id = _put(connection, transfer, values, ("block_hash", "tx_id", "rank"), new_id("tr_", now))
+        connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
+        if found.intent is None and (keys := label_keys(payment.memo, payment.terms_hash)):
+            connection.execute(insert(stray), [{"key": key, "transfer_id": transfer_id} for key in keys])
+
+
+def put_attempts(connection: Connection, attempts: Iterable[tuple[Attempt, str]], *, now: float) -> None:
+    """Store failed attempts, each for an intent."""
+    for record, intent_id in attempts:
+        values = _place(record) | {"sender": record.sender, "reason": record.reason, "intent_id": intent_id}
+        _put(connection, attempt, values, ("block_hash", "tx_id", "intent_id"), new_id("at_", now))
+
+
+def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
+    """Orphan every canonical fact above a height, as of chain time ``at``; return the intents it touches."""
+    touched: set[str] = set()
+    for table in (transfer, attempt):
+        standing = and_(table.c.height > above, table.c.canonical)
+        touched |= set(
+            connection.execute(
+                select(table.c.intent_id).where(standing, table.c.intent_id.is_not(None))
+            ).scalars()
+        )
+        connection.execute(update(table).where(standing).values(canonical=False, orphaned_at=at))
+    return touched
+
+
+def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], str]:
+    """Return the intents that these transactions' transfers belonged to in other blocks."""
+    found: dict[tuple[str, int], str] = {}
+    for some in chunks(sorted(tx_ids)):
+        query = select(transfer.c.tx_id, transfer.c.rank, transfer.c.intent_id)
+        rows = connection.execute(query.where(transfer.c.tx_id.in_(some), transfer.c.intent_id.is_not(None)))
+        found |= {(row.tx_id, row.rank): row.intent_id for row in rows}
+    return found
+
+
+def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, int, str], str]:
+    """Return the intents that people gave transfers to, by (tx_id, rank, amount, recipient); the newest act wins."""
+    found: dict[tuple[str, int, int, str], str] = {}
+    for some in chunks(sorted(tx_ids)):
+        query = select(act).where(act.c.tx_id.is_not(None), act.c.tx_id.in_(some)).order_by(act.c.id)
+        for row in connection.execute(query):
+            found[(row.tx_id, row.rank, row.amount, row.recipient)] = row.intent_id
+    return found
+
+
+def find_strays(connection: Connection, keys: Collection[str], *, dedicated: str | None) -> list[Stray]:
+    """Return the stored transfers without an intent that speak one of ``keys`` or went to ``dedicated``."""
+    ids = select(stray.c.transfer_id).where(stray.c.key.in_(list(keys)))
+    if dedicated is not None:
+        to = select(transfer.c.id).where(transfer.c.intent_id.is_(None), transfer.c.recipient == dedicated)
+        ids = union(ids, to)  # type: ignore[assignment]
+    query = (
+        select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(ids)).order_by(transfer.c.id)
+    )
+    return [
+        Stray(
+            id=row["id"],
+            claim=Claim(
+                asset=row["asset"],
+                sender=row["sender"],
+                recipient=row["recipient"],
+                time=row["time"],
+                route=Route(row["route"]),
+                terms_hash=row["terms_hash"],
+            ),
+            keys=label_keys(row["memo"], row["terms_hash"]),
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+def give(
+    connection: Connection, transfer_id: str, intent_id: str, merchant: str, *, assigned: bool = False
+) -> None:
+    """Let a stored transfer belong to an intent."""
+    connection.execute(
+        update(transfer)
+        .where(transfer.c.id == transfer_id)
+        .values(intent_id=intent_id, merchant_id=merchant, reason=None, assigned=assigned)
+    )
+    connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
+
+
+def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]:
+    """Return all facts of each intent."""
+    inclusions: dict[str, list[Inclusion]] = defaultdict(list)
+    failures: dict[str, list[Failure]] = defaultdict(list)
+    acts: dict[str, list[Act]] = defaultdict(list)
+    for some in chunks(sorted(ids)):
+        for row in connection.execute(select(transfer).where(transfer.c.intent_id.in_(some))).mappings():
+            inclusions[row["intent_id"]].append(_inclusion(row))
+        for row in connection.execute(select(attempt).where(attempt.c.intent_id.in_(some))).mappings():
+            failures[row["intent_id"]].append(_failure(row))
+        for row in connection.execute(
+            select(act).where(act.c.intent_id.in_(some)).order_by(act.c.id)
+        ).mappings():
+            if row["kind"] in set(ActKind):
+                acts[row["intent_id"]].append(_act(row))
+    return {
+        key: Facts(inclusions=tuple(inclusions[key]), failures=tuple(failures[key]), acts=tuple(acts[key]))
+        for key in ids
+    }
+
+
+def _inclusion(row: Mapping[Any, Any]) -> Inclusion:
+    return Inclusion(
+        tx_id=row["tx_id"],
+        rank=row["rank"],
+        tx_index=row["tx_index"],
+        block_hash=row["block_hash"],
+        height=row["height"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        sender=row["sender"],
+        amount=row["amount"],
+        canonical=row["canonical"],
+        orphaned_at=row["orphaned_at"],
+        assigned=row["assigned"],
+    )
+
+
+def _failure(row: Mapping[Any, Any]) -> Failure:
+    return Failure(
+        tx_id=row["tx_id"],
+        tx_index=row["tx_index"],
+        sender=row["sender"],
+        reason=row["reason"],
+        block_hash=row["block_hash"],
+        height=row["height"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        canonical=row["canonical"],
+    )
+
+
+def _act(row: Mapping[Any, Any]) -> Act:
+    return Act(
+        kind=ActKind(row["kind"]),
+        status=Status(row["status"]) if row["status"] else None,
+        reason=row["reason"],
+        height=row["height"],
+    )
+
+
+def _place(record: Payment | Attempt) -> dict[str, Any]:
+    return {
+        "block_hash": record.block.hash,
+        "height": record.block.height,
+        "time": record.block.time,
+        "burn_height": record.block.burn_height,
+        "tx_id": record.tx_id,
+        "tx_index": record.tx_index,
+        "canonical": True,
+        "orphaned_at": None,
+    }
+
+
+def _put(
+    connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], fresh_id: str
+) -> str:
+    """Insert a row, or bring the one with the same key up to date; return its id."""
+    statement = upsert(connection, table).values(id=fresh_id, **values)
+    changes = {name: value for name, value in values.items() if name not in key}
+    statement = statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=changes)
+    return str(connection.execute(statement.returning(table.c.id)).scalar_one())

@@ -1,0 +1,209 @@
+"""The ledger: one step of the chain is one database transaction.
+
+Headers, transfers, attempts, what is decided upon them, the merchant's events and the cursor are committed together or
+not at all; a process that dies in between leaves the step undone, and the next one does it again.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from chain.model import Block, BlockHeader, Reorg, Step
+from contracts.model import Attempt, MoneyRules, Payment
+from contracts.reader import read_block
+from watcher import blocks, facts, records
+from watcher.blocks import Halt
+from watcher.books import Books, Settled
+from watcher.database import Database
+from watcher.errors import ConfigError
+from watcher.facts import Placement
+from watcher.intents import ChainClock, Intent
+from watcher.matching import Claim, label_keys, match
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What one step did."""
+
+    clock: ChainClock
+    blocks: int
+    #: Transfers stored; the rest of the chain's are only counted in ``seen``.
+    transfers: int
+    seen: int
+    orphaned_blocks: int
+    settled: Settled
+
+
+class OutOfStep(Exception):
+    """A step does not start where the database is: another process moved it, or the step was made from an old window."""
+
+
+class Ledger:
+    """Applies steps. ``now`` is this machine's clock in unix seconds; it never judges money."""
+
+    def __init__(
+        self, database: Database, rules: MoneyRules, books: Books, *, now: Callable[[], float]
+    ) -> None:
+        self.database = database
+        self.rules = rules
+        self.books = books
+        self.now = now
+
+    def cursor(self) -> blocks.Cursor | None:
+        """Return the cursor, None on a database that has not begun.
+
+        Raises :class:`ConfigError` when the database belongs to another network.
+        """
+        with self.database.read() as connection:
+            cursor = blocks.load_cursor(connection)
+        if cursor is not None and cursor.network != self.books.network:
+            raise ConfigError(
+                f"network: the database follows {cursor.network}, the settings say {self.books.network}",
+                hint="choose another database_url for another network",
+            )
+        return cursor
+
+    def window(self, burn_blocks: int) -> tuple[BlockHeader, ...]:
+        """Return our newest canonical headers, ``burn_blocks`` Bitcoin blocks deep, oldest first."""
+        with self.database.read() as connection:
+            return blocks.window_headers(connection, burn_blocks=burn_blocks)
+
+    def begin(self, headers: Sequence[BlockHeader], tip: BlockHeader) -> None:
+        """Store the header window of a fresh database; the cursor is its last header."""
+        now = self.now()
+        with self.database.begin() as connection:
+            blocks.add_headers(connection, headers)
+            blocks.begin_cursor(connection, self.books.network, headers[-1], tip=tip, now=int(now))
+            clock = clock_at(headers[-1])
+            self.books.settle(connection, records.due_intents(connection, clock), clock, now=now)
+
+    def apply(self, step: Step) -> Applied:
+        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor; then nothing is changed."""
+        readings = [read_block(block, self.rules) for block in step.blocks]
+        payments = [payment for reading in readings for payment in reading.payments]
+        attempts = [attempt for reading in readings for attempt in reading.attempts]
+        now = self.now()
+        with self.database.begin() as connection:
+            cursor = blocks.load_cursor(connection, lock=True)
+            if cursor is None:
+                raise OutOfStep("the database has not begun to follow the chain")
+            touched: set[str] = set()
+            orphaned = 0
+            last = step.blocks[-1].header if step.blocks else _ancestor(step)
+            if isinstance(step, Reorg):
+                _check_ancestor(connection, step.ancestor)
+                at = max(cursor.clock.time, last.time)
+                touched |= facts.orphan_facts(connection, above=step.ancestor.height, at=at)
+                orphaned = blocks.orphan_headers(connection, above=step.ancestor.height)
+                blocks.note_reorg(
+                    connection,
+                    ancestor=step.ancestor,
+                    old=cursor.clock,
+                    new=last,
+                    orphaned=orphaned,
+                    now=int(now),
+                )
+            _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
+            blocks.add_headers(connection, (block.header for block in step.blocks))
+            placements, tries = self._place(connection, payments, attempts)
+            facts.put_transfers(connection, placements, now=now)
+            facts.put_attempts(connection, tries, now=now)
+            touched |= {p.matched.intent.id for p in placements if p.matched.intent is not None}
+            touched |= {intent_id for _, intent_id in tries}
+            clock = clock_at(last)
+            touched |= records.due_intents(connection, clock)
+            settled = self.books.settle(connection, touched, clock, now=now)
+            blocks.move_cursor(connection, last, tip=step.tip, now=int(now))
+        return Applied(
+            clock=clock,
+            blocks=len(step.blocks),
+            transfers=len(placements),
+            seen=len(payments),
+            orphaned_blocks=orphaned,
+            settled=settled,
+        )
+
+    def note_look(
+        self, *, tip: BlockHeader | None, sources: list[dict[str, Any]], halt: Halt | None = None
+    ) -> None:
+        """Keep for ``status`` what a turn saw that moved nothing: sources, the tip, and why we stand still."""
+        with self.database.begin() as connection:
+            blocks.note_look(connection, tip=tip, sources=sources, halt=halt, now=int(self.now()))
+
+    def _place(
+        self, connection: Connection, payments: Sequence[Payment], attempts: Sequence[Attempt]
+    ) -> tuple[list[Placement], list[tuple[Attempt, str]]]:
+        """Find out which payments are ours to keep and where they belong: one query of each kind for a whole step."""
+        labelled: list[Payment | Attempt] = [*payments, *attempts]
+        keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled}
+        by_label = records.intents_by_label(connection, {key for some in keys.values() for key in some})
+        recipients = {payment.recipient for payment in payments}
+        watched = records.watched(connection, recipients)
+        dedicated = records.dedicated_intents(connection, watched)
+        kept = [
+            payment
+            for payment in payments
+            if any(key in by_label for key in keys[id(payment)])
+            or (payment.recipient in watched and payment.asset in self.rules.assets)
+        ]
+        earlier = facts.earlier_intents(connection, {payment.tx_id for payment in kept})
+        assigned = facts.assignments(connection, {payment.tx_id for payment in kept})
+        given = records.load_intents(connection, set(assigned.values()))
+        placements = []
+        for payment in kept:
+            act = assigned.get((payment.tx_id, payment.rank, payment.amount, payment.recipient))
+            if act is not None:
+                placements.append(Placement.by_person(payment, given[act]))
+                continue
+            found = match(
+                Claim.of(payment),
+                labelled=_in_order(by_label, keys[id(payment)]),
+                dedicated=dedicated.get(payment.recipient, ()),
+                previous=earlier.get((payment.tx_id, payment.rank)),
+            )
+            near = found.intent or found.near
+            merchant = near.merchant if near is not None else watched.get(payment.recipient)
+            placements.append(Placement(payment=payment, matched=found, merchant=merchant))
+        tries = [
+            (attempt, intent.id)
+            for attempt in attempts
+            for intent in _in_order(by_label, keys[id(attempt)])
+            if attempt.recipient == intent.recipient and attempt.asset == intent.asset_identifier
+        ]
+        return placements, tries
+
+
+def clock_at(header: BlockHeader) -> ChainClock:
+    """Return the chain clock as it stands when ``header`` is the newest applied block."""
+    return ChainClock(
+        height=header.height, hash=header.hash, time=header.time, burn_height=header.burn_height
+    )
+
+
+def _in_order(by_label: dict[str, list[Intent]], keys: Iterable[str]) -> tuple[Intent, ...]:
+    """Return the intents of some label keys, the strongest label first, each once."""
+    return tuple({intent.id: intent for key in keys for intent in by_label.get(key, ())}.values())
+
+
+def _ancestor(step: Step) -> BlockHeader:
+    if not isinstance(step, Reorg):
+        raise OutOfStep("a step that extends the chain has no blocks")
+    return step.ancestor
+
+
+def _check_ancestor(connection: Connection, ancestor: BlockHeader) -> None:
+    ours = blocks.canonical_header(connection, ancestor.height)
+    if ours is None or ours.hash != ancestor.hash:
+        raise OutOfStep(f"the fork point {ancestor.hash} at {ancestor.height} is not in our chain")
+
+
+def _check_links(chain: Sequence[Block], parent: str) -> None:
+    for block in chain:
+        if block.header.parent_hash != parent:
+            raise OutOfStep(f"block {block.header.hash} at {block.header.height} does not follow {parent}")
+        parent = block.header.hash
+
+
+__all__ = ["Applied", "Ledger", "OutOfStep", "clock_at"]

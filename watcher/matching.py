@@ -1,0 +1,148 @@
+"""Which intent does money belong to? (pure)
+
+A transfer counts for one intent only: by its label when recipient and asset fit, else by a recipient that is
+dedicated to one intent, else for none, with the reason why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contracts.model import Payment, Route
+from watcher.intents import Intent
+
+#: Longest label that a SIP-010 memo carries, bytes.
+MEMO_BYTES = 34
+
+_FOLD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None})
+
+
+class Unmatched(StrEnum):
+    """Why a stored transfer belongs to no intent."""
+
+    NO_INTENT = "no_intent"
+    WRONG_ASSET = "wrong_asset"
+    WRONG_RECIPIENT = "wrong_recipient"
+    WRONG_PAYER = "wrong_payer"
+    UNKNOWN_TERMS = "unknown_terms"
+    BEFORE_INTENT = "before_intent"
+    TOO_LATE = "too_late"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What matching asks of a transfer; ``time`` is its block's, ``terms_hash`` the payment contract's print."""
+
+    asset: str
+    sender: str | None
+    recipient: str
+    time: int
+    route: Route
+    terms_hash: bytes | None = None
+
+    @classmethod
+    def of(cls, payment: Payment) -> "Claim":
+        """Return the claim of a payment as it was read from its block."""
+        return cls(
+            asset=payment.asset,
+            sender=payment.sender,
+            recipient=payment.recipient,
+            time=payment.block.time,
+            route=payment.route,
+            terms_hash=payment.terms_hash,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """The answer for one payment: an intent, or why not; ``near`` is the intent that it almost fits."""
+
+    intent: Intent | None = None
+    reason: Unmatched | None = None
+    near: Intent | None = None
+
+
+def reference_key(reference: str, *, generated: bool) -> str:
+    """Return the form in which references are compared: trimmed, upper case; ours also without look-alikes."""
+    key = reference.strip().upper()
+    return key.translate(_FOLD) if generated else key
+
+
+def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[str, str]:
+    """Return the label keys that an intent answers to."""
+    kind = "g" if generated else "r"
+    return (f"{kind}:{reference_key(reference, generated=generated)}", _hash_key(terms_hash))
+
+
+def label_keys(memo: bytes | None, terms_hash: bytes | None) -> tuple[str, ...]:
+    """Return the label keys that a transfer speaks, the strongest first.
+
+    The payment contract's print, where there is one, goes instead of the memo. Trailing zero bytes never count: the chain pads STX memos,
+    wallets pad others, and one hash in 256 ends in one.
+    """
+    if terms_hash is not None:
+        return (_hash_key(terms_hash),)
+    keys = []
+    bare = (memo or b"").rstrip(b"\0")
+    if 0 < len(bare) <= MEMO_BYTES:
+        if len(bare) <= 32:
+            keys.append(_hash_key(bare))
+        if bare.isascii() and (written := bare.decode("ascii")).isprintable() and written.strip():
+            keys.append(f"r:{reference_key(written, generated=False)}")
+            if folded := reference_key(written, generated=True):
+                keys.append(f"g:{folded}")
+    return tuple(dict.fromkeys(keys))
+
+
+def match(
+    claim: Claim,
+    *,
+    labelled: Sequence[Intent],
+    dedicated: Sequence[Intent],
+    previous: str | None = None,
+) -> Matched:
+    """Find the intent that a transfer belongs to.
+
+    ``labelled`` are the intents that answer to its label, the strongest label first; ``dedicated`` those whose own
+    recipient it went to, oldest first; ``previous`` is the id of the intent that the same payment belonged to in a
+    block which a reorg took: such a payment is never too late.
+    """
+    best: Matched | None = None
+    by_label = () if claim.route is Route.PEG_IN else labelled
+    for intent in (*by_label, *dedicated):
+        reason = _misfit(claim, intent, remined=intent.id == previous)
+        if reason is None:
+            return Matched(intent=intent)
+        if best is None or _NEARNESS[reason] > _NEARNESS[best.reason or reason]:
+            best = Matched(reason=reason, near=intent)
+    if best is not None:
+        return best
+    return Matched(reason=Unmatched.UNKNOWN_TERMS if claim.terms_hash is not None else Unmatched.NO_INTENT)
+
+
+#: Of several reasons the one that came closest to a match is the one worth telling.
+_NEARNESS = {
+    Unmatched.WRONG_RECIPIENT: 0,
+    Unmatched.WRONG_ASSET: 1,
+    Unmatched.BEFORE_INTENT: 2,
+    Unmatched.TOO_LATE: 3,
+    Unmatched.WRONG_PAYER: 4,
+}
+
+
+def _misfit(claim: Claim, intent: Intent, *, remined: bool) -> Unmatched | None:
+    if claim.recipient != intent.recipient:
+        return Unmatched.WRONG_RECIPIENT
+    if claim.asset != intent.asset_identifier:
+        return Unmatched.WRONG_ASSET
+    if intent.payer is not None and claim.sender != intent.payer:
+        return Unmatched.WRONG_PAYER
+    if claim.time < intent.not_before:
+        return Unmatched.BEFORE_INTENT
+    if claim.time > intent.monitored_until and not remined:
+        return Unmatched.TOO_LATE
+    return None
+
+
+def _hash_key(digest: bytes) -> str:
+    return f"t:{digest.rstrip(bytes(1)).hex()}"

@@ -1,0 +1,203 @@
+"""Intents in the database, to and from the pure records. No decisions here."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, union_all, update
+
+from watcher.database import chunks, upsert
+from watcher.intents import ChainClock, Depth, Intent, LatePolicy, Match, Status
+from watcher.settlement import Decision
+from watcher.tables import intent, label, recipient, status_count, transition
+
+
+def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Intent]:
+    """Return intents by id; unknown ids are left out."""
+    found: dict[str, Intent] = {}
+    for some in chunks(sorted(ids)):
+        for row in connection.execute(select(intent).where(intent.c.id.in_(some))).mappings():
+            found[row["id"]] = read_intent(row)
+    return found
+
+
+def add_intent(connection: Connection, record: Intent, keys: Iterable[str], *, reference_key: str) -> None:
+    """Store a new intent with its labels and watch its recipient."""
+    connection.execute(
+        insert(intent).values(
+            id=record.id,
+            merchant_id=record.merchant,
+            status=record.status,
+            flags=[],
+            in_flight=False,
+            amount=record.amount,
+            asset=record.asset,
+            asset_identifier=record.asset_identifier,
+            recipient=record.recipient,
+            payer=record.payer,
+            reference=record.reference,
+            reference_key=reference_key,
+            reference_generated=record.reference_generated,
+            terms_hash=record.terms_hash,
+            salt=record.salt,
+            match=record.match,
+            tolerance=record.tolerance,
+            level=record.level,
+            required_stacks=record.required.stacks,
+            required_bitcoin=record.required.bitcoin,
+            late_policy=record.late_policy,
+            expires_at=record.expires_at,
+            not_before=record.not_before,
+            inclusion_grace=record.inclusion_grace,
+            monitoring=record.monitoring,
+            reorg_grace=record.reorg_grace,
+            metadata=record.metadata,
+            received=0,
+            missing=record.amount,
+            over=0,
+            as_of_height=0,
+            as_of_time=0,
+            created_at=record.created_at,
+            updated_at=record.created_at,
+        )
+    )
+    connection.execute(insert(label), [{"key": key, "intent_id": record.id} for key in dict.fromkeys(keys)])
+    watch(connection, record.recipient, record.merchant)
+    _count(connection, record.status, 1)
+
+
+def watch(connection: Connection, principal: str, merchant: str) -> None:
+    """Store all money to ``principal`` from now on; it is never unwatched."""
+    connection.execute(
+        upsert(connection, recipient)
+        .values(principal=principal, merchant_id=merchant)
+        .on_conflict_do_nothing()
+    )
+
+
+def save_decision(
+    connection: Connection, record: Intent, decision: Decision, clock: ChainClock, *, now: int
+) -> None:
+    """Write what was decided of an intent; a changed status goes into its timeline and the counts."""
+    values: dict[str, Any] = {
+        "status": decision.status,
+        "flags": sorted(decision.flags),
+        "received": decision.received,
+        "missing": decision.missing,
+        "over": decision.over,
+        "anchor_height": decision.anchor[0] if decision.anchor else None,
+        "anchor_burn_height": decision.anchor[1] if decision.anchor else None,
+        "wake_time": decision.wake.time,
+        "wake_height": decision.wake.height,
+        "wake_burn_height": decision.wake.burn_height,
+        "as_of_height": clock.height,
+        "as_of_time": clock.time,
+        "updated_at": now,
+    }
+    connection.execute(update(intent).where(intent.c.id == record.id).values(**values))
+    if decision.status is not record.status:
+        _count(connection, record.status, -1)
+        _count(connection, decision.status, 1)
+
+
+def note_transitions(
+    connection: Connection, intent_id: str, changes: Sequence[tuple[Status, str | None]], *, at: int
+) -> None:
+    """Append status changes to an intent's timeline; those that repeat its last status are left out."""
+    query = select(transition.c.n, transition.c.status).where(transition.c.intent_id == intent_id)
+    last = connection.execute(query.order_by(transition.c.n.desc()).limit(1)).one_or_none()
+    n, status = (last.n + 1, last.status) if last else (0, None)
+    rows = []
+    for changed, reason in changes:
+        if changed != status:
+            rows.append({"intent_id": intent_id, "n": n, "at": at, "status": changed, "reason": reason})
+            n, status = n + 1, changed
+    if rows:
+        connection.execute(insert(transition), rows)
+
+
+def note_success(connection: Connection, intent_id: str, *, at: int) -> None:
+    """Remember the chain time at which the intent's newest success was decided."""
+    connection.execute(update(intent).where(intent.c.id == intent_id).values(succeeded_at=at))
+
+
+def due_intents(connection: Connection, clock: ChainClock) -> set[str]:
+    """Return the intents whose decision may have changed by the clock alone."""
+    due = union_all(
+        select(intent.c.id).where(intent.c.wake_time.is_not(None), intent.c.wake_time <= clock.time),
+        select(intent.c.id).where(intent.c.wake_height.is_not(None), intent.c.wake_height <= clock.height),
+        select(intent.c.id).where(
+            intent.c.wake_burn_height.is_not(None), intent.c.wake_burn_height <= clock.burn_height
+        ),
+    )
+    return set(connection.execute(due).scalars())
+
+
+def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str, list[Intent]]:
+    """Return the intents that answer to each label key, oldest first."""
+    found: dict[str, list[Intent]] = defaultdict(list)
+    for some in chunks(sorted(keys)):
+        query = select(label.c.key, intent).join(intent, intent.c.id == label.c.intent_id)
+        for row in connection.execute(query.where(label.c.key.in_(some)).order_by(intent.c.id)).mappings():
+            found[row["key"]].append(read_intent(row))
+    return found
+
+
+def dedicated_intents(connection: Connection, principals: Collection[str]) -> dict[str, list[Intent]]:
+    """Return the intents that have each principal to themselves, oldest first."""
+    found: dict[str, list[Intent]] = defaultdict(list)
+    for some in chunks(sorted(principals)):
+        query = select(intent).where(intent.c.match == "recipient", intent.c.recipient.in_(some))
+        for row in connection.execute(query.order_by(intent.c.id)).mappings():
+            found[row["recipient"]].append(read_intent(row))
+    return found
+
+
+def watched(connection: Connection, principals: Collection[str]) -> dict[str, str]:
+    """Return the merchant of each watched principal (the oldest, where several share one)."""
+    found: dict[str, str] = {}
+    for some in chunks(sorted(principals)):
+        query = (
+            select(recipient).where(recipient.c.principal.in_(some)).order_by(recipient.c.merchant_id.desc())
+        )
+        found |= {row.principal: row.merchant_id for row in connection.execute(query)}
+    return found
+
+
+def read_intent(row: Mapping[Any, Any]) -> Intent:
+    """Turn a row of the intent table into the pure record."""
+    return Intent(
+        id=row["id"],
+        merchant=row["merchant_id"],
+        status=Status(row["status"]),
+        amount=row["amount"],
+        asset=row["asset"],
+        asset_identifier=row["asset_identifier"],
+        recipient=row["recipient"],
+        payer=row["payer"],
+        reference=row["reference"],
+        reference_generated=row["reference_generated"],
+        terms_hash=bytes(row["terms_hash"]),
+        salt=bytes(row["salt"]),
+        match=Match(row["match"]),
+        tolerance=row["tolerance"],
+        level=row["level"],
+        required=Depth(stacks=row["required_stacks"], bitcoin=row["required_bitcoin"]),
+        late_policy=LatePolicy(row["late_policy"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        not_before=row["not_before"],
+        inclusion_grace=row["inclusion_grace"],
+        monitoring=row["monitoring"],
+        reorg_grace=row["reorg_grace"],
+        metadata=row["metadata"],
+    )
+
+
+def _count(connection: Connection, status: Status, change: int) -> None:
+    statement = upsert(connection, status_count).values(status=status, count=change)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[status_count.c.status], set_={"count": status_count.c.count + change}
+        )
+    )

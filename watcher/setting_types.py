@@ -1,0 +1,146 @@
+"""How single settings are read: lists, optional values, counts, URLs, secrets, the address to listen on.
+
+Readers raise :class:`ValueError` with what is wrong and what would be right; secrets are never quoted.
+"""
+
+import json
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from watcher.durations import PositiveChainSeconds
+
+_MIN_TOKEN = 16
+_MAX_TTL = 366 * 86400
+#: Far above every sensible count, far below what date arithmetic or a database integer holds.
+_MAX_COUNT = 1_000_000_000
+
+
+def read_json(value: object, example: str) -> object:
+    """Return what a JSON text says; anything but text as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError(f"is not JSON; write {example}") from None
+
+
+def read_list(value: object) -> object:
+    """Return the list that a text holds, as JSON or with commas; anything but text as it is."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        return read_json(value, '["a", "b"]')
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+def parse_bind(value: str) -> tuple[str, int] | None:
+    """Return host and port of ``host:port`` (port 0: any free one), None for an empty text."""
+    text = value.strip()
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    fits = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    # An IPv6 address needs brackets, or its last group would be the port.
+    if not bare or not fits or (":" in bare) != bracketed:
+        raise ValueError(
+            f"{value!r} is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server"
+        )
+    return bare, int(port)
+
+
+def parse_api_url(value: str) -> str:
+    """Return a base URL without a trailing slash."""
+    try:
+        url = urlsplit(value)
+        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        raise ValueError("is not a base URL; write https://host or http://host:port/path") from None
+    if url.username is not None:
+        # Not quoted: the point is that it would show in status, logs and metrics.
+        raise ValueError("must not hold a user name or password, because URLs are shown; use api_key")
+    if not sound or url.query or url.fragment:
+        raise ValueError(f"{value!r} is not a base URL; write https://host or http://host:port/path")
+    return value.rstrip("/")
+
+
+def not_built(what: str) -> BeforeValidator:
+    """Refuse every value of a setting that this version does not act on: ignoring it would be a false promise."""
+
+    def refuse(value: object) -> None:
+        if _none_if_blank(value) not in (None, {}):
+            raise ValueError(f"is not built yet: this version cannot {what}; leave it out")
+
+    return BeforeValidator(refuse)
+
+
+def _none_if_blank(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):  # pydantic would read 0 or 1
+        raise ValueError(f"must be a number, not {str(value).lower()}")
+    return value
+
+
+def _height(value: object) -> object:
+    text = str(value)
+    if value == "tip":
+        return value
+    if not isinstance(value, int | str) or isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{value!r} is not a height; write tip or a block height from 1")
+    if len(text) > 9 or int(text) < 1:
+        raise ValueError(f"{value!r} is no block height; write tip or a height from 1 to 999999999")
+    return int(text)
+
+
+def _ttl(seconds: int) -> int:
+    if seconds > _MAX_TTL:
+        raise ValueError("must be at most 366d")
+    return seconds
+
+
+def _header_text(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("must be printable ASCII without spaces, as it travels in an HTTP header")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < _MIN_TOKEN:
+        raise ValueError(
+            f"is too short to stay secret; use {_MIN_TOKEN} characters or more (openssl rand -hex 32)"
+        )
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+_BLANK_IS_NONE = BeforeValidator(_none_if_blank)
+_Positive = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=_MAX_COUNT)]
+_HeaderText = Annotated[SecretStr, AfterValidator(_header_text)]
+_Token = Annotated[_HeaderText, AfterValidator(_long_enough)]
+
+#: A list from TOML, JSON or words with commas.
+LIST = BeforeValidator(read_list)
+#: Lets a text from the environment pass undecoded to our own readers.
+RAW = NoDecode
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=_MAX_COUNT)]
+OptionalCount = Annotated[Count | None, _BLANK_IS_NONE]
+OptionalRate = Annotated[_Positive | None, _BLANK_IS_NONE]
+OptionalText = Annotated[str | None, _BLANK_IS_NONE]
+OptionalSecret = Annotated[_HeaderText | None, _BLANK_IS_NONE]
+OptionalToken = Annotated[_Token | None, _BLANK_IS_NONE]
+StartHeight = Annotated[Literal["tip"] | int, BeforeValidator(_height)]
+Ttl = Annotated[PositiveChainSeconds, AfterValidator(_ttl)]
+LogFormat = Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]

@@ -1,0 +1,225 @@
+"""The JSON that people and programs see of intents, transfers and merchants: the same in CLI, HTTP API and webhooks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.terms import payment_call
+from notifier.events import rfc3339
+from watcher.intents import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Status
+from watcher.money import in_order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an intent stands at one moment, as stored or as just decided."""
+
+    status: Status
+    flags: frozenset[Flag]
+    received: int
+    missing: int
+    over: int
+    anchor: tuple[int, int] | None
+    in_flight: bool
+    updated_at: int
+    #: Chain time of the tip at which the newest success was decided.
+    succeeded_at: int | None
+
+    @classmethod
+    def stored(cls, row: Mapping[Any, Any]) -> "Standing":
+        """Read it from a row of the intent table."""
+        anchored = row["anchor_height"] is not None
+        return cls(
+            status=Status(row["status"]),
+            flags=frozenset(Flag(flag) for flag in row["flags"]),
+            received=row["received"],
+            missing=row["missing"],
+            over=row["over"],
+            anchor=(row["anchor_height"], row["anchor_burn_height"]) if anchored else None,
+            in_flight=row["in_flight"],
+            updated_at=row["updated_at"],
+            succeeded_at=row["succeeded_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of an intent's timeline."""
+
+    at: int
+    status: Status
+    reason: str | None
+
+
+def payment_intent(
+    intent: Intent,
+    standing: Standing,
+    facts: Facts,
+    timeline: Sequence[Change],
+    clock: ChainClock,
+    *,
+    payment_contract: str | None,
+) -> dict[str, Any]:
+    """Return an intent as ``interface`` documents it; depths are counted from ``clock``."""
+    return {
+        "id": intent.id,
+        "object": "payment_intent",
+        "merchant": intent.merchant,
+        "status": standing.status,
+        "flags": sorted(standing.flags),
+        "in_flight": standing.in_flight,
+        "amount": str(intent.amount),
+        "asset": intent.asset,
+        "asset_identifier": intent.asset_identifier,
+        "recipient": intent.recipient,
+        "payer": intent.payer,
+        "reference": intent.reference,
+        "terms_hash": _hex(intent.terms_hash),
+        "match": intent.match,
+        "tolerance": str(intent.tolerance),
+        "amount_received": str(standing.received),
+        "amount_missing": str(standing.missing),
+        "amount_over": str(standing.over),
+        "confirmations": {
+            "level": intent.level,
+            "required": _depth(intent.required),
+            "reached": _depth(clock.depth(*standing.anchor)) if standing.anchor else None,
+        },
+        "expires_at": rfc3339(intent.expires_at),
+        "deadline": rfc3339(intent.deadline),
+        "late_policy": intent.late_policy,
+        "as_of": {"height": clock.height, "time": rfc3339(clock.time)},
+        "created_at": rfc3339(intent.created_at),
+        "updated_at": rfc3339(standing.updated_at),
+        "succeeded_at": rfc3339(standing.succeeded_at) if standing.succeeded_at is not None else None,
+        "metadata": dict(intent.metadata),
+        "transfers": [_inclusion(inclusion, clock) for inclusion in in_order(facts.inclusions)],
+        "attempts": [
+            {
+                "tx_id": failure.tx_id,
+                "sender": failure.sender,
+                "reason": failure.reason,
+                "block_height": failure.height,
+            }
+            for failure in sorted(facts.failures, key=lambda failure: (failure.height, failure.tx_index))
+            if failure.canonical
+        ],
+        "pay": {"memo": intent.reference, "contract": _contract_call(intent, payment_contract)},
+        "timeline": [
+            {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}
+            for change in timeline
+        ],
+    }
+
+
+def event_data(
+    document: dict[str, Any],
+    *,
+    previous_status: Status | None,
+    reason: str | None,
+    supersedes: str | None,
+    network: str,
+    clock: ChainClock,
+) -> dict[str, Any]:
+    """Return what a webhook's ``data`` holds, ``document`` being the intent at that moment."""
+    return {
+        "payment_intent": document,
+        "previous_status": previous_status,
+        "reason": reason,
+        "supersedes": supersedes,
+        "chain": {
+            "network": network,
+            "tip_height": clock.height,
+            "tip_hash": clock.hash,
+            "burn_block_height": clock.burn_height,
+        },
+    }
+
+
+def transfer(row: Mapping[Any, Any], clock: ChainClock) -> dict[str, Any]:
+    """Return a stored transfer for lists of money, matched or not."""
+    memo = bytes(row["memo"]) if row["memo"] is not None else None
+    return {
+        "id": row["id"],
+        "object": "transfer",
+        "tx_id": row["tx_id"],
+        "event_index": row["rank"],
+        "status": "canonical" if row["canonical"] else "orphaned",
+        "merchant": row["merchant_id"],
+        "intent": row["intent_id"],
+        "unmatched": row["reason"],
+        "assigned": row["assigned"],
+        "route": row["route"],
+        "asset_identifier": row["asset"],
+        "sender": row["sender"],
+        "recipient": row["recipient"],
+        "amount": str(row["amount"]),
+        "memo": {"hex": _hex(memo), "text": _printable(memo)} if memo is not None else None,
+        "terms_hash": _hex(bytes(row["terms_hash"])) if row["terms_hash"] is not None else None,
+        "block_height": row["height"],
+        "block_hash": row["block_hash"],
+        "block_time": rfc3339(row["time"]),
+        "burn_block_height": row["burn_height"],
+        "confirmations": _depth(clock.depth(row["height"], row["burn_height"])) if row["canonical"] else None,
+    }
+
+
+def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a merchant, never with a key."""
+    return {
+        "id": row["id"],
+        "object": "merchant",
+        "name": row["name"],
+        "recipient": row["recipient"],
+        "status": row["status"],
+        "level": row["level"],
+        "ttl": row["ttl"],
+        "tolerance": str(row["tolerance"]) if row["tolerance"] is not None else None,
+        "late_policy": row["late_policy"],
+        "created_at": rfc3339(row["created_at"]),
+        "updated_at": rfc3339(row["updated_at"]),
+    }
+
+
+def _inclusion(inclusion: Inclusion, clock: ChainClock) -> dict[str, Any]:
+    depth = clock.depth(inclusion.height, inclusion.burn_height)
+    return {
+        "tx_id": inclusion.tx_id,
+        "event_index": inclusion.rank,
+        "status": "canonical" if inclusion.canonical else "orphaned",
+        "sender": inclusion.sender,
+        "amount": str(inclusion.amount),
+        "block_height": inclusion.height,
+        "block_hash": inclusion.block_hash,
+        "block_time": rfc3339(inclusion.time),
+        "burn_block_height": inclusion.burn_height,
+        "confirmations": _depth(depth) if inclusion.canonical else None,
+    }
+
+
+def _contract_call(intent: Intent, payment_contract: str | None) -> dict[str, Any] | None:
+    if payment_contract is None:
+        return None
+    return payment_call(
+        contract_id=payment_contract,
+        amount=intent.amount,
+        expires_at=intent.expires_at,
+        merchant=intent.recipient,
+        salt=intent.salt,
+        asset=intent.asset_identifier,
+        payer=intent.payer,
+    )
+
+
+def _depth(depth: Depth) -> dict[str, int]:
+    return {"stacks": depth.stacks, "bitcoin": depth.bitcoin}
+
+
+def _hex(data: bytes) -> str:
+    return f"0x{data.hex()}"
+
+
+def _printable(memo: bytes) -> str | None:
+    """Return a memo as text for people, None when it is not plain ASCII."""
+    text = memo.rstrip(b"\0").decode("ascii", errors="replace")
+    return text if text and text.isascii() and text.isprintable() else None
