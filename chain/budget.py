@@ -1,7 +1,11 @@
-"""How many requests a source may get, and when: token buckets, and what the source itself says. No clock in here."""
+"""How many requests a source may get, and when: token buckets, and what the source itself says.
 
-from collections.abc import Mapping
+``TokenBucket`` and ``Budget`` are told the time; ``Pacer`` has the clock and makes each request wait for its turn.
+"""
 
+from collections.abc import Awaitable, Callable, Mapping
+
+from chain.errors import SourceLimited
 from chain.fetch import retry_after
 
 MINUTE = 60.0
@@ -9,6 +13,9 @@ MONTH = 31 * 86_400.0
 
 #: Longest wait that a header can ask for, in seconds: a source's mistake must not silence it for days.
 LONGEST_WAIT = 3600.0
+
+#: Reports each request: base URL, status code (0 without an answer), seconds.
+OnRequest = Callable[[str, int, float], None]
 
 
 class TokenBucket:
@@ -90,6 +97,67 @@ class Budget:
         for name, period in (("second", 1.0), ("minute", MINUTE), ("month", LONGEST_WAIT)):
             if _number(headers.get(f"x-ratelimit-remaining-stacks-{name}")) == 0:
                 self.block(now, period if reset is None else max(reset, 1.0))
+
+
+class Pacer:
+    """Paces and counts one source's requests: the ``Meter`` that ``chain.fetch`` asks before each."""
+
+    def __init__(
+        self,
+        url: str,
+        budget: Budget,
+        *,
+        turn: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        on_request: OnRequest | None = None,
+    ) -> None:
+        self.budget = budget
+        #: Moving average over the last usable answers, in seconds.
+        self.latency: float | None = None
+        #: Whether any request was made.
+        self.tried = False
+        #: A request found the budget empty. See ``rest``.
+        self.drained = False
+        self._url = url
+        self._turn = turn
+        self._clock = clock
+        self._sleep = sleep
+        self._on_request = on_request
+
+    async def acquire(self) -> None:
+        """Wait for the turn of one request; raise ``SourceLimited`` at once when that takes longer than ``turn``."""
+        now = self._clock()
+        wait = self.budget.wait(now)
+        if wait > self._turn:
+            self.drained = True
+            raise SourceLimited("the request budget is used up", url=self._url, retry_after=wait)
+        # Taken before the wait, so that the next caller waits for the token after this one.
+        self.budget.take(now)
+        if wait > 0:
+            await self._sleep(wait)
+            if (blocked := self.budget.blocked(self._clock())) > 0:
+                raise SourceLimited("the source asks to wait", url=self._url, retry_after=blocked)
+
+    def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
+        """Learn from an answer: the source's own limits, and how fast it is."""
+        self.tried = True
+        self.budget.obey(self._clock(), code, headers)
+        if code in (200, 304, 404):
+            self.latency = seconds if self.latency is None else 0.8 * self.latency + 0.2 * seconds
+        if self._on_request is not None:
+            self._on_request(self._url, code, seconds)
+
+    def rest(self, now: float) -> float:
+        """Seconds for which no step should begin with this source.
+
+        A drained budget rests until half a burst is there again: a step that begins with the first new token, and
+        finds no second one, would never end.
+        """
+        seconds = self.budget.wait_for_share(now, 0.5) if self.drained else self.budget.blocked(now)
+        if seconds == 0:
+            self.drained = False
+        return seconds
 
 
 def _number(text: str | None) -> float | None:

@@ -8,13 +8,13 @@ while, so that a flapping source is not tried at every step.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from chain.api import ApiStatus, StacksApi
-from chain.budget import Budget
+from chain.budget import Budget, OnRequest, Pacer
 from chain.errors import (
     SourceError,
     SourceLimited,
@@ -29,9 +29,6 @@ MINIMUM_VERSION: Final = (9, 0, 0)
 
 #: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
 NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
-
-#: Reports each request: base URL, status code (0 without an answer), seconds.
-OnRequest = Callable[[str, int, float], None]
 
 
 class SourceState(StrEnum):
@@ -85,60 +82,22 @@ class _Source:
     """What the pool knows of one source; times are of the pool's clock."""
 
     api: StacksApi
-    budget: Budget
+    pacer: Pacer
     checked: bool = True
     #: A person must act; the text says what for.
     unfit: str | None = None
     version: str | None = None
     tip_height: int | None = None
-    latency: float | None = None
     errors: int = 0
     #: Failures since the last success.
     failures: int = 0
     retry_at: float = 0.0
     lagging_until: float = 0.0
-    #: A request found the budget empty: rest until half a burst is there, or a step could never be finished.
-    drained: bool = False
     refused: bool = False
     #: When the last trouble ended or will end.
     clean_since: float = float("-inf")
     error: str | None = None
     remark: str | None = None
-    tried: bool = False
-
-
-@dataclass(slots=True)
-class _Meter:
-    """Paces and counts one source's requests (see ``chain.fetch.Meter``)."""
-
-    source: _Source
-    turn: float
-    clock: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    on_request: OnRequest | None
-
-    async def acquire(self) -> None:
-        budget = self.source.budget
-        now = self.clock()
-        wait = budget.wait(now)
-        if wait > self.turn:
-            self.source.drained = True
-            raise SourceLimited("the request budget is used up", url=self.source.api.url, retry_after=wait)
-        # Taken before the wait, so that the next caller waits for the token after this one.
-        budget.take(now)
-        if wait > 0:
-            await self.sleep(wait)
-            if (blocked := budget.blocked(self.clock())) > 0:
-                raise SourceLimited("the source asks to wait", url=self.source.api.url, retry_after=blocked)
-
-    def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
-        source = self.source
-        source.tried = True
-        source.budget.obey(self.clock(), code, headers)
-        if code in (200, 304, 404):
-            source.latency = seconds if source.latency is None else 0.8 * source.latency + 0.2 * seconds
-        if self.on_request is not None:
-            self.on_request(source.api.url, code, seconds)
 
 
 class SourcePool:
@@ -168,9 +127,11 @@ class SourcePool:
         self._sources: list[_Source] = []
         for api in sources:
             budget = Budget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
-            source = _Source(api, budget)
-            api.meter = _Meter(source, self._patience.turn, clock, sleep, on_request)
-            self._sources.append(source)
+            pacer = Pacer(
+                api.url, budget, turn=self._patience.turn, clock=clock, sleep=sleep, on_request=on_request
+            )
+            api.meter = pacer
+            self._sources.append(_Source(api, pacer))
         self._pinned = self._sources[0]
 
     # Choosing
@@ -203,7 +164,7 @@ class SourcePool:
 
     def has_spare(self, source: StacksApi) -> bool:
         """Whether the budget has room for what is nice to know only, such as the mempool."""
-        return self._of(source).budget.wait_for_share(self._clock(), 0.75) == 0
+        return self._of(source).pacer.budget.wait_for_share(self._clock(), 0.75) == 0
 
     # What the follower learned
 
@@ -214,10 +175,11 @@ class SourcePool:
         known = self._of(source)
         if known.failures or known.refused:
             known.clean_since = self._clock()
-        known.failures, known.refused, known.error, known.tried = 0, False, None, True
+        known.failures, known.refused, known.error = 0, False, None
+        known.pacer.tried = True
         known.retry_at = 0.0
         if latency is not None:
-            known.latency = latency
+            known.pacer.latency = latency
         if tip_height is not None:
             known.tip_height = tip_height
             if all(tip_height >= (other.tip_height or 0) for other in self._sources if other is not known):
@@ -227,14 +189,13 @@ class SourcePool:
         """A request to this source failed: leave it alone for a while, longer each time."""
         known = self._of(source)
         now = self._clock()
-        known.tried = True
-        if isinstance(error, SourceLimited):
+        known.pacer.tried = True
+        if isinstance(error, SourceLimited) and error.retry_after:
             # Being asked to slow down is no fault, unless it does not say for how long.
-            if error.retry_after is not None:
-                if not known.drained:
-                    known.budget.block(now, error.retry_after)
-                known.clean_since = max(known.clean_since, now + error.retry_after)
-                return
+            if not known.pacer.drained:
+                known.pacer.budget.block(now, error.retry_after)
+            known.clean_since = max(known.clean_since, now + error.retry_after)
+            return
         known.errors += 1
         known.failures += 1
         known.error = _bare(error, source)
@@ -323,7 +284,7 @@ class SourcePool:
                 state=self._state(source, now),
                 version=source.version,
                 tip_height=source.tip_height,
-                latency_ms=None if source.latency is None else round(source.latency * 1000),
+                latency_ms=None if source.pacer.latency is None else round(source.pacer.latency * 1000),
                 errors=source.errors,
                 note=source.unfit or source.error or source.remark,
             )
@@ -343,9 +304,7 @@ class SourcePool:
         """Seconds until the source may be used again; infinite when a person must act."""
         if source.unfit:
             return float("inf")
-        rest = source.budget.wait_for_share(now, 0.5) if source.drained else source.budget.blocked(now)
-        if rest == 0:
-            source.drained = False
+        rest = source.pacer.rest(now)
         wait = max(rest, source.retry_at - now, 0.0)
         # An unchecked source waits for the next check.
         return wait if source.checked else max(wait, 1.0)
@@ -355,7 +314,7 @@ class SourcePool:
             return SourceState.REFUSED
         if source.failures:
             return SourceState.FAILING
-        if not source.checked or not source.tried:
+        if not source.checked or not source.pacer.tried:
             return SourceState.UNKNOWN
         if self._wait(source, now) > 0:
             return SourceState.LIMITED

@@ -16,6 +16,8 @@ from chain.wire import TxDetail, TxPage, TxSummary
 
 #: Rows of a transaction list that one request brings.
 PAGE_ROWS = 50
+#: More than any block can hold (its bytes are limited); a source that claims more is wrong.
+MAX_TXS = 100_000
 #: Asking again at once helps when a balancer sent two requests to replicas that differ; anything more is for later.
 DETAIL_ROUNDS = 2
 
@@ -55,7 +57,7 @@ async def _list_chain(
     rows: dict[str, dict[str, TxSummary]] = {header.hash: {} for header in headers}
     wanted = {header.hash: header for header in headers}
     highest = headers[-1].height
-    expected = sum(header.tx_count for header in headers)
+    expected = sum(min(header.tx_count, MAX_TXS) for header in headers)
     if page is None or not _covers(page, highest):
         page = await source.transactions(cursor=f"{highest}:0:0")
     # New blocks do not shift the pages of this list; the bound ends one that goes in circles.
@@ -88,11 +90,11 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
             raise SourceInconsistent(
                 f"block {header.height} {header.hash} is listed, but its transactions are not", url=source.url
             )
-        seen = len(rows)
+        known = len(rows)
         rows.update((row.tx_id, row) for row in page.results)
         total, cursor = page.total, page.next_cursor
-        # A page without a row that is not known yet would go on for ever.
-        more = cursor is not None and len(rows) > seen
+        # A page that adds nothing, or more than there is, must not keep us here.
+        more = cursor is not None and known < len(rows) < min(total, MAX_TXS)
     if len(rows) != total or not all(_same_block(row, header) for row in rows.values()):
         raise SourceInconsistent(
             f"the transaction list of block {header.height} {header.hash} shows {len(rows)} of {total} rows, "

@@ -7,8 +7,8 @@ send anything, and then the call did not mean what we look for.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chain.clarity import Buffer, ClarityError, NoneValue, PrincipalValue, Some, UInt, Value, decode
-from contracts.prints import MEMO_BYTES
+from chain.clarity import Buffer, NoneValue, PrincipalValue, Some, UInt
+from contracts.prints import MEMO_BYTES, read_value
 from contracts.terms import PAY_STX, PAY_TOKEN, terms_hash
 
 #: SIP-010's function that moves tokens.
@@ -38,7 +38,7 @@ class PaymentCall:
 
 def read_transfer_call(arguments: Sequence[bytes]) -> TransferCall | None:
     """Read the arguments of a token's ``transfer``."""
-    match _decoded(arguments):
+    match [read_value(argument) for argument in arguments]:
         case [UInt(amount), PrincipalValue(sender), PrincipalValue(recipient), NoneValue()]:
             memo = None
         case [UInt(amount), PrincipalValue(sender), PrincipalValue(recipient), Some(Buffer(memo))] if (
@@ -52,7 +52,7 @@ def read_transfer_call(arguments: Sequence[bytes]) -> TransferCall | None:
 
 def read_payment_call(function: str, arguments: Sequence[bytes]) -> PaymentCall | None:
     """Read the arguments of one of the payment contract's functions that pay, and hash the terms they name."""
-    values = _decoded(arguments)
+    values = [read_value(argument) for argument in arguments]
     token: str | None = None
     if function == PAY_TOKEN and values and isinstance(values[0], PrincipalValue):
         token, values = str(values[0].value), values[1:]
@@ -70,10 +70,3 @@ def read_payment_call(function: str, arguments: Sequence[bytes]) -> PaymentCall 
             return PaymentCall(token=token, merchant=str(merchant), amount=amount, terms_hash=digest)
         case _:
             return None
-
-
-def _decoded(arguments: Sequence[bytes]) -> list[Value]:
-    try:
-        return [decode(argument) for argument in arguments]
-    except ClarityError:
-        return []

@@ -23,7 +23,8 @@ from contracts.terms import TERMS_HASH_BYTES
 #: SIP-010's memo is ``(optional (buff 34))`` and so is STX's: longer bytes are no memo.
 MEMO_BYTES = 34
 
-_BUFFER_PREFIX = b"\x02"
+#: No print or argument that we look for comes near this many bytes. A value may have two million, which take seconds.
+LONGEST_VALUE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,7 @@ def read_payment_print(data: bytes) -> PaymentPrint | None:
 
 def read_memo_print(data: bytes) -> bytes | None:
     """Read the memo that a token prints after a transfer: a bare buffer of at most 34 bytes."""
-    # The prefix is looked at first, so that a large print is not decoded for nothing.
-    if not data.startswith(_BUFFER_PREFIX):
-        return None
-    match _decoded(data):
+    match read_value(data):
         case Buffer(memo) if len(memo) <= MEMO_BYTES:
             return memo
         case _:
@@ -84,6 +82,16 @@ def is_completed_deposit(data: bytes) -> bool:
     return _entries(data).get("topic") == StringAscii("completed-deposit")
 
 
+def read_value(data: bytes) -> Value | None:
+    """Decode bytes that anybody may have made: None if they are no value, or larger than any that we look for."""
+    if len(data) > LONGEST_VALUE:
+        return None
+    try:
+        return decode(data)
+    except ClarityError:
+        return None
+
+
 def _optional_principal(value: Value) -> str | None:
     return (
         str(value.value.value)
@@ -93,12 +101,5 @@ def _optional_principal(value: Value) -> str | None:
 
 
 def _entries(data: bytes) -> dict[str, Value]:
-    value = _decoded(data)
+    value = read_value(data)
     return value.as_dict() if isinstance(value, Tuple) else {}
-
-
-def _decoded(data: bytes) -> Value | None:
-    try:
-        return decode(data)
-    except ClarityError:
-        return None

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an id is called id)
 """Looking at deliveries and sending things again. Every function works in the caller's transaction."""
 
 import os
@@ -48,7 +49,7 @@ def list_deliveries(
     return found[:limit], found[limit - 1]["id"] if len(found) > limit else None
 
 
-def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str, Any]:  # noqa: A002 (an id is an id)
+def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str, Any]:
     """Return one delivery with the log of its attempts; :class:`NotFound` if there is none."""
     row = _row(conn, id, merchant)
     attempts = conn.execute(
@@ -57,7 +58,7 @@ def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str,
     return {**delivery_json(row), "log": [_attempt_json(attempt) for attempt in attempts]}
 
 
-def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> None:  # noqa: A002 (an id is an id)
+def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> None:
     """Make a pending or dead delivery due at once, with the whole schedule before it and waiting for no other event.
 
     :class:`NotPossible` if it was delivered (redeliver its event instead), is being sent, or if its endpoint is
@@ -195,7 +196,7 @@ def _afresh(now: float) -> dict[str, Any]:
     }
 
 
-def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:  # noqa: A002 (an id is an id)
+def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:
     row = conn.execute(select(delivery).where(delivery.c.id == id)).one_or_none()
     if row is None or (merchant is not None and row.merchant != merchant):
         raise NotFound("delivery", id)

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an id is called id)
 """Where merchants want their webhooks: endpoints, their subscriptions, secrets and being switched on and off.
 
 Every function works in the caller's transaction. With ``merchant`` given, another merchant's endpoint is not found.
@@ -70,7 +71,7 @@ def create(
     return get(conn, id_), secret
 
 
-def get(conn: Connection, id: str, *, merchant: str | None = None) -> Endpoint:  # noqa: A002 (an id is an id)
+def get(conn: Connection, id: str, *, merchant: str | None = None) -> Endpoint:
     """Return an endpoint, or raise :class:`NotFound`."""
     return _endpoint(_row(conn, id, merchant))
 
@@ -95,7 +96,7 @@ def list_endpoints(
 
 def modify(
     conn: Connection,
-    id: str,  # noqa: A002 (an id is an id)
+    id: str,
     *,
     merchant: str | None = None,
     url: CheckedUrl | None = None,
@@ -117,7 +118,7 @@ def modify(
     return get(conn, id)
 
 
-def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:  # noqa: A002 (an id is an id)
+def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
     """Remove an endpoint with its secrets; its open deliveries are dead, its log stays readable."""
     _row(conn, id, merchant)
     conn.execute(
@@ -141,7 +142,7 @@ def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:  
     )
 
 
-def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:  # noqa: A002 (an id)
+def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:
     """Send to an endpoint again: what was held is due at once. No effect if it is enabled."""
     row = _row(conn, id, merchant)
     if row.status == EndpointStatus.DISABLED:
@@ -160,7 +161,7 @@ def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float
 
 def disable(
     conn: Connection,
-    id: str,  # noqa: A002 (an id is an id)
+    id: str,
     *,
     merchant: str | None = None,
     reason: DisabledReason = DisabledReason.OPERATOR,
@@ -186,7 +187,7 @@ def disable(
 
 def rotate_secret(
     conn: Connection,
-    id: str,  # noqa: A002 (an id is an id)
+    id: str,
     *,
     merchant: str | None = None,
     overlap: float = DEFAULT_OVERLAP,
@@ -209,7 +210,7 @@ def rotate_secret(
 
 def send_test(
     conn: Connection,
-    id: str,  # noqa: A002 (an id is an id)
+    id: str,
     *,
     merchant: str | None = None,
     now: float,
@@ -266,7 +267,7 @@ def endpoint_json(found: Endpoint) -> dict[str, Any]:
 _HEALTHY: dict[str, Any] = {"broken": 0, "failed": 0, "failing_since": None, "paused_until": None}
 
 
-def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:  # noqa: A002 (an id is an id)
+def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:
     row = conn.execute(
         select(endpoint).where(endpoint.c.id == id, endpoint.c.status != EndpointStatus.REMOVED)
     ).one_or_none()

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an id is called id)
 """What can go wrong in this package, outside of an attempt.
 
 An attempt that fails is no exception: it is an :class:`notifier.sender.Outcome` that is stored and retried.
@@ -19,7 +20,7 @@ class NotifierError(Exception):
 class NotFound(NotifierError, LookupError):
     """There is no such thing, or it belongs to another merchant."""
 
-    def __init__(self, kind: str, id: str) -> None:  # noqa: A002 (an id is an id)
+    def __init__(self, kind: str, id: str) -> None:
         super().__init__(f"no {kind} {id!r}")
         self.kind = kind
         self.id = id

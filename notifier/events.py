@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an id is called id)
 """What a merchant can be told: event types, stable ids, canonical JSON (pure).
 
 An event's id comes from (intent, type, n), n being how many events of that type the intent already had, so that
@@ -60,7 +61,7 @@ def rfc3339(seconds: float) -> str:
 
 def event_body(
     *, id: str, type: EventType, created_at: float, sequence: int, data: dict[str, Any] | None
-) -> bytes:  # noqa: A002 (the body's own names)
+) -> bytes:
     """Return the body of a webhook: the envelope around ``data``, fixed for ever once it is stored."""
     return canonical_json(
         {

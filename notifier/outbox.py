@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an id is called id)
 """Events and their deliveries, written in the caller's transaction: committed with what they speak of, or not at all."""
 
 import json
@@ -200,7 +201,7 @@ def insert_deliveries(
     return [value["id"] for value in values]
 
 
-def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:  # noqa: A002 (an id is an id)
+def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:
     """Return an event; :class:`NotFound` if there is none, or it is another merchant's."""
     row = conn.execute(select(event).where(event.c.id == id)).one_or_none()
     if row is None or (merchant is not None and row.merchant != merchant):
@@ -212,7 +213,7 @@ def list_events(
     conn: Connection,
     *,
     merchant: str | None = None,
-    type: EventType | None = None,  # noqa: A002 (the filter's public name)
+    type: EventType | None = None,
     intent: str | None = None,
     limit: int = 20,
     cursor: str | None = None,
@@ -248,9 +249,9 @@ def stats(conn: Connection, *, now: float) -> Stats:
     """Return the outbox in numbers; reads open deliveries only."""
     shown = endpoint.c.status != EndpointStatus.REMOVED
     counts: dict[str, int] = {
-        row.status: row.count
+        row.status: row.deliveries
         for row in conn.execute(
-            select(delivery.c.status, func.count().label("count"))
+            select(delivery.c.status, func.count().label("deliveries"))
             .join(endpoint, endpoint.c.id == delivery.c.endpoint)
             .where(is_open, shown)
             .group_by(delivery.c.status)

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an id is called id)
 """The signatures of a webhook (pure): Standard Webhooks, and the form that the public Stripe libraries verify.
 
 One secret, two keys: Standard Webhooks uses the bytes behind ``whsec_`` (base64), the other header uses the
@@ -32,7 +33,7 @@ def secret_key(secret: str) -> bytes:
         raise ValueError(f"a webhook secret is {SECRET_PREFIX} and standard base64") from error
 
 
-def standard_signature(secret: str, *, id: str, timestamp: int, body: bytes) -> str:  # noqa: A002 (the header's name)
+def standard_signature(secret: str, *, id: str, timestamp: int, body: bytes) -> str:
     """Return one ``v1,<base64>`` over ``id.timestamp.body``."""
     digest = hmac.digest(secret_key(secret), f"{id}.{timestamp}.".encode() + body, hashlib.sha256)
     return "v1," + base64.b64encode(digest).decode()
@@ -45,7 +46,7 @@ def text_key_hmac(secret: str, message: bytes) -> str:
 
 def signature_headers(
     *,
-    id: str,  # noqa: A002 (the header's name)
+    id: str,
     timestamp: int,
     body: bytes,
     secrets: Sequence[str],

@@ -135,7 +135,9 @@ def read_tiers(
     for name in table:
         if name not in names:
             raise ValueError(f"{name}: is not an asset of these settings{suggest(name, names)}")
-    tiers = {name: DEFAULT_TIERS.get(name, (Tier(level=DEFAULT_LEVEL),)) for name in names}
+    tiers: dict[str, tuple[Tier, ...]] = {
+        name: DEFAULT_TIERS.get(name, (Tier(level=DEFAULT_LEVEL),)) for name in names
+    }
     for name in names:
         try:
             if name in table:

@@ -26,10 +26,12 @@ class Settled:
     """What settling some intents did."""
 
     intents: int = 0
-    #: Status changes as (before, after).
-    transitions: tuple[tuple[Status, Status], ...] = ()
+    #: Status changes as (intent, before, after).
+    transitions: tuple[tuple[str, Status, Status], ...] = ()
     #: Events written; some may have no endpoint to go to.
     events: int = 0
+    #: Intents whose told success a reorg took back for good.
+    reversed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Books:
         facts = facts_store.load_facts(connection, intents)
         told = outbox.told(connection, intents)
         transitions = []
+        taken_back = []
         events = 0
         for key in sorted(intents):
             earlier = [_told(row) for row in told[key]]
@@ -57,8 +60,11 @@ class Books:
             self._note(connection, intents[key], facts[key], decision, now=int(now))
             events += self._tell(connection, intents[key], facts[key], decision, len(earlier), clock, now=now)
             if decision.status is not intents[key].status:
-                transitions.append((intents[key].status, decision.status))
-        return Settled(intents=len(intents), transitions=tuple(transitions), events=events)
+                transitions.append((key, intents[key].status, decision.status))
+            taken_back += [key for draft in decision.drafts if draft.reason == "reorged" and draft.supersedes]
+        return Settled(
+            intents=len(intents), transitions=tuple(transitions), events=events, reversed=tuple(taken_back)
+        )
 
     def _note(
         self, connection: Connection, intent: Intent, facts: Facts, decision: Decision, *, now: int

@@ -61,6 +61,8 @@ PREFIX = "SBTC_WATCHER_"
 CONFIG_VARIABLE = "SBTC_WATCHER_CONFIG"
 DEFAULT_CONFIG = Path("/etc/sbtc-watcher/config.toml")
 
+_SCHEDULE = (0.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
 
 def default_database_url() -> str:
     """Return the SQLite file in ``$STATE_DIRECTORY`` (systemd's), else in ``~/.local/state/sbtc-watcher``."""
@@ -110,10 +112,7 @@ class Settings(BaseSettings):
     http_bind: str = "127.0.0.1:8420"
     admin_token: OptionalToken = None
     ready_max_lag: PositiveSeconds = 600.0
-    webhook_retry_schedule: Annotated[tuple[Seconds, ...], RAW, LIST, Field(min_length=1)] = (
-        *(0.0, 60.0, 300.0, 1800.0, 7200.0),
-        *(18000.0, 36000.0, 50400.0, 72000.0, 86400.0),
-    )
+    webhook_retry_schedule: Annotated[tuple[Seconds, ...], RAW, LIST, Field(min_length=1)] = _SCHEDULE
     webhook_timeout: PositiveSeconds = 15.0
     webhook_concurrency: Count = 256
     webhook_endpoint_concurrency: Count = 8
@@ -258,18 +257,16 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
 
     :raises ConfigError: with one line per problem.
     """
-    problems: list[str] = []
+    problems = _unknown_variables()
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    environment = EnvSettingsSource(Settings)()
-    problems += _unknown_variables()
-    path = _config_path(config)
+    path = config or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
     for source, origin in (
         (given, "command line"),
-        (environment, ""),
+        (EnvSettingsSource(Settings)(), ""),
         (_read_credentials(), "credentials directory"),
-        (_read_file(path) if path else {}, str(path)),
+        (_read_file(path), str(path)),
     ):
         for name, value in source.items():
             if name not in values:
@@ -284,18 +281,12 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
     return settings
 
 
-def _config_path(config: Path | None) -> Path | None:
-    if config is not None:
-        return config
-    if named := os.environ.get(CONFIG_VARIABLE):
-        return Path(named)
-    return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
-
-
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        if path == DEFAULT_CONFIG and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return {}  # nobody asked for it
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
             f"{path}: cannot read the settings file: {reason}; check --config or {CONFIG_VARIABLE}"

@@ -285,11 +285,16 @@ class _Case:
     def _late(self, status: Status) -> tuple[Inclusion, ...]:
         """Return the money that came after the deadline or the cancellation and found the intent uncovered."""
         if status is Status.CANCELED and self.cancel is not None:
-            if self.on_time_cover is not None:  # it was pending: heights of another branch, money since
+            known = self.on_time_cover
+            if known is not None and known.height <= self.cancel.height:
+                # Only what is uncovered can be canceled: another branch brought this money since, below that height.
                 return self.money.canonical
-            closed = self.cancel.height
-            return in_order([*(i for i in self.money.on_time if i.height > closed), *self.money.late])
+            return self._since(self.cancel)
         return self.money.late if self.on_time_cover is None else ()
+
+    def _since(self, act: Act) -> tuple[Inclusion, ...]:
+        """Return the money above the height of an act, also when it stood lower before: rather twice than never."""
+        return tuple(inclusion for inclusion in self.money.canonical if inclusion.height > act.height)
 
     def _anchor(self) -> tuple[int, int] | None:
         if self.cover is not None:
@@ -335,9 +340,8 @@ class _Case:
                 reasons.setdefault(inclusion, "late")
         if self.mark is not None:
             reason = "surplus" if standing.status is Status.SUCCEEDED else "late"
-            for inclusion in self.money.canonical:
-                if inclusion.height > self.mark.height:
-                    reasons.setdefault(inclusion, reason)
+            for inclusion in self._since(self.mark):
+                reasons.setdefault(inclusion, reason)
         for inclusion, reason in reasons.items():
             self._point_at(inclusion, standing, reason)
         verdict = self._last_verdict()

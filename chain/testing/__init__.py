@@ -25,6 +25,7 @@ twice from equal arguments has one id, as on a real chain; ``label=`` tells apar
 """
 
 from chain.testing.canonical import ScriptedBlock
+from chain.testing.expected import block_model
 from chain.testing.faults import Fault, Faults
 from chain.testing.principals import principal, principals
 from chain.testing.scripted import Branch, ScriptedChain
@@ -41,6 +42,7 @@ __all__ = [
     "ScriptedBlock",
     "ScriptedChain",
     "Tx",
+    "block_model",
     "principal",
     "principals",
 ]

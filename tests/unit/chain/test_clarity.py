@@ -25,7 +25,6 @@ from chain.clarity import (
 )
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data/vectors/clarity-values.json").read_text())
-#: As stacks-core has it, nothing above 40 can be deployed, but it parses.
 ZERO = bytes(20)
 
 
@@ -125,6 +124,14 @@ def test_sizes_are_limited():
         clarity.decode(b"\x02" + len(too_long).to_bytes(4, "big") + too_long)
     longest = Buffer(too_long[:-1])
     assert clarity.decode(clarity.encode(longest)) == longest
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x0b\xff\xff\xff\xff", b"\x0b\0\0\0\x02\x03", b"\x0c\0\0\0\x02\x01a\x03\x01b"]
+)
+def test_a_count_that_cannot_fit_is_refused_before_anything_is_read(data):
+    with pytest.raises(ClarityError, match="entries do not fit"):
+        clarity.decode(data)
 
 
 def common(*items):

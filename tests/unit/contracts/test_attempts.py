@@ -69,6 +69,7 @@ def test_a_failed_contract_payment_names_its_terms(function, args, asset, token)
         ("pay-stx", (*TERMS[:3], StringAscii("0123456789abcdef"))),
         ("pay-stx", (*TERMS[:3], b"\x02\xff\xff\xff\xff")),
         ("refund-token", (TOKEN, *TERMS)),
+        ("refund-stx", TERMS),
         ("transfer", TRANSFER),
     ],
 )

@@ -228,6 +228,10 @@ def test_a_token_that_prints_no_memo_gets_it_from_a_direct_call():
     assert memos(ft(0), call=transfer_call()) == [None]
 
 
+def test_a_print_that_is_too_long_for_a_memo_leaves_the_argument_its_place():
+    assert memos(ft(0), said(1, Buffer(b"x" * 35)), call=transfer_call(memo=MEMO)) == [MEMO.value]
+
+
 def test_the_print_goes_before_the_argument():
     assert memos(ft(0), said(1, Buffer(b"printed")), call=transfer_call(memo=MEMO)) == [b"printed"]
 

@@ -84,9 +84,7 @@ class Story:
     def grow(self, blocks: int = 1, *, burn: int = 0) -> "Story":
         """Mine empty blocks, ``burn`` Bitcoin blocks among them."""
         clock = self.clock
-        return self.now(
-            clock.time + 10 * blocks, height=clock.height + blocks, burn=clock.burn_height + burn
-        )
+        return self.now(clock.time + 10 * blocks, height=clock.height + blocks, burn=clock.burn_height + burn)
 
     def pay(
         self, tx: str, *amounts: int, at: int | None = None, same_block: bool = False, **more: Any
@@ -158,9 +156,7 @@ class Story:
 
     @property
     def facts(self) -> Facts:
-        return Facts(
-            inclusions=tuple(self.inclusions), failures=tuple(self.failures), acts=tuple(self.acts)
-        )
+        return Facts(inclusions=tuple(self.inclusions), failures=tuple(self.failures), acts=tuple(self.acts))
 
     def decide(self) -> Decision:
         """Ask, check what holds for every decision, and remember what was told."""

@@ -1,0 +1,116 @@
+"""Reads a run of blocks from one source: batch by batch, a few batches at once, handed over in chain order."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from chain.api import StacksApi
+from chain.errors import SourceError, SourceInconsistent
+from chain.model import Block, BlockHeader, ReadRules
+from chain.reader import read_blocks
+from chain.window import links
+from chain.wire import TxPage
+
+#: Headers that one request brings.
+HEADER_ROWS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Blocks to read from one source: from ``base`` (exclusive) up to height ``top``."""
+
+    source: StacksApi
+    base: BlockHeader
+    #: Headers right after ``base`` that are known already, oldest first.
+    first: tuple[BlockHeader, ...]
+    top: int
+    #: The source's newest header.
+    tip: BlockHeader
+    #: The newest transactions, if they were read already.
+    page: TxPage | None = None
+
+
+async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tuple[BlockHeader, ...] | None:
+    """Read up to 30 linked headers right after ``after`` and not above ``top``, which must be higher; oldest first.
+
+    None when ``source`` does not have ``after`` in its chain. Raises ``SourceInconsistent`` if they do not link.
+    """
+    # Exactly what is there: a page that would begin above the tip is empty.
+    count = min(HEADER_ROWS, top - after.height)
+    found = await source.headers(limit=count, cursor=after.hash, offset=-count)
+    if not found:
+        return None
+    headers = found[::-1]
+    if not links(after, headers):
+        raise SourceInconsistent(
+            f"the blocks it lists after {after.height} {after.hash} do not link", url=source.url
+        )
+    return headers
+
+
+class BlockFeed:
+    """Reads runs at an adaptive pace: a batch shrinks after trouble and grows again with every one that was read.
+
+    So one unreadable block holds up no readable one before it, and a small request budget still finishes something.
+    """
+
+    def __init__(self, rules: ReadRules, *, batch: int, ahead: int) -> None:
+        if batch < 1 or ahead < 1:
+            raise ValueError("batch and ahead must be at least 1")
+        self._rules = rules
+        self._batch = batch
+        self._ahead = ahead
+        self._pace = batch
+
+    def slow_down(self) -> None:
+        """Read less at once."""
+        self._pace = max(1, self._pace // 4)
+
+    async def batches(self, run: Run) -> AsyncGenerator[tuple[Block, ...], None]:
+        """Yield the blocks of ``run`` in order, in tuples of at most ``batch``.
+
+        Raises ``SourceError`` after everything before the trouble was handed over. Closing cancels what is in flight.
+        """
+        reads: deque[asyncio.Task[tuple[Block, ...]]] = deque()
+        last, ready = run.base, run.first
+        stopped: SourceError | None = None
+        try:
+            while True:
+                ahead = self._ahead if self._pace == self._batch else 1
+                while stopped is None and last.height < run.top and len(reads) < ahead:
+                    try:
+                        ready = await self._fill(run, last, ready)
+                    except SourceError as error:
+                        stopped = error
+                        break
+                    headers, ready = ready[: self._pace], ready[self._pace :]
+                    last = headers[-1]
+                    reading = read_blocks(run.source, headers, self._rules, page=run.page)
+                    reads.append(asyncio.create_task(reading))
+                if not reads:
+                    break
+                blocks = await reads[0]
+                reads.popleft()
+                yield blocks
+                self._pace = min(self._batch, self._pace * 2)
+            if stopped is not None:
+                raise stopped
+        finally:
+            for task in reads:
+                task.cancel()
+            await asyncio.gather(*reads, return_exceptions=True)
+
+    async def _fill(
+        self, run: Run, last: BlockHeader, ready: tuple[BlockHeader, ...]
+    ) -> tuple[BlockHeader, ...]:
+        """Add headers to ``ready``, which follow ``last``, until they are a batch or reach the top."""
+        while len(ready) < self._pace and last.height + len(ready) < run.top:
+            after = ready[-1] if ready else last
+            more = await headers_after(run.source, after, run.top)
+            if more is None:
+                raise SourceInconsistent(
+                    f"block {after.height} {after.hash} is gone again", url=run.source.url
+                )
+            ready += more
+        return ready

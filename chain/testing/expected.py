@@ -1,0 +1,77 @@
+"""What a faithful reader makes of a scripted block: the model that tests compare followers and readers with."""
+
+from chain.model import (
+    STX,
+    Block,
+    ContractCall,
+    Event,
+    MintEvent,
+    PrintEvent,
+    ReadRules,
+    Transaction,
+    TransferEvent,
+    TxStatus,
+)
+from chain.testing import events as ev
+from chain.testing import txs
+from chain.testing.canonical import ScriptedBlock
+from chain.testing.txs import Tx
+
+_NONE_WATCHED = ReadRules()
+_FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
+
+
+def block_model(block: ScriptedBlock, rules: ReadRules = _NONE_WATCHED) -> Block:
+    """The block with the transactions that can matter: what succeeded, and failed calls of watched contracts."""
+    models = (_transaction(tx, index, rules) for index, tx in enumerate(block.txs))
+    return Block(header=block.header, transactions=tuple(model for model in models if model is not None))
+
+
+def _transaction(tx: Tx, index: int, rules: ReadRules) -> Transaction | None:
+    watched = tx.kind == txs.CONTRACT_CALL and tx.contract_id in rules.watched_contracts
+    succeeded = tx.status == TxStatus.SUCCESS
+    if tx.is_system or not (succeeded or (watched and tx.status in _FAILED)):
+        return None
+    call = None
+    if tx.kind == txs.CONTRACT_CALL:
+        assert tx.contract_id is not None
+        assert tx.function is not None
+        args = tx.args if watched else None
+        call = ContractCall(contract_id=tx.contract_id, function=tx.function, args=args)
+    return Transaction(
+        tx_id=tx.tx_id,
+        tx_index=index,
+        sender=tx.sender,
+        status=TxStatus(tx.status),
+        call=call,
+        events=_events(tx) if succeeded else (),
+    )
+
+
+def _events(tx: Tx) -> tuple[Event, ...]:
+    models = (_event(event, rank) for rank, event in enumerate(tx.events))
+    return tuple(model for model in models if model is not None)
+
+
+def _event(event: ev.Event, rank: int) -> Event | None:
+    if event.kind == ev.LOG:
+        return PrintEvent(rank=rank, contract_id=event.contract_id, value=event.value)
+    asset = STX if event.kind == ev.STX else event.asset
+    if event.kind == ev.NFT:
+        return None
+    if event.action == "transfer":
+        assert event.sender is not None
+        assert event.recipient is not None
+        memo = event.memo or None
+        return TransferEvent(
+            rank=rank,
+            asset=asset,
+            sender=event.sender,
+            recipient=event.recipient,
+            amount=event.amount,
+            memo=memo,
+        )
+    if event.action == "mint" and event.kind == ev.FT:
+        assert event.recipient is not None
+        return MintEvent(rank=rank, asset=asset, recipient=event.recipient, amount=event.amount)
+    return None

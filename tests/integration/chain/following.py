@@ -1,0 +1,214 @@
+"""A consumer that does with steps what a ledger does, and the truth of a scripted chain to compare it with."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+from chain.api import StacksApi
+from chain.follower import Follower
+from chain.model import (
+    STX,
+    Block,
+    BlockHeader,
+    ContractCall,
+    Event,
+    Extend,
+    MintEvent,
+    PrintEvent,
+    ReadRules,
+    Step,
+    Transaction,
+    TransferEvent,
+    TxStatus,
+)
+from chain.pool import SourcePool
+from chain.testing import ScriptedApi, ScriptedBlock, ScriptedChain
+from chain.testing.txs import Tx
+from chain.window import HeaderWindow
+
+POLL = 5.0
+FINALITY = 6
+
+
+class Clock:
+    """A monotonic clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def true_events(tx: Tx) -> tuple[Event, ...]:
+    """What a transaction did, straight from the script."""
+    events: list[Event] = []
+    for rank, event in enumerate(tx.events):
+        match event.kind, event.action:
+            case (("ft_asset" | "stx_asset"), "transfer"):
+                assert event.sender is not None
+                assert event.recipient is not None
+                events.append(
+                    TransferEvent(
+                        rank=rank,
+                        asset=event.asset if event.kind == "ft_asset" else STX,
+                        sender=event.sender,
+                        recipient=event.recipient,
+                        amount=event.amount,
+                        memo=event.memo if event.kind == "stx_asset" else None,
+                    )
+                )
+            case "ft_asset", "mint":
+                assert event.recipient is not None
+                events.append(
+                    MintEvent(rank=rank, asset=event.asset, recipient=event.recipient, amount=event.amount)
+                )
+            case "contract_log", _:
+                events.append(PrintEvent(rank=rank, contract_id=event.contract_id, value=event.value))
+    return tuple(events)
+
+
+def true_block(block: ScriptedBlock, rules: ReadRules) -> Block:
+    """The block that a reader must make of a scripted one."""
+    found = []
+    for index, tx in enumerate(block.txs):
+        watched = tx.contract_id in rules.watched_contracts and tx.kind == "contract_call"
+        moved = tx.status == TxStatus.SUCCESS and not tx.is_system
+        if not moved and not (watched and tx.status in set(TxStatus)):
+            continue
+        call = None
+        if tx.kind == "contract_call":
+            assert tx.contract_id is not None
+            assert tx.function is not None
+            call = ContractCall(
+                contract_id=tx.contract_id, function=tx.function, args=tx.args if watched else None
+            )
+        found.append(
+            Transaction(
+                tx_id=tx.tx_id,
+                tx_index=index,
+                sender=tx.sender,
+                status=TxStatus(tx.status),
+                call=call,
+                events=true_events(tx),
+            )
+        )
+    return Block(header=block.header, transactions=tuple(found))
+
+
+class Rig:
+    """A follower over real sockets, with a consumer that keeps the blocks in a list."""
+
+    def __init__(
+        self,
+        chain: ScriptedChain,
+        apis: Sequence[ScriptedApi],
+        *,
+        rules: ReadRules | None = None,
+        batch: int = 50,
+        ahead: int = 4,
+        requests_per_minute: int | None = None,
+    ) -> None:
+        self.chain = chain
+        self.apis = apis
+        self.rules = rules or ReadRules()
+        self.clock = Clock()
+        self.sources = [StacksApi(api.url) for api in apis]
+        self.pool = SourcePool(
+            self.sources, clock=self.clock, rng=lambda: 0.5, requests_per_minute=requests_per_minute
+        )
+        self.batch, self.ahead = batch, ahead
+        self.follower = self.make_follower(HeaderWindow())
+        #: What a database would hold: blocks above the first cursor, oldest first.
+        self.cursor: BlockHeader | None = None
+        self.blocks: list[Block] = []
+        self.steps: list[Step] = []
+
+    def make_follower(self, window: HeaderWindow) -> Follower:
+        return Follower(
+            self.pool,
+            window,
+            self.rules,
+            poll_interval=POLL,
+            finality_burn_blocks=FINALITY,
+            batch=self.batch,
+            ahead=self.ahead,
+            clock=self.clock,
+        )
+
+    async def start(self, height: int | None = None) -> None:
+        self.cursor = (await self.follower.bootstrap(height))[-1]
+
+    def apply(self, step: Step) -> None:
+        """Do what a ledger does, and refuse what a ledger would refuse."""
+        assert self.cursor is not None
+        if not isinstance(step, Extend):
+            assert step.ancestor in [self.cursor, *(block.header for block in self.blocks)]
+            self.blocks = [block for block in self.blocks if block.header.height <= step.ancestor.height]
+        last = self.blocks[-1].header if self.blocks else self.cursor
+        for block in step.blocks:
+            assert (block.header.parent_hash, block.header.height) == (last.hash, last.height + 1)
+            last = block.header
+        assert step.tip.height >= last.height
+        self.blocks += step.blocks
+        self.steps.append(step)
+
+    async def turn(self, *, passed: float = POLL) -> list[Step]:
+        """Let time pass, take one turn and commit its steps."""
+        self.clock.now += passed
+        taken = len(self.steps)
+        async with aclosing(self.follower.turn()) as steps:
+            async for step in steps:
+                self.apply(step)
+        self.check()
+        return self.steps[taken:]
+
+    async def settle(self, *, turns: int = 12) -> None:
+        """Take turns, with long pauses, until the consumer holds the canonical chain."""
+        for _ in range(turns):
+            await self.turn(passed=600)
+            if self.is_current():
+                return
+        raise AssertionError(f"still at {self.follower.window.tip}, not at {self.chain.tip}")
+
+    def check(self) -> None:
+        """The window ends where the consumer does."""
+        last = self.blocks[-1].header if self.blocks else self.cursor
+        assert self.follower.window.tip == last
+
+    def is_current(self) -> bool:
+        assert self.cursor is not None
+        return self.blocks == self.truth()
+
+    def truth(self) -> list[Block]:
+        assert self.cursor is not None
+        return [
+            true_block(block, self.rules)
+            for block in self.chain.blocks
+            if block.header.height > self.cursor.height
+        ]
+
+    def forget_requests(self) -> None:
+        for api in self.apis:
+            api.clear()
+
+
+@asynccontextmanager
+async def following(
+    chain: ScriptedChain,
+    *,
+    sources: int = 1,
+    start: int | None = None,
+    rules: ReadRules | None = None,
+    batch: int = 50,
+    ahead: int = 4,
+    chains: Iterable[ScriptedChain] = (),
+) -> AsyncIterator[Rig]:
+    """A rig with ``sources`` servers of ``chain`` (and one of each further chain), started at ``start`` or the tip."""
+    async with AsyncExitStack() as stack:
+        served = [chain] * sources + list(chains)
+        apis = [await stack.enter_async_context(ScriptedApi(one, ping_interval=None)) for one in served]
+        rig = Rig(chain, apis, rules=rules, batch=batch, ahead=ahead)
+        stack.push_async_callback(rig.pool.aclose)
+        await rig.start(start)
+        rig.forget_requests()
+        yield rig

@@ -1,0 +1,119 @@
+"""Sorting and walking the transfers of an intent."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.watcher.story import DEADLINE, GRACE, make_intent
+from watcher.intents import Inclusion
+from watcher.money import cover, in_order, orphaned_at, sort_money
+
+INTENT = make_intent()
+
+
+def inclusion(tx: str, amount: int = 100, *, rank: int = 0, time: int = 900, height: int = 10) -> Inclusion:
+    return Inclusion(
+        tx_id=tx,
+        rank=rank,
+        tx_index=0,
+        block_hash=f"0x{height}",
+        height=height,
+        time=time,
+        burn_height=height // 5,
+        sender="SPPAYER",
+        amount=amount,
+    )
+
+
+def orphaned(one: Inclusion, at: int) -> Inclusion:
+    return replace(one, canonical=False, orphaned_at=at)
+
+
+def test_the_deadline_parts_on_time_from_late() -> None:
+    timely, late = inclusion("a", time=DEADLINE), inclusion("b", time=DEADLINE + 1, height=11)
+    money = sort_money(INTENT, [late, timely])
+    assert (money.on_time, money.late) == ((timely,), (late,))
+    assert money.canonical == (timely, late)
+    assert money.lost == money.lost_late == ()
+
+
+def test_an_assigned_payment_is_on_time_whenever_it_came() -> None:
+    assigned = replace(inclusion("a", time=DEADLINE + 9000), assigned=True)
+    assert sort_money(INTENT, [assigned]).on_time == (assigned,)
+
+
+def test_nothing_is_made_of_transfers_of_nothing() -> None:
+    money = sort_money(INTENT, [inclusion("a", 0), orphaned(inclusion("b", 0), 950)])
+    assert money.canonical == money.lost == ()
+
+
+@pytest.mark.parametrize(("again", "on_time"), [(GRACE, True), (GRACE + 1, False)])
+def test_mined_again_within_the_grace_stays_on_time(again: int, on_time: bool) -> None:
+    first = orphaned(inclusion("a", time=DEADLINE), DEADLINE)
+    second = inclusion("a", time=DEADLINE + again, height=11)
+    money = sort_money(INTENT, [second, first])
+    assert money.on_time == ((second,) if on_time else ())
+    assert money.late == (() if on_time else (second,))
+    assert money.lost == (() if on_time else (first,)), "mined again too late makes nothing good"
+
+
+def test_each_orphaning_of_a_timely_payment_starts_a_grace() -> None:
+    rows = [
+        orphaned(inclusion("a", time=DEADLINE, height=10), DEADLINE),
+        orphaned(inclusion("a", time=DEADLINE + GRACE, height=11), DEADLINE + GRACE),
+        inclusion("a", time=DEADLINE + 2 * GRACE, height=12),
+    ]
+    assert sort_money(INTENT, rows).on_time == (rows[2],)
+    assert sort_money(INTENT, [rows[0], rows[2]]).late == (rows[2],)
+
+
+def test_a_late_payment_gets_no_grace() -> None:
+    first = orphaned(inclusion("a", time=DEADLINE + 1), DEADLINE + 1)
+    second = inclusion("a", time=DEADLINE + 2, height=11)
+    money = sort_money(INTENT, [first, second])
+    assert money.late == (second,)
+    assert money.lost == money.lost_late == ()
+    assert sort_money(INTENT, [first]).lost_late == (first,)
+
+
+def test_a_payment_is_lost_when_less_is_mined_again() -> None:
+    first = orphaned(inclusion("a", 100), 950)
+    less, same = inclusion("a", 99, height=11), inclusion("a", 100, height=11)
+    assert sort_money(INTENT, [first, less]).lost == (first,)
+    assert sort_money(INTENT, [first, same]).lost == ()
+
+
+def test_two_events_of_one_transaction_are_two_payments() -> None:
+    one, two = inclusion("a", 60, rank=1), inclusion("a", 60, rank=4)
+    assert sort_money(INTENT, [two, one]).on_time == (one, two)
+
+
+def test_walking_order_is_block_then_transaction_then_event() -> None:
+    a, b = inclusion("a", height=10), replace(inclusion("b", height=10), tx_index=1)
+    c, d = inclusion("c", height=11, rank=2), inclusion("c", height=11, rank=11)
+    assert in_order([d, c, b, a]) == (a, b, c, d)
+
+
+def test_the_cover_ends_with_its_transaction() -> None:
+    rows = [
+        inclusion("a", 60, height=10),
+        inclusion("b", 40, height=16),
+        inclusion("b", 7, rank=1, height=16),
+        inclusion("c", 9, height=40),
+    ]
+    found = cover(INTENT, rows)
+    assert found is not None
+    assert found.keys == {("a", 0), ("b", 0), ("b", 1)}
+    assert (found.total, found.height, found.burn_height) == (107, 16, 3)
+
+
+def test_too_little_covers_nothing() -> None:
+    assert cover(INTENT, [inclusion("a", 99)]) is None
+    assert cover(INTENT, []) is None
+    assert cover(make_intent(tolerance=1), [inclusion("a", 99)]) is not None
+
+
+def test_an_orphaned_inclusion_without_its_time_is_a_bug() -> None:
+    assert orphaned_at(orphaned(inclusion("a"), 7)) == 7
+    with pytest.raises(AssertionError, match="carries the time"):
+        orphaned_at(inclusion("a"))

@@ -1,0 +1,201 @@
+"""Rows 1, 3 to 5 and 8 of the status table: money that comes on time and stays."""
+
+import pytest
+
+from notifier.events import EventType
+from tests.unit.watcher.story import DEADLINE, Story
+from watcher.intents import LEVELS, Depth, Flag, Status
+
+
+def test_row_1_a_created_intent_is_pending_and_said_once() -> None:
+    story = Story()
+    assert [(d.type, d.previous_status, d.status) for d in story.drafts] == [
+        (EventType.CREATED, None, Status.PENDING)
+    ]
+    assert story.say() == []
+    decision = story.decide()
+    assert (decision.received, decision.missing, decision.over, decision.anchor) == (0, 100, 0, None)
+    assert decision.wake.time == DEADLINE + 1
+
+
+def test_row_3_covered_but_not_deep_is_processing() -> None:
+    story = Story().pay("a", 100)
+    decision = story.decide()
+    assert decision.status is Status.PROCESSING
+    assert [d.type for d in decision.drafts] == [EventType.PROCESSING]
+    assert decision.anchor == (101, 10)
+    assert (decision.wake.time, decision.wake.height) == (None, 103)
+
+
+def test_row_3_processing_is_told_once_between_two_verdicts() -> None:
+    story = Story()
+    assert story.pay("a", 100).say() == ["processing"]
+    assert story.orphan("a").say() == []
+    assert story.intent.status is Status.PENDING
+    assert story.pay("a", 100).say() == []
+    assert story.intent.status is Status.PROCESSING
+
+
+def test_row_4_success_is_told_once_at_the_asked_depth() -> None:
+    story = Story().pay("a", 100)
+    story.decide()
+    assert story.grow().say() == []
+    assert story.grow().say() == ["succeeded"]
+    assert story.grow(20).say() == []
+    assert story.intent.status is Status.SUCCEEDED
+    assert story.decide().flags == frozenset()
+
+
+def test_row_4_a_batch_goes_straight_to_the_verdict() -> None:
+    assert Story().pay("a", 100).grow(2).say() == ["succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("required", "stacks", "burn", "status"),
+    [
+        (LEVELS["included"], 0, 0, Status.SUCCEEDED),
+        (LEVELS["anchored"], 0, 1, Status.PROCESSING),
+        (LEVELS["anchored"], 0, 2, Status.SUCCEEDED),
+        (LEVELS["settled"], 50, 5, Status.PROCESSING),
+        (LEVELS["settled"], 0, 6, Status.SUCCEEDED),
+        (Depth(stacks=5, bitcoin=1), 3, 1, Status.PROCESSING),
+        (Depth(stacks=5, bitcoin=1), 4, 0, Status.PROCESSING),
+        (Depth(stacks=5, bitcoin=1), 4, 1, Status.SUCCEEDED),
+    ],
+)
+def test_row_4_both_depths_must_hold(required: Depth, stacks: int, burn: int, status: Status) -> None:
+    story = Story(required=required).pay("a", 100)
+    assert story.grow(stacks, burn=burn).decide().status is status
+
+
+def test_row_4_depth_is_the_least_among_the_covering_transfers() -> None:
+    story = Story().pay("a", 60).grow(5)
+    assert story.decide().status is Status.PENDING
+    assert story.pay("b", 40).decide().status is Status.PROCESSING
+    assert story.grow(1).decide().status is Status.PROCESSING
+    decision = story.grow(1).decide()
+    assert decision.status is Status.SUCCEEDED
+    assert decision.anchor == (107, 10)
+
+
+def test_row_4_surplus_does_not_make_the_cover_shallow() -> None:
+    story = Story().pay("a", 100).grow(1).pay("b", 5)
+    assert story.decide().status is Status.SUCCEEDED
+
+
+def test_row_4_the_deadline_itself_is_on_time() -> None:
+    story = Story().pay("a", 100, at=DEADLINE).grow(2)
+    assert story.say() == ["succeeded"]
+    assert story.decide().flags == frozenset()
+
+
+def test_row_4_money_on_time_succeeds_after_the_deadline_when_it_gets_deep() -> None:
+    story = Story().pay("a", 100, at=DEADLINE)
+    assert story.decide().status is Status.PROCESSING
+    assert story.now(DEADLINE + 10_000).decide().status is Status.PROCESSING
+    assert story.grow(2).say() == ["succeeded"]
+
+
+def test_row_4_a_bigger_amount_is_overpaid() -> None:
+    decision = Story().pay("a", 130).grow(2).decide()
+    assert decision.status is Status.SUCCEEDED
+    assert decision.flags == {Flag.OVERPAID}
+    assert (decision.received, decision.missing, decision.over) == (130, 0, 30)
+
+
+def test_row_4_the_rest_of_the_covering_transaction_is_overpaid_not_surplus() -> None:
+    story = Story().pay("a", 60, 50, 20).grow(2)
+    decision = story.decide()
+    assert decision.flags == {Flag.OVERPAID}
+    assert decision.over == 30
+    assert [d.type for d in decision.drafts] == [EventType.SUCCEEDED]
+
+
+@pytest.mark.parametrize(("paid", "status"), [(94, Status.PENDING), (95, Status.SUCCEEDED)])
+def test_row_4_tolerance_forgives_so_much_and_no_more(paid: int, status: Status) -> None:
+    decision = Story(tolerance=5).pay("a", paid).grow(2).decide()
+    assert decision.status is status
+    assert decision.missing == 100 - paid
+
+
+def test_row_4_exactly_the_amount_within_tolerance_is_not_overpaid() -> None:
+    assert Story(tolerance=5).pay("a", 100).grow(2).decide().flags == frozenset()
+
+
+def test_row_4_what_comes_after_a_tolerated_cover_is_surplus() -> None:
+    story = Story(tolerance=5).pay("a", 95).pay("b", 10).grow(2)
+    decision = story.decide()
+    assert decision.flags == {Flag.SURPLUS}
+    assert decision.over == 5
+
+
+def test_row_4_transfers_of_nothing_never_cover() -> None:
+    story = Story(amount=1).pay("a", 0, 0).grow(9)
+    decision = story.decide()
+    assert decision.status is Status.PENDING
+    assert decision.flags == frozenset()
+    assert decision.anchor is None
+
+
+def test_row_4_only_chain_order_counts_not_the_order_of_rows() -> None:
+    story = Story().pay("a", 40).pay("b", 60).pay("c", 60).grow(2)
+    story.inclusions.reverse()
+    decision = story.decide()
+    assert decision.flags == {Flag.SURPLUS}
+    assert [d.subject for d in decision.drafts] == ["", "c:0"]
+
+
+def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
+    story = Story().pay("a", 100).grow(2)
+    story.decide()
+    assert story.pay("b", 70).say() == ["attention:surplus"]
+    decision = story.decide()
+    assert decision.status is Status.SUCCEEDED
+    assert decision.flags == {Flag.SURPLUS}
+    assert (decision.received, decision.over) == (170, 70)
+    assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
+
+
+def test_row_5_attention_is_told_once_for_each_payment() -> None:
+    story = Story().pay("a", 100).pay("b", 1).grow(2)
+    assert story.say() == ["succeeded", "attention:surplus"]
+    assert story.pay("c", 1, 1).say() == ["attention:surplus", "attention:surplus"]
+    assert story.orphan("c").say() == []
+    assert story.pay("c", 1, 1).say() == []
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["b:0", "c:0", "c:1"]
+
+
+def test_row_5_surplus_before_the_depth_is_said_while_processing() -> None:
+    story = Story().pay("a", 100).pay("b", 1)
+    assert story.say() == ["processing", "attention:surplus"]
+
+
+def test_row_5_money_after_the_deadline_of_a_paid_intent_is_surplus_not_late() -> None:
+    story = Story().pay("a", 100).grow(2).pay("b", 5, at=DEADLINE + 1)
+    assert story.say() == ["succeeded", "attention:surplus"]
+    assert story.decide().flags == {Flag.SURPLUS}
+
+
+def test_row_8_a_partial_sum_is_pending_and_underpaid() -> None:
+    story = Story().pay("a", 60).grow(9)
+    decision = story.decide()
+    assert decision.status is Status.PENDING
+    assert decision.flags == {Flag.UNDERPAID}
+    assert (decision.received, decision.missing) == (60, 40)
+    assert decision.drafts == ()
+    assert decision.anchor == (101, 10)
+
+
+def test_row_8_the_rest_completes_it() -> None:
+    story = Story().pay("a", 60)
+    story.decide()
+    decision = story.pay("b", 40).grow(2).decide()
+    assert decision.status is Status.SUCCEEDED
+    assert decision.flags == frozenset()
+
+
+def test_sums_may_exceed_128_bits() -> None:
+    huge = 2**128 - 1
+    decision = Story(amount=huge).pay("a", huge).pay("b", huge).grow(2).decide()
+    assert decision.received == 2 * huge
+    assert decision.over == huge

@@ -1,0 +1,224 @@
+"""The follower's loop: look, commit each step, tell ``status`` what was seen, wait; and never die of the outside world."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+from chain.errors import OperatorNeeded, SourceError
+from chain.follower import Follower
+from chain.model import Step
+from chain.pool import SourcePool
+from watcher.blocks import Halt
+from watcher.ledger import Applied, Ledger, OutOfStep
+from watcher.log import get_logger
+
+_T = TypeVar("_T")
+
+log = get_logger(__name__)
+
+
+class Turn(StrEnum):
+    """How one turn of the loop ended."""
+
+    #: At least one step was committed.
+    MOVED = "moved"
+    #: Nothing new.
+    IDLE = "idle"
+    #: A source or the database could not serve; look again later.
+    WAITING = "waiting"
+    #: A person, or the sources, must clear up what is true.
+    HALTED = "halted"
+
+
+class Following:
+    """Moves the ledger along the chain. ``on_events`` is called after a commit that wrote events."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        follower: Follower,
+        pool: SourcePool,
+        *,
+        network: str,
+        start_height: int | None,
+        window_burn_blocks: int,
+        poll_interval: float,
+        on_events: Callable[[], None] = lambda: None,
+        on_turn: Callable[[Turn], None] = lambda _: None,
+    ) -> None:
+        self._ledger = ledger
+        self._follower = follower
+        self._pool = pool
+        self._network = network
+        self._start_height = start_height
+        self._window_burn_blocks = window_burn_blocks
+        self._poll_interval = poll_interval
+        self._on_events = on_events
+        self._on_turn = on_turn
+        self._loaded = False
+        self._checked = False
+        self._last_trouble: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until ``stop`` is set; the step in hand is finished first."""
+        while not stop.is_set():
+            turn = await unless(stop, self.turn())
+            if turn is None:
+                return
+            self._on_turn(turn)
+            if turn is not Turn.MOVED:
+                await unless(stop, asyncio.sleep(self._poll_interval))
+
+    async def catch_up(self, stop: asyncio.Event) -> Turn:
+        """Follow until a look, repeated one poll interval later, finds nothing; or until it cannot go on."""
+        quiet = False
+        while not stop.is_set():
+            turn = await unless(stop, self.turn())
+            if turn in {None, Turn.WAITING, Turn.HALTED}:
+                return turn or Turn.WAITING
+            if turn is Turn.IDLE:
+                if quiet:
+                    break
+                await unless(stop, asyncio.sleep(self._poll_interval))
+            quiet = turn is Turn.IDLE
+        return Turn.IDLE
+
+    async def turn(self) -> Turn:
+        """Look once and commit what there is. Never raises for the chain, its sources or the database."""
+        halt: Halt | None = None
+        turn = Turn.IDLE
+        try:
+            await self._check_sources()
+            await self._load()
+            if await self._advance():
+                turn = Turn.MOVED
+            self._recovered()
+        except SourceError as error:
+            turn = Turn.WAITING
+            self._trouble("source.failed", error, retry_after=error.retry_after)
+        except OperatorNeeded as error:
+            turn = Turn.HALTED
+            halt = Halt(code=_code(error), message=str(error), hint=error.hint)
+            self._trouble("follower.halted", error, hint=error.hint)
+        except OutOfStep as error:
+            # Somebody else moved the database, or the last commit's answer was lost: begin again from what it says.
+            self._loaded = False
+            self._trouble("follower.out_of_step", error)
+        except DBAPIError as error:
+            turn = Turn.WAITING
+            self._loaded = False
+            self._trouble("database.failed", error)
+        await self._note(turn, halt)
+        return turn
+
+    async def _check_sources(self) -> None:
+        if not self._checked:
+            await self._pool.check(self._network)
+            self._checked = True
+
+    async def _load(self) -> None:
+        """Give the follower the window that the database has; on a fresh database, make it."""
+        if self._loaded:
+            return
+        if await in_thread(self._ledger.cursor) is None:
+            headers = await self._follower.bootstrap(self._start_height)
+            tip = self._follower.tip or headers[-1]
+            await committed(self._ledger.begin, headers, tip)
+            log.info("follower.begun", height=headers[-1].height, burn_height=headers[-1].burn_height)
+        else:
+            headers = await in_thread(self._ledger.window, self._window_burn_blocks)
+            self._follower.window.replace(headers)
+        self._loaded = True
+
+    async def _advance(self) -> bool:
+        moved = False
+        async with aclosing(self._follower.turn()) as steps:
+            async for step in steps:
+                applied = await committed(self._ledger.apply, step)
+                moved = True
+                _report(step, applied)
+                if applied.settled.events:
+                    self._on_events()
+        return moved
+
+    async def _note(self, turn: Turn, halt: Halt | None) -> None:
+        if not self._loaded:
+            return
+        sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
+        tip = self._follower.tip
+        try:
+            await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt))
+        except DBAPIError as error:
+            self._trouble("database.failed", error)
+
+    def _trouble(self, name: str, error: Exception, **fields: Any) -> None:
+        """Log a trouble when it begins or changes, not at every turn."""
+        text = f"{name} {error}"
+        if text != self._last_trouble:
+            self._last_trouble = text
+            log.error(name, reason=str(error), **fields)
+
+    def _recovered(self) -> None:
+        if self._last_trouble is not None:
+            log.info("follower.recovered", after=self._last_trouble)
+            self._last_trouble = None
+
+
+def _report(step: Step, applied: Applied) -> None:
+    log.info(
+        "step.applied",
+        kind=type(step).__name__.lower(),
+        height=applied.clock.height,
+        burn_height=applied.clock.burn_height,
+        blocks=applied.blocks,
+        orphaned=applied.orphaned_blocks,
+        transfers=applied.transfers,
+        events=applied.settled.events,
+    )
+    for intent, before, after in applied.settled.transitions:
+        log.info("intent.moved", intent=intent, before=before, after=after)
+    for intent in applied.settled.reversed:
+        log.critical("payment.reversed", intent=intent, hint="the chain dropped money that was told as paid")
+
+
+def _code(error: Exception) -> str:
+    """Return an error class's name as a stable code: ReorgTooDeep -> reorg_too_deep."""
+    name = type(error).__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+async def in_thread(function: Callable[..., _T], *args: Any) -> _T:
+    """Run short, blocking database work in a worker thread."""
+    return await asyncio.to_thread(function, *args)
+
+
+async def committed(function: Callable[..., _T], *args: Any) -> _T:
+    """Run a transaction in a thread and wait for its end even when cancelled: nobody may guess whether it happened."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        raise
+
+
+async def unless(stop: asyncio.Event, work: Awaitable[_T]) -> _T | None:
+    """Wait for ``work``, but no longer than until ``stop`` is set: then cancel it and return None."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task})
+        return None if task.cancelled() else task.result()
+    finally:
+        for pending in (task, stopped):
+            pending.cancel()
+        await asyncio.wait({task, stopped})

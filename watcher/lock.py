@@ -1,0 +1,29 @@
+"""One follower per SQLite file: a lock that the operating system drops when its holder dies."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from watcher.errors import LeaseHeld
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock file at ``path`` while the block runs. Raises :class:`LeaseHeld` at once when another holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", errors="replace").strip() or "unknown"
+            raise LeaseHeld(
+                f"another process (pid {holder}) follows the chain on this database",
+                hint="stop it first, or start this one with --role notifier",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
