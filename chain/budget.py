@@ -74,10 +74,16 @@ class Budget:
         for bucket in self._buckets:
             bucket.take(now)
 
-    def wait_for_share(self, now: float, share: float) -> float:
-        """Seconds until every bucket holds ``share`` (0 to 1) of its burst, at least one token."""
-        waits = (bucket.wait(now, max(1.0, bucket.burst * share)) for bucket in self._buckets)
+    def wait_for(self, now: float, requests: int) -> float:
+        """Seconds until so many requests may go out at once; no more than a bucket's burst is ever waited for."""
+        waits = (bucket.wait(now, min(requests, bucket.burst)) for bucket in self._buckets)
         return max(self.blocked(now), *waits, 0.0)
+
+    def is_plentiful(self, now: float) -> bool:
+        """Whether three quarters of every burst are unused."""
+        return self.blocked(now) == 0 and all(
+            bucket.wait(now, bucket.burst * 0.75) == 0 for bucket in self._buckets
+        )
 
     def block(self, now: float, seconds: float) -> None:
         """Send nothing for so long (at most ``LONGEST_WAIT``)."""
@@ -117,8 +123,10 @@ class Pacer:
         self.latency: float | None = None
         #: Whether any request was made.
         self.tried = False
-        #: A request found the budget empty. See ``rest``.
-        self.drained = False
+        #: How many requests the budget must hold before the next step; 0 while it never ran dry.
+        self._need = 0
+        #: Requests since the step began.
+        self._used = 0
         self._url = url
         self._turn = turn
         self._clock = clock
@@ -130,10 +138,13 @@ class Pacer:
         now = self._clock()
         wait = self.budget.wait(now)
         if wait > self._turn:
-            self.drained = True
+            # A step that ran dry needs more than it got: were it begun again with each new token, it would never end.
+            # One that found the budget empty at its first request just waits for one, so idle looks stay even.
+            self._need = max(1, 2 * self._used)
             raise SourceLimited("the request budget is used up", url=self._url, retry_after=wait)
         # Taken before the wait, so that the next caller waits for the token after this one.
         self.budget.take(now)
+        self._used += 1
         if wait > 0:
             await self._sleep(wait)
             if (blocked := self.budget.blocked(self._clock())) > 0:
@@ -148,15 +159,20 @@ class Pacer:
         if self._on_request is not None:
             self._on_request(self._url, code, seconds)
 
-    def rest(self, now: float) -> float:
-        """Seconds for which no step should begin with this source.
+    def begin(self) -> None:
+        """A step begins here."""
+        self._used = 0
 
-        A drained budget rests until half a burst is there again: a step that begins with the first new token, and
-        finds no second one, would never end.
-        """
-        seconds = self.budget.wait_for_share(now, 0.5) if self.drained else self.budget.blocked(now)
+    @property
+    def drained(self) -> bool:
+        """Whether a request found the budget empty and ``rest`` has not ended since."""
+        return self._need > 0
+
+    def rest(self, now: float) -> float:
+        """Seconds for which no step should begin with this source."""
+        seconds = self.budget.wait_for(now, self._need) if self.drained else self.budget.blocked(now)
         if seconds == 0:
-            self.drained = False
+            self._need = 0
         return seconds
 
 

@@ -151,6 +151,7 @@ class SourcePool:
             settled = now - self._patience.settle
             best = next(s for s in current if s is self._pinned or s.clean_since <= settled)
         self._pinned = best
+        best.pacer.begin()
         return best.api
 
     def others(self, than: StacksApi) -> list[StacksApi]:
@@ -164,7 +165,7 @@ class SourcePool:
 
     def has_spare(self, source: StacksApi) -> bool:
         """Whether the budget has room for what is nice to know only, such as the mempool."""
-        return self._of(source).pacer.budget.wait_for_share(self._clock(), 0.75) == 0
+        return self._of(source).pacer.budget.is_plentiful(self._clock())
 
     # What the follower learned
 
@@ -177,6 +178,7 @@ class SourcePool:
             known.clean_since = self._clock()
         known.failures, known.refused, known.error = 0, False, None
         known.pacer.tried = True
+        known.pacer.begin()
         known.retry_at = 0.0
         if latency is not None:
             known.pacer.latency = latency
@@ -230,11 +232,7 @@ class SourcePool:
                 source.checked = False
         self._network = network
         now = self._clock()
-        due = [
-            source
-            for source in self._sources
-            if not source.checked and not source.unfit and source.retry_at <= now
-        ]
+        due = [source for source in self._sources if not source.checked and self._pause(source, now) == 0]
         results = await asyncio.gather(
             *(self._check(source, network) for source in due), return_exceptions=True
         )
@@ -300,24 +298,26 @@ class SourcePool:
     def _of(self, api: StacksApi) -> _Source:
         return next(source for source in self._sources if source.api is api)
 
-    def _wait(self, source: _Source, now: float) -> float:
-        """Seconds until the source may be used again; infinite when a person must act."""
+    def _pause(self, source: _Source, now: float) -> float:
+        """Seconds until the source may be asked again; infinite when a person must act."""
         if source.unfit:
             return float("inf")
-        rest = source.pacer.rest(now)
-        wait = max(rest, source.retry_at - now, 0.0)
-        # An unchecked source waits for the next check.
-        return wait if source.checked else max(wait, 1.0)
+        return max(source.pacer.rest(now), source.retry_at - now, 0.0)
+
+    def _wait(self, source: _Source, now: float) -> float:
+        """Seconds until a step may use the source. One that is not checked yet waits for the next check."""
+        pause = self._pause(source, now)
+        return pause if source.checked else max(pause, 1.0)
 
     def _state(self, source: _Source, now: float) -> SourceState:
         if source.unfit or source.refused:
             return SourceState.REFUSED
         if source.failures:
             return SourceState.FAILING
+        if self._pause(source, now) > 0:
+            return SourceState.LIMITED
         if not source.checked or not source.pacer.tried:
             return SourceState.UNKNOWN
-        if self._wait(source, now) > 0:
-            return SourceState.LIMITED
         return SourceState.LAGGING if source.lagging_until > now else SourceState.OK
 
     def _nobody(self, now: float) -> SourceError:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnClause,
     Double,
     ForeignKey,
     Index,
@@ -197,6 +198,7 @@ delivery_attempt = Table(
 )
 
 #: Conditions as the partial indexes spell them.
-is_pending = delivery.c.status == literal_column("'pending'")
+PENDING: ColumnClause[str] = literal_column("'pending'")
+is_pending = delivery.c.status == PENDING
 is_leased = delivery.c.lease.is_not(None)
 is_open = delivery.c.status != literal_column("'delivered'")

@@ -22,6 +22,9 @@ BUSY_TIMEOUT = 10.0
 #: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
 CHUNK = 500
 
+#: Any number that nobody else locks in the same database.
+_UPGRADE_LOCK = 8_420_001
+
 _T = TypeVar("_T")
 
 
@@ -72,6 +75,9 @@ class Database:
                 )
             if current != self.head():
                 with self.begin() as connection:
+                    if not self.is_sqlite:
+                        # Like SQLite's write lock: of two that upgrade at once, the second finds it done.
+                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
                     config = self._config()
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")

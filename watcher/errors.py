@@ -4,6 +4,7 @@
 
     WatcherError
     ├── UsageError        2   what was asked for makes no sense
+    ├── Refused           2   a request that cannot be granted, with its fields
     ├── ConfigError       2   the settings make no sense
     ├── NotFound          1   the thing that was named does not exist
     ├── Unreachable       3   a source, the database or the daemon does not answer
@@ -13,6 +14,7 @@
 The command line prints the message and the hint, never a traceback, and exits with ``exit_code``.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -31,6 +33,23 @@ class UsageError(WatcherError):
     """The arguments of a command or call make no sense."""
 
     exit_code = 2
+
+
+class Refused(WatcherError):
+    """A request that cannot be granted: nothing is stored.
+
+    ``code`` is short and stable: ``validation``, ``reference_taken``, …; ``errors`` name the fields, each with a message.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, code: str, message: str = "", *, errors: Sequence[Mapping[str, str]] = (), hint: str = ""
+    ) -> None:
+        lines = [f"{error['field']}: {error['message']}" for error in errors]
+        super().__init__(message or "\n".join(lines), hint)
+        self.code = code
+        self.errors = [dict(error) for error in errors]
 
 
 class ConfigError(WatcherError):

@@ -144,6 +144,14 @@ def give(
     connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
 
 
+def explain(connection: Connection, transfer_id: str, found: Matched) -> None:
+    """Let a stored transfer that belongs to no intent say why, as it was just found."""
+    values: dict[str, Any] = {"reason": found.reason}
+    if found.near is not None:
+        values["merchant_id"] = found.near.merchant
+    connection.execute(update(transfer).where(transfer.c.id == transfer_id).values(**values))
+
+
 def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]:
     """Return all facts of each intent."""
     inclusions: dict[str, list[Inclusion]] = defaultdict(list)

@@ -61,7 +61,6 @@ class Following:
         self._on_events = on_events
         self._on_turn = on_turn
         self._loaded = False
-        self._checked = False
         self._last_trouble: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,7 +92,7 @@ class Following:
         halt: Halt | None = None
         turn = Turn.IDLE
         try:
-            await self._check_sources()
+            await self._pool.check(self._network)
             await self._load()
             if await self._advance():
                 turn = Turn.MOVED
@@ -115,11 +114,6 @@ class Following:
             self._trouble("database.failed", error)
         await self._note(turn, halt)
         return turn
-
-    async def _check_sources(self) -> None:
-        if not self._checked:
-            await self._pool.check(self._network)
-            self._checked = True
 
     async def _load(self) -> None:
         """Give the follower the window that the database has; on a fresh database, make it."""

@@ -4,7 +4,7 @@ Headers, transfers, attempts, what is decided upon them, the merchant's events a
 not at all; a process that dies in between leaves the step undone, and the next one does it again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from watcher.books import Books, Settled
 from watcher.database import Database
 from watcher.errors import ConfigError
 from watcher.facts import Placement
-from watcher.intents import ChainClock, Intent
-from watcher.matching import Claim, label_keys, match
+from watcher.intents import ChainClock
+from watcher.matching import Claim, by_strength, label_keys, match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ class Ledger:
                 continue
             found = match(
                 Claim.of(payment),
-                labelled=_in_order(by_label, keys[id(payment)]),
+                labelled=by_strength(by_label, keys[id(payment)]),
                 dedicated=dedicated.get(payment.recipient, ()),
                 previous=earlier.get((payment.tx_id, payment.rank)),
             )
@@ -169,7 +169,7 @@ class Ledger:
         tries = [
             (attempt, intent.id)
             for attempt in attempts
-            for intent in _in_order(by_label, keys[id(attempt)])
+            for intent in by_strength(by_label, keys[id(attempt)])
             if attempt.recipient == intent.recipient and attempt.asset == intent.asset_identifier
         ]
         return placements, tries
@@ -180,11 +180,6 @@ def clock_at(header: BlockHeader) -> ChainClock:
     return ChainClock(
         height=header.height, hash=header.hash, time=header.time, burn_height=header.burn_height
     )
-
-
-def _in_order(by_label: dict[str, list[Intent]], keys: Iterable[str]) -> tuple[Intent, ...]:
-    """Return the intents of some label keys, the strongest label first, each once."""
-    return tuple({intent.id: intent for key in keys for intent in by_label.get(key, ())}.values())
 
 
 def _ancestor(step: Step) -> BlockHeader:

@@ -4,7 +4,7 @@ A transfer counts for one intent only: by its label when recipient and asset fit
 dedicated to one intent, else for none, with the reason why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -92,6 +92,11 @@ def label_keys(memo: bytes | None, terms_hash: bytes | None) -> tuple[str, ...]:
             if folded := reference_key(written, generated=True):
                 keys.append(f"g:{folded}")
     return tuple(dict.fromkeys(keys))
+
+
+def by_strength(by_label: Mapping[str, Sequence[Intent]], keys: Iterable[str]) -> tuple[Intent, ...]:
+    """Return the intents of some label keys, the strongest label first, each once."""
+    return tuple({intent.id: intent for key in keys for intent in by_label.get(key, ())}.values())
 
 
 def match(

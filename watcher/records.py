@@ -4,12 +4,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, union_all, update
 
 from watcher.database import chunks, upsert
 from watcher.intents import ChainClock, Depth, Intent, LatePolicy, Match, Status
 from watcher.settlement import Decision
 from watcher.tables import intent, label, recipient, status_count, transition
+
+#: As the partial index spells it: SQLite cannot prove it of a bound value.
+_IS_DEDICATED: ColumnElement[bool] = literal_column("intent.match = 'recipient'")
 
 
 def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Intent]:
@@ -147,7 +150,7 @@ def dedicated_intents(connection: Connection, principals: Collection[str]) -> di
     """Return the intents that have each principal to themselves, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
     for some in chunks(sorted(principals)):
-        query = select(intent).where(intent.c.match == "recipient", intent.c.recipient.in_(some))
+        query = select(intent).where(_IS_DEDICATED, intent.c.recipient.in_(some))
         for row in connection.execute(query.order_by(intent.c.id)).mappings():
             found[row["recipient"]].append(read_intent(row))
     return found

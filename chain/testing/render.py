@@ -4,28 +4,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from chain.clarity import (
-    Bool,
-    Buffer,
-    ClarityError,
-    Err,
-    Int,
-    List,
-    NoneValue,
-    Ok,
-    PrincipalValue,
-    Some,
-    StringAscii,
-    StringUtf8,
-    Tuple,
-    UInt,
-    Value,
-    decode,
-    to_repr,
-)
 from chain.testing import events as ev
 from chain.testing import txs
 from chain.testing.canonical import ScriptedBlock
+from chain.testing.clarity_json import clarity, clarity_type
 from chain.testing.events import Event
 from chain.testing.mempool import PoolEntry
 from chain.testing.txs import Tx
@@ -262,19 +244,6 @@ def iso(time: int) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def clarity(data: bytes) -> Json:
-    """``{hex, repr}``. Bytes that are no value get an empty repr."""
-    return {"hex": "0x" + data.hex(), "repr": _repr(data)}
-
-
-@lru_cache(maxsize=4096)
-def _repr(data: bytes) -> str:
-    try:
-        return to_repr(decode(data))
-    except ClarityError:
-        return ""
-
-
 def _head(tx: Tx) -> Json:
     sender = {"address": tx.sender, "nonce": tx.shown_nonce}
     return {"tx_id": tx.tx_id, "sender": sender, "sponsor": None, "fee_rate": str(tx.fee)}
@@ -348,48 +317,11 @@ def _payload_v1(tx: Tx, *, args: bool, block: ScriptedBlock | None) -> Json:
 def _args_v1(tx: Tx) -> list[Json]:
     names = (*tx.arg_names, *[""] * len(tx.args))
     return [
-        {**clarity(arg), "name": name, "type": _type(arg)} for arg, name in zip(tx.args, names, strict=False)
+        {**clarity(arg), "name": name, "type": clarity_type(arg)}
+        for arg, name in zip(tx.args, names, strict=False)
     ]
 
 
 def _memo(memo: bytes) -> Json:
     text = memo.decode("utf-8", "ignore")
     return {"hex": "0x" + memo.hex(), "repr": "".join(c for c in text if c.isprintable())}
-
-
-@lru_cache(maxsize=4096)
-def _type(data: bytes) -> str:
-    try:
-        return _type_of(decode(data))
-    except ClarityError:
-        return ""
-
-
-def _type_of(value: Value) -> str:
-    match value:
-        case Int():
-            return "int"
-        case UInt():
-            return "uint"
-        case Bool():
-            return "bool"
-        case PrincipalValue():
-            return "principal"
-        case Buffer(data):
-            return f"(buff {len(data)})"
-        case StringAscii(text):
-            return f"(string-ascii {len(text)})"
-        case StringUtf8(text):
-            return f"(string-utf8 {len(text)})"
-        case NoneValue():
-            return "(optional none)"
-        case Some(inner):
-            return f"(optional {_type_of(inner)})"
-        case Ok(inner):
-            return f"(response {_type_of(inner)} UnknownType)"
-        case Err(inner):
-            return f"(response UnknownType {_type_of(inner)})"
-        case List(items):
-            return f"(list {len(items)} {_type_of(items[0]) if items else 'UnknownType'})"
-        case Tuple(entries):
-            return f"(tuple {' '.join(f'({name} {_type_of(inner)})' for name, inner in entries)})"

@@ -10,6 +10,7 @@ from chain.testing import events as ev
 from chain.testing import render
 from chain.testing.canonical import Place, ScriptedBlock
 from chain.testing.mempool import PENDING
+from chain.testing.schema import ValidationFailed, integer, text
 from chain.testing.view import NO_MICROBLOCK, View
 
 _WARNING = '299 - "Deprecated: See https://docs.hiro.so/stacks/api for more information"'
@@ -33,15 +34,6 @@ class Answer:
     def headers(self) -> dict[str, str]:
         """The headers that go with it."""
         return {"warning": _WARNING} if self.deprecated else {}
-
-
-class ValidationFailed(Exception):
-    """The request does not fit the route's schema; the message is Fastify's."""
-
-    @property
-    def body(self) -> Any:
-        """The answer's body, with status 400."""
-        return {"statusCode": 400, "code": "FST_ERR_VALIDATION", "error": "Bad Request", "message": str(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +85,8 @@ def info(view: View, path: Mapping[str, str], query: Mapping[str, str], server: 
 
 def blocks(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v2/blocks``: cursor = index hash; here ``prev_cursor`` is older, ``next_cursor`` newer."""
-    limit = _integer(query, "limit", default=20, low=1, high=30)
-    offset = _integer(query, "offset", default=0, low=-300, high=300)
+    limit = integer(query, "limit", default=20, low=1, high=30)
+    offset = integer(query, "offset", default=0, low=-300, high=300)
     cursor = query.get("cursor")
     tip = view.tip.header
     start = tip.height
@@ -131,8 +123,8 @@ def burn_block_blocks(
     view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server
 ) -> Answer:
     """``/extended/v2/burn-blocks/{height|hash|latest}/blocks``."""
-    limit = _integer(query, "limit", default=20, low=1, high=30)
-    offset = _integer(query, "offset", default=0, low=0, high=None)
+    limit = integer(query, "limit", default=20, low=1, high=30)
+    offset = integer(query, "offset", default=0, low=0, high=None)
     ref: int | str = path["ref"]
     if ref == "latest":
         ref = view.tip.header.burn_height
@@ -151,7 +143,7 @@ def burn_block_blocks(
 
 def transactions(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v3/transactions``: ``cursor.next`` is older; ``H:0:0`` begins at the end of block H."""
-    limit = _integer(query, "limit", default=20, low=1, high=50)
+    limit = integer(query, "limit", default=20, low=1, high=50)
     top = view.tx_count - 1
     return Answer(body=_page(view, query, limit=limit, top=top, bottom=0), etag=view.tip.header.hash)
 
@@ -160,8 +152,8 @@ def block_transactions(
     view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server
 ) -> Answer:
     """``/extended/v3/blocks/{ref}/transactions``. By height it silently serves whichever block is there."""
-    limit = _integer(query, "limit", default=20, low=1, high=50)
-    _text(query, "cursor", _TX_CURSOR)
+    limit = integer(query, "limit", default=20, low=1, high=50)
+    text(query, "cursor", _TX_CURSOR)
     found = _find(view, path["ref"])
     if isinstance(found, Answer):
         return found
@@ -191,8 +183,8 @@ def transaction_events(
     view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server
 ) -> Answer:
     """``/extended/v3/transactions/{tx_id}/events``: ascending; 400 for what is not mined."""
-    limit = _integer(query, "limit", default=20, low=1, high=100)
-    start = int(_text(query, "cursor", "^[0-9]+$") or 0)
+    limit = integer(query, "limit", default=20, low=1, high=100)
+    start = int(text(query, "cursor", "^[0-9]+$") or 0)
     tx_id = _tx_id(path)
     place, etag = view.place(tx_id), _tx_etag(view, tx_id)
     if place is None:
@@ -212,8 +204,8 @@ def transaction_events(
 
 def tx_multiple(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v1/tx/multiple``: mined first, then pending and dropped, then the unknown."""
-    limit = _integer(query, "event_limit", default=20, low=0, high=100)
-    offset = _integer(query, "event_offset", default=0, low=0, high=None)
+    limit = integer(query, "event_limit", default=20, low=0, high=100)
+    offset = integer(query, "event_offset", default=0, low=0, high=None)
     if "tx_id" not in query:
         raise ValidationFailed("querystring must have required property 'tx_id'")
     args = query.get("exclude_function_args") != "true"
@@ -239,8 +231,8 @@ def tx_multiple(view: View, path: Mapping[str, str], query: Mapping[str, str], s
 
 def transaction_v1(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v1/tx/{tx_id}``: deprecated; says what became of a dropped transaction."""
-    limit = _integer(query, "event_limit", default=96, low=0, high=100)
-    offset = _integer(query, "event_offset", default=0, low=0, high=None)
+    limit = integer(query, "event_limit", default=96, low=0, high=100)
+    offset = integer(query, "event_offset", default=0, low=0, high=None)
     tx_id = "0x" + _tx_id(path).removeprefix("0x")
     place, entry, etag = view.place(tx_id), view.pooled(tx_id), _tx_etag(view, tx_id)
     args = query.get("exclude_function_args") != "true"
@@ -256,8 +248,8 @@ def transaction_v1(view: View, path: Mapping[str, str], query: Mapping[str, str]
 
 def mempool(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v3/mempool/transactions``: newest first, cursor ``receipt_time:tx_id``."""
-    limit = _integer(query, "limit", default=20, low=1, high=50)
-    cursor = _text(query, "cursor", _MEMPOOL_CURSOR)
+    limit = integer(query, "limit", default=20, low=1, high=50)
+    cursor = text(query, "cursor", _MEMPOOL_CURSOR)
     listed = view.pending()
     keys = [(entry.receipt_time, entry.tx.tx_id) for entry in listed]
     start = 0
@@ -280,9 +272,9 @@ def mempool(view: View, path: Mapping[str, str], query: Mapping[str, str], serve
 
 def contract_logs(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v2/smart-contracts/{id}/logs``: newest first; a cursor is a position and survives reorgs."""
-    limit = _integer(query, "limit", default=20, low=1, high=100)
-    offset = _integer(query, "offset", default=0, low=-1000, high=1000)
-    cursor = _text(query, "cursor", _LOG_CURSOR)
+    limit = integer(query, "limit", default=20, low=1, high=100)
+    offset = integer(query, "offset", default=0, low=-1000, high=1000)
+    cursor = text(query, "cursor", _LOG_CURSOR)
     rows = [
         ((source.header.height, NO_MICROBLOCK, index, rank), source.txs[index], rank)
         for source, index in view.rows(view.tx_count - 1, view.tx_count)
@@ -355,7 +347,7 @@ def _find(view: View, ref: str) -> ScriptedBlock | Answer:
 
 def _page(view: View, query: Mapping[str, str], *, limit: int, top: int, bottom: int) -> Any:
     """A v3 list of transactions between two positions, both included."""
-    cursor = _text(query, "cursor", _TX_CURSOR)
+    cursor = text(query, "cursor", _TX_CURSOR)
     start = top
     if cursor is not None:
         height, sequence, index = map(int, cursor.split(":"))
@@ -373,27 +365,6 @@ def _page(view: View, query: Mapping[str, str], *, limit: int, top: int, bottom:
     }
     results = [render.summary(*row) for row in rows]
     return {"total": top - bottom + 1, "limit": limit, "cursor": page, "results": results}
-
-
-def _integer(query: Mapping[str, str], name: str, *, default: int, low: int, high: int | None) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[+-]?[0-9]{1,15}", text):
-        raise ValidationFailed(f"querystring/{name} must be integer")
-    value = int(text)
-    if value < low:
-        raise ValidationFailed(f"querystring/{name} must be >= {low}")
-    if high is not None and value > high:
-        raise ValidationFailed(f"querystring/{name} must be <= {high}")
-    return value
-
-
-def _text(query: Mapping[str, str], name: str, pattern: str) -> str | None:
-    text = query.get(name)
-    if text is not None and not re.fullmatch(pattern, text):
-        raise ValidationFailed(f'querystring/{name} must match pattern "{pattern}"')
-    return text
 
 
 def _tx_id(path: Mapping[str, str]) -> str:

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from chain.testing import routes
 from chain.testing.faults import Fault, Faults
-from chain.testing.routes import ROUTES, Answer, Server, ValidationFailed
+from chain.testing.routes import ROUTES, Answer, Server
+from chain.testing.schema import ValidationFailed
 from chain.testing.scripted import Announcement, ScriptedChain
 from chain.testing.view import View
 from chain.testing.websocket import Hub
@@ -195,6 +196,11 @@ class ScriptedApi:
         async with asyncio.timeout(within), self._answered:
             await self._answered.wait_for(enough)
 
+    async def announced(self) -> None:
+        """Wait until everything that happened on the chain so far has been sent to the open sockets."""
+        await asyncio.sleep(0)
+        await self._announcements.join()
+
     # Answering.
 
     def _view(self) -> View:
@@ -239,7 +245,10 @@ class ScriptedApi:
         if len(seen.path) + sum(len(k) + len(v) + 4 for k, v in seen.headers.items()) > _MAX_HEAD:
             return _json(431, _reason(431, "Exceeded maximum allowed HTTP header size"))
         if seen.route == "transaction_v1" and not self.deprecated_routes:
-            body = {"error": "Gone", "message": f"This endpoint has been disabled. See {_DOCS}"}
+            body = {
+                "error": "Gone",
+                "message": f"This endpoint has been disabled. See {_DOCS} for more information",
+            }
             return _json(410, body, {"warning": f'299 - "Deprecated: See {_DOCS} for more information"'})
         version = f"v{self.version} (main:759c4a586)"
         if seen.route in ROUTES and request.method in ("GET", "HEAD"):
@@ -293,8 +302,11 @@ class ScriptedApi:
         try:
             while True:
                 announcement = await self._announcements.get()
-                if self._frozen is None and not self._behind:
-                    await self.hub.announce(announcement, self._view())
+                try:
+                    if self._frozen is None and not self._behind:
+                        await self.hub.announce(announcement, self._view())
+                finally:
+                    self._announcements.task_done()
         finally:
             stop()
 
@@ -311,10 +323,10 @@ def _match(path: str) -> tuple[str, Mapping[str, str]]:
     """Route name and path parameters; literal paths go before those with parameters."""
     if path == "/extended/v1/ws":
         return "ws", {}
-    parts = path.strip("/").split("/")
+    parts = path.split("/")
     best: tuple[str, Mapping[str, str]] = ("", {})
     for name, (pattern, _) in ROUTES.items():
-        wanted = pattern.strip("/").split("/")
+        wanted = pattern.split("/")
         if len(wanted) != len(parts):
             continue
         found = dict(zip(wanted, parts, strict=True))

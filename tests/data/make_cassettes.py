@@ -26,7 +26,6 @@ STORIES = {
     "after-reorg": [
         "reorg-2-blocks-cursor-orphan",
         "reorg-2-orphan-by-index-hash",
-        "reorg-2-orphan-txs",
         "reorg-2-block-by-height",
         "reorg-2-tx-multiple",
         "reorg-page-by-hash-2",
@@ -43,7 +42,7 @@ STORIES = {
         "v3-block-transactions-page2",
         "big-block-page",
     ],
-    "details": ["v1-tx-multiple", "v1-tx-multiple-dropped", "reorg-3-only-in-orphan-multiple"],
+    "details": ["v1-tx-multiple"],
     "many-events": ["tx-multiple-many-events", "tx-multiple-many-events-offset"],
     "conditional": ["etag-block-tx-200", "etag-block-tx-304"],
     "errors": [

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import vcr
 from aiohttp import web
+
 from chain.api import StacksApi, Timeouts
 
 DATA = Path(__file__).parents[2] / "data"
@@ -43,8 +44,12 @@ async def recorded() -> AsyncIterator[StacksApi]:
 @asynccontextmanager
 async def served(handler: Handler, **options: Any) -> AsyncIterator[StacksApi]:
     """A client of a local server that hands every request to ``handler``."""
+
+    async def route(request: web.Request) -> web.StreamResponse:
+        return await handler(request)
+
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
+    app.router.add_route("*", "/{path:.*}", route)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

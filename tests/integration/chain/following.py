@@ -1,6 +1,6 @@
 """A consumer that does with steps what a ledger does, and the truth of a scripted chain to compare it with."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from chain.api import StacksApi
@@ -106,22 +106,22 @@ class Rig:
         rules: ReadRules | None = None,
         batch: int = 50,
         ahead: int = 4,
-        requests_per_minute: int | None = None,
     ) -> None:
         self.chain = chain
         self.apis = apis
         self.rules = rules or ReadRules()
         self.clock = Clock()
         self.sources = [StacksApi(api.url) for api in apis]
-        self.pool = SourcePool(
-            self.sources, clock=self.clock, rng=lambda: 0.5, requests_per_minute=requests_per_minute
-        )
+        self.pool = SourcePool(self.sources, clock=self.clock, rng=lambda: 0.5)
         self.batch, self.ahead = batch, ahead
         self.follower = self.make_follower(HeaderWindow())
-        #: What a database would hold: blocks above the first cursor, oldest first.
+        #: What a database would hold: the headers of bootstrap, and the blocks above the first cursor, oldest first.
+        self.stored: tuple[BlockHeader, ...] = ()
         self.cursor: BlockHeader | None = None
         self.blocks: list[Block] = []
         self.steps: list[Step] = []
+        #: Called before a step is committed; may raise.
+        self.before_commit: Callable[[Step], None] | None = None
 
     def make_follower(self, window: HeaderWindow) -> Follower:
         return Follower(
@@ -136,14 +136,20 @@ class Rig:
         )
 
     async def start(self, height: int | None = None) -> None:
-        self.cursor = (await self.follower.bootstrap(height))[-1]
+        self.stored = await self.follower.bootstrap(height)
+        self.cursor = self.stored[-1]
 
     def apply(self, step: Step) -> None:
         """Do what a ledger does, and refuse what a ledger would refuse."""
         assert self.cursor is not None
+        if self.before_commit is not None:
+            self.before_commit(step)
         if not isinstance(step, Extend):
-            assert step.ancestor in [self.cursor, *(block.header for block in self.blocks)]
+            assert step.ancestor in [*self.stored, *(block.header for block in self.blocks)]
             self.blocks = [block for block in self.blocks if block.header.height <= step.ancestor.height]
+            if step.ancestor.height < self.cursor.height:
+                # A fork below the first cursor, among the headers that bootstrap stored.
+                self.cursor = step.ancestor
         last = self.blocks[-1].header if self.blocks else self.cursor
         for block in step.blocks:
             assert (block.header.parent_hash, block.header.height) == (last.hash, last.height + 1)
@@ -201,12 +207,12 @@ async def following(
     rules: ReadRules | None = None,
     batch: int = 50,
     ahead: int = 4,
-    chains: Iterable[ScriptedChain] = (),
 ) -> AsyncIterator[Rig]:
-    """A rig with ``sources`` servers of ``chain`` (and one of each further chain), started at ``start`` or the tip."""
+    """A rig with ``sources`` servers of ``chain``, started at ``start`` or the tip."""
     async with AsyncExitStack() as stack:
-        served = [chain] * sources + list(chains)
-        apis = [await stack.enter_async_context(ScriptedApi(one, ping_interval=None)) for one in served]
+        apis = [
+            await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(sources)
+        ]
         rig = Rig(chain, apis, rules=rules, batch=batch, ahead=ahead)
         stack.push_async_callback(rig.pool.aclose)
         await rig.start(start)

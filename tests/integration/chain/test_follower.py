@@ -6,8 +6,15 @@ from contextlib import aclosing
 
 import pytest
 
-from chain.errors import SourceError, SourceLimited, SourceMalformed, SourceUnavailable
+from chain.errors import (
+    SourceError,
+    SourceInconsistent,
+    SourceLimited,
+    SourceMalformed,
+    SourceUnavailable,
+)
 from chain.model import Extend, ReadRules, Step
+from chain.pool import SourceState
 from chain.testing import Request, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
 from chain.window import HeaderWindow
@@ -189,6 +196,59 @@ def _fail(rig: Rig) -> None:
     rig.apis[0].faults.fail(500, route="blocks")
 
 
+async def test_an_interrupted_bootstrap_begins_again_when_its_blocks_were_orphaned() -> None:
+    chain = ScriptedChain()
+    mine(chain, 200, paying=False)
+    async with following(chain) as rig:
+        follower = rig.make_follower(HeaderWindow())
+        rig.apis[0].before("blocks", lambda _: _fail(rig), nth=4)
+        with pytest.raises(SourceUnavailable):
+            await follower.bootstrap(None)
+        chain.reorg(5)
+        rig.clock.now += 60
+        assert (await follower.bootstrap(None))[-1] == chain.tip
+        assert follower.window.headers == tuple(block.header for block in chain.blocks[-101:])
+
+
+async def test_a_bootstrap_across_a_reorg_is_refused() -> None:
+    chain = ScriptedChain()
+    mine(chain, 60, paying=False)
+    async with following(chain) as rig:
+        follower = rig.make_follower(HeaderWindow())
+        rig.apis[0].before("blocks", lambda _: chain.reorg(50) and None, nth=3)
+        with pytest.raises(SourceInconsistent, match="gone again"):
+            await follower.bootstrap(None)
+        assert len(follower.window) == 0
+
+
+async def test_a_bootstrap_from_headers_that_do_not_link_is_refused() -> None:
+    chain = ScriptedChain()
+    mine(chain, 10, paying=False)
+    async with following(chain) as rig:
+        rig.apis[0].faults.tamper = lambda route, body: (
+            {**body, "results": body["results"][1:]} if route == "blocks" and body["offset"] else body
+        )
+        with pytest.raises(SourceInconsistent, match="do not link"):
+            await rig.make_follower(HeaderWindow()).bootstrap(None)
+
+
+async def test_a_source_without_any_block_cannot_fill_the_window_and_only_lags_later() -> None:
+    chain = ScriptedChain()
+    async with following(chain) as rig:
+        rig.apis[0].faults.tamper = lambda _, body: {**body, "results": [], "total": 0}
+        with pytest.raises(SourceUnavailable, match="no blocks yet"):
+            await rig.make_follower(HeaderWindow()).bootstrap(None)
+        assert await rig.turn(passed=600) == []
+        assert rig.pool.health()[0].state is SourceState.LAGGING
+
+
+@pytest.mark.parametrize(("batch", "ahead"), [(0, 4), (50, 0)])
+async def test_reading_nothing_at_once_is_refused(batch: int, ahead: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        async with following(ScriptedChain(), batch=batch, ahead=ahead):
+            pass
+
+
 async def test_a_turn_without_a_window_is_a_mistake_that_says_so() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
@@ -278,17 +338,15 @@ async def test_a_consumer_that_fails_gets_the_same_step_again() -> None:
     chain = ScriptedChain()
     async with following(chain, batch=10) as rig:
         mine(chain, 30, paying=False)
-        ledger = rig.apply
 
         def full(step: Step) -> None:
             if rig.blocks:
                 raise RuntimeError("disk full")
-            ledger(step)
 
-        rig.apply = full  # type: ignore[method-assign]
+        rig.before_commit = full
         with pytest.raises(RuntimeError, match="disk full"):
             await rig.turn()
-        rig.apply = ledger  # type: ignore[method-assign]
+        rig.before_commit = None
         assert rig.follower.window.tip.height == 110
         rig.check()
         await rig.turn()
@@ -317,3 +375,42 @@ async def test_a_source_without_a_word_for_a_whole_poll_is_compared_with_the_oth
             await rig.turn(passed=POLL)
         assert rig.is_current()
         assert rig.follower.tip == chain.tip
+
+
+async def test_a_source_that_falls_behind_the_others_is_left() -> None:
+    chain = ScriptedChain()
+    async with following(chain, sources=3) as rig:
+        # Some blocks behind, and it goes on: only a comparison shows that.
+        rig.apis[0].lag(6)
+        rig.apis[1].faults.fail(500, times=None)
+        for _ in range(16):
+            mine(chain, 1)
+            await rig.turn(passed=POLL)
+        assert rig.is_current()
+        assert [row.state for row in rig.pool.health()] == [
+            SourceState.LAGGING,
+            SourceState.FAILING,
+            SourceState.OK,
+        ]
+
+
+async def test_a_source_that_is_a_block_late_is_not_left() -> None:
+    chain = ScriptedChain()
+    async with following(chain, sources=2) as rig:
+        mine(chain, 1)
+        rig.apis[0].lag(1)
+        for _ in range(16):
+            mine(chain, 1)
+            await rig.turn(passed=POLL)
+        assert rig.follower.window.tip.height == chain.tip.height - 1
+        assert [row.state for row in rig.pool.health()] == [SourceState.OK, SourceState.UNKNOWN]
+
+
+async def test_a_tip_that_is_gone_before_its_header_is_read_is_asked_for_again() -> None:
+    chain = ScriptedChain()
+    async with following(chain) as rig:
+        mine(chain, 80, paying=False)
+        rig.apis[0].before("block", lambda _: chain.reorg(1) and None)
+        with pytest.raises(SourceInconsistent, match="gone again"):
+            await rig.turn()
+        await rig.settle()

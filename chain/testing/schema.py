@@ -1,0 +1,37 @@
+"""The real server's checks of a request's query, with the messages of its validator."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+class ValidationFailed(Exception):
+    """The request does not fit the route's schema; the message is Fastify's."""
+
+    @property
+    def body(self) -> Any:
+        """The answer's body, with status 400."""
+        return {"statusCode": 400, "code": "FST_ERR_VALIDATION", "error": "Bad Request", "message": str(self)}
+
+
+def integer(query: Mapping[str, str], name: str, *, default: int, low: int, high: int | None) -> int:
+    """A whole number of the query, within its bounds."""
+    given = query.get(name)
+    if given is None:
+        return default
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}", given):
+        raise ValidationFailed(f"querystring/{name} must be integer")
+    value = int(given)
+    if value < low:
+        raise ValidationFailed(f"querystring/{name} must be >= {low}")
+    if high is not None and value > high:
+        raise ValidationFailed(f"querystring/{name} must be <= {high}")
+    return value
+
+
+def text(query: Mapping[str, str], name: str, pattern: str) -> str | None:
+    """A text of the query that fits ``pattern``."""
+    given = query.get(name)
+    if given is not None and not re.fullmatch(pattern, given):
+        raise ValidationFailed(f'querystring/{name} must match pattern "{pattern}"')
+    return given

@@ -1,0 +1,290 @@
+"""The delivery worker: claim what is due, send it, settle it; again.
+
+One loop owns the database side (one short transaction per turn: what was tried is settled, then what is due is
+claimed) and starts one task per claimed delivery, never more than ``concurrency``. A slow endpoint holds its own
+slots only; see :func:`notifier.queue.claim`.
+"""
+
+import asyncio
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from notifier import queue, signing, vault
+from notifier.backoff import DEFAULT_SCHEDULE
+from notifier.errors import NotifierError
+from notifier.ids import Entropy, new_id
+from notifier.sender import Outcome, Sender
+
+log = structlog.get_logger(__name__)
+
+#: A lease outlives the attempt by so much: time to store what came of it, even on a busy database.
+LEASE_MARGIN = 15.0
+
+#: Wait after a turn that the database did not allow.
+DATABASE_PAUSE = 1.0
+
+#: At the end, so often is storing what was tried attempted.
+LAST_TRIES = 3
+
+
+class Database(Protocol):
+    """What the worker needs: short write transactions, e.g. of a :class:`sqlalchemy.Engine`."""
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """Open a write transaction that commits at the end of the block."""
+        ...
+
+
+class OnAttempt(Protocol):
+    """Called once per stored attempt."""
+
+    def __call__(self, result: str, seconds: float) -> None:
+        """Take the delivery's status after the attempt (``delivered``, ``pending``, ``held``, ``dead``) and its time."""
+        ...
+
+
+def ignore_attempt(result: str, seconds: float) -> None:
+    """Count nothing."""
+
+
+class Worker:
+    """Delivers what the outbox holds; run one of :meth:`run` and :meth:`drain` at a time.
+
+    ``schedule`` are the waits before the 1st, 2nd, … attempt and ``timeout`` bounds one attempt; ``grace`` is how
+    long attempts under way may go on after the stop. All in seconds. Several workers may share a database.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        user_agent: str,
+        schedule: Sequence[float] = DEFAULT_SCHEDULE,
+        timeout: float = 15.0,
+        concurrency: int = 256,
+        endpoint_concurrency: int = 8,
+        allow_http: bool = False,
+        allow_private: bool = False,
+        disable_after: float = 5 * 86400.0,
+        breaker_pause: float | None = None,
+        poll_interval: float = 1.0,
+        grace: float = 5.0,
+        on_attempt: OnAttempt = ignore_attempt,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+        entropy: Entropy = os.urandom,
+    ) -> None:
+        self._database = database
+        self._user_agent = user_agent
+        self._timeout = timeout
+        self._concurrency = concurrency
+        self._endpoint_concurrency = endpoint_concurrency
+        self._allow_http = allow_http
+        self._allow_private = allow_private
+        self._poll_interval = poll_interval
+        self._grace = grace
+        self._on_attempt = on_attempt
+        self._clock = clock
+        self._jitter = jitter
+        self._entropy = entropy
+        if breaker_pause is None:
+            # Half a minute, but with a schedule in seconds (tests, demos) no longer than its first wait.
+            breaker_pause = min([30.0, *schedule[1:2]])
+        self._policy = queue.Policy(
+            schedule=schedule, breaker_pause=breaker_pause, disable_after=disable_after
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._look = asyncio.Event()
+        self._running: dict[asyncio.Task[None], queue.Claim] = {}
+        self._results: list[queue.Result] = []
+        # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval.
+        self._soonest = math.inf
+
+    def wake(self) -> None:
+        """Look at the queue at once, e.g. after a commit that enqueued events. May be called from any thread."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._look.set)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until ``stop`` is set; then settle what was tried and hand back the rest, within ``grace``."""
+        await self._work(stop, until_idle=False)
+
+    async def drain(self, deadline: float) -> bool:
+        """Deliver what is due, then return; True if nothing was left that may be sent now.
+
+        ``deadline`` is a time of the monotonic clock (:func:`time.monotonic`) at which to stop in any case.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, deadline - time.monotonic()), stop.set)
+        try:
+            return await self._work(stop, until_idle=True)
+        finally:
+            timer.cancel()
+
+    async def _work(self, stop: asyncio.Event, *, until_idle: bool) -> bool:
+        self._loop = asyncio.get_running_loop()
+        sender = Sender(
+            user_agent=self._user_agent,
+            timeout=self._timeout,
+            allow_http=self._allow_http,
+            allow_private=self._allow_private,
+        )
+        idle = False
+        try:
+            async with sender, asyncio.TaskGroup() as tasks:
+                relay = tasks.create_task(self._relay(stop))
+                while not (stop.is_set() or idle):
+                    self._look.clear()
+                    turned = await self._turn(sender, tasks)
+                    if until_idle and turned and not self._running and not self._results:
+                        idle = True
+                    else:
+                        await self._pause(self._until_next_look() if turned else DATABASE_PAUSE)
+                relay.cancel()
+                await self._wind_up()
+        finally:
+            self._loop = None
+        return idle
+
+    async def _turn(self, sender: Sender, tasks: asyncio.TaskGroup) -> bool:
+        """Settle, claim and start; False if the database did not allow it (everything is kept for the next turn)."""
+        results = list(self._results)
+        # What is settled in this turn leaves its slots.
+        room = self._concurrency - len(self._running)
+        try:
+            settled, claims = await asyncio.to_thread(self._transact, results, room)
+        except SQLAlchemyError as error:
+            log.error("deliveries.database_failed", error=str(error), unsettled=len(results))
+            return False
+        self._forget(results, settled)
+        for claimed in claims:
+            task = tasks.create_task(self._attempt(sender, claimed))
+            self._running[task] = claimed
+            task.add_done_callback(self._running.pop)
+        return True
+
+    def _transact(
+        self, results: Sequence[queue.Result], room: int
+    ) -> tuple[list[queue.Settled], list[queue.Claim]]:
+        """Do one turn's transaction; runs in a worker thread."""
+        with self._database.begin() as conn:
+            settled = self._settle(conn, results)
+            if room <= 0:
+                return settled, []
+            now = self._clock()
+            claims = queue.claim(
+                conn,
+                lease=new_id("lease_", now, self._entropy),
+                now=now,
+                leased_until=now + self._timeout + LEASE_MARGIN,
+                room=room,
+                endpoint_cap=self._endpoint_concurrency,
+            )
+        return settled, claims
+
+    def _settle(self, conn: Connection, results: Sequence[queue.Result]) -> list[queue.Settled]:
+        if not results:
+            return []
+        jitters = [self._jitter() for _ in results]
+        return queue.settle(conn, results, policy=self._policy, jitters=jitters)
+
+    def _forget(self, results: Sequence[queue.Result], settled: Sequence[queue.Settled]) -> None:
+        """Drop results that are stored (or whose lease was lost), and count them."""
+        # New ones were only added behind them meanwhile.
+        del self._results[: len(results)]
+        for done in settled:
+            self._on_attempt(done.status.value, done.result.outcome.seconds)
+            if done.next_attempt_at is not None:
+                self._soonest = min(self._soonest, done.next_attempt_at)
+
+    async def _attempt(self, sender: Sender, claimed: queue.Claim) -> None:
+        started_at = self._clock()
+        outcome = await self._send(sender, claimed, started_at)
+        self._results.append(
+            queue.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
+        )
+        self._look.set()
+
+    async def _send(self, sender: Sender, claimed: queue.Claim, now: float) -> Outcome:
+        if claimed.body is None:
+            return Outcome(status_code=None, error="the event's body was pruned", seconds=0.0)
+        try:
+            # Signed afresh at every attempt: receivers refuse timestamps that are five minutes old.
+            headers = signing.signature_headers(
+                id=claimed.event,
+                timestamp=int(now),
+                body=claimed.body,
+                secrets=vault.valid_secrets(claimed.secrets, now=now),
+                legacy_v0=claimed.legacy_v0,
+            )
+        except (NotifierError, ValueError) as error:
+            return Outcome(status_code=None, error=f"not signed: {error}", seconds=0.0)
+        try:
+            return await sender.send(claimed.url, body=claimed.body, headers=headers)
+        except Exception as error:
+            # A bug of ours or of the client's must not take the other endpoints' deliveries down with it.
+            log.exception("delivery.attempt_crashed", delivery=claimed.delivery, endpoint=claimed.endpoint)
+            return Outcome(status_code=None, error=f"internal error: {type(error).__name__}", seconds=0.0)
+
+    async def _relay(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._look.set()
+
+    def _until_next_look(self) -> float:
+        wait = self._soonest - self._clock()
+        if wait <= 0:
+            self._soonest = math.inf
+        return min(max(wait, 0.0), self._poll_interval)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._look.wait()
+        except TimeoutError:
+            pass
+
+    async def _wind_up(self) -> None:
+        """Give attempts under way their grace, settle what was tried, hand back the rest."""
+        claims = dict(self._running)
+        if claims:
+            await asyncio.wait(claims, timeout=self._grace)
+        for task in claims:
+            task.cancel()
+        if claims:
+            await asyncio.wait(claims)
+        results = list(self._results)
+        tried = {result.claim.delivery for result in results}
+        unsent = [claimed for claimed in claims.values() if claimed.delivery not in tried]
+        if not results and not unsent:
+            return
+        for last in range(LAST_TRIES):
+            try:
+                settled = await asyncio.to_thread(self._last_transaction, results, unsent)
+            except SQLAlchemyError as error:
+                log.error("deliveries.database_failed", error=str(error), unsettled=len(results))
+                if last + 1 < LAST_TRIES:
+                    await asyncio.sleep(DATABASE_PAUSE)
+            else:
+                self._forget(results, settled)
+                return
+        # The leases run out by themselves; these events are then sent a second time, under the same ids.
+        self._results.clear()
+
+    def _last_transaction(
+        self, results: Sequence[queue.Result], unsent: Sequence[queue.Claim]
+    ) -> list[queue.Settled]:
+        with self._database.begin() as conn:
+            settled = self._settle(conn, results)
+            queue.hand_back(conn, unsent)
+        return settled

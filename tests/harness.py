@@ -1,0 +1,164 @@
+"""What several tests need to run the daemon's parts for real: settings, a database, a scripted chain, intents."""
+
+import asyncio
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from chain.api import StacksApi
+from chain.follower import MARGIN_BURN_BLOCKS, Follower
+from chain.model import ReadRules
+from chain.pool import SourcePool
+from chain.testing import principal
+from chain.window import HeaderWindow
+from contracts.model import MoneyRules
+from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
+from contracts.terms import terms_hash
+from watcher import blocks, records
+from watcher.books import BEFORE_THE_CHAIN, Books
+from watcher.database import Database
+from watcher.following import Following
+from watcher.intents import LEVELS, Intent, LatePolicy, Match
+from watcher.ledger import Ledger
+from watcher.matching import intent_keys, reference_key
+from watcher.tables import merchant
+
+MAINNET = NETWORKS[NetworkName.MAINNET]
+SBTC = sbtc_asset(MAINNET.sbtc_contract)
+PAYMENT_CONTRACT = f"{principal('deployer')}.sbtc-payments"
+RULES = MoneyRules(
+    assets=frozenset({SBTC, "STX"}),
+    sbtc_contract=MAINNET.sbtc_contract,
+    payment_contract=PAYMENT_CONTRACT,
+    ignored_senders=MAINNET.ignored_senders,
+)
+WATCHED = ReadRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))
+BOOKS = Books(network="mainnet", payment_contract=PAYMENT_CONTRACT)
+MERCHANT = "mer_TEST"
+SHOP = principal("shop")
+
+
+class Clock:
+    """A clock that moves when it is told to, and a sleep that only moves it."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+def intent_record(name: str, *, created_at: int, amount: int = 50_000, **changes: Any) -> Intent:
+    """Return an intent for the test merchant; everything may be changed by keyword."""
+    fields: dict[str, Any] = {
+        "id": f"pi_{name}",
+        "merchant": MERCHANT,
+        "amount": amount,
+        "asset": "sbtc",
+        "asset_identifier": SBTC,
+        "recipient": SHOP,
+        "reference": name.upper(),
+        "reference_generated": False,
+        "salt": hashlib.sha256(name.encode()).digest()[:16],
+        "match": Match.REFERENCE,
+        "level": "included",
+        "late_policy": LatePolicy.HOLD,
+        "created_at": created_at,
+        "expires_at": created_at + 3600,
+        "not_before": created_at - 86_400,
+        "inclusion_grace": 600,
+        "monitoring": 86_400,
+        "reorg_grace": 7200,
+    } | changes
+    fields.setdefault("required", LEVELS[fields["level"]])
+    fields.setdefault(
+        "terms_hash",
+        terms_hash(
+            amount=fields["amount"],
+            expires_at=fields["expires_at"],
+            merchant=fields["recipient"],
+            salt=fields["salt"],
+            token=asset_contract(fields["asset_identifier"]),
+        ),
+    )
+    return Intent(**fields)
+
+
+def open_database(folder: Path) -> Database:
+    """Return a migrated SQLite database in ``folder``."""
+    database = Database(f"sqlite:///{folder}/watcher.db")
+    database.upgrade()
+    return database
+
+
+def add_merchant(database: Database, *, merchant_id: str = MERCHANT, recipient: str = SHOP) -> None:
+    """Store a merchant and watch its recipient."""
+    with database.begin() as connection:
+        row = {"id": merchant_id, "name": "Shop", "recipient": recipient, "status": "active"}
+        connection.execute(insert(merchant).values(**row, created_at=0, updated_at=0))
+        records.watch(connection, recipient, merchant_id)
+
+
+def add_intents(
+    database: Database, intents: Sequence[Intent], *, books: Books = BOOKS, now: float = 0.0
+) -> None:
+    """Store intents as they are and settle them at the cursor."""
+    with database.begin() as connection:
+        for intent in intents:
+            key = reference_key(intent.reference, generated=intent.reference_generated)
+            keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
+            records.add_intent(connection, intent, keys, reference_key=key)
+        cursor = blocks.load_cursor(connection, lock=True)
+        clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+        books.settle(connection, {intent.id for intent in intents}, clock, now=now)
+
+
+def make_ledger(database: Database, clock: Clock, *, books: Books = BOOKS) -> Ledger:
+    """Return a ledger that goes by a test's clock."""
+    return Ledger(database, RULES, books, now=clock)
+
+
+def make_following(
+    ledger: Ledger,
+    urls: Sequence[str],
+    clock: Clock,
+    *,
+    finality: int = 6,
+    poll_interval: float = 5.0,
+    start_height: int | None = None,
+) -> tuple[Following, SourcePool]:
+    """Return the follower's loop over real HTTP, with waits that only move the test's clock."""
+    pool = SourcePool(
+        [StacksApi(url, user_agent="test") for url in urls], clock=clock, sleep=clock.sleep, rng=lambda: 0.5
+    )
+    follower = Follower(
+        pool,
+        HeaderWindow(),
+        WATCHED,
+        poll_interval=poll_interval,
+        finality_burn_blocks=finality,
+        clock=clock,
+    )
+    following = Following(
+        ledger,
+        follower,
+        pool,
+        network="mainnet",
+        start_height=start_height,
+        window_burn_blocks=finality + MARGIN_BURN_BLOCKS,
+        poll_interval=poll_interval,
+    )
+    return following, pool
+
+
+def without(intent: Intent, **changes: Any) -> Intent:
+    """Return the intent with fields replaced."""
+    return dataclasses.replace(intent, **changes)

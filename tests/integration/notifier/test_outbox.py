@@ -1,0 +1,171 @@
+"""Events and deliveries are written with what they speak of, and only once."""
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from notifier import endpoints, outbox
+from notifier.errors import NotFound
+from notifier.events import EventType
+from notifier.tables import DeliveryStatus, delivery, delivery_attempt, event
+
+
+def count(engine, table):
+    with engine.begin() as conn:
+        return conn.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_an_event_gets_one_delivery_per_endpoint_that_subscribes(shop, clock):
+    wants = shop.endpoint(events=["payment.succeeded"])
+    shop.endpoint(events=["payment.failed"])
+    everything = shop.endpoint(events=["*"])
+    id_ = shop.tell()
+    rows = shop.deliveries()
+    assert {row.endpoint for row in rows} == {wants, everything}
+    assert {row.event for row in rows} == {id_}
+    assert {(row.status, row.next_attempt_at, row.attempts) for row in rows} == {("pending", clock(), 0)}
+
+
+def test_another_merchants_endpoint_gets_nothing(shop, engine):
+    shop.endpoint()
+    with engine.begin() as conn:
+        assert outbox.enqueue(conn, shop.row(merchant="mer_2"), now=0)
+    assert shop.deliveries() == []
+
+
+def test_the_same_event_twice_says_false_and_adds_nothing_also_for_endpoints_added_later(shop, engine, clock):
+    shop.endpoint()
+    shop.tell()
+    before = shop.deliveries()
+    shop.endpoint()
+    with engine.begin() as conn:
+        assert not outbox.enqueue(conn, shop.row(body=b"{}", sequence=9), now=clock())
+    assert shop.deliveries() == before
+    assert count(engine, event) == 1
+
+
+def test_another_id_for_the_same_telling_is_an_error(shop, engine, clock):
+    shop.tell()
+    with pytest.raises(IntegrityError), engine.begin() as conn:
+        outbox.enqueue(conn, shop.row(id="evt_other"), now=clock())
+
+
+def test_a_transaction_that_is_rolled_back_leaves_nothing(shop, engine, clock):
+    shop.endpoint()
+    with pytest.raises(ZeroDivisionError), engine.begin() as conn:
+        assert outbox.enqueue(conn, shop.row(), now=clock())
+        raise ZeroDivisionError
+    assert count(engine, event) == 0
+    assert shop.deliveries() == []
+    shop.tell()
+    assert len(shop.deliveries()) == 1
+
+
+def test_the_deliveries_of_a_disabled_endpoint_are_held(shop, engine):
+    id_ = shop.endpoint()
+    with engine.begin() as conn:
+        endpoints.disable(conn, id_)
+    shop.tell()
+    assert (shop.delivery().status, shop.delivery().next_attempt_at) == ("held", None)
+
+
+def test_a_removed_endpoint_gets_nothing(shop, engine):
+    id_ = shop.endpoint()
+    with engine.begin() as conn:
+        endpoints.remove(conn, id_)
+    shop.tell()
+    assert shop.deliveries() == []
+
+
+def test_told_lists_each_intents_events_in_order_of_sequence(shop, engine):
+    shop.tell("pi_1", EventType.SUCCEEDED, sequence=3)
+    shop.tell("pi_1", EventType.CREATED, sequence=1)
+    shop.tell("pi_1", EventType.ATTENTION, sequence=2, reason="late", subject="0xab/1")
+    shop.tell("pi_2", EventType.EXPIRED)
+    with engine.begin() as conn:
+        told = outbox.told(conn, ["pi_2", "pi_1", "pi_3"])
+    assert [row.type for row in told["pi_1"]] == [EventType.CREATED, EventType.ATTENTION, EventType.SUCCEEDED]
+    assert (told["pi_1"][1].reason, told["pi_1"][1].subject, told["pi_1"][1].n) == ("late", "0xab/1", 0)
+    assert [row.type for row in told["pi_2"]] == [EventType.EXPIRED]
+    assert told["pi_3"] == []
+
+
+def test_told_takes_any_number_of_intents(shop, engine):
+    for number in range(3):
+        shop.tell(f"pi_{number * 1000}")
+    with engine.begin() as conn:
+        told = outbox.told(conn, {f"pi_{number}" for number in range(3000)})
+    assert len(told) == 3000
+    assert [intent for intent in sorted(told) if told[intent]] == ["pi_0", "pi_1000", "pi_2000"]
+
+
+def test_events_are_listed_newest_first_in_pages(shop, engine, clock):
+    ids = []
+    for number in range(5):
+        ids.append(shop.tell(f"pi_{number}"))
+        clock.advance(number % 2)
+    pages, cursor = [], None
+    with engine.begin() as conn:
+        for _ in range(3):
+            rows, cursor = outbox.list_events(conn, merchant="mer_1", limit=2, cursor=cursor)
+            pages.append([row.id for row in rows])
+        with pytest.raises(NotFound):
+            outbox.list_events(conn, merchant="mer_2", cursor=ids[0])
+        assert outbox.list_events(conn, merchant="mer_2") == ([], None)
+        assert [row.id for row in outbox.list_events(conn, intent="pi_3", type=EventType.SUCCEEDED)[0]] == [ids[3]]
+        assert outbox.list_events(conn, type=EventType.FAILED)[0] == []
+    assert cursor is None
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert {id_ for page in pages for id_ in page} == set(ids)
+    assert pages[0][0] == ids[4]
+
+
+def test_an_event_is_its_own_document_and_another_merchants_is_not_found(shop, engine):
+    id_ = shop.tell()
+    with engine.begin() as conn:
+        row = outbox.get_event(conn, id_, merchant="mer_1")
+        with pytest.raises(NotFound, match="no event"):
+            outbox.get_event(conn, id_, merchant="mer_2")
+    assert row == shop.row()
+    assert outbox.event_json(row)["data"]["payment_intent"]["id"] == "pi_1"
+
+
+def test_stats_count_what_is_open(shop, engine, clock):
+    open_, disabled, removed = shop.endpoint(), shop.endpoint(), shop.endpoint()
+    with engine.begin() as conn:
+        endpoints.disable(conn, disabled)
+        assert outbox.stats(conn, now=clock()).oldest_seconds is None
+    shop.tell("pi_1")
+    clock.advance(7)
+    shop.tell("pi_2")
+    with engine.begin() as conn:
+        endpoints.remove(conn, removed)
+        first = conn.execute(select(func.min(delivery.c.id)).where(delivery.c.endpoint == open_)).scalar_one()
+        conn.execute(delivery.update().where(delivery.c.id != first, delivery.c.endpoint == open_).values(status="dead"))
+        stats = outbox.stats(conn, now=clock() + 1)
+    assert (stats.pending, stats.held, stats.dead, stats.oldest_seconds) == (1, 2, 1, 8.0)
+    assert stats.failing_endpoints == ()
+
+
+async def test_pruning_empties_old_bodies_and_answers_but_no_row_and_nothing_undelivered(
+    shop, engine, clock, receiver, drain
+):
+    shop.endpoint(receiver=receiver)
+    sent = shop.tell("pi_1")
+    await drain()
+    waiting_endpoint = shop.endpoint(events=["payment.failed"])
+    waiting = shop.tell("pi_1", EventType.FAILED, sequence=2)
+    with engine.begin() as conn:
+        endpoints.disable(conn, waiting_endpoint)
+        conn.execute(delivery.update().where(delivery.c.status == "pending").values(status=DeliveryStatus.HELD))
+        assert outbox.prune(conn, before=clock()) == 0
+        assert outbox.prune(conn, before=clock() + 1) == 2
+        assert outbox.prune(conn, before=clock() + 1) == 0
+        assert outbox.get_event(conn, waiting).body
+        emptied = outbox.get_event(conn, sent)
+    assert emptied.body == b""
+    assert outbox.event_json(emptied)["data"] is None
+    assert outbox.event_json(emptied)["type"] == "payment.succeeded"
+    assert count(engine, delivery_attempt) == 1
+    with engine.begin() as conn:
+        assert not outbox.enqueue(conn, shop.row("pi_1"), now=clock())

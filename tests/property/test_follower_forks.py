@@ -1,0 +1,205 @@
+"""Whatever a chain and its servers do, the steps lead to the canonical chain once the servers are well again."""
+
+import asyncio
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chain.errors import ChainError
+from chain.model import ReadRules, Reorg, Step
+from chain.testing import ScriptedChain, principal, txs
+from chain.testing.scripted import Keep
+from chain.testing.txs import SBTC_CONTRACT, Tx
+from tests.integration.chain.following import POLL, Rig, following
+
+PAYER, MERCHANT = principal("payer"), principal("merchant")
+WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))
+
+
+class ConsumerFailed(Exception):
+    """The consumer could not commit a step."""
+
+
+@dataclass(frozen=True)
+class Mine:
+    blocks: int
+    payments: int
+
+
+@dataclass(frozen=True)
+class Fork:
+    depth: int
+    blocks: int
+    keep: Keep
+    #: Mine the orphaned payments again, with another outcome.
+    again: bool
+
+
+@dataclass(frozen=True)
+class Lag:
+    source: int
+    blocks: int
+
+
+@dataclass(frozen=True)
+class Freeze:
+    source: int
+    on: bool
+
+
+@dataclass(frozen=True)
+class Fail:
+    source: int
+    how: str
+    route: str
+    times: int
+
+
+@dataclass(frozen=True)
+class ForkAt:
+    """A fork right before a request is answered."""
+
+    source: int
+    route: str
+    nth: int
+    fork: Fork
+
+
+@dataclass(frozen=True)
+class Turn:
+    passed: float
+    #: The consumer fails to commit after so many steps; None: never.
+    breaks_after: int | None
+
+
+routes = st.sampled_from(["transactions", "blocks", "block", "block_transactions", "tx_multiple"])
+source = st.integers(0, 1)
+forks = st.builds(
+    Fork,
+    depth=st.integers(0, 40),
+    blocks=st.integers(0, 45),
+    keep=st.sampled_from(["stale", "follow"]),
+    again=st.booleans(),
+)
+turns = st.builds(
+    Turn,
+    passed=st.sampled_from([0.0, POLL, POLL, 40.0, 600.0]),
+    breaks_after=st.sampled_from([None, None, None, 0, 1]),
+)
+actions = st.one_of(
+    st.builds(Mine, blocks=st.integers(1, 60), payments=st.integers(0, 4)),
+    turns,
+    turns,
+    forks,
+    st.builds(Lag, source=source, blocks=st.integers(0, 12)),
+    st.builds(Freeze, source=source, on=st.booleans()),
+    st.builds(
+        Fail,
+        source=source,
+        how=st.sampled_from(["fail", "html", "truncate", "cut", "disconnect"]),
+        route=routes,
+        times=st.integers(1, 3),
+    ),
+    st.builds(ForkAt, source=source, route=routes, nth=st.integers(1, 4), fork=forks),
+)
+
+
+class Story:
+    """Plays actions on a chain that two servers show to one follower."""
+
+    def __init__(self, chain: ScriptedChain, rig: Rig) -> None:
+        self.chain = chain
+        self.rig = rig
+        self.paid = 0
+        self.forked = False
+        self.ended = False
+
+    def payments(self, count: int) -> list[Tx]:
+        self.paid += count
+        return [
+            txs.sbtc_transfer(PAYER, MERCHANT, amount, memo=b"INV")
+            for amount in range(self.paid - count + 1, self.paid + 1)
+        ]
+
+    def fork(self, fork: Fork) -> None:
+        self.forked = True
+        tip = self.chain.tip.height
+        ancestor = max(100, tip - fork.depth)
+        orphans = [
+            txs.failed(tx)
+            for block in self.chain.blocks
+            if block.header.height > ancestor
+            for tx in block.txs
+            if not tx.is_system
+        ]
+        branch = self.chain.fork(ancestor, keep=fork.keep)
+        if fork.blocks:
+            branch.mine(orphans if fork.again else ())
+        if fork.blocks > 1:
+            branch.mine(n=fork.blocks - 1)
+        if fork.keep == "follow":
+            branch.promote()
+
+    async def play(self, action: object) -> None:
+        apis = self.rig.apis
+        match action:
+            case Mine(blocks=blocks, payments=payments):
+                for _ in range(blocks):
+                    self.chain.mine(self.payments(payments))
+            case Fork():
+                self.fork(action)
+            case Lag(source=source, blocks=blocks):
+                apis[source].lag(blocks)
+            case Freeze(source=source, on=True):
+                apis[source].freeze()
+            case Freeze(source=source):
+                apis[source].thaw()
+            case Fail(source=source, how=how, route=route, times=times):
+                getattr(apis[source].faults, how)(route=route, times=times)
+            case ForkAt(source=source, route=route, nth=nth, fork=fork):
+                apis[source].before(route, lambda _: None if self.ended else self.fork(fork), nth=nth)
+            case Turn(passed=passed, breaks_after=breaks_after):
+                await self.turn(passed, breaks_after)
+
+    async def turn(self, passed: float, breaks_after: int | None) -> None:
+        left = breaks_after
+
+        def commit(_: Step) -> None:
+            nonlocal left
+            if left is not None:
+                if left == 0:
+                    raise ConsumerFailed
+                left -= 1
+
+        self.rig.before_commit = commit
+        try:
+            await self.rig.turn(passed=passed)
+        except (ChainError, ConsumerFailed):
+            self.rig.check()
+        finally:
+            self.rig.before_commit = None
+
+
+async def tell(story: list[object], batch: int) -> None:
+    chain = ScriptedChain()
+    chain.mine(n=20, burn=True)
+    chain.mine(n=50)
+    async with following(chain, sources=2, rules=WATCHING, batch=batch) as rig:
+        told = Story(chain, rig)
+        for action in story:
+            await told.play(action)
+            assert told.forked or not any(isinstance(step, Reorg) for step in rig.steps)
+        told.ended = True
+        for api in rig.apis:
+            api.lag(0)
+            api.thaw()
+            api.faults.clear()
+        chain.mine(told.payments(1))
+        await rig.settle(turns=40)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(story=st.lists(actions, max_size=14), batch=st.sampled_from([1, 7, 50]))
+def test_the_steps_always_lead_to_the_canonical_chain(story: list[object], batch: int) -> None:
+    asyncio.run(tell(story, batch))

@@ -1,0 +1,359 @@
+"""Whatever the chain and its sources did, after catching up every intent stands as the final chain and the facts say.
+
+A scripted chain is driven through payments, aborts, forks, lag, faults, crashes and restarts; the daemon reads it over
+real HTTP into a real SQLite file. The oracle reads the chain's own blocks and shares no code with follower or ledger.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import select
+
+from chain.testing import ScriptedApi, ScriptedChain, Tx, block_model, principal, txs
+from contracts.reader import read_block
+from notifier import outbox
+from notifier.events import VERDICTS, EventType, event_id
+from notifier.tables import event as event_table
+from tests import harness
+from watcher import facts as facts_store
+from watcher import records
+from watcher.books import Settled
+from watcher.following import Turn
+from watcher.intents import Intent, LatePolicy, Status, Told
+from watcher.settlement import decide
+from watcher.tables import intent as intent_table
+from watcher.tables import transfer as transfer_table
+
+START = 1_800_000_000
+PAYER, STRANGER = principal("payer"), principal("stranger")
+FINALITY = 40
+
+
+def intents() -> list[Intent]:
+    """Return intents of every policy that settlement knows."""
+    made = harness.intent_record
+    return [
+        made("plain", created_at=START),
+        made("anchored", created_at=START, level="anchored"),
+        made("accepting", created_at=START, late_policy=LatePolicy.ACCEPT, expires_at=START + 900),
+        made("bound", created_at=START, payer=PAYER, tolerance=5_000, expires_at=START + 1800),
+        made("short", created_at=START, expires_at=START + 60, inclusion_grace=30, reorg_grace=600),
+    ]
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class CrashingBooks:
+    """Books that die after settling, before the commit, when told to."""
+
+    armed: bool = False
+
+    def settle(self, *args: Any, **named: Any) -> Settled:
+        settled = harness.BOOKS.settle(*args, **named)
+        if self.armed:
+            self.armed = False
+            raise Crash
+        return settled
+
+    network = harness.BOOKS.network
+
+
+class History(RuleBasedStateMachine):
+    """One random life of a chain, its sources and the daemon."""
+
+    @initialize(keep=st.sampled_from(["stale", "follow"]), sources=st.integers(1, 2))
+    def begin(self, keep: Any, sources: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp(prefix="history-"))
+        self.keep = keep
+        self.clock = harness.Clock(START)
+        self.chain = ScriptedChain(keep=keep, time=START)
+        self.apis = [ScriptedApi(self.chain, ping_interval=None) for _ in range(sources)]
+        for api in self.apis:
+            self.wait(api.start())
+        self.paid = 0
+        self.serial = 0
+        self.start_height = self.chain.tip.height
+        self.chain.mine(burn=True)
+        self.books = CrashingBooks()
+        self.pool = None
+        self.database = harness.open_database(self.folder)
+        self.boot()
+        harness.add_merchant(self.database)
+        self.intents = {intent.id: intent for intent in intents()}
+        harness.add_intents(self.database, list(self.intents.values()))
+        self.seen_transfers = 0
+
+    def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(asyncio.wait_for(work, 30))
+
+    def boot(self) -> None:
+        if self.pool is not None:
+            self.wait(self.pool.aclose())
+        ledger = harness.make_ledger(self.database, self.clock, books=self.books)  # type: ignore[arg-type]
+        urls = [api.url for api in self.apis]
+        self.following, self.pool = harness.make_following(
+            ledger, urls, self.clock, finality=FINALITY, start_height=self.start_height + 1
+        )
+
+    # What people do
+
+    def payment(self, intent: Intent, amount: int, route: str, sender: str) -> Tx:
+        self.serial += 1
+        label = f"tx{self.serial}"
+        if route == "contract":
+            return txs.contract_payment(
+                harness.PAYMENT_CONTRACT,
+                sender,
+                intent.recipient,
+                intent.amount,
+                expires_at=intent.expires_at,
+                salt=intent.salt,
+                label=label,
+            )
+        memo = intent.reference.encode() if route == "memo" else intent.terms_hash
+        return txs.sbtc_transfer(sender, intent.recipient, amount, memo, label=label)
+
+    @rule(
+        which=st.lists(
+            st.tuples(
+                st.integers(0, 4),
+                st.sampled_from([1, 20_000, 30_000, 45_000, 50_000, 70_000]),
+                st.sampled_from(["memo", "hash", "contract"]),
+                st.sampled_from([PAYER, STRANGER]),
+                st.booleans(),
+            ),
+            max_size=3,
+        ),
+        n=st.integers(1, 3),
+        burn=st.booleans(),
+        seconds=st.sampled_from([5, 30, 400, 2000]),
+    )
+    def mine(self, which: list[Any], n: int, burn: bool, seconds: int) -> None:
+        """Blocks come, with payments and failed attempts."""
+        every = list(self.intents.values())
+        listed = []
+        for index, amount, route, sender, fails in which:
+            tx = self.payment(every[index], amount, route, sender)
+            listed.append(txs.failed(tx) if fails else tx)
+        self.chain.mine(listed, n=n, burn=burn, seconds=seconds)
+
+    @rule(
+        depth=st.integers(1, 8),
+        fates=st.lists(st.sampled_from(["keep", "drop", "fail", "less"]), min_size=1, max_size=5),
+        longer=st.integers(-3, 2),
+        burn=st.booleans(),
+        seconds=st.sampled_from([1, 10, 300]),
+    )
+    def fork(self, depth: int, fates: list[str], longer: int, burn: bool, seconds: int) -> None:
+        """A Bitcoin fork replaces blocks; each orphaned transaction is mined again, dropped, fails, or moves less."""
+        depth = min(depth, self.chain.tip.height - self.start_height)
+        if depth < 1:
+            return
+        at = self.chain.tip.height - depth
+        orphans = [
+            tx
+            for block in self.chain.blocks
+            if block.header.height > at
+            for tx in block.txs
+            if not tx.is_system
+        ]
+        carried = []
+        for number, tx in enumerate(orphans):
+            fate = fates[number % len(fates)]
+            if fate == "keep":
+                carried.append(tx)
+            elif fate == "fail":
+                carried.append(txs.failed(tx))
+            elif fate == "less":
+                carried.append(txs.with_amount(tx, 7))
+        branch = self.chain.fork(at)
+        branch.mine(carried, burn=burn, seconds=seconds)
+        blocks = depth + 1 if self.keep == "stale" else max(1, depth + longer)
+        if blocks > 1:
+            branch.mine(n=blocks - 1, seconds=seconds)
+        branch.promote()
+
+    # What goes wrong
+
+    @rule(which=st.integers(0, 1), blocks=st.integers(0, 5))
+    def lag(self, which: int, blocks: int) -> None:
+        """A source shows an older tip."""
+        self.apis[which % len(self.apis)].lag(blocks)
+
+    @rule(
+        which=st.integers(0, 1),
+        kind=st.sampled_from(["fail", "html", "truncate", "cut", "rate_limit", "disconnect"]),
+    )
+    def fault(self, which: int, kind: str) -> None:
+        """The next request of a source goes wrong."""
+        getattr(self.apis[which % len(self.apis)].faults, kind)()
+
+    @rule()
+    def turn(self) -> None:
+        """The daemon looks once."""
+        self.clock.now += 5
+        self.wait(self.following.turn())
+
+    @rule()
+    def crash(self) -> None:
+        """The daemon dies with a transaction open, if it has one, and starts again."""
+        self.books.armed = True
+        self.clock.now += 5
+        with contextlib.suppress(Crash):
+            self.wait(self.following.turn())
+        self.books.armed = False
+        self.boot()
+
+    @rule()
+    def restart(self) -> None:
+        """The daemon is stopped and started."""
+        self.boot()
+
+    @precondition(lambda self: hasattr(self, "chain"))
+    @rule()
+    def settle(self) -> None:
+        """Everything heals, the daemon catches up, and the books must be right."""
+        for api in self.apis:
+            api.faults.clear()
+            api.lag(0)
+        idle = 0
+        for _ in range(60):
+            self.clock.now += 61
+            turn = self.wait(self.following.turn())
+            idle = idle + 1 if turn is Turn.IDLE else 0
+            cursor = self.following._ledger.cursor()
+            if idle and cursor is not None and cursor.clock.hash == self.chain.tip.hash:
+                break
+        self.check()
+
+    @invariant()
+    def facts_are_never_deleted(self) -> None:
+        """Rows of transfers only become more."""
+        if not hasattr(self, "database"):
+            return
+        with self.database.read() as connection:
+            count = len(connection.execute(select(transfer_table.c.id)).all())
+        assert count >= self.seen_transfers
+        self.seen_transfers = count
+
+    # The laws
+
+    def check(self) -> None:
+        cursor = self.following._ledger.cursor()
+        assert cursor is not None
+        assert cursor.clock.hash == self.chain.tip.hash, "not caught up"
+        truth = self.truth()
+        with self.database.read() as connection:
+            stored = records.load_intents(connection, self.intents)
+            facts = facts_store.load_facts(connection, self.intents)
+            told = outbox.told(connection, self.intents)
+            rows = {row.id: row for row in connection.execute(select(intent_table))}
+            events = connection.execute(select(event_table)).all()
+        for key, intent in stored.items():
+            ours = {(i.tx_id, i.rank, i.block_hash, i.amount) for i in facts[key].inclusions if i.canonical}
+            assert ours == truth[key], f"{key}: stored transfers are not the chain's"
+            earlier = [
+                Told(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)
+                for row in told[key]
+            ]
+            decision = decide(intent, facts[key], earlier, cursor.clock)
+            assert (decision.status, decision.drafts) == (intent.status, ()), f"{key}: not what decide() says"
+            assert decision.received == rows[key].received == sum(amount for *_, amount in truth[key])
+            if intent.status is Status.SUCCEEDED:
+                assert decision.received >= intent.amount - intent.tolerance, (
+                    f"{key}: a success without the money"
+                )
+            self.check_events(key, intent, [row for row in events if row.intent == key])
+            if not any(not i.canonical for i in facts[key].inclusions) and not any(
+                not f.canonical for f in facts[key].failures
+            ):
+                fresh = decide(harness.without(intent, status=Status.PENDING), facts[key], (), cursor.clock)
+                assert fresh.status is intent.status, (
+                    f"{key}: another status than a fresh index of this chain"
+                )
+        with self.database.read() as connection:
+            assert records.due_intents(connection, cursor.clock) <= {
+                key for key, intent in stored.items() if intent.status in {Status.PENDING, Status.PROCESSING}
+            }
+
+    def truth(self) -> dict[str, set[tuple[str, int, str, int]]]:
+        """Read the canonical chain for each intent's money, without the daemon."""
+        found: dict[str, set[tuple[str, int, str, int]]] = {key: set() for key in self.intents}
+        inside: dict[tuple[str, int], set[str]] = {}
+        for block in self.chain.blocks:
+            if block.header.height <= self.start_height:
+                continue
+            for payment in read_block(block_model(block, harness.WATCHED), harness.RULES).payments:
+                for key, intent in self.intents.items():
+                    labels = {intent.reference.encode(), intent.terms_hash}
+                    spoken = payment.terms_hash or (payment.memo or b"").rstrip(b"\0")
+                    mine = spoken in {label.rstrip(b"\0") for label in labels} | {intent.terms_hash}
+                    bound = intent.payer in (None, payment.sender)
+                    remined = payment.block.time > intent.monitored_until and self.was_ours(
+                        payment.tx_id, key
+                    )
+                    if mine and bound and (payment.block.time <= intent.monitored_until or remined):
+                        found[key].add((payment.tx_id, payment.rank, payment.block.hash, payment.amount))
+                        inside.setdefault((payment.tx_id, payment.rank), set()).add(key)
+        assert all(len(keys) == 1 for keys in inside.values()), "the oracle gives money to two intents"
+        return found
+
+    def was_ours(self, tx_id: str, key: str) -> bool:
+        with self.database.read() as connection:
+            query = select(transfer_table.c.id).where(
+                transfer_table.c.tx_id == tx_id, transfer_table.c.intent_id == key
+            )
+            return connection.execute(query).first() is not None
+
+    def check_events(self, key: str, intent: Intent, events: list[Any]) -> None:
+        events.sort(key=lambda row: row.sequence)
+        assert [row.sequence for row in events] == list(range(1, len(events) + 1))
+        counts: dict[str, int] = {}
+        verdicts = []
+        for row in events:
+            n = counts.get(row.type, 0)
+            counts[row.type] = n + 1
+            assert (row.n, row.id) == (n, event_id(key, EventType(row.type), n))
+            if EventType(row.type) in VERDICTS:
+                assert row.supersedes == (verdicts[-1].id if verdicts else None)
+                assert not verdicts or verdicts[-1].type != row.type, "a verdict told twice in a row"
+                verdicts.append(row)
+        if verdicts and intent.status is not Status.PROCESSING:
+            assert verdicts[-1].type == f"payment.{intent.status}"
+
+    def teardown(self) -> None:
+        if not hasattr(self, "chain"):
+            return
+        try:
+            if hasattr(self, "seen_transfers"):
+                self.settle()
+        finally:
+            if self.pool is not None:
+                self.wait(self.pool.aclose())
+            for api in self.apis:
+                self.wait(api.stop())
+            self.database.close()
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+
+History.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+TestHistory = History.TestCase

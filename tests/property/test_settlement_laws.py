@@ -1,0 +1,389 @@
+"""Laws of ``decide`` over random histories: blocks, failures, forks, acts, any batch size, any order of rows."""
+
+import random
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from notifier.events import EventType
+from tests.unit.watcher.story import DEADLINE, GRACE, PAYER, STRANGER, Story
+from watcher.intents import (
+    Act,
+    ActKind,
+    ChainClock,
+    Depth,
+    Facts,
+    Failure,
+    Flag,
+    Inclusion,
+    Intent,
+    LatePolicy,
+    Status,
+)
+from watcher.settlement import Decision, decide
+
+
+@dataclass(frozen=True)
+class Tx:
+    """A transaction that pays ``amounts``, or fails when there are none."""
+
+    name: str
+    amounts: tuple[int, ...] = ()
+    sender: str = PAYER
+
+
+@dataclass(frozen=True)
+class Mined:
+    seconds: int
+    burn: int
+    txs: tuple[Tx, ...]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Drop the last ``depth`` blocks, mine ``blocks`` instead; ``fates`` say what becomes of the dropped payments."""
+
+    depth: int
+    blocks: tuple[Mined, ...]
+    fates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Person:
+    act: ActKind
+    status: Status | None = None
+
+
+Step = Mined | Fork | Person
+
+amounts = st.sampled_from([0, 1, 10, 35, 50, 60, 95, 100, 130])
+txs = st.builds(
+    Tx,
+    name=st.uuids(version=4).map(lambda u: u.hex[:8]),
+    amounts=st.one_of(st.just(()), st.lists(amounts, min_size=1, max_size=2).map(tuple)),
+    sender=st.sampled_from([PAYER, STRANGER]),
+)
+mined = st.builds(
+    Mined,
+    seconds=st.sampled_from([1, 7, 40, 150, GRACE, GRACE + 1, 400]),
+    burn=st.sampled_from([0, 1, 2]),
+    txs=st.one_of(st.just(()), st.just(()), txs.map(lambda tx: (tx,)), st.lists(txs, max_size=2).map(tuple)),
+)
+forks = st.builds(
+    Fork,
+    depth=st.integers(1, 4),
+    blocks=st.lists(mined, max_size=4).map(tuple),
+    fates=st.lists(st.sampled_from(["again", "less", "fails", "gone"]), min_size=3, max_size=3).map(tuple),
+)
+people = st.one_of(
+    st.just(Person(ActKind.CANCEL)),
+    st.builds(Person, st.just(ActKind.MARK), st.sampled_from([Status.SUCCEEDED, Status.FAILED])),
+)
+policies = st.fixed_dictionaries(
+    {
+        "required": st.sampled_from(
+            [Depth(stacks=1, bitcoin=0), Depth(stacks=3, bitcoin=0), Depth(stacks=2, bitcoin=2)]
+        ),
+        "tolerance": st.sampled_from([0, 5]),
+        "late_policy": st.sampled_from(LatePolicy),
+        "payer": st.sampled_from([None, PAYER]),
+        "expires_at": st.sampled_from([700, 1000, 3000]),
+    }
+)
+quiet = st.lists(mined, min_size=2, max_size=12)
+forked = st.lists(st.one_of(mined, mined, forks), max_size=14)
+lively = st.lists(st.one_of(mined, mined, forks, people), max_size=14)
+
+
+@dataclass
+class World:
+    """A chain under a story: applies steps as the ledger does and keeps the story's facts and clock."""
+
+    story: Story
+    headers: list[ChainClock] = field(default_factory=list)
+    by_block: dict[str, tuple[Tx, ...]] = field(default_factory=dict)
+    newest: int = 0
+    touched: bool = True
+
+    def __post_init__(self) -> None:
+        self.headers = [self.story.clock]
+        self.by_block = {self.story.clock.hash: ()}
+        self.newest = self.story.clock.time
+
+    def apply(self, step: Step) -> None:
+        self.touched = False
+        if isinstance(step, Person):
+            self._act(step)
+        elif isinstance(step, Mined):
+            self._mine(step)
+        else:
+            self._fork(step)
+        self.story.clock = self.headers[-1]
+        self.newest = max(self.newest, self.story.clock.time)
+
+    def _act(self, person: Person) -> None:
+        if person.act is ActKind.CANCEL and self.story.intent.status is not Status.PENDING:
+            return
+        self.touched = True
+        act = Act(kind=person.act, status=person.status, height=self.story.clock.height)
+        self.story.acts.append(act)
+
+    def _mine(self, block: Mined) -> None:
+        tip = self.headers[-1]
+        number = len(self.by_block)
+        header = ChainClock(
+            height=tip.height + 1,
+            hash=f"0x{number}",
+            time=tip.time + block.seconds,
+            burn_height=tip.burn_height + block.burn,
+        )
+        self.headers.append(header)
+        self.by_block[header.hash] = block.txs
+        place = {
+            "block_hash": header.hash,
+            "height": header.height,
+            "time": header.time,
+            "burn_height": header.burn_height,
+        }
+        for index, tx in enumerate(block.txs):
+            self.touched = True
+            if not tx.amounts:
+                failure = Failure(
+                    tx_id=tx.name, tx_index=index, sender=tx.sender, reason="abort_by_response", **place
+                )
+                self.story.failures.append(failure)
+            for rank, amount in enumerate(tx.amounts):
+                self.story.inclusions.append(
+                    Inclusion(
+                        tx_id=tx.name, rank=rank, tx_index=index, sender=tx.sender, amount=amount, **place
+                    )
+                )
+
+    def _fork(self, fork: Fork) -> None:
+        depth = min(fork.depth, len(self.headers) - 1)
+        dropped = self.headers[len(self.headers) - depth :]
+        del self.headers[len(self.headers) - depth :]
+        carried: list[Tx] = []
+        pool = [tx for header in dropped for tx in self.by_block[header.hash]]
+        for number, tx in enumerate(pool):
+            fate = fork.fates[number % len(fork.fates)]
+            if fate == "again":
+                carried.append(tx)
+            elif fate == "less":
+                carried.append(replace(tx, amounts=tuple(max(0, a - 50) for a in tx.amounts)))
+            elif fate == "fails":
+                carried.append(replace(tx, amounts=()))
+        hashes = {header.hash for header in dropped}
+        gone = [i for i in self.story.inclusions if i.canonical and i.block_hash in hashes]
+        for number, block in enumerate(fork.blocks):
+            self._mine(replace(block, txs=(*carried, *block.txs)) if number == 0 else block)
+        # The ledger's promise: the newest chain time that was ever applied, this step included.
+        at = max(self.newest, self.headers[-1].time)
+        self.story.inclusions = [
+            replace(i, canonical=False, orphaned_at=at) if i in gone else i for i in self.story.inclusions
+        ]
+        before = list(self.story.failures)
+        self.story.failures = [replace(f, canonical=False) if f.block_hash in hashes else f for f in before]
+        self.touched = self.touched or bool(gone) or before != self.story.failures
+
+
+def tell(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> tuple[Story, Decision]:
+    """Apply the steps and decide after those whose number is in ``cuts``, and at the end."""
+    story = Story(**policy)
+    world = World(story)
+    for number, step in enumerate(steps):
+        world.apply(step)
+        if number in cuts:
+            story.decide()
+    return story, story.decide()
+
+
+def lasting(decision: Decision) -> tuple[object, ...]:
+    """What of a decision may not depend on how many blocks were read at once."""
+    return (
+        decision.status,
+        decision.flags - {Flag.LATE_EVIDENCE},
+        decision.received,
+        decision.missing,
+        decision.over,
+        decision.anchor,
+    )
+
+
+def covering(intent: Intent, inclusions: list[Inclusion], *, until: int | None) -> int | None:
+    """Walk canonical money by hand; return the number of transfers it takes to cover, None when it does not."""
+    total = 0
+    canonical = sorted(
+        (i for i in inclusions if i.canonical and (until is None or i.time <= until)),
+        key=lambda i: (i.height, i.tx_index, i.rank),
+    )
+    for number, inclusion in enumerate(canonical):
+        total += inclusion.amount
+        if total >= intent.amount - intent.tolerance:
+            return number + 1
+    return None
+
+
+def deep(intent: Intent, inclusions: list[Inclusion], clock: ChainClock, *, until: int | None) -> bool:
+    """Say whether the walk's transfers are all at the asked depth."""
+    count = covering(intent, inclusions, until=until)
+    if count is None:
+        return False
+    walk = sorted(
+        (i for i in inclusions if i.canonical and (until is None or i.time <= until)),
+        key=lambda i: (i.height, i.tx_index, i.rank),
+    )[:count]
+    return all(
+        clock.height - i.height + 1 >= intent.required.stacks
+        and clock.burn_height - i.burn_height >= intent.required.bitcoin
+        for i in walk
+    )
+
+
+@given(quiet, st.sets(st.integers(0, 11)), policies)
+def test_batch_size_does_not_matter(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> None:
+    _, at_once = tell(steps, set(), policy)
+    _, block_by_block = tell(steps, set(range(12)), policy)
+    _, in_batches = tell(steps, cuts, policy)
+    assert lasting(at_once) == lasting(block_by_block) == lasting(in_batches)
+
+
+@given(lively, policies, st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(
+    steps: list[Step], policy: dict[str, object], dice: random.Random
+) -> None:
+    story = Story(**policy)
+    world = World(story)
+    for step in steps:
+        world.apply(step)
+        facts = story.facts
+        inclusions, failures = list(facts.inclusions), list(facts.failures)
+        dice.shuffle(inclusions)
+        dice.shuffle(failures)
+        shuffled = Facts(inclusions=tuple(inclusions), failures=tuple(failures), acts=facts.acts)
+        decision = decide(story.intent, shuffled, story.told, story.clock)
+        assert decision == story.decide()
+
+
+@given(lively, st.sets(st.integers(0, 13)), policies)
+def test_events_form_one_chain_of_alternating_verdicts(
+    steps: list[Step], cuts: set[int], policy: dict[str, object]
+) -> None:
+    """``Story.decide`` checks at every step: deterministic, idempotent, ids from (intent, type, n), supersedes."""
+    story, _ = tell(steps, cuts, policy)
+    assert len({draft.id for draft in story.drafts}) == len(story.drafts)
+    statuses = [draft.status for draft in story.verdicts]
+    assert all(one is not two for one, two in pairwise(statuses))
+    assert [d.supersedes for d in story.verdicts] == [None, *(d.id for d in story.verdicts)][: len(statuses)]
+    subjects = [(d.reason, d.subject) for d in story.drafts if d.type is EventType.ATTENTION]
+    assert len(set(subjects)) == len(subjects)
+    assert [d.type for d in story.drafts].count(EventType.CREATED) == 1
+    assert [d.type for d in story.drafts].count(EventType.CANCELED) <= 1
+
+
+@given(quiet, policies)
+def test_a_success_is_told_exactly_when_money_covers_at_depth(
+    steps: list[Step], policy: dict[str, object]
+) -> None:
+    story = Story(**policy)
+    world = World(story)
+    late = story.intent.late_policy is LatePolicy.ACCEPT
+    for step in steps:
+        world.apply(step)
+        decision = story.decide()
+        paid = deep(story.intent, story.inclusions, story.clock, until=story.intent.deadline)
+        if (
+            not paid
+            and late
+            and covering(story.intent, story.inclusions, until=story.intent.deadline) is None
+        ):
+            paid = deep(story.intent, story.inclusions, story.clock, until=None)
+        assert (decision.status is Status.SUCCEEDED) == paid
+
+
+@given(forked, st.sets(st.integers(0, 13)), policies)
+def test_no_fork_makes_a_false_success_or_loses_a_true_one(
+    steps: list[Step], cuts: set[int], policy: dict[str, object]
+) -> None:
+    story = Story(**policy)
+    world = World(story)
+    for number, step in enumerate(steps):
+        world.apply(step)
+        if number not in cuts:
+            continue
+        decision = story.decide()
+        intent = story.intent
+        known = {i.key for i in story.inclusions if not i.canonical and i.amount}
+        may = [
+            replace(i, time=min(i.time, intent.deadline)) if i.key in known else i for i in story.inclusions
+        ]
+        until = None if intent.late_policy is LatePolicy.ACCEPT else intent.deadline
+        told = [d for d in decision.drafts if d.type is EventType.SUCCEEDED]
+        if told or decision.status is Status.SUCCEEDED:
+            assert covering(intent, may, until=until) is not None
+        if told:
+            assert any(
+                deep(intent, [i for i in may if i.position <= last.position], story.clock, until=until)
+                for last in may
+            )
+        if deep(intent, story.inclusions, story.clock, until=intent.deadline):
+            assert decision.status is Status.SUCCEEDED
+        if any(d.type in {EventType.FAILED, EventType.EXPIRED} for d in decision.drafts):
+            assert covering(intent, story.inclusions, until=intent.deadline) is None
+
+
+@given(lively, st.sets(st.integers(0, 13)), policies)
+def test_without_money_nothing_stays_open_for_ever(
+    steps: list[Step], cuts: set[int], policy: dict[str, object]
+) -> None:
+    story, _ = tell(steps, cuts, policy)
+    end = max(story.intent.deadline, DEADLINE, *(i.orphaned_at or 0 for i in story.inclusions), 0) + GRACE + 1
+    last = max(story.clock.time, end)
+    story.now(last, height=story.clock.height + 100, burn=story.clock.burn_height + 100)
+    decision = story.decide()
+    assert decision.status not in {Status.PENDING, Status.PROCESSING}
+    assert (decision.wake.time, decision.wake.height, decision.wake.burn_height) == (None, None, None)
+
+
+@given(lively, st.sets(st.integers(0, 13)), policies, st.data())
+def test_nothing_changes_before_the_next_wake_point(
+    steps: list[Step], cuts: set[int], policy: dict[str, object], data: st.DataObject
+) -> None:
+    story, decision = tell(steps, cuts, policy)
+    here, wake = story.clock, decision.wake
+
+    def before(now: int, point: int | None) -> int:
+        return data.draw(st.integers(now, now + 500 if point is None else point - 1))
+
+    later = replace(
+        here,
+        time=before(here.time, wake.time),
+        height=before(here.height, wake.height),
+        burn_height=before(here.burn_height, wake.burn_height),
+    )
+    assert decide(story.intent, story.facts, story.told, later) == replace(decision, drafts=())
+
+
+@given(lively, policies)
+def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
+    steps: list[Step], policy: dict[str, object]
+) -> None:
+    always, lazy = Story(**policy), Story(**policy)
+    eager_world, lazy_world = World(always), World(lazy)
+    wake = lazy.decide().wake
+    for step in steps:
+        eager_world.apply(step)
+        decision = always.decide()
+        lazy_world.apply(step)
+        clock = lazy.clock
+        points = [
+            (clock.time, wake.time),
+            (clock.height, wake.height),
+            (clock.burn_height, wake.burn_height),
+        ]
+        if lazy_world.touched or any(due is not None and now >= due for now, due in points):
+            wake = lazy.decide().wake
+        assert lazy.intent.status is decision.status
+        assert lazy.told == always.told

@@ -1,0 +1,292 @@
+"""JSON -> model: what is accepted, what is Malformed, and that chain data is never an error."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chain import wire
+from chain.model import MAX_AMOUNT, STX, MintEvent, PrintEvent, TransferEvent, TxStatus
+from chain.wire import Malformed
+
+DATA = Path(__file__).parents[2] / "data" / "stacks-api"
+HASH = "0x" + "1a" * 32
+GARBAGE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def body_of(name):
+    return json.loads((DATA / f"{name}.json").read_text())["body"]
+
+
+def mined(events=(), **changes):
+    tx = {
+        "tx_id": HASH,
+        "tx_status": "success",
+        "tx_type": "contract_call",
+        "contract_call": {
+            "contract_id": "SP.c",
+            "function_name": "f",
+            "function_args": [{"hex": "0x03", "name": ""}],
+        },
+        "canonical": True,
+        "block_hash": HASH,
+        "block_height": 4,
+        "event_count": len(events),
+        "events": list(events),
+    }
+    return {HASH: {"found": True, "result": tx | changes}}
+
+
+def read(body, *, with_args=False):
+    return wire.windows(body, tx_ids=frozenset([HASH]), with_args=with_args)[HASH]
+
+
+def ft(kind="transfer", **changes):
+    asset = {
+        "asset_event_type": kind,
+        "asset_id": "SP.t::t",
+        "sender": "SPA",
+        "recipient": "SPB",
+        "amount": "5",
+    }
+    return {"event_index": 0, "event_type": "fungible_token_asset", "asset": asset | changes}
+
+
+def stx(kind="transfer", **changes):
+    asset = {"asset_event_type": kind, "sender": "SPA", "recipient": "SPB", "amount": "5"}
+    return {"event_index": 0, "event_type": "stx_asset", "asset": asset | changes}
+
+
+def log(value, topic="print"):
+    entry = {"contract_id": "SP.c", "topic": topic, "value": {"hex": value, "repr": "\udcff\x00"}}
+    return {"event_index": 0, "event_type": "smart_contract_log", "contract_log": entry}
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("stacks-blockchain-api v9.0.2 (main:759c4a586)", (9, 0, 2)),
+        ("stacks-blockchain-api v10.1.0-beta.3 (x:y)", (10, 1, 0)),
+        ("9.3.0", (9, 3, 0)),
+        ("stacks-blockchain-api dev", None),
+        ("", None),
+    ],
+)
+def test_a_version_is_the_first_three_numbers(text, version):
+    assert wire.parse_version(text) == version
+
+
+def test_an_empty_database_has_no_tip():
+    status = wire.status({"server_version": "v9.0.2", "status": "ready"})
+    assert (status.tip_height, status.tip_hash, status.tip_burn_height) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"network_id": 1}, 1),
+        ({"network_id": 2147483648}, 2147483648),
+        ({"network_id": True}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_a_network_id_is_a_number_or_unknown(body, found):
+    assert wire.network_id(body) == found
+
+
+@pytest.mark.parametrize("amount", ["0", "1", str(MAX_AMOUNT)])
+def test_amounts_from_0_to_2_128_minus_1_are_exact(amount):
+    assert read(mined([ft(amount=amount)])).detail.events[0].amount == int(amount)
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [str(MAX_AMOUNT + 1), "-1", "+1", "1.0", "1e3", "", " 1", "1_0", "٣", "²", "0" * 40, 5, 5.0, None, True],
+)
+def test_other_amounts_are_malformed(amount):
+    with pytest.raises(Malformed, match="amount"):
+        read(mined([ft(amount=amount)]))
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "0x", HASH.upper(), HASH[2:], HASH + "00", HASH + "\n", "0x" + "g" * 64, None, 7]
+)
+def test_hashes_are_66_lower_case_characters(bad):
+    with pytest.raises(Malformed):
+        wire.header(body_of("v2-block-by-height") | {"index_block_hash": bad})
+
+
+@pytest.mark.parametrize("bad", [-1, 1.0, "4", None, True, 2**53 + 1, 10**400])
+def test_heights_are_whole_numbers(bad):
+    with pytest.raises(Malformed, match="height"):
+        wire.header(body_of("v2-block-by-height") | {"height": bad})
+
+
+@pytest.mark.parametrize("value", ["0x0", "0xzz", "03", "", None, "0x03 03", 3])
+def test_a_printed_value_must_be_whole_bytes(value):
+    with pytest.raises(Malformed, match="hex"):
+        read(mined([log(value)]))
+
+
+def test_a_printed_value_is_kept_as_bytes_whatever_it_says():
+    """Neither the repr nor the Clarity type is looked at."""
+    window = read(mined([log("0x" + "ff" * 50_000)]))
+    assert window.detail.events == (PrintEvent(rank=0, contract_id="SP.c", value=b"\xff" * 50_000),)
+
+
+def test_transfers_and_mints_are_read():
+    events = [ft(), ft("mint", sender=""), stx(memo="0x4142"), stx(), stx(memo=""), stx(memo="0x")]
+    for rank, event in enumerate(events):
+        event["event_index"] = rank
+    assert read(mined(events)).detail.events == (
+        TransferEvent(rank=0, asset="SP.t::t", sender="SPA", recipient="SPB", amount=5),
+        MintEvent(rank=1, asset="SP.t::t", recipient="SPB", amount=5),
+        TransferEvent(rank=2, asset=STX, sender="SPA", recipient="SPB", amount=5, memo=b"AB"),
+        TransferEvent(rank=3, asset=STX, sender="SPA", recipient="SPB", amount=5),
+        TransferEvent(rank=4, asset=STX, sender="SPA", recipient="SPB", amount=5),
+        TransferEvent(rank=5, asset=STX, sender="SPA", recipient="SPB", amount=5),
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ft("burn", recipient=""),
+        ft("rebase"),
+        stx("mint", sender=""),
+        stx("burn"),
+        log("0x03", topic="log"),
+        {
+            "event_index": 0,
+            "event_type": "non_fungible_token_asset",
+            "asset": {"asset_event_type": "transfer"},
+        },
+        {"event_index": 0, "event_type": "stx_lock", "stx_lock_event": {}},
+        {"event_index": 0, "event_type": "something_new"},
+    ],
+)
+def test_other_events_are_left_out_but_their_rank_counts(other):
+    window = read(mined([other, ft() | {"event_index": 1}]))
+    assert [event.rank for event in window.detail.events] == [1]
+    assert window.ranks == (0, 1)
+    assert window.detail.event_count == 2
+
+
+def test_an_unknown_status_is_unknown_and_keeps_its_text():
+    detail = read(mined(tx_status="partly_done")).detail
+    assert (detail.status, detail.raw_status) == (TxStatus.UNKNOWN, "partly_done")
+
+
+def test_a_forked_microblock_row_is_not_canonical():
+    assert not read(mined(microblock_canonical=False)).detail.canonical
+    assert not read(mined(canonical=False)).detail.canonical
+    assert read(mined(microblock_canonical=True)).detail.canonical
+
+
+def test_arguments_are_read_by_position_and_only_when_asked_for():
+    assert read(mined()).detail.call.args is None
+    assert read(mined(), with_args=True).detail.call.args == (b"\x03",)
+    assert (
+        read(
+            mined(contract_call={"contract_id": "SP.c", "function_name": "f"}), with_args=True
+        ).detail.call.args
+        == ()
+    )
+    assert read(mined(tx_type="smart_contract")).detail.call is None
+
+
+def test_an_entry_that_holds_another_transaction_is_malformed():
+    with pytest.raises(Malformed, match="holds"):
+        read(mined(tx_id="0x" + "2b" * 32))
+
+
+def test_a_summary_of_an_unknown_kind_is_read_without_its_payload():
+    page = body_of("v3-transactions")
+    page["results"][0] |= {"type": "something_new", "status": "weird"}
+    row = wire.tx_page(page, limit=50).results[0]
+    assert (row.kind, row.status, row.transfer, row.contract_id) == (
+        "something_new",
+        TxStatus.UNKNOWN,
+        None,
+        None,
+    )
+
+
+def test_a_deployed_contract_is_named():
+    page = body_of("v3-transactions")
+    page["results"][0] |= {
+        "type": "smart_contract",
+        "smart_contract": {"contract_id": "SP.new", "clarity_version": 4},
+    }
+    row = wire.tx_page(page, limit=50).results[0]
+    assert (row.contract_id, row.function) == ("SP.new", None)
+
+
+def test_a_transfer_without_memo_has_none():
+    page = body_of("v3-transactions")
+    transfer = {"recipient": "SPB", "amount": "7", "memo": None}
+    page["results"][0] |= {"type": "token_transfer", "token_transfer": transfer}
+    assert wire.tx_page(page, limit=50).results[0].transfer.memo is None
+
+
+def test_more_headers_than_asked_for_are_malformed():
+    with pytest.raises(Malformed, match="3 rows"):
+        wire.headers(body_of("v2-blocks"), limit=2)
+
+
+def test_messages_stay_short_whatever_came():
+    with pytest.raises(Malformed) as caught:
+        wire.header(body_of("v2-block-by-height") | {"hash": "x" * 10**6})
+    assert len(str(caught.value)) < 300
+    with pytest.raises(Malformed, match="at most 1024"):
+        read(mined(tx_status="x" * 2000))
+
+
+def _paths(value, path=()):
+    """The path of every value in a document."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _paths(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _paths(inner, (*path, index))
+
+
+_HEADERS = body_of("v2-blocks")
+_PAGE = body_of("v3-transactions")
+_MULTIPLE = body_of("v1-tx-multiple")
+_STATUS = body_of("status-v9")
+_READERS = [
+    (_HEADERS, lambda body: wire.headers(body, limit=30)),
+    (_PAGE, lambda body: wire.tx_page(body, limit=50)),
+    (_MULTIPLE, lambda body: wire.windows(body, tx_ids=frozenset(_MULTIPLE), with_args=True)),
+    (_STATUS, wire.status),
+]
+
+
+@given(st.data(), st.sampled_from(_READERS), GARBAGE)
+def test_any_value_anywhere_is_read_or_malformed(data, reader, garbage):
+    """No answer, however odd, raises anything else."""
+    document, parse = reader
+    path = data.draw(st.sampled_from(list(_paths(document))))
+    if not path:
+        changed = garbage
+    else:
+        changed = copy.deepcopy(document)
+        inner = changed
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = garbage
+    try:
+        parse(changed)
+    except Malformed as error:
+        assert str(error)  # noqa: PT017 - either outcome is right; only another exception is wrong

@@ -1,0 +1,184 @@
+"""What people do to intents and money: stored facts like any other, then the books are settled.
+
+Each act holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or
+nothing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from notifier.ids import new_id
+from watcher import blocks, facts, fields, records
+from watcher.books import BEFORE_THE_CHAIN, Books
+from watcher.errors import NotFound, Refused
+from watcher.fields import Problems
+from watcher.intents import ActKind, ChainClock, Intent, Status
+from watcher.tables import act, recipient, transfer
+
+#: What a person can mark an intent as.
+MARKS = (Status.SUCCEEDED, Status.FAILED)
+
+#: The kind of act that gives money to an intent.
+ASSIGN = "assign"
+
+_TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
+
+
+def cancel(
+    connection: Connection,
+    intent_id: str,
+    *,
+    reason: object = "canceled",
+    actor: str,
+    books: Books,
+    now: float,
+    merchant: str | None = None,
+) -> None:
+    """Cancel a pending intent. ``merchant``: whose it must be.
+
+    Raises :class:`NotFound`, :class:`Refused` (``not_pending``, ``validation``).
+    """
+    why = _read_reason(reason)
+    clock = _hold_clock(connection)
+    intent = _find_intent(connection, intent_id, merchant)
+    if intent.status is not Status.PENDING:
+        raise Refused(
+            "not_pending",
+            f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
+            hint="mark it, if a person knows better",
+        )
+    _store(connection, intent_id, ActKind.CANCEL, clock, reason=why, actor=actor, now=now)
+    books.settle(connection, [intent_id], clock, now=now)
+
+
+def mark(
+    connection: Connection,
+    intent_id: str,
+    *,
+    status: object,
+    reason: object,
+    actor: str,
+    books: Books,
+    now: float,
+    merchant: str | None = None,
+) -> None:
+    """Declare an intent ``succeeded`` or ``failed``, whatever its money says. ``merchant``: whose it must be.
+
+    Raises :class:`NotFound`, :class:`Refused` (``validation``).
+    """
+    problems = Problems()
+    if status not in MARKS:
+        problems.add("status", f"{status!r} cannot be marked; write {' or '.join(MARKS)}")
+    why = problems.read("reason", fields.read_text, reason, "")
+    problems.check()
+    clock = _hold_clock(connection)
+    _find_intent(connection, intent_id, merchant)
+    _store(connection, intent_id, ActKind.MARK, clock, status=status, reason=why, actor=actor, now=now)
+    books.settle(connection, [intent_id], clock, now=now)
+
+
+def assign(
+    connection: Connection,
+    transfer_id: str,
+    intent_id: str,
+    *,
+    reason: object,
+    actor: str,
+    books: Books,
+    now: float,
+    merchant: str | None = None,
+) -> None:
+    """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: whose the intent must be.
+
+    The same money that other blocks included goes with it, unless it belongs to an intent there. The act names the
+    money by transaction, rank, amount and recipient, and is void for money that differs in one of them.
+
+    Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
+    ``validation``).
+    """
+    why = _read_reason(reason)
+    clock = _hold_clock(connection)
+    intent = _find_intent(connection, intent_id, merchant)
+    money = _find_transfer(connection, transfer_id, intent, merchant)
+    if money["intent_id"] is not None:
+        raise Refused("already_matched", f"transfer {transfer_id} belongs to intent {money['intent_id']}")
+    if money["asset"] != intent.asset_identifier:
+        raise Refused(
+            "wrong_asset",
+            f"transfer {transfer_id} is of {money['asset']}, intent {intent_id} asks for {intent.asset_identifier}",
+        )
+    identity = {name: money[name] for name in ("tx_id", "rank", "amount", "recipient")}
+    _store(connection, intent_id, ASSIGN, clock, reason=why, actor=actor, now=now, **identity)
+    same = [transfer.c[name] == value for name, value in identity.items()]
+    for row in connection.execute(select(transfer.c.id).where(*same, transfer.c.intent_id.is_(None))).all():
+        facts.give(connection, row.id, intent_id, intent.merchant, assigned=True)
+    books.settle(connection, [intent_id], clock, now=now)
+
+
+def _hold_clock(connection: Connection) -> ChainClock:
+    cursor = blocks.load_cursor(connection, lock=True)
+    return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+
+
+def _find_intent(connection: Connection, intent_id: str, merchant: str | None) -> Intent:
+    intent = records.load_intents(connection, [intent_id]).get(intent_id)
+    if intent is None or merchant not in (None, intent.merchant):
+        raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
+    return intent
+
+
+def _find_transfer(
+    connection: Connection, transfer_id: str, intent: Intent, merchant: str | None
+) -> Mapping[Any, Any]:
+    """Return a transfer's row, which must have gone to the intent's merchant."""
+    row = connection.execute(select(transfer).where(transfer.c.id == transfer_id)).mappings().one_or_none()
+    missing = NotFound(
+        f"no transfer {transfer_id}", hint="sbtc-watcher transfers list --unmatched shows them"
+    )
+    if row is None:
+        raise missing
+    watched = select(recipient.c.principal).where(
+        recipient.c.principal == row["recipient"], recipient.c.merchant_id == intent.merchant
+    )
+    if connection.execute(watched).scalar_one_or_none() is None:
+        if merchant is not None:  # who may not see it does not learn that it exists
+            raise missing
+        raise Refused(
+            "wrong_recipient",
+            f"transfer {transfer_id} went to {row['recipient']}, which is not a recipient of merchant {intent.merchant}",
+        )
+    return row
+
+
+def _read_reason(reason: object) -> str:
+    problems = Problems()
+    why = problems.read("reason", fields.read_text, reason, "")
+    problems.check()
+    return why
+
+
+def _store(connection: Connection, intent_id: str, kind: str, clock: ChainClock, **values: Any) -> None:
+    now = values.pop("now")
+    connection.execute(
+        insert(act).values(
+            id=_next_id(connection, now),
+            intent_id=intent_id,
+            kind=kind,
+            at=int(now),
+            height=clock.height,
+            time=clock.time,
+            **values,
+        )
+    )
+
+
+def _next_id(connection: Connection, now: float) -> str:
+    """Return an id that sorts after every act's: the newest act wins, also when two share a millisecond."""
+    fresh = new_id("act_", now)
+    last = connection.execute(select(func.max(act.c.id))).scalar_one()
+    if last is None or last < fresh:
+        return fresh
+    milliseconds = int(last.removeprefix("act_").translate(_TO_BASE32), 32) >> 80
+    return new_id("act_", (milliseconds + 1.5) / 1000)

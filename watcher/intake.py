@@ -1,0 +1,353 @@
+"""Taking in intents: what a merchant asks for is checked whole, frozen with its policy, and stored."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import IntegrityError
+
+from contracts.networks import AssetSpec
+from contracts.terms import SALT_BYTES, terms_hash
+from notifier.ids import Entropy, new_id
+from watcher import blocks, facts, fields, merchants, records
+from watcher.assets import suggest
+from watcher.books import BEFORE_THE_CHAIN, Books
+from watcher.errors import Refused
+from watcher.fields import Problems
+from watcher.intents import Intent, LatePolicy, Match
+from watcher.matching import by_strength, intent_keys, match, reference_key
+from watcher.settings import Settings
+from watcher.tables import intent as intent_table
+
+#: Money that was mined up to so long before the intent was created counts for it, seconds.
+LOOKBACK = 86400
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_REFERENCE_LENGTH = 12
+#: A second draw is rare; a tenth means that the randomness is broken.
+_DRAWS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRequest:
+    """What was asked for, as it came in: texts or numbers, nothing checked. None = not given."""
+
+    amount: object = None
+    asset: object = None
+    recipient: object = None
+    reference: object = None
+    expires_in: object = None
+    expires_at: object = None
+    level: object = None
+    payer: object = None
+    match: object = None
+    tolerance: object = None
+    late_policy: object = None
+    not_before: object = None
+    salt: object = None
+    metadata: object = None
+
+    @classmethod
+    def of(cls, document: object) -> "IntentRequest":
+        """Return the request in a JSON document. Raises :class:`Refused` for unknown fields."""
+        if not isinstance(document, Mapping):
+            raise Refused("validation", "an intent is a JSON object with at least an amount")
+        known = [field.name for field in dataclass_fields(cls)]
+        problems = Problems()
+        for name in document:
+            if name not in known:
+                problems.add(str(name), f"unknown field{suggest(str(name), known)}")
+        problems.check()
+        return cls(**document)
+
+
+def prepare(
+    request: IntentRequest,
+    *,
+    merchant: Mapping[str, Any],
+    settings: Settings,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> Intent:
+    """Check a request and return the intent it asks for, with the merchant's and the settings' defaults.
+
+    Raises :class:`Refused` with everything that is wrong. Nothing is looked up: whether reference and recipient are
+    free is for :func:`create` to say.
+    """
+    problems = Problems()
+    created_at = int(now)
+    amount = problems.read("amount", _read_needed_amount, request.amount, 1)
+    asset = _read_asset(problems, request, settings)
+    matching = problems.read(
+        "match", fields.read_choice(Match), _default(request.match, Match.REFERENCE.value), Match.REFERENCE
+    )
+    recipient = _read_recipient(problems, request, merchant, settings, matching)
+    payer = None
+    if request.payer is not None:
+        payer = problems.read("payer", _principal_reader(settings), request.payer, "")
+    expires_at = _read_expiry(problems, request, merchant, settings, now)
+    tolerance = _read_tolerance(problems, request, merchant, amount)
+    level = problems.read(
+        "level",
+        settings.parse_level,
+        _first(request.level, merchant["level"], settings.level_for(asset.name, amount)),
+        settings.level_for(asset.name, amount),
+    )
+    late_policy = problems.read(
+        "late_policy",
+        fields.read_choice(LatePolicy),
+        _first(request.late_policy, merchant["late_policy"], settings.late_policy.value),
+        LatePolicy.HOLD,
+    )
+    salt = entropy(SALT_BYTES)
+    if request.salt is not None:
+        salt = problems.read("salt", fields.read_salt, request.salt, salt)
+    generated = request.reference is None
+    reference = draw_reference(entropy)
+    if not generated:
+        reference = problems.read("reference", fields.read_reference, request.reference, reference)
+    metadata: dict[str, str] = {}
+    if request.metadata is not None:
+        metadata = problems.read("metadata", fields.read_metadata, request.metadata, metadata)
+    not_before = _read_not_before(problems, request, matching, created_at, expires_at)
+    problems.check()
+    return Intent(
+        id=new_id("pi_", now, entropy),
+        merchant=merchant["id"],
+        amount=amount,
+        asset=asset.name,
+        asset_identifier=asset.identifier,
+        recipient=recipient,
+        payer=payer,
+        reference=reference,
+        reference_generated=generated,
+        terms_hash=terms_hash(
+            amount=amount, expires_at=expires_at, merchant=recipient, salt=salt, token=asset.contract
+        ),
+        salt=salt,
+        match=matching,
+        tolerance=tolerance,
+        level=level.name,
+        required=level.depth,
+        late_policy=late_policy,
+        created_at=created_at,
+        expires_at=expires_at,
+        not_before=not_before,
+        inclusion_grace=settings.inclusion_grace,
+        monitoring=settings.monitoring,
+        reorg_grace=settings.reorg_grace,
+        metadata=metadata,
+    )
+
+
+def create(
+    connection: Connection,
+    request: IntentRequest,
+    *,
+    merchant_id: str,
+    settings: Settings,
+    books: Books,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> str:
+    """Store an intent, give it the money that came before it, decide how it stands; return its id.
+
+    Holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or nothing.
+    Raises :class:`Refused` (``validation``, ``reference_taken``, ``terms_taken``, ``recipient_in_use``,
+    ``merchant_disabled``) and :class:`NotFound` for the merchant.
+    """
+    cursor = blocks.load_cursor(connection, lock=True)
+    clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+    merchant = merchants.find(connection, merchant_id, lock=True)
+    if merchant["status"] != "active":
+        raise Refused("merchant_disabled", f"merchant {merchant_id} is disabled and takes no intents")
+    intent = prepare(request, merchant=merchant, settings=settings, now=now, entropy=entropy)
+    intent = _with_free_reference(connection, intent, entropy)
+    _check_terms(connection, intent)
+    _check_recipient(connection, intent, time=clock.time)
+    keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
+    try:
+        records.add_intent(connection, intent, keys, reference_key=_reference_key(intent))
+    except IntegrityError as error:
+        # The merchant's row is locked, so only another merchant's intent can have come in between.
+        raise _terms_taken() from error
+    _find_money(connection, intent, keys)
+    books.settle(connection, [intent.id], clock, now=now)
+    return intent.id
+
+
+def draw_reference(entropy: Entropy) -> str:
+    """Return 12 random Crockford base32 characters: easy to read and type, 60 bits."""
+    number = int.from_bytes(entropy(8), "big")
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(0, 5 * _REFERENCE_LENGTH, 5))
+
+
+def _read_needed_amount(value: object) -> int:
+    if value is None:
+        raise ValueError("is missing; give the number of base units to be paid")
+    return fields.read_amount(value)
+
+
+def _read_asset(problems: Problems, request: IntentRequest, settings: Settings) -> AssetSpec:
+    name = _default(request.asset, "sbtc")
+    if isinstance(name, str) and name in settings.assets:
+        return settings.assets[name]
+    problems.add(
+        "asset",
+        f"{name!r} is not an asset of the settings; write {', '.join(settings.assets)}",
+    )
+    return settings.assets["sbtc"]
+
+
+def _read_recipient(
+    problems: Problems,
+    request: IntentRequest,
+    merchant: Mapping[str, Any],
+    settings: Settings,
+    matching: Match,
+) -> str:
+    default = str(merchant["recipient"])
+    if request.recipient is None and matching is Match.RECIPIENT:
+        problems.add("recipient", "is missing; match = recipient needs an address of its own")
+    if request.recipient is None:
+        return default
+    return problems.read("recipient", _principal_reader(settings), request.recipient, default)
+
+
+def _read_expiry(
+    problems: Problems,
+    request: IntentRequest,
+    merchant: Mapping[str, Any],
+    settings: Settings,
+    now: float,
+) -> int:
+    """Return the moment at which the intent expires, unix seconds."""
+    ttl: object = _first(merchant["ttl"], settings.default_ttl)
+    if request.expires_at is None:
+        if request.expires_in is not None:
+            ttl = request.expires_in
+        return int(now) + problems.read("expires_in", fields.read_ttl, ttl, 1)
+    if request.expires_in is not None:
+        problems.add("expires_in", "and expires_at exclude each other; give one")
+    ahead = int(now) + 1
+    moment = problems.read("expires_at", fields.read_time, request.expires_at, ahead)
+    if moment <= now:
+        problems.add("expires_at", "is not ahead of this machine's clock; give a later time")
+    elif moment > int(now) + fields.MAX_TTL:
+        problems.add("expires_at", "is more than 366d ahead; give an earlier time")
+    return moment
+
+
+def _read_tolerance(
+    problems: Problems, request: IntentRequest, merchant: Mapping[str, Any], amount: int
+) -> int:
+    value = _first(request.tolerance, merchant["tolerance"], 0)
+    tolerance = problems.read("tolerance", lambda n: fields.read_amount(n, least=0), value, 0)
+    if tolerance >= amount and not problems.about("amount"):
+        whose = "" if request.tolerance is not None else ", the merchant's default,"
+        problems.add("tolerance", f"{tolerance}{whose} is not below the amount; give a smaller one")
+    return tolerance
+
+
+def _read_not_before(
+    problems: Problems, request: IntentRequest, matching: Match, created_at: int, expires_at: int
+) -> int:
+    if matching is Match.RECIPIENT:
+        if request.not_before is not None:
+            problems.add(
+                "not_before",
+                "is fixed by match = recipient: nothing before the creation counts; leave it out",
+            )
+        return created_at
+    default = max(0, created_at - LOOKBACK)
+    if request.not_before is None:
+        return default
+    not_before = problems.read("not_before", fields.read_time, request.not_before, default)
+    if not_before >= expires_at and not problems.about("not_before", "expires_at", "expires_in"):
+        problems.add("not_before", "is not before the intent expires; give an earlier time")
+    return not_before
+
+
+def _principal_reader(settings: Settings) -> Any:
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a principal; write it as text")
+        return str(settings.network_facts.parse_principal(value))
+
+    return read
+
+
+def _with_free_reference(connection: Connection, intent: Intent, entropy: Entropy) -> Intent:
+    """Return the intent with a reference that its merchant has not used: drawn again where it is ours."""
+    for _ in range(_DRAWS):
+        query = select(intent_table.c.id).where(
+            intent_table.c.merchant_id == intent.merchant,
+            intent_table.c.reference_key == _reference_key(intent),
+        )
+        taken = connection.execute(query).scalar_one_or_none()
+        if taken is None:
+            return intent
+        if not intent.reference_generated:
+            message = f"{intent.reference} is in use by {taken}; choose another one"
+            raise Refused("reference_taken", errors=[{"field": "reference", "message": message}])
+        intent = replace(intent, reference=draw_reference(entropy))
+    raise RuntimeError(f"{_DRAWS} random references were all in use: the source of randomness is broken")
+
+
+def _reference_key(intent: Intent) -> str:
+    return reference_key(intent.reference, generated=intent.reference_generated)
+
+
+def _check_terms(connection: Connection, intent: Intent) -> None:
+    query = select(intent_table.c.id).where(intent_table.c.terms_hash == intent.terms_hash)
+    if connection.execute(query).scalar_one_or_none() is not None:
+        raise _terms_taken()
+
+
+def _terms_taken() -> Refused:
+    message = "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
+    return Refused("terms_taken", errors=[{"field": "salt", "message": message}])
+
+
+def _check_recipient(connection: Connection, intent: Intent, *, time: int) -> None:
+    """A dedicated recipient is nobody else's, as long as money to it may belong to its intent."""
+    merchants.check_not_dedicated(connection, intent.recipient)
+    if intent.match is not Match.RECIPIENT:
+        return
+    if merchants.is_default_recipient(connection, intent.recipient):
+        raise merchants.recipient_in_use(intent.recipient, "is a merchant's default recipient")
+    other = merchants.intent_paid_at(connection, intent.recipient, time=time)
+    if other is not None:
+        raise merchants.recipient_in_use(intent.recipient, f"is the recipient of {other}")
+
+
+def _find_money(connection: Connection, intent: Intent, keys: tuple[str, ...]) -> None:
+    """Match the stored transfers that speak the intent's labels once more, now that it exists."""
+    dedicated = intent.recipient if intent.match is Match.RECIPIENT else None
+    strays = facts.find_strays(connection, keys, dedicated=dedicated)
+    by_label = records.intents_by_label(connection, {key for stray in strays for key in stray.keys})
+    to_own = records.dedicated_intents(connection, {stray.claim.recipient for stray in strays})
+    for stray in strays:
+        found = match(
+            stray.claim,
+            labelled=by_strength(by_label, stray.keys),
+            dedicated=to_own.get(stray.claim.recipient, ()),
+        )
+        if found.intent is not None:
+            facts.give(connection, stray.id, found.intent.id, found.intent.merchant)
+        else:
+            facts.explain(connection, stray.id, found)
+
+
+def _default(value: object, default: object) -> object:
+    return default if value is None else value
+
+
+def _first(*values: object) -> object:
+    return next((value for value in values if value is not None), None)
+
+
+__all__ = ["LOOKBACK", "IntentRequest", "Refused", "create", "draw_reference", "prepare"]

@@ -1,0 +1,614 @@
+"""The first schema: blocks, merchants, intents, transfers, what people did, and the outbox.
+
+Revision: 0001
+Revises: nothing
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0001"
+down_revision: str | None = None
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+#: Up to 48 digits; zero-padded text on SQLite, which has no such number.
+AMOUNT = sa.Numeric(48, 0).with_variant(sa.String(48), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "block",
+        sa.Column("hash", sa.String(length=66), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
+        sa.Column("block_hash", sa.String(length=66), nullable=False),
+        sa.Column("parent_hash", sa.String(length=66), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("burn_height", sa.BigInteger(), nullable=False),
+        sa.Column("burn_hash", sa.String(length=66), nullable=False),
+        sa.Column("burn_time", sa.BigInteger(), nullable=False),
+        sa.Column("tx_count", sa.Integer(), nullable=False),
+        sa.Column("canonical", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("hash", name=op.f("pk_block")),
+    )
+    op.create_index("ix_block_height", "block", ["height"], unique=False)
+    op.create_index(
+        "uq_block_canonical_height",
+        "block",
+        ["height"],
+        unique=True,
+        sqlite_where=sa.text("canonical"),
+        postgresql_where=sa.text("canonical"),
+    )
+    op.create_table(
+        "cursor",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("network", sa.String(length=16), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.String(length=66), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("burn_height", sa.BigInteger(), nullable=False),
+        sa.Column("start_height", sa.BigInteger(), nullable=False),
+        sa.Column("tip_height", sa.BigInteger(), nullable=False),
+        sa.Column("tip_time", sa.BigInteger(), nullable=False),
+        sa.Column("halted", sa.Text(), nullable=True),
+        sa.Column("sources", sa.Text(), nullable=True),
+        sa.Column("looked_at", sa.BigInteger(), nullable=True),
+        sa.Column("moved_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cursor")),
+    )
+    op.create_table(
+        "merchant",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("recipient", sa.String(length=200), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("level", sa.Text(), nullable=True),
+        sa.Column("ttl", sa.BigInteger(), nullable=True),
+        sa.Column("tolerance", AMOUNT, nullable=True),
+        sa.Column("late_policy", sa.String(length=16), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
+    )
+    op.create_index(op.f("ix_merchant_recipient"), "merchant", ["recipient"], unique=False)
+    op.create_table(
+        "reorg",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("ancestor_height", sa.BigInteger(), nullable=False),
+        sa.Column("orphaned_blocks", sa.Integer(), nullable=False),
+        sa.Column("burn_depth", sa.Integer(), nullable=False),
+        sa.Column("old_tip", sa.String(length=66), nullable=False),
+        sa.Column("new_tip", sa.String(length=66), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reorg")),
+    )
+    op.create_index("ix_reorg_at", "reorg", ["at"], unique=False)
+    op.create_table(
+        "status_count",
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("status", name=op.f("pk_status_count")),
+    )
+    op.create_table(
+        "api_key",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_api_key_merchant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("hash", name=op.f("uq_api_key_hash")),
+    )
+    op.create_index(op.f("ix_api_key_merchant_id"), "api_key", ["merchant_id"], unique=False)
+    op.create_table(
+        "intent",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("flags", sa.Text(), nullable=False),
+        sa.Column("in_flight", sa.Boolean(), nullable=False),
+        sa.Column("amount", AMOUNT, nullable=False),
+        sa.Column("asset", sa.String(length=64), nullable=False),
+        sa.Column("asset_identifier", sa.String(length=330), nullable=False),
+        sa.Column("recipient", sa.String(length=200), nullable=False),
+        sa.Column("payer", sa.String(length=200), nullable=True),
+        sa.Column("reference", sa.String(length=64), nullable=False),
+        sa.Column("reference_key", sa.String(length=64), nullable=False),
+        sa.Column("reference_generated", sa.Boolean(), nullable=False),
+        sa.Column("terms_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("salt", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("match", sa.String(length=16), nullable=False),
+        sa.Column("tolerance", AMOUNT, nullable=False),
+        sa.Column("level", sa.String(length=16), nullable=True),
+        sa.Column("required_stacks", sa.Integer(), nullable=False),
+        sa.Column("required_bitcoin", sa.Integer(), nullable=False),
+        sa.Column("late_policy", sa.String(length=16), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("not_before", sa.BigInteger(), nullable=False),
+        sa.Column("inclusion_grace", sa.BigInteger(), nullable=False),
+        sa.Column("monitoring", sa.BigInteger(), nullable=False),
+        sa.Column("reorg_grace", sa.BigInteger(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("received", AMOUNT, nullable=False),
+        sa.Column("missing", AMOUNT, nullable=False),
+        sa.Column("over", AMOUNT, nullable=False),
+        sa.Column("anchor_height", sa.BigInteger(), nullable=True),
+        sa.Column("anchor_burn_height", sa.BigInteger(), nullable=True),
+        sa.Column("wake_time", sa.BigInteger(), nullable=True),
+        sa.Column("wake_height", sa.BigInteger(), nullable=True),
+        sa.Column("wake_burn_height", sa.BigInteger(), nullable=True),
+        sa.Column("as_of_height", sa.BigInteger(), nullable=False),
+        sa.Column("as_of_time", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("succeeded_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_intent_merchant_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_intent")),
+        sa.UniqueConstraint("merchant_id", "reference_key", name=op.f("uq_intent_merchant_id_reference_key")),
+        sa.UniqueConstraint("terms_hash", name=op.f("uq_intent_terms_hash")),
+    )
+    op.create_index(
+        "ix_intent_dedicated",
+        "intent",
+        ["recipient"],
+        unique=False,
+        sqlite_where=sa.text("match = 'recipient'"),
+        postgresql_where=sa.text("match = 'recipient'"),
+    )
+    op.create_index(
+        "ix_intent_flagged",
+        "intent",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("flags <> '[]'"),
+        postgresql_where=sa.text("flags <> '[]'"),
+    )
+    op.create_index("ix_intent_merchant", "intent", ["merchant_id", "id"], unique=False)
+    op.create_index("ix_intent_merchant_status", "intent", ["merchant_id", "status", "id"], unique=False)
+    op.create_index("ix_intent_recipient", "intent", ["recipient"], unique=False)
+    op.create_index("ix_intent_reference", "intent", ["reference_key", "id"], unique=False)
+    op.create_index("ix_intent_status", "intent", ["status", "id"], unique=False)
+    op.create_index(
+        "ix_intent_wake_burn_height",
+        "intent",
+        ["wake_burn_height"],
+        unique=False,
+        sqlite_where=sa.text("wake_burn_height is not null"),
+        postgresql_where=sa.text("wake_burn_height is not null"),
+    )
+    op.create_index(
+        "ix_intent_wake_height",
+        "intent",
+        ["wake_height"],
+        unique=False,
+        sqlite_where=sa.text("wake_height is not null"),
+        postgresql_where=sa.text("wake_height is not null"),
+    )
+    op.create_index(
+        "ix_intent_wake_time",
+        "intent",
+        ["wake_time"],
+        unique=False,
+        sqlite_where=sa.text("wake_time is not null"),
+        postgresql_where=sa.text("wake_time is not null"),
+    )
+    op.create_table(
+        "recipient",
+        sa.Column("principal", sa.String(length=200), nullable=False),
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_recipient_merchant_id")),
+        sa.PrimaryKeyConstraint("principal", "merchant_id", name=op.f("pk_recipient")),
+    )
+    op.create_table(
+        "act",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("intent_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("tx_id", sa.String(length=66), nullable=True),
+        sa.Column("rank", sa.Integer(), nullable=True),
+        sa.Column("amount", AMOUNT, nullable=True),
+        sa.Column("recipient", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_act_intent_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_act")),
+    )
+    op.create_index(op.f("ix_act_intent_id"), "act", ["intent_id"], unique=False)
+    op.create_index(
+        "ix_act_tx",
+        "act",
+        ["tx_id", "rank"],
+        unique=False,
+        sqlite_where=sa.text("tx_id is not null"),
+        postgresql_where=sa.text("tx_id is not null"),
+    )
+    op.create_table(
+        "attempt",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("block_hash", sa.String(length=66), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("burn_height", sa.BigInteger(), nullable=False),
+        sa.Column("tx_id", sa.String(length=66), nullable=False),
+        sa.Column("tx_index", sa.Integer(), nullable=False),
+        sa.Column("sender", sa.String(length=200), nullable=False),
+        sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("canonical", sa.Boolean(), nullable=False),
+        sa.Column("orphaned_at", sa.BigInteger(), nullable=True),
+        sa.Column("intent_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_attempt_intent_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
+        sa.UniqueConstraint(
+            "block_hash", "tx_id", "intent_id", name=op.f("uq_attempt_block_hash_tx_id_intent_id")
+        ),
+    )
+    op.create_index("ix_attempt_height", "attempt", ["height"], unique=False)
+    op.create_index(op.f("ix_attempt_intent_id"), "attempt", ["intent_id"], unique=False)
+    op.create_table(
+        "label",
+        sa.Column("key", sa.String(length=80), nullable=False),
+        sa.Column("intent_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_label_intent_id")),
+        sa.PrimaryKeyConstraint("key", "intent_id", name=op.f("pk_label")),
+    )
+    op.create_table(
+        "transfer",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("block_hash", sa.String(length=66), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("burn_height", sa.BigInteger(), nullable=False),
+        sa.Column("tx_id", sa.String(length=66), nullable=False),
+        sa.Column("tx_index", sa.Integer(), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("asset", sa.String(length=330), nullable=False),
+        sa.Column("sender", sa.String(length=200), nullable=True),
+        sa.Column("recipient", sa.String(length=200), nullable=False),
+        sa.Column("amount", AMOUNT, nullable=False),
+        sa.Column("route", sa.String(length=16), nullable=False),
+        sa.Column("memo", sa.LargeBinary(), nullable=True),
+        sa.Column("terms_hash", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("canonical", sa.Boolean(), nullable=False),
+        sa.Column("orphaned_at", sa.BigInteger(), nullable=True),
+        sa.Column("merchant_id", sa.String(length=40), nullable=True),
+        sa.Column("intent_id", sa.String(length=40), nullable=True),
+        sa.Column("reason", sa.String(length=32), nullable=True),
+        sa.Column("assigned", sa.Boolean(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_transfer_intent_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_transfer")),
+        sa.UniqueConstraint("block_hash", "tx_id", "rank", name=op.f("uq_transfer_block_hash_tx_id_rank")),
+    )
+    op.create_index("ix_transfer_height", "transfer", ["height"], unique=False)
+    op.create_index("ix_transfer_intent", "transfer", ["intent_id"], unique=False)
+    op.create_index("ix_transfer_merchant", "transfer", ["merchant_id", "id"], unique=False)
+    op.create_index("ix_transfer_tx", "transfer", ["tx_id", "rank"], unique=False)
+    op.create_index(
+        "ix_transfer_unmatched",
+        "transfer",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("intent_id is null"),
+        postgresql_where=sa.text("intent_id is null"),
+    )
+    op.create_index(
+        "ix_transfer_unmatched_merchant",
+        "transfer",
+        ["merchant_id", "id"],
+        unique=False,
+        sqlite_where=sa.text("intent_id is null"),
+        postgresql_where=sa.text("intent_id is null"),
+    )
+    op.create_index(
+        "ix_transfer_unmatched_recipient",
+        "transfer",
+        ["recipient"],
+        unique=False,
+        sqlite_where=sa.text("intent_id is null"),
+        postgresql_where=sa.text("intent_id is null"),
+    )
+    op.create_index(
+        "uq_transfer_canonical",
+        "transfer",
+        ["tx_id", "rank"],
+        unique=True,
+        sqlite_where=sa.text("canonical"),
+        postgresql_where=sa.text("canonical"),
+    )
+    op.create_table(
+        "transition",
+        sa.Column("intent_id", sa.String(length=40), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_transition_intent_id")),
+        sa.PrimaryKeyConstraint("intent_id", "n", name=op.f("pk_transition")),
+    )
+    op.create_table(
+        "stray",
+        sa.Column("key", sa.String(length=80), nullable=False),
+        sa.Column("transfer_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["transfer_id"], ["transfer.id"], name=op.f("fk_stray_transfer_id")),
+        sa.PrimaryKeyConstraint("key", "transfer_id", name=op.f("pk_stray")),
+    )
+    op.create_table(
+        "endpoint",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column("legacy_v0", sa.Boolean(), nullable=False),
+        sa.Column("secrets", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("broken", sa.Integer(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("failing_since", sa.Double(), nullable=True),
+        sa.Column("paused_until", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_endpoint")),
+    )
+    op.create_index("ix_endpoint_merchant", "endpoint", ["merchant", "id"], unique=False)
+    op.create_table(
+        "event",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("intent", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("supersedes", sa.Text(), nullable=True),
+        sa.Column("as_of", sa.Integer(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+        sa.UniqueConstraint("intent", "type", "n", name=op.f("uq_event_intent_type_n")),
+    )
+    op.create_index("ix_event_listed", "event", ["merchant", "created_at", "id"], unique=False)
+    op.create_index(
+        "ix_event_prunable",
+        "event",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("body IS NOT NULL"),
+        postgresql_where=sa.text("body IS NOT NULL"),
+    )
+    op.create_index("ix_event_told", "event", ["intent", "sequence"], unique=False)
+    op.create_table(
+        "delivery",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("event", sa.Text(), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("merchant", sa.Text(), nullable=False),
+        sa.Column("intent", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("verdict", sa.Boolean(), nullable=False),
+        sa.Column("ordered", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.Column("next_attempt_at", sa.Double(), nullable=True),
+        sa.Column("lease", sa.Text(), nullable=True),
+        sa.Column("leased_until", sa.Double(), nullable=True),
+        sa.Column("last_status_code", sa.Integer(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("delivered_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["endpoint"], ["endpoint.id"], name=op.f("fk_delivery_endpoint_endpoint")),
+        sa.ForeignKeyConstraint(["event"], ["event.id"], name=op.f("fk_delivery_event_event")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+    )
+    op.create_index(
+        "ix_delivery_due",
+        "delivery",
+        ["endpoint", "next_attempt_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_index("ix_delivery_endpoint", "delivery", ["endpoint", "id"], unique=False)
+    op.create_index("ix_delivery_event", "delivery", ["event"], unique=False)
+    op.create_index(
+        "ix_delivery_leased",
+        "delivery",
+        ["leased_until", "endpoint"],
+        unique=False,
+        sqlite_where=sa.text("lease IS NOT NULL"),
+        postgresql_where=sa.text("lease IS NOT NULL"),
+    )
+    op.create_index("ix_delivery_merchant", "delivery", ["merchant", "id"], unique=False)
+    op.create_index(
+        "ix_delivery_open",
+        "delivery",
+        ["status", "endpoint", "id"],
+        unique=False,
+        sqlite_where=sa.text("status <> 'delivered'"),
+        postgresql_where=sa.text("status <> 'delivered'"),
+    )
+    op.create_index(
+        "ix_delivery_order",
+        "delivery",
+        ["endpoint", "intent", "sequence"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.create_table(
+        "delivery_attempt",
+        sa.Column("delivery", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("duration_ms", sa.Integer(), nullable=False),
+        sa.Column("status_code", sa.Integer(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("response", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["delivery"], ["delivery.id"], name=op.f("fk_delivery_attempt_delivery_delivery")
+        ),
+        sa.PrimaryKeyConstraint("delivery", "number", name=op.f("pk_delivery_attempt")),
+    )
+    op.create_index(
+        "ix_delivery_attempt_prunable",
+        "delivery_attempt",
+        ["at"],
+        unique=False,
+        sqlite_where=sa.text("response IS NOT NULL"),
+        postgresql_where=sa.text("response IS NOT NULL"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index(
+        "ix_delivery_attempt_prunable",
+        table_name="delivery_attempt",
+        sqlite_where=sa.text("response IS NOT NULL"),
+        postgresql_where=sa.text("response IS NOT NULL"),
+    )
+    op.drop_table("delivery_attempt")
+    op.drop_index(
+        "ix_delivery_order",
+        table_name="delivery",
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.drop_index(
+        "ix_delivery_open",
+        table_name="delivery",
+        sqlite_where=sa.text("status <> 'delivered'"),
+        postgresql_where=sa.text("status <> 'delivered'"),
+    )
+    op.drop_index("ix_delivery_merchant", table_name="delivery")
+    op.drop_index(
+        "ix_delivery_leased",
+        table_name="delivery",
+        sqlite_where=sa.text("lease IS NOT NULL"),
+        postgresql_where=sa.text("lease IS NOT NULL"),
+    )
+    op.drop_index("ix_delivery_event", table_name="delivery")
+    op.drop_index("ix_delivery_endpoint", table_name="delivery")
+    op.drop_index(
+        "ix_delivery_due",
+        table_name="delivery",
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
+    op.drop_table("delivery")
+    op.drop_index("ix_event_told", table_name="event")
+    op.drop_index(
+        "ix_event_prunable",
+        table_name="event",
+        sqlite_where=sa.text("body IS NOT NULL"),
+        postgresql_where=sa.text("body IS NOT NULL"),
+    )
+    op.drop_index("ix_event_listed", table_name="event")
+    op.drop_table("event")
+    op.drop_index("ix_endpoint_merchant", table_name="endpoint")
+    op.drop_table("endpoint")
+    op.drop_table("stray")
+    op.drop_table("transition")
+    op.drop_index(
+        "uq_transfer_canonical",
+        table_name="transfer",
+        sqlite_where=sa.text("canonical"),
+        postgresql_where=sa.text("canonical"),
+    )
+    op.drop_index(
+        "ix_transfer_unmatched_recipient",
+        table_name="transfer",
+        sqlite_where=sa.text("intent_id is null"),
+        postgresql_where=sa.text("intent_id is null"),
+    )
+    op.drop_index(
+        "ix_transfer_unmatched_merchant",
+        table_name="transfer",
+        sqlite_where=sa.text("intent_id is null"),
+        postgresql_where=sa.text("intent_id is null"),
+    )
+    op.drop_index(
+        "ix_transfer_unmatched",
+        table_name="transfer",
+        sqlite_where=sa.text("intent_id is null"),
+        postgresql_where=sa.text("intent_id is null"),
+    )
+    op.drop_index("ix_transfer_tx", table_name="transfer")
+    op.drop_index("ix_transfer_merchant", table_name="transfer")
+    op.drop_index("ix_transfer_intent", table_name="transfer")
+    op.drop_index("ix_transfer_height", table_name="transfer")
+    op.drop_table("transfer")
+    op.drop_table("label")
+    op.drop_index(op.f("ix_attempt_intent_id"), table_name="attempt")
+    op.drop_index("ix_attempt_height", table_name="attempt")
+    op.drop_table("attempt")
+    op.drop_index(
+        "ix_act_tx",
+        table_name="act",
+        sqlite_where=sa.text("tx_id is not null"),
+        postgresql_where=sa.text("tx_id is not null"),
+    )
+    op.drop_index(op.f("ix_act_intent_id"), table_name="act")
+    op.drop_table("act")
+    op.drop_table("recipient")
+    op.drop_index(
+        "ix_intent_wake_time",
+        table_name="intent",
+        sqlite_where=sa.text("wake_time is not null"),
+        postgresql_where=sa.text("wake_time is not null"),
+    )
+    op.drop_index(
+        "ix_intent_wake_height",
+        table_name="intent",
+        sqlite_where=sa.text("wake_height is not null"),
+        postgresql_where=sa.text("wake_height is not null"),
+    )
+    op.drop_index(
+        "ix_intent_wake_burn_height",
+        table_name="intent",
+        sqlite_where=sa.text("wake_burn_height is not null"),
+        postgresql_where=sa.text("wake_burn_height is not null"),
+    )
+    op.drop_index("ix_intent_status", table_name="intent")
+    op.drop_index("ix_intent_reference", table_name="intent")
+    op.drop_index("ix_intent_recipient", table_name="intent")
+    op.drop_index("ix_intent_merchant_status", table_name="intent")
+    op.drop_index("ix_intent_merchant", table_name="intent")
+    op.drop_index(
+        "ix_intent_flagged",
+        table_name="intent",
+        sqlite_where=sa.text("flags <> '[]'"),
+        postgresql_where=sa.text("flags <> '[]'"),
+    )
+    op.drop_index(
+        "ix_intent_dedicated",
+        table_name="intent",
+        sqlite_where=sa.text("match = 'recipient'"),
+        postgresql_where=sa.text("match = 'recipient'"),
+    )
+    op.drop_table("intent")
+    op.drop_index(op.f("ix_api_key_merchant_id"), table_name="api_key")
+    op.drop_table("api_key")
+    op.drop_table("status_count")
+    op.drop_index("ix_reorg_at", table_name="reorg")
+    op.drop_table("reorg")
+    op.drop_index(op.f("ix_merchant_recipient"), table_name="merchant")
+    op.drop_table("merchant")
+    op.drop_table("cursor")
+    op.drop_index(
+        "uq_block_canonical_height",
+        table_name="block",
+        sqlite_where=sa.text("canonical"),
+        postgresql_where=sa.text("canonical"),
+    )
+    op.drop_index("ix_block_height", table_name="block")
+    op.drop_table("block")

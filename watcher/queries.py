@@ -1,0 +1,167 @@
+"""What people and programs see: JSON documents made from the database, read-only. Lists are newest first.
+
+A page's cursor is the last id of the page before, so that pages stay whole while rows are added.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, select
+
+from notifier.ids import new_id
+from watcher import blocks, facts, records, views
+from watcher.books import BEFORE_THE_CHAIN
+from watcher.conditions import has_flag, has_metadata
+from watcher.errors import NotFound
+from watcher.intents import ChainClock, Flag, Status
+from watcher.matching import reference_key
+from watcher.standing import status
+from watcher.tables import intent as intent_table
+from watcher.tables import transfer as transfer_table
+from watcher.tables import transition
+
+#: Rows of a page when nothing else is asked for, and at most.
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+
+def intent(
+    connection: Connection, intent_id: str, *, payment_contract: str | None, merchant: str | None = None
+) -> dict[str, Any]:
+    """Return one intent; depths are counted from the newest applied block. ``merchant``: whose it must be.
+
+    Raises :class:`NotFound`.
+    """
+    row = (
+        connection.execute(select(intent_table).where(intent_table.c.id == intent_id))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None or merchant not in (None, row["merchant_id"]):
+        raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
+    return _documents(connection, [row], payment_contract)[0]
+
+
+def intents(
+    connection: Connection,
+    *,
+    payment_contract: str | None,
+    merchant: str | None = None,
+    status: Status | None = None,
+    flag: Flag | None = None,
+    reference: str | None = None,
+    created_from: float | None = None,
+    created_to: float | None = None,
+    metadata: Mapping[str, str] | None = None,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Return a page of intents that pass every filter given, as ``{data, next_cursor}``.
+
+    Times are unix seconds of this machine's clock, from inclusive, to exclusive. ``reference`` is compared as payers
+    write it.
+    """
+    query = select(intent_table)
+    if merchant is not None:
+        query = query.where(intent_table.c.merchant_id == merchant)
+    if status is not None:
+        query = query.where(intent_table.c.status == status)
+    if flag is not None:
+        query = query.where(has_flag(connection, flag))
+    if reference is not None:
+        query = query.where(_answers_to(reference))
+    if created_from is not None:
+        query = query.where(intent_table.c.id >= _first_id("pi_", created_from))
+    if created_to is not None:
+        query = query.where(intent_table.c.id < _first_id("pi_", created_to))
+    for key, value in (metadata or {}).items():
+        query = query.where(has_metadata(connection, key, value))
+    rows, following = _page(connection, query, intent_table, limit, cursor)
+    return {"data": _documents(connection, rows, payment_contract), "next_cursor": following}
+
+
+def transfers(
+    connection: Connection,
+    *,
+    merchant: str | None = None,
+    unmatched: bool = False,
+    limit: int = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Return a page of stored transfers as ``{data, next_cursor}``.
+
+    ``unmatched``: only those in the canonical chain that belong to no intent.
+    """
+    query = select(transfer_table)
+    if merchant is not None:
+        query = query.where(transfer_table.c.merchant_id == merchant)
+    if unmatched:
+        query = query.where(transfer_table.c.intent_id.is_(None), transfer_table.c.canonical)
+    rows, following = _page(connection, query, transfer_table, limit, cursor)
+    clock = _clock(connection)
+    return {"data": [views.transfer(row, clock) for row in rows], "next_cursor": following}
+
+
+def transfer(connection: Connection, transfer_id: str, *, merchant: str | None = None) -> dict[str, Any]:
+    """Return one stored transfer. ``merchant``: whose it must be. Raises :class:`NotFound`."""
+    query = select(transfer_table).where(transfer_table.c.id == transfer_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None or merchant not in (None, row["merchant_id"]):
+        raise NotFound(f"no transfer {transfer_id}", hint="sbtc-watcher transfers list shows them")
+    return views.transfer(row, _clock(connection))
+
+
+def _documents(
+    connection: Connection, rows: Sequence[Mapping[Any, Any]], payment_contract: str | None
+) -> list[dict[str, Any]]:
+    ids = [row["id"] for row in rows]
+    known = facts.load_facts(connection, ids)
+    changes: dict[str, list[views.Change]] = defaultdict(list)
+    query = select(transition).where(transition.c.intent_id.in_(ids)).order_by(transition.c.n)
+    for row in connection.execute(query):
+        changes[row.intent_id].append(views.Change(at=row.at, status=Status(row.status), reason=row.reason))
+    clock = _clock(connection)
+    return [
+        views.payment_intent(
+            records.read_intent(row),
+            views.Standing.stored(row),
+            known[row["id"]],
+            changes[row["id"]],
+            clock,
+            payment_contract=payment_contract,
+        )
+        for row in rows
+    ]
+
+
+def _page(
+    connection: Connection, query: Select[Any], table: Table, limit: int, cursor: str | None
+) -> tuple[list[Mapping[Any, Any]], str | None]:
+    limit = min(max(limit, 1), MAX_LIMIT)
+    if cursor is not None:
+        query = query.where(table.c.id < cursor)
+    rows = list(connection.execute(query.order_by(table.c.id.desc()).limit(limit + 1)).mappings())
+    return list(rows[:limit]), rows[limit - 1]["id"] if len(rows) > limit else None
+
+
+def _clock(connection: Connection) -> ChainClock:
+    cursor = blocks.load_cursor(connection)
+    return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+
+
+def _answers_to(reference: str) -> ColumnElement[bool]:
+    """Return the condition that an intent has this reference, in the form in which references are compared."""
+    own = reference_key(reference, generated=False)
+    ours = reference_key(reference, generated=True)
+    generated = intent_table.c.reference_generated
+    key = intent_table.c.reference_key
+    return key.in_([own, ours]) & ((key == own) & ~generated | (key == ours) & generated)
+
+
+def _first_id(prefix: str, at: float) -> str:
+    """Return the lowest id that is made at a time or after it: ids hold their time."""
+    return new_id(prefix, max(0.0, at), bytes)
+
+
+__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "intent", "intents", "status", "transfer", "transfers"]
