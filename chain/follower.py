@@ -22,7 +22,7 @@ from chain.wire import TxPage
 
 #: Bitcoin blocks of headers kept below finality, so that a fork that is too deep can still be named.
 MARGIN_BURN_BLOCKS = 4
-#: Every so many poll intervals, when there is nothing to read, another source is asked whether ours is behind …
+#: Every so many poll intervals another source is asked whether ours is behind …
 COMPARE_POLLS = 6
 #: … by more than this many blocks (or by any, when ours has shown nothing all that time).
 TOLERATED_LAG = 3
@@ -160,10 +160,11 @@ class Follower:
             except SourceError as error:
                 self._pool.failed(source, error)
                 raise
+            shown = run.top if run is not None else self._window.tip.height
+            if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._is_behind(source, shown):
+                verdict = self._lags(source, shown)
             if run is not None:
                 return run
-            if verdict is Verdict.SAME and await self._is_behind(source):
-                verdict = self._lags(source, self._window.tip.height)
             if verdict is not Verdict.LAGGING:
                 self._pool.succeeded(source)
                 return None
@@ -223,8 +224,8 @@ class Follower:
         self._see(tip)
         return Run(source=source, base=base, first=first, top=newest.block_height, tip=tip, page=page)
 
-    async def _is_behind(self, source: StacksApi) -> bool:
-        """Now and then, tell whether another source has what this one does not show."""
+    async def _is_behind(self, source: StacksApi, shown: int) -> bool:
+        """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show."""
         now, pause = self._clock(), COMPARE_POLLS * self._poll_interval
         if now - self._compared_at < pause:
             return False
@@ -236,9 +237,11 @@ class Follower:
             except SourceError as error:
                 self._pool.failed(other, error)
                 continue
-            if newest and newest[0].height > self._window.tip.height + tolerated:
+            if newest:
+                self._pool.succeeded(other, tip_height=newest[0].height)
                 self._see(newest[0])
-                return True
+                if newest[0].height > shown + tolerated:
+                    return True
         return False
 
     # A fresh database

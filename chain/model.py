@@ -126,8 +126,8 @@ class Extend:
 class Reorg:
     """The chain forked: drop every stored block above ``ancestor``, then apply ``blocks``, which start right after it.
 
-    ``blocks`` is the whole new branch up to the source's tip and may be shorter than what is dropped, even empty
-    (a source whose tip went back to one of our own blocks after another block of our height was proven canonical).
+    ``blocks`` is the new branch, whole up to about the height of what it replaces; what goes far beyond comes in
+    ``Extend`` steps after it. It may be shorter than what is dropped.
     """
 
     ancestor: BlockHeader

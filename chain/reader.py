@@ -61,9 +61,9 @@ async def _list_chain(
     if page is None or not _covers(page, highest):
         page = await source.transactions(cursor=f"{highest}:0:0")
     # New blocks do not shift the pages of this list; the bound ends one that goes in circles.
-    for _ in range(expected // PAGE_ROWS + 2):
-        if page is None:
-            break
+    left = expected // PAGE_ROWS + 2
+    while page is not None and left > 0:
+        left -= 1
         for row in page.results:
             if row.block_height > highest:
                 continue

@@ -70,7 +70,7 @@ def mark(
     """
     problems = Problems()
     if status not in MARKS:
-        problems.add("status", f"{status!r} cannot be marked; write {' or '.join(MARKS)}")
+        problems.add("status", f"{fields.quote(status)} cannot be marked; write {' or '.join(MARKS)}")
     why = problems.read("reason", fields.read_text, reason, "")
     problems.check()
     clock = _hold_clock(connection)

@@ -72,7 +72,7 @@ def read_amount(value: object, *, least: int = 1) -> int:
         number = int(value)
     if number is None or not least <= number <= MAX_AMOUNT:
         raise ValueError(
-            f"{_quote(value)} is not a number of base units; write {least} to 2^128-1 in decimal digits"
+            f"{quote(value)} is not a number of base units; write {least} to 2^128-1 in decimal digits"
         )
     return number
 
@@ -82,7 +82,7 @@ def read_reference(value: object) -> str:
     text = value.strip(" ") if isinstance(value, str) else ""
     if not (text.isascii() and text.isprintable()) or not 0 < len(text) <= MEMO_BYTES:
         raise ValueError(
-            f"{_quote(value)} does not fit a memo; use 1 to {MEMO_BYTES} printable ASCII characters, or leave it out"
+            f"{quote(value)} does not fit a memo; use 1 to {MEMO_BYTES} printable ASCII characters, or leave it out"
         )
     return text
 
@@ -91,7 +91,7 @@ def read_salt(value: object) -> bytes:
     """Read 16 bytes written as hex, with or without ``0x``."""
     digits = value.removeprefix("0x") if isinstance(value, str) else ""
     if not re.fullmatch(r"[0-9a-fA-F]*", digits) or len(digits) != 2 * SALT_BYTES:
-        raise ValueError(f"{_quote(value)} is not a salt; write {SALT_BYTES} bytes as hex digits")
+        raise ValueError(f"{quote(value)} is not a salt; write {SALT_BYTES} bytes as hex digits")
     return bytes.fromhex(digits)
 
 
@@ -114,7 +114,7 @@ def read_time(value: object) -> int:
     else:
         seconds = _read_rfc3339(value)
     if not 0 <= seconds <= _MAX_TIME:
-        raise ValueError(f"{_quote(value)} is not a time between 1970 and 9999")
+        raise ValueError(f"{quote(value)} is not a time between 1970 and 9999")
     return seconds
 
 
@@ -124,7 +124,7 @@ def read_choice(kind: type[_E]) -> Callable[[object], _E]:
 
     def read(value: object) -> _E:
         if not isinstance(value, str) or value not in values:
-            raise ValueError(f"{_quote(value)} is unknown; write {' or '.join(values)}")
+            raise ValueError(f"{quote(value)} is unknown; write {' or '.join(values)}")
         return kind(value)
 
     return read
@@ -138,7 +138,7 @@ def read_metadata(value: object) -> dict[str, str]:
         raise ValueError(f"has {len(value)} keys; use at most {MAX_METADATA_KEYS}")
     for key, text in value.items():
         if not isinstance(key, str) or not 0 < len(key) <= MAX_METADATA_KEY or not _is_unicode(key):
-            raise ValueError(f"key {_quote(key)} must have 1 to {MAX_METADATA_KEY} characters")
+            raise ValueError(f"key {quote(key)} must have 1 to {MAX_METADATA_KEY} characters")
         if not isinstance(text, str) or len(text) > MAX_METADATA_VALUE or not _is_unicode(text):
             raise ValueError(f"{key} must be a text of at most {MAX_METADATA_VALUE} characters")
     return dict(value)
@@ -153,13 +153,13 @@ def read_text(value: object) -> str:
 
 
 def _read_rfc3339(value: object) -> int:
-    wrong = f"{_quote(value)} is not a time; write 2026-01-31T12:00:00Z or unix seconds"
+    wrong = f"{quote(value)} is not a time; write 2026-01-31T12:00:00Z or unix seconds"
     found = _TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(wrong)
     date, clock, fraction, zone = found.groups()
     if (fraction or "").strip("0"):
-        raise ValueError(f"{_quote(value)} is not a whole second, which the chain counts in")
+        raise ValueError(f"{quote(value)} is not a whole second, which the chain counts in")
     try:
         moment = datetime.fromisoformat(f"{date}T{clock}{'+00:00' if zone in 'Zz' else zone}")
     except ValueError:
@@ -176,6 +176,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _quote(value: object) -> str:
+def quote(value: object) -> str:
+    """Return a value as people typed it, cut when it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -19,6 +19,9 @@ from watcher.log import get_logger
 
 _T = TypeVar("_T")
 
+#: Looks in a row that may fail before ``catch_up`` gives up.
+PATIENCE = 5
+
 log = get_logger(__name__)
 
 
@@ -74,18 +77,23 @@ class Following:
                 await unless(stop, asyncio.sleep(self._poll_interval))
 
     async def catch_up(self, stop: asyncio.Event) -> Turn:
-        """Follow until a look, repeated one poll interval later, finds nothing; or until it cannot go on."""
-        quiet = False
+        """Follow until a look, repeated one poll interval later, finds nothing; or until it cannot go on.
+
+        Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several looks in a row that failed.
+        """
+        turns = [Turn.MOVED] * PATIENCE
         while not stop.is_set():
             turn = await unless(stop, self.turn())
-            if turn in {None, Turn.WAITING, Turn.HALTED}:
+            if turn is None or turn is Turn.HALTED:
                 return turn or Turn.WAITING
-            if turn is Turn.IDLE:
-                if quiet:
-                    break
+            turns = [*turns[1:], turn]
+            if turns[-2:] == [Turn.IDLE, Turn.IDLE]:
+                return Turn.IDLE
+            if set(turns) == {Turn.WAITING}:
+                return Turn.WAITING
+            if turn is not Turn.MOVED:
                 await unless(stop, asyncio.sleep(self._poll_interval))
-            quiet = turn is Turn.IDLE
-        return Turn.IDLE
+        return Turn.WAITING
 
     async def turn(self) -> Turn:
         """Look once and commit what there is. Never raises for the chain, its sources or the database."""

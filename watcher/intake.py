@@ -197,7 +197,7 @@ def _read_asset(problems: Problems, request: IntentRequest, settings: Settings) 
         return settings.assets[name]
     problems.add(
         "asset",
-        f"{name!r} is not an asset of the settings; write {', '.join(settings.assets)}",
+        f"{fields.quote(name)} is not an asset of the settings; write {', '.join(settings.assets)}",
     )
     return settings.assets["sbtc"]
 
@@ -274,7 +274,7 @@ def _read_not_before(
 def _principal_reader(settings: Settings) -> Any:
     def read(value: object) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a principal; write it as text")
+            raise ValueError(f"{fields.quote(value)} is not a principal; write it as text")
         return str(settings.network_facts.parse_principal(value))
 
     return read

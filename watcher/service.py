@@ -7,11 +7,10 @@ are given back, connections are closed; ten seconds at most.
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-
-from notifier.worker import Worker
+from typing import Any
 
 from chain.api import StacksApi
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
@@ -19,6 +18,7 @@ from chain.model import ReadRules
 from chain.pool import SourcePool
 from chain.window import HeaderWindow
 from contracts.model import MoneyRules
+from notifier.worker import Worker
 from watcher import __version__, jobs
 from watcher.books import Books
 from watcher.database import Database
@@ -97,34 +97,37 @@ async def _until_stopped(
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
+    late = False
     with jobs.running(settings, database) if "follower" in roles else nullcontext():
         try:
             async with asyncio.TaskGroup() as tasks:
                 if "follower" in roles:
-                    tasks.create_task(_part(following.run(stop), stop), name="follower")
+                    tasks.create_task(_within(following.run(stop), stop), name="follower")
                 if "notifier" in roles:
-                    tasks.create_task(_part(worker.run(stop), stop), name="notifier")
-                tasks.create_task(stop.wait(), name="stop")
+                    tasks.create_task(_within(worker.run(stop), stop), name="notifier")
+                tasks.create_task(_stopped(stop), name="stop")
         except* TimeoutError:
+            late = True
             log.error("service.stopped_late", limit_seconds=STOP_WITHIN)
-            return 1
-    return 0
+    return 1 if late else 0
 
 
-async def _part(work: "asyncio._CoroutineLike[None]", stop: asyncio.Event) -> None:
-    """Run one part; once ``stop`` is set it has so long to end. A part that dies stops the whole daemon."""
-    async with asyncio.timeout(None) as limit:
+async def _stopped(stop: asyncio.Event) -> None:
+    """Keep the process alive until it is told to stop, whatever parts it runs."""
+    await stop.wait()
 
-        async def watch() -> None:
+
+async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run one part; after ``stop`` it may take :data:`STOP_WITHIN` seconds. A part that dies stops the whole daemon."""
+    async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
+
+        async def call_time() -> None:
             await stop.wait()
             limit.reschedule(asyncio.get_running_loop().time() + STOP_WITHIN)
 
-        watcher = asyncio.ensure_future(watch())
-        try:
-            await work
-        finally:
-            watcher.cancel()
-            await asyncio.wait({watcher})
+        timekeeper = tasks.create_task(call_time())
+        await work
+        timekeeper.cancel()
 
 
 def make_pool(settings: Settings) -> SourcePool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import example, given
 
 from notifier.events import EventType
 from tests.unit.watcher.story import DEADLINE, GRACE, PAYER, STRANGER, Story
@@ -242,6 +242,18 @@ def deep(intent: Intent, inclusions: list[Inclusion], clock: ChainClock, *, unti
     )
 
 
+#: The bound payer's failure gets deep, then partial money comes: a batch must not overlook the failure.
+FAILED_THEN_PARTIAL: list[Step] = [
+    Mined(1, 0, (Tx("x"),)),
+    Mined(1, 1, ()),
+    Mined(1, 0, (Tx("a", (60,)),)),
+    Mined(600, 0, ()),
+]
+
+
+@example(
+    FAILED_THEN_PARTIAL, set(), {"payer": PAYER, "expires_at": 700, "required": Depth(stacks=1, bitcoin=1)}
+)
 @given(quiet, st.sets(st.integers(0, 11)), policies)
 def test_batch_size_does_not_matter(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> None:
     _, at_once = tell(steps, set(), policy)
@@ -303,6 +315,16 @@ def test_a_success_is_told_exactly_when_money_covers_at_depth(
         assert (decision.status is Status.SUCCEEDED) == paid
 
 
+#: The tip goes back in time, then a fork takes the money: orphaned "before" the success was told, by the tips' times.
+TIP_GOES_BACK: list[Step] = [
+    Mined(1, 0, (Tx("a", (100,)),)),
+    Mined(150, 0, ()),
+    Fork(1, (), ("gone",)),
+    Fork(1, (), ("gone",)),
+]
+
+
+@example(TIP_GOES_BACK, {1, 2, 3}, {"required": Depth(stacks=1, bitcoin=0)})
 @given(forked, st.sets(st.integers(0, 13)), policies)
 def test_no_fork_makes_a_false_success_or_loses_a_true_one(
     steps: list[Step], cuts: set[int], policy: dict[str, object]

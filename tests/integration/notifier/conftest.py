@@ -73,7 +73,9 @@ class Shop:
         self.clock = clock
         self.secrets = {}
 
-    def endpoint(self, url="https://shop.example/x", *, receiver=None, path="/", events=DEFAULT_EVENTS, **more):
+    def endpoint(
+        self, url="https://shop.example/x", *, receiver=None, path="/", events=DEFAULT_EVENTS, **more
+    ):
         """Add an endpoint (at a receiver's path, which then trusts its secret) and return its id."""
         if receiver is not None:
             url = receiver.url(path)

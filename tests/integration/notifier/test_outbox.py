@@ -112,7 +112,9 @@ def test_events_are_listed_newest_first_in_pages(shop, engine, clock):
         with pytest.raises(NotFound):
             outbox.list_events(conn, merchant="mer_2", cursor=ids[0])
         assert outbox.list_events(conn, merchant="mer_2") == ([], None)
-        assert [row.id for row in outbox.list_events(conn, intent="pi_3", type=EventType.SUCCEEDED)[0]] == [ids[3]]
+        assert [row.id for row in outbox.list_events(conn, intent="pi_3", type=EventType.SUCCEEDED)[0]] == [
+            ids[3]
+        ]
         assert outbox.list_events(conn, type=EventType.FAILED)[0] == []
     assert cursor is None
     assert [len(page) for page in pages] == [2, 2, 1]
@@ -141,7 +143,11 @@ def test_stats_count_what_is_open(shop, engine, clock):
     with engine.begin() as conn:
         endpoints.remove(conn, removed)
         first = conn.execute(select(func.min(delivery.c.id)).where(delivery.c.endpoint == open_)).scalar_one()
-        conn.execute(delivery.update().where(delivery.c.id != first, delivery.c.endpoint == open_).values(status="dead"))
+        conn.execute(
+            delivery.update()
+            .where(delivery.c.id != first, delivery.c.endpoint == open_)
+            .values(status="dead")
+        )
         stats = outbox.stats(conn, now=clock() + 1)
     assert (stats.pending, stats.held, stats.dead, stats.oldest_seconds) == (1, 2, 1, 8.0)
     assert stats.failing_endpoints == ()
@@ -157,7 +163,9 @@ async def test_pruning_empties_old_bodies_and_answers_but_no_row_and_nothing_und
     waiting = shop.tell("pi_1", EventType.FAILED, sequence=2)
     with engine.begin() as conn:
         endpoints.disable(conn, waiting_endpoint)
-        conn.execute(delivery.update().where(delivery.c.status == "pending").values(status=DeliveryStatus.HELD))
+        conn.execute(
+            delivery.update().where(delivery.c.status == "pending").values(status=DeliveryStatus.HELD)
+        )
         assert outbox.prune(conn, before=clock()) == 0
         assert outbox.prune(conn, before=clock() + 1) == 2
         assert outbox.prune(conn, before=clock() + 1) == 0

@@ -19,7 +19,9 @@ def show(engine, id_):
         return deliveries.show(conn, id_)
 
 
-async def test_what_goes_over_the_socket_satisfies_every_public_verifier(shop, engine, receiver, drain, clock):
+async def test_what_goes_over_the_socket_satisfies_every_public_verifier(
+    shop, engine, receiver, drain, clock
+):
     endpoint = shop.endpoint(receiver=receiver, legacy_v0=True)
     old = shop.secrets[endpoint]
     with engine.begin() as conn:
@@ -108,7 +110,9 @@ async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_i
     assert {arrival.id for arrival in old_receiver.arrivals} == {event}
     assert len({arrival.body for arrival in old_receiver.arrivals}) == 1
     stamps = [int(arrival.headers["webhook-timestamp"]) for arrival in old_receiver.arrivals]
-    assert [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)] == list(DEFAULT_SCHEDULE[1:])
+    assert [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)] == list(
+        DEFAULT_SCHEDULE[1:]
+    )
     assert all(arrival.refused is None for arrival in old_receiver.arrivals), "each attempt is signed afresh"
     log = show(engine, row.id)["log"]
     assert [entry["number"] for entry in log] == list(range(1, 11))
@@ -165,7 +169,10 @@ async def test_gone_disables_the_endpoint_and_holds_all_that_is_left(shop, engin
     with engine.begin() as conn:
         found = endpoints.get(conn, endpoint)
     assert (found.status, found.disabled_reason) == ("disabled", "gone")
-    assert [(row.status, row.next_attempt_at) for row in shop.deliveries()] == [("held", None), ("held", None)]
+    assert [(row.status, row.next_attempt_at) for row in shop.deliveries()] == [
+        ("held", None),
+        ("held", None),
+    ]
     later = shop.tell("pi_2")
     await drain()
     assert len(receiver.arrivals) == 1
@@ -176,7 +183,9 @@ async def test_gone_disables_the_endpoint_and_holds_all_that_is_left(shop, engin
     assert {arrival.id for arrival in receiver.arrivals} == {gone, waiting, later}
 
 
-async def test_a_dropped_connection_and_a_closed_port_are_failures_with_a_reason(shop, receiver, drain, engine):
+async def test_a_dropped_connection_and_a_closed_port_are_failures_with_a_reason(
+    shop, receiver, drain, engine
+):
     dropping = shop.endpoint(receiver=receiver, path="/drop")
     receiver.plan(Answer(drop=True), path="/drop")
     closed = shop.endpoint("http://127.0.0.1:1/x")

@@ -15,7 +15,10 @@ def test_an_event_id_comes_from_intent_type_and_number_alone():
 
 @given(
     st.lists(
-        st.tuples(st.text(), st.sampled_from(EventType), st.integers(0, 99)), min_size=2, max_size=20, unique=True
+        st.tuples(st.text(), st.sampled_from(EventType), st.integers(0, 99)),
+        min_size=2,
+        max_size=20,
+        unique=True,
     )
 )
 def test_event_ids_differ_and_hold_no_separator(keys):

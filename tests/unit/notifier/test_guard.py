@@ -127,7 +127,9 @@ def test_every_way_to_write_a_refused_address_is_refused_when_added(url):
 
 
 def test_a_refused_name_says_where_it_leads_and_what_to_set():
-    with pytest.raises(RefusedUrl, match=r"not sent to localhost: .* is a loopback address.*webhook_allow_private"):
+    with pytest.raises(
+        RefusedUrl, match=r"not sent to localhost: .* is a loopback address.*webhook_allow_private"
+    ):
         guard.check_url("https://localhost/x")
 
 

@@ -1,0 +1,43 @@
+"""The real daemon with one thing added: at a named point of a ledger step, once a file exists, it sends itself SIGKILL.
+
+Usage: ``python -m tests.acceptance.dying_daemon POINT FILE``; settings come from the environment as for ``run``.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from watcher import blocks, facts, records, service
+from watcher.settings import load_settings
+
+#: Where in a step to die: the module and function, and whether before it runs or after.
+POINTS: dict[str, tuple[Any, str, bool]] = {
+    "before the headers": (blocks, "add_headers", True),
+    "after the transfers": (facts, "put_transfers", False),
+    "before the decision is stored": (records, "save_decision", True),
+    "before the cursor moves": (blocks, "move_cursor", True),
+    "before the commit": (blocks, "move_cursor", False),
+}
+
+
+def arm(point: str, armed: Path) -> None:
+    """Let the process die at ``point`` of the first step after ``armed`` exists, as a power cut would."""
+    owner, name, before = POINTS[point]
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def deadly(*args: Any, **named: Any) -> Any:
+        if not armed.exists():
+            return original(*args, **named)
+        if not before:
+            original(*args, **named)
+        return os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1], Path(sys.argv[2]))
+    sys.exit(service.run(load_settings(), service.ROLES, once=False))

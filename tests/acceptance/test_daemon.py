@@ -1,0 +1,193 @@
+"""The real program, in processes of its own, against a scripted API and a merchant's receiver."""
+
+import asyncio
+import re
+import signal
+import sys
+import time
+from typing import Any
+
+import pytest
+import stripe
+from standardwebhooks import Webhook
+
+from chain.testing import principal, txs
+from notifier.testing import Answer
+from tests import harness
+from tests.acceptance.conftest import Town
+from tests.acceptance.dying_daemon import POINTS
+
+PAYER = principal("payer")
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def pay(intent: dict[str, Any], amount: int | None = None) -> txs.Tx:
+    return txs.sbtc_transfer(
+        PAYER, intent["recipient"], amount or int(intent["amount"]), intent["pay"]["memo"].encode()
+    )
+
+
+async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_every_field(
+    town: Town,
+) -> None:
+    """The whole path: CLI, chain, depth, webhook; verified by two public libraries."""
+    shop = await town.shop(events="payment.processing,payment.succeeded")
+    daemon = await town.start()
+    await town.caught_up()
+    intent = await town.json(
+        *("intents", "create", "--merchant", shop["merchant"], "--amount", "50000", "--level", "anchored"),
+        *("--metadata", "order_id=12345"),
+    )
+    town.chain.mine([pay(intent)], burn=True)
+    [processing] = await town.receiver.wait_for(1)
+    assert processing.document["type"] == "payment.processing"
+    town.chain.mine(burn=True)
+    await town.caught_up()
+    assert len(town.receiver.arrivals) == 1, "told before the asked depth"
+    town.chain.mine(burn=True)
+    _, succeeded = await town.receiver.wait_for(2)
+    assert succeeded.refused is None
+
+    document = Webhook(shop["secret"]).verify(succeeded.body, succeeded.headers)
+    stripe.WebhookSignature.verify_header(
+        succeeded.body.decode(), succeeded.headers["x-webhook-signature"], shop["secret"], tolerance=300
+    )
+    assert succeeded.headers["content-type"] == "application/json"
+    assert succeeded.headers["user-agent"].startswith("sbtc-watcher/")
+    assert succeeded.headers["webhook-id"] == document["id"]
+    assert set(document) == {"id", "type", "timestamp", "api_version", "sequence", "data"}
+    assert document["type"] == "payment.succeeded"
+    assert document["sequence"] > processing.document["sequence"]
+    data = document["data"]
+    assert set(data) == {"payment_intent", "previous_status", "reason", "supersedes", "chain"}
+    assert (data["previous_status"], data["reason"], data["supersedes"]) == ("processing", None, None)
+    assert data["chain"] == {
+        "network": "mainnet",
+        "tip_height": town.chain.tip.height,
+        "tip_hash": town.chain.tip.hash,
+        "burn_block_height": town.chain.tip.burn_height,
+    }
+    told = data["payment_intent"]
+    fields = """id object merchant status flags in_flight amount asset asset_identifier recipient payer reference
+        terms_hash match tolerance amount_received amount_missing amount_over confirmations expires_at deadline late_policy
+        as_of created_at updated_at succeeded_at metadata transfers attempts pay timeline"""
+    assert set(told) == set(fields.split())
+    assert told["confirmations"] == {
+        "level": "anchored",
+        "required": {"stacks": 1, "bitcoin": 2},
+        "reached": {"stacks": 3, "bitcoin": 2},
+    }
+    assert (told["status"], told["amount_received"], told["amount_missing"]) == ("succeeded", "50000", "0")
+    assert told["metadata"] == {"order_id": "12345"}
+    [transfer] = told["transfers"]
+    assert set(transfer) == set(
+        [
+            "tx_id",
+            "event_index",
+            "status",
+            "sender",
+            "amount",
+            "block_height",
+            "block_hash",
+            "block_time",
+            "burn_block_height",
+            "confirmations",
+        ]
+    )
+    assert transfer["sender"] == PAYER
+    assert told["pay"]["contract"]["contract_id"] == harness.PAYMENT_CONTRACT
+    assert [argument["name"] for argument in told["pay"]["contract"]["arguments"]] == [
+        *("token", "merchant", "amount", "expires-at", "salt")
+    ]
+    for key in ("expires_at", "deadline", "created_at", "updated_at", "succeeded_at"):
+        assert RFC3339.fullmatch(told[key]), key
+    shown = await town.json("intents", "show", intent["id"])
+    assert (shown["status"], shown["succeeded_at"]) == ("succeeded", told["succeeded_at"])
+    assert [entry["status"] for entry in shown["timeline"]] == ["pending", "processing", "succeeded"]
+    status = await town.json("status")
+    assert (status["state"], status["intents"].get("succeeded"), status["outbox"]["pending"]) == ("ok", 1, 0)
+
+    began = time.monotonic()
+    daemon.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(daemon.wait(), 10) == 0
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_in_the_middle_of_a_step_loses_and_doubles_nothing(town: Town, point: str) -> None:
+    """SIGKILL inside the open transaction; the next start does the step again, and the merchant hears it once."""
+    shop = await town.shop()
+    armed = town.folder / "armed"
+    daemon = await town.start(sys.executable, "-m", "tests.acceptance.dying_daemon", point, str(armed))
+    await town.caught_up()
+    intent = await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    armed.touch()
+    town.chain.mine([pay(intent)])
+    assert await asyncio.wait_for(daemon.wait(), 20) == -signal.SIGKILL
+    shown = await town.json("intents", "show", intent["id"])
+    assert (shown["status"], shown["transfers"]) == ("pending", []), "a torn step was committed"
+    await town.start()
+    await town.receiver.wait_for(1)
+    town.chain.mine()
+    await town.caught_up()
+    events = await town.json("events", "list")
+    assert sorted(event["type"] for event in events["data"]) == ["payment.created", "payment.succeeded"]
+    assert [arrival.document["type"] for arrival in town.receiver.arrivals] == ["payment.succeeded"]
+    assert town.receiver.arrivals[0].refused is None
+
+
+async def test_a_kill_in_the_middle_of_a_delivery_sends_the_same_event_again(town: Town) -> None:
+    """The receiver has the request and the daemon dies before the answer: at least once, under the same id."""
+    shop = await town.shop()
+    daemon = await town.start()
+    await town.caught_up()
+    intent = await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    never = asyncio.Event()
+    town.receiver.plan(Answer(gate=never), path="/hook")
+    town.chain.mine([pay(intent)])
+    await town.receiver.wait_for(1)
+    daemon.kill()
+    await daemon.wait()
+    await town.start()
+    first, second = await town.receiver.wait_for(2, within=40)
+    assert first.id == second.id
+    assert first.body == second.body
+    assert first.headers["webhook-signature"] != "" != second.headers["webhook-signature"]
+    deliveries = await town.json("deliveries", "list")
+    assert len(deliveries["data"]) == 1
+
+
+async def test_run_once_catches_up_delivers_and_leaves(town: Town) -> None:
+    """``run --once`` is a whole daemon's turn in one call; calling it again changes nothing."""
+    shop = await town.shop()
+    await town.cli("run", "--once")
+    intent = await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    town.chain.mine([pay(intent)], n=60)
+    await town.cli("run", "--once")
+    assert [arrival.document["type"] for arrival in town.receiver.arrivals] == ["payment.succeeded"]
+    await town.cli("run", "--once")
+    assert len(town.receiver.arrivals) == 1
+
+
+async def test_a_second_follower_on_the_same_database_is_refused(town: Town) -> None:
+    """Two followers would fight over one cursor: the second one exits 3 and says who holds it."""
+    daemon = await town.start()
+    await town.caught_up()
+    await town.cli("run", "--once", code=3)
+    assert daemon.returncode is None
+
+
+async def test_a_source_that_does_not_answer_ends_run_once_with_3_and_moves_nothing(town: Town) -> None:
+    """No API: the exit code says unreachable, the database is untouched."""
+    await town.cli("run", "--once")
+    before = await town.json("status")
+    town.api.faults.fail(503, times=None)
+    town.chain.mine()
+    await town.cli("run", "--once", code=3)
+    town.api.faults.clear()
+    await town.cli("run", "--once")
+    after = await town.json("status")
+    assert (before["cursor"]["height"], after["cursor"]["height"]) == (
+        town.chain.tip.height - 1,
+        town.chain.tip.height,
+    )

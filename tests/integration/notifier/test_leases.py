@@ -1,0 +1,226 @@
+"""Nothing is sent by two workers at once, and nothing is lost with one of them."""
+
+import asyncio
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from notifier import deliveries, endpoints, queue
+from notifier.sender import Outcome
+from notifier.testing import Answer
+from notifier.worker import LEASE_MARGIN
+
+POLICY = queue.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
+OK = Outcome(status_code=200, error=None, seconds=0.1)
+
+
+@pytest.fixture
+def claim(engine, clock):
+    def some(room=10, *, lease="lease_a", endpoint_cap=8, seconds=30):
+        with engine.begin() as conn:
+            return queue.claim(
+                conn,
+                lease=lease,
+                now=clock(),
+                leased_until=clock() + seconds,
+                room=room,
+                endpoint_cap=endpoint_cap,
+            )
+
+    return some
+
+
+@pytest.fixture
+def settle(engine, clock):
+    def store(claimed, outcome=OK):
+        result = queue.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome)
+        with engine.begin() as conn:
+            return queue.settle(conn, [result], policy=POLICY, jitters=[0.0])
+
+    return store
+
+
+def test_a_claimed_row_is_nobody_elses_until_its_lease_runs_out(shop, claim, clock):
+    shop.endpoint()
+    shop.tell()
+    [first] = claim(lease="lease_a")
+    assert claim(lease="lease_b") == []
+    clock.advance(29.9)
+    assert claim(lease="lease_b") == []
+    clock.advance(0.1)
+    [second] = claim(lease="lease_b")
+    assert (second.delivery, second.event, second.lease) == (first.delivery, first.event, "lease_b")
+
+
+def test_a_result_counts_only_under_the_lease_that_the_row_still_has(shop, claim, settle, clock):
+    shop.endpoint()
+    shop.tell()
+    [stale] = claim(lease="lease_a")
+    clock.advance(30)
+    [current] = claim(lease="lease_b")
+    assert settle(stale) == []
+    assert (shop.delivery().status, shop.delivery().attempts) == ("pending", 0)
+    [settled] = settle(current)
+    assert settled.status == "delivered"
+    assert settle(current) == [], "a result is stored once"
+    assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)
+
+
+def test_what_is_handed_back_is_due_at_once_and_nobody_elses_lease_is_touched(shop, engine, claim, clock):
+    shop.endpoint()
+    shop.tell()
+    [mine] = claim(lease="lease_a")
+    with engine.begin() as conn:
+        queue.hand_back(conn, [mine])
+    [theirs] = claim(lease="lease_b")
+    assert theirs.delivery == mine.delivery
+    with engine.begin() as conn:
+        queue.hand_back(conn, [mine])
+    assert shop.delivery().lease == "lease_b"
+
+
+def test_a_result_for_a_removed_endpoint_is_dropped(shop, engine, claim, settle):
+    id_ = shop.endpoint()
+    shop.tell()
+    [claimed] = claim()
+    with engine.begin() as conn:
+        endpoints.remove(conn, id_)
+    assert settle(claimed) == []
+    assert (shop.delivery().status, shop.delivery().last_error) == ("dead", "the endpoint was removed")
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, "delivered"), (500, "held")])
+def test_an_attempt_under_way_when_its_endpoint_is_disabled_still_counts(
+    shop, engine, claim, settle, status, expected
+):
+    id_ = shop.endpoint()
+    shop.tell()
+    [claimed] = claim()
+    with engine.begin() as conn:
+        endpoints.disable(conn, id_)
+    [settled] = settle(claimed, Outcome(status_code=status, error=None, seconds=0.1))
+    assert settled.status == expected
+    assert (shop.delivery().status, shop.delivery().attempts, shop.delivery().lease) == (expected, 1, None)
+
+
+def test_a_delivery_being_sent_cannot_be_retried_by_hand(shop, engine, claim, clock):
+    shop.endpoint()
+    shop.tell()
+    claim()
+    from notifier.errors import NotPossible
+
+    with pytest.raises(NotPossible, match="being sent"), engine.begin() as conn:
+        deliveries.retry(conn, shop.delivery().id, now=clock())
+
+
+async def test_two_workers_on_one_database_send_each_event_once(shop, receiver, make_worker, running):
+    for number in range(3):
+        shop.endpoint(receiver=receiver, path=f"/{number}")
+    async with running(make_worker(concurrency=4)) as one, running(make_worker(concurrency=4)) as two:
+        for number in range(20):
+            shop.tell(f"pi_{number}")
+            one.wake()
+            two.wake()
+        await receiver.wait_for(60)
+    assert len(receiver.arrivals) == 60
+    assert len({(arrival.path, arrival.id) for arrival in receiver.arrivals}) == 60
+    assert {(row.status, row.attempts) for row in shop.deliveries()} == {("delivered", 1)}
+
+
+async def test_a_worker_that_died_leaves_its_row_to_the_next_one_under_the_same_id(
+    shop, old_receiver, make_worker, drain, clock
+):
+    shop.endpoint(receiver=old_receiver)
+    event = shop.tell()
+    old_receiver.plan(Answer(gate=asyncio.Event()))
+    worker = make_worker(timeout=60.0)
+    killed = asyncio.create_task(worker.run(asyncio.Event()))
+    await old_receiver.wait_for(1)
+    killed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await killed
+    await drain()
+    assert len(old_receiver.arrivals) == 1, "the lease still holds"
+    clock.advance(60 + LEASE_MARGIN)
+    await drain()
+    assert [arrival.id for arrival in old_receiver.arrivals] == [event, event]
+    assert shop.delivery().status == "delivered"
+
+
+async def test_a_stop_waits_for_attempts_under_way_and_settles_them(shop, receiver, make_worker):
+    gate = asyncio.Event()
+    shop.endpoint(receiver=receiver)
+    receiver.plan(Answer(gate=gate))
+    shop.tell()
+    stop = asyncio.Event()
+    task = asyncio.create_task(make_worker().run(stop))
+    await receiver.wait_for(1)
+    stop.set()
+    gate.set()
+    async with asyncio.timeout(10):
+        await task
+    assert shop.delivery().status == "delivered"
+
+
+async def test_a_stop_hands_back_what_takes_too_long(shop, receiver, make_worker):
+    shop.endpoint(receiver=receiver)
+    receiver.plan(Answer(gate=asyncio.Event()))
+    shop.tell()
+    stop = asyncio.Event()
+    task = asyncio.create_task(make_worker(grace=0.05).run(stop))
+    await receiver.wait_for(1)
+    stop.set()
+    async with asyncio.timeout(10):
+        await task
+    row = shop.delivery()
+    assert (row.status, row.attempts, row.lease) == ("pending", 0, None)
+
+
+async def test_a_drain_ends_at_its_deadline(shop, receiver, make_worker):
+    import time
+
+    shop.endpoint(receiver=receiver)
+    receiver.plan(Answer(gate=asyncio.Event()))
+    shop.tell()
+    worker = make_worker(grace=0.01)
+    async with asyncio.timeout(10):
+        assert not await worker.drain(time.monotonic() + 0.3)
+    assert shop.delivery().lease is None
+
+
+async def test_a_database_that_fails_for_a_while_loses_nothing(
+    shop, receiver, engine, make_worker, running, monkeypatch
+):
+    """What was tried is kept in memory and stored when the database comes back."""
+    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
+    broken = asyncio.Event()
+    failures = 0
+
+    class Flaky:
+        def begin(self):
+            nonlocal failures
+            if broken.is_set():
+                failures += 1
+                raise OperationalError("begin", {}, Exception("database or disk is full"))
+            return engine.begin()
+
+    gate = asyncio.Event()
+    shop.endpoint(receiver=receiver)
+    receiver.plan(Answer(gate=gate))
+    shop.tell()
+    worker = make_worker()
+    worker._database = Flaky()
+    async with running(worker):
+        await receiver.wait_for(1)
+        broken.set()
+        gate.set()
+        async with asyncio.timeout(10):
+            while failures < 3:
+                await asyncio.sleep(0)
+        assert shop.delivery().status == "pending"
+        broken.clear()
+        async with asyncio.timeout(10):
+            while shop.delivery().status != "delivered":
+                await asyncio.sleep(0)
+    assert len(receiver.arrivals) == 1
+    assert shop.delivery().attempts == 1

@@ -1,0 +1,24 @@
+"""A world of its own for every test: a migrated database, a merchant, a scripted chain."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.watcher.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A database that has begun to follow a chain of one block."""
+    made = World(tmp_path)
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def before_the_chain(tmp_path: Path) -> Iterator[World]:
+    """A database that has not begun to follow the chain."""
+    made = World(tmp_path, begin=False)
+    yield made
+    made.database.close()

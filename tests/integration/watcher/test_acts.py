@@ -1,0 +1,198 @@
+"""What people do: cancel from pending only, mark whatever the chain says, give unmatched money to an intent."""
+
+import pytest
+from sqlalchemy import select
+
+from chain.testing import principal, txs
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher.errors import NotFound, Refused
+from watcher.tables import act
+
+
+def code(caught: pytest.ExceptionInfo[Refused]) -> str:
+    return caught.value.code
+
+
+def test_a_pending_intent_can_be_canceled_once(world: World) -> None:
+    intent = world.create()
+    world.cancel(intent)
+    assert world.status(intent) == "canceled"
+    assert world.told(intent) == ["created", "canceled"]
+    with pytest.raises(Refused, match="is canceled; only a pending") as caught:
+        world.cancel(intent)
+    assert code(caught) == "not_pending"
+
+
+def test_a_paid_intent_cannot_be_canceled(world: World) -> None:
+    intent = world.create(level="anchored")
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    with pytest.raises(Refused, match="is processing") as caught:
+        world.cancel(intent)
+    assert code(caught) == "not_pending"
+    assert world.status(intent) == "processing"
+
+
+def test_money_after_a_cancel_is_late(world: World) -> None:
+    intent = world.create()
+    world.cancel(intent)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    shown = world.show(intent)
+    assert (shown["status"], shown["flags"], shown["amount_received"]) == ("canceled", ["late"], "50000")
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_a_mark_is_told_with_its_flag_and_its_reason_stands_in_the_timeline(
+    world: World, status: str
+) -> None:
+    intent = world.create()
+    world.mark(intent, status, "paid in cash")
+    shown = world.show(intent)
+    assert (shown["status"], shown["flags"]) == (status, ["manual"])
+    assert shown["timeline"][-1]["reason"] == "manual: paid in cash"
+    assert world.told(intent) == ["created", f"{status}:manual"]
+
+
+@pytest.mark.parametrize("status", ["pending", "expired", "canceled", "processing", "", None, 5])
+def test_other_marks_are_refused(world: World, status: object) -> None:
+    intent = world.create()
+    with pytest.raises(Refused) as caught:
+        world.mark(intent, status)
+    assert [error["field"] for error in caught.value.errors] == ["status"]
+
+
+@pytest.mark.parametrize("reason", ["", "   ", None, "x" * 501, "a\0b", "\ud800"])
+def test_an_act_needs_a_reason(world: World, reason: object) -> None:
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 5))
+    money = world.transfers()[0]["id"]
+    for attempt in (
+        lambda: world.mark(intent, "failed", reason),
+        lambda: world.assign(money, intent, reason),
+        lambda: world.cancel(intent, reason=reason),
+    ):
+        with pytest.raises(Refused) as caught:
+            attempt()
+        assert [error["field"] for error in caught.value.errors] == ["reason"]
+
+
+def test_the_newest_mark_wins_also_within_one_millisecond(world: World) -> None:
+    intent = world.create()
+    for status in ["succeeded", "failed"] * 5 + ["succeeded"]:
+        world.mark(intent, status)
+        assert world.status(intent) == status
+
+
+def test_the_newest_mark_wins_also_when_this_machines_clock_went_back(world: World) -> None:
+    intent = world.create()
+    world.mark(intent, "succeeded")
+    world.clock.now -= 3600
+    world.mark(intent, "failed")
+    assert world.status(intent) == "failed"
+
+
+def test_an_act_is_stored_with_who_did_it_and_the_chain_clock(world: World) -> None:
+    intent = world.create()
+    world.mark(intent, "failed", "  fraud ")
+    with world.database.read() as connection:
+        row = connection.execute(select(act)).one()
+    assert (row.intent_id, row.kind, row.status, row.reason, row.actor) == (
+        intent,
+        "mark",
+        "failed",
+        "fraud",
+        "test",
+    )
+    assert (row.height, row.time, row.at) == (world.tip.height, world.tip.time, int(world.clock()))
+
+
+def test_unmatched_money_can_be_given_to_an_intent(world: World) -> None:
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"typo"))
+    [money] = world.transfers()
+    world.assign(money["id"], intent)
+    assert world.status(intent) == "succeeded"
+    assert world.unmatched() == []
+    with pytest.raises(Refused, match=intent) as caught:
+        world.assign(money["id"], world.create())
+    assert code(caught) == "already_matched"
+
+
+def test_money_that_came_too_late_counts_when_a_person_assigns_it(world: World) -> None:
+    intent = world.create()
+    world.pass_time(100_000)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    assert (world.status(intent), world.unmatched()) == ("expired", [("too_late", 50_000)])
+    world.assign(world.transfers()[0]["id"], intent)
+    assert world.status(intent) == "succeeded"
+    assert world.told(intent) == ["created", "expired", "succeeded"]
+
+
+def test_money_of_another_asset_cannot_be_assigned(world: World) -> None:
+    intent = world.create()
+    world.mine(txs.stx_transfer(PAYER, SHOP, 50_000))
+    with pytest.raises(Refused, match="STX") as caught:
+        world.assign(world.transfers()[0]["id"], intent)
+    assert code(caught) == "wrong_asset"
+
+
+def test_money_of_another_merchant_cannot_be_assigned(world: World) -> None:
+    other = world.add_merchant("Other", principal("other shop"))
+    world.mine(txs.sbtc_transfer(PAYER, principal("other shop"), 50_000))
+    [money] = world.transfers()
+    ours, theirs = world.create(), world.create(other)
+    with pytest.raises(Refused) as caught:
+        world.assign(money["id"], ours)
+    assert code(caught) == "wrong_recipient"
+    with pytest.raises(NotFound):  # a merchant does not learn that it exists
+        world.assign(money["id"], ours, merchant=world.merchant)
+    world.assign(money["id"], theirs, merchant=other)
+    assert world.status(theirs) == "succeeded"
+
+
+def test_what_does_not_exist_or_is_anothers_is_not_found(world: World) -> None:
+    other = world.add_merchant("Other", principal("other shop"))
+    intent = world.create()
+    for attempt in (
+        lambda: world.cancel("pi_X"),
+        lambda: world.mark("pi_X", "failed"),
+        lambda: world.assign("tr_X", intent),
+        lambda: world.assign("tr_X", "pi_X"),
+        lambda: world.cancel(intent, merchant=other),
+        lambda: world.mark(intent, "failed", merchant=other),
+        lambda: world.assign("tr_X", intent, merchant=other),
+    ):
+        with pytest.raises(NotFound):
+            attempt()
+    assert world.status(intent) == "pending"
+
+
+def test_assigned_money_stays_assigned_when_it_is_mined_again(world: World) -> None:
+    intent = world.create()
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"typo")
+    world.mine(payment)
+    world.assign(world.transfers()[0]["id"], intent)
+    world.fork(1, [[], [payment]])
+    assert world.status(intent) == "succeeded"
+    assert [(row["canonical"], row["assigned"]) for row in world.transfers()] == [(False, True), (True, True)]
+
+
+def test_the_other_blocks_of_assigned_money_go_with_it(world: World) -> None:
+    intent = world.create()
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"typo")
+    world.mine(payment)
+    world.fork(1, [[], [payment]])
+    old, new = world.transfers()
+    world.assign(old["id"], intent)
+    assert world.status(intent) == "succeeded"
+    assert {row["intent_id"] for row in world.transfers()} == {intent}
+    assert new["canonical"]
+
+
+def test_an_assignment_is_void_for_money_of_another_amount(world: World) -> None:
+    intent = world.create()
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"typo")
+    world.mine(payment)
+    world.assign(world.transfers()[0]["id"], intent)
+    world.fork(1, [[], [txs.with_amount(payment, 40_000)]])
+    assert world.unmatched() == [("no_intent", 40_000)]
+    assert (world.status(intent), world.show(intent)["flags"]) == ("processing", ["reorged"])

@@ -1,0 +1,261 @@
+"""Storing intents: references, terms and recipients are free or refused, and money that came before is found."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from chain.testing import principal, txs
+from tests import harness
+from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
+from watcher import intake
+from watcher.errors import NotFound, Refused
+from watcher.intake import IntentRequest
+from watcher.tables import intent as intent_table
+from watcher.tables import label, recipient, status_count
+
+OWN = principal("own address")
+
+
+def refusal(world: World, merchant: str | None = None, **fields: Any) -> tuple[str, str]:
+    """Return the code and the field of a refused request, which must leave nothing behind."""
+    before = counted(world)
+    with pytest.raises(Refused) as caught:
+        world.create(merchant, **fields)
+    assert counted(world) == before
+    return caught.value.code, ",".join(error["field"] for error in caught.value.errors)
+
+
+def counted(world: World) -> list[int]:
+    with world.database.read() as connection:
+        return [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (intent_table, label, recipient)
+        ]
+
+
+def test_a_stored_intent_shows_all_that_was_asked_for(world: World) -> None:
+    intent = world.create(amount=2**128 - 1, reference="inv-1", metadata={"k": "é\0\n"}, salt="ab" * 16)
+    shown = world.show(intent)
+    assert shown["id"] == intent
+    assert (shown["status"], shown["flags"], shown["amount"]) == ("pending", [], str(2**128 - 1))
+    assert (shown["amount_received"], shown["amount_missing"]) == ("0", str(2**128 - 1))
+    assert (shown["reference"], shown["metadata"]) == ("inv-1", {"k": "é\0\n"})
+    assert shown["pay"]["memo"] == "inv-1"
+    assert shown["pay"]["contract"]["contract_id"] == harness.PAYMENT_CONTRACT
+    assert shown["as_of"]["height"] == world.tip.height
+    assert [entry["status"] for entry in shown["timeline"]] == ["pending"]
+    assert shown["timeline"][0]["reason"] == "created"
+    assert world.told(intent) == ["created"]
+
+
+def test_before_the_chain_is_followed_intents_are_taken_and_wait(before_the_chain: World) -> None:
+    world = before_the_chain
+    intent = world.create(expires_in=1)
+    assert world.status(intent) == "pending"
+    world.begin()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    assert world.status(intent) == "succeeded"
+
+
+def test_an_intent_whose_deadline_passed_before_the_chain_was_followed_expires(
+    before_the_chain: World,
+) -> None:
+    world = before_the_chain
+    world.clock.now -= 86_400
+    intent = world.create()
+    world.begin()
+    assert world.status(intent) == "expired"
+
+
+def test_a_refused_request_stores_nothing(world: World) -> None:
+    assert refusal(world, amount=0) == ("validation", "amount")
+
+
+def test_an_unknown_merchant_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.create("mer_X")
+
+
+@pytest.mark.parametrize("again", ["INV-1", "inv-1", " Inv-1 "])
+def test_a_reference_is_unique_per_merchant_however_it_is_written(world: World, again: str) -> None:
+    world.create(reference="inv-1")
+    assert refusal(world, reference=again) == ("reference_taken", "reference")
+    other = world.add_merchant("Other", principal("other shop"))
+    assert world.create(other, reference=again)
+
+
+def test_a_reference_stays_taken_after_its_intent_ended(world: World) -> None:
+    world.cancel(world.create(reference="inv-1"))
+    assert refusal(world, reference="inv-1") == ("reference_taken", "reference")
+
+
+def test_a_generated_reference_that_is_taken_is_drawn_again(world: World) -> None:
+    world.create(reference="0" * 12)
+    draws = iter([bytes(16), bytes(8), bytes(8), b"\x01" * 8, b"\x02" * 8])
+    with world.database.begin() as connection:
+        made = intake.create(
+            connection,
+            IntentRequest(amount=5),
+            merchant_id=world.merchant,
+            settings=world.settings,
+            books=world.books,
+            now=world.clock(),
+            entropy=lambda n: next(draws) if n != 10 else bytes(10),
+        )
+    assert world.show(made)["reference"] != "0" * 12
+
+
+def test_broken_randomness_is_no_endless_loop(world: World) -> None:
+    world.create(reference="0" * 12)
+    with pytest.raises(RuntimeError, match="randomness"), world.database.begin() as connection:
+        intake.create(
+            connection,
+            IntentRequest(amount=5),
+            merchant_id=world.merchant,
+            settings=world.settings,
+            books=world.books,
+            now=world.clock(),
+            entropy=bytes,
+        )
+
+
+def test_two_intents_with_the_same_terms_are_refused(world: World) -> None:
+    terms = {"salt": "ab" * 16, "expires_at": int(world.clock()) + 600}
+    world.create(**terms)
+    assert refusal(world, **terms) == ("terms_taken", "salt")
+    assert world.create(**terms, amount=50_001)
+
+
+# Recipients of their own
+
+
+def test_a_dedicated_recipient_is_nobodys_default(world: World) -> None:
+    assert refusal(world, match="recipient", recipient=SHOP) == ("recipient_in_use", "recipient")
+    other = world.add_merchant("Other", OWN)
+    assert refusal(world, match="recipient", recipient=OWN) == ("recipient_in_use", "recipient")
+    assert other
+
+
+@pytest.mark.parametrize("match", ["recipient", "reference"])
+def test_a_dedicated_recipient_is_no_other_intents_while_that_is_monitored(world: World, match: str) -> None:
+    world.create(match=match, recipient=OWN)
+    assert refusal(world, match="recipient", recipient=OWN) == ("recipient_in_use", "recipient")
+    world.pass_time(3600 + 600 + 86_400 - 20)
+    world.clock.now = world.tip.time
+    assert refusal(world, match="recipient", recipient=OWN) == ("recipient_in_use", "recipient")
+    world.pass_time(30)
+    assert world.create(match="recipient", recipient=OWN)
+
+
+def test_no_intent_is_paid_at_a_recipient_that_is_dedicated_to_another(world: World) -> None:
+    first = world.create(match="recipient", recipient=OWN)
+    assert refusal(world, recipient=OWN) == ("recipient_in_use", "recipient")
+    assert first in str(pytest.raises(Refused, world.create, recipient=OWN).value)
+
+
+def test_monitoring_is_judged_by_the_chain_not_by_this_machines_clock(world: World) -> None:
+    world.create(match="recipient", recipient=OWN)
+    world.clock.now += 30 * 86_400
+    assert refusal(world, match="recipient", recipient=OWN) == ("recipient_in_use", "recipient")
+
+
+def test_a_recipient_that_is_free_again_serves_its_next_intent_only(world: World) -> None:
+    first = world.create(match="recipient", recipient=OWN)
+    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, label="first"))
+    world.pass_time(100_000)
+    world.clock.now = world.tip.time
+    second = world.create(match="recipient", recipient=OWN)
+    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, label="second"))
+    assert [len(world.show(intent)["transfers"]) for intent in (first, second)] == [1, 1]
+    assert (world.status(first), world.status(second)) == ("succeeded", "succeeded")
+
+
+# Money that came before
+
+
+def test_money_that_came_before_its_intent_counts_from_then_on(world: World) -> None:
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
+    assert world.unmatched() == [("no_intent", 50_000)]
+    intent = world.create(reference="INV-1")
+    assert world.status(intent) == "succeeded"
+    assert world.told(intent) == ["created", "succeeded"]
+    assert world.unmatched() == []
+
+
+def test_contract_money_that_came_before_its_intent_counts(world: World) -> None:
+    expires_at = int(world.clock()) + 600
+    world.mine(
+        txs.contract_payment(
+            harness.PAYMENT_CONTRACT, PAYER, SHOP, 50_000, expires_at=expires_at, salt=b"\xab" * 16
+        )
+    )
+    assert world.unmatched() == [("unknown_terms", 50_000)]
+    intent = world.create(salt="ab" * 16, expires_at=expires_at)
+    assert world.status(intent) == "succeeded"
+
+
+def test_money_long_before_its_intent_does_not_count_unless_asked_for(world: World) -> None:
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
+    world.clock.now += 86_400 + 60
+    intent = world.create(reference="inv-1")
+    assert world.status(intent) == "pending"
+    assert world.unmatched() == [("before_intent", 50_000)]
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-2"))
+    imported = world.create(reference="inv-2", not_before=0)
+    assert world.status(imported) == "succeeded"
+
+
+def test_money_that_came_before_with_a_fault_says_which(world: World) -> None:
+    world.mine(
+        txs.stx_transfer(PAYER, SHOP, 50_000, b"inv-1"),
+        txs.sbtc_transfer(STRANGER, SHOP, 50_001, b"inv-1"),
+    )
+    world.create(reference="inv-1", payer=PAYER)
+    assert world.unmatched() == [("wrong_asset", 50_000), ("wrong_payer", 50_001)]
+
+
+def test_money_before_a_dedicated_recipients_intent_does_not_count(world: World) -> None:
+    early = world.create(recipient=OWN, expires_in=1)
+    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000))
+    world.pass_time(100_000)
+    world.clock.now = world.tip.time
+    intent = world.create(match="recipient", recipient=OWN)
+    assert world.status(intent) == "pending"
+    assert world.unmatched() == [("before_intent", 50_000)]
+    assert world.status(early) == "expired"
+
+
+def test_a_hostile_memo_before_the_intent_is_no_trouble(world: World) -> None:
+    memos = [bytes([n]) * 34 for n in range(256)]
+    world.mine(*(txs.sbtc_transfer(PAYER, SHOP, 1, memo, label=str(memo)) for memo in memos))
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    assert world.status(intent) == "succeeded"
+    assert len(world.unmatched()) == 256
+
+
+def test_orphaned_money_is_found_too_and_counts_when_it_is_mined_again(world: World) -> None:
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1")
+    world.mine(payment)
+    world.fork(1, [[], []])
+    intent = world.create(reference="inv-1")
+    assert [entry["status"] for entry in world.show(intent)["transfers"]] == ["orphaned"]
+    assert world.status(intent) == "pending"
+    world.mine(payment)
+    assert world.status(intent) == "succeeded"
+
+
+def test_statuses_are_counted_as_they_change(world: World) -> None:
+    world.cancel(world.create())
+    world.create()
+    with world.database.read() as connection:
+        counts = {row.status: row.count for row in connection.execute(select(status_count))}
+    assert counts == {"pending": 1, "canceled": 1}
+
+
+def test_every_field_of_a_request_is_read(world: World) -> None:
+    known = {field.name for field in dataclasses.fields(IntentRequest)}
+    for name in known:
+        assert refusal(world, **{name: ["never right"]})[1] == name
