@@ -28,6 +28,8 @@ class Cursor:
 
     network: str
     clock: ChainClock
+    #: The newest chain time ever applied, orphaned blocks included.
+    newest_time: int
     start_height: int
     tip_height: int
     tip_time: int
@@ -49,6 +51,7 @@ def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
         clock=ChainClock(
             height=row["height"], hash=row["hash"], time=row["time"], burn_height=row["burn_height"]
         ),
+        newest_time=row["newest_time"],
         start_height=row["start_height"],
         tip_height=row["tip_height"],
         tip_time=row["tip_time"],
@@ -70,17 +73,19 @@ def begin_cursor(
             start_height=header.height + 1,
             moved_at=now,
             looked_at=now,
+            newest_time=header.time,
             **_place(header, tip),
         )
     )
 
 
-def move_cursor(connection: Connection, header: BlockHeader, *, tip: BlockHeader, now: int) -> None:
+def move_cursor(
+    connection: Connection, header: BlockHeader, *, newest_time: int, tip: BlockHeader, now: int
+) -> None:
     """Set the cursor to ``header`` and clear a halt: what moves is not halted."""
+    place = _place(header, tip) | {"newest_time": newest_time}
     connection.execute(
-        update(cursor)
-        .where(cursor.c.id == 1)
-        .values(moved_at=now, looked_at=now, halted=None, **_place(header, tip))
+        update(cursor).where(cursor.c.id == 1).values(moved_at=now, looked_at=now, halted=None, **place)
     )
 
 
@@ -125,12 +130,12 @@ def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
 
 def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHeader, ...]:
     """Return the unbroken canonical headers up to the cursor that reach ``burn_blocks`` Bitcoin blocks back."""
-    newest = select(func.max(block.c.burn_height)).where(block.c.canonical).scalar_subquery()
-    rows = connection.execute(
-        select(block)
-        .where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
-        .order_by(block.c.height.desc())
+    newest = select(cursor.c.burn_height).scalar_subquery()
+    found = connection.execute(
+        select(block).where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
     ).mappings()
+    # Sorted here: asked for an order, SQLite would read every block there is by height.
+    rows = sorted(found, key=lambda row: -row["height"])
     headers: list[BlockHeader] = []
     for row in rows:
         header = _header(row)

@@ -83,6 +83,8 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
             ).scalars()
         )
         connection.execute(update(table).where(standing).values(canonical=False, orphaned_at=at))
+    # Money on the new branch comes after what people did on the old one, whatever its height.
+    connection.execute(update(act).where(act.c.height > above).values(height=above))
     return touched
 
 

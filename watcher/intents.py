@@ -149,7 +149,7 @@ class Inclusion:
     sender: str | None
     amount: int
     canonical: bool = True
-    #: Chain time of the step that orphaned it (the later of the old and the new tip), None while canonical.
+    #: Chain time of the step that orphaned it, the newest ever seen by then; None while canonical.
     orphaned_at: int | None = None
     #: A person gave this transfer to the intent: it counts as on time.
     assigned: bool = False

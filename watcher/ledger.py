@@ -92,10 +92,12 @@ class Ledger:
             touched: set[str] = set()
             orphaned = 0
             last = step.blocks[-1].header if step.blocks else _ancestor(step)
+            # Facts are orphaned as of the newest time ever seen: on a shorter branch the tip's own time goes back, and
+            # an orphaning must never look older than a success that was told before it.
+            newest = max([cursor.newest_time, *(block.header.time for block in step.blocks)])
             if isinstance(step, Reorg):
                 _check_ancestor(connection, step.ancestor)
-                at = max(cursor.clock.time, last.time)
-                touched |= facts.orphan_facts(connection, above=step.ancestor.height, at=at)
+                touched |= facts.orphan_facts(connection, above=step.ancestor.height, at=newest)
                 orphaned = blocks.orphan_headers(connection, above=step.ancestor.height)
                 blocks.note_reorg(
                     connection,
@@ -115,7 +117,7 @@ class Ledger:
             clock = clock_at(last)
             touched |= records.due_intents(connection, clock)
             settled = self.books.settle(connection, touched, clock, now=now)
-            blocks.move_cursor(connection, last, tip=step.tip, now=int(now))
+            blocks.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
         return Applied(
             clock=clock,
             blocks=len(step.blocks),

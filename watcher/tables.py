@@ -96,6 +96,7 @@ block = Table(
     Column("canonical", Boolean, nullable=False),
     Index("uq_block_canonical_height", "height", unique=True, **_where("canonical")),
     Index("ix_block_height", "height"),
+    Index("ix_block_burn_height", "burn_height"),
 )
 
 #: One row: where the daemon is. Every ledger transaction locks it.
@@ -108,6 +109,8 @@ cursor = Table(
     Column("hash", String(66), nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("burn_height", BigInteger, nullable=False),
+    #: The newest chain time ever applied, orphaned blocks included: never goes back, though the tip's time may.
+    Column("newest_time", BigInteger, nullable=False),
     Column("start_height", BigInteger, nullable=False),
     Column("tip_height", BigInteger, nullable=False),
     Column("tip_time", BigInteger, nullable=False),
@@ -262,11 +265,10 @@ transfer = Table(
     UniqueConstraint("block_hash", "tx_id", "rank"),
     Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
     Index("ix_transfer_tx", "tx_id", "rank"),
-    Index("ix_transfer_intent", "intent_id"),
+    Index("ix_transfer_intent", "intent_id", "id"),
     Index("ix_transfer_height", "height"),
     Index("ix_transfer_merchant", "merchant_id", "id"),
-    Index("ix_transfer_unmatched", "id", **_where("intent_id is null")),
-    Index("ix_transfer_unmatched_merchant", "merchant_id", "id", **_where("intent_id is null")),
+    Index("ix_transfer_unmatched", "merchant_id", "id", **_where("intent_id is null")),
     Index("ix_transfer_unmatched_recipient", "recipient", **_where("intent_id is null")),
 )
 
@@ -275,7 +277,7 @@ stray = Table(
     "stray",
     metadata,
     Column("key", String(80), primary_key=True),
-    Column("transfer_id", String(40), ForeignKey("transfer.id"), primary_key=True),
+    Column("transfer_id", String(40), ForeignKey("transfer.id"), primary_key=True, index=True),
 )
 
 attempt = Table(
@@ -308,7 +310,7 @@ act = Table(
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
-    #: The chain clock when it was done.
+    #: The chain clock when it was done; a reorg below lowers the height to its fork point.
     Column("height", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
     #: For an assignment: which money; void when the chain says otherwise.
@@ -316,6 +318,7 @@ act = Table(
     Column("rank", Integer),
     Column("amount", Amount),
     Column("recipient", String(200)),
+    Index("ix_act_height", "height"),
     Index("ix_act_tx", "tx_id", "rank", **_where("tx_id is not null")),
 )
 

@@ -80,20 +80,18 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     assert (told["status"], told["amount_received"], told["amount_missing"]) == ("succeeded", "50000", "0")
     assert told["metadata"] == {"order_id": "12345"}
     [transfer] = told["transfers"]
-    assert set(transfer) == set(
-        [
-            "tx_id",
-            "event_index",
-            "status",
-            "sender",
-            "amount",
-            "block_height",
-            "block_hash",
-            "block_time",
-            "burn_block_height",
-            "confirmations",
-        ]
-    )
+    assert set(transfer) == {
+        "tx_id",
+        "event_index",
+        "status",
+        "sender",
+        "amount",
+        "block_height",
+        "block_hash",
+        "block_time",
+        "burn_block_height",
+        "confirmations",
+    }
     assert transfer["sender"] == PAYER
     assert told["pay"]["contract"]["contract_id"] == harness.PAYMENT_CONTRACT
     assert [argument["name"] for argument in told["pay"]["contract"]["arguments"]] == [

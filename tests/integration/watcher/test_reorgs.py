@@ -246,3 +246,24 @@ async def test_a_fork_below_finality_halts_until_the_chain_is_back(tmp_path: Pat
         cursor = s.following._ledger.cursor()
         assert cursor is not None
         assert cursor.halted is None
+
+
+async def test_money_taken_after_the_chain_s_time_went_back_is_still_missed(tmp_path: Path) -> None:
+    """A shorter branch may be older than the success; what it takes afterwards is taken back all the same."""
+    async with stage(tmp_path, "follow", level="included") as s:
+        below = s.chain.tip.height
+        paid = s.chain.mine([pay(s.intent)])
+        s.chain.mine(seconds=1000)
+        await s.catch_up()
+        assert s.status() is Status.SUCCEEDED
+        earlier = s.chain.fork(paid.height)
+        earlier.mine(seconds=10)
+        earlier.promote()
+        await s.catch_up()
+        assert s.status() is Status.SUCCEEDED
+        without = s.chain.fork(below)
+        without.mine(n=2, seconds=10)
+        without.promote()
+        await s.catch_up()
+        assert s.status() is Status.PROCESSING
+        assert s.told()[-1] == ("attention", "reorged")

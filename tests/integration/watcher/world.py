@@ -46,6 +46,7 @@ class World:
     def mine(self, *payments: Tx, **how: Any) -> Applied:
         """Mine a block with these transactions (and empty ones with ``n=``) and apply it as one step."""
         height = self.chain.tip.height
+        self.clock.now += 0.002
         self.chain.mine(payments, **how)
         return self.ledger.apply(self.extend(height))
 
@@ -60,6 +61,7 @@ class World:
 
     def fork(self, depth: int, blocks: Iterable[Iterable[Tx]] | None = None, **how: Any) -> Applied:
         """Replace the newest blocks by others and apply that as one step."""
+        self.clock.now += 0.002
         self.chain.reorg(depth, blocks, **how)
         return self.ledger.apply(self.reorg())
 

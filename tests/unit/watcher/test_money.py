@@ -117,3 +117,14 @@ def test_an_orphaned_inclusion_without_its_time_is_a_bug() -> None:
     assert orphaned_at(orphaned(inclusion("a"), 7)) == 7
     with pytest.raises(AssertionError, match="carries the time"):
         orphaned_at(inclusion("a"))
+
+
+def test_reorgs_are_followed_in_the_order_in_which_they_came_not_by_height() -> None:
+    rows = [
+        orphaned(inclusion("a", 100, time=DEADLINE, height=20), DEADLINE),
+        orphaned(inclusion("a", 1, time=DEADLINE + GRACE, height=15), DEADLINE + GRACE),
+    ]
+    assert sort_money(INTENT, rows).lost == (rows[1],)
+    third = inclusion("a", 1, time=DEADLINE + 2 * GRACE, height=16)
+    assert sort_money(INTENT, [*rows, third]).on_time == (third,)
+    assert sort_money(INTENT, [*rows, third]).lost == ()

@@ -203,3 +203,12 @@ def test_row_15a_a_re_mined_late_payment_still_covers() -> None:
     decision = story.decide()
     assert decision.status is Status.SUCCEEDED
     assert decision.flags == {Flag.LATE}
+
+
+def test_row_15a_on_time_money_that_covers_alone_makes_the_late_money_surplus() -> None:
+    story = Story(late_policy=LatePolicy.ACCEPT).pay("a", 100, at=DEADLINE).orphan("a")
+    story.pay("b", 100).pay("a", 100).grow(2)
+    assert story.say() == ["succeeded", "attention:surplus"]
+    decision = story.decide()
+    assert decision.flags == {Flag.SURPLUS}
+    assert decision.anchor == (103, 10)

@@ -153,6 +153,7 @@ def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
     assert decision.status is Status.SUCCEEDED
     assert decision.flags == {Flag.SURPLUS}
     assert (decision.received, decision.over) == (170, 70)
+    assert decision.anchor == (101, 10), "surplus does not make it look less deep"
     assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
 
 
@@ -199,3 +200,8 @@ def test_sums_may_exceed_128_bits() -> None:
     decision = Story(amount=huge).pay("a", huge).pay("b", huge).grow(2).decide()
     assert decision.received == 2 * huge
     assert decision.over == huge
+
+
+def test_row_8_a_partial_sum_is_as_deep_as_its_least_deep_transfer() -> None:
+    story = Story().pay("a", 10).grow(4, burn=2).pay("b", 10).grow(3, burn=1)
+    assert story.decide().anchor == (106, 12)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.watcher.story import DEADLINE, GRACE, Story
+from tests.unit.watcher.story import DEADLINE, GRACE, PAYER, Story
 from watcher.intents import Flag, LatePolicy, Status
 
 
@@ -173,10 +173,11 @@ def test_row_13_partial_money_from_before_the_cancel_is_not_late() -> None:
     assert story.decide().flags == {Flag.LATE}
 
 
-def test_row_13_a_branch_that_covers_below_the_cancels_height_is_late_money() -> None:
+@pytest.mark.parametrize("fork", [105, 119])
+def test_row_13_a_branch_that_covers_up_to_the_cancels_height_is_late_money(fork: int) -> None:
     story = Story().grow(20).cancel()
     assert story.say() == ["canceled"]
-    story.now(height=105).pay("a", 100)
+    story.now(height=fork).pay("a", 100)
     assert story.say() == ["attention:late"]
     decision = story.decide()
     assert decision.status is Status.CANCELED
@@ -189,3 +190,30 @@ def test_row_13_attempts_and_reorgs_do_not_move_a_canceled_intent() -> None:
     story.cancel().decide()
     assert story.fail("x").orphan("a").grow(50).say() == []
     assert story.intent.status is Status.CANCELED
+
+
+def test_row_13_an_accept_policy_means_nothing_after_a_cancel_and_a_mark() -> None:
+    story = Story(late_policy=LatePolicy.ACCEPT).cancel()
+    story.decide()
+    story.mark(Status.FAILED).decide()
+    story.pay("a", 130, at=DEADLINE + 1).decide()
+    assert story.decide().flags == {Flag.MANUAL, Flag.LATE}
+
+
+@pytest.mark.parametrize("close", ["cancel", "mark"])
+def test_what_a_person_closed_never_wakes(close: str) -> None:
+    story = Story(payer=PAYER).fail("x")
+    assert story.decide().wake.height is not None
+    if close == "cancel":
+        story.cancel()
+    else:
+        story.mark(Status.FAILED)
+    wake = story.decide().wake
+    assert wake.time is wake.height is wake.burn_height is None
+
+
+def test_row_13_all_money_after_the_cancel_is_late_and_none_is_surplus() -> None:
+    story = Story().cancel()
+    story.decide()
+    assert story.pay("a", 130).pay("b", 5).say() == ["attention:late", "attention:late"]
+    assert story.decide().flags == {Flag.LATE}

@@ -136,6 +136,7 @@ def test_row_6b_not_mined_again_in_reorg_grace_fails_and_supersedes() -> None:
     assert story.now(540 + GRACE + 1).say() == ["failed:reorged"]
     success, failure = story.verdicts
     assert failure.supersedes == success.id
+    assert failure.flags == {Flag.REORGED}
     decision = story.decide()
     assert decision.status is Status.FAILED
     assert decision.flags == {Flag.REORGED}
@@ -263,6 +264,7 @@ def test_row_7_unseen_before_the_success_is_as_if_never_seen() -> None:
     assert decision.flags == frozenset()
     assert decision.drafts == ()
     assert decision.received == 0
+    assert decision.wake.time == 510 + GRACE + 1, "the nearest point, not the deadline"
 
 
 def test_row_7_holds_back_row_10() -> None:
@@ -348,3 +350,13 @@ def test_depth_going_back_before_the_success_waits_again() -> None:
     assert story.decide().status is Status.PROCESSING
     assert story.grow(1).decide().status is Status.PROCESSING
     assert story.grow(1).say() == ["succeeded"]
+
+
+def test_row_7_waits_for_the_last_of_several_payments_that_reorgs_took() -> None:
+    story = Story().pay("a", 60, at=DEADLINE - 10).pay("b", 40, at=DEADLINE)
+    story.decide()
+    story.orphan("b").grow(5).orphan("a").decide()
+    first, last = sorted(i.orphaned_at or 0 for i in story.inclusions)
+    assert story.now(first + GRACE + 1).say() == []
+    assert story.intent.status is Status.PENDING
+    assert story.now(last + GRACE + 1).say() == ["expired"]

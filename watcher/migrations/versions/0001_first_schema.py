@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("canonical", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_block")),
     )
+    op.create_index("ix_block_burn_height", "block", ["burn_height"], unique=False)
     op.create_index("ix_block_height", "block", ["height"], unique=False)
     op.create_index(
         "uq_block_canonical_height",
@@ -50,6 +51,7 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(length=66), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
         sa.Column("burn_height", sa.BigInteger(), nullable=False),
+        sa.Column("newest_time", sa.BigInteger(), nullable=False),
         sa.Column("start_height", sa.BigInteger(), nullable=False),
         sa.Column("tip_height", sa.BigInteger(), nullable=False),
         sa.Column("tip_time", sa.BigInteger(), nullable=False),
@@ -221,6 +223,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_act_intent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_act")),
     )
+    op.create_index("ix_act_height", "act", ["height"], unique=False)
     op.create_index(op.f("ix_act_intent_id"), "act", ["intent_id"], unique=False)
     op.create_index(
         "ix_act_tx",
@@ -288,19 +291,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("block_hash", "tx_id", "rank", name=op.f("uq_transfer_block_hash_tx_id_rank")),
     )
     op.create_index("ix_transfer_height", "transfer", ["height"], unique=False)
-    op.create_index("ix_transfer_intent", "transfer", ["intent_id"], unique=False)
+    op.create_index("ix_transfer_intent", "transfer", ["intent_id", "id"], unique=False)
     op.create_index("ix_transfer_merchant", "transfer", ["merchant_id", "id"], unique=False)
     op.create_index("ix_transfer_tx", "transfer", ["tx_id", "rank"], unique=False)
     op.create_index(
         "ix_transfer_unmatched",
-        "transfer",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("intent_id is null"),
-        postgresql_where=sa.text("intent_id is null"),
-    )
-    op.create_index(
-        "ix_transfer_unmatched_merchant",
         "transfer",
         ["merchant_id", "id"],
         unique=False,
@@ -340,6 +335,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["transfer_id"], ["transfer.id"], name=op.f("fk_stray_transfer_id")),
         sa.PrimaryKeyConstraint("key", "transfer_id", name=op.f("pk_stray")),
     )
+    op.create_index(op.f("ix_stray_transfer_id"), "stray", ["transfer_id"], unique=False)
     op.create_table(
         "endpoint",
         sa.Column("id", sa.Text(), nullable=False),
@@ -516,6 +512,7 @@ def downgrade() -> None:
     op.drop_table("event")
     op.drop_index("ix_endpoint_merchant", table_name="endpoint")
     op.drop_table("endpoint")
+    op.drop_index(op.f("ix_stray_transfer_id"), table_name="stray")
     op.drop_table("stray")
     op.drop_table("transition")
     op.drop_index(
@@ -526,12 +523,6 @@ def downgrade() -> None:
     )
     op.drop_index(
         "ix_transfer_unmatched_recipient",
-        table_name="transfer",
-        sqlite_where=sa.text("intent_id is null"),
-        postgresql_where=sa.text("intent_id is null"),
-    )
-    op.drop_index(
-        "ix_transfer_unmatched_merchant",
         table_name="transfer",
         sqlite_where=sa.text("intent_id is null"),
         postgresql_where=sa.text("intent_id is null"),
@@ -558,6 +549,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("tx_id is not null"),
     )
     op.drop_index(op.f("ix_act_intent_id"), table_name="act")
+    op.drop_index("ix_act_height", table_name="act")
     op.drop_table("act")
     op.drop_table("recipient")
     op.drop_index(
@@ -611,4 +603,5 @@ def downgrade() -> None:
         postgresql_where=sa.text("canonical"),
     )
     op.drop_index("ix_block_height", table_name="block")
+    op.drop_index("ix_block_burn_height", table_name="block")
     op.drop_table("block")

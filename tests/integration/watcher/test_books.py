@@ -1,0 +1,160 @@
+"""Keeping the books: what was decided, what was told and who is to hear it are written together, and only once."""
+
+import json
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from chain.testing import txs
+from notifier.events import API_VERSION, EventType, event_id
+from notifier.tables import delivery, endpoint, event
+from tests import harness
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher.books import Books, load_timeline
+from watcher.intents import Status
+from watcher.ledger import clock_at
+
+
+def bodies(world: World, intent: str) -> list[dict[str, Any]]:
+    with world.database.read() as connection:
+        rows = connection.execute(
+            select(event.c.body).where(event.c.intent == intent).order_by(event.c.sequence)
+        )
+        return [json.loads(row.body) for row in rows]
+
+
+def subscribe(world: World, name: str, events: list[str], status: str = "enabled") -> None:
+    with world.database.begin() as connection:
+        connection.execute(
+            insert(endpoint).values(
+                id=name,
+                merchant=world.merchant,
+                url="https://shop.example",
+                events=events,
+                status=status,
+                legacy_v0=False,
+                secrets=[],
+                created_at=0,
+            )
+        )
+
+
+def test_a_body_tells_the_intent_as_it_stood_at_that_moment(world: World) -> None:
+    intent = world.create(level="anchored")
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_001, world.memo(intent)))
+    world.mine(burn=True)
+    world.mine(burn=True)
+    created, processing, succeeded = bodies(world, intent)
+    assert [body["sequence"] for body in (created, processing, succeeded)] == [1, 2, 3]
+    assert [body["data"]["previous_status"] for body in (created, processing, succeeded)] == [
+        None,
+        "pending",
+        "processing",
+    ]
+    assert [body["data"]["payment_intent"]["status"] for body in (created, processing, succeeded)] == [
+        "pending",
+        "processing",
+        "succeeded",
+    ]
+    assert created["data"]["payment_intent"]["amount_received"] == "0"
+    assert succeeded["data"]["payment_intent"] == world.show(intent)
+    assert succeeded["data"]["payment_intent"]["flags"] == ["overpaid"]
+    assert succeeded["id"] == event_id(intent, EventType.SUCCEEDED, 0)
+    assert (succeeded["type"], succeeded["api_version"]) == ("payment.succeeded", API_VERSION)
+    assert succeeded["data"]["chain"] == {
+        "network": "mainnet",
+        "tip_height": world.tip.height,
+        "tip_hash": world.tip.hash,
+        "burn_block_height": world.tip.burn_height,
+    }
+
+
+def test_success_is_dated_by_the_chain(world: World) -> None:
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)), seconds=33)
+    assert world.show(intent)["succeeded_at"] == "2027-01-15T08:00:33.000Z"
+    assert world.show(intent)["updated_at"] == "2027-01-15T08:00:00.000Z", "by this machine's clock"
+
+
+def test_settling_again_says_and_changes_nothing(world: World) -> None:
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    before, told = world.show(intent), bodies(world, intent)
+    with world.database.begin() as connection:
+        settled = world.books.settle(connection, [intent, "pi_X"], clock_at(world.tip), now=world.clock())
+    assert (settled.intents, settled.transitions, settled.events) == (1, (), 0)
+    assert (world.show(intent), bodies(world, intent)) == (before, told)
+
+
+def test_what_settling_did_is_counted(world: World) -> None:
+    intents = [world.create(), world.create(level="anchored"), world.create()]
+    applied = world.mine(
+        *(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)) for intent in intents[:2])
+    )
+    assert applied.settled.intents == 2
+    assert set(applied.settled.transitions) == {
+        (intents[0], Status.PENDING, Status.SUCCEEDED),
+        (intents[1], Status.PENDING, Status.PROCESSING),
+    }
+    assert applied.settled.events == 2
+
+
+def test_each_subscriber_gets_a_delivery_with_the_event(world: World) -> None:
+    world.books = Books(network="mainnet", first_wait=7.0)
+    world.ledger = harness.make_ledger(world.database, world.clock, books=world.books)
+    subscribe(world, "we_all", ["*"])
+    subscribe(world, "we_success", ["payment.succeeded"])
+    subscribe(world, "we_failure", ["payment.failed"])
+    subscribe(world, "we_held", ["payment.succeeded"], status="disabled")
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    with world.database.read() as connection:
+        rows = connection.execute(select(delivery).where(delivery.c.type == "payment.succeeded")).all()
+    assert sorted(
+        (row.endpoint, row.status, row.next_attempt_at) for row in rows if row.status != "held"
+    ) == [
+        ("we_all", "pending", world.clock() + 7),
+        ("we_success", "pending", world.clock() + 7),
+    ]
+    assert [row.endpoint for row in rows if row.status == "held"] == ["we_held"]
+    assert {row.event for row in rows} == {event_id(intent, EventType.SUCCEEDED, 0)}
+
+
+def test_a_verdict_that_replaces_another_names_it(world: World) -> None:
+    intent = world.create(expires_in=1, late_policy="accept")
+    world.pass_time(700)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    assert world.told(intent) == ["created", "expired", "succeeded"]
+    succeeded = bodies(world, intent)[-1]["data"]
+    assert succeeded["supersedes"] == event_id(intent, EventType.EXPIRED, 0)
+    assert succeeded["previous_status"] == "expired"
+    assert succeeded["payment_intent"]["flags"] == ["late"]
+
+
+def test_the_timeline_has_each_change_once_with_its_reason(world: World) -> None:
+    intent = world.create(level="anchored")
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
+    world.mine(payment)
+    world.fork(1, [[], []])
+    world.mine(payment)
+    world.mine(n=2, burn=True)
+    world.fork(4, [[]] * 5)
+    world.pass_time(7201)
+    with world.database.read() as connection:
+        timeline = load_timeline(connection, intent)
+    assert [(change.status, change.reason) for change in timeline] == [
+        ("pending", "created"),
+        ("processing", None),
+        ("pending", None),
+        ("processing", None),
+        ("succeeded", None),
+        ("processing", "reorged"),
+        ("failed", "reorged"),
+    ]
+    assert world.told(intent) == [
+        "created",
+        "processing",
+        "succeeded",
+        "attention:reorged",
+        "failed:reorged",
+    ]

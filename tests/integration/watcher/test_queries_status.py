@@ -1,0 +1,194 @@
+"""How the daemon stands: counts that agree with the tables, a lag that says where time is lost, and a state."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from chain.testing import txs
+from notifier.tables import delivery, endpoint, event
+from tests.integration.watcher.world import PAYER, SHOP, START, World
+from watcher import __version__, queries
+from watcher.blocks import Halt
+from watcher.database import Database
+from watcher.settings import Settings
+
+SOURCE = {"url": "http://a", "state": "ok", "version": "9", "tip_height": 100, "latency_ms": 1, "errors": 0}
+
+
+def status(world: World, **more: Any) -> dict[str, Any]:
+    document = queries.status(world.database, world.settings, now=world.clock(), **more)
+    assert json.loads(json.dumps(document)) == document
+    return document
+
+
+def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
+    world.clock.now = START + 3.5
+    world.ledger.note_look(tip=None, sources=[SOURCE | {"note": None}])
+    document = status(world)
+    assert document == {
+        "state": "ok",
+        "reasons": [],
+        "network": "mainnet",
+        "version": __version__,
+        "cursor": {
+            "height": 100,
+            "hash": world.tip.hash,
+            "time": "2027-01-15T08:00:00.000Z",
+            "burn_block_height": 900_000,
+        },
+        "tip": {"height": 100, "age_seconds": 3.5},
+        "lag": {"chain_seconds": 3.5, "api_seconds": 0.5, "our_seconds": 0.0, "blocks": 0},
+        "sources": [SOURCE | {"note": None}],
+        "reorgs_24h": 0,
+        "intents": dict.fromkeys(document["intents"], 0),
+        "attention": 0,
+        "unmatched": 0,
+        "oldest_pending": None,
+        "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
+        "reindex": None,
+        "database": {
+            "url": world.database.safe_url,
+            "revision": "0001",
+            "bytes": document["database"]["bytes"],
+        },
+        "halted": None,
+    }
+    assert document["database"]["bytes"] > 0
+    assert list(document["intents"]) == [
+        "pending",
+        "processing",
+        "succeeded",
+        "failed",
+        "expired",
+        "canceled",
+    ]
+
+
+def test_a_database_without_a_schema_is_starting(tmp_path: Any) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/watcher.db")
+    database = Database(settings.database_url)
+    document = queries.status(database, settings, now=0)
+    assert (document["state"], document["database"]["revision"], document["cursor"]) == (
+        "starting",
+        None,
+        None,
+    )
+    database.close()
+
+
+def test_a_database_that_has_not_begun_is_starting(before_the_chain: World) -> None:
+    before_the_chain.create()
+    document = status(before_the_chain)
+    assert (document["state"], document["cursor"], document["tip"]) == ("starting", None, None)
+    assert document["intents"]["pending"] == 1
+
+
+def test_the_lag_says_who_is_behind(world: World) -> None:
+    world.chain.mine(n=3, seconds=100)
+    world.clock.now = START + 310
+    world.ledger.note_look(tip=world.tip, sources=[])
+    world.clock.now = START + 320
+    document = status(world)
+    assert document["tip"] == {"height": 103, "age_seconds": 20.0}
+    assert document["lag"] == {"chain_seconds": 20.0, "api_seconds": 10.0, "our_seconds": 300.0, "blocks": 3}
+    assert document["state"] == "ok"
+
+
+def test_counts_follow_the_tables(world: World) -> None:
+    late = world.create(expires_in=1)
+    pending = world.create()
+    world.pass_time(700)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(late)), txs.sbtc_transfer(PAYER, SHOP, 1))
+    world.clock.now = world.tip.time
+    document = status(world, reindex={"from": 5})
+    assert document["intents"] | {"pending": 1, "expired": 1} == document["intents"]
+    assert (document["attention"], document["unmatched"]) == (1, 1)
+    assert document["oldest_pending"] == world.show(pending)["created_at"]
+    assert document["reindex"] == {"from": 5}
+    world.mark(late, "failed", "refunded")
+    assert status(world)["attention"] == 0
+    world.fork(1, [[], []])
+    document = status(world)
+    assert (document["unmatched"], document["reorgs_24h"]) == (0, 1)
+    world.clock.now += 86_402
+    assert status(world)["reorgs_24h"] == 0
+
+
+def test_a_halt_goes_before_everything(world: World) -> None:
+    halt = Halt(code="reorg_too_deep", message="m", hint="h")
+    world.ledger.note_look(tip=None, sources=[{"url": "http://a", "state": "down"}], halt=halt)
+    document = status(world)
+    assert document["state"] == "halted"
+    assert document["halted"] == {
+        "code": "reorg_too_deep",
+        "message": "m",
+        "hint": "h",
+        "since": "2027-01-15T08:00:00.000Z",
+    }
+
+
+def test_a_source_that_is_not_ok_degrades(world: World) -> None:
+    world.ledger.note_look(tip=None, sources=[SOURCE, {"url": "http://b", "state": "lagging"}])
+    document = status(world)
+    assert (document["state"], document["reasons"]) == ("degraded", ["source http://b is lagging"])
+
+
+def test_a_cursor_far_behind_the_tip_degrades(world: World) -> None:
+    world.chain.mine(seconds=601)
+    world.clock.now = world.tip.time
+    world.ledger.note_look(tip=world.tip, sources=[])
+    assert status(world)["state"] == "degraded"
+
+
+def test_a_daemon_that_looks_no_more_degrades(world: World) -> None:
+    world.clock.now += 599
+    assert status(world)["state"] == "ok"
+    world.clock.now += 10
+    assert "is the daemon running?" in status(world)["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("endpoint_row", "delivery_status", "reason"),
+    [
+        ({"failed": 3}, "delivered", "1 webhook endpoints fail"),
+        ({"failed": 0}, "dead", "1 webhook deliveries are dead"),
+    ],
+)
+def test_webhooks_that_do_not_arrive_degrade(
+    world: World, endpoint_row: dict[str, Any], delivery_status: str, reason: str
+) -> None:
+    intent = world.create()
+    with world.database.begin() as connection:
+        event_id = connection.execute(event.select().where(event.c.intent == intent)).one().id
+        connection.execute(
+            insert(endpoint).values(
+                id="we_1",
+                merchant=world.merchant,
+                url="https://x",
+                events=["*"],
+                status="enabled",
+                legacy_v0=False,
+                secrets=[],
+                created_at=0,
+                **endpoint_row,
+            )
+        )
+        connection.execute(
+            insert(delivery).values(
+                id="dlv_1",
+                event=event_id,
+                endpoint="we_1",
+                merchant=world.merchant,
+                intent=intent,
+                type="payment.created",
+                sequence=1,
+                verdict=False,
+                ordered=True,
+                status=delivery_status,
+                created_at=0,
+            )
+        )
+    document = status(world)
+    assert (document["state"], document["reasons"]) == ("degraded", [reason])

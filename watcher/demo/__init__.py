@@ -1,0 +1,117 @@
+"""The demo: the whole program in one terminal, on a scripted chain, without network or set-up.
+
+Only the chain's content is made up. The Stacks API is asked over HTTP, the daemon commits to a database, and the shops
+get their webhooks over HTTP and verify them with the public library.
+"""
+
+import asyncio
+import io
+import logging
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from watcher import log, service
+from watcher.demo.act import Act, Outcome, Pace, count
+from watcher.demo.scenes import SCENES, Scene
+from watcher.demo.screen import Screen
+from watcher.demo.stage import Stage, Stuck, open_stage
+
+FAST = Pace(row=0.0, scene=0.0, schedule=(0.0, 0.2, 0.3, 0.3, 0.3), limit=60.0)
+READABLE = Pace(row=0.9, scene=1.5, schedule=(0.0, 1.0, 2.0, 2.0, 2.0), limit=180.0)
+
+#: Exit code after Ctrl-C, as shells expect it.
+INTERRUPTED = 130
+
+
+def run(fast: bool, console: Console | None = None, *, closed: Collection[str] = ()) -> int:
+    """Play all scenes and return the exit code: 0 if exactly the expected webhooks arrived, else 1; 130 after Ctrl-C.
+
+    ``closed`` names scenes whose shop never takes a webhook, to see the demo fail.
+    """
+    screen = Screen(console or Console())
+    pace = FAST if fast else READABLE
+    with _journal() as journal:
+        try:
+            with tempfile.TemporaryDirectory(prefix="sbtc-watcher-demo-") as folder:
+                return asyncio.run(_perform(Path(folder), screen, pace, frozenset(closed)))
+        except Stuck as stuck:
+            screen.trouble(str(stuck), journal.getvalue())
+            return 1
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+
+async def _perform(folder: Path, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
+    """Run the daemon beside the play; stop it when the play is over, or end the play when it stops."""
+    async with open_stage(folder, schedule=pace.schedule) as stage:
+        stop = asyncio.Event()
+        daemon = asyncio.create_task(service.serve(stage.settings, stage.database, service.ROLES, stop=stop))
+        play = asyncio.create_task(_play(stage, screen, pace, closed))
+        try:
+            await asyncio.wait({daemon, play}, timeout=pace.limit, return_when=asyncio.FIRST_COMPLETED)
+            if play.done():
+                return play.result()
+            if daemon.done():
+                # A signal ended it, which it takes for the whole process; or it broke, which is raised here.
+                daemon.result()
+                return INTERRUPTED
+            raise Stuck(f"the demo did not end within {pace.limit:g} s")
+        finally:
+            play.cancel()
+            stop.set()
+            await asyncio.wait({daemon, play})
+
+
+async def _play(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
+    began = time.monotonic()
+    screen.intro(stage.api.url, stage.receiver.base)
+    await stage.followed()
+    await asyncio.sleep(2 * pace.scene)
+    acts: list[tuple[Act, Outcome]] = []
+    for number, scene in enumerate(SCENES, start=1):
+        screen.scene(number, scene.title, scene.about)
+        acts.append(await _play_scene(stage, screen, pace, scene, closed=scene.name in closed))
+        await asyncio.sleep(pace.scene)
+    # What comes after its scene is over counts too: one more block, and every delivery comes to its end.
+    stage.chain.mine(burn=True)
+    await stage.followed()
+    await stage.delivered()
+    for act, outcome in acts:
+        await count(stage, act.shop, outcome)
+    screen.summary([outcome for _, outcome in acts], time.monotonic() - began)
+    screen.next_steps()
+    return 0 if all(outcome.good for _, outcome in acts) else 1
+
+
+async def _play_scene(
+    stage: Stage, screen: Screen, pace: Pace, scene: Scene, *, closed: bool
+) -> tuple[Act, Outcome]:
+    began = time.monotonic()
+    act = Act(stage, screen, pace, await stage.open_shop(scene.name))
+    if closed:
+        act.close_shop()
+    await scene.play(act)
+    outcome = Outcome(title=scene.title, expected=scene.expects, seconds=time.monotonic() - began)
+    return act, outcome
+
+
+@contextmanager
+def _journal() -> Iterator[io.StringIO]:
+    """Keep what the daemon logs off the terminal; it is shown when something goes wrong."""
+    journal = io.StringIO()
+    log.configure("console", "warning", journal)
+    try:
+        yield journal
+    finally:
+        root = logging.getLogger()
+        for handler in root.handlers[:]:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is journal:
+                root.removeHandler(handler)
+
+
+__all__ = ["INTERRUPTED", "run"]

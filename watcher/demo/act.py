@@ -1,0 +1,186 @@
+"""One scene being played: its shop, its order, and each step's effect as it is read back and shown."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.text import Text
+
+from chain.model import BlockHeader
+from chain.testing import Tx
+from notifier.testing import Answer, plan_of
+from watcher.demo import words
+from watcher.demo.screen import Row, Screen
+from watcher.demo.stage import Shop, Stage
+from watcher.intake import IntentRequest
+from watcher.intents import Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the demo goes; seconds. ``schedule`` are the waits before the attempts at a webhook."""
+
+    row: float
+    scene: float
+    schedule: tuple[float, ...]
+    #: The whole demo ends after so long, whatever happens.
+    limit: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What a scene came to. Webhooks are named as :func:`watcher.demo.words.event_name` does."""
+
+    title: str
+    expected: tuple[str, ...]
+    seconds: float = 0.0
+    #: Webhooks that were verified and taken by the shop, once for every time.
+    arrived: list[str] = field(default_factory=list)
+    attempts: int = 0
+    #: Requests whose signature the library refused.
+    refused: int = 0
+
+    @property
+    def missing(self) -> list[str]:
+        """What should have arrived and did not."""
+        return sorted((Counter(self.expected) - Counter(self.arrived)).elements())
+
+    @property
+    def unexpected(self) -> list[str]:
+        """What arrived and should not have, or arrived more than once."""
+        return sorted((Counter(self.arrived) - Counter(self.expected)).elements())
+
+    @property
+    def good(self) -> bool:
+        """Whether exactly what was expected arrived."""
+        return not (self.missing or self.unexpected or self.refused)
+
+
+class Act:
+    """Lets a scene's script change the chain; after each change waits for the daemon and shows what came of it."""
+
+    def __init__(self, stage: Stage, screen: Screen, pace: Pace, shop: Shop) -> None:
+        self.stage = stage
+        self.shop = shop
+        self._screen = screen
+        self._pace = pace
+        self._order: Intent | None = None
+        self._status: str | None = None
+        self._strays = 0
+        self._heard: set[str] = set()
+
+    @property
+    def order(self) -> Intent:
+        """The intent that this scene is about."""
+        assert self._order is not None, "a scene begins with an order"
+        return self._order
+
+    @property
+    def memo(self) -> bytes:
+        """The order's reference, as payers put it into a memo."""
+        return self.order.reference.encode()
+
+    async def ask(self, amount: int, *, asset: str = "sbtc", **wishes: Any) -> Intent:
+        """The shop creates an intent; base units."""
+        request = IntentRequest(amount=amount, asset=asset, **wishes)
+        self._order = await self.stage.create_intent(self.shop, request)
+        lines = [
+            Text(f"asks for {words.amount(amount, asset)}"),
+            Text(f"ref {self._order.reference}", "bold"),
+        ]
+        await self._show([], lines)
+        return self._order
+
+    async def mine(self, says: str, txs: Iterable[Tx] = (), **how: Any) -> BlockHeader:
+        """Mine blocks, with :meth:`ScriptedChain.mine`'s keywords, and show what came of it."""
+        header = self.stage.chain.mine(txs, **how)
+        await self._show([words.block(header, self.stage.first), Text(says)], [])
+        return header
+
+    async def fork(self, says: str, below: BlockHeader, txs: Iterable[Tx] = ()) -> BlockHeader:
+        """A Bitcoin fork: another branch takes the place of ``below`` and everything on it, and is one block longer."""
+        chain = self.stage.chain
+        lost = chain.tip.height - below.height + 1
+        branch = chain.fork(below.height - 1)
+        branch.mine(txs, burn=True)
+        branch.mine(n=lost, burn=True)
+        gone = Text(f"↶ reorg: {lost} block{'s' if lost > 1 else ''} orphaned", "bold red")
+        await self._show([words.block(branch.tip, self.stage.first), gone, Text(says)], [])
+        return branch.tip
+
+    def fail_next(self, *statuses: int) -> None:
+        """Let the shop's server answer its next requests with these statuses."""
+        self.stage.receiver.plan(*plan_of(statuses), path=self.shop.path)
+
+    def close_shop(self) -> None:
+        """Let the shop's server answer 503 from now on."""
+        self.stage.receiver.always(Answer(status=503), self.shop.path)
+
+    async def _show(self, chain: list[Text], merchant: list[Text]) -> None:
+        """Wait for the commit, show a row; then a row for each further attempt at a webhook."""
+        await self.stage.followed()
+        document = await self.stage.intent(self.order.id)
+        watcher = words.standing(document, self._status)
+        self._status = document["status"]
+        watcher += await self._ignored()
+        if not chain:
+            watcher.append(Text(f"for {words.elapsed(self.order.expires_at - self.order.created_at)}", "dim"))
+        row = Row(chain=chain, watcher=watcher, merchant=merchant)
+        for told in await self.stage.deliveries(self.shop):
+            if told["id"] in self._heard:
+                continue
+            self._heard.add(told["id"])
+            await self._follow_delivery(told["id"], row)
+            row = Row()
+        if not row.empty:
+            if not row.merchant:
+                row.merchant.append(Text("nothing to tell", "dim"))
+            await self._put(row)
+
+    async def _ignored(self) -> list[Text]:
+        strays = await self.stage.unmatched(self.shop)
+        fresh = strays[: len(strays) - self._strays]
+        self._strays = len(strays)
+        return [Text(f"ignored: {stray['unmatched']}", "red") for stray in fresh]
+
+    async def _follow_delivery(self, delivery_id: str, row: Row) -> None:
+        """Show a delivery's attempts until the shop takes it or the watcher gives it up."""
+        number = 0
+        while True:
+            number += 1
+            delivery, attempt = await self.stage.attempt(delivery_id, number)
+            row.merchant += self._heard_lines(delivery, attempt)
+            await self._put(row)
+            if len(delivery["log"]) == number and delivery["status"] != "pending":
+                break
+            row = Row(watcher=[Text("tries again", "yellow")])
+        if delivery["status"] == "dead":
+            await self._put(Row(watcher=[Text("gives up: dead", "bold red")]))
+
+    def _heard_lines(self, delivery: dict[str, Any], attempt: dict[str, Any]) -> list[Text]:
+        number, status = attempt["number"], attempt["status_code"]
+        came = self.stage.arrivals(self.shop, delivery["event"])
+        if status is not None and 200 <= status < 300 and number <= len(came):
+            return words.webhook(came[number - 1].document, number)
+        lines = [Text(f"✘ attempt {number}: {status or attempt['error']}", "bold red")]
+        lines.append(Text(f"webhook-id {words.short_id(delivery['event'])}", "dim"))
+        return lines
+
+    async def _put(self, row: Row) -> None:
+        self._screen.row(row)
+        await asyncio.sleep(self._pace.row)
+
+
+async def count(stage: Stage, shop: Shop, outcome: Outcome) -> None:
+    """Fill in what arrived at a shop: from the requests that came in and the attempts that the watcher logged."""
+    for delivery in await stage.deliveries(shop):
+        came = stage.arrivals(shop, delivery["event"])
+        taken = [a for a in delivery["log"] if a["status_code"] is not None and 200 <= a["status_code"] < 300]
+        outcome.attempts += len(delivery["log"])
+        outcome.arrived += [words.event_name(came[a["number"] - 1].document) for a in taken]
+    outcome.refused = sum(arrival.refused is not None for arrival in stage.receiver.at(shop.path))
+
+
+Script = Callable[[Act], Any]

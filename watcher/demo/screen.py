@@ -1,0 +1,191 @@
+"""What the demo prints: three lanes side by side on a terminal, plain lines everywhere else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from watcher.demo.act import Outcome
+
+#: Below this width three lanes do not fit.
+LEAST_WIDTH = 78
+MOST_WIDTH = 110
+
+#: What to write where a terminal's encoding is not a Unicode one.
+_ASCII = str.maketrans(
+    {"₿": "btc ", "→": "->", "·": "-", "…": "..", "✔": "+", "✘": "x", "↶": "<-", "—": "-", "│": "|"}
+)
+
+_LANES = (("CHAIN", "cyan"), ("WATCHER", "yellow"), ("MERCHANT", "green"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One thing that happened, from left to right: on the chain, in the watcher, at the merchant's."""
+
+    chain: list[Text] = field(default_factory=list)
+    watcher: list[Text] = field(default_factory=list)
+    merchant: list[Text] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing happened."""
+        return not (self.chain or self.watcher or self.merchant)
+
+
+class Screen:
+    """Prints to a console: lanes in colour if it is a terminal that wants colours, else plain lines without escapes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        fits = console.width >= LEAST_WIDTH and not console.is_dumb_terminal
+        self._fancy = console.is_terminal and not console.no_color and fits
+        self._ascii = not console.encoding.lower().startswith("utf")
+        self._width = min(console.width, MOST_WIDTH)
+
+    def intro(self, api: str, shop: str) -> None:
+        """Say what this is, and what is real about it."""
+        self._blank()
+        self._say(Text("sbtc-watcher", "bold cyan").append(" · demo", "dim"))
+        self._blank()
+        for line in (
+            "Follows the Stacks chain, matches sBTC and STX payments to what merchants are owed,",
+            "and tells them by signed webhooks, again and again until they arrive.",
+        ):
+            self._say(Text(line, "bold"))
+        self._blank()
+        for name, text in (
+            ("Chain", f"a scripted Stacks API on {api}; hours of its time pass in seconds"),
+            ("Watcher", "the daemon as it runs in production, on a database of its own"),
+            ("Merchant", f"a shop's server on {shop}; it verifies each webhook"),
+            ("", "with the public standardwebhooks library"),
+        ):
+            self._say(Text.assemble((f"{name:<9} ", "bold"), (text, "")))
+        self._blank()
+        self._say(
+            Text.assemble(
+                ("#1002", "bold cyan"),
+                " Stacks block · ",
+                ("₿900,001", "cyan"),
+                " Bitcoin block · ",
+                ("+10m00s", "dim"),
+                " chain time since the start",
+            )  # fmt: skip
+        )
+
+    def scene(self, number: int, title: str, about: str) -> None:
+        """Begin a scene."""
+        self._blank()
+        self._say(Text.assemble((f" {number} ", "bold black on cyan"), (f" {title}", "bold")))
+        self._say(Text(f"    {about}", "italic dim"))
+        if self._fancy:
+            self._blank()
+            self._lanes([[Text(name, f"bold {color}")] for name, color in _LANES])
+
+    def row(self, row: Row) -> None:
+        """Show one row."""
+        lanes = (row.chain, row.watcher, row.merchant)
+        if self._fancy:
+            self._lanes([[Text("─" * 200, "bright_black", no_wrap=True, overflow="crop")]] * 3)
+            self._lanes(lanes)
+            return
+        for (name, _), lines in zip(_LANES, lanes, strict=True):
+            if lines:
+                self._say(Text(f"    {name.lower():<8}  ").append(" · ".join(line.plain for line in lines)))
+
+    def summary(self, outcomes: Sequence["Outcome"], seconds: float) -> None:
+        """Show what was expected and what arrived, scene by scene."""
+        self._blank()
+        if self._fancy:
+            self._console.print(Padding(self._table(outcomes), (0, 0, 0, 1)))
+        else:
+            self._say(Text("summary: scene | expected | arrived | attempts | seconds"))
+            for number, outcome in enumerate(outcomes, start=1):
+                self._say(Text("    " + " | ".join(text.plain for text in _cells(number, outcome))))
+        self._blank()
+        expected = sum(len(outcome.expected) for outcome in outcomes)
+        good = all(outcome.good for outcome in outcomes)
+        if good:
+            text = f"✔ all {expected} expected webhooks arrived, verified, none twice, none unexpected"
+            self._say(Text(f"{text}; {seconds:.1f} s", "bold green"))
+        for outcome in outcomes:
+            for name in outcome.missing:
+                self._say(Text(f"✘ missing: {name} of scene “{outcome.title}”", "bold red"))
+            for name in outcome.unexpected:
+                self._say(Text(f"✘ not expected: {name} in scene “{outcome.title}”", "bold red"))
+            if outcome.refused:
+                self._say(
+                    Text(f"✘ {outcome.refused} signatures refused in scene “{outcome.title}”", "bold red")
+                )
+
+    def next_steps(self) -> None:
+        """Say how to go on from here."""
+        self._blank()
+        for what, command in (
+            ("A merchant: ", 'sbtc-watcher merchants add "My shop" --recipient SP…'),
+            ("Mainnet:    ", "sbtc-watcher check && sbtc-watcher run"),
+        ):
+            self._say(Text.assemble(what, (command, "bold")))
+        self._blank()
+
+    def trouble(self, message: str, journal: str) -> None:
+        """Say why the demo broke off, with the end of what the daemon logged."""
+        self._blank()
+        self._say(Text(f"✘ {message}", "bold red"))
+        for line in journal.splitlines()[-10:]:
+            self._say(Text(f"    {line}", "dim"))
+
+    # Printing
+
+    def _table(self, outcomes: Sequence["Outcome"]) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=self._width - 2, header_style="bold")
+        table.add_column("Scene", ratio=5)
+        table.add_column("Expected", ratio=4)
+        table.add_column("Arrived", ratio=2)
+        table.add_column("Attempts", justify="right")
+        table.add_column("Time", justify="right")
+        for number, outcome in enumerate(outcomes, start=1):
+            table.add_row(*(self._fit(text) for text in _cells(number, outcome)))
+        return table
+
+    def _lanes(self, lanes: Sequence[Sequence[Text]]) -> None:
+        table = Table(box=box.MINIMAL, show_header=False, show_edge=False, pad_edge=False)
+        # One column of margin, and two borders of three columns each.
+        third, rest = divmod(self._width - 1 - 6, 3)
+        for width in (third, third - 2, third + rest + 2):
+            table.add_column(width=width)
+        table.add_row(*(self._fit(Text("\n").join(lines)) for lines in lanes))
+        self._console.print(Padding(table, (0, 0, 0, 1)))
+
+    def _say(self, text: Text) -> None:
+        fitted = self._fit(text)
+        line: RenderableType = Padding(fitted, (0, 0, 0, 1)) if self._fancy else Text(fitted.plain)
+        self._console.print(line, soft_wrap=not self._fancy, highlight=False)
+
+    def _blank(self) -> None:
+        self._console.print()
+
+    def _fit(self, text: Text) -> Text:
+        if not self._ascii:
+            return text
+        # Styles are dropped with the letters that carried them: such terminals are rare.
+        plain = text.plain.translate(_ASCII)
+        return Text(plain.encode("ascii", "replace").decode())
+
+
+def _cells(number: int, outcome: "Outcome") -> tuple[Text, ...]:
+    arrived = f"{len(outcome.arrived)} of {len(outcome.expected)}"
+    mark, color = ("✔", "green") if outcome.good else ("✘", "bold red")
+    return (
+        Text(f"{number:>2} {outcome.title}"),
+        Text(", ".join(outcome.expected) or "nothing", "" if outcome.expected else "dim"),
+        Text(f"{mark} {arrived}", color),
+        Text(str(outcome.attempts)),
+        Text(f"{outcome.seconds:.1f} s"),
+    )

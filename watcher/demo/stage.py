@@ -1,0 +1,225 @@
+"""The set-up of the demo: a scripted chain behind a real API server, a database, the daemon's settings, a shop's server.
+
+Everything listens on 127.0.0.1; everything is gone when the stage is closed. What the demo shows of the watcher is
+read back from here, that is from the database after the daemon's commits.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
+
+from chain.testing import ScriptedApi, ScriptedChain, principal
+from contracts.networks import NetworkName
+from notifier import deliveries, endpoints, outbox
+from notifier.events import DEFAULT_EVENTS, EventType
+from notifier.guard import check_url
+from notifier.testing import Arrival, Receiver
+from watcher import blocks, intake, merchants, queries, records
+from watcher.database import Database
+from watcher.errors import WatcherError
+from watcher.intake import IntentRequest
+from watcher.intents import Intent
+from watcher.service import make_books
+from watcher.settings import Settings
+
+_T = TypeVar("_T")
+
+PAYMENT_CONTRACT: Final = f"{principal('deployer')}.sbtc-payments"
+
+#: What the shops subscribe to: the verdicts, and what needs a person's eye.
+EVENTS: Final = (*DEFAULT_EVENTS, EventType.ATTENTION)
+
+#: How long the daemon may take for one commit or one attempt, seconds. It needs a fraction of one.
+PATIENCE: Final = 12.0
+
+#: Time between two looks at the database, seconds.
+LOOK: Final = 0.02
+
+
+class Stuck(WatcherError):
+    """The daemon did not do in time what the demo waits for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """A merchant with an address of his own and one endpoint, which is a path of the receiver."""
+
+    merchant: str
+    recipient: str
+    endpoint: str
+    path: str
+
+
+class Stage:
+    """Changes the chain and the shops' orders; reads what came of it. Made by :func:`open_stage`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        chain: ScriptedChain,
+        api: ScriptedApi,
+        receiver: Receiver,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.chain = chain
+        self.api = api
+        self.receiver = receiver
+        #: Where the story begins; what is shown of time is counted from here.
+        self.first = chain.tip
+        self._books = make_books(settings)
+
+    # The merchants' side
+
+    async def open_shop(self, name: str) -> Shop:
+        """Add a merchant and his endpoint; the receiver trusts its secret."""
+        path = f"/{name}"
+        url = check_url(self.receiver.url(path), allow_http=True, allow_private=True)
+
+        def add(connection: Connection) -> tuple[Shop, str]:
+            now = time.time()
+            row, _ = merchants.add(
+                connection, self.settings, name=name, recipient=principal(f"shop {name}"), now=now
+            )
+            endpoint, secret = endpoints.create(
+                connection, merchant=row["id"], url=url, events=EVENTS, now=now
+            )
+            shop = Shop(merchant=row["id"], recipient=row["recipient"], endpoint=endpoint.id, path=path)
+            return shop, secret
+
+        shop, secret = await self._write(add)
+        self.receiver.trust(secret, path)
+        return shop
+
+    async def create_intent(self, shop: Shop, request: IntentRequest) -> Intent:
+        """Create an intent as the CLI and the HTTP API do."""
+        # Hours pass on the scripted chain within seconds: an hour from now means an hour of its time.
+        now = max(time.time(), float(self.chain.tip.time))
+
+        def create(connection: Connection) -> Intent:
+            made = intake.create(
+                connection,
+                request,
+                merchant_id=shop.merchant,
+                settings=self.settings,
+                books=self._books,
+                now=now,
+            )
+            return records.load_intents(connection, [made])[made]
+
+        return await self._write(create)
+
+    # What the daemon made of it
+
+    async def followed(self) -> None:
+        """Wait until the daemon has committed the chain's tip."""
+
+        def at_tip(connection: Connection) -> bool | None:
+            cursor = blocks.load_cursor(connection)
+            return cursor is not None and cursor.clock.hash == self.chain.tip.hash or None
+
+        await self.wait_for(at_tip, f"the watcher did not follow to block {self.chain.tip.height}")
+
+    async def delivered(self) -> None:
+        """Wait until no delivery is under way or waits for its next attempt."""
+        await self.wait_for(
+            lambda connection: outbox.stats(connection, now=time.time()).pending == 0 or None,
+            "the watcher did not finish its deliveries",
+        )
+
+    async def intent(self, intent_id: str) -> dict[str, Any]:
+        """Return an intent as the HTTP API shows it."""
+        return await self.read(
+            lambda connection: queries.intent(connection, intent_id, payment_contract=PAYMENT_CONTRACT)
+        )
+
+    async def unmatched(self, shop: Shop) -> list[dict[str, Any]]:
+        """Return the transfers with a shop's label or address that belong to no intent."""
+        page = await self.read(
+            lambda connection: queries.transfers(connection, merchant=shop.merchant, unmatched=True)
+        )
+        found: list[dict[str, Any]] = page["data"]
+        return found
+
+    async def deliveries(self, shop: Shop) -> list[dict[str, Any]]:
+        """Return what was, is or will be sent to a shop, oldest first, each with its log of attempts."""
+
+        def load(connection: Connection) -> list[dict[str, Any]]:
+            listed, _ = deliveries.list_deliveries(connection, endpoint=shop.endpoint, limit=100)
+            return [deliveries.show(connection, row["id"]) for row in reversed(listed)]
+
+        return await self.read(load)
+
+    async def attempt(self, delivery_id: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Wait for one attempt of a delivery; return the delivery and the attempt's line in its log."""
+
+        def tried(connection: Connection) -> tuple[dict[str, Any], dict[str, Any]] | None:
+            found = deliveries.show(connection, delivery_id)
+            return (found, found["log"][number - 1]) if len(found["log"]) >= number else None
+
+        return await self.wait_for(tried, f"the watcher did not make attempt {number} of {delivery_id}")
+
+    def arrivals(self, shop: Shop, event: str) -> list[Arrival]:
+        """Return the requests with an event that came to a shop, in order."""
+        return [arrival for arrival in self.receiver.at(shop.path) if arrival.id == event]
+
+    # The database
+
+    async def read(self, query: Callable[[Connection], _T]) -> _T:
+        """Run a query in a worker thread."""
+
+        def run() -> _T:
+            with self.database.read() as connection:
+                return query(connection)
+
+        return await asyncio.to_thread(run)
+
+    async def wait_for(self, query: Callable[[Connection], _T | None], complaint: str) -> _T:
+        """Run a query again and again until it finds something. Raises :class:`Stuck` after :data:`PATIENCE`."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := await self.read(query)) is None:
+            if time.monotonic() > deadline:
+                raise Stuck(f"{complaint} within {PATIENCE:g} s")
+            await asyncio.sleep(LOOK)
+        return found
+
+    async def _write(self, change: Callable[[Connection], _T]) -> _T:
+        def run() -> _T:
+            with self.database.begin() as connection:
+                return change(connection)
+
+        return await asyncio.to_thread(run)
+
+
+@asynccontextmanager
+async def open_stage(folder: Path, *, schedule: tuple[float, ...]) -> AsyncIterator[Stage]:
+    """Set everything up but the daemon; ``schedule`` are the waits between attempts at a webhook, seconds."""
+    chain = ScriptedChain(height=1000, burn_height=900_000, time=int(time.time()))
+    async with ScriptedApi(chain, network_id=1) as api, Receiver() as receiver:
+        settings = Settings(
+            network=NetworkName.MAINNET,
+            database_url=f"sqlite:///{folder}/demo.db",
+            api_urls=(api.url,),
+            poll_interval=0.05,
+            websocket=False,
+            mempool=False,
+            payment_contract=PAYMENT_CONTRACT,
+            http_bind="",
+            webhook_retry_schedule=schedule,
+            webhook_timeout=5.0,
+            webhook_allow_http=True,
+            webhook_allow_private=True,
+        )
+        database = Database(settings.database_url)
+        try:
+            await asyncio.to_thread(database.upgrade)
+            yield Stage(settings, database, chain, api, receiver)
+        finally:
+            database.close()

@@ -1,0 +1,102 @@
+"""What the demo says of a block, an intent and a webhook: short lines, made from documents and headers (pure)."""
+
+from typing import Any
+
+from rich.text import Text
+
+from chain.model import BlockHeader
+
+#: Colours of statuses and of what webhooks tell.
+COLORS = {
+    "pending": "yellow",
+    "processing": "bright_blue",
+    "succeeded": "green",
+    "failed": "red",
+    "expired": "magenta",
+    "canceled": "bright_black",
+    "attention": "yellow",
+}
+
+
+def amount(value: int | str, asset: str) -> str:
+    """Return an amount of base units for people: ``50,000 sats``, ``25 STX``."""
+    if asset == "stx":
+        whole, part = divmod(int(value), 1_000_000)
+        return f"{whole:,}" + (f".{part:06d}".rstrip("0") if part else "") + " STX"
+    return f"{int(value):,} sats"
+
+
+def elapsed(seconds: int) -> str:
+    """Return a time span in hours and minutes, below an hour in minutes and seconds: ``1h20m``, ``3m05s``."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+def block(header: BlockHeader, first: BlockHeader) -> Text:
+    """Return where the chain stands: block, Bitcoin block, chain time since the demo began."""
+    spent = elapsed(header.time - first.time)
+    return Text.assemble(
+        (f"#{header.height}", "bold cyan"), (f" ₿{header.burn_height:,}", "cyan"), (f" +{spent}", "dim")
+    )
+
+
+def standing(document: dict[str, Any], before: str | None) -> list[Text]:
+    """Return how an intent stands, with the status it had before."""
+    status, flags = document["status"], document["flags"]
+    line = Text()
+    if before not in (None, status):
+        line.append(f"{before} → ", "dim")
+    line.append(status, f"bold {COLORS[status]}")
+    lines = [line]
+    lines += [Text(flag, COLORS["attention"]) for flag in flags]
+    received, owed, asset = int(document["amount_received"]), document["amount"], document["asset"]
+    if 0 < received < int(owed):
+        lines.append(Text(f"{received:,} of {amount(owed, asset)}"))
+    if status == "processing" and (depth := _depth(document)) is not None:
+        lines.append(depth)
+    return lines
+
+
+def _depth(document: dict[str, Any]) -> Text | None:
+    confirmations = document["confirmations"]
+    if confirmations["reached"] is None:
+        return None
+    needed, reached = confirmations["required"]["bitcoin"], confirmations["reached"]["bitcoin"]
+    return Text(f"{reached} of {needed} Bitcoin blocks", "bright_blue") if needed else None
+
+
+def event_name(document: dict[str, Any]) -> str:
+    """Return what a webhook tells in short: ``succeeded``, ``failed (reorged)``."""
+    kind = str(document["type"]).removeprefix("payment.")
+    reason = document["data"]["reason"]
+    return f"{kind} ({reason})" if reason else kind
+
+
+def webhook(document: dict[str, Any], attempt: int) -> list[Text]:
+    """Return what the merchant reads in a webhook that he has verified and taken."""
+    data = document["data"]
+    intent = data["payment_intent"]
+    kind = str(document["type"])
+    color = COLORS[kind.removeprefix("payment.")]
+    lines = [Text.assemble(("✔ ", "bold green"), (kind, f"bold {color}"))]
+    if data["reason"]:
+        lines.append(Text(data["reason"], color))
+    lines.append(Text.assemble((intent["reference"], "bold"), (" · verified", "green")))
+    lines.append(Text(f"{_paid(intent)} · attempt {attempt}"))
+    if data["supersedes"]:
+        lines.append(Text(f"supersedes {short_id(data['supersedes'])}", "dim"))
+    lines.append(Text(f"webhook-id {short_id(document['id'])}", "dim"))
+    return lines
+
+
+def _paid(intent: dict[str, Any]) -> str:
+    received, owed, asset = intent["amount_received"], intent["amount"], intent["asset"]
+    if received == owed:
+        return amount(owed, asset)
+    return f"{int(received):,} of {amount(owed, asset)}" if asset != "stx" else amount(received, asset)
+
+
+def short_id(value: str) -> str:
+    """Return the end of a long id, enough to tell two apart by eye."""
+    return f"{value.partition('_')[0]}_…{value[-6:]}"
