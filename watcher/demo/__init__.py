@@ -69,7 +69,7 @@ async def _perform(folder: Path, screen: Screen, pace: Pace, closed: frozenset[s
 
 async def _play(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     began = time.monotonic()
-    screen.intro(stage.api.url, stage.receiver.base)
+    screen.intro(stage.api.url.removeprefix("http://"), stage.receiver.base.removeprefix("http://"))
     await stage.followed()
     await asyncio.sleep(2 * pace.scene)
     acts: list[tuple[Act, Outcome]] = []

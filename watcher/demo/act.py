@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,7 @@ class Act:
         self._order: Intent | None = None
         self._status: str | None = None
         self._strays = 0
+        self._history: list[str] = []
         self._heard: set[str] = set()
 
     @property
@@ -106,7 +107,7 @@ class Act:
         branch = chain.fork(below.height - 1)
         branch.mine(txs, burn=True)
         branch.mine(n=lost, burn=True)
-        gone = Text(f"↶ reorg: {lost} block{'s' if lost > 1 else ''} orphaned", "bold red")
+        gone = Text(f"↶ reorg, {lost} block{'s' if lost > 1 else ''} gone", "bold red")
         await self._show([words.block(branch.tip, self.stage.first), gone, Text(says)], [])
         return branch.tip
 
@@ -121,13 +122,10 @@ class Act:
     async def _show(self, chain: list[Text], merchant: list[Text]) -> None:
         """Wait for the commit, show a row; then a row for each further attempt at a webhook."""
         await self.stage.followed()
-        document = await self.stage.intent(self.order.id)
-        watcher = words.standing(document, self._status)
-        self._status = document["status"]
-        watcher += await self._ignored()
-        if not chain:
-            watcher.append(Text(f"for {words.elapsed(self.order.expires_at - self.order.created_at)}", "dim"))
-        row = Row(chain=chain, watcher=watcher, merchant=merchant)
+        row = Row(chain=chain, watcher=await self._standing(), merchant=merchant, asked=bool(merchant))
+        if row.asked:
+            ttl = words.elapsed(self.order.expires_at - self.order.created_at)
+            row.watcher.append(Text(f"expires in {ttl}", "dim"))
         for told in await self.stage.deliveries(self.shop):
             if told["id"] in self._heard:
                 continue
@@ -136,33 +134,42 @@ class Act:
             row = Row()
         if not row.empty:
             if not row.merchant:
-                row.merchant.append(Text("nothing to tell", "dim"))
+                row.merchant.append(Text("no webhook", "dim"))
             await self._put(row)
 
-    async def _ignored(self) -> list[Text]:
+    async def _standing(self) -> list[Text]:
+        """Return how the order stands, and what is new about it."""
+        document = await self.stage.intent(self.order.id)
+        lines = words.standing(document, self._status)
+        history = words.history(document)
+        lines += [Text(line, "dim") for line in history if line not in self._history]
         strays = await self.stage.unmatched(self.shop)
         fresh = strays[: len(strays) - self._strays]
-        self._strays = len(strays)
-        return [Text(f"ignored: {stray['unmatched']}", "red") for stray in fresh]
+        lines += [Text(f"ignored: {stray['unmatched']}", "red") for stray in fresh]
+        self._status, self._history, self._strays = document["status"], history, len(strays)
+        return lines
 
     async def _follow_delivery(self, delivery_id: str, row: Row) -> None:
         """Show a delivery's attempts until the shop takes it or the watcher gives it up."""
-        number = 0
+        number, tried_at = 0, ""
         while True:
             number += 1
             delivery, attempt = await self.stage.attempt(delivery_id, number)
+            if tried_at:
+                row.watcher.append(Text(f"{words.between(tried_at, attempt['at']):.1f} s later", "dim"))
             row.merchant += self._heard_lines(delivery, attempt)
             await self._put(row)
             if len(delivery["log"]) == number and delivery["status"] != "pending":
                 break
             row = Row(watcher=[Text("tries again", "yellow")])
+            tried_at = attempt["at"]
         if delivery["status"] == "dead":
             await self._put(Row(watcher=[Text("gives up: dead", "bold red")]))
 
     def _heard_lines(self, delivery: dict[str, Any], attempt: dict[str, Any]) -> list[Text]:
         number, status = attempt["number"], attempt["status_code"]
         came = self.stage.arrivals(self.shop, delivery["event"])
-        if status is not None and 200 <= status < 300 and number <= len(came):
+        if _taken(attempt) and came[number - 1].refused is None:
             return words.webhook(came[number - 1].document, number)
         lines = [Text(f"✘ attempt {number}: {status or attempt['error']}", "bold red")]
         lines.append(Text(f"webhook-id {words.short_id(delivery['event'])}", "dim"))
@@ -177,10 +184,11 @@ async def count(stage: Stage, shop: Shop, outcome: Outcome) -> None:
     """Fill in what arrived at a shop: from the requests that came in and the attempts that the watcher logged."""
     for delivery in await stage.deliveries(shop):
         came = stage.arrivals(shop, delivery["event"])
-        taken = [a for a in delivery["log"] if a["status_code"] is not None and 200 <= a["status_code"] < 300]
+        taken = [attempt for attempt in delivery["log"] if _taken(attempt)]
         outcome.attempts += len(delivery["log"])
         outcome.arrived += [words.event_name(came[a["number"] - 1].document) for a in taken]
     outcome.refused = sum(arrival.refused is not None for arrival in stage.receiver.at(shop.path))
 
 
-Script = Callable[[Act], Any]
+def _taken(attempt: dict[str, Any]) -> bool:
+    return attempt["status_code"] is not None and 200 <= attempt["status_code"] < 300

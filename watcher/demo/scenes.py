@@ -10,6 +10,7 @@ from watcher.demo.stage import PAYMENT_CONTRACT
 
 ALICE = principal("alice")
 BOB = principal("bob")
+CAROL = principal("carol")
 MALLORY = principal("mallory")
 
 #: Chain time between two Bitcoin blocks, seconds.
@@ -30,7 +31,7 @@ class Scene:
 async def _memo(act: Act) -> None:
     order = await act.ask(50_000)
     paid = txs.sbtc_transfer(ALICE, order.recipient, 50_000, act.memo)
-    await act.mine("alice sends 50,000 sats", [paid])
+    await act.mine("alice pays 50,000 sats", [paid])
 
 
 async def _contract(act: Act) -> None:
@@ -42,65 +43,65 @@ async def _contract(act: Act) -> None:
 
 async def _stx(act: Act) -> None:
     order = await act.ask(25_000_000, asset="stx", level="included")
-    await act.mine("bob sends 25 STX", [txs.stx_transfer(BOB, order.recipient, 25_000_000, act.memo)])
+    await act.mine("bob pays 25 STX", [txs.stx_transfer(BOB, order.recipient, 25_000_000, act.memo)])
 
 
 async def _top_up(act: Act) -> None:
     order = await act.ask(60_000)
     first = txs.sbtc_transfer(ALICE, order.recipient, 45_000, act.memo)
-    await act.mine("alice sends 45,000 sats", [first])
+    await act.mine("alice pays 45,000 sats", [first])
     second = txs.sbtc_transfer(ALICE, order.recipient, 15_000, act.memo)
-    await act.mine("alice sends 15,000 sats", [second])
+    await act.mine("alice pays 15,000 sats", [second])
 
 
 async def _abort(act: Act) -> None:
     await act.ask(80_000, payer=BOB)
     copied = _pay_token(act, MALLORY, status=TxStatus.ABORT_BY_RESPONSE)
-    await act.mine("mallory copies the call; it aborts", [copied])
+    await act.mine("mallory copies his call, which aborts", [copied])
     aborted = _pay_token(act, BOB, status=TxStatus.ABORT_BY_POST_CONDITION)
-    await act.mine("bob's call aborts: a post-condition", [aborted])
+    await act.mine("bob's own call aborts on a post-condition", [aborted])
 
 
 async def _expiry(act: Act) -> None:
     await act.ask(30_000, expires_in="1h")
-    await act.mine("6 Bitcoin blocks, no payment", n=6, burn=True, seconds=TEN_MINUTES)
-    await act.mine("2 more: 10 min of grace are over", n=2, burn=True, seconds=TEN_MINUTES)
+    await act.mine("6 Bitcoin blocks, but no payment", n=6, burn=True, seconds=TEN_MINUTES)
+    await act.mine("2 more: 10 minutes of grace are over", n=2, burn=True, seconds=TEN_MINUTES)
 
 
 async def _look_alike(act: Act) -> None:
     order = await act.ask(90_000, expires_in="7d")
     fake = txs.fake_token(MALLORY, order.recipient, 90_000, act.memo)
-    await act.mine("mallory sends 90,000 of her own “sbtc-token”", [fake])
+    await act.mine("mallory sends 90,000 units of her own “sbtc-token”", [fake])
 
 
 async def _down(act: Act) -> None:
     order = await act.ask(70_000)
     act.fail_next(503, 503)
     paid = txs.sbtc_transfer(ALICE, order.recipient, 70_000, act.memo)
-    await act.mine("alice sends 70,000 sats", [paid])
+    await act.mine("alice pays 70,000 sats", [paid])
 
 
 async def _unseen(act: Act) -> None:
     order = await act.ask(3_000_000, expires_in="4h")
     paid = txs.sbtc_transfer(BOB, order.recipient, 3_000_000, act.memo)
-    block = await act.mine("bob sends 3,000,000 sats", [paid])
-    await act.fork("bob's payment is not in the new branch", block)
-    await act.mine("it is mined again", [paid])
+    block = await act.mine("bob pays 3,000,000 sats", [paid])
+    await act.fork("and the payment with it", block)
+    await act.mine("bob's payment is back", [paid])
     await act.mine("2 Bitcoin blocks", n=2, burn=True, seconds=TEN_MINUTES)
 
 
 async def _mined_again(act: Act) -> None:
     order = await act.ask(40_000)
     paid = txs.sbtc_transfer(ALICE, order.recipient, 40_000, act.memo)
-    block = await act.mine("alice sends 40,000 sats", [paid])
-    await act.fork("alice's payment is in the new branch too", block, [paid])
+    block = await act.mine("alice pays 40,000 sats", [paid])
+    await act.fork("but the payment is back", block, [paid])
 
 
 async def _taken_back(act: Act) -> None:
     order = await act.ask(95_000)
-    paid = txs.sbtc_transfer(MALLORY, order.recipient, 95_000, act.memo)
-    block = await act.mine("mallory sends 95,000 sats", [paid])
-    await act.fork("her payment is not in the new branch", block)
+    paid = txs.sbtc_transfer(CAROL, order.recipient, 95_000, act.memo)
+    block = await act.mine("carol pays 95,000 sats", [paid])
+    await act.fork("and the payment with it", block)
     await act.mine("13 Bitcoin blocks without it", n=13, burn=True, seconds=TEN_MINUTES)
 
 
@@ -121,14 +122,14 @@ SCENES = (
     Scene(
         name="memo",
         title="sBTC transfer with a memo",
-        about="The payer writes the order's reference into the memo. Small sum: one block will do.",
+        about="The memo holds the order's reference. For a small sum, one block will do.",
         play=_memo,
         expects=("succeeded",),
     ),
     Scene(
         name="contract",
         title="Through the payment contract",
-        about="The contract computes the order's id from its terms. Larger sum: two Bitcoin blocks deep.",
+        about="A call that names the order's terms. A larger sum: two Bitcoin blocks.",
         play=_contract,
         expects=("succeeded",),
     ),
@@ -149,48 +150,48 @@ SCENES = (
     Scene(
         name="aborted",
         title="An aborted payment",
-        about="Only bob may pay this order: a stranger's abort cannot kill it, his own does.",
+        about="Only bob may pay: a stranger's abort changes nothing, his own does.",
         play=_abort,
         expects=("failed (abort_by_post_condition)",),
     ),
     Scene(
         name="expired",
         title="An order expires",
-        about="Judged by the chain's clock: if the chain stands still, nothing expires.",
+        about="By the chain's clock: while the chain stands still, nothing expires.",
         play=_expiry,
         expects=("expired",),
     ),
     Scene(
         name="look-alike",
-        title="A look-alike token is ignored",
-        about="Right memo, right amount, right token name; but another contract's token.",
+        title="A look-alike token",
+        about="Right memo, amount and token name, but another contract: it is ignored.",
         play=_look_alike,
     ),
     Scene(
         name="down",
         title="The merchant is down twice",
-        about="Two attempts fail, the third arrives: same webhook-id, signed afresh.",
+        about="Two attempts fail, the third arrives: signed afresh, same webhook-id.",
         play=_down,
         expects=("succeeded",),
     ),
     Scene(
         name="reorg-before",
-        title="A reorg before anything was told",
-        about="The payment is as if never seen, until it is mined again and deep enough.",
+        title="A reorg before success",
+        about="The payment is as if never seen, until it is mined again and deep.",
         play=_unseen,
         expects=("succeeded",),
     ),
     Scene(
         name="reorg-again",
-        title="A reorg that mines the payment again",
+        title="A reorg that keeps a payment",
         about="What was told stays true, and nothing is told twice.",
         play=_mined_again,
         expects=("succeeded",),
     ),
     Scene(
         name="reorg-after",
-        title="A reorg takes a told success back",
-        about="At once a warning; two hours later the success is withdrawn.",
+        title="A reorg after success",
+        about="A warning at once; after two hours without the payment, a failure.",
         play=_taken_back,
         expects=("succeeded", "attention (reorged)", "failed (reorged)"),
     ),

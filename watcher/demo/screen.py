@@ -19,7 +19,26 @@ MOST_WIDTH = 110
 
 #: What to write where a terminal's encoding is not a Unicode one.
 _ASCII = str.maketrans(
-    {"₿": "btc ", "→": "->", "·": "-", "…": "..", "✔": "+", "✘": "x", "↶": "<-", "—": "-", "│": "|"}
+    {
+        "₿": "btc ",
+        "→": "->",
+        "·": "-",
+        "…": "..",
+        "✔": "+",
+        "✘": "x",
+        "↶": "<-",
+        "—": "-",
+        "│": "|",
+        "─": "-",
+        "┼": "+",
+        "“": '"',
+        "”": '"',
+    }
+)
+
+_ABOUT = (
+    "Follows the Stacks chain, matches sBTC and STX payments to what is owed, and",
+    "tells merchants by signed webhooks, again and again until they arrive.",
 )
 
 _LANES = (("CHAIN", "cyan"), ("WATCHER", "yellow"), ("MERCHANT", "green"))
@@ -32,6 +51,8 @@ class Row:
     chain: list[Text] = field(default_factory=list)
     watcher: list[Text] = field(default_factory=list)
     merchant: list[Text] = field(default_factory=list)
+    #: The other way round: the merchant asked for something.
+    asked: bool = False
 
     @property
     def empty(self) -> bool:
@@ -48,36 +69,28 @@ class Screen:
         self._fancy = console.is_terminal and not console.no_color and fits
         self._ascii = not console.encoding.lower().startswith("utf")
         self._width = min(console.width, MOST_WIDTH)
+        # A margin of one column, and two borders of three.
+        third, rest = divmod(self._width - 1 - 6, 3)
+        self._widths = (third - 1, third - 2, third + rest + 3)
 
     def intro(self, api: str, shop: str) -> None:
         """Say what this is, and what is real about it."""
         self._blank()
         self._say(Text("sbtc-watcher", "bold cyan").append(" · demo", "dim"))
         self._blank()
-        for line in (
-            "Follows the Stacks chain, matches sBTC and STX payments to what merchants are owed,",
-            "and tells them by signed webhooks, again and again until they arrive.",
-        ):
+        for line in _ABOUT:
             self._say(Text(line, "bold"))
         self._blank()
         for name, text in (
-            ("Chain", f"a scripted Stacks API on {api}; hours of its time pass in seconds"),
-            ("Watcher", "the daemon as it runs in production, on a database of its own"),
-            ("Merchant", f"a shop's server on {shop}; it verifies each webhook"),
+            ("Chain", f"a scripted Stacks API at {api}: hours pass in seconds"),
+            ("Watcher", "the daemon itself, on a database of its own"),
+            ("Merchant", f"a shop's server at {shop}: verifies every webhook"),
             ("", "with the public standardwebhooks library"),
         ):
-            self._say(Text.assemble((f"{name:<9} ", "bold"), (text, "")))
+            self._say(Text.assemble((f"{name:<10}", "bold"), text))
         self._blank()
-        self._say(
-            Text.assemble(
-                ("#1002", "bold cyan"),
-                " Stacks block · ",
-                ("₿900,001", "cyan"),
-                " Bitcoin block · ",
-                ("+10m00s", "dim"),
-                " chain time since the start",
-            )  # fmt: skip
-        )
+        legend = (("#1002", "bold cyan"), " Stacks block   ", ("₿900,001", "cyan"), " Bitcoin block   ")
+        self._say(Text.assemble(*legend, ("+10m00s", "dim"), " chain time so far"))
 
     def scene(self, number: int, title: str, about: str) -> None:
         """Begin a scene."""
@@ -92,12 +105,12 @@ class Screen:
         """Show one row."""
         lanes = (row.chain, row.watcher, row.merchant)
         if self._fancy:
-            self._lanes([[Text("─" * 200, "bright_black", no_wrap=True, overflow="crop")]] * 3)
+            self._line()
             self._lanes(lanes)
             return
-        for (name, _), lines in zip(_LANES, lanes, strict=True):
-            if lines:
-                self._say(Text(f"    {name.lower():<8}  ").append(" · ".join(line.plain for line in lines)))
+        named = [(name, lines) for (name, _), lines in zip(_LANES, lanes, strict=True) if lines]
+        for name, lines in reversed(named) if row.asked else named:
+            self._say(Text(f"    {name.lower():<8}  ").append(" · ".join(line.plain for line in lines)))
 
     def summary(self, outcomes: Sequence["Outcome"], seconds: float) -> None:
         """Show what was expected and what arrived, scene by scene."""
@@ -105,15 +118,14 @@ class Screen:
         if self._fancy:
             self._console.print(Padding(self._table(outcomes), (0, 0, 0, 1)))
         else:
-            self._say(Text("summary: scene | expected | arrived | attempts | seconds"))
+            self._say(Text("summary: scene | expected webhooks | arrived | attempts | time"))
             for number, outcome in enumerate(outcomes, start=1):
                 self._say(Text("    " + " | ".join(text.plain for text in _cells(number, outcome))))
         self._blank()
         expected = sum(len(outcome.expected) for outcome in outcomes)
-        good = all(outcome.good for outcome in outcomes)
-        if good:
-            text = f"✔ all {expected} expected webhooks arrived, verified, none twice, none unexpected"
-            self._say(Text(f"{text}; {seconds:.1f} s", "bold green"))
+        if all(outcome.good for outcome in outcomes):
+            text = f"✔ {expected} of {expected} expected webhooks arrived, verified, once each; no others"
+            self._say(Text(f"{text} · {seconds:.1f} s", "bold green"))
         for outcome in outcomes:
             for name in outcome.missing:
                 self._say(Text(f"✘ missing: {name} of scene “{outcome.title}”", "bold red"))
@@ -145,10 +157,11 @@ class Screen:
 
     def _table(self, outcomes: Sequence["Outcome"]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=self._width - 2, header_style="bold")
-        table.add_column("Scene", ratio=5)
-        table.add_column("Expected", ratio=4)
-        table.add_column("Arrived", ratio=2)
-        table.add_column("Attempts", justify="right")
+        table.add_column("", justify="right")
+        table.add_column("Scene", no_wrap=True)
+        table.add_column("Webhooks", ratio=1)
+        table.add_column("Arrived")
+        table.add_column("Tries", justify="right")
         table.add_column("Time", justify="right")
         for number, outcome in enumerate(outcomes, start=1):
             table.add_row(*(self._fit(text) for text in _cells(number, outcome)))
@@ -156,12 +169,16 @@ class Screen:
 
     def _lanes(self, lanes: Sequence[Sequence[Text]]) -> None:
         table = Table(box=box.MINIMAL, show_header=False, show_edge=False, pad_edge=False)
-        # One column of margin, and two borders of three columns each.
-        third, rest = divmod(self._width - 1 - 6, 3)
-        for width in (third, third - 2, third + rest + 2):
+        table.border_style = "bright_black"
+        for width in self._widths:
             table.add_column(width=width)
         table.add_row(*(self._fit(Text("\n").join(lines)) for lines in lanes))
         self._console.print(Padding(table, (0, 0, 0, 1)))
+
+    def _line(self) -> None:
+        first, second, third = self._widths
+        line = "─" * (first + 1) + "┼" + "─" * (second + 2) + "┼" + "─" * (third + 1)
+        self._say(Text(line, "bright_black"))
 
     def _say(self, text: Text) -> None:
         fitted = self._fit(text)
@@ -180,11 +197,13 @@ class Screen:
 
 
 def _cells(number: int, outcome: "Outcome") -> tuple[Text, ...]:
+    expected = ", ".join(name.partition(" (")[0] for name in outcome.expected)
     arrived = f"{len(outcome.arrived)} of {len(outcome.expected)}"
     mark, color = ("✔", "green") if outcome.good else ("✘", "bold red")
     return (
-        Text(f"{number:>2} {outcome.title}"),
-        Text(", ".join(outcome.expected) or "nothing", "" if outcome.expected else "dim"),
+        Text(str(number), "cyan"),
+        Text(outcome.title),
+        Text(expected or "none", "" if expected else "dim"),
         Text(f"{mark} {arrived}", color),
         Text(str(outcome.attempts)),
         Text(f"{outcome.seconds:.1f} s"),

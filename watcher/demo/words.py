@@ -1,5 +1,6 @@
 """What the demo says of a block, an intent and a webhook: short lines, made from documents and headers (pure)."""
 
+from datetime import datetime
 from typing import Any
 
 from rich.text import Text
@@ -27,9 +28,11 @@ def amount(value: int | str, asset: str) -> str:
 
 
 def elapsed(seconds: int) -> str:
-    """Return a time span in hours and minutes, below an hour in minutes and seconds: ``1h20m``, ``3m05s``."""
+    """Return a time span as people say it: ``7d``, ``1h20m``, ``3m05s``."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
+    if hours >= 24 and not hours % 24:
+        return f"{hours // 24}d"
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
@@ -58,6 +61,18 @@ def standing(document: dict[str, Any], before: str | None) -> list[Text]:
     return lines
 
 
+def history(document: dict[str, Any]) -> list[str]:
+    """Return what else befell an intent: payments that a reorg took or moved, aborted calls."""
+    transfers, attempts = document["transfers"], document["attempts"]
+    standing = {t["tx_id"]: t["block_height"] for t in transfers if t["status"] == "canonical"}
+    lines = []
+    for tx_id in dict.fromkeys(t["tx_id"] for t in transfers if t["status"] == "orphaned"):
+        lines.append(f"mined again in #{standing[tx_id]}" if tx_id in standing else "payment orphaned")
+    if attempts:
+        lines.append(f"{len(attempts)} aborted call{'s' if len(attempts) > 1 else ''} noted")
+    return lines
+
+
 def _depth(document: dict[str, Any]) -> Text | None:
     confirmations = document["confirmations"]
     if confirmations["reached"] is None:
@@ -74,7 +89,7 @@ def event_name(document: dict[str, Any]) -> str:
 
 
 def webhook(document: dict[str, Any], attempt: int) -> list[Text]:
-    """Return what the merchant reads in a webhook that he has verified and taken."""
+    """Return what a merchant reads in a webhook that the library has verified."""
     data = document["data"]
     intent = data["payment_intent"]
     kind = str(document["type"])
@@ -95,6 +110,11 @@ def _paid(intent: dict[str, Any]) -> str:
     if received == owed:
         return amount(owed, asset)
     return f"{int(received):,} of {amount(owed, asset)}" if asset != "stx" else amount(received, asset)
+
+
+def between(earlier: str, later: str) -> float:
+    """Return the seconds between two times as the interface writes them."""
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
 def short_id(value: str) -> str:
