@@ -24,12 +24,20 @@ from watcher.demo.stage import Stage, Stuck, open_stage
 FAST = Pace(row=0.0, scene=0.0, schedule=(0.0, 0.2, 0.3, 0.3, 0.3), limit=60.0)
 READABLE = Pace(row=0.9, scene=1.5, schedule=(0.0, 1.0, 2.0, 2.0, 2.0), limit=180.0)
 
-#: Exit code after Ctrl-C, as shells expect it.
+#: Exit code after Ctrl-C.
 INTERRUPTED = 130
+#: Exit code when the reader of the output went away.
+UNREAD = 141
+
+
+class _Unread(Exception):
+    """Nobody reads the output any more."""
 
 
 def run(fast: bool, console: Console | None = None, *, closed: Collection[str] = ()) -> int:
-    """Play all scenes and return the exit code: 0 if exactly the expected webhooks arrived, else 1; 130 after Ctrl-C.
+    """Play all scenes and return the exit code: 0 if exactly the expected webhooks arrived, else 1.
+
+    130 after Ctrl-C or SIGTERM, 141 when nobody reads the output.
 
     ``closed`` names scenes whose shop never takes a webhook, to see the demo fail.
     """
@@ -42,6 +50,8 @@ def run(fast: bool, console: Console | None = None, *, closed: Collection[str] =
         except Stuck as stuck:
             screen.trouble(str(stuck), journal.getvalue())
             return 1
+        except _Unread:
+            return UNREAD
         except KeyboardInterrupt:
             return INTERRUPTED
 
@@ -68,6 +78,13 @@ async def _perform(folder: Path, screen: Screen, pace: Pace, closed: frozenset[s
 
 
 async def _play(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
+    try:
+        return await _play_scenes(stage, screen, pace, closed)
+    except SystemExit as error:  # what rich makes of a closed pipe; it would tear down the event loop
+        raise _Unread from error
+
+
+async def _play_scenes(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     began = time.monotonic()
     screen.intro(stage.api.url.removeprefix("http://"), stage.receiver.base.removeprefix("http://"))
     await stage.followed()
@@ -114,4 +131,4 @@ def _journal() -> Iterator[io.StringIO]:
                 root.removeHandler(handler)
 
 
-__all__ = ["INTERRUPTED", "run"]
+__all__ = ["INTERRUPTED", "UNREAD", "run"]

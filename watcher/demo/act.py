@@ -169,8 +169,8 @@ class Act:
     def _heard_lines(self, delivery: dict[str, Any], attempt: dict[str, Any]) -> list[Text]:
         number, status = attempt["number"], attempt["status_code"]
         came = self.stage.arrivals(self.shop, delivery["event"])
-        if _taken(attempt) and came[number - 1].refused is None:
-            return words.webhook(came[number - 1].document, number)
+        if _taken(attempt) and came[-1].refused is None:
+            return words.webhook(came[-1].document, number)
         lines = [Text(f"✘ attempt {number}: {status or attempt['error']}", "bold red")]
         lines.append(Text(f"webhook-id {words.short_id(delivery['event'])}", "dim"))
         return lines
@@ -184,9 +184,9 @@ async def count(stage: Stage, shop: Shop, outcome: Outcome) -> None:
     """Fill in what arrived at a shop: from the requests that came in and the attempts that the watcher logged."""
     for delivery in await stage.deliveries(shop):
         came = stage.arrivals(shop, delivery["event"])
-        taken = [attempt for attempt in delivery["log"] if _taken(attempt)]
+        taken = sum(_taken(attempt) for attempt in delivery["log"])
         outcome.attempts += len(delivery["log"])
-        outcome.arrived += [words.event_name(came[a["number"] - 1].document) for a in taken]
+        outcome.arrived += [words.event_name(arrival.document) for arrival in came[:1] * taken]
     outcome.refused = sum(arrival.refused is not None for arrival in stage.receiver.at(shop.path))
 
 

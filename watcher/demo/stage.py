@@ -123,7 +123,7 @@ class Stage:
 
         def at_tip(connection: Connection) -> bool | None:
             cursor = blocks.load_cursor(connection)
-            return cursor is not None and cursor.clock.hash == self.chain.tip.hash or None
+            return True if cursor is not None and cursor.clock.hash == self.chain.tip.hash else None
 
         await self.wait_for(at_tip, f"the watcher did not follow to block {self.chain.tip.height}")
 

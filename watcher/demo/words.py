@@ -65,9 +65,8 @@ def history(document: dict[str, Any]) -> list[str]:
     """Return what else befell an intent: payments that a reorg took or moved, aborted calls."""
     transfers, attempts = document["transfers"], document["attempts"]
     standing = {t["tx_id"]: t["block_height"] for t in transfers if t["status"] == "canonical"}
-    lines = []
-    for tx_id in dict.fromkeys(t["tx_id"] for t in transfers if t["status"] == "orphaned"):
-        lines.append(f"mined again in #{standing[tx_id]}" if tx_id in standing else "payment orphaned")
+    lost = dict.fromkeys(t["tx_id"] for t in transfers if t["status"] == "orphaned")
+    lines = [f"mined again in #{standing[tx]}" if tx in standing else "payment orphaned" for tx in lost]
     if attempts:
         lines.append(f"{len(attempts)} aborted call{'s' if len(attempts) > 1 else ''} noted")
     return lines

@@ -290,3 +290,29 @@ def test_any_value_anywhere_is_read_or_malformed(data, reader, garbage):
         parse(changed)
     except Malformed as error:
         assert str(error)  # noqa: PT017 - either outcome is right; only another exception is wrong
+
+
+def test_more_transactions_than_asked_for_are_malformed():
+    body = body_of("v3-transactions")
+    with pytest.raises(Malformed, match="more than the 1 asked for"):
+        wire.tx_page(body, limit=1)
+
+
+@pytest.mark.parametrize("cursor", [7, "latest", "1:2", "1:2:3/../../status"])
+def test_a_cursor_that_is_none_is_malformed(cursor):
+    body = body_of("v3-transactions")
+    body["cursor"]["next"] = cursor
+    with pytest.raises(Malformed, match=r"cursor\.next"):
+        wire.tx_page(body, limit=50)
+
+
+def test_an_answer_about_other_transactions_than_asked_for_is_malformed():
+    with pytest.raises(Malformed, match="asked for 1 transactions"):
+        wire.windows({}, tx_ids=frozenset({"0x" + "ab" * 32}), with_args=False)
+
+
+def test_a_transaction_that_is_not_found_has_nothing_else():
+    tx_id = "0x" + "ab" * 32
+    found = wire.windows({tx_id: {"found": False}}, tx_ids=frozenset({tx_id}), with_args=False)[tx_id]
+    assert not found.detail.found
+    assert found.detail.events == ()

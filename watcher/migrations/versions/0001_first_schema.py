@@ -466,142 +466,24 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index(
-        "ix_delivery_attempt_prunable",
-        table_name="delivery_attempt",
-        sqlite_where=sa.text("response IS NOT NULL"),
-        postgresql_where=sa.text("response IS NOT NULL"),
-    )
-    op.drop_table("delivery_attempt")
-    op.drop_index(
-        "ix_delivery_order",
-        table_name="delivery",
-        sqlite_where=sa.text("status = 'pending'"),
-        postgresql_where=sa.text("status = 'pending'"),
-    )
-    op.drop_index(
-        "ix_delivery_open",
-        table_name="delivery",
-        sqlite_where=sa.text("status <> 'delivered'"),
-        postgresql_where=sa.text("status <> 'delivered'"),
-    )
-    op.drop_index("ix_delivery_merchant", table_name="delivery")
-    op.drop_index(
-        "ix_delivery_leased",
-        table_name="delivery",
-        sqlite_where=sa.text("lease IS NOT NULL"),
-        postgresql_where=sa.text("lease IS NOT NULL"),
-    )
-    op.drop_index("ix_delivery_event", table_name="delivery")
-    op.drop_index("ix_delivery_endpoint", table_name="delivery")
-    op.drop_index(
-        "ix_delivery_due",
-        table_name="delivery",
-        sqlite_where=sa.text("status = 'pending'"),
-        postgresql_where=sa.text("status = 'pending'"),
-    )
-    op.drop_table("delivery")
-    op.drop_index("ix_event_told", table_name="event")
-    op.drop_index(
-        "ix_event_prunable",
-        table_name="event",
-        sqlite_where=sa.text("body IS NOT NULL"),
-        postgresql_where=sa.text("body IS NOT NULL"),
-    )
-    op.drop_index("ix_event_listed", table_name="event")
-    op.drop_table("event")
-    op.drop_index("ix_endpoint_merchant", table_name="endpoint")
-    op.drop_table("endpoint")
-    op.drop_index(op.f("ix_stray_transfer_id"), table_name="stray")
-    op.drop_table("stray")
-    op.drop_table("transition")
-    op.drop_index(
-        "uq_transfer_canonical",
-        table_name="transfer",
-        sqlite_where=sa.text("canonical"),
-        postgresql_where=sa.text("canonical"),
-    )
-    op.drop_index(
-        "ix_transfer_unmatched_recipient",
-        table_name="transfer",
-        sqlite_where=sa.text("intent_id is null"),
-        postgresql_where=sa.text("intent_id is null"),
-    )
-    op.drop_index(
-        "ix_transfer_unmatched",
-        table_name="transfer",
-        sqlite_where=sa.text("intent_id is null"),
-        postgresql_where=sa.text("intent_id is null"),
-    )
-    op.drop_index("ix_transfer_tx", table_name="transfer")
-    op.drop_index("ix_transfer_merchant", table_name="transfer")
-    op.drop_index("ix_transfer_intent", table_name="transfer")
-    op.drop_index("ix_transfer_height", table_name="transfer")
-    op.drop_table("transfer")
-    op.drop_table("label")
-    op.drop_index(op.f("ix_attempt_intent_id"), table_name="attempt")
-    op.drop_index("ix_attempt_height", table_name="attempt")
-    op.drop_table("attempt")
-    op.drop_index(
-        "ix_act_tx",
-        table_name="act",
-        sqlite_where=sa.text("tx_id is not null"),
-        postgresql_where=sa.text("tx_id is not null"),
-    )
-    op.drop_index(op.f("ix_act_intent_id"), table_name="act")
-    op.drop_index("ix_act_height", table_name="act")
-    op.drop_table("act")
-    op.drop_table("recipient")
-    op.drop_index(
-        "ix_intent_wake_time",
-        table_name="intent",
-        sqlite_where=sa.text("wake_time is not null"),
-        postgresql_where=sa.text("wake_time is not null"),
-    )
-    op.drop_index(
-        "ix_intent_wake_height",
-        table_name="intent",
-        sqlite_where=sa.text("wake_height is not null"),
-        postgresql_where=sa.text("wake_height is not null"),
-    )
-    op.drop_index(
-        "ix_intent_wake_burn_height",
-        table_name="intent",
-        sqlite_where=sa.text("wake_burn_height is not null"),
-        postgresql_where=sa.text("wake_burn_height is not null"),
-    )
-    op.drop_index("ix_intent_status", table_name="intent")
-    op.drop_index("ix_intent_reference", table_name="intent")
-    op.drop_index("ix_intent_recipient", table_name="intent")
-    op.drop_index("ix_intent_merchant_status", table_name="intent")
-    op.drop_index("ix_intent_merchant", table_name="intent")
-    op.drop_index(
-        "ix_intent_flagged",
-        table_name="intent",
-        sqlite_where=sa.text("flags <> '[]'"),
-        postgresql_where=sa.text("flags <> '[]'"),
-    )
-    op.drop_index(
-        "ix_intent_dedicated",
-        table_name="intent",
-        sqlite_where=sa.text("match = 'recipient'"),
-        postgresql_where=sa.text("match = 'recipient'"),
-    )
-    op.drop_table("intent")
-    op.drop_index(op.f("ix_api_key_merchant_id"), table_name="api_key")
-    op.drop_table("api_key")
-    op.drop_table("status_count")
-    op.drop_index("ix_reorg_at", table_name="reorg")
-    op.drop_table("reorg")
-    op.drop_index(op.f("ix_merchant_recipient"), table_name="merchant")
-    op.drop_table("merchant")
-    op.drop_table("cursor")
-    op.drop_index(
-        "uq_block_canonical_height",
-        table_name="block",
-        sqlite_where=sa.text("canonical"),
-        postgresql_where=sa.text("canonical"),
-    )
-    op.drop_index("ix_block_height", table_name="block")
-    op.drop_index("ix_block_burn_height", table_name="block")
-    op.drop_table("block")
+    for table in (
+        "delivery_attempt",
+        "delivery",
+        "event",
+        "endpoint",
+        "stray",
+        "transition",
+        "transfer",
+        "label",
+        "attempt",
+        "act",
+        "recipient",
+        "intent",
+        "api_key",
+        "status_count",
+        "reorg",
+        "merchant",
+        "cursor",
+        "block",
+    ):
+        op.drop_table(table)

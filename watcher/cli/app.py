@@ -1,0 +1,147 @@
+"""The program's entry: global options, the list of commands, and what becomes of errors.
+
+Exit codes: 0 ok, 1 degraded or not found, 2 usage or settings, 3 halted or unreachable, 130 after Ctrl-C, 141 when
+nobody reads the output. An error that people can do something about is two lines on stderr; a bug is a traceback.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from chain.errors import ChainError
+from notifier.errors import InvalidEndpoint, NotifierError
+from notifier.errors import NotFound as NotifierNotFound
+from watcher import __version__
+from watcher.cli import (
+    check,
+    db,
+    deliveries,
+    demo,
+    endpoints,
+    events,
+    intents,
+    merchants,
+    render,
+    run,
+    status,
+    transfers,
+)
+from watcher.cli.session import Session
+from watcher.errors import WatcherError
+
+PROGRAM = "sbtc-watcher"
+
+#: What shells report for a program that was stopped by Ctrl-C, and by a reader that went away.
+INTERRUPTED = 130
+UNREAD = 141
+
+app = typer.Typer(
+    name=PROGRAM,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with `sbtc-watcher demo`: the whole thing in one terminal, no network, no set-up.",
+)
+
+_DAEMON, _MONEY, _WEBHOOKS, _UPKEEP = "Daemon", "Money", "Webhooks", "Upkeep"
+app.command("demo", rich_help_panel=_DAEMON)(demo.demo)
+app.command("run", rich_help_panel=_DAEMON)(run.run)
+app.command("status", rich_help_panel=_DAEMON)(status.status)
+app.add_typer(merchants.app, rich_help_panel=_MONEY)
+app.add_typer(intents.app, rich_help_panel=_MONEY)
+app.add_typer(transfers.app, rich_help_panel=_MONEY)
+app.add_typer(endpoints.app, rich_help_panel=_WEBHOOKS)
+app.add_typer(events.app, rich_help_panel=_WEBHOOKS)
+app.add_typer(deliveries.app, rich_help_panel=_WEBHOOKS)
+app.command("check", rich_help_panel=_UPKEEP)(check.check)
+app.add_typer(db.app, rich_help_panel=_UPKEEP)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        render.line(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Settings file (TOML). Default: $SBTC_WATCHER_CONFIG, else /etc/sbtc-watcher/config.toml.",
+            show_default=False,
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks of errors.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Follow the Stacks chain, match sBTC and STX payments to what is owed, tell merchants by signed webhooks."""
+    context.obj = Session(config=config, verbose=verbose)
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. A bug is raised as it is."""
+    try:
+        code = get_command(app).main(list(arguments), PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except (render.Unread, BrokenPipeError):
+        # Whatever is still buffered has nowhere to go, and Python would complain about it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        known = _explain(_sole(error))
+        if known is None:
+            raise
+        message, hint, code = known
+        if "-v" in arguments or "--verbose" in arguments:
+            traceback.print_exc()
+        render.error(message, hint)
+        return code
+    return code if isinstance(code, int) else 0
+
+
+def _sole(error: Exception) -> Exception:
+    """Return the error inside a task group that failed for one reason only."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _explain(error: Exception) -> tuple[str, str, int] | None:
+    """Return message, hint and exit code of an error that was raised on purpose, None for a bug."""
+    if isinstance(error, WatcherError):
+        return str(error), error.hint, error.exit_code
+    if isinstance(error, NotifierNotFound):
+        return str(error), f"`{PROGRAM} {_PLURALS.get(error.kind, error.kind)} list` shows them", 1
+    if isinstance(error, InvalidEndpoint):
+        return f"{error.field}: {error}", "", 2
+    if isinstance(error, NotifierError):
+        return str(error), "", 2
+    if isinstance(error, ChainError):
+        return str(error), getattr(error, "hint", ""), 3
+    if isinstance(error, typer._click.exceptions.ClickException):
+        return _explain_usage(error)
+    return None
+
+
+_PLURALS = {"endpoint": "endpoints", "event": "events", "delivery": "deliveries"}

@@ -1,0 +1,167 @@
+"""What the commands of one call share: the settings, the database, who is acting, and what time it is."""
+
+import getpass
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from watcher.errors import ConfigError, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from watcher.books import Books
+    from watcher.database import Database
+    from watcher.settings import Settings
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The global options, and what follows from them on demand."""
+
+    config: Path | None = None
+    verbose: bool = False
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The merged settings. Raises :class:`ConfigError`."""
+        from watcher.settings import load_settings
+
+        return load_settings(self.config)
+
+    @property
+    def books(self) -> "Books":
+        """The books that intents are kept in."""
+        from watcher.books import Books
+
+        return Books(
+            network=self.settings.network,
+            payment_contract=self.settings.payment_contract,
+            first_wait=self.settings.webhook_retry_schedule[0],
+        )
+
+    @property
+    def actor(self) -> str:
+        """Who acts, as acts keep it: ``cli:alice``."""
+        try:
+            return f"cli:{getpass.getuser()}"
+        except (KeyError, OSError):  # a container's user without a name
+            return f"cli:{os.getuid()}"
+
+    @property
+    def now(self) -> float:
+        """This machine's clock, unix seconds."""
+        return time.time()
+
+    def log(self, *, daemon: bool = False) -> None:
+        """Send logs to stderr: as the settings say for a daemon, else only what a person must know."""
+        from watcher import log
+
+        if daemon:
+            log.configure(self.settings.log_format, "debug" if self.verbose else self.settings.log_level)
+        else:
+            log.configure("console", "debug" if self.verbose else "warning")
+
+    @contextmanager
+    def open(self) -> Iterator["Database"]:
+        """Open the database as it is, without looking at its schema."""
+        from sqlalchemy.exc import DatabaseError, OperationalError
+
+        from watcher.database import Database
+
+        settings = self.settings
+        try:
+            database = Database(settings.database_url)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"database_url: {settings.database_url_masked} needs the Python package {error.name}",
+                hint='pip install "psycopg[binary]", in the environment of sbtc-watcher',
+            ) from error
+        try:
+            yield database
+        except DatabaseError as error:
+            # The plain class is "file is not a database" and its like; the other subclasses are bugs of ours.
+            if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+                raise
+            said = str(error.orig).strip().splitlines() or [type(error).__name__]
+            raise Unreachable(
+                f"database {database.safe_url} does not answer: {said[0]}",
+                hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
+            ) from error
+        finally:
+            database.close()
+
+    @contextmanager
+    def database(self) -> Iterator["Database"]:
+        """Open the database with the schema of this version.
+
+        SQLite is brought there by itself. Raises :class:`ConfigError` when PostgreSQL is not there: other processes
+        may be using it, so a person says when.
+        """
+        with self.open() as database:
+            if database.is_sqlite:
+                database.upgrade()
+            elif (revision := database.revision()) != database.head():
+                has = "has no schema yet" if revision is None else f"has revision {revision}"
+                raise ConfigError(
+                    f"database {database.safe_url} {has}, this version needs {database.head()}",
+                    hint="run `sbtc-watcher db upgrade`",
+                )
+            yield database
+
+    @contextmanager
+    def reading(self) -> Iterator["Connection"]:
+        """Open a transaction that only reads."""
+        with self.database() as database, database.read() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator["Connection"]:
+        """Open a transaction that is committed at the end."""
+        with self.database() as database, database.begin() as connection:
+            yield connection
+
+
+def of(context: typer.Context) -> Session:
+    """Return the session of a command."""
+    session = context.obj
+    assert isinstance(session, Session)
+    return session
+
+
+def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
+    """Read ``key=value`` texts, None for none. Raises :class:`UsageError`."""
+    if not pairs:
+        return None
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option}: {pair!r} is not key=value", hint=f"{option} order_id=12345")
+        if key in found:
+            raise UsageError(f"{option}: {key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def read_moment(text: str | None, option: str, *, now: float) -> float | None:
+    """Read a time: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
+    from watcher.durations import parse_duration
+    from watcher.fields import read_time
+
+    if text is None:
+        return None
+    try:
+        # A bare number is a time, not a duration: nobody means 1763670000 seconds ago.
+        return now - parse_duration(text) if text[-1:].isalpha() and text[-1:] not in "Zz" else read_time(text)
+    except ValueError:
+        raise UsageError(
+            f"{option}: {text!r} is not a time", hint=f"{option} 2026-01-31T12:00:00Z, or {option} 2d for two days ago"
+        ) from None
