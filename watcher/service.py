@@ -52,6 +52,9 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
         database = Database(settings.database_url)
         stack.callback(database.close)
         database.upgrade()
+        make_ledger(
+            settings, database
+        ).cursor()  # another network's database is refused before anything starts
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         return asyncio.run(serve(settings, database, roles, once=once))
@@ -151,7 +154,6 @@ def make_books(settings: Settings) -> Books:
 
 def make_following(settings: Settings, database: Database, pool: SourcePool, worker: Worker) -> Following:
     """Make the follower's loop on a database; the worker is woken when there is something to tell."""
-    rules = money_rules(settings)
     tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
     watched = frozenset(tokens | ({settings.payment_contract} if settings.payment_contract else set()))
     follower = Follower(
@@ -162,7 +164,7 @@ def make_following(settings: Settings, database: Database, pool: SourcePool, wor
         finality_burn_blocks=settings.finality_burn_blocks,
     )
     return Following(
-        Ledger(database, rules, make_books(settings), now=time.time),
+        make_ledger(settings, database),
         follower,
         pool,
         network=settings.network,
@@ -171,6 +173,11 @@ def make_following(settings: Settings, database: Database, pool: SourcePool, wor
         poll_interval=settings.poll_interval,
         on_events=worker.wake,
     )
+
+
+def make_ledger(settings: Settings, database: Database) -> Ledger:
+    """Make the ledger of a database under these settings."""
+    return Ledger(database, money_rules(settings), make_books(settings), now=time.time)
 
 
 def money_rules(settings: Settings) -> MoneyRules:

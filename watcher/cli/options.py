@@ -15,6 +15,8 @@ OfMerchant = Annotated[
 ]
 Level = Annotated[
     str | None,
-    typer.Option("--level", metavar="LEVEL", help="Depth: included, anchored, settled or stacks=1,bitcoin=3."),
+    typer.Option(
+        "--level", metavar="LEVEL", help="Depth: included, anchored, settled or stacks=1,bitcoin=3."
+    ),
 ]
 LatePolicyName = Literal["hold", "accept"]

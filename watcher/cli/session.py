@@ -160,8 +160,11 @@ def read_moment(text: str | None, option: str, *, now: float) -> float | None:
         return None
     try:
         # A bare number is a time, not a duration: nobody means 1763670000 seconds ago.
-        return now - parse_duration(text) if text[-1:].isalpha() and text[-1:] not in "Zz" else read_time(text)
+        return (
+            now - parse_duration(text) if text[-1:].isalpha() and text[-1:] not in "Zz" else read_time(text)
+        )
     except ValueError:
         raise UsageError(
-            f"{option}: {text!r} is not a time", hint=f"{option} 2026-01-31T12:00:00Z, or {option} 2d for two days ago"
+            f"{option}: {text!r} is not a time",
+            hint=f"{option} 2026-01-31T12:00:00Z, or {option} 2d for two days ago",
         ) from None

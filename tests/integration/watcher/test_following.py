@@ -1,0 +1,168 @@
+"""The follower's loop against a database and sources that fail: it stops moving, says so, and goes on when it clears."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, select, text
+
+from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+from chain.testing import events as ev
+from tests import harness
+from watcher import database as database_module
+from watcher.database import Database
+from watcher.errors import ConfigError
+from watcher.following import Following, Turn, committed, unless
+from watcher.tables import transfer
+
+START = 1_800_000_000
+PAYER = principal("payer")
+
+
+class Rig:
+    """A chain, its API, a database and the loop between them."""
+
+    def __init__(self, folder: Path, chain: ScriptedChain, api: ScriptedApi, database: Database) -> None:
+        self.folder = folder
+        self.chain = chain
+        self.api = api
+        self.database = database
+        self.clock = harness.Clock(START)
+        self.ledger = harness.make_ledger(database, self.clock)
+        self.following: Following
+        self.following, self.pool = harness.make_following(self.ledger, [api.url], self.clock)
+
+    async def turn(self) -> Turn:
+        self.clock.now += 61
+        return await self.following.turn()
+
+    def height(self) -> int:
+        cursor = self.ledger.cursor()
+        assert cursor is not None
+        return cursor.clock.height
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    chain = ScriptedChain(time=START)
+    database = harness.open_database(tmp_path)
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        rig = Rig(tmp_path, chain, api, database)
+        await rig.turn()
+        harness.add_merchant(database)
+        yield rig
+        await rig.pool.aclose()
+    database.close()
+
+
+async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(rig: Rig) -> None:
+    rig.chain.mine(n=3)
+    blocker = Database(str(rig.database.url))
+    with blocker.begin():
+        assert await rig.turn() is Turn.WAITING
+    blocker.close()
+    before = rig.height()
+    while await rig.turn() is not Turn.MOVED:
+        assert rig.height() == before
+    assert rig.height() == rig.chain.tip.height
+
+
+async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(rig: Rig) -> None:
+    def small_disk(connection: object, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
+
+    rig.database.engine.dispose()
+    event.listen(rig.database.engine, "connect", small_disk)
+    recipient = harness.SHOP
+    rig.chain.mine([txs.sbtc_transfer(PAYER, recipient, 1, b"x" * 34, label=str(n)) for n in range(200)])
+    before = rig.height()
+    assert await rig.turn() is Turn.WAITING
+    assert rig.height() == before
+    event.remove(rig.database.engine, "connect", small_disk)
+    rig.database.engine.dispose()
+    assert await rig.turn() is Turn.MOVED
+    with rig.database.read() as connection:
+        assert len(connection.execute(select(transfer.c.id)).all()) == 200
+
+
+@pytest.mark.parametrize(
+    "fault", ["html", "truncate", "gzip_bomb", "cut", "rate_limit", "refuse", "disconnect"]
+)
+async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault: str) -> None:
+    rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")])
+    getattr(rig.api.faults, fault)(times=None)
+    before = rig.height()
+    for _ in range(3):
+        assert await rig.turn() is Turn.WAITING
+    cursor = rig.ledger.cursor()
+    assert cursor is not None
+    assert cursor.clock.height == before
+    assert cursor.sources
+    assert cursor.sources[0]["state"] != "ok"
+    rig.api.faults.clear()
+    rig.clock.now += 3600
+    for _ in range(5):
+        await rig.turn()
+    assert rig.height() == rig.chain.tip.height
+
+
+async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: Rig) -> None:
+    """Absurd prints, look-alikes, undecodable values, imitated payment prints: the block is applied all the same."""
+    evil = f"{principal('evil')}.evil"
+    prints = [b"", b"\xff" * 40, b"\x0c\xff\xff\xff\xff", b"\x0e\x00\x00\x00\x02\xc3\x28", b"\x0b" * 3000]
+    events = [ev.contract_print(evil, value) for value in prints]
+    imitation = txs.contract_payment(
+        evil, PAYER, harness.SHOP, 10, expires_at=START, salt=bytes(16), label="imitation"
+    )
+    rig.chain.mine(
+        [
+            txs.call(evil, "spam", PAYER, events=events),
+            txs.fake_token(PAYER, harness.SHOP, 2**128 - 1, b"\xff\xfe"),
+            txs.sbtc_transfer(PAYER, harness.SHOP, 2**128 - 1, b"\x00" * 34),
+            imitation,
+        ]
+    )
+    assert await rig.turn() is Turn.MOVED
+    assert rig.height() == rig.chain.tip.height
+    with rig.database.read() as connection:
+        amounts = set(connection.execute(select(transfer.c.amount)).scalars())
+    assert 2**128 - 1 in amounts
+
+
+async def test_a_database_of_another_network_is_refused_by_name(rig: Rig) -> None:
+    books = harness.Books(network="testnet")
+    ledger = harness.make_ledger(rig.database, rig.clock, books=books)
+    with pytest.raises(ConfigError, match="the database follows mainnet, the settings say testnet"):
+        ledger.cursor()
+
+
+async def test_a_commit_is_waited_for_even_when_cancelled(rig: Rig) -> None:
+    """Cancellation must not leave a transaction whose outcome nobody knows."""
+    started, proceed, done = asyncio.Event(), asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def commit() -> None:
+        loop.call_soon_threadsafe(started.set)
+        asyncio.run_coroutine_threadsafe(proceed.wait(), loop).result(10)
+        with rig.database.begin() as connection:
+            connection.execute(text("UPDATE cursor SET looked_at = 7"))
+        done.append(True)
+
+    task = asyncio.ensure_future(committed(commit))
+    await started.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    proceed.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [True]
+
+
+async def test_a_stop_cuts_a_wait_short() -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_soon(stop.set)
+    assert await unless(stop, asyncio.sleep(60, "slept")) is None
+    assert await unless(asyncio.Event(), asyncio.sleep(0, "slept")) == "slept"

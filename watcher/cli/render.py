@@ -1,0 +1,154 @@
+"""What the commands print: data to stdout (tables, cards, JSON), words for people to stderr.
+
+Much of what is shown was written by strangers: names, memos, answers of web servers. :func:`plain` keeps it from
+steering the terminal.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+#: Width of what is written to a file or pipe, where nobody wraps.
+UNBOUNDED = 1000
+
+STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "expired": "yellow",
+    "processing": "cyan",
+    "canceled": "dim",
+    "delivered": "green",
+    "dead": "red",
+    "held": "yellow",
+    "enabled": "green",
+    "disabled": "red",
+    "active": "green",
+    "orphaned": "red",
+    "ok": "green",
+    "starting": "cyan",
+    "degraded": "yellow",
+    "halted": "red bold",
+}
+
+
+class Unread(Exception):
+    """Nobody reads the output any more, as when it is piped into ``head``."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        raise Unread
+
+
+def console() -> Console:
+    """Return a console on stdout as it is at this moment."""
+    bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return _Console(width=None if bounded else UNBOUNDED, highlight=False, markup=False, emoji=False)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document."""
+    line(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def line(text: str) -> None:
+    """Print a line of data as it is."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except UnicodeEncodeError:
+        # A terminal or pipe that is not UTF-8; JSON has its own way to write any character.
+        sys.stdout.buffer.write(text.encode("ascii", "backslashreplace") + b"\n")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise Unread from error
+
+
+def show(what: RenderableType) -> None:
+    """Print something rich on stdout."""
+    console().print(what)
+
+
+def note(text: str) -> None:
+    """Tell a person something; stderr, so that output stays data."""
+    _stderr().print(Text(plain(text)), soft_wrap=True)
+
+
+def error(message: str, hint: str = "") -> None:
+    """Tell what is wrong and what to do."""
+    first, *rest = message.splitlines() or [""]
+    out = _stderr()
+    out.print(Text.assemble(("error: ", "red bold"), plain(first)), soft_wrap=True)
+    for more in rest:
+        out.print(Text(f"       {plain(more)}"), soft_wrap=True)
+    if hint:
+        out.print(Text.assemble(("hint: ", "cyan bold"), plain(" ".join(hint.split()))), soft_wrap=True)
+
+
+def plain(text: object) -> str:
+    """Return a text without anything that a terminal would act upon; such characters are shown escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(text)
+    )
+
+
+def word(state: str) -> Text:
+    """Return a status in its colour."""
+    return Text(plain(state), style=STYLES.get(state, ""))
+
+
+def cell(value: object) -> Text:
+    """Return a value as a table shows it; a dash for nothing."""
+    if isinstance(value, Text):
+        return value
+    return Text("–", style="dim") if value in (None, "") else Text(plain(value))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
+    """Return a table; the columns in ``right`` hold numbers. Ids are never cut: they are there to be copied."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        made.add_column(
+            column, justify="right" if column in right else "left", no_wrap=column in right, overflow="fold"
+        )
+    for row in rows:
+        made.add_row(*(cell(value) for value in row))
+    return made
+
+
+def card(rows: Sequence[tuple[str, object]]) -> Table:
+    """Return names and values, one pair a line; pairs whose value is None are left out."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None:
+            made.add_row(name, cell(value))
+    return made
+
+
+def heading(text: str) -> Text:
+    """Return the title of a part."""
+    return Text(f"\n{text}", style="bold cyan")
+
+
+def page(found: Mapping[str, Any], what: RenderableType, *, nothing: str) -> None:
+    """Print a page of a list, and how to get the next one."""
+    if not found["data"]:
+        note(nothing)
+        return
+    show(what)
+    if found["next_cursor"]:
+        note(f"There is more: --cursor {found['next_cursor']}")
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
