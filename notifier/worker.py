@@ -155,6 +155,8 @@ class Worker:
                 await self._wind_up()
         finally:
             self._loop = None
+            # A task that was canceled before it began took no leave of its slot.
+            self._running.clear()
         return idle
 
     async def _turn(self, sender: Sender, tasks: asyncio.TaskGroup) -> bool:
@@ -171,7 +173,6 @@ class Worker:
         for claimed in claims:
             task = tasks.create_task(self._attempt(sender, claimed))
             self._running[task] = claimed
-            task.add_done_callback(self._running.pop)
         return True
 
     def _transact(
@@ -209,12 +210,18 @@ class Worker:
                 self._soonest = min(self._soonest, done.next_attempt_at)
 
     async def _attempt(self, sender: Sender, claimed: queue.Claim) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         started_at = self._clock()
-        outcome = await self._send(sender, claimed, started_at)
-        self._results.append(
-            queue.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
-        )
-        self._look.set()
+        try:
+            outcome = await self._send(sender, claimed, started_at)
+            self._results.append(
+                queue.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
+            )
+        finally:
+            # The slot is free before the loop looks, not some time after.
+            del self._running[task]
+            self._look.set()
 
     async def _send(self, sender: Sender, claimed: queue.Claim, now: float) -> Outcome:
         if claimed.body is None:

@@ -4,6 +4,7 @@ Exit codes: 0 ok, 1 degraded or not found, 2 usage or settings, 3 halted or unre
 nobody reads the output. An error that people can do something about is two lines on stderr; a bug is a traceback.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -32,6 +33,7 @@ from watcher.cli import (
     status,
     transfers,
 )
+from watcher.cli.look import Commands
 from watcher.cli.session import Session
 from watcher.errors import WatcherError
 
@@ -41,11 +43,9 @@ PROGRAM = "sbtc-watcher"
 INTERRUPTED = 130
 UNREAD = 141
 
-app = typer.Typer(
-    name=PROGRAM,
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = Commands(
+    PROGRAM,
+    "",
     epilog="Start with `sbtc-watcher demo`: the whole thing in one terminal, no network, no set-up.",
 )
 
@@ -94,6 +94,9 @@ def root(
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Better an escape than a crash where the terminal's encoding lacks a character.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(call(sys.argv[1:]))
 
 
@@ -115,7 +118,8 @@ def call(arguments: Sequence[str]) -> int:
         message, hint, code = known
         if "-v" in arguments or "--verbose" in arguments:
             traceback.print_exc()
-        render.error(message, hint)
+        if message:
+            render.error(message, hint)
         return code
     return code if isinstance(code, int) else 0
 
@@ -139,9 +143,17 @@ def _explain(error: Exception) -> tuple[str, str, int] | None:
         return str(error), "", 2
     if isinstance(error, ChainError):
         return str(error), getattr(error, "hint", ""), 3
-    if isinstance(error, typer._click.exceptions.ClickException):
+    if isinstance(error, typer.TyperException):
         return _explain_usage(error)
     return None
+
+
+def _explain_usage(error: typer.TyperException) -> tuple[str, str, int]:
+    """Explain a command line that typer does not understand; the message is empty when help was printed instead."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    hint = f"`{context.command_path} --help` shows what it takes" if context is not None and message else ""
+    return message, hint, error.exit_code
 
 
 _PLURALS = {"endpoint": "endpoints", "event": "events", "delivery": "deliveries"}

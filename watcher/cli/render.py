@@ -6,6 +6,7 @@ steering the terminal.
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -17,6 +18,9 @@ from rich.text import Text
 
 #: Width of what is written to a file or pipe, where nobody wraps.
 UNBOUNDED = 1000
+
+#: What JSON lets pass but a terminal acts upon: DEL, C1 controls, line separators, overrides of the writing direction.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 STYLES = {
     "succeeded": "green",
@@ -55,17 +59,15 @@ def console() -> Console:
 
 def document(value: Any) -> None:
     """Print one JSON document."""
-    line(json.dumps(value, indent=2, ensure_ascii=False))
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=not unicode)
+    line(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def line(text: str) -> None:
     """Print a line of data as it is."""
     try:
         sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except UnicodeEncodeError:
-        # A terminal or pipe that is not UTF-8; JSON has its own way to write any character.
-        sys.stdout.buffer.write(text.encode("ascii", "backslashreplace") + b"\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
         raise Unread from error
@@ -110,6 +112,11 @@ def cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
     return Text("–", style="dim") if value in (None, "") else Text(plain(value))
+
+
+def lines(texts: Sequence[str], style: str = "") -> Text:
+    """Return several lines for one cell; a dash for none."""
+    return Text("\n".join(map(plain, texts)), style=style) if texts else cell(None)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Table:

@@ -1,3 +1,4 @@
+# ruff: noqa: A002 (an event has a type)
 """A real database file, a clock that only moves when told, and a merchant with a server."""
 
 import asyncio
@@ -138,7 +139,7 @@ def shop(engine, clock):
 def make_worker(engine, clock):
     """Return a function that makes a worker on the database, without jitter, for local plain-http receivers."""
 
-    def make(**settings):
+    def make(*, database=engine, **settings):
         defaults = {
             "user_agent": "sbtc-watcher/0",
             "allow_http": True,
@@ -147,7 +148,7 @@ def make_worker(engine, clock):
             "jitter": lambda: 0.0,
             "timeout": 5.0,
         }
-        return Worker(engine, **defaults | settings)
+        return Worker(database, **defaults | settings)
 
     return make
 

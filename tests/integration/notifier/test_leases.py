@@ -1,11 +1,13 @@
 """Nothing is sent by two workers at once, and nothing is lost with one of them."""
 
 import asyncio
+import time
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from notifier import deliveries, endpoints, queue
+from notifier.errors import NotPossible
 from notifier.sender import Outcome
 from notifier.testing import Answer
 from notifier.worker import LEASE_MARGIN
@@ -106,11 +108,9 @@ def test_an_attempt_under_way_when_its_endpoint_is_disabled_still_counts(
 def test_a_delivery_being_sent_cannot_be_retried_by_hand(shop, engine, claim, clock):
     shop.endpoint()
     shop.tell()
-    claim()
-    from notifier.errors import NotPossible
-
+    [claimed] = claim()
     with pytest.raises(NotPossible, match="being sent"), engine.begin() as conn:
-        deliveries.retry(conn, shop.delivery().id, now=clock())
+        deliveries.retry(conn, claimed.delivery, now=clock())
 
 
 async def test_two_workers_on_one_database_send_each_event_once(shop, receiver, make_worker, running):
@@ -177,8 +177,6 @@ async def test_a_stop_hands_back_what_takes_too_long(shop, receiver, make_worker
 
 
 async def test_a_drain_ends_at_its_deadline(shop, receiver, make_worker):
-    import time
-
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=asyncio.Event()))
     shop.tell()
@@ -193,34 +191,33 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
 ):
     """What was tried is kept in memory and stored when the database comes back."""
     monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
-    broken = asyncio.Event()
-    failures = 0
+    settled, failed_thrice = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     class Flaky:
-        def begin(self):
-            nonlocal failures
-            if broken.is_set():
-                failures += 1
-                raise OperationalError("begin", {}, Exception("database or disk is full"))
-            return engine.begin()
+        broken = False
+        failures = 0
 
-    gate = asyncio.Event()
+        def begin(self):
+            if not self.broken:
+                return engine.begin()
+            self.failures += 1
+            if self.failures == 3:
+                loop.call_soon_threadsafe(failed_thrice.set)
+            raise OperationalError("begin", {}, Exception("database or disk is full"))
+
+    database, gate = Flaky(), asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=gate))
     shop.tell()
-    worker = make_worker()
-    worker._database = Flaky()
-    async with running(worker):
+    worker = make_worker(database=database, on_attempt=lambda _result, _seconds: settled.set())
+    async with running(worker), asyncio.timeout(10):
         await receiver.wait_for(1)
-        broken.set()
+        database.broken = True
         gate.set()
-        async with asyncio.timeout(10):
-            while failures < 3:
-                await asyncio.sleep(0)
+        await failed_thrice.wait()
         assert shop.delivery().status == "pending"
-        broken.clear()
-        async with asyncio.timeout(10):
-            while shop.delivery().status != "delivered":
-                await asyncio.sleep(0)
+        database.broken = False
+        await settled.wait()
     assert len(receiver.arrivals) == 1
-    assert shop.delivery().attempts == 1
+    assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)

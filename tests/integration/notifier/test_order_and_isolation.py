@@ -1,6 +1,7 @@
 """Order within an intent, and endpoints that do not get into each other's way."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 from sqlalchemy import insert, text
@@ -121,20 +122,19 @@ async def test_an_endpoint_that_is_down_gets_one_probe_at_a_time_and_the_rest_wa
 
 
 def test_claiming_is_fair_among_endpoints(shop, engine, clock):
-    """A thousand rows of one endpoint leave room for the two of another that came later."""
+    """Two hundred rows of one endpoint leave room for the two of another that came later."""
     big, small = shop.endpoint(events=["payment.succeeded"]), shop.endpoint(events=["payment.failed"])
     for number in range(200):
         shop.tell(f"pi_{number}")
     for number in range(2):
-        shop.tell(f"pi_{number}", EventType.FAILED, sequence=9)
+        shop.tell(f"pi_late_{number}", EventType.FAILED)
     with engine.begin() as conn:
         claims = queue.claim(
             conn, lease="l", now=clock(), leased_until=clock() + 9, room=10, endpoint_cap=100
         )
     assert len(claims) == 10
-    assert sum(claimed.endpoint == big for claimed in claims) == 9 or small
-    assert sum(claimed.endpoint == small for claimed in claims) <= 2
-    assert {claimed.endpoint for claimed in claims} == {big, small}
+    counts = Counter(claimed.endpoint for claimed in claims)
+    assert counts == {big: 8, small: 2}
 
 
 @pytest.mark.parametrize("busy", [0, 500])
@@ -142,22 +142,21 @@ def test_every_query_of_the_worker_is_served_by_an_index(shop, engine, clock, bu
     """No plan scans a table, except for endpoints' rows that are looked up one by one."""
     id_ = shop.endpoint()
     with engine.begin() as conn:
-        conn.execute(
-            insert(endpoint),
-            [
-                {
-                    "id": f"we_{number}",
-                    "merchant": "m",
-                    "url": "u",
-                    "events": [],
-                    "status": "enabled",
-                    "legacy_v0": False,
-                    "secrets": [],
-                    "created_at": 0.0,
-                }
-                for number in range(busy)
-            ],
-        )
+        rows = [
+            {
+                "id": f"we_{number}",
+                "merchant": "m",
+                "url": "u",
+                "events": [],
+                "status": "enabled",
+                "legacy_v0": False,
+                "secrets": [],
+                "created_at": 0.0,
+            }
+            for number in range(busy)
+        ]
+        if rows:
+            conn.execute(insert(endpoint), rows)
         for query in (queue.candidates_query(clock()), queue.due_query(id_, now=clock(), limit=8)):
             compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
             plan = [row.detail for row in conn.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))]

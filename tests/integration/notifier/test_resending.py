@@ -148,15 +148,16 @@ async def test_what_was_pruned_cannot_be_sent_again_and_says_so(shop, engine, re
     receiver.always(Answer(status=400))
     event = shop.tell()
     await drain(schedule=(0,))
+    dead = shop.delivery().id
     with engine.begin() as conn:
         assert outbox.prune(conn, before=clock() + 1) == 2
         with pytest.raises(NotPossible, match="was pruned"):
             deliveries.redeliver(conn, event, now=clock())
         with pytest.raises(NotPossible, match="was pruned"):
-            deliveries.retry(conn, shop.delivery().id, now=clock())
+            deliveries.retry(conn, dead, now=clock())
         assert deliveries.recover(conn, endpoint, now=clock()) == 0
         assert deliveries.replay(conn, endpoint, since=0, now=clock()) == 0
-        assert deliveries.show(conn, shop.delivery().id)["log"][0]["response"] is None
+        assert deliveries.show(conn, dead)["log"][0]["response"] is None
 
 
 async def test_a_test_event_goes_to_its_endpoint_alone_whatever_it_subscribes_to(

@@ -243,7 +243,7 @@ async def test_a_name_that_does_not_resolve_is_an_os_error(error):
     def fail(*_):
         raise error
 
-    with pytest.raises(OSError, match="no such host|label too long"):
+    with pytest.raises(OSError, match=r"no such host|label too long"):
         await Resolver(getaddrinfo=fail).resolve("x.example", 443)
 
 

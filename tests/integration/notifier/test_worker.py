@@ -1,6 +1,7 @@
 """One delivery's life: sent, retried on schedule, given up, held; over real sockets."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -110,9 +111,7 @@ async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_i
     assert {arrival.id for arrival in old_receiver.arrivals} == {event}
     assert len({arrival.body for arrival in old_receiver.arrivals}) == 1
     stamps = [int(arrival.headers["webhook-timestamp"]) for arrival in old_receiver.arrivals]
-    assert [later - earlier for earlier, later in zip(stamps, stamps[1:], strict=False)] == list(
-        DEFAULT_SCHEDULE[1:]
-    )
+    assert [later - earlier for earlier, later in itertools.pairwise(stamps)] == list(DEFAULT_SCHEDULE[1:])
     assert all(arrival.refused is None for arrival in old_receiver.arrivals), "each attempt is signed afresh"
     log = show(engine, row.id)["log"]
     assert [entry["number"] for entry in log] == list(range(1, 11))

@@ -1,0 +1,253 @@
+"""What ``check`` looks at, each answer as one :class:`Finding`."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+from sqlalchemy import Connection
+
+from chain.api import StacksApi
+from chain.errors import ChainError, SourceError
+from chain.fetch import Fetcher, Timeouts
+from chain.pool import MINIMUM_VERSION, NETWORK_IDS
+from notifier import endpoints as endpoint_store
+from notifier import outbox
+from notifier.tables import EndpointStatus
+from watcher import __version__, blocks
+from watcher.cli.amounts import size, span
+from watcher.database import Database
+from watcher.settings import Settings
+
+USER_AGENT = f"sbtc-watcher/{__version__}"
+
+#: A clock may be so far off before timestamps of webhooks look old to their receivers, seconds.
+CLOCK_TOLERANCE = 10.0
+
+#: Patience with one source, seconds.
+_TIMEOUTS = Timeouts(connect=5.0, read=10.0, total=15.0)
+
+Level = Literal["ok", "note", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: what was looked at, how it is, and what it does to the exit code."""
+
+    subject: str
+    level: Level
+    text: str
+    exit_code: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return it JSON-ready."""
+        return {name: value for name, value in asdict(self).items() if name != "exit_code"}
+
+
+def ok(subject: str, text: str) -> Finding:
+    """All is well."""
+    return Finding(subject=subject, level="ok", text=text)
+
+
+def note(subject: str, text: str) -> Finding:
+    """Not there, or not known, and that may be as it should."""
+    return Finding(subject=subject, level="note", text=text)
+
+
+def warning(subject: str, text: str) -> Finding:
+    """The daemon works, but somebody should look."""
+    return Finding(subject=subject, level="warning", text=text, exit_code=1)
+
+
+def error(subject: str, text: str, *, exit_code: int = 3) -> Finding:
+    """The daemon could not do its work."""
+    return Finding(subject=subject, level="error", text=text, exit_code=exit_code)
+
+
+def settings(given: Settings) -> list[Finding]:
+    """Say what the settings come to, and which of them are for development."""
+    findings = [
+        ok("settings", f"{given.network}, {len(given.api_urls)} sources, assets {', '.join(given.assets)}")
+    ]
+    if given.network == "mainnet":
+        findings += [
+            warning("settings", f"{name} is on, which is for development")
+            for name in ("webhook_allow_http", "webhook_allow_private")
+            if getattr(given, name)
+        ]
+    return findings
+
+
+def database(found: Database, given: Settings) -> list[Finding]:
+    """Look at the schema, the network that the database is for, and the endpoints in it."""
+    revision, head = found.revision(), found.head()
+    if revision != head:
+        has = f"has revision {revision}, this version needs {head}" if revision else "has no schema yet"
+        text = f"{found.safe_url} {has}; `sbtc-watcher db upgrade` brings it there"
+        # SQLite is brought there by the next command that writes.
+        return [note("database", text) if found.is_sqlite else error("database", text)]
+    findings = [ok("database", f"{found.safe_url}, revision {revision}, {size(found.size())}")]
+    with found.read() as connection:
+        cursor = blocks.load_cursor(connection)
+        if cursor is not None and cursor.network != given.network:
+            text = (
+                f"it follows {cursor.network}, the settings say {given.network}; each network needs its own"
+            )
+            findings.append(error("database", text))
+        if cursor is not None and cursor.halted is not None:
+            findings.append(error("daemon", f"halted: {cursor.halted['message']}. {cursor.halted['hint']}"))
+        findings += _endpoints(connection)
+    return findings
+
+
+def _endpoints(connection: Connection) -> list[Finding]:
+    count = {status: 0 for status in EndpointStatus}
+    cursor: str | None = None
+    while True:
+        page, cursor = endpoint_store.list_endpoints(connection, limit=100, cursor=cursor)
+        for row in page:
+            count[row.status] += 1
+        if cursor is None:
+            break
+    failing = outbox.stats(connection, now=time.time()).failing_endpoints
+    if not any(count.values()):
+        return [note("endpoints", "none yet")]
+    text = f"{count[EndpointStatus.ENABLED]} enabled, {count[EndpointStatus.DISABLED]} disabled"
+    if failing:
+        return [warning("endpoints", f"{text}; failing: {', '.join(failing)}")]
+    return [warning("endpoints", text) if count[EndpointStatus.DISABLED] else ok("endpoints", text)]
+
+
+async def chain(given: Settings) -> list[Finding]:
+    """Ask every source who it is, one of them for the contracts, and all for the time."""
+    answers = await asyncio.gather(*(_ask(url, given) for url in given.api_urls))
+    findings = [answer.finding for answer in answers]
+    good = [answer for answer in answers if answer.finding.level == "ok"]
+    if good:
+        # With one that serves the daemon can work.
+        findings = [_milder(finding) for finding in findings]
+        findings += await _contracts(good[0].url, given)
+    return [*findings, _clock([answer.ahead for answer in answers if answer.ahead is not None])]
+
+
+class _Ear:
+    """Listens to the requests to one source: how long they took, and what time it was there."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        #: How far this machine's clock is ahead of the source's; None if it does not say.
+        self.ahead: float | None = None
+
+    async def acquire(self) -> None:
+        """Let every request pass."""
+
+    def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
+        """Note how a request ended."""
+        self.seconds = seconds
+        try:
+            there = parsedate_to_datetime(headers["date"]).timestamp()
+        except (KeyError, TypeError, ValueError):
+            return
+        # The header is cut to whole seconds and was written somewhere within the request.
+        self.ahead = time.time() - seconds / 2 - (there + 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    url: str
+    finding: Finding
+    ahead: float | None
+
+
+async def _ask(url: str, given: Settings) -> _Answer:
+    api = StacksApi(url, user_agent=USER_AGENT, api_key=_key(given), timeouts=_TIMEOUTS)
+    ear = _Ear()
+    api.meter = ear
+    try:
+        finding = await _identify(api, ear, given)
+    except ChainError as problem:
+        text = str(problem).removeprefix(f"{api.url}: ")
+        finding = error("source", f"{api.url}: {text} {getattr(problem, 'hint', '')}".strip())
+    finally:
+        await api.aclose()
+    return _Answer(url=url, finding=finding, ahead=ear.ahead)
+
+
+async def _identify(api: StacksApi, ear: _Ear, given: Settings) -> Finding:
+    status = await api.status()
+    if status.version is not None and status.version < MINIMUM_VERSION:
+        least = ".".join(map(str, MINIMUM_VERSION[:2]))
+        return error("source", f"{api.url} runs {status.server_version}, but {least} or newer is needed")
+    text = f"{api.url}, {status.server_version}, tip {status.tip_height}, {ear.seconds * 1000:.0f} ms"
+    try:
+        network = await api.network_id()
+    except SourceError:
+        # An API without a node of its own answers 500 here.
+        network = None
+    if network is None:
+        return ok("source", f"{text}, network not verified")
+    if network != NETWORK_IDS[given.network]:
+        return error("source", f"{api.url} serves network id {network}, but the settings say {given.network}")
+    return ok("source", f"{text}, {given.network}")
+
+
+async def _contracts(url: str, given: Settings) -> list[Finding]:
+    names = {given.sbtc_contract: "sBTC"}
+    if given.payment_contract is not None:
+        names[given.payment_contract] = "payments"
+    for asset in given.assets.values():
+        if asset.contract is not None:
+            names.setdefault(asset.contract, asset.name)
+    fetcher = Fetcher(url, user_agent=USER_AGENT, api_key=_key(given), timeouts=_TIMEOUTS, client=None)
+    try:
+        findings = [await _contract(fetcher, name, contract) for contract, name in names.items()]
+    finally:
+        await fetcher.aclose()
+    if given.payment_contract is None:
+        findings.append(note("contract", "payments: none set; payers use a plain transfer with a memo"))
+    return findings
+
+
+async def _contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
+    subject = f"{name} {contract}"
+    try:
+        answer = await fetcher.get(f"/extended/v2/smart-contracts/status?contract_id={quote(contract)}")
+        body = fetcher.json(answer)
+    except SourceError as problem:
+        return note("contract", f"{subject} could not be looked up: {problem}")
+    entry = body.get(contract) if isinstance(body, dict) else None
+    if not isinstance(entry, dict) or not isinstance(entry.get("found"), bool):
+        return note("contract", f"{subject} could not be looked up: the source does not say")
+    result = entry.get("result")
+    status = result.get("status") if isinstance(result, dict) else None
+    if not entry["found"]:
+        return error("contract", f"{subject} does not exist on this network", exit_code=1)
+    if status != "success":
+        return error("contract", f"{subject} was not deployed: {status}", exit_code=1)
+    return ok("contract", f"{subject} is deployed")
+
+
+def _clock(ahead: list[float]) -> Finding:
+    if not ahead:
+        return note("clock", "no source said what time it is")
+    # The one that agrees most: a source's clock may be wrong too.
+    off = min(ahead, key=abs)
+    if abs(off) <= CLOCK_TOLERANCE:
+        return ok("clock", "agrees with the sources")
+    way = "ahead of" if off > 0 else "behind"
+    return warning(
+        "clock", f"{span(abs(off))} {way} the sources; set it, or receivers refuse webhooks as too old"
+    )
+
+
+def _milder(finding: Finding) -> Finding:
+    if finding.level != "error":
+        return finding
+    return Finding(subject=finding.subject, level="error", text=finding.text, exit_code=1)
+
+
+def _key(given: Settings) -> str | None:
+    return given.api_key.get_secret_value() if given.api_key else None

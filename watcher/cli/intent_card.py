@@ -1,0 +1,118 @@
+"""An intent on one screen: what is owed, what came, what happened, how to pay."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from contracts.networks import AssetSpec
+from watcher.cli import render
+from watcher.cli.amounts import full, relative, short, when
+
+#: In these, somebody may still pay.
+_OPEN = ("pending", "processing")
+
+
+def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) -> None:
+    """Print the card of an intent document."""
+    render.show(render.card(_rows(intent, assets, now=now)))
+    if intent["transfers"]:
+        render.show(render.heading("Money"))
+        render.show(_transfers(intent, assets))
+    if intent["attempts"]:
+        render.show(render.heading("Failed attempts"))
+        rows = [
+            (row["block_height"], row["reason"], row["sender"], row["tx_id"]) for row in intent["attempts"]
+        ]
+        render.show(render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",)))
+    render.show(render.heading("Timeline"))
+    rows = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
+    render.show(render.table(("Time (UTC)", "Status", "Reason"), rows))
+    if intent["status"] in _OPEN and intent["amount_missing"] != "0":
+        render.show(render.heading("How to pay"))
+        render.show(render.card(_payment(intent, assets)))
+
+
+def standing(intent: Mapping[str, Any]) -> Text:
+    """Return status and flags of an intent in one line."""
+    text = render.word(intent["status"])
+    marks = [*intent["flags"], *(["in flight"] if intent["in_flight"] else [])]
+    return text.append(f" ({', '.join(marks)})", style="yellow") if marks else text
+
+
+def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) -> list[tuple[str, object]]:
+    def money(field: str) -> str | None:
+        count = int(intent[field])
+        return full(count, intent["asset"], assets) if count else None
+
+    open_ = intent["status"] in _OPEN
+    metadata = intent["metadata"]
+    return [
+        ("Intent", intent["id"]),
+        ("Status", standing(intent)),
+        ("Amount", money("amount")),
+        ("Received", money("amount_received")),
+        ("Missing", money("amount_missing") if intent["amount_received"] != "0" else None),
+        ("Over", money("amount_over")),
+        ("Tolerance", money("tolerance")),
+        (
+            "Recipient",
+            intent["recipient"] + (" (for this intent alone)" if intent["match"] == "recipient" else ""),
+        ),
+        ("Payer", intent["payer"]),
+        ("Reference", intent["reference"]),
+        ("Depth", _depth(intent["confirmations"])),
+        (
+            "Expires",
+            relative(intent["expires_at"], now=now) if open_ else f"{when(intent['expires_at'])} UTC",
+        ),
+        ("Late money", {"hold": "held for a person", "accept": "accepted"}[intent["late_policy"]]),
+        ("Merchant", intent["merchant"]),
+        ("Metadata", render.lines([f"{k}={v}" for k, v in metadata.items()]) if metadata else None),
+        ("Created", f"{when(intent['created_at'])} UTC"),
+        (
+            "As of",
+            f"block {intent['as_of']['height']:,}" if intent["as_of"]["height"] else "no block read yet",
+        ),
+    ]
+
+
+def _depth(confirmations: Mapping[str, Any]) -> str:
+    required, reached = confirmations["required"], confirmations["reached"]
+    text = f"{_blocks(required)} wanted"
+    if confirmations["level"]:
+        text = f"{confirmations['level']}: {text}"
+    return f"{text}, {_blocks(reached)} reached" if reached else text
+
+
+def _blocks(depth: Mapping[str, int]) -> str:
+    return f"{depth['stacks']:,} Stacks + {depth['bitcoin']:,} Bitcoin blocks"
+
+
+def _transfers(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> Any:
+    rows = [
+        (
+            f"{row['block_height']:,}",
+            short(int(row["amount"]), intent["asset"], assets),
+            "–"
+            if row["confirmations"] is None
+            else "{stacks:,} + {bitcoin:,}".format(**row["confirmations"]),
+            render.word(row["status"]),
+            row["sender"] or "peg-in",
+            row["tx_id"],
+        )
+        for row in intent["transfers"]
+    ]
+    columns = ("Block", "Amount", "Depth", "Status", "From", "Transaction")
+    return render.table(columns, rows, right=("Block", "Amount", "Depth"))
+
+
+def _payment(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> list[tuple[str, object]]:
+    contract = intent["pay"]["contract"]
+    missing = full(int(intent["amount_missing"]), intent["asset"], assets)
+    label = "no memo needed" if intent["match"] == "recipient" else f"memo {intent['pay']['memo']}"
+    rows: list[tuple[str, object]] = [("Transfer", f"{missing} to {intent['recipient']}, {label}")]
+    if contract is not None:
+        rows.append(("Or call", f"{contract['contract_id']} {contract['function']}"))
+        rows += [(f"  {argument['name']}", argument["value"]) for argument in contract["arguments"]]
+    return rows

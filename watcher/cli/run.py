@@ -1,0 +1,46 @@
+"""``run``: the daemon."""
+
+from typing import Annotated
+
+import typer
+
+from watcher.cli.session import of
+from watcher.errors import UsageError
+
+ROLES = ("follower", "notifier", "api")
+
+
+def run(
+    context: typer.Context,
+    once: Annotated[
+        bool, typer.Option("--once", help="Catch up, deliver what is due, and leave; for cron and tests.")
+    ] = False,
+    role: Annotated[
+        str,
+        typer.Option(
+            "--role",
+            metavar="ROLES",
+            help="all, or some of follower, notifier and api with commas between them.",
+        ),
+    ] = "all",
+) -> None:
+    """Run the daemon: follow the chain, settle intents, deliver webhooks. Ctrl-C or SIGTERM ends it.
+
+    Several processes can share a PostgreSQL database: sbtc-watcher run --role notifier
+    """
+    roles = read_roles(role)
+    session = of(context)
+    session.log(daemon=True)
+    from watcher import service
+
+    raise typer.Exit(service.run(session.settings, roles, once))
+
+
+def read_roles(text: str) -> frozenset[str]:
+    """Read ``all`` or a list of roles. Raises :class:`UsageError`."""
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    unknown = sorted(names - {*ROLES, "all"})
+    if unknown or not names:
+        what = f"{unknown[0]!r} is not a role" if unknown else "no role is named"
+        raise UsageError(f"--role: {what}", hint=f"write all, or some of {','.join(ROLES)}")
+    return frozenset(ROLES) if "all" in names else frozenset(names)

@@ -1,0 +1,153 @@
+"""``status``: how the daemon stands, from the database alone."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from watcher.cli import render
+from watcher.cli.amounts import relative, size, span
+from watcher.cli.options import Json
+from watcher.cli.session import Session, of
+from watcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from watcher.database import Database
+
+EXIT_CODES = {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
+
+#: Seconds between two looks with ``--watch``.
+REFRESH = 2.0
+
+
+def status(
+    context: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how the daemon stands: chain, lag, sources, intents, webhooks.
+
+    Exit code 0 ok, 1 degraded or starting, 3 halted.
+    """
+    if watch and as_json:
+        raise UsageError("--watch and --json exclude each other", hint="call `status --json` in a loop")
+    session = of(context)
+    with session.database() as database:
+        found = _look(session, database)
+        if as_json:
+            render.document(found)
+        elif watch:
+            _watch(session, database, found)
+        else:
+            render.show(screen(found, now=session.now))
+    raise typer.Exit(EXIT_CODES[found["state"]])
+
+
+def _look(session: Session, database: "Database") -> dict[str, Any]:
+    from watcher import queries
+
+    return queries.status(database, session.settings, now=session.now)
+
+
+def _watch(session: Session, database: "Database", found: dict[str, Any]) -> None:
+    from rich.live import Live
+
+    with Live(screen(found, now=session.now), console=render.console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(REFRESH)
+            live.update(screen(_look(session, database), now=session.now), refresh=True)
+
+
+def screen(found: Mapping[str, Any], *, now: float) -> Group:
+    """Return the status document as a person reads it."""
+    parts: list[Any] = [render.card(_rows(found, now=now))]
+    if found["sources"]:
+        rows = [
+            (
+                source.get("url"),
+                render.word(source.get("state", "unknown")),
+                source.get("tip_height"),
+                source.get("version"),
+                f"{source['latency_ms']} ms" if source.get("latency_ms") is not None else None,
+                source.get("errors"),
+                source.get("note"),
+            )
+            for source in found["sources"]
+        ]
+        columns = ("Source", "State", "Tip", "Version", "Latency", "Errors", "Note")
+        parts += [Text(), render.table(columns, rows, right=("Tip", "Latency", "Errors"))]
+    return Group(*parts)
+
+
+def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
+    halted, cursor, tip = found["halted"], found["cursor"], found["tip"]
+    database = found["database"]
+    return [
+        ("State", render.word(found["state"])),
+        ("Why", render.lines(reasons, "yellow") if (reasons := found.get("reasons")) else None),
+        ("Halted", _halt(halted, now=now) if halted else None),
+        ("Network", f"{found['network']} (version {found['version']})"),
+        (
+            "Cursor",
+            _place(cursor, now=now) if cursor else "no block read yet: is `sbtc-watcher run` running?",
+        ),
+        ("Tip", f"{tip['height']:,}, {span(tip['age_seconds'])} old" if tip else None),
+        ("Lag", _lag(found["lag"]) if cursor else None),
+        ("Reorgs", f"{found['reorgs_24h']:,} in 24 h" if cursor else None),
+        ("Reindex", _reindex(found["reindex"]) if found["reindex"] else None),
+        ("Intents", ", ".join(f"{n:,} {name}" for name, n in found["intents"].items() if n) or "none"),
+        ("Oldest open", relative(found["oldest_pending"], now=now) if found["oldest_pending"] else None),
+        (
+            "Attention",
+            f"{found['attention']:,} intents: sbtc-watcher intents list" if found["attention"] else None,
+        ),
+        (
+            "Unmatched",
+            f"{found['unmatched']:,} transfers: sbtc-watcher transfers list --unmatched"
+            if found["unmatched"]
+            else None,
+        ),
+        ("Webhooks", _outbox(found["outbox"])),
+        ("Database", f"{database['url']}, revision {database['revision']}, {size(database['bytes'])}"),
+    ]
+
+
+def _halt(halted: Mapping[str, Any], *, now: float) -> Text:
+    since = f"since {relative(halted['since'], now=now)}"
+    return render.lines([halted["message"], halted["hint"], since], "red")
+
+
+def _place(cursor: Mapping[str, Any], *, now: float) -> str:
+    return (
+        f"{cursor['height']:,}, Bitcoin {cursor['burn_block_height']:,}, {relative(cursor['time'], now=now)}"
+    )
+
+
+def _lag(lag: Mapping[str, Any]) -> str:
+    parts = [f"{lag['blocks']:,} blocks"]
+    for name, key in (("chain", "chain_seconds"), ("sources", "api_seconds"), ("us", "our_seconds")):
+        if lag[key] is not None:
+            parts.append(f"{name} {span(lag[key])}")
+    return ", ".join(parts)
+
+
+def _reindex(progress: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in progress.items() if value is not None)
+
+
+def _outbox(box: Mapping[str, Any]) -> Text:
+    text = Text(f"{box['pending']:,} queued")
+    if box["oldest_seconds"] is not None:
+        text.append(f", oldest {span(box['oldest_seconds'])}")
+    if box["held"]:
+        text.append(f", {box['held']:,} held", style="yellow")
+    if box["dead"]:
+        text.append(f", {box['dead']:,} dead", style="red")
+    if box["failing_endpoints"]:
+        text.append(f", failing: {', '.join(box['failing_endpoints'])}", style="yellow")
+    return text

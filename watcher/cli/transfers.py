@@ -1,0 +1,89 @@
+"""``transfers``: money that came in, matched or not."""
+
+from typing import Annotated
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.amounts import short, when
+from watcher.cli.look import Commands
+from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.session import of
+
+app = Commands("transfers", "See money that came in; give unmatched money to its intent.")
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    merchant: OfMerchant = None,
+    unmatched: Annotated[
+        bool, typer.Option("--unmatched", help="Only what belongs to no intent, with the reason.")
+    ] = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """List transfers, newest first."""
+    from watcher import queries
+
+    session = of(context)
+    with session.reading() as connection:
+        found = queries.transfers(
+            connection, merchant=merchant, unmatched=unmatched, limit=limit, cursor=cursor
+        )
+    if as_json:
+        render.document(found)
+        return
+    assets = session.settings.assets.values()
+    rows = [
+        (
+            row["id"],
+            when(row["block_time"]),
+            short(int(row["amount"]), row["asset_identifier"], assets),
+            render.word(row["status"]) if row["status"] == "orphaned" else row["intent"] or row["unmatched"],
+            (row["memo"] or {}).get("text"),
+            row["sender"] or "peg-in",
+        )
+        for row in found["data"]
+    ]
+    columns = ("ID", "Time (UTC)", "Amount", "Intent", "Memo", "From")
+    render.page(found, render.table(columns, rows, right=("Amount",)), nothing="No such transfers.")
+
+
+@app.command()
+def assign(
+    context: typer.Context,
+    transfer: Annotated[
+        str, typer.Argument(metavar="TRANSFER", help="The transfer's id, from `transfers list`.")
+    ],
+    intent: Annotated[str, typer.Argument(metavar="INTENT", help="The intent's id (pi_…).")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
+    as_json: Json = False,
+) -> None:
+    """Give unmatched money to an intent.
+
+    Example: sbtc-watcher transfers assign trf_… pi_… --reason "memo was mistyped"
+    """
+    from watcher import acts, queries
+
+    session = of(context)
+    with session.writing() as connection:
+        acts.assign(
+            connection,
+            transfer,
+            intent,
+            reason=reason,
+            actor=session.actor,
+            books=session.books,
+            now=session.now,
+        )
+        found = queries.transfer(connection, transfer)
+        status = queries.intent(connection, intent, payment_contract=session.settings.payment_contract)[
+            "status"
+        ]
+    if as_json:
+        render.document(found)
+        return
+    amount = short(int(found["amount"]), found["asset_identifier"], session.settings.assets.values())
+    render.note(f"{amount} of transfer {transfer} belong to intent {intent}, which is {status}.")
