@@ -44,7 +44,7 @@ format: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff format --quiet .
 
 lock: ## pin every dependency anew (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+	uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock
 
 clean: ## remove the environment and caches
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .coverage* dist

@@ -62,11 +62,11 @@ def span(seconds: float) -> str:
 
 def size(count: int) -> str:
     """Return a number of bytes: ``180 KB``, ``1.2 GB``."""
+    if count < 1000:
+        return f"{count} bytes"
     number = float(count)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if number < 1000:
-            break
+    for unit in ("KB", "MB", "GB"):
         number /= 1000
-    else:
-        unit = "TB"
-    return f"{number:.0f} {unit}" if number >= 10 or unit == "bytes" else f"{number:.1f} {unit}"
+        if number < 1000:
+            return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
+    return f"{number / 1000:,.1f} TB"

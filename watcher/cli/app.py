@@ -45,22 +45,22 @@ UNREAD = 141
 
 app = Commands(
     PROGRAM,
-    "",
+    "Follow the Stacks chain, match sBTC and STX payments to what is owed, tell merchants by signed webhooks.",
     epilog="Start with `sbtc-watcher demo`: the whole thing in one terminal, no network, no set-up.",
 )
 
-_DAEMON, _MONEY, _WEBHOOKS, _UPKEEP = "Daemon", "Money", "Webhooks", "Upkeep"
+_DAEMON, _MONEY, _WEBHOOKS, _DATABASE = "Daemon", "Money", "Webhooks", "Database"
 app.command("demo", rich_help_panel=_DAEMON)(demo.demo)
 app.command("run", rich_help_panel=_DAEMON)(run.run)
 app.command("status", rich_help_panel=_DAEMON)(status.status)
+app.command("check", rich_help_panel=_DAEMON)(check.check)
 app.add_typer(merchants.app, rich_help_panel=_MONEY)
 app.add_typer(intents.app, rich_help_panel=_MONEY)
 app.add_typer(transfers.app, rich_help_panel=_MONEY)
 app.add_typer(endpoints.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(events.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(deliveries.app, rich_help_panel=_WEBHOOKS)
-app.command("check", rich_help_panel=_UPKEEP)(check.check)
-app.add_typer(db.app, rich_help_panel=_UPKEEP)
+app.add_typer(db.app, rich_help_panel=_DATABASE)
 
 
 def _show_version(wanted: bool) -> None:
@@ -88,7 +88,7 @@ def root(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Follow the Stacks chain, match sBTC and STX payments to what is owed, tell merchants by signed webhooks."""
+    """Keep the global options for the command."""
     context.obj = Session(config=config, verbose=verbose)
 
 
@@ -151,7 +151,8 @@ def _explain(error: Exception) -> tuple[str, str, int] | None:
 def _explain_usage(error: typer.TyperException) -> tuple[str, str, int]:
     """Explain a command line that typer does not understand; the message is empty when help was printed instead."""
     context = getattr(error, "ctx", None)
-    message = error.format_message()
+    # pydantic, which typer reads values with, says in front that it is an error.
+    message = error.format_message().replace(": Value error, ", ": ")
     hint = f"`{context.command_path} --help` shows what it takes" if context is not None and message else ""
     return message, hint, error.exit_code
 

@@ -19,6 +19,7 @@ from notifier import outbox
 from notifier.tables import EndpointStatus
 from watcher import __version__, blocks
 from watcher.cli.amounts import size, span
+from watcher.cli.render import count
 from watcher.database import Database
 from watcher.settings import Settings
 
@@ -70,7 +71,10 @@ def error(subject: str, text: str, *, exit_code: int = 3) -> Finding:
 def settings(given: Settings) -> list[Finding]:
     """Say what the settings come to, and which of them are for development."""
     findings = [
-        ok("settings", f"{given.network}, {len(given.api_urls)} sources, assets {', '.join(given.assets)}")
+        ok(
+            "settings",
+            f"{given.network}, {count(len(given.api_urls), 'source')}, assets {', '.join(given.assets)}",
+        )
     ]
     if given.network == "mainnet":
         findings += [
@@ -104,21 +108,21 @@ def database(found: Database, given: Settings) -> list[Finding]:
 
 
 def _endpoints(connection: Connection) -> list[Finding]:
-    count = {status: 0 for status in EndpointStatus}
+    number = dict.fromkeys(EndpointStatus, 0)
     cursor: str | None = None
     while True:
         page, cursor = endpoint_store.list_endpoints(connection, limit=100, cursor=cursor)
         for row in page:
-            count[row.status] += 1
+            number[row.status] += 1
         if cursor is None:
             break
     failing = outbox.stats(connection, now=time.time()).failing_endpoints
-    if not any(count.values()):
+    if not any(number.values()):
         return [note("endpoints", "none yet")]
-    text = f"{count[EndpointStatus.ENABLED]} enabled, {count[EndpointStatus.DISABLED]} disabled"
+    text = f"{number[EndpointStatus.ENABLED]} enabled, {number[EndpointStatus.DISABLED]} disabled"
     if failing:
         return [warning("endpoints", f"{text}; failing: {', '.join(failing)}")]
-    return [warning("endpoints", text) if count[EndpointStatus.DISABLED] else ok("endpoints", text)]
+    return [warning("endpoints", text) if number[EndpointStatus.DISABLED] else ok("endpoints", text)]
 
 
 async def chain(given: Settings) -> list[Finding]:
@@ -216,11 +220,11 @@ async def _contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
     try:
         answer = await fetcher.get(f"/extended/v2/smart-contracts/status?contract_id={quote(contract)}")
         body = fetcher.json(answer)
-    except SourceError as problem:
-        return note("contract", f"{subject} could not be looked up: {problem}")
+    except SourceError:
+        body = None
     entry = body.get(contract) if isinstance(body, dict) else None
     if not isinstance(entry, dict) or not isinstance(entry.get("found"), bool):
-        return note("contract", f"{subject} could not be looked up: the source does not say")
+        return note("contract", f"{subject}: the source does not say whether it is deployed")
     result = entry.get("result")
     status = result.get("status") if isinstance(result, dict) else None
     if not entry["found"]:

@@ -21,7 +21,10 @@ _Delivery = Annotated[str, typer.Argument(metavar="ID", help="The delivery's id 
 @app.command("list")
 def list_(
     context: typer.Context,
-    status: Annotated[StatusName | None, typer.Option("--status", help="Only these.")] = None,
+    status: Annotated[
+        StatusName | None,
+        typer.Option("--status", metavar="STATUS", help="Only these: pending, held, delivered or dead."),
+    ] = None,
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="ID", help="Only to this endpoint.")
     ] = None,
@@ -105,7 +108,7 @@ def recover(
     if as_json:
         render.document({"endpoint": endpoint, "recovered": count})
     else:
-        render.note(f"{count} deliveries to endpoint {endpoint} are due.")
+        render.note(f"Due at once: {render.count(count, 'delivery')} to endpoint {endpoint}.")
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

@@ -26,7 +26,7 @@ def add(
         typer.Option(
             "--events",
             metavar="A,B",
-            help="What it gets, * for all. Default: payment.succeeded,payment.failed,payment.expired.",
+            help="What it gets, * for all. Default: payment.succeeded, payment.failed, payment.expired.",
         ),
     ] = None,
     legacy_v0: Annotated[
@@ -76,7 +76,7 @@ def list_(
 
     with of(context).reading() as connection:
         rows, following = endpoints.list_endpoints(connection, merchant=merchant, limit=limit, cursor=cursor)
-    found = {"data": [endpoints.endpoint_json(row) for row in rows], "next_cursor": following}
+    found: dict[str, Any] = {"data": [endpoints.endpoint_json(row) for row in rows], "next_cursor": following}
     if as_json:
         render.document(found)
         return
@@ -153,8 +153,8 @@ def rotate_secret(
     _print_secret(endpoints.endpoint_json(found), secret, as_json)
 
 
-@app.command()
-def test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+@app.command("test")
+def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
     from notifier import endpoints
 

@@ -21,7 +21,9 @@ _Event = Annotated[str, typer.Argument(metavar="ID", help="The event's id (evt_â
 def list_(
     context: typer.Context,
     merchant: OfMerchant = None,
-    kind: Annotated[EventType | None, typer.Option("--type", help="Only these.")] = None,
+    kind: Annotated[
+        EventType | None, typer.Option("--type", metavar="TYPE", help="Only these, e.g. payment.succeeded.")
+    ] = None,
     intent: Annotated[str | None, typer.Option("--intent", metavar="ID", help="Only of this intent.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -115,4 +117,4 @@ def replay(
     if as_json:
         render.document({"endpoint": endpoint, "replayed": count})
     else:
-        render.note(f"{count} events are queued for endpoint {endpoint}.")
+        render.note(f"Queued for endpoint {endpoint}: {render.count(count, 'event')}.")

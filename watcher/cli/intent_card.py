@@ -26,8 +26,8 @@ def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) 
         ]
         render.show(render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",)))
     render.show(render.heading("Timeline"))
-    rows = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
-    render.show(render.table(("Time (UTC)", "Status", "Reason"), rows))
+    changes = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
+    render.show(render.table(("Time (UTC)", "Status", "Reason"), changes))
     if intent["status"] in _OPEN and intent["amount_missing"] != "0":
         render.show(render.heading("How to pay"))
         render.show(render.card(_payment(intent, assets)))
@@ -112,7 +112,8 @@ def _payment(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> list[tup
     missing = full(int(intent["amount_missing"]), intent["asset"], assets)
     label = "no memo needed" if intent["match"] == "recipient" else f"memo {intent['pay']['memo']}"
     rows: list[tuple[str, object]] = [("Transfer", f"{missing} to {intent['recipient']}, {label}")]
-    if contract is not None:
+    # The contract takes the whole amount, so it is no way to pay a rest.
+    if contract is not None and intent["amount_received"] == "0":
         rows.append(("Or call", f"{contract['contract_id']} {contract['function']}"))
         rows += [(f"  {argument['name']}", argument["value"]) for argument in contract["arguments"]]
     return rows

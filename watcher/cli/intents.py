@@ -1,5 +1,6 @@
 """``intents``: what is owed, and how it stands."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -7,11 +8,17 @@ import typer
 from watcher.cli import intent_card, render
 from watcher.cli.amounts import short, when
 from watcher.cli.look import Commands
-from watcher.cli.options import Cursor, Json, LatePolicyName, Level, Limit, OfMerchant
+from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant
 from watcher.cli.session import Session, of, read_moment, read_pairs
-from watcher.intents import Flag, Match, Status
+from watcher.intents import Flag, Status
 
 app = Commands("intents", "Create payment intents, see how they stand, cancel or mark them.")
+
+
+def _or(kind: type[StrEnum]) -> str:
+    *names, last = kind
+    return f"{', '.join(names)} or {last}"
+
 
 _Intent = Annotated[str, typer.Argument(metavar="ID", help="The intent's id (pi_…).")]
 _Metadata = Annotated[
@@ -58,17 +65,18 @@ def create(
         str | None, typer.Option("--payer", metavar="PRINCIPAL", help="Only money from there counts.")
     ] = None,
     metadata: _Metadata = None,
-    late_policy: Annotated[
-        LatePolicyName | None,
-        typer.Option("--late-policy", help="Late money: hold it for a person, or accept it."),
-    ] = None,
+    late_policy: LatePolicy = None,
     tolerance: Annotated[
         str | None,
         typer.Option("--tolerance", metavar="N", help="Base units by which payments may fall short."),
     ] = None,
     match: Annotated[
-        Match | None,
-        typer.Option("--match", help="recipient: an address used for this intent alone, no memo needed."),
+        str | None,
+        typer.Option(
+            "--match",
+            metavar="HOW",
+            help="reference: by memo or contract. recipient: an address for this intent alone, no memo needed.",
+        ),
     ] = None,
     not_before: Annotated[
         str | None,
@@ -122,8 +130,12 @@ def create(
 def list_(
     context: typer.Context,
     merchant: OfMerchant = None,
-    status: Annotated[Status | None, typer.Option("--status", help="Only these.")] = None,
-    flag: Annotated[Flag | None, typer.Option("--flag", help="Only those that carry it.")] = None,
+    status: Annotated[
+        Status | None, typer.Option("--status", metavar="STATUS", help=f"Only these: {_or(Status)}.")
+    ] = None,
+    flag: Annotated[
+        Flag | None, typer.Option("--flag", metavar="FLAG", help=f"Only with it: {_or(Flag)}.")
+    ] = None,
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="TEXT", help="As payers write it, in any case.")
     ] = None,
@@ -223,7 +235,9 @@ def mark(
 ) -> None:
     """Declare an intent succeeded or failed, whatever the chain says; the merchant is told.
 
-    Only another mark changes that again. Example: sbtc-watcher intents mark pi_… --status succeeded --reason "paid in cash"
+    Only another mark changes that again.
+
+    Example: sbtc-watcher intents mark pi_… --status succeeded --reason "paid in cash"
     """
     from watcher import acts
 

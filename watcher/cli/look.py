@@ -1,4 +1,4 @@
-"""How help looks: typer's own, without a type beside switches, and with examples kept as they are written."""
+"""How help looks: typer's own, without a type beside switches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,23 +9,22 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 _NAMES = {"help_option_names": ["-h", "--help"]}
 
 
-class _Switches:
-    """Shows a switch as ``--json``, not as ``--json <bool>``."""
-
-    def get_params(self, ctx: typer.Context) -> list[Any]:
-        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
-        for param in params:
-            if isinstance(param, TyperOption) and param.is_flag:
-                param.metavar = ""
-        return params
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
 
 
-class _Command(_Switches, TyperCommand):
-    pass
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
 
 
-class _Group(_Switches, TyperGroup):
-    pass
+def _without_types(params: list[Any]) -> list[Any]:
+    """Let switches be shown as ``--json``, not as ``--json <bool>``."""
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag:
+            param.metavar = ""
+    return params
 
 
 class Commands(typer.Typer):

@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
-from watcher.cli.options import Cursor, Json, LatePolicyName, Level, Limit
+from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit
 from watcher.cli.session import of
 
 app = Commands("merchants", "Add, change and disable merchants; their keys to the HTTP API.")
@@ -37,10 +37,7 @@ def add(
     level: Level = None,
     ttl: _Ttl = None,
     tolerance: _Tolerance = None,
-    late_policy: Annotated[
-        LatePolicyName | None,
-        typer.Option("--late-policy", help="Late money: hold it for a person, or accept it."),
-    ] = None,
+    late_policy: LatePolicy = None,
     as_json: Json = False,
 ) -> None:
     """Add a merchant and print his API key, which is shown this once.
@@ -72,7 +69,7 @@ def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_j
 
     with of(context).reading() as connection:
         rows, following = merchants.page(connection, limit=limit, cursor=cursor)
-    found = {"data": [views.merchant(row) for row in rows], "next_cursor": following}
+    found: dict[str, Any] = {"data": [views.merchant(row) for row in rows], "next_cursor": following}
     if as_json:
         render.document(found)
         return

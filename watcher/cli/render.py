@@ -13,11 +13,15 @@ from typing import Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 #: Width of what is written to a file or pipe, where nobody wraps.
 UNBOUNDED = 1000
+
+#: Columns of free text, which may take several lines, and how wide they may be.
+PROSE = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
 
 #: What JSON lets pass but a terminal acts upon: DEL, C1 controls, line separators, overrides of the writing direction.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -74,8 +78,11 @@ def line(text: str) -> None:
 
 
 def show(what: RenderableType) -> None:
-    """Print something rich on stdout."""
-    console().print(what)
+    """Print something rich on stdout. Tables keep their width: squeezed columns are worse than wrapped lines."""
+    out = console()
+    if isinstance(what, Table) and what.box is not None:
+        out.width = Measurement.get(out, out.options.update(width=UNBOUNDED), what).maximum
+    out.print(what, soft_wrap=isinstance(what, Text))
 
 
 def note(text: str) -> None:
@@ -120,11 +127,14 @@ def lines(texts: Sequence[str], style: str = "") -> Text:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """Return a table; the columns in ``right`` hold numbers. Ids are never cut: they are there to be copied."""
+    """Return a table; the columns in ``right`` hold numbers. Ids stay whole, on one line: they are there to be copied."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         made.add_column(
-            column, justify="right" if column in right else "left", no_wrap=column in right, overflow="fold"
+            column,
+            justify="right" if column in right else "left",
+            max_width=PROSE.get(column),
+            overflow="fold",
         )
     for row in rows:
         made.add_row(*(cell(value) for value in row))
@@ -140,6 +150,13 @@ def card(rows: Sequence[tuple[str, object]]) -> Table:
         if value is not None:
             made.add_row(name, cell(value))
     return made
+
+
+def count(number: int, thing: str) -> str:
+    """Return ``1 block``, ``2,000 blocks``."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number:,} {thing.removesuffix('y')}ies" if thing.endswith("y") else f"{number:,} {thing}s"
 
 
 def heading(text: str) -> Text:

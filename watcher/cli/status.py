@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from watcher.cli import render
@@ -44,7 +44,8 @@ def status(
         elif watch:
             _watch(session, database, found)
         else:
-            render.show(screen(found, now=session.now))
+            for part in screen(found, now=session.now):
+                render.show(part)
     raise typer.Exit(EXIT_CODES[found["state"]])
 
 
@@ -57,15 +58,15 @@ def _look(session: Session, database: "Database") -> dict[str, Any]:
 def _watch(session: Session, database: "Database", found: dict[str, Any]) -> None:
     from rich.live import Live
 
-    with Live(screen(found, now=session.now), console=render.console(), auto_refresh=False) as live:
+    with Live(Group(*screen(found, now=session.now)), console=render.console(), auto_refresh=False) as live:
         while True:
             time.sleep(REFRESH)
-            live.update(screen(_look(session, database), now=session.now), refresh=True)
+            live.update(Group(*screen(_look(session, database), now=session.now)), refresh=True)
 
 
-def screen(found: Mapping[str, Any], *, now: float) -> Group:
+def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
     """Return the status document as a person reads it."""
-    parts: list[Any] = [render.card(_rows(found, now=now))]
+    parts: list[RenderableType] = [render.card(_rows(found, now=now))]
     if found["sources"]:
         rows = [
             (
@@ -81,7 +82,7 @@ def screen(found: Mapping[str, Any], *, now: float) -> Group:
         ]
         columns = ("Source", "State", "Tip", "Version", "Latency", "Errors", "Note")
         parts += [Text(), render.table(columns, rows, right=("Tip", "Latency", "Errors"))]
-    return Group(*parts)
+    return parts
 
 
 def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
@@ -129,7 +130,7 @@ def _place(cursor: Mapping[str, Any], *, now: float) -> str:
 
 
 def _lag(lag: Mapping[str, Any]) -> str:
-    parts = [f"{lag['blocks']:,} blocks"]
+    parts = [render.count(lag["blocks"], "block")]
     for name, key in (("chain", "chain_seconds"), ("sources", "api_seconds"), ("us", "our_seconds")):
         if lag[key] is not None:
             parts.append(f"{name} {span(lag[key])}")

@@ -47,7 +47,7 @@ def list_(
         )
         for row in found["data"]
     ]
-    columns = ("ID", "Time (UTC)", "Amount", "Intent", "Memo", "From")
+    columns = ("ID", "Time (UTC)", "Amount", "Intent, or why none", "Memo", "From")
     render.page(found, render.table(columns, rows, right=("Amount",)), nothing="No such transfers.")
 
 

@@ -17,9 +17,9 @@ from rich.console import Console
 
 from watcher import log, service
 from watcher.demo.act import Act, Outcome, Pace, count
-from watcher.demo.scenes import SCENES, Scene
+from watcher.demo.scenes import SCENES
 from watcher.demo.screen import Screen
-from watcher.demo.stage import Stage, Stuck, open_stage
+from watcher.demo.stage import Shop, Stage, Stuck, open_stage
 
 FAST = Pace(row=0.0, scene=0.0, schedule=(0.0, 0.2, 0.3, 0.3, 0.3), limit=60.0)
 READABLE = Pace(row=0.9, scene=1.5, schedule=(0.0, 1.0, 2.0, 2.0, 2.0), limit=180.0)
@@ -87,34 +87,32 @@ async def _play(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]
 async def _play_scenes(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     began = time.monotonic()
     screen.intro(stage.api.url.removeprefix("http://"), stage.receiver.base.removeprefix("http://"))
-    await stage.followed()
-    await asyncio.sleep(2 * pace.scene)
-    acts: list[tuple[Act, Outcome]] = []
-    for number, scene in enumerate(SCENES, start=1):
-        screen.scene(number, scene.title, scene.about)
-        acts.append(await _play_scene(stage, screen, pace, scene, closed=scene.name in closed))
-        await asyncio.sleep(pace.scene)
-    # What comes after its scene is over counts too: one more block, and every delivery comes to its end.
-    stage.chain.mine(burn=True)
-    await stage.followed()
-    await stage.delivered()
-    for act, outcome in acts:
-        await count(stage, act.shop, outcome)
-    screen.summary([outcome for _, outcome in acts], time.monotonic() - began)
+    outcomes = [Outcome(title=scene.title, expected=scene.expects) for scene in SCENES]
+    shops: list[Shop] = []
+    try:
+        await stage.followed()
+        await asyncio.sleep(2 * pace.scene)
+        for number, (scene, outcome) in enumerate(zip(SCENES, outcomes, strict=True), start=1):
+            screen.scene(number, scene.title, scene.about)
+            shops.append(await stage.open_shop(scene.name))
+            act = Act(stage, screen, pace, shops[-1])
+            if scene.name in closed:
+                act.close_shop()
+            scene_began = time.monotonic()
+            await scene.play(act)
+            outcome.seconds = time.monotonic() - scene_began
+            await asyncio.sleep(pace.scene)
+        # What comes after its scene is over counts too: one more block, and every delivery comes to its end.
+        stage.chain.mine(burn=True)
+        await stage.followed()
+        await stage.delivered()
+    finally:
+        # Also when the watcher got stuck: what is missing is named.
+        for shop, outcome in zip(shops, outcomes, strict=False):
+            await count(stage, shop, outcome)
+        screen.summary(outcomes, time.monotonic() - began)
     screen.next_steps()
-    return 0 if all(outcome.good for _, outcome in acts) else 1
-
-
-async def _play_scene(
-    stage: Stage, screen: Screen, pace: Pace, scene: Scene, *, closed: bool
-) -> tuple[Act, Outcome]:
-    began = time.monotonic()
-    act = Act(stage, screen, pace, await stage.open_shop(scene.name))
-    if closed:
-        act.close_shop()
-    await scene.play(act)
-    outcome = Outcome(title=scene.title, expected=scene.expects, seconds=time.monotonic() - began)
-    return act, outcome
+    return 0 if all(outcome.good for outcome in outcomes) else 1
 
 
 @contextmanager
