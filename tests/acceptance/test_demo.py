@@ -100,6 +100,16 @@ def test_a_webhook_that_never_arrives_fails_the_demo_and_is_named(environment: d
     assert "expected webhooks arrived" not in done.stdout
 
 
+def test_a_watcher_that_does_not_follow_fails_the_demo_and_everything_is_named(
+    environment: dict[str, str],
+) -> None:
+    script = "import sys; from watcher.demo import run, stage; stage.PATIENCE = -1.0; sys.exit(run(True))"
+    done = _in_a_pipe(environment, sys.executable, "-c", script)
+    assert (done.returncode, done.stderr) == (1, ""), done.stdout + done.stderr
+    assert done.stdout.count("✘ missing: ") == WEBHOOKS
+    assert "✘ the watcher did not follow to block 1000" in done.stdout
+
+
 def test_a_reader_that_goes_away_ends_the_demo_quietly(environment: dict[str, str]) -> None:
     process = subprocess.Popen(
         FAST, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE

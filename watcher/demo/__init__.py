@@ -89,6 +89,7 @@ async def _play_scenes(stage: Stage, screen: Screen, pace: Pace, closed: frozens
     screen.intro(stage.api.url.removeprefix("http://"), stage.receiver.base.removeprefix("http://"))
     outcomes = [Outcome(title=scene.title, expected=scene.expects) for scene in SCENES]
     shops: list[Shop] = []
+    stuck: Stuck | None = None  # what is missing is named first
     try:
         await stage.followed()
         await asyncio.sleep(2 * pace.scene)
@@ -106,11 +107,13 @@ async def _play_scenes(stage: Stage, screen: Screen, pace: Pace, closed: frozens
         stage.chain.mine(burn=True)
         await stage.followed()
         await stage.delivered()
-    finally:
-        # Also when the watcher got stuck: what is missing is named.
-        for shop, outcome in zip(shops, outcomes, strict=False):
-            await count(stage, shop, outcome)
-        screen.summary(outcomes, time.monotonic() - began)
+    except Stuck as error:
+        stuck = error
+    for shop, outcome in zip(shops, outcomes, strict=False):
+        await count(stage, shop, outcome)
+    screen.summary(outcomes, time.monotonic() - began)
+    if stuck is not None:
+        raise stuck
     screen.next_steps()
     return 0 if all(outcome.good for outcome in outcomes) else 1
 

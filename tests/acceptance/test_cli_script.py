@@ -1,0 +1,113 @@
+"""The installed console script, in processes of its own, as a person or a shell script uses it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("sbtc-watcher")
+SHOP = "SP000000000000000000002Q6VF78"
+
+
+class Shell:
+    """Runs the script with an environment of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SBTC_WATCHER_")}
+        self.environment = kept | {"SBTC_WATCHER_DATABASE_URL": f"sqlite:///{folder}/state/watcher.db"}
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code."""
+        done = subprocess.run(
+            [SCRIPT, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_from_a_fresh_machine_to_an_intent_with_nothing_but_json_on_stdout(
+    shell: Shell, tmp_path: Path
+) -> None:
+    """The database makes itself, in a folder that only its owner may read."""
+    fresh = shell("status", "--json", code=1)
+    assert (json.loads(fresh.stdout)["state"], fresh.stderr) == ("starting", "")
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    added = shell("merchants", "add", "Tea shop", "--recipient", SHOP, "--json")
+    assert added.stderr == ""
+    merchant = json.loads(added.stdout)
+    created = shell(
+        "intents", "create", "--merchant", merchant["merchant"]["id"], "--amount", "50000", "--json"
+    )
+    assert created.stderr == ""
+    intent = json.loads(created.stdout)
+    assert (intent["status"], intent["amount"], intent["recipient"]) == ("pending", "50000", SHOP)
+    assert json.loads(shell("intents", "list", "--json").stdout)["data"] == [intent]
+    shown = shell("intents", "show", intent["id"])
+    assert "50,000 sats" in shown.stdout
+    assert "\x1b" not in shown.stdout, "no colours in a pipe"
+
+
+def test_mistakes_are_one_line_on_stderr_with_the_promised_exit_code(shell: Shell) -> None:
+    merchant = json.loads(shell("merchants", "add", "Shop", "--recipient", SHOP, "--json").stdout)[
+        "merchant"
+    ]["id"]
+    wrong = shell("intents", "create", "--merchant", merchant, "--amount", "-5", code=2)
+    assert (wrong.stdout, wrong.stderr.count("\n")) == ("", 1)
+    assert wrong.stderr.startswith("error: amount: '-5' is not a number of base units")
+    missing = shell("intents", "show", "pi_x", "--json", code=1)
+    assert (missing.stdout, missing.stderr.splitlines()[0]) == ("", "error: no intent pi_x")
+    shell.environment["SBTC_WATCHER_NETWRK"] = "testnet"
+    unknown = shell("status", code=2)
+    assert "SBTC_WATCHER_NETWRK: unknown setting; did you mean SBTC_WATCHER_NETWORK?" in unknown.stderr
+
+
+def test_version_and_the_module_are_the_same_program(shell: Shell) -> None:
+    version = shell("--version").stdout
+    module = subprocess.run(
+        [sys.executable, "-m", "watcher", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert version == module.stdout
+    assert version.startswith("sbtc-watcher ")
+
+
+def test_ctrl_c_and_a_closed_pipe_end_it_quietly(shell: Shell) -> None:
+    shell("db", "upgrade")
+    watching = subprocess.Popen(
+        [SCRIPT, "status", "--watch"], env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    # Its handler is Python's own from the start; the database's files say that it is past its imports.
+    deadline = time.monotonic() + 30
+    log = Path(shell.environment["SBTC_WATCHER_DATABASE_URL"].removeprefix("sqlite:///") + "-wal")
+    while not log.exists() and time.monotonic() < deadline:
+        os.sched_yield()
+    watching.send_signal(signal.SIGINT)
+    _, err = watching.communicate(timeout=30)
+    assert (watching.returncode, err) == (130, b"")
+    reading, writing = os.pipe()
+    os.close(reading)
+    unread = subprocess.run(
+        [SCRIPT, "db", "current", "--json"],
+        env=shell.environment,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (unread.returncode, unread.stderr) == (141, b"")

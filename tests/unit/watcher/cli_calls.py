@@ -1,0 +1,73 @@
+"""Calls the command line in this process, which is quick, with a database of its own."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from watcher.cli.app import call
+
+SHOP = "SP000000000000000000002Q6VF78"
+DATABASE_URL = "SBTC_WATCHER_DATABASE_URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How one call ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The document on stdout, which holds nothing else."""
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Cli:
+    """Calls commands one after another."""
+
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str, code: int = 0) -> Answer:
+        """Run a command and check its exit code."""
+        self.capture.readouterr()
+        found = call(arguments)
+        out, err = self.capture.readouterr()
+        assert found == code, f"{arguments}: exit {found}\n{out}{err}"
+        return Answer(code=found, out=out, err=err)
+
+    def doc(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command with --json and return its document."""
+        return self(*arguments, "--json", code=code).json
+
+    def merchant(self) -> str:
+        """Add a merchant and return its id."""
+        added = self.doc("merchants", "add", "Tea shop", "--recipient", SHOP)
+        return str(added["merchant"]["id"])
+
+    def intent(self, merchant: str, *more: str) -> Any:
+        """Create an intent over 50,000 sats and return its document."""
+        return self.doc("intents", "create", "--merchant", merchant, "--amount", "50000", *more)
+
+
+@contextmanager
+def calling(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], **settings: str
+) -> Iterator[Cli]:
+    """Give the calls settings of their own and nothing of this machine's."""
+    for name in [*os.environ]:
+        if name.startswith("SBTC_WATCHER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(DATABASE_URL, f"sqlite:///{folder}/watcher.db")
+    monkeypatch.setenv("COLUMNS", "100")
+    for name, value in settings.items():
+        monkeypatch.setenv(f"SBTC_WATCHER_{name.upper()}", value)
+    yield Cli(capture)
