@@ -13,6 +13,7 @@ from notifier.events import EventType, event_body
 from watcher import facts as facts_store
 from watcher import records, views
 from watcher.intents import ChainClock, Facts, Intent, Status, Told
+from watcher.settings import Settings
 from watcher.settlement import Decision, Draft, decide
 from watcher.tables import intent as intent_table
 from watcher.tables import transition
@@ -42,6 +43,15 @@ class Books:
     payment_contract: str | None = None
     #: Wait before the first attempt of a delivery, seconds.
     first_wait: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Books":
+        """Return the books as the settings say."""
+        return cls(
+            network=settings.network.value,
+            payment_contract=settings.payment_contract,
+            first_wait=settings.webhook_retry_schedule[0],
+        )
 
     def settle(
         self, connection: Connection, ids: Collection[str], clock: ChainClock, *, now: float

@@ -143,15 +143,6 @@ def make_pool(settings: Settings) -> SourcePool:
     )
 
 
-def make_books(settings: Settings) -> Books:
-    """Make the books that intents are kept in, as the settings say."""
-    return Books(
-        network=settings.network,
-        payment_contract=settings.payment_contract,
-        first_wait=settings.webhook_retry_schedule[0],
-    )
-
-
 def make_following(settings: Settings, database: Database, pool: SourcePool, worker: Worker) -> Following:
     """Make the follower's loop on a database; the worker is woken when there is something to tell."""
     tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
@@ -177,7 +168,7 @@ def make_following(settings: Settings, database: Database, pool: SourcePool, wor
 
 def make_ledger(settings: Settings, database: Database) -> Ledger:
     """Make the ledger of a database under these settings."""
-    return Ledger(database, money_rules(settings), make_books(settings), now=time.time)
+    return Ledger(database, money_rules(settings), Books.of(settings), now=time.time)
 
 
 def money_rules(settings: Settings) -> MoneyRules:

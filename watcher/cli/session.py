@@ -41,11 +41,7 @@ class Session:
         """The books that intents are kept in."""
         from watcher.books import Books
 
-        return Books(
-            network=self.settings.network,
-            payment_contract=self.settings.payment_contract,
-            first_wait=self.settings.webhook_retry_schedule[0],
-        )
+        return Books.of(self.settings)
 
     @property
     def actor(self) -> str:

@@ -21,11 +21,11 @@ from notifier.events import DEFAULT_EVENTS, EventType
 from notifier.guard import check_url
 from notifier.testing import Arrival, Receiver
 from watcher import blocks, intake, merchants, queries, records
+from watcher.books import Books
 from watcher.database import Database
 from watcher.errors import WatcherError
 from watcher.intake import IntentRequest
 from watcher.intents import Intent
-from watcher.service import make_books
 from watcher.settings import Settings
 
 _T = TypeVar("_T")
@@ -74,7 +74,7 @@ class Stage:
         self.receiver = receiver
         #: Where the story begins; what is shown of time is counted from here.
         self.first = chain.tip
-        self._books = make_books(settings)
+        self._books = Books.of(settings)
 
     # The merchants' side
 
