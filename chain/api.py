@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import httpx
 
-from chain import wire
+from chain import wire, wire_mempool
 from chain.errors import SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.fetch import MAX_BODY, Answer, Fetcher, Meter, Timeouts, TooLarge, UrlTooLong
 from chain.model import BlockHeader
 from chain.wire import ApiStatus, TxDetail, TxPage, TxSummary
+from chain.wire_fields import HASH, Malformed
+from chain.wire_mempool import PendingPage
 
 __all__ = ["ApiStatus", "Meter", "StacksApi", "Timeouts", "TxDetail", "TxPage", "TxSummary"]
 
@@ -137,6 +139,21 @@ class StacksApi:
             raise SourceInconsistent(f"the list of block {index_hash} names another block", url=self.url)
         return page
 
+    async def mempool(
+        self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
+    ) -> PendingPage | None:
+        """Pending transactions, newest first; None when ``etag`` still holds (nothing came or went)."""
+        path = f"/extended/v3/mempool/transactions?limit={_in(limit, 1, 50)}"
+        if cursor is not None:
+            if not wire_mempool.CURSOR.fullmatch(cursor):
+                raise ValueError(f"a cursor of the mempool is time:hash, not {cursor!r}")
+            path += f"&cursor={cursor}"
+        answer = self._there(await self._get(path, etag=etag))
+        if answer.status == 304:
+            return None
+        tag = answer.headers.get("etag")
+        return self._parse(answer, lambda body: wire_mempool.pending_page(body, limit=limit, etag=tag))
+
     async def details(self, tx_ids: Sequence[str], *, with_args: bool = False) -> dict[str, TxDetail]:
         """Outcome and all events of each transaction, in the order asked for; ids that nobody knows come out too.
 
@@ -233,7 +250,7 @@ class StacksApi:
     def _parse(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         try:
             return read(self._fetcher.json(answer))
-        except wire.Malformed as error:
+        except Malformed as error:
             raise SourceMalformed(str(error), url=self.url) from error
 
 
@@ -247,7 +264,7 @@ def _list_path(path: str, limit: int, cursor: str | None) -> str:
 
 
 def _checked_hash(text: str) -> str:
-    if not wire.HASH.fullmatch(text):
+    if not HASH.fullmatch(text):
         raise ValueError(f"a hash is 0x and 64 lower-case hex digits, not {text!r}")
     return text
 

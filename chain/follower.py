@@ -61,6 +61,7 @@ class Follower:
             pool, window, poll_interval=poll_interval, finality_burn_blocks=finality_burn_blocks, clock=clock
         )
         self._tip: BlockHeader | None = window.tip if len(window) else None
+        self._agrees = False
         #: Per source: the tip's hash that it showed last, with the validator of that answer.
         self._etags: dict[str, tuple[str, str | None]] = {}
         self._news_at = self._compared_at = clock()
@@ -76,6 +77,11 @@ class Follower:
     def tip(self) -> BlockHeader | None:
         """The newest header that any source is known to have; None before a fresh database is filled."""
         return self._tip
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the last look found the window's tip in a source's canonical chain."""
+        return self._agrees
 
     async def bootstrap(self, start_height: int | None) -> tuple[BlockHeader, ...]:
         """Fill the window for a fresh database and return it, oldest first; the last header is the cursor to store.
@@ -178,10 +184,11 @@ class Follower:
 
     async def _ask(self, source: StacksApi) -> tuple[Verdict, Run | None]:
         ours = self._window.tip
+        self._agrees = False
         seen, etag = self._etags.get(source.url, (None, None))
         page = await source.transactions(etag=etag if seen == ours.hash else None)
         if page is None:
-            self._evidence.clear()
+            self._agree()
             return Verdict.SAME, None
         if not page.results:
             return self._lags(source, None), None
@@ -190,14 +197,14 @@ class Follower:
         height, block_hash = newest.block_height, newest.block_index_hash
         verdict = self._window.judge(height, block_hash)
         if verdict is Verdict.SAME:
-            self._evidence.clear()
+            self._agree()
             return verdict, None
         if verdict is Verdict.LAGGING:
             return self._lags(source, height), None
         if verdict is Verdict.AHEAD:
             first = await headers_after(source, ours, height)
             if first is not None:
-                self._evidence.clear()
+                self._agree()
                 return verdict, await self._run(source, ours, first, page)
             # It has a higher block, but says nothing of ours: what does it have at our height?
             theirs = await source.header(ours.height)
@@ -211,6 +218,11 @@ class Follower:
         if first is None or first[0] == self._window.at(ancestor.height + 1):
             raise SourceInconsistent("it changed its chain while the fork was looked for", url=source.url)
         return verdict, await self._run(source, ancestor, first, page)
+
+    def _agree(self) -> None:
+        """A source showed our own block at our height: nothing is in doubt."""
+        self._agrees = True
+        self._evidence.clear()
 
     async def _run(
         self, source: StacksApi, base: BlockHeader, first: tuple[BlockHeader, ...], page: TxPage

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chain.model import (
-    MAX_AMOUNT,
     STX,
     BlockHeader,
     ContractCall,
@@ -21,22 +20,23 @@ from chain.model import (
     TransferEvent,
     TxStatus,
 )
+from chain.wire_fields import (
+    Malformed,
+    as_amount,
+    as_bytes,
+    as_count,
+    as_hash,
+    as_list,
+    as_object,
+    as_text,
+    shown,
+)
 
-#: Shape of transaction ids and block hashes.
-HASH = re.compile(r"0x[0-9a-f]{64}")
 #: Shape of a cursor in v3 lists: height, microblock sequence, transaction index.
 TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
 
-#: Largest height, time or count that is believed; everything real fits 63 bits (a SQL integer) by far.
-MAX_COUNT = 2**53
-
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 _STATUSES = {status.value: status for status in TxStatus}
-_MAX_TEXT = 1024
-
-
-class Malformed(ValueError):
-    """The JSON is not what the API promises; the text names the field and what came instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,89 +120,26 @@ class Window:
     ranks: tuple[int, ...]
 
 
-# Fields
-
-
-def _object(value: object, what: str) -> Mapping[str, object]:
-    if isinstance(value, dict):
-        return value
-    raise Malformed(f"{what} must be an object, not {_shown(value)}")
-
-
-def _list(value: object, what: str) -> list[object]:
-    if isinstance(value, list):
-        return value
-    raise Malformed(f"{what} must be a list, not {_shown(value)}")
-
-
-def _text(value: object, what: str) -> str:
-    if isinstance(value, str) and len(value) <= _MAX_TEXT:
-        return value
-    raise Malformed(f"{what} must be a string of at most {_MAX_TEXT} characters, not {_shown(value)}")
-
-
-def _count(value: object, what: str) -> int:
-    # bool is an int to Python, but not to JSON.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
-        return value
-    raise Malformed(f"{what} must be a whole number from 0 to 2^53, not {_shown(value)}")
-
-
-def _hash(value: object, what: str) -> str:
-    if isinstance(value, str) and HASH.fullmatch(value):
-        return value
-    raise Malformed(f"{what} must be 0x and 64 lower-case hex digits, not {_shown(value)}")
-
-
-def _amount(value: object, what: str) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 39:
-        amount = int(value)
-        if amount <= MAX_AMOUNT:
-            return amount
-    raise Malformed(f"{what} must be a decimal string from 0 to 2^128-1, not {_shown(value)}")
-
-
-def _bytes(value: object, what: str) -> bytes:
-    if isinstance(value, str) and value.startswith("0x"):
-        try:
-            raw = bytes.fromhex(value[2:])
-        except ValueError:
-            raw = None
-        # bytes.fromhex skips blanks; the wire has none.
-        if raw is not None and len(raw) * 2 == len(value) - 2:
-            return raw
-    raise Malformed(f"{what} must be 0x and pairs of hex digits, not {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
-    if isinstance(value, str):
-        return repr(value if len(value) <= 80 else value[:80] + "…")
-    # An integer may be too long to print.
-    return repr(value) if not isinstance(value, int) or value.bit_length() < 256 else "a huge number"
-
-
 # Answers
 
 
 def status(body: object) -> ApiStatus:
     """Read ``GET /extended``."""
-    fields = _object(body, "answer")
-    text = _text(fields.get("server_version"), "server_version")
+    fields = as_object(body, "answer")
+    text = as_text(fields.get("server_version"), "server_version")
     version = parse_version(text)
     if fields.get("chain_tip") is None:
         return ApiStatus(
             server_version=text, version=version, tip_height=None, tip_hash=None, tip_burn_height=None
         )
-    tip = _object(fields["chain_tip"], "chain_tip")
+    tip = as_object(fields["chain_tip"], "chain_tip")
     burn = tip.get("burn_block_height")
     return ApiStatus(
         server_version=text,
         version=version,
-        tip_height=_count(tip.get("block_height"), "chain_tip.block_height"),
-        tip_hash=_hash(tip.get("index_block_hash"), "chain_tip.index_block_hash"),
-        tip_burn_height=None if burn is None else _count(burn, "chain_tip.burn_block_height"),
+        tip_height=as_count(tip.get("block_height"), "chain_tip.block_height"),
+        tip_hash=as_hash(tip.get("index_block_hash"), "chain_tip.index_block_hash"),
+        tip_burn_height=None if burn is None else as_count(burn, "chain_tip.burn_block_height"),
     )
 
 
@@ -220,25 +157,25 @@ def network_id(body: object) -> int | None:
 
 def header(body: object) -> BlockHeader | None:
     """Read one v2 block; None for a block that says it is not canonical."""
-    fields = _object(body, "block")
+    fields = as_object(body, "block")
     if fields.get("canonical") is not True:
         return None
     return BlockHeader(
-        height=_count(fields.get("height"), "height"),
-        hash=_hash(fields.get("index_block_hash"), "index_block_hash"),
-        block_hash=_hash(fields.get("hash"), "hash"),
-        parent_hash=_hash(fields.get("parent_index_block_hash"), "parent_index_block_hash"),
-        time=_count(fields.get("block_time"), "block_time"),
-        burn_height=_count(fields.get("burn_block_height"), "burn_block_height"),
-        burn_hash=_hash(fields.get("burn_block_hash"), "burn_block_hash"),
-        burn_time=_count(fields.get("burn_block_time"), "burn_block_time"),
-        tx_count=_count(fields.get("tx_count"), "tx_count"),
+        height=as_count(fields.get("height"), "height"),
+        hash=as_hash(fields.get("index_block_hash"), "index_block_hash"),
+        block_hash=as_hash(fields.get("hash"), "hash"),
+        parent_hash=as_hash(fields.get("parent_index_block_hash"), "parent_index_block_hash"),
+        time=as_count(fields.get("block_time"), "block_time"),
+        burn_height=as_count(fields.get("burn_block_height"), "burn_block_height"),
+        burn_hash=as_hash(fields.get("burn_block_hash"), "burn_block_hash"),
+        burn_time=as_count(fields.get("burn_block_time"), "burn_block_time"),
+        tx_count=as_count(fields.get("tx_count"), "tx_count"),
     )
 
 
 def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
     """Read ``GET /extended/v2/blocks``: canonical headers, newest first, at most ``limit``."""
-    rows = _list(_object(body, "answer").get("results"), "results")
+    rows = as_list(as_object(body, "answer").get("results"), "results")
     if len(rows) > limit:
         raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
     found = []
@@ -252,56 +189,48 @@ def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
 
 def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
     """Read a v3 list of transactions, at most ``limit`` rows."""
-    fields = _object(body, "answer")
-    rows = _list(fields.get("results"), "results")
+    fields = as_object(body, "answer")
+    rows = as_list(fields.get("results"), "results")
     if len(rows) > limit:
         raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
-    older = _object(fields.get("cursor"), "cursor").get("next")
+    older = as_object(fields.get("cursor"), "cursor").get("next")
     if older is not None and not (isinstance(older, str) and TX_CURSOR.fullmatch(older)):
-        raise Malformed(f"cursor.next must be height:sequence:index or null, not {_shown(older)}")
+        raise Malformed(f"cursor.next must be height:sequence:index or null, not {shown(older)}")
     return TxPage(
         results=tuple(_summary(row) for row in rows),
-        total=_count(fields.get("total"), "total"),
+        total=as_count(fields.get("total"), "total"),
         next_cursor=older,
         etag=etag,
     )
 
 
 def _summary(row: object) -> TxSummary:
-    fields = _object(row, "transaction")
-    block = _object(fields.get("block"), "block")
-    sender = _text(_object(fields.get("sender"), "sender").get("address"), "sender.address")
-    kind = _text(fields.get("type"), "type")
+    fields = as_object(row, "transaction")
+    block = as_object(fields.get("block"), "block")
+    sender = as_text(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
+    kind = as_text(fields.get("type"), "type")
     transfer: TransferEvent | None = None
     contract_id: str | None = None
     function: str | None = None
     if kind == "token_transfer":
-        payload = _object(fields.get("token_transfer"), "token_transfer")
-        transfer = TransferEvent(
-            rank=0,
-            asset=STX,
-            sender=sender,
-            recipient=_text(payload.get("recipient"), "token_transfer.recipient"),
-            amount=_amount(payload.get("amount"), "token_transfer.amount"),
-            memo=_v3_memo(payload.get("memo")),
-        )
+        transfer = stx_transfer(fields, sender)
     elif kind in ("contract_call", "smart_contract"):
-        payload = _object(fields.get(kind), kind)
-        contract_id = _text(payload.get("contract_id"), f"{kind}.contract_id")
+        payload = as_object(fields.get(kind), kind)
+        contract_id = as_text(payload.get("contract_id"), f"{kind}.contract_id")
         if kind == "contract_call":
-            function = _text(payload.get("function_name"), "contract_call.function_name")
+            function = as_text(payload.get("function_name"), "contract_call.function_name")
     return TxSummary(
-        tx_id=_hash(fields.get("tx_id"), "tx_id"),
+        tx_id=as_hash(fields.get("tx_id"), "tx_id"),
         sender=sender,
-        block_height=_count(block.get("height"), "block.height"),
-        block_hash=_hash(block.get("hash"), "block.hash"),
-        block_index_hash=_hash(block.get("index_hash"), "block.index_hash"),
-        block_time=_count(block.get("time"), "block.time"),
-        tx_index=_count(block.get("tx_index"), "block.tx_index"),
-        burn_height=_count(
-            _object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"
+        block_height=as_count(block.get("height"), "block.height"),
+        block_hash=as_hash(block.get("hash"), "block.hash"),
+        block_index_hash=as_hash(block.get("index_hash"), "block.index_hash"),
+        block_time=as_count(block.get("time"), "block.time"),
+        tx_index=as_count(block.get("tx_index"), "block.tx_index"),
+        burn_height=as_count(
+            as_object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"
         ),
-        status=_STATUSES.get(_text(fields.get("status"), "status"), TxStatus.UNKNOWN),
+        status=_STATUSES.get(as_text(fields.get("status"), "status"), TxStatus.UNKNOWN),
         kind=kind,
         transfer=transfer,
         contract_id=contract_id,
@@ -309,33 +238,46 @@ def _summary(row: object) -> TxSummary:
     )
 
 
+def stx_transfer(fields: Mapping[str, object], sender: str) -> TransferEvent:
+    """Read what a ``token_transfer`` of a v3 list, mined or pending, moves or means to move."""
+    payload = as_object(fields.get("token_transfer"), "token_transfer")
+    return TransferEvent(
+        rank=0,
+        asset=STX,
+        sender=sender,
+        recipient=as_text(payload.get("recipient"), "token_transfer.recipient"),
+        amount=as_amount(payload.get("amount"), "token_transfer.amount"),
+        memo=_v3_memo(payload.get("memo")),
+    )
+
+
 def _v3_memo(value: object) -> bytes | None:
     # repr is the text without padding and unprintables; only hex is the memo.
-    return None if value is None else _bytes(_object(value, "memo").get("hex"), "memo.hex")
+    return None if value is None else as_bytes(as_object(value, "memo").get("hex"), "memo.hex")
 
 
 def windows(body: object, *, tx_ids: frozenset[str], with_args: bool) -> dict[str, Window]:
     """Read ``GET /extended/v1/tx/multiple``: one event window of each id that was asked for, none missing."""
-    fields = _object(body, "answer")
+    fields = as_object(body, "answer")
     if fields.keys() != tx_ids:
         raise Malformed(f"asked for {len(tx_ids)} transactions, the answer names {len(fields)} or others")
     return {tx_id: _window(tx_id, entry, with_args=with_args) for tx_id, entry in fields.items()}
 
 
 def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
-    wrapper = _object(entry, tx_id)
+    wrapper = as_object(entry, tx_id)
     if wrapper.get("found") is not True:
         return Window(TxDetail(tx_id=tx_id, found=False), ())
-    tx = _object(wrapper.get("result"), "result")
+    tx = as_object(wrapper.get("result"), "result")
     if tx.get("tx_id") != tx_id:
-        raise Malformed(f"the entry of {tx_id} holds {_shown(tx.get('tx_id'))}")
-    raw_status = _text(tx.get("tx_status"), "tx_status")
+        raise Malformed(f"the entry of {tx_id} holds {shown(tx.get('tx_id'))}")
+    raw_status = as_text(tx.get("tx_status"), "tx_status")
     call = _call(tx, with_args=with_args)
     if tx.get("block_hash") is None:
         # Pending or dropped: mempool objects have no block and no events.
         return Window(TxDetail(tx_id=tx_id, found=True, raw_status=raw_status, call=call), ())
-    rows = [_object(row, "event") for row in _list(tx.get("events"), "events")]
-    ranks = tuple(_count(row.get("event_index"), "event_index") for row in rows)
+    rows = [as_object(row, "event") for row in as_list(tx.get("events"), "events")]
+    ranks = tuple(as_count(row.get("event_index"), "event_index") for row in rows)
     events = [
         event for rank, row in zip(ranks, rows, strict=True) if (event := _event(rank, row)) is not None
     ]
@@ -346,9 +288,9 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
         raw_status=raw_status,
         # A row of a forked microblock (before Nakamoto) sits in a canonical block and does not count.
         canonical=tx.get("canonical") is True and tx.get("microblock_canonical") is not False,
-        block_hash=_hash(tx.get("block_hash"), "block_hash"),
-        block_height=_count(tx.get("block_height"), "block_height"),
-        event_count=_count(tx.get("event_count"), "event_count"),
+        block_hash=as_hash(tx.get("block_hash"), "block_hash"),
+        block_height=as_count(tx.get("block_height"), "block_height"),
+        event_count=as_count(tx.get("event_count"), "event_count"),
         events=tuple(events),
         call=call,
     )
@@ -358,15 +300,15 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
 def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
     if tx.get("tx_type") != "contract_call":
         return None
-    payload = _object(tx.get("contract_call"), "contract_call")
+    payload = as_object(tx.get("contract_call"), "contract_call")
     args: tuple[bytes, ...] | None = None
     if with_args:
         # Names and types may be empty when the API lacks the contract's interface; the position is what counts.
-        listed = _list(payload.get("function_args") or [], "function_args")
-        args = tuple(_bytes(_object(one, "argument").get("hex"), "argument.hex") for one in listed)
+        listed = as_list(payload.get("function_args") or [], "function_args")
+        args = tuple(as_bytes(as_object(one, "argument").get("hex"), "argument.hex") for one in listed)
     return ContractCall(
-        contract_id=_text(payload.get("contract_id"), "contract_call.contract_id"),
-        function=_text(payload.get("function_name"), "contract_call.function_name"),
+        contract_id=as_text(payload.get("contract_id"), "contract_call.contract_id"),
+        function=as_text(payload.get("function_name"), "contract_call.function_name"),
         args=args,
     )
 
@@ -374,39 +316,39 @@ def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
 def _event(rank: int, row: Mapping[str, object]) -> Event | None:
     kind = row.get("event_type")
     if kind == "smart_contract_log":
-        log = _object(row.get("contract_log"), "contract_log")
+        log = as_object(row.get("contract_log"), "contract_log")
         if log.get("topic") != "print":
             return None
-        value = _object(log.get("value"), "contract_log.value")
+        value = as_object(log.get("value"), "contract_log.value")
         return PrintEvent(
             rank=rank,
-            contract_id=_text(log.get("contract_id"), "contract_log.contract_id"),
-            value=_bytes(value.get("hex"), "contract_log.value.hex"),
+            contract_id=as_text(log.get("contract_id"), "contract_log.contract_id"),
+            value=as_bytes(value.get("hex"), "contract_log.value.hex"),
         )
     if kind not in ("fungible_token_asset", "stx_asset"):
         return None
-    asset = _object(row.get("asset"), "asset")
+    asset = as_object(row.get("asset"), "asset")
     fungible = kind == "fungible_token_asset"
     match asset.get("asset_event_type"):
         case "transfer":
             return TransferEvent(
                 rank=rank,
-                asset=_text(asset.get("asset_id"), "asset.asset_id") if fungible else STX,
-                sender=_text(asset.get("sender"), "asset.sender"),
-                recipient=_text(asset.get("recipient"), "asset.recipient"),
-                amount=_amount(asset.get("amount"), "asset.amount"),
+                asset=as_text(asset.get("asset_id"), "asset.asset_id") if fungible else STX,
+                sender=as_text(asset.get("sender"), "asset.sender"),
+                recipient=as_text(asset.get("recipient"), "asset.recipient"),
+                amount=as_amount(asset.get("amount"), "asset.amount"),
                 memo=None if fungible else _v1_memo(asset.get("memo")),
             )
         case "mint" if fungible:
             return MintEvent(
                 rank=rank,
-                asset=_text(asset.get("asset_id"), "asset.asset_id"),
-                recipient=_text(asset.get("recipient"), "asset.recipient"),
-                amount=_amount(asset.get("amount"), "asset.amount"),
+                asset=as_text(asset.get("asset_id"), "asset.asset_id"),
+                recipient=as_text(asset.get("recipient"), "asset.recipient"),
+                amount=as_amount(asset.get("amount"), "asset.amount"),
             )
     return None
 
 
 def _v1_memo(value: object) -> bytes | None:
     # v1 leaves the field out, or sends "" or "0x", when there is no memo.
-    return None if value in (None, "", "0x") else _bytes(value, "asset.memo")
+    return None if value in (None, "", "0x") else as_bytes(value, "asset.memo")

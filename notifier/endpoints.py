@@ -11,13 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from notifier import outbox, vault
-from notifier.errors import InvalidEndpoint, NotFound, NotPossible
+from notifier import outbox
+from notifier.errors import InvalidEndpoint, NotFound, NotPossible, Sealed
 from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id, rfc3339
 from notifier.guard import CheckedUrl
 from notifier.ids import Entropy, new_id
 from notifier.signing import SECRET_BYTES, make_secret
 from notifier.tables import DeliveryStatus, DisabledReason, EndpointStatus, delivery, endpoint, event
+from notifier.vault import Vault
 
 #: How long old secrets go on signing after a rotation, in seconds.
 DEFAULT_OVERLAP = 86400.0
@@ -49,6 +50,7 @@ def create(
     url: CheckedUrl,
     events: Iterable[str] = DEFAULT_EVENTS,
     legacy_v0: bool = False,
+    vault: Vault,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
@@ -64,7 +66,7 @@ def create(
             status=EndpointStatus.ENABLED.value,
             disabled_reason=None,
             legacy_v0=legacy_v0,
-            secrets=vault.first(secret),
+            secrets=vault.first(secret, owner=id_),
             created_at=now,
         )
     )
@@ -191,21 +193,39 @@ def rotate_secret(
     *,
     merchant: str | None = None,
     overlap: float = DEFAULT_OVERLAP,
+    vault: Vault,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
     """Give an endpoint a new secret, returned once; the old ones go on signing beside it for ``overlap`` seconds.
 
-    An overlap of 0 is for a secret that leaked. :class:`InvalidEndpoint` if it is negative or above a week,
-    :class:`NotPossible` if too many secrets are valid already.
+    An overlap of 0 is for a secret that leaked, or that the vault cannot open any more. :class:`InvalidEndpoint` if
+    it is negative or above a week, :class:`NotPossible` if too many secrets are valid already, :class:`Sealed` if an
+    old one that should stay valid does not open.
     """
     if not 0 <= overlap <= MAX_OVERLAP:
         raise InvalidEndpoint("overlap", "an overlap is between 0 and 7 days")
     row = _row(conn, id, merchant)
     secret = make_secret(entropy(SECRET_BYTES))
-    stored = vault.rotate(row.secrets, secret, now=now, overlap=overlap)
+    stored = vault.rotate(row.secrets, secret, owner=id, now=now, overlap=overlap)
     conn.execute(update(endpoint).where(endpoint.c.id == id).values(secrets=stored))
     return get(conn, id), secret
+
+
+def unreadable(conn: Connection, *, vault: Vault) -> list[str]:
+    """Return the ids of endpoints with a secret that the vault does not open: nothing can be signed for them."""
+    rows = conn.execute(
+        select(endpoint.c.id, endpoint.c.secrets)
+        .where(endpoint.c.status != EndpointStatus.REMOVED)
+        .order_by(endpoint.c.id)
+    )
+    found = []
+    for row in rows:
+        try:
+            vault.valid_secrets(row.secrets, owner=row.id, now=0.0)
+        except Sealed:
+            found.append(row.id)
+    return found
 
 
 def send_test(

@@ -10,6 +10,7 @@ An attempt that fails is no exception: it is an :class:`notifier.sender.Outcome`
     +-- InvalidEndpoint     (also ValueError)   a field of an endpoint cannot be as given; ``.field``
     |   +-- RefusedUrl                          the URL may not be called
     +-- NotPossible                             the thing is in a state that does not allow it
+    +-- Sealed                                  a secret does not open with the keys at hand
 """
 
 
@@ -43,3 +44,11 @@ class RefusedUrl(InvalidEndpoint):
 
 class NotPossible(NotifierError):
     """The endpoint, event or delivery is in a state that does not allow this."""
+
+
+class Sealed(NotifierError):
+    """A secret of an endpoint does not open with the keys at hand."""
+
+    def __init__(self, endpoint: str, why: str) -> None:
+        super().__init__(f"the secret of endpoint {endpoint} does not open: {why}")
+        self.endpoint = endpoint

@@ -1,12 +1,22 @@
 """An endpoint's secrets as they are stored: a list of ``{"secret", "valid_until"}``, the current one last.
 
-:func:`seal` and :func:`unseal` are the one place where a secret turns into what the database holds and back.
+A :class:`Vault` is the one place where a secret turns into what the database holds and back. With a key it seals
+them by AES-256-GCM, bound to the endpoint they belong to, so that a copy of the database signs nothing and a sealed
+secret moved to another endpoint does not open. Without a key they are stored as they are. Plain secrets stay
+readable with a key; every rotation seals all that the endpoint still has.
 """
 
+import base64
+import binascii
+import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
-from notifier.errors import NotPossible
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from notifier.errors import NotPossible, Sealed
 
 #: What the column ``endpoint.secrets`` holds.
 Stored = list[dict[str, Any]]
@@ -14,44 +24,125 @@ Stored = list[dict[str, Any]]
 #: More signatures than this would only make the header long.
 MAX_SECRETS = 5
 
+KEY_BYTES = 32
 
-def seal(secret: str) -> str:
-    """Return what is stored for a secret."""
-    return secret
-
-
-def unseal(stored: str) -> str:
-    """Return the secret behind what is stored."""
-    return stored
+#: How a sealed secret begins: what seals it, then the key's name, then nonce and ciphertext.
+_SEALED = "aes256gcm:"
+_NONCE_BYTES = 12
 
 
-def first(secret: str) -> Stored:
-    """Return the column's value for an endpoint that has just this secret."""
-    return [{"secret": seal(secret), "valid_until": None}]
+class Vault:
+    """Seals and opens secrets. The first key seals, every key opens; without keys secrets are stored plain."""
+
+    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        for key in keys:
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
+        self._ciphers = {_name(key): AESGCM(key) for key in keys}
+        # What was opened, as long as an endpoint has it: opening at every attempt would cost as much as signing.
+        self._opened: dict[tuple[str, str], str] = {}
+
+    @property
+    def seals(self) -> bool:
+        """Say whether secrets are encrypted."""
+        return bool(self._ciphers)
+
+    def seal(self, secret: str, *, owner: str) -> str:
+        """Return what is stored for a secret of the endpoint ``owner``."""
+        if not self._ciphers:
+            return secret
+        name, cipher = next(iter(self._ciphers.items()))
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = cipher.encrypt(nonce, secret.encode(), owner.encode())
+        return f"{_SEALED}{name}:{base64.b64encode(nonce + sealed).decode()}"
+
+    def unseal(self, stored: str, *, owner: str) -> str:
+        """Return the secret behind what is stored; :class:`Sealed` if the keys do not open it."""
+        if not stored.startswith(_SEALED):
+            return stored
+        known = self._opened.get((owner, stored))
+        if known is not None:
+            return known
+        name, _, text = stored.removeprefix(_SEALED).partition(":")
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            raise Sealed(owner, f"it needs the key {name}, which secret_key_file does not hold")
+        try:
+            sealed = base64.b64decode(text, validate=True)
+            secret = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], owner.encode()).decode()
+        except (InvalidTag, ValueError) as error:
+            raise Sealed(owner, "it was damaged, or belongs to another endpoint") from error
+        if len(self._opened) >= _MAX_OPENED:
+            self._opened.clear()
+        self._opened[owner, stored] = secret
+        return secret
+
+    def first(self, secret: str, *, owner: str) -> Stored:
+        """Return the column's value for an endpoint that has just this secret."""
+        return [{"secret": self.seal(secret, owner=owner), "valid_until": None}]
+
+    def rotate(self, stored: Stored, secret: str, *, owner: str, now: float, overlap: float) -> Stored:
+        """Return the column's value with ``secret`` as the current one; the others stay valid for ``overlap`` seconds.
+
+        An overlap of 0 ends all others at once, also those that an earlier rotation left valid, and those that do
+        not open any more.
+        """
+        until = now + overlap
+        kept = [
+            {
+                "secret": self.seal(self.unseal(entry["secret"], owner=owner), owner=owner),
+                "valid_until": min(until, entry["valid_until"] or until),
+            }
+            for entry in stored
+            if overlap > 0 and _valid(entry, now)
+        ]
+        if len(kept) >= MAX_SECRETS:
+            raise NotPossible(
+                f"{len(kept)} secrets of this endpoint are valid already; wait until one ends, or rotate with overlap 0"
+            )
+        return [*kept, *self.first(secret, owner=owner)]
+
+    def valid_secrets(self, stored: Sequence[dict[str, Any]], *, owner: str, now: float) -> tuple[str, ...]:
+        """Return the secrets to sign with at ``now``, the current one last; :class:`Sealed` if one does not open."""
+        return tuple(self.unseal(entry["secret"], owner=owner) for entry in stored if _valid(entry, now))
 
 
-def rotate(stored: Stored, secret: str, *, now: float, overlap: float) -> Stored:
-    """Return the column's value with ``secret`` as the current one; the others stay valid for ``overlap`` seconds.
+#: Stores secrets as they are.
+PLAIN = Vault()
 
-    An overlap of 0 ends all others at once, also those that an earlier rotation left valid.
+_MAX_OPENED = 10_000
+
+
+def read_keys(text: str) -> list[bytes]:
+    """Return the keys of a key file: one per line, 64 hex digits or base64 of 32 bytes; ValueError if it is none.
+
+    Empty lines and those that begin with ``#`` are left out. The messages do not quote the file.
     """
-    until = now + overlap
-    kept = [
-        {"secret": entry["secret"], "valid_until": min(until, entry["valid_until"] or until)}
-        for entry in stored
-        if overlap > 0 and (entry["valid_until"] is None or entry["valid_until"] > now)
-    ]
-    if len(kept) >= MAX_SECRETS:
-        raise NotPossible(
-            f"{len(kept)} secrets of this endpoint are valid already; wait until one ends, or rotate with overlap 0"
-        )
-    return [*kept, {"secret": seal(secret), "valid_until": None}]
+    keys = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        word = line.strip()
+        if word and not word.startswith("#"):
+            key = _read_key(word)
+            if key is None:
+                raise ValueError(f"line {number} is no key; write 64 hex digits (openssl rand -hex 32)")
+            keys.append(key)
+    if not keys:
+        raise ValueError("holds no key; write 64 hex digits into it (openssl rand -hex 32)")
+    return keys
 
 
-def valid_secrets(stored: Sequence[dict[str, Any]], *, now: float) -> tuple[str, ...]:
-    """Return the secrets to sign with at ``now``, the current one last."""
-    return tuple(
-        unseal(entry["secret"])
-        for entry in stored
-        if entry["valid_until"] is None or entry["valid_until"] > now
-    )
+def _read_key(word: str) -> bytes | None:
+    try:
+        key = bytes.fromhex(word) if len(word) == 2 * KEY_BYTES else base64.b64decode(word, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+def _name(key: bytes) -> str:
+    """Return a short name that says which key it is and nothing about it."""
+    return hashlib.sha256(b"sbtc-watcher webhook key\0" + key).hexdigest()[:8]
+
+
+def _valid(entry: dict[str, Any], now: float) -> bool:
+    return entry["valid_until"] is None or entry["valid_until"] > now

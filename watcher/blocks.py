@@ -95,10 +95,16 @@ def note_look(
     tip: BlockHeader | None,
     sources: list[dict[str, Any]],
     halt: Halt | None,
+    over: bool,
     now: int,
 ) -> None:
-    """Keep for ``status`` what a turn of the loop saw, without moving the cursor."""
-    values: dict[str, Any] = {"sources": sources, "halted": None, "looked_at": now}
+    """Keep for ``status`` what a turn of the loop saw, without moving the cursor.
+
+    An earlier halt stays told until it is ``over``.
+    """
+    values: dict[str, Any] = {"sources": sources, "looked_at": now}
+    if over:
+        values["halted"] = None
     if halt is not None:
         before = load_cursor(connection, lock=True)
         since = before.halted["since"] if before is not None and before.halted is not None else now

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from chain.errors import OperatorNeeded, SourceError
 from chain.follower import Follower
@@ -114,9 +114,10 @@ class Following:
             self._trouble("follower.halted", error, hint=error.hint)
         except OutOfStep as error:
             # Somebody else moved the database, or the last commit's answer was lost: begin again from what it says.
+            turn = Turn.WAITING
             self._loaded = False
             self._trouble("follower.out_of_step", error)
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             turn = Turn.WAITING
             self._loaded = False
             self._trouble("database.failed", error)
@@ -153,9 +154,11 @@ class Following:
             return
         sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
         tip = self._follower.tip
+        # A halt is over when a source shows our own chain again, not when nobody answers.
+        over = turn is Turn.MOVED or (turn is Turn.IDLE and self._follower.agrees)
         try:
-            await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt))
-        except DBAPIError as error:
+            await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
+        except SQLAlchemyError as error:
             self._trouble("database.failed", error)
 
     def _trouble(self, name: str, error: Exception, **fields: Any) -> None:

@@ -128,11 +128,19 @@ class Ledger:
         )
 
     def note_look(
-        self, *, tip: BlockHeader | None, sources: list[dict[str, Any]], halt: Halt | None = None
+        self,
+        *,
+        tip: BlockHeader | None,
+        sources: list[dict[str, Any]],
+        halt: Halt | None = None,
+        over: bool = True,
     ) -> None:
-        """Keep for ``status`` what a turn saw that moved nothing: sources, the tip, and why we stand still."""
+        """Keep for ``status`` what a turn saw that moved nothing: sources, the tip, and why we stand still.
+
+        Without a ``halt``, ``over`` says whether an earlier one has healed.
+        """
         with self.database.begin() as connection:
-            blocks.note_look(connection, tip=tip, sources=sources, halt=halt, now=int(self.now()))
+            blocks.note_look(connection, tip=tip, sources=sources, halt=halt, over=over, now=int(self.now()))
 
     def _place(
         self, connection: Connection, payments: Sequence[Payment], attempts: Sequence[Attempt]

@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from watcher.errors import LeaseHeld
+from watcher.errors import ConfigError, LeaseHeld
 
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path`` while the block runs. Raises :class:`LeaseHeld` at once when another holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold the lock file at ``path`` while the block runs. Raises :class:`LeaseHeld` at once when another holds it,
+    :class:`ConfigError` when the file cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"database_url: cannot open the lock {path}: {error.strerror}",
+            hint="run as the user that owns the database, or remove a lock that another user left",
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from notifier.worker import Worker
 from watcher import __version__, jobs
 from watcher.books import Books
 from watcher.database import Database
-from watcher.following import Following, Turn
+from watcher.following import Following, Turn, unless
 from watcher.ledger import Ledger
 from watcher.lock import hold
 from watcher.log import get_logger
@@ -88,7 +88,7 @@ async def serve(
 async def _once(following: Following, worker: Worker, roles: frozenset[str], stop: asyncio.Event) -> int:
     turn = await following.catch_up(stop) if "follower" in roles else Turn.IDLE
     if "notifier" in roles:
-        await worker.drain(time.monotonic() + DRAIN_WITHIN)
+        await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
     return 0 if turn is Turn.IDLE else 3
 
 
@@ -215,5 +215,6 @@ def _following_alone(database: Database) -> Iterator[None]:
         yield
         return
     assert database.url.database is not None, "the settings give SQLite a file"
-    with hold(Path(f"{database.url.database}.lock")):
+    file = Path(database.url.database).resolve()  # two names of one file are one database
+    with hold(file.with_name(f"{file.name}.lock")):
         yield

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import select
@@ -50,6 +50,12 @@ class Stage:
                 select(intent_table.c.status).where(intent_table.c.id == self.intent.id)
             ).one()
         return Status(row.status)
+
+    def halted(self) -> dict[str, Any]:
+        cursor = self.following._ledger.cursor()
+        assert cursor is not None
+        assert cursor.halted is not None
+        return cursor.halted
 
     def told(self) -> list[tuple[str, str | None]]:
         """Return (type, reason) of every event, in order, without the opt-in ones that only accompany."""
@@ -267,3 +273,31 @@ async def test_money_taken_after_the_chain_s_time_went_back_is_still_missed(tmp_
         await s.catch_up()
         assert s.status() is Status.PROCESSING
         assert s.told()[-1] == ("attention", "reorged")
+
+
+async def test_a_halt_stays_told_through_a_hiccup_and_a_restart(tmp_path: Path) -> None:
+    """Promise 4: what nobody has cleared up is not forgotten because a source is silent or the daemon is new."""
+    async with stage(tmp_path, "follow", level="included") as s:
+        at = s.chain.tip.height
+        s.chain.mine(n=10, burn=True)
+        await s.catch_up()
+        branch = s.chain.fork(at)
+        branch.mine(n=12, burn=True)
+        branch.promote()
+        turns = []
+        for _ in range(4):
+            s.clock.now += 6
+            turns.append(await s.following.turn())
+        assert turns[-1] is Turn.HALTED
+        since = s.halted()["since"]
+        s.api.faults.fail(503)
+        s.clock.now += 6
+        assert await s.following.turn() is Turn.WAITING
+        assert s.halted()["since"] == since
+        restarted, pool = harness.make_following(
+            harness.make_ledger(s.database, s.clock), [s.api.url], s.clock
+        )
+        s.clock.now += 600
+        await restarted.turn()
+        assert s.halted()["since"] == since
+        await pool.aclose()

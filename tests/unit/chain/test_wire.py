@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chain import wire
 from chain.model import MAX_AMOUNT, STX, MintEvent, PrintEvent, TransferEvent, TxStatus
-from chain.wire import Malformed
+from chain.wire_fields import Malformed
 
 DATA = Path(__file__).parents[2] / "data" / "stacks-api"
 HASH = "0x" + "1a" * 32

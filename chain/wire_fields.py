@@ -1,0 +1,89 @@
+"""The fields of the API's JSON, each checked: a value comes out as the type it must be, or ``Malformed`` is raised; pure.
+
+``what`` names the field in the error.
+"""
+
+import re
+from collections.abc import Mapping
+
+from chain.model import MAX_AMOUNT
+
+#: Shape of transaction ids and block hashes.
+HASH = re.compile(r"0x[0-9a-f]{64}")
+
+#: Largest height, time or count that is believed; everything real fits 63 bits (a SQL integer) by far.
+MAX_COUNT = 2**53
+
+_MAX_TEXT = 1024
+
+
+class Malformed(ValueError):
+    """The JSON is not what the API promises; the text names the field and what came instead."""
+
+
+def as_object(value: object, what: str) -> Mapping[str, object]:
+    """Return a JSON object as it is."""
+    if isinstance(value, dict):
+        return value
+    raise Malformed(f"{what} must be an object, not {shown(value)}")
+
+
+def as_list(value: object, what: str) -> list[object]:
+    """Return a JSON list as it is."""
+    if isinstance(value, list):
+        return value
+    raise Malformed(f"{what} must be a list, not {shown(value)}")
+
+
+def as_text(value: object, what: str) -> str:
+    """Return a short string as it is."""
+    if isinstance(value, str) and len(value) <= _MAX_TEXT:
+        return value
+    raise Malformed(f"{what} must be a string of at most {_MAX_TEXT} characters, not {shown(value)}")
+
+
+def as_count(value: object, what: str) -> int:
+    """Return a height, a time or a count."""
+    # bool is an int to Python, but not to JSON.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
+        return value
+    raise Malformed(f"{what} must be a whole number from 0 to 2^53, not {shown(value)}")
+
+
+def as_hash(value: object, what: str) -> str:
+    """Return a hash as it is."""
+    if isinstance(value, str) and HASH.fullmatch(value):
+        return value
+    raise Malformed(f"{what} must be 0x and 64 lower-case hex digits, not {shown(value)}")
+
+
+def as_amount(value: object, what: str) -> int:
+    """Return the amount that a decimal string holds."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 39:
+        amount = int(value)
+        if amount <= MAX_AMOUNT:
+            return amount
+    raise Malformed(f"{what} must be a decimal string from 0 to 2^128-1, not {shown(value)}")
+
+
+def as_bytes(value: object, what: str) -> bytes:
+    """Return the bytes that ``0x`` and hex digits hold."""
+    if isinstance(value, str) and value.startswith("0x"):
+        try:
+            raw = bytes.fromhex(value[2:])
+        except ValueError:
+            raw = None
+        # bytes.fromhex skips blanks; the wire has none.
+        if raw is not None and len(raw) * 2 == len(value) - 2:
+            return raw
+    raise Malformed(f"{what} must be 0x and pairs of hex digits, not {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return a foreign value as an error may quote it: short, whatever it is."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else value[:80] + "…")
+    # An integer may be too long to print.
+    return repr(value) if not isinstance(value, int) or value.bit_length() < 256 else "a huge number"
