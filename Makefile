@@ -5,7 +5,7 @@ READY := .venv/.ready
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists the same).
 PURE := chain/address.py,chain/clarity.py,chain/model.py,chain/window.py,chain/wire.py,contracts/*,notifier/backoff.py,notifier/events.py,notifier/signing.py,watcher/intents.py,watcher/matching.py,watcher/money.py,watcher/settlement.py
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format cov lock clean
+.PHONY: help demo test lint type format cov bench-notifier lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ type: $(READY) ## mypy, strict
 format: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+bench-notifier: $(READY) ## how fast webhooks go out, on loopback
+	@$(BIN)/python -m benchmarks.notifier $(ARGS)
 
 lock: ## pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock

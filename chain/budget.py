@@ -3,6 +3,7 @@
 ``TokenBucket`` and ``Budget`` are told the time; ``Pacer`` has the clock and makes each request wait for its turn.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from chain.errors import SourceLimited
@@ -14,15 +15,15 @@ MONTH = 31 * 86_400.0
 #: Longest wait that a header can ask for, in seconds: a source's mistake must not silence it for days.
 LONGEST_WAIT = 3600.0
 
+#: Shortest wait that is slept, in seconds: a clock that is not exact must not need many of them.
+TICK = 1e-6
+
 #: Reports each request: base URL, status code (0 without an answer), seconds.
 OnRequest = Callable[[str, int, float], None]
 
 
 class TokenBucket:
-    """At most ``limit`` requests in any period, spread evenly, with up to ``burst`` of them at once.
-
-    Tokens may be reserved ahead: the balance then is negative, and the caller waits until his token exists.
-    """
+    """At most ``limit`` requests in any period, spread evenly, with up to ``burst`` of them at once."""
 
     def __init__(self, limit: int, period: float, *, burst: int, now: float) -> None:
         if not 1 <= burst <= limit:
@@ -39,7 +40,7 @@ class TokenBucket:
         return max(0.0, (tokens - self._tokens) / self.rate)
 
     def take(self, now: float) -> None:
-        """Use one token, or reserve the next one."""
+        """Use one token, which must be there."""
         self._refill(now)
         self._tokens -= 1.0
 
@@ -70,19 +71,14 @@ class Budget:
         return max(0.0, self._blocked_until - now)
 
     def take(self, now: float) -> None:
-        """Count one request, sent now or after ``wait``."""
+        """Count one request, sent now."""
         for bucket in self._buckets:
             bucket.take(now)
 
-    def wait_for(self, now: float, requests: int) -> float:
-        """Seconds until so many requests may go out at once; no more than a bucket's burst is ever waited for."""
-        waits = (bucket.wait(now, min(requests, bucket.burst)) for bucket in self._buckets)
-        return max(self.blocked(now), *waits, 0.0)
-
-    def is_plentiful(self, now: float) -> bool:
-        """Whether three quarters of every burst are unused."""
+    def is_plentiful(self, now: float, share: float = 0.75) -> bool:
+        """Whether at least ``share`` of every burst is unused."""
         return self.blocked(now) == 0 and all(
-            bucket.wait(now, bucket.burst * 0.75) == 0 for bucket in self._buckets
+            bucket.wait(now, bucket.burst * share) == 0 for bucket in self._buckets
         )
 
     def block(self, now: float, seconds: float) -> None:
@@ -123,32 +119,31 @@ class Pacer:
         self.latency: float | None = None
         #: Whether any request was made.
         self.tried = False
-        #: How many requests the budget must hold before the next step; 0 while it never ran dry.
-        self._need = 0
-        #: Requests since the step began.
-        self._used = 0
         self._url = url
         self._turn = turn
+        self._queue = asyncio.Lock()
         self._clock = clock
         self._sleep = sleep
         self._on_request = on_request
 
     async def acquire(self) -> None:
-        """Wait for the turn of one request; raise ``SourceLimited`` at once when that takes longer than ``turn``."""
-        now = self._clock()
-        wait = self.budget.wait(now)
-        if wait > self._turn:
-            # A step that ran dry needs more than it got: were it begun again with each new token, it would never end.
-            # One that found the budget empty at its first request just waits for one, so idle looks stay even.
-            self._need = max(1, 2 * self._used)
-            raise SourceLimited("the request budget is used up", url=self._url, retry_after=wait)
-        # Taken before the wait, so that the next caller waits for the token after this one.
-        self.budget.take(now)
-        self._used += 1
-        if wait > 0:
-            await self._sleep(wait)
-            if (blocked := self.budget.blocked(self._clock())) > 0:
-                raise SourceLimited("the source asks to wait", url=self._url, retry_after=blocked)
+        """Wait for the turn of one request, first come first served, and take it.
+
+        What the budget asks for is waited for, however long: a step that was given up and begun again with every
+        token would never end. What the source itself asks for is raised as ``SourceLimited`` when it is longer than
+        ``turn``, because another source may serve meanwhile.
+        """
+        async with self._queue:
+            self._heed()
+            while (wait := self.budget.wait(self._clock())) > 0:
+                await self._sleep(max(wait, TICK))
+                self._heed()
+            self.budget.take(self._clock())
+
+    def _heed(self) -> None:
+        """Raise ``SourceLimited`` while the source asks for a long pause."""
+        if (blocked := self.budget.blocked(self._clock())) > self._turn:
+            raise SourceLimited("the source asks to wait", url=self._url, retry_after=blocked)
 
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
         """Learn from an answer: the source's own limits, and how fast it is."""
@@ -158,22 +153,6 @@ class Pacer:
             self.latency = seconds if self.latency is None else 0.8 * self.latency + 0.2 * seconds
         if self._on_request is not None:
             self._on_request(self._url, code, seconds)
-
-    def begin(self) -> None:
-        """A step begins here."""
-        self._used = 0
-
-    @property
-    def drained(self) -> bool:
-        """Whether a request found the budget empty and ``rest`` has not ended since."""
-        return self._need > 0
-
-    def rest(self, now: float) -> float:
-        """Seconds for which no step should begin with this source."""
-        seconds = self.budget.wait_for(now, self._need) if self.drained else self.budget.blocked(now)
-        if seconds == 0:
-            self._need = 0
-        return seconds
 
 
 def _number(text: str | None) -> float | None:

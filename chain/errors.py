@@ -107,7 +107,7 @@ class ReorgTooDeep(OperatorNeeded):
     def __init__(self, *, fork_height: int, burn_depth: int) -> None:
         super().__init__(
             f"the chain forked at or below height {fork_height}, {burn_depth} Bitcoin blocks below the cursor's block: "
-            "deeper than finality_burn_blocks",
+            "it drops blocks that are final by finality_burn_blocks",
             hint=(
                 "Compare the sources with an explorer. If the new branch is right: "
                 f"sbtc-watcher reindex --from {fork_height} --accept-reorg --reason '…'. "

@@ -1,8 +1,10 @@
 """Weighs a foreign block at one of our heights: is it a fork to follow, to wait for, or one that a person must judge?
 
 It is believed when a second look, at least one poll interval later, finds the same block, and when another healthy
-source that has a block of that height has the same one. The state lives between looks; a look that finds our own
-chain again clears it.
+source that has a block of that height has the same one. A way back to a branch that we left takes more looks. The state
+lives between looks; a look that finds our own chain again clears it.
+
+The other way round, a source that has other blocks than the one we follow is disputed: see ``ForkEvidence.dispute``.
 """
 
 import time
@@ -19,6 +21,11 @@ from chain.window import HeaderWindow
 
 #: So many reads, each a poll interval apart, may a second source contradict a fork before the two disagree for good.
 PATIENT_READS = 3
+#: Reads, each a poll interval apart, at which the same foreign block must be found …
+READS = 2
+#: … and when it leads back to a branch that we left, which must have grown as high as ours since: behind one address
+#: there may still be a replica that stopped on it.
+READS_BACK = 6
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -31,13 +38,26 @@ class _Candidate:
     hash: str
     #: Our block there; the candidate means nothing once that one is gone.
     ours: str
-    #: When it was first seen (clock).
-    since: float
-    #: Reads at which another healthy source did not have it, and the time of the last one.
+    #: The last read that counted (clock).
+    read_at: float
+    reads: int = 1
+    #: Whether the fork is a way back to a branch that we left.
+    leads_back: bool
+    #: What another healthy source has instead: its URL and hash.
+    denial: tuple[str, str] | None = None
+    #: Reads since then at which nobody else had it, and the time of the last one.
     denials: int = 0
     denied_at: float = float("-inf")
     #: Fork height and depth in Bitcoin blocks, once found to be too deep: the hash fixes both.
     too_deep: tuple[int, int] | None = None
+
+
+@dataclass(slots=True)
+class _Dispute:
+    """A source whose chain is not ours although it is about as long, and how many comparisons found that."""
+
+    text: str
+    comparisons: int = 0
 
 
 class ForkEvidence:
@@ -58,10 +78,52 @@ class ForkEvidence:
         self._finality = finality_burn_blocks
         self._clock = clock
         self._candidate: _Candidate | None = None
+        #: By URL.
+        self._disputes: dict[str, _Dispute] = {}
+        #: Blocks that we orphaned ourselves, with their heights.
+        self._left: dict[str, int] = {}
 
     def clear(self) -> None:
-        """Forget it all: a source has our tip in its chain, or the fork was followed."""
+        """Forget the candidate: a source has our tip in its chain."""
         self._candidate = None
+
+    def followed(self, ancestor: BlockHeader) -> None:
+        """The fork was followed. Call it while the window still ends with what was above ``ancestor``."""
+        headers = self._window.headers
+        self._left = {known: height for known, height in self._left.items() if height >= headers[0].height}
+        self._left |= {header.hash: header.height for header in headers if header.height > ancestor.height}
+        self._disputes.clear()
+        self.clear()
+
+    @property
+    def disputed(self) -> bool:
+        """Whether another source has had other blocks than ours for so long that a person must judge."""
+        return any(dispute.comparisons >= PATIENT_READS for dispute in self._disputes.values())
+
+    def dispute(self, source: StacksApi, other: StacksApi, theirs: BlockHeader) -> None:
+        """``other`` has ``theirs`` at a height where ``source`` goes on from our block.
+
+        No fork is followed because of it, but what neither takes back in ``PATIENT_READS`` comparisons is a case for
+        ``insist``. The silence of ``other`` settles nothing.
+        """
+        dispute = self._disputes.setdefault(other.url, _Dispute(""))
+        dispute.comparisons += 1
+        dispute.text = (
+            f"at height {theirs.height} {other.url} has block {theirs.hash}, "
+            f"but {source.url} goes on from {self._hash(theirs.height)}, which the cursor's chain has"
+        )
+        if dispute.comparisons == 1:
+            _log.warning("fork.disputed", action="fork.disputed", reason=dispute.text)
+
+    def agree(self, other: StacksApi) -> None:
+        """``other`` has our block, or is too far behind to say anything."""
+        self._disputes.pop(other.url, None)
+
+    def insist(self) -> None:
+        """Raise ``SourcesDisagree`` when ``disputed``."""
+        for dispute in self._disputes.values():
+            if dispute.comparisons >= PATIENT_READS:
+                raise SourcesDisagree(dispute.text)
 
     async def weigh(self, source: StacksApi, height: int, block_hash: str) -> BlockHeader | None:
         """Take up that ``source`` has ``block_hash`` at ``height`` instead of ours; the newest shared header once the
@@ -73,38 +135,51 @@ class ForkEvidence:
         if candidate is None or not await self._seconded(source, candidate):
             return None
         if candidate.too_deep is None:
-            ancestor = await self._ancestor(source, candidate.height)
-            depth = self._window.burn_depth(ancestor or self._window.oldest)
-            if ancestor is not None and depth <= self._finality:
-                return ancestor
-            shared = ancestor.height if ancestor is not None else self._window.oldest.height - 1
-            candidate.too_deep = (shared, depth)
-        shared, depth = candidate.too_deep
-        raise ReorgTooDeep(fork_height=shared, burn_depth=depth)
+            ancestor, first = await self._fork(source, candidate)
+            lost = self._window.at(ancestor.height + 1) if ancestor is not None else None
+            if ancestor is not None and lost is not None and self._window.burn_depth(lost) < self._finality:
+                candidate.leads_back |= first in self._left
+                return ancestor if candidate.reads >= _enough(candidate) else None
+            shared = ancestor or self._window.oldest
+            fork_height = shared.height if ancestor is not None else shared.height - 1
+            candidate.too_deep = (fork_height, self._window.burn_depth(shared))
+        fork_height, depth = candidate.too_deep
+        raise ReorgTooDeep(fork_height=fork_height, burn_depth=depth)
 
     async def _seen_again(self, source: StacksApi, height: int, block_hash: str) -> _Candidate | None:
+        """The candidate, once it was read often enough."""
         now = self._clock()
         known = self._candidate
         if known is not None and self._hash(known.height) == known.ours:
-            if now - known.since < self._poll_interval:
+            # At a lower height than our tip's, the source's own tip is lower than ours.
+            grown = height == self._window.tip.height or not known.leads_back
+            counts = grown and now - known.read_at >= self._poll_interval
+            if not counts and known.reads < _enough(known):
                 return None
             again: str | None = block_hash
             if height != known.height:
                 theirs = await source.header(known.height)
                 again = theirs.hash if theirs is not None else None
             if again == known.hash:
-                return known
+                if counts:
+                    known.reads += 1
+                    known.read_at = now
+                return known if known.reads >= _enough(known) else None
         ours = self._hash(height)
         assert ours is not None
-        self._candidate = _Candidate(height=height, hash=block_hash, ours=ours, since=now)
+        self._candidate = _Candidate(
+            height=height, hash=block_hash, ours=ours, read_at=now, leads_back=block_hash in self._left
+        )
         _log.warning(
             "fork.seen", action="fork.seen", height=height, hash=block_hash, ours=ours, source=source.url
         )
         return None
 
     async def _seconded(self, source: StacksApi, candidate: _Candidate) -> bool:
-        """Ask another healthy source. One that has no block of that height has no opinion; without any, it stands."""
-        now = self._clock()
+        """Ask another healthy source. One that has no block of that height has no opinion.
+
+        Without any opinion it stands, unless it was contradicted before: whoever did so has to take it back.
+        """
         for other in self._pool.others(source):
             try:
                 theirs = await other.header(candidate.height)
@@ -116,20 +191,27 @@ class ForkEvidence:
                 continue
             if theirs.hash == candidate.hash:
                 return True
-            if now - candidate.denied_at >= self._poll_interval:
-                candidate.denials += 1
-                candidate.denied_at = now
-            if candidate.denials >= PATIENT_READS:
-                raise SourcesDisagree(
-                    f"at height {candidate.height} {source.url} has block {candidate.hash}, "
-                    f"{other.url} has {theirs.hash}, and the cursor's chain has {candidate.ours}"
-                )
-            return False
-        return True
+            candidate.denial = (other.url, theirs.hash)
+            break
+        if candidate.denial is None:
+            self.insist()
+            return True
+        now = self._clock()
+        if now - candidate.denied_at >= self._poll_interval:
+            candidate.denials += 1
+            candidate.denied_at = now
+        if candidate.denials >= PATIENT_READS:
+            denier, instead = candidate.denial
+            raise SourcesDisagree(
+                f"at height {candidate.height} {source.url} has block {candidate.hash}, "
+                f"{denier} has {instead}, and the cursor's chain has {candidate.ours}"
+            )
+        return False
 
-    async def _ancestor(self, source: StacksApi, height: int) -> BlockHeader | None:
-        """The newest header that ``source`` shares with us; None when it is below the window."""
-        search = self._window.search_fork(height)
+    async def _fork(self, source: StacksApi, candidate: _Candidate) -> tuple[BlockHeader | None, str]:
+        """The newest header that ``source`` shares with us (None: below the window), and the hash it has after that."""
+        seen = {candidate.height: candidate.hash}
+        search = self._window.search_fork(candidate.height)
         try:
             probe = next(search)
             while True:
@@ -138,11 +220,18 @@ class ForkEvidence:
                     raise SourceInconsistent(
                         f"it has blocks above height {probe}, but none there", url=source.url
                     )
+                seen[probe] = theirs.hash
                 probe = search.send(theirs.hash)
         except StopIteration as stop:
             found: BlockHeader | None = stop.value
-            return found
+        # The search ends between two heights that it asked for.
+        return found, seen[found.height + 1] if found is not None else ""
 
     def _hash(self, height: int) -> str | None:
         header = self._window.at(height)
         return header.hash if header is not None else None
+
+
+def _enough(candidate: _Candidate) -> int:
+    """How many reads it takes to believe it."""
+    return READS_BACK if candidate.leads_back else READS

@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from http.cookiejar import CookieJar
+from typing import Any, Protocol
 
 import httpx
 
@@ -18,6 +19,9 @@ from chain.errors import SourceError, SourceLimited, SourceMalformed, SourceRefu
 
 #: Largest answer that is read, in bytes after decompression.
 MAX_BODY = 8 * 2**20
+
+#: Longest validator that is sent back.
+_MAX_ETAG = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,13 @@ class Answer:
     body: bytes
 
 
+class _NoCookies(CookieJar):
+    """Takes none: sessions are of no use here, and a server could make them pile up."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave them."""
+
+
 class Fetcher:
     """Sends the GET requests for one base URL. ``meter`` may be set at any time."""
 
@@ -86,6 +97,7 @@ class Fetcher:
             # Proxies and certificates from the environment are not settings of this program.
             trust_env=False,
             follow_redirects=False,
+            cookies=_NoCookies(),
         )
 
     async def aclose(self) -> None:
@@ -97,6 +109,8 @@ class Fetcher:
         """GET ``path`` (with its query). Raise ``SourceError`` for anything but 200, 404, and 304 to an ``etag``."""
         if self.meter is not None:
             await self.meter.acquire()
+        if etag is not None and not _fits_a_header(etag):
+            etag = None
         headers = self._headers if etag is None else {**self._headers, "if-none-match": etag}
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -198,8 +212,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(
             0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds()
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
+
+
+def _fits_a_header(etag: str) -> bool:
+    """Whether what a server sent as a validator can be sent back to it."""
+    return 0 < len(etag.strip()) <= len(etag) <= _MAX_ETAG and etag.isascii() and etag.isprintable()
 
 
 def _message(body: bytes) -> str | None:

@@ -22,10 +22,13 @@ from chain.wire import TxPage
 
 #: Bitcoin blocks of headers kept below finality, so that a fork that is too deep can still be named.
 MARGIN_BURN_BLOCKS = 4
-#: Every so many poll intervals another source is asked whether ours is behind …
+#: Every so many poll intervals the other sources are asked whether ours is behind …
 COMPARE_POLLS = 6
-#: … by more than this many blocks (or by any, when ours has shown nothing all that time).
+#: … by more than this many blocks (or by any, when ours has shown nothing else all that time), and whether they have
+#: the same blocks. One that is this far below our tip only lags.
 TOLERATED_LAG = 3
+#: Headers that are walked down in search of a block of some time: the window, and hours before it.
+SEARCHED = 3_000
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -64,7 +67,9 @@ class Follower:
         self._agrees = False
         #: Per source: the tip's hash that it showed last, with the validator of that answer.
         self._etags: dict[str, tuple[str, str | None]] = {}
-        self._news_at = self._compared_at = clock()
+        #: What the source in use showed last, and since when.
+        self._shown: tuple[str, int] | None = None
+        self._shown_at = self._compared_at = clock()
         #: Headers that an interrupted bootstrap has already, newest first.
         self._filled: list[BlockHeader] = []
 
@@ -83,24 +88,25 @@ class Follower:
         """Whether the last look found the window's tip in a source's canonical chain."""
         return self._agrees
 
-    async def bootstrap(self, start_height: int | None) -> tuple[BlockHeader, ...]:
+    async def bootstrap(self, start_height: int | None, since: int | None = None) -> tuple[BlockHeader, ...]:
         """Fill the window for a fresh database and return it, oldest first; the last header is the cursor to store.
 
         Reading then starts at ``start_height`` (the cursor is the block before it, at least block 1), or with None
-        right after the present tip. Raises ``SourceError``; another call goes on where this one stopped.
+        right after the present tip; but no later than with the first block at or after ``since``, in unix seconds, of the
+        newest :data:`SEARCHED`. Raises ``SourceError``; another call goes on where this one stopped.
         """
         source = self._pool.pick()
         try:
-            headers = await self._headers_below(source, await self._first_cursor(source, start_height))
+            headers = await self._headers_below(source, await self._first_cursor(source, start_height), since)
         except SourceError as error:
             self._pool.failed(source, error)
             raise
         self._pool.succeeded(source)
         self._window.replace(headers)
         self._window.trim(self._keep)
+        self._see(self._filled[0])
         self._filled = []
         self._evidence.clear()
-        self._see(self._window.tip)
         return self._window.headers
 
     async def turn(self) -> AsyncGenerator[Step, None]:
@@ -143,12 +149,11 @@ class Follower:
 
     def _advance(self, step: Step) -> None:
         """The consumer has committed ``step``."""
+        if isinstance(step, Reorg):
+            self._evidence.followed(step.ancestor)
+            self._tip = step.tip
         self._window.apply(step)
         self._window.trim(self._keep)
-        self._news_at = self._clock()
-        if isinstance(step, Reorg):
-            self._evidence.clear()
-            self._tip = step.tip
 
     def _see(self, header: BlockHeader) -> None:
         if self._tip is None or header.height >= self._tip.height:
@@ -167,7 +172,7 @@ class Follower:
                 self._pool.failed(source, error)
                 raise
             shown = run.top if run is not None else self._window.tip.height
-            if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._is_behind(source, shown):
+            if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._falls_behind(source, shown):
                 verdict = self._lags(source, shown)
             if run is not None:
                 return run
@@ -208,12 +213,20 @@ class Follower:
                 return verdict, await self._run(source, ours, first, page)
             # It has a higher block, but says nothing of ours: what does it have at our height?
             theirs = await source.header(ours.height)
-            if theirs is None or theirs.hash == ours.hash:
+            if theirs is None:
+                return self._lags(source, None), None
+            if theirs.hash == ours.hash:
+                self._agree()
                 return self._lags(source, None), None
             verdict, height, block_hash = Verdict.CONFLICT, theirs.height, theirs.hash
         ancestor = await self._evidence.weigh(source, height, block_hash)
         if ancestor is None:
             return verdict, None
+        if newest.block_height <= ancestor.height:
+            raise SourceInconsistent(
+                f"it shares block {ancestor.height} with us, but its tip is {newest.block_height}",
+                url=source.url,
+            )
         first = await headers_after(source, ancestor, newest.block_height)
         if first is None or first[0] == self._window.at(ancestor.height + 1):
             raise SourceInconsistent("it changed its chain while the fork was looked for", url=source.url)
@@ -236,24 +249,53 @@ class Follower:
         self._see(tip)
         return Run(source=source, base=base, first=first, top=newest.block_height, tip=tip, page=page)
 
-    async def _is_behind(self, source: StacksApi, shown: int) -> bool:
-        """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show."""
+    async def _falls_behind(self, source: StacksApi, shown: int) -> bool:
+        """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show.
+
+        Raises ``SourcesDisagree`` when another one has had other blocks than ours at several comparisons.
+        """
         now, pause = self._clock(), COMPARE_POLLS * self._poll_interval
-        if now - self._compared_at < pause:
+        if self._shown not in (None, (source.url, shown)):
+            self._shown_at = now
+        self._shown = source.url, shown
+        if now - self._compared_at < pause and not self._evidence.disputed:
             return False
         self._compared_at = now
-        tolerated = 0 if now - self._news_at >= pause else TOLERATED_LAG
+        silent = now - self._shown_at >= pause
         for other in self._pool.others(source):
             try:
-                newest = await other.headers(limit=1)
+                behind = await self._compare(source, other, shown, silent)
             except SourceError as error:
                 self._pool.failed(other, error)
                 continue
-            if newest:
-                self._pool.succeeded(other, tip_height=newest[0].height)
-                self._see(newest[0])
-                if newest[0].height > shown + tolerated:
-                    return True
+            if behind:
+                return True
+        self._evidence.insist()
+        return False
+
+    async def _compare(self, source: StacksApi, other: StacksApi, shown: int, silent: bool) -> bool:
+        """Whether ``other`` is ahead of ``source``; also whether both have our blocks, which the evidence keeps."""
+        ours = self._window.tip.height
+        newest = await other.headers(limit=HEADER_ROWS)
+        if not newest or newest[0].height < ours - TOLERATED_LAG:
+            self._evidence.agree(other)
+            self._lags(other, newest[0].height if newest else None)
+            return False
+        height = newest[0].height
+        self._pool.succeeded(other, tip_height=height)
+        known = [header for header in newest if self._window.at(header.height) is not None]
+        theirs = known[0] if known else await other.header(ours)
+        differs = theirs is not None and self._window.judge(theirs.height, theirs.hash) is Verdict.CONFLICT
+        ahead = height > shown + (0 if silent else TOLERATED_LAG)
+        # A source that goes on is no less right than one with other blocks, however many it has of them.
+        if ahead and (not differs or (silent and not self._evidence.disputed)):
+            self._see(newest[0])
+            return True
+        if theirs is not None and differs:
+            self._evidence.dispute(source, other, theirs)
+        elif theirs is not None:
+            self._see(newest[0])
+            self._evidence.agree(other)
         return False
 
     # A fresh database
@@ -276,10 +318,12 @@ class Follower:
             raise SourceUnavailable(f"it has no block {height} yet, after which to start", url=source.url)
         return found
 
-    async def _headers_below(self, source: StacksApi, cursor: BlockHeader) -> Sequence[BlockHeader]:
-        """Read from ``cursor`` down as far as the window reaches; oldest first."""
+    async def _headers_below(
+        self, source: StacksApi, cursor: BlockHeader, since: int | None
+    ) -> Sequence[BlockHeader]:
+        """Read down from ``cursor``, or from the newest block before ``since``, as far as the window; oldest first."""
         self._filled = self._filled or [cursor]
-        while cursor.burn_height - self._filled[-1].burn_height <= self._keep:
+        while not self._is_filled(since):
             oldest = self._filled[-1]
             older = await source.headers(limit=HEADER_ROWS, cursor=oldest.hash, offset=1)
             if not older:
@@ -294,4 +338,26 @@ class Follower:
                     f"the blocks it lists below {oldest.height} do not link", url=source.url
                 )
             self._filled += older
-        return self._filled[::-1]
+        begin = self._begin(since)
+        if begin is None:
+            # The chain begins here, or the search ends.
+            begin = len(self._filled) - 1
+            _log.warning(
+                "bootstrap.bounded",
+                action="bootstrap.bounded",
+                height=self._filled[begin].height,
+                since=since,
+            )
+        return self._filled[begin:][::-1]
+
+    def _begin(self, since: int | None) -> int | None:
+        """Say which of the filled headers is the newest that is older than ``since``; None while none is."""
+        return next(
+            (n for n, header in enumerate(self._filled) if since is None or header.time < since), None
+        )
+
+    def _is_filled(self, since: int | None) -> bool:
+        begin = self._begin(since)
+        if begin is None:
+            return len(self._filled) >= SEARCHED
+        return self._filled[begin].burn_height - self._filled[-1].burn_height > self._keep

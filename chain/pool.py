@@ -16,6 +16,7 @@ from typing import Final
 from chain.api import ApiStatus, StacksApi
 from chain.budget import Budget, OnRequest, Pacer
 from chain.errors import (
+    OperatorNeeded,
     SourceError,
     SourceLimited,
     SourceRefused,
@@ -73,8 +74,17 @@ class Patience:
     lagging: float = 30.0
     #: How long a better source must have been free of trouble before the pool goes back to it.
     settle: float = 120.0
-    #: Longest wait inside one request for its turn; a longer one is raised as ``SourceLimited``.
+    #: Longest pause that a source may ask for in the middle of a step; a longer one is raised as ``SourceLimited``.
     turn: float = 5.0
+
+    @classmethod
+    def for_polls(cls, interval: float) -> "Patience":
+        """The patience for looks that are ``interval`` seconds apart.
+
+        A source that is left must stay left for some looks, or a stuck one would never be left at all.
+        """
+        usual = cls()
+        return cls(lagging=max(usual.lagging, 6 * interval), settle=max(usual.settle, 24 * interval))
 
 
 @dataclass(slots=True, eq=False)
@@ -84,8 +94,8 @@ class _Source:
     api: StacksApi
     pacer: Pacer
     checked: bool = True
-    #: A person must act; the text says what for.
-    unfit: str | None = None
+    #: Why a person must act.
+    unfit: OperatorNeeded | None = None
     version: str | None = None
     tip_height: int | None = None
     errors: int = 0
@@ -139,23 +149,30 @@ class SourcePool:
     def pick(self) -> StacksApi:
         """The source for the next step. Raise ``SourceLimited`` or ``SourceUnavailable`` when there is none.
 
-        The error's ``retry_after`` says when one may be back. A lagging source is better than none.
+        The error's ``retry_after`` says when one may be back. A lagging source is better than none, and one that
+        must wait for its budget is worth the wait when there is no other.
         """
         now = self._clock()
         usable = [source for source in self._sources if self._wait(source, now) == 0]
         if not usable:
             raise self._nobody(now)
         current = [source for source in usable if source.lagging_until <= now] or usable
-        best = current[0]
-        if self._pinned in current:
+        waits = {source.api.url: source.pacer.budget.wait(now) for source in current}
+        for source in current:
+            if waits[source.api.url] > 0:
+                # A dry source is gone back to when it had a budget for a while, not with each request it may send.
+                source.clean_since = max(source.clean_since, now + waits[source.api.url])
+        soonest = min(waits.values())
+        ready = [source for source in current if waits[source.api.url] <= soonest]
+        best = ready[0]
+        if self._pinned in ready:
             settled = now - self._patience.settle
-            best = next(s for s in current if s is self._pinned or s.clean_since <= settled)
+            best = next(s for s in ready if s is self._pinned or s.clean_since <= settled)
         self._pinned = best
-        best.pacer.begin()
         return best.api
 
     def others(self, than: StacksApi) -> list[StacksApi]:
-        """The other sources that could give a second opinion now: healthy, not lagging, with budget."""
+        """The other sources that could give a second opinion: healthy, not lagging; their budget may have to be awaited."""
         now = self._clock()
         return [
             source.api
@@ -163,9 +180,14 @@ class SourcePool:
             if source.api is not than and self._wait(source, now) == 0 and source.lagging_until <= now
         ]
 
-    def has_spare(self, source: StacksApi) -> bool:
-        """Whether the budget has room for what is nice to know only, such as the mempool."""
-        return self._of(source).pacer.budget.is_plentiful(self._clock())
+    def spare(self, share: float = 0.75) -> StacksApi | None:
+        """The source of the last step, for requests that can be left out, such as the mempool's.
+
+        None when it is in trouble, or when less than ``share`` of a burst is left of its budget.
+        """
+        now, source = self._clock(), self._pinned
+        usable = source.checked and self._pause(source, now) == 0
+        return source.api if usable and source.pacer.budget.is_plentiful(now, share) else None
 
     # What the follower learned
 
@@ -178,7 +200,6 @@ class SourcePool:
             known.clean_since = self._clock()
         known.failures, known.refused, known.error = 0, False, None
         known.pacer.tried = True
-        known.pacer.begin()
         known.retry_at = 0.0
         if latency is not None:
             known.pacer.latency = latency
@@ -194,9 +215,8 @@ class SourcePool:
         known.pacer.tried = True
         if isinstance(error, SourceLimited) and error.retry_after:
             # Being asked to slow down is no fault, unless it does not say for how long.
-            if not known.pacer.drained:
-                known.pacer.budget.block(now, error.retry_after)
-            known.clean_since = max(known.clean_since, now + error.retry_after)
+            known.pacer.budget.block(now, error.retry_after)
+            known.clean_since = max(known.clean_since, now + known.pacer.budget.blocked(now))
             return
         known.errors += 1
         known.failures += 1
@@ -223,8 +243,9 @@ class SourcePool:
         """Ask every source that has not answered yet for its version and network.
 
         Call it at the start and again before each turn: it costs nothing once all have answered. From the first call
-        on, ``pick`` gives only sources that passed. At the start, raise ``UnsupportedVersion`` or ``WrongNetwork``
-        for a source that does not fit; later it is only left out. Raise ``SourceError`` when no source has passed.
+        on, ``pick`` gives only sources that passed. Raise ``UnsupportedVersion`` or ``WrongNetwork`` for a source that
+        does not fit at the start (later it is only left out), and whenever none of them fits. Raise ``SourceError``
+        when no source has passed yet.
         """
         first = self._network is None
         if first:
@@ -238,13 +259,16 @@ class SourcePool:
         )
         for source, result in zip(due, results, strict=True):
             if isinstance(result, UnsupportedVersion | WrongNetwork):
-                source.unfit = f"{result}. {result.hint}"
+                source.unfit = result
                 if first:
                     raise result
             elif isinstance(result, SourceError):
                 self.failed(source.api, result)
             elif result is not None:
                 raise result
+        unfit = [source.unfit for source in self._sources if source.unfit is not None]
+        if len(unfit) == len(self._sources):
+            raise unfit[0].with_traceback(None)
         if not any(source.checked for source in self._sources):
             raise self._nobody(self._clock())
 
@@ -284,7 +308,7 @@ class SourcePool:
                 tip_height=source.tip_height,
                 latency_ms=None if source.pacer.latency is None else round(source.pacer.latency * 1000),
                 errors=source.errors,
-                note=source.unfit or source.error or source.remark,
+                note=_advice(source.unfit) or source.error or source.remark,
             )
             for source in self._sources
         )
@@ -302,7 +326,7 @@ class SourcePool:
         """Seconds until the source may be asked again; infinite when a person must act."""
         if source.unfit:
             return float("inf")
-        return max(source.pacer.rest(now), source.retry_at - now, 0.0)
+        return max(source.pacer.budget.blocked(now), source.retry_at - now, 0.0)
 
     def _wait(self, source: _Source, now: float) -> float:
         """Seconds until a step may use the source. One that is not checked yet waits for the next check."""
@@ -314,7 +338,7 @@ class SourcePool:
             return SourceState.REFUSED
         if source.failures:
             return SourceState.FAILING
-        if self._pause(source, now) > 0:
+        if source.pacer.budget.wait(now) > 0:
             return SourceState.LIMITED
         if not source.checked or not source.pacer.tried:
             return SourceState.UNKNOWN
@@ -330,6 +354,10 @@ class SourcePool:
         limited = any(row.state is SourceState.LIMITED for row in self.health())
         kind = SourceLimited if limited else SourceUnavailable
         return kind(f"no source can be used at the moment: {notes}", retry_after=retry_after)
+
+
+def _advice(error: OperatorNeeded | None) -> str | None:
+    return None if error is None else f"{error}. {error.hint}"
 
 
 def _bare(error: SourceError, source: StacksApi) -> str:

@@ -29,6 +29,7 @@ from chain.wire_fields import (
     as_list,
     as_object,
     as_text,
+    as_time,
     shown,
 )
 
@@ -165,10 +166,10 @@ def header(body: object) -> BlockHeader | None:
         hash=as_hash(fields.get("index_block_hash"), "index_block_hash"),
         block_hash=as_hash(fields.get("hash"), "hash"),
         parent_hash=as_hash(fields.get("parent_index_block_hash"), "parent_index_block_hash"),
-        time=as_count(fields.get("block_time"), "block_time"),
+        time=as_time(fields.get("block_time"), "block_time"),
         burn_height=as_count(fields.get("burn_block_height"), "burn_block_height"),
         burn_hash=as_hash(fields.get("burn_block_hash"), "burn_block_hash"),
-        burn_time=as_count(fields.get("burn_block_time"), "burn_block_time"),
+        burn_time=as_time(fields.get("burn_block_time"), "burn_block_time"),
         tx_count=as_count(fields.get("tx_count"), "tx_count"),
     )
 
@@ -225,7 +226,7 @@ def _summary(row: object) -> TxSummary:
         block_height=as_count(block.get("height"), "block.height"),
         block_hash=as_hash(block.get("hash"), "block.hash"),
         block_index_hash=as_hash(block.get("index_hash"), "block.index_hash"),
-        block_time=as_count(block.get("time"), "block.time"),
+        block_time=as_time(block.get("time"), "block.time"),
         tx_index=as_count(block.get("tx_index"), "block.tx_index"),
         burn_height=as_count(
             as_object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"

@@ -11,8 +11,11 @@ from chain.model import MAX_AMOUNT
 #: Shape of transaction ids and block hashes.
 HASH = re.compile(r"0x[0-9a-f]{64}")
 
-#: Largest height, time or count that is believed; everything real fits 63 bits (a SQL integer) by far.
+#: Largest height or count that is believed; everything real fits 63 bits (a SQL integer) by far.
 MAX_COUNT = 2**53
+
+#: Largest time that is believed: the end of the year 9999 in Unix seconds, which is as far as calendars go.
+MAX_TIME = 253_402_300_799
 
 _MAX_TEXT = 1024
 
@@ -36,18 +39,28 @@ def as_list(value: object, what: str) -> list[object]:
 
 
 def as_text(value: object, what: str) -> str:
-    """Return a short string as it is."""
-    if isinstance(value, str) and len(value) <= _MAX_TEXT:
+    """Return a short string as it is; what cannot be printed (control characters, lone surrogates) is refused."""
+    if isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable():
         return value
-    raise Malformed(f"{what} must be a string of at most {_MAX_TEXT} characters, not {shown(value)}")
+    raise Malformed(
+        f"{what} must be a string of at most {_MAX_TEXT} printable characters, not {shown(value)}"
+    )
 
 
 def as_count(value: object, what: str) -> int:
-    """Return a height, a time or a count."""
+    """Return a height or a count."""
     # bool is an int to Python, but not to JSON.
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
         return value
     raise Malformed(f"{what} must be a whole number from 0 to 2^53, not {shown(value)}")
+
+
+def as_time(value: object, what: str) -> int:
+    """Return a time in Unix seconds."""
+    time = as_count(value, what)
+    if time > MAX_TIME:
+        raise Malformed(f"{what} must be before the year 10000, not {time}")
+    return time
 
 
 def as_hash(value: object, what: str) -> str:

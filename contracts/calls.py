@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.clarity import Buffer, NoneValue, PrincipalValue, Some, UInt
+from chain.model import ContractCall
+from contracts.model import MoneyRules
+from contracts.networks import asset_contract
 from contracts.prints import MEMO_BYTES, read_value
 from contracts.terms import PAY_STX, PAY_TOKEN, terms_hash
 
@@ -34,6 +37,49 @@ class PaymentCall:
     merchant: str
     amount: int
     terms_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meant:
+    """What a call means to pay; whether it does, only the events of a mined transaction say."""
+
+    #: Full asset identifier, or ``STX``.
+    asset: str
+    #: Whose money: None for whoever calls.
+    sender: str | None = None
+    recipient: str
+    amount: int
+    memo: bytes | None = None
+    terms_hash: bytes | None = None
+
+
+def read_meant(call: ContractCall, rules: MoneyRules) -> Meant | None:
+    """Return what a call of the payment contract, or of ``transfer`` of a token in use, means to pay; None for others."""
+    if call.args is None:
+        return None
+    assets = {asset_contract(asset): asset for asset in sorted(rules.assets, reverse=True)}
+    if call.contract_id == rules.payment_contract:
+        payment = read_payment_call(call.function, call.args)
+        if payment is None or payment.token not in assets:
+            return None
+        return Meant(
+            asset=assets[payment.token],
+            recipient=payment.merchant,
+            amount=payment.amount,
+            terms_hash=payment.terms_hash,
+        )
+    if call.contract_id not in assets or call.function != TRANSFER:
+        return None
+    transfer = read_transfer_call(call.args)
+    if transfer is None:
+        return None
+    return Meant(
+        asset=assets[call.contract_id],
+        sender=transfer.sender,
+        recipient=transfer.recipient,
+        amount=transfer.amount,
+        memo=transfer.memo,
+    )
 
 
 def read_transfer_call(arguments: Sequence[bytes]) -> TransferCall | None:

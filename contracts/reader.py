@@ -20,7 +20,7 @@ from chain.model import (
     TransferEvent,
     TxStatus,
 )
-from contracts.calls import TRANSFER, TransferCall, read_payment_call, read_transfer_call
+from contracts.calls import TRANSFER, TransferCall, read_meant, read_transfer_call
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Route
 from contracts.networks import asset_contract, sbtc_asset, sbtc_registry
 from contracts.prints import MEMO_BYTES, is_completed_deposit, read_memo_print, read_payment_print
@@ -158,27 +158,8 @@ def _pegged_in(events: tuple[Event, ...], sbtc_contract: str) -> bool:
 
 def _attempts(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterator[Attempt]:
     """Yield what a failed call meant to pay: one attempt at most."""
-    if tx.call is None or tx.call.args is None:
-        return
-    assets = {asset_contract(asset): asset for asset in sorted(rules.assets, reverse=True)}
-    memo: bytes | None = None
-    digest: bytes | None = None
-    if tx.call.contract_id == rules.payment_contract:
-        payment = read_payment_call(tx.call.function, tx.call.args)
-        if payment is None or payment.token not in assets:
-            return
-        token, recipient, amount, digest = payment.token, payment.merchant, payment.amount, payment.terms_hash
-    elif tx.call.contract_id in assets and tx.call.function == TRANSFER:
-        transfer = read_transfer_call(tx.call.args)
-        if transfer is None:
-            return
-        token, recipient, amount, memo = (
-            tx.call.contract_id,
-            transfer.recipient,
-            transfer.amount,
-            transfer.memo,
-        )
-    else:
+    meant = None if tx.call is None else read_meant(tx.call, rules)
+    if meant is None:
         return
     yield Attempt(
         block=header,
@@ -186,9 +167,9 @@ def _attempts(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterat
         tx_index=tx.tx_index,
         sender=tx.sender,
         reason=tx.status.value,
-        asset=assets[token],
-        recipient=recipient,
-        amount=amount,
-        memo=memo,
-        terms_hash=digest,
+        asset=meant.asset,
+        recipient=meant.recipient,
+        amount=meant.amount,
+        memo=meant.memo,
+        terms_hash=meant.terms_hash,
     )

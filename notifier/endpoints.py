@@ -6,12 +6,13 @@ Every function works in the caller's transaction. With ``merchant`` given, anoth
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from notifier import outbox
+from notifier.backoff import Health
 from notifier.errors import InvalidEndpoint, NotFound, NotPossible, Sealed
 from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id, rfc3339
 from notifier.guard import CheckedUrl
@@ -212,7 +213,7 @@ def rotate_secret(
     return get(conn, id), secret
 
 
-def unreadable(conn: Connection, *, vault: Vault) -> list[str]:
+def unreadable(conn: Connection, *, vault: Vault, now: float) -> list[str]:
     """Return the ids of endpoints with a secret that the vault does not open: nothing can be signed for them."""
     rows = conn.execute(
         select(endpoint.c.id, endpoint.c.secrets)
@@ -222,7 +223,7 @@ def unreadable(conn: Connection, *, vault: Vault) -> list[str]:
     found = []
     for row in rows:
         try:
-            vault.valid_secrets(row.secrets, owner=row.id, now=0.0)
+            vault.valid_secrets(row.secrets, owner=row.id, now=now)
         except Sealed:
             found.append(row.id)
     return found
@@ -284,7 +285,7 @@ def endpoint_json(found: Endpoint) -> dict[str, Any]:
     }
 
 
-_HEALTHY: dict[str, Any] = {"broken": 0, "failed": 0, "failing_since": None, "paused_until": None}
+_HEALTHY: dict[str, Any] = asdict(Health())
 
 
 def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:

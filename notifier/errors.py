@@ -50,5 +50,7 @@ class Sealed(NotifierError):
     """A secret of an endpoint does not open with the keys at hand."""
 
     def __init__(self, endpoint: str, why: str) -> None:
-        super().__init__(f"the secret of endpoint {endpoint} does not open: {why}")
+        super().__init__(
+            f"the secret of endpoint {endpoint} does not open: {why}; restore the key, or rotate with overlap 0"
+        )
         self.endpoint = endpoint

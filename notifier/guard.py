@@ -12,6 +12,7 @@ several special ranges global. So the ranges of the IANA special-purpose registr
 import socket
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from queue import Empty, SimpleQueue
 from typing import NewType
@@ -133,6 +134,7 @@ def lookup(host: str, port: int, *, timeout: float) -> list[str]:
         return []
 
 
+@lru_cache(maxsize=4096)
 def parse_url(url: str, *, allow_http: bool) -> URL:
     """Return a webhook URL taken apart; :class:`RefusedUrl` if its form is not one that is called."""
     if len(url) > MAX_URL:
@@ -150,6 +152,8 @@ def parse_url(url: str, *, allow_http: bool) -> URL:
         raise RefusedUrl("a webhook URL begins with https://")
     if not host or not port:
         raise RefusedUrl("a webhook URL names a host and no port 0, as in https://shop.example/webhooks")
+    if "%" in host:
+        raise RefusedUrl("a webhook URL's host has no % in it: write the name, or the address without a zone")
     if parsed.user is not None or parsed.password is not None:
         raise RefusedUrl(
             "a webhook URL holds no user name or password: URLs are shown in lists; verify the signature"
@@ -172,10 +176,12 @@ def check_url(
     assert parsed.port is not None
     if allow_private:
         return CheckedUrl(url)
+    # The dot at the end of a complete name is no part of an address, and of some names' entries neither.
+    host = parsed.host.rstrip(".")
     try:
-        addresses = [str(ip_address(parsed.host))]
+        addresses = [str(ip_address(host))]
     except ValueError:
-        addresses = lookup(parsed.host, parsed.port, timeout=timeout)
+        addresses = lookup(host, parsed.port, timeout=timeout)
     for address in addresses:
         if reason := refusal(address):
             raise RefusedUrl(

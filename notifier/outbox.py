@@ -15,6 +15,7 @@ from notifier.events import VERDICTS, EventType, event_body
 from notifier.ids import Entropy, new_id
 from notifier.tables import (
     DeliveryStatus,
+    DisabledReason,
     EndpointStatus,
     delivery,
     delivery_attempt,
@@ -48,6 +49,8 @@ class EventRow:
     body: bytes
     #: Unix seconds of this machine's clock.
     created_at: int
+    #: When the writer first saw what it speaks of, by the same clock; None leaves it out of the latency.
+    seen_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,8 @@ class Stats:
     oldest_seconds: float | None
     #: Ids of enabled endpoints whose attempts only failed of late.
     failing_endpoints: tuple[str, ...]
+    #: Ids of endpoints that were disabled by what they answered (or did not), each with the reason.
+    disabled_endpoints: tuple[tuple[str, str], ...] = ()
 
 
 def enqueue(
@@ -164,8 +169,10 @@ def insert_event(conn: Connection, row: EventRow) -> bool:
         as_of=row.as_of,
         body=row.body,
         created_at=row.created_at,
+        seen_at=row.seen_at,
     )
-    return conn.execute(statement).rowcount == 1
+    # Not by rowcount, which psycopg does not keep for an INSERT.
+    return conn.execute(statement.returning(event.c.id)).scalar_one_or_none() is not None
 
 
 def insert_deliveries(
@@ -263,12 +270,21 @@ def stats(conn: Connection, *, now: float) -> Stats:
         .where(endpoint.c.status == EndpointStatus.ENABLED, endpoint.c.failed > 0)
         .order_by(endpoint.c.id)
     ).scalars()
+    disabled = conn.execute(
+        select(endpoint.c.id, endpoint.c.disabled_reason)
+        .where(
+            endpoint.c.status == EndpointStatus.DISABLED,
+            endpoint.c.disabled_reason != DisabledReason.OPERATOR,
+        )
+        .order_by(endpoint.c.id)
+    )
     return Stats(
         pending=counts.get(DeliveryStatus.PENDING, 0),
         held=counts.get(DeliveryStatus.HELD, 0),
         dead=counts.get(DeliveryStatus.DEAD, 0),
         oldest_seconds=None if oldest is None else max(0.0, now - oldest),
         failing_endpoints=tuple(failing),
+        disabled_endpoints=tuple((row.id, row.disabled_reason) for row in disabled),
     )
 
 

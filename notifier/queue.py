@@ -1,53 +1,48 @@
-"""The queue that the delivery table is: claim what is due, settle what was tried, hand back what was not.
+"""The queue that the delivery table is: claim what is due, hand back what was not tried.
 
-Each function is one short transaction of the caller's. A claimed row carries a lease: while it holds, nobody else
-claims the row; when it has run out, anybody may, so that a killed worker's rows come back by themselves. A result
-is stored only if the row still carries the lease it was claimed with.
+A claimed row carries a lease: while it holds, nobody else claims the row; when it has run out, anybody may, so that
+a killed worker's rows come back by themselves. :mod:`notifier.settling` stores what came of the attempts. Statements
+are built once: building one costs more than running it.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-import structlog
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
+    Double,
+    Integer,
     Row,
     ScalarSelect,
+    Select,
+    Text,
+    Update,
     bindparam,
     func,
-    insert,
     or_,
     select,
+    text,
     update,
 )
 
-from notifier import endpoints
-from notifier.backoff import Health, Verdict, next_attempt_at, parse_retry_after, verdict
-from notifier.sender import Outcome
-from notifier.tables import (
-    PENDING,
-    DeliveryStatus,
-    DisabledReason,
-    EndpointStatus,
-    delivery,
-    delivery_attempt,
-    endpoint,
-    event,
-    is_leased,
-    is_pending,
-)
+from notifier.backoff import Health, rate_room, rate_spent, rate_wait
+from notifier.tables import PENDING, EndpointStatus, delivery, endpoint, event, is_leased, is_pending
 from notifier.vault import Stored
-
-log = structlog.get_logger(__name__)
 
 #: After so many failed attempts an event does not hold back the next one of its intent any more.
 HOLDING_ATTEMPTS = 3
 
-#: Statuses whose ``Retry-After`` is honoured.
-_THROTTLED = (429, 503)
+#: Any number that nobody else locks in the same database.
+_TURN_LOCK = 8_420_002
+
+_NOW = bindparam("now", type_=Double)
+_ENDPOINT = bindparam("the_endpoint", type_=Text)
+#: Values in one ``IN (…)``.
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,133 +59,132 @@ class Claim:
     secrets: Stored
     #: None if retention emptied it.
     body: bytes | None
+    #: When the writer first saw what the event speaks of; None where nothing is measured.
+    seen_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """What came of one claimed delivery."""
+class Claimed:
+    """What one look at the queue gave."""
 
-    claim: Claim
-    #: When the attempt began, and when it had ended.
-    started_at: float
-    ended_at: float
-    outcome: Outcome
+    claims: list[Claim]
+    #: When a rate limit lets more through; None if none held anything back.
+    look_at: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """How failures are followed up; seconds."""
+def take_turn(conn: Connection) -> None:
+    """Wait until no other worker is in its turn; to be called first in a transaction that claims.
 
-    schedule: Sequence[float]
-    #: Between two probes of an endpoint whose circuit breaker is open.
-    breaker_pause: float
-    disable_after: float
+    Two workers that claimed at the same time would each fill an endpoint's slots. SQLite has one writer anyway; on
+    PostgreSQL a lock makes it so, for the milliseconds that a turn takes. A worker that was frozen within a turn
+    holds the others up until the server ends its session.
+    """
+    if conn.dialect.name == "postgresql":
+        conn.execute(_PATIENCE)
+        conn.execute(_LOCK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """What became of a delivery after an attempt."""
-
-    result: Result
-    status: DeliveryStatus
-    next_attempt_at: float | None
+_PATIENCE = text(
+    "SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '20s', true)"
+)
+_LOCK = text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})")
 
 
 def claim(
-    conn: Connection, *, lease: str, now: float, leased_until: float, room: int, endpoint_cap: int
-) -> list[Claim]:
+    conn: Connection,
+    *,
+    lease: str,
+    now: float,
+    leased_until: float,
+    room: int,
+    endpoint_cap: int,
+    endpoint_rate: float | None = None,
+) -> Claimed:
     """Lease up to ``room`` due deliveries, fairly among the endpoints that have some.
 
-    An endpoint has at most ``endpoint_cap`` live leases over all workers, and one while its circuit breaker is
-    open. Within an intent and endpoint an event waits for those before it.
+    An endpoint has at most ``endpoint_cap`` live leases over all workers (fewer after it said that it gets too much,
+    one while its circuit breaker is open), and at most ``endpoint_rate`` attempts per second, spread evenly. Within
+    an intent and endpoint an event waits for those before it.
     """
-    candidates = _candidates(conn, now=now, endpoint_cap=endpoint_cap)
-    claimed: list[Row[Any]] = []
+    found = conn.execute(candidates_query(), {"now": now}).all()
+    free = {row.id: _free(row, endpoint_cap, endpoint_rate, now) for row in found}
+    candidates = [row for row in found if free[row.id] > 0]
+    taken: list[Row[Any]] = []
+    given = dict.fromkeys(free, 0)
+    statement = lease_statement()
     while room > 0 and candidates:
         share = max(1, room // len(candidates))
-        left: list[tuple[Row[Any], int]] = []
-        for target, free in candidates:
-            asked = min(share, free, room)
-            rows = _lease(conn, target.id, lease=lease, now=now, leased_until=leased_until, limit=asked)
-            claimed += rows
+        left: list[Row[Any]] = []
+        for row in candidates:
+            asked = min(share, free[row.id] - given[row.id], room)
+            values = {
+                "the_endpoint": row.id,
+                "now": now,
+                "the_limit": asked,
+                "the_lease": lease,
+                "until": leased_until,
+            }
+            rows = conn.execute(statement, values).all()
+            taken += rows
             room -= len(rows)
-            if len(rows) == asked < free:
-                left.append((target, free - asked))
+            given[row.id] += len(rows)
+            if len(rows) == asked and given[row.id] < free[row.id]:
+                left.append(row)
             if room == 0:
                 break
         candidates = left
-    return _load(conn, claimed, lease)
-
-
-def settle(
-    conn: Connection, results: Sequence[Result], *, policy: Policy, jitters: Sequence[float]
-) -> list[Settled]:
-    """Store what came of attempts, in the order they ended; return what became of the deliveries.
-
-    A result whose lease was lost is dropped: its row is another's by now, or was removed. ``jitters`` are random
-    numbers from 0 to 1, one per result.
-    """
-    ids = sorted({result.claim.delivery for result in results})
-    rows = {
-        row.id: row for row in conn.execute(select(delivery).where(delivery.c.id.in_(ids)).with_for_update())
-    }
-    ours = [
-        (result, jitter)
-        for result, jitter in zip(results, jitters, strict=True)
-        if (row := rows.get(result.claim.delivery)) is not None and row.lease == result.claim.lease
-    ]
-    if not ours:
-        return []
-    standing = _judge_endpoints(conn, [result for result, _ in ours], policy)
-    updates, attempts, settled = [], [], []
-    for result, jitter in ours:
-        row = rows[result.claim.delivery]
-        values = _after(row, result, enabled=standing[row.endpoint], policy=policy, jitter=jitter)
-        updates.append({"the_id": row.id, **values})
-        attempts.append(_attempt(row, result))
-        settled.append(
-            Settled(
-                result=result,
-                status=DeliveryStatus(values["status"]),
-                next_attempt_at=values["next_attempt_at"],
-            )
-        )
-    conn.execute(
-        update(delivery)
-        .where(delivery.c.id == bindparam("the_id"))
-        .values({name: bindparam(name) for name in updates[0] if name != "the_id"}),
-        updates,
-    )
-    conn.execute(insert(delivery_attempt), attempts)
-    return settled
+    look_at = None
+    if endpoint_rate is not None:
+        if any(
+            free[row.id] == given[row.id]
+            and rate_room(row.sent_until, endpoint_rate, now=now) <= given[row.id]
+            for row in found
+        ):
+            look_at = now + rate_wait(endpoint_rate)
+        _spend(conn, found, given, endpoint_rate, now)
+    return Claimed(claims=_load(conn, taken, {row.id: row for row in found}, lease), look_at=look_at)
 
 
 def hand_back(conn: Connection, claims: Sequence[Claim]) -> None:
     """Give up leases without an attempt: the rows are due again at once."""
     for lease in {claimed.lease for claimed in claims}:
         ids = [claimed.delivery for claimed in claims if claimed.lease == lease]
-        conn.execute(
-            update(delivery)
-            .where(delivery.c.id.in_(ids), delivery.c.lease == lease)
-            .values(lease=None, leased_until=None)
-        )
+        for start in range(0, len(ids), _CHUNK):
+            conn.execute(
+                update(delivery)
+                .where(delivery.c.id.in_(ids[start : start + _CHUNK]), delivery.c.lease == lease)
+                .values(lease=None, leased_until=None)
+            )
 
 
-def _candidates(conn: Connection, *, now: float, endpoint_cap: int) -> list[tuple[Row[Any], int]]:
-    """Return the endpoints that may get more, with how many; those with the fewest live leases first."""
-    query = candidates_query(now)
-    found = []
-    for row in conn.execute(query):
-        cap = 1 if Health(broken=row.broken).breaker_open else endpoint_cap
-        if row.in_flight < cap:
-            found.append((row, cap - row.in_flight))
-    return found
+def _free(row: Row[Any], cap: int, rate: float | None, now: float) -> int:
+    """Return how many more attempts an endpoint gets."""
+    free: int = Health(broken=row.broken, slots=row.slots).allowed(cap) - row.in_flight
+    return free if rate is None else min(free, rate_room(row.sent_until, rate, now=now))
 
 
-def candidates_query(now: float) -> Any:
-    """Return the query for endpoints with pending deliveries that may be sent to, and their live leases.
+def _spend(
+    conn: Connection, rows: Sequence[Row[Any]], given: dict[str, int], rate: float, now: float
+) -> None:
+    spent = [
+        {"the_endpoint": row.id, "until": rate_spent(row.sent_until, rate, given[row.id], now=now)}
+        for row in rows
+        if given[row.id]
+    ]
+    if spent:
+        conn.execute(_spend_statement(), spent)
 
-    It hops through the index from endpoint to endpoint, however many rows each has.
+
+@cache
+def _spend_statement() -> Update:
+    return update(endpoint).where(endpoint.c.id == _ENDPOINT).values(sent_until=bindparam("until"))
+
+
+@cache
+def candidates_query() -> Select[Any]:
+    """Return the query for endpoints that may be sent to and have something due, with their live leases.
+
+    It hops through the index from endpoint to endpoint, however many rows each has. Parameter: ``now``.
     """
 
     def least(after: ColumnElement[str] | None) -> ScalarSelect[Any]:
@@ -203,32 +197,51 @@ def candidates_query(now: float) -> Any:
     hop = hop.union_all(select(least(hop.c.id)).where(hop.c.id.is_not(None)))
     leased = (
         select(delivery.c.endpoint, func.count().label("in_flight"))
-        .where(is_leased, delivery.c.leased_until > now)
+        .where(is_leased, delivery.c.leased_until > _NOW)
         .group_by(delivery.c.endpoint)
         .subquery("leased")
     )
     in_flight = func.coalesce(leased.c.in_flight, 0).label("in_flight")
+    something = (
+        select(delivery.c.id)
+        .where(is_pending, delivery.c.endpoint == endpoint.c.id, *_DUE)
+        .correlate(endpoint)
+        .exists()
+    )
+    columns = ("id", "url", "legacy_v0", "secrets", "broken", "slots", "sent_until")
     return (
-        select(endpoint.c.id, endpoint.c.broken, in_flight)
+        select(*(endpoint.c[name] for name in columns), in_flight)
         .select_from(hop)
         .join(endpoint, endpoint.c.id == hop.c.id)
         .outerjoin(leased, leased.c.endpoint == endpoint.c.id)
         .where(
             endpoint.c.status == EndpointStatus.ENABLED.value,
-            or_(endpoint.c.paused_until.is_(None), endpoint.c.paused_until <= now),
+            or_(endpoint.c.paused_until.is_(None), endpoint.c.paused_until <= _NOW),
+            or_(endpoint.c.held_until.is_(None), endpoint.c.held_until <= _NOW),
+            something,
         )
         # Equals in turn: whoever is first in one round is so by chance.
         .order_by(in_flight, func.random())
     )
 
 
-def due_query(endpoint_id: str, *, now: float, limit: int) -> Any:
-    """Return the query for an endpoint's due deliveries that wait for no other event."""
+_DUE = (
+    delivery.c.next_attempt_at <= _NOW,
+    or_(delivery.c.lease.is_(None), delivery.c.leased_until <= _NOW),
+)
+
+
+@cache
+def due_query() -> Select[Any]:
+    """Return the query for an endpoint's due deliveries that wait for no other event.
+
+    Parameters: ``the_endpoint``, ``now``, ``the_limit``.
+    """
     earlier = delivery.alias("earlier")
     waits = (
         select(earlier.c.id)
         .where(
-            earlier.c.endpoint == endpoint_id,
+            earlier.c.endpoint == _ENDPOINT,
             earlier.c.intent == delivery.c.intent,
             earlier.c.sequence < delivery.c.sequence,
             earlier.c.status == PENDING,
@@ -243,147 +256,55 @@ def due_query(endpoint_id: str, *, now: float, limit: int) -> Any:
         select(delivery.c.id)
         .where(
             is_pending,
-            delivery.c.endpoint == endpoint_id,
-            delivery.c.next_attempt_at <= now,
-            or_(delivery.c.lease.is_(None), delivery.c.leased_until <= now),
+            delivery.c.endpoint == _ENDPOINT,
+            *_DUE,
             or_(~delivery.c.ordered, ~waits),
         )
         .order_by(delivery.c.next_attempt_at, delivery.c.id)
-        .limit(limit)
+        .limit(bindparam("the_limit", type_=Integer))
         .with_for_update(skip_locked=True, of=delivery)
     )
 
 
-def _lease(
-    conn: Connection, endpoint_id: str, *, lease: str, now: float, leased_until: float, limit: int
-) -> list[Row[Any]]:
-    statement = (
+@cache
+def lease_statement() -> Any:
+    """Return the statement that leases an endpoint's due deliveries; further parameters: ``the_lease``, ``until``."""
+    # In WITH: as a plain subquery PostgreSQL may run it again for each row, and lock more than the limit.
+    due = due_query().cte("due")
+    return (
         update(delivery)
-        .where(delivery.c.id.in_(due_query(endpoint_id, now=now, limit=limit)))
-        .values(lease=lease, leased_until=leased_until)
+        .where(delivery.c.id.in_(select(due.c.id)))
+        .values(lease=bindparam("the_lease"), leased_until=bindparam("until"))
         .returning(delivery.c.id, delivery.c.event, delivery.c.endpoint)
     )
-    return list(conn.execute(statement).all())
 
 
-def _load(conn: Connection, rows: Sequence[Row[Any]], lease: str) -> list[Claim]:
+@cache
+def _bodies_query() -> Select[Any]:
+    wanted: BindParameter[str] = bindparam("wanted", type_=Text, expanding=True)
+    return select(event.c.id, event.c.body, event.c.seen_at).where(event.c.id.in_(wanted))
+
+
+def _load(
+    conn: Connection, rows: Sequence[Row[Any]], endpoints: dict[str, Row[Any]], lease: str
+) -> list[Claim]:
     """Read what is needed to send the rows that were just leased."""
-    if not rows:
-        return []
-    bodies = {
-        found.id: found.body
-        for found in conn.execute(
-            select(event.c.id, event.c.body).where(event.c.id.in_({row.event for row in rows}))
-        )
-    }
-    targets = {
-        found.id: found
-        for found in conn.execute(
-            select(endpoint.c.id, endpoint.c.url, endpoint.c.legacy_v0, endpoint.c.secrets).where(
-                endpoint.c.id.in_({row.endpoint for row in rows})
-            )
-        )
-    }
+    ids = sorted({row.event for row in rows})
+    events: dict[str, Row[Any]] = {}
+    for start in range(0, len(ids), _CHUNK):
+        found = conn.execute(_bodies_query(), {"wanted": ids[start : start + _CHUNK]})
+        events |= {row.id: row for row in found}
     return [
         Claim(
             delivery=row.id,
             lease=lease,
             event=row.event,
             endpoint=row.endpoint,
-            url=targets[row.endpoint].url,
-            legacy_v0=targets[row.endpoint].legacy_v0,
-            secrets=targets[row.endpoint].secrets,
-            body=bodies[row.event],
+            url=endpoints[row.endpoint].url,
+            legacy_v0=endpoints[row.endpoint].legacy_v0,
+            secrets=endpoints[row.endpoint].secrets,
+            body=events[row.event].body,
+            seen_at=events[row.event].seen_at,
         )
         for row in rows
     ]
-
-
-def _judge_endpoints(conn: Connection, results: Sequence[Result], policy: Policy) -> dict[str, bool]:
-    """Store what the attempts say about their endpoints, disable those that are gone or hopeless.
-
-    Returns for each endpoint whether it is enabled afterwards.
-    """
-    ids = sorted({result.claim.endpoint for result in results})
-    query = select(endpoint).where(endpoint.c.id.in_(ids)).order_by(endpoint.c.id).with_for_update()
-    standing = {}
-    for row in conn.execute(query).all():
-        before = Health(
-            broken=row.broken,
-            failed=row.failed,
-            failing_since=row.failing_since,
-            paused_until=row.paused_until,
-        )
-        health = before
-        reason: DisabledReason | None = None
-        for result in results:
-            if result.claim.endpoint != row.id:
-                continue
-            said = verdict(result.outcome.status_code)
-            health = health.after(said, now=result.ended_at, pause=policy.breaker_pause)
-            if said is Verdict.GONE:
-                reason = DisabledReason.GONE
-            elif health.hopeless(now=result.ended_at, disable_after=policy.disable_after):
-                reason = DisabledReason.FAILING
-        if health != before:
-            conn.execute(
-                update(endpoint)
-                .where(endpoint.c.id == row.id)
-                .values(
-                    broken=health.broken,
-                    failed=health.failed,
-                    failing_since=health.failing_since,
-                    paused_until=health.paused_until,
-                )
-            )
-        if reason is not None and row.status == EndpointStatus.ENABLED:
-            endpoints.disable(conn, row.id, reason=reason)
-            log.warning(
-                "endpoint.disabled", endpoint=row.id, merchant=row.merchant, url=row.url, reason=reason.value
-            )
-        standing[row.id] = reason is None and row.status == EndpointStatus.ENABLED
-    return standing
-
-
-def _after(row: Row[Any], result: Result, *, enabled: bool, policy: Policy, jitter: float) -> dict[str, Any]:
-    """Return the new values of a delivery after an attempt."""
-    outcome, now = result.outcome, result.ended_at
-    used = row.used + 1
-    due: float | None = None
-    if outcome.ok:
-        status = DeliveryStatus.DELIVERED
-    else:
-        asked = None
-        if outcome.status_code in _THROTTLED and outcome.retry_after is not None:
-            asked = parse_retry_after(outcome.retry_after, now=now)
-        due = next_attempt_at(policy.schedule, used, now=now, jitter=jitter, retry_after=asked)
-        if due is None:
-            status = DeliveryStatus.DEAD
-        elif enabled:
-            status = DeliveryStatus.PENDING
-        else:
-            status, due = DeliveryStatus.HELD, None
-    return {
-        "status": status.value,
-        "attempts": row.attempts + 1,
-        "used": used,
-        "next_attempt_at": due,
-        "lease": None,
-        "leased_until": None,
-        "last_status_code": outcome.status_code,
-        "last_error": outcome.error,
-        "delivered_at": now if outcome.ok else None,
-    }
-
-
-def _attempt(row: Row[Any], result: Result) -> dict[str, Any]:
-    """Return the attempt's line in the log."""
-    return {
-        "delivery": row.id,
-        "number": row.attempts + 1,
-        "at": result.started_at,
-        "duration_ms": math.ceil(result.outcome.seconds * 1000),
-        "status_code": result.outcome.status_code,
-        "error": result.outcome.error,
-        "response": result.outcome.response,
-    }

@@ -1,13 +1,18 @@
 """One attempt: POST the signed bytes to an endpoint, within a time, an answer size and the guard's limits."""
 
 import asyncio
+import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohappyeyeballs import AddrInfoType
+from yarl import URL
 
 from notifier import guard
 from notifier.errors import RefusedUrl
@@ -64,14 +69,19 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        reuse = aiohttp.TraceConfig()
-        reuse.on_connection_reuseconn.append(_note_reuse)
+        open_socket = guard.socket_factory(allow_private=self._allow_private)
+
+        def open_noted(info: AddrInfoType) -> socket.socket:
+            _CONNECTION.get().reused = False
+            return open_socket(info)
+
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 # The worker bounds how many attempts run at once.
                 limit=0,
+                ssl=_tls(),
                 resolver=Resolver(),
-                socket_factory=guard.socket_factory(allow_private=self._allow_private),
+                socket_factory=open_noted,
                 # Less than the five seconds after which common servers close an idle connection.
                 keepalive_timeout=4.0,
             ),
@@ -82,7 +92,6 @@ class Sender:
             trust_env=False,
             auto_decompress=False,
             read_bufsize=MAX_ANSWER,
-            trace_configs=[reuse],
         )
         return self
 
@@ -99,9 +108,9 @@ class Sender:
         answer = _Answer()
         error: str | None = None
         try:
-            guard.parse_url(url, allow_http=self._allow_http)
+            parsed = guard.parse_url(url, allow_http=self._allow_http)
             async with asyncio.timeout(self._timeout):
-                await self._post(url, body, {**headers, "content-type": "application/json"}, answer)
+                await self._post(parsed, body, {**headers, "content-type": "application/json"}, answer)
         except TimeoutError:
             error = f"no answer within {self._timeout:g} s"
         except RefusedUrl as refused:
@@ -117,11 +126,13 @@ class Sender:
             retry_after=answer.retry_after,
         )
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
+    async def _post(self, url: URL, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
         for _ in range(STALE_CONNECTIONS):
-            connection = SimpleNamespace(reused=False)
+            connection = _Connection()
+            # aiohttp opens sockets in this task or in children of it, which see the same object.
+            _CONNECTION.set(connection)
             try:
-                await self._post_once(url, body, headers, answer, connection)
+                await self._post_once(url, body, headers, answer)
                 return
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # The server closed an idle connection while the request was under way, as it may: not a failure
@@ -130,13 +141,9 @@ class Sender:
                     raise
         raise aiohttp.ServerDisconnectedError("the server closed every connection that was kept open")
 
-    async def _post_once(
-        self, url: str, body: bytes, headers: dict[str, str], answer: "_Answer", connection: SimpleNamespace
-    ) -> None:
+    async def _post_once(self, url: URL, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
         assert self._session is not None
-        async with self._session.post(
-            url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=connection
-        ) as response:
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
             try:
                 answer.retry_after = response.headers.get("Retry-After")
                 answer.status = response.status
@@ -145,6 +152,17 @@ class Sender:
             finally:
                 if not response.content.at_eof():
                     response.close()
+
+
+def _tls() -> ssl.SSLContext:
+    """Return what is asked of an endpoint's certificate: a known authority, the URL's host name, and not expired.
+
+    The system's authorities count, or those in the file that ``$SSL_CERT_FILE`` names. Nothing switches this off.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class _Answer:
@@ -156,10 +174,14 @@ class _Answer:
         self.body = bytearray()
 
 
-async def _note_reuse(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceConnectionReuseconnParams
-) -> None:
-    context.trace_request_ctx.reused = True
+class _Connection:
+    """What the present request goes out on: a connection that was kept, unless a socket is opened for it."""
+
+    def __init__(self) -> None:
+        self.reused = True
+
+
+_CONNECTION: ContextVar[_Connection] = ContextVar("connection")
 
 
 def _explain(failure: Exception) -> str:

@@ -81,10 +81,12 @@ event = Table(
     Column("subject", Text, nullable=False),
     Column("supersedes", Text),
     # The moment it speaks of, by the writer's own clock.
-    Column("as_of", Integer, nullable=False),
+    Column("as_of", BigInteger, nullable=False),
     # NULL once retention emptied it; the row itself stays for ever.
     Column("body", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
+    # When the writer first saw what it speaks of, for measuring; NULL where nothing is measured.
+    Column("seen_at", Double),
     UniqueConstraint("intent", "type", "n"),
     Index("ix_event_told", "intent", "sequence"),
     Index("ix_event_listed", "merchant", "created_at", "id"),
@@ -115,6 +117,10 @@ endpoint = Table(
     Column("failed", Integer, nullable=False, default=0),
     Column("failing_since", Double),
     Column("paused_until", Double),
+    Column("held_until", Double),
+    Column("slots", Integer),
+    # Where the rate limit stands: the attempts so far, spread evenly, last until then.
+    Column("sent_until", Double),
     Index("ix_endpoint_merchant", "merchant", "id"),
 )
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 import json
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Arrival:
     body: bytes
     #: Why the signature was refused; None if the library accepted it. Also None where no secret is known.
     refused: str | None
+    #: When, by the monotonic clock (:func:`time.monotonic`).
+    at: float = 0.0
 
     @property
     def id(self) -> str:
@@ -121,7 +124,9 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         refused = self._verify(request.path, headers, body)
         async with self._arrived:
-            self.arrivals.append(Arrival(path=request.path, headers=headers, body=body, refused=refused))
+            self.arrivals.append(
+                Arrival(path=request.path, headers=headers, body=body, refused=refused, at=time.monotonic())
+            )
             self._arrived.notify_all()
         plan = self._plans[request.path]
         answer = plan.popleft() if plan else self._always.get(request.path, Answer())

@@ -18,11 +18,12 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from notifier import queue, signing, vault
+from notifier import queue, settling, signing
 from notifier.backoff import DEFAULT_SCHEDULE
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
 from notifier.sender import Outcome, Sender
+from notifier.vault import PLAIN, Vault
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,8 @@ class Worker:
         timeout: float = 15.0,
         concurrency: int = 256,
         endpoint_concurrency: int = 8,
+        endpoint_rate: float | None = None,
+        vault: Vault = PLAIN,
         allow_http: bool = False,
         allow_private: bool = False,
         disable_after: float = 5 * 86400.0,
@@ -79,6 +82,7 @@ class Worker:
         poll_interval: float = 1.0,
         grace: float = 5.0,
         on_attempt: OnAttempt = ignore_attempt,
+        on_first_attempt: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         entropy: Entropy = os.urandom,
@@ -88,24 +92,30 @@ class Worker:
         self._timeout = timeout
         self._concurrency = concurrency
         self._endpoint_concurrency = endpoint_concurrency
+        self._endpoint_rate = endpoint_rate
+        self._vault = vault
         self._allow_http = allow_http
         self._allow_private = allow_private
         self._poll_interval = poll_interval
         self._grace = grace
         self._on_attempt = on_attempt
+        self._on_first_attempt = on_first_attempt
         self._clock = clock
         self._jitter = jitter
         self._entropy = entropy
         if breaker_pause is None:
             # Half a minute, but with a schedule in seconds (tests, demos) no longer than its first wait.
             breaker_pause = min([30.0, *schedule[1:2]])
-        self._policy = queue.Policy(
-            schedule=schedule, breaker_pause=breaker_pause, disable_after=disable_after
+        self._policy = settling.Policy(
+            schedule=schedule,
+            breaker_pause=breaker_pause,
+            disable_after=disable_after,
+            endpoint_cap=endpoint_concurrency,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
-        self._results: list[queue.Result] = []
+        self._results: list[settling.Result] = []
         # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval.
         self._soonest = math.inf
 
@@ -165,47 +175,53 @@ class Worker:
         # What is settled in this turn leaves its slots.
         room = self._concurrency - len(self._running)
         try:
-            settled, claims = await asyncio.to_thread(self._transact, results, room)
+            settled, taken = await asyncio.to_thread(self._transact, results, room)
         except SQLAlchemyError as error:
             log.error("deliveries.database_failed", error=str(error), unsettled=len(results))
             return False
         self._forget(results, settled)
-        for claimed in claims:
+        if taken.look_at is not None:
+            self._soonest = min(self._soonest, taken.look_at)
+        for claimed in taken.claims:
             task = tasks.create_task(self._attempt(sender, claimed))
             self._running[task] = claimed
         return True
 
     def _transact(
-        self, results: Sequence[queue.Result], room: int
-    ) -> tuple[list[queue.Settled], list[queue.Claim]]:
+        self, results: Sequence[settling.Result], room: int
+    ) -> tuple[list[settling.Settled], queue.Claimed]:
         """Do one turn's transaction; runs in a worker thread."""
         with self._database.begin() as conn:
+            queue.take_turn(conn)
             settled = self._settle(conn, results)
             if room <= 0:
-                return settled, []
+                return settled, queue.Claimed(claims=[], look_at=None)
             now = self._clock()
-            claims = queue.claim(
+            claimed = queue.claim(
                 conn,
                 lease=new_id("lease_", now, self._entropy),
                 now=now,
                 leased_until=now + self._timeout + LEASE_MARGIN,
                 room=room,
                 endpoint_cap=self._endpoint_concurrency,
+                endpoint_rate=self._endpoint_rate,
             )
-        return settled, claims
+        return settled, claimed
 
-    def _settle(self, conn: Connection, results: Sequence[queue.Result]) -> list[queue.Settled]:
+    def _settle(self, conn: Connection, results: Sequence[settling.Result]) -> list[settling.Settled]:
         if not results:
             return []
         jitters = [self._jitter() for _ in results]
-        return queue.settle(conn, results, policy=self._policy, jitters=jitters)
+        return settling.settle(conn, results, policy=self._policy, jitters=jitters)
 
-    def _forget(self, results: Sequence[queue.Result], settled: Sequence[queue.Settled]) -> None:
+    def _forget(self, results: Sequence[settling.Result], settled: Sequence[settling.Settled]) -> None:
         """Drop results that are stored (or whose lease was lost), and count them."""
         # New ones were only added behind them meanwhile.
         del self._results[: len(results)]
         for done in settled:
             self._on_attempt(done.status.value, done.result.outcome.seconds)
+            if done.latency is not None:
+                self._on_first_attempt(done.latency)
             if done.next_attempt_at is not None:
                 self._soonest = min(self._soonest, done.next_attempt_at)
 
@@ -216,7 +232,7 @@ class Worker:
         try:
             outcome = await self._send(sender, claimed, started_at)
             self._results.append(
-                queue.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
+                settling.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
             )
         finally:
             # The slot is free before the loop looks, not some time after.
@@ -232,7 +248,7 @@ class Worker:
                 id=claimed.event,
                 timestamp=int(now),
                 body=claimed.body,
-                secrets=vault.valid_secrets(claimed.secrets, now=now),
+                secrets=self._vault.valid_secrets(claimed.secrets, owner=claimed.endpoint, now=now),
                 legacy_v0=claimed.legacy_v0,
             )
         except (NotifierError, ValueError) as error:
@@ -289,8 +305,8 @@ class Worker:
         self._results.clear()
 
     def _last_transaction(
-        self, results: Sequence[queue.Result], unsent: Sequence[queue.Claim]
-    ) -> list[queue.Settled]:
+        self, results: Sequence[settling.Result], unsent: Sequence[queue.Claim]
+    ) -> list[settling.Settled]:
         with self._database.begin() as conn:
             settled = self._settle(conn, results)
             queue.hand_back(conn, unsent)

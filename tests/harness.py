@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,18 @@ def intent_record(name: str, *, created_at: int, amount: int = 50_000, **changes
     return Intent(**fields)
 
 
+def sqlite_url(folder: Path) -> str:
+    """Return the URL of the SQLite file in a folder."""
+    return f"sqlite:///{folder}/watcher.db"
+
+
+#: The URL of the database that a folder stands for; the fixture ``backend`` puts a PostgreSQL server's here.
+database_url: Callable[[Path], str] = sqlite_url
+
+
 def open_database(folder: Path) -> Database:
-    """Return a migrated SQLite database in ``folder``."""
-    database = Database(f"sqlite:///{folder}/watcher.db")
+    """Return the migrated database that ``folder`` stands for, an SQLite file or a PostgreSQL database."""
+    database = Database(database_url(folder))
     database.upgrade()
     return database
 
@@ -157,6 +166,15 @@ def make_following(
         poll_interval=poll_interval,
     )
     return following, pool
+
+
+async def until(condition: Callable[[], bool], *, within: float = 30.0) -> None:
+    """Wait for what nobody announces: another process's doing."""
+    async with asyncio.timeout(within):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def without(intent: Intent, **changes: Any) -> Intent:

@@ -23,6 +23,9 @@ MARKS = (Status.SUCCEEDED, Status.FAILED)
 #: The kind of act that gives money to an intent.
 ASSIGN = "assign"
 
+#: The kind of act that takes a branch for right which forked below what counts as final.
+ACCEPT_REORG = "accept_reorg"
+
 _TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 
 
@@ -49,7 +52,7 @@ def cancel(
             f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
             hint="mark it, if a person knows better",
         )
-    _store(connection, intent_id, ActKind.CANCEL, clock, reason=why, actor=actor, now=now)
+    store(connection, intent_id, ActKind.CANCEL, clock, reason=why, actor=actor, now=now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -75,7 +78,7 @@ def mark(
     problems.check()
     clock = _hold_clock(connection)
     _find_intent(connection, intent_id, merchant)
-    _store(connection, intent_id, ActKind.MARK, clock, status=status, reason=why, actor=actor, now=now)
+    store(connection, intent_id, ActKind.MARK, clock, status=status, reason=why, actor=actor, now=now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -92,8 +95,9 @@ def assign(
 ) -> None:
     """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: whose the intent must be.
 
-    The same money that other blocks included goes with it, unless it belongs to an intent there. The act names the
-    money by transaction, rank, amount and recipient, and is void for money that differs in one of them.
+    The same money that other blocks included goes with it, and must not belong to an intent there. The act names the
+    money by transaction, rank, amount and recipient, and is void for money that differs in one of them or is not of the
+    intent's asset.
 
     Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
     ``validation``).
@@ -102,17 +106,20 @@ def assign(
     clock = _hold_clock(connection)
     intent = _find_intent(connection, intent_id, merchant)
     money = _find_transfer(connection, transfer_id, intent, merchant)
-    if money["intent_id"] is not None:
-        raise Refused("already_matched", f"transfer {transfer_id} belongs to intent {money['intent_id']}")
     if money["asset"] != intent.asset_identifier:
         raise Refused(
             "wrong_asset",
             f"transfer {transfer_id} is of {money['asset']}, intent {intent_id} asks for {intent.asset_identifier}",
         )
     identity = {name: money[name] for name in ("tx_id", "rank", "amount", "recipient")}
-    _store(connection, intent_id, ASSIGN, clock, reason=why, actor=actor, now=now, **identity)
     same = [transfer.c[name] == value for name, value in identity.items()]
-    for row in connection.execute(select(transfer.c.id).where(*same, transfer.c.intent_id.is_(None))).all():
+    query = select(transfer.c.id, transfer.c.intent_id).where(*same, transfer.c.asset == money["asset"])
+    rows = connection.execute(query).all()
+    for row in rows:
+        if row.intent_id is not None:
+            raise Refused("already_matched", f"transfer {row.id} belongs to intent {row.intent_id}")
+    store(connection, intent_id, ASSIGN, clock, reason=why, actor=actor, now=now, **identity)
+    for row in rows:
         facts.give(connection, row.id, intent_id, intent.merchant, assigned=True)
     books.settle(connection, [intent_id], clock, now=now)
 
@@ -159,8 +166,10 @@ def _read_reason(reason: object) -> str:
     return why
 
 
-def _store(connection: Connection, intent_id: str, kind: str, clock: ChainClock, **values: Any) -> None:
-    now = values.pop("now")
+def store(
+    connection: Connection, intent_id: str | None, kind: str, clock: ChainClock, *, now: float, **values: Any
+) -> None:
+    """Store an act: of a person upon an intent, or with None upon the chain."""
     connection.execute(
         insert(act).values(
             id=_next_id(connection, now),

@@ -11,6 +11,9 @@ from watcher.database import upsert
 from watcher.intents import ChainClock
 from watcher.tables import block, cursor, reorg
 
+#: Any number that nobody else locks in the same database.
+_BEGINNING_LOCK = 8_420_003
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
@@ -41,9 +44,18 @@ class Cursor:
 
 
 def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
-    """Return the cursor, None on a database that has not begun; ``lock`` holds it until the transaction ends."""
+    """Return the cursor, None on a database that has not begun; ``lock`` holds it until the transaction ends.
+
+    On a database that has not begun the lock keeps others from beginning, and from holding it, too.
+    """
     query = select(cursor).where(cursor.c.id == 1)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    if lock:
+        query = query.with_for_update()
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None and lock and connection.dialect.name == "postgresql":
+        # There is no row to lock yet.
+        connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING_LOCK)))
+        row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
     return Cursor(
@@ -132,6 +144,12 @@ def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
         .one_or_none()
     )
     return _header(row) if row is not None else None
+
+
+def canonical_hashes(connection: Connection, low: int, high: int) -> dict[int, str]:
+    """Return the hashes of our canonical blocks from one height to another, as far as their headers are kept."""
+    query = select(block.c.height, block.c.hash).where(block.c.height.between(low, high), block.c.canonical)
+    return {row.height: row.hash for row in connection.execute(query)}
 
 
 def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHeader, ...]:

@@ -3,8 +3,9 @@
 Everything that can change a decision comes through here: a step of the chain, a new intent, a person's act.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -12,10 +13,9 @@ from notifier import outbox
 from notifier.events import EventType, event_body
 from watcher import facts as facts_store
 from watcher import records, views
-from watcher.intents import ChainClock, Facts, Intent, Status, Told
+from watcher.intents import ChainClock, Facts, Status, Told
 from watcher.settings import Settings
 from watcher.settlement import Decision, Draft, decide
-from watcher.tables import intent as intent_table
 from watcher.tables import transition
 
 #: The clock of a database that has not begun to follow the chain: nothing is deep, nothing has passed.
@@ -43,6 +43,8 @@ class Books:
     payment_contract: str | None = None
     #: Wait before the first attempt of a delivery, seconds.
     first_wait: float = 0.0
+    #: Without it events are written, but nothing is delivered.
+    notify: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "Books":
@@ -54,54 +56,68 @@ class Books:
         )
 
     def settle(
-        self, connection: Connection, ids: Collection[str], clock: ChainClock, *, now: float
+        self,
+        connection: Connection,
+        ids: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
     ) -> Settled:
-        """Decide each of these intents at ``clock`` and write the outcome with its events."""
-        intents = records.load_intents(connection, ids)
-        facts = facts_store.load_facts(connection, intents)
-        told = outbox.told(connection, intents)
+        """Decide each of these intents at ``clock`` and write the outcome with its events.
+
+        ``seen_at``: when the block that is the cause was first seen, for measuring.
+        """
+        rows = records.load_rows(connection, ids)
+        facts = facts_store.load_facts(connection, rows)
+        told = outbox.told(connection, rows)
         transitions = []
         taken_back = []
         events = 0
-        for key in sorted(intents):
-            earlier = [_told(row) for row in told[key]]
-            decision = decide(intents[key], facts[key], earlier, clock)
-            records.save_decision(connection, intents[key], decision, clock, now=int(now))
-            self._note(connection, intents[key], facts[key], decision, now=int(now))
-            events += self._tell(connection, intents[key], facts[key], decision, len(earlier), clock, now=now)
-            if decision.status is not intents[key].status:
-                transitions.append((key, intents[key].status, decision.status))
+        for key in sorted(rows):
+            intent = records.read_intent(rows[key])
+            earlier = [as_told(row) for row in told[key]]
+            decision = decide(intent, facts[key], earlier, clock)
+            records.save_decision(connection, intent, decision, clock, now=int(now))
+            if decision.drafts or decision.status is not intent.status:
+                self._tell(
+                    connection, rows[key], facts[key], decision, len(earlier), clock, now=now, seen_at=seen_at
+                )
+            events += len(decision.drafts)
+            if decision.status is not intent.status:
+                transitions.append((key, intent.status, decision.status))
             taken_back += [key for draft in decision.drafts if draft.reason == "reorged" and draft.supersedes]
         return Settled(
-            intents=len(intents), transitions=tuple(transitions), events=events, reversed=tuple(taken_back)
+            intents=len(rows), transitions=tuple(transitions), events=events, reversed=tuple(taken_back)
         )
-
-    def _note(
-        self, connection: Connection, intent: Intent, facts: Facts, decision: Decision, *, now: int
-    ) -> None:
-        changes: list[tuple[Status, str | None]] = [
-            (draft.status, _why(draft, facts)) for draft in decision.drafts
-        ]
-        records.note_transitions(connection, intent.id, [*changes, (decision.status, None)], at=now)
 
     def _tell(
         self,
         connection: Connection,
-        intent: Intent,
+        row: Mapping[Any, Any],
         facts: Facts,
         decision: Decision,
         sequence: int,
         clock: ChainClock,
         *,
         now: float,
-    ) -> int:
-        if not decision.drafts:
-            return 0
-        timeline = load_timeline(connection, intent.id)
-        query = select(intent_table).where(intent_table.c.id == intent.id)
-        row = connection.execute(query).mappings().one()
+        seen_at: float | None,
+    ) -> None:
+        """Write the events of a decision, each with the timeline up to its own moment, and what the timeline gained.
+
+        ``row`` is the intent's before the decision, ``sequence`` the number of events that it had.
+        """
+        intent = records.read_intent(row)
         succeeded_at = row["succeeded_at"]
+        timeline = list(load_timeline(connection, intent.id))
+        known = len(timeline)
+
+        def note(status: Status, reason: str | None) -> None:
+            if not timeline or timeline[-1].status is not status:
+                timeline.append(views.Change(at=int(now), status=status, reason=reason))
+
         for number, draft in enumerate(decision.drafts, start=sequence + 1):
+            note(draft.status, _why(draft, facts))
             if draft.type is EventType.SUCCEEDED:
                 succeeded_at = clock.time
                 records.note_success(connection, intent.id, at=clock.time)
@@ -128,26 +144,32 @@ class Books:
                 clock=clock,
             )
             body = event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
-            outbox.enqueue(
-                connection,
-                outbox.EventRow(
-                    id=draft.id,
-                    intent=intent.id,
-                    merchant=intent.merchant,
-                    type=draft.type,
-                    n=draft.n,
-                    sequence=number,
-                    reason=draft.reason,
-                    subject=draft.subject,
-                    supersedes=draft.supersedes,
-                    as_of=clock.time,
-                    body=body,
-                    created_at=int(now),
-                ),
-                now=now,
-                first_wait=self.first_wait,
+            written = outbox.EventRow(
+                id=draft.id,
+                intent=intent.id,
+                merchant=intent.merchant,
+                type=draft.type,
+                n=draft.n,
+                sequence=number,
+                reason=draft.reason,
+                subject=draft.subject,
+                supersedes=draft.supersedes,
+                as_of=clock.time,
+                body=body,
+                created_at=int(now),
+                seen_at=seen_at,
             )
-        return len(decision.drafts)
+            if self.notify:
+                outbox.enqueue(connection, written, now=now, first_wait=self.first_wait)
+            else:
+                outbox.insert_event(connection, written)
+        note(decision.status, None)
+        records.add_transitions(
+            connection,
+            intent.id,
+            [(change.at, change.status, change.reason) for change in timeline[known:]],
+            known=known,
+        )
 
 
 def load_timeline(connection: Connection, intent_id: str) -> tuple[views.Change, ...]:
@@ -167,5 +189,6 @@ def _why(draft: Draft, facts: Facts) -> str | None:
     return draft.reason
 
 
-def _told(row: outbox.ToldRow) -> Told:
+def as_told(row: outbox.ToldRow) -> Told:
+    """Return an event that was written as the decision sees it."""
     return Told(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)

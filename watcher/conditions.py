@@ -27,7 +27,7 @@ def has_metadata(connection: Connection, key: str, value: str) -> ColumnElement[
 def _holds(connection: Connection, column: ColumnElement[Any], fragment: str) -> ColumnElement[bool]:
     """Return the condition that a stored JSON text holds a fragment of compact JSON.
 
-    Exact for whole strings: a quotation mark inside a string is written with a backslash.
+    Exact for whole strings: a quotation mark inside a string is written with a backslash, and keys hold none.
     """
     find = func.instr if connection.dialect.name == "sqlite" else func.strpos
     condition: ColumnElement[bool] = find(type_coerce(column, Text), fragment) > 0

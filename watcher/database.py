@@ -1,4 +1,4 @@
-"""The database: one engine, short transactions, the pragmas that make SQLite safe, and the schema's revision."""
+"""The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,14 +10,27 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from watcher.errors import ConfigError, Unreachable
 
 #: How long a transaction waits for another process's write on SQLite, seconds.
 BUSY_TIMEOUT = 10.0
+
+#: PostgreSQL: the most connections of one process, and how long a transaction waits for one of them, seconds.
+CONNECTIONS = 16
+CONNECTION_WAIT = 10.0
+
+#: PostgreSQL's own limits of every session, seconds. A transaction that says nothing for so long (its process was
+#: frozen, or cut off) is rolled back, so that it does not hold its locks against the others.
+STATEMENT_TIMEOUT = 30
+LOCK_TIMEOUT = 10
+SILENCE_TIMEOUT = 15
+
+#: How long an upgrade waits for another process's, seconds.
+UPGRADE_WAIT = 120
 
 #: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
 CHUNK = 500
@@ -39,10 +52,17 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite and self.url.database and self.url.database != ":memory:":
             _make_private_folder(Path(self.url.database).parent)
-        options: dict[str, Any] = (
-            {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else {"pool_pre_ping": True}
-        )
-        self.engine = create_engine(self.url, **options)
+        options = {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else _postgresql(self.url)
+        try:
+            self.engine = create_engine(self.url, **options)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"database_url: {self.safe_url} needs the Python package {error.name}",
+                hint="install sbtc-watcher with its extra: pip install 'sbtc-watcher[postgres]'",
+            ) from error
+        self._view: dict[str, Any] = {"readonly": True}
+        if not self.is_sqlite:
+            self._view = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -56,14 +76,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that sees one moment and does not hold writers up."""
-        with self.engine.connect().execution_options(readonly=True) as connection, connection.begin():
+        with self.engine.connect().execution_options(**self._view) as connection, connection.begin():
             yield connection
 
     def upgrade(self) -> None:
         """Bring the schema to this version's revision; does nothing when it is there.
 
-        Raises :class:`ConfigError` when the database is newer than this program, :class:`Unreachable` when it does
-        not answer.
+        Raises :class:`ConfigError` when the database is newer than this program or does not let it make tables,
+        :class:`Unreachable` when it does not answer.
         """
         try:
             current = self.revision()
@@ -77,6 +97,8 @@ class Database:
                 with self.begin() as connection:
                     if not self.is_sqlite:
                         # Like SQLite's write lock: of two that upgrade at once, the second finds it done.
+                        connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT}s'"))
+                        connection.execute(text("SET LOCAL statement_timeout = 0"))
                         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
                     config = self._config()
                     config.attributes["connection"] = connection
@@ -84,6 +106,11 @@ class Database:
         except OperationalError as error:
             raise Unreachable(
                 f"database {self.safe_url} does not answer: {error.orig}", hint="check database_url"
+            ) from error
+        except ProgrammingError as error:
+            raise ConfigError(
+                f"database_url: the tables cannot be made in {self.safe_url}: {error.orig}",
+                hint="give it a database of its own, and run `sbtc-watcher db upgrade` as a user who may create tables there",
             ) from error
 
     def revision(self) -> str | None:
@@ -148,6 +175,38 @@ def _make_private_folder(folder: Path) -> None:
         raise ConfigError(
             f"database_url: {folder} is not writable", hint="choose a folder that this user may write to"
         )
+
+
+def _postgresql(url: URL) -> dict[str, Any]:
+    """Return the options of an engine on PostgreSQL; what the URL says of the connection goes first."""
+    limits = {
+        "statement_timeout": STATEMENT_TIMEOUT,
+        "lock_timeout": LOCK_TIMEOUT,
+        "idle_in_transaction_session_timeout": SILENCE_TIMEOUT,
+    }
+    connection = {
+        "application_name": "sbtc-watcher",
+        "connect_timeout": 10,
+        # A server that went away without a word is noticed within half a minute, also while its answer is waited for.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 30_000,
+        # Never an outdated plan: the schema may be upgraded beside us, and the planner sees the values.
+        "prepare_threshold": None,
+        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items()),
+    }
+    if "options" in url.query:
+        connection["options"] = f"{connection['options']} {url.query['options']}"  # of two the last one holds
+    return {
+        "connect_args": {
+            name: value for name, value in connection.items() if name not in url.query or name == "options"
+        },
+        "pool_pre_ping": True,
+        "pool_size": CONNECTIONS // 2,
+        "max_overflow": CONNECTIONS - CONNECTIONS // 2,
+        "pool_timeout": CONNECTION_WAIT,
+    }
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

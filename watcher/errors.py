@@ -9,7 +9,8 @@
     ├── NotFound          1   the thing that was named does not exist
     ├── Unreachable       3   a source, the database or the daemon does not answer
     ├── Halted            3   the daemon stopped on purpose, and a person decides
-    └── LeaseHeld         3   another follower works on this database
+    ├── LeaseHeld         3   another follower works on this database
+    └── LeaseLost         3   another follower took this database over
 
 The command line prints the message and the hint, never a traceback, and exits with ``exit_code``.
 """
@@ -76,5 +77,11 @@ class Halted(WatcherError):
 
 class LeaseHeld(WatcherError):
     """Another process follows the chain on this database."""
+
+    exit_code = 3
+
+
+class LeaseLost(WatcherError):
+    """Another process took over following the chain; nothing more is committed by this one."""
 
     exit_code = 3

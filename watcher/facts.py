@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, insert, select, union, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, union, update
 
 from contracts.model import Attempt, Payment, Route
 from notifier.ids import new_id
 from watcher.database import chunks, upsert
 from watcher.intents import Act, ActKind, Facts, Failure, Inclusion, Intent, Status
 from watcher.matching import Claim, Matched, label_keys
-from watcher.tables import act, attempt, stray, transfer
+from watcher.tables import act, attempt, intent, stray, transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +98,17 @@ def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tup
     return found
 
 
-def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, int, str], str]:
-    """Return the intents that people gave transfers to, by (tx_id, rank, amount, recipient); the newest act wins."""
-    found: dict[tuple[str, int, int, str], str] = {}
+def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, str, int, str], str]:
+    """Return the intents that people gave transfers to, by (tx_id, rank, asset, amount, recipient).
+
+    The newest act wins; the asset is the intent's.
+    """
+    found: dict[tuple[str, int, str, int, str], str] = {}
     for some in chunks(sorted(tx_ids)):
-        query = select(act).where(act.c.tx_id.is_not(None), act.c.tx_id.in_(some)).order_by(act.c.id)
+        query = select(act, intent.c.asset_identifier).join(intent, intent.c.id == act.c.intent_id)
+        query = query.where(act.c.tx_id.is_not(None), act.c.tx_id.in_(some)).order_by(act.c.id)
         for row in connection.execute(query):
-            found[(row.tx_id, row.rank, row.amount, row.recipient)] = row.intent_id
+            found[(row.tx_id, row.rank, row.asset_identifier, row.amount, row.recipient)] = row.intent_id
     return found
 
 
@@ -146,12 +150,17 @@ def give(
     connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
 
 
-def explain(connection: Connection, transfer_id: str, found: Matched) -> None:
+def explain(connection: Connection, money: Stray, found: Matched) -> None:
     """Let a stored transfer that belongs to no intent say why, as it was just found."""
     values: dict[str, Any] = {"reason": found.reason}
     if found.near is not None:
-        values["merchant_id"] = found.near.merchant
-    connection.execute(update(transfer).where(transfer.c.id == transfer_id).values(**values))
+        near = found.near
+        # What went to another address stays with the merchant of that address, if it has one.
+        ours = near.recipient == money.claim.recipient
+        values["merchant_id"] = (
+            near.merchant if ours else func.coalesce(transfer.c.merchant_id, near.merchant)
+        )
+    connection.execute(update(transfer).where(transfer.c.id == money.id).values(**values))
 
 
 def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]:

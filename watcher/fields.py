@@ -139,6 +139,8 @@ def read_metadata(value: object) -> dict[str, str]:
     for key, text in value.items():
         if not isinstance(key, str) or not 0 < len(key) <= MAX_METADATA_KEY or not _is_unicode(key):
             raise ValueError(f"key {quote(key)} must have 1 to {MAX_METADATA_KEY} characters")
+        if '"' in key or "\\" in key:  # the filter by metadata looks for keys as they stand in JSON
+            raise ValueError(f"key {quote(key)} must hold no quotation mark and no backslash")
         if not isinstance(text, str) or len(text) > MAX_METADATA_VALUE or not _is_unicode(text):
             raise ValueError(f"{key} must be a text of at most {MAX_METADATA_VALUE} characters")
     return dict(value)

@@ -1,6 +1,7 @@
 """The follower's loop: look, commit each step, tell ``status`` what was seen, wait; and never die of the outside world."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
@@ -11,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chain.errors import OperatorNeeded, SourceError
 from chain.follower import Follower
-from chain.model import Step
+from chain.model import BlockHeader, Step
 from chain.pool import SourcePool
+from chain.wakeup import WakeUp
 from watcher.blocks import Halt
 from watcher.ledger import Applied, Ledger, OutOfStep
 from watcher.log import get_logger
@@ -21,6 +23,12 @@ _T = TypeVar("_T")
 
 #: Looks in a row that may fail before ``catch_up`` gives up.
 PATIENCE = 5
+
+#: Shortest time between the begin of two looks that nudges asked for, seconds.
+SPACING = 1.0
+
+#: How much of a burst of the request budget nudges leave alone: for the polls, and for catching up.
+RESERVE = 0.5
 
 log = get_logger(__name__)
 
@@ -39,7 +47,13 @@ class Turn(StrEnum):
 
 
 class Following:
-    """Moves the ledger along the chain. ``on_events`` is called after a commit that wrote events."""
+    """Moves the ledger along the chain.
+
+    ``on_events`` is called after a commit that wrote events, ``on_step`` after every commit with the seconds it took,
+    ``on_turn`` after every turn with what it ran into, if anything, and the newest applied block.
+
+    Set ``wakeup`` to a socket that calls :meth:`nudge`; it is told what each look finds. Clock and sleep are for tests.
+    """
 
     def __init__(
         self,
@@ -52,8 +66,12 @@ class Following:
         window_burn_blocks: int,
         poll_interval: float,
         on_events: Callable[[], None] = lambda: None,
-        on_turn: Callable[[Turn], None] = lambda _: None,
+        on_turn: Callable[[Turn, str | None, BlockHeader | None], None] = lambda *_: None,
+        on_step: Callable[[Step, Applied, float], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.wakeup: WakeUp | None = None
         self._ledger = ledger
         self._follower = follower
         self._pool = pool
@@ -63,18 +81,57 @@ class Following:
         self._poll_interval = poll_interval
         self._on_events = on_events
         self._on_turn = on_turn
+        self._on_step = on_step
+        self._clock = clock
+        self._sleep = sleep
+        self._nudged = asyncio.Event()
         self._loaded = False
         self._last_trouble: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until ``stop`` is set; the step in hand is finished first."""
+        """Follow until ``stop`` is set; the step in hand is finished first.
+
+        Raises :class:`watcher.errors.LeaseLost` when another process took over; then it may be called again.
+        """
+        self._loaded = False  # another process may have moved the database meanwhile
         while not stop.is_set():
+            began = self._clock()
+            # Cleared before the look: what comes during it may be too new for it.
+            self._nudged.clear()
             turn = await unless(stop, self.turn())
             if turn is None:
                 return
-            self._on_turn(turn)
-            if turn is not Turn.MOVED:
-                await unless(stop, asyncio.sleep(self._poll_interval))
+            window = self._follower.window
+            self._on_turn(turn, self._last_trouble, window.tip if len(window) else None)
+            if turn is not Turn.MOVED or self._is_current():
+                await unless(stop, self._rest(began))
+
+    def nudge(self) -> None:
+        """Look sooner than at the next poll: there may be something new. Any number of nudges makes one look."""
+        self._nudged.set()
+
+    async def _rest(self, began: float) -> None:
+        """Wait a poll interval, or until a nudge that came after ``began`` may be followed."""
+        poll = asyncio.ensure_future(self._sleep(self._poll_interval))
+        nudge = asyncio.ensure_future(self._nudge(began))
+        try:
+            await asyncio.wait({poll, nudge}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in (poll, nudge):
+                wait.cancel()
+            await asyncio.wait({poll, nudge})
+
+    async def _nudge(self, began: float) -> None:
+        await self._nudged.wait()
+        await self._sleep(max(0.0, began + SPACING - self._clock()))
+        if self._pool.spare(RESERVE) is None:
+            # The next poll will do.
+            await self._sleep(self._poll_interval)
+
+    def _is_current(self) -> bool:
+        """Whether what was committed last is the newest block that any source is known to have."""
+        tip = self._follower.tip
+        return tip is not None and self._follower.window.tip.hash == tip.hash
 
     async def catch_up(self, stop: asyncio.Event) -> Turn:
         """Follow until a look, repeated one poll interval later, finds nothing; or until it cannot go on.
@@ -96,7 +153,7 @@ class Following:
         return Turn.WAITING
 
     async def turn(self) -> Turn:
-        """Look once and commit what there is. Never raises for the chain, its sources or the database."""
+        """Look once and commit what there is. Of the outside world only a lost lease is raised."""
         halt: Halt | None = None
         turn = Turn.IDLE
         try:
@@ -122,6 +179,9 @@ class Following:
             self._loaded = False
             self._trouble("database.failed", error)
         await self._note(turn, halt)
+        if turn is Turn.HALTED:
+            # A person may accept the branch, which moves the database: the next look goes by what it says then.
+            self._loaded = False
         return turn
 
     async def _load(self) -> None:
@@ -129,7 +189,8 @@ class Following:
         if self._loaded:
             return
         if await in_thread(self._ledger.cursor) is None:
-            headers = await self._follower.bootstrap(self._start_height)
+            since = await in_thread(self._ledger.awaited_since)
+            headers = await self._follower.bootstrap(self._start_height, since)
             tip = self._follower.tip or headers[-1]
             await committed(self._ledger.begin, headers, tip)
             log.info("follower.begun", height=headers[-1].height, burn_height=headers[-1].burn_height)
@@ -140,10 +201,13 @@ class Following:
 
     async def _advance(self) -> bool:
         moved = False
+        seen_at = self._ledger.now()
         async with aclosing(self._follower.turn()) as steps:
             async for step in steps:
-                applied = await committed(self._ledger.apply, step)
+                began = time.monotonic()
+                applied = await committed(self._ledger.apply, step, seen_at)
                 moved = True
+                self._on_step(step, applied, time.monotonic() - began)
                 _report(step, applied)
                 if applied.settled.events:
                     self._on_events()
@@ -154,6 +218,11 @@ class Following:
             return
         sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
         tip = self._follower.tip
+        if self.wakeup is not None:
+            if tip is not None:
+                self.wakeup.note_tip(tip.height)
+            for source in sources:
+                source["websocket"] = self.wakeup.state(source["url"])
         # A halt is over when a source shows our own chain again, not when nobody answers.
         over = turn is Turn.MOVED or (turn is Turn.IDLE and self._follower.agrees)
         try:

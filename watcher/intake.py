@@ -7,7 +7,6 @@ from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
 
 from contracts.networks import AssetSpec
 from contracts.terms import SALT_BYTES, terms_hash
@@ -17,8 +16,8 @@ from watcher.assets import suggest
 from watcher.books import BEFORE_THE_CHAIN, Books
 from watcher.errors import Refused
 from watcher.fields import Problems
-from watcher.intents import Intent, LatePolicy, Match
-from watcher.matching import by_strength, intent_keys, match, reference_key
+from watcher.intents import CLOCK_SLACK, Intent, LatePolicy, Match
+from watcher.matching import by_strength, intent_keys, label_keys, match, reference_key
 from watcher.settings import Settings
 from watcher.tables import intent as intent_table
 
@@ -155,7 +154,7 @@ def create(
 ) -> str:
     """Store an intent, give it the money that came before it, decide how it stands; return its id.
 
-    Holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or nothing.
+    Holds the cursor, so that no step of the chain and no other intent comes in between; the caller's transaction commits all or nothing.
     Raises :class:`Refused` (``validation``, ``reference_taken``, ``terms_taken``, ``recipient_in_use``,
     ``merchant_disabled``) and :class:`NotFound` for the merchant.
     """
@@ -169,11 +168,7 @@ def create(
     _check_terms(connection, intent)
     _check_recipient(connection, intent, time=clock.time)
     keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
-    try:
-        records.add_intent(connection, intent, keys, reference_key=_reference_key(intent))
-    except IntegrityError as error:
-        # The merchant's row is locked, so only another merchant's intent can have come in between.
-        raise _terms_taken() from error
+    records.add_intent(connection, intent, keys, reference_key=_reference_key(intent))
     _find_money(connection, intent, keys)
     books.settle(connection, [intent.id], clock, now=now)
     return intent.id
@@ -261,7 +256,7 @@ def _read_not_before(
                 "not_before",
                 "is fixed by match = recipient: nothing before the creation counts; leave it out",
             )
-        return created_at
+        return max(0, created_at - CLOCK_SLACK)
     default = max(0, created_at - LOOKBACK)
     if request.not_before is None:
         return default
@@ -281,20 +276,36 @@ def _principal_reader(settings: Settings) -> Any:
 
 
 def _with_free_reference(connection: Connection, intent: Intent, entropy: Entropy) -> Intent:
-    """Return the intent with a reference that its merchant has not used: drawn again where it is ours."""
+    """Return the intent with a reference that is free: drawn again where it is ours."""
     for _ in range(_DRAWS):
-        query = select(intent_table.c.id).where(
-            intent_table.c.merchant_id == intent.merchant,
-            intent_table.c.reference_key == _reference_key(intent),
-        )
-        taken = connection.execute(query).scalar_one_or_none()
-        if taken is None:
+        user = _user_of_reference(connection, intent)
+        if user is None:
             return intent
         if not intent.reference_generated:
-            message = f"{intent.reference} is in use by {taken}; choose another one"
+            message = f"{intent.reference} is in use by {user}; choose another one"
             raise Refused("reference_taken", errors=[{"field": "reference", "message": message}])
         intent = replace(intent, reference=draw_reference(entropy))
     raise RuntimeError(f"{_DRAWS} random references were all in use: the source of randomness is broken")
+
+
+def _user_of_reference(connection: Connection, intent: Intent) -> str | None:
+    """Say who has the intent's reference: an intent of its merchant, or one that is paid at the same recipient.
+
+    The latter also when it only answers to what payers may write instead: the money would be its.
+    """
+    query = select(intent_table.c.id).where(
+        intent_table.c.merchant_id == intent.merchant,
+        intent_table.c.reference_key == _reference_key(intent),
+    )
+    own = connection.execute(query).scalar_one_or_none()
+    if own is not None:
+        return str(own)
+    by_label = records.intents_by_label(connection, label_keys(intent.reference.encode(), None))
+    for other in (other for others in by_label.values() for other in others):
+        if other.recipient == intent.recipient:
+            # Another merchant's intent is named to nobody.
+            return other.id if other.merchant == intent.merchant else "another merchant at this recipient"
+    return None
 
 
 def _reference_key(intent: Intent) -> str:
@@ -304,17 +315,16 @@ def _reference_key(intent: Intent) -> str:
 def _check_terms(connection: Connection, intent: Intent) -> None:
     query = select(intent_table.c.id).where(intent_table.c.terms_hash == intent.terms_hash)
     if connection.execute(query).scalar_one_or_none() is not None:
-        raise _terms_taken()
-
-
-def _terms_taken() -> Refused:
-    message = "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
-    return Refused("terms_taken", errors=[{"field": "salt", "message": message}])
+        message = "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
+        raise Refused("terms_taken", errors=[{"field": "salt", "message": message}])
 
 
 def _check_recipient(connection: Connection, intent: Intent, *, time: int) -> None:
-    """A dedicated recipient is nobody else's, as long as money to it may belong to its intent."""
+    """The recipient is this merchant's; a dedicated one is nobody else's while money to it may belong to its intent."""
     merchants.check_not_dedicated(connection, intent.recipient)
+    watchers = records.watchers(connection, intent.recipient)
+    if watchers and intent.merchant not in watchers:
+        raise merchants.recipient_in_use(intent.recipient, "is an address of another merchant")
     if intent.match is not Match.RECIPIENT:
         return
     if merchants.is_default_recipient(connection, intent.recipient):
@@ -339,7 +349,7 @@ def _find_money(connection: Connection, intent: Intent, keys: tuple[str, ...]) -
         if found.intent is not None:
             facts.give(connection, stray.id, found.intent.id, found.intent.merchant)
         else:
-            facts.explain(connection, stray.id, found)
+            facts.explain(connection, stray, found)
 
 
 def _default(value: object, default: object) -> object:

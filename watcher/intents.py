@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from notifier.events import VERDICTS, EventType
 
+#: Blocks may be dated so much earlier than this machine's clock would date them, seconds.
+CLOCK_SLACK = 120
+
 
 class Status(StrEnum):
     """Where an intent stands. Only :func:`watcher.settlement.decide` sets it."""

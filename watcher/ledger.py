@@ -4,7 +4,8 @@ Headers, transfers, attempts, what is decided upon them, the merchant's events a
 not at all; a process that dies in between leaves the step undone, and the next one does it again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,14 @@ from sqlalchemy import Connection
 
 from chain.model import Block, BlockHeader, Reorg, Step
 from contracts.model import Attempt, MoneyRules, Payment
-from contracts.reader import read_block
 from watcher import blocks, facts, records
 from watcher.blocks import Halt
 from watcher.books import Books, Settled
 from watcher.database import Database
 from watcher.errors import ConfigError
-from watcher.facts import Placement
-from watcher.intents import ChainClock
-from watcher.matching import Claim, by_strength, label_keys, match
+from watcher.intents import CLOCK_SLACK, ChainClock
+from watcher.lease import Lease
+from watcher.placing import place, read_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,8 @@ class Applied:
     #: Transfers stored; the rest of the chain's are only counted in ``seen``.
     transfers: int
     seen: int
+    #: Why each stored transfer that belongs to no intent does not.
+    unmatched: tuple[str, ...] = ()
     orphaned_blocks: int
     settled: Settled
 
@@ -41,15 +43,32 @@ class OutOfStep(Exception):
 
 
 class Ledger:
-    """Applies steps. ``now`` is this machine's clock in unix seconds; it never judges money."""
+    """Applies steps. ``now`` is this machine's clock in unix seconds; it never judges money.
+
+    With a ``lease``, whatever writes raises :class:`watcher.lease.LeaseLost`, and changes nothing, unless it is ours.
+    """
 
     def __init__(
-        self, database: Database, rules: MoneyRules, books: Books, *, now: Callable[[], float]
+        self,
+        database: Database,
+        rules: MoneyRules,
+        books: Books,
+        *,
+        now: Callable[[], float],
+        lease: Lease | None = None,
     ) -> None:
         self.database = database
         self.rules = rules
         self.books = books
         self.now = now
+        self.lease = lease
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self.database.begin() as connection:
+            if self.lease is not None:
+                self.lease.check(connection)
+            yield connection
 
     def cursor(self) -> blocks.Cursor | None:
         """Return the cursor, None on a database that has not begun.
@@ -70,59 +89,80 @@ class Ledger:
         with self.database.read() as connection:
             return blocks.window_headers(connection, burn_blocks=burn_blocks)
 
+    def awaited_since(self) -> int | None:
+        """Return since when money of the open intents may be in the chain, unix seconds; None without open intents."""
+        with self.database.read() as connection:
+            created_at = records.oldest_open(connection)
+        return None if created_at is None else created_at - CLOCK_SLACK
+
     def begin(self, headers: Sequence[BlockHeader], tip: BlockHeader) -> None:
         """Store the header window of a fresh database; the cursor is its last header."""
         now = self.now()
-        with self.database.begin() as connection:
+        with self._begin() as connection:
+            if blocks.load_cursor(connection, lock=True) is not None:
+                raise OutOfStep("another process has begun to follow the chain on this database")
             blocks.add_headers(connection, headers)
             blocks.begin_cursor(connection, self.books.network, headers[-1], tip=tip, now=int(now))
             clock = clock_at(headers[-1])
             self.books.settle(connection, records.due_intents(connection, clock), clock, now=now)
 
-    def apply(self, step: Step) -> Applied:
-        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor; then nothing is changed."""
-        readings = [read_block(block, self.rules) for block in step.blocks]
-        payments = [payment for reading in readings for payment in reading.payments]
-        attempts = [attempt for reading in readings for attempt in reading.attempts]
+    def apply(self, step: Step, seen_at: float | None = None) -> Applied:
+        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor; then nothing is changed.
+
+        ``seen_at``: when the look that found it began; by this machine's clock, for measuring.
+        """
+        reading = read_all(step.blocks, self.rules)
+        with self._begin() as connection:
+            return self.apply_on(connection, step, reading, seen_at)
+
+    def apply_on(
+        self,
+        connection: Connection,
+        step: Step,
+        reading: tuple[list[Payment], list[Attempt]],
+        seen_at: float | None = None,
+    ) -> Applied:
+        """Apply one step, whose blocks say ``reading``, on an open transaction; see :meth:`apply`."""
+        payments, attempts = reading
         now = self.now()
-        with self.database.begin() as connection:
-            cursor = blocks.load_cursor(connection, lock=True)
-            if cursor is None:
-                raise OutOfStep("the database has not begun to follow the chain")
-            touched: set[str] = set()
-            orphaned = 0
-            last = step.blocks[-1].header if step.blocks else _ancestor(step)
-            # Facts are orphaned as of the newest time ever seen: on a shorter branch the tip's own time goes back, and
-            # an orphaning must never look older than a success that was told before it.
-            newest = max([cursor.newest_time, *(block.header.time for block in step.blocks)])
-            if isinstance(step, Reorg):
-                _check_ancestor(connection, step.ancestor)
-                touched |= facts.orphan_facts(connection, above=step.ancestor.height, at=newest)
-                orphaned = blocks.orphan_headers(connection, above=step.ancestor.height)
-                blocks.note_reorg(
-                    connection,
-                    ancestor=step.ancestor,
-                    old=cursor.clock,
-                    new=last,
-                    orphaned=orphaned,
-                    now=int(now),
-                )
-            _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
-            blocks.add_headers(connection, (block.header for block in step.blocks))
-            placements, tries = self._place(connection, payments, attempts)
-            facts.put_transfers(connection, placements, now=now)
-            facts.put_attempts(connection, tries, now=now)
-            touched |= {p.matched.intent.id for p in placements if p.matched.intent is not None}
-            touched |= {intent_id for _, intent_id in tries}
-            clock = clock_at(last)
-            touched |= records.due_intents(connection, clock)
-            settled = self.books.settle(connection, touched, clock, now=now)
-            blocks.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
+        cursor = blocks.load_cursor(connection, lock=True)
+        if cursor is None:
+            raise OutOfStep("the database has not begun to follow the chain")
+        touched: set[str] = set()
+        orphaned = 0
+        last = step.blocks[-1].header if step.blocks else _ancestor(step)
+        # Facts are orphaned as of the newest time ever seen: on a shorter branch the tip's own time goes back, and
+        # an orphaning must never look older than a success that was told before it.
+        newest = max([cursor.newest_time, *(block.header.time for block in step.blocks)])
+        if isinstance(step, Reorg):
+            _check_ancestor(connection, step.ancestor)
+            touched |= facts.orphan_facts(connection, above=step.ancestor.height, at=newest)
+            orphaned = blocks.orphan_headers(connection, above=step.ancestor.height)
+            blocks.note_reorg(
+                connection,
+                ancestor=step.ancestor,
+                old=cursor.clock,
+                new=last,
+                orphaned=orphaned,
+                now=int(now),
+            )
+        _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
+        blocks.add_headers(connection, (block.header for block in step.blocks))
+        placements, tries = place(connection, self.rules, payments, attempts)
+        facts.put_transfers(connection, placements, now=now)
+        facts.put_attempts(connection, tries, now=now)
+        touched |= {p.matched.intent.id for p in placements if p.matched.intent is not None}
+        touched |= {intent_id for _, intent_id in tries}
+        clock = clock_at(last)
+        touched |= records.due_intents(connection, clock)
+        settled = self.books.settle(connection, touched, clock, now=now, seen_at=seen_at)
+        blocks.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
         return Applied(
             clock=clock,
             blocks=len(step.blocks),
             transfers=len(placements),
             seen=len(payments),
+            unmatched=tuple(p.matched.reason for p in placements if p.matched.reason is not None),
             orphaned_blocks=orphaned,
             settled=settled,
         )
@@ -139,50 +179,8 @@ class Ledger:
 
         Without a ``halt``, ``over`` says whether an earlier one has healed.
         """
-        with self.database.begin() as connection:
+        with self._begin() as connection:
             blocks.note_look(connection, tip=tip, sources=sources, halt=halt, over=over, now=int(self.now()))
-
-    def _place(
-        self, connection: Connection, payments: Sequence[Payment], attempts: Sequence[Attempt]
-    ) -> tuple[list[Placement], list[tuple[Attempt, str]]]:
-        """Find out which payments are ours to keep and where they belong: one query of each kind for a whole step."""
-        labelled: list[Payment | Attempt] = [*payments, *attempts]
-        keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled}
-        by_label = records.intents_by_label(connection, {key for some in keys.values() for key in some})
-        recipients = {payment.recipient for payment in payments}
-        watched = records.watched(connection, recipients)
-        dedicated = records.dedicated_intents(connection, watched)
-        kept = [
-            payment
-            for payment in payments
-            if any(key in by_label for key in keys[id(payment)])
-            or (payment.recipient in watched and payment.asset in self.rules.assets)
-        ]
-        earlier = facts.earlier_intents(connection, {payment.tx_id for payment in kept})
-        assigned = facts.assignments(connection, {payment.tx_id for payment in kept})
-        given = records.load_intents(connection, set(assigned.values()))
-        placements = []
-        for payment in kept:
-            act = assigned.get((payment.tx_id, payment.rank, payment.amount, payment.recipient))
-            if act is not None:
-                placements.append(Placement.by_person(payment, given[act]))
-                continue
-            found = match(
-                Claim.of(payment),
-                labelled=by_strength(by_label, keys[id(payment)]),
-                dedicated=dedicated.get(payment.recipient, ()),
-                previous=earlier.get((payment.tx_id, payment.rank)),
-            )
-            near = found.intent or found.near
-            merchant = near.merchant if near is not None else watched.get(payment.recipient)
-            placements.append(Placement(payment=payment, matched=found, merchant=merchant))
-        tries = [
-            (attempt, intent.id)
-            for attempt in attempts
-            for intent in by_strength(by_label, keys[id(attempt)])
-            if attempt.recipient == intent.recipient and attempt.asset == intent.asset_identifier
-        ]
-        return placements, tries
 
 
 def clock_at(header: BlockHeader) -> ChainClock:

@@ -110,7 +110,7 @@ def match(
 
     ``labelled`` are the intents that answer to its label, the strongest label first; ``dedicated`` those whose own
     recipient it went to, oldest first; ``previous`` is the id of the intent that the same payment belonged to in a
-    block which a reorg took: such a payment is never too late.
+    block which a reorg took: such a payment is never too early or too late.
     """
     best: Matched | None = None
     by_label = () if claim.route is Route.PEG_IN else labelled
@@ -142,9 +142,11 @@ def _misfit(claim: Claim, intent: Intent, *, remined: bool) -> Unmatched | None:
         return Unmatched.WRONG_ASSET
     if intent.payer is not None and claim.sender != intent.payer:
         return Unmatched.WRONG_PAYER
+    if remined:  # whether it came in time was judged in the block that a reorg took
+        return None
     if claim.time < intent.not_before:
         return Unmatched.BEFORE_INTENT
-    if claim.time > intent.monitored_until and not remined:
+    if claim.time > intent.monitored_until:
         return Unmatched.TOO_LATE
     return None
 

@@ -54,6 +54,7 @@ def add(
     """
     given = {"level": level, "ttl": ttl, "tolerance": tolerance, "late_policy": late_policy}
     values = _read(settings, {"name": name, "recipient": recipient, **given})
+    load_cursor(connection, lock=True)  # nobody dedicates the recipient meanwhile
     check_not_dedicated(connection, values["recipient"])
     merchant_id = new_id("mer_", now, entropy)
     connection.execute(
@@ -102,6 +103,8 @@ def change(
 
     Raises :class:`NotFound`, :class:`Refused` (``validation``, ``recipient_in_use``).
     """
+    if recipient is not KEEP:
+        load_cursor(connection, lock=True)  # first, as whoever creates an intent does
     row = find(connection, merchant_id, lock=True)
     given = {
         "name": name,

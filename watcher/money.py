@@ -21,6 +21,25 @@ class Cover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """An orphaned inclusion that brought more than the canonical chain makes good of the same payment."""
+
+    inclusion: Inclusion
+    #: It was on time, or as good as: mined again within the grace, the payment is on time too.
+    timely: bool
+
+    @property
+    def tx_id(self) -> str:
+        """The transaction that may still be mined again, or fail."""
+        return self.inclusion.tx_id
+
+    @property
+    def at(self) -> int:
+        """Chain time at which it was orphaned."""
+        return orphaned_at(self.inclusion)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
     """The transfers of an intent, sorted by what they mean; those that moved nothing are left out."""
 
@@ -28,10 +47,9 @@ class Money:
     on_time: tuple[Inclusion, ...]
     #: In the canonical chain after the deadline; in walking order.
     late: tuple[Inclusion, ...]
-    #: On-time payments that a reorg took and that no on-time canonical inclusion makes good, as last seen.
-    lost: tuple[Inclusion, ...]
-    #: Payments that were always late, that a reorg took and that no canonical inclusion makes good.
-    lost_late: tuple[Inclusion, ...]
+    #: What reorgs took and the canonical chain does not make good, in the order of those reorgs. A payment that several
+    #: branches included may be here several times, with different amounts.
+    lost: tuple[Loss, ...]
 
     @property
     def canonical(self) -> tuple[Inclusion, ...]:
@@ -52,32 +70,31 @@ def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:
     """
     on_time: list[Inclusion] = []
     late: list[Inclusion] = []
-    lost: list[Inclusion] = []
-    lost_late: list[Inclusion] = []
+    lost: list[Loss] = []
     moved = sorted(
         (i for i in inclusions if i.amount), key=lambda inclusion: (inclusion.key, _history(inclusion))
     )
     for _, history in groupby(moved, key=lambda inclusion: inclusion.key):
         grace_until = -1
-        newest_lost: Inclusion | None = None
-        timely = False
-        standing: Inclusion | None = None
+        taken: list[Loss] = []
+        #: What stands again of the payment, for what was on time and for what was late.
+        again = {True: 0, False: 0}
         for inclusion in history:
             timely = inclusion.assigned or inclusion.time <= max(intent.deadline, grace_until)
             if inclusion.canonical:
-                standing = inclusion
                 (on_time if timely else late).append(inclusion)
+                # Mined again too late makes nothing good that was on time: whether another block was seen in between
+                # must not matter.
+                again = {True: inclusion.amount if timely else 0, False: inclusion.amount}
             else:
-                newest_lost = inclusion
+                taken.append(Loss(inclusion=inclusion, timely=timely))
                 if timely:
                     grace_until = orphaned_at(inclusion) + intent.reorg_grace
-        # Mined again too late makes nothing good that was on time: whether another block was seen in between
-        # must not matter.
-        again = standing.amount if standing is not None and (timely or grace_until < 0) else 0
-        if newest_lost is not None and again < newest_lost.amount:
-            (lost if grace_until >= 0 else lost_late).append(newest_lost)
+        lost += [loss for loss in taken if loss.inclusion.amount > again[loss.timely]]
     return Money(
-        on_time=in_order(on_time), late=in_order(late), lost=in_order(lost), lost_late=in_order(lost_late)
+        on_time=in_order(on_time),
+        late=in_order(late),
+        lost=tuple(sorted(lost, key=lambda loss: (loss.at, loss.inclusion.position))),
     )
 
 

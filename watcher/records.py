@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, select, union_all, update
 
 from watcher.database import chunks, upsert
 from watcher.intents import ChainClock, Depth, Intent, LatePolicy, Match, Status
@@ -15,13 +15,18 @@ from watcher.tables import intent, label, recipient, status_count, transition
 _IS_DEDICATED: ColumnElement[bool] = literal_column("intent.match = 'recipient'")
 
 
-def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Intent]:
-    """Return intents by id; unknown ids are left out."""
-    found: dict[str, Intent] = {}
+def load_rows(connection: Connection, ids: Collection[str]) -> dict[str, Mapping[Any, Any]]:
+    """Return the rows of intents by id; unknown ids are left out."""
+    found: dict[str, Mapping[Any, Any]] = {}
     for some in chunks(sorted(ids)):
         for row in connection.execute(select(intent).where(intent.c.id.in_(some))).mappings():
-            found[row["id"]] = read_intent(row)
+            found[row["id"]] = row
     return found
+
+
+def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Intent]:
+    """Return intents by id; unknown ids are left out."""
+    return {key: read_intent(row) for key, row in load_rows(connection, ids).items()}
 
 
 def add_intent(connection: Connection, record: Intent, keys: Iterable[str], *, reference_key: str) -> None:
@@ -103,18 +108,14 @@ def save_decision(
         _count(connection, decision.status, 1)
 
 
-def note_transitions(
-    connection: Connection, intent_id: str, changes: Sequence[tuple[Status, str | None]], *, at: int
+def add_transitions(
+    connection: Connection, intent_id: str, changes: Sequence[tuple[int, Status, str | None]], *, known: int
 ) -> None:
-    """Append status changes to an intent's timeline; those that repeat its last status are left out."""
-    query = select(transition.c.n, transition.c.status).where(transition.c.intent_id == intent_id)
-    last = connection.execute(query.order_by(transition.c.n.desc()).limit(1)).one_or_none()
-    n, status = (last.n + 1, last.status) if last else (0, None)
-    rows = []
-    for changed, reason in changes:
-        if changed != status:
-            rows.append({"intent_id": intent_id, "n": n, "at": at, "status": changed, "reason": reason})
-            n, status = n + 1, changed
+    """Append status changes, as (time, status, reason), to an intent's timeline, which has ``known`` entries."""
+    rows = [
+        {"intent_id": intent_id, "n": n, "at": at, "status": status, "reason": reason}
+        for n, (at, status, reason) in enumerate(changes, start=known)
+    ]
     if rows:
         connection.execute(insert(transition), rows)
 
@@ -134,6 +135,13 @@ def due_intents(connection: Connection, clock: ChainClock) -> set[str]:
         ),
     )
     return set(connection.execute(due).scalars())
+
+
+def oldest_open(connection: Connection) -> int | None:
+    """Return when the oldest of the pending intents was created, None without any."""
+    query = select(func.min(intent.c.created_at)).where(intent.c.status == Status.PENDING)
+    oldest: int | None = connection.execute(query).scalar_one()
+    return oldest
 
 
 def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str, list[Intent]]:
@@ -165,6 +173,12 @@ def watched(connection: Connection, principals: Collection[str]) -> dict[str, st
         )
         found |= {row.principal: row.merchant_id for row in connection.execute(query)}
     return found
+
+
+def watchers(connection: Connection, principal: str) -> set[str]:
+    """Return the merchants that a principal is watched for."""
+    query = select(recipient.c.merchant_id).where(recipient.c.principal == principal)
+    return set(connection.execute(query).scalars())
 
 
 def read_intent(row: Mapping[Any, Any]) -> Intent:

@@ -5,17 +5,21 @@ are given back, connections are closed; ten seconds at most.
 """
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chain.api import StacksApi
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
-from chain.model import ReadRules
-from chain.pool import SourcePool
+from chain.mempool import MempoolReader
+from chain.model import ReadRules, Step
+from chain.pool import Patience, SourcePool, SourceState
+from chain.wakeup import WakeUp
 from chain.window import HeaderWindow
 from contracts.model import MoneyRules
 from notifier.worker import Worker
@@ -23,9 +27,16 @@ from watcher import __version__, jobs
 from watcher.books import Books
 from watcher.database import Database
 from watcher.following import Following, Turn, unless
-from watcher.ledger import Ledger
+from watcher.http.server import Site
+from watcher.inflight import InFlight
+from watcher.keys import check_vault, open_vault
+from watcher.lease import Lease, lead
+from watcher.ledger import Applied, Ledger
 from watcher.lock import hold
 from watcher.log import get_logger
+from watcher.metrics import Metrics
+from watcher.notify import ServiceManager
+from watcher.pulse import Pulse, heartbeat
 from watcher.settings import Settings
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
@@ -38,6 +49,9 @@ STOP_WITHIN = 10.0
 
 #: How long ``run --once`` delivers before it leaves the rest to the next run, seconds.
 DRAIN_WITHIN = 120.0
+
+#: Runs until the event is set.
+Part = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 log = get_logger(__name__)
 
@@ -55,6 +69,8 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
         make_ledger(
             settings, database
         ).cursor()  # another network's database is refused before anything starts
+        if "notifier" in roles:
+            check_vault(database, open_vault(settings))  # and secrets that nothing could be signed with
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         return asyncio.run(serve(settings, database, roles, once=once))
@@ -72,52 +88,102 @@ async def serve(
     stop = stop or asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
-        worker = make_worker(settings, database)
-        pool = make_pool(settings)
+        metrics = Metrics()
+        pulse = Pulse(ServiceManager.of(os.environ), rest=settings.poll_interval)
+        worker = make_worker(settings, database, metrics)
+        pool = make_pool(settings, metrics)
         stack.push_async_callback(pool.aclose)
-        following = make_following(settings, database, pool, worker)
+        lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
+        following = make_following(settings, database, pool, worker, metrics, pulse, lease)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
         if once:
-            code = await _once(following, worker, roles, stop)
+            code = await _once(following, lease, worker, roles, stop)
         else:
-            code = await _until_stopped(settings, database, following, worker, roles, stop)
+            metrics.watch(database, pulse, pool if "follower" in roles else None)
+            site = stack.enter_context(Site(settings, database, pulse, metrics))
+            wakeup = following.wakeup = make_wakeup(settings, pool, following)
+            beside: list[Part] = [make_in_flight(settings, database, pool).run]
+            if wakeup is not None:
+                beside.append(wakeup.run)
+            follow = partial(_follow, settings, database, following, beside, lease, pulse)
+            code = await _until_stopped(database, follow, worker, site, pulse, roles, stop)
         log.info("service.stopped")
         return code
 
 
-async def _once(following: Following, worker: Worker, roles: frozenset[str], stop: asyncio.Event) -> int:
-    turn = await following.catch_up(stop) if "follower" in roles else Turn.IDLE
+async def _once(
+    following: Following, lease: Lease | None, worker: Worker, roles: frozenset[str], stop: asyncio.Event
+) -> int:
+    turn = Turn.IDLE
+    if "follower" in roles:
+        async with AsyncExitStack() as stack:
+            if lease is not None:
+                await lease.take(stop)
+                await stack.enter_async_context(lease.kept())
+            turn = await following.catch_up(stop)
     if "notifier" in roles:
         await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
     return 0 if turn is Turn.IDLE else 3
 
 
-async def _until_stopped(
+async def _follow(
     settings: Settings,
     database: Database,
     following: Following,
+    beside: Sequence[Part],
+    lease: Lease | None,
+    pulse: Pulse,
+    stop: asyncio.Event,
+) -> None:
+    """Follow the chain and keep the house; on a shared database only while the lease is ours."""
+
+    async def work(stop: asyncio.Event) -> None:
+        # A standby's looks at the database say nothing of the chain.
+        pulse.reached = False
+        with jobs.running(settings, database):
+            async with asyncio.TaskGroup() as tasks:
+                for part in beside:
+                    tasks.create_task(part(stop))
+                await following.run(stop)
+
+    async def stand_by(stop: asyncio.Event) -> None:
+        # Who gets the lease at once is no standby: its start ends with its first look at the chain.
+        await unless(stop, asyncio.sleep(1.0))
+        await heartbeat(pulse, database, stop)
+
+    await (work(stop) if lease is None else lead(lease, work, stand_by, stop))
+
+
+async def _until_stopped(
+    database: Database,
+    follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     worker: Worker,
+    site: Site,
+    pulse: Pulse,
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
     late = False
-    with jobs.running(settings, database) if "follower" in roles else nullcontext():
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                if "follower" in roles:
-                    tasks.create_task(_within(following.run(stop), stop), name="follower")
-                if "notifier" in roles:
-                    tasks.create_task(_within(worker.run(stop), stop), name="notifier")
-                tasks.create_task(_stopped(stop), name="stop")
-        except* TimeoutError:
-            late = True
-            log.error("service.stopped_late", limit_seconds=STOP_WITHIN)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            if "follower" in roles:
+                tasks.create_task(_within(follow(stop), stop), name="follower")
+            else:
+                tasks.create_task(_within(heartbeat(pulse, database, stop), stop), name="heartbeat")
+            if "notifier" in roles:
+                tasks.create_task(_within(worker.run(stop), stop), name="notifier")
+            tasks.create_task(_within(site.serve(stop), stop), name="http")
+            tasks.create_task(_stopped(stop, pulse), name="stop")
+    except* TimeoutError:
+        late = True
+        log.error("service.stopped_late", limit_seconds=STOP_WITHIN)
     return 1 if late else 0
 
 
-async def _stopped(stop: asyncio.Event) -> None:
+async def _stopped(stop: asyncio.Event, pulse: Pulse) -> None:
     """Keep the process alive until it is told to stop, whatever parts it runs."""
     await stop.wait()
+    pulse.stopping()
 
 
 async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
@@ -133,29 +199,42 @@ async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
         timekeeper.cancel()
 
 
-def make_pool(settings: Settings) -> SourcePool:
+def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
     """Make the pool of the settings' sources."""
     key = settings.api_key.get_secret_value() if settings.api_key else None
     return SourcePool(
         [StacksApi(url, api_key=key, user_agent=USER_AGENT) for url in settings.api_urls],
         requests_per_minute=settings.api_requests_per_minute,
         requests_per_month=settings.api_requests_per_month,
+        patience=Patience.for_polls(settings.poll_interval),
+        on_request=metrics.on_request if metrics is not None else None,
     )
 
 
-def make_following(settings: Settings, database: Database, pool: SourcePool, worker: Worker) -> Following:
+def make_following(
+    settings: Settings,
+    database: Database,
+    pool: SourcePool,
+    worker: Worker,
+    metrics: Metrics,
+    pulse: Pulse,
+    lease: Lease | None,
+) -> Following:
     """Make the follower's loop on a database; the worker is woken when there is something to tell."""
-    tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
-    watched = frozenset(tokens | ({settings.payment_contract} if settings.payment_contract else set()))
+
+    def stepped(step: Step, applied: Applied, seconds: float) -> None:
+        metrics.on_step(step, applied, seconds)
+        pulse.stepped()
+
     follower = Follower(
         pool,
         HeaderWindow(),
-        ReadRules(watched_contracts=watched),
+        read_rules(settings),
         poll_interval=settings.poll_interval,
         finality_burn_blocks=settings.finality_burn_blocks,
     )
     return Following(
-        make_ledger(settings, database),
+        make_ledger(settings, database, lease),
         follower,
         pool,
         network=settings.network,
@@ -163,12 +242,48 @@ def make_following(settings: Settings, database: Database, pool: SourcePool, wor
         window_burn_blocks=settings.finality_burn_blocks + MARGIN_BURN_BLOCKS,
         poll_interval=settings.poll_interval,
         on_events=worker.wake,
+        on_step=stepped,
+        on_turn=pulse.turned,
     )
 
 
-def make_ledger(settings: Settings, database: Database) -> Ledger:
-    """Make the ledger of a database under these settings."""
-    return Ledger(database, money_rules(settings), Books.of(settings), now=time.time)
+def make_wakeup(settings: Settings, pool: SourcePool, following: Following) -> WakeUp | None:
+    """Make the socket that shortens the follower's waits, None when the settings want none."""
+    if not settings.websocket:
+        return None
+
+    def sources() -> list[str]:
+        rows = pool.health()
+        bad = (SourceState.FAILING, SourceState.REFUSED)
+        return [row.url for row in rows if row.state not in bad] or [row.url for row in rows]
+
+    return WakeUp(
+        sources,
+        following.nudge,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        user_agent=USER_AGENT,
+    )
+
+
+def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> InFlight:
+    """Make what shows pending payments; when the settings want none shown, it sees to that."""
+    reader = MempoolReader(read_rules(settings).watched_contracts) if settings.mempool else None
+    return InFlight(database, pool, money_rules(settings), reader, interval=settings.mempool_interval)
+
+
+def make_ledger(settings: Settings, database: Database, lease: Lease | None = None) -> Ledger:
+    """Make the ledger of a database under these settings; with a lease, only its holder may write."""
+    return Ledger(database, money_rules(settings), Books.of(settings), now=time.time, lease=lease)
+
+
+def read_rules(settings: Settings) -> ReadRules:
+    """Return what has to be read of transactions under these settings, beyond their events."""
+    tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
+    return ReadRules(
+        watched_contracts=frozenset(
+            tokens | ({settings.payment_contract} if settings.payment_contract else set())
+        )
+    )
 
 
 def money_rules(settings: Settings) -> MoneyRules:
@@ -181,7 +296,7 @@ def money_rules(settings: Settings) -> MoneyRules:
     )
 
 
-def make_worker(settings: Settings, database: Database) -> Worker:
+def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Worker:
     """Make the delivery worker on a database."""
     return Worker(
         database,
@@ -192,7 +307,11 @@ def make_worker(settings: Settings, database: Database) -> Worker:
         allow_http=settings.webhook_allow_http,
         allow_private=settings.webhook_allow_private,
         disable_after=settings.webhook_disable_after,
+        endpoint_rate=settings.webhook_endpoint_rate,
+        vault=open_vault(settings),
         user_agent=USER_AGENT,
+        on_attempt=metrics.on_attempt,
+        on_first_attempt=metrics.on_first_attempt,
     )
 
 
@@ -210,7 +329,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 @contextmanager
 def _following_alone(database: Database) -> Iterator[None]:
-    """Make sure that no other process follows the chain on this database."""
+    """Make sure that no other process follows the chain on this database; on a shared one the lease does."""
     if not database.is_sqlite:
         yield
         return

@@ -4,6 +4,7 @@ Readers raise :class:`ValueError` with what is wrong and what would be right; se
 """
 
 import json
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -138,6 +139,7 @@ Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=_MAX_COUNT)]
 OptionalCount = Annotated[Count | None, _BLANK_IS_NONE]
 OptionalRate = Annotated[_Positive | None, _BLANK_IS_NONE]
 OptionalText = Annotated[str | None, _BLANK_IS_NONE]
+OptionalPath = Annotated[Path | None, _BLANK_IS_NONE]
 OptionalSecret = Annotated[_HeaderText | None, _BLANK_IS_NONE]
 OptionalToken = Annotated[_Token | None, _BLANK_IS_NONE]
 StartHeight = Annotated[Literal["tip"] | int, BeforeValidator(_height)]

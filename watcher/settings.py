@@ -44,6 +44,7 @@ from watcher.setting_types import (
     LogFormat,
     LogLevel,
     OptionalCount,
+    OptionalPath,
     OptionalRate,
     OptionalSecret,
     OptionalText,
@@ -108,7 +109,8 @@ class Settings(BaseSettings):
         Field(default_factory=lambda data: NETWORKS[data["network"]].ignored_senders)
     )
     verify_amount_over: Annotated[None, RAW, not_built("compare two sources before a success")] = None
-    secret_key_file: Annotated[None, not_built("encrypt webhook secrets at rest")] = None
+    #: Read by :func:`watcher.keys.open_vault`.
+    secret_key_file: OptionalPath = None
     http_bind: str = "127.0.0.1:8420"
     admin_token: OptionalToken = None
     ready_max_lag: PositiveSeconds = 600.0

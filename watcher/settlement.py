@@ -21,7 +21,7 @@ from watcher.intents import (
     Status,
     Told,
 )
-from watcher.money import Cover, cover, in_order, orphaned_at, sort_money
+from watcher.money import Cover, Loss, cover, in_order, sort_money
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +112,10 @@ class _Case:
         self.cover = self.on_time_cover
         if self.cover is None and self.accepts_late:
             self.cover = cover(intent, self.money.canonical)
+        self.lost_on_time = tuple(loss for loss in self.money.lost if loss.timely)
         counts_late = self.accepts_late or self.mark is not None  # a person may have marked it for late money
-        self.lost = self.money.lost + (self.money.lost_late if counts_late else ())
-        timely = {inclusion.tx_id: self._hold(inclusion) for inclusion in self.lost}
+        self.lost = self.money.lost if counts_late else self.lost_on_time
+        timely = {loss.tx_id: self._hold(loss) for loss in self.lost}  # of several the newest
         failures = (f for f in facts.failures if f.canonical)
         self.failures = sorted(
             (f for f in failures if f.time <= max(intent.deadline, timely.get(f.tx_id, 0))),
@@ -155,37 +156,38 @@ class _Case:
         verdict = told.verdict if told else None
         if self.mark is not None:  # row 2
             status = _marked(self.mark)
-            flags = self._flags(status) | {Flag.MANUAL}
-            if told is not None and verdict is status is Status.SUCCEEDED and self._lost_since(told):
-                flags |= {Flag.REORGED}
-            return _Standing(status=status, flags=flags, news=verdict is not status, reason="manual")
+            taken = told is not None and verdict is status is Status.SUCCEEDED and self._lost_since(told)
+            more = {Flag.MANUAL, Flag.REORGED} if taken else {Flag.MANUAL}
+            return self._stand(status, *more, news=verdict is not status, reason="manual")
         if told is not None and verdict is Status.SUCCEEDED:
             return self._after_success(told)
         if told is not None and verdict is not None:
             return self._after_no(told, verdict)
         if self.cancel is not None:  # row 13
-            return _Standing(status=Status.CANCELED, flags=self._flags(Status.CANCELED))
+            return self._stand(Status.CANCELED)
         if self.on_time_cover is not None:
             return self._covered()
         return self._uncovered()
+
+    def _stand(self, status: Status, *more: Flag, news: bool = False, reason: str | None = None) -> _Standing:
+        """Return a standing with the flags that the money alone gives, and ``more``."""
+        return _Standing(status=status, flags=self._flags(status) | set(more), news=news, reason=reason)
 
     def _covered(self, *more: Flag) -> _Standing:
         """Rows 3 and 4, also as the second half of rows 14 and 15a."""
         assert self.cover is not None, "asked only of a covered intent"
         deep = self._deep(self.cover)
-        status = Status.SUCCEEDED if deep else Status.PROCESSING
-        return _Standing(status=status, flags=self._flags(status) | set(more), news=deep)
+        return self._stand(Status.SUCCEEDED if deep else Status.PROCESSING, *more, news=deep)
 
     def _after_success(self, told: Told) -> _Standing:
         """Rows 5 and 6: what was told stays, unless a reorg provably took the money."""
-        taken = self._taken_since(told)
-        if self.cover is not None or not taken:
-            more = {Flag.LATE_EVIDENCE} if told.subject == Flag.LATE_EVIDENCE else set()
-            return _Standing(status=Status.SUCCEEDED, flags=self._flags(Status.SUCCEEDED) | more)
+        taken = self._lost_since(told)
+        if self.cover is not None or not self._covered_with(taken):
+            more = [Flag.LATE_EVIDENCE] if told.subject == Flag.LATE_EVIDENCE else []
+            return self._stand(Status.SUCCEEDED, *more)
         if self._held(taken) and not self._failed_again(taken):  # row 6
-            return _Standing(status=Status.PROCESSING, flags=self._flags(Status.PROCESSING) | {Flag.REORGED})
-        flags = self._flags(Status.FAILED) | {Flag.REORGED}  # row 6b
-        return _Standing(status=Status.FAILED, flags=flags, news=True, reason="reorged")
+            return self._stand(Status.PROCESSING, Flag.REORGED)
+        return self._stand(Status.FAILED, Flag.REORGED, news=True, reason="reorged")  # row 6b
 
     def _after_no(self, told: Told, verdict: Status) -> _Standing:
         """Rows 14 and 15: ``failed`` or ``expired`` was told."""
@@ -193,48 +195,45 @@ class _Case:
             return self._covered(Flag.LATE_EVIDENCE)
         if self.cover is not None:  # row 15a
             return self._covered()
-        more = {Flag.REORGED} if told.reason == "reorged" else set()
-        return _Standing(status=verdict, flags=self._flags(verdict) | more)  # row 15
+        more = [Flag.REORGED] if told.reason == "reorged" else []
+        return self._stand(verdict, *more)  # row 15
 
     def _uncovered(self) -> _Standing:
         """Rows 7 to 12: nothing told, and the on-time money does not cover."""
-        lost = self.money.lost
+        lost = self.lost_on_time
         if not self._held(lost) or self._failed_again(lost):
             reason = self._payers_failure()
             if reason is not None:  # row 10
-                return _Standing(
-                    status=Status.FAILED, flags=self._flags(Status.FAILED), news=True, reason=reason
-                )
+                return self._stand(Status.FAILED, news=True, reason=reason)
             if self.clock.time > self.intent.deadline:
                 if self.failures and not self.money.on_time:  # row 11
-                    reason = self.failures[-1].reason
-                    return _Standing(
-                        status=Status.FAILED, flags=self._flags(Status.FAILED), news=True, reason=reason
-                    )
-                return _Standing(
-                    status=Status.EXPIRED, flags=self._flags(Status.EXPIRED), news=True
-                )  # row 12
-        return _Standing(status=Status.PENDING, flags=self._flags(Status.PENDING))  # rows 1, 7, 8 and 9
+                    return self._stand(Status.FAILED, news=True, reason=self.failures[-1].reason)
+                return self._stand(Status.EXPIRED, news=True)  # row 12
+        return self._stand(Status.PENDING)  # rows 1, 7, 8 and 9
 
-    def _taken_since(self, told: Told) -> tuple[Inclusion, ...]:
-        """Return what reorgs took after a success was told, if with it the intent was covered; else nothing."""
-        taken = self._lost_since(told)
-        keys = {inclusion.key for inclusion in taken}
+    def _lost_since(self, told: Told) -> tuple[Loss, ...]:
+        """Return what reorgs took after a success was told and, where a person marked it, after the mark.
+
+        A reorg that takes what stood when the mark was made lowers the mark to its fork point.
+        """
+        height = self.mark.height if self.mark is not None else -1
+        return tuple(loss for loss in self.lost if loss.at >= told.time and loss.inclusion.height > height)
+
+    def _covered_with(self, taken: Iterable[Loss]) -> bool:
+        """Say whether there was a cover before reorgs took these: each payment as large as it ever was."""
         kept = self.money.canonical if self.accepts_late else self.money.on_time
-        before = in_order([*taken, *(inclusion for inclusion in kept if inclusion.key not in keys)])
-        return taken if cover(self.intent, before) is not None else ()
+        known = sorted([*kept, *(loss.inclusion for loss in taken)], key=lambda inclusion: inclusion.amount)
+        most = {inclusion.key: inclusion for inclusion in known}
+        return cover(self.intent, in_order(most.values())) is not None
 
-    def _lost_since(self, told: Told) -> tuple[Inclusion, ...]:
-        return tuple(inclusion for inclusion in self.lost if orphaned_at(inclusion) >= told.time)
-
-    def _held(self, lost: Iterable[Inclusion]) -> bool:
+    def _held(self, lost: Iterable[Loss]) -> bool:
         """Say whether an orphaned payment may still be mined again in time (rows 6 and 7)."""
-        return any(self.clock.time <= self._hold(inclusion) for inclusion in lost)
+        return any(self.clock.time <= self._hold(loss) for loss in lost)
 
-    def _failed_again(self, lost: Iterable[Inclusion]) -> bool:
+    def _failed_again(self, lost: Iterable[Loss]) -> bool:
         """Say whether every orphaned payment has failed on the new branch, as deep as the intent asks for."""
         failed = {failure.tx_id for failure in self.failures if self._deep(failure)}
-        return all(inclusion.tx_id in failed for inclusion in lost)
+        return all(loss.tx_id in failed for loss in lost)
 
     def _payers_failure(self) -> str | None:
         """Return the reason of the bound payer's newest failure that was deep enough before any money came.
@@ -257,8 +256,8 @@ class _Case:
             None,
         )
 
-    def _hold(self, inclusion: Inclusion) -> int:
-        return orphaned_at(inclusion) + self.intent.reorg_grace
+    def _hold(self, loss: Loss) -> int:
+        return loss.at + self.intent.reorg_grace
 
     def _deep(self, place: Cover | Failure) -> bool:
         return self.clock.depth(place.height, place.burn_height).reaches(self.intent.required)
@@ -310,7 +309,7 @@ class _Case:
         places: list[Cover | Failure] = [*self.failures]
         if self.cover is not None:
             places.append(self.cover)
-        times = [self._hold(inclusion) + 1 for inclusion in self.money.lost + self.money.lost_late]
+        times = [self._hold(loss) + 1 for loss in self.money.lost]
         if status is Status.PENDING:
             times.append(self.intent.deadline + 1)
         required = self.intent.required
@@ -342,17 +341,23 @@ class _Case:
             reason = "surplus" if standing.status is Status.SUCCEEDED else "late"
             for inclusion in self._since(self.mark):
                 reasons.setdefault(inclusion, reason)
-        for inclusion, reason in reasons.items():
-            self._point_at(inclusion, standing, reason)
+        for reason in ("surplus", "late"):
+            self._point_at([i for i in reasons if reasons[i] == reason], standing, reason)
         verdict = self._last_verdict()
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in standing.flags:
-            newest = max(orphaned_at(inclusion) for inclusion in self.lost)
+            newest = max(loss.at for loss in self.lost)
             self._tell_once(EventType.ATTENTION, standing, "reorged", f"{verdict.id}@{newest}")
 
-    def _point_at(self, inclusion: Inclusion, standing: _Standing, reason: str) -> None:
-        """Call attention to money, once for each payment; what a person assigned needs no attention."""
-        if not inclusion.assigned:
-            self._tell_once(EventType.ATTENTION, standing, reason, f"{inclusion.tx_id}:{inclusion.rank}")
+    def _point_at(self, money: Iterable[Inclusion], standing: _Standing, reason: str) -> None:
+        """Call attention to money: once however much came, again when there is more of it.
+
+        The subject names the newest payment and how many others there are. What a person assigned needs no attention.
+        """
+        calling = in_order(inclusion for inclusion in money if not inclusion.assigned)
+        if calling:
+            newest = calling[-1]
+            subject = f"{newest.tx_id}:{newest.rank}+{len(calling) - 1}"
+            self._tell_once(EventType.ATTENTION, standing, reason, subject)
 
     def _tell_once(
         self, kind: EventType, standing: _Standing, reason: str | None = None, subject: str = ""

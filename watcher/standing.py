@@ -1,17 +1,17 @@
 """How the daemon stands, as one document: what ``status``, ``/v1/status`` and readiness are made from. Read-only."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from notifier import outbox
 from notifier.events import rfc3339
-from watcher import __version__, blocks
+from watcher import __version__, blocks, scan
 from watcher.blocks import Cursor
 from watcher.conditions import has_flag
 from watcher.database import Database
 from watcher.intents import Flag, Status
+from watcher.lease import holding
 from watcher.settings import Settings
 from watcher.tables import intent, status_count, transfer
 
@@ -20,11 +20,12 @@ ATTENTION = (Flag.LATE, Flag.SURPLUS, Flag.REORGED)
 
 _DAY = 86400
 
+#: So many disabled endpoints are named.
+_SHOWN = 5
 
-def status(
-    database: Database, settings: Settings, *, now: float, reindex: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the status document of ``interface``. ``reindex`` is the progress of a running one.
+
+def status(database: Database, settings: Settings, *, now: float) -> dict[str, Any]:
+    """Return the status document of ``interface``.
 
     ``state`` is ``starting`` until the first look at the chain is done, ``halted`` while a person has to decide,
     ``degraded`` while one of ``reasons`` holds, else ``ok``.
@@ -32,6 +33,9 @@ def status(
     ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source told of was made (the chain
     stands still, or sources lag behind it), ``api_seconds`` since the last finished look at the sources, ``our_seconds``
     of chain time and ``blocks`` between that newest block and the newest applied one.
+
+    ``follower`` says who follows the chain on a shared database: host and process id, how often that changed, and how
+    long he may be silent before a standby takes over (0: nobody follows).
     """
     revision = database.revision()
     document: dict[str, Any] = {
@@ -49,7 +53,8 @@ def status(
         "unmatched": 0,
         "oldest_pending": None,
         "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
-        "reindex": dict(reindex) if reindex is not None else None,
+        "reindex": None,
+        "follower": None,
         "database": {"url": database.safe_url, "revision": revision, "bytes": database.size()},
         "halted": None,
     }
@@ -57,17 +62,25 @@ def status(
         return document
     with database.read() as connection:
         cursor = blocks.load_cursor(connection)
-        _count(connection, document, now=now)
+        box = _count(connection, document, now=now)
+        leader = None if database.is_sqlite else holding(connection)
+    if leader is not None:
+        document["follower"] = {
+            "holder": leader.holder,
+            "epoch": leader.epoch,
+            "remaining_seconds": leader.remaining,
+        }
     if cursor is not None:
         _place(document, cursor, now=now)
-        document["reasons"] = _reasons(document, settings)
+        document["reasons"] = _reasons(document, settings, box)
         document["state"] = _state(document, cursor)
     return document
 
 
-def _count(connection: Connection, document: dict[str, Any], *, now: float) -> None:
+def _count(connection: Connection, document: dict[str, Any], *, now: float) -> outbox.Stats:
     for row in connection.execute(select(status_count)):
         document["intents"][row.status] = row.count
+    document["reindex"] = scan.latest(connection, now=now)
     document["reorgs_24h"] = blocks.count_reorgs(connection, since=int(now) - _DAY)
     document["attention"] = count_attention(connection)
     document["unmatched"] = count_unmatched(connection)
@@ -83,6 +96,7 @@ def _count(connection: Connection, document: dict[str, Any], *, now: float) -> N
         "held": box.held,
         "failing_endpoints": list(box.failing_endpoints),
     }
+    return box
 
 
 def count_attention(connection: Connection) -> int:
@@ -120,14 +134,14 @@ def _place(document: dict[str, Any], cursor: Cursor, *, now: float) -> None:
         document["halted"] = cursor.halted | {"since": rfc3339(cursor.halted["since"])}
 
 
-def _reasons(document: dict[str, Any], settings: Settings) -> list[str]:
+def _reasons(document: dict[str, Any], settings: Settings, box: outbox.Stats) -> list[str]:
     """Return what is wrong short of a halt, one line each."""
     reasons = [
         f"source {source.get('url')} is {source.get('state')}"
         for source in document["sources"]
         if source.get("state") != "ok"
     ]
-    lag, box = document["lag"], document["outbox"]
+    lag = document["lag"]
     limit = settings.ready_max_lag
     if lag["our_seconds"] > limit:
         reasons.append(f"the newest applied block is {lag['our_seconds']:.0f} s older than the tip")
@@ -135,10 +149,16 @@ def _reasons(document: dict[str, Any], settings: Settings) -> list[str]:
         reasons.append(
             f"nobody has looked at the chain for {lag['api_seconds']:.0f} s; is the daemon running?"
         )
-    if box["failing_endpoints"]:
-        reasons.append(f"{len(box['failing_endpoints'])} webhook endpoints fail")
-    if box["dead"]:
-        reasons.append(f"{box['dead']} webhook deliveries are dead")
+    if box.failing_endpoints:
+        reasons.append(f"{len(box.failing_endpoints)} webhook endpoints fail")
+    reasons += [
+        f"endpoint {id_} was disabled ({why}), its webhooks are held; once mended: sbtc-watcher endpoints enable {id_}"
+        for id_, why in box.disabled_endpoints[:_SHOWN]
+    ]
+    if len(box.disabled_endpoints) > _SHOWN:
+        reasons.append(f"{len(box.disabled_endpoints) - _SHOWN} more webhook endpoints were disabled")
+    if box.dead:
+        reasons.append(f"{box.dead} webhook deliveries are dead")
     return reasons
 
 

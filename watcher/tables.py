@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -122,6 +123,19 @@ cursor = Table(
     Column("moved_at", BigInteger, nullable=False),
 )
 
+#: One row on PostgreSQL: who may move the ledger, see :mod:`watcher.lease`. On SQLite a lock beside the file does it.
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    #: Host and process id.
+    Column("holder", Text, nullable=False),
+    #: Grows by one whenever the lease changes hands.
+    Column("epoch", BigInteger, nullable=False),
+    #: Unix seconds of the database server's clock.
+    Column("until", Double, nullable=False),
+)
+
 reorg = Table(
     "reorg",
     metadata,
@@ -133,6 +147,23 @@ reorg = Table(
     Column("old_tip", String(66), nullable=False),
     Column("new_tip", String(66), nullable=False),
     Index("ix_reorg_at", "at"),
+)
+
+#: The reindex runs, so that an interrupted one goes on. Few rows, one per run.
+scan = Table(
+    "scan",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    #: The command, as canonical JSON: the same one goes on where it was interrupted.
+    Column("asked", Text, nullable=False),
+    Column("bottom", BigInteger, nullable=False),
+    Column("top", BigInteger, nullable=False),
+    #: The newest height that is done.
+    Column("position", BigInteger, nullable=False),
+    Column("progress", Json, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
 )
 
 merchant = Table(
@@ -299,12 +330,13 @@ attempt = Table(
     Index("ix_attempt_height", "height"),
 )
 
-#: What people did: cancel, mark, assign. Facts like any other, never deleted.
+#: What people did: cancel, mark, assign, accept a reorg. Facts like any other, never deleted.
 act = Table(
     "act",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
+    #: Null for an act upon the chain itself.
+    Column("intent_id", String(40), ForeignKey("intent.id"), index=True),
     Column("kind", String(16), nullable=False),
     Column("status", String(16)),
     Column("reason", Text, nullable=False),

@@ -7,7 +7,10 @@ from typing import Any
 from contracts.terms import payment_call
 from notifier.events import rfc3339
 from watcher.intents import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Status
-from watcher.money import in_order
+from watcher.money import cover, in_order, sort_money
+
+#: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
+SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +63,22 @@ def payment_intent(
     *,
     payment_contract: str | None,
 ) -> dict[str, Any]:
-    """Return an intent as ``interface`` documents it; depths are counted from ``clock``."""
+    """Return an intent as people and programs see it; depths are counted from ``clock``.
+
+    Of very many transfers those are listed that matter most, see :data:`SHOWN`, of attempts the newest; both are counted.
+    """
+    attempts = sorted(
+        (failure for failure in facts.failures if failure.canonical),
+        key=lambda failure: (failure.height, failure.tx_index),
+    )
     return {
         "id": intent.id,
         "object": "payment_intent",
         "merchant": intent.merchant,
         "status": standing.status,
         "flags": sorted(standing.flags),
-        "in_flight": standing.in_flight,
+        # Stored for people who watch, and cleared a moment after the money has come.
+        "in_flight": standing.in_flight and standing.status is Status.PENDING,
         "amount": str(intent.amount),
         "asset": intent.asset,
         "asset_identifier": intent.asset_identifier,
@@ -93,7 +104,8 @@ def payment_intent(
         "updated_at": rfc3339(standing.updated_at),
         "succeeded_at": rfc3339(standing.succeeded_at) if standing.succeeded_at is not None else None,
         "metadata": dict(intent.metadata),
-        "transfers": [_inclusion(inclusion, clock) for inclusion in in_order(facts.inclusions)],
+        "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions)],
+        "transfers_total": len(facts.inclusions),
         "attempts": [
             {
                 "tx_id": failure.tx_id,
@@ -101,9 +113,9 @@ def payment_intent(
                 "reason": failure.reason,
                 "block_height": failure.height,
             }
-            for failure in sorted(facts.failures, key=lambda failure: (failure.height, failure.tx_index))
-            if failure.canonical
+            for failure in attempts[-SHOWN:]
         ],
+        "attempts_total": len(attempts),
         "pay": {"memo": intent.reference, "contract": _contract_call(intent, payment_contract)},
         "timeline": [
             {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}
@@ -179,6 +191,19 @@ def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
         "created_at": rfc3339(row["created_at"]),
         "updated_at": rfc3339(row["updated_at"]),
     }
+
+
+def _shown(intent: Intent, inclusions: Sequence[Inclusion]) -> Sequence[Inclusion]:
+    """Return the newest transfers, and of those that cover the intent the largest; in walking order."""
+    listed = in_order(inclusions)
+    if len(listed) <= SHOWN:
+        return listed
+    money = sort_money(intent, listed)
+    covering = cover(intent, money.on_time) or cover(intent, money.canonical)
+    keys = covering.keys if covering is not None else frozenset()
+    largest = sorted((i for i in listed if i.canonical and i.key in keys), key=lambda i: i.amount)[-SHOWN:]
+    shown = {*largest, *listed[-SHOWN:]}
+    return [inclusion for inclusion in listed if inclusion in shown]
 
 
 def _inclusion(inclusion: Inclusion, clock: ChainClock) -> dict[str, Any]:

@@ -104,13 +104,13 @@ class Town:
 
 @pytest.fixture
 async def town(tmp_path: Path) -> AsyncIterator[Town]:
-    """A chain that begins now, its API, a receiver, and settings for a daemon on a fresh SQLite file."""
+    """A chain that begins now, its API, a receiver, and settings for a daemon on a fresh database."""
     chain = ScriptedChain(time=int(time.time()) - 100)
     chain.mine(n=3, burn=True)
     async with ScriptedApi(chain) as api, Receiver() as receiver:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SBTC_WATCHER_")}
         environment |= {
-            "SBTC_WATCHER_DATABASE_URL": f"sqlite:///{tmp_path}/watcher.db",
+            "SBTC_WATCHER_DATABASE_URL": harness.database_url(tmp_path),
             "SBTC_WATCHER_API_URLS": api.url,
             "SBTC_WATCHER_POLL_INTERVAL": "100ms",
             "SBTC_WATCHER_HTTP_BIND": "",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from watcher import blocks, facts, records, service
+from watcher import blocks, facts, lease, records, service
 from watcher.settings import load_settings
 
 #: Where in a step to die: the module and function, and whether before it runs or after.
@@ -39,5 +39,6 @@ def arm(point: str, armed: Path) -> None:
 
 
 if __name__ == "__main__":
+    lease.SECONDS = 2.0  # who starts next need not wait for long
     arm(sys.argv[1], Path(sys.argv[2]))
     sys.exit(service.run(load_settings(), service.ROLES, once=False))

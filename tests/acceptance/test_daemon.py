@@ -14,10 +14,11 @@ from standardwebhooks import Webhook
 from chain.testing import principal, txs
 from notifier.testing import Answer
 from tests import harness
-from tests.acceptance.conftest import Town
+from tests.acceptance.conftest import PROGRAM, Town
 from tests.acceptance.dying_daemon import POINTS
 
 PAYER = principal("payer")
+ON_BOTH = pytest.mark.usefixtures("backend")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -27,6 +28,7 @@ def pay(intent: dict[str, Any], amount: int | None = None) -> txs.Tx:
     )
 
 
+@ON_BOTH
 async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_every_field(
     town: Town,
 ) -> None:
@@ -111,7 +113,12 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("backend", "point"),
+    [*(("sqlite", point) for point in POINTS), ("postgresql", "before the commit")],
+    indirect=["backend"],
+)
+@ON_BOTH
 async def test_a_kill_in_the_middle_of_a_step_loses_and_doubles_nothing(town: Town, point: str) -> None:
     """SIGKILL inside the open transaction; the next start does the step again, and the merchant hears it once."""
     shop = await town.shop()
@@ -155,6 +162,7 @@ async def test_a_kill_in_the_middle_of_a_delivery_sends_the_same_event_again(tow
     assert len(deliveries["data"]) == 1
 
 
+@ON_BOTH
 async def test_run_once_catches_up_delivers_and_leaves(town: Town) -> None:
     """``run --once`` is a whole daemon's turn in one call; calling it again changes nothing."""
     shop = await town.shop()
@@ -189,3 +197,16 @@ async def test_a_source_that_does_not_answer_ends_run_once_with_3_and_moves_noth
         town.chain.tip.height - 1,
         town.chain.tip.height,
     )
+
+
+async def test_run_once_obeys_sigterm_while_an_endpoint_hangs(town: Town) -> None:
+    """Delivering may take long; leaving must not."""
+    shop = await town.shop(events="payment.created")
+    town.environment["SBTC_WATCHER_WEBHOOK_TIMEOUT"] = "30s"
+    town.receiver.always(Answer(gate=asyncio.Event()), path="/hook")
+    await town.cli("run", "--once")
+    await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    process = await town.start(*PROGRAM, "run", "--once")
+    await town.receiver.wait_for(1)
+    process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(process.wait(), 10)

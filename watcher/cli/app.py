@@ -27,7 +27,9 @@ from watcher.cli import (
     endpoints,
     events,
     intents,
+    listen,
     merchants,
+    reindex,
     render,
     run,
     status,
@@ -47,16 +49,19 @@ app = Commands(
     PROGRAM,
     "Follow the Stacks chain, match sBTC and STX payments to what is owed, tell merchants by signed webhooks.",
     epilog="Start with `sbtc-watcher demo`: the whole thing in one terminal, no network, no set-up.",
+    add_completion=True,
 )
 
 _DAEMON, _MONEY, _WEBHOOKS, _DATABASE = "Daemon", "Money", "Webhooks", "Database"
 app.command("demo", rich_help_panel=_DAEMON)(demo.demo)
 app.command("run", rich_help_panel=_DAEMON)(run.run)
 app.command("status", rich_help_panel=_DAEMON)(status.status)
+app.command("reindex", rich_help_panel=_DAEMON)(reindex.reindex)
 app.command("check", rich_help_panel=_DAEMON)(check.check)
 app.add_typer(merchants.app, rich_help_panel=_MONEY)
 app.add_typer(intents.app, rich_help_panel=_MONEY)
 app.add_typer(transfers.app, rich_help_panel=_MONEY)
+app.command("listen", rich_help_panel=_WEBHOOKS)(listen.listen)
 app.add_typer(endpoints.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(events.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(deliveries.app, rich_help_panel=_WEBHOOKS)

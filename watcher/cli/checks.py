@@ -21,6 +21,8 @@ from watcher import __version__, blocks
 from watcher.cli.amounts import size, span
 from watcher.cli.render import count
 from watcher.database import Database
+from watcher.errors import ConfigError
+from watcher.keys import check_vault, open_vault
 from watcher.settings import Settings
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
@@ -104,7 +106,16 @@ def database(found: Database, given: Settings) -> list[Finding]:
         if cursor is not None and cursor.halted is not None:
             findings.append(error("daemon", f"halted: {cursor.halted['message']}. {cursor.halted['hint']}"))
         findings += _endpoints(connection)
-    return findings
+    return [*findings, *_secrets(found, given)]
+
+
+def _secrets(found: Database, given: Settings) -> list[Finding]:
+    try:
+        vault = open_vault(given)
+        check_vault(found, vault)
+    except ConfigError as problem:
+        return [error("secrets", f"{problem}; {problem.hint}", exit_code=2)]
+    return [ok("secrets", f"encrypted by {given.secret_key_file}")] if vault.seals else []
 
 
 def _endpoints(connection: Connection) -> list[Finding]:

@@ -42,9 +42,11 @@ def add(
     from notifier import endpoints, guard
     from notifier.events import DEFAULT_EVENTS
     from watcher import merchants
+    from watcher.keys import open_vault
 
     session = of(context)
     settings = session.settings
+    vault = open_vault(settings)
     # Looks the name up, so it comes before the transaction.
     checked = guard.check_url(
         url, allow_http=settings.webhook_allow_http, allow_private=settings.webhook_allow_private
@@ -58,6 +60,7 @@ def add(
             url=checked,
             events=DEFAULT_EVENTS if wanted is None else wanted,
             legacy_v0=legacy_v0,
+            vault=vault,
             now=session.now,
         )
     _print_secret(endpoints.endpoint_json(added), secret, as_json)
@@ -142,14 +145,18 @@ def rotate_secret(
     from notifier import endpoints
     from watcher.durations import parse_duration
     from watcher.errors import UsageError
+    from watcher.keys import open_vault
 
     try:
         seconds = parse_duration(overlap)
     except ValueError as error:
         raise UsageError(f"overlap: {error}") from None
     session = of(context)
+    vault = open_vault(session.settings)
     with session.writing() as connection:
-        found, secret = endpoints.rotate_secret(connection, endpoint, overlap=seconds, now=session.now)
+        found, secret = endpoints.rotate_secret(
+            connection, endpoint, overlap=seconds, vault=vault, now=session.now
+        )
     _print_secret(endpoints.endpoint_json(found), secret, as_json)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watcher.cli import intent_card, render
+from watcher.cli import import_, intent_card, render
 from watcher.cli.amounts import short, when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant
@@ -254,6 +254,9 @@ def mark(
         )
         found = _read(session, connection, intent)
     _print(session, found, as_json)
+
+
+app.command("import")(import_.import_)
 
 
 def _read(session: Session, connection: Any, intent: str) -> dict[str, Any]:

@@ -30,13 +30,13 @@ def _without_types(params: list[Any]) -> list[Any]:
 class Commands(typer.Typer):
     """A noun with its verbs; called without a verb it shows them."""
 
-    def __init__(self, name: str, about: str, **options: Any) -> None:
+    def __init__(self, name: str, about: str, *, add_completion: bool = False, **options: Any) -> None:
         super().__init__(
             name=name,
             help=about,
             cls=_Group,
             no_args_is_help=True,
-            add_completion=False,
+            add_completion=add_completion,
             context_settings=_NAMES,
             **options,
         )

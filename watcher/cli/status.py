@@ -8,8 +8,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from notifier.events import rfc3339
 from watcher.cli import render
 from watcher.cli.amounts import relative, size, span
+from watcher.cli.lag import diagnose
 from watcher.cli.options import Json
 from watcher.cli.session import Session, of
 from watcher.errors import UsageError
@@ -26,13 +28,17 @@ REFRESH = 2.0
 def status(
     context: typer.Context,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every two seconds, until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch",
+            help="Look again every two seconds, until Ctrl-C; one line a look when not on a terminal.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Show how the daemon stands: chain, lag, sources, intents, webhooks.
 
-    Exit code 0 ok, 1 degraded or starting, 3 halted.
+    Exit code 0 ok, 1 degraded or starting, 3 halted; with --watch, as it was seen last.
     """
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other", hint="call `status --json` in a loop")
@@ -42,7 +48,7 @@ def status(
         if as_json:
             render.document(found)
         elif watch:
-            _watch(session, database, found)
+            found = _watch(session, database, found)
         else:
             for part in screen(found, now=session.now):
                 render.show(part)
@@ -55,13 +61,37 @@ def _look(session: Session, database: "Database") -> dict[str, Any]:
     return queries.status(database, session.settings, now=session.now)
 
 
-def _watch(session: Session, database: "Database", found: dict[str, Any]) -> None:
+def _watch(session: Session, database: "Database", found: dict[str, Any]) -> dict[str, Any]:
+    """Show the status again and again until Ctrl-C; return what was seen last."""
     from rich.live import Live
 
-    with Live(Group(*screen(found, now=session.now)), console=render.console(), auto_refresh=False) as live:
-        while True:
-            time.sleep(REFRESH)
-            live.update(Group(*screen(_look(session, database), now=session.now)), refresh=True)
+    out = render.console()
+    try:
+        if not out.is_terminal:
+            while True:
+                render.line(line(found, now=session.now))
+                time.sleep(REFRESH)
+                found = _look(session, database)
+        with Live(Group(*screen(found, now=session.now)), console=out, auto_refresh=False) as live:
+            while True:
+                time.sleep(REFRESH)
+                found = _look(session, database)
+                live.update(Group(*screen(found, now=session.now)), refresh=True)
+    except KeyboardInterrupt:
+        return found
+
+
+def line(found: Mapping[str, Any], *, now: float) -> str:
+    """Return the status in one line, for logs and pipes."""
+    cursor, box = found["cursor"], found["outbox"]
+    parts = [rfc3339(now), found["state"]]
+    if cursor is not None:
+        parts += [f"height={cursor['height']}", f"burn_height={cursor['burn_block_height']}"]
+        parts += [f"{name}={value:g}" for name, value in found["lag"].items() if value is not None]
+    parts += [f"{name}={number}" for name, number in found["intents"].items() if number]
+    parts += [f"outbox={box['pending']}", f"dead={box['dead']}", f"attention={found['attention']}"]
+    who = diagnose(found)
+    return render.plain(" ".join(parts) + (f" - {'; '.join(who)}" if who else ""))
 
 
 def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
@@ -99,6 +129,7 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         ),
         ("Tip", f"{tip['height']:,}, {span(tip['age_seconds'])} old" if tip else None),
         ("Lag", _lag(found["lag"]) if cursor else None),
+        ("Who lags", render.lines(who) if (who := diagnose(found)) else None),
         ("Reorgs", f"{found['reorgs_24h']:,} in 24 h" if cursor else None),
         ("Reindex", _reindex(found["reindex"]) if found["reindex"] else None),
         ("Intents", ", ".join(f"{n:,} {name}" for name, n in found["intents"].items() if n) or "none"),
@@ -138,7 +169,9 @@ def _lag(lag: Mapping[str, Any]) -> str:
 
 
 def _reindex(progress: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in progress.items() if value is not None)
+    names = ("from", "to", "position", "found", "changes", "events", "differences")
+    counts = (f"{name} {progress[name]:,}" for name in names if progress.get(name) is not None)
+    return ", ".join([str(progress.get("state", "running")), *counts])
 
 
 def _outbox(box: Mapping[str, Any]) -> Text:

@@ -20,6 +20,7 @@ from notifier import deliveries, endpoints, outbox
 from notifier.events import DEFAULT_EVENTS, EventType
 from notifier.guard import check_url
 from notifier.testing import Arrival, Receiver
+from notifier.vault import PLAIN
 from watcher import blocks, intake, merchants, queries, records
 from watcher.books import Books
 from watcher.database import Database
@@ -89,7 +90,7 @@ class Stage:
                 connection, self.settings, name=name, recipient=principal(f"shop {name}"), now=now
             )
             endpoint, secret = endpoints.create(
-                connection, merchant=row["id"], url=url, events=EVENTS, now=now
+                connection, merchant=row["id"], url=url, events=EVENTS, vault=PLAIN, now=now
             )
             shop = Shop(merchant=row["id"], recipient=row["recipient"], endpoint=endpoint.id, path=path)
             return shop, secret

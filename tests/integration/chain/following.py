@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
 
 from chain.api import StacksApi
 from chain.follower import Follower
@@ -30,13 +31,16 @@ FINALITY = 6
 
 
 class Clock:
-    """A monotonic clock that moves when told."""
+    """A monotonic clock that moves when told, or when something sleeps by it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
         return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def true_events(tx: Tx) -> tuple[Event, ...]:
@@ -96,7 +100,7 @@ def true_block(block: ScriptedBlock, rules: ReadRules) -> Block:
 
 
 class Rig:
-    """A follower over real sockets, with a consumer that keeps the blocks in a list."""
+    """A follower over real sockets, with a consumer that keeps the blocks in a list. ``options`` are the pool's."""
 
     def __init__(
         self,
@@ -106,14 +110,18 @@ class Rig:
         rules: ReadRules | None = None,
         batch: int = 50,
         ahead: int = 4,
+        poll: float = POLL,
+        **options: Any,
     ) -> None:
         self.chain = chain
         self.apis = apis
         self.rules = rules or ReadRules()
         self.clock = Clock()
         self.sources = [StacksApi(api.url) for api in apis]
-        self.pool = SourcePool(self.sources, clock=self.clock, rng=lambda: 0.5)
-        self.batch, self.ahead = batch, ahead
+        self.pool = SourcePool(
+            self.sources, clock=self.clock, sleep=self.clock.sleep, rng=lambda: 0.5, **options
+        )
+        self.batch, self.ahead, self.poll = batch, ahead, poll
         self.follower = self.make_follower(HeaderWindow())
         #: What a database would hold: the headers of bootstrap, and the blocks above the first cursor, oldest first.
         self.stored: tuple[BlockHeader, ...] = ()
@@ -128,7 +136,7 @@ class Rig:
             self.pool,
             window,
             self.rules,
-            poll_interval=POLL,
+            poll_interval=self.poll,
             finality_burn_blocks=FINALITY,
             batch=self.batch,
             ahead=self.ahead,
@@ -158,9 +166,9 @@ class Rig:
         self.blocks += step.blocks
         self.steps.append(step)
 
-    async def turn(self, *, passed: float = POLL) -> list[Step]:
-        """Let time pass, take one turn and commit its steps."""
-        self.clock.now += passed
+    async def turn(self, *, passed: float | None = None) -> list[Step]:
+        """Let time pass (a poll interval, unless told), take one turn and commit its steps."""
+        self.clock.now += self.poll if passed is None else passed
         taken = len(self.steps)
         async with aclosing(self.follower.turn()) as steps:
             async for step in steps:
@@ -207,13 +215,14 @@ async def following(
     rules: ReadRules | None = None,
     batch: int = 50,
     ahead: int = 4,
+    **options: Any,
 ) -> AsyncIterator[Rig]:
-    """A rig with ``sources`` servers of ``chain``, started at ``start`` or the tip."""
+    """A rig with ``sources`` servers of ``chain``, started at ``start`` or the tip; ``options`` go to the rig."""
     async with AsyncExitStack() as stack:
         apis = [
             await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(sources)
         ]
-        rig = Rig(chain, apis, rules=rules, batch=batch, ahead=ahead)
+        rig = Rig(chain, apis, rules=rules, batch=batch, ahead=ahead, **options)
         stack.push_async_callback(rig.pool.aclose)
         await rig.start(start)
         rig.forget_requests()

@@ -168,6 +168,37 @@ async def test_bootstrap_of_a_young_chain_takes_all_there_is() -> None:
         assert [header.height for header in rig.follower.window.headers] == list(range(100, 146))
 
 
+async def test_bootstrap_begins_with_the_first_block_of_a_time_and_has_a_window_below_it() -> None:
+    chain = ScriptedChain()
+    for _ in range(40):
+        chain.mine(burn=True, n=1, seconds=10)
+        chain.mine(n=2, seconds=10)
+    first = chain.header(chain.tip.height - 50)
+    async with following(chain) as rig:
+        follower = rig.make_follower(HeaderWindow())
+        headers = await follower.bootstrap(None, first.time)
+        assert headers == follower.window.headers
+        assert headers[-1] == chain.header(first.height - 1)
+        assert headers[0].burn_height == headers[-1].burn_height - 10
+        assert follower.tip == chain.tip
+        assert (await follower.bootstrap(None, first.time - 1))[-1] == chain.header(first.height - 1)
+        assert (await follower.bootstrap(None, first.time + 1))[-1] == first
+        assert (await follower.bootstrap(None, chain.tip.time + 1))[-1] == chain.tip
+        assert (await follower.bootstrap(first.height - 9, first.time))[-1] == chain.header(first.height - 10)
+
+
+async def test_bootstrap_searches_a_time_down_to_the_first_block_and_no_further_than_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = ScriptedChain()
+    mine(chain, 100, paying=False)
+    async with following(chain) as rig:
+        assert (await rig.make_follower(HeaderWindow()).bootstrap(None, 0)) == (chain.header(100),)
+        monkeypatch.setattr("chain.follower.SEARCHED", 50)
+        [bounded] = await rig.make_follower(HeaderWindow()).bootstrap(None, 0)
+        assert chain.tip.height - 80 <= bounded.height <= chain.tip.height - 50
+
+
 async def test_bootstrap_above_the_tip_waits() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:

@@ -146,19 +146,36 @@ async def test_a_misfit_that_appears_later_is_left_out_but_stops_nobody(pool_of)
     assert pool.others(pool.pick()) == []
 
 
-async def test_only_misfits_left_is_an_error_without_a_time(pool_of):
-    server = Server("stacks-blockchain-api v8.0.0 (x:y)")
-    server.down = True
-    pool, clock = await pool_of(server)
+async def test_only_misfits_left_is_a_case_for_a_person_at_every_check(pool_of):
+    old, other = Server("stacks-blockchain-api v8.0.0 (x:y)"), Server(network=2147483648)
+    old.down = other.down = True
+    pool, clock = await pool_of(old, other)
     with pytest.raises(SourceError):
         await pool.check("mainnet")
-    server.down = False
+    old.down = False
     clock.now += 1
-    with pytest.raises(SourceUnavailable, match="refused") as caught:
+    with pytest.raises(SourceUnavailable, match="refused"):
         await pool.check("mainnet")
-    assert caught.value.retry_after is None
-    with pytest.raises(SourceUnavailable):
+    other.down = False
+    for _ in range(3):
+        clock.now += 60
+        with pytest.raises(UnsupportedVersion, match=r"v8\.0\.0") as caught:
+            await pool.check("mainnet")
+        assert "Upgrade" in caught.value.hint
+    with pytest.raises(SourceUnavailable) as none:
         pool.pick()
+    assert none.value.retry_after is None
+
+
+async def test_misfits_at_the_start_are_told_again_unless_another_source_fits(pool_of):
+    old, fit = Server("stacks-blockchain-api v8.0.0 (x:y)"), Server()
+    for servers, times in ((old,), 3), ((old, fit), 1):
+        pool, _ = await pool_of(*servers)
+        for _ in range(times):
+            with pytest.raises(UnsupportedVersion):
+                await pool.check("mainnet")
+    await pool.check("mainnet")
+    assert pool.pick().url == pool.health()[1].url
 
 
 async def test_a_source_that_limits_the_check_is_asked_again_when_it_says(serve):

@@ -1,5 +1,5 @@
 # ruff: noqa: A002 (an event has a type)
-"""A real database file, a clock that only moves when told, and a merchant with a server."""
+"""Real databases, SQLite and PostgreSQL, a clock that only moves when told, and a merchant with a server."""
 
 import asyncio
 import time
@@ -12,7 +12,9 @@ from notifier import endpoints, guard, outbox
 from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id
 from notifier.tables import delivery, metadata
 from notifier.testing import Receiver
+from notifier.vault import PLAIN
 from notifier.worker import Worker
+from tests import harness
 
 
 class Clock:
@@ -34,8 +36,13 @@ def clock():
 
 
 @pytest.fixture
-def engine(tmp_path):
-    """An SQLite file as the daemon opens it."""
+def engine(tmp_path, backend):
+    """A database as the daemon opens it."""
+    if backend == "postgresql":
+        made = create_engine(harness.database_url(tmp_path))  # it has the schema
+        yield made
+        made.dispose()
+        return
     made = create_engine(f"sqlite:///{tmp_path / 'notifier.db'}", connect_args={"timeout": 10})
 
     @event.listens_for(made, "connect")
@@ -73,6 +80,7 @@ class Shop:
         self.engine = engine
         self.clock = clock
         self.secrets = {}
+        self.vault = PLAIN
 
     def endpoint(
         self, url="https://shop.example/x", *, receiver=None, path="/", events=DEFAULT_EVENTS, **more
@@ -82,7 +90,13 @@ class Shop:
             url = receiver.url(path)
         with self.engine.begin() as conn:
             made, secret = endpoints.create(
-                conn, merchant="mer_1", url=guard.CheckedUrl(url), events=events, now=self.clock(), **more
+                conn,
+                merchant="mer_1",
+                url=guard.CheckedUrl(url),
+                events=events,
+                vault=self.vault,
+                now=self.clock(),
+                **more,
             )
         self.secrets[made.id] = secret
         if receiver is not None:

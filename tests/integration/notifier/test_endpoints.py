@@ -1,11 +1,14 @@
 """Endpoints: added, changed, rotated, removed."""
 
 import pytest
+from sqlalchemy import select
 
 from notifier import endpoints, outbox
 from notifier.errors import InvalidEndpoint, NotFound
 from notifier.guard import CheckedUrl
 from notifier.signing import secret_key
+from notifier.tables import endpoint
+from notifier.vault import PLAIN
 
 
 def test_a_fresh_endpoint_gets_the_verdicts_and_a_secret_of_32_bytes(shop, engine):
@@ -81,7 +84,7 @@ def test_another_merchants_endpoint_is_not_found_by_any_way(shop, engine, clock)
             lambda: endpoints.remove(conn, id_, merchant="mer_2"),
             lambda: endpoints.enable(conn, id_, merchant="mer_2", now=0),
             lambda: endpoints.disable(conn, id_, merchant="mer_2"),
-            lambda: endpoints.rotate_secret(conn, id_, merchant="mer_2", now=0),
+            lambda: endpoints.rotate_secret(conn, id_, merchant="mer_2", vault=PLAIN, now=0),
             lambda: endpoints.send_test(conn, id_, merchant="mer_2", now=0),
         ):
             with pytest.raises(NotFound, match=f"no endpoint '{id_}'"):
@@ -96,7 +99,7 @@ def test_a_removed_endpoint_is_gone_with_its_secrets_and_its_open_deliveries_are
         with pytest.raises(NotFound):
             endpoints.get(conn, id_)
         assert endpoints.list_endpoints(conn) == ([], None)
-        assert conn.exec_driver_sql("SELECT secrets FROM endpoint").scalar_one() == "[]"
+        assert conn.execute(select(endpoint.c.secrets)).scalar_one() == []
         assert outbox.stats(conn, now=clock()).dead == 0, "nobody can do anything about them"
     assert (shop.delivery().status, shop.delivery().last_error) == ("dead", "the endpoint was removed")
 
@@ -120,4 +123,4 @@ def test_disabling_twice_keeps_the_first_reason_and_enabling_twice_changes_nothi
 def test_an_overlap_beyond_a_week_is_refused(shop, engine, overlap):
     id_ = shop.endpoint()
     with pytest.raises(InvalidEndpoint, match="between 0 and 7 days"), engine.begin() as conn:
-        endpoints.rotate_secret(conn, id_, overlap=overlap, now=0)
+        endpoints.rotate_secret(conn, id_, overlap=overlap, vault=PLAIN, now=0)

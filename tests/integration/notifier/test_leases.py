@@ -6,13 +6,13 @@ import time
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from notifier import deliveries, endpoints, queue
+from notifier import deliveries, endpoints, queue, settling
 from notifier.errors import NotPossible
 from notifier.sender import Outcome
 from notifier.testing import Answer
 from notifier.worker import LEASE_MARGIN
 
-POLICY = queue.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
+POLICY = settling.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
 OK = Outcome(status_code=200, error=None, seconds=0.1)
 
 
@@ -27,7 +27,7 @@ def claim(engine, clock):
                 leased_until=clock() + seconds,
                 room=room,
                 endpoint_cap=endpoint_cap,
-            )
+            ).claims
 
     return some
 
@@ -35,9 +35,9 @@ def claim(engine, clock):
 @pytest.fixture
 def settle(engine, clock):
     def store(claimed, outcome=OK):
-        result = queue.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome)
+        result = settling.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome)
         with engine.begin() as conn:
-            return queue.settle(conn, [result], policy=POLICY, jitters=[0.0])
+            return settling.settle(conn, [result], policy=POLICY, jitters=[0.0])
 
     return store
 

@@ -7,6 +7,7 @@ from notifier.errors import NotFound, NotPossible
 from notifier.events import EventType
 from notifier.tables import DeliveryStatus
 from notifier.testing import Answer
+from notifier.vault import PLAIN
 
 
 async def test_retry_sends_a_dead_delivery_at_once_with_the_whole_schedule_before_it(
@@ -107,7 +108,9 @@ async def test_redeliver_sends_the_same_event_again_as_a_delivery_of_its_own(
 def test_redeliver_keeps_merchants_apart(shop, engine, clock):
     event = shop.tell()
     with engine.begin() as conn:
-        foreign, _ = endpoints.create(conn, merchant="mer_2", url="https://x.example", now=clock())
+        foreign, _ = endpoints.create(
+            conn, merchant="mer_2", url="https://x.example", vault=PLAIN, now=clock()
+        )
         with pytest.raises(NotFound, match="no endpoint"):
             deliveries.redeliver(conn, event, endpoint_id=foreign.id, now=clock())
         with pytest.raises(NotFound, match="no event"):

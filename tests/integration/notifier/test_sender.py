@@ -176,9 +176,41 @@ async def test_a_proxy_in_the_environment_is_not_used(sender, receiver, monkeypa
     assert (await sender.send(receiver.url(), body=b"{}", headers={})).ok
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost", "0.0.0.0", "0x7f000001"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.8.8.8",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[::1%25lo]",
+        "localhost",
+        "LOCALHOST.",
+        "0.0.0.0",
+        "0",
+        "127.1",
+        "127.0.0.1.",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "017700000001",
+        "１２７.0.0.1",
+        "①②⑦.⓪.⓪.①",
+        "127。0。0。1",
+        "%31%32%37.0.0.1",
+        "shop.example@127.0.0.1",
+        "8.8.8.8:80@127.0.0.1",
+    ],
+)
 async def test_the_guard_refuses_the_address_at_the_socket(receiver, host):
     port = receiver.base.rsplit(":", 1)[1]
+    """Whatever form an address has got into the database in: nothing reaches it."""
     async with Sender(user_agent="t", timeout=5, allow_http=True) as sender:
         outcome = await sender.send(f"http://{host}:{port}/", body=b"{}", headers={})
     assert outcome.status_code is None

@@ -1,4 +1,4 @@
-"""A world of its own for every test: a migrated database, a merchant, a scripted chain."""
+"""A world of its own for every test, on SQLite and on PostgreSQL: a migrated database, a merchant, a scripted chain."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.integration.watcher.world import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, backend: str) -> Iterator[World]:
     """A database that has begun to follow a chain of one block."""
     made = World(tmp_path)
     yield made
@@ -17,7 +17,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def before_the_chain(tmp_path: Path) -> Iterator[World]:
+def before_the_chain(tmp_path: Path, backend: str) -> Iterator[World]:
     """A database that has not begun to follow the chain."""
     made = World(tmp_path, begin=False)
     yield made

@@ -3,7 +3,9 @@
 import pytest
 from sqlalchemy import select
 
-from chain.testing import principal, txs
+from chain.testing import Tx, principal, txs
+from chain.testing import events as ev
+from tests.harness import SBTC
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher.errors import NotFound, Refused
 from watcher.tables import act
@@ -196,3 +198,76 @@ def test_an_assignment_is_void_for_money_of_another_amount(world: World) -> None
     world.fork(1, [[], [txs.with_amount(payment, 40_000)]])
     assert world.unmatched() == [("no_intent", 40_000)]
     assert (world.status(intent), world.show(intent)["flags"]) == ("processing", ["reorged"])
+
+
+def call_that_pays() -> Tx:
+    """A stranger's contract that moves 50,000 sats to the shop."""
+    events = [ev.ft_transfer(SBTC, PAYER, SHOP, 50_000)]
+    return txs.call(f"{principal('stranger')}.c", "go", PAYER, [], events)
+
+
+def fork_later(world: World, depth: int, payment: Tx, *, seconds: int) -> None:
+    """Replace the newest blocks by others, the first of which holds the payment so long after its parent."""
+    branch = world.chain.fork(world.tip.height - depth, keep="follow")
+    branch.mine([payment], seconds=seconds)
+    branch.mine(n=depth)
+    branch.promote()
+    world.apply(world.reorg())
+
+
+def in_stx(call: Tx) -> Tx:
+    """The same transaction on a branch where it moves as many micro-STX instead."""
+    return txs.with_events(call, [ev.stx_transfer(PAYER, SHOP, 50_000, b"")])
+
+
+def test_an_assignment_is_void_for_money_of_another_asset(world: World) -> None:
+    intent = world.create()
+    call = call_that_pays()
+    world.mine(call)
+    world.assign(world.transfers()[0]["id"], intent)
+    assert world.status(intent) == "succeeded"
+    world.fork(1, [[in_stx(call)], []])
+    assert (world.status(intent), world.show(intent)["amount_received"]) == ("processing", "0")
+    assert world.unmatched() == [("no_intent", 50_000)]
+    world.fork(2, [[call], [], []])
+    assert (world.status(intent), world.show(intent)["amount_received"]) == ("succeeded", "50000")
+
+
+def test_money_of_another_asset_on_another_branch_does_not_go_with_the_assigned(world: World) -> None:
+    intent = world.create()
+    call = call_that_pays()
+    world.mine(call)
+    world.fork(1, [[in_stx(call)], []])
+    [orphan] = [row for row in world.transfers() if not row["canonical"]]
+    world.assign(orphan["id"], intent)
+    assert world.told(intent) == ["created"]
+    assert world.unmatched() == [("no_intent", 50_000)]
+
+
+def test_each_branchs_asset_can_be_assigned_to_an_intent_of_its_own(world: World) -> None:
+    ours, other = world.create(), world.create(asset="stx")
+    call = call_that_pays()
+    world.mine(call)
+    world.assign(world.transfers()[0]["id"], ours)
+    world.fork(1, [[in_stx(call)], []])
+    [stray] = [row for row in world.transfers() if row["intent_id"] is None]
+    world.assign(stray["id"], other)
+    assert (world.status(ours), world.status(other)) == ("processing", "succeeded")
+    world.fork(2, [[call], [], []])
+    assert (world.status(ours), world.status(other)) == ("succeeded", "processing")
+
+
+def test_money_that_belongs_to_an_intent_on_another_branch_cannot_be_assigned(world: World) -> None:
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1")
+    world.mine(payment)
+    owner = world.create(reference="inv-1", not_before=world.tip.time + 1)
+    other = world.create()
+    assert world.unmatched() == [("before_intent", 50_000)]
+    fork_later(world, 1, payment, seconds=30)
+    assert world.status(owner) == "succeeded"
+    [orphan] = [row for row in world.transfers() if not row["canonical"]]
+    with pytest.raises(Refused, match=owner) as caught:
+        world.assign(orphan["id"], other)
+    assert code(caught) == "already_matched"
+    fork_later(world, 2, payment, seconds=20)
+    assert (world.status(owner), world.status(other)) == ("succeeded", "pending")

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from chain.testing import txs
+from chain.testing import principal, txs
 from notifier.events import API_VERSION, EventType, event_id
 from notifier.tables import delivery, endpoint, event
 from tests import harness
@@ -158,3 +158,47 @@ def test_the_timeline_has_each_change_once_with_its_reason(world: World) -> None
         "attention:reorged",
         "failed:reorged",
     ]
+
+
+def test_the_timeline_in_a_body_ends_at_its_own_moment(world: World) -> None:
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
+    intent = world.create(reference="inv-1")
+    told = [body["data"]["payment_intent"] for body in bodies(world, intent)]
+    assert [(one["status"], [change["status"] for change in one["timeline"]]) for one in told] == [
+        ("pending", ["pending"]),
+        ("succeeded", ["pending", "succeeded"]),
+    ]
+    assert world.show(intent)["timeline"] == told[-1]["timeline"]
+
+
+def test_dust_makes_neither_many_events_nor_long_bodies(world: World) -> None:
+    intent = world.create(amount=10_000)
+
+    def dust(kind: str, n: int) -> list[Any]:
+        memo = world.memo(intent)
+        spammer = principal("spammer")
+        return [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"{kind}{number}") for number in range(n)]
+
+    failing = [txs.failed(tx) for tx in dust("failing", 60)]
+    paying = txs.sbtc_transfer(PAYER, SHOP, 10_000, world.memo(intent))
+    world.mine(*failing, *dust("before", 120), paying)
+    world.mine(*dust("after", 120))
+    assert world.told(intent) == ["created", "succeeded", "attention:surplus"]
+    _, succeeded, surplus = (body["data"]["payment_intent"] for body in bodies(world, intent))
+    assert (succeeded["transfers_total"], surplus["transfers_total"]) == (121, 241)
+    assert (len(surplus["attempts"]), surplus["attempts_total"]) == (50, 60)
+    assert len(succeeded["transfers"]) <= 100
+    assert len(surplus["transfers"]) == 100
+    for body in (succeeded, surplus):
+        assert "10000" in {entry["amount"] for entry in body["transfers"]}, "what pays is always listed"
+    assert surplus["amount_received"] == "10240"
+    assert world.show(intent) == surplus
+
+
+def test_of_too_much_money_that_covers_nothing_the_newest_is_listed(world: World) -> None:
+    intent = world.create()
+    payments = [txs.sbtc_transfer(PAYER, SHOP, n, world.memo(intent), label=str(n)) for n in range(1, 61)]
+    world.mine(*payments)
+    shown = world.show(intent)
+    assert [int(entry["amount"]) for entry in shown["transfers"]] == list(range(11, 61))
+    assert (shown["transfers_total"], shown["attempts_total"]) == (60, 0)

@@ -30,7 +30,7 @@ def test_sqlite_is_safe_against_power_loss_and_waits_for_writers(tmp_path: Path)
     database.close()
 
 
-def test_a_block_that_raises_leaves_nothing(tmp_path: Path) -> None:
+def test_a_block_that_raises_leaves_nothing(tmp_path: Path, backend: str) -> None:
     database = harness.open_database(tmp_path)
 
     def fail() -> None:
@@ -45,7 +45,7 @@ def test_a_block_that_raises_leaves_nothing(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path: Path, backend: str) -> None:
     database = harness.open_database(tmp_path)
     with database.read() as reader:
         assert reader.execute(select(status_count)).all() == []

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import Connection, create_engine, event, select, text
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
-from tests import harness
+from tests import harness, postgresql
+from watcher import acts, blocks, queries
 from watcher import database as database_module
 from watcher.database import Database
 from watcher.errors import ConfigError
@@ -18,6 +20,10 @@ from watcher.tables import transfer
 
 START = 1_800_000_000
 PAYER = principal("payer")
+
+#: For what a disk or a source does, which the other database would only repeat.
+ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 
 
 class Rig:
@@ -44,8 +50,9 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT", 0.05)
     chain = ScriptedChain(time=START)
     database = harness.open_database(tmp_path)
     async with ScriptedApi(chain, ping_interval=None) as api:
@@ -59,8 +66,9 @@ async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(rig: Rig) -> None:
     rig.chain.mine(n=3)
-    blocker = Database(str(rig.database.url))
-    with blocker.begin():
+    blocker = Database(rig.database.url.render_as_string(hide_password=False))
+    with blocker.begin() as connection:
+        blocks.load_cursor(connection, lock=True)
         assert await rig.turn() is Turn.WAITING
     blocker.close()
     before = rig.height()
@@ -69,6 +77,7 @@ async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(
     assert rig.height() == rig.chain.tip.height
 
 
+@ON_SQLITE
 async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(rig: Rig) -> None:
     def small_disk(connection: object, *_: object) -> None:
         connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
@@ -87,6 +96,55 @@ async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(ri
         assert len(connection.execute(select(transfer.c.id)).all()) == 200
 
 
+@ON_POSTGRESQL
+@pytest.mark.parametrize("when", ["INSERT INTO block", "UPDATE cursor SET height"])
+async def test_a_connection_that_is_cut_in_a_step_leaves_nothing_of_it(rig: Rig, when: str) -> None:
+    """Before the first write and before the commit: the step is done again as a whole."""
+    cuts: list[str] = []
+
+    def cut(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(when) and not cuts:
+            cuts.append(statement)
+            other = create_engine(rig.database.url)
+            with other.begin() as killer:
+                killer.execute(text(f"SELECT pg_terminate_backend({cursor.connection.info.backend_pid})"))
+            other.dispose()
+
+    rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")], n=3)
+    before = rig.height()
+    event.listen(rig.database.engine, "before_cursor_execute", cut)
+    assert await rig.turn() is Turn.WAITING
+    assert cuts
+    assert rig.height() == before
+    assert await rig.turn() is Turn.MOVED
+    assert rig.height() == rig.chain.tip.height
+    with rig.database.read() as connection:
+        assert len(connection.execute(select(transfer.c.id)).all()) == 1
+
+
+async def test_a_server_that_restarts_stops_the_cursor_and_it_goes_on(tmp_path: Path) -> None:
+    """Idle connections are dead then, and nobody answers meanwhile."""
+    server = postgresql.Server()
+    chain = ScriptedChain(time=START)
+    database = Database(server.database_url(tmp_path))
+    try:
+        async with ScriptedApi(chain, ping_interval=None) as api:
+            rig = Rig(tmp_path, chain, api, database)
+            await rig.turn()
+            chain.mine(n=3)
+            server.halt()
+            assert await rig.turn() is Turn.WAITING
+            assert await rig.turn() is Turn.WAITING
+            server.start()
+            assert await rig.turn() is Turn.MOVED
+            assert rig.height() == chain.tip.height
+            await rig.pool.aclose()
+    finally:
+        database.close()
+        server.stop()
+
+
+@ON_SQLITE
 @pytest.mark.parametrize(
     "fault", ["html", "truncate", "gzip_bomb", "cut", "rate_limit", "refuse", "disconnect"]
 )
@@ -106,6 +164,35 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault:
     for _ in range(5):
         await rig.turn()
     assert rig.height() == rig.chain.tip.height
+
+
+async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: Path, backend: str) -> None:
+    chain = ScriptedChain(time=START - 3600)
+    chain.mine(n=5)
+    chain.mine(seconds=3000)
+    clock = harness.Clock(START)
+    database = harness.open_database(tmp_path)
+    harness.add_merchant(database)
+    intent = harness.intent_record("early", created_at=START, expires_at=START + 60)
+    canceled = harness.intent_record("canceled", created_at=START - 3500)
+    harness.add_intents(database, [intent, canceled])
+    with database.begin() as connection:
+        acts.cancel(connection, canceled.id, actor="test", books=harness.BOOKS, now=clock())
+    paying = txs.sbtc_transfer(PAYER, harness.SHOP, 50_000, b"EARLY")
+    paid = chain.mine([paying], seconds=START - 60 - chain.tip.time)
+    chain.mine(n=40, seconds=600)
+    ledger = harness.make_ledger(database, clock)
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        following, pool = harness.make_following(ledger, [api.url], clock)
+        assert await following.turn() is Turn.MOVED
+        await pool.aclose()
+    with database.read() as connection:
+        shown = queries.intent(connection, intent.id, payment_contract=None)
+    assert (shown["status"], shown["flags"]) == ("succeeded", [])
+    cursor = ledger.cursor()
+    assert cursor is not None
+    assert cursor.start_height == paid.height
+    database.close()
 
 
 async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: Rig) -> None:

@@ -59,7 +59,7 @@ def test_before_the_chain_is_followed_intents_are_taken_and_wait(before_the_chai
     assert world.status(intent) == "succeeded"
 
 
-def test_an_intent_whose_deadline_passed_before_the_chain_was_followed_expires(
+def test_an_intent_whose_deadline_passed_before_the_first_block_that_is_read_expires(
     before_the_chain: World,
 ) -> None:
     world = before_the_chain
@@ -126,6 +126,72 @@ def test_two_intents_with_the_same_terms_are_refused(world: World) -> None:
     world.create(**terms)
     assert refusal(world, **terms) == ("terms_taken", "salt")
     assert world.create(**terms, amount=50_001)
+
+
+def test_a_reference_that_another_merchants_intent_has_at_the_same_recipient_is_refused(world: World) -> None:
+    first = world.create(reference="inv-1")
+    other = world.add_merchant("Branch", SHOP)
+    assert refusal(world, other, reference="INV-1") == ("reference_taken", "reference")
+    with pytest.raises(Refused) as caught:
+        world.create(other, reference="inv-1")
+    assert first not in str(caught.value), "another merchant's intent is named to nobody"
+    assert world.create(other, reference="inv-2")
+
+
+@pytest.mark.parametrize("change", [str.lower, lambda text: f"{text[:4]}-{text[4:]}"])
+def test_no_reference_imitates_a_generated_one_at_the_same_recipient(world: World, change: Any) -> None:
+    intent = world.create()
+    other = world.add_merchant("Branch", SHOP)
+    for merchant in (world.merchant, other):
+        imitation = change(world.memo(intent).decode())
+        assert refusal(world, merchant, reference=imitation) == ("reference_taken", "reference")
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    assert world.status(intent) == "succeeded"
+
+
+def test_a_generated_reference_that_another_merchant_uses_at_the_same_recipient_is_drawn_again(
+    world: World,
+) -> None:
+    other = world.add_merchant("Branch", SHOP)
+    world.create(other, reference="0" * 12)
+    draws = iter([bytes(16), bytes(8), b"\x01" * 8])
+    with world.database.begin() as connection:
+        made = intake.create(
+            connection,
+            IntentRequest(amount=5),
+            merchant_id=world.merchant,
+            settings=world.settings,
+            books=world.books,
+            now=world.clock(),
+            entropy=lambda n: next(draws) if n != 10 else bytes(10),
+        )
+    assert world.show(made)["reference"] != "0" * 12
+
+
+# Recipients of others
+
+
+def test_no_intent_is_paid_at_an_address_of_another_merchant_only(world: World) -> None:
+    other = world.add_merchant("Other", principal("other shop"))
+    assert refusal(world, other, recipient=SHOP, reference="1001") == ("recipient_in_use", "recipient")
+    assert refusal(world, other, recipient=SHOP) == ("recipient_in_use", "recipient")
+    ours = world.create(reference="1001")
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"1001"))
+    assert world.status(ours) == "succeeded"
+
+
+def test_an_address_that_another_merchants_intent_is_paid_at_is_refused(world: World) -> None:
+    world.create(recipient=OWN)
+    other = world.add_merchant("Other", principal("other shop"))
+    assert refusal(world, other, recipient=OWN) == ("recipient_in_use", "recipient")
+    assert world.create(recipient=OWN)
+
+
+def test_merchants_whose_default_address_is_the_same_are_both_paid_there(world: World) -> None:
+    branch = world.add_merchant("Branch", SHOP)
+    ours, theirs = world.create(reference="a"), world.create(branch, reference="b", recipient=SHOP)
+    world.mine(*(txs.sbtc_transfer(PAYER, SHOP, 50_000, memo, label=str(memo)) for memo in (b"a", b"b")))
+    assert (world.status(ours), world.status(theirs)) == ("succeeded", "succeeded")
 
 
 # Recipients of their own

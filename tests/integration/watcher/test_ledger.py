@@ -131,6 +131,22 @@ def test_two_merchants_may_use_one_reference(world: World) -> None:
     assert (world.status(ours), world.status(theirs)) == ("succeeded", "succeeded")
 
 
+def test_money_stays_with_the_merchant_whose_address_it_went_to_whoever_has_its_reference(
+    world: World,
+) -> None:
+    other = world.add_merchant("Other", principal("other shop"))
+    world.create(other, reference="inv-1")
+    world.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 1, b"inv-1"),
+        txs.sbtc_transfer(PAYER, SHOP, 2, b"inv-2"),
+        txs.sbtc_transfer(PAYER, STRANGER, 3, b"inv-1"),
+    )
+    owners = {1: world.merchant, 2: world.merchant, 3: other}
+    assert {row["amount"]: row["merchant_id"] for row in world.transfers()} == owners
+    world.create(other, reference="inv-2")
+    assert {row["amount"]: row["merchant_id"] for row in world.transfers()} == owners
+
+
 def test_one_transaction_can_pay_several_intents(world: World) -> None:
     intents = [world.create(amount=n) for n in (10, 20, 30)]
     payments = [(SHOP, n, world.memo(intent)) for n, intent in zip((10, 20, 30), intents, strict=True)]

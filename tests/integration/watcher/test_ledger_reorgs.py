@@ -131,3 +131,18 @@ def test_many_reorgs_leave_one_canonical_row_for_each_movement(world: World) -> 
     assert len(rows) == 6
     assert sum(row["canonical"] for row in rows) == 1
     assert world.told(intent) == ["created", "succeeded"]
+
+
+def test_a_dedicated_intent_keeps_money_that_is_mined_again_before_its_creation(world: World) -> None:
+    world.clock.now += 200
+    intent = world.create(match="recipient", recipient=OWN)
+    payment = txs.sbtc_transfer(PAYER, OWN, 50_000)
+    world.mine(payment, seconds=81)
+    assert world.status(intent) == "succeeded"
+    branch = world.chain.fork(world.tip.height - 1, keep="follow")
+    branch.mine([payment], seconds=79)
+    branch.mine()
+    branch.promote()
+    world.apply(world.reorg())
+    assert world.status(intent) == "succeeded"
+    assert world.unmatched() == []

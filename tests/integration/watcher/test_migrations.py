@@ -2,60 +2,87 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from notifier.tables import metadata as notifier_metadata
+from tests import harness
 from watcher.database import Database
 from watcher.errors import ConfigError, Unreachable
 from watcher.tables import metadata as watcher_metadata
 
+INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type = 'index'",
+    "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes WHERE schemaname = 'public'"
+    " AND tablename <> 'alembic_version'",
+}
 
-def database_in(folder: Path) -> Database:
-    return Database(f"sqlite:///{folder}/watcher.db")
+
+@pytest.fixture
+def empty(
+    tmp_path: Path, backend: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[str], Database]]:
+    """Return a function that opens an empty database by name."""
+    opened: list[Database] = []
+
+    def open_by_name(name: str) -> Database:
+        if backend == "sqlite":
+            url = harness.sqlite_url(tmp_path / name)
+        else:
+            url = request.getfixturevalue("on_postgresql").create(name)
+        opened.append(Database(url))
+        return opened[-1]
+
+    yield open_by_name
+    for database in opened:
+        database.close()
 
 
-def test_an_empty_database_gets_exactly_the_tables(tmp_path: Path) -> None:
-    database = database_in(tmp_path)
+@pytest.fixture
+def database(empty: Callable[[str], Database]) -> Database:
+    """An empty database."""
+    return empty("empty")
+
+
+def indexes(connection: Connection) -> dict[str, Any]:
+    return {row.name: row.sql for row in connection.execute(text(INDEXES[connection.dialect.name]))}
+
+
+def test_an_empty_database_gets_exactly_the_tables(empty: Callable[[str], Database]) -> None:
+    database, by_hand = empty("upgraded"), empty("by_hand")
     assert database.revision() is None
     database.upgrade()
     assert database.revision() == database.head() == "0001"
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, [watcher_metadata, notifier_metadata]) == []
-        sql = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
-    by_hand = Database(f"sqlite:///{tmp_path}/by_hand.db")
+        found = indexes(connection)
     with by_hand.begin() as connection:
         watcher_metadata.create_all(connection)
         notifier_metadata.create_all(connection)
-        expected = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
+        expected = indexes(connection)
     # compare_metadata does not look at the conditions of partial indexes.
-    indexes = {row.name: row.sql for row in sql if row.sql.startswith(("CREATE INDEX", "CREATE UNIQUE"))}
-    assert indexes == {
-        row.name: row.sql for row in expected if row.sql.startswith(("CREATE INDEX", "CREATE UNIQUE"))
-    }
-    database.close()
-    by_hand.close()
+    assert found == expected
+    assert len(found) > 30
 
 
-def test_a_second_upgrade_changes_nothing(tmp_path: Path) -> None:
-    database = database_in(tmp_path)
+def test_a_second_upgrade_changes_nothing(database: Database) -> None:
     database.upgrade()
     with database.begin() as connection:
         connection.execute(text("INSERT INTO status_count VALUES ('pending', 7)"))
     database.upgrade()
     with database.read() as connection:
         assert connection.execute(text("SELECT count FROM status_count")).scalar_one() == 7
-    database.close()
 
 
-def test_a_database_from_the_future_is_refused_and_left_alone(tmp_path: Path) -> None:
-    database = database_in(tmp_path)
+def test_a_database_from_the_future_is_refused_and_left_alone(database: Database) -> None:
     database.upgrade()
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -63,11 +90,9 @@ def test_a_database_from_the_future_is_refused_and_left_alone(tmp_path: Path) ->
         database.upgrade()
     assert caught.value.hint
     assert database.revision() == "9999"
-    database.close()
 
 
-def test_going_back_to_nothing_leaves_nothing(tmp_path: Path) -> None:
-    database = database_in(tmp_path)
+def test_going_back_to_nothing_leaves_nothing(database: Database) -> None:
     database.upgrade()
     with database.begin() as connection:
         config = database._config()
@@ -77,30 +102,26 @@ def test_going_back_to_nothing_leaves_nothing(tmp_path: Path) -> None:
         assert inspect(connection).get_table_names() == ["alembic_version"]
     database.upgrade()
     assert database.revision() == database.head()
-    database.close()
 
 
-def test_an_upgrade_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
-    database = database_in(tmp_path)
+def test_an_upgrade_that_fails_half_way_leaves_nothing(database: Database) -> None:
     with database.begin() as connection:
         connection.execute(text("CREATE TABLE transition (mine INTEGER)"))
-    with pytest.raises(Unreachable):
+    with pytest.raises((Unreachable, ConfigError), match="already exists"):
         database.upgrade()
     with database.read() as connection:
         assert inspect(connection).get_table_names() == ["transition"]
-    database.close()
 
 
-def test_processes_that_start_together_upgrade_once(tmp_path: Path) -> None:
+def test_processes_that_start_together_upgrade_once(database: Database) -> None:
     program = (
         "import sys; from watcher.database import Database\n"
         "database = Database(sys.argv[1]); sys.stdin.readline(); database.upgrade()\n"
         "print(database.revision())"
     )
-    url = f"sqlite:///{tmp_path}/watcher.db"
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", program, url],
+            [sys.executable, "-c", program, database.url.render_as_string(hide_password=False)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

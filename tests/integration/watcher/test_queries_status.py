@@ -12,6 +12,7 @@ from tests.integration.watcher.world import PAYER, SHOP, START, World
 from watcher import __version__, queries
 from watcher.blocks import Halt
 from watcher.database import Database
+from watcher.lease import SECONDS, Lease
 from watcher.settings import Settings
 
 SOURCE = {"url": "http://a", "state": "ok", "version": "9", "tip_height": 100, "latency_ms": 1, "errors": 0}
@@ -48,6 +49,7 @@ def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
         "oldest_pending": None,
         "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
         "reindex": None,
+        "follower": None,
         "database": {
             "url": world.database.safe_url,
             "revision": "0001",
@@ -64,6 +66,17 @@ def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
         "expired",
         "canceled",
     ]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_who_follows_the_chain_on_a_shared_database_is_shown(world: World) -> None:
+    lease = Lease(world.database)
+    assert lease.acquire()
+    shown = status(world)["follower"]
+    assert (shown["holder"], shown["epoch"]) == (lease.holder, 1)
+    assert 0 < shown["remaining_seconds"] <= SECONDS
+    lease.release()
+    assert status(world)["follower"]["remaining_seconds"] == 0
 
 
 def test_a_database_without_a_schema_is_starting(tmp_path: Any) -> None:
@@ -102,11 +115,11 @@ def test_counts_follow_the_tables(world: World) -> None:
     world.pass_time(700)
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(late)), txs.sbtc_transfer(PAYER, SHOP, 1))
     world.clock.now = world.tip.time
-    document = status(world, reindex={"from": 5})
+    document = status(world)
     assert document["intents"] | {"pending": 1, "expired": 1} == document["intents"]
     assert (document["attention"], document["unmatched"]) == (1, 1)
     assert document["oldest_pending"] == world.show(pending)["created_at"]
-    assert document["reindex"] == {"from": 5}
+    assert document["reindex"] is None
     world.mark(late, "failed", "refunded")
     assert status(world)["attention"] == 0
     world.fork(1, [[], []])

@@ -97,6 +97,8 @@ def replace(chain: ScriptedChain, at: int, first: list[txs.Tx], *, depth: int, k
     branch.promote()
 
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 CASES = pytest.mark.parametrize("depth", [1, 10, 300])
 KEEPS = pytest.mark.parametrize("keep", ["stale", "follow"])
 

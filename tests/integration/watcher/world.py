@@ -26,9 +26,10 @@ class World:
     """The daemon's database with one merchant, and the chain that it follows: nothing moves by itself."""
 
     def __init__(self, folder: Path, *, books: Books = harness.BOOKS, begin: bool = True) -> None:
+        self.folder = folder
         self.database: Database = harness.open_database(folder)
         self.settings = Settings(
-            database_url=f"sqlite:///{folder}/watcher.db", payment_contract=harness.PAYMENT_CONTRACT
+            database_url=harness.database_url(folder), payment_contract=harness.PAYMENT_CONTRACT
         )
         self.books = books
         self.clock = harness.Clock(START)

@@ -1,5 +1,7 @@
 """Token buckets and what sources say about their limits, on a fake clock."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,69 +93,59 @@ async def test_without_a_budget_nothing_waits():
     assert clock.slept == []
 
 
-async def test_short_waits_are_slept_and_queue_up():
+@pytest.mark.parametrize(("limit", "burst", "wait"), [(60, 12, 60 / 49), (5, 1, 60 / 5), (1, 1, 60)])
+async def test_requests_beyond_the_burst_wait_for_one_token_each(limit, burst, wait):
     clock = Clock()
-    paced = pacer(clock, per_minute=60)
-    for _ in range(20):
-        await paced.acquire()
-    assert clock.slept == pytest.approx([60 / 49] * 8)
+    paced = pacer(clock, per_minute=limit)
+    await send(paced, burst)
+    assert clock.slept == []
+    await send(paced, 8)
+    assert sum(clock.slept) == pytest.approx(8 * wait, abs=1e-4)
 
 
-async def test_long_waits_are_raised_with_the_time_to_come_back():
+async def test_even_a_very_long_wait_for_the_own_budget_is_waited():
+    """A step that was given up whenever the budget is dry would begin again with each token and never end."""
     clock = Clock()
     paced = pacer(clock, per_month=20)
-    for _ in range(20):
-        await paced.acquire()
-    with pytest.raises(SourceLimited) as caught:
-        await paced.acquire()
-    assert caught.value.retry_after == pytest.approx(MONTH)
-    assert caught.value.url == "http://a.test"
-    assert clock.slept == []
+    await send(paced, 21)
+    assert sum(clock.slept) == pytest.approx(MONTH)
 
 
-async def test_a_step_that_ran_dry_begins_again_with_twice_as_many_requests():
-    """Else a step of several requests would begin with each new token and never end."""
+async def test_requests_at_once_are_let_through_in_order_each_with_a_token_of_its_own():
     clock = Clock()
-    paced = pacer(clock, per_month=150_000)
-    await send(paced, 190)
-    paced.begin()
-    needed, rounds = 47, 0
-    while True:
-        rounds += 1
-        try:
-            await send(paced, needed)
-            break
-        except SourceLimited:
-            assert paced.drained
-            clock.now += paced.rest(clock()) + 0.001
-            assert paced.rest(clock()) == 0
-            assert not paced.drained
-            paced.begin()
-    assert rounds == 4
-    assert clock.slept == []
+    paced = pacer(clock, per_minute=5)
+    at = []
 
-
-async def test_looks_of_one_request_go_on_evenly_when_the_burst_is_used_up():
-    clock = Clock()
-    paced = pacer(clock, per_month=150_000)
-    await send(paced, 201)
-    for _ in range(20):
-        paced.begin()
-        with pytest.raises(SourceLimited):
-            await paced.acquire()
-        rest = paced.rest(clock())
-        assert 17 < rest < 19
-        clock.now += rest + 0.001
-        assert paced.rest(clock()) == 0
+    async def request(name):
         await paced.acquire()
+        at.append((name, clock.now - 1000))
+
+    await asyncio.gather(*(request(name) for name in range(4)))
+    assert at == [(name, pytest.approx(12 * name, abs=1e-4)) for name in range(4)]
 
 
-async def test_a_step_larger_than_the_burst_waits_for_the_burst_only():
+async def test_who_is_cancelled_while_waiting_takes_no_token_and_keeps_nobody_waiting():
     clock = Clock()
-    paced = pacer(clock, per_month=20)
-    with pytest.raises(SourceLimited):
-        await send(paced, 21)
-    assert paced.rest(clock()) == pytest.approx(20 * MONTH)
+    paced = pacer(clock, per_minute=5)
+    await paced.acquire()
+    waiting = asyncio.Event()
+
+    async def sleep(_):
+        waiting.set()
+        await asyncio.Event().wait()
+
+    paced._sleep = sleep
+    tasks = [asyncio.create_task(paced.acquire()) for _ in range(3)]
+    await asyncio.wait_for(waiting.wait(), 5)
+    for task in tasks:
+        task.cancel()
+    assert all(
+        isinstance(end, asyncio.CancelledError)
+        for end in await asyncio.gather(*tasks, return_exceptions=True)
+    )
+    paced._sleep = clock.sleep
+    await paced.acquire()
+    assert sum(clock.slept) == pytest.approx(12, abs=1e-4)
 
 
 async def test_a_budget_is_plentiful_until_a_quarter_of_a_burst_is_used():
@@ -192,7 +184,7 @@ async def test_what_the_source_says_is_obeyed(code, headers, seconds):
     clock = Clock()
     paced = pacer(clock)
     paced.observe(code, 0.1, headers)
-    assert paced.rest(clock()) == seconds
+    assert paced.budget.blocked(clock()) == seconds
     if seconds > 5:
         with pytest.raises(SourceLimited) as caught:
             await paced.acquire()
@@ -206,7 +198,7 @@ async def test_a_shorter_block_does_not_replace_a_longer_one():
     paced = pacer(clock)
     paced.observe(429, 0.1, {"retry-after": "30"})
     paced.observe(429, 0.1, {"retry-after": "3"})
-    assert paced.rest(clock()) == 30
+    assert paced.budget.blocked(clock()) == 30
 
 
 async def test_who_waited_for_his_turn_meets_a_block_that_came_meanwhile():
@@ -221,6 +213,14 @@ async def test_who_waited_for_his_turn_meets_a_block_that_came_meanwhile():
     with pytest.raises(SourceLimited, match="asks to wait") as caught:
         await send(paced, 20)
     assert caught.value.retry_after == 40
+
+
+async def test_a_short_block_is_waited_for():
+    clock = Clock()
+    paced = pacer(clock)
+    paced.observe(200, 0.1, {"x-ratelimit-remaining-stacks-second": "0"})
+    await paced.acquire()
+    assert clock.slept == [1]
 
 
 async def test_each_request_is_reported_and_only_usable_answers_count_for_latency():

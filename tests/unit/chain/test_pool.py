@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.api import StacksApi
+from chain.budget import LONGEST_WAIT
 from chain.errors import (
     SourceError,
     SourceInconsistent,
@@ -201,19 +202,68 @@ def test_others_are_the_healthy_rest_in_order():
     assert [api.url for api in setup.pool.others(setup.apis[0])] == ["http://c.test", "http://d.test"]
 
 
-async def test_a_used_up_budget_moves_the_pool_to_the_next_source():
-    setup = Setup(requests_per_month=30)
+async def test_a_used_up_budget_moves_the_pool_to_the_next_source_until_the_first_has_one_for_a_while():
+    setup = Setup(requests_per_minute=50)
     assert setup.picked() == "a"
-    meter = setup.apis[0].meter
-    for _ in range(20):
-        await meter.acquire()
-    with pytest.raises(SourceLimited) as caught:
-        await meter.acquire()
-    setup.pool.failed(setup.apis[0], caught.value)
+    for _ in range(10):
+        await setup.apis[0].meter.acquire()
     assert setup.states() == [SourceState.LIMITED, SourceState.UNKNOWN]
+    assert setup.pool.spare() is None, "nothing is spare at a source whose budget is used up"
     assert setup.picked() == "b"
-    assert setup.pool.has_spare(setup.apis[1])
-    assert not setup.pool.has_spare(setup.apis[0])
+    assert setup.pool.spare() is setup.apis[1]
+    assert setup.pool.others(setup.apis[1]) == [setup.apis[0]], "a second opinion is worth the wait"
+    setup.clock.now += 110
+    assert setup.picked() == "b"
+    setup.clock.now += 15
+    assert setup.picked() == "a"
+
+
+async def test_when_all_budgets_are_used_up_the_shortest_wait_is_preferred():
+    setup = Setup(requests_per_minute=5)
+    await setup.apis[0].meter.acquire()
+    setup.clock.now += 2
+    await setup.apis[1].meter.acquire()
+    assert setup.picked() == "a"
+    await setup.apis[0].meter.acquire()
+    assert setup.picked() == "b"
+
+
+async def test_a_used_up_budget_is_better_than_a_source_that_lags():
+    setup = Setup(requests_per_minute=5)
+    await setup.apis[0].meter.acquire()
+    setup.pool.lagging(setup.apis[1])
+    assert setup.picked() == "a"
+
+
+def test_a_source_that_asks_for_a_very_long_pause_is_gone_back_to_after_the_longest_one():
+    setup = Setup()
+    setup.pool.failed(setup.apis[0], SourceLimited("slow down", retry_after=1e12))
+    assert setup.picked() == "b"
+    setup.clock.now += LONGEST_WAIT + PATIENCE.settle
+    assert setup.picked() == "a"
+
+
+@pytest.mark.parametrize(
+    ("interval", "lagging", "settle"), [(1, 30, 120), (5, 30, 120), (60, 360, 1440), (600, 3600, 14400)]
+)
+def test_a_source_stays_left_for_some_looks_however_rare_they_are(interval, lagging, settle):
+    patience = Patience.for_polls(interval)
+    assert (patience.lagging, patience.settle) == (lagging, settle)
+
+
+async def test_what_can_be_left_out_gets_only_what_is_left_of_a_burst():
+    setup = Setup(requests_per_minute=50)
+    meter = setup.apis[0].meter
+    for left, enough in (9, 0.75), (8, 0.75), (7, 0.7), (6, 0.6), (5, 0.5):
+        await meter.acquire()
+        assert setup.pool.spare(enough) is setup.apis[0]
+        assert setup.pool.spare(left / 10 + 0.05) is None
+
+
+def test_nothing_is_spare_at_a_source_in_trouble():
+    setup = Setup()
+    setup.pool.failed(setup.apis[0], SourceInconsistent("mixed"))
+    assert setup.pool.spare() is None
 
 
 def test_health_has_a_row_per_source_in_order():

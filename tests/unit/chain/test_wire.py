@@ -2,6 +2,7 @@
 
 import copy
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from chain import wire
 from chain.model import MAX_AMOUNT, STX, MintEvent, PrintEvent, TransferEvent, TxStatus
-from chain.wire_fields import Malformed
+from chain.wire_fields import MAX_TIME, Malformed
 
 DATA = Path(__file__).parents[2] / "data" / "stacks-api"
 HASH = "0x" + "1a" * 32
@@ -128,6 +129,36 @@ def test_hashes_are_66_lower_case_characters(bad):
 def test_heights_are_whole_numbers(bad):
     with pytest.raises(Malformed, match="height"):
         wire.header(body_of("v2-block-by-height") | {"height": bad})
+
+
+@pytest.mark.parametrize("field", ["block_time", "burn_block_time"])
+@pytest.mark.parametrize("bad", [MAX_TIME + 1, 2**53, -1, "1760000000", None])
+def test_times_are_before_the_year_10000(field, bad):
+    body = body_of("v2-block-by-height")
+    with pytest.raises(Malformed, match=field):
+        wire.header(body | {field: bad})
+    wire.header(body | {field: MAX_TIME})
+    assert datetime.fromtimestamp(MAX_TIME, UTC).year == 9999
+
+
+def test_a_transaction_has_the_time_of_a_block():
+    page = body_of("v3-transactions")
+    page["results"][0]["block"]["time"] = MAX_TIME + 1
+    with pytest.raises(Malformed, match=r"block\.time"):
+        wire.tx_page(page, limit=50)
+
+
+@pytest.mark.parametrize("bad", ["\ud800", "a\x00b", "\n", "a\u200b", "\x7f"])
+def test_texts_that_cannot_be_printed_or_stored_are_malformed(bad):
+    page = body_of("v3-transactions")
+    page["results"][0]["sender"]["address"] = bad
+    with pytest.raises(Malformed, match=r"sender\.address .* printable"):
+        wire.tx_page(page, limit=50)
+    for event in (ft(sender=bad), ft(recipient=bad), ft(asset_id=bad), stx(recipient=bad)):
+        with pytest.raises(Malformed, match="printable"):
+            read(mined([event]))
+    with pytest.raises(Malformed, match="printable"):
+        read(mined(contract_call={"contract_id": "SP.c", "function_name": bad}))
 
 
 @pytest.mark.parametrize("value", ["0x0", "0xzz", "03", "", None, "0x03 03", 3])

@@ -8,12 +8,17 @@ from notifier.backoff import (
     BREAKER_FAILURES,
     DEFAULT_SCHEDULE,
     DISABLE_ATTEMPTS,
+    MAX_PAUSE_FACTOR,
+    OVERLOADED,
     RETRY_AFTER_CAP,
     Health,
     Verdict,
     first_attempt_at,
     next_attempt_at,
     parse_retry_after,
+    rate_room,
+    rate_spent,
+    rate_wait,
     verdict,
 )
 
@@ -108,23 +113,92 @@ def test_a_status_says_something_about_its_endpoint(status, expected):
     assert verdict(status) is expected
 
 
-def test_the_breaker_opens_after_five_breakdowns_in_a_row_and_closes_with_a_success():
+def after(health, status, *, now=1000.0, pause=30.0, cap=8, retry_after=None):
+    return health.after(status, now=now, pause=pause, cap=cap, retry_after=retry_after)
+
+
+def failed(times, status=500, **more):
     health = Health()
-    for _ in range(BREAKER_FAILURES):
+    for _ in range(times):
+        health = after(health, status, **more)
+    return health
+
+
+def test_the_breaker_opens_after_five_breakdowns_in_a_row_and_closes_with_a_success():
+    for count in range(BREAKER_FAILURES):
+        health = failed(count, None)
         assert not health.breaker_open
         assert health.paused_until is None
-        health = health.after(Verdict.BROKEN, now=1000, pause=30)
+        assert health.allowed(8) == 8
+    health = failed(BREAKER_FAILURES, None)
     assert health.breaker_open
     assert health.paused_until == 1030
-    assert health.after(Verdict.OK, now=1030, pause=30) == Health()
+    assert health.allowed(8) == 1
+    assert after(health, 200, now=1030) == Health()
+
+
+def test_each_failed_probe_doubles_the_pause_from_half_a_minute_to_ten():
+    health, now, pauses = failed(BREAKER_FAILURES), 1000.0, []
+    for _ in range(60):
+        assert health.paused_until is not None
+        pauses.append(health.paused_until - now)
+        now = health.paused_until
+        health = after(health, 500, now=now)
+    assert pauses[:6] == [30, 60, 120, 240, 480, 600]
+    assert set(pauses[5:]) == {600} == {30 * MAX_PAUSE_FACTOR}
+
+
+def test_attempts_that_were_under_way_when_the_breaker_opened_are_no_probes():
+    health = failed(BREAKER_FAILURES)
+    late = after(after(health, None, now=1010), 500, now=1029.9)
+    assert (late.broken, late.paused_until) == (health.broken, health.paused_until)
+    assert late.failed == health.failed + 2
+
+
+def test_an_answer_that_says_no_ends_a_row_of_breakdowns():
+    health = after(failed(BREAKER_FAILURES), 404, now=1030)
+    assert not health.breaker_open
+    assert health.paused_until is None
+    assert health.failed == BREAKER_FAILURES + 1
 
 
 def test_an_endpoint_that_says_no_is_alive_and_opens_no_breaker():
-    health = Health()
-    for _ in range(20):
-        health = health.after(Verdict.REFUSED, now=1000, pause=30)
+    health = failed(20, 400)
     assert not health.breaker_open
     assert health.failed == 20
+
+
+@pytest.mark.parametrize("status", sorted(OVERLOADED))
+def test_a_word_of_overload_halves_what_an_endpoint_gets_and_each_success_adds_one(status):
+    health = after(Health(), status)
+    assert health.allowed(8) == 4
+    assert after(health, status).allowed(8) == 2
+    assert failed(4, 429).allowed(8) == failed(9, 429).allowed(8) == 1
+    allowed = []
+    for _ in range(4):
+        health = after(health, 200)
+        allowed.append(health.allowed(8))
+    assert allowed == [5, 6, 7, 8]
+    assert health == Health(), "a healthy endpoint is remembered as nothing, so its row is not written"
+
+
+def test_a_smaller_setting_goes_before_what_an_endpoint_had():
+    assert after(Health(), 429, cap=100).allowed(3) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "held"),
+    [(429, 60.0, 1060.0), (503, 60.0, 1060.0), (503, 1e9, 1000 + DAY), (500, 60.0, None), (429, None, None)],
+)
+def test_retry_after_holds_the_whole_endpoint_where_it_means_something(status, asked, held):
+    assert after(Health(), status, retry_after=asked).held_until == held
+
+
+def test_a_success_or_a_shorter_wish_ends_no_hold_before_its_time():
+    health = after(Health(), 429, retry_after=60)
+    assert after(health, 429, now=1010, retry_after=5).held_until == 1060
+    assert after(health, 200, now=1010).held_until == 1060
+    assert after(health, 200, now=1060).held_until is None
 
 
 @pytest.mark.parametrize(
@@ -132,11 +206,39 @@ def test_an_endpoint_that_says_no_is_alive_and_opens_no_breaker():
     [(DISABLE_ATTEMPTS, 5 * DAY, True), (DISABLE_ATTEMPTS - 1, 9 * DAY, False), (99, 5 * DAY - 1, False)],
 )
 def test_an_endpoint_is_hopeless_after_five_days_and_ten_failures(failures, since, expected):
-    health = Health()
-    for _ in range(failures):
-        health = health.after(Verdict.REFUSED, now=1000, pause=30)
-    assert health.hopeless(now=1000 + since, disable_after=5 * DAY) is expected
+    assert failed(failures, 400).hopeless(now=1000 + since, disable_after=5 * DAY) is expected
 
 
 def test_an_endpoint_without_failures_is_not_hopeless():
     assert not Health().hopeless(now=1e9, disable_after=0)
+
+
+@given(
+    st.floats(0.1, 500),
+    st.lists(st.floats(0, 0.3), min_size=1, max_size=60),
+    st.integers(1, 50),
+)
+def test_no_second_sees_more_than_the_rate_and_a_tenth(rate, waits, greed):
+    """Whoever looks whenever and takes as much as he may: the law of the rate limit."""
+    now, sent_until, sent = 1e9, None, []
+    for wait in waits:
+        now += wait
+        count = min(rate_room(sent_until, rate, now=now), greed)
+        if count:
+            sent_until = rate_spent(sent_until, rate, count, now=now)
+            sent.append((now, count))
+    for start, _ in sent:
+        within = sum(count for at, count in sent if start <= at < start + 1)
+        assert within <= rate + max(1, rate * 0.1) + 1e-3
+
+
+def test_a_limited_endpoint_gets_its_rate_when_it_is_looked_at_as_often_as_advised():
+    for rate in (0.5, 1, 3, 20, 400):
+        now, sent_until, total = 1e9, None, 0
+        while now < 1e9 + 20:
+            count = rate_room(sent_until, rate, now=now)
+            if count:
+                sent_until = rate_spent(sent_until, rate, count, now=now)
+                total += count
+            now += rate_wait(rate)
+        assert total >= 20 * rate * 0.95

@@ -104,22 +104,65 @@ def test_a_mapped_or_translated_address_is_judged_like_the_one_inside(ip):
     assert (guard.refusal(f"64:ff9b::{ip}") is None) == inside
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://127.0.0.1/x",
-        "https://[::1]/x",
-        "https://[::ffff:127.0.0.1]/x",
-        "https://localhost/x",
-        "https://2130706433/",
-        "https://0x7f000001/",
-        "https://127.1/",
-        "https://0177.0.0.1/",
-        "https://0/",
-        "https://１２７.0.0.1/",
-        "https://169.254.169.254/latest/meta-data",
-    ],
-)
+#: Ways to write this machine's (or the metadata service's) address, by the trick.
+SPELLINGS = {
+    "plain": "https://127.0.0.1/x",
+    "elsewhere in 127/8": "https://127.8.8.8/x",
+    "unspecified": "https://0.0.0.0/x",
+    "unspecified v6": "https://[::]/x",
+    "loopback v6": "https://[::1]/x",
+    "loopback v6, long": "https://[0:0:0:0:0:0:0:1]/x",
+    "decimal": "https://2130706433/",
+    "hex": "https://0x7f000001/",
+    "hex by byte": "https://0x7f.0x0.0x0.0x1/",
+    "octal": "https://0177.0.0.1/",
+    "octal, whole": "https://017700000001/",
+    "leading zeros": "https://127.000.000.001/",
+    "mixed bases": "https://0x7f.0.0.01/",
+    "three parts": "https://127.0.1/",
+    "two parts": "https://127.1/",
+    "zero": "https://0/",
+    "trailing dot": "https://127.0.0.1./x",
+    "full-width digits": "https://１２７.0.0.1/",
+    "circled digits": "https://①②⑦.⓪.⓪.①/",
+    "ideographic dots": "https://127。0。0。1/",
+    "percent-encoded": "https://%31%32%37.0.0.1/",
+    "mapped": "https://[::ffff:127.0.0.1]/x",
+    "mapped, hex": "https://[::ffff:7f00:1]/x",
+    "compatible": "https://[::127.0.0.1]/x",
+    "NAT64": "https://[64:ff9b::7f00:1]/x",
+    "NAT64, dotted": "https://[64:ff9b::127.0.0.1]/x",
+    "NAT64, local": "https://[64:ff9b:1::7f00:1]/x",
+    "6to4": "https://[2002:7f00:1::]/x",
+    "Teredo": "https://[2001:0:7f00:1::]/x",
+    "zone": "https://[fe80::1%25eth0]/x",
+    "zone, raw": "https://[fe80::1%eth0]/x",
+    "zone on loopback": "https://[::1%25lo]/x",
+    "name": "https://localhost/x",
+    "name in capitals": "https://LOCALHOST/x",
+    "name with a dot": "https://localhost./x",
+    "user before it": "https://shop.example@127.0.0.1/x",
+    "user and password": "https://shop.example:443@127.0.0.1/x",
+    "user, empty": "https://@127.0.0.1/x",
+    "backslash": "https://127.0.0.1\\@8.8.8.8/x",
+    "fragment": "https://127.0.0.1#@8.8.8.8/x",
+    "metadata": "https://169.254.169.254/latest/meta-data",
+    "metadata, decimal": "https://2852039166/latest/meta-data",
+    "metadata, mapped": "https://[::ffff:169.254.169.254]/x",
+    "metadata v6": "https://[fd00:ec2::254]/x",
+    "no host": "https:127.0.0.1/x",
+    "two hosts": "https://8.8.8.8 127.0.0.1/x",
+    "port 0": "https://8.8.8.8:0/x",
+    "port too large": "https://8.8.8.8:65536/x",
+    "port negative": "https://8.8.8.8:-1/x",
+    "port no number": "https://8.8.8.8:44a/x",
+    "port with a host": "https://8.8.8.8:80@127.0.0.1/x",
+    "tab": "https://127.0.0.1\t/x",
+    "no brackets": "https://::1/x",
+}
+
+
+@pytest.mark.parametrize("url", SPELLINGS.values(), ids=SPELLINGS)
 def test_every_way_to_write_a_refused_address_is_refused_when_added(url):
     with pytest.raises(RefusedUrl) as caught:
         guard.check_url(url)

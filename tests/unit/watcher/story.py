@@ -111,9 +111,17 @@ class Story:
         return self
 
     def orphan(self, *txs: str, at: int | None = None, height: int | None = None) -> "Story":
-        """Fork: the named transactions are mined no longer. ``at`` and ``height`` are those of the new tip."""
+        """Fork below them: the named transactions are mined no longer. ``at`` and ``height`` are those of the new tip."""
         tip = self.clock.time if at is None else at
         orphaned = max(self.clock.time, tip)
+        above = (
+            min(
+                [i.height for i in self.inclusions if i.canonical and i.tx_id in txs],
+                default=self.clock.height + 1,
+            )
+            - 1
+        )
+        self.acts = [replace(act, height=min(act.height, above)) for act in self.acts]
         self.inclusions = [
             replace(i, canonical=False, orphaned_at=orphaned) if i.canonical and i.tx_id in txs else i
             for i in self.inclusions

@@ -19,9 +19,9 @@ from watcher.cli.run import ROLES
 SILENT = {"run", "demo"}
 
 EXPECTED = """
-    demo run status check
+    demo run status check listen
     merchants.add merchants.list merchants.show merchants.update merchants.disable merchants.rotate-key
-    intents.create intents.list intents.show intents.cancel intents.mark
+    intents.create intents.list intents.show intents.cancel intents.mark intents.import
     transfers.list transfers.assign
     endpoints.add endpoints.list endpoints.remove endpoints.enable endpoints.disable endpoints.rotate-secret endpoints.test
     events.list events.show events.redeliver events.replay

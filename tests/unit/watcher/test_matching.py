@@ -202,10 +202,13 @@ def test_the_first_and_the_last_second_count(time: int) -> None:
     assert match(claim(time=time), labelled=[intent()], dedicated=[]).intent == intent()
 
 
-def test_money_that_a_reorg_moved_is_never_too_late_for_its_own_intent() -> None:
-    late = claim(time=2001)
-    assert match(late, labelled=[intent()], dedicated=[], previous="pi_one").intent == intent()
-    assert match(late, labelled=[intent()], dedicated=[], previous="pi_two").reason is Unmatched.TOO_LATE
+@pytest.mark.parametrize(("time", "reason"), [(2001, Unmatched.TOO_LATE), (399, Unmatched.BEFORE_INTENT)])
+def test_money_that_a_reorg_moved_is_never_too_early_or_too_late_for_its_own_intent(
+    time: int, reason: Unmatched
+) -> None:
+    moved = claim(time=time)
+    assert match(moved, labelled=[intent()], dedicated=[], previous="pi_one").intent == intent()
+    assert match(moved, labelled=[intent()], dedicated=[], previous="pi_two").reason is reason
 
 
 def test_a_label_goes_before_a_dedicated_recipient() -> None:

@@ -29,12 +29,17 @@ def orphaned(one: Inclusion, at: int) -> Inclusion:
     return replace(one, canonical=False, orphaned_at=at)
 
 
+def lost(*rows: Inclusion, timely: bool = True) -> tuple[Inclusion, ...]:
+    """Return what of the rows is lost and was on time, or was not."""
+    return tuple(loss.inclusion for loss in sort_money(INTENT, rows).lost if loss.timely is timely)
+
+
 def test_the_deadline_parts_on_time_from_late() -> None:
     timely, late = inclusion("a", time=DEADLINE), inclusion("b", time=DEADLINE + 1, height=11)
     money = sort_money(INTENT, [late, timely])
     assert (money.on_time, money.late) == ((timely,), (late,))
     assert money.canonical == (timely, late)
-    assert money.lost == money.lost_late == ()
+    assert money.lost == ()
 
 
 def test_an_assigned_payment_is_on_time_whenever_it_came() -> None:
@@ -44,7 +49,7 @@ def test_an_assigned_payment_is_on_time_whenever_it_came() -> None:
 
 def test_nothing_is_made_of_transfers_of_nothing() -> None:
     money = sort_money(INTENT, [inclusion("a", 0), orphaned(inclusion("b", 0), 950)])
-    assert money.canonical == money.lost == ()
+    assert (money.canonical, money.lost) == ((), ())
 
 
 @pytest.mark.parametrize(("again", "on_time"), [(GRACE, True), (GRACE + 1, False)])
@@ -54,7 +59,7 @@ def test_mined_again_within_the_grace_stays_on_time(again: int, on_time: bool) -
     money = sort_money(INTENT, [second, first])
     assert money.on_time == ((second,) if on_time else ())
     assert money.late == (() if on_time else (second,))
-    assert money.lost == (() if on_time else (first,)), "mined again too late makes nothing good"
+    assert lost(first, second) == (() if on_time else (first,)), "mined again too late makes nothing good"
 
 
 def test_each_orphaning_of_a_timely_payment_starts_a_grace() -> None:
@@ -72,15 +77,32 @@ def test_a_late_payment_gets_no_grace() -> None:
     second = inclusion("a", time=DEADLINE + 2, height=11)
     money = sort_money(INTENT, [first, second])
     assert money.late == (second,)
-    assert money.lost == money.lost_late == ()
-    assert sort_money(INTENT, [first]).lost_late == (first,)
+    assert money.lost == ()
+    assert lost(first, timely=False) == (first,)
+    assert lost(first) == ()
 
 
 def test_a_payment_is_lost_when_less_is_mined_again() -> None:
     first = orphaned(inclusion("a", 100), 950)
     less, same = inclusion("a", 99, height=11), inclusion("a", 100, height=11)
-    assert sort_money(INTENT, [first, less]).lost == (first,)
-    assert sort_money(INTENT, [first, same]).lost == ()
+    assert lost(first, less) == (first,)
+    assert lost(first, same) == ()
+
+
+def test_a_payment_is_lost_with_every_amount_that_does_not_stand_again() -> None:
+    much = orphaned(inclusion("a", 100), 950)
+    less = orphaned(inclusion("a", 10, height=11), 960)
+    assert lost(less, much) == (much, less), "in the order of the reorgs"
+    assert lost(less, much, inclusion("a", 10, height=12)) == (much,)
+    assert lost(less, much, inclusion("a", 100, height=12)) == ()
+
+
+def test_late_money_mined_again_late_is_made_good_and_what_was_on_time_is_not() -> None:
+    timely = orphaned(inclusion("a", time=DEADLINE), DEADLINE)
+    late = orphaned(inclusion("a", time=DEADLINE + GRACE + 1, height=11), DEADLINE + GRACE + 1)
+    again = inclusion("a", time=DEADLINE + GRACE + 2, height=12)
+    assert (lost(timely, late), lost(timely, late, timely=False)) == ((timely,), (late,))
+    assert (lost(timely, late, again), lost(timely, late, again, timely=False)) == ((timely,), ())
 
 
 def test_two_events_of_one_transaction_are_two_payments() -> None:
@@ -124,7 +146,7 @@ def test_reorgs_are_followed_in_the_order_in_which_they_came_not_by_height() -> 
         orphaned(inclusion("a", 100, time=DEADLINE, height=20), DEADLINE),
         orphaned(inclusion("a", 1, time=DEADLINE + GRACE, height=15), DEADLINE + GRACE),
     ]
-    assert sort_money(INTENT, rows).lost == (rows[1],)
+    assert lost(*rows) == (rows[0], rows[1])
     third = inclusion("a", 1, time=DEADLINE + 2 * GRACE, height=16)
     assert sort_money(INTENT, [*rows, third]).on_time == (third,)
-    assert sort_money(INTENT, [*rows, third]).lost == ()
+    assert lost(*rows, third) == (rows[0],)

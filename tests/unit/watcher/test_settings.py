@@ -331,6 +331,7 @@ EXAMPLES = {
     "assets",
     "confirmation_tiers",
     "admin_token",
+    "secret_key_file",
     "webhook_endpoint_rate",
 }
 

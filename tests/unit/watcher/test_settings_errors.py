@@ -164,11 +164,6 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
             "is not built yet: this version cannot compare two sources before a success; leave it out",
         ),
         (
-            "secret_key_file",
-            "/etc/key",
-            "is not built yet: this version cannot encrypt webhook secrets at rest; leave it out",
-        ),
-        (
             "http_bind",
             "8420",
             "'8420' is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server",

@@ -99,12 +99,12 @@ def test_row_15_the_second_after_the_deadline_is_late() -> None:
     assert Story().pay("a", 100, at=DEADLINE + 1).grow(9).say() == ["expired", "attention:late"]
 
 
-def test_row_15_attention_is_told_once_for_each_payment() -> None:
+def test_row_15_attention_is_told_again_for_more_late_money_only() -> None:
     story = expired().pay("a", 10)
     assert story.say() == ["attention:late"]
     assert story.orphan("a").pay("a", 10).say() == []
     assert story.pay("b", 10).say() == ["attention:late"]
-    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["a:0", "b:0"]
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["a:0+0", "b:0+1"]
 
 
 def test_row_15_on_time_and_late_money_together_do_not_cover_under_hold() -> None:

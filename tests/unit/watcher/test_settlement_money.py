@@ -142,7 +142,7 @@ def test_row_4_only_chain_order_counts_not_the_order_of_rows() -> None:
     story.inclusions.reverse()
     decision = story.decide()
     assert decision.flags == {Flag.SURPLUS}
-    assert [d.subject for d in decision.drafts] == ["", "c:0"]
+    assert [d.subject for d in decision.drafts] == ["", "c:0+0"]
 
 
 def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
@@ -157,13 +157,26 @@ def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
     assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
 
 
-def test_row_5_attention_is_told_once_for_each_payment() -> None:
+def test_row_5_attention_is_told_once_for_all_that_one_decision_finds_and_again_for_more() -> None:
     story = Story().pay("a", 100).pay("b", 1).grow(2)
     assert story.say() == ["succeeded", "attention:surplus"]
-    assert story.pay("c", 1, 1).say() == ["attention:surplus", "attention:surplus"]
+    assert story.pay("c", 1, 1).say() == ["attention:surplus"]
     assert story.orphan("c").say() == []
     assert story.pay("c", 1, 1).say() == []
-    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["b:0", "c:0", "c:1"]
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["b:0+0", "c:1+2"]
+
+
+def test_row_5_a_payment_that_a_reorg_puts_before_the_newest_is_told_too() -> None:
+    story = Story().pay("a", 100).grow(2).pay("c", 1)
+    story.decide()
+    assert story.orphan("c").pay("b", 1).pay("c", 1).say() == ["attention:surplus"]
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["c:0+0", "c:0+1"]
+
+
+def test_row_5_any_number_of_payments_at_once_calls_attention_once() -> None:
+    story = Story().pay("a", 100).pay("dust", *[1] * 500).grow(2)
+    assert story.say() == ["succeeded", "attention:surplus"]
+    assert story.grow(5).say() == []
 
 
 def test_row_5_surplus_before_the_depth_is_said_while_processing() -> None:

@@ -64,11 +64,11 @@ def test_row_2_money_from_before_the_mark_calls_no_attention() -> None:
     assert story.pay("b", 40).say() == ["attention:surplus"]
 
 
-def test_row_2_each_payment_calls_attention_once_even_when_it_is_surplus_too() -> None:
+def test_row_2_money_calls_attention_for_one_reason_even_when_it_is_surplus_too() -> None:
     story = Story().mark(Status.FAILED)
     story.decide()
     assert story.pay("a", 100).pay("b", 7).say() == ["attention:surplus", "attention:late"]
-    assert {d.subject for d in story.drafts if d.reason in {"surplus", "late"}} == {"a:0", "b:0"}
+    assert {d.subject for d in story.drafts if d.reason in {"surplus", "late"}} == {"a:0+0", "b:0+0"}
 
 
 def test_row_2_late_money_after_a_failed_mark_calls_attention_once() -> None:
@@ -110,6 +110,23 @@ def test_row_2_a_reorg_from_before_the_mark_is_no_news() -> None:
     story.orphan("a").grow().decide()
     assert story.mark(Status.SUCCEEDED).say() == ["succeeded:manual"]
     assert story.decide().flags == {Flag.MANUAL}
+
+
+def test_row_2_a_reorg_from_before_the_mark_is_no_news_at_the_same_chain_time_either() -> None:
+    story = Story().pay("a", 100)
+    story.decide()
+    story.orphan("a").decide()
+    assert story.mark(Status.SUCCEEDED).say() == ["succeeded:manual"]
+    assert story.decide().flags == {Flag.MANUAL}
+
+
+def test_row_2_a_mark_that_confirms_a_reorged_success_judges_that_reorg() -> None:
+    story = Story().pay("a", 100).grow(2)
+    story.decide()
+    assert story.orphan("a").say() == ["attention:reorged"]
+    assert story.mark(Status.SUCCEEDED).say() == []
+    assert story.decide().flags == {Flag.MANUAL}
+    assert story.pay("a", 100).orphan("a").say() == ["attention:reorged"], "a second reorg is news"
 
 
 def test_row_2_a_reorg_after_a_failed_mark_is_no_news() -> None:
@@ -215,5 +232,5 @@ def test_what_a_person_closed_never_wakes(close: str) -> None:
 def test_row_13_all_money_after_the_cancel_is_late_and_none_is_surplus() -> None:
     story = Story().cancel()
     story.decide()
-    assert story.pay("a", 130).pay("b", 5).say() == ["attention:late", "attention:late"]
+    assert story.pay("a", 130).pay("b", 5).say() == ["attention:late"]
     assert story.decide().flags == {Flag.LATE}

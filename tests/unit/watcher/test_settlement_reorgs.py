@@ -201,6 +201,31 @@ def test_row_6b_mined_again_with_nothing() -> None:
     assert story.now(540 + GRACE + 1).say() == ["failed:reorged"]
 
 
+@pytest.mark.parametrize("again", [0, 10])
+def test_row_6b_no_number_of_reorgs_with_other_amounts_hides_that_the_money_is_gone(again: int) -> None:
+    story = paid().orphan("a").pay("a", 10)
+    assert story.say() == ["attention:reorged"]
+    story.orphan("a").pay("a", again)
+    decision = story.decide()
+    assert (decision.status, decision.flags) == (Status.PROCESSING, {Flag.REORGED})
+    assert decision.received == again
+    assert story.now(story.clock.time + GRACE + 1).say() == ["failed:reorged"]
+
+
+def test_row_6b_reorgs_in_one_step_hide_nothing_either() -> None:
+    story = paid().orphan("a").pay("a", 10).orphan("a").grow()
+    assert story.say() == ["attention:reorged"]
+    assert story.now(story.clock.time + GRACE + 1).say() == ["failed:reorged"]
+
+
+def test_row_6a_the_first_amount_comes_back_after_two_reorgs() -> None:
+    story = paid().orphan("a").pay("a", 10)
+    story.decide()
+    story.orphan("a").pay("a", 100)
+    decision = story.decide()
+    assert (decision.status, decision.flags, decision.drafts) == (Status.SUCCEEDED, frozenset(), ())
+
+
 def test_row_6a_mined_again_with_more_is_overpaid() -> None:
     decision = paid().orphan("a").pay("a", 150).decide()
     assert decision.status is Status.SUCCEEDED

@@ -35,14 +35,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_block_burn_height", "block", ["burn_height"], unique=False)
     op.create_index("ix_block_height", "block", ["height"], unique=False)
-    op.create_index(
-        "uq_block_canonical_height",
-        "block",
-        ["height"],
-        unique=True,
-        sqlite_where=sa.text("canonical"),
-        postgresql_where=sa.text("canonical"),
-    )
+    _partial_index("uq_block_canonical_height", "block", ["height"], "canonical", unique=True)
     op.create_table(
         "cursor",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -60,6 +53,14 @@ def upgrade() -> None:
         sa.Column("looked_at", sa.BigInteger(), nullable=True),
         sa.Column("moved_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cursor")),
+    )
+    op.create_table(
+        "lease",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lease")),
     )
     op.create_table(
         "merchant",
@@ -88,6 +89,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reorg")),
     )
     op.create_index("ix_reorg_at", "reorg", ["at"], unique=False)
+    op.create_table(
+        "scan",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("bottom", sa.BigInteger(), nullable=False),
+        sa.Column("top", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("progress", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_scan")),
+    )
     op.create_table(
         "status_count",
         sa.Column("status", sa.String(length=16), nullable=False),
@@ -153,51 +167,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("merchant_id", "reference_key", name=op.f("uq_intent_merchant_id_reference_key")),
         sa.UniqueConstraint("terms_hash", name=op.f("uq_intent_terms_hash")),
     )
-    op.create_index(
-        "ix_intent_dedicated",
-        "intent",
-        ["recipient"],
-        unique=False,
-        sqlite_where=sa.text("match = 'recipient'"),
-        postgresql_where=sa.text("match = 'recipient'"),
-    )
-    op.create_index(
-        "ix_intent_flagged",
-        "intent",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("flags <> '[]'"),
-        postgresql_where=sa.text("flags <> '[]'"),
-    )
+    _partial_index("ix_intent_dedicated", "intent", ["recipient"], "match = 'recipient'")
+    _partial_index("ix_intent_flagged", "intent", ["id"], "flags <> '[]'")
     op.create_index("ix_intent_merchant", "intent", ["merchant_id", "id"], unique=False)
     op.create_index("ix_intent_merchant_status", "intent", ["merchant_id", "status", "id"], unique=False)
     op.create_index("ix_intent_recipient", "intent", ["recipient"], unique=False)
     op.create_index("ix_intent_reference", "intent", ["reference_key", "id"], unique=False)
     op.create_index("ix_intent_status", "intent", ["status", "id"], unique=False)
-    op.create_index(
-        "ix_intent_wake_burn_height",
-        "intent",
-        ["wake_burn_height"],
-        unique=False,
-        sqlite_where=sa.text("wake_burn_height is not null"),
-        postgresql_where=sa.text("wake_burn_height is not null"),
+    _partial_index(
+        "ix_intent_wake_burn_height", "intent", ["wake_burn_height"], "wake_burn_height is not null"
     )
-    op.create_index(
-        "ix_intent_wake_height",
-        "intent",
-        ["wake_height"],
-        unique=False,
-        sqlite_where=sa.text("wake_height is not null"),
-        postgresql_where=sa.text("wake_height is not null"),
-    )
-    op.create_index(
-        "ix_intent_wake_time",
-        "intent",
-        ["wake_time"],
-        unique=False,
-        sqlite_where=sa.text("wake_time is not null"),
-        postgresql_where=sa.text("wake_time is not null"),
-    )
+    _partial_index("ix_intent_wake_height", "intent", ["wake_height"], "wake_height is not null")
+    _partial_index("ix_intent_wake_time", "intent", ["wake_time"], "wake_time is not null")
     op.create_table(
         "recipient",
         sa.Column("principal", sa.String(length=200), nullable=False),
@@ -208,7 +189,7 @@ def upgrade() -> None:
     op.create_table(
         "act",
         sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("intent_id", sa.String(length=40), nullable=False),
+        sa.Column("intent_id", sa.String(length=40), nullable=True),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -225,14 +206,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_act_height", "act", ["height"], unique=False)
     op.create_index(op.f("ix_act_intent_id"), "act", ["intent_id"], unique=False)
-    op.create_index(
-        "ix_act_tx",
-        "act",
-        ["tx_id", "rank"],
-        unique=False,
-        sqlite_where=sa.text("tx_id is not null"),
-        postgresql_where=sa.text("tx_id is not null"),
-    )
+    _partial_index("ix_act_tx", "act", ["tx_id", "rank"], "tx_id is not null")
     op.create_table(
         "attempt",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -294,30 +268,9 @@ def upgrade() -> None:
     op.create_index("ix_transfer_intent", "transfer", ["intent_id", "id"], unique=False)
     op.create_index("ix_transfer_merchant", "transfer", ["merchant_id", "id"], unique=False)
     op.create_index("ix_transfer_tx", "transfer", ["tx_id", "rank"], unique=False)
-    op.create_index(
-        "ix_transfer_unmatched",
-        "transfer",
-        ["merchant_id", "id"],
-        unique=False,
-        sqlite_where=sa.text("intent_id is null"),
-        postgresql_where=sa.text("intent_id is null"),
-    )
-    op.create_index(
-        "ix_transfer_unmatched_recipient",
-        "transfer",
-        ["recipient"],
-        unique=False,
-        sqlite_where=sa.text("intent_id is null"),
-        postgresql_where=sa.text("intent_id is null"),
-    )
-    op.create_index(
-        "uq_transfer_canonical",
-        "transfer",
-        ["tx_id", "rank"],
-        unique=True,
-        sqlite_where=sa.text("canonical"),
-        postgresql_where=sa.text("canonical"),
-    )
+    _partial_index("ix_transfer_unmatched", "transfer", ["merchant_id", "id"], "intent_id is null")
+    _partial_index("ix_transfer_unmatched_recipient", "transfer", ["recipient"], "intent_id is null")
+    _partial_index("uq_transfer_canonical", "transfer", ["tx_id", "rank"], "canonical", unique=True)
     op.create_table(
         "transition",
         sa.Column("intent_id", sa.String(length=40), nullable=False),
@@ -351,6 +304,9 @@ def upgrade() -> None:
         sa.Column("failed", sa.Integer(), nullable=False),
         sa.Column("failing_since", sa.Double(), nullable=True),
         sa.Column("paused_until", sa.Double(), nullable=True),
+        sa.Column("held_until", sa.Double(), nullable=True),
+        sa.Column("slots", sa.Integer(), nullable=True),
+        sa.Column("sent_until", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_endpoint")),
     )
     op.create_index("ix_endpoint_merchant", "endpoint", ["merchant", "id"], unique=False)
@@ -365,21 +321,15 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("supersedes", sa.Text(), nullable=True),
-        sa.Column("as_of", sa.Integer(), nullable=False),
+        sa.Column("as_of", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sa.UniqueConstraint("intent", "type", "n", name=op.f("uq_event_intent_type_n")),
     )
     op.create_index("ix_event_listed", "event", ["merchant", "created_at", "id"], unique=False)
-    op.create_index(
-        "ix_event_prunable",
-        "event",
-        ["created_at"],
-        unique=False,
-        sqlite_where=sa.text("body IS NOT NULL"),
-        postgresql_where=sa.text("body IS NOT NULL"),
-    )
+    _partial_index("ix_event_prunable", "event", ["created_at"], "body IS NOT NULL")
     op.create_index("ix_event_told", "event", ["intent", "sequence"], unique=False)
     op.create_table(
         "delivery",
@@ -406,41 +356,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["event"], ["event.id"], name=op.f("fk_delivery_event_event")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
     )
-    op.create_index(
-        "ix_delivery_due",
-        "delivery",
-        ["endpoint", "next_attempt_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("status = 'pending'"),
-        postgresql_where=sa.text("status = 'pending'"),
-    )
+    _partial_index("ix_delivery_due", "delivery", ["endpoint", "next_attempt_at", "id"], "status = 'pending'")
     op.create_index("ix_delivery_endpoint", "delivery", ["endpoint", "id"], unique=False)
     op.create_index("ix_delivery_event", "delivery", ["event"], unique=False)
-    op.create_index(
-        "ix_delivery_leased",
-        "delivery",
-        ["leased_until", "endpoint"],
-        unique=False,
-        sqlite_where=sa.text("lease IS NOT NULL"),
-        postgresql_where=sa.text("lease IS NOT NULL"),
-    )
+    _partial_index("ix_delivery_leased", "delivery", ["leased_until", "endpoint"], "lease IS NOT NULL")
     op.create_index("ix_delivery_merchant", "delivery", ["merchant", "id"], unique=False)
-    op.create_index(
-        "ix_delivery_open",
-        "delivery",
-        ["status", "endpoint", "id"],
-        unique=False,
-        sqlite_where=sa.text("status <> 'delivered'"),
-        postgresql_where=sa.text("status <> 'delivered'"),
-    )
-    op.create_index(
-        "ix_delivery_order",
-        "delivery",
-        ["endpoint", "intent", "sequence"],
-        unique=False,
-        sqlite_where=sa.text("status = 'pending'"),
-        postgresql_where=sa.text("status = 'pending'"),
-    )
+    _partial_index("ix_delivery_open", "delivery", ["status", "endpoint", "id"], "status <> 'delivered'")
+    _partial_index("ix_delivery_order", "delivery", ["endpoint", "intent", "sequence"], "status = 'pending'")
     op.create_table(
         "delivery_attempt",
         sa.Column("delivery", sa.Text(), nullable=False),
@@ -455,14 +377,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("delivery", "number", name=op.f("pk_delivery_attempt")),
     )
-    op.create_index(
-        "ix_delivery_attempt_prunable",
-        "delivery_attempt",
-        ["at"],
-        unique=False,
-        sqlite_where=sa.text("response IS NOT NULL"),
-        postgresql_where=sa.text("response IS NOT NULL"),
-    )
+    _partial_index("ix_delivery_attempt_prunable", "delivery_attempt", ["at"], "response IS NOT NULL")
 
 
 def downgrade() -> None:
@@ -481,9 +396,18 @@ def downgrade() -> None:
         "intent",
         "api_key",
         "status_count",
+        "scan",
         "reorg",
         "merchant",
+        "lease",
         "cursor",
         "block",
     ):
         op.drop_table(table)
+
+
+def _partial_index(
+    name: str, table: str, columns: list[str], condition: str, *, unique: bool = False
+) -> None:
+    where = sa.text(condition)
+    op.create_index(name, table, columns, unique=unique, sqlite_where=where, postgresql_where=where)

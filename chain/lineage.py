@@ -1,0 +1,97 @@
+"""Which block belongs at each height of a range, by hash: known headers, and below them what a source links to them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from chain.api import StacksApi
+from chain.errors import SourceInconsistent
+from chain.feed import HEADER_ROWS
+from chain.model import BlockHeader
+from chain.window import links
+
+
+class Lineage:
+    """The chain that ends in ``kept`` (linked headers, oldest first, at least one), as far down as it was traced."""
+
+    def __init__(self, kept: Sequence[BlockHeader]) -> None:
+        self.kept = tuple(kept)
+        #: The lowest block that was traced.
+        self.oldest = self.kept[0]
+        #: Whether ``oldest`` is where the chain begins.
+        self.is_whole = False
+        #: Hashes below ``kept``, highest first; bytes, because there may be millions.
+        self._walked: list[bytes] = []
+
+    @property
+    def top(self) -> BlockHeader:
+        """The newest block."""
+        return self.kept[-1]
+
+    def hash_at(self, height: int) -> str | None:
+        """Return the hash that belongs at a height, None outside of what was traced."""
+        first = self.kept[0].height
+        if height > self.top.height:
+            return None
+        if height >= first:
+            return self.kept[height - first].hash
+        index = first - 1 - height
+        return f"0x{self._walked[index].hex()}" if index < len(self._walked) else None
+
+    async def trace(
+        self,
+        source: StacksApi,
+        down_to: int,
+        *,
+        on_walk: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
+        """Go down to a height, or to where the chain begins: each header listed must be the parent of the one above.
+
+        One request for 30 blocks; after an error, another call goes on where this one stopped. ``on_walk`` is told
+        each height that was reached. Raises ``SourceError``.
+        """
+        while self.oldest.height > down_to and not self.is_whole:
+            rows = min(HEADER_ROWS, self.oldest.height - down_to)
+            older = await source.headers(limit=rows, cursor=self.oldest.hash, offset=1)
+            if not older:
+                if await source.header(self.oldest.hash) is None:
+                    raise _gone(source, self.oldest.height, self.oldest.hash)
+                self.is_whole = True
+                return
+            if not links(older[-1], [*older[-2::-1], self.oldest]):
+                raise SourceInconsistent(
+                    f"the blocks it lists below {self.oldest.height} do not link", url=source.url
+                )
+            self._walked += [bytes.fromhex(header.hash[2:]) for header in older]
+            self.oldest = older[-1]
+            if on_walk is not None:
+                await on_walk(self.oldest.height)
+
+    async def header(self, source: StacksApi, height: int) -> BlockHeader:
+        """Return the header at a traced height. Raises ``SourceError`` when ``source`` does not have that block."""
+        if height >= self.kept[0].height:
+            return self.kept[height - self.kept[0].height]
+        known = self.hash_at(height)
+        assert known is not None, "only traced heights are asked for"
+        found = await source.header(known)
+        if found is None:
+            raise _gone(source, height, known)
+        return found
+
+
+async def height_at(source: StacksApi, time: int, *, low: int, high: int) -> int:
+    """Return the lowest height from ``low`` to ``high`` whose block is not older than ``time`` (unix seconds).
+
+    ``high`` when all are older. Heights that ``source`` does not have count as older. About 22 requests for the whole
+    chain. Raises ``SourceError``.
+    """
+    while low < high:
+        middle = (low + high) // 2
+        header = await source.header(middle)
+        if header is None or header.time < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _gone(source: StacksApi, height: int, block_hash: str) -> SourceInconsistent:
+    return SourceInconsistent(f"it does not have block {height} {block_hash} in its chain", url=source.url)

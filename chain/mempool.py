@@ -1,0 +1,65 @@
+"""Reads the mempool: what may be mined soon, and may not. For people's eyes only; nothing is decided by it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from chain.api import MAX_IDS, StacksApi
+from chain.wire_mempool import PendingTx
+
+__all__ = ["MAX_PAGES", "MempoolReader", "PendingTx"]
+
+#: Pages of 50 that one reading takes, newest first. What lies deeper has waited long, and may wait for ever.
+MAX_PAGES = 20
+
+
+class MempoolReader:
+    """Reads the pending transfers of STX and the pending calls of ``watched`` contracts, with their arguments.
+
+    A reading takes one request when nothing changed, else one for each 50 transactions (at most ``max_pages``) and one
+    for each 100 calls that were not seen before.
+    """
+
+    def __init__(self, watched: frozenset[str], *, max_pages: int = MAX_PAGES) -> None:
+        self._watched = watched
+        self._max_pages = max_pages
+        #: The last complete reading, by transaction id, and the validator of the list it came from, per source.
+        self._seen: dict[str, PendingTx] = {}
+        self._etag: tuple[str, str | None] = ("", None)
+
+    async def read(self, source: StacksApi, may: Callable[[], bool]) -> tuple[PendingTx, ...] | None:
+        """Return what is pending, newest first; None when ``may`` forbade a request half-way.
+
+        ``may`` is asked before each request but the first. Raises ``SourceError``.
+        """
+        url, etag = self._etag
+        page = await source.mempool(etag=etag if url == source.url else None)
+        if page is None:
+            return tuple(self._seen.values())
+        newest = page.etag
+        found: dict[str, PendingTx] = {}
+        for number in range(1, self._max_pages + 1):
+            found |= {tx.tx_id: tx for tx in page.results if self._matters(tx)}
+            if page.next_cursor is None or number == self._max_pages:
+                break
+            if not may():
+                return None
+            page = await source.mempool(cursor=page.next_cursor)
+            assert page is not None, "only a conditional request has no answer"
+        fresh = [tx_id for tx_id, tx in found.items() if tx.call is not None and tx_id not in self._seen]
+        known = {tx_id: self._seen.get(tx_id, tx) for tx_id, tx in found.items()}
+        for start in range(0, len(fresh), MAX_IDS):
+            if not may():
+                return None
+            for tx_id, detail in (
+                await source.details(fresh[start : start + MAX_IDS], with_args=True)
+            ).items():
+                if detail.raw_status == "pending" and detail.call is not None:
+                    known[tx_id] = replace(known[tx_id], call=detail.call)
+                else:
+                    # Mined or dropped since it was listed.
+                    del known[tx_id]
+        self._seen, self._etag = known, (source.url, newest)
+        return tuple(known.values())
+
+    def _matters(self, tx: PendingTx) -> bool:
+        return tx.transfer is not None or (tx.call is not None and tx.call.contract_id in self._watched)

@@ -1,0 +1,149 @@
+# ruff: noqa: A002 (an id is called id)
+"""For merchants: check that a webhook is genuine, and read it. One file, standard library only: import it or copy it.
+
+::
+
+    event = verify(body, headers, secret)      # raises Rejected: answer 400
+    if not first_time(event.id):               # e.g. INSERT … ON CONFLICT DO NOTHING in the shop's own database
+        return 204                             # delivered before: at least once means sometimes twice
+    if event.type == "payment.succeeded":
+        ship(event.intent["metadata"]["order_id"])
+    return 204
+
+``body`` must be the bytes as they arrived, not JSON that was parsed and written again. The algorithm is that of
+Standard Webhooks (https://www.standardwebhooks.com); any of its libraries does the same.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+#: A webhook may be so many seconds old, or so far ahead of this machine's clock.
+TOLERANCE = 300.0
+
+_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+_PREFIX = "whsec_"
+
+
+class Rejected(ValueError):
+    """The request is no genuine webhook, or too old: answer 400 and do nothing. The text says why, for the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A webhook that is genuine."""
+
+    #: The same at every retry and resend: what to tell duplicates by.
+    id: str
+    #: ``payment.succeeded``, …; ignore those you do not know.
+    type: str
+    #: When it happened.
+    timestamp: datetime
+    api_version: str
+    #: Grows within a payment intent; one with a lower number than the last is an older story.
+    sequence: int
+    data: dict[str, Any]
+
+    @property
+    def intent(self) -> dict[str, Any]:
+        """The payment intent as it was at that moment; KeyError for ``webhook.test``, which has none."""
+        intent: dict[str, Any] = self.data["payment_intent"]
+        return intent
+
+    @property
+    def reason(self) -> str | None:
+        """Why, for ``payment.failed`` and ``payment.attention``."""
+        return self.data.get("reason")
+
+    @property
+    def supersedes(self) -> str | None:
+        """The id of an earlier event that this one takes back, e.g. after a reorganisation of the chain."""
+        return self.data.get("supersedes")
+
+
+def verify(
+    body: bytes,
+    headers: Mapping[str, str],
+    secrets: str | Sequence[str],
+    *,
+    tolerance: float | None = TOLERANCE,
+    now: float | None = None,
+) -> Event:
+    """Return the event, or raise :class:`Rejected`.
+
+    Header names may be in any case. ``secrets`` is the endpoint's ``whsec_…``, or several of which one has to fit.
+    ``tolerance`` is in seconds; None takes any age, for looking at old requests. ``now`` is a unix time, by default
+    this machine's. ValueError if a secret is none.
+    """
+    keys = [_key(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
+    given = {name.lower(): value for name, value in headers.items()}
+    missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not given.get(name)]
+    if missing:
+        raise Rejected(f"no header {', '.join(missing)}")
+    timestamp = given[_TIMESTAMP]
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise Rejected(f"{_TIMESTAMP} is no number of seconds")
+    if tolerance is not None:
+        _check_age(int(timestamp), tolerance, time.time() if now is None else now)
+    signed = f"{given[_ID]}.{timestamp}.".encode("utf-8", "surrogateescape") + body
+    expected = [hmac.digest(key, signed, hashlib.sha256) for key in keys]
+    # All are compared, so that the time it takes tells nothing.
+    fits = [hmac.compare_digest(one, other) for one in _signatures(given[_SIGNATURE]) for other in expected]
+    if not any(fits):
+        raise Rejected("no signature fits: another secret, or a body that is not as it was sent")
+    return _parse(body)
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.strip().removeprefix(_PREFIX), validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if not key:
+        raise ValueError(
+            f"a webhook secret is {_PREFIX} and base64, as it was shown when the endpoint was added"
+        )
+    return key
+
+
+def _check_age(timestamp: int, tolerance: float, now: float) -> None:
+    age = now - timestamp
+    if abs(age) > tolerance:
+        way = "old" if age > 0 else "ahead of this machine's clock"
+        raise Rejected(f"it is {abs(age):.0f} s {way}, {tolerance:.0f} s are allowed; is the clock right?")
+
+
+def _signatures(header: str) -> list[bytes]:
+    """Return the ``v1`` signatures; what is not one is left out."""
+    found = []
+    for part in header.split():
+        version, _, text = part.partition(",")
+        if version == "v1":
+            try:
+                found.append(base64.b64decode(text, validate=True))
+            except (ValueError, binascii.Error):
+                continue
+    return found
+
+
+def _parse(body: bytes) -> Event:
+    try:
+        document = json.loads(body)
+        return Event(
+            id=document["id"],
+            type=document["type"],
+            timestamp=datetime.fromisoformat(document["timestamp"]),
+            api_version=document["api_version"],
+            sequence=document["sequence"],
+            data=document["data"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        # Signed with our secret but of another form: not by this sender.
+        raise Rejected(f"the body is no event: {error!r}") from error

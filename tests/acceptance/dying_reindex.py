@@ -1,0 +1,33 @@
+"""The real ``reindex`` with one thing added: inside its n-th transaction it sends itself SIGKILL.
+
+Usage: ``python -m tests.acceptance.dying_reindex N ARGUMENTS…``; settings come from the environment.
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from watcher import scan
+from watcher.cli.app import call
+
+
+def arm(nth: int) -> None:
+    """Die inside the ``nth`` transaction, with everything written and nothing committed."""
+    original = scan.advance
+    left = nth
+
+    def deadly(*args: Any, **named: Any) -> bool:
+        nonlocal left
+        done = original(*args, **named)
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    scan.advance = deadly
+
+
+if __name__ == "__main__":
+    arm(int(sys.argv[1]))
+    sys.exit(call(sys.argv[2:]))

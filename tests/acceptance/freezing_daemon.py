@@ -1,0 +1,30 @@
+"""The real follower with a lease of two seconds; on demand it freezes in the middle of a step, once, as by SIGSTOP.
+
+Usage: ``python -m tests.acceptance.freezing_daemon FILE``; when the file exists, the process takes it away and stops
+itself right before the commit. Settings come from the environment as for ``run``.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from watcher import blocks, database, lease, log, service
+from watcher.settings import load_settings
+
+if __name__ == "__main__":
+    log.configure("json", "info")
+    armed = Path(sys.argv[1])
+    lease.SECONDS = 2.0
+    database.SILENCE_TIMEOUT = 2
+    move_cursor = blocks.move_cursor
+
+    def freeze(*args: Any, **named: Any) -> None:
+        move_cursor(*args, **named)
+        if armed.exists():
+            armed.unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    blocks.move_cursor = freeze
+    sys.exit(service.run(load_settings(), frozenset({"follower"}), once=False))

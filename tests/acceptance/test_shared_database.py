@@ -1,0 +1,177 @@
+"""Several real processes on one PostgreSQL database: a leader, a standby, notifiers; killed and frozen at bad moments."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select
+
+from chain.testing import principal, txs
+from notifier.tables import event
+from notifier.testing import Answer
+from tests import harness
+from tests.acceptance.conftest import PROGRAM, Town
+from watcher import queries
+from watcher.database import Database
+from watcher.intents import Intent
+from watcher.lease import holding
+
+pytestmark = pytest.mark.usefixtures("on_postgresql")
+
+PAYER = principal("payer")
+
+
+@pytest.fixture
+def database(town: Town) -> Iterator[Database]:
+    """The database that all share, with a merchant."""
+    opened = harness.open_database(town.folder)
+    harness.add_merchant(opened)
+    yield opened
+    opened.close()
+
+
+def pay(intent: Intent) -> txs.Tx:
+    return txs.sbtc_transfer(
+        PAYER, intent.recipient, intent.amount, intent.reference.encode(), label=intent.id
+    )
+
+
+async def add_endpoint(town: Town, path: str) -> None:
+    added = await town.json("endpoints", "add", town.receiver.url(path), "--merchant", harness.MERCHANT)
+    town.receiver.trust(added["secret"], path)
+
+
+def add_intents(database: Database, count: int) -> list[Intent]:
+    now = int(time.time())
+    intents = [harness.intent_record(f"order{number}", created_at=now) for number in range(count)]
+    harness.add_intents(database, intents, now=now)
+    return intents
+
+
+async def start_follower(town: Town) -> asyncio.subprocess.Process:
+    program = "tests.acceptance.freezing_daemon"
+    return await town.start(sys.executable, "-m", program, str(town.folder / "armed"))
+
+
+async def start_notifier(town: Town) -> asyncio.subprocess.Process:
+    return await town.start(*PROGRAM, "run", "--role", "notifier")
+
+
+async def led_by(database: Database, process: asyncio.subprocess.Process) -> int:
+    """Wait until this process has the lease; return its epoch."""
+    epochs: list[int] = []
+
+    def led() -> bool:
+        with database.read() as connection:
+            found = holding(connection)
+        if found is not None and found.holder.endswith(f":{process.pid}") and found.remaining:
+            epochs.append(found.epoch)
+        return bool(epochs)
+
+    await harness.until(led)
+    return epochs[0]
+
+
+async def logged(town: Town, name: str) -> None:
+    """Wait until the processes' common log has an entry of that name."""
+    await harness.until(lambda: name in (town.folder / "daemon.log").read_text())
+
+
+async def told_once(town: Town, database: Database, intent: Intent) -> None:
+    """See that the intent succeeded and the merchant heard it, once."""
+    await town.receiver.wait_for(1, within=30)
+    with database.read() as connection:
+        shown = queries.intent(connection, intent.id, payment_contract=None)
+        events = list(connection.execute(select(event.c.type).order_by(event.c.sequence)).scalars())
+    assert (shown["status"], len(shown["transfers"])) == ("succeeded", 1)
+    assert events == ["payment.created", "payment.succeeded"]
+    assert [arrival.document["type"] for arrival in town.receiver.arrivals] == ["payment.succeeded"]
+    assert town.receiver.arrivals[0].refused is None
+
+
+async def test_a_standby_takes_over_from_a_killed_leader_and_tells_once(
+    town: Town, database: Database
+) -> None:
+    await add_endpoint(town, "/hook")
+    leader = await start_follower(town)
+    assert await led_by(database, leader) == 1
+    await town.caught_up()
+    standby = await start_follower(town)
+    await start_notifier(town)
+    await logged(town, "lease.waiting")
+    [intent] = add_intents(database, 1)
+    leader.kill()
+    town.chain.mine([pay(intent)])
+    assert await led_by(database, standby) == 2
+    await town.caught_up()
+    await told_once(town, database, intent)
+    status = await town.json("status")
+    assert status["follower"]["holder"].endswith(f":{standby.pid}")
+    standby.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(standby.wait(), 10) == 0
+
+
+@pytest.mark.parametrize("in_a_step", [False, True])
+async def test_a_frozen_leader_wakes_up_as_standby_and_commits_nothing(
+    town: Town, database: Database, in_a_step: bool
+) -> None:
+    """Between two steps, and right before the commit of one: that step is the standby's to do."""
+    await add_endpoint(town, "/hook")
+    frozen = await start_follower(town)
+    assert await led_by(database, frozen) == 1
+    await town.caught_up()
+    standby = await start_follower(town)
+    await start_notifier(town)
+    await logged(town, "lease.waiting")
+    [intent] = add_intents(database, 1)
+    if in_a_step:
+        (town.folder / "armed").touch()
+        town.chain.mine([pay(intent)])
+        await harness.until(lambda: not (town.folder / "armed").exists())
+    else:
+        frozen.send_signal(signal.SIGSTOP)
+        town.chain.mine([pay(intent)])
+    assert await led_by(database, standby) == 2
+    await town.caught_up()
+    frozen.send_signal(signal.SIGCONT)
+    await logged(town, "lease.lost")
+    town.chain.mine(n=2)
+    await town.caught_up()
+    await told_once(town, database, intent)
+    assert await led_by(database, standby) == 2, "it must not be taken back"
+    # Both live, and change places again when the leader leaves.
+    standby.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(standby.wait(), 10) == 0
+    assert await led_by(database, frozen) == 3
+    town.chain.mine()
+    await town.caught_up()
+    await told_once(town, database, intent)
+
+
+async def test_several_notifiers_send_each_delivery_once(town: Town, database: Database) -> None:
+    """Slow and failing endpoints included: nobody sends what another is sending."""
+    for path in ("/fast", "/slow", "/failing"):
+        await add_endpoint(town, path)
+    intents = add_intents(database, 40)
+    slow = asyncio.Event()
+    town.receiver.plan(*[Answer(gate=slow)] * 4, path="/slow")
+    town.receiver.plan(*[Answer(status=500)] * 5, path="/failing")
+    notifiers = [await start_notifier(town) for _ in range(3)]
+    await town.cli("run", "--once", "--role", "follower")
+    town.chain.mine([pay(intent) for intent in intents])
+    await town.cli("run", "--once", "--role", "follower")
+    await town.receiver.wait_for(40, path="/fast", within=30)
+    slow.set()
+    await town.receiver.wait_for(45, path="/failing", within=30)
+    await town.receiver.wait_for(40, path="/slow", within=30)
+    for notifier in notifiers:
+        notifier.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(notifier.wait(), 15) == 0
+    for path, repeated in (("/fast", 0), ("/slow", 0), ("/failing", 5)):
+        counts = Counter(arrival.id for arrival in town.receiver.at(path))
+        assert (len(counts), sum(counts.values())) == (40, 40 + repeated), path
+    assert {arrival.refused for arrival in town.receiver.arrivals} == {None}

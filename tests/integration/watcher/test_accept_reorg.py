@@ -1,0 +1,255 @@
+"""A person takes a branch for right that forked below finality: undone, applied, decided, and on record who said so."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from chain.errors import SourcesDisagree
+from chain.testing import ScriptedApi, txs
+from notifier.tables import delivery
+from tests import harness
+from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher.errors import Refused, Unreachable
+from watcher.following import Turn
+from watcher.tables import act, reorg
+
+
+@pytest.fixture
+async def reading(world: World) -> AsyncIterator[Reading]:
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        yield Reading(world, [api])
+
+
+def pay(world: World, made: str, label: str = "") -> txs.Tx:
+    return txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(made), label=label)
+
+
+def fork_deep(world: World, at: int, first: list[txs.Tx], *, blocks: int = 12) -> None:
+    """Let the chain go another way from a height on, deeper than finality; the daemon has not seen it."""
+    branch = world.chain.fork(at, keep="follow")
+    branch.mine(first, burn=True, seconds=3)
+    branch.mine(n=blocks - 1, burn=True, seconds=3)
+    branch.promote()
+
+
+def cursor(world: World) -> Any:
+    found = world.ledger.cursor()
+    assert found is not None
+    return found
+
+
+async def test_the_branch_is_applied_and_every_intent_decided_again(world: World, reading: Reading) -> None:
+    kept, dropped, mined_again = world.create(), world.create(), world.create()
+    again = pay(world, mined_again)
+    fork = world.mine(pay(world, kept)).clock.height
+    world.mine(pay(world, dropped), again)
+    world.mine(n=10, burn=True)
+    old = cursor(world).clock
+    fork_deep(world, fork, [again])
+    accepted = await reading.accept(fork, reason="explorers agree")
+    assert accepted.fork is not None
+    assert (accepted.fork.height, accepted.orphaned, accepted.blocks) == (fork, 11, 12)
+    assert cursor(world).clock.hash == world.chain.tip.hash
+    assert [world.status(key) for key in (kept, dropped, mined_again)] == [
+        "succeeded",
+        "processing",
+        "succeeded",
+    ]
+    assert world.told(dropped) == ["created", "succeeded", "attention:reorged"]
+    assert world.told(mined_again) == ["created", "succeeded"]
+    [change] = [change for change in accepted.changes if change.intent == dropped]
+    assert (change.before["status"], change.after["flags"]) == ("succeeded", ["reorged"])
+    [row] = reading.rows(act)
+    assert (row.kind, row.intent_id, row.actor, row.reason) == (
+        "accept_reorg",
+        None,
+        "test",
+        "explorers agree",
+    )
+    assert (row.at, row.height) == (int(world.clock()), fork)
+    [undone] = reading.rows(reorg)
+    assert (undone.ancestor_height, undone.old_tip) == (fork, old.hash)
+    assert undone.new_tip == world.chain.tip.hash
+
+
+async def test_a_dry_run_accepts_nothing(world: World, reading: Reading) -> None:
+    made = world.create()
+    world.mine()
+    world.mine(pay(world, made))
+    world.mine(n=10, burn=True)
+    fork_deep(world, 101, [])
+    before = reading.snapshot()
+    accepted = await reading.accept(101, dry_run=True)
+    assert reading.snapshot() == before
+    document = accepted.document()
+    assert (document["accepted"], document["dry_run"], document["orphaned_blocks"]) == (False, True, 11)
+    assert [change["after"]["status"] for change in document["changes"]] == ["processing"]
+
+
+async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:
+    """Row by row as it happens: halt, status says why, a person accepts, the running daemon follows the branch."""
+    following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)
+    made = world.create(level="anchored")
+    world.chain.mine([pay(world, made)], n=10, burn=True)
+
+    async def turns() -> list[Turn]:
+        seen = []
+        for _ in range(4):
+            world.clock.now += 61
+            seen.append(await following.turn())
+        return seen
+
+    await turns()
+    assert world.status(made) == "succeeded"
+    fork_deep(world, 100, [])
+    assert (await turns())[-1] is Turn.HALTED
+    assert cursor(world).halted["code"] == "reorg_too_deep"
+    assert "--accept-reorg" in cursor(world).halted["hint"]
+    await reading.accept(100)
+    assert cursor(world).halted is None
+    world.chain.mine([pay(world, made, "again")], n=3, burn=True)
+    assert Turn.HALTED not in (await turns())[1:]
+    assert cursor(world).clock.hash == world.chain.tip.hash
+    assert cursor(world).halted is None
+    assert world.status(made) == "succeeded"
+    assert world.told(made)[-2:] == ["succeeded", "attention:reorged"]
+    await pool.aclose()
+
+
+async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
+    world: World, reading: Reading
+) -> None:
+    """Shared blocks that are undone too are found again: their money never looks lost for good."""
+    shared, dropped = world.create(), world.create()
+    world.mine(n=3)
+    world.mine(pay(world, shared))
+    world.mine(n=2)
+    world.mine(pay(world, dropped))
+    world.mine(n=30, burn=True)
+    reading.forget_headers(12)
+    told = world.told(shared)
+    fork_deep(world, 106, [], blocks=40)
+    with pytest.raises(Refused, match="below height"):
+        await reading.accept(130)
+    accepted = await reading.accept(102)
+    assert accepted.fork is not None
+    assert accepted.fork.height == 102
+    assert cursor(world).clock.hash == world.chain.tip.hash
+    assert (world.status(shared), world.told(shared)) == ("succeeded", told)
+    assert (world.status(dropped), world.told(dropped)[-1]) == ("processing", "attention:reorged")
+    window = world.ledger.window(10_000)
+    assert [header.hash for header in window] == [
+        block.header.hash for block in world.chain.blocks if block.header.height >= 102
+    ]
+
+
+async def test_a_height_above_the_fork_is_refused_and_nothing_changes(world: World, reading: Reading) -> None:
+    """A person accepts what he names, not whatever turns out to be there."""
+    made = world.create()
+    world.mine(n=2)
+    world.mine(pay(world, made))
+    world.mine(n=30, burn=True)
+    fork_deep(world, 102, [], blocks=40)
+    before = reading.snapshot()
+    with pytest.raises(Refused, match="forked at height 102, below --from 103") as caught:
+        await reading.accept(103)
+    assert "--from 102" in caught.value.hint
+    assert reading.snapshot() == before
+    reading.forget_headers(12)
+    before = reading.snapshot()
+    with pytest.raises(Refused, match="brought money") as caught:
+        await reading.accept(110)
+    assert "below 103" in caught.value.hint
+    assert reading.snapshot() == before
+
+
+async def test_where_nothing_forked_there_is_nothing_to_accept(world: World, reading: Reading) -> None:
+    """Our own chain, also when the source lags behind it or is far behind."""
+    world.mine(n=20, burn=True)
+    before = reading.snapshot()
+    for lag in (0, 4):
+        reading.api.lag(lag)
+        accepted = await reading.accept(100)
+        assert (accepted.fork, accepted.document()["accepted"]) == (None, False)
+    reading.forget_headers(5)
+    reading.api.lag(15)
+    assert (await reading.accept(100)).fork is None
+    reading.forget_headers(5)
+    assert before["event"] == reading.snapshot()["event"]
+    assert reading.rows(act) == []
+
+
+async def test_sources_that_disagree_about_the_branch_are_not_chosen_between(
+    world: World, reading: Reading
+) -> None:
+    world.mine(n=20, burn=True)
+    ours = world.chain.clone()
+    fork_deep(world, 101, [])
+    async with ScriptedApi(ours, ping_interval=None) as other:
+        both = Reading(world, [reading.api, other])
+        with pytest.raises(SourcesDisagree):
+            await both.accept(101)
+        assert cursor(world).clock.hash == ours.tip.hash
+        other.faults.fail(503, times=None, route="block")
+        assert (await both.accept(101)).fork is not None
+
+
+async def test_a_source_that_fails_half_way_leaves_everything_as_it_was(
+    world: World, reading: Reading
+) -> None:
+    world.mine(n=20, burn=True)
+    fork_deep(world, 101, [])
+    before = reading.snapshot()
+    reading.api.faults.fail(503, times=None, route="transactions")
+    with pytest.raises(Unreachable):
+        await reading.accept(101)
+    assert reading.snapshot() == before
+
+
+async def test_a_cursor_that_moves_meanwhile_wins(world: World, reading: Reading) -> None:
+    world.mine(n=20, burn=True)
+    ours = world.chain.clone()
+    fork_deep(world, 101, [])
+    mine = world.chain
+
+    def moves(_: object) -> None:
+        world.chain = ours
+        world.mine()
+
+    reading.api.before("transactions", moves)
+    with pytest.raises(Refused, match="moved meanwhile"):
+        await reading.accept(101)
+    assert cursor(world).clock.hash == ours.tip.hash
+    world.chain = mine
+
+
+async def test_no_notify_delivers_nothing(world: World, reading: Reading) -> None:
+    made = world.create()
+    world.mine(pay(world, made))
+    world.mine(n=10, burn=True)
+    fork_deep(world, 100, [])
+    sent = reading.rows(delivery)
+    await reading.accept(100, notify=False)
+    assert world.told(made)[-1] == "attention:reorged"
+    assert reading.rows(delivery) == sent
+
+
+async def test_a_branch_far_above_ours_is_applied_in_part_and_followed_from_there(
+    world: World, reading: Reading
+) -> None:
+    world.mine(n=10, burn=True)
+    fork_deep(world, 101, [], blocks=200)
+    accepted = await reading.accept(101)
+    assert accepted.tip is not None
+    assert 160 <= accepted.tip.height < world.chain.tip.height
+    following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)
+    for _ in range(5):
+        world.clock.now += 61
+        await following.turn()
+    assert cursor(world).clock.hash == world.chain.tip.hash
+    with world.database.read() as connection:
+        assert len(connection.execute(select(reorg)).all()) == 1
+    await pool.aclose()

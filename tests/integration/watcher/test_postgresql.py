@@ -1,0 +1,218 @@
+"""What is PostgreSQL's own: limits of every session, locks in place of one writer, and troubles that heal."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.exc import InternalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from chain.testing import principal, txs
+from tests import harness
+from tests.integration.watcher.world import PAYER, SHOP, World
+from tests.postgresql import Server
+from watcher import database as database_module
+from watcher import intake, merchants
+from watcher.database import Database
+from watcher.errors import ConfigError, Refused, Unreachable
+from watcher.intake import IntentRequest
+from watcher.ledger import OutOfStep
+from watcher.tables import cursor, status_count
+
+OWN = principal("own address")
+
+
+@pytest.fixture
+def shared(tmp_path: Path, on_postgresql: Server) -> Iterator[World]:
+    """A world on PostgreSQL."""
+    world = World(tmp_path)
+    yield world
+    world.database.close()
+
+
+def waits_for_a_lock(database: Database) -> bool:
+    """Whether a session of this database waits for another's lock."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with database.engine.connect() as connection:
+        return bool(connection.execute(query).scalar_one())
+
+
+def while_cursor_is_held(world: World, other: Callable[[], object]) -> None:
+    """Run ``other`` and see that it waits for the end of a transaction that holds the cursor."""
+    with ThreadPoolExecutor(1) as threads:
+        with world.database.begin() as connection:
+            connection.execute(select(cursor).with_for_update())
+            running = threads.submit(other)
+            while not waits_for_a_lock(world.database):
+                assert not running.done(), "it did not wait"
+        running.result(20)
+
+
+def test_every_session_has_limits_and_the_url_goes_first(shared: World) -> None:
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+
+    def limits(database: Database) -> dict[str, str]:
+        with database.read() as connection:
+            return {name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in names}
+
+    assert limits(shared.database) == dict(zip(names, ("30s", "10s", "15s"), strict=True))
+    url = shared.database.url.update_query_dict({"options": "-c lock_timeout=3s", "application_name": "mine"})
+    own = Database(url.render_as_string(hide_password=False))
+    assert limits(own) == dict(zip(names, ("30s", "3s", "15s"), strict=True))
+    with own.read() as connection:
+        assert connection.execute(text("SHOW application_name")).scalar_one() == "mine"
+    own.close()
+
+
+def test_a_reader_cannot_write(shared: World) -> None:
+    with pytest.raises(InternalError, match="read-only"), shared.database.read() as connection:
+        connection.execute(insert(status_count).values(status="x", count=1))
+    with shared.database.begin() as connection:
+        connection.execute(insert(status_count).values(status="x", count=1))
+
+
+def test_connections_are_bounded_and_waiting_for_one_ends(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CONNECTIONS", 2)
+    monkeypatch.setattr(database_module, "CONNECTION_WAIT", 0.05)
+    few = Database(harness.database_url(shared.folder))
+    with few.read(), few.read(), pytest.raises(PoolTimeout), few.read():
+        pass
+    few.close()
+
+
+def test_a_silent_transaction_is_ended_by_the_server(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a frozen process holds is free again soon."""
+    monkeypatch.setattr(database_module, "SILENCE_TIMEOUT", 1)
+    frozen = Database(harness.database_url(shared.folder))
+
+    def wake_up_late() -> None:
+        with frozen.begin() as connection:
+            connection.execute(select(cursor).with_for_update())
+            shared.mine()  # waits for the row, and gets it
+            connection.execute(select(cursor))
+
+    with pytest.raises(InternalError, match="idle-in-transaction"):
+        wake_up_late()
+    frozen.close()
+
+
+def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: World) -> None:
+    """The intent and the money for it commit at the same time: one of the two sees the other."""
+    request = IntentRequest(amount=50_000, level="included", reference="inv-1")
+    made = []
+    height = shared.chain.tip.height
+    shared.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, b"INV-1")])
+    with ThreadPoolExecutor(1) as threads:
+        with shared.database.begin() as connection:
+            made.append(
+                intake.create(
+                    connection,
+                    request,
+                    merchant_id=shared.merchant,
+                    settings=shared.settings,
+                    books=shared.books,
+                    now=shared.clock(),
+                )
+            )
+            running = threads.submit(shared.ledger.apply, shared.extend(height))
+            while not waits_for_a_lock(shared.database):
+                assert not running.done(), "the step did not wait"
+        running.result(20)
+    assert shared.status(made[0]) == "succeeded"
+
+
+def test_people_wait_for_a_step(shared: World) -> None:
+    first, second = shared.create(), shared.create()
+    while_cursor_is_held(shared, lambda: shared.cancel(first))
+    while_cursor_is_held(shared, lambda: shared.mark(second, "failed"))
+    while_cursor_is_held(shared, lambda: shared.add_merchant("Other", principal("other")))
+    assert (shared.status(first), shared.status(second)) == ("canceled", "failed")
+
+
+def test_of_two_that_dedicate_one_recipient_before_the_chain_has_begun_one_is_refused(
+    tmp_path: Path, on_postgresql: Server
+) -> None:
+    """There is no cursor to lock yet; the lock holds all the same."""
+    world = World(tmp_path, begin=False)
+    other = world.add_merchant("Other", principal("other"))
+    together = threading.Barrier(2)
+
+    def dedicate(merchant: str) -> str:
+        together.wait(10)
+        try:
+            world.create(merchant, match="recipient", recipient=OWN)
+        except Refused as error:
+            return error.code
+        return "created"
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(dedicate, (world.merchant, other))) == ["created", "recipient_in_use"]
+    world.database.close()
+
+
+def test_of_two_that_begin_one_is_out_of_step(tmp_path: Path, on_postgresql: Server) -> None:
+    world = World(tmp_path)
+    with pytest.raises(OutOfStep, match="another process has begun"):
+        world.begin()
+    world.database.close()
+
+
+def test_changing_a_merchants_recipient_takes_the_locks_in_the_order_of_intake(shared: World) -> None:
+    """Else an intent in creation and a change of its merchant could wait for each other."""
+    with ThreadPoolExecutor(1) as threads:
+
+        def change() -> None:
+            with shared.database.begin() as connection:
+                merchants.change(
+                    connection,
+                    shared.settings,
+                    shared.merchant,
+                    recipient=principal("moved"),
+                    now=shared.clock(),
+                )
+
+        with shared.database.begin() as connection:
+            connection.execute(select(cursor).with_for_update())
+            running = threads.submit(change)
+            while not waits_for_a_lock(shared.database):
+                assert not running.done(), "it did not wait"
+            merchants.find(connection, shared.merchant, lock=True)
+        running.result(20)
+
+
+def test_a_server_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
+    database = Database(f"postgresql+psycopg://nobody@/nothing?host={tmp_path}")
+    with pytest.raises(Unreachable, match="does not answer"):
+        database.upgrade()
+    database.close()
+
+
+def test_a_user_who_may_not_make_tables_is_told_so(on_postgresql: Server) -> None:
+    url = on_postgresql.create("guarded")
+    owner = Database(url)
+    with owner.begin() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS guest"))
+        connection.execute(text("CREATE ROLE guest LOGIN"))
+        connection.execute(text("REVOKE CREATE ON SCHEMA public FROM public"))
+    guest = Database(url.replace("//postgres@", "//guest@"))
+    with pytest.raises(ConfigError, match="permission denied") as caught:
+        guest.upgrade()
+    assert "db upgrade" in caught.value.hint
+    guest.close()
+    owner.close()
+
+
+def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match="needs the Python package psycopg") as caught:
+        Database("postgresql+psycopg://w:hunter2@db/watcher")
+    assert "sbtc-watcher[postgres]" in caught.value.hint
+    assert "hunter2" not in str(caught.value)

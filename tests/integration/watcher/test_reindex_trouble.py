@@ -1,0 +1,306 @@
+"""A reindex is interrupted, disturbed, or shown the wrong chain: it goes on, reads again, or gives up and says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import select
+
+from chain.errors import WrongNetwork
+from chain.testing import ScriptedApi, txs
+from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import queries, reindex, scan
+from watcher.blocks import Halt
+from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
+from watcher.reindex import Progress
+from watcher.tables import transfer
+
+
+@pytest.fixture
+async def reading(world: World) -> AsyncIterator[Reading]:
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        yield Reading(world, [api])
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def pay(world: World, made: str, amount: int = 50_000, label: str = "") -> txs.Tx:
+    return txs.sbtc_transfer(PAYER, SHOP, amount, world.memo(made), label=label)
+
+
+def paid_world(world: World, reading: Reading, blocks: int = 40) -> list[str]:
+    """Mine payments whose facts are overlooked, one intent in every fifth block."""
+    made = [world.create() for _ in range(blocks // 5)]
+
+    def story() -> None:
+        for key in made:
+            world.mine(pay(world, key))
+            world.mine(n=4)
+
+    reading.overlook(story)
+    return made
+
+
+def dying_after(position: int) -> object:
+    """Return a listener that dies once a run has done some blocks."""
+
+    def show(progress: Progress) -> None:
+        if progress.done >= position:
+            raise Killed
+
+    return show
+
+
+async def test_an_interrupted_run_goes_on_where_it_was_committed(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = paid_world(world, reading)
+    with pytest.raises(Killed):
+        await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
+    assert [world.status(key) for key in made] == ["succeeded"] * 4 + ["pending"] * 4
+    world.clock.now += 500
+    shown = queries.status(world.database, world.settings, now=world.clock())["reindex"]
+    assert (shown["state"], shown["position"], shown["progress"]) == ("interrupted", 120, 0.5)
+    world.mine(n=3)
+    report = await reading.reindex(start=101)
+    assert (report.resumed, report.bottom, report.top) == (True, 101, 140)
+    assert (report.tally.blocks, report.tally.found, report.tally.changes) == (40, 8, 8)
+    assert len(report.changes) == 4, "the list is of this call"
+    assert [world.status(key) for key in made] == ["succeeded"] * 8
+    assert [world.told(key) for key in made] == [["created", "succeeded"]] * 8
+    again = await reading.reindex(start=101)
+    assert (again.resumed, again.top, again.tally.found) == (False, 143, 0)
+
+
+async def test_another_command_begins_a_run_of_its_own(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    paid_world(world, reading)
+    with pytest.raises(Killed):
+        await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
+    assert not (await reading.reindex(start=102)).resumed
+    assert not (await reading.reindex(start=101, notify=False)).resumed
+    assert not (await reading.reindex(start=101, dry_run=True)).resumed
+    assert (await reading.reindex(start=101)).resumed
+
+
+async def test_a_crash_inside_a_transaction_leaves_nothing_of_the_chunk(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = paid_world(world, reading)
+    original = scan.advance
+    calls = []
+
+    def dies(*args: object, **named: object) -> bool:
+        done = original(*args, **named)  # type: ignore[arg-type]
+        calls.append(done)
+        if len(calls) == 3:
+            raise Killed
+        return done
+
+    monkeypatch.setattr(scan, "advance", dies)
+    with pytest.raises(Killed):
+        await reading.reindex(start=101)
+    assert [world.status(key) for key in made] == ["succeeded"] * 2 + ["pending"] * 6
+    await reading.reindex(start=101)
+    assert [world.told(key) for key in made] == [["created", "succeeded"]] * 8
+
+
+async def test_a_cancelled_run_finishes_the_transaction_in_hand(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C cancels the task: what was begun is committed, and the run goes on later."""
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = paid_world(world, reading)
+    loop = asyncio.get_running_loop()
+    original = scan.advance
+
+    def cancels(*args: object, **named: object) -> bool:
+        loop.call_soon_threadsafe(task.cancel)
+        return original(*args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scan, "advance", cancels)
+    task = asyncio.ensure_future(reading.reindex(start=101))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.status(made[0]) == "succeeded"
+    monkeypatch.setattr(scan, "advance", original)
+    report = await reading.reindex(start=101)
+    assert (report.resumed, report.tally.blocks, report.tally.found) == (True, 40, 8)
+
+
+async def test_two_processes_do_not_work_on_one_run(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = paid_world(world, reading)
+
+    def other_moves(progress: Progress) -> None:
+        if progress.done == 10:
+            with world.database.begin() as connection:
+                run = scan.resume(connection, reindex.Ask(start=101).key())
+                assert run is not None
+                assert scan.advance(connection, run, run.position + 5, run.tally, now=world.clock())
+
+    with pytest.raises(LeaseHeld):
+        await reading.reindex(start=101, show=other_moves)
+    assert [world.status(key) for key in made] == ["succeeded"] * 2 + ["pending"] * 6
+
+
+async def test_a_reorg_during_the_run_is_noticed_and_the_new_branch_is_read(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon undoes blocks that were read already, before they are compared."""
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = paid_world(world, reading)
+    forks = 0
+
+    def fork(progress: Progress) -> None:
+        nonlocal forks
+        if progress.done == 25 and not forks:
+            forks += 1
+            world.fork(8, [[pay(world, made[-1])], [], [], []])
+
+    report = await reading.reindex(start=101, show=fork)
+    assert forks == 1
+    assert [world.status(key) for key in made] == ["succeeded"] * 8
+    with world.database.read() as connection:
+        rows = connection.execute(select(transfer.c.block_hash).where(transfer.c.canonical)).scalars().all()
+    assert all(world.chain.is_canonical(block_hash) for block_hash in rows)
+    assert len(rows) == 8
+    assert report.differences == []
+
+
+async def test_a_block_that_was_orphaned_while_it_was_read_is_never_stored(
+    world: World, reading: Reading
+) -> None:
+    """The reorg comes between the last answer of the source and the transaction."""
+    made = world.create()
+    reading.overlook(lambda: (world.mine(pay(world, made)), world.mine(n=3)))
+    orphans = {block.header.hash for block in world.chain.blocks if block.header.height > 100}
+
+    def fork(_: object) -> None:
+        world.fork(4, [[], [], [], [], []])
+
+    reading.api.before("tx_multiple", fork)
+    report = await reading.reindex()
+    assert world.transfers() == []
+    assert world.status(made) == "pending"
+    assert orphans.isdisjoint(block.header.hash for block in world.chain.blocks)
+    assert report.tally.found == 0
+
+
+async def test_a_source_with_another_chain_below_ours_puts_nothing_in(world: World, reading: Reading) -> None:
+    """Its blocks do not link to ours: it is not believed, whatever it says is canonical."""
+    made = world.create()
+    world.mine(n=30, burn=True)
+    reading.forget_headers(5)
+    liar = world.chain.clone()
+    branch = liar.fork(102, keep="follow")
+    branch.mine([pay(world, made)])
+    branch.mine(n=40, burn=True)
+    branch.promote()
+    async with ScriptedApi(liar, ping_interval=None) as api:
+        with pytest.raises(Unreachable, match="does not have block"):
+            await Reading(world, [api]).reindex(start=101)
+        assert world.transfers() == []
+        report = await Reading(world, [api, reading.api]).reindex(start=101)
+    assert (report.tally.blocks, report.tally.found) == (30, 0)
+
+
+async def test_headers_that_do_not_link_are_not_followed(world: World, reading: Reading) -> None:
+    world.mine(n=60, burn=True)
+    reading.forget_headers(5)
+
+    def lie(route: str, body: object) -> object:
+        if route == "blocks" and isinstance(body, dict):
+            for row in body["results"]:
+                if row["height"] == 120:
+                    row["parent_index_block_hash"] = "0x" + "00" * 32
+        return body
+
+    reading.api.faults.tamper = lie
+    with pytest.raises(Unreachable, match="do not link"):
+        await reading.reindex()
+    assert world.transfers() == []
+
+
+@pytest.mark.parametrize("fault", ["html", "truncate", "cut", "disconnect", "fail", "rate_limit"])
+async def test_a_source_that_fails_now_and_then_only_slows_it_down(
+    world: World, reading: Reading, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = paid_world(world, reading)
+    for route in ("blocks", "transactions", "tx_multiple"):
+        getattr(reading.api.faults, fault)(times=2, route=route)
+    report = await reading.reindex(start=101)
+    assert [world.status(key) for key in made] == ["succeeded"] * 8
+    assert (report.tally.blocks, report.tally.found) == (40, 8)
+
+
+async def test_a_dead_source_ends_it_and_it_can_go_on_later(world: World, reading: Reading) -> None:
+    made = paid_world(world, reading)
+    reading.api.faults.fail(503, times=None)
+    with pytest.raises(Unreachable) as caught:
+        await reading.reindex(start=101)
+    assert "same command" in caught.value.hint
+    reading.api.faults.clear()
+    await reading.reindex(start=101)
+    assert [world.status(key) for key in made] == ["succeeded"] * 8
+
+
+async def test_a_budget_that_never_refills_ends_it(world: World, reading: Reading) -> None:
+    world.mine(n=3)
+    reading.api.faults.rate_limit(600, times=None, route="transactions")
+    with pytest.raises(Unreachable, match="no source"):
+        await reading.reindex()
+    shown = queries.status(world.database, world.settings, now=world.clock())["reindex"]
+    assert shown["state"] == "running", "it said that it lives while it waited"
+
+
+async def test_a_source_of_another_network_is_refused(world: World) -> None:
+    async with ScriptedApi(world.chain, ping_interval=None, network_id=2147483648) as api:
+        with pytest.raises(WrongNetwork):
+            await Reading(world, [api]).reindex()
+
+
+async def test_a_halted_daemon_is_not_read_around(world: World, reading: Reading) -> None:
+    """Nobody knows which chain is right: a person decides that first."""
+    world.ledger.note_look(
+        tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="look")
+    )
+    with pytest.raises(Halted, match="forked"):
+        await reading.reindex()
+
+
+async def test_a_database_that_has_not_begun_has_nothing_to_read_again(before_the_chain: World) -> None:
+    async with ScriptedApi(before_the_chain.chain, ping_interval=None) as api:
+        with pytest.raises(UsageError, match="not begun"):
+            await Reading(before_the_chain, [api]).reindex()
+        with pytest.raises(UsageError, match="not begun"):
+            await Reading(before_the_chain, [api]).accept(100)
+
+
+async def test_ranges_that_make_no_sense_are_refused(world: World, reading: Reading) -> None:
+    with pytest.raises(UsageError, match="the newest block that was read is 100"):
+        await reading.reindex(start=101)
+    with pytest.raises(UsageError, match="--to 50 is below"):
+        await reading.reindex(start=100, to=50)
+    with pytest.raises(NotFound):
+        await reading.reindex(intent="pi_NOBODY")
+
+
+async def test_a_chain_that_never_rests_ends_it(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.mine(n=3)
+    monkeypatch.setattr(reindex, "MOVES", 2)
+    monkeypatch.setattr(reindex.blocks, "canonical_hashes", lambda *_: {101: "0xelse"})
+    with pytest.raises(Unreachable, match="rest"):
+        await reading.reindex()

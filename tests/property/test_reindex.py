@@ -1,0 +1,134 @@
+"""Whatever happened, and whatever rows are lost: reading the blocks again gives the same books, and tells nothing twice."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, select
+
+from chain.testing import ScriptedApi, txs
+from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
+from watcher.tables import attempt, stray, transfer
+
+#: Intents of every policy that settlement knows.
+POLICIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"level": "anchored"},
+    {"late_policy": "accept", "expires_in": 900},
+    {"payer": PAYER, "tolerance": 5_000, "expires_in": 1800},
+    {"level": "stacks=4,bitcoin=1", "expires_in": 60},
+)
+
+payments = st.tuples(
+    st.integers(0, len(POLICIES) - 1),
+    st.sampled_from([1, 20_000, 30_000, 50_000, 70_000]),
+    st.sampled_from([PAYER, STRANGER]),
+    st.booleans(),
+)
+mines = st.fixed_dictionaries(
+    {
+        "payments": st.lists(payments, max_size=3),
+        "n": st.integers(1, 4),
+        "burn": st.booleans(),
+        "seconds": st.sampled_from([5, 30, 400, 2000]),
+    }
+)
+forks = st.fixed_dictionaries(
+    {"fork": st.integers(1, 5), "keep": st.lists(st.booleans(), min_size=1, max_size=4)}
+)
+marks = st.fixed_dictionaries({"mark": st.integers(0, 4), "status": st.sampled_from(["succeeded", "failed"])})
+histories = st.lists(st.one_of(mines, mines, mines, forks, marks), min_size=1, max_size=8)
+
+
+class Life:
+    """Plays a history on a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.intents = [world.create(**policy) for policy in POLICIES]
+        self.serial = 0
+
+    def play(self, action: dict[str, Any]) -> None:
+        if "mark" in action:
+            self.world.mark(self.intents[action["mark"]], action["status"])
+        elif "fork" in action:
+            self.fork(min(action["fork"], self.world.tip.height - 100), action["keep"])
+        else:
+            paid = [self.payment(*payment) for payment in action["payments"]]
+            self.world.mine(*paid, n=action["n"], burn=action["burn"], seconds=action["seconds"])
+
+    def payment(self, which: int, amount: int, sender: str, fails: bool) -> txs.Tx:
+        self.serial += 1
+        memo = self.world.memo(self.intents[which])
+        made = txs.sbtc_transfer(sender, SHOP, amount, memo, label=str(self.serial))
+        return txs.failed(made) if fails else made
+
+    def fork(self, depth: int, keep: list[bool]) -> None:
+        """Replace blocks; some of their transactions are mined again."""
+        if depth < 1:
+            return
+        orphans = [tx for block in self.world.chain.blocks[-depth:] for tx in block.txs if not tx.is_system]
+        again = [tx for number, tx in enumerate(orphans) if keep[number % len(keep)]]
+        self.world.fork(depth, [again, *[[]] * depth])
+
+    def books(self) -> list[Any]:
+        """Return how every intent stands, what it was told, and the money without an intent."""
+        found: list[Any] = [self.world.unmatched()]
+        for key in self.intents:
+            shown = self.world.show(key)
+            del shown["updated_at"]
+            # Rows that come back have other ids, so they may be listed in another order.
+            shown["transfers"].sort(key=repr)
+            shown["attempts"].sort(key=repr)
+            found.append((shown, self.world.told(key)))
+        return found
+
+
+def lose(world: World, lost: list[bool]) -> int:
+    """Delete some canonical rows; return how many. What was orphaned stands in no block that could be read again."""
+    count = 0
+    with world.database.begin() as connection:
+        for table in (transfer, attempt):
+            ids = connection.execute(select(table.c.id).where(table.c.canonical)).scalars().all()
+            gone = [row for number, row in enumerate(sorted(ids)) if lost[number % len(lost)]]
+            if table is transfer:
+                connection.execute(delete(stray).where(stray.c.transfer_id.in_(gone)))
+            connection.execute(delete(table).where(table.c.id.in_(gone)))
+            count += len(gone)
+    return count
+
+
+async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) -> None:
+    world = World(folder)
+    try:
+        life = Life(world)
+        for action in history:
+            life.play(action)
+        before = life.books()
+        missing = lose(world, lost)
+        async with ScriptedApi(world.chain, ping_interval=None) as api:
+            reading = Reading(world, [api])
+            rehearsed = await reading.reindex(dry_run=True)
+            report = await reading.reindex()
+            assert life.books() == before
+            assert report.tally.found + report.tally.attempts == missing
+            assert (report.tally.events, report.differences) == (0, [])
+            assert rehearsed.tally.events == 0
+            settled = reading.snapshot()
+            assert (await reading.reindex()).tally.found == 0
+            assert reading.snapshot() == settled
+    finally:
+        world.database.close()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories, lost=st.lists(st.booleans(), min_size=1, max_size=6))
+def test_lost_rows_are_found_and_nothing_is_told_twice(
+    history: list[dict[str, Any]], lost: list[bool]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="reindex-") as folder:
+        asyncio.run(relive(Path(folder), history, lost))

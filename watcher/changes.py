@@ -1,0 +1,129 @@
+"""Books that touch only what is not as ``decide()`` says, and keep what that changed, for people to read."""
+
+import dataclasses
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from notifier import outbox
+from watcher import facts as facts_store
+from watcher import records
+from watcher.books import Books, Settled, as_told
+from watcher.database import chunks
+from watcher.intents import ChainClock
+from watcher.settlement import Decision, decide
+from watcher.tables import intent as intent_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of one intent: ``before`` and ``after`` are {status, amount_received, flags}."""
+
+    intent: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    #: {id, type, reason} of each event that was written.
+    events: tuple[dict[str, Any], ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {
+            "intent": self.intent,
+            "before": self.before,
+            "after": self.after,
+            "events": list(self.events),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarefulBooks(Books):
+    """An intent that stands as ``decide()`` says is left as it is, to the letter; what changes goes to ``changes``."""
+
+    changes: list[Change] = field(default_factory=list)
+
+    @classmethod
+    def like(cls, books: Books, *, notify: bool = True) -> "CarefulBooks":
+        """Return careful books that tell what ``books`` would tell; without ``notify`` nothing is delivered."""
+        same = {each.name: getattr(books, each.name) for each in dataclasses.fields(Books)}
+        return cls(**(same | {"notify": notify}))
+
+    def settle(
+        self,
+        connection: Connection,
+        ids: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """As :meth:`Books.settle`, for those of the intents that do not stand as ``decide()`` says."""
+        wrong = _wrong(connection, ids, clock)
+        before = _standings(connection, wrong)
+        earlier = outbox.told(connection, wrong)
+        settled = super().settle(connection, wrong, clock, now=now, seen_at=seen_at)
+        after = _standings(connection, wrong)
+        told = outbox.told(connection, wrong)
+        for key in sorted(wrong):
+            fresh = told[key][len(earlier[key]) :]
+            events = tuple({"id": row.id, "type": row.type.value, "reason": row.reason} for row in fresh)
+            if events or before[key] != after[key]:
+                self.changes.append(Change(intent=key, before=before[key], after=after[key], events=events))
+        return settled
+
+
+def merge(changes: Iterable[Change]) -> list[Change]:
+    """Return one change per intent, from its first ``before`` to its last ``after``."""
+    merged: dict[str, Change] = {}
+    for change in changes:
+        first = merged.get(change.intent)
+        if first is not None:
+            change = dataclasses.replace(change, before=first.before, events=first.events + change.events)
+        merged[change.intent] = change
+    return list(merged.values())
+
+
+def _wrong(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:
+    """Return the intents whose stored outcome is not the one that ``decide()`` gives."""
+    intents = records.load_intents(connection, ids)
+    facts = facts_store.load_facts(connection, intents)
+    told = outbox.told(connection, intents)
+    found = set()
+    for some in chunks(sorted(intents)):
+        query = select(intent_table).where(intent_table.c.id.in_(some))
+        for row in connection.execute(query).mappings():
+            key = row["id"]
+            decision = decide(intents[key], facts[key], [as_told(event) for event in told[key]], clock)
+            if decision.drafts or any(row[name] != value for name, value in _columns(decision).items()):
+                found.add(key)
+    return found
+
+
+def _columns(decision: Decision) -> dict[str, Any]:
+    height, burn_height = decision.anchor or (None, None)
+    return {
+        "status": decision.status,
+        "flags": sorted(decision.flags),
+        "received": decision.received,
+        "missing": decision.missing,
+        "over": decision.over,
+        "anchor_height": height,
+        "anchor_burn_height": burn_height,
+        "wake_time": decision.wake.time,
+        "wake_height": decision.wake.height,
+        "wake_burn_height": decision.wake.burn_height,
+    }
+
+
+def _standings(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for some in chunks(sorted(ids)):
+        query = select(intent_table).where(intent_table.c.id.in_(some))
+        for row in connection.execute(query).mappings():
+            found[row["id"]] = {
+                "status": row["status"],
+                "amount_received": str(row["received"]),
+                "flags": row["flags"],
+            }
+    return found

@@ -1,0 +1,78 @@
+"""Who lags, in words: the chain, a source, or we; and what is done about it. Made from the status document (pure)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from watcher.cli.amounts import span
+from watcher.cli.render import count
+
+#: A newest block older than this is worth a word, seconds; blocks are seconds apart, a few minutes at most.
+STILL = 600.0
+
+#: A daemon that was silent for so long is taken for gone, seconds.
+SILENT = 600.0
+
+_SOURCES = {
+    "failing": "does not serve: it is left alone for a while, longer each time, and asked again",
+    "limited": "its request budget is used up, or it asks to wait: it is asked again when it allows",
+    "refused": "refuses us: a person must act",
+    "unknown": "has not answered yet",
+}
+
+
+def diagnose(found: Mapping[str, Any]) -> list[str]:
+    """Return one line per party that lags, with what is done about it; empty when nobody does."""
+    if found["cursor"] is None:
+        return []
+    lines = [*_us(found), *_sources(found), *_chain(found)]
+    if found["halted"] is not None:
+        lines.insert(0, f"We: stand still until this clears: {found['halted']['hint']}")
+    return lines
+
+
+def _us(found: Mapping[str, Any]) -> list[str]:
+    lag = found["lag"]
+    lines = []
+    silent = lag["api_seconds"]
+    if silent is not None and silent > SILENT:
+        lines.append(f"We: nobody has looked at the chain for {span(silent)}. Start `sbtc-watcher run`")
+    if lag["blocks"] and found["halted"] is None:
+        behind = f"{count(lag['blocks'], 'block')} ({span(lag['our_seconds'])} of chain time) behind the tip"
+        doing = "nothing is done while no daemon looks" if lines else "catching up, up to 50 blocks a commit"
+        lines.append(f"We: {behind}: {doing}. Deadlines go by the applied blocks, so nothing expires early")
+    return lines
+
+
+def _sources(found: Mapping[str, Any]) -> list[str]:
+    sources = found["sources"]
+    newest = max((source.get("tip_height") or 0 for source in sources), default=0)
+    served = [source["url"] for source in sources if source.get("state") == "ok"]
+    instead = served[0] if served else "no other source"
+    lines = []
+    for source in sources:
+        state, note = source.get("state"), source.get("note")
+        if state == "lagging":
+            behind = newest - (source.get("tip_height") or 0)
+            how_far = f"{count(behind, 'block')} behind the others" if behind > 0 else "behind what is known"
+            lines.append(f"API: {source['url']} is {how_far}; {instead} serves until it has caught up")
+        elif state in _SOURCES:
+            why = f" ({note})" if note else ""
+            lines.append(f"API: {source['url']} {_SOURCES[state]}{why}; {instead} serves meanwhile")
+    return lines
+
+
+def _chain(found: Mapping[str, Any]) -> list[str]:
+    age = found["lag"]["chain_seconds"]
+    silent = found["lag"]["api_seconds"]
+    if age is None or age <= STILL or (silent is not None and silent > SILENT):
+        return []
+    sound = sum(source.get("state") == "ok" for source in found["sources"])
+    newest = f"no source knows a block younger than {span(age)}"
+    if sound > 1:
+        return [
+            f"Chain: {newest}, and {sound} sources agree: it makes no blocks. We keep looking; nothing expires"
+        ]
+    return [
+        f"Chain, or the only source that serves: {newest}. We keep looking; nothing expires."
+        " A second URL in api_urls would tell which"
+    ]

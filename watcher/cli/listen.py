@@ -1,0 +1,150 @@
+"""``listen``: a merchant's receiver for development, which verifies each webhook and shows it."""
+
+import asyncio
+import json
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from watcher.cli import render
+from watcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from standardwebhooks import Webhook
+
+HOST = "127.0.0.1"
+
+#: Larger than any webhook of ours.
+MAX_BODY = 1024 * 1024
+
+
+def listen(
+    secret: Annotated[
+        str, typer.Option("--secret", metavar="SECRET", help="The endpoint's secret (whsec_…).")
+    ],
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", help="Where to listen on 127.0.0.1.", min=0, max=65535)
+    ] = 8421,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show each webhook's headers and body, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")] = False,
+) -> None:
+    """Receive webhooks on this machine, verify each with the standardwebhooks library, show it. Ctrl-C ends it.
+
+    What is verified is answered 200, what is refused 401, so that refused deliveries are sent again.
+
+    Example: sbtc-watcher listen --secret whsec_… (the daemon needs webhook_allow_http and webhook_allow_private)
+    """
+    from standardwebhooks import Webhook
+
+    from notifier.signing import secret_key
+
+    try:
+        if not secret_key(secret):
+            raise ValueError("the webhook secret is empty")
+    except ValueError as error:
+        raise UsageError(
+            f"--secret: {error}", hint="`endpoints add` and `endpoints rotate-secret` print it"
+        ) from None
+    asyncio.run(_serve(port, Webhook(secret), verbose=verbose, as_json=as_json))
+
+
+async def _serve(port: int, verifier: "Webhook", *, verbose: bool, as_json: bool) -> None:
+    from aiohttp import web
+
+    async def receive(request: web.Request) -> web.Response:
+        arrival = judge(verifier, dict(request.headers), await request.read())
+        arrival = {"received_at": _now(), "path": request.path, **arrival}
+        if as_json:
+            render.line(json.dumps(arrival, ensure_ascii=True))
+        else:
+            _show(arrival, headers=dict(request.headers) if verbose else None)
+        if arrival["verified"]:
+            return web.Response()
+        return web.Response(status=401, text=arrival["refused"])
+
+    app = web.Application(client_max_size=MAX_BODY)
+    app.router.add_post("/{path:.*}", receive)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await _open(runner, port)
+        render.note(f"Listening on http://{HOST}:{runner.addresses[0][1]}/ until Ctrl-C.")
+        await stop.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        await runner.cleanup()
+
+
+async def _open(runner: "web.AppRunner", port: int) -> None:
+    from aiohttp import web
+
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"--port: cannot listen on {HOST}:{port}: {reason}", hint="choose another") from None
+
+
+def judge(verifier: "Webhook", headers: dict[str, str], body: bytes) -> dict[str, Any]:
+    """Return ``{verified, refused, id, event}``: why it was refused, and the body where it is JSON."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    refused = None
+    try:
+        verifier.verify(body, lower)
+    except Exception as error:
+        # The library lets errors of several kinds out; whatever it is, the webhook is not accepted.
+        refused = str(error) or type(error).__name__
+    try:
+        event = json.loads(body)
+    except ValueError:
+        event = None
+    return {
+        "verified": refused is None,
+        "refused": refused,
+        "id": lower.get("webhook-id"),
+        "event": event,
+    }
+
+
+def _show(arrival: dict[str, Any], *, headers: dict[str, str] | None) -> None:
+    from rich.text import Text
+
+    event = arrival["event"] if isinstance(arrival["event"], dict) else {}
+    data = event.get("data")
+    intent = data.get("payment_intent") if isinstance(data, dict) else None
+    about = (
+        [intent.get("id"), intent.get("status"), *(intent.get("flags") or [])]
+        if isinstance(intent, dict)
+        else []
+    )
+    words = [arrival["received_at"][11:19], "verified" if arrival["verified"] else "refused "]
+    shown = [event.get("type"), *about, arrival["id"], arrival["refused"]]
+    render.show(
+        Text.assemble(
+            (f"{words[0]}  ", "dim"),
+            (f"{words[1]}  ", "green" if arrival["verified"] else "red"),
+            "  ".join(render.plain(part) for part in shown if part),
+        )
+    )
+    if headers is None:
+        return
+    for name, value in headers.items():
+        render.show(Text(f"    {render.plain(name.lower())}: {render.plain(value)}", style="dim"))
+    if arrival["event"] is not None:
+        render.document(arrival["event"])
+
+
+def _now() -> str:
+    from notifier.events import rfc3339
+
+    return rfc3339(datetime.now(UTC).timestamp())

@@ -1,0 +1,111 @@
+"""The HTTP server inside the daemon: uvicorn on a socket of ours, without signal handlers of its own."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from watcher.database import Database
+from watcher.errors import ConfigError
+from watcher.http.app import make_app
+from watcher.http.health import Health
+from watcher.log import get_logger
+from watcher.metrics import Metrics
+from watcher.pulse import Pulse
+from watcher.settings import Settings
+
+#: How long answers under way may go on after the stop, seconds.
+GRACE = 5
+
+log = get_logger(__name__)
+
+#: Connections at the same time; more are answered 503.
+CONNECTIONS = 512
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the daemon."""
+        yield
+
+
+def bind(address: tuple[str, int]) -> socket.socket:
+    """Return a listening socket. Raises :class:`ConfigError` when the address cannot be had."""
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=128)
+    except (OSError, UnicodeError) as error:
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        reason = str(error)
+        if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+            # create_server says the address once more; getaddrinfo has numbers of its own.
+            reason = os.strerror(error.errno)
+        raise ConfigError(
+            f"http_bind: cannot listen on {shown}: {reason.lower()}",
+            hint="choose another address, stop what listens there, or set http_bind to nothing for no HTTP server",
+        ) from None
+
+
+class Site:
+    """What the daemon serves: a context manager that binds ``http_bind`` and tells the pulse that it is bound.
+
+    Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing.
+    """
+
+    def __init__(self, settings: Settings, database: Database, pulse: Pulse, metrics: Metrics) -> None:
+        self._settings = settings
+        self._pulse = pulse
+        self._health = Health(database, pulse, metrics, max_lag=settings.ready_max_lag)
+        self._listener: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        address = self._settings.http_address
+        if address is not None:
+            self._listener = bind(address)
+            host, port = self._listener.getsockname()[:2]
+            log.info("http.bound", host=host, port=port)
+        self._pulse.bound()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._health.close()
+        if self._listener is not None:
+            self._listener.close()
+
+    @property
+    def port(self) -> int | None:
+        """The port that is listened on; None when nothing is served."""
+        return None if self._listener is None else int(self._listener.getsockname()[1])
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set, then finish the answers under way, within :data:`GRACE` seconds."""
+        if self._listener is None:
+            return
+        config = uvicorn.Config(
+            make_app(self._health),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=GRACE,
+        )
+        server = _Server(config)
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve(sockets=[self._listener]))
+            stopped = tasks.create_task(stop.wait())
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            server.should_exit = True

@@ -1,0 +1,70 @@
+"""What the service manager is told: systemd's notify protocol, which is a datagram of ``NAME=value`` lines.
+
+Protocol: sd_notify(3) and sd_watchdog_enabled(3). Without ``$NOTIFY_SOCKET`` everything here does nothing.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+from watcher.log import get_logger
+
+log = get_logger(__name__)
+
+
+class ServiceManager:
+    """The other end of ``$NOTIFY_SOCKET``. Telling it never waits and never raises: it is not what the daemon is for."""
+
+    def __init__(self, address: str | None = None, *, watchdog: float | None = None) -> None:
+        #: Seconds without :meth:`alive` after which the manager kills the process; None when it does not watch.
+        self.watchdog = watchdog
+        # A leading @ stands for the zero byte of Linux's abstract names.
+        self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
+        self._status = ""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "ServiceManager":
+        """Return the manager that started this process, as its environment says."""
+        microseconds = environment.get("WATCHDOG_USEC", "")
+        for_us = environment.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
+        watched = for_us and microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
+        return cls(
+            environment.get("NOTIFY_SOCKET") or None,
+            watchdog=int(microseconds) / 1_000_000 if watched else None,
+        )
+
+    def ready(self) -> None:
+        """The start is over: what waits for this unit may go on."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """The stop has begun."""
+        self._send("STOPPING=1")
+
+    def alive(self) -> None:
+        """Put off the watchdog."""
+        if self.watchdog is not None:
+            self._send("WATCHDOG=1")
+
+    def watch_within(self, seconds: float) -> None:
+        """Make sure that so many seconds of silence are allowed: work that is slower by its settings is not dead."""
+        if self.watchdog is not None and self.watchdog < seconds:
+            self.watchdog = seconds
+            self._send(f"WATCHDOG_USEC={round(seconds * 1_000_000)}")
+
+    def status(self, text: str) -> None:
+        """Show one line in ``systemctl status``; sent when it changes."""
+        line = " ".join(text.split())
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
+
+    def _send(self, message: str) -> None:
+        if self._address is None:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+                out.setblocking(False)
+                out.sendto(message.encode(), self._address)
+        except OSError as error:
+            log.warning("service_manager.deaf", message=message, reason=str(error))

@@ -1,0 +1,402 @@
+"""Reindex: read blocks again, put in what our tables lack, and let ``decide()`` speak; beside the running daemon.
+
+Only blocks of our own chain count: those that we keep by hash, and below them those that link to ours. What is there
+stays as it is, nothing is deleted, and an intent that stands as ``decide()`` says is not touched. Events have stable
+ids, so nothing is told twice. Each transaction holds the cursor, which keeps the follower's steps out.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from chain.api import StacksApi
+from chain.errors import SourceError, SourceInconsistent
+from chain.feed import BlockFeed, Run
+from chain.lineage import Lineage, height_at
+from chain.model import Block, BlockHeader, ReadRules
+from contracts.model import MoneyRules
+from watcher import blocks, facts, records, scan
+from watcher.books import Books
+from watcher.changes import CarefulBooks, Change, merge
+from watcher.database import Database
+from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
+from watcher.following import committed, in_thread
+from watcher.gaps import Difference, Gaps, find_gaps
+from watcher.intents import ChainClock
+from watcher.placing import read_all
+from watcher.rehearsal import rehearse
+from watcher.scan import Scan, Tally
+from watcher.sources import Sources
+from watcher.tables import reorg
+
+#: Blocks per transaction, and batches that are read ahead.
+BATCH = 50
+AHEAD = 4
+
+#: So many reorgs may disturb one run.
+MOVES = 100
+
+#: More Bitcoin blocks than any database keeps headers of.
+ALL = 1_000_000
+
+#: Rows that the chain does not bear out are listed up to here, and counted beyond.
+LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a person wants read again: from a height, a time (unix seconds), or for one intent."""
+
+    start: int | None = None
+    since: float | None = None
+    #: ``since`` as it was written: the same words go on with the same run.
+    since_text: str | None = None
+    to: int | None = None
+    intent: str | None = None
+    notify: bool = True
+    dry_run: bool = False
+
+    def key(self) -> dict[str, Any]:
+        """Return what makes two commands the same."""
+        return {
+            "from": self.start,
+            "since": self.since_text,
+            "to": self.to,
+            "intent": self.intent,
+            "notify": self.notify,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is. ``note`` says why it waits, or what it does before it reads; empty while it reads."""
+
+    #: Blocks of the whole range, and those that were done, in an earlier call too.
+    total: int
+    done: int
+    tally: Tally
+    note: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a run found and changed. Counts include an earlier, interrupted call; lists are of this one."""
+
+    bottom: int
+    top: int
+    tally: Tally
+    resumed: bool = False
+    dry_run: bool = False
+    changes: list[Change] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    #: By this machine's clock.
+    seconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        tally = self.tally.document()
+        del tally["later"]
+        tally["differences"] = {
+            "count": tally["differences"],
+            "rows": [difference.document() for difference in self.differences],
+        }
+        tally["changes"] = {
+            "count": tally["changes"],
+            "intents": [change.document() for change in self.changes],
+        }
+        return {
+            "from": self.bottom,
+            "to": self.top,
+            "dry_run": self.dry_run,
+            "resumed": self.resumed,
+            "seconds": round(self.seconds, 3),
+            **tally,
+        }
+
+
+class Moved(Exception):
+    """Our chain forked below the blocks in hand: they have to be read again."""
+
+
+class Reindex:
+    """One run; an object runs once. ``show`` is told of progress, ``now`` is this machine's clock."""
+
+    def __init__(
+        self,
+        database: Database,
+        rules: MoneyRules,
+        books: Books,
+        sources: Sources,
+        read: ReadRules,
+        *,
+        now: Callable[[], float] = time.time,
+        show: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._rules = rules
+        self._books = books
+        self._sources = sources
+        self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
+        self._now = now
+        self._show = show
+        self._lineage: Lineage | None = None
+        #: The newest reorg when the lineage was made.
+        self._mark = 0
+        self._differences: list[Difference] = []
+        self._changes: list[Change] = []
+        #: All that a dry run found.
+        self._gaps = Gaps()
+        self._run: Scan | None = None
+        self._told_at = float("-inf")
+        sources.on_wait = self._idle
+
+    async def run(self, ask: Ask) -> Report:
+        """Read the range again and put right what is wrong; see the module.
+
+        Raises :class:`UsageError`, :class:`NotFound`, :class:`Halted`, :class:`Unreachable`, and
+        :class:`LeaseHeld` when another process works on the same run.
+        """
+        began = self._now()
+        clock = await in_thread(self._check, ask)
+        run = None if ask.dry_run else await in_thread(self._resume, ask)
+        resumed = run is not None
+        if run is None:
+            run = await self._begin(ask, clock)
+        self._run = run
+        self._tell(run)
+        moves = 0
+        while True:
+            try:
+                await self._sources.use(lambda source: self._read(source, ask, run))
+                break
+            except Moved:
+                moves += 1
+                if moves > MOVES:
+                    raise Unreachable("the chain does not come to rest", hint="try again later") from None
+                self._lineage = None
+        if ask.dry_run:
+            changes = await in_thread(rehearse, self._database, self._books, self._gaps, self._now())
+            self._changes += changes
+            run.tally.changes = len(self._changes)
+            run.tally.events = sum(len(change.events) for change in self._changes)
+        else:
+            await committed(self._finish, ask, run)
+        return Report(
+            bottom=run.bottom,
+            top=run.top,
+            tally=run.tally,
+            resumed=resumed,
+            dry_run=ask.dry_run,
+            changes=merge(self._changes),
+            differences=self._differences[:LISTED],
+            seconds=self._now() - began,
+        )
+
+    # Before
+
+    def _check(self, ask: Ask) -> ChainClock:
+        with self._database.read() as connection:
+            cursor = blocks.load_cursor(connection)
+            if cursor is None:
+                raise UsageError(
+                    "the database has not begun to follow the chain: there is nothing to read again",
+                    hint="start `sbtc-watcher run`; start_height says from where",
+                )
+            if cursor.halted is not None:
+                raise Halted(f"the daemon is halted: {cursor.halted['message']}", hint=cursor.halted["hint"])
+            if ask.intent is not None and not records.load_intents(connection, [ask.intent]):
+                raise NotFound(f"no intent {ask.intent}", hint="sbtc-watcher intents list shows them")
+        return cursor.clock
+
+    def _resume(self, ask: Ask) -> Scan | None:
+        with self._database.begin() as connection:
+            run = scan.resume(connection, ask.key())
+            if run is not None:
+                scan.touch(connection, run, now=self._now())
+        return run
+
+    async def _begin(self, ask: Ask, clock: ChainClock) -> Scan:
+        bottom = await self._bottom(ask, clock)
+        top = clock.height if ask.to is None else min(ask.to, clock.height)
+        if bottom > clock.height:
+            raise UsageError(
+                f"--from {bottom}: the newest block that was read is {clock.height}",
+                hint="blocks above it are read by `sbtc-watcher run`",
+            )
+        if bottom > top:
+            raise UsageError(f"--to {top} is below the first block, {bottom}")
+        if ask.dry_run:
+            return Scan(id="", bottom=bottom, top=top, position=bottom - 1, tally=Tally())
+
+        def store() -> Scan:
+            with self._database.begin() as connection:
+                return scan.start(connection, ask.key(), bottom=bottom, top=top, now=self._now())
+
+        return await in_thread(store)
+
+    async def _bottom(self, ask: Ask, clock: ChainClock) -> int:
+        if ask.start is not None:
+            return max(1, ask.start)
+        since = ask.since
+        if since is None:
+            assert ask.intent is not None, "the command names a height, a time or an intent"
+            since = await in_thread(self._not_before, ask.intent)
+        moment = int(since)
+        return await self._sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
+
+    def _not_before(self, intent: str) -> int:
+        with self._database.read() as connection:
+            return records.load_intents(connection, [intent])[intent].not_before
+
+    # Reading
+
+    async def _read(self, source: StacksApi, ask: Ask, run: Scan) -> None:
+        """Read from where the run is to its top with one source."""
+        if self._lineage is None or await in_thread(self._forked_below, self._lineage.top.height):
+            self._lineage = await self._ours(source)
+        lineage = self._lineage
+        top = min(run.top, lineage.top.height)
+        if run.position >= top:
+            return
+        below = run.position
+
+        async def walked(height: int) -> None:
+            self._sources.progressed()
+            await self._idle(f"following the chain down: {height:,}, to {below:,}")
+
+        await lineage.trace(source, below, on_walk=walked)
+        base = await lineage.header(source, max(below, lineage.oldest.height))
+        reading = Run(source=source, base=base, first=(), top=top, tip=lineage.top)
+        try:
+            async with aclosing(self._feed.batches(reading)) as batches:
+                async for some in batches:
+                    headers = [block.header for block in some]
+                    if any(lineage.hash_at(header.height) != header.hash for header in headers):
+                        raise SourceInconsistent("it shows blocks of another chain", url=source.url)
+                    await committed(self._take, ask, run, some, lineage)
+                    self._sources.progressed()
+                    self._tell(run)
+        except SourceError:
+            self._feed.slow_down()
+            raise
+
+    async def _ours(self, source: StacksApi) -> Lineage:
+        """Return the chain that the cursor stands on, as far as we keep its headers."""
+
+        def load() -> tuple[tuple[BlockHeader, ...], int, str]:
+            with self._database.read() as connection:
+                cursor = blocks.load_cursor(connection)
+                assert cursor is not None, "it was there"
+                return (
+                    blocks.window_headers(connection, burn_blocks=ALL),
+                    _newest_reorg(connection),
+                    cursor.clock.hash,
+                )
+
+        kept, self._mark, tip = await in_thread(load)
+        if not kept or kept[-1].hash != tip:
+            header = await source.header(tip)
+            if header is None:
+                raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
+            kept = (header,)
+        return Lineage(kept)
+
+    def _take(self, ask: Ask, run: Scan, some: Sequence[Block], lineage: Lineage) -> None:
+        """Compare some blocks with our tables, and unless it is a dry run, put in what is missing. Raises Moved."""
+        headers = [block.header for block in some]
+        reading = read_all(some, self._rules)
+        now = self._now()
+        tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
+        books = CarefulBooks.like(self._books, notify=ask.notify)
+        with self._database.read() if ask.dry_run else self._database.begin() as connection:
+            cursor = blocks.load_cursor(connection, lock=not ask.dry_run)
+            assert cursor is not None, "a cursor stays"
+            self._check_ours(connection, headers, cursor.clock.height)
+            gaps = find_gaps(connection, self._rules, headers, reading, only=ask.intent)
+            tally.transfers += gaps.ours
+            tally.found += len(gaps.transfers)
+            tally.attempts += len(gaps.attempts)
+            tally.differences += len(gaps.differences)
+            tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid)})
+            if not ask.dry_run:
+                facts.put_transfers(connection, gaps.transfers, now=now)
+                facts.put_attempts(connection, gaps.attempts, now=now)
+                settled = books.settle(connection, gaps.paid, cursor.clock, now=now)
+                tally.changes += len(books.changes)
+                tally.events += settled.events
+                self._advance(connection, run, headers[-1].height, tally)
+        run.position, run.tally = headers[-1].height, tally
+        self._changes += books.changes
+        self._differences += gaps.differences[: LISTED - len(self._differences)]
+        if ask.dry_run:
+            self._gaps.add(gaps)
+
+    def _check_ours(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:
+        """Raise Moved when a block is not in our chain any more: inside the transaction nothing can change that."""
+        kept = blocks.canonical_hashes(connection, headers[0].height, headers[-1].height)
+        if (
+            headers[-1].height > newest
+            or any(kept.get(header.height, header.hash) != header.hash for header in headers)
+            or _has_forked(connection, headers[-1].height, since=self._mark)
+        ):
+            raise Moved
+
+    def _forked_below(self, height: int) -> bool:
+        with self._database.read() as connection:
+            return _has_forked(connection, height, since=self._mark)
+
+    def _advance(
+        self, connection: Connection, run: Scan, position: int, tally: Tally, *, finished: bool = False
+    ) -> None:
+        if not scan.advance(connection, run, position, tally, now=self._now(), finished=finished):
+            raise LeaseHeld(
+                "another process works on the same reindex", hint="`sbtc-watcher status` shows how far it is"
+            )
+
+    def _finish(self, ask: Ask, run: Scan) -> None:
+        """Settle what only failed attempts touched, and close the run."""
+        tally = replace(run.tally, later=[])
+        books = CarefulBooks.like(self._books, notify=ask.notify)
+        with self._database.begin() as connection:
+            cursor = blocks.load_cursor(connection, lock=True)
+            assert cursor is not None, "a cursor stays"
+            settled = books.settle(connection, run.tally.later, cursor.clock, now=self._now())
+            tally.changes += len(books.changes)
+            tally.events += settled.events
+            self._advance(connection, run, run.position, tally, finished=True)
+        run.tally = tally
+        self._changes += books.changes
+
+    def _tell(self, run: Scan, note: str = "") -> None:
+        done = max(0, run.position - run.bottom + 1)
+        self._show(Progress(total=run.top - run.bottom + 1, done=done, tally=run.tally, note=note))
+
+    async def _idle(self, note: str) -> None:
+        """Say that the run is alive though it does not move: on the screen, and now and then in ``status``."""
+        run = self._run
+        if run is None:
+            return
+        self._tell(run, note)
+        if not run.id or self._now() - self._told_at < scan.SILENCE / 4:
+            return
+        self._told_at = self._now()
+
+        def touch() -> None:
+            with self._database.begin() as connection:
+                scan.touch(connection, run, now=self._now())
+
+        await in_thread(touch)
+
+
+def _newest_reorg(connection: Connection) -> int:
+    return connection.execute(select(func.max(reorg.c.id))).scalar_one_or_none() or 0
+
+
+def _has_forked(connection: Connection, height: int, *, since: int) -> bool:
+    """Say whether our chain has forked below a height since that reorg."""
+    query = select(reorg.c.id).where(reorg.c.id > since, reorg.c.ancestor_height < height)
+    return connection.execute(query.limit(1)).first() is not None
