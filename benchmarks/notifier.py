@@ -214,7 +214,7 @@ def postgresql(folder: Path) -> Iterator[str]:
     """Run a server of its own that, unlike the tests', writes through to the disk; yield the URL of an empty database."""
     from tests import postgresql as cluster
 
-    cluster._FAST = ("listen_addresses=",)
+    setattr(cluster, "_FAST", ("listen_addresses=",))  # noqa: B010 (a shorter tuple, for once)
     server = cluster.Server()
     try:
         yield server.create("bench")
@@ -235,7 +235,8 @@ async def measure(url: str, arguments: argparse.Namespace) -> dict[str, Any]:
     vault = Vault([bytes(32)]) if arguments.sealed else PLAIN
     try:
         with receiving() as (base, pipe):
-            shop, figures = Shop(database, base, vault), {}
+            shop = Shop(database, base, vault)
+            figures: dict[str, Any] = {}
             worker = make_worker(database, vault)
             await backlog(shop, worker, pipe, 200)  # warms up
             runs = [await backlog(shop, worker, pipe, arguments.events) for _ in range(arguments.runs)]

@@ -5,7 +5,7 @@
     ChainError
     ├── SourceError                 a source cannot serve at the moment; try again later or elsewhere
     │   ├── SourceUnavailable       no connection, timeout, 5xx, 431, a page instead of an API
-    │   ├── SourceLimited           429, or the local request budget says wait (``retry_after``)
+    │   ├── SourceLimited           the source asks to wait: 429, or its own limits (``retry_after``)
     │   ├── SourceMalformed         the answer is not what the API promises: shape, size, numbers
     │   ├── SourceRefused           401 or 403: the key is wrong or missing (``hint``)
     │   └── SourceInconsistent      two answers of one source contradict each other: read again
@@ -44,7 +44,7 @@ class SourceUnavailable(SourceError):
 
 
 class SourceLimited(SourceError):
-    """The source, or the local budget for it, allows no request yet; ``retry_after`` says for how long."""
+    """The source allows no request yet; ``retry_after`` says for how long. The own budget is waited for instead."""
 
 
 class SourceMalformed(SourceError):

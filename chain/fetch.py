@@ -37,7 +37,7 @@ class Meter(Protocol):
     """Who counts and paces the requests to one source; the pool sets one on each of its sources."""
 
     async def acquire(self) -> None:
-        """Wait for the turn of one request, or raise ``SourceLimited`` when that takes more than some seconds."""
+        """Wait for the turn of one request, or raise ``SourceLimited`` when the source asks for a long pause."""
 
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
         """Note how a request ended; ``code`` is 0 and ``headers`` empty when no answer began."""

@@ -1,4 +1,3 @@
-# ruff: noqa: A002 (an id is called id)
 """For merchants: check that a webhook is genuine, and read it. One file, standard library only: import it or copy it.
 
 ::

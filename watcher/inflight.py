@@ -72,18 +72,16 @@ class InFlight:
                 return
             payments = await self._read(self._reader)
             if payments is not None:
-                self._read_at = self._clock()
+                self._read_at, self._last_trouble = self._clock(), None
             elif self._clock() - self._read_at >= STALE * self._interval:
                 payments = ()
             if payments is not None:
                 await in_thread(self._show, payments)
-        except (SourceError, SQLAlchemyError) as error:
+        except SQLAlchemyError as error:
             self._trouble(str(error))
-        else:
-            self._last_trouble = None
 
     async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
-        """Return what is meant to be paid at the moment; None when the budget does not allow to know."""
+        """Return what is meant to be paid at the moment; None when the budget, or the source, does not let us know."""
         source = self._pool.spare()
         if source is None:
             return None
@@ -92,7 +90,12 @@ class InFlight:
             spare: StacksApi | None = self._pool.spare()
             return spare is source
 
-        pending = await reader.read(source, may)
+        try:
+            pending = await reader.read(source, may)
+        except SourceError as error:
+            # No reason to leave the source: what matters is read elsewhere.
+            self._trouble(str(error))
+            return None
         if pending is None:
             return None
         found = (read_pending(tx, self._rules) for tx in pending)

@@ -315,7 +315,9 @@ def _reference_key(intent: Intent) -> str:
 def _check_terms(connection: Connection, intent: Intent) -> None:
     query = select(intent_table.c.id).where(intent_table.c.terms_hash == intent.terms_hash)
     if connection.execute(query).scalar_one_or_none() is not None:
-        message = "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
+        message = (
+            "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
+        )
         raise Refused("terms_taken", errors=[{"field": "salt", "message": message}])
 
 

@@ -300,6 +300,7 @@ transfer = Table(
     Index("ix_transfer_height", "height"),
     Index("ix_transfer_merchant", "merchant_id", "id"),
     Index("ix_transfer_unmatched", "merchant_id", "id", **_where("intent_id is null")),
+    Index("ix_transfer_unmatched_id", "id", **_where("intent_id is null")),
     Index("ix_transfer_unmatched_recipient", "recipient", **_where("intent_id is null")),
 )
 

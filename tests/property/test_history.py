@@ -1,7 +1,7 @@
 """Whatever the chain and its sources did, after catching up every intent stands as the final chain and the facts say.
 
 A scripted chain is driven through payments, aborts, forks, lag, faults, crashes and restarts; the daemon reads it over
-real HTTP into a real SQLite file. The oracle reads the chain's own blocks and shares no code with follower or ledger.
+real HTTP into a real database. The oracle reads the chain's own blocks and shares no code with follower or ledger.
 """
 
 import asyncio
@@ -15,7 +15,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select
 
 from chain.model import Extend
@@ -25,6 +32,7 @@ from notifier import outbox
 from notifier.events import VERDICTS, EventType, event_id
 from notifier.tables import event as event_table
 from tests import harness
+from tests.postgresql import Server
 from watcher import blocks, records
 from watcher import facts as facts_store
 from watcher.books import Settled
@@ -365,10 +373,19 @@ class History(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-History.TestCase.settings = settings(
+LIFE = settings(
     max_examples=25,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
-TestHistory = History.TestCase
+
+
+def test_every_life_ends_with_the_books_right() -> None:
+    """On SQLite."""
+    run_state_machine_as_test(History, settings=LIFE)
+
+
+def test_every_life_ends_with_the_books_right_on_postgresql(on_postgresql: Server) -> None:
+    """The rules are the same; what differs is the database, so that fewer lives are enough."""
+    run_state_machine_as_test(History, settings=settings(LIFE, max_examples=6))

@@ -72,14 +72,7 @@ class Session:
 
         from watcher.database import Database
 
-        settings = self.settings
-        try:
-            database = Database(settings.database_url)
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"database_url: {settings.database_url_masked} needs the Python package {error.name}",
-                hint='pip install "psycopg[binary]", in the environment of sbtc-watcher',
-            ) from error
+        database = Database(self.settings.database_url)
         try:
             yield database
         except DatabaseError as error:

@@ -145,6 +145,7 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
             else None,
         ),
         ("Webhooks", _outbox(found["outbox"])),
+        ("Follower", _follower(found["follower"]) if found.get("follower") else None),
         ("Database", f"{database['url']}, revision {database['revision']}, {size(database['bytes'])}"),
     ]
 
@@ -166,6 +167,12 @@ def _lag(lag: Mapping[str, Any]) -> str:
         if lag[key] is not None:
             parts.append(f"{name} {span(lag[key])}")
     return ", ".join(parts)
+
+
+def _follower(follower: Mapping[str, Any]) -> Text:
+    if not follower["remaining_seconds"]:
+        return Text(f"none; the last one was {follower['holder']}", style="yellow")
+    return Text(f"{follower['holder']}, epoch {follower['epoch']:,}")
 
 
 def _reindex(progress: Mapping[str, Any]) -> str:

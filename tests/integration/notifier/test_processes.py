@@ -38,8 +38,8 @@ def worker(tmp_path, engine):
     """Return a context manager that runs a worker process, which names itself in every request."""
 
     @asynccontextmanager
-    async def run(name, *, timeout=TIMEOUT, grace=0.2):
-        arguments = (harness.database_url(tmp_path), name, timeout, MARGIN, grace)
+    async def run(name, *, limit=TIMEOUT, grace=0.2):
+        arguments = (harness.database_url(tmp_path), name, limit, MARGIN, grace)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, PROGRAM, *map(str, arguments)),
             cwd=ROOT,
@@ -66,7 +66,7 @@ def by(arrival):
 async def until(condition, *, within=20.0):
     """Wait until something in the database is so."""
     async with asyncio.timeout(within):
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (another process writes it)
             await asyncio.sleep(0.02)
 
 
@@ -105,7 +105,7 @@ async def test_two_processes_share_an_endpoints_slots(shop, receiver, worker):
     receiver.always(Answer(gate=gate))
     for number in range(30):
         shop.tell(f"pi_{number}")
-    async with worker("one", timeout=30), worker("two", timeout=30):
+    async with worker("one", limit=30), worker("two", limit=30):
         await receiver.wait_for(4)
         await asyncio.sleep(0.5)  # several looks of both
         assert len(receiver.arrivals) == 4
@@ -121,7 +121,7 @@ async def test_a_stopped_process_hands_back_what_it_holds_at_once(shop, receiver
     receiver.plan(*[Answer(gate=gate)] * 4)
     for number in range(10):
         shop.tell(f"pi_{number}")
-    async with worker("one", timeout=60) as one:
+    async with worker("one", limit=60) as one:
         await receiver.wait_for(4)
         one.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
@@ -138,7 +138,7 @@ async def test_a_stopped_process_settles_what_ends_within_its_grace(shop, receiv
     receiver.always(Answer(gate=gate))
     for number in range(4):
         shop.tell(f"pi_{number}")
-    async with worker("one", timeout=60, grace=10) as one:
+    async with worker("one", limit=60, grace=10) as one:
         await receiver.wait_for(4)
         one.send_signal(signal.SIGTERM)
         gate.set()

@@ -93,10 +93,12 @@ async def test_a_good_certificate_is_accepted_and_the_server_is_told_the_name_of
 
 
 async def test_each_name_at_one_address_gets_its_own_connection(authority, trusted, names):
-    async with shop(authority.issue_cert(NAME, "other.example")) as (port, seen):
-        async with Sender(user_agent="t", timeout=5, allow_private=True) as sender:
-            for name in (NAME, "other.example"):
-                assert (await sender.send(f"https://{name}:{port}/hook", body=b"{}", headers={})).ok
+    async with (
+        shop(authority.issue_cert(NAME, "other.example")) as (port, seen),
+        Sender(user_agent="t", timeout=5, allow_private=True) as sender,
+    ):
+        for name in (NAME, "other.example"):
+            assert (await sender.send(f"https://{name}:{port}/hook", body=b"{}", headers={})).ok
     assert seen.server_names == [NAME, "other.example"]
     assert seen.hosts == [f"{NAME}:{port}", f"other.example:{port}"]
 

@@ -11,7 +11,7 @@ from notifier import worker
 from watcher.database import Database
 
 
-async def run(url: str, name: str, timeout: float, margin: float, grace: float) -> None:
+async def run(url: str, name: str, limit: float, margin: float, grace: float) -> None:
     """Deliver until SIGTERM."""
     # As in production a lease outlives its attempt; only by less, so that a test does not wait for long.
     worker.LEASE_MARGIN = margin
@@ -22,7 +22,7 @@ async def run(url: str, name: str, timeout: float, margin: float, grace: float) 
     await worker.Worker(
         database,
         user_agent=name,
-        timeout=timeout,
+        timeout=limit,
         grace=grace,
         concurrency=6,
         endpoint_concurrency=4,

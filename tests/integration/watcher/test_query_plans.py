@@ -1,4 +1,4 @@
-"""Every query that the daemon runs is served by an index: a million rows cost it no more than ten."""
+"""SQLite serves every query that the daemon runs from an index: a million rows cost it no more than ten."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +12,8 @@ from chain.testing import principal, txs
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import queries
 from watcher.intents import Flag, Status
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 #: Tables that grow with the chain or with trade.
 BIG = "act|attempt|block|delivery|delivery_attempt|event|intent|label|reorg|stray|transfer|transition"

@@ -78,7 +78,9 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
             "intent_id": "CASE WHEN k % 10 > 0 THEN 'pi_0' || lpad(k::text, 10, '0') END",
             "merchant_id": "'mer_F' || (k % 50 + 1)",
             "recipient": "'SP_F' || (k % 50 + 1)",
-            "height": "k",
+            "height": "k % 50",
+            "canonical": "true",
+            "orphaned_at": "NULL",
         },
     ),
     "stray": (400, {"key": "'r:' || md5(k::text)", "transfer_id": "'tr_0' || lpad((k * 10)::text, 10, '0')"}),
@@ -87,7 +89,9 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
         {
             "id": "'at_0' || k",
             "tx_id": "'0x' || md5(k::text)",
-            "height": "k",
+            "height": "k % 50",
+            "canonical": "true",
+            "orphaned_at": "NULL",
             "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
         },
     ),
@@ -96,7 +100,7 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
         {
             "id": "'act_0' || k",
             "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
-            "height": "k % 100",
+            "height": "k % 50",
             "tx_id": "CASE WHEN k % 2 = 0 THEN '0x' || md5(k::text) END",
         },
     ),
@@ -298,6 +302,12 @@ LISTS: list[Callable[[Connection, World], Any]] = [
     lambda c, w: queries.transfers(c, unmatched=True, cursor="tr_Z"),
     lambda c, w: queries.transfers(c, unmatched=True, merchant="mer_F7"),
 ]
+
+
+def test_the_few_that_belong_to_nobody_are_not_searched_for_among_all(busy: World) -> None:
+    with plans(busy) as found, busy.database.read() as connection:
+        queries.transfers(connection, unmatched=True)
+    assert {node.get("Index Name") for node in found[0][1]} & {"ix_transfer_unmatched_id"}
 
 
 @pytest.mark.parametrize("ask", LISTS)

@@ -24,6 +24,12 @@ def valid(vault, stored, now):
     return vault.valid_secrets(stored, owner=ME, now=now)
 
 
+def test_a_vault_without_keys_seals_nothing():
+    assert (PLAIN.seals, Vault([KEY]).seals) == (False, True)
+    assert PLAIN.first("whsec_a", owner=ME) == [{"secret": "whsec_a", "valid_until": None}]
+    assert "whsec_a" not in str(Vault([KEY]).first("whsec_a", owner=ME))
+
+
 def test_a_first_secret_is_valid_for_ever(vault):
     assert valid(vault, vault.first("whsec_a", owner=ME), 1e12) == ("whsec_a",)
 

@@ -16,6 +16,7 @@ from watcher import errors
         (errors.Unreachable, 3),
         (errors.Halted, 3),
         (errors.LeaseHeld, 3),
+        (errors.LeaseLost, 3),
     ],
 )
 def test_each_error_ends_a_command_with_its_documented_code(

@@ -269,6 +269,7 @@ def upgrade() -> None:
     op.create_index("ix_transfer_merchant", "transfer", ["merchant_id", "id"], unique=False)
     op.create_index("ix_transfer_tx", "transfer", ["tx_id", "rank"], unique=False)
     _partial_index("ix_transfer_unmatched", "transfer", ["merchant_id", "id"], "intent_id is null")
+    _partial_index("ix_transfer_unmatched_id", "transfer", ["id"], "intent_id is null")
     _partial_index("ix_transfer_unmatched_recipient", "transfer", ["recipient"], "intent_id is null")
     _partial_index("uq_transfer_canonical", "transfer", ["tx_id", "rank"], "canonical", unique=True)
     op.create_table(
