@@ -1,5 +1,6 @@
-// One session of the Clarity VM (simnet, in process, no network) with the payment contract, the real sBTC token at its
-// mainnet principal, and the tests' other contracts. Values go in and come out as consensus hex, untouched on their way.
+// One session of the Clarity VM (simnet, in process, no network, no files written), set up from this folder's Clarinet.toml:
+// the payment contract, the real sBTC token at its mainnet principal, and the tests' other contracts.
+// Values go in and come out as consensus hex, untouched on their way.
 
 import { readFileSync } from "node:fs";
 import { CallFnArgs, ContractOptions, DeployContractArgs, SDK, SDKOptions } from "@stacks/clarinet-sdk-wasm";
@@ -7,22 +8,22 @@ import { CallFnArgs, ContractOptions, DeployContractArgs, SDK, SDKOptions } from
 export const SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token";
 export const DEPLOYER = "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM";
 export const CONTRACT = `${DEPLOYER}.sbtc-payments`;
-export const SOURCE = readFileSync(new URL("../sbtc-payments.clar", import.meta.url), "utf8");
+export const FOLDER = new URL("../", import.meta.url);
 
+const MANIFEST = ["Clarinet.toml", "settings/Devnet.toml", "sbtc-payments.clar"];
 const FIXTURES = ["toy-token", "hostile-token", "smart-wallet"];
-const noFiles = () => Promise.reject(new Error("this session reads no files"));
-const full = (contract) => (contract.includes(".") ? contract : `${DEPLOYER}.${contract}`);
+
+export const text = (path) => readFileSync(new URL(path, FOLDER), "utf8");
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex.replace(/^0x/, ""), "hex"));
+const full = (contract) => (contract.includes(".") ? contract : `${DEPLOYER}.${contract}`);
 
 export async function openSession({ costs = false, coverage = false } = {}) {
-  const sdk = new SDK(noFiles, new SDKOptions(costs, coverage));
-  await sdk.initEmptySession({ enabled: false });
+  const sdk = new SDK(filesInMemory(), new SDKOptions(costs, coverage));
+  await quietly(() => sdk.initSession("/contracts", "Clarinet.toml", null));
   sdk.setEpoch("4.0");
+  sdk.setCurrentTestName("all");
   const session = new Session(sdk);
-  session.deploy("sbtc-payments", SOURCE);
-  for (const name of FIXTURES) {
-    session.deploy(name, readFileSync(new URL(`../tests/fixtures/${name}.clar`, import.meta.url), "utf8"));
-  }
+  for (const name of FIXTURES) session.deploy(name, text(`tests/fixtures/${name}.clar`));
   return session;
 }
 
@@ -32,44 +33,49 @@ class Session {
   }
 
   deploy(name, source, clarityVersion = 4) {
-    return this.#read(
-      this.sdk.deployContract(new DeployContractArgs(name, source, new ContractOptions(clarityVersion), DEPLOYER)),
-    );
+    const options = new ContractOptions(clarityVersion);
+    return this.#answer(() => this.sdk.deployContract(new DeployContractArgs(name, source, options, DEPLOYER)));
   }
 
-  // A transaction of its own, in a block of its own: {result: hex, events, height, burnHeight, time, costs}.
+  // A transaction in a block of its own: {result: hex, events, height, burnHeight, time, costs}. Throws what the VM throws.
   call(contract, name, args, sender) {
-    return this.#read(this.sdk.callPublicFn(new CallFnArgs(full(contract), name, args.map(bytes), sender)));
+    return this.#answer(() => this.sdk.callPublicFn(new CallFnArgs(full(contract), name, args.map(bytes), sender)));
   }
 
-  // Answers for the current tip and mines nothing.
   read(contract, name, args, sender = DEPLOYER) {
-    return this.#read(this.sdk.callReadOnlyFn(new CallFnArgs(full(contract), name, args.map(bytes), sender)));
+    return this.#answer(() => this.sdk.callReadOnlyFn(new CallFnArgs(full(contract), name, args.map(bytes), sender)));
   }
 
-  mintStx(recipient, amount) {
-    this.sdk.mintSTX(recipient, BigInt(amount));
+  // Only to addresses; a contract gets its STX by a payment.
+  mintStx(owner, amount) {
+    this.sdk.mintSTX(owner, BigInt(amount));
   }
 
-  mintSbtc(recipient, amount) {
-    this.sdk.mintFT(`${SBTC}.sbtc-token`, recipient, BigInt(amount));
+  mintSbtc(owner, amount) {
+    this.sdk.mintFT(`${SBTC}.sbtc-token`, owner, BigInt(amount));
   }
 
-  // Balances by asset, "STX" or "contract.asset", in base units; what nobody holds is 0.
-  balance(asset, owner) {
-    return this.sdk.getAssetsMap().get(asset === "STX" ? "STX" : `.${asset}`)?.get(owner) ?? 0n;
-  }
-
+  // Everything an owner has, {asset: base units}; an asset is "STX" or "contract-name.asset-name".
   holdings(owner) {
-    const held = [...this.sdk.getAssetsMap()].map(([asset, owners]) => [asset, owners.get(owner) ?? 0n]);
-    return held.filter(([, amount]) => amount !== 0n);
+    const held = [...this.sdk.getAssetsMap()].map(([asset, owners]) => [asset.replace(/^\./, ""), owners.get(owner)]);
+    return Object.fromEntries(held.filter(([, amount]) => amount));
   }
 
+  balance(asset, owner) {
+    return this.holdings(owner)[asset] ?? 0n;
+  }
+
+  mineBurnBlock() {
+    this.sdk.mineEmptyBurnBlock();
+  }
+
+  // Unix seconds of the newest block; the next call's block is BLOCK_SECONDS later.
   get time() {
     return BigInt(this.sdk.getBlockTime());
   }
 
-  #read({ result, events, costs }) {
+  #answer(act) {
+    const { result, events, costs } = quietly(act);
     return {
       result,
       events: JSON.parse(events).map((event) => JSON.parse(event)),
@@ -78,5 +84,39 @@ class Session {
       time: this.time,
       costs: costs ? JSON.parse(costs) : null,
     };
+  }
+}
+
+export const BLOCK_SECONDS = 10n;
+
+// The SDK reads its manifest through this function, and would leave a deployment plan beside it.
+function filesInMemory() {
+  const files = new Map(MANIFEST.map((path) => [`/contracts/${path}`, text(path)]));
+  const path = (asked) => (asked.startsWith("/") ? asked : `/contracts/${asked.replace(/^\.\//, "")}`);
+  const actions = {
+    "vfs/exists": (asked) => files.has(path(asked.path)),
+    "vfs/readFile": (asked) => files.get(path(asked.path)),
+    "vfs/readFiles": (asked) => Object.fromEntries(asked.paths.map((one) => [one, files.get(path(one))])),
+    "vfs/writeFile": (asked) => {
+      files.set(path(asked.path), String.fromCharCode(...asked.content));
+    },
+  };
+  return async (action, asked) => actions[action](asked);
+}
+
+// The VM logs each print and each runtime error to the console; what a test needs of them is in its answer.
+function quietly(act) {
+  const { log, info, warn, error } = console;
+  const restore = () => Object.assign(console, { log, info, warn, error });
+  const nothing = () => undefined;
+  Object.assign(console, { log: nothing, info: nothing, warn: nothing, error: nothing });
+  try {
+    const done = act();
+    if (done instanceof Promise) return done.finally(restore);
+    restore();
+    return done;
+  } catch (problem) {
+    restore();
+    throw problem;
   }
 }

@@ -106,13 +106,20 @@ def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
                 source.get("version"),
                 f"{source['latency_ms']} ms" if source.get("latency_ms") is not None else None,
                 source.get("errors"),
-                source.get("note"),
+                source_note(source),
             )
             for source in found["sources"]
         ]
         columns = ("Source", "State", "Tip", "Version", "Latency", "Errors", "Note")
         parts += [Text(), render.table(columns, rows, right=("Tip", "Latency", "Errors"))]
     return parts
+
+
+def source_note(source: Mapping[str, Any]) -> str | None:
+    """Return what else there is to say of a source: what is wrong with it, or with its wake-up socket."""
+    socket = source.get("websocket")
+    lost = f"websocket {socket}" if socket not in (None, "open") else None
+    return "; ".join(filter(None, (source.get("note"), lost))) or None
 
 
 def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:

@@ -115,7 +115,7 @@ async def test_honest_gzip_is_read(serve):
 @pytest.mark.parametrize(
     ("body", "encoding", "text"),
     [
-        (gzip.compress(b"{}" * 1000)[:-12], "gzip", "truncated gzip"),
+        (gzip.compress(b"{}" * 1000, mtime=0)[:-12], "gzip", "truncated gzip"),
         (b"not gzip at all", "gzip", "broken gzip"),
         (b"{}", "br", "not asked for"),
     ],
