@@ -1,11 +1,13 @@
-# Everything a contributor runs, by name. The environment is made on first use; only Python 3.11+ and make are needed.
+# Everything a contributor runs, by name. The environment is made on first use; only Python 3.11+ and make are needed,
+# and node 20+ for the contract's tests.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+NODE_READY := contracts/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists the same).
 PURE := chain/address.py,chain/clarity.py,chain/model.py,chain/window.py,chain/wire.py,contracts/*,notifier/backoff.py,notifier/events.py,notifier/signing.py,watcher/intents.py,watcher/matching.py,watcher/money.py,watcher/settlement.py
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format cov bench-notifier lock clean
+.PHONY: help demo test lint type format cov contracts contracts-vm bench-notifier lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,12 +26,24 @@ demo: $(READY) ## the whole thing in one terminal: no network, no set-up
 test: $(READY) lint type ## every check and every test
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest tests/unit $(ARGS)
-	@$(MAKE) --no-print-directory cov
+	@$(MAKE) --no-print-directory cov contracts
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/property tests/integration tests/acceptance $(ARGS)
 
 cov: $(READY) ## every branch of what decides is covered by its unit tests
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered --show-missing --fail-under=100 --include=$(PURE)
+
+contracts: ## the payment contract in the real Clarity VM: tests, coverage, costs (needs node 20 or newer)
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory contracts-vm; \
+	elif [ -n "$(REQUIRE_NODE)" ]; then echo "The contract's VM tests need node 20 or newer, with npm" >&2; exit 1; \
+	else echo "SKIPPED: the contract's VM tests need node 20 or newer, with npm" >&2; fi
+
+contracts-vm: $(NODE_READY)
+	@cd contracts && npm test --silent
+
+$(NODE_READY): contracts/package-lock.json
+	@cd contracts && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 lint: $(READY) ## ruff and the import arrows
 	@$(BIN)/ruff check --quiet .
@@ -50,4 +64,4 @@ lock: ## pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock
 
 clean: ## remove the environment and caches
-	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .coverage* dist
+	rm -rf .venv contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .coverage* dist

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chain.api import MAX_IDS, StacksApi
-from chain.wire_mempool import PendingTx
+from chain.wire_mempool import PendingPage, PendingTx
 
 __all__ = ["MAX_PAGES", "MempoolReader", "PendingTx"]
 
@@ -36,15 +36,15 @@ class MempoolReader:
         if page is None:
             return tuple(self._seen.values())
         newest = page.etag
-        found: dict[str, PendingTx] = {}
-        for number in range(1, self._max_pages + 1):
-            found |= {tx.tx_id: tx for tx in page.results if self._matters(tx)}
-            if page.next_cursor is None or number == self._max_pages:
+        found = self._rows(page)
+        for _ in range(self._max_pages - 1):
+            if page.next_cursor is None:
                 break
             if not may():
                 return None
             page = await source.mempool(cursor=page.next_cursor)
             assert page is not None, "only a conditional request has no answer"
+            found |= self._rows(page)
         fresh = [tx_id for tx_id, tx in found.items() if tx.call is not None and tx_id not in self._seen]
         known = {tx_id: self._seen.get(tx_id, tx) for tx_id, tx in found.items()}
         for start in range(0, len(fresh), MAX_IDS):
@@ -61,5 +61,10 @@ class MempoolReader:
         self._seen, self._etag = known, (source.url, newest)
         return tuple(known.values())
 
-    def _matters(self, tx: PendingTx) -> bool:
-        return tx.transfer is not None or (tx.call is not None and tx.call.contract_id in self._watched)
+    def _rows(self, page: PendingPage) -> dict[str, PendingTx]:
+        """Return those of a page that may matter."""
+        return {
+            tx.tx_id: tx
+            for tx in page.results
+            if tx.transfer is not None or (tx.call is not None and tx.call.contract_id in self._watched)
+        }

@@ -15,6 +15,11 @@ from contracts.networks import asset_contract
 SALT_BYTES = 16
 TERMS_HASH_BYTES = 32
 
+#: The address of whoever signs the transaction, in a post-condition.
+ORIGIN = "origin"
+#: A post-condition holds an unsigned 64-bit amount, a payment a 128-bit one.
+MAX_CONDITION_AMOUNT = 2**64 - 1
+
 #: The payment contract's public functions that pay, with their arguments in order.
 PAY_TOKEN = "pay-token"  # noqa: S105 - the name of a function
 PAY_STX = "pay-stx"
@@ -71,11 +76,17 @@ def arguments(
 def post_conditions(*, amount: int, asset: str, payer: str | None) -> list[dict[str, Any]]:
     """Return the condition *the payer sends exactly this amount*, for a transaction in Deny mode.
 
-    The form is that of @stacks/transactions 7: ``type``, ``address`` (null while the payer is unknown: the wallet puts
-    in its own), ``condition``, ``amount`` as decimal text, and for tokens ``asset`` (the whole identifier).
+    The form is that of @stacks/transactions 7: ``type``, ``address`` (``origin``, who signs, without a known payer),
+    ``condition``, ``amount`` as decimal text, and for tokens ``asset`` (the whole identifier). An amount that no
+    post-condition can hold becomes *at least the largest one*; that no more moves is then the payment contract's to say.
     """
     kind = "stx-postcondition" if asset == STX else "ft-postcondition"
-    condition = {"type": kind, "address": payer, "condition": "eq", "amount": str(amount)}
+    condition = {
+        "type": kind,
+        "address": payer or ORIGIN,
+        "condition": "eq" if amount <= MAX_CONDITION_AMOUNT else "gte",
+        "amount": str(min(amount, MAX_CONDITION_AMOUNT)),
+    }
     return [condition if asset == STX else {**condition, "asset": asset}]
 
 

@@ -24,13 +24,13 @@ from watcher.books import Books
 from watcher.changes import CarefulBooks, Change
 from watcher.database import Database
 from watcher.errors import Refused, UsageError
-from watcher.following import committed, in_thread
 from watcher.ledger import Applied, Ledger
 from watcher.placing import read_all
 from watcher.rehearsal import undone
 from watcher.reindex import AHEAD, ALL, BATCH
 from watcher.sources import Sources
 from watcher.tables import attempt, transfer
+from watcher.waiting import committed, in_thread
 
 
 @dataclass(slots=True, kw_only=True)

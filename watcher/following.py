@@ -18,6 +18,7 @@ from chain.wakeup import WakeUp
 from watcher.blocks import Halt
 from watcher.ledger import Applied, Ledger, OutOfStep
 from watcher.log import get_logger
+from watcher.waiting import committed, in_thread, unless
 
 _T = TypeVar("_T")
 
@@ -264,35 +265,3 @@ def _code(error: Exception) -> str:
     """Return an error class's name as a stable code: ReorgTooDeep -> reorg_too_deep."""
     name = type(error).__name__
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
-
-
-async def in_thread(function: Callable[..., _T], *args: Any) -> _T:
-    """Run short, blocking database work in a worker thread."""
-    return await asyncio.to_thread(function, *args)
-
-
-async def committed(function: Callable[..., _T], *args: Any) -> _T:
-    """Run a transaction in a thread and wait for its end even when cancelled: nobody may guess whether it happened."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait({work})
-        raise
-
-
-async def unless(stop: asyncio.Event, work: Awaitable[_T]) -> _T | None:
-    """Wait for ``work``, but no longer than until ``stop`` is set: then cancel it and return None."""
-    task = asyncio.ensure_future(work)
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        task.cancel()
-        await asyncio.wait({task})
-        return None if task.cancelled() else task.result()
-    finally:
-        for pending in (task, stopped):
-            pending.cancel()
-        await asyncio.wait({task, stopped})

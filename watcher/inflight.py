@@ -19,11 +19,11 @@ from contracts.model import MoneyRules
 from contracts.pending import PendingPayment, read_pending
 from watcher import blocks, records
 from watcher.database import Database, chunks
-from watcher.following import in_thread, unless
 from watcher.intents import Status
 from watcher.log import get_logger
 from watcher.matching import Claim, by_strength, label_keys, match
 from watcher.tables import attempt, intent, transfer
+from watcher.waiting import in_thread, unless
 
 #: Without a complete reading for so many intervals, nothing is shown as in flight: nobody knows any more.
 STALE = 8

@@ -19,6 +19,7 @@ from watcher.database import Database, upsert
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.log import get_logger
 from watcher.tables import lease
+from watcher.waiting import committed, in_thread, unless
 
 #: How long a holder that says nothing keeps the lease, seconds.
 SECONDS = 15.0
@@ -91,12 +92,12 @@ class Lease:
             try:
                 if await self._try():
                     return True
-                if (other := await asyncio.to_thread(self._holder)) != known:
+                if (other := await in_thread(self._holder)) != known:
                     log.info("lease.waiting", holder=other)
                     known = other
             except SQLAlchemyError as error:
                 log.error("lease.failed", reason=str(error))
-            await _pause(stop)
+            await unless(stop, asyncio.sleep(SECONDS / TRIES))
         return False
 
     async def take(self, stop: asyncio.Event) -> None:
@@ -104,9 +105,9 @@ class Lease:
         for _ in range(TRIES + 2):
             if await self._try():
                 return
-            await _pause(stop)
+            await unless(stop, asyncio.sleep(SECONDS / TRIES))
         raise LeaseHeld(
-            f"another process ({await asyncio.to_thread(self._holder)}) follows the chain on this database",
+            f"another process ({await in_thread(self._holder)}) follows the chain on this database",
             hint="stop it first, or start this one with --role notifier",
         )
 
@@ -126,12 +127,12 @@ class Lease:
                 raise self._lost() from group
             raise
         try:
-            await asyncio.to_thread(self.release)
+            await committed(self.release)
         except SQLAlchemyError as error:
             log.error("lease.failed", reason=str(error))
 
     async def _try(self) -> bool:
-        taken = await asyncio.to_thread(self.acquire)
+        taken = await committed(self.acquire)
         if taken:
             log.info("lease.taken", holder=self.holder, epoch=self.epoch)
         return taken
@@ -140,7 +141,7 @@ class Lease:
         while True:
             await asyncio.sleep(SECONDS / TRIES)
             try:
-                await asyncio.to_thread(self.renew)
+                await committed(self.renew)
             except SQLAlchemyError as error:
                 # It may still be ours: what is committed meanwhile looks for itself.
                 log.error("lease.failed", reason=str(error))
@@ -198,11 +199,3 @@ def _server_time() -> ColumnElement[float]:
 
 async def _run(part: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
     await part(stop)
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(SECONDS / TRIES):
-            await stop.wait()
-    except TimeoutError:
-        pass

@@ -7,8 +7,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chain.model import BlockHeader
 from watcher.database import Database
-from watcher.following import Turn, unless
+from watcher.following import Turn
 from watcher.notify import ServiceManager
+from watcher.waiting import unless
 
 #: A loop that rests between two turns may be silent for so many times its rest, and this many seconds of work.
 RESTS, WORK = 2.0, 60.0

@@ -24,7 +24,6 @@ from watcher.books import Books
 from watcher.changes import CarefulBooks, Change, merge
 from watcher.database import Database
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
-from watcher.following import committed, in_thread
 from watcher.gaps import Difference, Gaps, find_gaps
 from watcher.intents import ChainClock
 from watcher.placing import read_all
@@ -32,6 +31,7 @@ from watcher.rehearsal import rehearse
 from watcher.scan import Scan, Tally
 from watcher.sources import Sources
 from watcher.tables import reorg
+from watcher.waiting import committed, in_thread
 
 #: Blocks per transaction, and batches that are read ahead.
 BATCH = 50

@@ -26,7 +26,7 @@ from notifier.worker import Worker
 from watcher import __version__, jobs
 from watcher.books import Books
 from watcher.database import Database
-from watcher.following import Following, Turn, unless
+from watcher.following import Following, Turn
 from watcher.http.server import Site
 from watcher.inflight import InFlight
 from watcher.keys import check_vault, open_vault
@@ -38,6 +38,7 @@ from watcher.metrics import Metrics
 from watcher.notify import ServiceManager
 from watcher.pulse import Pulse, heartbeat
 from watcher.settings import Settings
+from watcher.waiting import unless
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
 

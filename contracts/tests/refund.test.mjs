@@ -92,7 +92,7 @@ for (const [name, token, asset, other] of [
 
   test(`${name} works after the expiry`, () => {
     const asked = paid(terms({ token, expires: vm.time + 100n }));
-    vm.mineBurnBlock();
+    vm.mineStacksBlocks(11);
     assert.equal(pay(terms({ token, expires: asked.expires })).text, "(err u1410)");
     assert.equal(refund(asked, 1n).text, "(ok u1)");
   });

@@ -9,7 +9,7 @@ const code = source.replace(/;;.*$/gm, "");
 
 for (const version of [4, 5, 6]) {
   test(`the same text deploys as Clarity ${version}`, () => {
-    assert.equal(vm.deploy(`as-clarity-${version}`, source, version).result, Cl.serialize(Cl.bool(true)));
+    assert.equal(vm.deploy(`as-clarity-${version}`, source, version).result, `0x${Cl.serialize(Cl.bool(true))}`);
   });
 }
 

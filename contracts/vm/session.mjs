@@ -7,7 +7,6 @@ import { CallFnArgs, ContractOptions, DeployContractArgs, SDK, SDKOptions } from
 
 export const SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token";
 export const DEPLOYER = "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM";
-export const CONTRACT = `${DEPLOYER}.sbtc-payments`;
 export const FOLDER = new URL("../", import.meta.url);
 
 const MANIFEST = ["Clarinet.toml", "settings/Devnet.toml", "sbtc-payments.clar"];
@@ -69,6 +68,10 @@ class Session {
     this.sdk.mineEmptyBurnBlock();
   }
 
+  mineStacksBlocks(count) {
+    this.sdk.mineEmptyStacksBlocks(count);
+  }
+
   // Unix seconds of the newest block; the next call's block is BLOCK_SECONDS later.
   get time() {
     return BigInt(this.sdk.getBlockTime());
@@ -105,8 +108,9 @@ function filesInMemory() {
 }
 
 // The VM logs each print and each runtime error to the console; what a test needs of them is in its answer.
+const { log, info, warn, error } = console;
+
 function quietly(act) {
-  const { log, info, warn, error } = console;
   const restore = () => Object.assign(console, { log, info, warn, error });
   const nothing = () => undefined;
   Object.assign(console, { log: nothing, info: nothing, warn: nothing, error: nothing });

@@ -15,8 +15,9 @@ from watcher import acts, blocks, queries
 from watcher import database as database_module
 from watcher.database import Database
 from watcher.errors import ConfigError
-from watcher.following import Following, Turn, committed, unless
+from watcher.following import Following, Turn
 from watcher.tables import transfer
+from watcher.waiting import committed, unless
 
 START = 1_800_000_000
 PAYER = principal("payer")

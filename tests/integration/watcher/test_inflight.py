@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from chain.api import StacksApi
 from chain.mempool import MempoolReader
@@ -263,3 +265,32 @@ async def test_flags_that_a_process_left_behind_are_put_right(rig: Rig, reading:
     part = rig.make(MempoolReader(frozenset()) if reading else None)
     await part.look()
     assert not rig.shows(name)
+
+
+async def test_a_database_that_does_not_answer_changes_nothing(rig: Rig) -> None:
+    def refuse(*_: object) -> None:
+        raise OperationalError("select", {}, Exception("the database is away"))
+
+    name = rig.world.create()
+    rig.pay(name)
+    engine = rig.world.database.engine
+    sqlalchemy_event.listen(engine, "before_cursor_execute", refuse)
+    await rig.look()
+    sqlalchemy_event.remove(engine, "before_cursor_execute", refuse)
+    assert not rig.shows(name)
+    await rig.look()
+    assert rig.shows(name)
+
+
+async def test_a_reading_that_the_budget_breaks_off_changes_nothing(world: World) -> None:
+    """The burst is ten: a first reading of five pages is one too many."""
+    async with ScriptedApi(world.chain, ping_interval=None) as server:
+        rig = Rig(world, server, requests_per_minute=50)
+        name = world.create()
+        rig.pay(name)
+        for number in range(220):
+            rig.chain.add_pending(txs.stx_transfer(PAYER, STRANGER, 1, b"", label=str(number)))
+        await rig.look()
+        assert 1 < len(server.requests) < 5
+        assert not rig.shows(name)
+        await rig.pool.aclose()

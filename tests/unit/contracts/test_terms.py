@@ -92,8 +92,15 @@ def test_the_payer_sends_exactly_the_amount():
         {"type": "ft-postcondition", **token}
     ]
     assert post_conditions(amount=5, asset=STX, payer=None) == [
-        {"type": "stx-postcondition", "address": None, "condition": "eq", "amount": "5"}
+        {"type": "stx-postcondition", "address": "origin", "condition": "eq", "amount": "5"}
     ]
+
+
+def test_an_amount_that_no_condition_can_hold_is_at_least_the_largest_one():
+    largest = 2**64 - 1
+    exact = {"type": "stx-postcondition", "address": PAYER, "condition": "eq", "amount": str(largest)}
+    assert post_conditions(amount=largest, asset=STX, payer=PAYER) == [exact]
+    assert post_conditions(amount=largest + 1, asset=STX, payer=PAYER) == [exact | {"condition": "gte"}]
 
 
 @pytest.mark.parametrize(

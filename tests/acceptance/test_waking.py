@@ -1,0 +1,33 @@
+"""The real program looks when the socket says so, and shows what is on its way."""
+
+import asyncio
+
+from chain.testing import principal, txs
+from tests.acceptance.conftest import Town
+
+
+async def test_a_block_is_read_at_once_and_a_pending_payment_is_shown_before_it(town: Town) -> None:
+    """Polls are a minute apart: without the socket neither the block nor its webhook would come in time."""
+    town.environment |= {
+        "SBTC_WATCHER_POLL_INTERVAL": "60s",
+        "SBTC_WATCHER_MEMPOOL_INTERVAL": "100ms",
+        "SBTC_WATCHER_DEFAULT_TTL": "1h",
+    }
+    shop = await town.shop()
+    await town.start()
+    await town.caught_up()
+    intent = await town.json(
+        *("intents", "create", "--merchant", shop["merchant"], "--amount", "50000", "--level", "included")
+    )
+    payment = txs.sbtc_transfer(
+        principal("payer"), intent["recipient"], 50_000, intent["pay"]["memo"].encode()
+    )
+    town.chain.add_pending(payment)
+    async with asyncio.timeout(20):
+        while not (shown := await town.json("intents", "show", intent["id"]))["in_flight"]:
+            assert shown["status"] == "pending"
+    assert (await town.json("status"))["sources"][0]["websocket"] == "open"
+    town.chain.mine([payment])
+    [told] = await town.receiver.wait_for(1)
+    assert told.document["type"] == "payment.succeeded"
+    assert told.document["data"]["payment_intent"]["in_flight"] is False

@@ -1,0 +1,39 @@
+"""Waiting on the event loop: for work in threads, for the end of a transaction, and for no longer than until a stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+async def in_thread(function: Callable[..., _T], *args: Any) -> _T:
+    """Run short, blocking database work in a worker thread."""
+    return await asyncio.to_thread(function, *args)
+
+
+async def committed(function: Callable[..., _T], *args: Any) -> _T:
+    """Run a transaction in a thread and wait for its end even when cancelled: nobody may guess whether it happened."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        raise
+
+
+async def unless(stop: asyncio.Event, work: Awaitable[_T]) -> _T | None:
+    """Wait for ``work``, but no longer than until ``stop`` is set: then cancel it and return None."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task})
+        return None if task.cancelled() else task.result()
+    finally:
+        for pending in (task, stopped):
+            pending.cancel()
+        await asyncio.wait({task, stopped})
