@@ -11,6 +11,7 @@ from notifier.errors import NotFound, NotPossible
 from notifier.events import rfc3339
 from notifier.ids import Entropy
 from notifier.tables import (
+    SHARED,
     DeliveryStatus,
     EndpointStatus,
     delivery,
@@ -64,7 +65,7 @@ def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float)
     :class:`NotPossible` if it was delivered (redeliver its event instead), is being sent, or if its endpoint is
     disabled or removed, or the event's body was pruned.
     """
-    row = _row(conn, id, merchant)
+    row = _row(conn, id, merchant, lock=True)
     if row.status == DeliveryStatus.DELIVERED:
         raise NotPossible(f"delivery {id} was delivered; redeliver event {row.event} to send it again")
     if row.status == DeliveryStatus.HELD:
@@ -122,7 +123,7 @@ def redeliver(
         query = query.where(endpoint.c.id == endpoint_id)
     targets = [
         outbox.Target(id=found.id, enabled=found.status == EndpointStatus.ENABLED)
-        for found in conn.execute(query.order_by(endpoint.c.id))
+        for found in conn.execute(query.order_by(endpoint.c.id).with_for_update(**SHARED))
     ]
     return outbox.insert_deliveries(conn, row, targets, now=now, due=now, ordered=False, entropy=entropy)
 
@@ -140,7 +141,7 @@ def replay(
 
     Events whose body was pruned are left out.
     """
-    found = endpoints.get(conn, endpoint_id, merchant=merchant)
+    found = endpoints.get(conn, endpoint_id, merchant=merchant, shared=True)
     target = outbox.Target(id=endpoint_id, enabled=found.status is EndpointStatus.ENABLED)
     ids = conn.execute(
         select(event.c.id)

@@ -14,6 +14,7 @@ from notifier.errors import NotFound
 from notifier.events import VERDICTS, EventType, event_body
 from notifier.ids import Entropy, new_id
 from notifier.tables import (
+    SHARED,
     DeliveryStatus,
     DisabledReason,
     EndpointStatus,
@@ -104,6 +105,7 @@ def enqueue(
         select(endpoint.c.id, endpoint.c.status, endpoint.c.events)
         .where(endpoint.c.merchant == row.merchant, endpoint.c.status != EndpointStatus.REMOVED)
         .order_by(endpoint.c.id)
+        .with_for_update(**SHARED)
     )
     targets = [
         Target(id=found.id, enabled=found.status == EndpointStatus.ENABLED)

@@ -203,6 +203,10 @@ delivery_attempt = Table(
     ),
 )
 
+#: PostgreSQL's FOR KEY SHARE: whoever writes deliveries for endpoints reads them so, and the endpoints are neither
+#: enabled nor removed before the deliveries are there. SQLite has one writer at a time anyway.
+SHARED: dict[str, bool] = {"read": True, "key_share": True}
+
 #: Conditions as the partial indexes spell them.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 is_pending = delivery.c.status == PENDING

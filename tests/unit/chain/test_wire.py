@@ -347,3 +347,12 @@ def test_a_transaction_that_is_not_found_has_nothing_else():
     found = wire.windows({tx_id: {"found": False}}, tx_ids=frozenset({tx_id}), with_args=False)[tx_id]
     assert not found.detail.found
     assert found.detail.events == ()
+
+
+def test_a_pending_transaction_has_no_block_and_no_events():
+    tx = {key: value for key, value in mined().items() if key != "block_hash"} | {"tx_status": "pending"}
+    found = wire.windows(
+        {tx["tx_id"]: {"found": True, "result": tx}}, tx_ids=frozenset({tx["tx_id"]}), with_args=False
+    )
+    detail = found[tx["tx_id"]].detail
+    assert (detail.found, detail.raw_status, detail.block_hash, detail.events) == (True, "pending", None, ())
