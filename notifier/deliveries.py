@@ -197,8 +197,9 @@ def _afresh(now: float) -> dict[str, Any]:
     }
 
 
-def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:
-    row = conn.execute(select(delivery).where(delivery.c.id == id)).one_or_none()
+def _row(conn: Connection, id: str, merchant: str | None, *, lock: bool = False) -> Row[Any]:
+    query = select(delivery).where(delivery.c.id == id)
+    row = conn.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None or (merchant is not None and row.merchant != merchant):
         raise NotFound("delivery", id)
     return row

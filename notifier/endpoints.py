@@ -18,7 +18,16 @@ from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id, rfc
 from notifier.guard import CheckedUrl
 from notifier.ids import Entropy, new_id
 from notifier.signing import SECRET_BYTES, make_secret
-from notifier.tables import DeliveryStatus, DisabledReason, EndpointStatus, delivery, endpoint, event
+from notifier.tables import (
+    EXCLUSIVE,
+    SHARED,
+    DeliveryStatus,
+    DisabledReason,
+    EndpointStatus,
+    delivery,
+    endpoint,
+    event,
+)
 from notifier.vault import Vault
 
 #: How long old secrets go on signing after a rotation, in seconds.
@@ -74,9 +83,9 @@ def create(
     return get(conn, id_), secret
 
 
-def get(conn: Connection, id: str, *, merchant: str | None = None) -> Endpoint:
-    """Return an endpoint, or raise :class:`NotFound`."""
-    return _endpoint(_row(conn, id, merchant))
+def get(conn: Connection, id: str, *, merchant: str | None = None, shared: bool = False) -> Endpoint:
+    """Return an endpoint, or raise :class:`NotFound`; ``shared`` is for whoever writes deliveries for it."""
+    return _endpoint(_row(conn, id, merchant, lock=SHARED if shared else None))
 
 
 def list_endpoints(
@@ -123,7 +132,7 @@ def modify(
 
 def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
     """Remove an endpoint with its secrets; its open deliveries are dead, its log stays readable."""
-    _row(conn, id, merchant)
+    _row(conn, id, merchant, lock=EXCLUSIVE)
     conn.execute(
         update(endpoint)
         .where(endpoint.c.id == id)
@@ -147,7 +156,7 @@ def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
 
 def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:
     """Send to an endpoint again: what was held is due at once. No effect if it is enabled."""
-    row = _row(conn, id, merchant)
+    row = _row(conn, id, merchant, lock=EXCLUSIVE)
     if row.status == EndpointStatus.DISABLED:
         conn.execute(
             update(endpoint)
@@ -206,7 +215,7 @@ def rotate_secret(
     """
     if not 0 <= overlap <= MAX_OVERLAP:
         raise InvalidEndpoint("overlap", "an overlap is between 0 and 7 days")
-    row = _row(conn, id, merchant)
+    row = _row(conn, id, merchant, lock=EXCLUSIVE)
     secret = make_secret(entropy(SECRET_BYTES))
     stored = vault.rotate(row.secrets, secret, owner=id, now=now, overlap=overlap)
     conn.execute(update(endpoint).where(endpoint.c.id == id).values(secrets=stored))
@@ -241,7 +250,7 @@ def send_test(
 
     It goes the way of every other event. :class:`NotPossible` while the endpoint is disabled.
     """
-    row = _row(conn, id, merchant)
+    row = _row(conn, id, merchant, lock=SHARED)
     if row.status != EndpointStatus.ENABLED:
         raise NotPossible(f"endpoint {id} is disabled; enable it before testing it")
     # The endpoint stands where other events have their intent, so that ids and numbers work the same.
@@ -288,10 +297,9 @@ def endpoint_json(found: Endpoint) -> dict[str, Any]:
 _HEALTHY: dict[str, Any] = asdict(Health())
 
 
-def _row(conn: Connection, id: str, merchant: str | None) -> Row[Any]:
-    row = conn.execute(
-        select(endpoint).where(endpoint.c.id == id, endpoint.c.status != EndpointStatus.REMOVED)
-    ).one_or_none()
+def _row(conn: Connection, id: str, merchant: str | None, *, lock: dict[str, Any] | None = None) -> Row[Any]:
+    query = select(endpoint).where(endpoint.c.id == id, endpoint.c.status != EndpointStatus.REMOVED)
+    row = conn.execute(query if lock is None else query.with_for_update(**lock)).one_or_none()
     if row is None or (merchant is not None and row.merchant != merchant):
         raise NotFound("endpoint", id)
     return row

@@ -6,6 +6,7 @@ name the index's condition literally (``status = 'pending'`` as text, not as a b
 """
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -205,7 +206,8 @@ delivery_attempt = Table(
 
 #: PostgreSQL's FOR KEY SHARE: whoever writes deliveries for endpoints reads them so, and the endpoints are neither
 #: enabled nor removed before the deliveries are there. SQLite has one writer at a time anyway.
-SHARED: dict[str, bool] = {"read": True, "key_share": True}
+SHARED: dict[str, Any] = {"read": True, "key_share": True}
+EXCLUSIVE: dict[str, Any] = {}
 
 #: Conditions as the partial indexes spell them.
 PENDING: ColumnClause[str] = literal_column("'pending'")

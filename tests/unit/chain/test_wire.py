@@ -350,9 +350,5 @@ def test_a_transaction_that_is_not_found_has_nothing_else():
 
 
 def test_a_pending_transaction_has_no_block_and_no_events():
-    tx = {key: value for key, value in mined().items() if key != "block_hash"} | {"tx_status": "pending"}
-    found = wire.windows(
-        {tx["tx_id"]: {"found": True, "result": tx}}, tx_ids=frozenset({tx["tx_id"]}), with_args=False
-    )
-    detail = found[tx["tx_id"]].detail
+    detail = read(mined(tx_status="pending", block_hash=None)).detail
     assert (detail.found, detail.raw_status, detail.block_hash, detail.events) == (True, "pending", None, ())
