@@ -1,6 +1,5 @@
 """The real Clarity VM, in a node process that speaks JSON lines: ``contracts/vm/driver.mjs``."""
 
-import contextlib
 import fcntl
 import json
 import os
@@ -109,8 +108,7 @@ class Vm:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(timeout=10)
-        with contextlib.closing(self._process.stdout):
-            pass
+        self._process.stdout.close()
 
 
 def missing() -> str | None:
