@@ -18,7 +18,7 @@ from watcher.matching import reference_key
 from watcher.settings import Settings
 
 NOW = 1_800_000_000.75
-SETTINGS = Settings(database_url="sqlite:////tmp/unused.db")
+SETTINGS = Settings(database_url="sqlite:///unused.db")
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SHOP, OTHER = principal("shop"), principal("other")
 TESTNET = principal("shop", mainnet=False)
@@ -262,7 +262,7 @@ def test_a_level_that_is_none_or_beyond_finality_is_refused(level: object) -> No
 
 def test_a_merchants_level_beyond_a_lowered_finality_is_refused() -> None:
     low = Settings(
-        database_url="sqlite:////tmp/unused.db",
+        database_url="sqlite:///unused.db",
         finality_burn_blocks=2,
         confirmation_tiers={"sbtc": [{"level": "anchored"}]},
     )
