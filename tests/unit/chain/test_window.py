@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chain.model import Block, BlockHeader, Extend, Reorg
@@ -135,12 +135,21 @@ def test_trimming_keeps_the_tip_and_exactly_the_young_headers(count: int, per_bu
     assert window.headers == tuple(h for h in headers if tip.burn_height - h.burn_height <= keep)
 
 
-@given(data=st.data(), count=st.integers(1, 400))
-def test_fork_search_finds_the_newest_shared_header_in_few_questions(data: st.DataObject, count: int) -> None:
+@st.composite
+def forks(draw: st.DrawFn) -> tuple[int, int, int]:
+    """Headers in the window from 100 on, the newest shared height (99: none), a height that differs."""
+    count = draw(st.integers(1, 400))
+    shared = draw(st.integers(99, 100 + count - 2))
+    return count, shared, draw(st.integers(shared + 1, 100 + count - 1))
+
+
+@given(fork=forks())
+@example(fork=(400, 249, 499))
+@example(fork=(400, 497, 499))
+@example(fork=(1, 99, 100))
+def test_fork_search_finds_the_newest_shared_header_in_few_questions(fork: tuple[int, int, int]) -> None:
+    count, shared, conflict = fork
     window = HeaderWindow(make_headers(100, count))
-    # The branch shares headers up to ``shared`` (99: none of the window's).
-    shared = data.draw(st.integers(99, 100 + count - 2))
-    conflict = data.draw(st.integers(shared + 1, 100 + count - 1))
     search = window.search_fork(conflict)
     questions = []
     found: BlockHeader | None

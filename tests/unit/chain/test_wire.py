@@ -273,6 +273,13 @@ def test_more_headers_than_asked_for_are_malformed():
         wire.headers(body_of("v2-blocks"), limit=2)
 
 
+def test_a_block_that_is_not_canonical_is_none_and_malformed_in_a_list():
+    orphaned = body_of("v2-block-by-height") | {"canonical": False}
+    assert wire.header(orphaned) is None
+    with pytest.raises(Malformed, match="not canonical"):
+        wire.headers({"results": [orphaned]}, limit=2)
+
+
 def test_messages_stay_short_whatever_came():
     with pytest.raises(Malformed) as caught:
         wire.header(body_of("v2-block-by-height") | {"hash": "x" * 10**6})
