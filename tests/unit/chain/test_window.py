@@ -126,6 +126,7 @@ def test_depth_is_counted_in_bitcoin_blocks() -> None:
 
 
 @given(count=st.integers(1, 60), per_burn=st.integers(1, 7), keep=st.integers(0, 12))
+@example(count=20, per_burn=1, keep=3)
 def test_trimming_keeps_the_tip_and_exactly_the_young_headers(count: int, per_burn: int, keep: int) -> None:
     headers = make_headers(1, count, per_burn=per_burn)
     window = HeaderWindow(headers)
