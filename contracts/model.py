@@ -1,4 +1,4 @@
-"""What a block means for a merchant: payments (money that moved) and attempts (money that did not)."""
+"""What a block means for a merchant: payments (money that moved), attempts (money that did not), refunds (back again)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +15,8 @@ class Route(StrEnum):
     CONTRACT = "contract"
     #: An sBTC peg-in minted straight to the recipient: no sender, no memo.
     PEG_IN = "peg_in"
+    #: A transfer that the payment contract labelled as money given back: it pays for nothing.
+    REFUND = "refund"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +36,31 @@ class Payment:
     #: Base units, 0 … 2^128−1.
     amount: int
     route: Route
-    #: Raw memo bytes as found (never trimmed), None without one.
+    #: Raw memo bytes as found (never trimmed), None without one, and for a refund, whose memo labels no payment.
     memo: bytes | None
     #: 32 bytes from our payment contract's own print; None on every other route.
     terms_hash: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money that a merchant gave back through the payment contract: its print, and the transfer that the print labels."""
+
+    block: BlockHeader
+    tx_id: str
+    tx_index: int
+    #: Rank of the transfer event within its transaction.
+    rank: int
+    #: Full asset identifier, or ``STX``.
+    asset: str
+    #: The merchant of the payment.
+    sender: str
+    #: Who had paid.
+    recipient: str
+    #: Base units, 0 … 2^128−1.
+    amount: int
+    #: 32 bytes: the payment that it gives back, whole or in part.
+    terms_hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +83,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Everything one block says, in chain order (tx_index, rank)."""
+    """Everything some blocks say, in chain order (block, tx_index, rank)."""
 
     payments: tuple[Payment, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    refunds: tuple[Refund, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,20 @@ class PaymentPrint:
     amount: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPrint:
+    """What ``{topic: "refund", version: u1, …}`` of the payment contract names."""
+
+    #: Of the payment that is given back: 32 bytes.
+    terms_hash: bytes
+    merchant: str
+    #: Whoever had paid.
+    to: str
+    #: Contract id of the token, None for STX.
+    token: str | None
+    amount: int
+
+
 def read_payment_print(data: bytes) -> PaymentPrint | None:
     """Read a payment's print. All eleven fields must be there, with their types, and no other."""
     match _entries(data):
@@ -61,6 +75,33 @@ def read_payment_print(data: bytes) -> PaymentPrint | None:
                 terms_hash=terms_hash,
                 merchant=str(merchant),
                 payer=str(payer),
+                token=_optional_principal(token),
+                amount=amount,
+            )
+        case _:
+            return None
+
+
+def read_refund_print(data: bytes) -> RefundPrint | None:
+    """Read a refund's print. All ten fields must be there, with their types, and no other."""
+    match _entries(data):
+        case {
+            "topic": StringAscii("refund"),
+            "version": UInt(1),
+            "intent-id": Buffer(terms_hash),
+            "merchant": PrincipalValue(merchant),
+            "to": PrincipalValue(to),
+            "token": (NoneValue() | Some(PrincipalValue())) as token,
+            "amount": UInt(amount),
+            "refunded-total": UInt(),
+            "stacks-height": UInt(),
+            "burn-height": UInt(),
+            **others,
+        } if not others and len(terms_hash) == TERMS_HASH_BYTES:
+            return RefundPrint(
+                terms_hash=terms_hash,
+                merchant=str(merchant),
+                to=str(to),
                 token=_optional_principal(token),
                 amount=amount,
             )

@@ -8,6 +8,7 @@ block makes these functions raise.
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from chain.model import (
     STX,
@@ -21,37 +22,56 @@ from chain.model import (
     TxStatus,
 )
 from contracts.calls import TRANSFER, TransferCall, read_meant, read_transfer_call
-from contracts.model import Attempt, MoneyRules, Payment, Reading, Route
+from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
 from contracts.networks import asset_contract, sbtc_asset, sbtc_registry
-from contracts.prints import MEMO_BYTES, is_completed_deposit, read_memo_print, read_payment_print
+from contracts.prints import (
+    MEMO_BYTES,
+    is_completed_deposit,
+    read_memo_print,
+    read_payment_print,
+    read_refund_print,
+)
 
 _FAILED = frozenset(
     {TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED}
 )
 
-#: What a payment print and a transfer must agree in: payer, recipient, token contract (None for STX), amount.
+#: What a print and the transfer that it labels must agree in: sender, recipient, token contract (None for STX), amount.
 _Terms = tuple[str, str, str | None, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Label:
+    """What a print of the payment contract says a transfer is: a payment (``contract``) or a refund."""
+
+    route: Route
+    terms_hash: bytes
+
+
 def read_block(block: Block, rules: MoneyRules) -> Reading:
-    """Return the payments and attempts of a block, in chain order."""
+    """Return the payments, attempts and refunds of a block, in chain order."""
     payments: list[Payment] = []
     attempts: list[Attempt] = []
+    refunds: list[Refund] = []
     for tx in block.transactions:
         if tx.status is TxStatus.SUCCESS:
-            payments += _payments(block.header, tx, rules)
+            labels = _labels(tx.events, rules.payment_contract)
+            payments += _payments(block.header, tx, rules, labels)
+            refunds += _refunds(block.header, tx, labels)
         elif tx.status in _FAILED:
             attempts += _attempts(block.header, tx, rules)
-    return Reading(payments=tuple(payments), attempts=tuple(attempts))
+    return Reading(payments=tuple(payments), attempts=tuple(attempts), refunds=tuple(refunds))
 
 
-def _payments(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterator[Payment]:
-    printed = _terms_hashes(tx.events, rules.payment_contract)
+def _payments(
+    header: BlockHeader, tx: Transaction, rules: MoneyRules, labels: dict[int, _Label]
+) -> Iterator[Payment]:
     memos = _memos(tx)
     pegged_in = _pegged_in(tx.events, rules.sbtc_contract)
     for event in tx.events:
         if isinstance(event, TransferEvent) and event.sender not in rules.ignored_senders:
-            digest = printed.get(event.rank)
+            label = labels.get(event.rank)
+            route = label.route if label is not None else Route.TRANSFER
             yield Payment(
                 block=header,
                 tx_id=tx.tx_id,
@@ -61,9 +81,9 @@ def _payments(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterat
                 sender=event.sender,
                 recipient=event.recipient,
                 amount=event.amount,
-                route=Route.TRANSFER if digest is None else Route.CONTRACT,
-                memo=memos.get(event.rank),
-                terms_hash=digest,
+                route=route,
+                memo=memos.get(event.rank) if route is not Route.REFUND else None,
+                terms_hash=label.terms_hash if label is not None and route is Route.CONTRACT else None,
             )
         elif isinstance(event, MintEvent) and pegged_in and event.asset == sbtc_asset(rules.sbtc_contract):
             yield Payment(
@@ -81,22 +101,41 @@ def _payments(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterat
             )
 
 
-def _terms_hashes(events: tuple[Event, ...], payment_contract: str | None) -> dict[int, bytes]:
-    """Return the terms hashes by rank of the transfer they label.
+def _refunds(header: BlockHeader, tx: Transaction, labels: dict[int, _Label]) -> Iterator[Refund]:
+    for event in tx.events:
+        label = labels.get(event.rank)
+        if isinstance(event, TransferEvent) and label is not None and label.route is Route.REFUND:
+            yield Refund(
+                block=header,
+                tx_id=tx.tx_id,
+                tx_index=tx.tx_index,
+                rank=event.rank,
+                asset=event.asset,
+                sender=event.sender,
+                recipient=event.recipient,
+                amount=event.amount,
+                terms_hash=label.terms_hash,
+            )
+
+
+def _labels(events: tuple[Event, ...], payment_contract: str | None) -> dict[int, _Label]:
+    """Return what the payment contract's prints say, by rank of the transfer they label.
 
     Each print labels the first transfer after it that it describes and that no earlier print has labelled. Equal
     prints wait in a queue, and a transfer takes the oldest, which comes to the same.
     """
     if payment_contract is None:
         return {}
-    waiting: defaultdict[_Terms, deque[bytes]] = defaultdict(deque)
-    labels: dict[int, bytes] = {}
+    waiting: defaultdict[_Terms, deque[_Label]] = defaultdict(deque)
+    labels: dict[int, _Label] = {}
     for event in events:
         if isinstance(event, PrintEvent) and event.contract_id == payment_contract:
-            payment = read_payment_print(event.value)
-            if payment is not None:
+            if (payment := read_payment_print(event.value)) is not None:
                 terms = (payment.payer, payment.merchant, payment.token, payment.amount)
-                waiting[terms].append(payment.terms_hash)
+                waiting[terms].append(_Label(route=Route.CONTRACT, terms_hash=payment.terms_hash))
+            elif (refund := read_refund_print(event.value)) is not None:
+                terms = (refund.merchant, refund.to, refund.token, refund.amount)
+                waiting[terms].append(_Label(route=Route.REFUND, terms_hash=refund.terms_hash))
         elif isinstance(event, TransferEvent):
             queue = waiting.get((event.sender, event.recipient, asset_contract(event.asset), event.amount))
             if queue:

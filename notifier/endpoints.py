@@ -222,6 +222,14 @@ def rotate_secret(
     return get(conn, id), secret
 
 
+def secrets(
+    conn: Connection, id: str, *, merchant: str | None = None, vault: Vault, now: float
+) -> tuple[str, ...]:
+    """Return the secrets that sign for an endpoint at a moment, the current one last. :class:`Sealed` if one does not open."""
+    row = _row(conn, id, merchant)
+    return vault.valid_secrets(row.secrets, owner=row.id, now=now)
+
+
 def unreadable(conn: Connection, *, vault: Vault, now: float) -> list[str]:
     """Return the ids of endpoints with a secret that the vault does not open: nothing can be signed for them."""
     rows = conn.execute(

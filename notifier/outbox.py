@@ -157,7 +157,11 @@ def subscribes(events: Sequence[str], kind: EventType) -> bool:
 
 
 def insert_event(conn: Connection, row: EventRow) -> bool:
-    """Write an event without deliveries; False if an event of that id is there already."""
+    """Write an event without deliveries; False if an event of that id is there already.
+
+    Writers of the same merchant's events take turns (they hold the ledger's cursor): positions follow the commits.
+    """
+    newest = select(func.coalesce(func.max(event.c.position), 0)).where(event.c.merchant == row.merchant)
     statement = _insert_unless_there(conn, event, "id").values(
         id=row.id,
         intent=row.intent,
@@ -172,6 +176,7 @@ def insert_event(conn: Connection, row: EventRow) -> bool:
         body=row.body,
         created_at=row.created_at,
         seen_at=row.seen_at,
+        position=None if row.type is EventType.TEST else newest.scalar_subquery() + 1,
     )
     # Not by rowcount, which psycopg does not keep for an INSERT.
     return conn.execute(statement.returning(event.c.id)).scalar_one_or_none() is not None
@@ -243,6 +248,22 @@ def list_events(
         query = query.where(tuple_(event.c.created_at, event.c.id) < tuple_(last.created_at, last.id))
     rows = [_event_row(row) for row in conn.execute(query)]
     return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def events_after(conn: Connection, after: str | None, *, merchant: str, limit: int = 20) -> list[EventRow]:
+    """Return what a merchant was told after an event (None: from the beginning), oldest first, without tests.
+
+    Nothing that is committed later comes before what was returned. :class:`NotFound` if he has no such event, or it
+    is a test.
+    """
+    query = select(event).where(event.c.merchant == merchant, event.c.position.is_not(None))
+    if after is not None:
+        known = select(event.c.position).where(event.c.id == after, event.c.merchant == merchant)
+        position = conn.execute(known).scalar_one_or_none()
+        if position is None:
+            raise NotFound("event", after)
+        query = query.where(event.c.position > position)
+    return [_event_row(row) for row in conn.execute(query.order_by(event.c.position).limit(limit))]
 
 
 def event_json(row: EventRow) -> dict[str, Any]:

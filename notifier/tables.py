@@ -88,7 +88,10 @@ event = Table(
     Column("created_at", BigInteger, nullable=False),
     # When the writer first saw what it speaks of, for measuring; NULL where nothing is measured.
     Column("seen_at", Double),
+    # Place among what the merchant was told, in the order of the commits; NULL for tests, which tell nothing.
+    Column("position", BigInteger),
     UniqueConstraint("intent", "type", "n"),
+    UniqueConstraint("merchant", "position"),
     Index("ix_event_told", "intent", "sequence"),
     Index("ix_event_listed", "merchant", "created_at", "id"),
     Index(

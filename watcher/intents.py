@@ -41,6 +41,10 @@ class Flag(StrEnum):
     MANUAL = "manual"
     #: On-time money was found after ``failed`` or ``expired`` had been told.
     LATE_EVIDENCE = "late_evidence"
+    #: The merchant gave some of the money back through the payment contract.
+    PARTIALLY_REFUNDED = "partially_refunded"
+    #: … or as much as came.
+    REFUNDED = "refunded"
 
 
 class Match(StrEnum):
@@ -183,6 +187,30 @@ class Failure:
     canonical: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repayment:
+    """A refund of this intent in one block. The same (tx_id, rank) may be included again on another branch."""
+
+    tx_id: str
+    rank: int
+    tx_index: int
+    block_hash: str
+    height: int
+    time: int
+    burn_height: int
+    #: The merchant.
+    sender: str
+    #: Who had paid.
+    recipient: str
+    amount: int
+    canonical: bool = True
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Place in the chain."""
+        return (self.height, self.tx_index, self.rank)
+
+
 class ActKind(StrEnum):
     """What a person can do to an intent."""
 
@@ -209,6 +237,7 @@ class Facts:
     inclusions: tuple[Inclusion, ...] = ()
     failures: tuple[Failure, ...] = ()
     acts: tuple[Act, ...] = ()
+    refunds: tuple[Repayment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

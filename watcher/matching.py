@@ -112,6 +112,8 @@ def match(
     recipient it went to, oldest first; ``previous`` is the id of the intent that the same payment belonged to in a
     block which a reorg took: such a payment is never too early or too late.
     """
+    if claim.route is Route.REFUND:  # money given back pays for nothing, whoever gets it
+        return Matched(reason=Unmatched.NO_INTENT)
     best: Matched | None = None
     by_label = () if claim.route is Route.PEG_IN else labelled
     for intent in (*by_label, *dedicated):

@@ -3,9 +3,6 @@
 Defaults that are None mean *as the settings say*. A recipient is never unwatched: money to a former one is stored.
 """
 
-import base64
-import hashlib
-import hmac
 import os
 from collections.abc import Mapping
 from enum import Enum
@@ -13,18 +10,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from contracts.networks import NetworkName
 from notifier.ids import Entropy, new_id
-from watcher import fields, records
+from watcher import api_keys, fields, records
 from watcher.blocks import load_cursor
 from watcher.errors import NotFound, Refused
 from watcher.fields import Problems
 from watcher.intents import LatePolicy
 from watcher.settings import Settings
-from watcher.tables import api_key, intent, merchant
-
-#: 24 random bytes are 32 URL-safe characters.
-_KEY_BYTES = 24
+from watcher.tables import intent, merchant
 
 
 class _Keep(Enum):
@@ -63,7 +56,8 @@ def add(
         )
     )
     records.watch(connection, values["recipient"], merchant_id)
-    return find(connection, merchant_id), _add_key(connection, settings, merchant_id, now, entropy)
+    _, key = api_keys.add(connection, settings.network, merchant_id, now=now, entropy=entropy)
+    return find(connection, merchant_id), key
 
 
 def find(connection: Connection, merchant_id: str, *, lock: bool = False) -> Mapping[str, Any]:
@@ -130,7 +124,7 @@ def disable(connection: Connection, merchant_id: str, now: float) -> Mapping[str
     connection.execute(
         update(merchant).where(merchant.c.id == merchant_id).values(status="disabled", updated_at=int(now))
     )
-    _revoke_keys(connection, merchant_id, now)
+    api_keys.retire(connection, merchant_id, now=now)
     return find(connection, merchant_id)
 
 
@@ -139,24 +133,17 @@ def rotate_key(
     settings: Settings,
     merchant_id: str,
     now: float,
+    overlap: float = 0,
     entropy: Entropy = os.urandom,
 ) -> str:
-    """Revoke a merchant's keys and return his fresh one. Raises :class:`NotFound`, :class:`Refused`."""
-    if find(connection, merchant_id, lock=True)["status"] != "active":
-        raise Refused("merchant_disabled", f"merchant {merchant_id} is disabled and gets no key")
-    _revoke_keys(connection, merchant_id, now)
-    return _add_key(connection, settings, merchant_id, now, entropy)
+    """Return a merchant's fresh key; his others end at once, or after ``overlap`` seconds.
 
-
-def merchant_of_key(connection: Connection, key: str) -> str | None:
-    """Return the id of the merchant whose valid API key this is, None if it is nobody's."""
-    digest = _hash_key(key)
-    query = select(api_key.c.hash, api_key.c.merchant_id)
-    row = connection.execute(
-        query.where(api_key.c.hash == digest, api_key.c.revoked_at.is_(None))
-    ).one_or_none()
-    # The index found it by its hash already; the last comparison takes the same time whatever the key.
-    return str(row.merchant_id) if row is not None and hmac.compare_digest(bytes(row.hash), digest) else None
+    Raises :class:`NotFound`, :class:`Refused`.
+    """
+    _, key = api_keys.rotate(
+        connection, settings.network, merchant_id, overlap=overlap, now=now, entropy=entropy
+    )
+    return key
 
 
 def check_not_dedicated(connection: Connection, principal: str) -> None:
@@ -217,31 +204,3 @@ def _read(settings: Settings, given: Mapping[str, object]) -> dict[str, Any]:
 def _level(settings: Settings, value: object) -> str | dict[str, int]:
     level = settings.parse_level(value)
     return level.name or {"stacks": level.depth.stacks, "bitcoin": level.depth.bitcoin}
-
-
-def _add_key(
-    connection: Connection, settings: Settings, merchant_id: str, now: float, entropy: Entropy
-) -> str:
-    kind = "live" if settings.network is NetworkName.MAINNET else "test"
-    key = f"sk_{kind}_{base64.urlsafe_b64encode(entropy(_KEY_BYTES)).decode()}"
-    connection.execute(
-        insert(api_key).values(
-            id=new_id("key_", now, entropy),
-            merchant_id=merchant_id,
-            hash=_hash_key(key),
-            created_at=int(now),
-        )
-    )
-    return key
-
-
-def _revoke_keys(connection: Connection, merchant_id: str, now: float) -> None:
-    connection.execute(
-        update(api_key)
-        .where(api_key.c.merchant_id == merchant_id, api_key.c.revoked_at.is_(None))
-        .values(revoked_at=int(now))
-    )
-
-
-def _hash_key(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -13,6 +13,7 @@ from notifier.ids import new_id
 from watcher import blocks, facts, records, views
 from watcher.books import BEFORE_THE_CHAIN
 from watcher.conditions import has_flag, has_metadata
+from watcher.database import chunks
 from watcher.errors import NotFound
 from watcher.intents import ChainClock, Flag, Status
 from watcher.matching import reference_key
@@ -41,6 +42,18 @@ def intent(
     if row is None or merchant not in (None, row["merchant_id"]):
         raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
     return _documents(connection, [row], payment_contract)[0]
+
+
+def intents_by_id(
+    connection: Connection, ids: Sequence[str], *, payment_contract: str | None
+) -> list[dict[str, Any]]:
+    """Return these intents in the order given; what does not exist is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in chunks(ids):
+        query = select(intent_table).where(intent_table.c.id.in_(some))
+        rows = connection.execute(query).mappings().all()
+        found |= {document["id"]: document for document in _documents(connection, rows, payment_contract)}
+    return [found[intent_id] for intent_id in ids if intent_id in found]
 
 
 def intents(
@@ -164,4 +177,13 @@ def _first_id(prefix: str, at: float) -> str:
     return new_id(prefix, max(0.0, at), bytes)
 
 
-__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "intent", "intents", "status", "transfer", "transfers"]
+__all__ = [
+    "DEFAULT_LIMIT",
+    "MAX_LIMIT",
+    "intent",
+    "intents",
+    "intents_by_id",
+    "status",
+    "transfer",
+    "transfers",
+]

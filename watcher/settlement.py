@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from notifier.events import VERDICTS, EventType, event_id
+from watcher import refunds
 from watcher.intents import (
     Act,
     ActKind,
@@ -18,6 +19,7 @@ from watcher.intents import (
     Inclusion,
     Intent,
     LatePolicy,
+    Repayment,
     Status,
     Told,
 )
@@ -40,6 +42,8 @@ class Draft:
     previous_status: Status | None
     status: Status
     flags: frozenset[Flag]
+    #: What was given back, for ``payment.refunded``.
+    refund: Repayment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class Decision:
     received: int
     missing: int
     over: int
+    #: What was given back in the canonical chain.
+    refunded: int
     #: Height and Bitcoin height that the depth is counted from, None without money.
     anchor: tuple[int, int] | None
     drafts: tuple[Draft, ...]
@@ -108,6 +114,9 @@ class _Case:
         self.cancel = _last_act(facts.acts, ActKind.CANCEL)
         self.accepts_late = intent.late_policy is LatePolicy.ACCEPT and self.cancel is None
         self.money = sort_money(intent, facts.inclusions)
+        self.received = sum(inclusion.amount for inclusion in self.money.canonical)
+        self.refunds = refunds.standing(facts.refunds)
+        self.refunded = refunds.total(facts.refunds)
         self.on_time_cover = cover(intent, self.money.on_time)
         self.cover = self.on_time_cover
         if self.cover is None and self.accepts_late:
@@ -137,13 +146,16 @@ class _Case:
         if standing.status is Status.CANCELED:  # row 13
             self._tell_once(EventType.CANCELED, standing)
         self._call_attention(standing)
-        received = sum(inclusion.amount for inclusion in self.money.canonical)
+        for refund in self._untold_refunds():
+            if self._deep(refund):
+                self._tell(EventType.REFUNDED, standing, subject=refunds.subject(refund), refund=refund)
         return Decision(
             status=standing.status,
             flags=standing.flags,
-            received=received,
-            missing=max(0, self.intent.amount - received),
-            over=max(0, received - self.intent.amount),
+            received=self.received,
+            missing=max(0, self.intent.amount - self.received),
+            over=max(0, self.received - self.intent.amount),
+            refunded=self.refunded,
             anchor=self._anchor(),
             drafts=tuple(self.drafts),
             wake=self._wake(standing.status),
@@ -259,12 +271,12 @@ class _Case:
     def _hold(self, loss: Loss) -> int:
         return loss.at + self.intent.reorg_grace
 
-    def _deep(self, place: Cover | Failure) -> bool:
+    def _deep(self, place: Cover | Failure | Repayment) -> bool:
         return self.clock.depth(place.height, place.burn_height).reaches(self.intent.required)
 
     def _flags(self, status: Status) -> frozenset[Flag]:
-        """Return the flags that the money alone gives."""
-        flags = set()
+        """Return the flags that the money alone gives, that which came and that which went back."""
+        flags = set(refunds.flags(self.refunded, self.received))
         if self.cover is None and self.money.on_time and status in {Status.PENDING, Status.EXPIRED}:
             flags.add(Flag.UNDERPAID)
         if self.cover is not None and self.cover.total > self.intent.amount and status is not Status.CANCELED:
@@ -304,14 +316,15 @@ class _Case:
 
     def _wake(self, status: Status) -> Wake:
         """Return when to look again although nothing happened; a verdict or an act that stands never wakes."""
-        if self.mark is not None or status not in {Status.PENDING, Status.PROCESSING}:
-            return Wake()
-        places: list[Cover | Failure] = [*self.failures]
-        if self.cover is not None:
-            places.append(self.cover)
-        times = [self._hold(loss) + 1 for loss in self.money.lost]
-        if status is Status.PENDING:
-            times.append(self.intent.deadline + 1)
+        places: list[Cover | Failure | Repayment] = [*self._untold_refunds()]
+        times = []
+        if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
+            places += self.failures
+            if self.cover is not None:
+                places.append(self.cover)
+            times += [self._hold(loss) + 1 for loss in self.money.lost]
+            if status is Status.PENDING:
+                times.append(self.intent.deadline + 1)
         required = self.intent.required
         return Wake(
             time=_next(self.clock.time, times),
@@ -365,8 +378,19 @@ class _Case:
         if all((event.type, event.reason, event.subject) != (kind, reason, subject) for event in self.told):
             self._tell(kind, standing, reason, subject)
 
+    def _untold_refunds(self) -> list[Repayment]:
+        """Return the refunds in the canonical chain that the merchant was not told of, in its order."""
+        told = {event.subject for event in self.told if event.type is EventType.REFUNDED}
+        return [refund for refund in self.refunds if refunds.subject(refund) not in told]
+
     def _tell(
-        self, kind: EventType, standing: _Standing, reason: str | None = None, subject: str = ""
+        self,
+        kind: EventType,
+        standing: _Standing,
+        reason: str | None = None,
+        subject: str = "",
+        *,
+        refund: Repayment | None = None,
     ) -> None:
         verdict = self._last_verdict()
         n = sum(event.type is kind for event in self.told)
@@ -380,6 +404,7 @@ class _Case:
             previous_status=None if kind is EventType.CREATED else self.before,
             status=standing.status,
             flags=standing.flags,
+            refund=refund,
         )
         self.before = standing.status
         self.drafts.append(draft)

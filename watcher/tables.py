@@ -188,8 +188,29 @@ api_key = Table(
     Column("merchant_id", String(40), ForeignKey("merchant.id"), nullable=False, index=True),
     #: SHA-256 of the key: the key itself is shown once and never stored.
     Column("hash", LargeBinary(32), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    #: What it may do: a list of ``read`` and ``write``.
+    Column("scopes", Json, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    #: Not to the second: written about once a minute.
+    Column("last_used_at", BigInteger),
+    #: From then on it is refused; null for never.
+    Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+)
+
+#: The answers to requests with an ``Idempotency-Key``, written with what they did; see :mod:`watcher.idempotency`.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    #: SHA-256 of whose key it is and the key.
+    Column("key", LargeBinary(32), primary_key=True),
+    #: SHA-256 of what was asked.
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("status", Integer, nullable=False),
+    #: The answer's bytes, sealed: they can hold secrets that are shown once.
+    Column("answer", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
 )
 
 #: Every present or past recipient of a merchant or of an intent: money to these is stored.

@@ -113,13 +113,27 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_used_at", sa.BigInteger(), nullable=True),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_api_key_merchant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
         sa.UniqueConstraint("hash", name=op.f("uq_api_key_hash")),
     )
     op.create_index(op.f("ix_api_key_merchant_id"), "api_key", ["merchant_id"], unique=False)
+    op.create_table(
+        "idempotency",
+        sa.Column("key", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_idempotency")),
+    )
+    op.create_index(op.f("ix_idempotency_created_at"), "idempotency", ["created_at"], unique=False)
     op.create_table(
         "intent",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -326,8 +340,10 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=True),
+        sa.Column("position", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sa.UniqueConstraint("intent", "type", "n", name=op.f("uq_event_intent_type_n")),
+        sa.UniqueConstraint("merchant", "position", name=op.f("uq_event_merchant_position")),
     )
     op.create_index("ix_event_listed", "event", ["merchant", "created_at", "id"], unique=False)
     _partial_index("ix_event_prunable", "event", ["created_at"], "body IS NOT NULL")
@@ -396,6 +412,7 @@ def downgrade() -> None:
         "recipient",
         "intent",
         "api_key",
+        "idempotency",
         "status_count",
         "scan",
         "reorg",

@@ -1,0 +1,220 @@
+"""The desk on a real database: what callers may see and change, many intents at once, and events to pull."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from chain.testing import principal as principal_of
+from chain.testing import txs
+from notifier.errors import InvalidEndpoint
+from notifier.errors import NotFound as NotFoundThere
+from notifier.guard import CheckedUrl
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher.desk import Desk
+from watcher.desk.webhooks import endpoint_url
+from watcher.errors import NotFound, Refused
+
+URL = CheckedUrl("https://shop.example/webhooks")
+
+
+@contextmanager
+def sitting(world: World, merchant: str | None) -> Iterator[Desk]:
+    with world.database.begin() as connection:
+        yield Desk(
+            connection,
+            world.settings,
+            actor="test",
+            now=world.clock(),
+            merchant=merchant,
+            books_of=lambda _: world.books,
+        )
+    world.clock.now += 0.002
+
+
+def pull(world: World, after: str | None, **how: Any) -> dict[str, Any]:
+    with sitting(world, world.merchant) as desk:
+        return desk.events_after(after, **how)
+
+
+def pay(world: World, intent: str) -> None:
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+
+
+def test_pulled_events_are_all_that_was_told_each_once_in_order(world: World) -> None:
+    told: list[str] = []
+    after: str | None = None
+    for _ in range(3):
+        pay(world, world.create())
+        page = pull(world, after)
+        told += [row["id"] for row in page["data"]]
+        after = page["next_cursor"]
+    whole = pull(world, None)
+    assert [row["id"] for row in whole["data"]] == told
+    assert len(set(told)) == len(told) == 3 * 2  # created and succeeded, of each
+    assert pull(world, after) == {"data": [], "next_cursor": after}
+
+
+def test_a_page_of_pulled_events_goes_on_where_the_one_before_ended(world: World) -> None:
+    for _ in range(3):
+        pay(world, world.create())
+    whole = [row["id"] for row in pull(world, None)["data"]]
+    after, seen = None, []
+    while (page := pull(world, after, limit=2))["data"]:
+        assert len(page["data"]) <= 2
+        seen += [row["id"] for row in page["data"]]
+        after = page["next_cursor"]
+    assert seen == whole
+
+
+def test_pulled_bodies_are_signed_as_they_are_sent(world: World) -> None:
+    with sitting(world, world.merchant) as desk:
+        made = desk.add_endpoint({"url": URL}, url=URL)
+        desk.test_endpoint(made["endpoint"]["id"])  # a test tells nothing, so it is not pulled
+    pay(world, world.create())
+    world.clock.now = time.time()
+    rows = pull(world, None, endpoint=made["endpoint"]["id"])["data"]
+    assert [row["type"] for row in rows][-1] == "payment.succeeded"
+    for row in rows:
+        body = Webhook(made["secret"]).verify(row["body"], row["headers"])
+        assert (body["id"], body["type"]) == (row["id"], row["type"])
+
+
+def test_an_event_that_was_not_told_to_the_merchant_is_no_place_to_pull_from(world: World) -> None:
+    other = world.add_merchant("Other", principal_of("other"))
+    pay(world, world.create())
+    mine = pull(world, None)["data"][0]["id"]
+    with pytest.raises(NotFoundThere), sitting(world, other) as desk:
+        desk.events_after(mine)
+    with pytest.raises(NotFoundThere):
+        pull(world, "evt_none")
+    with pytest.raises(Refused), sitting(world, None) as desk:
+        desk.events_after(None)
+
+
+def test_many_intents_are_created_in_their_order(world: World) -> None:
+    with sitting(world, world.merchant) as desk:
+        made = desk.create_intents([{"amount": n, "reference": f"ORDER-{n}"} for n in range(1, 21)])
+    assert [intent["reference"] for intent in made["data"]] == [f"ORDER-{n}" for n in range(1, 21)]
+
+
+def test_of_many_intents_with_a_wrong_one_none_is_created(world: World) -> None:
+    documents: list[object] = [
+        {"amount": 1, "reference": "A"},
+        {"amount": 1.5},
+        7,
+        {"amount": 1, "reference": "A"},
+    ]
+    with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
+        desk.create_intents(documents)
+    assert [error["field"] for error in refused.value.errors] == ["1.amount", "2", "3.reference"]
+    with sitting(world, world.merchant) as desk:
+        assert desk.intents()["data"] == []
+
+
+@pytest.mark.parametrize("documents", [None, {}, "pi", [], [{"amount": 1}] * 1001])
+def test_what_is_no_list_of_1_to_1000_intents_is_refused(world: World, documents: object) -> None:
+    with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
+        desk.create_intents(documents)
+    assert refused.value.errors[0]["field"] == "intents"
+
+
+def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
+    other = world.add_merchant("Other", principal_of("other"))
+    with sitting(world, world.merchant) as desk:
+        endpoint = desk.add_endpoint({"url": URL}, url=URL)["endpoint"]["id"]
+        delivery = desk.test_endpoint(endpoint)["delivery"]
+    intent = world.create()
+    pay(world, intent)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 7, b"nobody's"))
+    event = pull(world, None)["data"][0]["id"]
+    with sitting(world, world.merchant) as desk:
+        transfer = desk.transfers(unmatched=True)["data"][0]["id"]
+        assert desk.transfer(transfer)["unmatched"] == "no_intent"
+    calls: list[tuple[str, tuple[Any, ...]]] = [
+        ("intent", (intent,)),
+        ("cancel_intent", (intent,)),
+        ("mark_intent", (intent, {"status": "failed", "reason": "x"})),
+        ("transfer", (transfer,)),
+        ("assign_transfer", (transfer, {"intent": intent, "reason": "x"})),
+        ("endpoint", (endpoint,)),
+        ("change_endpoint", (endpoint, {"status": "disabled"})),
+        ("remove_endpoint", (endpoint,)),
+        ("rotate_endpoint_secret", (endpoint,)),
+        ("test_endpoint", (endpoint,)),
+        ("recover_endpoint", (endpoint,)),
+        ("replay_endpoint", (endpoint, {"since": 0})),
+        ("delivery", (delivery,)),
+        ("retry_delivery", (delivery,)),
+        ("event", (event,)),
+        ("redeliver_event", (event,)),
+    ]
+    for name, arguments in calls:
+        with pytest.raises((NotFound, NotFoundThere)), sitting(world, other) as desk:
+            getattr(desk, name)(*arguments)
+    with sitting(world, other) as desk:
+        for page in (desk.intents(), desk.transfers(), desk.endpoints(), desk.deliveries(), desk.events()):
+            assert page == {"data": [], "next_cursor": None}
+        # Not even by asking for him by name.
+        assert desk.intents(merchant=world.merchant)["data"] == []
+
+
+def test_an_endpoint_changes_only_in_what_is_given(world: World) -> None:
+    with sitting(world, world.merchant) as desk:
+        made = desk.add_endpoint({"url": URL, "events": ["payment.succeeded"]}, url=URL)["endpoint"]
+        held = desk.change_endpoint(made["id"], {"status": "disabled"})
+        assert held == made | {"status": "disabled", "disabled_reason": "operator"}
+        assert desk.change_endpoint(made["id"], {"status": "enabled"}) == made
+        assert desk.change_endpoint(made["id"], {"events": ["*"]})["events"] == ["*"]
+        assert desk.change_endpoint(made["id"], None)["url"] == URL
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"url": "https://a.example", "events": "payment.succeeded"}, "events"),
+        ({"url": "https://a.example", "events": [1]}, "events"),
+        ({"url": "https://a.example", "legacy_v0": "yes"}, "legacy_v0"),
+        ({"url": "https://a.example", "link": 1}, "link"),
+        ({}, "url"),
+    ],
+)
+def test_a_wrong_field_of_an_endpoint_is_named(world: World, document: object, field: str) -> None:
+    with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
+        desk.add_endpoint(document, url=URL)
+    assert [error["field"] for error in refused.value.errors] == [field]
+
+
+def test_a_url_is_checked_before_the_transaction(world: World) -> None:
+    assert endpoint_url(world.settings, {"events": ["*"]}) is None
+    assert endpoint_url(world.settings, None) is None
+    with pytest.raises(Refused):
+        endpoint_url(world.settings, {"url": 7})
+    with pytest.raises(InvalidEndpoint):
+        endpoint_url(world.settings, {"url": "https://127.0.0.1/hook"})
+
+
+def test_an_operator_names_the_merchant_of_what_he_makes(world: World) -> None:
+    with sitting(world, None) as desk:
+        assert desk.create_intent({"amount": 1}, merchant=world.merchant)["merchant"] == world.merchant
+        assert desk.add_endpoint({"url": URL}, url=URL, merchant=world.merchant)["endpoint"]["url"] == URL
+    with pytest.raises(Refused), sitting(world, None) as desk:
+        desk.create_intent({"amount": 1})
+
+
+def test_a_merchant_is_added_changed_and_disabled(world: World) -> None:
+    with sitting(world, None) as desk:
+        made = desk.add_merchant({"name": "New", "recipient": principal_of("new"), "level": "settled"})
+        assert made["api_key"].startswith("sk_live_")
+        merchant = made["merchant"]["id"]
+        assert desk.change_merchant(merchant, {"level": None})["level"] is None
+        assert desk.change_merchant(merchant, {"status": "disabled"})["status"] == "disabled"
+        assert desk.merchant_of(merchant)["name"] == "New"
+        assert desk.merchants()["data"][0]["id"] == merchant
+    with pytest.raises(Refused), sitting(world, None) as desk:
+        desk.change_merchant(merchant, {"name": None})
+    with pytest.raises(Refused), sitting(world, None) as desk:
+        desk.change_merchant(merchant, {"status": "active"})

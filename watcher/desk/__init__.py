@@ -1,0 +1,18 @@
+"""One caller's view of everything, in one open transaction: what the command line and the HTTP API do, as JSON documents.
+
+The documents are those of the public interface. A caller who is a merchant sees and changes only what is his; an
+operator (``merchant`` None) sees all. Nothing is committed here: whoever opened the transaction does it.
+
+Raises :class:`watcher.errors.Refused`, :class:`watcher.errors.NotFound` and the errors of :mod:`notifier.errors`.
+"""
+
+from watcher.desk.merchants import MerchantDesk
+from watcher.desk.money import MoneyDesk
+from watcher.desk.webhooks import WebhookDesk
+
+
+class Desk(MoneyDesk, WebhookDesk, MerchantDesk):
+    """Everything that can be asked for."""
+
+
+__all__ = ["Desk"]

@@ -1,0 +1,59 @@
+"""The desk for merchants, which is an operator's."""
+
+from typing import Any
+
+from watcher import merchants, views
+from watcher.desk.base import Base, Document, fields_of
+from watcher.errors import Refused
+
+_FIELDS = ("name", "recipient", "level", "ttl", "tolerance", "late_policy")
+
+
+class MerchantDesk(Base):
+    """Merchants and their keys."""
+
+    def add_merchant(self, document: object) -> Document:
+        """Add a merchant of {name, recipient, level, ttl, tolerance, late_policy}; return {merchant, api_key}."""
+        given = fields_of(document, *_FIELDS, required=("name", "recipient"))
+        row, key = merchants.add(
+            self.connection,
+            self.settings,
+            name=given["name"],
+            recipient=given["recipient"],
+            level=given.get("level"),
+            ttl=given.get("ttl"),
+            tolerance=given.get("tolerance"),
+            late_policy=given.get("late_policy"),
+            now=self.now,
+        )
+        return {"merchant": views.merchant(row), "api_key": key}
+
+    def merchant_of(self, merchant_id: str) -> Document:
+        """Return one merchant."""
+        return views.merchant(merchants.find(self.connection, merchant_id))
+
+    def merchants(self, *, limit: int = 20, cursor: str | None = None) -> Document:
+        """Return a page of merchants, newest first."""
+        rows, following = merchants.page(self.connection, limit=limit, cursor=cursor)
+        return {"data": [views.merchant(row) for row in rows], "next_cursor": following}
+
+    def change_merchant(self, merchant_id: str, document: object) -> Document:
+        """Change what is given of a merchant, null back to the settings' default; ``status`` can become disabled."""
+        given = dict(fields_of(document, *_FIELDS, "status"))
+        for name in ("name", "recipient"):
+            if name in given and given[name] is None:
+                raise Refused("validation", errors=[{"field": name, "message": "is needed"}])
+        status = given.pop("status", None)
+        if status not in (None, "disabled"):
+            message = "can only become disabled; open intents go on"
+            raise Refused("validation", errors=[{"field": "status", "message": message}])
+        row: Any = merchants.change(self.connection, self.settings, merchant_id, now=self.now, **given)
+        if status is not None:
+            row = merchants.disable(self.connection, merchant_id, self.now)
+        return views.merchant(row)
+
+    def rotate_merchant_key(self, merchant_id: str, document: object = None) -> Document:
+        """Give a merchant a fresh key and revoke the others; return {merchant, api_key}."""
+        fields_of(document)
+        key = merchants.rotate_key(self.connection, self.settings, merchant_id, self.now)
+        return {"merchant": self.merchant_of(merchant_id), "api_key": key}
