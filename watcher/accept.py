@@ -29,7 +29,7 @@ from watcher.placing import read_all
 from watcher.rehearsal import undone
 from watcher.reindex import AHEAD, ALL, BATCH
 from watcher.sources import Sources
-from watcher.tables import attempt, transfer
+from watcher.tables import attempt, refund, transfer
 from watcher.waiting import committed, in_thread
 
 
@@ -221,7 +221,7 @@ class Accept:
         """Return height and hash of the newest block up to a height whose facts we have as canonical."""
         each = [
             select(table.c.height, table.c.block_hash).where(table.c.height <= height, table.c.canonical)
-            for table in (transfer, attempt)
+            for table in (transfer, attempt, refund)
         ]
         facts = union_all(*each).subquery()
         with self._database.read() as connection:

@@ -15,7 +15,7 @@ from watcher.books import BEFORE_THE_CHAIN, Books
 from watcher.errors import NotFound, Refused
 from watcher.fields import Problems
 from watcher.intents import ActKind, ChainClock, Intent, Status
-from watcher.tables import act, recipient, transfer
+from watcher.tables import act, recipient, transfer, transition
 
 #: What a person can mark an intent as.
 MARKS = (Status.SUCCEEDED, Status.FAILED)
@@ -53,6 +53,7 @@ def cancel(
             hint="mark it, if a person knows better",
         )
     store(connection, intent_id, ActKind.CANCEL, clock, reason=why, actor=actor, now=now)
+    _note(connection, intent, f"canceled by {actor}: {why}", now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -77,8 +78,9 @@ def mark(
     why = problems.read("reason", fields.read_text, reason, "")
     problems.check()
     clock = _hold_clock(connection)
-    _find_intent(connection, intent_id, merchant)
+    intent = _find_intent(connection, intent_id, merchant)
     store(connection, intent_id, ActKind.MARK, clock, status=status, reason=why, actor=actor, now=now)
+    _note(connection, intent, f"marked {status} by {actor}: {why}", now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -119,6 +121,7 @@ def assign(
         if row.intent_id is not None:
             raise Refused("already_matched", f"transfer {row.id} belongs to intent {row.intent_id}")
     store(connection, intent_id, ASSIGN, clock, reason=why, actor=actor, now=now, **identity)
+    _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {why}", now)
     for row in rows:
         facts.give(connection, row.id, intent_id, intent.merchant, assigned=True)
     books.settle(connection, [intent_id], clock, now=now)
@@ -181,6 +184,13 @@ def store(
             **values,
         )
     )
+
+
+def _note(connection: Connection, intent: Intent, words: str, now: float) -> None:
+    """Write what a person did into the intent's timeline, beside the status that it had; what follows is written below."""
+    query = select(func.count()).select_from(transition).where(transition.c.intent_id == intent.id)
+    known = connection.execute(query).scalar_one()
+    records.add_transitions(connection, [(intent.id, known, [(int(now), intent.status, words)])])
 
 
 def _next_id(connection: Connection, now: float) -> str:

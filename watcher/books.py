@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 from notifier import outbox
 from notifier.events import EventType, event_body
 from watcher import facts as facts_store
-from watcher import records, views
+from watcher import records, refunds, views
+from watcher.database import chunks
 from watcher.intents import ChainClock, Facts, Status, Told
 from watcher.settings import Settings
 from watcher.settlement import Decision, Draft, decide
@@ -71,22 +72,44 @@ class Books:
         rows = records.load_rows(connection, ids)
         facts = facts_store.load_facts(connection, rows)
         told = outbox.told(connection, rows)
+        intents = {key: records.read_intent(row) for key, row in rows.items()}
+        decisions = {
+            key: decide(intent, facts[key], [as_told(row) for row in told[key]], clock)
+            for key, intent in intents.items()
+        }
+        moved = [
+            key
+            for key, decision in decisions.items()
+            if decision.drafts or decision.status is not intents[key].status or facts[key].refunds
+        ]
+        timelines = load_timelines(connection, moved)
         transitions = []
+        changes = []
         taken_back = []
         events = 0
-        for key in sorted(rows):
-            intent = records.read_intent(rows[key])
-            earlier = [as_told(row) for row in told[key]]
-            decision = decide(intent, facts[key], earlier, clock)
-            records.save_decision(connection, intent, decision, clock, now=int(now))
-            if decision.drafts or decision.status is not intent.status:
-                self._tell(
-                    connection, rows[key], facts[key], decision, len(earlier), clock, now=now, seen_at=seen_at
+        ordered = sorted(rows)
+        decided = [(intents[key], decisions[key]) for key in ordered]
+        records.save_decisions(connection, decided, clock, now=int(now))
+        for key in ordered:
+            intent, decision = intents[key], decisions[key]
+            if key in timelines:
+                known, gained = self._tell(
+                    connection,
+                    rows[key],
+                    facts[key],
+                    timelines[key],
+                    decision,
+                    len(told[key]),
+                    clock,
+                    now=now,
+                    seen_at=seen_at,
                 )
+                changes.append((key, known, gained))
             events += len(decision.drafts)
             if decision.status is not intent.status:
                 transitions.append((key, intent.status, decision.status))
             taken_back += [key for draft in decision.drafts if draft.reason == "reorged" and draft.supersedes]
+        records.add_transitions(connection, changes)
         return Settled(
             intents=len(rows), transitions=tuple(transitions), events=events, reversed=tuple(taken_back)
         )
@@ -96,28 +119,35 @@ class Books:
         connection: Connection,
         row: Mapping[Any, Any],
         facts: Facts,
+        timeline: list[views.Change],
         decision: Decision,
         sequence: int,
         clock: ChainClock,
         *,
         now: float,
         seen_at: float | None,
-    ) -> None:
-        """Write the events of a decision, each with the timeline up to its own moment, and what the timeline gained.
+    ) -> tuple[int, list[tuple[int, Status, str | None]]]:
+        """Write the events of a decision, each with the timeline up to its own moment.
 
+        Return how long the timeline was, and what it gained.
         ``row`` is the intent's before the decision, ``sequence`` the number of events that it had.
         """
         intent = records.read_intent(row)
         succeeded_at = row["succeeded_at"]
-        timeline = list(load_timeline(connection, intent.id))
         known = len(timeline)
 
         def note(status: Status, reason: str | None) -> None:
             if not timeline or timeline[-1].status is not status:
                 timeline.append(views.Change(at=int(now), status=status, reason=reason))
 
+        def note_refunds(status: Status) -> None:
+            new = refunds.notes(facts.refunds, [change.reason for change in timeline])
+            timeline.extend(views.Change(at=int(now), status=status, reason=reason) for reason in new)
+
         for number, draft in enumerate(decision.drafts, start=sequence + 1):
             note(draft.status, _why(draft, facts))
+            if draft.refund is not None:
+                note_refunds(draft.status)
             if draft.type is EventType.SUCCEEDED:
                 succeeded_at = clock.time
                 records.note_success(connection, intent.id, at=clock.time)
@@ -127,6 +157,7 @@ class Books:
                 received=decision.received,
                 missing=decision.missing,
                 over=decision.over,
+                refunded=decision.refunded,
                 anchor=decision.anchor,
                 in_flight=row["in_flight"],
                 updated_at=int(now),
@@ -142,6 +173,7 @@ class Books:
                 supersedes=draft.supersedes,
                 network=self.network,
                 clock=clock,
+                refund=draft.refund,
             )
             body = event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
             written = outbox.EventRow(
@@ -164,21 +196,19 @@ class Books:
             else:
                 outbox.insert_event(connection, written)
         note(decision.status, None)
-        records.add_transitions(
-            connection,
-            intent.id,
-            [(change.at, change.status, change.reason) for change in timeline[known:]],
-            known=known,
-        )
+        note_refunds(decision.status)
+        return known, [(change.at, change.status, change.reason) for change in timeline[known:]]
 
 
-def load_timeline(connection: Connection, intent_id: str) -> tuple[views.Change, ...]:
-    """Return an intent's status changes, oldest first."""
-    query = select(transition).where(transition.c.intent_id == intent_id).order_by(transition.c.n)
-    return tuple(
-        views.Change(at=row.at, status=Status(row.status), reason=row.reason)
-        for row in connection.execute(query)
-    )
+def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[views.Change]]:
+    """Return what each intent's timeline has so far, oldest first."""
+    found: dict[str, list[views.Change]] = {key: [] for key in ids}
+    for some in chunks(sorted(found)):
+        query = select(transition).where(transition.c.intent_id.in_(some)).order_by(transition.c.n)
+        for row in connection.execute(query):
+            change = views.Change(at=row.at, status=Status(row.status), reason=row.reason)
+            found[row.intent_id].append(change)
+    return found
 
 
 def _why(draft: Draft, facts: Facts) -> str | None:

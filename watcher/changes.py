@@ -19,7 +19,7 @@ from watcher.tables import intent as intent_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became of one intent: ``before`` and ``after`` are {status, amount_received, flags}."""
+    """What became of one intent: ``before`` and ``after`` are {status, amount_received, amount_refunded, flags}."""
 
     intent: str
     before: dict[str, Any]
@@ -108,6 +108,7 @@ def _columns(decision: Decision) -> dict[str, Any]:
         "received": decision.received,
         "missing": decision.missing,
         "over": decision.over,
+        "refunded": decision.refunded,
         "anchor_height": height,
         "anchor_burn_height": burn_height,
         "wake_time": decision.wake.time,
@@ -124,6 +125,7 @@ def _standings(connection: Connection, ids: Collection[str]) -> dict[str, dict[s
             found[row["id"]] = {
                 "status": row["status"],
                 "amount_received": str(row["received"]),
+                "amount_refunded": str(row["refunded"]),
                 "flags": row["flags"],
             }
     return found

@@ -1,18 +1,18 @@
-"""Transfers, attempts and acts in the database, to and from the pure facts. Facts are orphaned, never deleted."""
+"""Transfers, attempts, refunds and acts in the database, to and from the pure facts. Facts are orphaned, never deleted."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, select, union, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
 
-from contracts.model import Attempt, Payment, Route
+from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
 from watcher.database import chunks, upsert
-from watcher.intents import Act, ActKind, Facts, Failure, Inclusion, Intent, Status
+from watcher.intents import Act, ActKind, Facts, Failure, Inclusion, Intent, Repayment, Status
 from watcher.matching import Claim, Matched, label_keys
-from watcher.tables import act, attempt, intent, stray, transfer
+from watcher.tables import act, attempt, intent, refund, stray, transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +72,23 @@ def put_attempts(connection: Connection, attempts: Iterable[tuple[Attempt, str]]
         _put(connection, attempt, values, ("block_hash", "tx_id", "intent_id"), new_id("at_", now))
 
 
+def put_refunds(connection: Connection, refunds: Iterable[tuple[Refund, str]], *, now: float) -> None:
+    """Store refunds as canonical, each for an intent; one that was orphaned in the same block becomes so again."""
+    for record, intent_id in refunds:
+        values = _place(record) | {
+            "rank": record.rank,
+            "sender": record.sender,
+            "recipient": record.recipient,
+            "amount": record.amount,
+            "intent_id": intent_id,
+        }
+        _put(connection, refund, values, ("block_hash", "tx_id", "rank"), new_id("rf_", now))
+
+
 def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
     """Orphan every canonical fact above a height, as of chain time ``at``; return the intents it touches."""
     touched: set[str] = set()
-    for table in (transfer, attempt):
+    for table in (transfer, attempt, refund):
         standing = and_(table.c.height > above, table.c.canonical)
         touched |= set(
             connection.execute(
@@ -112,15 +125,18 @@ def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[s
     return found
 
 
-def find_strays(connection: Connection, keys: Collection[str], *, dedicated: str | None) -> list[Stray]:
-    """Return the stored transfers without an intent that speak one of ``keys`` or went to ``dedicated``."""
-    ids = select(stray.c.transfer_id).where(stray.c.key.in_(list(keys)))
-    if dedicated is not None:
-        to = select(transfer.c.id).where(transfer.c.intent_id.is_(None), transfer.c.recipient == dedicated)
-        ids = union(ids, to)  # type: ignore[assignment]
-    query = (
-        select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(ids)).order_by(transfer.c.id)
-    )
+def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Collection[str]) -> list[Stray]:
+    """Return the stored transfers without an intent that speak one of ``keys`` or went to one of ``dedicated``."""
+    ids: set[str] = set()
+    for some in chunks(sorted(keys)):
+        ids |= set(connection.execute(select(stray.c.transfer_id).where(stray.c.key.in_(some))).scalars())
+    for some in chunks(sorted(dedicated)):
+        to = select(transfer.c.id).where(transfer.c.intent_id.is_(None), transfer.c.recipient.in_(some))
+        ids |= set(connection.execute(to).scalars())
+    rows: list[Mapping[Any, Any]] = []
+    for some in chunks(sorted(ids)):
+        query = select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(some))
+        rows += connection.execute(query.order_by(transfer.c.id)).mappings()
     return [
         Stray(
             id=row["id"],
@@ -134,7 +150,7 @@ def find_strays(connection: Connection, keys: Collection[str], *, dedicated: str
             ),
             keys=label_keys(row["memo"], row["terms_hash"]),
         )
-        for row in connection.execute(query).mappings()
+        for row in rows
     ]
 
 
@@ -168,6 +184,7 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
     inclusions: dict[str, list[Inclusion]] = defaultdict(list)
     failures: dict[str, list[Failure]] = defaultdict(list)
     acts: dict[str, list[Act]] = defaultdict(list)
+    refunds: dict[str, list[Repayment]] = defaultdict(list)
     for some in chunks(sorted(ids)):
         for row in connection.execute(select(transfer).where(transfer.c.intent_id.in_(some))).mappings():
             inclusions[row["intent_id"]].append(_inclusion(row))
@@ -178,8 +195,15 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
         ).mappings():
             if row["kind"] in set(ActKind):
                 acts[row["intent_id"]].append(_act(row))
+        for row in connection.execute(select(refund).where(refund.c.intent_id.in_(some))).mappings():
+            refunds[row["intent_id"]].append(_repayment(row))
     return {
-        key: Facts(inclusions=tuple(inclusions[key]), failures=tuple(failures[key]), acts=tuple(acts[key]))
+        key: Facts(
+            inclusions=tuple(inclusions[key]),
+            failures=tuple(failures[key]),
+            acts=tuple(acts[key]),
+            refunds=tuple(refunds[key]),
+        )
         for key in ids
     }
 
@@ -215,6 +239,22 @@ def _failure(row: Mapping[Any, Any]) -> Failure:
     )
 
 
+def _repayment(row: Mapping[Any, Any]) -> Repayment:
+    return Repayment(
+        tx_id=row["tx_id"],
+        rank=row["rank"],
+        tx_index=row["tx_index"],
+        block_hash=row["block_hash"],
+        height=row["height"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        sender=row["sender"],
+        recipient=row["recipient"],
+        amount=row["amount"],
+        canonical=row["canonical"],
+    )
+
+
 def _act(row: Mapping[Any, Any]) -> Act:
     return Act(
         kind=ActKind(row["kind"]),
@@ -224,7 +264,7 @@ def _act(row: Mapping[Any, Any]) -> Act:
     )
 
 
-def _place(record: Payment | Attempt) -> dict[str, Any]:
+def _place(record: Payment | Attempt | Refund) -> dict[str, Any]:
     return {
         "block_hash": record.block.hash,
         "height": record.block.height,

@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, select
 
 from chain.model import BlockHeader
-from contracts.model import Attempt, MoneyRules, Payment
+from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
 from watcher.database import chunks
 from watcher.facts import Placement
 from watcher.placing import place
-from watcher.tables import attempt, transfer
+from watcher.tables import attempt, refund, transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """A row that the chain does not bear out. It is reported and left as it is: a person judges."""
 
-    #: Id of the transfer or attempt.
+    #: Id of the transfer, attempt or refund.
     row: str
     tx_id: str
     height: int
@@ -45,7 +45,9 @@ class Gaps:
     transfers: list[Placement] = field(default_factory=list)
     #: The same of failed attempts, each for an intent.
     attempts: list[tuple[Attempt, str]] = field(default_factory=list)
-    #: Intents of the payments that we have.
+    #: The same of refunds, each for its intent.
+    refunds: list[tuple[Refund, str]] = field(default_factory=list)
+    #: Intents of the payments and refunds that we have.
     known: set[str] = field(default_factory=set)
     differences: list[Difference] = field(default_factory=list)
     #: Payments that belong to us, known ones included.
@@ -55,15 +57,16 @@ class Gaps:
         """Take over what other blocks lack."""
         self.transfers += more.transfers
         self.attempts += more.attempts
+        self.refunds += more.refunds
         self.known |= more.known
         self.differences += more.differences
         self.ours += more.ours
 
     @property
     def paid(self) -> set[str]:
-        """The intents that have money in these blocks."""
+        """The intents that have money in these blocks, that which came and that which went back."""
         found = {p.matched.intent.id for p in self.transfers if p.matched.intent is not None}
-        return found | self.known
+        return found | {intent_id for _, intent_id in self.refunds} | self.known
 
     @property
     def tried(self) -> set[str]:
@@ -75,24 +78,23 @@ def find_gaps(
     connection: Connection,
     rules: MoneyRules,
     headers: Sequence[BlockHeader],
-    reading: tuple[list[Payment], list[Attempt]],
+    reading: Reading,
     *,
     only: str | None = None,
 ) -> Gaps:
     """Compare canonical blocks, contiguous and oldest first, with our tables; ``only``: one intent's facts."""
-    payments, tries = reading
     gaps = Gaps()
-    placements, placed_tries = place(connection, rules, payments, tries)
+    placed = place(connection, rules, reading)
+    placements = placed.transfers
     if only is not None:
         placements = [p for p in placements if p.matched.intent is not None and p.matched.intent.id == only]
-        placed_tries = [found for found in placed_tries if found[1] == only]
     gaps.ours = len(placements)
     in_chain = {header.hash for header in headers}
     low, high = headers[0].height, headers[-1].height
     rows = connection.execute(select(transfer).where(transfer.c.height.between(low, high))).all()
     have = {(row.block_hash, row.tx_id, row.rank): row for row in rows if row.canonical}
-    said = {(p.block.hash, p.tx_id, p.rank): p for p in payments}
-    elsewhere = canonical_elsewhere(connection, [p.payment for p in placements])
+    said = {(p.block.hash, p.tx_id, p.rank): p for p in reading.payments}
+    elsewhere = canonical_elsewhere(connection, transfer, [p.payment for p in placements])
     for placement in placements:
         payment = placement.payment
         row = have.get((payment.block.hash, payment.tx_id, payment.rank))
@@ -108,7 +110,8 @@ def find_gaps(
             continue
         if (note := _oddity(row, said.get(key), in_chain)) is not None:
             gaps.differences.append(_difference(row, note))
-    _find_attempts(connection, gaps, (low, high), in_chain, placed_tries, only)
+    _find_attempts(connection, gaps, (low, high), in_chain, placed.attempts, only)
+    _find_refunds(connection, gaps, (low, high), in_chain, placed.refunds, only)
     return gaps
 
 
@@ -120,6 +123,7 @@ def _find_attempts(
     tries: list[tuple[Attempt, str]],
     only: str | None,
 ) -> None:
+    tries = [found for found in tries if only in (None, found[1])]
     query = select(attempt).where(attempt.c.height.between(*heights), attempt.c.canonical)
     have = {(row.block_hash, row.tx_id, row.intent_id): row for row in connection.execute(query)}
     said = {(made.block.hash, made.tx_id, intent_id) for made, intent_id in tries}
@@ -132,14 +136,47 @@ def _find_attempts(
             gaps.differences.append(_difference(row, f"its block {row.block_hash} {missing}"))
 
 
+def _find_refunds(
+    connection: Connection,
+    gaps: Gaps,
+    heights: tuple[int, int],
+    in_chain: set[str],
+    refunds: list[tuple[Refund, str]],
+    only: str | None,
+) -> None:
+    said = {(made.block.hash, made.tx_id, made.rank): (made, intent_id) for made, intent_id in refunds}
+    query = select(refund).where(refund.c.height.between(*heights), refund.c.canonical)
+    have = {(row.block_hash, row.tx_id, row.rank): row for row in connection.execute(query)}
+    elsewhere = canonical_elsewhere(connection, refund, [made for made, _ in refunds])
+    for key, (made, intent_id) in said.items():
+        if only not in (None, intent_id):
+            continue
+        if key in have:
+            gaps.known.add(intent_id)
+        elif (other := elsewhere.get((made.tx_id, made.rank))) is not None:
+            gaps.differences.append(_difference(other, f"the chain has it in block {made.block.hash}"))
+        else:
+            gaps.refunds.append((made, intent_id))
+    for key, row in have.items():
+        if only not in (None, row.intent_id) or (row.tx_id, row.rank) in elsewhere:
+            continue
+        truth = said.get(key)
+        if row.block_hash not in in_chain:
+            gaps.differences.append(_difference(row, f"its block {row.block_hash} is not in the chain"))
+        elif truth is None:
+            gaps.differences.append(_difference(row, f"its block {row.block_hash} does not say so"))
+        elif truth[0].amount != row.amount:
+            gaps.differences.append(_difference(row, f"its block says {truth[0].amount}"))
+
+
 def canonical_elsewhere(
-    connection: Connection, payments: Sequence[Payment]
+    connection: Connection, table: Table, facts: Sequence[Payment | Refund]
 ) -> dict[tuple[str, int], Row[Any]]:
-    """Return the rows that have these movements as canonical in another block: one of the two cannot be."""
-    blocks = {(payment.tx_id, payment.rank): payment.block.hash for payment in payments}
+    """Return the table's rows that have these movements as canonical in another block: one of the two cannot be."""
+    blocks = {(fact.tx_id, fact.rank): fact.block.hash for fact in facts}
     found: dict[tuple[str, int], Row[Any]] = {}
-    for some in chunks(sorted({payment.tx_id for payment in payments})):
-        query = select(transfer).where(transfer.c.tx_id.in_(some), transfer.c.canonical)
+    for some in chunks(sorted({fact.tx_id for fact in facts})):
+        query = select(table).where(table.c.tx_id.in_(some), table.c.canonical)
         for row in connection.execute(query):
             if blocks.get((row.tx_id, row.rank), row.block_hash) != row.block_hash:
                 found[(row.tx_id, row.rank)] = row

@@ -1,33 +1,57 @@
-"""What has to be done now and then: thin out headers, empty old bodies. Never part of the hot path."""
+"""What has to be done now and then: thin out headers, empty old bodies, call for an audit. Never part of the hot path."""
 
+import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from chain.follower import MARGIN_BURN_BLOCKS
 from notifier import outbox
-from watcher import blocks
+from watcher import blocks, idempotency
 from watcher.database import Database
 from watcher.log import get_logger
 from watcher.settings import Settings
 
 DAY = 86_400
 
+#: Between two runs of a job, seconds.
+HOUR = 3600.0
+
 log = get_logger(__name__)
 
 
 @contextmanager
-def running(settings: Settings, database: Database) -> Iterator[None]:
-    """Run the periodic jobs in a thread of their own while the block runs."""
-    scheduler = BackgroundScheduler(timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1})
-    scheduler.add_job(thin_headers, "interval", (settings, database), hours=1, id="thin_headers")
-    scheduler.add_job(prune_outbox, "interval", (settings, database), hours=1, id="prune_outbox")
+def running(
+    settings: Settings, database: Database, call_audit: Callable[[], None], *, every: float = HOUR
+) -> Iterator[None]:
+    """Run the periodic jobs in threads of their own while the block runs; ``call_audit`` is called on the event loop.
+
+    Upkeep begins a quarter of ``every`` (seconds) after the start, so that a daemon that restarts often does it too.
+    """
+    loop = asyncio.get_running_loop()
+    scheduler = BackgroundScheduler(
+        timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    )
+
+    stop = threading.Event()
+    jobs: dict[str, Callable[[], object]] = {
+        "thin_headers": lambda: thin_headers(settings, database),
+        "prune_outbox": lambda: prune_outbox(settings, database, stop.is_set),
+        "prune_idempotency": lambda: prune_idempotency(database, stop.is_set),
+        "audit": lambda: loop.call_soon_threadsafe(call_audit),
+    }
+    first = datetime.now(UTC) + timedelta(seconds=every / 4)
+    for name, job in jobs.items():
+        scheduler.add_job(job, "interval", seconds=every, jitter=every / 60, id=name, next_run_time=first)
     scheduler.start()
     try:
         yield
     finally:
+        stop.set()
         scheduler.shutdown(wait=True)
 
 
@@ -41,15 +65,31 @@ def thin_headers(settings: Settings, database: Database) -> int:
     return count
 
 
-def prune_outbox(settings: Settings, database: Database) -> int:
-    """Empty the bodies and logged answers that are older than the retention; return how many."""
+def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Empty the bodies and logged answers that are older than the retention; return how many.
+
+    Between two batches it looks whether the daemon is stopping; the next run does the rest.
+    """
     before = time.time() - settings.retention_days * DAY
     total = 0
-    while True:
+    while not stopping():
         with database.begin() as connection:
             count = outbox.prune(connection, before=before)
         total += count
         if count == 0:
             break
     log.info("outbox.pruned", count=total)
+    return total
+
+
+def prune_idempotency(database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Delete the answers to requests that are too old to be sent again; return how many."""
+    total = 0
+    while not stopping():
+        with database.begin() as connection:
+            count = idempotency.prune(connection, now=time.time())
+        total += count
+        if count == 0:
+            break
+    log.info("idempotency.pruned", count=total)
     return total

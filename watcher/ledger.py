@@ -1,6 +1,6 @@
 """The ledger: one step of the chain is one database transaction.
 
-Headers, transfers, attempts, what is decided upon them, the merchant's events and the cursor are committed together or
+Headers, transfers, attempts, refunds, what is decided upon them, the merchant's events and the cursor are committed together or
 not at all; a process that dies in between leaves the step undone, and the next one does it again.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from chain.model import Block, BlockHeader, Reorg, Step
-from contracts.model import Attempt, MoneyRules, Payment
+from contracts.model import MoneyRules, Reading
 from watcher import blocks, facts, records
 from watcher.blocks import Halt
 from watcher.books import Books, Settled
@@ -119,11 +119,10 @@ class Ledger:
         self,
         connection: Connection,
         step: Step,
-        reading: tuple[list[Payment], list[Attempt]],
+        reading: Reading,
         seen_at: float | None = None,
     ) -> Applied:
         """Apply one step, whose blocks say ``reading``, on an open transaction; see :meth:`apply`."""
-        payments, attempts = reading
         now = self.now()
         cursor = blocks.load_cursor(connection, lock=True)
         if cursor is None:
@@ -148,11 +147,11 @@ class Ledger:
             )
         _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
         blocks.add_headers(connection, (block.header for block in step.blocks))
-        placements, tries = place(connection, self.rules, payments, attempts)
-        facts.put_transfers(connection, placements, now=now)
-        facts.put_attempts(connection, tries, now=now)
-        touched |= {p.matched.intent.id for p in placements if p.matched.intent is not None}
-        touched |= {intent_id for _, intent_id in tries}
+        placed = place(connection, self.rules, reading)
+        facts.put_transfers(connection, placed.transfers, now=now)
+        facts.put_attempts(connection, placed.attempts, now=now)
+        facts.put_refunds(connection, placed.refunds, now=now)
+        touched |= placed.intents
         clock = clock_at(last)
         touched |= records.due_intents(connection, clock)
         settled = self.books.settle(connection, touched, clock, now=now, seen_at=seen_at)
@@ -160,9 +159,9 @@ class Ledger:
         return Applied(
             clock=clock,
             blocks=len(step.blocks),
-            transfers=len(placements),
-            seen=len(payments),
-            unmatched=tuple(p.matched.reason for p in placements if p.matched.reason is not None),
+            transfers=len(placed.transfers),
+            seen=len(reading.payments),
+            unmatched=tuple(p.matched.reason for p in placed.transfers if p.matched.reason is not None),
             orphaned_blocks=orphaned,
             settled=settled,
         )

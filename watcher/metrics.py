@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain.model import Reorg, Step
 from chain.pool import SourcePool
 from notifier import outbox
 from watcher import blocks, scan, standing
+from watcher.audit import lacking
 from watcher.blocks import Cursor
 from watcher.database import Database
 from watcher.following import Turn
@@ -28,7 +28,7 @@ from watcher.intents import Status
 from watcher.ledger import Applied
 from watcher.log import get_logger
 from watcher.pulse import Pulse
-from watcher.tables import status_count
+from watcher.reindex import Report
 
 PREFIX = "sbtc_watcher_"
 
@@ -68,6 +68,8 @@ class Metrics:
         self._latency = self._histogram(
             "payment_latency_seconds", "From a block seen to the first attempt to tell of it", _LATENCIES
         )
+        self._audited = self._counter("audited_blocks", "Final blocks that were read again and compared")
+        self._gaps = self._counter("audit_gaps", "Audits that found our tables and the chain to differ")
         self._step = self._histogram("step_seconds", "Length of the transaction that applies a step")
 
     def watch(self, database: Database, pulse: Pulse, pool: SourcePool | None) -> None:
@@ -98,6 +100,12 @@ class Metrics:
     def on_first_attempt(self, seconds: float) -> None:
         """An event was tried at an endpoint for the first time, so long after its cause was seen."""
         self._latency.observe(max(0.0, seconds))
+
+    def on_audit(self, report: Report) -> None:
+        """Blocks were read again."""
+        self._audited.inc(report.tally.blocks)
+        if lacking(report):
+            self._gaps.inc()
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return everything in the form that ``accept`` asks for, and its content type; reads the database."""
@@ -140,8 +148,7 @@ class Gauges(Collector):
         try:
             with self._database.read() as connection:
                 cursor = blocks.load_cursor(connection)
-                rows = connection.execute(select(status_count))
-                found["statuses"] = {row.status: row.count for row in rows}
+                found["statuses"] = standing.count_intents(connection)
                 found["attention"] = standing.count_attention(connection)
                 found["outbox"] = outbox.stats(connection, now=self._now())
                 found["reindex"] = scan.latest(connection, now=self._now())

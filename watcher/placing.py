@@ -1,32 +1,51 @@
-"""Where the money and the attempts of some blocks belong: one query of each kind, however many there are."""
+"""Where the money, the attempts and the refunds of some blocks belong: one query of each kind, however many there are."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from chain.model import Block
-from contracts.model import Attempt, MoneyRules, Payment
+from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
 from contracts.reader import read_block
 from watcher import facts, records
 from watcher.facts import Placement
 from watcher.matching import Claim, by_strength, label_keys, match
 
 
-def read_all(blocks: Sequence[Block], rules: MoneyRules) -> tuple[list[Payment], list[Attempt]]:
-    """Return the payments and attempts of several blocks, in chain order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What is ours to keep of some blocks, with where it belongs."""
+
+    transfers: list[Placement]
+    #: Each with an intent that it meant to pay.
+    attempts: list[tuple[Attempt, str]]
+    #: Each with the intent that it gives back.
+    refunds: list[tuple[Refund, str]]
+
+    @property
+    def intents(self) -> set[str]:
+        """The intents that something belongs to."""
+        found = {p.matched.intent.id for p in self.transfers if p.matched.intent is not None}
+        return found | {intent for _, intent in self.attempts} | {intent for _, intent in self.refunds}
+
+
+def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
+    """Return what several blocks say, in chain order."""
     readings = [read_block(block, rules) for block in blocks]
-    return (
-        [payment for reading in readings for payment in reading.payments],
-        [attempt for reading in readings for attempt in reading.attempts],
+    return Reading(
+        payments=tuple(payment for reading in readings for payment in reading.payments),
+        attempts=tuple(attempt for reading in readings for attempt in reading.attempts),
+        refunds=tuple(refund for reading in readings for refund in reading.refunds),
     )
 
 
-def place(
-    connection: Connection, rules: MoneyRules, payments: Sequence[Payment], attempts: Sequence[Attempt]
-) -> tuple[list[Placement], list[tuple[Attempt, str]]]:
-    """Return the payments that are ours to keep, with where they belong, and each attempt with its intents."""
+def place(connection: Connection, rules: MoneyRules, reading: Reading) -> Placed:
+    """Find out what of a reading belongs where."""
+    payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
     labelled: list[Payment | Attempt] = [*payments, *attempts]
     keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled}
+    keys |= {id(refund): label_keys(None, refund.terms_hash) for refund in refunds}
     by_label = records.intents_by_label(connection, {key for some in keys.values() for key in some})
     recipients = {payment.recipient for payment in payments}
     watched = records.watched(connection, recipients)
@@ -64,4 +83,12 @@ def place(
         for intent in by_strength(by_label, keys[id(attempt)])
         if attempt.recipient == intent.recipient and attempt.asset == intent.asset_identifier
     ]
-    return placements, tries
+    # The contract pays back who paid, so that the terms, the asset and who pays back are all there is to compare.
+    returned = [
+        (refund, intent.id)
+        for refund in refunds
+        for intent in by_strength(by_label, keys[id(refund)])
+        if (refund.terms_hash, refund.asset, refund.sender)
+        == (intent.terms_hash, intent.asset_identifier, intent.recipient)
+    ]
+    return Placed(transfers=placements, attempts=tries, refunds=returned)

@@ -3,7 +3,6 @@
 A page's cursor is the last id of the page before, so that pages stay whole while rows are added.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
 from notifier.ids import new_id
 from watcher import blocks, facts, records, views
-from watcher.books import BEFORE_THE_CHAIN
+from watcher.books import BEFORE_THE_CHAIN, load_timelines
 from watcher.conditions import has_flag, has_metadata
 from watcher.database import chunks
 from watcher.errors import NotFound
@@ -20,7 +19,6 @@ from watcher.matching import reference_key
 from watcher.standing import status
 from watcher.tables import intent as intent_table
 from watcher.tables import transfer as transfer_table
-from watcher.tables import transition
 
 #: Rows of a page when nothing else is asked for, and at most.
 DEFAULT_LIMIT = 20
@@ -130,10 +128,7 @@ def _documents(
 ) -> list[dict[str, Any]]:
     ids = [row["id"] for row in rows]
     known = facts.load_facts(connection, ids)
-    changes: dict[str, list[views.Change]] = defaultdict(list)
-    query = select(transition).where(transition.c.intent_id.in_(ids)).order_by(transition.c.n)
-    for row in connection.execute(query):
-        changes[row.intent_id].append(views.Change(at=row.at, status=Status(row.status), reason=row.reason))
+    changes = load_timelines(connection, ids)
     clock = _clock(connection)
     return [
         views.payment_intent(

@@ -1,10 +1,20 @@
 """Intents in the database, to and from the pure records. No decisions here."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal_column, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 
 from watcher.database import chunks, upsert
 from watcher.intents import ChainClock, Depth, Intent, LatePolicy, Match, Status
@@ -31,47 +41,22 @@ def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Inte
 
 def add_intent(connection: Connection, record: Intent, keys: Iterable[str], *, reference_key: str) -> None:
     """Store a new intent with its labels and watch its recipient."""
-    connection.execute(
-        insert(intent).values(
-            id=record.id,
-            merchant_id=record.merchant,
-            status=record.status,
-            flags=[],
-            in_flight=False,
-            amount=record.amount,
-            asset=record.asset,
-            asset_identifier=record.asset_identifier,
-            recipient=record.recipient,
-            payer=record.payer,
-            reference=record.reference,
-            reference_key=reference_key,
-            reference_generated=record.reference_generated,
-            terms_hash=record.terms_hash,
-            salt=record.salt,
-            match=record.match,
-            tolerance=record.tolerance,
-            level=record.level,
-            required_stacks=record.required.stacks,
-            required_bitcoin=record.required.bitcoin,
-            late_policy=record.late_policy,
-            expires_at=record.expires_at,
-            not_before=record.not_before,
-            inclusion_grace=record.inclusion_grace,
-            monitoring=record.monitoring,
-            reorg_grace=record.reorg_grace,
-            metadata=record.metadata,
-            received=0,
-            missing=record.amount,
-            over=0,
-            as_of_height=0,
-            as_of_time=0,
-            created_at=record.created_at,
-            updated_at=record.created_at,
-        )
-    )
-    connection.execute(insert(label), [{"key": key, "intent_id": record.id} for key in dict.fromkeys(keys)])
-    watch(connection, record.recipient, record.merchant)
-    _count(connection, record.status, 1)
+    add_intents(connection, [(record, keys, reference_key)])
+
+
+def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[str], str]]) -> None:
+    """Store new intents, each with its label keys and the form in which its reference is compared."""
+    connection.execute(insert(intent), [_fresh_row(record, key) for record, _, key in added])
+    labels = [
+        {"key": key, "intent_id": record.id} for record, keys, _ in added for key in dict.fromkeys(keys)
+    ]
+    connection.execute(insert(label), labels)
+    for principal, whose in dict.fromkeys((record.recipient, record.merchant) for record, _, _ in added):
+        watch(connection, principal, whose)
+    for (whose, status), number in Counter(
+        (record.merchant, record.status) for record, _, _ in added
+    ).items():
+        _count(connection, whose, status, number)
 
 
 def watch(connection: Connection, principal: str, merchant: str) -> None:
@@ -83,37 +68,33 @@ def watch(connection: Connection, principal: str, merchant: str) -> None:
     )
 
 
-def save_decision(
-    connection: Connection, record: Intent, decision: Decision, clock: ChainClock, *, now: int
+def save_decisions(
+    connection: Connection, decided: Sequence[tuple[Intent, Decision]], clock: ChainClock, *, now: int
 ) -> None:
-    """Write what was decided of an intent; a changed status goes into its timeline and the counts."""
-    values: dict[str, Any] = {
-        "status": decision.status,
-        "flags": sorted(decision.flags),
-        "received": decision.received,
-        "missing": decision.missing,
-        "over": decision.over,
-        "anchor_height": decision.anchor[0] if decision.anchor else None,
-        "anchor_burn_height": decision.anchor[1] if decision.anchor else None,
-        "wake_time": decision.wake.time,
-        "wake_height": decision.wake.height,
-        "wake_burn_height": decision.wake.burn_height,
-        "as_of_height": clock.height,
-        "as_of_time": clock.time,
-        "updated_at": now,
-    }
-    connection.execute(update(intent).where(intent.c.id == record.id).values(**values))
-    if decision.status is not record.status:
-        _count(connection, record.status, -1)
-        _count(connection, decision.status, 1)
+    """Write what was decided of intents; changed statuses go into the counts."""
+    if not decided:
+        return
+    statement = update(intent).where(intent.c.id == bindparam("intent"))
+    connection.execute(
+        statement, [_decided_row(record, decision, clock, now) for record, decision in decided]
+    )
+    changes: Counter[tuple[str, Status]] = Counter()
+    for record, decision in decided:
+        if decision.status is not record.status:
+            changes[record.merchant, record.status] -= 1
+            changes[record.merchant, decision.status] += 1
+    for (merchant, status), change in sorted(changes.items()):
+        if change:
+            _count(connection, merchant, status, change)
 
 
 def add_transitions(
-    connection: Connection, intent_id: str, changes: Sequence[tuple[int, Status, str | None]], *, known: int
+    connection: Connection, added: Iterable[tuple[str, int, Sequence[tuple[int, Status, str | None]]]]
 ) -> None:
-    """Append status changes, as (time, status, reason), to an intent's timeline, which has ``known`` entries."""
+    """Append to timelines: per intent its id, how many entries it has, and status changes as (time, status, reason)."""
     rows = [
         {"intent_id": intent_id, "n": n, "at": at, "status": status, "reason": reason}
+        for intent_id, known, changes in added
         for n, (at, status, reason) in enumerate(changes, start=known)
     ]
     if rows:
@@ -211,10 +192,71 @@ def read_intent(row: Mapping[Any, Any]) -> Intent:
     )
 
 
-def _count(connection: Connection, status: Status, change: int) -> None:
-    statement = upsert(connection, status_count).values(status=status, count=change)
+def _decided_row(record: Intent, decision: Decision, clock: ChainClock, now: int) -> dict[str, Any]:
+    return {
+        "intent": record.id,
+        "status": decision.status,
+        "flags": sorted(decision.flags),
+        "received": decision.received,
+        "missing": decision.missing,
+        "over": decision.over,
+        "refunded": decision.refunded,
+        "anchor_height": decision.anchor[0] if decision.anchor else None,
+        "anchor_burn_height": decision.anchor[1] if decision.anchor else None,
+        "wake_time": decision.wake.time,
+        "wake_height": decision.wake.height,
+        "wake_burn_height": decision.wake.burn_height,
+        "as_of_height": clock.height,
+        "as_of_time": clock.time,
+        "updated_at": now,
+    }
+
+
+def _fresh_row(record: Intent, reference_key: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "merchant_id": record.merchant,
+        "status": record.status,
+        "flags": [],
+        "in_flight": False,
+        "amount": record.amount,
+        "asset": record.asset,
+        "asset_identifier": record.asset_identifier,
+        "recipient": record.recipient,
+        "payer": record.payer,
+        "reference": record.reference,
+        "reference_key": reference_key,
+        "reference_generated": record.reference_generated,
+        "terms_hash": record.terms_hash,
+        "salt": record.salt,
+        "match": record.match,
+        "tolerance": record.tolerance,
+        "level": record.level,
+        "required_stacks": record.required.stacks,
+        "required_bitcoin": record.required.bitcoin,
+        "late_policy": record.late_policy,
+        "expires_at": record.expires_at,
+        "not_before": record.not_before,
+        "inclusion_grace": record.inclusion_grace,
+        "monitoring": record.monitoring,
+        "reorg_grace": record.reorg_grace,
+        "metadata": record.metadata,
+        "received": 0,
+        "missing": record.amount,
+        "over": 0,
+        "refunded": 0,
+        "as_of_height": 0,
+        "as_of_time": 0,
+        "created_at": record.created_at,
+        "updated_at": record.created_at,
+    }
+
+
+def _count(connection: Connection, merchant: str, status: Status, change: int) -> None:
+    statement = upsert(connection, status_count).values(merchant_id=merchant, status=status, count=change)
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=[status_count.c.status], set_={"count": status_count.c.count + change}
+            index_elements=[status_count.c.merchant_id, status_count.c.status],
+            set_={"count": status_count.c.count + change},
         )
     )

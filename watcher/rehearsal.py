@@ -10,6 +10,7 @@ from watcher.books import Books
 from watcher.changes import CarefulBooks, Change
 from watcher.database import Database, chunks
 from watcher.gaps import Gaps, canonical_elsewhere
+from watcher.tables import refund, transfer
 
 #: Intents per transaction: it keeps the daemon waiting.
 GROUP = 200
@@ -41,10 +42,14 @@ def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[C
                 if placement.matched.intent is not None and placement.matched.intent.id in ids
             ]
             # The chain may have forked since they were read.
-            gone = canonical_elsewhere(connection, [placement.payment for placement in ours])
+            gone = canonical_elsewhere(connection, transfer, [placement.payment for placement in ours])
             fitting = [p for p in ours if (p.payment.tx_id, p.payment.rank) not in gone]
             facts.put_transfers(connection, fitting, now=now)
             facts.put_attempts(connection, [found for found in gaps.attempts if found[1] in ids], now=now)
+            returned = [found for found in gaps.refunds if found[1] in ids]
+            gone = canonical_elsewhere(connection, refund, [made for made, _ in returned])
+            standing = [found for found in returned if (found[0].tx_id, found[0].rank) not in gone]
+            facts.put_refunds(connection, standing, now=now)
             careful.settle(connection, ids, cursor.clock, now=now)
         changes += careful.changes
     return changes

@@ -320,11 +320,13 @@ class Reindex:
             tally.transfers += gaps.ours
             tally.found += len(gaps.transfers)
             tally.attempts += len(gaps.attempts)
+            tally.refunds += len(gaps.refunds)
             tally.differences += len(gaps.differences)
             tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid)})
             if not ask.dry_run:
                 facts.put_transfers(connection, gaps.transfers, now=now)
                 facts.put_attempts(connection, gaps.attempts, now=now)
+                facts.put_refunds(connection, gaps.refunds, now=now)
                 settled = books.settle(connection, gaps.paid, cursor.clock, now=now)
                 tally.changes += len(books.changes)
                 tally.events += settled.events

@@ -27,6 +27,8 @@ class Tally:
     transfers: int = 0
     found: int = 0
     attempts: int = 0
+    #: Refunds that we did not have.
+    refunds: int = 0
     #: Intents that changed, events written, rows that the chain does not bear out.
     changes: int = 0
     events: int = 0

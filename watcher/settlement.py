@@ -315,7 +315,7 @@ class _Case:
         return (max(i.height for i in self.money.canonical), max(i.burn_height for i in self.money.canonical))
 
     def _wake(self, status: Status) -> Wake:
-        """Return when to look again although nothing happened; a verdict or an act that stands never wakes."""
+        """Return when to look again although nothing happened; of a verdict or an act that stands only a refund wakes."""
         places: list[Cover | Failure | Repayment] = [*self._untold_refunds()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:

@@ -2,14 +2,24 @@
 
 from typing import Any
 
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
 
 from notifier import outbox
 from notifier.events import rfc3339
+from notifier.tables import (
+    DeliveryStatus,
+    DisabledReason,
+    EndpointStatus,
+    delivery,
+    endpoint,
+    is_open,
+    is_pending,
+)
 from watcher import __version__, blocks, scan
 from watcher.blocks import Cursor
 from watcher.conditions import has_flag
-from watcher.database import Database
+from watcher.database import Database, chunks, size
 from watcher.intents import Flag, Status
 from watcher.lease import holding
 from watcher.settings import Settings
@@ -23,8 +33,24 @@ _DAY = 86400
 #: So many disabled endpoints are named.
 _SHOWN = 5
 
+#: How a merchant (False) and an operator (True) enable an endpoint.
+_HOW = {False: "enable it", True: "sbtc-watcher endpoints enable {}"}
+
+#: What a merchant sees of a source.
+_SOURCE = ("url", "state", "version", "tip_height", "latency_ms", "errors", "note")
+
+_OPEN = [status.value for status in DeliveryStatus if status is not DeliveryStatus.DELIVERED]
+
 
 def status(database: Database, settings: Settings, *, now: float) -> dict[str, Any]:
+    """Return the status document of ``interface``, see :func:`document`."""
+    with database.read() as connection:
+        return document(connection, settings, now=now)
+
+
+def document(
+    connection: Connection, settings: Settings, *, now: float, merchant: str | None = None
+) -> dict[str, Any]:
     """Return the status document of ``interface``.
 
     ``state`` is ``starting`` until the first look at the chain is done, ``halted`` while a person has to decide,
@@ -36,8 +62,11 @@ def status(database: Database, settings: Settings, *, now: float) -> dict[str, A
 
     ``follower`` says who follows the chain on a shared database: host and process id, how often that changed, and how
     long he may be silent before a standby takes over (0: nobody follows).
+
+    ``merchant``: as far as it concerns him. The counts are of his things, and of the operator's machines (URLs of sources,
+    errors, hosts, the database) he learns nothing.
     """
-    revision = database.revision()
+    revision = MigrationContext.configure(connection).get_current_revision()
     document: dict[str, Any] = {
         "state": "starting",
         "reasons": [],
@@ -55,40 +84,67 @@ def status(database: Database, settings: Settings, *, now: float) -> dict[str, A
         "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
         "reindex": None,
         "follower": None,
-        "database": {"url": database.safe_url, "revision": revision, "bytes": database.size()},
+        "database": {"url": None, "revision": revision, "bytes": None},
         "halted": None,
     }
+    if merchant is None:
+        url = connection.engine.url.render_as_string(hide_password=True)
+        document["database"] |= {"url": url, "bytes": size(connection)}
     if revision is None:
         return document
-    with database.read() as connection:
-        cursor = blocks.load_cursor(connection)
-        box = _count(connection, document, now=now)
-        leader = None if database.is_sqlite else holding(connection)
-    if leader is not None:
-        document["follower"] = {
-            "holder": leader.holder,
-            "epoch": leader.epoch,
-            "remaining_seconds": leader.remaining,
-        }
+    cursor = blocks.load_cursor(connection)
+    box = _count(connection, document, now=now, merchant=merchant)
+    if merchant is None:
+        _machines(connection, document, now=now)
     if cursor is not None:
         _place(document, cursor, now=now)
-        document["reasons"] = _reasons(document, settings, box)
+        if merchant is not None:
+            _hide(document)
+        document["reasons"] = _reasons(document, settings, box, how=_HOW[merchant is None])
         document["state"] = _state(document, cursor)
     return document
 
 
-def _count(connection: Connection, document: dict[str, Any], *, now: float) -> outbox.Stats:
-    for row in connection.execute(select(status_count)):
-        document["intents"][row.status] = row.count
-    document["reindex"] = scan.latest(connection, now=now)
+def count_intents(connection: Connection, *, merchant: str | None = None) -> dict[str, int]:
+    """Return how many intents have each status that any ever had; kept, not counted. ``merchant``: whose."""
+    query = select(status_count.c.status, func.sum(status_count.c.count))
+    if merchant is not None:
+        query = query.where(status_count.c.merchant_id == merchant)
+    rows = connection.execute(query.group_by(status_count.c.status))
+    return {status: int(number) for status, number in rows}
+
+
+def count_attention(connection: Connection, *, merchant: str | None = None) -> int:
+    """Return how many intents call for a person: late, surplus or reorged money that nobody has judged by a mark."""
+    query = select(func.count()).select_from(intent)
+    if merchant is not None:
+        query = query.where(intent.c.merchant_id == merchant)
+    return connection.execute(
+        query.where(has_flag(connection, *ATTENTION), ~has_flag(connection, Flag.MANUAL))
+    ).scalar_one()
+
+
+def count_unmatched(connection: Connection, *, merchant: str | None = None) -> int:
+    """Return how many transfers in the canonical chain belong to no intent."""
+    query = select(func.count()).select_from(transfer)
+    if merchant is not None:
+        query = query.where(transfer.c.merchant_id == merchant)
+    return connection.execute(query.where(transfer.c.intent_id.is_(None), transfer.c.canonical)).scalar_one()
+
+
+def _count(
+    connection: Connection, document: dict[str, Any], *, now: float, merchant: str | None
+) -> outbox.Stats:
+    document["intents"] |= count_intents(connection, merchant=merchant)
     document["reorgs_24h"] = blocks.count_reorgs(connection, since=int(now) - _DAY)
-    document["attention"] = count_attention(connection)
-    document["unmatched"] = count_unmatched(connection)
-    oldest = connection.execute(
-        select(intent.c.created_at).where(intent.c.status == Status.PENDING).order_by(intent.c.id).limit(1)
-    ).scalar_one_or_none()
+    document["attention"] = count_attention(connection, merchant=merchant)
+    document["unmatched"] = count_unmatched(connection, merchant=merchant)
+    pending = select(intent.c.created_at).where(intent.c.status == Status.PENDING)
+    if merchant is not None:
+        pending = pending.where(intent.c.merchant_id == merchant)
+    oldest = connection.execute(pending.order_by(intent.c.id).limit(1)).scalar_one_or_none()
     document["oldest_pending"] = None if oldest is None else rfc3339(oldest)
-    box = outbox.stats(connection, now=now)
+    box = outbox.stats(connection, now=now) if merchant is None else _outbox_of(connection, merchant, now=now)
     document["outbox"] = {
         "pending": box.pending,
         "oldest_seconds": box.oldest_seconds,
@@ -99,18 +155,50 @@ def _count(connection: Connection, document: dict[str, Any], *, now: float) -> o
     return box
 
 
-def count_attention(connection: Connection) -> int:
-    """Return how many intents call for a person: late, surplus or reorged money that nobody has judged by a mark."""
-    query = select(func.count()).select_from(intent)
-    return connection.execute(
-        query.where(has_flag(connection, *ATTENTION), ~has_flag(connection, Flag.MANUAL))
-    ).scalar_one()
+def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.Stats:
+    """Return a merchant's part of the outbox in numbers; reads his endpoints and their open deliveries only."""
+    shown = (endpoint.c.merchant == merchant, endpoint.c.status != EndpointStatus.REMOVED)
+    his = connection.execute(select(endpoint).where(*shown).order_by(endpoint.c.id)).all()
+    counts: dict[str, int] = {}
+    oldest: float | None = None
+    for some in chunks([row.id for row in his]):
+        counted = (
+            select(delivery.c.status, func.count().label("deliveries"))
+            .where(is_open, delivery.c.endpoint.in_(some), delivery.c.status.in_(_OPEN))
+            .group_by(delivery.c.status)
+        )
+        for row in connection.execute(counted):
+            counts[row.status] = counts.get(row.status, 0) + row.deliveries
+        first = select(func.min(delivery.c.created_at)).where(is_pending, delivery.c.endpoint.in_(some))
+        since = connection.execute(first).scalar_one()
+        if since is not None:
+            oldest = since if oldest is None else min(oldest, since)
+    return outbox.Stats(
+        pending=counts.get(DeliveryStatus.PENDING, 0),
+        held=counts.get(DeliveryStatus.HELD, 0),
+        dead=counts.get(DeliveryStatus.DEAD, 0),
+        oldest_seconds=None if oldest is None else max(0.0, now - oldest),
+        failing_endpoints=tuple(
+            row.id for row in his if row.status == EndpointStatus.ENABLED and row.failed > 0
+        ),
+        disabled_endpoints=tuple(
+            (row.id, row.disabled_reason)
+            for row in his
+            if row.status == EndpointStatus.DISABLED and row.disabled_reason != DisabledReason.OPERATOR
+        ),
+    )
 
 
-def count_unmatched(connection: Connection) -> int:
-    """Return how many transfers in the canonical chain belong to no intent."""
-    query = select(func.count()).select_from(transfer)
-    return connection.execute(query.where(transfer.c.intent_id.is_(None), transfer.c.canonical)).scalar_one()
+def _machines(connection: Connection, document: dict[str, Any], *, now: float) -> None:
+    """Add what only operators see."""
+    document["reindex"] = scan.latest(connection, now=now)
+    leader = None if connection.dialect.name == "sqlite" else holding(connection)
+    if leader is not None:
+        document["follower"] = {
+            "holder": leader.holder,
+            "epoch": leader.epoch,
+            "remaining_seconds": leader.remaining,
+        }
 
 
 def _place(document: dict[str, Any], cursor: Cursor, *, now: float) -> None:
@@ -134,7 +222,20 @@ def _place(document: dict[str, Any], cursor: Cursor, *, now: float) -> None:
         document["halted"] = cursor.halted | {"since": rfc3339(cursor.halted["since"])}
 
 
-def _reasons(document: dict[str, Any], settings: Settings, box: outbox.Stats) -> list[str]:
+def _hide(document: dict[str, Any]) -> None:
+    """Take out what is not a merchant's to know: where sources are (with their keys, maybe), and what they said."""
+    document["sources"] = [
+        {name: source.get(name) for name in _SOURCE} | {"url": f"source {number}", "note": None}
+        for number, source in enumerate(document["sources"], start=1)
+    ]
+    if document["halted"] is not None:
+        document["halted"] |= {
+            "message": "the daemon stands still: what the chain's sources say needs an operator's decision",
+            "hint": "intents keep their status meanwhile, and catch up afterwards",
+        }
+
+
+def _reasons(document: dict[str, Any], settings: Settings, box: outbox.Stats, *, how: str) -> list[str]:
     """Return what is wrong short of a halt, one line each."""
     reasons = [
         f"source {source.get('url')} is {source.get('state')}"
@@ -152,7 +253,7 @@ def _reasons(document: dict[str, Any], settings: Settings, box: outbox.Stats) ->
     if box.failing_endpoints:
         reasons.append(f"{len(box.failing_endpoints)} webhook endpoints fail")
     reasons += [
-        f"endpoint {id_} was disabled ({why}), its webhooks are held; once mended: sbtc-watcher endpoints enable {id_}"
+        f"endpoint {id_} was disabled ({why}), its webhooks are held; once mended: {how.format(id_)}"
         for id_, why in box.disabled_endpoints[:_SHOWN]
     ]
     if len(box.disabled_endpoints) > _SHOWN:

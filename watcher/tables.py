@@ -255,6 +255,7 @@ intent = Table(
     Column("received", Amount, nullable=False),
     Column("missing", Amount, nullable=False),
     Column("over", Amount, nullable=False),
+    Column("refunded", Amount, nullable=False),
     Column("anchor_height", BigInteger),
     Column("anchor_burn_height", BigInteger),
     Column("wake_time", BigInteger),
@@ -352,6 +353,29 @@ attempt = Table(
     Index("ix_attempt_height", "height"),
 )
 
+#: What merchants gave back through the payment contract, each for the intent that was paid.
+refund = Table(
+    "refund",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("block_hash", String(66), nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("burn_height", BigInteger, nullable=False),
+    Column("tx_id", String(66), nullable=False),
+    Column("tx_index", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("sender", String(200), nullable=False),
+    Column("recipient", String(200), nullable=False),
+    Column("amount", Amount, nullable=False),
+    Column("canonical", Boolean, nullable=False),
+    Column("orphaned_at", BigInteger),
+    Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
+    UniqueConstraint("block_hash", "tx_id", "rank"),
+    Index("uq_refund_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
+    Index("ix_refund_height", "height"),
+)
+
 #: What people did: cancel, mark, assign, accept a reorg. Facts like any other, never deleted.
 act = Table(
     "act",
@@ -387,10 +411,11 @@ transition = Table(
     Column("reason", Text),
 )
 
-#: How many intents have each status: kept, because counting a million rows is slow.
+#: How many intents of each merchant have each status: kept, because counting a million rows is slow.
 status_count = Table(
     "status_count",
     metadata,
+    Column("merchant_id", String(40), primary_key=True),
     Column("status", String(16), primary_key=True),
     Column("count", BigInteger, nullable=False),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.terms import payment_call
 from notifier.events import rfc3339
-from watcher.intents import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Status
+from watcher.intents import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
 from watcher.money import cover, in_order, sort_money
 
 #: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
@@ -22,6 +22,7 @@ class Standing:
     received: int
     missing: int
     over: int
+    refunded: int
     anchor: tuple[int, int] | None
     in_flight: bool
     updated_at: int
@@ -38,6 +39,7 @@ class Standing:
             received=row["received"],
             missing=row["missing"],
             over=row["over"],
+            refunded=row["refunded"],
             anchor=(row["anchor_height"], row["anchor_burn_height"]) if anchored else None,
             in_flight=row["in_flight"],
             updated_at=row["updated_at"],
@@ -65,12 +67,14 @@ def payment_intent(
 ) -> dict[str, Any]:
     """Return an intent as people and programs see it; depths are counted from ``clock``.
 
-    Of very many transfers those are listed that matter most, see :data:`SHOWN`, of attempts the newest; both are counted.
+    Of very many transfers those are listed that matter most, see :data:`SHOWN`, of attempts and refunds the newest; all
+    are counted.
     """
     attempts = sorted(
         (failure for failure in facts.failures if failure.canonical),
         key=lambda failure: (failure.height, failure.tx_index),
     )
+    refunds = sorted(facts.refunds, key=lambda refund: refund.position)
     return {
         "id": intent.id,
         "object": "payment_intent",
@@ -91,6 +95,7 @@ def payment_intent(
         "amount_received": str(standing.received),
         "amount_missing": str(standing.missing),
         "amount_over": str(standing.over),
+        "amount_refunded": str(standing.refunded),
         "confirmations": {
             "level": intent.level,
             "required": _depth(intent.required),
@@ -116,6 +121,8 @@ def payment_intent(
             for failure in attempts[-SHOWN:]
         ],
         "attempts_total": len(attempts),
+        "refunds": [_repayment(refund, clock) for refund in refunds[-SHOWN:]],
+        "refunds_total": len(refunds),
         "pay": {"memo": intent.reference, "contract": _contract_call(intent, payment_contract)},
         "timeline": [
             {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}
@@ -132,9 +139,13 @@ def event_data(
     supersedes: str | None,
     network: str,
     clock: ChainClock,
+    refund: Repayment | None = None,
 ) -> dict[str, Any]:
-    """Return what a webhook's ``data`` holds, ``document`` being the intent at that moment."""
-    return {
+    """Return what a webhook's ``data`` holds, ``document`` being the intent at that moment.
+
+    Only that of a refund holds ``refund``.
+    """
+    data = {
         "payment_intent": document,
         "previous_status": previous_status,
         "reason": reason,
@@ -146,6 +157,9 @@ def event_data(
             "burn_block_height": clock.burn_height,
         },
     }
+    if refund is not None:
+        data["refund"] = {"amount": str(refund.amount), "tx_id": refund.tx_id}
+    return data
 
 
 def transfer(row: Mapping[Any, Any], clock: ChainClock) -> dict[str, Any]:
@@ -207,18 +221,38 @@ def _shown(intent: Intent, inclusions: Sequence[Inclusion]) -> Sequence[Inclusio
 
 
 def _inclusion(inclusion: Inclusion, clock: ChainClock) -> dict[str, Any]:
-    depth = clock.depth(inclusion.height, inclusion.burn_height)
-    return {
-        "tx_id": inclusion.tx_id,
-        "event_index": inclusion.rank,
-        "status": "canonical" if inclusion.canonical else "orphaned",
+    return _identity(inclusion) | {
         "sender": inclusion.sender,
         "amount": str(inclusion.amount),
-        "block_height": inclusion.height,
-        "block_hash": inclusion.block_hash,
-        "block_time": rfc3339(inclusion.time),
-        "burn_block_height": inclusion.burn_height,
-        "confirmations": _depth(depth) if inclusion.canonical else None,
+        **_where(inclusion, clock),
+    }
+
+
+def _repayment(refund: Repayment, clock: ChainClock) -> dict[str, Any]:
+    return _identity(refund) | {
+        "sender": refund.sender,
+        "recipient": refund.recipient,
+        "amount": str(refund.amount),
+        **_where(refund, clock),
+    }
+
+
+def _identity(moved: Inclusion | Repayment) -> dict[str, Any]:
+    return {
+        "tx_id": moved.tx_id,
+        "event_index": moved.rank,
+        "status": "canonical" if moved.canonical else "orphaned",
+    }
+
+
+def _where(moved: Inclusion | Repayment, clock: ChainClock) -> dict[str, Any]:
+    depth = clock.depth(moved.height, moved.burn_height)
+    return {
+        "block_height": moved.height,
+        "block_hash": moved.block_hash,
+        "block_time": rfc3339(moved.time),
+        "burn_block_height": moved.burn_height,
+        "confirmations": _depth(depth) if moved.canonical else None,
     }
 
 

@@ -269,6 +269,52 @@ def contract_payment(
     return call(payment_contract, function, payer, args, events, **extra)
 
 
+def contract_refund(
+    payment_contract: str,
+    merchant: str,
+    payer: str,
+    amount: int,
+    *,
+    intent_id: bytes,
+    asset: str | None = SBTC,
+    refunded_total: int | None = None,
+    stacks_height: int = 0,
+    burn_height: int = 0,
+    **extra: Unpack[Extra],
+) -> Tx:
+    """A refund through the payment contract: its print, the transfer back, and the terms hash as the transfer's memo.
+
+    ``asset`` None or "STX" calls ``refund-stx``, else ``refund-token``. The last three numbers only fill the print.
+    """
+    printed = Tuple.of(
+        {
+            "topic": StringAscii("refund"),
+            "version": UInt(1),
+            "intent-id": Buffer(intent_id),
+            "merchant": _principal(merchant),
+            "to": _principal(payer),
+            "token": _token(asset),
+            "amount": UInt(amount),
+            "refunded-total": UInt(amount if refunded_total is None else refunded_total),
+            "stacks-height": UInt(stacks_height),
+            "burn-height": UInt(burn_height),
+        }
+    )
+    events = [ev.contract_print(payment_contract, printed)]
+    args: list[Value] = [Buffer(intent_id), UInt(amount)]
+    if asset is None or asset == STX:
+        function = "refund-stx"
+        events.append(ev.stx_transfer(merchant, payer, amount, intent_id))
+    else:
+        function = "refund-token"
+        contract = ev.contract_of(asset)
+        events.append(ev.ft_transfer(asset, merchant, payer, amount))
+        events.append(ev.contract_print(contract, Buffer(intent_id)))
+        args.insert(0, _principal(contract))
+    extra.setdefault("result", encode(Ok(UInt(amount if refunded_total is None else refunded_total))))
+    return call(payment_contract, function, merchant, args, events, **extra)
+
+
 def peg_in(
     recipient: str, amount: int, *, asset: str = SBTC, txid: bytes | None = None, **extra: Unpack[Extra]
 ) -> Tx:

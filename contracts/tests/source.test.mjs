@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
+import Transactions from "@stacks/transactions";
 import { text } from "../vm/session.mjs";
 import { Cl, PAYMENTS, vm } from "./world.mjs";
 
@@ -12,6 +13,23 @@ for (const version of [4, 5, 6]) {
     assert.equal(vm.deploy(`as-clarity-${version}`, source, version).result, `0x${Cl.serialize(Cl.bool(true))}`);
   });
 }
+
+test("the transaction that deploys it carries exactly this text, and the version that Clarinet.toml says", async () => {
+  const manifest = text("Clarinet.toml");
+  const clarityVersion = Number(/^clarity_version = (\d+)$/m.exec(manifest)[1]);
+  const [, contractName] = /^\[contracts\.(\S+)\]$/m.exec(manifest);
+  for (const network of ["testnet", "mainnet"]) {
+    const made = await Transactions.makeUnsignedContractDeploy({
+      contractName, codeBody: text(/^path = "(.*)"$/m.exec(manifest)[1]), clarityVersion, network, fee: 0, nonce: 0,
+      publicKey: "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+    });
+    const { payload } = Transactions.deserializeTransaction(made.serialize());
+    assert.deepEqual(
+      [payload.contractName.content, payload.clarityVersion, payload.codeBody.content],
+      ["sbtc-payments", 4, source],
+    );
+  }
+});
 
 test("it is ASCII: the text that is hashed is the text that is read", () => {
   assert.match(source, /^[\n\x20-\x7e]*$/);

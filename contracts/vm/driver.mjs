@@ -2,8 +2,8 @@
 // {"op": name, ...} -> {"ok": what it gives} or {"error": text}. Clarity values are consensus hex, amounts decimal text.
 
 import { createInterface } from "node:readline";
-import { openSession } from "./session.mjs";
-import { checkout } from "./wallet.mjs";
+import { openSession, text } from "./session.mjs";
+import { checkout, giveBack } from "./wallet.mjs";
 
 const vm = await openSession();
 
@@ -14,7 +14,10 @@ const operations = {
   mint_sbtc: ({ owner, amount }) => vm.mintSbtc(owner, amount),
   holdings: ({ owner }) => vm.holdings(owner),
   time: () => vm.time,
+  // The payment contract once more, at another address: of mainnet, for instance.
+  deploy: ({ sender }) => vm.deploy("sbtc-payments", text("sbtc-payments.clar"), 4, sender).result,
   checkout: ({ intent, payer }) => checkout(vm, intent, payer),
+  give_back: ({ intent, amount, merchant }) => giveBack(vm, intent, amount, merchant),
 };
 
 const answer = (message) =>

@@ -31,9 +31,9 @@ class Session {
     this.sdk = sdk;
   }
 
-  deploy(name, source, clarityVersion = 4) {
+  deploy(name, source, clarityVersion = 4, sender = DEPLOYER) {
     const options = new ContractOptions(clarityVersion);
-    return this.#answer(() => this.sdk.deployContract(new DeployContractArgs(name, source, options, DEPLOYER)));
+    return this.#answer(() => this.sdk.deployContract(new DeployContractArgs(name, source, options, sender)));
   }
 
   // A transaction in a block of its own: {result: hex, events, height, burnHeight, time, costs}. Throws what the VM throws.

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+import pytest
 from sqlalchemy import delete
 
 from chain.testing import principal, txs
@@ -16,6 +17,8 @@ from watcher.settings import Settings
 from watcher.tables import attempt, stray, transfer
 
 PAYER = principal("payer")
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def pay(intent: dict[str, Any], label: str = "") -> txs.Tx:

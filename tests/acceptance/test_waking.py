@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from chain.testing import principal, txs
 from tests.acceptance.conftest import Town
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 async def test_a_block_is_read_at_once_and_a_pending_payment_is_shown_before_it(town: Town) -> None:

@@ -33,9 +33,9 @@ from notifier.events import VERDICTS, EventType, event_id
 from notifier.tables import event as event_table
 from tests import harness
 from tests.postgresql import Server
-from watcher import blocks, records
+from watcher import blocks, records, refunds
 from watcher import facts as facts_store
-from watcher.books import Settled
+from watcher.books import Settled, load_timelines
 from watcher.following import Turn
 from watcher.intents import Intent, LatePolicy, Status, Told
 from watcher.settlement import decide
@@ -122,6 +122,15 @@ class History(RuleBasedStateMachine):
     def payment(self, intent: Intent, amount: int, route: str, sender: str) -> Tx:
         self.serial += 1
         label = f"tx{self.serial}"
+        if route == "refund":
+            return txs.contract_refund(
+                harness.PAYMENT_CONTRACT,
+                intent.recipient,
+                sender,
+                amount,
+                intent_id=intent.terms_hash,
+                label=label,
+            )
         if route == "contract":
             return txs.contract_payment(
                 harness.PAYMENT_CONTRACT,
@@ -140,7 +149,7 @@ class History(RuleBasedStateMachine):
             st.tuples(
                 st.integers(0, 4),
                 st.sampled_from([1, 20_000, 30_000, 45_000, 50_000, 70_000]),
-                st.sampled_from(["memo", "hash", "contract"]),
+                st.sampled_from(["memo", "hash", "contract", "refund"]),
                 st.sampled_from([PAYER, STRANGER]),
                 st.booleans(),
             ),
@@ -151,7 +160,7 @@ class History(RuleBasedStateMachine):
         seconds=st.sampled_from([5, 30, 400, 2000]),
     )
     def mine(self, which: list[Any], n: int, burn: bool, seconds: int) -> None:
-        """Blocks come, with payments and failed attempts."""
+        """Blocks come, with payments, refunds and failed attempts."""
         every = list(self.intents.values())
         listed = []
         for index, amount, route, sender, fails in which:
@@ -269,6 +278,7 @@ class History(RuleBasedStateMachine):
             stored = records.load_intents(connection, self.intents)
             facts = facts_store.load_facts(connection, self.intents)
             told = outbox.told(connection, self.intents)
+            timelines = load_timelines(connection, self.intents)
             rows = {row.id: row for row in connection.execute(select(intent_table))}
             events = connection.execute(select(event_table)).all()
         for key, intent in stored.items():
@@ -281,6 +291,13 @@ class History(RuleBasedStateMachine):
             decision = decide(intent, facts[key], earlier, cursor.clock)
             assert (decision.status, decision.drafts) == (intent.status, ()), f"{key}: not what decide() says"
             assert decision.received == rows[key].received == sum(amount for *_, amount in truth[key])
+            given_back = {
+                (r.tx_id, r.rank, r.block_hash, r.amount) for r in facts[key].refunds if r.canonical
+            }
+            assert given_back == self.given_back(intent), f"{key}: stored refunds are not the chain's"
+            assert decision.refunded == rows[key].refunded == sum(amount for *_, amount in given_back)
+            reasons = [change.reason for change in timelines[key]]
+            assert refunds.notes(facts[key].refunds, reasons) == [], f"{key}: the timeline lacks a refund"
             if intent.status is Status.SUCCEEDED:
                 assert decision.received >= intent.amount - intent.tolerance, (
                     f"{key}: a success without the money"
@@ -296,7 +313,10 @@ class History(RuleBasedStateMachine):
         with self.database.read() as connection:
             if blocks.count_reorgs(connection, since=0):
                 return
-            ours = {row.id: (row.status, row.received) for row in connection.execute(select(intent_table))}
+            ours = {
+                row.id: (row.status, row.received, row.refunded)
+                for row in connection.execute(select(intent_table))
+            }
         (self.folder / "fresh").mkdir()
         database = harness.open_database(self.folder / "fresh")
         harness.add_merchant(database)
@@ -307,7 +327,10 @@ class History(RuleBasedStateMachine):
         models = tuple(block_model(block, harness.WATCHED) for block in rest)
         ledger.apply(Extend(blocks=models, tip=self.chain.tip))
         with database.read() as connection:
-            fresh = {row.id: (row.status, row.received) for row in connection.execute(select(intent_table))}
+            fresh = {
+                row.id: (row.status, row.received, row.refunded)
+                for row in connection.execute(select(intent_table))
+            }
         database.close()
         assert fresh == ours
 
@@ -327,11 +350,24 @@ class History(RuleBasedStateMachine):
                     remined = payment.block.time > intent.monitored_until and self.was_ours(
                         payment.tx_id, key
                     )
-                    if mine and bound and (payment.block.time <= intent.monitored_until or remined):
+                    ours = (
+                        payment.recipient == intent.recipient
+                    )  # a refund with another amount is none, and no payment
+                    if mine and ours and bound and (payment.block.time <= intent.monitored_until or remined):
                         found[key].add((payment.tx_id, payment.rank, payment.block.hash, payment.amount))
                         inside.setdefault((payment.tx_id, payment.rank), set()).add(key)
         assert all(len(keys) == 1 for keys in inside.values()), "the oracle gives money to two intents"
         return found
+
+    def given_back(self, intent: Intent) -> set[tuple[str, int, str, int]]:
+        """Read the canonical chain for what was given back of an intent, without the daemon."""
+        return {
+            (refund.tx_id, refund.rank, refund.block.hash, refund.amount)
+            for block in self.chain.blocks
+            if block.header.height > self.start_height
+            for refund in read_block(block_model(block, harness.WATCHED), harness.RULES).refunds
+            if refund.terms_hash == intent.terms_hash
+        }
 
     def was_ours(self, tx_id: str, key: str) -> bool:
         with self.database.read() as connection:
@@ -353,6 +389,8 @@ class History(RuleBasedStateMachine):
                 assert row.supersedes == (verdicts[-1].id if verdicts else None)
                 assert not verdicts or verdicts[-1].type != row.type, "a verdict told twice in a row"
                 verdicts.append(row)
+        given_back = [row.subject for row in events if row.type == EventType.REFUNDED]
+        assert len(set(given_back)) == len(given_back), "a refund told twice"
         if verdicts and intent.status is not Status.PROCESSING:
             assert verdicts[-1].type == f"payment.{intent.status}"
 

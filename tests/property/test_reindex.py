@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
 from chain.testing import ScriptedApi, txs
+from tests.harness import PAYMENT_CONTRACT
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
-from watcher.tables import attempt, stray, transfer
+from watcher.tables import attempt, refund, stray, transfer
 
 #: Intents of every policy that settlement knows.
 POLICIES: tuple[dict[str, Any], ...] = (
@@ -27,7 +28,7 @@ payments = st.tuples(
     st.integers(0, len(POLICIES) - 1),
     st.sampled_from([1, 20_000, 30_000, 50_000, 70_000]),
     st.sampled_from([PAYER, STRANGER]),
-    st.booleans(),
+    st.sampled_from(["pays", "fails", "is refunded"]),
 )
 mines = st.fixed_dictionaries(
     {
@@ -61,11 +62,16 @@ class Life:
             paid = [self.payment(*payment) for payment in action["payments"]]
             self.world.mine(*paid, n=action["n"], burn=action["burn"], seconds=action["seconds"])
 
-    def payment(self, which: int, amount: int, sender: str, fails: bool) -> txs.Tx:
+    def payment(self, which: int, amount: int, sender: str, how: str) -> txs.Tx:
         self.serial += 1
+        if how == "is refunded":
+            digest = self.world.terms_hash(self.intents[which])
+            return txs.contract_refund(
+                PAYMENT_CONTRACT, SHOP, sender, amount, intent_id=digest, label=str(self.serial)
+            )
         memo = self.world.memo(self.intents[which])
         made = txs.sbtc_transfer(sender, SHOP, amount, memo, label=str(self.serial))
-        return txs.failed(made) if fails else made
+        return txs.failed(made) if how == "fails" else made
 
     def fork(self, depth: int, keep: list[bool]) -> None:
         """Replace blocks; some of their transactions are mined again."""
@@ -84,6 +90,7 @@ class Life:
             # Rows that come back have other ids, so they may be listed in another order.
             shown["transfers"].sort(key=repr)
             shown["attempts"].sort(key=repr)
+            shown["refunds"].sort(key=repr)
             found.append((shown, self.world.told(key)))
         return found
 
@@ -92,7 +99,7 @@ def lose(world: World, lost: list[bool]) -> int:
     """Delete some canonical rows; return how many. What was orphaned stands in no block that could be read again."""
     count = 0
     with world.database.begin() as connection:
-        for table in (transfer, attempt):
+        for table in (transfer, attempt, refund):
             ids = connection.execute(select(table.c.id).where(table.c.canonical)).scalars().all()
             gone = [row for number, row in enumerate(sorted(ids)) if lost[number % len(lost)]]
             if table is transfer:
@@ -115,7 +122,7 @@ async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) 
             rehearsed = await reading.reindex(dry_run=True)
             report = await reading.reindex()
             assert life.books() == before
-            assert report.tally.found + report.tally.attempts == missing
+            assert report.tally.found + report.tally.attempts + report.tally.refunds == missing
             assert (report.tally.events, report.differences) == (0, [])
             assert rehearsed.tally.events == 0
             settled = reading.snapshot()

@@ -16,15 +16,11 @@ _OPEN = ("pending", "processing")
 def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) -> None:
     """Print the card of an intent document."""
     render.show(render.card(_rows(intent, assets, now=now)))
-    if intent["transfers"]:
-        render.show(render.heading("Money"))
-        render.show(_transfers(intent, assets))
-    if intent["attempts"]:
-        render.show(render.heading("Failed attempts"))
-        rows = [
-            (row["block_height"], row["reason"], row["sender"], row["tx_id"]) for row in intent["attempts"]
-        ]
-        render.show(render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",)))
+    _part(intent, "transfers", "Money", _moved(intent, "transfers", "sender", "From", assets))
+    _part(intent, "refunds", "Given back", _moved(intent, "refunds", "recipient", "To", assets))
+    rows = [(row["block_height"], row["reason"], row["sender"], row["tx_id"]) for row in intent["attempts"]]
+    failed = render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",))
+    _part(intent, "attempts", "Failed attempts", failed)
     render.show(render.heading("Timeline"))
     changes = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
     render.show(render.table(("Time (UTC)", "Status", "Reason"), changes))
@@ -54,6 +50,7 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
         ("Received", money("amount_received")),
         ("Missing", money("amount_missing") if intent["amount_received"] != "0" else None),
         ("Over", money("amount_over")),
+        ("Given back", money("amount_refunded")),
         ("Tolerance", money("tolerance")),
         (
             "Recipient",
@@ -89,7 +86,19 @@ def _blocks(depth: Mapping[str, int]) -> str:
     return f"{depth['stacks']:,} Stacks + {depth['bitcoin']:,} Bitcoin blocks"
 
 
-def _transfers(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> Any:
+def _part(intent: Mapping[str, Any], name: str, title: str, table: Any) -> None:
+    """Print a table of an intent's facts, unless there are none, and how many it leaves out."""
+    listed, total = len(intent[name]), intent[f"{name}_total"]
+    if not listed:
+        return
+    render.show(render.heading(title))
+    render.show(table)
+    if total > listed:
+        render.show(Text(f"… and {total - listed:,} more"))
+
+
+def _moved(intent: Mapping[str, Any], name: str, other: str, column: str, assets: Sequence[AssetSpec]) -> Any:
+    """Return the table of money that moved; ``other`` is the field with who is at the other end."""
     rows = [
         (
             f"{row['block_height']:,}",
@@ -98,12 +107,12 @@ def _transfers(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> Any:
             if row["confirmations"] is None
             else "{stacks:,} + {bitcoin:,}".format(**row["confirmations"]),
             render.word(row["status"]),
-            row["sender"] or "peg-in",
+            row[other] or "peg-in",
             row["tx_id"],
         )
-        for row in intent["transfers"]
+        for row in intent[name]
     ]
-    columns = ("Block", "Amount", "Depth", "Status", "From", "Transaction")
+    columns = ("Block", "Amount", "Depth", "Status", column, "Transaction")
     return render.table(columns, rows, right=("Block", "Amount", "Depth"))
 
 

@@ -15,7 +15,7 @@ from chain.model import MAX_AMOUNT, STX, Block, BlockHeader, ContractCall, Trans
 from chain.testing import principal
 from contracts.model import MoneyRules, Payment, Route
 from contracts.networks import sbtc_asset
-from contracts.prints import read_payment_print
+from contracts.prints import RefundPrint, read_payment_print, read_refund_print
 from contracts.reader import read_block
 from contracts.terms import payment_call, terms_hash
 from tests.integration.contracts.vm import PAYMENTS, SBTC, SMART_WALLET, TOY, Answer, Vm, prints
@@ -215,6 +215,39 @@ def test_a_wallet_takes_the_call_as_the_readme_shows(rich: Vm, asset: str, payer
     conditions = {c.get("asset", STX): c for c in done["conditions"]}
     assert {key: (c["condition"], int(c["amount"])) for key, c in conditions.items()} == {asset: ("eq", 1000)}
     assert sent(answer, PAYER) == {asset: 1000}
+
+
+@pytest.mark.parametrize("asset", ASSETS)
+def test_a_wallet_gives_money_back_as_the_readme_shows(rich: Vm, asset: str) -> None:
+    """The events of the README's own refund are read as refunds, the part as well as the rest."""
+    call = called(asset)
+    digest = hash_of(call, asset)
+    intent = {"pay": {"contract": call}, "terms_hash": f"0x{digest.hex()}"}
+    assert execute(rich, call).result == Ok(Buffer(digest))
+    for amount, total in ((400, 400), (600, 1000)):
+        done = rich.ask("give_back", intent=intent, amount=amount, merchant=MERCHANT)
+        answer = Answer.read(done["answer"])
+        assert answer.result == Ok(UInt(total))
+        assert (done["mode"], sent(answer, MERCHANT)) == (DENY, {asset: amount})
+        [condition] = done["conditions"]
+        assert (condition["address"], condition["condition"]) == ("origin", "eq")
+        assert (condition.get("asset", STX), condition["amount"]) == (asset, str(amount))
+        block = Block(header=mined(answer), transactions=(transaction(answer, call, MERCHANT),))
+        [refund] = read_block(block, RULES).refunds
+        assert (refund.terms_hash, refund.asset, refund.amount) == (digest, asset, amount)
+        assert (refund.sender, refund.recipient, refund.rank) == (MERCHANT, PAYER, 1)
+    over = Answer.read(rich.ask("give_back", intent=intent, amount=1, merchant=MERCHANT)["answer"])
+    assert (over.result, over.events) == (Err(UInt(1413)), [])
+
+
+def test_the_refund_print_is_read_whole(rich: Vm) -> None:
+    call = called(sbtc_asset(SBTC))
+    digest = hash_of(call, sbtc_asset(SBTC))
+    execute(rich, call)
+    args = [PrincipalValue.parse(SBTC), Buffer(digest), UInt(7)]
+    answer = rich.call(PAYMENTS, "refund-token", *args, sender=MERCHANT)
+    read = read_refund_print(bytes.fromhex(answer.events[0]["data"]["raw_value"].removeprefix("0x")))
+    assert read == RefundPrint(terms_hash=digest, merchant=MERCHANT, to=PAYER, token=SBTC, amount=7)
 
 
 def test_an_amount_beyond_any_condition_still_makes_a_transaction(rich: Vm) -> None:

@@ -6,9 +6,12 @@ import os
 import select
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from chain.clarity import PrincipalValue, StringAscii, Tuple, UInt, Value, decode, encode
 
@@ -69,6 +72,11 @@ class Vm:
             self.ask("read", contract=PAYMENTS, name=name, args=[hexed_value(argument) for argument in args])
         )
 
+    def deploy(self, sender: str) -> str:
+        """Deploy the payment contract at another address too; return its contract id."""
+        self.ask("deploy", sender=sender)
+        return f"{sender}.sbtc-payments"
+
     def mint(self, token: str | None, owner: str, amount: int) -> None:
         """Give an address some STX (no token), sBTC or toy tokens."""
         if token == TOY:
@@ -109,6 +117,19 @@ class Vm:
             self._process.kill()
             self._process.wait(timeout=10)
         self._process.stdout.close()
+
+
+def running() -> Iterator[Vm]:
+    """Run a VM for a fixture; without node skip the tests, or fail where REQUIRE_NODE says that it must be there."""
+    lacking = missing()
+    if lacking is not None and os.environ.get("REQUIRE_NODE"):
+        pytest.fail(lacking)
+    if lacking is not None:
+        pytest.skip(lacking)
+    install()
+    made = Vm()
+    yield made
+    made.close()
 
 
 def missing() -> str | None:

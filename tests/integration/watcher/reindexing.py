@@ -21,6 +21,7 @@ from watcher.sources import Sources
 WRITTEN = (
     tables.transfer,
     tables.attempt,
+    tables.refund,
     tables.stray,
     tables.intent,
     tables.transition,
@@ -86,7 +87,7 @@ class Reading:
 
     # What is lost
 
-    def lose(self, *, transfers: bool = True, attempts: bool = True) -> None:
+    def lose(self, *, transfers: bool = True, attempts: bool = True, refunds: bool = True) -> None:
         """Empty the tables of what the chain said."""
         with self.world.database.begin() as connection:
             if transfers:
@@ -94,6 +95,8 @@ class Reading:
                 connection.execute(delete(tables.transfer))
             if attempts:
                 connection.execute(delete(tables.attempt))
+            if refunds:
+                connection.execute(delete(tables.refund))
 
     def forget_headers(self, keep_burn_blocks: int) -> None:
         """Thin headers out as the daily job does, sooner."""
@@ -102,13 +105,14 @@ class Reading:
 
     def overlook(self, mine: Callable[[], Any]) -> None:
         """Let the daemon apply blocks without storing the facts in them."""
-        kept = facts.put_transfers, facts.put_attempts
+        kept = facts.put_transfers, facts.put_attempts, facts.put_refunds
         facts.put_transfers = lambda *_, **__: None  # type: ignore[assignment]
         facts.put_attempts = lambda *_, **__: None  # type: ignore[assignment]
+        facts.put_refunds = lambda *_, **__: None  # type: ignore[assignment]
         try:
             mine()
         finally:
-            facts.put_transfers, facts.put_attempts = kept
+            facts.put_transfers, facts.put_attempts, facts.put_refunds = kept
 
     # What is seen
 

@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from chain.testing import Tx, principal, txs
 from chain.testing import events as ev
+from notifier.events import rfc3339
 from tests.harness import SBTC
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher.errors import NotFound, Refused
@@ -52,6 +53,33 @@ def test_a_mark_is_told_with_its_flag_and_its_reason_stands_in_the_timeline(
     assert (shown["status"], shown["flags"]) == (status, ["manual"])
     assert shown["timeline"][-1]["reason"] == "manual: paid in cash"
     assert world.told(intent) == ["created", f"{status}:manual"]
+
+
+def test_the_timeline_shows_every_act_with_who_when_and_why(world: World) -> None:
+    marked, canceled, given = world.create(), world.create(), world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 20_000, b"mistyped"))
+    [transfer] = world.transfers()
+    world.cancel(canceled, reason="out of stock")
+    world.mark(marked, "failed", "fraud")
+    world.mark(marked, "failed", "checked again")
+    world.assign(transfer["id"], given, "memo was mistyped")
+    assert [
+        [(entry["status"], entry["reason"]) for entry in world.show(intent)["timeline"]]
+        for intent in (canceled, marked, given)
+    ] == [
+        [("pending", "created"), ("pending", "canceled by test: out of stock"), ("canceled", None)],
+        [
+            ("pending", "created"),
+            ("pending", "marked failed by test: fraud"),
+            ("failed", "manual: fraud"),
+            ("failed", "marked failed by test: checked again"),
+        ],
+        [
+            ("pending", "created"),
+            ("pending", f"given 20000 of {transfer['tx_id']} by test: memo was mistyped"),
+        ],
+    ]
+    assert {entry["at"] for entry in world.show(canceled)["timeline"]} == {rfc3339(int(world.clock()))}
 
 
 @pytest.mark.parametrize("status", ["pending", "expired", "canceled", "processing", "", None, 5])

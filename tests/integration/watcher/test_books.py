@@ -10,7 +10,7 @@ from notifier.events import API_VERSION, EventType, event_id
 from notifier.tables import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher.books import Books, load_timeline
+from watcher.books import Books, load_timelines
 from watcher.intents import Status
 from watcher.ledger import clock_at
 
@@ -141,7 +141,7 @@ def test_the_timeline_has_each_change_once_with_its_reason(world: World) -> None
     world.fork(4, [[]] * 5)
     world.pass_time(7201)
     with world.database.read() as connection:
-        timeline = load_timeline(connection, intent)
+        timeline = load_timelines(connection, [intent])[intent]
     assert [(change.status, change.reason) for change in timeline] == [
         ("pending", "created"),
         ("processing", None),

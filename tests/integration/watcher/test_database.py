@@ -35,7 +35,7 @@ def test_a_block_that_raises_leaves_nothing(tmp_path: Path, backend: str) -> Non
 
     def fail() -> None:
         with database.begin() as connection:
-            connection.execute(insert(status_count).values(status="pending", count=1))
+            connection.execute(insert(status_count).values(merchant_id="mer_X", status="pending", count=1))
             raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError):
@@ -50,7 +50,7 @@ def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path: Path, backend: s
     with database.read() as reader:
         assert reader.execute(select(status_count)).all() == []
         with database.begin() as writer:
-            writer.execute(insert(status_count).values(status="pending", count=1))
+            writer.execute(insert(status_count).values(merchant_id="mer_X", status="pending", count=1))
         assert reader.execute(select(status_count)).all() == []
     with database.read() as reader:
         assert len(reader.execute(select(status_count)).all()) == 1
@@ -66,13 +66,13 @@ def test_of_two_writers_the_second_waits(tmp_path: Path) -> None:
         begun.set()
         with database.begin() as connection:
             order.append("second")
-            connection.execute(insert(status_count).values(status="failed", count=1))
+            connection.execute(insert(status_count).values(merchant_id="mer_X", status="failed", count=1))
 
     thread = threading.Thread(target=second)
     with database.begin() as connection:
         thread.start()
         assert begun.wait(10)
-        connection.execute(insert(status_count).values(status="pending", count=1))
+        connection.execute(insert(status_count).values(merchant_id="mer_X", status="pending", count=1))
         order.append("first")
     thread.join(20)
     assert order == ["first", "second"]

@@ -317,9 +317,15 @@ def test_orphaned_money_is_found_too_and_counts_when_it_is_mined_again(world: Wo
 def test_statuses_are_counted_as_they_change(world: World) -> None:
     world.cancel(world.create())
     world.create()
+    other = world.add_merchant("Other", STRANGER)
+    world.create(other)
     with world.database.read() as connection:
-        counts = {row.status: row.count for row in connection.execute(select(status_count))}
-    assert counts == {"pending": 1, "canceled": 1}
+        counts = {row[:2]: row.count for row in connection.execute(select(status_count))}
+    assert counts == {
+        (world.merchant, "pending"): 1,
+        (world.merchant, "canceled"): 1,
+        (other, "pending"): 1,
+    }
 
 
 def test_every_field_of_a_request_is_read(world: World) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from chain.testing import principal, txs
 from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher import merchants, views
+from watcher import api_keys, merchants, views
 from watcher.errors import NotFound, Refused
 from watcher.settings import Settings
 from watcher.tables import api_key
@@ -33,7 +33,8 @@ def change(world: World, merchant: str, **fields: Any) -> Mapping[str, Any]:
 
 def whose(world: World, key: str) -> str | None:
     with world.database.read() as connection:
-        return merchants.merchant_of_key(connection, key)
+        holder = api_keys.holder(connection, key, now=world.clock())
+    return None if holder is None else holder.merchant
 
 
 def test_a_merchant_has_what_was_asked_for(world: World) -> None:

@@ -76,7 +76,7 @@ def test_an_empty_database_gets_exactly_the_tables(empty: Callable[[str], Databa
 def test_a_second_upgrade_changes_nothing(database: Database) -> None:
     database.upgrade()
     with database.begin() as connection:
-        connection.execute(text("INSERT INTO status_count VALUES ('pending', 7)"))
+        connection.execute(text("INSERT INTO status_count VALUES ('mer_X', 'pending', 7)"))
     database.upgrade()
     with database.read() as connection:
         assert connection.execute(text("SELECT count FROM status_count")).scalar_one() == 7

@@ -72,9 +72,9 @@ def test_every_session_has_limits_and_the_url_goes_first(shared: World) -> None:
 
 def test_a_reader_cannot_write(shared: World) -> None:
     with pytest.raises(InternalError, match="read-only"), shared.database.read() as connection:
-        connection.execute(insert(status_count).values(status="x", count=1))
+        connection.execute(insert(status_count).values(merchant_id="mer_X", status="x", count=1))
     with shared.database.begin() as connection:
-        connection.execute(insert(status_count).values(status="x", count=1))
+        connection.execute(insert(status_count).values(merchant_id="mer_X", status="x", count=1))
 
 
 def test_connections_are_bounded_and_waiting_for_one_ends(

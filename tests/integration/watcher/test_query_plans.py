@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from chain.testing import principal, txs
+from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import queries
 from watcher.intents import Flag, Status
@@ -16,7 +17,7 @@ from watcher.intents import Flag, Status
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 #: Tables that grow with the chain or with trade.
-BIG = "act|attempt|block|delivery|delivery_attempt|event|intent|label|reorg|stray|transfer|transition"
+BIG = "act|attempt|block|delivery|delivery_attempt|event|intent|label|refund|reorg|stray|transfer|transition"
 SCAN = re.compile(rf"^SCAN ({BIG})\b(?! USING (COVERING )?INDEX ix_(intent_flagged|delivery_open))")
 OWN = principal("own address")
 
@@ -56,9 +57,12 @@ def test_steps_reorgs_intents_and_acts_scan_no_big_table(world: World) -> None:
         payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
         failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, world.memo(own)))
         stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"stray")
-        world.mine(payment, stray, failed)
+        back = txs.contract_refund(
+            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=world.terms_hash(intent)
+        )
+        world.mine(payment, stray, failed, back)
         world.mine(n=3, burn=True)
-        world.fork(4, [[], [payment], [], [], []])
+        world.fork(4, [[], [payment, back], [], [], []])
         unmatched = next(row["id"] for row in world.transfers() if row["intent_id"] is None)
         world.cancel(own)
         world.mark(intent, "succeeded")

@@ -31,6 +31,7 @@ BIG = {
         "event",
         "intent",
         "label",
+        "refund",
         "reorg",
         "stray",
     ),
@@ -95,6 +96,17 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
             "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
         },
     ),
+    "refund": (
+        2000,
+        {
+            "id": "'rf_0' || k",
+            "tx_id": "'0x' || md5(k::text)",
+            "height": "k % 50",
+            "canonical": "true",
+            "orphaned_at": "NULL",
+            "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
+        },
+    ),
     "act": (
         2000,
         {
@@ -114,6 +126,7 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
             "n": "k % 2",
             "sequence": "k % 2 + 1",
             "merchant": "'mer_F' || (k % 50 + 1)",
+            "position": "k + 10",
             "created_at": "1700000000 + k",
         },
     ),
@@ -176,6 +189,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) ->
             txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)),
             txs.sbtc_transfer(PAYER, SHOP, 7, b"stray"),
             txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(failed))),
+            txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 9, intent_id=world.terms_hash(paid)),
         )
         world.mark(failed, "failed")
         world.fork(1, [[], []])
@@ -244,9 +258,12 @@ def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: World) -> None:
         payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, busy.memo(intent))
         failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, busy.memo(own)))
         stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"another")
-        busy.mine(payment, stray, failed)
+        back = txs.contract_refund(
+            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=busy.terms_hash(intent)
+        )
+        busy.mine(payment, stray, failed, back)
         busy.mine(n=3, burn=True)
-        busy.fork(4, [[], [payment], [], [], []])
+        busy.fork(4, [[], [payment, back], [], [], []])
         with busy.database.read() as connection:
             mine = (transfer.c.merchant_id == busy.merchant, transfer.c.intent_id.is_(None))
             unmatched = connection.execute(select(transfer.c.id).where(*mine).limit(1)).scalar_one()

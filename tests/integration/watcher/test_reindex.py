@@ -189,12 +189,23 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World
     assert reading.snapshot() == before
     assert reading.rows(reindex.scan.scan) == []
     changes = {change.intent: change.document() for change in report.changes}
-    assert changes[made]["before"] == {"status": "pending", "amount_received": "0", "flags": []}
-    assert changes[made]["after"] == {"status": "succeeded", "amount_received": "50000", "flags": []}
+    assert changes[made]["before"] == {
+        "status": "pending",
+        "amount_received": "0",
+        "amount_refunded": "0",
+        "flags": [],
+    }
+    assert changes[made]["after"] == {
+        "status": "succeeded",
+        "amount_received": "50000",
+        "amount_refunded": "0",
+        "flags": [],
+    }
     assert [told["type"] for told in changes[made]["events"]] == ["payment.succeeded"]
     assert changes[whole]["after"] == {
         "status": "expired",
         "amount_received": "30000",
+        "amount_refunded": "0",
         "flags": ["underpaid"],
     }
     done = await reading.reindex()

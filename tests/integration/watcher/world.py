@@ -152,6 +152,9 @@ class World:
     def memo(self, intent: str) -> bytes:
         return str(self.show(intent)["reference"]).encode()
 
+    def terms_hash(self, intent: str) -> bytes:
+        return bytes.fromhex(self.show(intent)["terms_hash"].removeprefix("0x"))
+
     def told(self, intent: str) -> list[str]:
         """Return the events of an intent in order, as ``type`` or ``type:reason``."""
         with self.database.read() as connection:

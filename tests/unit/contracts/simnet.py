@@ -169,6 +169,33 @@ def payment_print(rank: int, *, contract: str = PAYMENTS, **changes: Value | Non
     return said(rank, Tuple.of(payment_fields(**changes)), contract)
 
 
+def refund_fields(**changes: Value | None) -> dict[str, Value]:
+    """Return the fields of our contract's refund print; a change to None takes the field away."""
+    fields: dict[str, Value | None] = {
+        "topic": StringAscii("refund"),
+        "version": UInt(1),
+        "intent-id": Buffer(b"\x11" * 32),
+        "merchant": PrincipalValue.parse(MERCHANT),
+        "to": PrincipalValue.parse(ALICE),
+        "token": token_argument(SBTC),
+        "amount": UInt(1000),
+        "refunded-total": UInt(1000),
+        "stacks-height": UInt(25),
+        "burn-height": UInt(5),
+    }
+    changed = fields | {name.replace("_", "-"): value for name, value in changes.items()}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def refund_print(rank: int, *, contract: str = PAYMENTS, **changes: Value | None) -> PrintEvent:
+    return said(rank, Tuple.of(refund_fields(**changes)), contract)
+
+
+def back(rank: int, **changes: Any) -> TransferEvent:
+    """Return the transfer that the refund print names."""
+    return ft(rank, **({"sender": MERCHANT, "recipient": ALICE} | changes))
+
+
 def succeeded(*events: Event, call: ContractCall | None = None, **changes: Any) -> Transaction:
     fields = {"tx_id": "0x" + "ab" * 32, "tx_index": 0, "sender": ALICE} | changes
     return Transaction(status=TxStatus.SUCCESS, call=call, events=events, **fields)

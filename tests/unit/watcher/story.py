@@ -19,6 +19,7 @@ from watcher.intents import (
     Inclusion,
     Intent,
     LatePolicy,
+    Repayment,
     Status,
     Told,
 )
@@ -64,6 +65,7 @@ class Story:
         self.inclusions: list[Inclusion] = []
         self.failures: list[Failure] = []
         self.acts: list[Act] = []
+        self.refunds: list[Repayment] = []
         self.told: list[Told] = []
         self.drafts: list[Draft] = []
         self.blocks = 0
@@ -94,6 +96,15 @@ class Story:
         for rank, amount in enumerate(amounts):
             values = {"tx_id": tx, "rank": rank, "sender": PAYER, "amount": amount} | place | more
             self.inclusions.append(Inclusion(**values))
+        return self
+
+    def refund(self, tx: str, *amounts: int, same_block: bool = False, **more: Any) -> "Story":
+        """Mine a refund, with one transfer back per amount; the same name again is the same transaction."""
+        place = self._mine(None, same_block)
+        for rank, amount in enumerate(amounts):
+            people = {"sender": "SPSHOP", "recipient": PAYER}
+            values = {"tx_id": tx, "rank": rank, "amount": amount} | people | place | more
+            self.refunds.append(Repayment(**values))
         return self
 
     def fail(
@@ -127,6 +138,7 @@ class Story:
             for i in self.inclusions
         ]
         self.failures = [replace(f, canonical=False) if f.tx_id in txs else f for f in self.failures]
+        self.refunds = [replace(r, canonical=False) if r.tx_id in txs else r for r in self.refunds]
         return self.now(tip, height=height)
 
     def lose(self, tx: str) -> "Story":
@@ -164,7 +176,12 @@ class Story:
 
     @property
     def facts(self) -> Facts:
-        return Facts(inclusions=tuple(self.inclusions), failures=tuple(self.failures), acts=tuple(self.acts))
+        return Facts(
+            inclusions=tuple(self.inclusions),
+            failures=tuple(self.failures),
+            acts=tuple(self.acts),
+            refunds=tuple(self.refunds),
+        )
 
     def decide(self) -> Decision:
         """Ask, check what holds for every decision, and remember what was told."""
@@ -201,6 +218,7 @@ class Story:
         assert decision.received == sum(i.amount for i in self.inclusions if i.canonical)
         assert decision.missing == max(0, self.intent.amount - decision.received)
         assert decision.over == max(0, decision.received - self.intent.amount)
+        assert decision.refunded == sum(r.amount for r in self.refunds if r.canonical)
 
     def say(self) -> list[str]:
         """Decide, and return what was told, as ``type`` or ``type:reason``."""

@@ -104,9 +104,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "status_count",
+        sa.Column("merchant_id", sa.String(length=40), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("status", name=op.f("pk_status_count")),
+        sa.PrimaryKeyConstraint("merchant_id", "status", name=op.f("pk_status_count")),
     )
     op.create_table(
         "api_key",
@@ -166,6 +167,7 @@ def upgrade() -> None:
         sa.Column("received", AMOUNT, nullable=False),
         sa.Column("missing", AMOUNT, nullable=False),
         sa.Column("over", AMOUNT, nullable=False),
+        sa.Column("refunded", AMOUNT, nullable=False),
         sa.Column("anchor_height", sa.BigInteger(), nullable=True),
         sa.Column("anchor_burn_height", sa.BigInteger(), nullable=True),
         sa.Column("wake_time", sa.BigInteger(), nullable=True),
@@ -250,6 +252,29 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_label_intent_id")),
         sa.PrimaryKeyConstraint("key", "intent_id", name=op.f("pk_label")),
     )
+    op.create_table(
+        "refund",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("block_hash", sa.String(length=66), nullable=False),
+        sa.Column("height", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("burn_height", sa.BigInteger(), nullable=False),
+        sa.Column("tx_id", sa.String(length=66), nullable=False),
+        sa.Column("tx_index", sa.Integer(), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("sender", sa.String(length=200), nullable=False),
+        sa.Column("recipient", sa.String(length=200), nullable=False),
+        sa.Column("amount", AMOUNT, nullable=False),
+        sa.Column("canonical", sa.Boolean(), nullable=False),
+        sa.Column("orphaned_at", sa.BigInteger(), nullable=True),
+        sa.Column("intent_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["intent_id"], ["intent.id"], name=op.f("fk_refund_intent_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refund")),
+        sa.UniqueConstraint("block_hash", "tx_id", "rank", name=op.f("uq_refund_block_hash_tx_id_rank")),
+    )
+    op.create_index("ix_refund_height", "refund", ["height"], unique=False)
+    op.create_index(op.f("ix_refund_intent_id"), "refund", ["intent_id"], unique=False)
+    _partial_index("uq_refund_canonical", "refund", ["tx_id", "rank"], "canonical", unique=True)
     op.create_table(
         "transfer",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -376,7 +401,7 @@ def upgrade() -> None:
     _partial_index("ix_delivery_due", "delivery", ["endpoint", "next_attempt_at", "id"], "status = 'pending'")
     op.create_index("ix_delivery_endpoint", "delivery", ["endpoint", "id"], unique=False)
     op.create_index("ix_delivery_event", "delivery", ["event"], unique=False)
-    _partial_index("ix_delivery_leased", "delivery", ["leased_until", "endpoint"], "lease IS NOT NULL")
+    _partial_index("ix_delivery_leased", "delivery", ["endpoint", "leased_until"], "lease IS NOT NULL")
     op.create_index("ix_delivery_merchant", "delivery", ["merchant", "id"], unique=False)
     _partial_index("ix_delivery_open", "delivery", ["status", "endpoint", "id"], "status <> 'delivered'")
     _partial_index("ix_delivery_order", "delivery", ["endpoint", "intent", "sequence"], "status = 'pending'")
@@ -407,6 +432,7 @@ def downgrade() -> None:
         "transition",
         "transfer",
         "label",
+        "refund",
         "attempt",
         "act",
         "recipient",

@@ -1,0 +1,215 @@
+"""A Stacks chain of your own to play with: serves the API on loopback, mines by itself, and takes orders on stdin.
+
+``python -m chain.testing`` beside ``sbtc-watcher run`` shows what the daemon does when a chain forks, an API lags or
+fails, a payment is short or aborts: nothing of it is real, all of it is served as the real API serves it.
+"""
+
+import argparse
+import asyncio
+import itertools
+import shlex
+import sys
+import time
+from collections.abc import Callable
+
+from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+
+#: Every so many blocks a Bitcoin block passes.
+TENURE = 4
+
+MEMO_BYTES = 34
+
+HELP = """\
+pay RECIPIENT SATS [MEMO]      an sBTC transfer, mined at once
+stx RECIPIENT MICROSTX [MEMO]  an STX transfer
+send RECIPIENT SATS [MEMO]     an sBTC transfer that waits in the mempool for the next block
+abort RECIPIENT SATS [MEMO]    an sBTC transfer that fails
+mine [N]                       N blocks; bitcoin [N]: each in a Bitcoin block of its own
+reorg N                        replace the newest N blocks by others without your payments
+again                          mine the newest payment once more, after a reorg took it
+lag N                          serve the chain without its newest N blocks (0: all of it)
+fail CODE                      answer every request with that status; hang: close every connection
+heal                           answer rightly again
+tip, help, quit"""
+
+
+class Playground:
+    """Takes one order at a time and answers with a line."""
+
+    def __init__(self, chain: ScriptedChain, api: ScriptedApi) -> None:
+        self.chain = chain
+        self.api = api
+        self._payer = principal("payer")
+        self._count = itertools.count(1)
+        self._newest: txs.Tx | None = None
+        self._pending: list[txs.Tx] = []
+        self._orders: dict[str, Callable[[list[str]], str]] = {
+            "pay": lambda words: self._pay(self._sbtc(words)),
+            "abort": lambda words: self._pay(txs.failed(self._sbtc(words))),
+            "stx": lambda words: self._pay(
+                txs.stx_transfer(self._payer, *_payment(words), label=self._label())
+            ),
+            "send": self._send,
+            "mine": lambda words: self.mine(_number(words, 1)),
+            "bitcoin": lambda words: self.mine(_number(words, 1), burn=True),
+            "reorg": self._reorg,
+            "again": self._again,
+            "lag": self._lag,
+            "fail": self._fail,
+            "hang": lambda _: self._faulty("closes every connection", self.api.faults.disconnect),
+            "heal": self._heal,
+            "tip": lambda _: self.tip(),
+            "help": lambda _: HELP,
+        }
+
+    def obey(self, line: str) -> str:
+        """Do what a line says; return what happened, or what is wrong with it."""
+        try:
+            words = shlex.split(line)
+            if not words:
+                return ""
+            order = self._orders.get(words[0])
+            return order(words[1:]) if order else f"unknown order {words[0]!r}; help lists them"
+        except (ValueError, IndexError, LookupError) as error:
+            return f"not done: {error}"
+
+    def mine(self, n: int = 1, *, burn: bool = False, paying: tuple[txs.Tx, ...] = ()) -> str:
+        """Mine ``n`` blocks at the wall clock's time, the first with what waits in the mempool."""
+        if not 0 < n <= 10_000:
+            raise ValueError("mine 1 to 10,000 blocks")
+        listed, self._pending = (*self._pending, *paying), []
+        for _ in range(n):
+            now = max(self.chain.tip.time + 1, int(time.time()))
+            bitcoin = burn or self.chain.tip.height % TENURE == 0
+            self.chain.mine(listed, burn=bitcoin, time=now)
+            listed = ()
+        self.api.clear()  # nobody asks what was requested
+        return self.tip()
+
+    def tip(self) -> str:
+        """Say where the chain is."""
+        return f"block {self.chain.tip.height}, Bitcoin {self.chain.tip.burn_height}"
+
+    def _sbtc(self, words: list[str]) -> txs.Tx:
+        return txs.sbtc_transfer(self._payer, *_payment(words), label=self._label())
+
+    def _label(self) -> str:
+        return f"order {next(self._count)}"
+
+    def _pay(self, tx: txs.Tx) -> str:
+        self._newest = tx
+        return f"{tx.tx_id} in {self.mine(paying=(tx,))}"
+
+    def _send(self, words: list[str]) -> str:
+        tx = self._sbtc(words)
+        self.chain.add_pending(tx, time=int(time.time()))
+        self._newest = tx
+        self._pending.append(tx)
+        return f"{tx.tx_id} waits for the next block"
+
+    def _reorg(self, words: list[str]) -> str:
+        depth = _number(words, None)
+        if not 0 < depth < len(self.chain.blocks):
+            raise ValueError(f"reorg 1 to {len(self.chain.blocks) - 1} blocks")
+        self.chain.reorg(depth, burn=True)
+        return f"{depth} blocks are orphaned; {self.tip()}"
+
+    def _again(self, _: list[str]) -> str:
+        if self._newest is None:
+            raise ValueError("nothing was paid yet")
+        return self._pay(self._newest)
+
+    def _lag(self, words: list[str]) -> str:
+        blocks = _number(words, None)
+        self.api.lag(blocks)
+        return f"the API is {blocks} blocks behind"
+
+    def _fail(self, words: list[str]) -> str:
+        code = _number(words, None)
+        if not 400 <= code <= 599:
+            raise ValueError("fail with a status from 400 to 599")
+        return self._faulty(f"answers {code}", lambda times: self.api.faults.fail(code, times=times))
+
+    def _faulty(self, what: str, make: Callable[..., object]) -> str:
+        self.api.faults.clear()
+        make(times=None)
+        return f"the API {what}"
+
+    def _heal(self, _: list[str]) -> str:
+        self.api.faults.clear()
+        self.api.lag(0)
+        return "the API answers rightly"
+
+
+def _payment(words: list[str]) -> tuple[str, int, bytes]:
+    if not 2 <= len(words) <= 3:
+        raise ValueError("write RECIPIENT AMOUNT [MEMO]")
+    memo = words[2].encode() if len(words) == 3 else b""
+    if len(memo) > MEMO_BYTES:
+        raise ValueError(f"a memo has at most {MEMO_BYTES} bytes, this one {len(memo)}")
+    return words[0], int(words[1]), memo
+
+
+def _number(words: list[str], default: int | None) -> int:
+    if not words and default is not None:
+        return default
+    if len(words) != 1 or not words[0].isdecimal():
+        raise ValueError("write one number")
+    return int(words[0])
+
+
+async def play(port: int, every: float) -> None:
+    """Serve, mine a block ``every`` so many seconds (0: only on order), and obey stdin until it ends."""
+    chain = ScriptedChain(time=int(time.time()) - 60)
+    chain.mine(n=5, burn=True)
+    async with ScriptedApi(chain, port=port) as api:
+        playground = Playground(chain, api)
+        _say(
+            f"A scripted Stacks API at {api.url}; {playground.tip()}; a merchant's address: {principal('shop')}"
+        )
+        _say("help lists the orders")
+        lines = asyncio.StreamReader(limit=4096)
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+        )
+        miner = asyncio.create_task(_mine(playground, every))
+        try:
+            while line := await lines.readline():
+                if line.strip() == b"quit":
+                    break
+                if answer := playground.obey(line.decode(errors="replace")):
+                    _say(answer)
+        finally:
+            miner.cancel()
+            await asyncio.wait({miner})
+
+
+async def _mine(playground: Playground, every: float) -> None:
+    while every > 0:
+        await asyncio.sleep(every)
+        playground.mine()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Read the arguments and play."""
+    parser = argparse.ArgumentParser(prog="python -m chain.testing", description=__doc__.partition("\n")[0])
+    parser.add_argument("--port", type=int, default=8430, help="on 127.0.0.1; 0: a free one (default: 8430)")
+    parser.add_argument(
+        "--every", type=float, default=5.0, metavar="SECONDS", help="between two blocks; 0: only on order"
+    )
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(play(arguments.port, arguments.every))
+    except OSError as error:
+        parser.exit(2, f"port {arguments.port}: {(error.strerror or str(error)).lower()}\n")
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Payments and refunds that really ran in the Clarity VM, read by the real daemon from a scripted API, told to a shop.
+
+The VM executes the calls that the intents themselves show; its events and results are put on the scripted chain as they
+came out. Without node the tests are skipped, unless REQUIRE_NODE says that node must be there.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chain.clarity import Buffer, Ok, PrincipalValue, Some, UInt, Value, encode
+from chain.model import TxStatus
+from chain.testing import Tx, principal, txs
+from chain.testing import events as ev
+from tests import harness
+from tests.acceptance.conftest import Town
+from tests.integration.contracts.vm import SBTC, Answer, Vm, hexed_value, running
+
+PAYER, STRANGER = principal("vm payer"), principal("vm stranger")
+EVERY = (
+    "payment.created,payment.processing,payment.succeeded,payment.failed,payment.attention,payment.refunded"
+)
+STX_AMOUNT = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def vm() -> Iterator[Vm]:
+    """The VM with the contract where the daemon expects it, and people with money."""
+    for made in running():
+        deployer, _, _ = harness.PAYMENT_CONTRACT.partition(".")
+        assert made.deploy(deployer) == harness.PAYMENT_CONTRACT
+        for person in (PAYER, STRANGER, harness.SHOP):
+            made.mint(SBTC, person, 1_000_000)
+            made.mint(None, person, 100_000_000)
+        yield made
+
+
+def execute(vm: Vm, contract: str, function: str, args: list[str], sender: str) -> tuple[Answer, Tx]:
+    """Run a call in the VM; return its answer, and the transaction that a node would have mined."""
+    answer = vm.call(contract, function, *args, sender=sender)
+    succeeded = isinstance(answer.result, Ok)
+    tx = txs.call(
+        contract,
+        function,
+        sender,
+        [bytes.fromhex(arg.removeprefix("0x")) for arg in args],
+        [scripted(event["event"], event["data"]) for event in answer.events],
+        result=encode(answer.result),
+        status=TxStatus.SUCCESS if succeeded else TxStatus.ABORT_BY_RESPONSE,
+        label=f"block {answer.height}",
+    )
+    return answer, tx
+
+
+def scripted(kind: str, data: dict[str, Any]) -> ev.Event:
+    """Turn an event of the VM into one of the scripted chain, which serves it as the API does."""
+    match kind:
+        case "ft_transfer_event":
+            return ev.ft_transfer(
+                data["asset_identifier"], data["sender"], data["recipient"], int(data["amount"])
+            )
+        case "stx_transfer_event":
+            memo = bytes.fromhex(data["memo"])
+            return ev.stx_transfer(data["sender"], data["recipient"], int(data["amount"]), memo)
+        case "print_event":
+            return ev.contract_print(
+                data["contract_identifier"], bytes.fromhex(data["raw_value"].removeprefix("0x"))
+            )
+        case _:
+            raise ValueError(f"no call of these tests makes a {kind}")
+
+
+def typed(argument: dict[str, str]) -> Value:
+    """Return an argument's value as a wallet makes it of type and text."""
+    match argument["type"], argument["value"]:
+        case "principal", text:
+            return PrincipalValue.parse(text)
+        case "uint", text:
+            return UInt(int(text))
+        case "buffer", text:
+            return Buffer(bytes.fromhex(text.removeprefix("0x")))
+        case kind, _:
+            raise ValueError(f"no wallet knows {kind}")
+
+
+def pay(vm: Vm, intent: dict[str, Any], payer: str = PAYER) -> tuple[Answer, Tx]:
+    """Pay as the intent says; the typed arguments and their hex must be the same."""
+    call = intent["pay"]["contract"]
+    args = [hexed_value(typed(argument)) for argument in call["arguments"]]
+    assert args == [argument["hex"] for argument in call["arguments"]]
+    return execute(vm, call["contract_id"], call["function"], args, payer)
+
+
+def refund(vm: Vm, intent: dict[str, Any], amount: int, sender: str = harness.SHOP) -> tuple[Answer, Tx]:
+    """Give some of a payment back, as the contract's README says."""
+    call = intent["pay"]["contract"]
+    token = [argument["hex"] for argument in call["arguments"] if argument["name"] == "token"]
+    args = [*token, intent["terms_hash"].replace("0x", "0x0200000020"), hexed_value(UInt(amount))]
+    function = call["function"].replace("pay", "refund")
+    return execute(vm, call["contract_id"], function, args, sender)
+
+
+def transfer(vm: Vm, intent: dict[str, Any]) -> tuple[Answer, Tx]:
+    """Pay by a plain transfer of the token, with the reference as memo."""
+    memo = Some(Buffer(intent["pay"]["memo"].encode()))
+    people = [PrincipalValue.parse(PAYER), PrincipalValue.parse(intent["recipient"])]
+    args = [hexed_value(value) for value in (UInt(int(intent["amount"])), *people, memo)]
+    return execute(vm, SBTC, "transfer", args, PAYER)
+
+
+async def create(town: Town, merchant: str, *options: str, amount: int = 50_000) -> dict[str, Any]:
+    made: dict[str, Any] = await town.json(
+        "intents", "create", "--merchant", merchant, "--amount", str(amount), *options
+    )
+    return made
+
+
+def told(town: Town, intent: dict[str, Any]) -> list[str]:
+    """Return what the shop heard of an intent, in order: no resends, no refused signature."""
+    arrivals = [
+        a for a in town.receiver.arrivals if a.document["data"]["payment_intent"]["id"] == intent["id"]
+    ]
+    assert [arrival.refused for arrival in arrivals] == [None] * len(arrivals)
+    assert len({arrival.id for arrival in arrivals}) == len(arrivals)
+    ordered = sorted((arrival.document for arrival in arrivals), key=lambda document: document["sequence"])
+    return [
+        ":".join(filter(None, (document["type"].removeprefix("payment."), document["data"]["reason"])))
+        for document in ordered
+    ]
+
+
+def refunds_told(town: Town, intent: dict[str, Any]) -> list[dict[str, str]]:
+    documents = [arrival.document for arrival in town.receiver.arrivals]
+    return [
+        document["data"]["refund"]
+        for document in sorted(documents, key=lambda document: document["sequence"])
+        if document["type"] == "payment.refunded" and document["data"]["payment_intent"]["id"] == intent["id"]
+    ]
+
+
+@pytest.mark.usefixtures("backend")
+async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: Vm, town: Town) -> None:
+    """Paid in sBTC, in STX, twice in both ways, refunded in part and in full; refused calls change nothing."""
+    shop = await town.shop(events=EVERY)
+    await town.start()
+    await town.caught_up()
+    names = ("token", "twice", "both", "part", "full", "expired")
+    intents = {name: await create(town, shop["merchant"]) for name in names}
+    intents["stx"] = await create(town, shop["merchant"], "--asset", "stx", amount=STX_AMOUNT)
+    assert intents["token"]["pay"]["contract"]["function"] == "pay-token"
+    assert intents["stx"]["pay"]["contract"]["function"] == "pay-stx"
+
+    paid = {name: pay(vm, intent) for name, intent in intents.items() if name != "expired"}
+    for name, (answer, _) in paid.items():
+        assert answer.result == Ok(Buffer(bytes.fromhex(intents[name]["terms_hash"][2:])))
+    # The terms of another intent but for the price: another id, so this pays for nothing.
+    cheap = intents["expired"]["pay"]["contract"]
+    args = [hexed_value(UInt(1)) if a["name"] == "amount" else a["hex"] for a in cheap["arguments"]]
+    _, spoiled = execute(vm, cheap["contract_id"], cheap["function"], args, STRANGER)
+    town.chain.mine([*(tx for _, tx in paid.values()), spoiled], burn=True)
+    await town.caught_up()
+
+    again, second = pay(vm, intents["twice"], STRANGER)
+    assert (encode(again.result).hex(), again.events) == ("08" + encode(UInt(1409)).hex(), [])
+    _, direct = transfer(vm, intents["both"])
+    stranger, not_his = refund(vm, intents["token"], 1, STRANGER)
+    assert stranger.events == []
+    parts = [refund(vm, intents["part"], amount) for amount in (10_000, 5_000)]
+    _, whole = refund(vm, intents["full"], 50_000)
+    over, too_much = refund(vm, intents["full"], 1)
+    assert over.events == []
+    _, of_stx = refund(vm, intents["stx"], STX_AMOUNT)
+    town.chain.mine([second, direct, not_his, *(tx for _, tx in parts)], burn=True)
+    town.chain.mine([whole, too_much, of_stx])
+    town.chain.mine(n=2, burn=True)
+    await town.caught_up()
+    heard = {
+        "token": ["created", "succeeded"],
+        "twice": ["created", "succeeded"],
+        "both": ["created", "succeeded", "attention:surplus"],
+        "part": ["created", "succeeded", "refunded", "refunded"],
+        "full": ["created", "succeeded", "refunded"],
+        "expired": ["created"],
+        # STX is anchored by default: two Bitcoin blocks for the payment, and for the refund.
+        "stx": ["created", "processing", "succeeded", "refunded"],
+    }
+    await town.receiver.wait_for(sum(map(len, heard.values())))
+    assert {name: told(town, intent) for name, intent in intents.items()} == heard
+
+    shown = {name: await town.json("intents", "show", intent["id"]) for name, intent in intents.items()}
+    assert {name: (one["status"], one["flags"], one["amount_refunded"]) for name, one in shown.items()} == {
+        "token": ("succeeded", [], "0"),
+        "twice": ("succeeded", [], "0"),
+        "both": ("succeeded", ["surplus"], "0"),
+        "part": ("succeeded", ["partially_refunded"], "15000"),
+        "full": ("succeeded", ["refunded"], "50000"),
+        "expired": ("pending", [], "0"),
+        "stx": ("succeeded", ["refunded"], str(STX_AMOUNT)),
+    }
+    assert shown["twice"]["amount_received"] == "50000"
+    assert [(a["sender"], a["reason"]) for a in shown["twice"]["attempts"]] == [
+        (STRANGER, "abort_by_response")
+    ]
+    assert shown["both"]["amount_received"] == "100000"
+    assert [row["amount"] for row in shown["part"]["refunds"]] == ["10000", "5000"]
+    assert refunds_told(town, intents["part"]) == [
+        {"amount": amount, "tx_id": tx.tx_id}
+        for amount, (_, tx) in zip(("10000", "5000"), parts, strict=True)
+    ]
+    [back] = shown["full"]["refunds"]
+    assert (back["tx_id"], back["sender"], back["recipient"], back["event_index"]) == (
+        whole.tx_id,
+        harness.SHOP,
+        PAYER,
+        1,
+    )
+    for name in ("part", "full", "stx"):
+        assert any("refunded" in (entry["reason"] or "") for entry in shown[name]["timeline"])
+    assert shown["expired"]["transfers"] == []
+    unmatched = await town.json("transfers", "list", "--unmatched")
+    assert [(row["amount"], row["unmatched"]) for row in unmatched["data"]] == [("1", "unknown_terms")]
+    card = await town.cli("intents", "show", intents["part"]["id"])
+    assert "Given back" in card
+
+
+@pytest.mark.usefixtures("backend")
+async def test_a_refund_follows_a_fork_and_is_told_once(vm: Vm, town: Town) -> None:
+    """A Bitcoin fork takes a refund that was told; mined again, it stands again, and nobody hears of it twice."""
+    shop = await town.shop(events=EVERY)
+    await town.start()
+    await town.caught_up()
+    intent = await create(town, shop["merchant"])
+    _, paid = pay(vm, intent)
+    town.chain.mine([paid], burn=True)
+    _, given = refund(vm, intent, 50_000)
+    town.chain.mine([given])
+    await town.receiver.wait_for(3)
+    town.chain.reorg(1)
+    await town.caught_up()
+    shown = await town.json("intents", "show", intent["id"])
+    assert (shown["status"], shown["flags"], shown["amount_refunded"]) == ("succeeded", [], "0")
+    assert [row["status"] for row in shown["refunds"]] == ["orphaned"]
+    assert "undone by a reorg" in shown["timeline"][-1]["reason"]
+    town.chain.mine([given])
+    town.chain.mine()
+    await town.caught_up()
+    shown = await town.json("intents", "show", intent["id"])
+    assert (shown["flags"], shown["refunds_total"]) == (["refunded"], 2)
+    report = await town.json("reindex", "--from", "1")
+    assert (report["refunds"], report["events"], report["differences"]["count"]) == (0, 0, 0)
+    events = await town.json("events", "list")
+    assert sorted(event["type"] for event in events["data"]) == [
+        "payment.created",
+        "payment.refunded",
+        "payment.succeeded",
+    ]
+    assert told(town, intent) == ["created", "succeeded", "refunded"]

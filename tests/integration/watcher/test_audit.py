@@ -1,0 +1,155 @@
+"""Audits: what an API hid when a block was new is found later; what is right is left alone; budgets come first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from chain.api import StacksApi
+from chain.pool import SourcePool
+from chain.testing import ScriptedApi, txs
+from tests import harness
+from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import audit as audit_module
+from watcher.audit import Audit
+from watcher.reindex import Report
+
+FINALITY = 6
+
+
+@pytest.fixture
+async def reading(world: World) -> AsyncIterator[Reading]:
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        yield Reading(world, [api])
+
+
+@asynccontextmanager
+async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, SourcePool]]:
+    """An audit that draws the lowest number, on a pool that has been used."""
+    clock = reading.world.clock
+    budget = {key: more.pop(key) for key in ("requests_per_minute",) if key in more}
+    pool = SourcePool(
+        [StacksApi(reading.api.url, user_agent="test")],
+        clock=clock,
+        sleep=clock.sleep,
+        rng=lambda: 0.5,
+        **budget,
+    )
+    await pool.check("mainnet")
+    pool.pick()
+    made = Audit(
+        reading.world.database,
+        pool,
+        harness.RULES,
+        reading.world.books,
+        harness.WATCHED,
+        network="mainnet",
+        finality_burn_blocks=FINALITY,
+        now=clock,
+        sleep=clock.sleep,
+        **({"draw": lambda _: 0} | more),
+    )
+    try:
+        yield made, pool
+    finally:
+        await pool.aclose()
+
+
+def overlooked(reading: Reading) -> str:
+    """Return an intent that was paid in a block whose events the API hid, with finality passed since."""
+    world = reading.world
+    intent = world.create()
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
+    reading.overlook(lambda: world.mine(payment))
+    assert world.status(intent) == "pending"
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    return intent
+
+
+async def test_a_payment_that_the_api_hid_is_found_and_told(reading: Reading) -> None:
+    intent = overlooked(reading)
+    seen: list[Report] = []
+    async with auditing(reading, on_audit=seen.append) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert (report.tally.found, report.tally.changes) == (1, 1)
+    assert [audit_module.lacking(one) for one in seen] == [True]
+    assert reading.world.status(intent) == "succeeded"
+    assert reading.world.told(intent)[-1] == "succeeded"
+
+
+async def test_an_audit_of_what_is_right_changes_nothing(reading: Reading) -> None:
+    world = reading.world
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    before = reading.snapshot()
+    async with auditing(reading) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert not audit_module.lacking(report)
+    assert report.tally.blocks > 0
+    assert reading.snapshot() == before
+
+
+async def test_only_final_blocks_that_were_read_are_audited(reading: Reading) -> None:
+    world = reading.world
+    drawn: list[int] = []
+
+    def draw(below: int) -> int:
+        drawn.append(below)
+        return below - 1
+
+    async with auditing(reading, draw=draw) as (audit, _):
+        assert await audit.once() is None  # nothing is final yet
+        for _ in range(3):
+            world.mine(n=40)
+            world.mine(burn=True)
+        for _ in range(FINALITY):
+            world.mine(burn=True)
+        report = await audit.once()
+    assert report is not None
+    start = world.chain.blocks[0].header.height
+    final = [
+        block.header.height
+        for block in world.chain.blocks
+        if world.tip.burn_height - block.header.burn_height >= FINALITY and block.header.height > start
+    ]
+    assert drawn == [len(final) - audit_module.SPAN + 1]
+    assert (report.bottom, report.top) == (final[-audit_module.SPAN], final[-1])
+
+
+async def test_an_audit_is_left_out_when_the_budget_is_short(reading: Reading) -> None:
+    overlooked(reading)
+    async with auditing(reading, requests_per_minute=1) as (audit, _):
+        before = len(reading.api.requests)
+        assert await audit.once() is None
+        assert len(reading.api.requests) == before
+
+
+async def test_a_source_that_fails_ends_the_audit_not_the_daemon(reading: Reading) -> None:
+    overlooked(reading)
+    async with auditing(reading) as (audit, _):
+        reading.api.faults.fail(500, times=None)
+        assert await audit.once() is None
+
+
+async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Reading) -> None:
+    overlooked(reading)
+    seen: asyncio.Queue[Report] = asyncio.Queue()
+    stop = asyncio.Event()
+    async with auditing(reading, on_audit=seen.put_nowait) as (audit, _):
+        task = asyncio.create_task(audit.run(stop))
+        async with asyncio.timeout(20):
+            audit.call()
+            assert audit_module.lacking(await seen.get())
+            audit.call()
+            while audit_module.lacking(await seen.get()):
+                audit.call()
+            stop.set()
+            await task

@@ -1,0 +1,134 @@
+"""Laws of refunds over random histories: they change no status, and each is told once, when it is deep, and not before."""
+
+from dataclasses import replace
+
+import hypothesis.strategies as st
+from hypothesis import example, given
+
+from notifier.events import EventType
+from tests.property.test_settlement_laws import Fork, Mined, Step, Tx, World, lively, policies
+from tests.unit.watcher.story import PAYER, Story
+from watcher import refunds
+from watcher.intents import Flag, Repayment
+from watcher.settlement import Decision, Draft
+
+MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
+
+#: What is given back in the newest block after each step; nothing where it is 0.
+given_back = st.lists(st.sampled_from([0, 0, 0, 1, 40, 100]), min_size=14, max_size=14)
+
+
+def give_back(world: World, amount: int, name: str) -> None:
+    """Put a refund into the newest block, in a transaction of its own."""
+    tip = world.headers[-1]
+    repaid = Repayment(
+        tx_id=name,
+        rank=1,
+        tx_index=99,
+        block_hash=tip.hash,
+        height=tip.height,
+        time=tip.time,
+        burn_height=tip.burn_height,
+        sender="SPSHOP",
+        recipient=PAYER,
+        amount=amount,
+    )
+    world.story.refunds.append(repaid)
+
+
+def orphan_refunds(world: World) -> bool:
+    """Take the canonical mark from the refunds in blocks that a fork dropped; say whether there were any."""
+    standing = {header.hash for header in world.headers}
+    before = list(world.story.refunds)
+    world.story.refunds = [replace(r, canonical=r.block_hash in standing) for r in before]
+    return world.story.refunds != before
+
+
+def essence(drafts: list[Draft]) -> list[tuple[object, ...]]:
+    """Return what is told but refunds, as the merchant sees it."""
+    return [
+        (d.id, d.type, d.reason, d.subject, d.supersedes, d.previous_status, d.status, d.flags - MONEY_BACK)
+        for d in drafts
+        if d.type is not EventType.REFUNDED
+    ]
+
+
+def due(decision: Decision, story: Story) -> bool:
+    """Say whether the clock has come to where the decision asked to be taken again."""
+    wake, clock = decision.wake, story.clock
+    return (
+        (wake.time is not None and wake.time <= clock.time)
+        or (wake.height is not None and wake.height <= clock.height)
+        or (wake.burn_height is not None and wake.burn_height <= clock.burn_height)
+    )
+
+
+#: Paid, given back, and a fork takes the second alone; it is mined again.
+TAKEN_BACK: list[Step] = [
+    Mined(1, 0, (Tx("a", (100,)),)),
+    Mined(1, 0, ()),
+    Mined(1, 2, ()),
+    Mined(1, 2, ()),
+    Fork(3, (Mined(1, 0, ()), Mined(1, 2, ())), ("again",)),
+    Mined(1, 2, ()),
+    Mined(1, 2, ()),
+]
+
+
+@example(TAKEN_BACK, [0, 100, 0, 0, 0, 100, *[0] * 8], {})
+@given(lively, given_back, policies)
+def test_refunds_change_nothing_but_their_own_flags_and_events(
+    steps: list[Step], amounts: list[int], policy: dict[str, object]
+) -> None:
+    plain, refunded = World(Story(**policy)), World(Story(**policy))
+    for number, step in enumerate(steps):
+        plain.apply(step)
+        refunded.apply(step)
+        orphan_refunds(refunded)
+        if amounts[number]:
+            give_back(refunded, amounts[number], f"r{number}")
+        without, with_them = plain.story.decide(), refunded.story.decide()
+        assert (with_them.status, with_them.received, with_them.anchor) == (
+            without.status,
+            without.received,
+            without.anchor,
+        )
+        assert with_them.flags - MONEY_BACK == without.flags
+        assert bool(with_them.flags & MONEY_BACK) == (with_them.refunded > 0)
+        assert (Flag.REFUNDED in with_them.flags) == (with_them.refunded >= max(1, with_them.received))
+    assert essence(refunded.story.drafts) == essence(plain.story.drafts)
+
+
+@example(TAKEN_BACK, [0, 100, 0, 0, 0, 100, *[0] * 8], {})
+@given(lively, given_back, policies)
+def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_when_something_is_due(
+    steps: list[Step], amounts: list[int], policy: dict[str, object]
+) -> None:
+    story = Story(**policy)
+    world = World(story)
+    decision = story.decide()
+    for number, step in enumerate(steps):
+        world.apply(step)
+        touched = orphan_refunds(world) or world.touched
+        if amounts[number]:
+            # What a fork took is mined again, with the same amount or another.
+            standing = {refund.tx_id for refund in refunds.standing(story.refunds)}
+            taken = [refund.tx_id for refund in story.refunds if refund.tx_id not in standing]
+            give_back(world, amounts[number], taken[0] if taken else f"r{number}")
+        if not (touched or amounts[number] or due(decision, story)):
+            continue
+        decision = story.decide()
+        told = [draft for draft in decision.drafts if draft.refund is not None]
+        for draft in told:
+            assert draft.refund in story.refunds
+            assert deep(story, draft.refund)
+    subjects = [draft.subject for draft in story.drafts if draft.type is EventType.REFUNDED]
+    assert len(set(subjects)) == len(subjects)
+    for refund in refunds.standing(story.refunds):
+        assert (refunds.subject(refund) in subjects) >= deep(story, refund), "a deep refund was not told"
+
+
+def deep(story: Story, refund: Repayment | None) -> bool:
+    assert refund is not None
+    assert refund.canonical
+    return story.clock.depth(refund.height, refund.burn_height).reaches(story.intent.required)

@@ -1,0 +1,50 @@
+"""What refunds through the payment contract say of an intent (pure). They never change its status.
+
+A refund counts while it is in the canonical chain, and is told when it is as deep as the intent asks of its money.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from watcher.intents import Flag, Repayment
+
+
+def standing(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
+    """Return the refunds that are in the canonical chain, in its order."""
+    return tuple(sorted((r for r in refunds if r.canonical), key=lambda refund: refund.position))
+
+
+def total(refunds: Iterable[Repayment]) -> int:
+    """Return how much was given back in the canonical chain, base units; may exceed 128 bits."""
+    return sum(refund.amount for refund in standing(refunds))
+
+
+def flags(refunded: int, received: int) -> frozenset[Flag]:
+    """Return what a person should know, given what was given back and what came."""
+    if not refunded:
+        return frozenset()
+    return frozenset({Flag.REFUNDED if refunded >= received else Flag.PARTIALLY_REFUNDED})
+
+
+def subject(refund: Repayment) -> str:
+    """Return what a told event speaks of: the same on every branch, unless another amount moves there."""
+    return f"{refund.tx_id}:{refund.rank}={refund.amount}"
+
+
+def notes(refunds: Iterable[Repayment], timeline: Iterable[str | None]) -> list[str]:
+    """Return what an intent's timeline has to say yet: refunds that stand, then those that a reorg took back.
+
+    ``timeline`` are the reasons that it has. Facts are never deleted, so that whatever it once said can be taken back.
+    """
+    said = Counter(timeline)
+    known: Counter[tuple[str, int]] = Counter()
+    for refund in sorted(refunds, key=lambda refund: refund.position):
+        known[(refund.tx_id, refund.amount)] += refund.canonical
+    made, undone = [], []
+    for (tx_id, amount), count in known.items():
+        made_text = f"refunded {amount} by {tx_id}"
+        undone_text = f"refund of {amount} by {tx_id} undone by a reorg"
+        lacking = count - (said[made_text] - said[undone_text])
+        made += [made_text] * lacking
+        undone += [undone_text] * -lacking
+    return undone + made
