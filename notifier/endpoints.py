@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from notifier import outbox
 from notifier.backoff import Health
@@ -25,8 +25,12 @@ from notifier.tables import (
     DisabledReason,
     EndpointStatus,
     delivery,
+    delivery_attempt,
     endpoint,
     event,
+    has_body,
+    is_open,
+    is_pending,
 )
 from notifier.vault import Vault
 
@@ -141,6 +145,7 @@ def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
     conn.execute(
         update(delivery)
         .where(
+            is_open,
             delivery.c.endpoint == id,
             delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
         )
@@ -155,7 +160,10 @@ def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
 
 
 def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:
-    """Send to an endpoint again: what was held is due at once. No effect if it is enabled."""
+    """Send to an endpoint again: what was held is due at once, and so is what died since it last took a webhook.
+
+    No effect if it is enabled.
+    """
     row = _row(conn, id, merchant, lock=EXCLUSIVE)
     if row.status == EndpointStatus.DISABLED:
         conn.execute(
@@ -163,11 +171,19 @@ def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float
             .where(endpoint.c.id == id)
             .values(status=EndpointStatus.ENABLED.value, disabled_reason=None, **_HEALTHY)
         )
+        open_ones = update(delivery).where(is_open, delivery.c.endpoint == id)
         conn.execute(
-            update(delivery)
-            .where(delivery.c.endpoint == id, delivery.c.status == DeliveryStatus.HELD.value)
-            .values(status=DeliveryStatus.PENDING.value, next_attempt_at=now)
+            open_ones.where(delivery.c.status == DeliveryStatus.HELD.value).values(
+                status=DeliveryStatus.PENDING.value, next_attempt_at=now
+            )
         )
+        if row.failing_since is not None:
+            # Given up while the endpoint took nothing at all: mended, it gets them with the schedule from the start.
+            conn.execute(
+                open_ones.where(
+                    delivery.c.status == DeliveryStatus.DEAD.value, _tried_since(row.failing_since), has_body
+                ).values(status=DeliveryStatus.PENDING.value, next_attempt_at=now, used=0)
+            )
     return get(conn, id)
 
 
@@ -191,7 +207,7 @@ def disable(
         )
         conn.execute(
             update(delivery)
-            .where(delivery.c.endpoint == id, delivery.c.status == DeliveryStatus.PENDING.value)
+            .where(delivery.c.endpoint == id, is_pending)
             .values(status=DeliveryStatus.HELD.value, next_attempt_at=None)
         )
     return get(conn, id)
@@ -303,6 +319,18 @@ def endpoint_json(found: Endpoint) -> dict[str, Any]:
 
 
 _HEALTHY: dict[str, Any] = asdict(Health())
+
+#: Longer than any attempt: the log tells when one began, the endpoint's row when it had failed.
+_ATTEMPT_SECONDS = 60.0
+
+
+def _tried_since(moment: float) -> ColumnElement[bool]:
+    tries = delivery_attempt.c
+    return (
+        select(tries.number)
+        .where(tries.delivery == delivery.c.id, tries.at >= moment - _ATTEMPT_SECONDS)
+        .exists()
+    )
 
 
 def _row(conn: Connection, id: str, merchant: str | None, *, lock: dict[str, Any] | None = None) -> Row[Any]:

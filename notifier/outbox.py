@@ -193,26 +193,32 @@ def insert_deliveries(
     entropy: Entropy,
 ) -> list[str]:
     """Write one delivery of a stored event per target, held where the endpoint is disabled; return their ids."""
-    values: list[dict[str, Any]] = [
-        {
-            "id": new_id("dlv_", now, entropy),
-            "event": row.id,
-            "endpoint": target.id,
-            "merchant": row.merchant,
-            "intent": row.intent,
-            "type": row.type.value,
-            "sequence": row.sequence,
-            "verdict": row.type in VERDICTS,
-            "ordered": ordered,
-            "status": (DeliveryStatus.PENDING if target.enabled else DeliveryStatus.HELD).value,
-            "next_attempt_at": due if target.enabled else None,
-            "created_at": now,
-        }
-        for target in targets
+    values = [
+        delivery_values(row, target, now=now, due=due, ordered=ordered, entropy=entropy) for target in targets
     ]
     if values:
         conn.execute(insert(delivery), values)
     return [value["id"] for value in values]
+
+
+def delivery_values(
+    row: EventRow, target: Target, *, now: float, due: float, ordered: bool, entropy: Entropy
+) -> dict[str, Any]:
+    """Return a fresh row of the delivery table."""
+    return {
+        "id": new_id("dlv_", now, entropy),
+        "event": row.id,
+        "endpoint": target.id,
+        "merchant": row.merchant,
+        "intent": row.intent,
+        "type": row.type.value,
+        "sequence": row.sequence,
+        "verdict": row.type in VERDICTS,
+        "ordered": ordered,
+        "status": (DeliveryStatus.PENDING if target.enabled else DeliveryStatus.HELD).value,
+        "next_attempt_at": due if target.enabled else None,
+        "created_at": now,
+    }
 
 
 def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from notifier.backoff import Health, rate_room, rate_spent, rate_wait
-from notifier.tables import PENDING, EndpointStatus, delivery, endpoint, event, is_leased, is_pending
+from notifier.tables import PENDING, EndpointStatus, delivery, endpoint, event, is_pending
 from notifier.vault import Stored
 
 #: After so many failed attempts an event does not hold back the next one of its intent any more.
@@ -61,6 +61,7 @@ class Claim:
     body: bytes | None
     #: When the writer first saw what the event speaks of; None where nothing is measured.
     seen_at: float | None = None
+    leased_until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,8 @@ def claim(
         ):
             look_at = now + rate_wait(endpoint_rate)
         _spend(conn, found, given, endpoint_rate, now)
-    return Claimed(claims=_load(conn, taken, {row.id: row for row in found}, lease), look_at=look_at)
+    claims = _load(conn, taken, {row.id: row for row in found}, lease, leased_until)
+    return Claimed(claims=claims, look_at=look_at)
 
 
 def hand_back(conn: Connection, claims: Sequence[Claim]) -> None:
@@ -195,13 +197,14 @@ def candidates_query() -> Select[Any]:
 
     hop = select(least(None).label("id")).cte("hop", recursive=True)
     hop = hop.union_all(select(least(hop.c.id)).where(hop.c.id.is_not(None)))
-    leased = (
-        select(delivery.c.endpoint, func.count().label("in_flight"))
-        .where(is_leased, delivery.c.leased_until > _NOW)
-        .group_by(delivery.c.endpoint)
-        .subquery("leased")
+    leases = delivery.alias("leases")
+    in_flight = (
+        select(func.count())
+        .where(leases.c.lease.is_not(None), leases.c.endpoint == endpoint.c.id, leases.c.leased_until > _NOW)
+        .correlate(endpoint)
+        .scalar_subquery()
+        .label("in_flight")
     )
-    in_flight = func.coalesce(leased.c.in_flight, 0).label("in_flight")
     something = (
         select(delivery.c.id)
         .where(is_pending, delivery.c.endpoint == endpoint.c.id, *_DUE)
@@ -213,7 +216,6 @@ def candidates_query() -> Select[Any]:
         select(*(endpoint.c[name] for name in columns), in_flight)
         .select_from(hop)
         .join(endpoint, endpoint.c.id == hop.c.id)
-        .outerjoin(leased, leased.c.endpoint == endpoint.c.id)
         .where(
             endpoint.c.status == EndpointStatus.ENABLED.value,
             or_(endpoint.c.paused_until.is_(None), endpoint.c.paused_until <= _NOW),
@@ -286,7 +288,11 @@ def _bodies_query() -> Select[Any]:
 
 
 def _load(
-    conn: Connection, rows: Sequence[Row[Any]], endpoints: dict[str, Row[Any]], lease: str
+    conn: Connection,
+    rows: Sequence[Row[Any]],
+    endpoints: dict[str, Row[Any]],
+    lease: str,
+    leased_until: float,
 ) -> list[Claim]:
     """Read what is needed to send the rows that were just leased."""
     ids = sorted({row.event for row in rows})
@@ -305,6 +311,7 @@ def _load(
             secrets=endpoints[row.endpoint].secrets,
             body=events[row.event].body,
             seen_at=events[row.event].seen_at,
+            leased_until=leased_until,
         )
         for row in rows
     ]

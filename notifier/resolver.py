@@ -52,7 +52,11 @@ class Resolver(AbstractResolver):
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle, result, error)
 
-        threading.Thread(target=look_up, name="webhook-dns", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="webhook-dns", daemon=True).start()
+        except RuntimeError as error:
+            self._slots.release()
+            raise OSError(f"no thread for the look-up: {error}") from error
         return [
             ResolveResult(
                 hostname=host,

@@ -1,6 +1,7 @@
 """One attempt: POST the signed bytes to an endpoint, within a time, an answer size and the guard's limits."""
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -134,6 +135,9 @@ class Sender:
             try:
                 await self._post_once(url, body, headers, answer)
                 return
+            except aiohttp.ClientConnectorError:
+                # There is no connection yet: the name does not resolve, nobody listens, or TLS failed.
+                raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # The server closed an idle connection while the request was under way, as it may: not a failure
                 # of the endpoint. A second delivery of the same id does no harm.
@@ -185,10 +189,28 @@ _CONNECTION: ContextVar[_Connection] = ContextVar("connection")
 
 
 def _explain(failure: Exception) -> str:
-    """Return one line for people; a refused address is named as such, however deep it lies."""
+    """Return one line for people: what kind of failure it was, and what the library said.
+
+    A refused address is named as such, however deep it lies.
+    """
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, guard.RefusedAddress):
             return f"refused: {cause}"
         cause = getattr(cause, "os_error", None) or cause.__cause__
-    return (str(failure) or type(failure).__name__)[:500]
+    text = str(failure) or type(failure).__name__
+    if isinstance(failure, (aiohttp.ClientSSLError, ssl.SSLError)):
+        kind = "TLS failed"
+    elif isinstance(failure, aiohttp.ClientConnectorError):
+        inner = failure.os_error
+        kind = (
+            "name not found" if isinstance(failure, aiohttp.ClientConnectorDNSError) else "connection failed"
+        )
+        text = os.strerror(inner.errno) if (inner.errno or 0) > 0 else inner.strerror or str(inner)
+    elif isinstance(failure, aiohttp.ClientResponseError):
+        kind, text = "no HTTP", failure.message
+    else:
+        kind = "connection failed"
+    # Part of it may be what a stranger's server sent; databases refuse some of that.
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return f"{kind}: {line}"[:500]

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     literal_column,
+    select,
     text,
 )
 
@@ -175,8 +176,8 @@ delivery = Table(
     ),
     Index(
         "ix_delivery_leased",
-        "leased_until",
         "endpoint",
+        "leased_until",
         sqlite_where=text(_LEASED),
         postgresql_where=text(_LEASED),
     ),
@@ -215,5 +216,7 @@ EXCLUSIVE: dict[str, Any] = {}
 #: Conditions as the partial indexes spell them.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 is_pending = delivery.c.status == PENDING
-is_leased = delivery.c.lease.is_not(None)
 is_open = delivery.c.status != literal_column("'delivered'")
+
+#: For deliveries: retention has not emptied the event yet.
+has_body = select(event.c.id).where(event.c.id == delivery.c.event, event.c.body.is_not(None)).exists()

@@ -230,6 +230,11 @@ class Worker:
         assert task is not None
         started_at = self._clock()
         try:
+            if started_at + self._timeout > claimed.leased_until:
+                # This process was held up since it claimed. The lease could run out within the attempt, and another
+                # worker send beside it; so the row is left to whoever claims it then.
+                log.warning("delivery.claimed_too_long_ago", delivery=claimed.delivery)
+                return
             outcome = await self._send(sender, claimed, started_at)
             self._results.append(
                 settling.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
@@ -243,17 +248,17 @@ class Worker:
         if claimed.body is None:
             return Outcome(status_code=None, error="the event's body was pruned", seconds=0.0)
         try:
-            # Signed afresh at every attempt: receivers refuse timestamps that are five minutes old.
-            headers = signing.signature_headers(
-                id=claimed.event,
-                timestamp=int(now),
-                body=claimed.body,
-                secrets=self._vault.valid_secrets(claimed.secrets, owner=claimed.endpoint, now=now),
-                legacy_v0=claimed.legacy_v0,
-            )
-        except (NotifierError, ValueError) as error:
-            return Outcome(status_code=None, error=f"not signed: {error}", seconds=0.0)
-        try:
+            try:
+                # Signed afresh at every attempt: receivers refuse timestamps that are five minutes old.
+                headers = signing.signature_headers(
+                    id=claimed.event,
+                    timestamp=int(now),
+                    body=claimed.body,
+                    secrets=self._vault.valid_secrets(claimed.secrets, owner=claimed.endpoint, now=now),
+                    legacy_v0=claimed.legacy_v0,
+                )
+            except (NotifierError, ValueError) as error:
+                return Outcome(status_code=None, error=f"not signed: {error}", seconds=0.0)
             return await sender.send(claimed.url, body=claimed.body, headers=headers)
         except Exception as error:
             # A bug of ours or of the client's must not take the other endpoints' deliveries down with it.

@@ -1,9 +1,11 @@
 """An endpoint that is given up: a person is told, its webhooks wait, and enabling it is all that is needed."""
 
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from notifier import endpoints, outbox
+from notifier.tables import event
 from notifier.testing import Answer
 from watcher import standing
 from watcher.settings import Settings
@@ -69,6 +71,36 @@ async def test_enabling_it_sends_everything_and_ends_the_alarm(shop, engine, old
     assert {row.status for row in shop.deliveries()} == {"delivered"}
     found = stats(engine, clock)
     assert (found.held, found.disabled_endpoints, found.failing_endpoints) == (0, (), ())
+
+
+async def test_enabling_it_also_recovers_what_died_since_it_last_took_a_webhook(
+    shop, engine, old_receiver, drain, clock
+):
+    """What was given up before its last success stays dead, and so does what no body is left of."""
+    id_ = shop.endpoint(receiver=old_receiver)
+    old_receiver.plan(Answer(status=500))
+    early = shop.tell("pi_early")
+    await drain(schedule=(0,))
+    clock.advance(DAY)
+    shop.tell("pi_fine")
+    await drain(schedule=(0,))
+    clock.advance(DAY)
+    old_receiver.plan(Answer(status=500), Answer(status=500), Answer(status=410))
+    lost = shop.tell("pi_lost")
+    await drain(schedule=(0,))
+    pruned = shop.tell("pi_pruned")
+    await drain(schedule=(0,))
+    gone = shop.tell("pi_gone")
+    await drain()
+    with engine.begin() as conn:
+        conn.execute(update(event).where(event.c.id == pruned).values(body=None))
+        endpoints.enable(conn, id_, now=clock())
+    seen = len(old_receiver.arrivals)
+    await drain()
+    assert {arrival.id for arrival in old_receiver.arrivals[seen:]} == {lost, gone}
+    status = {row.event: (row.status, row.used) for row in shop.deliveries()}
+    assert status[lost] == ("delivered", 1), "the schedule began anew"
+    assert (status[early][0], status[pruned][0]) == ("dead", "dead")
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -2,13 +2,17 @@
 
 import asyncio
 import time
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from notifier import deliveries, endpoints, queue, settling
 from notifier.errors import NotPossible
 from notifier.sender import Outcome
+from notifier.tables import endpoint
 from notifier.testing import Answer
 from notifier.worker import LEASE_MARGIN
 
@@ -52,6 +56,42 @@ def test_a_claimed_row_is_nobody_elses_until_its_lease_runs_out(shop, claim, clo
     clock.advance(0.1)
     [second] = claim(lease="lease_b")
     assert (second.delivery, second.event, second.lease) == (first.delivery, first.event, "lease_b")
+
+
+def test_leases_that_ran_out_take_no_slot(shop, claim, clock):
+    """Else an endpoint whose worker died with all its slots would never be sent to again."""
+    shop.endpoint()
+    for number in range(4):
+        shop.tell(f"pi_{number}")
+    assert len(claim(endpoint_cap=2)) == 2
+    assert claim(endpoint_cap=2) == []
+    clock.advance(30)
+    assert len(claim(lease="lease_b", endpoint_cap=2)) == 2
+
+
+def test_an_endpoint_with_more_under_way_than_it_may_have_by_now_gets_nothing(shop, engine, claim):
+    """It said that it gets too much while eight attempts were open: fewer slots than those are no room at all."""
+    shop.endpoint()
+    for number in range(20):
+        shop.tell(f"pi_{number}")
+    assert len(claim(endpoint_cap=8)) == 8
+    with engine.begin() as conn:
+        conn.execute(update(endpoint).values(slots=2))
+    assert claim(endpoint_cap=8) == []
+
+
+def test_a_row_that_was_written_while_its_endpoint_was_disabled_waits_until_it_is_enabled(
+    shop, engine, claim, clock
+):
+    """On PostgreSQL the two may cross: the row is pending, not held, and still nothing is sent."""
+    id_ = shop.endpoint()
+    shop.tell()
+    with engine.begin() as conn:
+        conn.execute(update(endpoint).values(status="disabled", disabled_reason="operator"))
+    assert claim() == []
+    with engine.begin() as conn:
+        endpoints.enable(conn, id_, now=clock())
+    assert len(claim()) == 1
 
 
 def test_a_result_counts_only_under_the_lease_that_the_row_still_has(shop, claim, settle, clock):
@@ -221,3 +261,56 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
         await settled.wait()
     assert len(receiver.arrivals) == 1
     assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)
+
+
+async def test_a_claim_that_lay_too_long_is_not_sent_but_left_to_the_next_one(
+    shop, engine, old_receiver, make_worker, drain, clock
+):
+    """A process was held up between claim and attempt: its lease could end, and another send, within the attempt."""
+
+    class Slow:
+        @contextmanager
+        def begin(self):
+            with engine.begin() as conn:
+                yield conn
+            clock.advance(LEASE_MARGIN + 1)
+
+    shop.endpoint(receiver=old_receiver)
+    shop.tell()
+    with capture_logs() as logs:
+        await make_worker(database=Slow()).drain(time.monotonic() + 20)
+    assert old_receiver.arrivals == []
+    assert (shop.delivery().status, shop.delivery().attempts) == ("pending", 0)
+    assert "delivery.claimed_too_long_ago" in {line["event"] for line in logs}
+    clock.advance(5)
+    await drain()
+    assert shop.delivery().status == "delivered"
+    assert len(old_receiver.arrivals) == 1
+
+
+async def test_while_a_slow_attempt_lasts_no_other_worker_sends_the_row(
+    shop, old_receiver, make_worker, drain, clock
+):
+    """An attempt never outlasts its lease; and what was sent but not settled before that goes out again, same id."""
+    gate = asyncio.Event()
+    shop.endpoint(receiver=old_receiver)
+    old_receiver.plan(Answer(gate=gate))
+    event = shop.tell()
+    stop, slow = asyncio.Event(), make_worker(timeout=60.0)
+    task = asyncio.create_task(slow.run(stop))
+    await old_receiver.wait_for(1)
+    clock.advance(60 + LEASE_MARGIN - 0.1)
+    await drain()
+    assert len(old_receiver.arrivals) == 1
+    # The machine slept: the lease is over, the first attempt is not.
+    clock.advance(0.1)
+    await drain()
+    assert [arrival.id for arrival in old_receiver.arrivals] == [event, event]
+    assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)
+    gate.set()
+    stop.set()
+    async with asyncio.timeout(10):
+        await task
+    assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1), (
+        "the late result is nobody's"
+    )

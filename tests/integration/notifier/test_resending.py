@@ -1,11 +1,12 @@
 """Sending again by hand: retry, recover, redeliver, replay, test events; and looking at deliveries."""
 
 import pytest
+from sqlalchemy import delete
 
 from notifier import deliveries, endpoints, outbox
 from notifier.errors import NotFound, NotPossible
-from notifier.events import EventType
-from notifier.tables import DeliveryStatus
+from notifier.events import VERDICTS, EventType
+from notifier.tables import DeliveryStatus, delivery
 from notifier.testing import Answer
 from notifier.vault import PLAIN
 
@@ -144,6 +145,26 @@ async def test_replay_sends_all_that_an_endpoint_subscribes_to_since_a_time(
     await drain()
     assert {arrival.id for arrival in receiver.arrivals} == set(fresh)
     assert old not in {arrival.id for arrival in receiver.arrivals}
+
+
+def test_a_replay_of_everything_leaves_out_test_events_and_other_merchants(shop, engine, clock, monkeypatch):
+    """In pieces: a replay may be of months."""
+    monkeypatch.setattr(deliveries, "_CHUNK", 2)
+    tested, every = shop.endpoint(), shop.endpoint(events=["*"])
+    with engine.begin() as conn:
+        endpoints.send_test(conn, tested, now=clock())
+    shop.tell("pi_1", merchant="mer_2")
+    kinds = [kind for kind in EventType if kind is not EventType.TEST]
+    told = [shop.tell(f"pi_2{number}", kind) for number, kind in enumerate(kinds)]
+    with engine.begin() as conn:
+        conn.execute(delete(delivery))
+        assert deliveries.replay(conn, every, since=0, now=clock()) == len(told)
+    rows = shop.deliveries()
+    assert sorted(row.event for row in rows) == sorted(told)
+    assert {(row.endpoint, row.ordered, row.status, row.next_attempt_at) for row in rows} == {
+        (every, False, "pending", clock())
+    }
+    assert {row.type: row.verdict for row in rows} == {kind.value: kind in VERDICTS for kind in kinds}
 
 
 async def test_what_was_pruned_cannot_be_sent_again_and_says_so(shop, engine, receiver, drain, clock):

@@ -163,10 +163,16 @@ async def test_a_fresh_connection_that_is_dropped_is_not_tried_twice(sender, rec
     assert len(receiver.arrivals) == 1
 
 
-async def test_cookies_of_one_endpoint_are_kept_for_nobody(sender, receiver):
+async def test_cookies_are_kept_for_nobody(receiver, monkeypatch):
+    """At a name, because clients keep none of an address anyway."""
+    port = int(receiver.base.rsplit(":", 1)[1])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr("notifier.sender.Resolver", lambda: Resolver(getaddrinfo=lambda *_: found))
     receiver.plan(Answer(headers={"Set-Cookie": "session=1; Path=/"}))
-    await sender.send(receiver.url(), body=b"{}", headers={})
-    await sender.send(receiver.url(), body=b"{}", headers={})
+    async with Sender(user_agent="t", timeout=5, allow_http=True, allow_private=True) as sender:
+        for _ in range(2):
+            assert (await sender.send(f"http://shop.example:{port}/", body=b"{}", headers={})).ok
+    assert [one.headers["host"] for one in receiver.arrivals] == [f"shop.example:{port}"] * 2
     assert "cookie" not in receiver.arrivals[1].headers
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from contextlib import contextmanager
 
 import pytest
 import stripe
@@ -93,6 +94,29 @@ async def test_a_success_is_stored_with_its_log(shop, engine, receiver, drain, c
     assert 0 < seen[0][1] < 5
 
 
+async def test_the_latency_is_taken_once_per_event_at_its_first_attempt(shop, engine, receiver, drain, clock):
+    """From the first sight of what it speaks of to the beginning of the first attempt, whatever comes of that."""
+    shop.endpoint(receiver=receiver)
+    receiver.plan(Answer(status=500))
+    clock.advance(2.5)
+    event = shop.tell(seen_at=clock() - 2.5)
+    shop.tell("pi_2", seen_at=None)
+    seen, results = [], []
+
+    async def once():
+        await drain(on_first_attempt=seen.append, on_attempt=lambda result, _: results.append(result))
+
+    await once()
+    assert seen == [2.5]
+    clock.advance(60)
+    await once()
+    with engine.begin() as conn:
+        deliveries.redeliver(conn, event, now=clock())
+    await once()
+    assert seen == [2.5], "neither at a retry nor at a resend"
+    assert sorted(results) == ["delivered", "delivered", "delivered", "pending"]
+
+
 async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_is_dead(
     shop, engine, old_receiver, drain, clock
 ):
@@ -131,6 +155,8 @@ async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_i
         (Answer(status=429, headers={"Retry-After": "9999999"}), 86400),
         (Answer(status=500, headers={"Retry-After": "600"}), 60),
         (Answer(status=429, headers={"Retry-After": "nonsense"}), 60),
+        (Answer(status=429, headers={"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}), 60),
+        (Answer(status=503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}), 86400),
         (Answer(status=429), 60),
     ],
 )
@@ -273,16 +299,27 @@ async def test_a_worker_that_is_not_woken_looks_by_itself(shop, receiver, make_w
         await receiver.wait_for(1)
 
 
-async def test_deliveries_are_never_more_at_once_than_allowed(shop, receiver, make_worker, running):
-    """Twenty due rows, three slots: three are open at a time, and all arrive in the end."""
-    gate = asyncio.Event()
+async def test_deliveries_are_never_more_at_once_than_allowed(shop, engine, receiver, make_worker, running):
+    """Twenty due rows, three slots: three are open however often the worker looks, and all arrive in the end."""
+    gate, loop, looked = asyncio.Event(), asyncio.get_running_loop(), asyncio.Queue()
+
+    class Counting:
+        @contextmanager
+        def begin(self):
+            with engine.begin() as conn:
+                yield conn
+            loop.call_soon_threadsafe(looked.put_nowait, None)
+
     for number in range(4):
         shop.endpoint(receiver=receiver, path=f"/{number}")
         receiver.always(Answer(gate=gate), path=f"/{number}")
     for number in range(5):
         shop.tell(f"pi_{number}")
-    async with running(make_worker(concurrency=3)):
+    async with running(make_worker(database=Counting(), concurrency=3)) as worker, asyncio.timeout(20):
         await receiver.wait_for(3)
+        for _ in range(3):
+            worker.wake()
+            await looked.get()
         assert sum(row.lease is not None for row in shop.deliveries()) == 3
         gate.set()
         await receiver.wait_for(20)
