@@ -206,7 +206,9 @@ def _explain(failure: Exception) -> str:
         kind = (
             "name not found" if isinstance(failure, aiohttp.ClientConnectorDNSError) else "connection failed"
         )
-        text = os.strerror(inner.errno) if (inner.errno or 0) > 0 else inner.strerror or str(inner)
+        # Look-ups have numbers of their own, below 0.
+        known = inner.errno is not None and inner.errno > 0
+        text = os.strerror(inner.errno or 0) if known else inner.strerror or str(inner)
     elif isinstance(failure, aiohttp.ClientResponseError):
         kind, text = "no HTTP", failure.message
     else:

@@ -114,7 +114,8 @@ def _secrets(found: Database, given: Settings) -> list[Finding]:
         vault = open_vault(given)
         check_vault(found, vault)
     except ConfigError as problem:
-        return [error("secrets", f"{problem}; {problem.hint}", exit_code=2)]
+        text = "; ".join(filter(None, (str(problem), problem.hint)))
+        return [error("secrets", text, exit_code=2)]
     return [ok("secrets", f"encrypted by {given.secret_key_file}")] if vault.seals else []
 
 

@@ -117,7 +117,9 @@ def test_status_names_what_was_disabled_and_how_to_mend_it(count):
         "sources": [],
         "lag": {"our_seconds": 0.0, "api_seconds": 0.0, "chain_seconds": 0.0, "blocks": 0},
     }
-    reasons = standing._reasons(document, Settings(database_url="sqlite:///x.db"), box)
+    reasons = standing._reasons(
+        document, Settings(database_url="sqlite:///x.db"), box, how="sbtc-watcher endpoints enable {}"
+    )
     assert reasons[0] == (
         "endpoint we_0 was disabled (failing), its webhooks are held; once mended: sbtc-watcher endpoints enable we_0"
     )
