@@ -127,10 +127,7 @@ class Database:
     def size(self) -> int:
         """Return the size of the database in bytes."""
         with self.read() as connection:
-            if self.is_sqlite:
-                pages = connection.execute(text("PRAGMA page_count")).scalar_one()
-                return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
-            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+            return size(connection)
 
     @property
     def safe_url(self) -> str:
@@ -148,6 +145,14 @@ class Database:
 
     def _scripts(self) -> ScriptDirectory:
         return ScriptDirectory.from_config(self._config())
+
+
+def size(connection: Connection) -> int:
+    """Return the size of the database in bytes."""
+    if connection.dialect.name == "sqlite":
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
+    return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
 
 
 def chunks(values: Sequence[_T], size: int = CHUNK) -> Iterator[Sequence[_T]]:

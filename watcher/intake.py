@@ -1,12 +1,12 @@
 """Taking in intents: what a merchant asks for is checked whole, frozen with its policy, and stored."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from contracts.networks import AssetSpec
 from contracts.terms import SALT_BYTES, terms_hash
@@ -17,9 +17,9 @@ from watcher.books import BEFORE_THE_CHAIN, Books
 from watcher.errors import Refused
 from watcher.fields import Problems
 from watcher.intents import CLOCK_SLACK, Intent, LatePolicy, Match
-from watcher.matching import by_strength, intent_keys, label_keys, match, reference_key
+from watcher.matching import by_strength, match
 from watcher.settings import Settings
-from watcher.tables import intent as intent_table
+from watcher.taken import Taken, keys_of, reference_key_of
 
 #: Money that was mined up to so long before the intent was created counts for it, seconds.
 LOOKBACK = 86400
@@ -158,20 +158,62 @@ def create(
     Raises :class:`Refused` (``validation``, ``reference_taken``, ``terms_taken``, ``recipient_in_use``,
     ``merchant_disabled``) and :class:`NotFound` for the merchant.
     """
+    [made] = create_many(
+        connection,
+        [request],
+        merchant_id=merchant_id,
+        settings=settings,
+        books=books,
+        now=now,
+        entropy=entropy,
+    )
+    if isinstance(made, Refused):
+        raise made
+    return made
+
+
+def create_many(
+    connection: Connection,
+    requests: Sequence[IntentRequest],
+    *,
+    merchant_id: str,
+    settings: Settings,
+    books: Books,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> Sequence[str | Refused]:
+    """Store intents as :func:`create` does, all or none; return for each its id, or why it is refused.
+
+    With one refusal among them nothing is stored. A wrong one takes nothing from those after it.
+    Raises :class:`Refused` (``merchant_disabled``) and :class:`NotFound` for the merchant.
+    """
     cursor = blocks.load_cursor(connection, lock=True)
     clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
     merchant = merchants.find(connection, merchant_id, lock=True)
     if merchant["status"] != "active":
         raise Refused("merchant_disabled", f"merchant {merchant_id} is disabled and takes no intents")
-    intent = prepare(request, merchant=merchant, settings=settings, now=now, entropy=entropy)
-    intent = _with_free_reference(connection, intent, entropy)
-    _check_terms(connection, intent)
-    _check_recipient(connection, intent, time=clock.time)
-    keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
-    records.add_intent(connection, intent, keys, reference_key=_reference_key(intent))
-    _find_money(connection, intent, keys)
-    books.settle(connection, [intent.id], clock, now=now)
-    return intent.id
+    made: list[Intent | Refused] = []
+    for request in requests:
+        try:
+            made.append(prepare(request, merchant=merchant, settings=settings, now=now, entropy=entropy))
+        except Refused as refused:
+            made.append(refused)
+    taken = Taken(connection, merchant=merchant_id, time=clock.time)
+    taken.look_up([intent for intent in made if isinstance(intent, Intent)])
+    for place, intent in enumerate(made):
+        if isinstance(intent, Intent):
+            try:
+                made[place] = _admit(taken, intent, entropy)
+            except Refused as refused:
+                made[place] = refused
+    intents = [intent for intent in made if isinstance(intent, Intent)]
+    if intents and len(intents) == len(made):
+        records.add_intents(
+            connection, [(intent, keys_of(intent), reference_key_of(intent)) for intent in intents]
+        )
+        _find_money(connection, intents)
+        books.settle(connection, [intent.id for intent in intents], clock, now=now)
+    return [intent.id if isinstance(intent, Intent) else intent for intent in made]
 
 
 def draw_reference(entropy: Entropy) -> str:
@@ -275,70 +317,28 @@ def _principal_reader(settings: Settings) -> Any:
     return read
 
 
-def _with_free_reference(connection: Connection, intent: Intent, entropy: Entropy) -> Intent:
-    """Return the intent with a reference that is free: drawn again where it is ours."""
+def _admit(taken: Taken, intent: Intent, entropy: Entropy) -> Intent:
+    """Return the intent, with a reference that is free: drawn again where it is ours. Raises :class:`Refused`."""
     for _ in range(_DRAWS):
-        user = _user_of_reference(connection, intent)
+        user = taken.user_of_reference(intent)
         if user is None:
-            return intent
+            break
         if not intent.reference_generated:
             message = f"{intent.reference} is in use by {user}; choose another one"
             raise Refused("reference_taken", errors=[{"field": "reference", "message": message}])
         intent = replace(intent, reference=draw_reference(entropy))
-    raise RuntimeError(f"{_DRAWS} random references were all in use: the source of randomness is broken")
+        taken.look_up([intent])
+    else:
+        raise RuntimeError(f"{_DRAWS} random references were all in use: the source of randomness is broken")
+    taken.check(intent)
+    taken.add(intent)
+    return intent
 
 
-def _user_of_reference(connection: Connection, intent: Intent) -> str | None:
-    """Say who has the intent's reference: an intent of its merchant, or one that is paid at the same recipient.
-
-    The latter also when it only answers to what payers may write instead: the money would be its.
-    """
-    query = select(intent_table.c.id).where(
-        intent_table.c.merchant_id == intent.merchant,
-        intent_table.c.reference_key == _reference_key(intent),
-    )
-    own = connection.execute(query).scalar_one_or_none()
-    if own is not None:
-        return str(own)
-    by_label = records.intents_by_label(connection, label_keys(intent.reference.encode(), None))
-    for other in (other for others in by_label.values() for other in others):
-        if other.recipient == intent.recipient:
-            # Another merchant's intent is named to nobody.
-            return other.id if other.merchant == intent.merchant else "another merchant at this recipient"
-    return None
-
-
-def _reference_key(intent: Intent) -> str:
-    return reference_key(intent.reference, generated=intent.reference_generated)
-
-
-def _check_terms(connection: Connection, intent: Intent) -> None:
-    query = select(intent_table.c.id).where(intent_table.c.terms_hash == intent.terms_hash)
-    if connection.execute(query).scalar_one_or_none() is not None:
-        message = (
-            "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
-        )
-        raise Refused("terms_taken", errors=[{"field": "salt", "message": message}])
-
-
-def _check_recipient(connection: Connection, intent: Intent, *, time: int) -> None:
-    """The recipient is this merchant's; a dedicated one is nobody else's while money to it may belong to its intent."""
-    merchants.check_not_dedicated(connection, intent.recipient)
-    watchers = records.watchers(connection, intent.recipient)
-    if watchers and intent.merchant not in watchers:
-        raise merchants.recipient_in_use(intent.recipient, "is an address of another merchant")
-    if intent.match is not Match.RECIPIENT:
-        return
-    if merchants.is_default_recipient(connection, intent.recipient):
-        raise merchants.recipient_in_use(intent.recipient, "is a merchant's default recipient")
-    other = merchants.intent_paid_at(connection, intent.recipient, time=time)
-    if other is not None:
-        raise merchants.recipient_in_use(intent.recipient, f"is the recipient of {other}")
-
-
-def _find_money(connection: Connection, intent: Intent, keys: tuple[str, ...]) -> None:
-    """Match the stored transfers that speak the intent's labels once more, now that it exists."""
-    dedicated = intent.recipient if intent.match is Match.RECIPIENT else None
+def _find_money(connection: Connection, intents: Sequence[Intent]) -> None:
+    """Match the stored transfers that speak the intents' labels once more, now that they exist."""
+    keys = {key for intent in intents for key in keys_of(intent)}
+    dedicated = {intent.recipient for intent in intents if intent.match is Match.RECIPIENT}
     strays = facts.find_strays(connection, keys, dedicated=dedicated)
     by_label = records.intents_by_label(connection, {key for stray in strays for key in stray.keys})
     to_own = records.dedicated_intents(connection, {stray.claim.recipient for stray in strays})
@@ -362,4 +362,4 @@ def _first(*values: object) -> object:
     return next((value for value in values if value is not None), None)
 
 
-__all__ = ["LOOKBACK", "IntentRequest", "Refused", "create", "draw_reference", "prepare"]
+__all__ = ["LOOKBACK", "IntentRequest", "Refused", "create", "create_many", "draw_reference", "prepare"]

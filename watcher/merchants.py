@@ -17,7 +17,7 @@ from watcher.errors import NotFound, Refused
 from watcher.fields import Problems
 from watcher.intents import LatePolicy
 from watcher.settings import Settings
-from watcher.tables import intent, merchant
+from watcher.tables import merchant
 
 
 class _Keep(Enum):
@@ -153,20 +153,6 @@ def check_not_dedicated(connection: Connection, principal: str) -> None:
     for other in records.dedicated_intents(connection, [principal]).get(principal, ()):
         if other.monitored_until >= time:
             raise recipient_in_use(principal, f"is dedicated to {other.id}")
-
-
-def is_default_recipient(connection: Connection, principal: str) -> bool:
-    """Say whether some merchant is paid there by default."""
-    query = select(merchant.c.id).where(merchant.c.recipient == principal).limit(1)
-    return connection.execute(query).scalar_one_or_none() is not None
-
-
-def intent_paid_at(connection: Connection, principal: str, *, time: int) -> str | None:
-    """Return an intent of that recipient which is still monitored at a chain time, None when there is none."""
-    until = intent.c.expires_at + intent.c.inclusion_grace + intent.c.monitoring
-    query = select(intent.c.id).where(intent.c.recipient == principal, until >= time).limit(1)
-    found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else str(found)
 
 
 def recipient_in_use(principal: str, why: str) -> Refused:

@@ -70,6 +70,18 @@ def parse_api_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def parse_origin(value: str) -> str:
+    """Return the origin of a web page, as browsers send it."""
+    try:
+        url = urlsplit(value)
+        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        sound = False
+    if not sound or value != f"{url.scheme}://{url.netloc}" or "@" in value or value != value.lower():
+        raise ValueError(f"{value!r} is not an origin; write https://shop.example, without a path")
+    return value
+
+
 def not_built(what: str) -> BeforeValidator:
     """Refuse every value of a setting that this version does not act on: ignoring it would be a false promise."""
 

@@ -54,12 +54,15 @@ from watcher.setting_types import (
     not_built,
     parse_api_url,
     parse_bind,
+    parse_origin,
     read_json,
 )
 
 PREFIX = "SBTC_WATCHER_"
 #: Names the configuration file; the one variable with the prefix that is no setting.
 CONFIG_VARIABLE = "SBTC_WATCHER_CONFIG"
+#: The command line's own, see :mod:`watcher.cli.session`.
+_COMMAND_LINE = frozenset({CONFIG_VARIABLE, "SBTC_WATCHER_SERVER", "SBTC_WATCHER_SERVER_KEY"})
 DEFAULT_CONFIG = Path("/etc/sbtc-watcher/config.toml")
 
 _SCHEDULE = (0.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
@@ -113,6 +116,9 @@ class Settings(BaseSettings):
     secret_key_file: OptionalPath = None
     http_bind: str = "127.0.0.1:8420"
     admin_token: OptionalToken = None
+    #: Requests per minute and key.
+    http_rate_limit: OptionalCount = 600
+    http_cors_origins: Annotated[tuple[str, ...], RAW, LIST] = ()
     ready_max_lag: PositiveSeconds = 600.0
     webhook_retry_schedule: Annotated[tuple[Seconds, ...], RAW, LIST, Field(min_length=1)] = _SCHEDULE
     webhook_timeout: PositiveSeconds = 15.0
@@ -195,6 +201,11 @@ class Settings(BaseSettings):
             return {}
         table = read_json(value, '{"sbtc": [{"below": 100000, "level": "included"}, {"level": "anchored"}]}')
         return asset_settings.read_tiers(table, info.data["assets"], info.data["finality_burn_blocks"])
+
+    @field_validator("http_cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(parse_origin(origin) for origin in value)
 
     @field_validator("http_bind")
     @classmethod
@@ -312,7 +323,7 @@ def _read_credentials() -> dict[str, Any]:
 
 
 def _unknown_variables() -> list[str]:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _COMMAND_LINE
     # Compared without the prefix, which makes everything look close to everything.
     endings = {name.removeprefix(PREFIX): name for name in known}
     lines = []

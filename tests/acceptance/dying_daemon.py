@@ -17,7 +17,7 @@ from watcher.settings import load_settings
 POINTS: dict[str, tuple[Any, str, bool]] = {
     "before the headers": (blocks, "add_headers", True),
     "after the transfers": (facts, "put_transfers", False),
-    "before the decision is stored": (records, "save_decision", True),
+    "before the decision is stored": (records, "save_decisions", True),
     "before the cursor moves": (blocks, "move_cursor", True),
     "before the commit": (blocks, "move_cursor", False),
 }

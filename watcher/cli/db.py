@@ -59,6 +59,7 @@ def prune(context: typer.Context, as_json: Json = False) -> None:
     with session.database() as database:
         found = {
             "bodies": jobs.prune_outbox(session.settings, database),
+            "idempotency": jobs.prune_idempotency(database),
             "headers": jobs.thin_headers(session.settings, database),
         }
     if as_json:

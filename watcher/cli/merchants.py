@@ -5,13 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from watcher.cli import render
+from watcher.cli import keys, render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit
 from watcher.cli.session import of
+from watcher.errors import UsageError
 
 app = Commands("merchants", "Add, change and disable merchants; their keys to the HTTP API.")
+app.add_typer(keys.app)
 
 #: What ``update`` takes to set a field back.
 DEFAULT = "default"
@@ -44,32 +46,24 @@ def add(
 
     Example: sbtc-watcher merchants add "Tea shop" --recipient SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7
     """
-    from watcher import merchants, views
-
-    session = of(context)
-    with session.writing() as connection:
-        row, key = merchants.add(
-            connection,
-            session.settings,
-            name=name,
-            recipient=recipient,
-            level=level,
-            ttl=ttl,
-            tolerance=tolerance,
-            late_policy=late_policy,
-            now=session.now,
-        )
-    _print_key(views.merchant(row), key, as_json)
+    asked = {
+        "name": name,
+        "recipient": recipient,
+        "level": level,
+        "ttl": ttl,
+        "tolerance": tolerance,
+        "late_policy": late_policy,
+    }
+    with of(context).desk(write=True) as desk:
+        found = desk.add_merchant({field: value for field, value in asked.items() if value is not None})
+    _print_key(found, as_json)
 
 
 @app.command("list")
 def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_json: Json = False) -> None:
     """List merchants, newest first."""
-    from watcher import merchants, views
-
-    with of(context).reading() as connection:
-        rows, following = merchants.page(connection, limit=limit, cursor=cursor)
-    found: dict[str, Any] = {"data": [views.merchant(row) for row in rows], "next_cursor": following}
+    with of(context).desk() as desk:
+        found = desk.merchants(limit=limit, cursor=cursor)
     if as_json:
         render.document(found)
         return
@@ -87,10 +81,8 @@ def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_j
 @app.command()
 def show(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
     """Show one merchant."""
-    from watcher import merchants, views
-
-    with of(context).reading() as connection:
-        found = views.merchant(merchants.find(connection, merchant))
+    with of(context).desk() as desk:
+        found = desk.merchant_of(merchant)
     _print(found, as_json)
 
 
@@ -128,9 +120,6 @@ def update(
 
     Example: sbtc-watcher merchants update mer_… --level settled --ttl default
     """
-    from watcher import merchants, views
-    from watcher.errors import UsageError
-
     given = {
         "name": name,
         "recipient": recipient,
@@ -145,40 +134,45 @@ def update(
     for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):
         if changes[field] == DEFAULT:
             changes[field] = None
-    session = of(context)
-    with session.writing() as connection:
-        row = merchants.change(connection, session.settings, merchant, now=session.now, **changes)
-    _print(views.merchant(row), as_json)
+    with of(context).desk(write=True) as desk:
+        found = desk.change_merchant(merchant, changes)
+    _print(found, as_json)
 
 
 @app.command()
 def disable(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
     """Let a merchant create no more intents and revoke his keys; his open intents go on."""
-    from watcher import merchants, views
-
-    session = of(context)
-    with session.writing() as connection:
-        row = merchants.disable(connection, merchant, session.now)
-    _print(views.merchant(row), as_json)
+    with of(context).desk(write=True) as desk:
+        found = desk.change_merchant(merchant, {"status": "disabled"})
+    _print(found, as_json)
 
 
 @app.command("rotate-key")
-def rotate_key(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
-    """Revoke a merchant's API keys and print a fresh one, which is shown this once."""
-    from watcher import merchants, views
+def rotate_key(
+    context: typer.Context,
+    merchant: _Merchant,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            "--overlap", metavar="DURATION", help="How long the old keys stay valid; 0 for one that leaked."
+        ),
+    ] = "0",
+    as_json: Json = False,
+) -> None:
+    """Revoke a merchant's API keys and print a fresh one, which is shown this once.
 
-    session = of(context)
-    with session.writing() as connection:
-        key = merchants.rotate_key(connection, session.settings, merchant, session.now)
-        row = merchants.find(connection, merchant)
-    _print_key(views.merchant(row), key, as_json)
+    Example: sbtc-watcher merchants rotate-key mer_… --overlap 24h
+    """
+    with of(context).desk(write=True) as desk:
+        found = desk.rotate_merchant_key(merchant, {"overlap": overlap})
+    _print_key(found, as_json)
 
 
-def _print_key(merchant: Mapping[str, Any], key: str, as_json: bool) -> None:
+def _print_key(found: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        render.document({"merchant": merchant, "api_key": key})
+        render.document(found)
         return
-    render.show(render.card([*_rows(merchant), ("API key", key)]))
+    render.show(render.card([*_rows(found["merchant"]), ("API key", found["api_key"])]))
     render.note("Keep the API key: it is not stored and not shown again.")
 
 

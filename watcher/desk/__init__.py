@@ -6,6 +6,8 @@ operator (``merchant`` None) sees all. Nothing is committed here: whoever opened
 Raises :class:`watcher.errors.Refused`, :class:`watcher.errors.NotFound` and the errors of :mod:`notifier.errors`.
 """
 
+from watcher import standing
+from watcher.desk.base import Document
 from watcher.desk.merchants import MerchantDesk
 from watcher.desk.money import MoneyDesk
 from watcher.desk.webhooks import WebhookDesk
@@ -13,6 +15,10 @@ from watcher.desk.webhooks import WebhookDesk
 
 class Desk(MoneyDesk, WebhookDesk, MerchantDesk):
     """Everything that can be asked for."""
+
+    def status(self) -> Document:
+        """Return how the daemon stands: for a merchant as far as it concerns him."""
+        return standing.document(self.connection, self.settings, now=self.now, merchant=self.merchant)
 
 
 __all__ = ["Desk"]

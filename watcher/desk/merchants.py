@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from watcher import merchants, views
-from watcher.desk.base import Base, Document, fields_of
+from watcher import api_keys, merchants, views
+from watcher.desk.base import Base, Document, fields_of, read
+from watcher.durations import parse_duration
 from watcher.errors import Refused
 
 _FIELDS = ("name", "recipient", "level", "ttl", "tolerance", "late_policy")
@@ -53,7 +54,35 @@ class MerchantDesk(Base):
         return views.merchant(row)
 
     def rotate_merchant_key(self, merchant_id: str, document: object = None) -> Document:
-        """Give a merchant a fresh key and revoke the others; return {merchant, api_key}."""
-        fields_of(document)
-        key = merchants.rotate_key(self.connection, self.settings, merchant_id, self.now)
+        """Give a merchant a fresh key; the others end at once, or after ``overlap``. Return {merchant, api_key}."""
+        given = fields_of(document, "overlap")
+        overlap = given.get("overlap")
+        seconds = 0.0 if overlap is None else read("overlap", parse_duration, overlap)
+        key = merchants.rotate_key(self.connection, self.settings, merchant_id, self.now, seconds)
         return {"merchant": self.merchant_of(merchant_id), "api_key": key}
+
+    def merchant_keys(self, merchant_id: str) -> Document:
+        """Return all keys that a merchant has or had, newest first, without the keys themselves."""
+        merchants.find(self.connection, merchant_id)
+        rows = api_keys.of_merchant(self.connection, merchant_id)
+        return {"data": [api_keys.document(row, now=self.now) for row in rows], "next_cursor": None}
+
+    def add_merchant_key(self, merchant_id: str, document: object = None) -> Document:
+        """Give a merchant one more key, with a ``name`` and ``scopes``; return {key, api_key}."""
+        given = fields_of(document, "name", "scopes")
+        name, scopes = given.get("name"), given.get("scopes")
+        row, key = api_keys.add(
+            self.connection,
+            self.settings.network,
+            merchant_id,
+            name=api_keys.DEFAULT_NAME if name is None else name,
+            scopes=api_keys.ALL_SCOPES if scopes is None else scopes,
+            now=self.now,
+        )
+        return {"key": api_keys.document(row, now=self.now), "api_key": key}
+
+    def revoke_merchant_key(self, merchant_id: str, key_id: str, document: object = None) -> Document:
+        """Make a key invalid at once and return it."""
+        fields_of(document)
+        row = api_keys.revoke(self.connection, key_id, now=self.now, merchant_id=merchant_id)
+        return api_keys.document(row, now=self.now)

@@ -22,25 +22,27 @@ class MoneyDesk(Base):
     def create_intents(self, documents: object, *, merchant: str | None = None) -> Document:
         """Create up to :data:`MAX_BULK` intents, all or none; return them as ``{data}``, in the order given.
 
-        Raises :class:`Refused` with everything that is wrong; fields are named ``3.amount``, counted from 0.
+        Raises :class:`Refused` with everything that is wrong; fields are named ``intents.3.amount``, counted from 0.
         """
         if not isinstance(documents, Sequence) or isinstance(documents, str | bytes):
             raise Refused("validation", errors=[{"field": "intents", "message": "must be a list of intents"}])
         if not 0 < len(documents) <= MAX_BULK:
             message = f"holds {len(documents)} intents; send 1 to {MAX_BULK}"
             raise Refused("validation", errors=[{"field": "intents", "message": message}])
-        made: list[str] = []
-        errors: list[Mapping[str, str]] = []
+        requests: dict[int, intake.IntentRequest] = {}
+        refusals: dict[int, Refused] = {}
         for number, document in enumerate(documents):
             try:
-                # Of a wrong one nothing must stay, so that those after it are judged as if it were not there.
-                with self.connection.begin_nested():
-                    made.append(self._create(document, merchant))
+                requests[number] = intake.IntentRequest.of(document)
             except Refused as refused:
-                errors += _numbered(number, refused)
-        if errors:
+                refusals[number] = refused
+        made = intake.create_many(self.connection, list(requests.values()), **self._for(merchant))
+        refusals |= {n: one for n, one in zip(requests, made, strict=True) if isinstance(one, Refused)}
+        if refusals:
+            errors = [error for number in sorted(refusals) for error in _numbered(number, refusals[number])]
             raise Refused("validation", errors=errors)
-        return {"data": queries.intents_by_id(self.connection, made, payment_contract=self._contract)}
+        ids = [str(intent_id) for intent_id in made]
+        return {"data": queries.intents_by_id(self.connection, ids, payment_contract=self._contract)}
 
     def intent(self, intent_id: str) -> Document:
         """Return one intent."""
@@ -128,17 +130,19 @@ class MoneyDesk(Base):
         return self.settings.payment_contract
 
     def _create(self, document: object, merchant: str | None) -> str:
+        request = intake.IntentRequest.of(document)
+        return intake.create(self.connection, request, **self._for(merchant))
+
+    def _for(self, merchant: str | None) -> dict[str, Any]:
         whose = self.merchant or merchant
         if whose is None:
             raise Refused("validation", errors=[{"field": "merchant", "message": "is missing"}])
-        return intake.create(
-            self.connection,
-            intake.IntentRequest.of(document),
-            merchant_id=whose,
-            settings=self.settings,
-            books=self.books,
-            now=self.now,
-        )
+        return {
+            "merchant_id": whose,
+            "settings": self.settings,
+            "books": self.books,
+            "now": self.now,
+        }
 
     def _by_whom(self) -> dict[str, Any]:
         return {"actor": self.actor, "books": self.books, "now": self.now, "merchant": self.merchant}
@@ -147,5 +151,5 @@ class MoneyDesk(Base):
 def _numbered(number: int, refused: Refused) -> list[Mapping[str, str]]:
     """Return what is wrong with one of many."""
     if not refused.errors:
-        return [{"field": str(number), "message": str(refused)}]
-    return [{"field": f"{number}.{e['field']}", "message": e["message"]} for e in refused.errors]
+        return [{"field": f"intents.{number}", "message": str(refused)}]
+    return [{"field": f"intents.{number}.{e['field']}", "message": e["message"]} for e in refused.errors]

@@ -19,7 +19,7 @@ DEFAULT_LIMIT = 20
 
 #: How long the old secret signs too when nothing else is asked for, and at most, seconds.
 DEFAULT_OVERLAP = endpoints.DEFAULT_OVERLAP
-MAX_OVERLAP = 30 * 86400
+MAX_OVERLAP = endpoints.MAX_OVERLAP
 
 
 def endpoint_url(settings: Settings, document: object) -> CheckedUrl | None:
@@ -99,8 +99,9 @@ class WebhookDesk(Base):
             endpoints.disable(self.connection, endpoint_id, **whose)
         return self.endpoint(endpoint_id)
 
-    def remove_endpoint(self, endpoint_id: str) -> Document:
+    def remove_endpoint(self, endpoint_id: str, document: object = None) -> Document:
         """Remove an endpoint; what was not delivered to it is dead."""
+        fields_of(document)
         endpoints.remove(self.connection, endpoint_id, merchant=self.merchant)
         return {"id": endpoint_id, "removed": True}
 
@@ -118,15 +119,17 @@ class WebhookDesk(Base):
         )
         return {"endpoint": endpoints.endpoint_json(found), "secret": secret}
 
-    def test_endpoint(self, endpoint_id: str) -> Document:
+    def test_endpoint(self, endpoint_id: str, document: object = None) -> Document:
         """Queue a ``webhook.test`` event; return the ids of the {event, delivery}."""
+        fields_of(document)
         event, delivery = endpoints.send_test(
             self.connection, endpoint_id, merchant=self.merchant, now=self.now
         )
         return {"event": event, "delivery": delivery}
 
-    def recover_endpoint(self, endpoint_id: str) -> Document:
+    def recover_endpoint(self, endpoint_id: str, document: object = None) -> Document:
         """Make all dead deliveries of an endpoint due at once."""
+        fields_of(document)
         count = deliveries.recover(self.connection, endpoint_id, merchant=self.merchant, now=self.now)
         return {"endpoint": endpoint_id, "recovered": count}
 
@@ -145,7 +148,7 @@ class WebhookDesk(Base):
         merchant: str | None = None,
         endpoint: str | None = None,
         event: str | None = None,
-        status: DeliveryStatus | None = None,
+        status: str | None = None,
         limit: int = DEFAULT_LIMIT,
         cursor: str | None = None,
     ) -> Document:
@@ -155,7 +158,7 @@ class WebhookDesk(Base):
             merchant=self.merchant or merchant,
             endpoint=endpoint,
             event=event,
-            status=status,
+            status=None if status is None else DeliveryStatus(status),
             limit=limit,
             cursor=cursor,
         )
@@ -165,8 +168,9 @@ class WebhookDesk(Base):
         """Return one delivery with the log of its attempts."""
         return deliveries.show(self.connection, delivery_id, merchant=self.merchant)
 
-    def retry_delivery(self, delivery_id: str) -> Document:
+    def retry_delivery(self, delivery_id: str, document: object = None) -> Document:
         """Make a pending or dead delivery due at once, and return it."""
+        fields_of(document)
         deliveries.retry(self.connection, delivery_id, merchant=self.merchant, now=self.now)
         return self.delivery(delivery_id)
 
@@ -250,5 +254,5 @@ def _subscription(events: object, legacy_v0: object) -> tuple[list[str] | None, 
 def _read_overlap(value: object) -> float:
     seconds = DEFAULT_OVERLAP if value is None else parse_duration(value)
     if seconds > MAX_OVERLAP:
-        raise ValueError(f"{fields.quote(value)} is more than 30d")
+        raise ValueError(f"{fields.quote(value)} is more than 7d")
     return seconds

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,9 @@ import uvicorn
 
 from watcher.database import Database
 from watcher.errors import ConfigError
+from watcher.http.api import Api
 from watcher.http.app import make_app
+from watcher.http.frame import REQUESTS, Frame
 from watcher.http.health import Health
 from watcher.log import get_logger
 from watcher.metrics import Metrics
@@ -24,8 +27,8 @@ GRACE = 5
 
 log = get_logger(__name__)
 
-#: Connections at the same time; more are answered 503.
-CONNECTIONS = 512
+#: Connections at the same time; more are refused. Requests have a limit of their own, which says so properly.
+CONNECTIONS = 2 * REQUESTS
 
 
 class _Server(uvicorn.Server):
@@ -40,7 +43,7 @@ def bind(address: tuple[str, int]) -> socket.socket:
     host, port = address
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(address, family=family, backlog=128)
+        listener = socket.create_server(address, family=family, backlog=128)
     except (OSError, UnicodeError) as error:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         reason = str(error)
@@ -51,18 +54,35 @@ def bind(address: tuple[str, int]) -> socket.socket:
             f"http_bind: cannot listen on {shown}: {reason.lower()}",
             hint="choose another address, stop what listens there, or set http_bind to nothing for no HTTP server",
         ) from None
+    # Inherited by what it accepts. asyncio sets it only where the protocol is named, which create_server does not do; without
+    # it an answer's body waits for the acknowledgement of its head, which comes 40 ms later.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 class Site:
     """What the daemon serves: a context manager that binds ``http_bind`` and tells the pulse that it is bound.
 
     Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing.
+    ``api``: with the merchant API, not only the routes for supervisors; ``wake`` is called when it changed something.
     """
 
-    def __init__(self, settings: Settings, database: Database, pulse: Pulse, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        pulse: Pulse,
+        metrics: Metrics,
+        *,
+        api: bool = False,
+        wake: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._pulse = pulse
         self._health = Health(database, pulse, metrics, max_lag=settings.ready_max_lag)
+        #: The merchant API, None where it is not served.
+        self.api = Api(settings, database, wake=wake, now=now) if api and settings.http_address else None
         self._listener: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -78,6 +98,8 @@ class Site:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._health.close()
+        if self.api is not None:
+            self.api.close()
         if self._listener is not None:
             self._listener.close()
 
@@ -91,7 +113,7 @@ class Site:
         if self._listener is None:
             return
         config = uvicorn.Config(
-            make_app(self._health),
+            Frame(make_app(self._health, self.api)),
             http="h11",
             ws="none",
             lifespan="off",
@@ -106,6 +128,8 @@ class Site:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             stopped = tasks.create_task(stop.wait())
+            if self.api is not None:
+                tasks.create_task(self.api.run(stop))
             await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             server.should_exit = True

@@ -21,6 +21,7 @@ SILENT = {"run", "demo"}
 EXPECTED = """
     demo run status check listen
     merchants.add merchants.list merchants.show merchants.update merchants.disable merchants.rotate-key
+    merchants.keys.add merchants.keys.list merchants.keys.revoke
     intents.create intents.list intents.show intents.cancel intents.mark intents.import
     transfers.list transfers.assign
     endpoints.add endpoints.list endpoints.remove endpoints.enable endpoints.disable endpoints.rotate-secret endpoints.test

@@ -75,6 +75,8 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
         "secret_key_file": None,
         "http_bind": "127.0.0.1:8420",
         "admin_token": None,
+        "http_rate_limit": 600,
+        "http_cors_origins": [],
         "ready_max_lag": "10m",
         "webhook_retry_schedule": ["0s", "1m", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "1d"],
         "webhook_timeout": "15s",
@@ -257,6 +259,11 @@ def test_every_setting_can_be_given_in_the_environment(monkeypatch: pytest.Monke
         ({"http_bind": "[::1]:0"}, {"http_address": ("::1", 0)}),
         ({"http_bind": " localhost:80 "}, {"http_address": ("localhost", 80)}),
         ({"http_bind": ""}, {"http_address": None}),
+        ({"http_rate_limit": "none"}, {"http_rate_limit": None}),
+        (
+            {"http_cors_origins": "https://a.example,http://b:8080"},
+            {"http_cors_origins": ("https://a.example", "http://b:8080")},
+        ),
         ({"start_height": "150000"}, {"start_height": 150000}),
         ({"late_policy": "accept"}, {"late_policy": LatePolicy.ACCEPT}),
         ({"log_level": "DEBUG"}, {"log_level": "debug"}),
@@ -331,6 +338,7 @@ EXAMPLES = {
     "assets",
     "confirmation_tiers",
     "admin_token",
+    "http_cors_origins",
     "secret_key_file",
     "webhook_endpoint_rate",
 }

@@ -179,6 +179,22 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
             "'h:65536' is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server",
         ),
         ("http_bind", 8420, "must be text, not 8420"),
+        ("http_rate_limit", 0, "must be 1 or more, not 0"),
+        *(
+            (
+                "http_cors_origins",
+                [origin],
+                f"{origin!r} is not an origin; write https://shop.example, without a path",
+            )
+            for origin in (
+                "*",
+                "shop.example",
+                "https://shop.example/",
+                "https://a@b.example",
+                "HTTPS://b",
+                "https://[",
+            )
+        ),
         (
             "admin_token",
             "admin",

@@ -1,0 +1,152 @@
+"""The description at /openapi.json and the page at /docs: complete, true to the answers, and without a network."""
+
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.http.office import Office, problem
+from tests.integration.watcher.world import World
+from watcher import documents
+from watcher.http import docs
+from watcher.http.server import Site
+from watcher.metrics import Metrics
+from watcher.notify import ServiceManager
+from watcher.pulse import Pulse
+from watcher.settings import Settings
+
+HTTP = {"get", "post", "patch", "delete"}
+
+
+def operations(description: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "$ref":
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+async def described(office: Office) -> dict[str, Any]:
+    answer = await office.stranger.get("/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_the_description_is_openapi_3_1_and_every_reference_leads_somewhere(
+    sqlite_office: Office,
+) -> None:
+    description = await described(sqlite_office)
+    assert description["openapi"].startswith("3.1")
+    schemas = description["components"]["schemas"]
+    for reference in references(description):
+        assert reference.removeprefix("#/components/schemas/") in schemas, reference
+
+
+async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlite_office: Office) -> None:
+    description = await described(sqlite_office)
+    tags = {tag["name"] for tag in description["tags"]}
+    found = list(operations(description))
+    assert found
+    ids = [operation["operationId"] for _, _, operation in found]
+    assert len(set(ids)) == len(ids)
+    for path, method, operation in found:
+        where = f"{method} {path}"
+        assert method in HTTP, where
+        assert operation["summary"], where
+        assert operation["description"], where
+        assert set(operation["tags"]) <= tags, where
+        assert operation["security"], where
+        answers = operation["responses"]
+        assert {"401", "403", "422", "429", "500", "503"} <= set(answers), where
+        if method != "get":
+            assert {"400", "408", "409", "413", "415"} <= set(answers), where
+            assert "Idempotency-Key" in {p["name"] for p in operation["parameters"]}, where
+        else:
+            assert "304" in answers, where
+        if "{" in path:
+            assert "404" in answers, where
+        for status, answer in answers.items():
+            assert "X-Request-Id" in answer["headers"], where
+            assert answer["description"], where
+            if status == "304":
+                continue
+            kind = "application/json" if status < "300" else "application/problem+json"
+            assert list(answer["content"]) == [kind], (where, status)
+            assert answer["content"][kind]["schema"], (where, status)
+        assert "Retry-After" in answers["429"]["headers"], where
+        assert "WWW-Authenticate" in answers["401"]["headers"], where
+
+
+async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: Office) -> None:
+    for path, method, operation in operations(await described(sqlite_office)):
+        declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
+        assert sorted(declared) == sorted(re.findall(r"{(\w+)}", path)), (method, path)
+        names = [(p["in"], p["name"]) for p in operation["parameters"]]
+        assert len(set(names)) == len(names), (method, path)
+
+
+def test_every_example_is_what_its_model_declares() -> None:
+    seen = 0
+    for name in documents.__all__:
+        model = getattr(documents, name)
+        for example in (model.model_config.get("json_schema_extra") or {}).get("examples", ()):
+            written = model.model_validate(example).model_dump(mode="json", exclude_unset=True)
+            assert written == example, name
+            seen += 1
+    assert seen > 10
+
+
+def test_amounts_and_times_are_numbers_and_moments_in_python() -> None:
+    [example] = documents.PaymentIntent.model_config["json_schema_extra"]["examples"]  # type: ignore[index,call-overload]
+    intent = documents.PaymentIntent.model_validate(example)
+    assert intent.amount == 50_000
+    assert intent.created_at.utcoffset() is not None
+    assert documents.PaymentIntent.model_validate({**example, "later_field": 1}) == intent
+
+
+async def test_the_page_needs_nothing_from_elsewhere(sqlite_office: Office) -> None:
+    page = await sqlite_office.stranger.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "//" not in page.text.replace("<!doctype", "")
+    wanted = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
+    assert sorted(wanted) == sorted(f"docs/{name}" for name in docs.ASSETS)
+    for name, kind in docs.ASSETS.items():
+        asset = await sqlite_office.stranger.get(f"/docs/{name}")
+        assert (asset.status_code, asset.headers["content-type"]) == (200, kind)
+        assert asset.content
+    policy = page.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "http" not in policy
+
+
+def test_the_pages_files_come_with_their_licence() -> None:
+    folder = files("watcher.http").joinpath("assets")
+    assert "Apache License" in folder.joinpath("LICENSE").read_text()
+    assert "SmartBear" in folder.joinpath("NOTICE").read_text()
+
+
+async def test_without_the_role_there_is_no_api_no_description_and_no_page(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    settings = Settings(database_url=world.settings.database_url, http_bind="127.0.0.1:0")
+    with Site(settings, world.database, Pulse(ServiceManager(), rest=1.0), Metrics()) as site:
+        assert site.api is None
+    world.database.close()
+
+
+@pytest.mark.parametrize("path", ["/docs/nothing.js", "/docs/..%2fdocs.py", "/redoc"])
+async def test_no_other_file_is_served(sqlite_office: Office, path: str) -> None:
+    assert problem(await sqlite_office.stranger.get(path)) == (404, "not_found")

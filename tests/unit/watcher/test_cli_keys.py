@@ -1,0 +1,95 @@
+"""``merchants keys`` and ``rotate-key --overlap``: keys are shown once, listed without themselves, and end as told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.watcher.cli_calls import Cli, calling
+from watcher import documents
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    with calling(tmp_path, monkeypatch, capsys) as made:
+        yield made
+
+
+def test_a_key_has_a_name_and_scopes_and_is_shown_once(cli: Cli) -> None:
+    merchant = cli.merchant()
+    added = cli.doc("merchants", "keys", "add", merchant, "--name", "till 2", "--scopes", "read")
+    assert added["api_key"].startswith("sk_live_")
+    assert (added["key"]["name"], added["key"]["scopes"]) == ("till 2", ["read"])
+    listed = cli.doc("merchants", "keys", "list", merchant)
+    assert documents.ApiKeyPage.model_validate(listed).model_dump(mode="json") == listed
+    assert [(key["name"], key["scopes"], key["status"]) for key in listed["data"]] == [
+        ("till 2", ["read"], "active"),
+        ("default", ["read", "write"], "active"),
+    ]
+    assert added["api_key"] not in str(listed)
+    shown = cli("merchants", "keys", "list", merchant).out
+    assert "till 2" in shown
+    plain = cli("merchants", "keys", "add", merchant)
+    assert "sk_live_" in plain.out
+    assert "not shown again" in plain.err
+
+
+def test_a_revoked_key_stays_in_the_list(cli: Cli) -> None:
+    merchant = cli.merchant()
+    key = cli.doc("merchants", "keys", "list", merchant)["data"][0]["id"]
+    revoked = cli.doc("merchants", "keys", "revoke", key)
+    assert revoked["status"] == "revoked"
+    assert cli.doc("merchants", "keys", "revoke", key) == revoked
+    assert cli.doc("merchants", "keys", "list", merchant)["data"] == [revoked]
+    assert "revoked" in cli("merchants", "keys", "revoke", key).out
+
+
+def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: Cli) -> None:
+    merchant = cli.merchant()
+    cli.doc("merchants", "rotate-key", merchant, "--overlap", "24h")
+    new, old = cli.doc("merchants", "keys", "list", merchant)["data"]
+    assert (new["expires_at"], new["status"]) == (None, "active")
+    assert old["expires_at"] is not None
+    assert (old["status"], old["revoked_at"]) == ("active", None)
+    cli.doc("merchants", "rotate-key", merchant)
+    assert [key["status"] for key in cli.doc("merchants", "keys", "list", merchant)["data"]] == [
+        "active",
+        "revoked",
+        "revoked",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("rotate-key", "{}", "--overlap", "soon"), "overlap"),
+        (("rotate-key", "{}", "--overlap", "31d"), "overlap"),
+        (("keys", "add", "{}", "--scopes", "all"), "scopes: 'all' is unknown; write read or write"),
+        (("keys", "add", "{}", "--scopes", ""), "scopes"),
+        (("keys", "add", "{}", "--name", ""), "name"),
+    ],
+)
+def test_what_makes_no_sense_is_told_and_changes_nothing(
+    cli: Cli, arguments: tuple[str, ...], told: str
+) -> None:
+    merchant = cli.merchant()
+    before = cli.doc("merchants", "keys", "list", merchant)
+    assert told in cli("merchants", *(word.format(merchant) for word in arguments), code=2).err
+    assert cli.doc("merchants", "keys", "list", merchant) == before
+
+
+def test_what_is_not_there_is_not_found(cli: Cli) -> None:
+    cli.merchant()
+    for arguments in (("add", "mer_X"), ("list", "mer_X"), ("revoke", "key_X")):
+        cli("merchants", "keys", *arguments, code=1)
+
+
+def test_a_disabled_merchant_gets_no_key_and_nobody_too_many(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.api_keys.MAX_KEYS", 2)
+    merchant = cli.merchant()
+    cli("merchants", "keys", "add", merchant)
+    assert "valid keys" in cli("merchants", "keys", "add", merchant, code=2).err
+    cli("merchants", "disable", merchant)
+    assert "disabled" in cli("merchants", "keys", "add", merchant, code=2).err

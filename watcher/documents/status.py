@@ -1,0 +1,75 @@
+"""How the daemon stands."""
+
+from typing import Any, Literal
+
+from watcher.documents.base import Document, Time
+
+
+class Cursor(Document):
+    """The newest applied block."""
+
+    height: int
+    hash: str
+    time: Time
+    burn_block_height: int
+
+
+class Tip(Document):
+    """The newest block that a source told of."""
+
+    height: int
+    age_seconds: float
+
+
+class Lag(Document):
+    """Where time is lost: in the chain, between its API and us, with us."""
+
+    chain_seconds: float | None
+    api_seconds: float | None
+    our_seconds: float | None
+    blocks: int | None
+
+
+class Outbox(Document):
+    """Webhooks that are on their way."""
+
+    pending: int
+    oldest_seconds: float | None
+    dead: int
+    held: int
+    failing_endpoints: list[str]
+
+
+class Database(Document):
+    """The database, its password masked."""
+
+    url: str | None
+    """Null for a merchant, as is the size."""
+    revision: str | None
+    bytes: int | None
+
+
+class ServerStatus(Document):
+    """How the daemon stands."""
+
+    state: Literal["starting", "ok", "degraded", "halted"]
+    reasons: list[str]
+    """What is wrong short of a halt."""
+    network: str
+    version: str
+    cursor: Cursor | None
+    tip: Tip | None
+    lag: Lag
+    sources: list[dict[str, Any]]
+    reorgs_24h: int
+    intents: dict[str, int]
+    """How many intents have each status."""
+    attention: int
+    unmatched: int
+    oldest_pending: Time | None
+    outbox: Outbox
+    reindex: dict[str, Any] | None
+    follower: dict[str, Any] | None
+    """Who follows the chain, on a shared database."""
+    database: Database
+    halted: dict[str, Any] | None

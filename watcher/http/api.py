@@ -1,0 +1,320 @@
+"""What routes work with: one transaction per request, in a worker thread, with a :class:`watcher.desk.Desk` in it."""
+
+import asyncio
+import contextvars
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from watcher import api_keys, idempotency
+from watcher.api_keys import Holder
+from watcher.books import Books
+from watcher.database import Database
+from watcher.desk import Desk
+from watcher.http.body import MAX_BODY, read_json
+from watcher.http.callers import Caller
+from watcher.http.limits import RateLimit
+from watcher.http.problems import Problem
+from watcher.http.query import read_query
+from watcher.http.waiting import Waiting
+from watcher.idempotency import Answer, Once
+from watcher.keys import open_vault
+from watcher.log import get_logger
+from watcher.settings import Settings
+from watcher.tables import intent
+
+_T = TypeVar("_T")
+
+#: Makes a document of the public interface.
+Look = Callable[[Desk], Any]
+#: The same from the request's body, which is parsed JSON, None for an empty one.
+Change = Callable[[Desk, Any], Any]
+
+#: Threads for requests; SQLite has one writer at a time anyway, who would only be waited for in less fair ways.
+READERS = 4
+WRITERS = 4
+
+#: How long a request may wait for a thread, seconds.
+PATIENCE = 10.0
+
+#: Seconds between two records of when keys were used.
+RECORDS = 60.0
+
+MEDIA_TYPE = "application/json"
+
+log = get_logger(__name__)
+
+
+class Api:
+    """``wake`` is called after every change: there may be events to deliver. ``now``: this machine's clock."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        wake: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.rate_limit = RateLimit(settings.http_rate_limit)
+        self.waiting = Waiting(self._statuses)
+        self._database = database
+        self._wake = wake
+        self._now = now
+        self._books = Books.of(settings)
+        self._vault = open_vault(settings)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="api-read")
+        self._writers = ThreadPoolExecutor(
+            1 if database.is_sqlite else WRITERS, thread_name_prefix="api-write"
+        )
+        #: What is being done in this process under an idempotency key.
+        self._running: set[bytes] = set()
+        self._used: dict[str, float] = {}
+
+    # What routes call
+
+    async def change(
+        self,
+        request: Request,
+        caller: Caller,
+        work: Change,
+        *,
+        status: int = 201,
+        before: Callable[[Any], Any] | None = None,
+        max_body: int = MAX_BODY,
+    ) -> Response:
+        """Do something once, in one transaction, and answer with the document that ``work`` returns.
+
+        ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name): ``work``
+        gets what it returns instead of the body. Nothing that raises leaves anything behind.
+        """
+        read_query(request)
+        once = None
+        key = request.headers.get("idempotency-key")
+        if key is not None:
+            idempotency.check_key(key)
+        body = await read_json(request, limit=max_body)
+        if key is not None:
+            asked = idempotency.fingerprint(request.method, request.url.path, body)
+            once = Once(scope=caller.scope, key=key, asked=asked)
+            if once.digest in self._running:
+                raise idempotency.in_progress()
+            self._running.add(once.digest)
+        try:
+            given = body
+            if before is not None:
+                known = await self._submit(self._readers, lambda: self._recall(once))
+                if known is not None:
+                    return _response(known, replayed=True)
+                given = await self._submit(self._readers, lambda: before(body))
+            answer, replayed = await self._write(caller, work, given, once, status)
+        finally:
+            if once is not None:
+                self._running.discard(once.digest)
+        if not replayed:
+            self._wake()
+        return _response(answer, replayed=replayed)
+
+    async def look(self, request: Request, caller: Caller, work: Look) -> Response:
+        """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
+
+        def read() -> bytes:
+            with self._database.read() as connection:
+                return _encode(work(self._desk(connection, caller)))
+
+        return _tagged(request, await self._submit(self._readers, read))
+
+    async def wait_for_intent(
+        self, request: Request, caller: Caller, intent_id: str, *, seconds: float, seen: Collection[str]
+    ) -> None:
+        """Wait while an intent's status is one of ``seen`` and does not change, but no longer than ``seconds``.
+
+        Ends early when the caller is gone or the process stops. Raises :class:`watcher.errors.NotFound`, and
+        :class:`Problem` when too many wait.
+        """
+
+        def read() -> str:
+            with self._database.read() as connection:
+                return str(self._desk(connection, caller).intent(intent_id)["status"])
+
+        status = await self._submit(self._readers, read)
+        if status not in seen:
+            return
+        changed = asyncio.ensure_future(
+            self.waiting.until_other(caller.key_id or caller.scope, intent_id, status, seconds)
+        )
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if changed.done():
+                changed.result()
+        finally:
+            for task in (changed, gone):
+                task.cancel()
+            await asyncio.wait({changed, gone})
+
+    async def holder(self, key: str) -> Holder | None:
+        """Return whose valid API key this is."""
+
+        def find() -> Holder | None:
+            with self._database.read() as connection:
+                return api_keys.holder(connection, key, now=self._now())
+
+        return await self._submit(self._readers, find)
+
+    def used(self, key_id: str) -> None:
+        """Note that a key was used; written about once a minute."""
+        self._used[key_id] = self._now()
+
+    # What runs beside
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve those who wait and record when keys were used, until ``stop`` is set."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.waiting.run(stop))
+            while not stop.is_set():
+                try:
+                    async with asyncio.timeout(RECORDS):
+                        await stop.wait()
+                except TimeoutError:
+                    pass
+                await self.record_uses()
+
+    async def record_uses(self) -> None:
+        """Write down when keys were used; what cannot be written is kept for the next time."""
+        used, self._used = self._used, {}
+
+        def write() -> None:
+            with self._database.begin() as connection:
+                api_keys.record_use(connection, used)
+
+        if not used:
+            return
+        try:
+            await self._submit(self._writers, write)
+        except (SQLAlchemyError, Problem) as error:
+            log.warning("http.uses_not_recorded", reason=str(error).split("\n")[0])
+            self._used = used | self._used
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self.waiting.release()
+        for threads in (self._readers, self._writers):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    # Transactions
+
+    def _desk(self, connection: Connection, caller: Caller) -> Desk:
+        return Desk(
+            connection=connection,
+            settings=self.settings,
+            merchant=caller.merchant,
+            actor=caller.actor,
+            now=self._now(),
+            books_of=lambda _: self._books,
+            vault_of=lambda _: self._vault,
+        )
+
+    async def _write(
+        self, caller: Caller, work: Change, given: Any, once: Once | None, status: int
+    ) -> tuple[Answer, bool]:
+        """Return the answer, and whether it is an earlier one."""
+
+        def write() -> tuple[Answer, bool]:
+            with self._database.begin() as connection:
+                if once is not None:
+                    known = idempotency.begin(connection, once, now=self._now())
+                    if known is not None:
+                        return known, True
+                document = work(self._desk(connection, caller), given)
+                answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
+                if once is not None:
+                    idempotency.remember(connection, once, answer, now=self._now())
+            return answer, False
+
+        # Waited for even when the caller is gone: the key is free again only when it is known what became of it.
+        return await self._submit(self._writers, write, to_the_end=True)
+
+    def _recall(self, once: Once | None) -> Answer | None:
+        if once is None:
+            return None
+        with self._database.read() as connection:
+            return idempotency.recall(connection, once, now=self._now())
+
+    async def _statuses(self, intent_ids: Collection[str]) -> Mapping[str, str]:
+        query = select(intent.c.id, intent.c.status).where(intent.c.id.in_(intent_ids))
+
+        def read() -> dict[str, str]:
+            with self._database.read() as connection:
+                return {str(row.id): str(row.status) for row in connection.execute(query)}
+
+        return await self._submit(self._readers, read)
+
+    async def _submit(
+        self, threads: ThreadPoolExecutor, function: Callable[[], _T], *, to_the_end: bool = False
+    ) -> _T:
+        """Run a function in a thread, unless it would have to wait too long for one."""
+        asked = time.monotonic()
+        context = contextvars.copy_context()
+
+        def begin() -> _T:
+            if time.monotonic() - asked > PATIENCE:
+                raise Problem(
+                    503, "unavailable", "too many requests at once; try again", headers={"retry-after": "1"}
+                )
+            return context.run(function)
+
+        try:
+            future: Future[_T] = threads.submit(begin)
+        except RuntimeError:
+            raise Problem(
+                503, "unavailable", "the server is stopping", headers={"retry-after": "1"}
+            ) from None
+        waiter = asyncio.wrap_future(future)
+        if not to_the_end:
+            return await waiter
+        try:
+            return await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            await asyncio.wait({waiter})
+            raise
+
+
+async def _gone(request: Request) -> None:
+    """Return when the caller has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encode(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _response(answer: Answer, *, replayed: bool) -> Response:
+    headers = {"idempotent-replayed": "true"} if replayed else {}
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        headers=headers,
+        media_type=MEDIA_TYPE if answer.body else None,
+    )
+
+
+def _tagged(request: Request, body: bytes) -> Response:
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    wanted = {
+        word.strip().removeprefix("W/")
+        for line in request.headers.getlist("if-none-match")
+        for word in line.split(",")
+    }
+    if tag in wanted or "*" in wanted:
+        return Response(status_code=304, headers={"etag": tag})
+    return Response(body, headers={"etag": tag}, media_type=MEDIA_TYPE)

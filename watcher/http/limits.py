@@ -1,0 +1,54 @@
+"""How often one key may ask: a token bucket per key, in this process.
+
+Headers: draft-ietf-httpapi-ratelimit-headers (``RateLimit-Policy``, ``RateLimit``). The bucket holds a minute's requests
+and refills evenly.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+WINDOW = 60
+
+#: Keys that are remembered; beyond that those whose bucket is full again are forgotten.
+_MAX_KEYS = 10_000
+
+
+class RateLimit:
+    """``quota``: requests per minute of one key, None for no limit."""
+
+    def __init__(self, quota: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quota = quota
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def take(self, key: str) -> tuple[dict[str, str], int | None]:
+        """Take one request of a key: return the headers that say how it stands, and None or the seconds to wait."""
+        if self._quota is None:
+            return {}, None
+        now = self._clock()
+        tokens = self._tokens(key, now)
+        wait = None
+        if tokens >= 1:
+            tokens -= 1
+        else:
+            wait = max(1, math.ceil((1 - tokens) * WINDOW / self._quota))
+        self._buckets[key] = (tokens, now)
+        if len(self._buckets) > _MAX_KEYS:
+            self._forget(now)
+        full_in = math.ceil((self._quota - tokens) * WINDOW / self._quota)
+        return {
+            "ratelimit-policy": f'"default";q={self._quota};w={WINDOW}',
+            "ratelimit": f'"default";r={int(tokens)};t={full_in}',
+        }, wait
+
+    def _tokens(self, key: str, now: float) -> float:
+        assert self._quota is not None, "there is a limit"
+        tokens, at = self._buckets.get(key, (float(self._quota), now))
+        return min(float(self._quota), tokens + (now - at) * self._quota / WINDOW)
+
+    def _forget(self, now: float) -> None:
+        assert self._quota is not None, "there is a limit"
+        full = [key for key in self._buckets if self._tokens(key, now) >= self._quota]
+        for key in full or [next(iter(self._buckets))]:
+            del self._buckets[key]

@@ -1,0 +1,1 @@
+"""The routes of the merchant API, one module per noun, each with a ``router``."""
