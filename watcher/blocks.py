@@ -43,14 +43,16 @@ class Cursor:
     moved_at: int
 
 
+_CURSOR = select(cursor).where(cursor.c.id == 1)
+_CURSOR_LOCKED = _CURSOR.with_for_update()
+
+
 def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
     """Return the cursor, None on a database that has not begun; ``lock`` holds it until the transaction ends.
 
     On a database that has not begun the lock keeps others from beginning, and from holding it, too.
     """
-    query = select(cursor).where(cursor.c.id == 1)
-    if lock:
-        query = query.with_for_update()
+    query = _CURSOR_LOCKED if lock else _CURSOR
     row = connection.execute(query).mappings().one_or_none()
     if row is None and lock and connection.dialect.name == "postgresql":
         # There is no row to lock yet.

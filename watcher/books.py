@@ -13,7 +13,7 @@ from notifier import outbox
 from notifier.events import EventType, event_body
 from watcher import facts as facts_store
 from watcher import records, refunds, views
-from watcher.database import chunks
+from watcher.database import chunks, one_of
 from watcher.intents import ChainClock, Facts, Status, Told
 from watcher.settings import Settings
 from watcher.settlement import Decision, Draft, decide
@@ -21,6 +21,9 @@ from watcher.tables import transition
 
 #: The clock of a database that has not begun to follow the chain: nothing is deep, nothing has passed.
 BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
+
+
+_TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids"))).order_by(transition.c.n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +207,7 @@ def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, li
     """Return what each intent's timeline has so far, oldest first."""
     found: dict[str, list[views.Change]] = {key: [] for key in ids}
     for some in chunks(sorted(found)):
-        query = select(transition).where(transition.c.intent_id.in_(some)).order_by(transition.c.n)
-        for row in connection.execute(query):
+        for row in connection.execute(_TIMELINES, {"ids": some}):
             change = views.Change(at=row.at, status=Status(row.status), reason=row.reason)
             found[row.intent_id].append(change)
     return found

@@ -5,14 +5,41 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
-from watcher.database import chunks, upsert
+from watcher.database import chunks, one_of, upsert
 from watcher.intents import Act, ActKind, Facts, Failure, Inclusion, Intent, Repayment, Status
 from watcher.matching import Claim, Matched, label_keys
 from watcher.tables import act, attempt, intent, refund, stray, transfer
+
+#: The facts of some intents.
+_TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
+_ATTEMPTS = select(attempt).where(attempt.c.intent_id.in_(one_of("ids")))
+_ACTS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
+_REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
+
+#: Which kinds of facts there are beside transfers.
+_OTHERS = union_all(
+    *(
+        select(literal_column(f"'{table.name}'")).where(table.c.intent_id.in_(one_of("ids")))
+        for table in (attempt, act, refund)
+    )
+)
+
+_STRAYS = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +156,7 @@ def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Col
     """Return the stored transfers without an intent that speak one of ``keys`` or went to one of ``dedicated``."""
     ids: set[str] = set()
     for some in chunks(sorted(keys)):
-        ids |= set(connection.execute(select(stray.c.transfer_id).where(stray.c.key.in_(some))).scalars())
+        ids |= set(connection.execute(_STRAYS, {"keys": some}).scalars())
     for some in chunks(sorted(dedicated)):
         to = select(transfer.c.id).where(transfer.c.intent_id.is_(None), transfer.c.recipient.in_(some))
         ids |= set(connection.execute(to).scalars())
@@ -186,16 +213,17 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
     acts: dict[str, list[Act]] = defaultdict(list)
     refunds: dict[str, list[Repayment]] = defaultdict(list)
     for some in chunks(sorted(ids)):
-        for row in connection.execute(select(transfer).where(transfer.c.intent_id.in_(some))).mappings():
+        these = {"ids": some}
+        for row in connection.execute(_TRANSFERS, these).mappings():
             inclusions[row["intent_id"]].append(_inclusion(row))
-        for row in connection.execute(select(attempt).where(attempt.c.intent_id.in_(some))).mappings():
+        # Few intents have any of these: one question instead of three.
+        others = set(connection.execute(_OTHERS, these).scalars())
+        for row in connection.execute(_ATTEMPTS, these).mappings() if "attempt" in others else ():
             failures[row["intent_id"]].append(_failure(row))
-        for row in connection.execute(
-            select(act).where(act.c.intent_id.in_(some)).order_by(act.c.id)
-        ).mappings():
+        for row in connection.execute(_ACTS, these).mappings() if "act" in others else ():
             if row["kind"] in set(ActKind):
                 acts[row["intent_id"]].append(_act(row))
-        for row in connection.execute(select(refund).where(refund.c.intent_id.in_(some))).mappings():
+        for row in connection.execute(_REFUNDS, these).mappings() if "refund" in others else ():
             refunds[row["intent_id"]].append(_repayment(row))
     return {
         key: Facts(

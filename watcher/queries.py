@@ -32,11 +32,7 @@ def intent(
 
     Raises :class:`NotFound`.
     """
-    row = (
-        connection.execute(select(intent_table).where(intent_table.c.id == intent_id))
-        .mappings()
-        .one_or_none()
-    )
+    row = records.load_rows(connection, [intent_id]).get(intent_id)
     if row is None or merchant not in (None, row["merchant_id"]):
         raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
     return _documents(connection, [row], payment_contract)[0]

@@ -16,7 +16,7 @@ from sqlalchemy import (
     update,
 )
 
-from watcher.database import chunks, upsert
+from watcher.database import chunks, one_of, upsert
 from watcher.intents import ChainClock, Depth, Intent, LatePolicy, Match, Status
 from watcher.settlement import Decision
 from watcher.tables import intent, label, recipient, status_count, transition
@@ -25,11 +25,24 @@ from watcher.tables import intent, label, recipient, status_count, transition
 _IS_DEDICATED: ColumnElement[bool] = literal_column("intent.match = 'recipient'")
 
 
+_INTENTS = select(intent).where(intent.c.id.in_(one_of("ids")))
+_BY_LABEL = (
+    select(label.c.key, intent)
+    .join(intent, intent.c.id == label.c.intent_id)
+    .where(label.c.key.in_(one_of("keys")))
+    .order_by(intent.c.id)
+)
+_DEDICATED = (
+    select(intent).where(_IS_DEDICATED, intent.c.recipient.in_(one_of("principals"))).order_by(intent.c.id)
+)
+_DECIDED = update(intent).where(intent.c.id == bindparam("intent"))
+
+
 def load_rows(connection: Connection, ids: Collection[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of intents by id; unknown ids are left out."""
     found: dict[str, Mapping[Any, Any]] = {}
     for some in chunks(sorted(ids)):
-        for row in connection.execute(select(intent).where(intent.c.id.in_(some))).mappings():
+        for row in connection.execute(_INTENTS, {"ids": some}).mappings():
             found[row["id"]] = row
     return found
 
@@ -74,10 +87,7 @@ def save_decisions(
     """Write what was decided of intents; changed statuses go into the counts."""
     if not decided:
         return
-    statement = update(intent).where(intent.c.id == bindparam("intent"))
-    connection.execute(
-        statement, [_decided_row(record, decision, clock, now) for record, decision in decided]
-    )
+    connection.execute(_DECIDED, [_decided_row(record, decision, clock, now) for record, decision in decided])
     changes: Counter[tuple[str, Status]] = Counter()
     for record, decision in decided:
         if decision.status is not record.status:
@@ -129,8 +139,7 @@ def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str,
     """Return the intents that answer to each label key, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
     for some in chunks(sorted(keys)):
-        query = select(label.c.key, intent).join(intent, intent.c.id == label.c.intent_id)
-        for row in connection.execute(query.where(label.c.key.in_(some)).order_by(intent.c.id)).mappings():
+        for row in connection.execute(_BY_LABEL, {"keys": some}).mappings():
             found[row["key"]].append(read_intent(row))
     return found
 
@@ -139,8 +148,7 @@ def dedicated_intents(connection: Connection, principals: Collection[str]) -> di
     """Return the intents that have each principal to themselves, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
     for some in chunks(sorted(principals)):
-        query = select(intent).where(_IS_DEDICATED, intent.c.recipient.in_(some))
-        for row in connection.execute(query.order_by(intent.c.id)).mappings():
+        for row in connection.execute(_DEDICATED, {"principals": some}).mappings():
             found[row["recipient"]].append(read_intent(row))
     return found
 

@@ -225,7 +225,7 @@ def _place(document: dict[str, Any], cursor: Cursor, *, now: float) -> None:
 def _hide(document: dict[str, Any]) -> None:
     """Take out what is not a merchant's to know: where sources are (with their keys, maybe), and what they said."""
     document["sources"] = [
-        {name: source.get(name) for name in _SOURCE} | {"url": f"source {number}", "note": None}
+        {name: source.get(name) for name in _SOURCE} | {"url": f"#{number}", "note": None}
         for number, source in enumerate(document["sources"], start=1)
     ]
     if document["halted"] is not None:

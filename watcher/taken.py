@@ -7,16 +7,22 @@ judged as if the first were stored.
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from watcher import merchants, records
-from watcher.database import chunks
+from watcher.database import chunks, one_of
 from watcher.errors import Refused
 from watcher.intents import Intent, Match
 from watcher.matching import intent_keys, label_keys, reference_key
 from watcher.tables import intent as intent_table
 from watcher.tables import merchant as merchant_table
 from watcher.tables import recipient as recipient_table
+
+_REFERENCES = select(intent_table.c.reference_key, intent_table.c.id).where(
+    intent_table.c.merchant_id == bindparam("merchant"), intent_table.c.reference_key.in_(one_of("keys"))
+)
+_TERMS = select(intent_table.c.terms_hash).where(intent_table.c.terms_hash.in_(one_of("hashes")))
+_WATCHERS = select(recipient_table).where(recipient_table.c.principal.in_(one_of("principals")))
 
 
 def keys_of(intent: Intent) -> tuple[str, str]:
@@ -107,24 +113,20 @@ class Taken:
             self._paid_at.setdefault(intent.recipient, intent.id)
 
     def _read_references(self, keys: Collection[str]) -> None:
-        table = intent_table.c
         for some in chunks(sorted(keys)):
-            query = select(table.reference_key, table.id).where(
-                table.merchant_id == self._merchant, table.reference_key.in_(some)
-            )
-            self._references |= {row.reference_key: row.id for row in self._connection.execute(query)}
+            rows = self._connection.execute(_REFERENCES, {"merchant": self._merchant, "keys": some})
+            self._references |= {row.reference_key: row.id for row in rows}
 
     def _read_terms(self, hashes: Collection[bytes]) -> None:
         for some in chunks(sorted(hashes)):
-            query = select(intent_table.c.terms_hash).where(intent_table.c.terms_hash.in_(some))
-            self._terms |= {bytes(found) for found in self._connection.execute(query).scalars()}
+            found = self._connection.execute(_TERMS, {"hashes": some}).scalars()
+            self._terms |= {bytes(terms_hash) for terms_hash in found}
 
     def _read_recipients(self, principals: Collection[str]) -> None:
         for principal, found in records.dedicated_intents(self._connection, principals).items():
             self._dedicated[principal] = found
         for some in chunks(sorted(principals)):
-            query = select(recipient_table).where(recipient_table.c.principal.in_(some))
-            for row in self._connection.execute(query):
+            for row in self._connection.execute(_WATCHERS, {"principals": some}):
                 self._watchers[row.principal].add(row.merchant_id)
 
     def _read_users(self, principals: Collection[str]) -> None:

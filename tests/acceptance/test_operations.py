@@ -43,6 +43,8 @@ NAMES = {
     "delivery_seconds": set(),
     "payment_latency_seconds": set(),
     "step_seconds": set(),
+    "audited_blocks_total": set(),
+    "audit_gaps_total": set(),
     "reindex_progress": set(),
     "halted": set(),
 }

@@ -36,14 +36,17 @@ from watcher.cli import (
     transfers,
 )
 from watcher.cli.look import Commands
-from watcher.cli.session import Session
-from watcher.errors import WatcherError
+from watcher.cli.session import KEY_VARIABLE, SERVER_VARIABLE, Session, read_key
+from watcher.errors import UsageError, WatcherError
 
 PROGRAM = "sbtc-watcher"
 
 #: What shells report for a program that was stopped by Ctrl-C, and by a reader that went away.
 INTERRUPTED = 130
 UNREAD = 141
+
+#: Commands that work with the database, the chain or this machine itself.
+LOCAL = frozenset({"demo", "run", "reindex", "check", "listen", "db"})
 
 app = Commands(
     PROGRAM,
@@ -86,6 +89,35 @@ def root(
             show_default=False,
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            help="Ask the daemon's HTTP API there instead of this machine's database.",
+            envvar=SERVER_VARIABLE,
+            show_default=False,
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key",
+            metavar="KEY",
+            help="With --server: a merchant's API key or the admin token. On a command line others see it in `ps`:"
+            " better the variable or the file.",
+            envvar=KEY_VARIABLE,
+            show_default=False,
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        str | None,
+        typer.Option("--api-key-file", metavar="FILE", help="Or a file with it; - is standard input."),
+    ] = None,
+    allow_http: Annotated[
+        bool,
+        typer.Option("--allow-http", help="Let --server be http:// elsewhere: the key goes in the clear."),
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks of errors.")
     ] = False,
@@ -94,7 +126,17 @@ def root(
     ] = False,
 ) -> None:
     """Keep the global options for the command."""
-    context.obj = Session(config=config, verbose=verbose)
+    if server and context.invoked_subcommand in LOCAL:
+        raise UsageError(
+            f"`{context.invoked_subcommand}` works on the daemon's own machine only, not with --server"
+        )
+    context.obj = Session(
+        config=config,
+        verbose=verbose,
+        server=server or None,
+        key=lambda: read_key(api_key, api_key_file),
+        allow_http=allow_http,
+    )
 
 
 def main() -> None:

@@ -38,20 +38,10 @@ def list_(
 
     Example: sbtc-watcher deliveries list --status dead
     """
-    from notifier import deliveries
-    from notifier.tables import DeliveryStatus
-
-    with of(context).reading() as connection:
-        rows, following = deliveries.list_deliveries(
-            connection,
-            merchant=merchant,
-            endpoint=endpoint,
-            event=event,
-            status=DeliveryStatus(status) if status else None,
-            limit=limit,
-            cursor=cursor,
+    with of(context).desk() as desk:
+        found = desk.deliveries(
+            merchant=merchant, endpoint=endpoint, event=event, status=status, limit=limit, cursor=cursor
         )
-    found = {"data": rows, "next_cursor": following}
     if as_json:
         render.document(found)
         return
@@ -65,7 +55,7 @@ def list_(
             when(row["next_attempt_at"]),
             row["endpoint"],
         )
-        for row in rows
+        for row in found["data"]
     ]
     columns = ("ID", "Status", "Event", "Attempts", "Last", "Next (UTC)", "Endpoint")
     render.page(found, render.table(columns, lines, right=("Attempts",)), nothing="No such deliveries.")
@@ -74,22 +64,16 @@ def list_(
 @app.command()
 def show(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
     """Show a delivery with the log of its attempts."""
-    from notifier import deliveries
-
-    with of(context).reading() as connection:
-        found = deliveries.show(connection, delivery)
+    with of(context).desk() as desk:
+        found = desk.delivery(delivery)
     _print(found, as_json)
 
 
 @app.command()
 def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
     """Make a pending or dead delivery due at once, with the whole schedule before it."""
-    from notifier import deliveries
-
-    session = of(context)
-    with session.writing() as connection:
-        deliveries.retry(connection, delivery, now=session.now)
-        found = deliveries.show(connection, delivery)
+    with of(context).desk(write=True) as desk:
+        found = desk.retry_delivery(delivery)
     _print(found, as_json)
 
 
@@ -100,15 +84,12 @@ def recover(
     as_json: Json = False,
 ) -> None:
     """Make all dead deliveries of an endpoint due at once."""
-    from notifier import deliveries
-
-    session = of(context)
-    with session.writing() as connection:
-        count = deliveries.recover(connection, endpoint, now=session.now)
+    with of(context).desk(write=True) as desk:
+        found = desk.recover_endpoint(endpoint)
     if as_json:
-        render.document({"endpoint": endpoint, "recovered": count})
+        render.document(found)
     else:
-        render.note(f"Due at once: {render.count(count, 'delivery')} to endpoint {endpoint}.")
+        render.note(f"Due at once: {render.count(found['recovered'], 'delivery')} to endpoint {endpoint}.")
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
-from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.options import Cursor, Json, Limit, OfMerchant, Owner
 from watcher.cli.session import of
 
 app = Commands("endpoints", "Add, test and remove the URLs that get webhooks.")
@@ -20,7 +20,7 @@ _Endpoint = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id 
 def add(
     context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where to post, https://…")],
-    merchant: Annotated[str, typer.Option("--merchant", metavar="ID", help="Whose events it gets (mer_…).")],
+    merchant: Owner = None,
     events: Annotated[
         str | None,
         typer.Option(
@@ -39,31 +39,15 @@ def add(
 
     Example: sbtc-watcher endpoints add https://shop.example/webhooks --merchant mer_…
     """
-    from notifier import endpoints, guard
-    from notifier.events import DEFAULT_EVENTS
-    from watcher import merchants
-    from watcher.keys import open_vault
-
-    session = of(context)
-    settings = session.settings
-    vault = open_vault(settings)
-    # Looks the name up, so it comes before the transaction.
-    checked = guard.check_url(
-        url, allow_http=settings.webhook_allow_http, allow_private=settings.webhook_allow_private
-    )
-    wanted = [name.strip() for name in events.split(",") if name.strip()] if events is not None else None
-    with session.writing() as connection:
-        merchants.find(connection, merchant)
-        added, secret = endpoints.create(
-            connection,
-            merchant=merchant,
-            url=checked,
-            events=DEFAULT_EVENTS if wanted is None else wanted,
-            legacy_v0=legacy_v0,
-            vault=vault,
-            now=session.now,
-        )
-    _print_secret(endpoints.endpoint_json(added), secret, as_json)
+    asked: dict[str, Any] = {"url": url, "legacy_v0": legacy_v0}
+    if events is not None:
+        asked["events"] = [name.strip() for name in events.split(",") if name.strip()]
+    with of(context).office() as office:
+        # Looks the name up, so it comes before the transaction.
+        checked = office.endpoint_url(asked)
+        with office.writing() as desk:
+            found = desk.add_endpoint(asked, url=checked, merchant=merchant)
+    _print_secret(found, as_json)
 
 
 @app.command("list")
@@ -75,11 +59,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List endpoints, newest first."""
-    from notifier import endpoints
-
-    with of(context).reading() as connection:
-        rows, following = endpoints.list_endpoints(connection, merchant=merchant, limit=limit, cursor=cursor)
-    found: dict[str, Any] = {"data": [endpoints.endpoint_json(row) for row in rows], "next_cursor": following}
+    with of(context).desk() as desk:
+        found = desk.endpoints(merchant=merchant, limit=limit, cursor=cursor)
     if as_json:
         render.document(found)
         return
@@ -97,36 +78,28 @@ def list_(
 @app.command()
 def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Remove an endpoint; what was not delivered to it is dead, its log stays."""
-    from notifier import endpoints
-
-    with of(context).writing() as connection:
-        removed = endpoints.get(connection, endpoint)
-        endpoints.remove(connection, endpoint)
+    with of(context).desk(write=True) as desk:
+        found = desk.remove_endpoint(endpoint)
     if as_json:
-        render.document({"id": removed.id, "removed": True})
+        render.document(found)
     else:
-        render.note(f"Endpoint {removed.id} is removed.")
+        render.note(f"Endpoint {found['id']} is removed.")
 
 
 @app.command()
 def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Send to an endpoint again; what was held meanwhile is sent at once."""
-    from notifier import endpoints
-
-    session = of(context)
-    with session.writing() as connection:
-        found = endpoints.enable(connection, endpoint, now=session.now)
-    _print(endpoints.endpoint_json(found), as_json)
+    with of(context).desk(write=True) as desk:
+        found = desk.change_endpoint(endpoint, {"status": "enabled"})
+    _print(found, as_json)
 
 
 @app.command()
 def disable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Send nothing to an endpoint until it is enabled; its deliveries are held."""
-    from notifier import endpoints
-
-    with of(context).writing() as connection:
-        found = endpoints.disable(connection, endpoint)
-    _print(endpoints.endpoint_json(found), as_json)
+    with of(context).desk(write=True) as desk:
+        found = desk.change_endpoint(endpoint, {"status": "disabled"})
+    _print(found, as_json)
 
 
 @app.command("rotate-secret")
@@ -142,44 +115,28 @@ def rotate_secret(
     as_json: Json = False,
 ) -> None:
     """Give an endpoint a fresh signing secret, which is shown this once."""
-    from notifier import endpoints
-    from watcher.durations import parse_duration
-    from watcher.errors import UsageError
-    from watcher.keys import open_vault
-
-    try:
-        seconds = parse_duration(overlap)
-    except ValueError as error:
-        raise UsageError(f"overlap: {error}") from None
-    session = of(context)
-    vault = open_vault(session.settings)
-    with session.writing() as connection:
-        found, secret = endpoints.rotate_secret(
-            connection, endpoint, overlap=seconds, vault=vault, now=session.now
-        )
-    _print_secret(endpoints.endpoint_json(found), secret, as_json)
+    with of(context).desk(write=True) as desk:
+        found = desk.rotate_endpoint_secret(endpoint, {"overlap": overlap})
+    _print_secret(found, as_json)
 
 
 @app.command("test")
 def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
-    from notifier import endpoints
-
-    session = of(context)
-    with session.writing() as connection:
-        event, delivery = endpoints.send_test(connection, endpoint, now=session.now)
+    with of(context).desk(write=True) as desk:
+        found = desk.test_endpoint(endpoint)
     if as_json:
-        render.document({"event": event, "delivery": delivery})
+        render.document(found)
         return
-    render.show(render.card([("Event", event), ("Delivery", delivery)]))
-    render.note(f"See how it went: sbtc-watcher deliveries show {delivery}")
+    render.show(render.card([("Event", found["event"]), ("Delivery", found["delivery"])]))
+    render.note(f"See how it went: sbtc-watcher deliveries show {found['delivery']}")
 
 
-def _print_secret(endpoint: Mapping[str, Any], secret: str, as_json: bool) -> None:
+def _print_secret(found: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        render.document({"endpoint": endpoint, "secret": secret})
+        render.document(found)
         return
-    render.show(render.card([*_rows(endpoint), ("Secret", secret)]))
+    render.show(render.card([*_rows(found["endpoint"]), ("Secret", found["secret"])]))
     render.note("Keep the secret: webhooks are verified with it, and it is not shown again.")
 
 

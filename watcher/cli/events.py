@@ -1,7 +1,8 @@
 """``events``: what merchants were told."""
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +10,7 @@ from notifier.events import EventType
 from watcher.cli import render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
-from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.options import MAX_LIMIT, Cursor, Json, Limit, OfMerchant
 from watcher.cli.session import of, read_moment
 
 app = Commands("events", "See what merchants were told; send it again.")
@@ -30,18 +31,12 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List events, newest first."""
-    from notifier import outbox
-    from notifier.events import rfc3339
-
-    with of(context).reading() as connection:
-        rows, following = outbox.list_events(
-            connection, merchant=merchant, type=kind, intent=intent, limit=limit, cursor=cursor
-        )
-    found = {"data": [outbox.event_json(row) for row in rows], "next_cursor": following}
+    with of(context).desk() as desk:
+        found = desk.events(merchant=merchant, type=kind, intent=intent, limit=limit, cursor=cursor)
     if as_json:
         render.document(found)
         return
-    lines = [(row.id, when(rfc3339(row.created_at)), row.type.value, row.reason, row.intent) for row in rows]
+    lines = [(row["id"], when(row["timestamp"]), row["type"], *_about(row["data"])) for row in found["data"]]
     render.page(
         found,
         render.table(("ID", "Time (UTC)", "Type", "Reason", "Intent"), lines),
@@ -52,16 +47,14 @@ def list_(
 @app.command()
 def show(context: typer.Context, event: _Event, as_json: Json = False) -> None:
     """Show an event: its body as it is sent, and where it went."""
-    from notifier import deliveries, outbox
-
-    with of(context).reading() as connection:
-        row = outbox.get_event(connection, event)
-        sent, _ = deliveries.list_deliveries(connection, event=event, limit=100)
+    with of(context).desk() as desk:
+        found = desk.event(event)
+        sent = [] if as_json else desk.deliveries(event=event, limit=MAX_LIMIT)["data"]
     if as_json:
-        render.document(outbox.event_json(row))
+        render.document(found)
         return
-    render.line(json.dumps(outbox.event_json(row), indent=2, ensure_ascii=True))
-    if not row.body:
+    render.line(json.dumps(found, indent=2, ensure_ascii=True))
+    if found["data"] is None:
         render.note("The retention has emptied the body.")
     rows = [(d["id"], render.word(d["status"]), d["endpoint"], d["attempts"]) for d in sent]
     if rows:
@@ -82,15 +75,12 @@ def redeliver(
     as_json: Json = False,
 ) -> None:
     """Send an event again, under the same event id."""
-    from notifier import deliveries
-
-    session = of(context)
-    with session.writing() as connection:
-        made = deliveries.redeliver(connection, event, endpoint_id=endpoint, now=session.now)
+    with of(context).desk(write=True) as desk:
+        found = desk.redeliver_event(event, {"endpoint": endpoint} if endpoint is not None else {})
     if as_json:
-        render.document({"event": event, "deliveries": made})
-    elif made:
-        render.show(render.card([("Delivery", delivery) for delivery in made]))
+        render.document(found)
+    elif found["deliveries"]:
+        render.show(render.card([("Delivery", delivery) for delivery in found["deliveries"]]))
     else:
         render.note("No endpoint ever got this event; name one with --endpoint.")
 
@@ -106,15 +96,17 @@ def replay(
 
     Example: sbtc-watcher events replay --since 2d --endpoint we_…
     """
-    from notifier import deliveries
-
     session = of(context)
-    now = session.now
-    moment = read_moment(since, "--since", now=now)
-    assert moment is not None, "the option is required"
-    with session.writing() as connection:
-        count = deliveries.replay(connection, endpoint, since=moment, now=now)
+    moment = read_moment(since, "--since", now=session.now)
+    with session.desk(write=True) as desk:
+        found = desk.replay_endpoint(endpoint, {"since": moment})
     if as_json:
-        render.document({"endpoint": endpoint, "replayed": count})
+        render.document(found)
     else:
-        render.note(f"Queued for endpoint {endpoint}: {render.count(count, 'event')}.")
+        render.note(f"Queued for endpoint {endpoint}: {render.count(found['replayed'], 'event')}.")
+
+
+def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """Return why an event was sent, and about which intent; nothing once the retention has emptied it."""
+    told = data or {}
+    return told.get("reason"), told.get("payment_intent", {}).get("id")

@@ -1,6 +1,6 @@
 """``intents import``: many intents from a file, in batches that are stored whole or not at all."""
 
-import csv
+import hashlib
 import json
 import os
 import sys
@@ -8,41 +8,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from watcher.cli import render
-from watcher.cli.options import Json
-from watcher.cli.session import Session, of
+from watcher.cli.options import Json, Owner
+from watcher.cli.rows import Format, Row, format_of, read
+from watcher.cli.session import of
 from watcher.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from watcher.database import Database
+    from watcher.cli.offices import Office
 
-#: Intents that are stored together.
+#: Intents that are stored together, and bytes of their documents: less than a server takes at once.
 BATCH = 500
+BATCH_BYTES = 1024 * 1024
+
 
 #: Between two batches, seconds; longer than SQLite's waiters sleep between two tries.
 PAUSE = 0.2
-
-#: Longest line that is read, bytes; an intent is a few hundred.
-MAX_LINE = 256 * 1024
-
-#: Columns of a CSV file whose names begin so are metadata.
-METADATA = "metadata."
-
-
-class Format(StrEnum):
-    """How the file is written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
 
 
 @dataclass(slots=True)
@@ -56,29 +43,10 @@ class Outcome:
     errors: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One intent as asked for: the line that it begins on, and its document or what is wrong with the line."""
-
-    line: int
-    document: dict[str, Any] | None
-    error: str | None = None
-
-
-class BadLine(Exception):
-    """A line that cannot be read at all; nothing can be said of those after it."""
-
-    def __init__(self, line: int, why: str) -> None:
-        super().__init__(why)
-        self.row = Row(line, None, why)
-
-
 def import_(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv or .jsonl file; - is standard input.")],
-    merchant: Annotated[
-        str, typer.Option("--merchant", metavar="ID", help="Whose intents they are (mer_…).")
-    ],
+    merchant: Owner = None,
     format_: Annotated[
         Format | None,
         typer.Option("--format", metavar="FORMAT", help="csv or jsonl. Default: by the file's name."),
@@ -93,80 +61,103 @@ def import_(
     The fields are those of `intents create`: amount, asset, reference, expires_in, … A CSV file names them in its first
     line, metadata as metadata.order_id; empty cells are not given. Standard input is CSV unless --format says otherwise.
 
+    With --server, a batch that was stored within 24 hours is not stored again: the same lines at the same place.
+
     Example: sbtc-watcher intents import orders.csv --merchant mer_…
     """
     session = of(context)
-    kind = format_ or _format_of(file)
+    kind = format_ or format_of(file)
     outcome = Outcome(continue_at=from_line)
     try:
-        with session.database() as database, _opened(file) as source, _progress(source) as progress:
-            rows = (row for row in _read(kind, source) if row.line >= from_line)
-            while not outcome.errors and (batch := list(islice(rows, BATCH))):
+        with session.office() as office, _opened(file) as source, _progress(source) as progress:
+            rows = (row for row in read(kind, source) if row.line >= from_line)
+            for batch in _batches(rows):
                 outcome.continue_at = batch[0].line
-                _store(session, database, merchant, batch, outcome)
+                _store(office, merchant, batch, outcome)
+                if outcome.errors:
+                    break
                 progress.update(
                     progress.task_ids[0], completed=_position(source), stored=len(outcome.intents)
                 )
                 if len(batch) == BATCH:
                     # A batch takes seconds, in which nobody else writes to SQLite: let the daemon have its turn.
                     time.sleep(PAUSE)
+            repeated = office.repeated
     except BaseException:
         if outcome.intents:
             stored = render.count(len(outcome.intents), "intent")
             render.note(f"{stored} imported; continue with --from-line {outcome.continue_at}")
         raise
     _tell(outcome, as_json)
+    if repeated:
+        were = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
+        render.note(f"Of these, {were} stored already, and not stored again.")
     raise typer.Exit(2 if outcome.errors else 0)
 
 
-def _store(session: Session, database: "Database", merchant: str, batch: list[Row], outcome: Outcome) -> None:
-    """Store a batch, or collect everything that is wrong with it."""
-    from watcher import intake, records
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Yield the rows that are stored together: the same at every import of a file from the same line on."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        more = len(_written(row.document))
+        if batch and (len(batch) == BATCH or size + more > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += more
+    if batch:
+        yield batch
 
-    lines: dict[str, int] = {}
-    errors: list[dict[str, Any]] = []
+
+def _store(office: "Office", merchant: str | None, batch: list[Row], outcome: Outcome) -> None:
+    """Store a batch, or collect everything that is wrong with it."""
     try:
-        with database.begin() as connection:
-            for row in batch:
-                try:
-                    if row.document is None:
-                        raise Refused("validation", row.error or "is no intent")
-                    with connection.begin_nested():
-                        request = intake.IntentRequest.of(row.document)
-                        intent_id = intake.create(
-                            connection,
-                            request,
-                            merchant_id=merchant,
-                            settings=session.settings,
-                            books=session.books,
-                            now=session.now,
-                        )
-                except Refused as refused:
-                    errors += _explain(row.line, refused)
-                else:
-                    lines[intent_id] = row.line
-            if errors:
-                raise _Undone
-            made = records.load_intents(connection, lines)
-    except _Undone:
-        outcome.errors += errors
+        with office.writing(idempotency_key=_key(merchant, batch)) as desk:
+            # A line that cannot be read is no intent, so the desk refuses the batch, and judges the others.
+            made = desk.create_intents([row.document for row in batch], merchant=merchant)["data"]
+    except Refused as refused:
+        outcome.errors += _explain(batch, refused)
         return
     outcome.intents += [
-        {"line": line, "id": intent_id, "reference": made[intent_id].reference}
-        for intent_id, line in lines.items()
+        {"line": row.line, "id": intent["id"], "reference": intent["reference"]}
+        for row, intent in zip(batch, made, strict=True)
     ]
     # Where the next batch begins: a file may end here, or a line later.
     outcome.continue_at = batch[-1].line + 1
 
 
-class _Undone(Exception):
-    """Rolls a batch back."""
+def _key(merchant: str | None, batch: list[Row]) -> str:
+    """Return what a server knows the batch by: the same for the same lines at the same place."""
+    digest = hashlib.sha256(f"{merchant}\n".encode())
+    for row in batch:
+        digest.update(f"{row.line}:".encode() + _written(row.document) + b"\n")
+    return f"import-{batch[0].line}-{digest.hexdigest()}"
 
 
-def _explain(line: int, refused: Refused) -> list[dict[str, Any]]:
-    if not refused.errors:
-        return [{"line": line, "field": None, "message": str(refused)}]
-    return [{"line": line, "field": error["field"], "message": error["message"]} for error in refused.errors]
+def _written(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _explain(batch: list[Row], refused: Refused) -> list[dict[str, Any]]:
+    """Return what is wrong by line, from fields that are named by place: ``intents.3.amount``."""
+    errors: list[dict[str, Any]] = []
+    for error in refused.errors:
+        place, _, field = error["field"].removeprefix("intents.").partition(".")
+        if not place.isdigit() or int(place) >= len(batch):
+            raise refused
+        row = batch[int(place)]
+        unread = row.error is not None
+        told = {
+            "line": row.line,
+            "field": None if unread else field or None,
+            "message": row.error if unread else error["message"],
+        }
+        if told not in errors:
+            errors.append(told)
+    if not errors:
+        raise refused
+    return errors
 
 
 def _tell(outcome: Outcome, as_json: bool) -> None:
@@ -189,85 +180,6 @@ def _tell(outcome: Outcome, as_json: bool) -> None:
             f"Nothing from line {outcome.continue_at} on is stored. Mend the file, then continue with"
             f" --from-line {outcome.continue_at}"
         )
-
-
-def _read(kind: Format, source: BinaryIO) -> Iterator[Row]:
-    try:
-        yield from _read_csv(source) if kind is Format.CSV else _read_jsonl(source)
-    except BadLine as bad:
-        yield bad.row
-
-
-def _read_jsonl(source: BinaryIO) -> Iterator[Row]:
-    for number, line in enumerate(_lines(source), start=1):
-        if not line.strip():
-            continue
-        try:
-            document = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield Row(number, None, f"is not JSON: {error}")
-            continue
-        if isinstance(document, dict):
-            yield Row(number, document)
-        else:
-            yield Row(number, None, "is not a JSON object")
-
-
-def _read_csv(source: BinaryIO) -> Iterator[Row]:
-    reader = csv.reader(_lines(source), strict=True)
-    names: list[str] | None = None
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise BadLine(line, f"is not CSV: {error}") from None
-        if not any(cell.strip() for cell in cells):
-            continue
-        if names is None:
-            names = [cell.strip() for cell in cells]
-            if len(set(names)) < len(names) or "" in names:
-                raise UsageError(
-                    "the first line names a column twice, or not at all", hint="e.g. amount,reference"
-                )
-        elif len(cells) != len(names):
-            yield Row(line, None, f"has {len(cells)} cells, the first line names {len(names)}")
-        else:
-            yield Row(line, _document(dict(zip(names, cells, strict=True))))
-
-
-def _document(cells: dict[str, str]) -> dict[str, Any]:
-    """Return a CSV row as the document of an intent; what is empty is not given."""
-    given = {name: cell.strip() for name, cell in cells.items() if cell.strip()}
-    document: dict[str, Any] = {name: cell for name, cell in given.items() if not name.startswith(METADATA)}
-    metadata = {
-        name.removeprefix(METADATA): cell for name, cell in given.items() if name.startswith(METADATA)
-    }
-    return document | ({"metadata": metadata} if metadata else {})
-
-
-def _lines(source: BinaryIO) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file. Raises :class:`BadLine`."""
-    number = 0
-    while line := source.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) > MAX_LINE:
-            raise BadLine(number, f"is longer than {MAX_LINE // 1024} KiB")
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise BadLine(number, "is not UTF-8; save the file as UTF-8") from None
-
-
-def _format_of(file: str) -> Format:
-    suffix = Path(file).suffix.lower()
-    if file == "-" or suffix == ".csv":
-        return Format.CSV
-    if suffix in (".jsonl", ".ndjson"):
-        return Format.JSONL
-    raise UsageError(f"FILE: cannot tell how {file} is written", hint="add --format csv or --format jsonl")
 
 
 @contextmanager

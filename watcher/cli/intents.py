@@ -8,7 +8,7 @@ import typer
 from watcher.cli import import_, intent_card, render
 from watcher.cli.amounts import short, when
 from watcher.cli.look import Commands
-from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant
+from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant, Owner
 from watcher.cli.session import Session, of, read_moment, read_pairs
 from watcher.intents import Flag, Status
 
@@ -29,11 +29,11 @@ _Metadata = Annotated[
 @app.command()
 def create(
     context: typer.Context,
-    merchant: Annotated[str, typer.Option("--merchant", metavar="ID", help="Whose intent it is (mer_…).")],
     amount: Annotated[
         str,
         typer.Option("--amount", metavar="N", help="What is owed, in base units: sats, micro-STX."),
     ],
+    merchant: Owner = None,
     asset: Annotated[
         str, typer.Option("--asset", metavar="NAME", help="sbtc, stx or a configured one.")
     ] = "sbtc",
@@ -94,35 +94,26 @@ def create(
 
     Example: sbtc-watcher intents create --merchant mer_… --amount 50000 --metadata order_id=12345
     """
-    from watcher import intake
-
     session = of(context)
-    request = intake.IntentRequest(
-        amount=amount,
-        asset=asset,
-        recipient=recipient,
-        reference=reference,
-        expires_in=expires_in,
-        expires_at=expires_at,
-        level=level,
-        payer=payer,
-        match=match,
-        tolerance=tolerance,
-        late_policy=late_policy,
-        not_before=not_before,
-        salt=salt,
-        metadata=read_pairs(metadata, "--metadata"),
-    )
-    with session.writing() as connection:
-        intent_id = intake.create(
-            connection,
-            request,
-            merchant_id=merchant,
-            settings=session.settings,
-            books=session.books,
-            now=session.now,
-        )
-        found = _read(session, connection, intent_id)
+    asked = {
+        "amount": amount,
+        "asset": asset,
+        "recipient": recipient,
+        "reference": reference,
+        "expires_in": expires_in,
+        "expires_at": expires_at,
+        "level": level,
+        "payer": payer,
+        "match": match,
+        "tolerance": tolerance,
+        "late_policy": late_policy,
+        "not_before": not_before,
+        "salt": salt,
+        "metadata": read_pairs(metadata, "--metadata"),
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    with session.desk(write=True) as desk:
+        found = desk.create_intent(given, merchant=merchant)
     _print(session, found, as_json)
 
 
@@ -154,14 +145,10 @@ def list_(
 
     Example: sbtc-watcher intents list --status pending --created-from 2d
     """
-    from watcher import queries
-
     session = of(context)
     now = session.now
-    with session.reading() as connection:
-        found = queries.intents(
-            connection,
-            payment_contract=session.settings.payment_contract,
+    with session.desk() as desk:
+        found = desk.intents(
             merchant=merchant,
             status=status,
             flag=flag,
@@ -175,7 +162,7 @@ def list_(
     if as_json:
         render.document(found)
         return
-    assets = session.settings.assets.values()
+    assets = session.assets
     rows = [
         (
             row["id"],
@@ -199,8 +186,8 @@ def list_(
 def show(context: typer.Context, intent: _Intent, as_json: Json = False) -> None:
     """Show an intent: its money, failed attempts, timeline, and how to pay it."""
     session = of(context)
-    with session.reading() as connection:
-        found = _read(session, connection, intent)
+    with session.desk() as desk:
+        found = desk.intent(intent)
     _print(session, found, as_json)
 
 
@@ -212,14 +199,9 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Cancel a pending intent; money that still comes is flagged late."""
-    from watcher import acts
-
     session = of(context)
-    with session.writing() as connection:
-        acts.cancel(
-            connection, intent, reason=reason, actor=session.actor, books=session.books, now=session.now
-        )
-        found = _read(session, connection, intent)
+    with session.desk(write=True) as desk:
+        found = desk.cancel_intent(intent, {"reason": reason})
     _print(session, found, as_json)
 
 
@@ -239,34 +221,17 @@ def mark(
 
     Example: sbtc-watcher intents mark pi_… --status succeeded --reason "paid in cash"
     """
-    from watcher import acts
-
     session = of(context)
-    with session.writing() as connection:
-        acts.mark(
-            connection,
-            intent,
-            status=status,
-            reason=reason,
-            actor=session.actor,
-            books=session.books,
-            now=session.now,
-        )
-        found = _read(session, connection, intent)
+    with session.desk(write=True) as desk:
+        found = desk.mark_intent(intent, {"status": status, "reason": reason})
     _print(session, found, as_json)
 
 
 app.command("import")(import_.import_)
 
 
-def _read(session: Session, connection: Any, intent: str) -> dict[str, Any]:
-    from watcher import queries
-
-    return queries.intent(connection, intent, payment_contract=session.settings.payment_contract)
-
-
 def _print(session: Session, found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         render.document(found)
     else:
-        intent_card.show(found, tuple(session.settings.assets.values()), now=session.now)
+        intent_card.show(found, session.assets, now=session.now)

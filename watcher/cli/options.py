@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+from watcher.cli.session import Session
+from watcher.errors import UsageError
+
 #: Rows of a page at most, as in :mod:`watcher.queries`.
 MAX_LIMIT = 100
 
@@ -26,6 +29,26 @@ Cursor = Annotated[
 ]
 OfMerchant = Annotated[
     str | None, typer.Option("--merchant", metavar="ID", help="Only what belongs to this merchant (mer_…).")
+]
+
+
+def _check_owner(context: typer.Context, merchant: str | None) -> str | None:
+    session = context.obj
+    if merchant is None and isinstance(session, Session) and session.server is None:
+        raise UsageError(
+            "Missing option '--merchant'", hint=f"`{context.command_path} --help` shows what it takes"
+        )
+    return merchant
+
+
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--merchant",
+        metavar="ID",
+        help="Whose it is (mer_…); with --server a merchant's API key says it.",
+        callback=_check_owner,
+    ),
 ]
 Level = Annotated[
     str | None,

@@ -198,9 +198,10 @@ def _show_report(report: "Report", *, notified: bool) -> None:
         if tally.differences > SHOWN:
             render.note(f"… and {tally.differences - SHOWN:,} more: --json lists them.")
     would = "would be " if report.dry_run else ""
+    refunds = f"{render.count(tally.refunds, 'refund')} {would}put in, " if tally.refunds else ""
     render.note(
         f"Blocks {report.bottom:,} to {report.top:,}: {render.count(tally.transfers, 'transfer')} of ours, "
-        f"{tally.found:,} of them {would}put in, {render.count(tally.changes, 'change')}, "
+        f"{tally.found:,} of them {would}put in, {refunds}{render.count(tally.changes, 'change')}, "
         f"{render.count(tally.events, 'event')}"
         + ("" if report.dry_run or not tally.events else _delivery(notified))
         + "."

@@ -1,25 +1,34 @@
-"""What the commands of one call share: the settings, the database, who is acting, and what time it is."""
+"""What the commands of one call share: the settings, the database or the server, who is acting, and what time it is."""
 
 import getpass
 import os
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from contracts.networks import NETWORKS, AssetSpec, default_assets
 from watcher.errors import ConfigError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from watcher.books import Books
+    from watcher.cli.offices import AnyDesk, Office
     from watcher.database import Database
     from watcher.settings import Settings
+
+
+#: Variables of the environment for a server. ``SBTC_WATCHER_API_KEY`` is a setting: the key to the Stacks API.
+SERVER_VARIABLE = "SBTC_WATCHER_SERVER"
+KEY_VARIABLE = "SBTC_WATCHER_SERVER_KEY"
+
+_MAX_KEY = 4096
 
 
 @dataclass(kw_only=True)
@@ -28,6 +37,10 @@ class Session:
 
     config: Path | None = None
     verbose: bool = False
+    #: The server to ask, None for this machine's database; and what it knows the caller by.
+    server: str | None = None
+    key: Callable[[], str] | None = field(default=None, repr=False)
+    allow_http: bool = False
 
     @cached_property
     def settings(self) -> "Settings":
@@ -37,11 +50,12 @@ class Session:
         return load_settings(self.config)
 
     @property
-    def books(self) -> "Books":
-        """The books that intents are kept in."""
-        from watcher.books import Books
-
-        return Books.of(self.settings)
+    def assets(self) -> tuple[AssetSpec, ...]:
+        """The assets whose amounts are shown with their decimals; of a server's, those that every network has."""
+        if self.server is None:
+            return tuple(self.settings.assets.values())
+        usual = (default_assets(network.sbtc_contract) for network in NETWORKS.values())
+        return tuple(dict.fromkeys(spec for specs in usual for spec in specs))
 
     @property
     def actor(self) -> str:
@@ -66,8 +80,31 @@ class Session:
             log.configure("console", "debug" if self.verbose else "warning")
 
     @contextmanager
+    def office(self) -> Iterator["Office"]:
+        """Open what gives out desks: the server's, or this machine's database with the schema of this version."""
+        if self.server is None:
+            from watcher.cli.local import LocalOffice
+
+            with self.database() as database:
+                yield LocalOffice(self, database)
+            return
+        from watcher.cli.remote import RemoteOffice
+
+        assert self.key is not None, "a server comes with a key"
+        with closing(RemoteOffice(self.server, self.key(), allow_http=self.allow_http)) as office:
+            yield office
+
+    @contextmanager
+    def desk(self, *, write: bool = False) -> Iterator["AnyDesk"]:
+        """Open a desk for one transaction: to look, or with ``write`` to change something, all of it or nothing."""
+        with self.office() as office, office.writing() if write else office.reading() as desk:
+            yield desk
+
+    @contextmanager
     def open(self) -> Iterator["Database"]:
-        """Open the database as it is, without looking at its schema."""
+        """Open the database as it is, without looking at its schema. Raises :class:`UsageError` with a server."""
+        if self.server is not None:
+            raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
         from sqlalchemy.exc import DatabaseError, OperationalError
 
         from watcher.database import Database
@@ -125,6 +162,29 @@ def of(context: typer.Context) -> Session:
     return session
 
 
+def read_key(key: str | None, file: str | None) -> str:
+    """Return the key to a server: from ``file`` (``-`` is standard input) if one is given. Raises :class:`UsageError`."""
+    if file is None:
+        if not key:
+            raise UsageError(
+                "--server needs a key", hint=f"--api-key-file FILE, or {KEY_VARIABLE} in the environment"
+            )
+        return key
+    try:
+        if file == "-":
+            line = sys.stdin.buffer.readline(_MAX_KEY)
+        else:
+            with open(file, "rb") as source:
+                line = source.readline(_MAX_KEY)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"--api-key-file: cannot read {file}: {reason}") from None
+    found = line.decode("ascii", "replace").strip()
+    if not found:
+        raise UsageError(f"--api-key-file: {file} holds no key in its first line")
+    return found
+
+
 def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
     """Read ``key=value`` texts, None for none. Raises :class:`UsageError`."""
     if not pairs:
@@ -140,8 +200,8 @@ def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
     return found
 
 
-def read_moment(text: str | None, option: str, *, now: float) -> float | None:
-    """Read a time: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
+def read_moment(text: str | None, option: str, *, now: float) -> int | None:
+    """Read a time as whole unix seconds: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
     from watcher.durations import parse_duration
     from watcher.fields import read_time
 
@@ -149,9 +209,8 @@ def read_moment(text: str | None, option: str, *, now: float) -> float | None:
         return None
     try:
         # A bare number is a time, not a duration: nobody means 1763670000 seconds ago.
-        return (
-            now - parse_duration(text) if text[-1:].isalpha() and text[-1:] not in "Zz" else read_time(text)
-        )
+        ago = text[-1:].isalpha() and text[-1:] not in "Zz"
+        return int(now - parse_duration(text)) if ago else read_time(text)
     except ValueError:
         raise UsageError(
             f"{option}: {text!r} is not a time",

@@ -1,4 +1,4 @@
-"""``status``: how the daemon stands, from the database alone."""
+"""``status``: how the daemon stands, from the database or the server alone."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from watcher.cli.session import Session, of
 from watcher.errors import UsageError
 
 if TYPE_CHECKING:
-    from watcher.database import Database
+    from watcher.cli.offices import Office
 
 EXIT_CODES = {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
 
@@ -43,25 +43,24 @@ def status(
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other", hint="call `status --json` in a loop")
     session = of(context)
-    with session.database() as database:
-        found = _look(session, database)
+    with session.office() as office:
+        found = _look(office)
         if as_json:
             render.document(found)
         elif watch:
-            found = _watch(session, database, found)
+            found = _watch(session, office, found)
         else:
             for part in screen(found, now=session.now):
                 render.show(part)
     raise typer.Exit(EXIT_CODES[found["state"]])
 
 
-def _look(session: Session, database: "Database") -> dict[str, Any]:
-    from watcher import queries
+def _look(office: "Office") -> dict[str, Any]:
+    with office.reading() as desk:
+        return desk.status()
 
-    return queries.status(database, session.settings, now=session.now)
 
-
-def _watch(session: Session, database: "Database", found: dict[str, Any]) -> dict[str, Any]:
+def _watch(session: Session, office: "Office", found: dict[str, Any]) -> dict[str, Any]:
     """Show the status again and again until Ctrl-C; return what was seen last."""
     from rich.live import Live
 
@@ -71,11 +70,11 @@ def _watch(session: Session, database: "Database", found: dict[str, Any]) -> dic
             while True:
                 render.line(line(found, now=session.now))
                 time.sleep(REFRESH)
-                found = _look(session, database)
+                found = _look(office)
         with Live(Group(*screen(found, now=session.now)), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH)
-                found = _look(session, database)
+                found = _look(office)
                 live.update(Group(*screen(found, now=session.now)), refresh=True)
     except KeyboardInterrupt:
         return found
@@ -153,7 +152,12 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         ),
         ("Webhooks", _outbox(found["outbox"])),
         ("Follower", _follower(found["follower"]) if found.get("follower") else None),
-        ("Database", f"{database['url']}, revision {database['revision']}, {size(database['bytes'])}"),
+        (
+            "Database",
+            f"{database['url']}, revision {database['revision']}, {size(database['bytes'])}"
+            if database["url"] is not None  # which is nothing for merchants
+            else None,
+        ),
     ]
 
 

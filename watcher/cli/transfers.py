@@ -25,17 +25,13 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List transfers, newest first."""
-    from watcher import queries
-
     session = of(context)
-    with session.reading() as connection:
-        found = queries.transfers(
-            connection, merchant=merchant, unmatched=unmatched, limit=limit, cursor=cursor
-        )
+    with session.desk() as desk:
+        found = desk.transfers(merchant=merchant, unmatched=unmatched, limit=limit, cursor=cursor)
     if as_json:
         render.document(found)
         return
-    assets = session.settings.assets.values()
+    assets = session.assets
     rows = [
         (
             row["id"],
@@ -65,25 +61,12 @@ def assign(
 
     Example: sbtc-watcher transfers assign trf_… pi_… --reason "memo was mistyped"
     """
-    from watcher import acts, queries
-
     session = of(context)
-    with session.writing() as connection:
-        acts.assign(
-            connection,
-            transfer,
-            intent,
-            reason=reason,
-            actor=session.actor,
-            books=session.books,
-            now=session.now,
-        )
-        found = queries.transfer(connection, transfer)
-        status = queries.intent(connection, intent, payment_contract=session.settings.payment_contract)[
-            "status"
-        ]
+    with session.desk(write=True) as desk:
+        found = desk.assign_transfer(transfer, {"intent": intent, "reason": reason})
+        status = desk.intent(intent)["status"]
     if as_json:
         render.document(found)
         return
-    amount = short(int(found["amount"]), found["asset_identifier"], session.settings.assets.values())
+    amount = short(int(found["amount"]), found["asset_identifier"], session.assets)
     render.note(f"{amount} of transfer {transfer} belong to intent {intent}, which is {status}.")

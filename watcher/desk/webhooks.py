@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import select
+
 from notifier import deliveries, endpoints, outbox, signing
 from notifier.events import DEFAULT_EVENTS, EventType
 from notifier.guard import CheckedUrl, check_url
-from notifier.tables import DeliveryStatus, EndpointStatus
+from notifier.tables import DeliveryStatus, EndpointStatus, delivery
 from watcher import fields, merchants
 from watcher.desk.base import Base, Document, fields_of, read
 from watcher.durations import parse_duration
@@ -162,11 +164,14 @@ class WebhookDesk(Base):
             limit=limit,
             cursor=cursor,
         )
-        return {"data": rows, "next_cursor": following}
+        return {"data": self._with_merchants(rows), "next_cursor": following}
 
     def delivery(self, delivery_id: str) -> Document:
         """Return one delivery with the log of its attempts."""
-        return deliveries.show(self.connection, delivery_id, merchant=self.merchant)
+        [found] = self._with_merchants(
+            [deliveries.show(self.connection, delivery_id, merchant=self.merchant)]
+        )
+        return found
 
     def retry_delivery(self, delivery_id: str, document: object = None) -> Document:
         """Make a pending or dead delivery due at once, and return it."""
@@ -228,6 +233,14 @@ class WebhookDesk(Base):
             self.connection, event_id, endpoint_id=endpoint, merchant=self.merchant, now=self.now
         )
         return {"event": event_id, "deliveries": made}
+
+    def _with_merchants(self, rows: Sequence[Document]) -> list[Document]:
+        """Return deliveries with the merchants whose they are."""
+        query = select(delivery.c.id, delivery.c.merchant).where(
+            delivery.c.id.in_([row["id"] for row in rows])
+        )
+        whose = {row.id: row.merchant for row in self.connection.execute(query)}
+        return [{"id": row["id"], "merchant": whose[row["id"]]} | row for row in rows]
 
     def _signed(self, row: outbox.EventRow, secrets: Sequence[str]) -> Document:
         headers = {"webhook-id": row.id}

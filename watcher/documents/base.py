@@ -37,6 +37,10 @@ class Document(BaseModel):
         """The JSON document as it came, with what this version does not know; of a part, as this version knows it."""
         return self.model_dump(mode="json") if self._raw is None else self._raw
 
+    def __eq__(self, other: object) -> bool:
+        """Compare what they say, whatever they were read from."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
 
 class Request(BaseModel):
     """A document that a caller sends. Unknown fields are refused; leave out what is not needed."""

@@ -177,6 +177,7 @@ class ListedDelivery(Document):
     """An event on its way to an endpoint."""
 
     id: str
+    merchant: str
     event: str
     event_type: EventType
     endpoint: str
@@ -197,6 +198,7 @@ class Delivery(ListedDelivery):
     model_config = example(
         {
             "id": "dlv_01JD4P3B5E6SM7X2V4T8Y9Z1QK",
+            "merchant": "mer_01JD4N8Y6B2PJ3T9Z1R7W5Q4VK",
             "event": "evt_01JD4P2Z4C5RK6W1V3S7X8Y9ZM",
             "event_type": "payment.succeeded",
             "endpoint": "we_01JD4P0A8D4RL5W1V3T9Y7Z6XN",

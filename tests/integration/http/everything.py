@@ -3,7 +3,7 @@
 from chain.testing import txs
 from notifier import deliveries, endpoints
 from notifier.guard import CheckedUrl
-from notifier.vault import Vault
+from notifier.vault import PLAIN, Vault
 from tests.integration.http.office import Office
 from tests.integration.watcher.world import PAYER, SHOP
 from watcher import api_keys
@@ -11,15 +11,15 @@ from watcher import api_keys
 URL = "https://203.0.113.7/hooks"
 
 
-def add_endpoint(office: Office, merchant: str, url: str = URL) -> str:
+def add_endpoint(office: Office, merchant: str, *, vault: Vault = PLAIN) -> str:
     """Add an endpoint without asking whether webhooks may go there; nothing is sent."""
     with office.world.database.begin() as connection:
         made, _ = endpoints.create(
             connection,
             merchant=merchant,
-            url=CheckedUrl(url),
+            url=CheckedUrl(URL),
             events=["*"],
-            vault=Vault(),
+            vault=vault,
             now=office.world.clock(),
         )
     office.world.clock.now += 0.002  # ids of two milliseconds sort by time

@@ -61,7 +61,10 @@ def test_the_only_error_of_a_task_group_is_explained_itself() -> None:
     ("arguments", "says"),
     [
         (("bogus",), "No such command 'bogus'"),
-        (("intents", "create"), "Missing option '--merchant'"),
+        (("intents", "create"), "Missing option '--amount'"),
+        (("intents", "create", "--amount", "1"), "Missing option '--merchant'"),
+        (("endpoints", "add", "https://192.9.200.1/"), "Missing option '--merchant'"),
+        (("intents", "import", "orders.csv"), "Missing option '--merchant'"),
         (("intents", "list", "--limit", "0"), "'--limit': 0 is not from 1 to 100"),
         (("intents", "list", "--status", "paid"), "'--status': 'paid' is not one of 'pending'"),
         (("intents", "list", "--metadata", "x"), "--metadata: 'x' is not key=value"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.watcher.cli_calls import Cli, calling
-from watcher.cli import import_
+from watcher.cli import import_, rows
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_standard_input_is_read_and_its_format_can_be_told(cli: Cli, monkeypatch
         ("a.jsonl", b'{"amount": ' + b"9" * 5000 + b"}\n", 1, "is not JSON"),
         ("a.jsonl", b"[" * 100_000 + b"\n", 1, "is not JSON"),
         ("a.jsonl", b'{"amount": 1}\n{"reference": "\xff"}\n', 2, "is not UTF-8"),
-        ("a.csv", b"amount\n" + b"1" * (import_.MAX_LINE + 1) + b"\n", 2, "is longer than 256 KiB"),
+        ("a.csv", b"amount\n" + b"1" * (rows.MAX_LINE + 1) + b"\n", 2, "is longer than 256 KiB"),
         ("a.csv", b'amount,reference\n1,A\n1,"B" C\n', 3, "is not CSV"),
         ("a.csv", b'amount\n"1\n2', 2, "is not CSV"),
     ],

@@ -179,7 +179,7 @@ def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
     after = standing | {"status": "succeeded", "flags": ["late_evidence"]}
     changes = [Change(intent=f"pi_{n}", before=standing, after=after, events=()) for n in range(SHOWN + 5)]
     odd = [Difference(row=f"tr_{n}", tx_id="0x", height=n, intent=None, note="odd") for n in range(SHOWN + 3)]
-    tally = Tally(differences=len(odd), changes=len(changes), events=2)
+    tally = Tally(differences=len(odd), changes=len(changes), events=2, refunds=2)
     _show_report(Report(bottom=1, top=2, tally=tally, changes=changes, differences=odd), notified=False)
     out, err = capsys.readouterr()
     assert "late_evidence" in out
@@ -187,6 +187,7 @@ def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
     assert "… and 5 more" in err
     assert "… and 3 more" in err
     assert "which nobody delivers" in err
+    assert "2 refunds put in" in err
     _show_acceptance(Acceptance())
     assert "Nothing to accept" in capsys.readouterr().err
 

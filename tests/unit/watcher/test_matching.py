@@ -234,6 +234,12 @@ def test_a_peg_in_counts_only_for_a_dedicated_recipient() -> None:
     assert match(mint, labelled=[intent()], dedicated=[own]).intent == own
 
 
+def test_money_that_is_given_back_pays_for_nothing() -> None:
+    back = claim(route=Route.REFUND)
+    own = intent("own", match=Match.RECIPIENT)
+    assert match(back, labelled=[intent()], dedicated=[own]) == Matched(reason=Unmatched.NO_INTENT)
+
+
 def test_of_several_reasons_the_nearest_miss_is_told() -> None:
     far = intent("far", recipient="SPOTHER")
     near = intent("near", payer="SPSOMEBODY")

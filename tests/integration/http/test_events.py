@@ -1,0 +1,179 @@
+"""Events and deliveries over HTTP: listed, sent again, and pulled by merchants who would rather ask."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import update
+from standardwebhooks import Webhook
+
+from notifier.tables import delivery, event
+from notifier.vault import Vault
+from tests.integration.http.everything import add_endpoint, make_everything
+from tests.integration.http.office import ADMIN, Office, problem, wrong_fields
+from watcher import documents
+
+DELIVERIES = "/v1/webhook_deliveries"
+EVENTS = "/v1/events"
+
+
+async def test_deliveries_are_listed_shown_and_filtered(office: Office) -> None:
+    ids = make_everything(office)
+    page = (await office.client.get(DELIVERIES)).json()
+    assert documents.DeliveryPage.model_validate(page).model_dump(mode="json") == page
+    assert len(page["data"]) > 1
+    shown = (await office.client.get(f"{DELIVERIES}/{ids['delivery_id']}")).json()
+    assert documents.Delivery.model_validate(shown).model_dump(mode="json") == shown
+    assert shown == page["data"][0] | {"log": []}
+    assert shown["merchant"] == office.merchant
+    for query, number in {
+        f"endpoint={ids['endpoint_id']}": len(page["data"]),
+        "endpoint=we_X": 0,
+        f"event={ids['event_id']}": 1,
+        "status=pending": len(page["data"]),
+        "status=delivered": 0,
+    }.items():
+        assert len((await office.client.get(f"{DELIVERIES}?{query}")).json()["data"]) == number, query
+    assert wrong_fields(await office.client.get(f"{DELIVERIES}?status=lost")) == ["status"]
+    assert problem(await office.client.get(f"{DELIVERIES}/dlv_X")) == (404, "not_found")
+
+
+async def test_a_dead_delivery_is_tried_again_and_a_delivered_one_is_not(office: Office) -> None:
+    ids = make_everything(office)
+    one = f"{DELIVERIES}/{ids['delivery_id']}"
+
+    def become(status: str) -> None:
+        with office.world.database.begin() as connection:
+            this = update(delivery).where(delivery.c.id == ids["delivery_id"])
+            connection.execute(this.values(status=status, next_attempt_at=None))
+
+    become("dead")
+    woken = office.woken
+    retried = await office.client.post(f"{one}/retry")
+    assert (retried.status_code, retried.json()["status"]) == (200, "pending")
+    assert office.woken == woken + 1
+    become("delivered")
+    assert problem(await office.client.post(f"{one}/retry")) == (409, "not_possible")
+    assert problem(await office.client.post(f"{DELIVERIES}/dlv_X/retry")) == (404, "not_found")
+
+
+async def test_events_are_listed_shown_and_filtered(office: Office) -> None:
+    ids = make_everything(office)
+    page = (await office.client.get(EVENTS)).json()
+    assert documents.EventPage.model_validate(page).model_dump(mode="json") == page
+    assert {row["type"] for row in page["data"]} >= {"payment.created", "payment.succeeded"}
+    shown = (await office.client.get(f"{EVENTS}/{ids['event_id']}")).json()
+    assert shown in page["data"]
+    for query, number in {
+        "type=payment.succeeded": 1,
+        f"intent={ids['intent_id']}": len(page["data"]),
+        "intent=pi_X": 0,
+        "limit=1": 1,
+    }.items():
+        assert len((await office.client.get(f"{EVENTS}?{query}")).json()["data"]) == number, query
+    assert wrong_fields(await office.client.get(f"{EVENTS}?type=payment.done")) == ["type"]
+    assert problem(await office.client.get(f"{EVENTS}?cursor=evt_X")) == (404, "not_found")
+
+
+async def test_an_event_is_sent_again_to_one_endpoint_or_to_all(office: Office) -> None:
+    ids = make_everything(office)
+    fresh = add_endpoint(office, office.merchant)
+    one = f"{EVENTS}/{ids['event_id']}"
+    to_all = (await office.client.post(f"{one}/redeliver")).json()
+    to_fresh = (await office.client.post(f"{one}/redeliver", json={"endpoint": fresh})).json()
+    for answer, endpoint in ((to_all, ids["endpoint_id"]), (to_fresh, fresh)):
+        assert answer["event"] == ids["event_id"]
+        [made] = answer["deliveries"]
+        assert (await office.client.get(f"{DELIVERIES}/{made}")).json()["endpoint"] == endpoint
+    assert wrong_fields(await office.client.post(f"{one}/redeliver", json={"endpoint": 5})) == ["endpoint"]
+    with office.world.database.begin() as connection:
+        connection.execute(update(event).values(body=None))
+    assert problem(await office.client.post(f"{one}/redeliver")) == (409, "not_possible")
+
+
+async def test_who_pulls_gets_every_event_once_in_order_with_the_bodies_that_are_sent(office: Office) -> None:
+    made = (await office.client.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/"})).json()
+    make_everything(office)
+    told = (await office.client.get(EVENTS)).json()["data"]
+    endpoint = made["endpoint"]["id"]
+    seen = []
+    after = ""
+    while True:
+        asked = {"after": after, "limit": 1, "endpoint": endpoint}
+        page = (await office.client.get(EVENTS, params=asked)).json()
+        assert documents.PulledEvents.model_validate(page).model_dump(mode="json") == page
+        if not page["data"]:
+            break
+        [row] = page["data"]
+        assert row["headers"]["webhook-id"] == row["id"]
+        # Not ``verify``: that holds the time against this machine's clock, and the office has one of its own.
+        moment = datetime.fromtimestamp(int(row["headers"]["webhook-timestamp"]), UTC)
+        expected = Webhook(made["secret"]).sign(row["id"], moment, row["body"])
+        assert row["headers"]["webhook-signature"] == expected
+        seen.append(json.loads(row["body"]))
+        after = page["next_cursor"]
+        office.world.create()  # told while somebody pulls: it comes at the end
+        if len(seen) > 10:
+            break
+    assert page["next_cursor"] == after
+    assert [row["id"] for row in seen][: len(told)] == [
+        row["id"] for row in sorted(told, key=lambda r: r["sequence"])
+    ]
+
+
+async def test_pulling_goes_with_nothing_but_a_limit_and_an_endpoint(office: Office) -> None:
+    ids = make_everything(office)
+    for query, fields in {
+        "after=&type=payment.failed": ["type"],
+        "after=&intent=pi_X&cursor=evt_X": ["intent", "cursor"],
+        f"endpoint={ids['endpoint_id']}": ["endpoint"],
+        "after=x-y": ["after"],
+    }.items():
+        assert wrong_fields(await office.client.get(f"{EVENTS}?{query}")) == fields, query
+    assert problem(await office.client.get(f"{EVENTS}?after=evt_X")) == (404, "not_found")
+    async with office.as_key(ADMIN) as operator:
+        assert wrong_fields(await operator.get(f"{EVENTS}?after=")) == ["after"]
+
+
+async def test_pages_stay_right_while_events_are_told(office: Office) -> None:
+    for _ in range(5):
+        office.world.create()
+        office.world.clock.now += 1
+    first = (await office.client.get(f"{EVENTS}?limit=2")).json()
+    office.world.create()
+    second = (await office.client.get(f"{EVENTS}?limit=10&cursor={first['next_cursor']}")).json()
+    ids = [row["id"] for page in (first, second) for row in page["data"]]
+    assert len(ids) == len(set(ids)) == 5
+    moments = [row["timestamp"] for page in (first, second) for row in page["data"]]
+    assert moments == sorted(moments, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["intent", "transfer", "endpoint", "delivery", "event"])
+async def test_every_single_thing_has_a_tag(office: Office, name: str) -> None:
+    ids = make_everything(office)
+    path = {
+        "intent": "payment_intents",
+        "transfer": "transfers",
+        "endpoint": "webhook_endpoints",
+        "delivery": "webhook_deliveries",
+        "event": "events",
+    }[name]
+    url = f"/v1/{path}/{ids[f'{name}_id']}"
+    first = await office.client.get(url)
+    again = await office.client.get(url, headers={"if-none-match": first.headers["etag"]})
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+async def test_a_secret_that_does_not_open_is_the_servers_trouble_and_says_how_to_get_on(
+    office: Office,
+) -> None:
+    make_everything(office)
+    endpoint = add_endpoint(office, office.merchant, vault=Vault([bytes(32)]))
+    asked = {"after": "", "endpoint": endpoint}
+    assert problem(await office.client.get(EVENTS, params=asked)) == (503, "secret_sealed")
+    url = f"/v1/webhook_endpoints/{endpoint}/rotate_secret"
+    refused = await office.client.post(url)
+    assert problem(refused) == (503, "secret_sealed")
+    assert "overlap 0" in refused.json()["detail"]
+    assert (await office.client.post(url, json={"overlap": 0})).status_code == 200
+    assert (await office.client.get(EVENTS, params=asked)).status_code == 200

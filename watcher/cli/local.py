@@ -1,0 +1,49 @@
+"""The desk in this machine's database."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from watcher.cli.offices import AnyDesk
+from watcher.desk import Desk
+from watcher.desk.webhooks import endpoint_url
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from watcher.cli.session import Session
+    from watcher.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOffice:
+    """Whoever may open the database is an operator."""
+
+    session: "Session"
+    database: "Database"
+
+    @property
+    def repeated(self) -> int:
+        """Always 0: a transaction is made or not, and the caller knows which."""
+        return 0
+
+    @contextmanager
+    def reading(self) -> Iterator[AnyDesk]:
+        """Open a transaction that only reads."""
+        with self.database.read() as connection:
+            yield self._desk(connection)
+
+    @contextmanager
+    def writing(self, *, idempotency_key: str | None = None) -> Iterator[AnyDesk]:
+        """Open a transaction that is committed at the end."""
+        with self.database.begin() as connection:
+            yield self._desk(connection)
+
+    def endpoint_url(self, document: Mapping[str, Any]) -> Any:
+        """Look the name up and check the address."""
+        return endpoint_url(self.session.settings, document)
+
+    def _desk(self, connection: "Connection") -> Desk:
+        session = self.session
+        return Desk(connection, session.settings, actor=session.actor, now=session.now)
