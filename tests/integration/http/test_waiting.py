@@ -182,7 +182,7 @@ async def test_who_comes_during_a_look_waits_for_the_next_one() -> None:
         looks += 1
         looking.set()
         await go_on.wait()
-        return {intent_id: "pending" if looks < 3 else "succeeded" for intent_id in ids}
+        return dict.fromkeys(ids, "pending" if looks < 3 else "succeeded")
 
     waiting = Waiting(look)
     stop = asyncio.Event()
