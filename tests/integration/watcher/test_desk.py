@@ -110,7 +110,11 @@ def test_of_many_intents_with_a_wrong_one_none_is_created(world: World) -> None:
     ]
     with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
         desk.create_intents(documents)
-    assert [error["field"] for error in refused.value.errors] == ["intents.1.amount", "intents.2", "intents.3.reference"]
+    assert [error["field"] for error in refused.value.errors] == [
+        "intents.1.amount",
+        "intents.2",
+        "intents.3.reference",
+    ]
     with sitting(world, world.merchant) as desk:
         assert desk.intents()["data"] == []
 
