@@ -7,7 +7,7 @@ NODE_READY := contracts/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists the same).
 PURE := chain/address.py,chain/clarity.py,chain/model.py,chain/window.py,chain/wire.py,contracts/*,notifier/backoff.py,notifier/events.py,notifier/signing.py,watcher/intents.py,watcher/matching.py,watcher/money.py,watcher/refunds.py,watcher/settlement.py
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format cov contracts contracts-vm bench-notifier lock clean
+.PHONY: help demo test lint type format cov contracts contracts-vm bench-notifier bench-api lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ format: $(READY) ## let ruff mend what it can
 
 bench-notifier: $(READY) ## how fast webhooks go out, on loopback
 	@$(BIN)/python -m benchmarks.notifier $(ARGS)
+
+bench-api: $(READY) ## how fast the merchant API answers, on loopback
+	@$(BIN)/python -m benchmarks.api $(ARGS)
 
 lock: ## pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock

@@ -5,18 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Table,
-    and_,
-    delete,
-    func,
-    insert,
-    literal_column,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
 
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
@@ -30,14 +19,6 @@ _TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
 _ATTEMPTS = select(attempt).where(attempt.c.intent_id.in_(one_of("ids")))
 _ACTS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
 _REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
-
-#: Which kinds of facts there are beside transfers.
-_OTHERS = union_all(
-    *(
-        select(literal_column(f"'{table.name}'")).where(table.c.intent_id.in_(one_of("ids")))
-        for table in (attempt, act, refund)
-    )
-)
 
 _STRAYS = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
 
@@ -216,14 +197,12 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
         these = {"ids": some}
         for row in connection.execute(_TRANSFERS, these).mappings():
             inclusions[row["intent_id"]].append(_inclusion(row))
-        # Few intents have any of these: one question instead of three.
-        others = set(connection.execute(_OTHERS, these).scalars())
-        for row in connection.execute(_ATTEMPTS, these).mappings() if "attempt" in others else ():
+        for row in connection.execute(_ATTEMPTS, these).mappings():
             failures[row["intent_id"]].append(_failure(row))
-        for row in connection.execute(_ACTS, these).mappings() if "act" in others else ():
+        for row in connection.execute(_ACTS, these).mappings():
             if row["kind"] in set(ActKind):
                 acts[row["intent_id"]].append(_act(row))
-        for row in connection.execute(_REFUNDS, these).mappings() if "refund" in others else ():
+        for row in connection.execute(_REFUNDS, these).mappings():
             refunds[row["intent_id"]].append(_repayment(row))
     return {
         key: Facts(

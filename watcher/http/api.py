@@ -39,7 +39,7 @@ Change = Callable[[Desk, Any], Any]
 
 #: Threads for requests; SQLite has one writer at a time anyway, who would only be waited for in less fair ways.
 READERS = 4
-WRITERS = 2
+WRITERS = 4
 
 #: How long a request may wait for a thread, seconds.
 PATIENCE = 10.0
