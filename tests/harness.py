@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +106,21 @@ database_url: Callable[[Path], str] = sqlite_url
 def open_database(folder: Path) -> Database:
     """Return the migrated database that ``folder`` stands for, an SQLite file or a PostgreSQL database."""
     database = Database(database_url(folder))
-    database.upgrade()
+    if database.is_sqlite and not (file := Path(str(database.url.database))).exists():
+        file.write_bytes(_migrated_sqlite())
     return database
+
+
+@cache
+def _migrated_sqlite() -> bytes:
+    """Return an SQLite file with the schema: hundreds of tests begin with one, and migrating takes its time."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(sqlite_url(Path(folder)))
+        database.upgrade()
+        with database.begin() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar_one() == 1
+        database.close()  # the last connection puts the log into the file
+        return (Path(folder) / "watcher.db").read_bytes()
 
 
 def add_merchant(database: Database, *, merchant_id: str = MERCHANT, recipient: str = SHOP) -> None:

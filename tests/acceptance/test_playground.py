@@ -59,6 +59,7 @@ async def run(folder: Path, url: str, *arguments: str, code: int = 0) -> str:
         "SBTC_WATCHER_DATABASE_URL": f"sqlite:///{folder}/play.db",
         "SBTC_WATCHER_API_URLS": url,
         "SBTC_WATCHER_HTTP_BIND": "",
+        "SBTC_WATCHER_POLL_INTERVAL": "200ms",
     }
     town = Town(folder, None, None, None, environment)  # type: ignore[arg-type]
     return await town.cli(*arguments, code=code)
@@ -84,9 +85,9 @@ async def test_a_payment_is_made_taken_away_and_made_again_by_orders(tmp_path: P
         await run(tmp_path, player.url, "run", "--once")
         assert (await shown("intents", "show", intent["id"]))["status"] == "succeeded"
         assert await player.order("fail 503") == "the API answers 503"
-        await run(tmp_path, player.url, "run", "--once", code=3)
+        assert "503" in await run(tmp_path, player.url, "check", code=3)
         assert await player.order("heal") == "the API answers rightly"
-        await run(tmp_path, player.url, "run", "--once")
+        await run(tmp_path, player.url, "check")
 
 
 async def test_every_order_answers_in_a_line_and_a_wrong_one_says_what_is_wrong() -> None:
