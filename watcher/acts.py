@@ -115,11 +115,15 @@ def assign(
         )
     identity = {name: money[name] for name in ("tx_id", "rank", "amount", "recipient")}
     same = [transfer.c[name] == value for name, value in identity.items()]
-    query = select(transfer.c.id, transfer.c.intent_id).where(*same, transfer.c.asset == money["asset"])
+    query = select(transfer.c.id, transfer.c.intent_id, transfer.c.merchant_id).where(
+        *same, transfer.c.asset == money["asset"]
+    )
     rows = connection.execute(query).all()
     for row in rows:
         if row.intent_id is not None:
-            raise Refused("already_matched", f"transfer {row.id} belongs to intent {row.intent_id}")
+            theirs = merchant not in (None, row.merchant_id)
+            whose = "an intent of another merchant" if theirs else f"intent {row.intent_id}"
+            raise Refused("already_matched", f"transfer {row.id} belongs to {whose}")
     store(connection, intent_id, ASSIGN, clock, reason=why, actor=actor, now=now, **identity)
     _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {why}", now)
     for row in rows:

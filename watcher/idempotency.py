@@ -59,8 +59,10 @@ class Once:
         return hashlib.sha256(f"{self.scope}|{self.key}".encode()).digest()
 
 
-def check_key(key: str) -> str:
-    """Return a key that can be used. Raises :class:`Refused`."""
+def check_key(key: str, *others: str) -> str:
+    """Return a key that can be used; a request has no ``others``. Raises :class:`Refused`."""
+    if others:
+        raise Refused("validation", errors=[{"field": "Idempotency-Key", "message": "is given twice"}])
     if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
         message = f"must be 1 to {MAX_KEY} printable ASCII characters, for example a UUID"
         raise Refused("validation", errors=[{"field": "Idempotency-Key", "message": message}])

@@ -6,10 +6,12 @@ Secrets are :class:`pydantic.SecretStr`, whose representation is masked.
 
 import logging
 import sys
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from watcher.printable import plain, plain_json
 
 #: Loggers that follow ``log_level``; every other library speaks from ``warning`` on.
 OUR_PACKAGES = ("watcher", "chain", "contracts", "notifier")
@@ -73,6 +75,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 def _console(*, colors: bool) -> list[Processor]:
     # The plain formatter: the pretty ones print local variables, and secrets with them.
     return [
+        _plain_fields,
         structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
     ]
 
@@ -81,4 +84,10 @@ def _json() -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(ensure_ascii=False, default=repr),
+        lambda _logger, _method, line: plain_json(str(line)),
     ]
+
+
+def _plain_fields(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """Keep what strangers wrote (paths of requests, answers) from steering the terminal."""
+    return {name: plain(value) if isinstance(value, str) else value for name, value in fields.items()}

@@ -49,6 +49,8 @@ class Taken:
         self._dedicated: defaultdict[str, list[Intent]] = defaultdict(list)
         self._watchers: defaultdict[str, set[str]] = defaultdict(set)
         self._defaults: set[str] = set()
+        #: Those that are not stored yet, and perhaps never will be: their ids say nothing to anybody.
+        self._added: set[str] = set()
         #: An intent that is still monitored, by recipient.
         self._paid_at: dict[str, str] = {}
 
@@ -69,13 +71,13 @@ class Taken:
         """
         own = self._references.get(reference_key_of(intent))
         if own is not None:
-            return own
+            return self._name(own)
         for key in _spoken(intent):
             for other in self._by_label.get(key, ()):
                 if other.recipient == intent.recipient:
                     # Another merchant's intent is named to nobody.
                     mine = other.merchant == intent.merchant
-                    return other.id if mine else "another merchant at this recipient"
+                    return self._name(other.id) if mine else "another merchant at this recipient"
         return None
 
     def check(self, intent: Intent) -> None:
@@ -89,7 +91,10 @@ class Taken:
         where = intent.recipient
         for other in self._dedicated.get(where, ()):
             if other.monitored_until >= self._time:
-                raise merchants.recipient_in_use(where, f"is dedicated to {other.id}")
+                whom = (
+                    self._name(other.id) if other.merchant == intent.merchant else "another merchant's intent"
+                )
+                raise merchants.recipient_in_use(where, f"is dedicated to {whom}")
         watchers = self._watchers.get(where)
         if watchers and intent.merchant not in watchers:
             raise merchants.recipient_in_use(where, "is an address of another merchant")
@@ -98,10 +103,11 @@ class Taken:
         if where in self._defaults:
             raise merchants.recipient_in_use(where, "is a merchant's default recipient")
         if where in self._paid_at:
-            raise merchants.recipient_in_use(where, f"is the recipient of {self._paid_at[where]}")
+            raise merchants.recipient_in_use(where, f"is the recipient of {self._name(self._paid_at[where])}")
 
     def add(self, intent: Intent) -> None:
         """Let what this intent wants be taken from here on."""
+        self._added.add(intent.id)
         self._references[reference_key_of(intent)] = intent.id
         for key in keys_of(intent):
             self._by_label[key].append(intent)
@@ -111,6 +117,9 @@ class Taken:
         self._watchers[intent.recipient].add(intent.merchant)
         if intent.monitored_until >= self._time:
             self._paid_at.setdefault(intent.recipient, intent.id)
+
+    def _name(self, intent_id: str) -> str:
+        return "another intent of this request" if intent_id in self._added else intent_id
 
     def _read_references(self, keys: Collection[str]) -> None:
         for some in chunks(sorted(keys)):

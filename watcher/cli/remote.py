@@ -6,6 +6,7 @@ from typing import Any
 
 from watcher.cli.offices import AnyDesk, Document
 from watcher.client import ApiError, Client, NotFound, Refused, Unauthorized, routes
+from watcher.client.exchange import read
 from watcher.client.request import Listing, Request, Route
 from watcher.errors import NotFound as Missing
 from watcher.errors import Refused as Denied
@@ -68,6 +69,9 @@ class RemoteOffice:
         """Return the document that a request brings. Raises :class:`WatcherError`, as a desk here would."""
         try:
             document, reply = self._client.document(request)
+            read(
+                request, document, reply
+            )  # what it is made from is shown below: all that came, and in that order
         except ApiError as error:
             raise self._explained(request, error) from error
         if reply.headers.get("idempotent-replayed") == "true":

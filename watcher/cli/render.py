@@ -6,7 +6,6 @@ steering the terminal.
 
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -17,14 +16,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from watcher.printable import plain as plain
+from watcher.printable import plain_json
+
 #: Width of what is written to a file or pipe, where nobody wraps.
 UNBOUNDED = 1000
 
 #: Columns of free text, which may take several lines, and how wide they may be.
 PROSE = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
-
-#: What JSON lets pass but a terminal acts upon: DEL, C1 controls, line separators, overrides of the writing direction.
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 STYLES = {
     "succeeded": "green",
@@ -65,7 +64,7 @@ def document(value: Any) -> None:
     """Print one JSON document."""
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     text = json.dumps(value, indent=2, ensure_ascii=not unicode)
-    line(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    line(plain_json(text))
 
 
 def line(text: str) -> None:
@@ -99,14 +98,6 @@ def error(message: str, hint: str = "") -> None:
         out.print(Text(f"       {plain(more)}"), soft_wrap=True)
     if hint:
         out.print(Text.assemble(("hint: ", "cyan bold"), plain(" ".join(hint.split()))), soft_wrap=True)
-
-
-def plain(text: object) -> str:
-    """Return a text without anything that a terminal would act upon; such characters are shown escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(text)
-    )
 
 
 def word(state: str) -> Text:

@@ -181,9 +181,10 @@ def _lag(lag: Mapping[str, Any]) -> str:
 
 
 def _follower(follower: Mapping[str, Any]) -> Text:
+    holder = render.plain(follower["holder"])
     if not follower["remaining_seconds"]:
-        return Text(f"none; the last one was {follower['holder']}", style="yellow")
-    return Text(f"{follower['holder']}, epoch {follower['epoch']:,}")
+        return Text(f"none; the last one was {holder}", style="yellow")
+    return Text(f"{holder}, epoch {follower['epoch']:,}")
 
 
 def _reindex(progress: Mapping[str, Any]) -> str:

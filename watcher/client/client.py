@@ -274,7 +274,9 @@ def _checked_url(text: str, *, allow_http: bool) -> str:
     """Return the address without a slash at its end. Raises :class:`ValueError`."""
     try:
         url = httpx.URL(text)
-    except (httpx.InvalidURL, TypeError):
+        _ = url.host  # decodes it
+        url.raw_host.decode().encode("idna")  # as a connection does: labels of 1 to 63 characters
+    except (httpx.InvalidURL, TypeError, UnicodeError):
         raise ValueError("the server's address is no URL; write https://pay.example") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("the server's address is no URL of a web server; write https://pay.example")

@@ -41,6 +41,9 @@ Change = Callable[[Desk, Any], Any]
 READERS = 4
 WRITERS = 4
 
+#: Threads for what a change needs to know before it begins: names that one merchant has looked up must not hold up the rest.
+LOOKUPS = 8
+
 #: How long a request may wait for a thread, seconds.
 PATIENCE = 10.0
 
@@ -75,6 +78,7 @@ class Api:
         self._writers = ThreadPoolExecutor(
             1 if database.is_sqlite else WRITERS, thread_name_prefix="api-write"
         )
+        self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="api-lookup")
         #: What is being done in this process under an idempotency key.
         self._running: set[bytes] = set()
         self._used: dict[str, float] = {}
@@ -98,9 +102,8 @@ class Api:
         """
         read_query(request)
         once = None
-        key = request.headers.get("idempotency-key")
-        if key is not None:
-            idempotency.check_key(key)
+        keys = request.headers.getlist("idempotency-key")
+        key = idempotency.check_key(*keys) if keys else None
         body = await read_json(request, limit=max_body)
         if key is not None:
             asked = idempotency.fingerprint(request.method, request.url.path, body)
@@ -114,7 +117,7 @@ class Api:
                 known = await self._submit(self._readers, lambda: self._recall(once))
                 if known is not None:
                     return _response(known, replayed=True)
-                given = await self._submit(self._readers, lambda: before(body))
+                given = await self._submit(self._lookups, lambda: before(body))
             answer, replayed = await self._write(caller, work, given, once, status)
         finally:
             if once is not None:
@@ -207,7 +210,7 @@ class Api:
     def close(self) -> None:
         """Take no more requests."""
         self.waiting.release()
-        for threads in (self._readers, self._writers):
+        for threads in (self._readers, self._writers, self._lookups):
             threads.shutdown(wait=False, cancel_futures=True)
 
     # Transactions

@@ -1,5 +1,6 @@
 """What surrounds every request: an id, a line in the log, the headers that every answer has, and a limit of how many."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -52,6 +53,9 @@ class Frame:
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         scope["state"] = state = {**state, "headers": {}, "caller": None}
         path = scope["path"]
+        asked = scope["method"]
+        if asked == "HEAD":  # every GET can be asked for its head; the server leaves the body out
+            scope = {**scope, "method": "GET"}
         began = time.monotonic()
         status = 0
 
@@ -69,8 +73,12 @@ class Frame:
                     await unavailable("too many requests at once; try again")(scope, receive, framed)
                 else:
                     await self._app(scope, receive, framed)
+            except asyncio.CancelledError:
+                # The server stops, and has waited for this request as long as it waits for any.
+                if status == 0:
+                    await unavailable("the server is stopping; try again")(scope, receive, framed)
             except Exception:
-                log.exception("http.failed", method=scope["method"], path=path[:_MAX_PATH])
+                log.exception("http.failed", method=asked, path=path[:_MAX_PATH])
                 if status == 0:
                     await _broken()(scope, receive, framed)
             finally:
@@ -78,7 +86,7 @@ class Frame:
                 tell = log.debug if path in HEALTH else log.info
                 tell(
                     "http.request",
-                    method=scope["method"],
+                    method=asked,
                     path=path[:_MAX_PATH],
                     status=status,
                     duration_ms=round((time.monotonic() - began) * 1000, 1),

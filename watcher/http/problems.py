@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from notifier.errors import InvalidEndpoint, NotifierError, Sealed
 from notifier.errors import NotFound as NotifierNotFound
@@ -112,15 +113,30 @@ def install(app: FastAPI) -> None:
         return invalid([{"field": str(p["loc"][-1]), "message": str(p["msg"])} for p in found])
 
     @app.exception_handler(HTTPException)
-    async def framework(_request: Request, error: HTTPException) -> Response:
+    async def framework(request: Request, error: HTTPException) -> Response:
         phrase = HTTPStatus(error.status_code).phrase
         code = phrase.lower().replace(" ", "_").replace("-", "_")
-        return problem(error.status_code, code, str(error.detail), headers=error.headers)
+        headers = error.headers
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = {"allow": ", ".join(_methods(request)).replace("GET", "GET, HEAD")}
+        return problem(error.status_code, code, str(error.detail), headers=headers)
 
     @app.exception_handler(Exception)
     async def broken(_request: Request, _error: Exception) -> Response:
         # The traceback goes to the log; a stranger learns nothing.
         return problem(500, "internal_error", "the server made a mistake")
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what a path can be asked; the framework itself names the methods of one route only."""
+    return [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 def unavailable(detail: str) -> Response:

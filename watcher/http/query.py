@@ -42,7 +42,9 @@ def read_query(request: Request, *known: Parameter) -> dict[str, Any]:
     for given, text in request.query_params.multi_items():
         name, bracket, rest = given.partition("[")
         parameter = by_name.get(name)
-        if parameter is None or parameter.deep != (bool(bracket) and rest.endswith("]")):
+        if parameter is not None and parameter.deep and not bracket:
+            problems.add(name, f"is written {name}[key]=value")
+        elif parameter is None or parameter.deep != (bool(bracket) and rest.endswith("]")):
             hint = suggest(name, by_name)
             problems.add(given[:_MAX_TEXT], f"unknown parameter{hint}")
         elif "\0" in text or "\0" in given:

@@ -16,6 +16,7 @@ from watcher.database import Database
 from watcher.errors import ConfigError
 from watcher.http.api import Api
 from watcher.http.app import make_app
+from watcher.http.connection import Connection
 from watcher.http.frame import REQUESTS, Frame
 from watcher.http.health import Health
 from watcher.log import get_logger
@@ -119,7 +120,7 @@ class Site:
             return
         config = uvicorn.Config(
             Frame(make_app(self._health, self.api)),
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -11,7 +11,9 @@ import pytest
 
 from tests.integration.client.calls import calling
 from tests.integration.client.faulty import Faulty, Way, answer, garbage, hang, problem, reset, trickle
+from watcher.cli.remote import RemoteOffice
 from watcher.client import ApiError, AsyncClient, RateLimited, Unreachable, client, exchange
+from watcher.errors import Unreachable as Unanswered
 
 KEY = "sk_live_a_secret_of_theirs"
 DONE = answer(200, {"id": "we_1", "removed": True})
@@ -140,3 +142,20 @@ async def test_a_task_that_is_canceled_stops_asking() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"data": [{}], "next_cursor": None}, {"data": None, "next_cursor": None}]
+)
+async def test_the_command_line_does_not_try_to_show_what_it_does_not_know(document: Any) -> None:
+    async with Faulty((answer(200, document),)) as faulty:
+        office = RemoteOffice(faulty.url, "sk_live_x")
+        with office.reading() as desk, pytest.raises(Unanswered, match="none that this client knows"):
+            await asyncio.to_thread(desk.intents)
+        office.close()
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "pay..example", "xn--zzzzzz99999.example"])
+async def test_a_name_that_cannot_be_one_is_refused_before_anything_is_asked(kind: Any, host: str) -> None:
+    with pytest.raises(ValueError, match="no URL"):
+        kind(f"https://{host}", KEY)

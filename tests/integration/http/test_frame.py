@@ -200,3 +200,27 @@ async def test_other_origins_are_allowed_only_where_the_settings_say_so(world: W
         assert "RateLimit" in answer.headers["access-control-expose-headers"]
         stranger = await office.client.get(PATH, headers={"origin": "https://evil.example"})
         assert "access-control-allow-origin" not in stranger.headers
+
+
+async def test_what_can_be_got_has_a_head(sqlite_office: Office) -> None:
+    intent = await sqlite_office.create()
+    for path in ("/healthz", "/openapi.json", PATH, f"{PATH}/{intent['id']}"):
+        whole, head = await sqlite_office.client.get(path), await sqlite_office.client.head(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        for name in ("content-type", "content-length", "etag"):
+            assert head.headers.get(name) == whole.headers.get(name), path
+    assert (await sqlite_office.stranger.head(PATH)).status_code == 401
+
+
+async def test_a_wrong_method_is_told_all_that_are_right(sqlite_office: Office) -> None:
+    endpoint = "/v1/webhook_endpoints"
+    for path, right in (
+        (PATH, "GET, HEAD, POST"),
+        (f"{PATH}/pi_x", "GET, HEAD"),
+        (f"{endpoint}/we_x", "DELETE, GET, HEAD, PATCH"),
+        (f"{PATH}/bulk", "GET, HEAD, POST"),  # there could be an intent of that name
+        ("/healthz", "GET, HEAD"),
+    ):
+        answer = await sqlite_office.client.put(path)
+        assert problem(answer) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == right, path

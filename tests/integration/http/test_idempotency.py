@@ -233,3 +233,10 @@ async def test_after_a_kill_before_the_commit_nothing_was_done(office: Office) -
     assert again.status_code == 201
     assert "idempotent-replayed" not in again.headers
     assert await intents(office) == [again.json()["id"]]
+
+
+async def test_two_keys_are_none(sqlite_office: Office) -> None:
+    """Which of the two would it be? Something in between may take the other one."""
+    headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+    answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": "1"}, headers=headers)
+    assert wrong_fields(answer) == ["Idempotency-Key"]

@@ -181,6 +181,17 @@ async def test_another_merchants_intent_does_not_exist(office: Office, path: str
     assert read.json()["status"] == "pending"
 
 
+async def test_a_dedicated_recipient_names_its_intent_only_to_its_merchant(sqlite_office: Office) -> None:
+    body = {"amount": 5, "match": "recipient", "recipient": principal("dedicated")}
+    made = (await sqlite_office.client.post("/v1/payment_intents", json=body)).json()["id"]
+    again = await sqlite_office.client.post("/v1/payment_intents", json=body)
+    async with sqlite_office.as_key(sqlite_office.other_key) as other:
+        theirs = await other.post("/v1/payment_intents", json=body)
+    assert problem(again) == problem(theirs) == (409, "recipient_in_use")
+    assert made in again.text
+    assert made not in theirs.text
+
+
 async def test_an_operator_sees_all_and_says_for_whom_he_creates(office: Office) -> None:
     made = await office.create()
     async with office.as_key(ADMIN) as operator:
@@ -191,6 +202,8 @@ async def test_an_operator_sees_all_and_says_for_whom_he_creates(office: Office)
         assert (theirs.status_code, theirs.json()["merchant"]) == (201, office.other_merchant)
         nobodys = await operator.post("/v1/payment_intents", json={"amount": 5})
         assert wrong_fields(nobodys) == ["merchant"]
+        strange = await operator.post("/v1/payment_intents", json={"amount": 5, "merchant": 7})
+        assert "must be a merchant's id" in strange.text
         listed = (await operator.get("/v1/payment_intents")).json()["data"]
         assert {row["merchant"] for row in listed} == {office.merchant, office.other_merchant}
         of_one = await operator.get("/v1/payment_intents", params={"merchant": office.merchant})
@@ -275,6 +288,11 @@ async def test_each_filter_leaves_what_it_names(office: Office) -> None:
 )
 async def test_a_wrong_or_unknown_parameter_is_named(sqlite_office: Office, query: str, field: str) -> None:
     assert wrong_fields(await sqlite_office.client.get(f"/v1/payment_intents?{query}")) == [field]
+
+
+async def test_how_to_filter_by_metadata_is_told(sqlite_office: Office) -> None:
+    answer = await sqlite_office.client.get("/v1/payment_intents?metadata=x")
+    assert answer.json()["detail"] == "metadata: is written metadata[key]=value"
 
 
 async def test_a_change_takes_no_parameters(sqlite_office: Office) -> None:

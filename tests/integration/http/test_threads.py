@@ -2,9 +2,11 @@
 
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 
+from notifier import guard
 from tests.integration.http.office import Office, problem
 from watcher import api_keys
 from watcher.http import api as api_module
@@ -68,3 +70,29 @@ async def test_readers_do_not_wait_for_a_writer(sqlite_office: Office) -> None:
         blocker.execute("ROLLBACK")
         blocker.close()
     assert (await writing).status_code == 201
+
+
+async def test_names_that_are_slow_to_look_up_hold_nobody_else_up(
+    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Semaphore(0), threading.Event()
+
+    def slow(*_args: object, **_named: object) -> list[str]:
+        asked.release()
+        answered.wait(30)
+        return []
+
+    monkeypatch.setattr(guard, "lookup", slow)
+    body = {"url": "https://slow.example/"}
+    adding = [
+        asyncio.create_task(sqlite_office.client.post("/v1/webhook_endpoints", json=body))
+        for _ in range(api_module.READERS)
+    ]
+    try:
+        for _ in adding:
+            assert await asyncio.to_thread(asked.acquire, timeout=10)
+        async with asyncio.timeout(5):
+            assert (await sqlite_office.client.get(PATH)).status_code == 200
+    finally:
+        answered.set()
+    assert {answer.status_code for answer in await asyncio.gather(*adding)} == {201}

@@ -147,6 +147,19 @@ def test_unmatched_money_can_be_given_to_an_intent(world: World) -> None:
     assert code(caught) == "already_matched"
 
 
+def test_money_that_another_merchant_at_the_same_recipient_has_does_not_name_his_intent(world: World) -> None:
+    twin = world.add_merchant("Twin", SHOP)
+    ours = world.create()
+    theirs = world.create(merchant=twin)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"typo"))
+    [money] = world.transfers()
+    world.assign(money["id"], theirs, merchant=twin)
+    with pytest.raises(Refused) as caught:
+        world.assign(money["id"], ours, merchant=world.merchant)
+    assert code(caught) == "already_matched"
+    assert theirs not in str(caught.value)
+
+
 def test_money_that_came_too_late_counts_when_a_person_assigns_it(world: World) -> None:
     intent = world.create()
     world.pass_time(100_000)

@@ -195,7 +195,7 @@ async def test_other_routes_are_problems_and_the_description_is_off(world: World
             assert answer.json()["code"] == "not_found"
         answer = await client.post("/healthz")
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-        assert answer.headers["allow"] == "GET"
+        assert answer.headers["allow"] == "GET, HEAD"
         assert "server" not in answer.headers
 
 

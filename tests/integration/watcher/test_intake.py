@@ -332,3 +332,19 @@ def test_every_field_of_a_request_is_read(world: World) -> None:
     known = {field.name for field in dataclasses.fields(IntentRequest)}
     for name in known:
         assert refusal(world, **{name: ["never right"]})[1] == name
+
+
+def test_what_is_taken_within_a_request_is_not_named_by_an_id_that_will_never_be(world: World) -> None:
+    requests = [IntentRequest(amount=1, reference="INV-1"), IntentRequest(amount=2, reference="inv-1")]
+    with world.database.begin() as connection:
+        first, second = intake.create_many(
+            connection,
+            requests,
+            merchant_id=world.merchant,
+            settings=world.settings,
+            books=world.books,
+            now=world.clock(),
+        )
+    assert isinstance(second, Refused)
+    assert "in use by another intent of this request" in str(second)
+    assert str(first) not in str(second)

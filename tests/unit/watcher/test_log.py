@@ -73,6 +73,16 @@ def test_the_format_can_be_chosen_whatever_the_stream_is() -> None:
     assert "\x1b" not in console_stream.getvalue()
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_what_strangers_wrote_does_not_steer_the_terminal(form: Any) -> None:
+    """A request's path comes from anybody; the console format shows a text without blanks as it is."""
+    stream = io.StringIO()
+    log.configure(form, stream=stream)
+    log.get_logger("watcher.x").info("http.request", path="/\x1b]0;title\x07\x1b[31m\x9b1m\u202e\u2028\r")
+    assert stream.getvalue().rstrip("\n").isprintable()
+    assert "title" in stream.getvalue()
+
+
 def test_the_level_hides_what_is_below_it() -> None:
     stream = io.StringIO()
     log.configure("json", "warning", stream)

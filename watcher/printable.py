@@ -1,0 +1,22 @@
+"""Texts that strangers wrote, made harmless for terminals and logs (pure): nothing in them steers what shows them."""
+
+import re
+
+#: What JSON lets pass but a terminal acts upon: DEL, C1 controls, line separators, overrides of the writing direction.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def plain(text: object) -> str:
+    """Return a text without anything that a terminal would act upon; such characters are shown escaped."""
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in shown
+    )
+
+
+def plain_json(text: str) -> str:
+    """Return a JSON text that says the same, without anything that a terminal would act upon."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
