@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from contracts.model import Route
 from notifier.ids import new_id
 from watcher import blocks, facts, fields, records
 from watcher.books import BEFORE_THE_CHAIN, Books
@@ -102,7 +103,7 @@ def assign(
     intent's asset.
 
     Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
-    ``validation``).
+    ``is_refund``, ``validation``).
     """
     why = _read_reason(reason)
     clock = _hold_clock(connection)
@@ -112,6 +113,10 @@ def assign(
         raise Refused(
             "wrong_asset",
             f"transfer {transfer_id} is of {money['asset']}, intent {intent_id} asks for {intent.asset_identifier}",
+        )
+    if money["route"] == Route.REFUND:
+        raise Refused(
+            "is_refund", f"transfer {transfer_id} is a refund through the contract, which pays for nothing"
         )
     identity = {name: money[name] for name in ("tx_id", "rank", "amount", "recipient")}
     same = [transfer.c[name] == value for name, value in identity.items()]

@@ -63,6 +63,8 @@ class Audit:
         self._sleep = sleep
         self._on_audit = on_audit
         self._called = asyncio.Event()
+        #: What an audit found lacking and could not put right: the next one begins there.
+        self._unmended: tuple[int, int] | None = None
 
     def call(self) -> None:
         """Ask for an audit; on the event loop's thread. Calls during one make one more."""
@@ -81,26 +83,35 @@ class Audit:
         Never raises for the outside world: the next audit comes.
         """
         try:
-            span = await in_thread(self._span)
+            span = self._unmended or await in_thread(self._span)
             if span is None or self._pool.spare() is None:
                 return None
             async with asyncio.timeout(PATIENCE):
                 report = await self._reindex(Ask(start=span[0], to=span[1], dry_run=True))
             self._on_audit(report)
-            if not lacking(report):
-                log.info("audit.clean", blocks=report.tally.blocks, start=span[0], to=span[1])
+            tally = report.tally
+            counts = {
+                "start": span[0],
+                "to": span[1],
+                "found": tally.found,
+                "attempts": tally.attempts,
+                "refunds": tally.refunds,
+                "differences": tally.differences,
+            }
+            if lacking(report):
+                hint = "the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind"
+                log.error("audit.gap", **counts, hint=hint)
+            elif tally.found or tally.attempts or tally.refunds:
+                # Of an address or an order that became ours after the block: no alarm, but put in.
+                log.info("audit.older", **counts)
+            else:
+                log.info("audit.clean", blocks=tally.blocks, start=span[0], to=span[1])
+                self._unmended = None
                 return report
-            log.error(
-                "audit.gap",
-                start=span[0],
-                to=span[1],
-                found=report.tally.found,
-                attempts=report.tally.attempts,
-                refunds=report.tally.refunds,
-                differences=report.tally.differences,
-                hint="the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind",
-            )
-            return await self._reindex(Ask(start=span[0], to=span[1]))
+            self._unmended = span
+            report = await self._reindex(Ask(start=span[0], to=span[1]))
+            self._unmended = None
+            return report
         except (WatcherError, OperatorNeeded, SQLAlchemyError, TimeoutError) as error:
             log.warning("audit.failed", reason=str(error) or f"it took longer than {PATIENCE:.0f} s")
             return None
@@ -131,6 +142,5 @@ class Audit:
 
 
 def lacking(report: Report) -> bool:
-    """Say whether our tables and the chain differ in what was read."""
-    tally = report.tally
-    return bool(tally.found or tally.attempts or tally.refunds or tally.differences)
+    """Say whether something is missing that a step should have stored, or stored that the chain does not bear out."""
+    return bool(report.overlooked or report.tally.differences)

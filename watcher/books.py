@@ -92,7 +92,8 @@ class Books:
         events = 0
         ordered = sorted(rows)
         decided = [(intents[key], decisions[key]) for key in ordered]
-        records.save_decisions(connection, decided, clock, now=int(now))
+        if decided:
+            records.save_decisions(connection, decided, clock, now=int(now))
         for key in ordered:
             intent, decision = intents[key], decisions[key]
             if key in timelines:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, Table, select
 
 from chain.model import BlockHeader
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
+from watcher import records
 from watcher.database import chunks
 from watcher.facts import Placement
 from watcher.placing import place
@@ -167,6 +168,18 @@ def _find_refunds(
             gaps.differences.append(_difference(row, f"its block {row.block_hash} does not say so"))
         elif truth[0].amount != row.amount:
             gaps.differences.append(_difference(row, f"its block says {truth[0].amount}"))
+
+
+def overlooked(connection: Connection, gaps: Gaps) -> int:
+    """Count the missing facts that a step should have stored: those that are newer than their intent.
+
+    Of what is older, or belongs to no intent, nobody may have known yet that it is ours.
+    """
+    owned = [(p.payment.block, p.matched.intent.id) for p in gaps.transfers if p.matched.intent is not None]
+    owned += [(made.block, intent_id) for made, intent_id in gaps.attempts]
+    owned += [(made.block, intent_id) for made, intent_id in gaps.refunds]
+    intents = records.load_intents(connection, {intent_id for _, intent_id in owned})
+    return sum(block.time >= intents[intent_id].created_at for block, intent_id in owned)
 
 
 def canonical_elsewhere(

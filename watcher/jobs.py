@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -24,10 +24,10 @@ HOUR = 3600.0
 log = get_logger(__name__)
 
 
-@contextmanager
-def running(
+@asynccontextmanager
+async def running(
     settings: Settings, database: Database, call_audit: Callable[[], None], *, every: float = HOUR
-) -> Iterator[None]:
+) -> AsyncIterator[None]:
     """Run the periodic jobs in threads of their own while the block runs; ``call_audit`` is called on the event loop.
 
     Upkeep begins a quarter of ``every`` (seconds) after the start, so that a daemon that restarts often does it too.
@@ -52,7 +52,8 @@ def running(
         yield
     finally:
         stop.set()
-        scheduler.shutdown(wait=True)
+        # A job in the middle of a transaction may wait for the database: the event loop has others to bring to an end.
+        await asyncio.to_thread(scheduler.shutdown)
 
 
 def thin_headers(settings: Settings, database: Database) -> int:

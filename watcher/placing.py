@@ -81,7 +81,9 @@ def place(connection: Connection, rules: MoneyRules, reading: Reading) -> Placed
         (attempt, intent.id)
         for attempt in attempts
         for intent in by_strength(by_label, keys[id(attempt)])
-        if attempt.recipient == intent.recipient and attempt.asset == intent.asset_identifier
+        if attempt.recipient == intent.recipient
+        and attempt.asset == intent.asset_identifier
+        and attempt.block.time >= intent.not_before  # an older one meant something else, as older money did
     ]
     # The contract pays back who paid, so that the terms, the asset and who pays back are all there is to compare.
     returned = [

@@ -84,9 +84,7 @@ def watch(connection: Connection, principal: str, merchant: str) -> None:
 def save_decisions(
     connection: Connection, decided: Sequence[tuple[Intent, Decision]], clock: ChainClock, *, now: int
 ) -> None:
-    """Write what was decided of intents; changed statuses go into the counts."""
-    if not decided:
-        return
+    """Write what was decided of intents, one at least; changed statuses go into the counts."""
     connection.execute(_DECIDED, [_decided_row(record, decision, clock, now) for record, decision in decided])
     changes: Counter[tuple[str, Status]] = Counter()
     for record, decision in decided:

@@ -26,9 +26,19 @@ def flags(refunded: int, received: int) -> frozenset[Flag]:
     return frozenset({Flag.REFUNDED if refunded >= received else Flag.PARTIALLY_REFUNDED})
 
 
-def subject(refund: Repayment) -> str:
-    """Return what a told event speaks of: the same on every branch, unless another amount moves there."""
-    return f"{refund.tx_id}:{refund.rank}={refund.amount}"
+def subjects(standing: Iterable[Repayment]) -> dict[str, Repayment]:
+    """Return refunds by what a told event says of each: the transaction, the amount, and the how manieth of it there.
+
+    It is the same on every branch, unless another amount moves there: a contract that gives back for the merchant may
+    do other things before it on one branch, so that the same refund has another rank.
+    """
+    found: dict[str, Repayment] = {}
+    alike: Counter[tuple[str, int]] = Counter()
+    for refund in standing:
+        what = (refund.tx_id, refund.amount)
+        found[f"{refund.tx_id}#{alike[what]}={refund.amount}"] = refund
+        alike[what] += 1
+    return found
 
 
 def notes(refunds: Iterable[Repayment], timeline: Iterable[str | None]) -> list[str]:

@@ -24,7 +24,7 @@ from watcher.books import Books
 from watcher.changes import CarefulBooks, Change, merge
 from watcher.database import Database
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
-from watcher.gaps import Difference, Gaps, find_gaps
+from watcher.gaps import Difference, Gaps, find_gaps, overlooked
 from watcher.intents import ChainClock
 from watcher.placing import read_all
 from watcher.rehearsal import rehearse
@@ -93,6 +93,8 @@ class Report:
     dry_run: bool = False
     changes: list[Change] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    #: Of a dry run: missing facts that a step should have stored.
+    overlooked: int = 0
     #: By this machine's clock.
     seconds: float = 0.0
 
@@ -179,8 +181,7 @@ class Reindex:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
                 self._lineage = None
         if ask.dry_run:
-            changes = await in_thread(rehearse, self._database, self._books, self._gaps, self._now())
-            self._changes += changes
+            self._changes += await in_thread(rehearse, self._database, self._books, self._gaps, self._now())
             run.tally.changes = len(self._changes)
             run.tally.events = sum(len(change.events) for change in self._changes)
         else:
@@ -193,6 +194,7 @@ class Reindex:
             dry_run=ask.dry_run,
             changes=merge(self._changes),
             differences=self._differences[:LISTED],
+            overlooked=await in_thread(self._overlooked),
             seconds=self._now() - began,
         )
 
@@ -372,6 +374,10 @@ class Reindex:
             self._advance(connection, run, run.position, tally, finished=True)
         run.tally = tally
         self._changes += books.changes
+
+    def _overlooked(self) -> int:
+        with self._database.read() as connection:
+            return overlooked(connection, self._gaps)
 
     def _tell(self, run: Scan, note: str = "") -> None:
         done = max(0, run.position - run.bottom + 1)

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ async def _follow(
     database: Database,
     following: Following,
     beside: Sequence[Part],
-    upkeep: Callable[[], AbstractContextManager[None]],
+    upkeep: Callable[[], AbstractAsyncContextManager[None]],
     lease: Lease | None,
     pulse: Pulse,
     stop: asyncio.Event,
@@ -158,11 +158,10 @@ async def _follow(
     async def work(stop: asyncio.Event) -> None:
         # A standby's looks at the database say nothing of the chain.
         pulse.reached = False
-        with upkeep():
-            async with asyncio.TaskGroup() as tasks:
-                for part in beside:
-                    tasks.create_task(part(stop))
-                await following.run(stop)
+        async with upkeep(), asyncio.TaskGroup() as tasks:
+            for part in beside:
+                tasks.create_task(part(stop))
+            await following.run(stop)
 
     async def stand_by(stop: asyncio.Event) -> None:
         # Who gets the lease at once is no standby: its start ends with its first look at the chain.

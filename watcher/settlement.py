@@ -146,9 +146,9 @@ class _Case:
         if standing.status is Status.CANCELED:  # row 13
             self._tell_once(EventType.CANCELED, standing)
         self._call_attention(standing)
-        for refund in self._untold_refunds():
+        for subject, refund in self._untold_refunds().items():
             if self._deep(refund):
-                self._tell(EventType.REFUNDED, standing, subject=refunds.subject(refund), refund=refund)
+                self._tell(EventType.REFUNDED, standing, subject=subject, refund=refund)
         return Decision(
             status=standing.status,
             flags=standing.flags,
@@ -316,7 +316,7 @@ class _Case:
 
     def _wake(self, status: Status) -> Wake:
         """Return when to look again although nothing happened; of a verdict or an act that stands only a refund wakes."""
-        places: list[Cover | Failure | Repayment] = [*self._untold_refunds()]
+        places: list[Cover | Failure | Repayment] = [*self._untold_refunds().values()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
             places += self.failures
@@ -378,10 +378,11 @@ class _Case:
         if all((event.type, event.reason, event.subject) != (kind, reason, subject) for event in self.told):
             self._tell(kind, standing, reason, subject)
 
-    def _untold_refunds(self) -> list[Repayment]:
-        """Return the refunds in the canonical chain that the merchant was not told of, in its order."""
+    def _untold_refunds(self) -> dict[str, Repayment]:
+        """Return the refunds in the canonical chain that the merchant was not told of, in its order, by subject."""
         told = {event.subject for event in self.told if event.type is EventType.REFUNDED}
-        return [refund for refund in self.refunds if refunds.subject(refund) not in told]
+        subjects = refunds.subjects(self.refunds)
+        return {subject: refund for subject, refund in subjects.items() if subject not in told}
 
     def _tell(
         self,

@@ -19,6 +19,9 @@ TENURE = 4
 
 MEMO_BYTES = 34
 
+#: Longest order.
+LINE_BYTES = 4096
+
 HELP = """\
 pay RECIPIENT SATS [MEMO]      an sBTC transfer, mined at once
 stx RECIPIENT MICROSTX [MEMO]  an STX transfer
@@ -77,12 +80,12 @@ class Playground:
         """Mine ``n`` blocks at the wall clock's time, the first with what waits in the mempool."""
         if not 0 < n <= 10_000:
             raise ValueError("mine 1 to 10,000 blocks")
-        listed, self._pending = (*self._pending, *paying), []
+        listed = (*self._pending, *(tx for tx in paying if tx not in self._pending))
         for _ in range(n):
             now = max(self.chain.tip.time + 1, int(time.time()))
             bitcoin = burn or self.chain.tip.height % TENURE == 0
             self.chain.mine(listed, burn=bitcoin, time=now)
-            listed = ()
+            self._pending, listed = [], ()
         self.api.clear()  # nobody asks what was requested
         return self.tip()
 
@@ -168,14 +171,19 @@ async def play(port: int, every: float) -> None:
             f"A scripted Stacks API at {api.url}; {playground.tip()}; a merchant's address: {principal('shop')}"
         )
         _say("help lists the orders")
-        lines = asyncio.StreamReader(limit=4096)
+        lines = asyncio.StreamReader(limit=LINE_BYTES)
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
         )
         miner = asyncio.create_task(_mine(playground, every))
         try:
-            while line := await lines.readline():
-                if line.strip() == b"quit":
+            while True:
+                try:
+                    line = await lines.readline()
+                except ValueError:
+                    _say(f"not done: a line has at most {LINE_BYTES} bytes")
+                    continue
+                if not line or line.strip() == b"quit":
                     break
                 if answer := playground.obey(line.decode(errors="replace")):
                     _say(answer)

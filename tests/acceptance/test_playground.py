@@ -100,6 +100,10 @@ async def test_every_order_answers_in_a_line_and_a_wrong_one_says_what_is_wrong(
             assert (await player.order(line)).startswith("not done: "), line
         assert re.fullmatch(r"block \d+, Bitcoin \d+", await player.order("tip"))
         assert (await player.order(f"send {player.shop} 5 memo")).endswith("waits for the next block")
+        assert (await player.order("x" * 5000)).startswith("not done: ")
+        assert " Bitcoin " in await player.order("again")  # what waits is mined, once
+        assert (await player.order("again")).startswith("not done: ")
+        assert (await player.order(f"send {player.shop} 6")).endswith("waits for the next block")
         for line in ("mine", "mine 3", "bitcoin 2", f"stx {player.shop} 7", f"abort {player.shop} 7 memo"):
             assert " Bitcoin " in await player.order(line), line
         assert await player.order("lag 2") == "the API is 2 blocks behind"

@@ -124,8 +124,8 @@ def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_whe
             assert deep(story, draft.refund)
     subjects = [draft.subject for draft in story.drafts if draft.type is EventType.REFUNDED]
     assert len(set(subjects)) == len(subjects)
-    for refund in refunds.standing(story.refunds):
-        assert (refunds.subject(refund) in subjects) >= deep(story, refund), "a deep refund was not told"
+    for subject, refund in refunds.subjects(refunds.standing(story.refunds)).items():
+        assert (subject in subjects) >= deep(story, refund), "a deep refund was not told"
 
 
 def deep(story: Story, refund: Repayment | None) -> bool:

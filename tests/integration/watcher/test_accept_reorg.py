@@ -11,6 +11,8 @@ from chain.testing import ScriptedApi, txs
 from notifier.tables import delivery
 from tests import harness
 from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.test_refunds import back
+from tests.integration.watcher.test_refunds import pay as pay_by_contract
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher.errors import Refused, Unreachable
 from watcher.following import Turn
@@ -144,6 +146,41 @@ async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
     assert [header.hash for header in window] == [
         block.header.hash for block in world.chain.blocks if block.header.height >= 102
     ]
+
+
+async def test_refunds_follow_the_branch_that_is_accepted(world: World, reading: Reading) -> None:
+    """One mined again, one with another amount, one gone: each is told, flagged and noted as the branch has it."""
+    _, less, gone = intents = [world.create() for _ in range(3)]
+    fork = world.mine(*(pay_by_contract(world, each) for each in intents)).clock.height
+    given = [back(world, each, 20_000) for each in intents]
+    world.mine(*given)
+    world.mine(n=10, burn=True)
+    fork_deep(world, fork, [given[0], txs.with_events(given[1], back(world, less, 5_000).events)])
+    before = reading.snapshot()
+    rehearsed = await reading.accept(fork, dry_run=True)
+    assert reading.snapshot() == before
+    accepted = await reading.accept(fork)
+    assert [change.document() for change in rehearsed.changes] == [
+        change.document() for change in accepted.changes
+    ]
+    assert {change.intent: change.after["amount_refunded"] for change in accepted.changes} == {
+        less: "5000",
+        gone: "0",
+    }
+    assert [world.told(each) for each in intents] == [
+        ["created", "succeeded", "refunded"],
+        ["created", "succeeded", "refunded", "refunded"],
+        ["created", "succeeded", "refunded"],
+    ]
+    assert [world.show(each)["flags"] for each in intents] == [["partially_refunded"]] * 2 + [[]]
+    notes = [[entry["reason"] for entry in world.show(each)["timeline"]][3:] for each in intents]
+    undone = [f"refund of 20000 by {tx.tx_id} undone by a reorg" for tx in given]
+    assert notes == [[], [undone[1], f"refunded 5000 by {given[1].tx_id}"], [undone[2]]]
+    done = reading.snapshot()
+    for _ in range(2):
+        report = await reading.reindex()
+        assert (report.changes, report.tally.refunds, report.tally.differences) == ([], 0, 0)
+        assert reading.snapshot() == done
 
 
 async def test_a_height_above_the_fork_is_refused_and_nothing_changes(world: World, reading: Reading) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from chain.api import StacksApi
 from chain.pool import SourcePool
-from chain.testing import ScriptedApi, txs
+from chain.testing import ScriptedApi, principal, txs
 from tests import harness
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, World
@@ -137,6 +137,64 @@ async def test_a_source_that_fails_ends_the_audit_not_the_daemon(reading: Readin
     async with auditing(reading) as (audit, _):
         reading.api.faults.fail(500, times=None)
         assert await audit.once() is None
+
+
+async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Reading) -> None:
+    """A merchant's address may have a past: no API hid it, so it is stored without an alarm."""
+    world, seen = reading.world, list[Report]()
+    world.mine(txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary"))
+    world.add_merchant("New shop", principal("new shop"))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    async with auditing(reading, on_audit=seen.append) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert report.tally.found == 1
+    assert [audit_module.lacking(one) for one in seen] == [False]
+    assert world.unmatched() == [("no_intent", 5)]
+
+
+async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Reading) -> None:
+    """A payer's failure of days before, under the same reference, must not fail the order that he has to pay."""
+    world = reading.world
+    world.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77")))
+    world.mine(n=3, burn=True)
+    world.clock.now += 100_000
+    world.mine(seconds=100_000)
+    intent = world.create(reference="ORDER-77", payer=PAYER, expires_in="3h")
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    async with auditing(reading) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert report.tally.attempts == 0
+    assert not audit_module.lacking(report)
+    assert (world.status(intent), world.told(intent)) == ("pending", ["created"])
+
+
+async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Reading) -> None:
+    intent = overlooked(reading)
+    world, faults = reading.world, reading.api.faults
+    world.mine(n=2 * audit_module.SPAN)
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    draws = iter([0])
+    failing = iter([True])
+
+    def seen(_: Report) -> None:
+        if next(failing, False):
+            faults.fail(500, times=None)
+
+    async with auditing(reading, on_audit=seen, draw=lambda below: next(draws, below - 1)) as (audit, pool):
+        assert await audit.once() is None
+        assert world.status(intent) == "pending"
+        faults.clear()
+        world.clock.now += 3600
+        await pool.check("mainnet")
+        report = await audit.once()
+    assert report is not None
+    assert report.tally.found == 1
+    assert world.status(intent) == "succeeded"
 
 
 async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Reading) -> None:

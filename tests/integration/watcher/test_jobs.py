@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import pytest
 from sqlalchemy import func, insert, select
 
 from notifier.tables import event
@@ -50,7 +51,7 @@ async def test_every_job_runs_again_and_again_until_the_end(world: World) -> Non
     tell(world, 2, YOUNG)
     called: asyncio.Queue[str] = asyncio.Queue()
     settings = Settings(database_url=world.settings.database_url)
-    with jobs.running(settings, world.database, lambda: called.put_nowait("audit"), every=0.05):
+    async with jobs.running(settings, world.database, lambda: called.put_nowait("audit"), every=0.05):
         async with asyncio.timeout(20):
             for _ in range(3):
                 assert await called.get() == "audit"
@@ -76,3 +77,22 @@ def test_pruning_ends_between_two_batches_when_the_daemon_stops(world: World) ->
     assert jobs.prune_outbox(settings, world.database, lambda: True) == 0
     assert bodies(world) == 3
     assert jobs.prune_outbox(settings, world.database) == 3
+
+
+async def test_a_job_that_waits_for_the_database_does_not_hold_up_the_event_loop_at_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else has to end within its time does, while a job waits for somebody's lock."""
+    began, freed = threading.Event(), threading.Event()
+
+    def waits(*_: object) -> None:
+        began.set()
+        assert freed.wait(5)
+
+    monkeypatch.setattr(jobs, "thin_headers", waits)
+    settings = Settings(database_url=world.settings.database_url)
+    async with asyncio.timeout(30):
+        async with jobs.running(settings, world.database, lambda: None, every=0.05):
+            await asyncio.to_thread(began.wait)
+            asyncio.get_running_loop().call_later(0.01, freed.set)  # runs only if the loop does
+    assert freed.is_set()

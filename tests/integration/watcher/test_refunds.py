@@ -15,6 +15,7 @@ from tests.integration.watcher.test_query_plans import plans
 from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
 from watcher import tables
 from watcher.cli import intent_card
+from watcher.errors import Refused
 from watcher.tables import refund
 
 OTHER_SHOP, OWN = principal("other shop"), principal("own address")
@@ -218,6 +219,34 @@ def test_a_refund_to_another_shop_of_ours_is_no_payment_to_it(world: World) -> N
     assert world.show(again)["transfers"] == []
 
 
+def test_payment_and_like_refunds_in_one_transaction_are_each_counted_once(world: World) -> None:
+    """A contract that acts for the merchant can do it all at once, also again on another branch."""
+    intent = world.create()
+    calls = [pay(world, intent), back(world, intent, 5_000), back(world, intent, 5_000)]
+    events = [event for call in calls for event in call.events]
+    once = txs.call(f"{STRANGER}.wrapper", "all", STRANGER, events=events)
+    world.mine(once)
+    told = ["created", "succeeded", "refunded", "refunded"]
+    assert (world.show(intent)["amount_refunded"], world.told(intent)) == ("10000", told)
+    notes = reasons(world, intent)
+    world.fork(1, [[], [once]])
+    assert (world.show(intent)["amount_refunded"], world.told(intent)) == ("10000", told)
+    assert reasons(world, intent) == notes
+
+
+def test_sums_of_refunds_may_exceed_128_bits_and_what_a_print_says_of_them_is_not_believed(
+    world: World,
+) -> None:
+    intent = world.create()
+    most = 2**128 - 1
+    lies = [back(world, intent, most, refunded_total=n, label=str(n)) for n in (0, 1, most)]
+    world.mine(pay(world, intent), *lies)
+    shown = world.show(intent)
+    assert (shown["amount_refunded"], shown["flags"]) == (str(3 * most), ["refunded"])
+    world.fork(1, [[], []])
+    assert world.show(intent)["amount_refunded"] == "0"
+
+
 # Reorgs
 
 
@@ -290,6 +319,19 @@ def test_payment_and_refund_that_a_fork_takes_together_come_back_together(world:
     world.mine(paid, given)
     assert (world.status(intent), world.show(intent)["flags"]) == ("succeeded", ["partially_refunded"])
     assert world.told(intent) == ["created", "succeeded", "refunded", "attention:reorged"]
+
+
+def test_a_refund_that_other_events_precede_on_another_branch_is_told_once(world: World) -> None:
+    """It has another rank there, and two of one transaction may change places; nothing was given back again."""
+    intent = world.create()
+    less, more = back(world, intent, 5_000), back(world, intent, 7_000)
+    other = txs.sbtc_transfer(STRANGER, PAYER, 1)
+    call = txs.call(f"{STRANGER}.wrapper", "all", STRANGER, events=[*less.events, *more.events])
+    world.mine(pay(world, intent))
+    world.mine(call)
+    world.fork(1, [[], [txs.with_events(call, (*other.events, *more.events, *less.events))]])
+    assert world.show(intent)["amount_refunded"] == "12000"
+    assert [body["refund"]["amount"] for body in bodies(world, "payment.refunded")] == ["5000", "7000"]
 
 
 def test_the_same_transaction_with_another_amount_on_another_branch_is_told_as_it_is(world: World) -> None:
@@ -414,3 +456,17 @@ def test_reading_costs_a_step_the_same_however_many_refunds_it_has(world: World)
     one = selects(1)
     # Each event that is written asks once for the endpoints that want it.
     assert selects(20) == one + 19
+
+
+def test_a_refund_that_comes_to_a_merchant_cannot_be_assigned_as_a_payment(world: World) -> None:
+    """It is money back from somebody else's sale: who wants it to count marks the intent."""
+    world.add_merchant("Buyer", PAYER)
+    paid = world.create()
+    world.mine(pay(world, paid))
+    world.mine(back(world, paid, 50_000))
+    [refunded] = [row for row in world.transfers() if row["route"] == "refund"]
+    buyers = world.create(merchant=refunded["merchant_id"])
+    with pytest.raises(Refused) as refused:
+        world.assign(refunded["id"], buyers)
+    assert refused.value.code == "is_refund"
+    assert world.show(buyers)["amount_received"] == "0"

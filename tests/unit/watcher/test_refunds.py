@@ -45,9 +45,16 @@ def test_refunded_is_what_got_back_as_much_as_came(refunded, received, flags):
 
 
 def test_the_same_refund_is_the_same_on_every_branch_unless_it_moves_another_amount():
-    assert refunds.subject(repaid(height=10)) == refunds.subject(repaid(height=11, canonical=False))
-    assert refunds.subject(repaid()) != refunds.subject(repaid(amount=400))
-    assert refunds.subject(repaid()) != refunds.subject(repaid(rank=3))
+    def named(*some: Repayment) -> list[str]:
+        return list(refunds.subjects(some))
+
+    assert named(repaid(height=10)) == named(repaid(height=11))
+    assert named(repaid(rank=1)) == named(repaid(rank=3))
+    assert named(repaid()) != named(repaid(amount=400))
+    assert named(repaid()) != named(repaid("0xb"))
+    alike = named(repaid(rank=1), repaid(rank=3), repaid(rank=5, amount=400))
+    assert len(alike) == 3
+    assert set(alike) == {*named(repaid(rank=7, amount=400)), *named(repaid(rank=2), repaid(rank=9))}
 
 
 MADE, UNDONE = "refunded 500 by 0xa", "refund of 500 by 0xa undone by a reorg"
