@@ -56,6 +56,11 @@ class Fail:
     times: int
 
 
+#: Forks begin here or above: one below, and the first orphan would lie six Bitcoin blocks deep, which is final. Several
+#: forks in a row reach deeper than any of them.
+LOWEST = 115
+
+
 @dataclass(frozen=True)
 class ForkAt:
     """A fork right before a request is answered."""
@@ -125,7 +130,7 @@ class Story:
     def fork(self, fork: Fork) -> None:
         self.forked = True
         tip = self.chain.tip.height
-        ancestor = max(100, tip - fork.depth)
+        ancestor = max(LOWEST, tip - fork.depth)
         orphans = [
             txs.failed(tx)
             for block in self.chain.blocks
