@@ -7,7 +7,7 @@ NODE_READY := contracts/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists the same).
 PURE := chain/address.py,chain/clarity.py,chain/model.py,chain/window.py,chain/wire.py,contracts/*,notifier/backoff.py,notifier/events.py,notifier/signing.py,watcher/intents.py,watcher/matching.py,watcher/money.py,watcher/refunds.py,watcher/settlement.py
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format cov contracts contracts-vm bench-notifier bench-api lock clean
+.PHONY: help demo test check unit lint type format cov contracts contracts-vm bench-notifier bench-api lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,11 +23,17 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## the whole thing in one terminal: no network, no set-up
 	@$(BIN)/sbtc-watcher demo $(ARGS)
 
-test: $(READY) lint type ## every check and every test
+test: $(READY) ## every check and every test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check unit
+	@$(BIN)/python -m pytest -n 3 --dist worksteal tests/property tests/integration tests/acceptance $(ARGS)
+
+# What reads the code, and the contract: beside the unit tests, which use one core.
+check: lint type contracts
+
+unit: $(READY) ## the unit tests, and that they cover every branch of what decides
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest tests/unit $(ARGS)
-	@$(MAKE) --no-print-directory cov contracts
-	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/property tests/integration tests/acceptance $(ARGS)
+	@$(MAKE) --no-print-directory cov
 
 cov: $(READY) ## every branch of what decides is covered by its unit tests
 	@$(BIN)/coverage combine --quiet
