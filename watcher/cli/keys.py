@@ -32,31 +32,21 @@ def add(
 
     Example: sbtc-watcher merchants keys add mer_… --name "till 2" --scopes read
     """
-    from watcher import api_keys
-
-    session = of(context)
-    with session.writing() as connection:
-        row, key = api_keys.add(
-            connection, session.settings.network, merchant, name=name, scopes=scopes, now=session.now
-        )
-    found = api_keys.document(row, now=session.now)
+    granted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    with of(context).desk(write=True) as desk:
+        found = desk.add_merchant_key(merchant, {"name": name, "scopes": granted})
     if as_json:
-        render.document({"key": found, "api_key": key})
+        render.document(found)
         return
-    render.show(render.card([*_rows(found), ("API key", key)]))
+    render.show(render.card([*_rows(found["key"]), ("API key", found["api_key"])]))
     render.note("Keep the API key: it is not stored and not shown again.")
 
 
 @app.command("list")
 def list_(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
     """List the keys that a merchant has or had, newest first."""
-    from watcher import api_keys, merchants
-
-    session = of(context)
-    with session.reading() as connection:
-        merchants.find(connection, merchant)
-        rows = api_keys.of_merchant(connection, merchant)
-    found = {"data": [api_keys.document(row, now=session.now) for row in rows], "next_cursor": None}
+    with of(context).desk() as desk:
+        found = desk.merchant_keys(merchant)
     if as_json:
         render.document(found)
         return
@@ -70,7 +60,7 @@ def list_(context: typer.Context, merchant: _Merchant, as_json: Json = False) ->
             when(row["last_used_at"]) if row["last_used_at"] else "never",
             when(row["expires_at"]) if row["expires_at"] else "–",
         )
-        for row in found["data"] or []
+        for row in found["data"]
     ]
     titles = ("ID", "Name", "Scopes", "Status", "Created (UTC)", "Last used", "Ends")
     render.page(
@@ -83,16 +73,13 @@ def list_(context: typer.Context, merchant: _Merchant, as_json: Json = False) ->
 @app.command()
 def revoke(
     context: typer.Context,
+    merchant: _Merchant,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…), as `list` shows it.")],
     as_json: Json = False,
 ) -> None:
     """Make a key invalid at once."""
-    from watcher import api_keys
-
-    session = of(context)
-    with session.writing() as connection:
-        row = api_keys.revoke(connection, key, now=session.now)
-    found = api_keys.document(row, now=session.now)
+    with of(context).desk(write=True) as desk:
+        found = desk.revoke_merchant_key(merchant, key)
     if as_json:
         render.document(found)
     else:

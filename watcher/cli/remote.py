@@ -27,6 +27,7 @@ _LISTS = {
     "event": "events list",
     "delivery": "deliveries list",
     "merchant": "merchants list",
+    "key": "merchants keys list MERCHANT",
 }
 
 
@@ -100,7 +101,7 @@ class RemoteOffice:
         if isinstance(error, Unauthorized):
             return UsageError(
                 f"{server}: {error.detail}",
-                hint="check the key; `merchants keys` on the server's machine makes others",
+                hint="check the key; `merchants keys add` makes others",
             )
         hint = f"request {error.request_id} in the server's log" if error.request_id else ""
         if request.method != "GET" and error.status is None:
@@ -198,6 +199,15 @@ class RemoteDesk:
 
     def rotate_merchant_key(self, merchant_id: str, document: object = None) -> Document:
         return self._do(routes.ROTATE_MERCHANT_KEY, merchant_id, body=document)
+
+    def merchant_keys(self, merchant_id: str) -> Document:
+        return self._do(routes.MERCHANT_KEYS, merchant_id)
+
+    def add_merchant_key(self, merchant_id: str, document: object = None) -> Document:
+        return self._do(routes.ADD_MERCHANT_KEY, merchant_id, body=document)
+
+    def revoke_merchant_key(self, merchant_id: str, key_id: str) -> Document:
+        return self._do(routes.REVOKE_MERCHANT_KEY, merchant_id, key_id)
 
     def _do(self, route: Route[Any], *ids: str, body: object = None) -> Document:
         try:

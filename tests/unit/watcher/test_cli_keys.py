@@ -37,11 +37,11 @@ def test_a_key_has_a_name_and_scopes_and_is_shown_once(cli: Cli) -> None:
 def test_a_revoked_key_stays_in_the_list(cli: Cli) -> None:
     merchant = cli.merchant()
     key = cli.doc("merchants", "keys", "list", merchant)["data"][0]["id"]
-    revoked = cli.doc("merchants", "keys", "revoke", key)
+    revoked = cli.doc("merchants", "keys", "revoke", merchant, key)
     assert revoked["status"] == "revoked"
-    assert cli.doc("merchants", "keys", "revoke", key) == revoked
+    assert cli.doc("merchants", "keys", "revoke", merchant, key) == revoked
     assert cli.doc("merchants", "keys", "list", merchant)["data"] == [revoked]
-    assert "revoked" in cli("merchants", "keys", "revoke", key).out
+    assert "revoked" in cli("merchants", "keys", "revoke", merchant, key).out
 
 
 def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: Cli) -> None:
@@ -80,7 +80,7 @@ def test_what_makes_no_sense_is_told_and_changes_nothing(
 
 def test_what_is_not_there_is_not_found(cli: Cli) -> None:
     cli.merchant()
-    for arguments in (("add", "mer_X"), ("list", "mer_X"), ("revoke", "key_X")):
+    for arguments in (("add", "mer_X"), ("list", "mer_X"), ("revoke", "mer_X", "key_X")):
         cli("merchants", "keys", *arguments, code=1)
 
 
