@@ -17,8 +17,6 @@ from contracts.networks import NETWORKS, AssetSpec, default_assets
 from watcher.errors import ConfigError, Unreachable, UsageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from watcher.cli.offices import AnyDesk, Office
     from watcher.database import Database
     from watcher.settings import Settings
@@ -141,18 +139,6 @@ class Session:
                     hint="run `sbtc-watcher db upgrade`",
                 )
             yield database
-
-    @contextmanager
-    def reading(self) -> Iterator["Connection"]:
-        """Open a transaction that only reads."""
-        with self.database() as database, database.read() as connection:
-            yield connection
-
-    @contextmanager
-    def writing(self) -> Iterator["Connection"]:
-        """Open a transaction that is committed at the end."""
-        with self.database() as database, database.begin() as connection:
-            yield connection
 
 
 def of(context: typer.Context) -> Session:
