@@ -37,11 +37,6 @@ BURST_SECONDS = 0.1
 DISABLE_ATTEMPTS = 10
 
 
-def first_attempt_at(schedule: Sequence[float], *, now: float) -> float:
-    """Return when a fresh delivery is due; without jitter, because nothing failed yet."""
-    return now + (schedule[0] if schedule else 0.0)
-
-
 def next_attempt_at(
     schedule: Sequence[float], used: int, *, now: float, jitter: float, retry_after: float | None = None
 ) -> float | None:

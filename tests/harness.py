@@ -139,7 +139,7 @@ def add_intents(
         for intent in intents:
             key = reference_key(intent.reference, generated=intent.reference_generated)
             keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
-            records.add_intent(connection, intent, keys, reference_key=key)
+            records.add_intents(connection, [(intent, keys, key)])
         cursor = blocks.load_cursor(connection, lock=True)
         clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
         books.settle(connection, {intent.id for intent in intents}, clock, now=now)

@@ -52,13 +52,8 @@ def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Inte
     return {key: read_intent(row) for key, row in load_rows(connection, ids).items()}
 
 
-def add_intent(connection: Connection, record: Intent, keys: Iterable[str], *, reference_key: str) -> None:
-    """Store a new intent with its labels and watch its recipient."""
-    add_intents(connection, [(record, keys, reference_key)])
-
-
 def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[str], str]]) -> None:
-    """Store new intents, each with its label keys and the form in which its reference is compared."""
+    """Store new intents, each with its label keys and the form in which its reference is compared; watch who is paid."""
     connection.execute(insert(intent), [_fresh_row(record, key) for record, _, key in added])
     labels = [
         {"key": key, "intent_id": record.id} for record, keys, _ in added for key in dict.fromkeys(keys)
@@ -160,12 +155,6 @@ def watched(connection: Connection, principals: Collection[str]) -> dict[str, st
         )
         found |= {row.principal: row.merchant_id for row in connection.execute(query)}
     return found
-
-
-def watchers(connection: Connection, principal: str) -> set[str]:
-    """Return the merchants that a principal is watched for."""
-    query = select(recipient.c.merchant_id).where(recipient.c.principal == principal)
-    return set(connection.execute(query).scalars())
 
 
 def read_intent(row: Mapping[Any, Any]) -> Intent:

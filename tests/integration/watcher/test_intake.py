@@ -1,6 +1,7 @@
 """Storing intents: references, terms and recipients are free or refused, and money that came before is found."""
 
 import dataclasses
+import os
 from typing import Any
 
 import pytest
@@ -348,3 +349,22 @@ def test_what_is_taken_within_a_request_is_not_named_by_an_id_that_will_never_be
     assert isinstance(second, Refused)
     assert "in use by another intent of this request" in str(second)
     assert str(first) not in str(second)
+
+
+def test_a_second_draw_forgets_nothing_that_the_batch_has_taken(world: World) -> None:
+    """Two intents that want one address for themselves: the second's reference is drawn again, the address stays taken."""
+    own = principal("an address for one")
+    references = iter([b"\x01" * 8, b"\x01" * 8, b"\x02" * 8])
+    with world.database.begin() as connection:
+        first, second = intake.create_many(
+            connection,
+            [IntentRequest(amount=n, match="recipient", recipient=own) for n in (1, 2)],
+            merchant_id=world.merchant,
+            settings=world.settings,
+            books=world.books,
+            now=world.clock(),
+            entropy=lambda n: next(references) if n == 8 else os.urandom(n),
+        )
+    assert isinstance(first, str)
+    assert isinstance(second, Refused)
+    assert second.code == "recipient_in_use"

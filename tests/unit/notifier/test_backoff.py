@@ -13,7 +13,6 @@ from notifier.backoff import (
     RETRY_AFTER_CAP,
     Health,
     Verdict,
-    first_attempt_at,
     next_attempt_at,
     parse_retry_after,
     rate_room,
@@ -28,11 +27,6 @@ waits = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
 
 def test_the_default_schedule_is_the_documented_one():
     assert DEFAULT_SCHEDULE == (0, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-
-
-def test_the_first_attempt_is_due_after_the_first_wait_and_at_once_without_a_schedule():
-    assert first_attempt_at([5, 60], now=100) == 105
-    assert first_attempt_at([], now=100) == 100
 
 
 @given(waits, st.floats(0, 1), st.floats(0, 2e9), st.integers(0, 15))
