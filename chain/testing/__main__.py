@@ -7,7 +7,9 @@ fails, a payment is short or aborts: nothing of it is real, all of it is served 
 import argparse
 import asyncio
 import itertools
+import os
 import shlex
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -211,6 +213,9 @@ def main() -> None:
         "--every", type=float, default=5.0, metavar="SECONDS", help="between two blocks; 0: only on order"
     )
     arguments = parser.parse_args()
+    kind = os.fstat(sys.stdin.fileno()).st_mode
+    if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or sys.stdin.isatty()):
+        parser.exit(2, "orders come from a terminal or a pipe: cat FILE | python -m chain.testing\n")
     try:
         asyncio.run(play(arguments.port, arguments.every))
     except OSError as error:

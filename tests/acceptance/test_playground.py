@@ -116,9 +116,23 @@ async def test_a_port_in_use_is_one_line() -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "chain.testing", "--port", port),
             cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         _, error = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 2
         assert error.decode().count("\n") == 1
+        assert f"port {port}: " in error.decode()
+
+
+async def test_orders_that_cannot_be_waited_for_are_refused_in_a_line() -> None:
+    """A file has no end that comes later: the chain would end at once."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chain.testing", "--port", "0"),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert error.decode() == "orders come from a terminal or a pipe: cat FILE | python -m chain.testing\n"
