@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar
 from typing import Any, Protocol
@@ -22,6 +23,9 @@ MAX_BODY = 8 * 2**20
 
 #: Longest validator that is sent back.
 _MAX_ETAG = 256
+
+#: Longest text that is read as a date.
+_MAX_DATE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,11 +212,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 16:
         return float(value)
+    until, now = http_date(value), http_date(headers.get("date", ""))
+    return None if until is None or now is None else max(0.0, until - now)
+
+
+def http_date(text: str) -> float | None:
+    """Return the unix time of an HTTP date (``Date``, ``Retry-After``); None for anything else. Never raises."""
     try:
-        return max(
-            0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds()
-        )
-    except (KeyError, OverflowError, TypeError, ValueError):
+        moment = parsedate_to_datetime(text[:_MAX_DATE])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except Exception:
+        # A stranger wrote it, and the parser says nowhere what it raises: ValueError, OverflowError for the year
+        # 99999999999, in some versions TypeError and IndexError.
         return None
 
 

@@ -18,6 +18,9 @@ JITTER = 0.1
 #: ``Retry-After`` is believed up to here.
 RETRY_AFTER_CAP = 86400.0
 
+#: Longest text that is read as a date.
+_MAX_DATE = 64
+
 #: So many transport failures or 5xx in a row open the circuit breaker.
 BREAKER_FAILURES = 5
 
@@ -59,13 +62,19 @@ def parse_retry_after(value: str, *, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         # A long row of digits is a long wait, not a number worth parsing.
         return float(text) if len(text) < 10 else RETRY_AFTER_CAP
+    until = http_date(text)
+    return None if until is None else max(0.0, until - now)
+
+
+def http_date(text: str) -> float | None:
+    """Return the unix time of an HTTP date; None for anything else. Never raises."""
     try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = parsedate_to_datetime(text[:_MAX_DATE])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except Exception:
+        # A stranger wrote it, and the parser says nowhere what it raises: ValueError, OverflowError for the year
+        # 99999999999, in some versions TypeError and IndexError.
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - now)
 
 
 class Verdict(StrEnum):

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ from sqlalchemy import Connection
 
 from chain.api import StacksApi
 from chain.errors import ChainError, SourceError
-from chain.fetch import Fetcher, Timeouts
+from chain.fetch import Fetcher, Timeouts, http_date
 from chain.pool import MINIMUM_VERSION, NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
@@ -163,9 +162,8 @@ class _Ear:
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
         """Note how a request ended."""
         self.seconds = seconds
-        try:
-            there = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError):
+        there = http_date(headers.get("date", ""))
+        if there is None:
             return
         # The header is cut to whole seconds and was written somewhere within the request.
         self.ahead = time.time() - seconds / 2 - (there + 0.5)

@@ -157,6 +157,8 @@ async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_i
         (Answer(status=429, headers={"Retry-After": "nonsense"}), 60),
         (Answer(status=429, headers={"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}), 60),
         (Answer(status=503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}), 86400),
+        (Answer(status=429, headers={"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}), 60),
+        (Answer(status=503, headers={"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"}), 60),
         (Answer(status=429), 60),
     ],
 )
