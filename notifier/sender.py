@@ -8,21 +8,26 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from aiohappyeyeballs import AddrInfoType
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from notifier import guard
 from notifier.errors import RefusedUrl
 from notifier.resolver import Resolver
+from notifier.status_line import read_head
 
 #: So much of an answer's body is read, then the connection is dropped.
 MAX_ANSWER = 16 * 1024
 #: So much of it is kept.
 KEPT_ANSWER = 1024
+#: Bytes of an answer, head included, that are kept as they came, for what the library refuses.
+MAX_RAW = 32 * 1024
 #: So many kept connections may turn out to be closed within one attempt.
 STALE_CONNECTIONS = 3
 
@@ -76,16 +81,20 @@ class Sender:
             _CONNECTION.get().reused = False
             return open_socket(info)
 
+        connector = aiohttp.TCPConnector(
+            # The worker bounds how many attempts run at once.
+            limit=0,
+            ssl=_tls(),
+            resolver=Resolver(),
+            socket_factory=open_noted,
+            # Less than the five seconds after which common servers close an idle connection.
+            keepalive_timeout=4.0,
+        )
+        # There is no public way to see an answer that the library's parser refuses.
+        protocol: type[ResponseHandler] = _Protocol
+        connector._factory = partial(protocol, loop=asyncio.get_running_loop())
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                # The worker bounds how many attempts run at once.
-                limit=0,
-                ssl=_tls(),
-                resolver=Resolver(),
-                socket_factory=open_noted,
-                # Less than the five seconds after which common servers close an idle connection.
-                keepalive_timeout=4.0,
-            ),
+            connector=connector,
             # No endpoint's cookies are kept, let alone sent to another.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"user-agent": self._user_agent, "accept": "*/*", "accept-encoding": "identity"},
@@ -93,6 +102,9 @@ class Sender:
             trust_env=False,
             auto_decompress=False,
             read_bufsize=MAX_ANSWER,
+            # Cookies are longer than the library's 8 KiB at times. Longer lines still have a status before them.
+            max_line_size=MAX_ANSWER,
+            max_field_size=MAX_ANSWER,
         )
         return self
 
@@ -118,6 +130,9 @@ class Sender:
             error = f"refused: {refused}"
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             error = _explain(failure)
+        if answer.status is None:
+            # Refused by the library, or not at its end when the time was: the status line may be there all the same.
+            answer.take_raw()
         return Outcome(
             status_code=answer.status,
             # Once the status is there it decides, whatever happens to the body.
@@ -129,7 +144,7 @@ class Sender:
 
     async def _post(self, url: URL, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
         for _ in range(STALE_CONNECTIONS):
-            connection = _Connection()
+            connection = answer.connection = _Connection()
             # aiohttp opens sockets in this task or in children of it, which see the same object.
             _CONNECTION.set(connection)
             try:
@@ -138,10 +153,10 @@ class Sender:
             except aiohttp.ClientConnectorError:
                 # There is no connection yet: the name does not resolve, nobody listens, or TLS failed.
                 raise
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                # The server closed an idle connection while the request was under way, as it may: not a failure
-                # of the endpoint. A second delivery of the same id does no harm.
-                if answer.status is not None or not connection.reused:
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientResponseError):
+                # The server closed an idle connection while the request was under way, as it may, or sent the rest of
+                # its last answer: not a failure of the endpoint. A second delivery of the same id does no harm.
+                if answer.status is not None or not connection.reused or read_head(bytes(connection.raw)):
                     raise
         raise aiohttp.ServerDisconnectedError("the server closed every connection that was kept open")
 
@@ -176,6 +191,14 @@ class _Answer:
         self.status: int | None = None
         self.retry_after: str | None = None
         self.body = bytearray()
+        self.connection = _Connection()
+
+    def take_raw(self) -> None:
+        """Go by the bytes that came, whether or not they are proper HTTP."""
+        head = read_head(bytes(self.connection.raw))
+        if head is not None:
+            self.status, self.retry_after = head.status, head.retry_after
+            self.body += head.body
 
 
 class _Connection:
@@ -183,9 +206,35 @@ class _Connection:
 
     def __init__(self) -> None:
         self.reused = True
+        #: The first bytes of the answer.
+        self.raw = bytearray()
 
 
 _CONNECTION: ContextVar[_Connection] = ContextVar("connection")
+
+
+class _Protocol(ResponseHandler):
+    """One connection, which also keeps the first bytes of each answer as they came."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._raw = bytearray()
+
+    def set_response_params(self, **options: Any) -> None:
+        """Expect the answer to the present request."""
+        # Called by the task that asks.
+        self._raw = _CONNECTION.get().raw
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came."""
+        if len(self._raw) < MAX_RAW:
+            self._raw += data[: MAX_RAW - len(self._raw)]
+        super().data_received(data)
+
+    def is_connected(self) -> bool:
+        """Say whether the connection may be used again: not when more came than was asked for."""
+        return super().is_connected() and not self.should_close
 
 
 def _explain(failure: Exception) -> str:
