@@ -39,6 +39,9 @@ DEFAULT_OVERLAP = 86400.0
 #: The longest overlap, in seconds.
 MAX_OVERLAP = 7 * 86400.0
 
+#: Endpoints of one merchant, at most; removed ones do not count. Each multiplies what an event costs.
+MAX_ENDPOINTS = 50
+
 #: What an endpoint can subscribe to; ``*`` is all of it. Test events need no subscription.
 SUBSCRIBABLE = tuple(kind.value for kind in EventType if kind is not EventType.TEST)
 
@@ -68,7 +71,17 @@ def create(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
-    """Add an endpoint; return it and its secret, which is not shown again. :class:`InvalidEndpoint` for unknown events."""
+    """Add an endpoint; return it and its secret, which is not shown again.
+
+    :class:`InvalidEndpoint` for unknown events, :class:`NotPossible` when the merchant has :data:`MAX_ENDPOINTS`.
+    Adding two at once is for the caller to rule out.
+    """
+    subscriptions = _subscriptions(events)
+    mine = (endpoint.c.merchant == merchant, endpoint.c.status != EndpointStatus.REMOVED)
+    if conn.execute(select(func.count()).select_from(endpoint).where(*mine)).scalar_one() >= MAX_ENDPOINTS:
+        raise NotPossible(
+            f"merchant {merchant} has {MAX_ENDPOINTS} webhook endpoints, the most there can be; remove one that is not used"
+        )
     secret = make_secret(entropy(SECRET_BYTES))
     id_ = new_id("we_", now, entropy)
     conn.execute(
@@ -76,7 +89,7 @@ def create(
             id=id_,
             merchant=merchant,
             url=url,
-            events=_subscriptions(events),
+            events=subscriptions,
             status=EndpointStatus.ENABLED.value,
             disabled_reason=None,
             legacy_v0=legacy_v0,

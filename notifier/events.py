@@ -35,7 +35,7 @@ class EventType(StrEnum):
 VERDICTS = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED})
 
 #: What an endpoint gets that names no events.
-DEFAULT_EVENTS = (EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED)
+DEFAULT_EVENTS = (EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED, EventType.ATTENTION)
 
 
 def event_id(intent: str, kind: EventType, n: int) -> str:

@@ -130,12 +130,17 @@ def revoke(
 def retire(connection: Connection, merchant_id: str, *, now: float, overlap: float = 0) -> None:
     """Make a merchant's valid keys invalid: at once, or after ``overlap`` seconds (those that end sooner stay so)."""
     mine = (api_key.c.merchant_id == merchant_id, _is_valid(now))
-    if overlap <= 0:
+    until = overlap_end(now, overlap)
+    if until is None:
         connection.execute(update(api_key).where(*mine).values(revoked_at=int(now)))
         return
-    until = int(now + overlap)
     later = or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > until)
     connection.execute(update(api_key).where(*mine, later).values(expires_at=until))
+
+
+def overlap_end(now: float, overlap: float) -> int | None:
+    """Return until when retired keys stay valid, unix seconds; None = they end at once."""
+    return int(now + overlap) if overlap > 0 else None
 
 
 def rotate(

@@ -26,7 +26,8 @@ def add(
         typer.Option(
             "--events",
             metavar="A,B",
-            help="What it gets, * for all. Default: payment.succeeded, payment.failed, payment.expired.",
+            help="What it gets, * for all. Default: payment.succeeded, payment.failed, payment.expired, "
+            "payment.attention.",
         ),
     ] = None,
     legacy_v0: Annotated[
@@ -117,7 +118,8 @@ def rotate_secret(
     """Give an endpoint a fresh signing secret, which is shown this once."""
     with of(context).desk(write=True) as desk:
         found = desk.rotate_endpoint_secret(endpoint, {"overlap": overlap})
-    _print_secret(found, as_json)
+    until = found.get("previous_secret_expires_at")
+    _print_secret(found, as_json, old=f"signs too until {when(until)} UTC" if until else "not valid any more")
 
 
 @app.command("test")
@@ -132,11 +134,12 @@ def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False
     render.note(f"See how it went: sbtc-watcher deliveries show {found['delivery']}")
 
 
-def _print_secret(found: Mapping[str, Any], as_json: bool) -> None:
+def _print_secret(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
     if as_json:
         render.document(found)
         return
-    render.show(render.card([*_rows(found["endpoint"]), ("Secret", found["secret"])]))
+    rows = [*_rows(found["endpoint"]), ("Secret", found["secret"]), ("Old secret", old)]
+    render.show(render.card(rows))
     render.note("Keep the secret: webhooks are verified with it, and it is not shown again.")
 
 

@@ -165,14 +165,16 @@ def rotate_key(
     """
     with of(context).desk(write=True) as desk:
         found = desk.rotate_merchant_key(merchant, {"overlap": overlap})
-    _print_key(found, as_json)
+    until = found.get("previous_keys_expire_at")
+    _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
 
 
-def _print_key(found: Mapping[str, Any], as_json: bool) -> None:
+def _print_key(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
     if as_json:
         render.document(found)
         return
-    render.show(render.card([*_rows(found["merchant"]), ("API key", found["api_key"])]))
+    rows = [*_rows(found["merchant"]), ("API key", found["api_key"]), ("Old keys", old)]
+    render.show(render.card(rows))
     render.note("Keep the API key: it is not stored and not shown again.")
 
 

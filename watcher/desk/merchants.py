@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from notifier.events import rfc3339
 from watcher import api_keys, merchants, views
 from watcher.desk.base import Base, Document, fields_of, read
 from watcher.durations import parse_duration
@@ -14,7 +15,7 @@ class MerchantDesk(Base):
     """Merchants and their keys."""
 
     def add_merchant(self, document: object) -> Document:
-        """Add a merchant of {name, recipient, level, ttl, tolerance, late_policy}; return {merchant, api_key}."""
+        """Add a merchant of {name, recipient, level, ttl, tolerance, late_policy}; return {merchant, api_key, …}."""
         given = fields_of(document, *_FIELDS, required=("name", "recipient"))
         row, key = merchants.add(
             self.connection,
@@ -27,7 +28,7 @@ class MerchantDesk(Base):
             late_policy=given.get("late_policy"),
             now=self.now,
         )
-        return {"merchant": views.merchant(row), "api_key": key}
+        return {"merchant": views.merchant(row), "api_key": key, "previous_keys_expire_at": None}
 
     def merchant_of(self, merchant_id: str) -> Document:
         """Return one merchant."""
@@ -54,12 +55,20 @@ class MerchantDesk(Base):
         return views.merchant(row)
 
     def rotate_merchant_key(self, merchant_id: str, document: object = None) -> Document:
-        """Give a merchant a fresh key; the others end at once, or after ``overlap``. Return {merchant, api_key}."""
+        """Give a merchant a fresh key; the others end at once, or after ``overlap``.
+
+        Return {merchant, api_key, previous_keys_expire_at}; the time is null when they ended at once.
+        """
         given = fields_of(document, "overlap")
         overlap = given.get("overlap")
         seconds = 0.0 if overlap is None else read("overlap", parse_duration, overlap)
         key = merchants.rotate_key(self.connection, self.settings, merchant_id, self.now, seconds)
-        return {"merchant": self.merchant_of(merchant_id), "api_key": key}
+        until = api_keys.overlap_end(self.now, seconds)
+        return {
+            "merchant": self.merchant_of(merchant_id),
+            "api_key": key,
+            "previous_keys_expire_at": None if until is None else rfc3339(until),
+        }
 
     def merchant_keys(self, merchant_id: str) -> Document:
         """Return all keys that a merchant has or had, newest first, without the keys themselves."""

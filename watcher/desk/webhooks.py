@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 
 from notifier import deliveries, endpoints, outbox, signing
-from notifier.events import DEFAULT_EVENTS, EventType
+from notifier.events import DEFAULT_EVENTS, EventType, rfc3339
 from notifier.guard import CheckedUrl, check_url
 from notifier.tables import DeliveryStatus, EndpointStatus, delivery
 from watcher import fields, merchants
@@ -45,7 +45,7 @@ class WebhookDesk(Base):
     def add_endpoint(
         self, document: object, *, url: CheckedUrl | None, merchant: str | None = None
     ) -> Document:
-        """Add an endpoint of {url, events, legacy_v0}; return {endpoint, secret}.
+        """Add an endpoint of {url, events, legacy_v0}; return {endpoint, secret, …}.
 
         ``url``: what :func:`endpoint_url` said of the document. ``merchant``: whose, for an operator.
         """
@@ -53,7 +53,7 @@ class WebhookDesk(Base):
         whose = self.merchant or merchant
         if whose is None or url is None:
             raise Refused("validation", errors=[{"field": "merchant", "message": "is missing"}])
-        merchants.find(self.connection, whose)
+        merchants.find(self.connection, whose, lock=True)  # two at once do not both take the last place
         events, legacy_v0 = _subscription(given.get("events"), given.get("legacy_v0"))
         added, secret = endpoints.create(
             self.connection,
@@ -64,7 +64,7 @@ class WebhookDesk(Base):
             vault=self.vault,
             now=self.now,
         )
-        return {"endpoint": endpoints.endpoint_json(added), "secret": secret}
+        return _with_secret(added, secret, previous_until=None)
 
     def endpoint(self, endpoint_id: str) -> Document:
         """Return one endpoint."""
@@ -108,7 +108,10 @@ class WebhookDesk(Base):
         return {"id": endpoint_id, "removed": True}
 
     def rotate_endpoint_secret(self, endpoint_id: str, document: object = None) -> Document:
-        """Give an endpoint a fresh secret; the old one signs too for ``overlap``. Return {endpoint, secret}."""
+        """Give an endpoint a fresh secret; the old one signs too for ``overlap``.
+
+        Return {endpoint, secret, previous_secret_expires_at}; the time is null when the old one ended at once.
+        """
         given = fields_of(document, "overlap")
         overlap = read("overlap", _read_overlap, given.get("overlap"))
         found, secret = endpoints.rotate_secret(
@@ -119,7 +122,7 @@ class WebhookDesk(Base):
             vault=self.vault,
             now=self.now,
         )
-        return {"endpoint": endpoints.endpoint_json(found), "secret": secret}
+        return _with_secret(found, secret, previous_until=self.now + overlap if overlap > 0 else None)
 
     def test_endpoint(self, endpoint_id: str, document: object = None) -> Document:
         """Queue a ``webhook.test`` event; return the ids of the {event, delivery}."""
@@ -250,6 +253,14 @@ class WebhookDesk(Base):
             )
         body = row.body.decode() if row.body else None
         return {"id": row.id, "type": row.type.value, "body": body, "headers": headers}
+
+
+def _with_secret(found: endpoints.Endpoint, secret: str, *, previous_until: float | None) -> Document:
+    return {
+        "endpoint": endpoints.endpoint_json(found),
+        "secret": secret,
+        "previous_secret_expires_at": None if previous_until is None else rfc3339(previous_until),
+    }
 
 
 def _subscription(events: object, legacy_v0: object) -> tuple[list[str] | None, bool | None]:

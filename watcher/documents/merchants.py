@@ -47,12 +47,20 @@ class Merchant(Document):
 
 
 class MerchantWithKey(Document):
-    """A merchant, and his API key, which is shown this once."""
+    """A merchant, and their API key, which is shown this once."""
 
     merchant: Merchant
     api_key: str
+    previous_keys_expire_at: Time | None = None
+    """Until then the keys before it are valid too; null if there were none, or they ended at once."""
 
-    model_config = example({"merchant": _MERCHANT, "api_key": "sk_live_5f0bWlQ2m8ZR4T9Cq1x7V3s6Yk2N8p4D"})
+    model_config = example(
+        {
+            "merchant": _MERCHANT,
+            "api_key": "sk_live_5f0bWlQ2m8ZR4T9Cq1x7V3s6Yk2N8p4D",
+            "previous_keys_expire_at": None,
+        }
+    )
 
 
 class MerchantPage(Document):

@@ -19,7 +19,7 @@ _ENDPOINT = {
     "id": "we_01JD4P0A8D4RL5W1V3T9Y7Z6XN",
     "merchant": "mer_01JD4N8Y6B2PJ3T9Z1R7W5Q4VK",
     "url": "https://shop.example/webhooks/sbtc",
-    "events": ["payment.succeeded", "payment.failed", "payment.expired"],
+    "events": ["payment.succeeded", "payment.failed", "payment.expired", "payment.attention"],
     "status": "enabled",
     "disabled_reason": None,
     "legacy_v0": False,
@@ -48,8 +48,16 @@ class EndpointWithSecret(Document):
 
     endpoint: Endpoint
     secret: str
+    previous_secret_expires_at: Time | None = None
+    """Until then the secret before it signs too; null if there was none, or it ended at once."""
 
-    model_config = example({"endpoint": _ENDPOINT, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
+    model_config = example(
+        {
+            "endpoint": _ENDPOINT,
+            "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "previous_secret_expires_at": None,
+        }
+    )
 
 
 class EndpointPage(Document):
@@ -239,7 +247,7 @@ class NewEndpoint(Request):
     url: str
     """https; of a public address."""
     events: list[Subscription] | None = Field(None, min_length=1)
-    """By default `payment.succeeded`, `payment.failed`, `payment.expired`."""
+    """By default `payment.succeeded`, `payment.failed`, `payment.expired`, `payment.attention`."""
     legacy_v0: bool | None = None
     """Also send `v0`, the plain HMAC of the body, which can be replayed: for old receivers only."""
     merchant: str | None = None

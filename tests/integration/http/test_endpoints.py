@@ -1,8 +1,11 @@
 """Webhook endpoints over HTTP: added, changed, tested, removed; their secrets shown once."""
 
+from datetime import datetime
+
 import pytest
 from sqlalchemy import update
 
+from notifier import endpoints
 from notifier.tables import delivery
 from tests.integration.http.everything import add_endpoint, make_everything
 from tests.integration.http.office import ADMIN, Office, problem, wrong_fields
@@ -20,7 +23,12 @@ async def test_an_endpoint_is_added_listed_changed_and_removed(office: Office) -
     assert made["secret"].startswith("whsec_")
     endpoint = made["endpoint"]
     assert endpoint["merchant"] == office.merchant
-    assert endpoint["events"] == ["payment.succeeded", "payment.failed", "payment.expired"]
+    assert endpoint["events"] == [
+        "payment.succeeded",
+        "payment.failed",
+        "payment.expired",
+        "payment.attention",
+    ]
     one = f"{LIST}/{endpoint['id']}"
     assert (await office.client.get(one)).json() == endpoint
     assert (await office.client.get(LIST)).json() == {"data": [endpoint], "next_cursor": None}
@@ -83,10 +91,26 @@ async def test_a_secret_is_rotated_with_an_overlap(office: Office) -> None:
     assert rotated.status_code == 200
     assert rotated.json()["endpoint"] == made["endpoint"]
     assert rotated.json()["secret"] not in ("", made["secret"])
+    assert made["previous_secret_expires_at"] is None
+    until = datetime.fromisoformat(rotated.json()["previous_secret_expires_at"]).timestamp()
+    assert until == pytest.approx(office.world.clock() + 3600, abs=1)
+    leaked = await office.client.post(f"{one}/rotate_secret", json={"overlap": 0})
+    assert leaked.json()["previous_secret_expires_at"] is None
     for overlap in ("8d", -1, "soon"):
         answer = await office.client.post(f"{one}/rotate_secret", json={"overlap": overlap})
         assert wrong_fields(answer) == ["overlap"]
     assert (await office.client.post(f"{one}/rotate_secret")).status_code == 200
+
+
+async def test_one_endpoint_too_many_is_refused_with_what_to_do(
+    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merchant's endpoints are bounded."""
+    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 1)
+    assert (await sqlite_office.client.post(LIST, json={"url": URL})).status_code == 201
+    refused = await sqlite_office.client.post(LIST, json={"url": URL})
+    assert problem(refused) == (409, "not_possible")
+    assert "remove one" in refused.json()["detail"]
 
 
 async def test_a_secret_is_the_same_when_its_answer_is_replayed(office: Office) -> None:

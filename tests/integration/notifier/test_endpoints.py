@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from notifier import endpoints, outbox
-from notifier.errors import InvalidEndpoint, NotFound
+from notifier.errors import InvalidEndpoint, NotFound, NotPossible
 from notifier.guard import CheckedUrl
 from notifier.signing import secret_key
 from notifier.tables import endpoint
@@ -20,13 +20,27 @@ def test_a_fresh_endpoint_gets_the_verdicts_and_a_secret_of_32_bytes(shop, engin
         "id": id_,
         "merchant": "mer_1",
         "url": "https://shop.example/hooks",
-        "events": ["payment.succeeded", "payment.failed", "payment.expired"],
+        "events": ["payment.succeeded", "payment.failed", "payment.expired", "payment.attention"],
         "status": "enabled",
         "disabled_reason": None,
         "legacy_v0": False,
     }
     assert id_.startswith("we_")
     assert len(secret_key(shop.secrets[id_])) == 32
+
+
+def test_a_merchant_has_at_most_so_many_endpoints_and_removing_one_makes_room(shop, engine, monkeypatch):
+    """Every endpoint multiplies what an event of its merchant costs."""
+    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 3)
+    first, second, _ = (shop.endpoint() for _ in range(3))
+    with engine.begin() as conn:
+        endpoints.disable(conn, second)
+        endpoints.create(conn, merchant="mer_2", url="https://x.example", vault=PLAIN, now=0.0)
+    with pytest.raises(NotPossible, match=r"mer_1 has 3 webhook endpoints.*remove one"):
+        shop.endpoint()
+    with engine.begin() as conn:
+        endpoints.remove(conn, first)
+    shop.endpoint()
 
 
 def test_secrets_are_never_shown_again(shop, engine):

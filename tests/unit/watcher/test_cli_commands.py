@@ -37,7 +37,7 @@ def test_an_api_key_is_shown_once_and_stored_as_a_hash(cli: Cli, tmp_path: Path)
     connection.close()
     assert stored == hashlib.sha256(key.encode()).digest()
     rotated = cli.doc("merchants", "rotate-key", merchant["id"])
-    assert set(rotated) == {"merchant", "api_key"}
+    assert set(rotated) == {"merchant", "api_key", "previous_keys_expire_at"}
     assert rotated["api_key"] != key
 
 

@@ -1,5 +1,6 @@
 """``merchants keys`` and ``rotate-key --overlap``: keys are shown once, listed without themselves, and end as told."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,12 +47,13 @@ def test_a_revoked_key_stays_in_the_list(cli: Cli) -> None:
 
 def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: Cli) -> None:
     merchant = cli.merchant()
-    cli.doc("merchants", "rotate-key", merchant, "--overlap", "24h")
+    rotated = cli.doc("merchants", "rotate-key", merchant, "--overlap", "24h")
     new, old = cli.doc("merchants", "keys", "list", merchant)["data"]
     assert (new["expires_at"], new["status"]) == (None, "active")
     assert old["expires_at"] is not None
     assert (old["status"], old["revoked_at"]) == ("active", None)
-    cli.doc("merchants", "rotate-key", merchant)
+    assert rotated["previous_keys_expire_at"] == old["expires_at"]
+    assert cli.doc("merchants", "rotate-key", merchant)["previous_keys_expire_at"] is None
     assert [key["status"] for key in cli.doc("merchants", "keys", "list", merchant)["data"]] == [
         "active",
         "revoked",
@@ -93,3 +95,15 @@ def test_a_disabled_merchant_gets_no_key_and_nobody_too_many(
     assert "valid keys" in cli("merchants", "keys", "add", merchant, code=2).err
     cli("merchants", "disable", merchant)
     assert "disabled" in cli("merchants", "keys", "add", merchant, code=2).err
+
+
+def test_a_rotation_says_until_when_the_old_key_and_the_old_secret_work(cli: Cli) -> None:
+    """A person who rotates has to know by when everybody must use the new one."""
+    merchant = cli.merchant()
+    key = cli("merchants", "rotate-key", merchant, "--overlap", "24h").out
+    assert re.search(r"Old keys +valid until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", key)
+    assert re.search(r"Old keys +not valid any more", cli("merchants", "rotate-key", merchant).out)
+    added = cli.doc("endpoints", "add", "https://1.1.1.1/hooks", "--merchant", merchant)
+    rotate = ("endpoints", "rotate-secret", added["endpoint"]["id"])
+    assert re.search(r"Old secret +signs too until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", cli(*rotate).out)
+    assert re.search(r"Old secret +not valid any more", cli(*rotate, "--overlap", "0").out)
