@@ -1,10 +1,17 @@
 """What tests of every kind share: the databases that they run on."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests import harness, postgresql
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted: a shell starts background jobs with SIGINT ignored, which children inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

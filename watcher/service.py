@@ -1,7 +1,7 @@
 """The daemon: one asyncio process that owns every task, from the first migration to the last hand-back.
 
-Order of a start: settings, schema, lock, tasks. Order of a stop (SIGTERM, SIGINT): the step in hand is finished, leases
-are given back, connections are closed; ten seconds at most.
+Order of a start: settings, schema, lock, tasks. Order of a stop (SIGTERM, SIGINT, SIGHUP): the step in hand is finished,
+leases are given back, connections are closed; ten seconds at most.
 """
 
 import asyncio
@@ -348,13 +348,17 @@ def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Wor
 
 @contextmanager
 def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set ``stop`` at SIGTERM, SIGINT, and at SIGHUP (its terminal was closed) unless nohup(1) had that one ignored."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, stop.set)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 

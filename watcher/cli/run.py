@@ -24,7 +24,8 @@ def run(
         ),
     ] = "all",
 ) -> None:
-    """Run the daemon: follow the chain, settle intents, deliver webhooks. Ctrl-C or SIGTERM ends it.
+    """Run the daemon: follow the chain, settle intents, deliver webhooks. Ctrl-C, SIGTERM or a
+    closed terminal ends it.
 
     Several processes can share a PostgreSQL database: sbtc-watcher run --role notifier
     """

@@ -1,5 +1,6 @@
 """``status``: how the daemon stands, from the database or the server alone."""
 
+import signal
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,6 +66,8 @@ def _watch(session: Session, office: "Office", found: dict[str, Any]) -> dict[st
     from rich.live import Live
 
     out = render.console()
+    # Shells start background jobs with SIGINT ignored; this is the only way to end the loop in order.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if not out.is_terminal:
             while True:
