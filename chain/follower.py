@@ -102,12 +102,42 @@ class Follower:
             self._pool.failed(source, error)
             raise
         self._pool.succeeded(source)
+        self._fill(headers)
+        return self._window.headers
+
+    async def refill(self, cursor: BlockHeader) -> tuple[BlockHeader, ...]:
+        """Fill the window below a cursor whose stored headers were lost, by its hash; return it, oldest first.
+
+        Of ``cursor`` only hash, heights and time need be known. It becomes the whole window, and nothing is returned,
+        where a source has another block at its height: the next turn weighs that fork, whose beginning cannot be known.
+        Raises ``SourceError``; another call goes on where this one stopped.
+        """
+        source = self._pool.pick()
+        try:
+            known = await source.header(cursor.hash)
+            theirs = known or await source.header(cursor.height)
+            if known is not None:
+                if self._filled and self._filled[0] != known:
+                    self._filled = []
+                self._fill(await self._headers_below(source, known, None))
+        except SourceError as error:
+            self._pool.failed(source, error)
+            raise
+        if known is not None:
+            self._pool.succeeded(source)
+            return self._window.headers
+        if theirs is None or theirs.hash == cursor.hash:
+            self._lags(source, None)
+            raise SourceUnavailable(f"it has no block {cursor.height} {cursor.hash} yet", url=source.url)
+        self._window.replace([cursor])
+        return ()
+
+    def _fill(self, headers: Sequence[BlockHeader]) -> None:
         self._window.replace(headers)
         self._window.trim(self._keep)
         self._see(self._filled[0])
         self._filled = []
         self._evidence.clear()
-        return self._window.headers
 
     async def turn(self) -> AsyncGenerator[Step, None]:
         """Look once, and yield the steps to the tip that this look found, in order; often there are none.

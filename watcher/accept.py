@@ -129,9 +129,9 @@ class Accept:
         with self._database.read() as connection:
             cursor = blocks.load_cursor(connection)
             kept = blocks.window_headers(connection, burn_blocks=ALL)
-        if cursor is None or not kept:
+        if cursor is None:
             raise UsageError("the database has not begun to follow the chain: there is nothing to undo")
-        return cursor, kept
+        return cursor, kept or (cursor.header,)
 
     # The branch
 

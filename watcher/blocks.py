@@ -1,13 +1,13 @@
 """Headers, the cursor and reorgs in the database. Every function works on an open connection."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from chain.model import BlockHeader
-from watcher.database import upsert
+from watcher.database import chunks, upsert
 from watcher.intents import ChainClock
 from watcher.tables import block, cursor, reorg
 
@@ -41,6 +41,21 @@ class Cursor:
     sources: list[dict[str, Any]] | None
     looked_at: int | None
     moved_at: int
+
+    @property
+    def header(self) -> BlockHeader:
+        """The cursor's header as far as the cursor itself says: without its parent, for when the header is lost."""
+        return BlockHeader(
+            height=self.clock.height,
+            hash=self.clock.hash,
+            block_hash="",
+            parent_hash="",
+            time=self.clock.time,
+            burn_height=self.clock.burn_height,
+            burn_hash="",
+            burn_time=self.clock.time,
+            tx_count=0,
+        )
 
 
 _CURSOR = select(cursor).where(cursor.c.id == 1)
@@ -138,6 +153,16 @@ def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
         )
 
 
+def restore_headers(connection: Connection, headers: Sequence[BlockHeader]) -> None:
+    """Store linked headers up to the cursor, oldest first, that were lost; others at their heights are orphaned."""
+    heights = block.c.height.between(headers[0].height, headers[-1].height)
+    ours = [header.hash for header in headers]
+    kept = connection.execute(select(block.c.hash).where(heights, block.c.canonical)).scalars().all()
+    for some in chunks(sorted({*kept} - {*ours})):
+        connection.execute(update(block).where(block.c.hash.in_(some)).values(canonical=False))
+    add_headers(connection, headers)
+
+
 def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
     """Return our canonical header at a height, None when it is not kept."""
     row = (
@@ -155,8 +180,14 @@ def canonical_hashes(connection: Connection, low: int, high: int) -> dict[int, s
 
 
 def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHeader, ...]:
-    """Return the unbroken canonical headers up to the cursor that reach ``burn_blocks`` Bitcoin blocks back."""
-    newest = select(cursor.c.burn_height).scalar_subquery()
+    """Return the unbroken canonical headers up to the cursor that reach ``burn_blocks`` Bitcoin blocks back.
+
+    Oldest first; empty where the cursor's own header is not kept.
+    """
+    tip = load_cursor(connection)
+    if tip is None:
+        return ()
+    newest = tip.clock.burn_height
     found = connection.execute(
         select(block).where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
     ).mappings()
@@ -165,7 +196,7 @@ def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHe
     headers: list[BlockHeader] = []
     for row in rows:
         header = _header(row)
-        if headers and headers[-1].parent_hash != header.hash:
+        if header.hash != (headers[-1].parent_hash if headers else tip.clock.hash):
             break
         headers.append(header)
     return tuple(reversed(headers))
@@ -206,11 +237,15 @@ def count_reorgs(connection: Connection, *, since: int) -> int:
 
 
 def thin_headers(connection: Connection, *, keep_burn_blocks: int) -> int:
-    """Delete headers that no reorg can reach any more; return how many."""
-    newest = connection.execute(select(func.max(block.c.burn_height))).scalar_one_or_none()
-    if newest is None:
+    """Delete headers that no reorg can reach any more; return how many.
+
+    Counted from the cursor: on a branch that we left, Bitcoin may have been further.
+    """
+    here = load_cursor(connection)
+    if here is None:
         return 0
-    return connection.execute(delete(block).where(block.c.burn_height < newest - keep_burn_blocks)).rowcount
+    lowest = here.clock.burn_height - keep_burn_blocks
+    return connection.execute(delete(block).where(block.c.burn_height < lowest)).rowcount
 
 
 def _place(header: BlockHeader, tip: BlockHeader) -> dict[str, Any]:

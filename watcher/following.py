@@ -87,6 +87,8 @@ class Following:
         self._sleep = sleep
         self._nudged = asyncio.Event()
         self._loaded = False
+        #: The stored headers are lost, and no source has given them again: the window is the cursor alone.
+        self._bare = False
         self._last_trouble: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -180,7 +182,7 @@ class Following:
             self._loaded = False
             self._trouble("database.failed", error)
         await self._note(turn, halt)
-        if turn is Turn.HALTED:
+        if turn is Turn.HALTED or self._bare:
             # A person may accept the branch, which moves the database: the next look goes by what it says then.
             self._loaded = False
         return turn
@@ -189,7 +191,9 @@ class Following:
         """Give the follower the window that the database has; on a fresh database, make it."""
         if self._loaded:
             return
-        if await in_thread(self._ledger.cursor) is None:
+        self._bare = False
+        cursor = await in_thread(self._ledger.cursor)
+        if cursor is None:
             since = await in_thread(self._ledger.awaited_since)
             headers = await self._follower.bootstrap(self._start_height, since)
             tip = self._follower.tip or headers[-1]
@@ -197,7 +201,13 @@ class Following:
             log.info("follower.begun", height=headers[-1].height, burn_height=headers[-1].burn_height)
         else:
             headers = await in_thread(self._ledger.window, self._window_burn_blocks)
-            self._follower.window.replace(headers)
+            if headers:
+                self._follower.window.replace(headers)
+            elif headers := await self._follower.refill(cursor.header):
+                await committed(self._ledger.restore_window, headers)
+                log.warning("follower.headers_restored", height=headers[-1].height, count=len(headers))
+            else:
+                self._bare = True
         self._loaded = True
 
     async def _advance(self) -> bool:

@@ -89,6 +89,14 @@ class Ledger:
         with self.database.read() as connection:
             return blocks.window_headers(connection, burn_blocks=burn_blocks)
 
+    def restore_window(self, headers: Sequence[BlockHeader]) -> None:
+        """Store headers up to the cursor, oldest first, that were lost. Raises :class:`OutOfStep` when it has moved."""
+        with self._begin() as connection:
+            cursor = blocks.load_cursor(connection, lock=True)
+            if cursor is None or cursor.clock.hash != headers[-1].hash:
+                raise OutOfStep("another process moved the cursor while its headers were read again")
+            blocks.restore_headers(connection, headers)
+
     def awaited_since(self) -> int | None:
         """Return since when money of the open intents may be in the chain, unix seconds; None without open intents."""
         with self.database.read() as connection:

@@ -300,7 +300,7 @@ class Reindex:
                 )
 
         kept, self._mark, tip = await in_thread(load)
-        if not kept or kept[-1].hash != tip:
+        if not kept:
             header = await source.header(tip)
             if header is None:
                 raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)

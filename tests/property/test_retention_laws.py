@@ -1,0 +1,84 @@
+"""Whatever the chain did before: retention takes nothing that the loop needs to start, to go on and to undo a fork."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chain.follower import MARGIN_BURN_BLOCKS
+from chain.testing import ScriptedApi, txs
+from tests import harness
+from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import jobs
+from watcher.following import Turn
+from watcher.settings import Settings
+
+FINALITY = 6
+WINDOW = FINALITY + MARGIN_BURN_BLOCKS
+
+mines = st.fixed_dictionaries({"mine": st.integers(1, 30), "burn": st.booleans(), "pay": st.booleans()})
+#: Of any depth, as a person may accept one; Bitcoin may be far behind on the new branch.
+forks = st.fixed_dictionaries(
+    {"fork": st.integers(1, 40), "blocks": st.integers(1, 30), "burn": st.booleans()}
+)
+retention = st.sampled_from([{"thin": True}, {"prune": True}, {"reindex": True}])
+histories = st.lists(st.one_of(mines, mines, forks, retention), min_size=1, max_size=10)
+
+
+async def act(world: World, reading: Reading, action: dict[str, Any]) -> None:
+    config = Settings(database_url=world.settings.database_url, retention_days=1)
+    if "mine" in action:
+        paid = [txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(world.create()))] if action["pay"] else []
+        world.mine(*paid, n=action["mine"], burn=action["burn"])
+    elif "fork" in action:
+        depth = min(action["fork"], world.tip.height - world.ledger.window(10_000)[0].height)
+        if depth:
+            world.fork(depth, [[]] * action["blocks"], burn=action["burn"])
+    elif "thin" in action:
+        jobs.thin_headers(config, world.database)
+    elif "prune" in action:
+        jobs.prune_outbox(config, world.database)
+        jobs.prune_idempotency(world.database)
+    else:
+        await reading.reindex()
+
+
+async def relive(folder: Path, history: list[dict[str, Any]], back: int) -> None:
+    world = World(folder)
+    try:
+        async with ScriptedApi(world.chain, ping_interval=None) as api:
+            reading = Reading(world, [api])
+            for action in history:
+                before = world.ledger.window(WINDOW)
+                await act(world, reading, action)
+                if not {"mine", "fork"} & set(action):
+                    assert world.ledger.window(WINDOW) == before
+            following, pool = harness.make_following(world.ledger, [api.url], world.clock, finality=FINALITY)
+            world.chain.mine(n=3, burn=True)
+            assert await following.turn() is Turn.MOVED
+            window = world.ledger.window(FINALITY - 1)
+            depth = min(back, len(window) - 1)
+            world.chain.reorg(depth, [[]] * (depth + 1))
+            for _ in range(4):
+                world.clock.now += 61
+                assert await following.turn() in (Turn.IDLE, Turn.MOVED)
+            cursor = world.ledger.cursor()
+            assert cursor is not None
+            assert cursor.clock.hash == world.chain.tip.hash
+            await pool.aclose()
+    finally:
+        world.database.close()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories, back=st.integers(1, 5))
+def test_after_any_history_and_any_retention_the_loop_starts_and_goes_on(
+    history: list[dict[str, Any]], back: int
+) -> None:
+    """Also after a branch on which Bitcoin was further than it is on ours."""
+    with tempfile.TemporaryDirectory(prefix="retention-") as folder:
+        asyncio.run(relive(Path(folder), history, back))
