@@ -88,16 +88,23 @@ class Follower:
         """Whether the last look found the window's tip in a source's canonical chain."""
         return self._agrees
 
-    async def bootstrap(self, start_height: int | None, since: int | None = None) -> tuple[BlockHeader, ...]:
+    async def bootstrap(
+        self, start_height: int | None, since: int | None = None, *, now: float | None = None
+    ) -> tuple[BlockHeader, ...]:
         """Fill the window for a fresh database and return it, oldest first; the last header is the cursor to store.
 
         Reading then starts at ``start_height`` (the cursor is the block before it, at least block 1), or with None
         right after the present tip; but no later than with the first block at or after ``since``, in unix seconds, of the
-        newest :data:`SEARCHED`. Raises ``SourceError``; another call goes on where this one stopped.
+        newest :data:`SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the present tip,
+        ``since`` is taken back, so that a clock that runs ahead skips no block. Raises ``SourceError``; another call goes on where this one stopped.
         """
         source = self._pool.pick()
         try:
-            headers = await self._headers_below(source, await self._first_cursor(source, start_height), since)
+            cursor = await self._first_cursor(source, start_height)
+            if since is not None and now is not None:
+                tip = (await source.headers(limit=1) or [cursor])[0]
+                since -= max(0, int(now) - tip.time)
+            headers = await self._headers_below(source, cursor, since)
         except SourceError as error:
             self._pool.failed(source, error)
             raise

@@ -195,7 +195,7 @@ class Following:
         cursor = await in_thread(self._ledger.cursor)
         if cursor is None:
             since = await in_thread(self._ledger.awaited_since)
-            headers = await self._follower.bootstrap(self._start_height, since)
+            headers = await self._follower.bootstrap(self._start_height, since, now=self._ledger.now())
             tip = self._follower.tip or headers[-1]
             await committed(self._ledger.begin, headers, tip)
             log.info("follower.begun", height=headers[-1].height, burn_height=headers[-1].burn_height)

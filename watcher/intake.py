@@ -10,10 +10,12 @@ from sqlalchemy import Connection
 
 from contracts.networks import AssetSpec
 from contracts.terms import SALT_BYTES, terms_hash
+from notifier.events import rfc3339
 from notifier.ids import Entropy, new_id
 from watcher import blocks, facts, fields, merchants, records
 from watcher.assets import suggest
 from watcher.books import BEFORE_THE_CHAIN, Books
+from watcher.clocks import Clocks
 from watcher.errors import Refused
 from watcher.fields import Problems
 from watcher.intents import CLOCK_SLACK, Intent, LatePolicy, Match
@@ -21,7 +23,7 @@ from watcher.matching import by_strength, match
 from watcher.settings import Settings
 from watcher.taken import Taken, keys_of, reference_key_of
 
-#: Money that was mined up to so long before the intent was created counts for it, seconds.
+#: Money that was mined up to so long before the intent was created (by the earlier clock) counts for it, seconds.
 LOOKBACK = 86400
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -68,16 +70,17 @@ def prepare(
     *,
     merchant: Mapping[str, Any],
     settings: Settings,
-    now: float,
+    clocks: Clocks,
     entropy: Entropy = os.urandom,
 ) -> Intent:
     """Check a request and return the intent it asks for, with the merchant's and the settings' defaults.
+
+    A lifetime counts from the later clock, ``not_before`` from the earlier one.
 
     Raises :class:`Refused` with everything that is wrong. Nothing is looked up: whether reference and recipient are
     free is for :func:`create` to say.
     """
     problems = Problems()
-    created_at = int(now)
     amount = problems.read("amount", _read_needed_amount, request.amount, 1)
     asset = _read_asset(problems, request, settings)
     matching = problems.read(
@@ -87,7 +90,7 @@ def prepare(
     payer = None
     if request.payer is not None:
         payer = problems.read("payer", _principal_reader(settings), request.payer, "")
-    expires_at = _read_expiry(problems, request, merchant, settings, now)
+    expires_at = _read_expiry(problems, request, merchant, settings, clocks)
     tolerance = _read_tolerance(problems, request, merchant, amount)
     level = problems.read(
         "level",
@@ -111,10 +114,10 @@ def prepare(
     metadata: dict[str, str] = {}
     if request.metadata is not None:
         metadata = problems.read("metadata", fields.read_metadata, request.metadata, metadata)
-    not_before = _read_not_before(problems, request, matching, created_at, expires_at)
+    not_before = _read_not_before(problems, request, matching, clocks, expires_at)
     problems.check()
     return Intent(
-        id=new_id("pi_", now, entropy),
+        id=new_id("pi_", clocks.machine, entropy),
         merchant=merchant["id"],
         amount=amount,
         asset=asset.name,
@@ -132,7 +135,7 @@ def prepare(
         level=level.name,
         required=level.depth,
         late_policy=late_policy,
-        created_at=created_at,
+        created_at=int(clocks.machine),
         expires_at=expires_at,
         not_before=not_before,
         inclusion_grace=settings.inclusion_grace,
@@ -188,14 +191,19 @@ def create_many(
     Raises :class:`Refused` (``merchant_disabled``) and :class:`NotFound` for the merchant.
     """
     cursor = blocks.load_cursor(connection, lock=True)
-    clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+    clock, clocks = BEFORE_THE_CHAIN, Clocks(machine=now)
+    if cursor is not None:
+        clock = cursor.clock
+        clocks = Clocks(machine=now, chain=clock.time, tip=cursor.tip_time)
     merchant = merchants.find(connection, merchant_id, lock=True)
     if merchant["status"] != "active":
         raise Refused("merchant_disabled", f"merchant {merchant_id} is disabled and takes no intents")
     made: list[Intent | Refused] = []
     for request in requests:
         try:
-            made.append(prepare(request, merchant=merchant, settings=settings, now=now, entropy=entropy))
+            made.append(
+                prepare(request, merchant=merchant, settings=settings, clocks=clocks, entropy=entropy)
+            )
         except Refused as refused:
             made.append(refused)
     taken = Taken(connection, merchant=merchant_id, time=clock.time)
@@ -259,21 +267,26 @@ def _read_expiry(
     request: IntentRequest,
     merchant: Mapping[str, Any],
     settings: Settings,
-    now: float,
+    clocks: Clocks,
 ) -> int:
     """Return the moment at which the intent expires, unix seconds."""
     ttl: object = _first(merchant["ttl"], settings.default_ttl)
     if request.expires_at is None:
         if request.expires_in is not None:
             ttl = request.expires_in
-        return int(now) + problems.read("expires_in", fields.read_ttl, ttl, 1)
+        return clocks.later + problems.read("expires_in", fields.read_ttl, ttl, 1)
     if request.expires_in is not None:
         problems.add("expires_in", "and expires_at exclude each other; give one")
-    ahead = int(now) + 1
-    moment = problems.read("expires_at", fields.read_time, request.expires_at, ahead)
-    if moment <= now:
+    moment = problems.read("expires_at", fields.read_time, request.expires_at, clocks.later + 1)
+    if moment <= clocks.machine:
         problems.add("expires_at", "is not ahead of this machine's clock; give a later time")
-    elif moment > int(now) + fields.MAX_TTL:
+    elif moment <= clocks.later:
+        newest = rfc3339(clocks.later)
+        problems.add(
+            "expires_at",
+            f"is not ahead of the chain, whose newest block is of {newest}; give a later time",
+        )
+    elif moment > clocks.later + fields.MAX_TTL:
         problems.add("expires_at", "is more than 366d ahead; give an earlier time")
     return moment
 
@@ -290,7 +303,7 @@ def _read_tolerance(
 
 
 def _read_not_before(
-    problems: Problems, request: IntentRequest, matching: Match, created_at: int, expires_at: int
+    problems: Problems, request: IntentRequest, matching: Match, clocks: Clocks, expires_at: int
 ) -> int:
     if matching is Match.RECIPIENT:
         if request.not_before is not None:
@@ -298,8 +311,8 @@ def _read_not_before(
                 "not_before",
                 "is fixed by match = recipient: nothing before the creation counts; leave it out",
             )
-        return max(0, created_at - CLOCK_SLACK)
-    default = max(0, created_at - LOOKBACK)
+        return max(0, clocks.earlier - CLOCK_SLACK)
+    default = max(0, clocks.earlier - LOOKBACK)
     if request.not_before is None:
         return default
     not_before = problems.read("not_before", fields.read_time, request.not_before, default)

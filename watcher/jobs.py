@@ -12,6 +12,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from chain.follower import MARGIN_BURN_BLOCKS
 from notifier import outbox
 from watcher import blocks, idempotency
+from watcher.clocks import Clocks
 from watcher.database import Database
 from watcher.log import get_logger
 from watcher.settings import Settings
@@ -71,7 +72,11 @@ def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], 
 
     Between two batches it looks whether the daemon is stopping; the next run does the rest.
     """
-    before = time.time() - settings.retention_days * DAY
+    with database.read() as connection:
+        cursor = blocks.load_cursor(connection)
+    # A machine clock that was set years ahead must not empty what is a day old.
+    chain = cursor.clock.time if cursor is not None else None
+    before = Clocks(machine=time.time(), chain=chain).earlier - settings.retention_days * DAY
     total = 0
     while not stopping():
         with database.begin() as connection:

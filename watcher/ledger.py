@@ -98,19 +98,24 @@ class Ledger:
             blocks.restore_headers(connection, headers)
 
     def awaited_since(self) -> int | None:
-        """Return since when money of the open intents may be in the chain, unix seconds; None without open intents."""
+        """Return since when money of the open intents may be in the chain, by this machine's clock; None without any."""
         with self.database.read() as connection:
             created_at = records.oldest_open(connection)
         return None if created_at is None else created_at - CLOCK_SLACK
 
     def begin(self, headers: Sequence[BlockHeader], tip: BlockHeader) -> None:
-        """Store the header window of a fresh database; the cursor is its last header."""
+        """Store the header window of a fresh database; the cursor is its last header.
+
+        The intents that were created before it, by this machine's clock alone, get what the chain's clock would have
+        given them: as far as the tip is ahead, more grace; as far as it is behind, an earlier beginning.
+        """
         now = self.now()
         with self._begin() as connection:
             if blocks.load_cursor(connection, lock=True) is not None:
                 raise OutOfStep("another process has begun to follow the chain on this database")
             blocks.add_headers(connection, headers)
             blocks.begin_cursor(connection, self.books.network, headers[-1], tip=tip, now=int(now))
+            records.align_with_chain(connection, ahead=tip.time - int(now))
             clock = clock_at(headers[-1])
             self.books.settle(connection, records.due_intents(connection, clock), clock, now=now)
 

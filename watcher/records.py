@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
+    case,
     func,
     insert,
     literal_column,
@@ -126,6 +127,22 @@ def oldest_open(connection: Connection) -> int | None:
     query = select(func.min(intent.c.created_at)).where(intent.c.status == Status.PENDING)
     oldest: int | None = connection.execute(query).scalar_one()
     return oldest
+
+
+def align_with_chain(connection: Connection, *, ahead: int) -> None:
+    """Correct the intents that were created by the machine clock alone: the chain's is ``ahead`` of it, seconds.
+
+    Their terms are fixed and told; so a lifetime that began too early is made up for by its grace, and a dedicated
+    recipient whose intent began too late takes older money.
+    """
+    pending = update(intent).where(intent.c.status == Status.PENDING)
+    if ahead > 0:
+        connection.execute(pending.values(inclusion_grace=intent.c.inclusion_grace + ahead))
+    else:
+        earlier = intent.c.not_before + ahead
+        connection.execute(
+            pending.where(_IS_DEDICATED).values(not_before=case((earlier > 0, earlier), else_=0))
+        )
 
 
 def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str, list[Intent]]:

@@ -60,6 +60,15 @@ class Ask:
     notify: bool = True
     dry_run: bool = False
 
+    @property
+    def is_ago(self) -> bool:
+        """Whether ``since`` was written as how long ago, like ``2d``."""
+        return (
+            self.since_text is not None
+            and self.since_text[-1:].isalpha()
+            and self.since_text[-1:] not in "Zz"
+        )
+
     def key(self) -> dict[str, Any]:
         """Return what makes two commands the same."""
         return {
@@ -247,6 +256,8 @@ class Reindex:
         if since is None:
             assert ask.intent is not None, "the command names a height, a time or an intent"
             since = await in_thread(self._not_before, ask.intent)
+        elif ask.is_ago:  # counted from this machine's clock, which may be ahead of the chain's
+            since -= max(0.0, self._now() - clock.time)
         moment = int(since)
         return await self._sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
 

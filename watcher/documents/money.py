@@ -338,9 +338,9 @@ class NewPaymentIntent(Request):
     reference: str | None = Field(None, min_length=1, max_length=40)
     """Your own reference, 1 to 34 printable ASCII characters; by default 12 characters are made."""
     expires_in: DurationIn | None = None
-    """How long it can be paid: `30m`, or seconds; 1 s to 366 days."""
+    """How long it can be paid: `30m`, or seconds; 1 s to 366 days, from the later of the server's and the chain's clock."""
     expires_at: TimeIn | None = None
-    """Or until when."""
+    """Or until when: ahead of both clocks. Fractions of a second are cut."""
     level: str | dict[str, int] | None = None
     """`included`, `anchored`, `settled`, or {stacks, bitcoin}."""
     payer: str | None = None
@@ -351,7 +351,7 @@ class NewPaymentIntent(Request):
     """Base units by which the payment may fall short."""
     late_policy: LatePolicy | None = None
     not_before: TimeIn | None = None
-    """Older money is not for this intent."""
+    """Older money is not for this intent; by default 24 hours before the creation."""
     salt: str | None = None
     """16 bytes as hex; by default random."""
     metadata: Metadata | None = Field(None, max_length=50)

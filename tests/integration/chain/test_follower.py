@@ -187,6 +187,22 @@ async def test_bootstrap_begins_with_the_first_block_of_a_time_and_has_a_window_
         assert (await follower.bootstrap(first.height - 9, first.time))[-1] == chain.header(first.height - 10)
 
 
+async def test_bootstrap_takes_a_time_back_by_what_its_clock_is_ahead_of_the_tip() -> None:
+    """A machine clock two hours ahead skips no block that came since; one that is behind only reads more."""
+    chain = ScriptedChain()
+    mine(chain, 60, paying=False)
+    first = chain.header(chain.tip.height - 20)
+    before = chain.header(first.height - 1)
+    ahead, behind = 7200, -7200
+    async with following(chain) as rig:
+        follower = rig.make_follower(HeaderWindow())
+        for start in (None, chain.tip.height):
+            found = await follower.bootstrap(start, first.time + ahead, now=chain.tip.time + ahead)
+            assert found[-1] == before
+        [*_, cursor] = await follower.bootstrap(None, first.time + behind, now=chain.tip.time + behind)
+        assert cursor.height < before.height
+
+
 async def test_bootstrap_searches_a_time_down_to_the_first_block_and_no_further_than_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -66,8 +66,62 @@ def test_an_intent_whose_deadline_passed_before_the_first_block_that_is_read_exp
     world = before_the_chain
     world.clock.now -= 86_400
     intent = world.create()
+    world.clock.now += 86_400
     world.begin()
     assert world.status(intent) == "expired"
+
+
+def test_before_the_chain_a_machine_clock_that_is_behind_ends_no_intent(before_the_chain: World) -> None:
+    """What was created two hours too early by the machine clock lives on when the first blocks say what time it is."""
+    world = before_the_chain
+    world.clock.now -= 7200
+    intent = world.create()
+    world.begin()
+    assert world.status(intent) == "pending"
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)), seconds=3600)
+    assert world.status(intent) == "succeeded"
+
+
+def test_before_the_chain_a_machine_clock_that_is_ahead_makes_no_money_too_early(
+    before_the_chain: World,
+) -> None:
+    """A dedicated recipient that was paid in the first block is paid, though the machine clock ran ahead."""
+    world = before_the_chain
+    world.clock.now += 7200
+    intent = world.create(match="recipient", recipient=OWN)
+    world.begin()
+    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000))
+    assert world.status(intent) == "succeeded"
+
+
+def test_a_machine_clock_two_hours_behind_the_chain_creates_no_expired_intent(world: World) -> None:
+    """The lifetime counts from the chain clock then, nothing is told, and money in the next block is on time."""
+    world.clock.now -= 7200
+    intent = world.create()
+    assert (world.status(intent), world.told(intent)) == ("pending", ["created"])
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    assert (world.status(intent), world.show(intent)["flags"]) == ("succeeded", [])
+
+
+def test_a_machine_clock_ahead_of_the_chain_makes_no_money_too_early(world: World) -> None:
+    """A dedicated recipient that is paid in the next block is paid, though the machine clock runs ahead by 150 s."""
+    world.clock.now += 150
+    intent = world.create(match="recipient", recipient=OWN)
+    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000))
+    assert (world.status(intent), world.unmatched()) == ("succeeded", [])
+
+
+def test_a_chain_that_stands_still_for_hours_ends_no_fresh_intent(world: World) -> None:
+    """The lifetime counts from the machine clock then, and the money of the block that comes at last is on time."""
+    world.clock.now += 5 * 3600
+    intent = world.create(expires_in="1m")
+    dedicated = world.create(expires_in="1m", match="recipient", recipient=OWN)
+    world.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)),
+        txs.sbtc_transfer(PAYER, OWN, 50_000),
+        seconds=5 * 3600 + 30,
+    )
+    assert (world.status(intent), world.status(dedicated)) == ("succeeded", "succeeded")
 
 
 def test_a_refused_request_stores_nothing(world: World) -> None:
@@ -266,7 +320,8 @@ def test_contract_money_that_came_before_its_intent_counts(world: World) -> None
 
 def test_money_long_before_its_intent_does_not_count_unless_asked_for(world: World) -> None:
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
-    world.clock.now += 86_400 + 60
+    world.pass_time(86_400 + 60)
+    world.clock.now = world.tip.time
     intent = world.create(reference="inv-1")
     assert world.status(intent) == "pending"
     assert world.unmatched() == [("before_intent", 50_000)]

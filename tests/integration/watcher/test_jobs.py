@@ -46,6 +46,17 @@ def headers(world: World) -> int:
         return int(connection.execute(select(func.count()).select_from(block)).scalar_one())
 
 
+def test_a_machine_clock_that_is_years_ahead_empties_nothing_young(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bodies are kept for the retention by the chain's clock too."""
+    tell(world, 3, OLD)
+    tell(world, 2, START)
+    monkeypatch.setattr("watcher.jobs.time.time", lambda: START + 80 * 365 * 86_400.0)
+    assert jobs.prune_outbox(world.settings, world.database) == 3
+    assert bodies(world) == 2
+
+
 async def test_every_job_runs_again_and_again_until_the_end(world: World) -> None:
     tell(world, 3, OLD)
     tell(world, 2, YOUNG)

@@ -248,6 +248,18 @@ async def test_since_reads_from_the_first_block_that_is_not_older(world: World, 
     assert (report.bottom, report.top) == (115, 120)
 
 
+async def test_how_long_ago_is_counted_from_the_chain_where_the_machine_clock_is_ahead(
+    world: World, reading: Reading
+) -> None:
+    """``--since 5h`` on a machine that is two hours ahead reads five hours of blocks all the same; a time is a time."""
+    world.mine(n=20, seconds=3600)
+    world.clock.now = world.tip.time + 2 * 3600
+    report = await reading.reindex(since=world.clock() - 5 * 3600, since_text="5h")
+    assert (report.bottom, report.top) == (115, 120)
+    report = await reading.reindex(since=float(START + 17 * 3600), since_text="2027-01-16T01:00:00Z")
+    assert (report.bottom, report.top) == (117, 120)
+
+
 async def test_a_range_is_read_and_no_block_above_the_cursor(world: World, reading: Reading) -> None:
     made, later = world.create(), world.create()
     reading.overlook(lambda: (world.mine(pay(world, made)), world.mine(n=3), world.mine(pay(world, later))))
