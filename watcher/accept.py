@@ -250,7 +250,9 @@ class Accept:
         reading = read_all(branch.blocks, self._rules)
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
         ledger = Ledger(self._database, self._rules, books, now=self._now)
-        with undone(self._database) if dry_run else self._database.begin() as connection:
+
+        def work(connection: Connection) -> Applied:
+            books.changes.clear()  # what a transaction that was rolled back had noted
             found = blocks.load_cursor(connection, lock=True)
             if found is None or found.clock.hash != cursor.clock.hash:
                 raise Refused(
@@ -264,6 +266,11 @@ class Accept:
             if not branch.is_ours:
                 _plant(connection, branch.base)
             return ledger.apply_on(connection, step, reading)
+
+        if dry_run:
+            with undone(self._database) as connection:
+                return work(connection)
+        return self._database.transact(work)
 
 
 def _plant(connection: Connection, base: BlockHeader) -> None:

@@ -1,7 +1,9 @@
 """The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
 
 import os
-from collections.abc import Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,12 +14,31 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, BindParameter, Connection, Table, bindparam, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
 from watcher.errors import ConfigError, Unreachable
+from watcher.fair_lock import FairLock
+from watcher.log import get_logger
 
 #: How long a transaction waits for another process's write on SQLite, seconds.
 BUSY_TIMEOUT = 10.0
+
+#: How long a transaction waits for the writes of its own process that came before it, on SQLite, seconds.
+TURN_TIMEOUT = 10.0
+
+#: A write transaction on SQLite that was longer leaves the file free for a part of that time: other processes poll for
+#: it, and would not find it free between two long transactions that follow each other closely.
+LONG_TRANSACTION = 0.05
+FREE_PART = 0.2
+
+#: How often a transaction is made at most when PostgreSQL rolls it back in favour of another one, and the first wait
+#: in between, seconds; each further one is twice as long, with jitter.
+TRIES = 5
+FIRST_RETRY_WAIT = 0.02
+
+#: PostgreSQL's SQLSTATE for a serialization failure and a deadlock: the same transaction may succeed when made again.
+_REPEATABLE = frozenset({"40001", "40P01"})
 
 #: PostgreSQL: the most connections of one process, and how long a transaction waits for one of them, seconds.
 CONNECTIONS = 16
@@ -40,11 +61,15 @@ _UPGRADE_LOCK = 8_420_001
 
 _T = TypeVar("_T")
 
+log = get_logger(__name__)
+
 
 class Database:
     """One database, embedded (SQLite) or shared (PostgreSQL).
 
-    :meth:`begin` opens a write transaction, :meth:`read` a consistent view; both are to be held for milliseconds.
+    :meth:`transact` makes a write transaction, :meth:`begin` opens one that nobody repeats, :meth:`read` a consistent
+    view; all are to be held for milliseconds. On SQLite the writers of one process take turns, in the order in which
+    they came.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,6 +85,7 @@ class Database:
                 f"database_url: {self.safe_url} needs the Python package {error.name}",
                 hint="install sbtc-watcher with its extra: pip install 'sbtc-watcher[postgres]'",
             ) from error
+        self._turns = FairLock() if self.is_sqlite else None
         self._view: dict[str, Any] = {"readonly": True}
         if not self.is_sqlite:
             self._view = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -67,11 +93,53 @@ class Database:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
 
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what ``work`` returns, called with a write transaction that is committed afterwards.
+
+        When the database rolls it back in favour of another transaction (a deadlock, a serialization failure) it is
+        made again, :data:`TRIES` times at most: ``work`` changes nothing but the database.
+        """
+        for attempt in range(1, TRIES):
+            try:
+                with self.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not is_repeatable(error):
+                    raise
+                log.warning("database.repeated", sqlstate=_sqlstate(error), attempt=attempt)
+            time.sleep(FIRST_RETRY_WAIT * 2 ** (attempt - 1) * random.uniform(1, 2))  # noqa: S311 (only jitter)
+        with self.begin() as connection:
+            return work(connection)
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Open a write transaction: committed at the end, rolled back when the block raises."""
-        with self.engine.begin() as connection:
+        if self._turns is None:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self._turn(self._turns), self.engine.begin() as connection:
             yield connection
+
+    @property
+    def writers_waiting(self) -> int:
+        """The number of this process's writers that wait for their turn; always 0 on PostgreSQL, which has many."""
+        return self._turns.waiting if self._turns is not None else 0
+
+    @contextmanager
+    def _turn(self, turns: FairLock) -> Iterator[None]:
+        if not turns.acquire(TURN_TIMEOUT):
+            raise TransactionTimeout(
+                f"no turn to write within {TURN_TIMEOUT:g} s: other writes of this process hold the database"
+            )
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            took = time.monotonic() - began
+            if took > LONG_TRANSACTION:
+                time.sleep(took * FREE_PART)
+            turns.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -145,6 +213,15 @@ class Database:
 
     def _scripts(self) -> ScriptDirectory:
         return ScriptDirectory.from_config(self._config())
+
+
+def is_repeatable(error: DBAPIError) -> bool:
+    """Say whether the database rolled a transaction back that may succeed when it is made again."""
+    return _sqlstate(error) in _REPEATABLE
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
 
 
 def one_of(name: str) -> BindParameter[Any]:

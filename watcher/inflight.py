@@ -115,9 +115,14 @@ class InFlight:
             paid = paid_intents(connection, payments)
         if paid == self._shown:
             return
-        with self._database.begin() as connection:
-            _set(connection, paid - self._shown, in_flight=True)
-            _set(connection, self._shown - paid, in_flight=False)
+        shown = self._shown
+
+        def write(connection: Connection) -> None:
+            blocks.load_cursor(connection, lock=True)  # first, as whoever writes intents does
+            _set(connection, paid - shown, in_flight=True)
+            _set(connection, shown - paid, in_flight=False)
+
+        self._database.transact(write)
         log.info("mempool.matched", intents=len(paid), before=len(self._shown))
         self._shown = paid
 

@@ -59,10 +59,8 @@ async def running(
 
 def thin_headers(settings: Settings, database: Database) -> int:
     """Delete headers below what a reorg can reach; return how many."""
-    with database.begin() as connection:
-        count = blocks.thin_headers(
-            connection, keep_burn_blocks=settings.finality_burn_blocks + 2 * MARGIN_BURN_BLOCKS
-        )
+    keep = settings.finality_burn_blocks + 2 * MARGIN_BURN_BLOCKS
+    count = database.transact(lambda connection: blocks.thin_headers(connection, keep_burn_blocks=keep))
     log.info("headers.thinned", count=count)
     return count
 
@@ -79,8 +77,7 @@ def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], 
     before = Clocks(machine=time.time(), chain=chain).earlier - settings.retention_days * DAY
     total = 0
     while not stopping():
-        with database.begin() as connection:
-            count = outbox.prune(connection, before=before)
+        count = database.transact(lambda connection: outbox.prune(connection, before=before))
         total += count
         if count == 0:
             break
@@ -92,8 +89,7 @@ def prune_idempotency(database: Database, stopping: Callable[[], bool] = lambda:
     """Delete the answers to requests that are too old to be sent again; return how many."""
     total = 0
     while not stopping():
-        with database.begin() as connection:
-            count = idempotency.prune(connection, now=time.time())
+        count = database.transact(lambda connection: idempotency.prune(connection, now=time.time()))
         total += count
         if count == 0:
             break

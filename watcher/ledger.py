@@ -4,10 +4,9 @@ Headers, transfers, attempts, refunds, what is decided upon them, the merchant's
 not at all; a process that dies in between leaves the step undone, and the next one does it again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,6 +20,8 @@ from watcher.errors import ConfigError
 from watcher.intents import CLOCK_SLACK, ChainClock
 from watcher.lease import Lease
 from watcher.placing import place, read_all
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +64,13 @@ class Ledger:
         self.now = now
         self.lease = lease
 
-    @contextmanager
-    def _begin(self) -> Iterator[Connection]:
-        with self.database.begin() as connection:
+    def _transact(self, work: Callable[[Connection], _T]) -> _T:
+        def leading(connection: Connection) -> _T:
             if self.lease is not None:
                 self.lease.check(connection)
-            yield connection
+            return work(connection)
+
+        return self.database.transact(leading)
 
     def cursor(self) -> blocks.Cursor | None:
         """Return the cursor, None on a database that has not begun.
@@ -91,11 +93,14 @@ class Ledger:
 
     def restore_window(self, headers: Sequence[BlockHeader]) -> None:
         """Store headers up to the cursor, oldest first, that were lost. Raises :class:`OutOfStep` when it has moved."""
-        with self._begin() as connection:
+
+        def work(connection: Connection) -> None:
             cursor = blocks.load_cursor(connection, lock=True)
             if cursor is None or cursor.clock.hash != headers[-1].hash:
                 raise OutOfStep("another process moved the cursor while its headers were read again")
             blocks.restore_headers(connection, headers)
+
+        self._transact(work)
 
     def awaited_since(self) -> int | None:
         """Return since when money of the open intents may be in the chain, by this machine's clock; None without any."""
@@ -110,7 +115,8 @@ class Ledger:
         given them: as far as the tip is ahead, more grace; as far as it is behind, an earlier beginning.
         """
         now = self.now()
-        with self._begin() as connection:
+
+        def work(connection: Connection) -> None:
             if blocks.load_cursor(connection, lock=True) is not None:
                 raise OutOfStep("another process has begun to follow the chain on this database")
             blocks.add_headers(connection, headers)
@@ -119,14 +125,15 @@ class Ledger:
             clock = clock_at(headers[-1])
             self.books.settle(connection, records.due_intents(connection, clock), clock, now=now)
 
+        self._transact(work)
+
     def apply(self, step: Step, seen_at: float | None = None) -> Applied:
         """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor; then nothing is changed.
 
         ``seen_at``: when the look that found it began; by this machine's clock, for measuring.
         """
         reading = read_all(step.blocks, self.rules)
-        with self._begin() as connection:
-            return self.apply_on(connection, step, reading, seen_at)
+        return self._transact(lambda connection: self.apply_on(connection, step, reading, seen_at))
 
     def apply_on(
         self,
@@ -191,8 +198,12 @@ class Ledger:
 
         Without a ``halt``, ``over`` says whether an earlier one has healed.
         """
-        with self._begin() as connection:
-            blocks.note_look(connection, tip=tip, sources=sources, halt=halt, over=over, now=int(self.now()))
+        now = int(self.now())
+        self._transact(
+            lambda connection: blocks.note_look(
+                connection, tip=tip, sources=sources, halt=halt, over=over, now=now
+            )
+        )
 
 
 def clock_at(header: BlockHeader) -> ChainClock:

@@ -224,11 +224,13 @@ class Reindex:
         return cursor.clock
 
     def _resume(self, ask: Ask) -> Scan | None:
-        with self._database.begin() as connection:
+        def work(connection: Connection) -> Scan | None:
             run = scan.resume(connection, ask.key())
             if run is not None:
                 scan.touch(connection, run, now=self._now())
-        return run
+            return run
+
+        return self._database.transact(work)
 
     async def _begin(self, ask: Ask, clock: ChainClock) -> Scan:
         bottom = await self._bottom(ask, clock)
@@ -243,11 +245,10 @@ class Reindex:
         if ask.dry_run:
             return Scan(id="", bottom=bottom, top=top, position=bottom - 1, tally=Tally())
 
-        def store() -> Scan:
-            with self._database.begin() as connection:
-                return scan.start(connection, ask.key(), bottom=bottom, top=top, now=self._now())
+        def store(connection: Connection) -> Scan:
+            return scan.start(connection, ask.key(), bottom=bottom, top=top, now=self._now())
 
-        return await in_thread(store)
+        return await in_thread(self._database.transact, store)
 
     async def _bottom(self, ask: Ask, clock: ChainClock) -> int:
         if ask.start is not None:
@@ -323,9 +324,10 @@ class Reindex:
         headers = [block.header for block in some]
         reading = read_all(some, self._rules)
         now = self._now()
-        tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
-        books = CarefulBooks.like(self._books, notify=ask.notify)
-        with self._database.read() if ask.dry_run else self._database.begin() as connection:
+
+        def work(connection: Connection) -> tuple[Tally, Gaps, list[Change]]:
+            tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
+            books = CarefulBooks.like(self._books, notify=ask.notify)
             cursor = blocks.load_cursor(connection, lock=not ask.dry_run)
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
@@ -344,11 +346,17 @@ class Reindex:
                 tally.changes += len(books.changes)
                 tally.events += settled.events
                 self._advance(connection, run, headers[-1].height, tally)
-        run.position, run.tally = headers[-1].height, tally
-        self._changes += books.changes
-        self._differences += gaps.differences[: LISTED - len(self._differences)]
+            return tally, gaps, books.changes
+
         if ask.dry_run:
+            with self._database.read() as connection:
+                tally, gaps, changes = work(connection)
             self._gaps.add(gaps)
+        else:
+            tally, gaps, changes = self._database.transact(work)
+        run.position, run.tally = headers[-1].height, tally
+        self._changes += changes
+        self._differences += gaps.differences[: LISTED - len(self._differences)]
 
     def _check_ours(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:
         """Raise Moved when a block is not in our chain any more: inside the transaction nothing can change that."""
@@ -374,17 +382,20 @@ class Reindex:
 
     def _finish(self, ask: Ask, run: Scan) -> None:
         """Settle what only failed attempts touched, and close the run."""
-        tally = replace(run.tally, later=[])
-        books = CarefulBooks.like(self._books, notify=ask.notify)
-        with self._database.begin() as connection:
+
+        def work(connection: Connection) -> tuple[Tally, list[Change]]:
+            tally = replace(run.tally, later=[])
+            books = CarefulBooks.like(self._books, notify=ask.notify)
             cursor = blocks.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
             settled = books.settle(connection, run.tally.later, cursor.clock, now=self._now())
             tally.changes += len(books.changes)
             tally.events += settled.events
             self._advance(connection, run, run.position, tally, finished=True)
-        run.tally = tally
-        self._changes += books.changes
+            return tally, books.changes
+
+        run.tally, changes = self._database.transact(work)
+        self._changes += changes
 
     def _overlooked(self) -> int:
         with self._database.read() as connection:
@@ -404,11 +415,10 @@ class Reindex:
             return
         self._told_at = self._now()
 
-        def touch() -> None:
-            with self._database.begin() as connection:
-                scan.touch(connection, run, now=self._now())
+        def touch(connection: Connection) -> None:
+            scan.touch(connection, run, now=self._now())
 
-        await in_thread(touch)
+        await in_thread(self._database.transact, touch)
 
 
 def _newest_reorg(connection: Connection) -> int:

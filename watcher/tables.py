@@ -1,6 +1,11 @@
 """The tables of the daemon. Chain facts are never deleted, only orphaned; intents keep their frozen policy.
 
 Times of the chain and of this machine are unix seconds. Amounts are exact at any size, see :class:`Amount`.
+
+Lock order on PostgreSQL, for every transaction: the lease, the cursor, the merchant, then its API keys or intents, the
+status counts, and last what the notifier owns (:mod:`notifier.tables`). Whoever writes facts or intents holds the cursor,
+so that their rows need no order of their own. What becomes the victim of a deadlock all the same is made again, in
+:meth:`watcher.database.Database.transact`.
 """
 
 import json

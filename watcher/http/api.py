@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
@@ -196,8 +197,7 @@ class Api:
         used, self._used = self._used, {}
 
         def write() -> None:
-            with self._database.begin() as connection:
-                api_keys.record_use(connection, used)
+            self._database.transact(lambda connection: api_keys.record_use(connection, used))
 
         if not used:
             return
@@ -231,20 +231,20 @@ class Api:
     ) -> tuple[Answer, bool]:
         """Return the answer, and whether it is an earlier one."""
 
-        def write() -> tuple[Answer, bool]:
-            with self._database.begin() as connection:
-                if once is not None:
-                    known = idempotency.begin(connection, once, now=self._now())
-                    if known is not None:
-                        return known, True
-                document = work(self._desk(connection, caller), given)
-                answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
-                if once is not None:
-                    idempotency.remember(connection, once, answer, now=self._now())
+        def write(connection: Connection) -> tuple[Answer, bool]:
+            if once is not None:
+                known = idempotency.begin(connection, once, now=self._now())
+                if known is not None:
+                    return known, True
+            document = work(self._desk(connection, caller), given)
+            answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
+            if once is not None:
+                idempotency.remember(connection, once, answer, now=self._now())
             return answer, False
 
         # Waited for even when the caller is gone: the key is free again only when it is known what became of it.
-        return await self._submit(self._writers, write, to_the_end=True)
+        transaction = partial(self._database.transact, write)
+        return await self._submit(self._writers, transaction, to_the_end=True)
 
     def _recall(self, once: Once | None) -> Answer | None:
         if once is None:

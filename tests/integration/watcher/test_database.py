@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
 from tests import harness
 from tests.integration.watcher.world import World
@@ -54,6 +55,57 @@ def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path: Path, backend: s
         assert reader.execute(select(status_count)).all() == []
     with database.read() as reader:
         assert len(reader.execute(select(status_count)).all()) == 1
+    database.close()
+
+
+def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    """One who writes without a pause does not keep the others out."""
+    database = harness.open_database(tmp_path)
+    turns: list[str] = []
+    begun = threading.Event()
+
+    def another() -> None:
+        begun.set()
+        with database.begin() as connection:
+            turns.append("another")
+            connection.execute(insert(status_count).values(merchant_id="mer_X", status="failed", count=1))
+
+    thread = threading.Thread(target=another)
+    with database.begin():
+        thread.start()
+        assert begun.wait(10)
+        while database.writers_waiting == 0:
+            assert thread.is_alive()
+    for _ in range(20):
+        with database.begin():
+            turns.append("busy")
+    thread.join(20)
+    assert turns == ["another", *["busy"] * 20]
+    database.close()
+
+
+def test_who_gets_no_turn_to_write_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcher.database.TURN_TIMEOUT", 0.01)
+    database = harness.open_database(tmp_path)
+    with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), database.begin():
+        pass
+    with database.begin():  # the next one gets it
+        pass
+    database.close()
+
+
+def test_what_the_database_refuses_for_good_is_not_made_again(tmp_path: Path, backend: str) -> None:
+    database = harness.open_database(tmp_path)
+    calls: list[int] = []
+
+    def twice(connection: Connection) -> None:
+        calls.append(1)
+        row = {"merchant_id": "mer_X", "status": "pending", "count": 1}
+        connection.execute(insert(status_count), [row, row])
+
+    with pytest.raises(IntegrityError):
+        database.transact(twice)
+    assert len(calls) == 1
     database.close()
 
 

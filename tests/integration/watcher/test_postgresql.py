@@ -1,5 +1,6 @@
 """What is PostgreSQL's own: limits of every session, locks in place of one writer, and troubles that heal."""
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -7,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text
-from sqlalchemy.exc import InternalError
+from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy.exc import InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from chain.api import StacksApi
+from chain.pool import SourcePool
 from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
@@ -19,9 +22,10 @@ from watcher import database as database_module
 from watcher import intake, merchants
 from watcher.database import Database
 from watcher.errors import ConfigError, Refused, Unreachable
+from watcher.inflight import InFlight
 from watcher.intake import IntentRequest
 from watcher.ledger import OutOfStep
-from watcher.tables import cursor, status_count
+from watcher.tables import cursor, intent, status_count
 
 OWN = principal("own address")
 
@@ -135,6 +139,69 @@ def test_people_wait_for_a_step(shared: World) -> None:
     while_cursor_is_held(shared, lambda: shared.mark(second, "failed"))
     while_cursor_is_held(shared, lambda: shared.add_merchant("Other", principal("other")))
     assert (shared.status(first), shared.status(second)) == ("canceled", "failed")
+
+
+def test_the_victim_of_a_deadlock_is_made_again(shared: World) -> None:
+    """Two transactions lock two rows in opposite orders: the server ends one of them, and both come to their end."""
+    rows = [{"merchant_id": "mer_X", "status": status, "count": 0} for status in ("a", "b")]
+    shared.database.transact(lambda connection: connection.execute(insert(status_count), rows))
+    attempts: list[int] = []
+
+    def add(connection: Connection, status: str) -> None:
+        row = update(status_count).where(status_count.c.status == status)
+        connection.execute(row.values(count=status_count.c.count + 1))
+
+    def forwards(connection: Connection) -> None:
+        attempts.append(1)
+        # The server looks for deadlocks on behalf of this session only, so it is this one that is rolled back.
+        connection.execute(text("SET LOCAL deadlock_timeout = '10ms'"))
+        add(connection, "a")
+        holds_a.set()
+        assert holds_b.wait(20)
+        add(connection, "b")
+
+    holds_a, holds_b = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(shared.database.transact, forwards)
+        assert holds_a.wait(20)
+
+        def backwards(connection: Connection) -> None:
+            connection.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+            add(connection, "b")
+            holds_b.set()
+            add(connection, "a")
+
+        second = threads.submit(shared.database.transact, backwards)
+        first.result(30)
+        second.result(30)
+    with shared.database.read() as connection:
+        counts = {row.status: row.count for row in connection.execute(select(status_count)) if row.count}
+    assert counts["a"] == counts["b"] == 2
+    assert len(attempts) == 2
+
+
+def test_what_becomes_a_victim_again_and_again_is_given_up(shared: World) -> None:
+    calls: list[int] = []
+
+    def fail(connection: Connection) -> None:
+        calls.append(1)
+        connection.execute(text("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"))
+
+    with pytest.raises(OperationalError):
+        shared.database.transact(fail)
+    assert len(calls) == database_module.TRIES
+
+
+def test_the_mempool_flags_wait_for_a_step(shared: World) -> None:
+    """Steps and flags write the same intents in orders of their own; holding the cursor first keeps them apart."""
+    intent_id = shared.create()
+    with shared.database.begin() as connection:
+        connection.execute(update(intent).where(intent.c.id == intent_id).values(in_flight=True))
+    # Without a reader nothing is shown, and no source is asked.
+    pool = SourcePool([StacksApi("http://127.0.0.1:9")])
+    flags = InFlight(shared.database, pool, harness.RULES, None, interval=15.0)
+    while_cursor_is_held(shared, lambda: asyncio.run(flags.look()))
+    assert shared.show(intent_id)["in_flight"] is False
 
 
 def test_of_two_that_dedicate_one_recipient_before_the_chain_has_begun_one_is_refused(
