@@ -2,18 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 
 from chain.api import StacksApi
 from chain.errors import SourceError, SourceInconsistent
-from chain.model import Block, BlockHeader, ReadRules
+from chain.model import Block, BlockHeader, PrintEvent, ReadRules, Transaction
 from chain.reader import read_blocks
 from chain.window import links
 from chain.wire import TxPage
 
 #: Headers that one request brings.
 HEADER_ROWS = 30
+
+#: Bytes of blocks that are read ahead of the consumer: while more wait, nothing more is asked for.
+MAX_AHEAD = 16 * 2**20
+
+#: What an event or a transaction takes beside its texts, bytes: about what Python's objects take.
+_OVERHEAD = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +59,19 @@ class BlockFeed:
     """Reads runs at an adaptive pace: a batch shrinks after trouble and grows again with every one that was read.
 
     So one unreadable block holds up no readable one before it, and a small request budget still finishes something.
+    Large blocks shrink it too: ``ahead`` batches together hold about ``max_ahead`` bytes at most.
     """
 
-    def __init__(self, rules: ReadRules, *, batch: int, ahead: int) -> None:
+    def __init__(self, rules: ReadRules, *, batch: int, ahead: int, max_ahead: int = MAX_AHEAD) -> None:
         if batch < 1 or ahead < 1:
             raise ValueError("batch and ahead must be at least 1")
         self._rules = rules
         self._batch = batch
         self._ahead = ahead
+        self._max_ahead = max_ahead
         self._pace = batch
+        #: Blocks of the size of the last ones that a batch may have, so that all that are read ahead fit.
+        self._fitting = batch
 
     def slow_down(self) -> None:
         """Read less at once."""
@@ -77,7 +87,7 @@ class BlockFeed:
         stopped: SourceError | None = None
         try:
             while True:
-                ahead = self._ahead if self._pace == self._batch else 1
+                ahead = self._ahead if self._pace == self._batch <= self._fitting else 1
                 while stopped is None and last.height < run.top and len(reads) < ahead:
                     try:
                         ready = await self._fill(run, last, ready)
@@ -92,8 +102,10 @@ class BlockFeed:
                     break
                 blocks = await reads[0]
                 reads.popleft()
+                self._fitting = self._max_ahead * len(blocks) // (self._ahead * size_of(blocks))
                 yield blocks
-                self._pace = min(self._batch, self._pace * 2)
+                del blocks  # the consumer's from here on
+                self._pace = min(self._batch, self._pace * 2, max(1, self._fitting))
             if stopped is not None:
                 raise stopped
         finally:
@@ -114,3 +126,15 @@ class BlockFeed:
                 )
             ready += more
         return ready
+
+
+def size_of(blocks: Iterable[Block]) -> int:
+    """Return about how many bytes blocks take in memory."""
+    return sum(_OVERHEAD + sum(map(_size, block.transactions)) for block in blocks)
+
+
+def _size(tx: Transaction) -> int:
+    size = _OVERHEAD + sum(map(len, (tx.call.args or ()) if tx.call is not None else ()))
+    for event in tx.events:
+        size += _OVERHEAD + (len(event.value) if isinstance(event, PrintEvent) else 0)
+    return size

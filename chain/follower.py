@@ -17,6 +17,7 @@ from chain.evidence import ForkEvidence
 from chain.feed import HEADER_ROWS, BlockFeed, Run, headers_after
 from chain.model import Block, BlockHeader, Extend, ReadRules, Reorg, Step
 from chain.pool import SourcePool
+from chain.reader import refuse_repeats
 from chain.window import HeaderWindow, Verdict, links
 from chain.wire import TxPage
 
@@ -65,6 +66,8 @@ class Follower:
         )
         self._tip: BlockHeader | None = window.tip if len(window) else None
         self._agrees = False
+        #: Whose steps the turn yields.
+        self._serving: StacksApi | None = None
         #: Per source: the tip's hash that it showed last, with the validator of that answer.
         self._etags: dict[str, tuple[str, str | None]] = {}
         #: What the source in use showed last, and since when.
@@ -159,15 +162,25 @@ class Follower:
         if run is None:
             return
         try:
+            self._serving = run.source
             async with aclosing(self._steps(run)) as steps:
                 async for step in steps:
-                    self._pool.succeeded(run.source, tip_height=run.tip.height)
                     yield step
                     self._advance(step)
+                    # Not before it was committed: what cannot be stored is a failure, see ``refused``.
+                    self._pool.succeeded(run.source, tip_height=run.tip.height)
         except SourceError as error:
             self._feed.slow_down()
             self._pool.failed(run.source, error)
             raise
+
+    def refused(self, reason: str) -> SourceError:
+        """Take note that the last step cannot be stored whatever the database: its source's failure. Return the error."""
+        assert self._serving is not None, "steps have a source"
+        error = SourceInconsistent(reason, url=self._serving.url)
+        self._feed.slow_down()
+        self._pool.failed(self._serving, error)
+        return error
 
     async def _steps(self, run: Run) -> AsyncGenerator[Step, None]:
         ours = self._window.tip
@@ -180,6 +193,7 @@ class Follower:
                     branch += blocks
                     if branch[-1].header.height >= enough:
                         break
+                refuse_repeats(run.source, branch)
                 yield Reorg(ancestor=run.base, blocks=tuple(branch), tip=run.tip)
             async for blocks in batches:
                 yield Extend(blocks=blocks, tip=run.tip)

@@ -13,6 +13,13 @@ STX = "STX"
 #: Largest amount that Clarity's ``uint`` holds.
 MAX_AMOUNT = 2**128 - 1
 
+#: Most bytes of an STX memo.
+MEMO_BYTES = 34
+
+#: Largest printed value or argument that is kept, bytes: nothing that is looked for comes near it. Anybody may print a
+#: megabyte, and many of them.
+LONGEST_VALUE = 1024
+
 
 class TxStatus(StrEnum):
     """How a mined transaction ended. Only ``SUCCESS`` moves assets; the result value proves nothing."""
@@ -75,13 +82,16 @@ class PrintEvent:
     value: bytes
 
 
-#: Events of other kinds (burns, NFTs, locks) are left out; they still count for ``rank``.
+#: Events of other kinds (burns, NFTs, locks) and prints above ``LONGEST_VALUE`` are left out; they still count for ``rank``.
 Event = TransferEvent | MintEvent | PrintEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractCall:
-    """Which function was called; ``args`` are consensus bytes by position (names may be empty on the wire)."""
+    """Which function was called; ``args`` are consensus bytes by position (names may be empty on the wire).
+
+    An argument above ``LONGEST_VALUE`` is empty, which is no Clarity value.
+    """
 
     contract_id: str
     function: str

@@ -44,10 +44,25 @@ async def read_blocks(
         header.hash: sorted(rows[header.hash].values(), key=lambda row: row.tx_index) for header in headers
     }
     details = await _details(source, [row for one in ordered.values() for row in one], rules)
-    return tuple(
+    blocks = tuple(
         Block(header=header, transactions=tuple(_transactions(ordered[header.hash], details, rules)))
         for header in headers
     )
+    refuse_repeats(source, blocks)
+    return blocks
+
+
+def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
+    """Raise ``SourceInconsistent`` when one transaction stands in several of ``source``'s blocks."""
+    seen: set[str] = set()
+    for block in blocks:
+        for tx in block.transactions:
+            if tx.tx_id in seen:
+                raise SourceInconsistent(
+                    f"transaction {tx.tx_id} of block {block.header.height} {block.header.hash} stands in another block too",
+                    url=source.url,
+                )
+            seen.add(tx.tx_id)
 
 
 async def _list_chain(

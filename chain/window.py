@@ -28,10 +28,12 @@ class BrokenLink(ValueError):
 
 
 def links(parent: BlockHeader, headers: Sequence[BlockHeader]) -> bool:
-    """Tell whether ``headers`` (oldest first) follow ``parent`` and one another by hash and by height."""
+    """Tell whether ``headers`` (oldest first) follow ``parent`` and one another by hash and by height, none twice."""
+    seen = {parent.hash}
     for header in headers:
-        if header.parent_hash != parent.hash or header.height != parent.height + 1:
+        if header.parent_hash != parent.hash or header.height != parent.height + 1 or header.hash in seen:
             return False
+        seen.add(header.hash)
         parent = header
     return True
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chain.model import (
+    LONGEST_VALUE,
+    MEMO_BYTES,
     STX,
     BlockHeader,
     ContractCall,
@@ -23,18 +25,26 @@ from chain.model import (
 from chain.wire_fields import (
     Malformed,
     as_amount,
+    as_asset,
     as_bytes,
     as_count,
+    as_flag,
     as_hash,
     as_list,
+    as_name,
     as_object,
+    as_principal,
     as_text,
     as_time,
+    as_total,
     shown,
 )
 
 #: Shape of a cursor in v3 lists: height, microblock sequence, transaction index.
 TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
+
+#: More events than the costs of a block allow for.
+MAX_EVENTS = 2**20
 
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 _STATUSES = {status.value: status for status in TxStatus}
@@ -159,7 +169,7 @@ def network_id(body: object) -> int | None:
 def header(body: object) -> BlockHeader | None:
     """Read one v2 block; None for a block that says it is not canonical."""
     fields = as_object(body, "block")
-    if fields.get("canonical") is not True:
+    if not as_flag(fields.get("canonical"), "canonical"):
         return None
     return BlockHeader(
         height=as_count(fields.get("height"), "height"),
@@ -199,7 +209,7 @@ def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
         raise Malformed(f"cursor.next must be height:sequence:index or null, not {shown(older)}")
     return TxPage(
         results=tuple(_summary(row) for row in rows),
-        total=as_count(fields.get("total"), "total"),
+        total=as_total(fields.get("total"), "total"),
         next_cursor=older,
         etag=etag,
     )
@@ -208,7 +218,7 @@ def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
 def _summary(row: object) -> TxSummary:
     fields = as_object(row, "transaction")
     block = as_object(fields.get("block"), "block")
-    sender = as_text(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
+    sender = as_principal(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
     kind = as_text(fields.get("type"), "type")
     transfer: TransferEvent | None = None
     contract_id: str | None = None
@@ -217,9 +227,9 @@ def _summary(row: object) -> TxSummary:
         transfer = stx_transfer(fields, sender)
     elif kind in ("contract_call", "smart_contract"):
         payload = as_object(fields.get(kind), kind)
-        contract_id = as_text(payload.get("contract_id"), f"{kind}.contract_id")
+        contract_id = as_principal(payload.get("contract_id"), f"{kind}.contract_id")
         if kind == "contract_call":
-            function = as_text(payload.get("function_name"), "contract_call.function_name")
+            function = as_name(payload.get("function_name"), "contract_call.function_name")
     return TxSummary(
         tx_id=as_hash(fields.get("tx_id"), "tx_id"),
         sender=sender,
@@ -246,7 +256,7 @@ def stx_transfer(fields: Mapping[str, object], sender: str) -> TransferEvent:
         rank=0,
         asset=STX,
         sender=sender,
-        recipient=as_text(payload.get("recipient"), "token_transfer.recipient"),
+        recipient=as_principal(payload.get("recipient"), "token_transfer.recipient"),
         amount=as_amount(payload.get("amount"), "token_transfer.amount"),
         memo=_v3_memo(payload.get("memo")),
     )
@@ -254,7 +264,7 @@ def stx_transfer(fields: Mapping[str, object], sender: str) -> TransferEvent:
 
 def _v3_memo(value: object) -> bytes | None:
     # repr is the text without padding and unprintables; only hex is the memo.
-    return None if value is None else as_bytes(as_object(value, "memo").get("hex"), "memo.hex")
+    return None if value is None else _memo(as_bytes(as_object(value, "memo").get("hex"), "memo.hex"))
 
 
 def windows(body: object, *, tx_ids: frozenset[str], with_args: bool) -> dict[str, Window]:
@@ -282,16 +292,19 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
     events = [
         event for rank, row in zip(ranks, rows, strict=True) if (event := _event(rank, row)) is not None
     ]
+    count = as_count(tx.get("event_count"), "event_count")
+    if count > MAX_EVENTS:
+        raise Malformed(f"event_count must be at most {MAX_EVENTS}, not {count}")
     detail = TxDetail(
         tx_id=tx_id,
         found=True,
         status=_STATUSES.get(raw_status, TxStatus.UNKNOWN),
         raw_status=raw_status,
         # A row of a forked microblock (before Nakamoto) sits in a canonical block and does not count.
-        canonical=tx.get("canonical") is True and tx.get("microblock_canonical") is not False,
+        canonical=as_flag(tx.get("canonical"), "canonical") and tx.get("microblock_canonical") is not False,
         block_hash=as_hash(tx.get("block_hash"), "block_hash"),
         block_height=as_count(tx.get("block_height"), "block_height"),
-        event_count=as_count(tx.get("event_count"), "event_count"),
+        event_count=count,
         events=tuple(events),
         call=call,
     )
@@ -306,10 +319,12 @@ def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
     if with_args:
         # Names and types may be empty when the API lacks the contract's interface; the position is what counts.
         listed = as_list(payload.get("function_args") or [], "function_args")
-        args = tuple(as_bytes(as_object(one, "argument").get("hex"), "argument.hex") for one in listed)
+        args = tuple(
+            _argument(as_bytes(as_object(one, "argument").get("hex"), "argument.hex")) for one in listed
+        )
     return ContractCall(
-        contract_id=as_text(payload.get("contract_id"), "contract_call.contract_id"),
-        function=as_text(payload.get("function_name"), "contract_call.function_name"),
+        contract_id=as_principal(payload.get("contract_id"), "contract_call.contract_id"),
+        function=as_name(payload.get("function_name"), "contract_call.function_name"),
         args=args,
     )
 
@@ -321,11 +336,11 @@ def _event(rank: int, row: Mapping[str, object]) -> Event | None:
         if log.get("topic") != "print":
             return None
         value = as_object(log.get("value"), "contract_log.value")
-        return PrintEvent(
-            rank=rank,
-            contract_id=as_text(log.get("contract_id"), "contract_log.contract_id"),
-            value=as_bytes(value.get("hex"), "contract_log.value.hex"),
-        )
+        printed = as_bytes(value.get("hex"), "contract_log.value.hex")
+        contract_id = as_principal(log.get("contract_id"), "contract_log.contract_id")
+        if len(printed) > LONGEST_VALUE:
+            return None
+        return PrintEvent(rank=rank, contract_id=contract_id, value=printed)
     if kind not in ("fungible_token_asset", "stx_asset"):
         return None
     asset = as_object(row.get("asset"), "asset")
@@ -334,17 +349,17 @@ def _event(rank: int, row: Mapping[str, object]) -> Event | None:
         case "transfer":
             return TransferEvent(
                 rank=rank,
-                asset=as_text(asset.get("asset_id"), "asset.asset_id") if fungible else STX,
-                sender=as_text(asset.get("sender"), "asset.sender"),
-                recipient=as_text(asset.get("recipient"), "asset.recipient"),
+                asset=as_asset(asset.get("asset_id"), "asset.asset_id") if fungible else STX,
+                sender=as_principal(asset.get("sender"), "asset.sender"),
+                recipient=as_principal(asset.get("recipient"), "asset.recipient"),
                 amount=as_amount(asset.get("amount"), "asset.amount"),
                 memo=None if fungible else _v1_memo(asset.get("memo")),
             )
         case "mint" if fungible:
             return MintEvent(
                 rank=rank,
-                asset=as_text(asset.get("asset_id"), "asset.asset_id"),
-                recipient=as_text(asset.get("recipient"), "asset.recipient"),
+                asset=as_asset(asset.get("asset_id"), "asset.asset_id"),
+                recipient=as_principal(asset.get("recipient"), "asset.recipient"),
                 amount=as_amount(asset.get("amount"), "asset.amount"),
             )
     return None
@@ -352,4 +367,14 @@ def _event(rank: int, row: Mapping[str, object]) -> Event | None:
 
 def _v1_memo(value: object) -> bytes | None:
     # v1 leaves the field out, or sends "" or "0x", when there is no memo.
-    return None if value in (None, "", "0x") else as_bytes(value, "asset.memo")
+    return None if value in (None, "", "0x") else _memo(as_bytes(value, "asset.memo"))
+
+
+def _memo(raw: bytes) -> bytes | None:
+    # Longer bytes are no memo.
+    return raw if len(raw) <= MEMO_BYTES else None
+
+
+def _argument(raw: bytes) -> bytes:
+    # Its position counts, its bytes do not.
+    return raw if len(raw) <= LONGEST_VALUE else b""

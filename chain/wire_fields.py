@@ -11,13 +11,20 @@ from chain.model import MAX_AMOUNT
 #: Shape of transaction ids and block hashes.
 HASH = re.compile(r"0x[0-9a-f]{64}")
 
-#: Largest height or count that is believed; everything real fits 63 bits (a SQL integer) by far.
-MAX_COUNT = 2**53
+#: Largest height, count or rank that is believed: what the databases' integer columns hold, and centuries away.
+MAX_COUNT = 2**31 - 1
+
+#: Largest length of a list over the whole chain that is believed.
+MAX_TOTAL = 2**53
 
 #: Largest time that is believed: the end of the year 9999 in Unix seconds, which is as far as calendars go.
 MAX_TIME = 253_402_300_799
 
 _MAX_TEXT = 1024
+#: Clarity names have up to 128 characters, addresses up to 41.
+_MAX_NAME = 128
+_MAX_PRINCIPAL = 41 + len(".") + _MAX_NAME
+_MAX_ASSET = _MAX_PRINCIPAL + len("::") + _MAX_NAME
 
 
 class Malformed(ValueError):
@@ -47,20 +54,54 @@ def as_text(value: object, what: str) -> str:
     )
 
 
-def as_count(value: object, what: str) -> int:
-    """Return a height or a count."""
-    # bool is an int to Python, but not to JSON.
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
+def as_principal(value: object, what: str) -> str:
+    """Return an address or a contract id as it is, not longer than one can be."""
+    return _as_identifier(value, what, _MAX_PRINCIPAL)
+
+
+def as_asset(value: object, what: str) -> str:
+    """Return an asset identifier (``contract::name``) as it is, not longer than one can be."""
+    return _as_identifier(value, what, _MAX_ASSET)
+
+
+def as_name(value: object, what: str) -> str:
+    """Return a function's name as it is, not longer than one can be."""
+    return _as_identifier(value, what, _MAX_NAME)
+
+
+def _as_identifier(value: object, what: str, longest: int) -> str:
+    if isinstance(value, str) and len(value) <= longest and value.isascii() and value.isprintable():
         return value
-    raise Malformed(f"{what} must be a whole number from 0 to 2^53, not {shown(value)}")
+    raise Malformed(f"{what} must be a string of at most {longest} printable characters, not {shown(value)}")
+
+
+def as_count(value: object, what: str) -> int:
+    """Return a height, a count or a rank."""
+    return _as_whole(value, what, MAX_COUNT, "2^31-1")
+
+
+def as_total(value: object, what: str) -> int:
+    """Return the length of a list over the whole chain."""
+    return _as_whole(value, what, MAX_TOTAL, "2^53")
 
 
 def as_time(value: object, what: str) -> int:
     """Return a time in Unix seconds."""
-    time = as_count(value, what)
-    if time > MAX_TIME:
-        raise Malformed(f"{what} must be before the year 10000, not {time}")
-    return time
+    return _as_whole(value, what, MAX_TIME, "the end of the year 9999")
+
+
+def _as_whole(value: object, what: str, largest: int, name: str) -> int:
+    # bool is an int to Python, but not to JSON.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest:
+        return value
+    raise Malformed(f"{what} must be a whole number from 0 to {name}, not {shown(value)}")
+
+
+def as_flag(value: object, what: str) -> bool:
+    """Return a truth value as it is."""
+    if isinstance(value, bool):
+        return value
+    raise Malformed(f"{what} must be true or false, not {shown(value)}")
 
 
 def as_hash(value: object, what: str) -> str:

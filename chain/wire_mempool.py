@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chain.model import ContractCall, TransferEvent
 from chain.wire import stx_transfer
-from chain.wire_fields import Malformed, as_hash, as_list, as_object, as_text, shown
+from chain.wire_fields import Malformed, as_hash, as_list, as_name, as_object, as_principal, as_text, shown
 
 #: Shape of a cursor in this list: time of receipt, transaction id.
 CURSOR = re.compile(r"[0-9]{1,20}:0x[0-9a-f]{64}")
@@ -51,7 +51,7 @@ def pending_page(body: object, *, limit: int, etag: str | None = None) -> Pendin
 
 def _pending(row: object) -> PendingTx:
     fields = as_object(row, "transaction")
-    sender = as_text(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
+    sender = as_principal(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
     transfer: TransferEvent | None = None
     call: ContractCall | None = None
     match as_text(fields.get("type"), "type"):
@@ -60,7 +60,7 @@ def _pending(row: object) -> PendingTx:
         case "contract_call":
             payload = as_object(fields.get("contract_call"), "contract_call")
             call = ContractCall(
-                contract_id=as_text(payload.get("contract_id"), "contract_call.contract_id"),
-                function=as_text(payload.get("function_name"), "contract_call.function_name"),
+                contract_id=as_principal(payload.get("contract_id"), "contract_call.contract_id"),
+                function=as_name(payload.get("function_name"), "contract_call.function_name"),
             )
     return PendingTx(tx_id=as_hash(fields.get("tx_id"), "tx_id"), sender=sender, transfer=transfer, call=call)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.clarity import Buffer, NoneValue, PrincipalValue, Some, UInt
-from chain.model import ContractCall
+from chain.model import MEMO_BYTES, ContractCall
 from contracts.model import MoneyRules
 from contracts.networks import asset_contract
-from contracts.prints import MEMO_BYTES, read_value
+from contracts.prints import read_value
 from contracts.terms import PAY_STX, PAY_TOKEN, terms_hash
 
 #: SIP-010's function that moves tokens.

@@ -18,13 +18,8 @@ from chain.clarity import (
     Value,
     decode,
 )
+from chain.model import LONGEST_VALUE, MEMO_BYTES
 from contracts.terms import TERMS_HASH_BYTES
-
-#: SIP-010's memo is ``(optional (buff 34))`` and so is STX's: longer bytes are no memo.
-MEMO_BYTES = 34
-
-#: No print or argument that we look for comes near this many bytes. A value may have two million, which take seconds.
-LONGEST_VALUE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

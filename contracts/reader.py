@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chain.model import (
+    MEMO_BYTES,
     STX,
     Block,
     BlockHeader,
@@ -25,7 +26,6 @@ from contracts.calls import TRANSFER, TransferCall, read_meant, read_transfer_ca
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
 from contracts.networks import asset_contract, sbtc_asset, sbtc_registry
 from contracts.prints import (
-    MEMO_BYTES,
     is_completed_deposit,
     read_memo_print,
     read_payment_print,

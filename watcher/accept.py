@@ -16,6 +16,7 @@ from chain.api import StacksApi
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
 from chain.feed import BlockFeed, Run, headers_after
 from chain.model import Block, BlockHeader, ReadRules, Reorg
+from chain.reader import refuse_repeats
 from chain.window import HeaderWindow
 from contracts.model import MoneyRules
 from watcher import acts, blocks
@@ -173,6 +174,7 @@ class Accept:
                 self._show(f"reading the new branch: {found[-1].header.height:,} of {enough:,}")
                 if found[-1].header.height >= enough:
                     break
+        refuse_repeats(source, found)
         return _Branch(base=base, is_ours=is_ours, blocks=tuple(found), tip=newest[0])
 
     async def _conflict(self, source: StacksApi, window: HeaderWindow, newest: int) -> int | None:

@@ -144,13 +144,22 @@ def note_look(
 
 
 def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
-    """Store headers as canonical; one that was orphaned before becomes canonical again."""
+    """Store headers as canonical; one that was orphaned before becomes canonical again, as it is described now."""
     rows = [asdict(header) | {"canonical": True} for header in headers]
     if rows:
         statement = upsert(connection, block)
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=[block.c.hash], set_={"canonical": True}), rows
-        )
+        told = {column.name: statement.excluded[column.name] for column in block.c if column.name != "hash"}
+        connection.execute(statement.on_conflict_do_update(index_elements=[block.c.hash], set_=told), rows)
+
+
+def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeader | None:
+    """Return one of our canonical headers that has one of these hashes, None when there is none."""
+    for some in chunks(hashes):
+        query = select(block).where(block.c.hash.in_(some), block.c.canonical).limit(1)
+        row = connection.execute(query).mappings().one_or_none()
+        if row is not None:
+            return _header(row)
+    return None
 
 
 def restore_headers(connection: Connection, headers: Sequence[BlockHeader]) -> None:

@@ -250,6 +250,12 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert:
     return cast("sqlite.Insert", postgresql.insert(table))
 
 
+def reason_of(error: Exception) -> str:
+    """Return what a database says of an error in one line, without the statement and its parameters."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(said).split())
+
+
 def _make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

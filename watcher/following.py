@@ -8,7 +8,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from chain.errors import OperatorNeeded, SourceError
 from chain.follower import Follower
@@ -16,7 +16,8 @@ from chain.model import BlockHeader, Step
 from chain.pool import SourcePool
 from chain.wakeup import WakeUp
 from watcher.blocks import Halt
-from watcher.ledger import Applied, Ledger, OutOfStep
+from watcher.database import reason_of
+from watcher.ledger import Applied, BadStep, Ledger, OutOfStep
 from watcher.log import get_logger
 from watcher.waiting import committed, in_thread, unless
 
@@ -216,7 +217,13 @@ class Following:
         async with aclosing(self._follower.turn()) as steps:
             async for step in steps:
                 began = time.monotonic()
-                applied = await committed(self._ledger.apply, step, seen_at)
+                try:
+                    applied = await committed(self._ledger.apply, step, seen_at)
+                except (BadStep, DataError, IntegrityError) as error:
+                    # No database could store it: another source may say something else.
+                    raise self._follower.refused(
+                        f"what it says cannot be stored: {reason_of(error)}"
+                    ) from error
                 moved = True
                 self._on_step(step, applied, time.monotonic() - began)
                 _report(step, applied)

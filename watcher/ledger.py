@@ -43,6 +43,10 @@ class OutOfStep(Exception):
     """A step does not start where the database is: another process moved it, or the step was made from an old window."""
 
 
+class BadStep(Exception):
+    """A step says what cannot be, given what is stored: its source is wrong, not the database."""
+
+
 class Ledger:
     """Applies steps. ``now`` is this machine's clock in unix seconds; it never judges money.
 
@@ -128,7 +132,8 @@ class Ledger:
         self._transact(work)
 
     def apply(self, step: Step, seen_at: float | None = None) -> Applied:
-        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor; then nothing is changed.
+        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor, :class:`BadStep` when it cannot
+        be; then nothing is changed.
 
         ``seen_at``: when the look that found it began; by this machine's clock, for measuring.
         """
@@ -166,6 +171,9 @@ class Ledger:
                 now=int(now),
             )
         _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
+        repeated = blocks.canonical_among(connection, [block.header.hash for block in step.blocks])
+        if repeated is not None:
+            raise BadStep(f"block {repeated.hash} is in our chain at height {repeated.height} already")
         blocks.add_headers(connection, (block.header for block in step.blocks))
         placed = place(connection, self.rules, reading)
         facts.put_transfers(connection, placed.transfers, now=now)
@@ -232,4 +240,4 @@ def _check_links(chain: Sequence[Block], parent: str) -> None:
         parent = block.header.hash
 
 
-__all__ = ["Applied", "Ledger", "OutOfStep", "clock_at"]
+__all__ = ["Applied", "BadStep", "Ledger", "OutOfStep", "clock_at"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DataError, IntegrityError
 
 from chain.api import StacksApi
 from chain.errors import SourceError, SourceInconsistent
@@ -22,7 +23,7 @@ from contracts.model import MoneyRules
 from watcher import blocks, facts, records, scan
 from watcher.books import Books
 from watcher.changes import CarefulBooks, Change, merge
-from watcher.database import Database
+from watcher.database import Database, reason_of
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, find_gaps, overlooked
 from watcher.intents import ChainClock
@@ -291,7 +292,11 @@ class Reindex:
                     headers = [block.header for block in some]
                     if any(lineage.hash_at(header.height) != header.hash for header in headers):
                         raise SourceInconsistent("it shows blocks of another chain", url=source.url)
-                    await committed(self._take, ask, run, some, lineage)
+                    try:
+                        await committed(self._take, ask, run, some, lineage)
+                    except (DataError, IntegrityError) as error:
+                        text = f"what it says cannot be stored: {reason_of(error)}"
+                        raise SourceInconsistent(text, url=source.url) from error
                     self._sources.progressed()
                     self._tell(run)
         except SourceError:

@@ -11,10 +11,10 @@ from contracts.networks import NETWORKS, NetworkName
 from notifier.tables import event
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
-from watcher.blocks import Halt, load_cursor
+from watcher.blocks import Halt, canonical_header, load_cursor
 from watcher.books import Books
 from watcher.errors import ConfigError
-from watcher.ledger import Ledger, OutOfStep
+from watcher.ledger import BadStep, Ledger, OutOfStep
 from watcher.tables import attempt, block, transfer
 
 OWN = principal("own address")
@@ -282,6 +282,34 @@ def test_steps_that_do_not_fit_are_refused_and_change_nothing(world: World) -> N
         with pytest.raises(OutOfStep):
             world.apply(wrong)
     assert snapshot(world) == before
+
+
+def test_a_block_of_our_chain_cannot_come_again_higher_up(world: World) -> None:
+    """Its header would replace the one below: the step is refused as its source's failure, and nothing changes."""
+    first = world.chain.tip
+    world.mine(n=2)
+    height = world.tip.height
+    before = snapshot(world)
+    world.chain.mine()
+    [following] = world.extend(height).blocks
+    again = replace(following, header=replace(following.header, hash=first.hash))
+    with pytest.raises(BadStep, match=f"at height {first.height} already"):
+        world.apply(Extend(blocks=(again,), tip=again.header))
+    assert snapshot(world) == before
+
+
+def test_a_block_that_comes_back_is_kept_as_it_is_described_then(world: World) -> None:
+    """Whoever described it first may have lied about its time."""
+    height = world.tip.height
+    world.chain.mine(burn=True)
+    [true] = world.extend(height).blocks
+    lie = replace(true, header=replace(true.header, time=true.header.time + 3600, burn_height=1))
+    world.apply(Extend(blocks=(lie,), tip=lie.header))
+    [ancestor] = [header for header in world.ledger.window(10**6) if header.height == height]
+    world.apply(Reorg(ancestor=ancestor, blocks=(), tip=ancestor))
+    world.apply(Extend(blocks=(true,), tip=true.header))
+    with world.database.read() as connection:
+        assert canonical_header(connection, true.header.height) == true.header
 
 
 def test_a_database_that_has_not_begun_takes_no_step(before_the_chain: World) -> None:

@@ -47,6 +47,14 @@ def test_links_needs_hash_and_height() -> None:
     assert not links(first, [second, dataclasses.replace(third, parent_hash=first.hash)])
 
 
+def test_links_needs_every_block_once() -> None:
+    """A chain that runs in a circle has an answer to everything."""
+    first, second, third = make_headers(10, 3)
+    circle = dataclasses.replace(third, hash=first.hash)
+    assert not links(first, [second, circle])
+    assert not links(first, [second, third, dataclasses.replace(circle, height=13, parent_hash=third.hash)])
+
+
 def test_an_empty_window_has_no_tip_and_no_headers() -> None:
     window = HeaderWindow()
     assert len(window) == 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain import wire
-from chain.model import MAX_AMOUNT, STX, MintEvent, PrintEvent, TransferEvent, TxStatus
+from chain.model import LONGEST_VALUE, MAX_AMOUNT, STX, MintEvent, PrintEvent, TransferEvent, TxStatus
 from chain.wire_fields import MAX_TIME, Malformed
 
 DATA = Path(__file__).parents[2] / "data" / "stacks-api"
@@ -169,8 +169,15 @@ def test_a_printed_value_must_be_whole_bytes(value):
 
 def test_a_printed_value_is_kept_as_bytes_whatever_it_says():
     """Neither the repr nor the Clarity type is looked at."""
-    window = read(mined([log("0x" + "ff" * 50_000)]))
-    assert window.detail.events == (PrintEvent(rank=0, contract_id="SP.c", value=b"\xff" * 50_000),)
+    window = read(mined([log("0x" + "ff" * LONGEST_VALUE)]))
+    assert window.detail.events == (PrintEvent(rank=0, contract_id="SP.c", value=b"\xff" * LONGEST_VALUE),)
+
+
+def test_a_print_larger_than_anything_that_is_read_is_left_out_but_its_rank_counts():
+    """Whoever prints a megabyte does not make us hold it."""
+    window = read(mined([log("0x" + "ff" * (LONGEST_VALUE + 1)), ft() | {"event_index": 1}]))
+    assert [event.rank for event in window.detail.events] == [1]
+    assert window.ranks == (0, 1)
 
 
 def test_transfers_and_mints_are_read():
@@ -359,3 +366,90 @@ def test_a_transaction_that_is_not_found_has_nothing_else():
 def test_a_pending_transaction_has_no_block_and_no_events():
     detail = read(mined(tx_status="pending", block_hash=None)).detail
     assert (detail.found, detail.raw_status, detail.block_hash, detail.events) == (True, "pending", None, ())
+
+
+@pytest.mark.parametrize("bad", [2**31, 2**40, -1, True, 1.0, "1"])
+def test_what_goes_into_an_integer_column_fits_it(bad):
+    """Heights, counts, indexes and ranks: a database on its own would fail at them for ever."""
+    for field in ("height", "burn_block_height", "tx_count"):
+        with pytest.raises(Malformed, match=field):
+            wire.header(body_of("v2-block-by-height") | {field: bad})
+    page = body_of("v3-transactions")
+    page["results"][0]["block"]["tx_index"] = bad
+    with pytest.raises(Malformed, match=r"block\.tx_index"):
+        wire.tx_page(page, limit=50)
+    with pytest.raises(Malformed, match="event_index"):
+        read(mined([ft() | {"event_index": bad}]))
+    with pytest.raises(Malformed, match="event_count"):
+        read(mined(event_count=bad))
+
+
+def test_a_list_over_the_whole_chain_may_be_longer_than_any_block():
+    page = body_of("v3-transactions") | {"total": 2**40}
+    assert wire.tx_page(page, limit=50).total == 2**40
+
+
+def test_more_events_than_a_block_can_pay_for_are_malformed():
+    assert read(mined(event_count=wire.MAX_EVENTS)).detail.event_count == wire.MAX_EVENTS
+    with pytest.raises(Malformed, match="event_count"):
+        read(mined(event_count=wire.MAX_EVENTS + 1))
+
+
+PRINCIPAL = "S" * 41 + "." + "c" * 128
+NAME = "n" * 128
+
+
+def test_names_may_be_as_long_as_the_chain_allows():
+    asset = f"{PRINCIPAL}::{NAME}"
+    event = ft(asset_id=asset, sender=PRINCIPAL, recipient=PRINCIPAL)
+    call = {"contract_id": PRINCIPAL, "function_name": NAME}
+    detail = read(mined([event], contract_call=call)).detail
+    assert detail.events == (
+        TransferEvent(rank=0, asset=asset, sender=PRINCIPAL, recipient=PRINCIPAL, amount=5),
+    )
+    assert detail.call.function == NAME
+
+
+@pytest.mark.parametrize("more", ["x", "é"])
+def test_longer_names_are_malformed(more):
+    """And so is what is not ASCII: no name on the chain holds it."""
+    for event in (
+        ft(asset_id=f"{PRINCIPAL}::{NAME}{more}"),
+        ft(sender=PRINCIPAL + more),
+        ft(recipient=PRINCIPAL + more),
+        ft("mint", recipient=PRINCIPAL + more),
+        stx(sender=PRINCIPAL + more),
+    ):
+        with pytest.raises(Malformed, match="at most"):
+            read(mined([event]))
+    for call in (
+        {"contract_id": PRINCIPAL + more, "function_name": "f"},
+        {"contract_id": "SP.c", "function_name": NAME + more},
+    ):
+        with pytest.raises(Malformed, match="at most"):
+            read(mined(contract_call=call))
+    page = body_of("v3-transactions")
+    page["results"][0]["sender"]["address"] = PRINCIPAL + more
+    with pytest.raises(Malformed, match=r"sender\.address"):
+        wire.tx_page(page, limit=50)
+
+
+def test_a_memo_longer_than_a_memo_is_none():
+    assert read(mined([stx(memo="0x" + "41" * 34)])).detail.events[0].memo == b"A" * 34
+    assert read(mined([stx(memo="0x" + "41" * 35)])).detail.events[0].memo is None
+
+
+def test_an_argument_that_is_too_large_keeps_its_place_and_not_its_bytes():
+    args = [{"hex": "0x" + "03" * LONGEST_VALUE}, {"hex": "0x" + "03" * (LONGEST_VALUE + 1)}, {"hex": "0x04"}]
+    call = {"contract_id": "SP.c", "function_name": "f", "function_args": args}
+    detail = read(mined(contract_call=call), with_args=True).detail
+    assert detail.call.args == (b"\x03" * LONGEST_VALUE, b"", b"\x04")
+
+
+@pytest.mark.parametrize("bad", [None, 1, "true"])
+def test_whether_a_block_is_canonical_must_be_said(bad):
+    """A block that says nothing of it is not taken for one that a source does not have."""
+    with pytest.raises(Malformed, match="canonical"):
+        wire.header(body_of("v2-block-by-height") | {"canonical": bad})
+    with pytest.raises(Malformed, match="canonical"):
+        read(mined(canonical=bad))

@@ -4,8 +4,8 @@ import pytest
 
 from chain.address import Principal
 from chain.clarity import Buffer, PrincipalValue, Some, Tuple, UInt, encode
-from chain.model import MAX_AMOUNT
-from contracts.prints import LONGEST_VALUE, read_memo_print, read_payment_print, read_value
+from chain.model import LONGEST_VALUE, MAX_AMOUNT
+from contracts.prints import read_memo_print, read_payment_print, read_value
 from tests.unit.contracts.simnet import payment_fields
 
 

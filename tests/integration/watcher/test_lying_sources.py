@@ -1,0 +1,152 @@
+"""Two sources, the first of which says what cannot be: it is left for the second, and nothing of it is stored."""
+
+import copy
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+from tests import harness
+from watcher.database import Database
+from watcher.following import Following, Turn
+from watcher.tables import transfer
+
+START = 1_800_000_000
+PAYER = principal("payer")
+
+Json = Any
+
+
+class Rig:
+    """One chain, a lying and an honest API of it, and the daemon's loop on a database."""
+
+    def __init__(self, chain: ScriptedChain, apis: list[ScriptedApi], database: Database) -> None:
+        self.chain = chain
+        self.liar, self.honest = apis
+        self.database = database
+        self.clock = harness.Clock(START)
+        self.ledger = harness.make_ledger(database, self.clock)
+        self.following: Following
+        self.following, self.pool = harness.make_following(self.ledger, [api.url for api in apis], self.clock)
+
+    def lie(self, **lies: Callable[[Json], None]) -> None:
+        """Let the first API change the answers of these routes."""
+
+        def tamper(route: str, body: Json) -> Json:
+            if route in lies:
+                body = copy.deepcopy(body)
+                lies[route](body)
+            return body
+
+        self.liar.faults.tamper = tamper
+
+    async def turn(self) -> Turn:
+        self.clock.now += 5
+        return await self.following.turn()
+
+    async def catch_up(self) -> None:
+        """Take turns until the newest block is applied; the first source is left for longer each time it fails."""
+        for _ in range(16):
+            await self.turn()
+            cursor = self.ledger.cursor()
+            assert cursor is not None
+            if cursor.clock.hash == self.chain.tip.hash:
+                return
+        raise AssertionError(f"still at {cursor.clock}")
+
+    def state_of_the_liar(self) -> dict[str, Any]:
+        cursor = self.ledger.cursor()
+        assert cursor is not None
+        assert cursor.sources is not None
+        return next(row for row in cursor.sources if row["url"] == self.liar.url)
+
+    def stored(self) -> list[tuple[int, int]]:
+        """Return height and amount of every canonical transfer."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(transfer).where(transfer.c.canonical))
+            return sorted((row.height, row.amount) for row in rows)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, backend: str) -> AsyncIterator[Rig]:
+    chain = ScriptedChain(time=START)
+    database = harness.open_database(tmp_path)
+    async with AsyncExitStack() as stack:
+        apis = [await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(2)]
+        rig = Rig(chain, apis, database)
+        stack.push_async_callback(rig.pool.aclose)
+        await rig.turn()
+        harness.add_merchant(database)
+        yield rig
+    database.close()
+
+
+def pay(amount: int = 5) -> txs.Tx:
+    return txs.stx_transfer(PAYER, harness.SHOP, amount, b"memo")
+
+
+def every_row(change: Callable[[Json], None]) -> Callable[[Json], None]:
+    """Change each payment of a list of transactions."""
+
+    def changed(page: Json) -> None:
+        for row in page["results"]:
+            if row["type"] == "token_transfer":
+                change(row)
+
+    return changed
+
+
+def in_one_block_more(page: Json) -> None:
+    """Show the payment instead of the newest block's own transaction, too."""
+    (paid,) = [row for row in page["results"] if row["type"] == "token_transfer"]
+    again = copy.deepcopy(paid)
+    again["block"] = page["results"][0]["block"]
+    page["results"][0] = again
+
+
+IMPOSSIBLE: dict[str, Callable[[Json], None]] = {
+    "an index that no column holds": every_row(lambda row: row["block"].update(tx_index=2**40)),
+    "a sender of 900 characters": every_row(lambda row: row["sender"].update(address="S" * 900)),
+    "a recipient of 900 characters": every_row(lambda row: row["token_transfer"].update(recipient="S" * 900)),
+    "a NUL in a text": every_row(lambda row: row["sender"].update(address="SP\0")),
+    "an amount above 2^128": every_row(lambda row: row["token_transfer"].update(amount=str(2**128))),
+    "one transaction in two blocks": in_one_block_more,
+}
+
+
+@pytest.mark.parametrize("lie", IMPOSSIBLE)
+async def test_what_no_database_can_hold_is_its_sources_failure_and_the_next_one_is_asked(
+    rig: Rig, lie: str
+) -> None:
+    """The payment is stored as the honest source tells it."""
+    paid = rig.chain.mine([pay()])
+    rig.chain.mine(n=2)
+    rig.lie(transactions=IMPOSSIBLE[lie], block_transactions=IMPOSSIBLE[lie])
+    await rig.catch_up()
+    assert rig.stored() == [(paid.height, 5)]
+    assert rig.state_of_the_liar()["state"] == "failing"
+
+
+@pytest.mark.parametrize("field", ["burn_block_height", "tx_count"])
+async def test_a_header_that_no_database_can_hold_is_its_sources_failure(rig: Rig, field: str) -> None:
+    """Bitcoin heights and counts go into 32 bits."""
+    rig.chain.mine(n=2)
+    rig.lie(blocks=lambda page: page["results"][0].update({field: 2**40}))
+    await rig.catch_up()
+    assert rig.state_of_the_liar()["state"] == "failing"
+
+
+async def test_a_payment_that_an_earlier_step_brought_cannot_come_again_in_another_block(rig: Rig) -> None:
+    """Only the database can tell: it refuses the step, which is the source's failure and not its own."""
+    paid = rig.chain.mine([pay()])
+    await rig.catch_up()
+    rig.chain.mine(n=2)
+    rig.lie(transactions=in_one_block_more)
+    assert await rig.turn() is Turn.WAITING
+    assert "cannot be stored" in rig.state_of_the_liar()["note"]
+    await rig.catch_up()
+    assert rig.stored() == [(paid.height, 5)]
