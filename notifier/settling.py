@@ -6,9 +6,9 @@ Endpoints are locked before deliveries, as everywhere, so that nobody waits in a
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
@@ -111,6 +111,46 @@ def settle(
         )
     conn.execute(_update_statement(tuple(updates[0])), updates)
     conn.execute(insert(delivery_attempt), attempts)
+    return settled
+
+
+class Settle(Protocol):
+    """What :func:`settle` and :func:`settle_plainly` take."""
+
+    def __call__(
+        self, conn: Connection, results: Sequence[Result], *, policy: Policy, jitters: Sequence[float]
+    ) -> list[Settled]:
+        """Store what came of attempts."""
+        ...
+
+
+def settle_plainly(
+    conn: Connection, results: Sequence[Result], *, policy: Policy, jitters: Sequence[float]
+) -> list[Settled]:
+    """Store attempts that cannot be stored as they are: of what came of each only the status counts.
+
+    Their endpoints are not judged. So nothing that an endpoint sent takes part, and no delivery is sent for ever.
+    """
+    settled = []
+    for result, jitter in zip(results, jitters, strict=True):
+        code = result.outcome.status_code
+        error = None if code is not None else "internal error: what came of it could not be stored"
+        plain = replace(result, outcome=Outcome(status_code=code, error=error, seconds=0.0))
+        row = _load(conn, _deliveries_query(), [result.claim.delivery]).get(result.claim.delivery)
+        if row is None or row.lease != result.claim.lease:
+            continue
+        status = conn.execute(select(endpoint.c.status).where(endpoint.c.id == row.endpoint)).scalar_one()
+        enabled = status == EndpointStatus.ENABLED
+        values = _after(row, plain, enabled=enabled, policy=policy, jitter=jitter)
+        conn.execute(_update_statement(tuple(values)), [{"the_id": row.id, **values}])
+        conn.execute(insert(delivery_attempt), [_attempt(row, plain)])
+        settled.append(
+            Settled(
+                result=plain,
+                status=DeliveryStatus(values["status"]),
+                next_attempt_at=values["next_attempt_at"],
+            )
+        )
     return settled
 
 

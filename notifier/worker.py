@@ -16,10 +16,10 @@ from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from notifier import queue, settling, signing
 from notifier.backoff import DEFAULT_SCHEDULE
+from notifier.database_errors import is_outage, reason
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
 from notifier.sender import Outcome, Sender
@@ -57,11 +57,19 @@ def ignore_attempt(result: str, seconds: float) -> None:
     """Count nothing."""
 
 
+def log_unforeseen(where: str, error: Exception) -> None:
+    """Log an exception that nobody foresaw."""
+    log.error("unforeseen", where=where, exc_info=error)
+
+
 class Worker:
     """Delivers what the outbox holds; run one of :meth:`run` and :meth:`drain` at a time.
 
     ``schedule`` are the waits before the 1st, 2nd, … attempt and ``timeout`` bounds one attempt; ``grace`` is how
     long attempts under way may go on after the stop. All in seconds. Several workers may share a database.
+
+    No exception ends it: what comes of one delivery stays there, and is told to ``on_unforeseen`` with the place
+    (``attempt``, ``settle``, ``queue``).
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class Worker:
         grace: float = 5.0,
         on_attempt: OnAttempt = ignore_attempt,
         on_first_attempt: Callable[[float], None] = lambda _: None,
+        on_unforeseen: Callable[[str, Exception], None] = log_unforeseen,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         entropy: Entropy = os.urandom,
@@ -100,6 +109,7 @@ class Worker:
         self._grace = grace
         self._on_attempt = on_attempt
         self._on_first_attempt = on_first_attempt
+        self._on_unforeseen = on_unforeseen
         self._clock = clock
         self._jitter = jitter
         self._entropy = entropy
@@ -156,7 +166,12 @@ class Worker:
                 relay = tasks.create_task(self._relay(stop))
                 while not (stop.is_set() or idle):
                     self._look.clear()
-                    turned = await self._turn(sender, tasks)
+                    try:
+                        turned = await self._turn(sender, tasks)
+                    except Exception as error:
+                        # What was claimed and not started comes back when its lease has run out.
+                        self._on_unforeseen("queue", error)
+                        turned = False
                     if until_idle and turned and not self._running and not self._results:
                         idle = True
                     else:
@@ -176,8 +191,8 @@ class Worker:
         room = self._concurrency - len(self._running)
         try:
             settled, taken = await asyncio.to_thread(self._transact, results, room)
-        except SQLAlchemyError as error:
-            log.error("deliveries.database_failed", error=str(error), unsettled=len(results))
+        except Exception as error:
+            await self._failed(error, results)
             return False
         self._forget(results, settled)
         if taken.look_at is not None:
@@ -186,6 +201,38 @@ class Worker:
             task = tasks.create_task(self._attempt(sender, claimed))
             self._running[task] = claimed
         return True
+
+    async def _failed(self, error: Exception, results: Sequence[settling.Result]) -> None:
+        """Say why a transaction failed. Unless the database is at fault, settle the results without the others."""
+        if is_outage(error):
+            log.error("deliveries.database_failed", reason=reason(error), unsettled=len(results))
+            return
+        self._on_unforeseen("queue", error)
+        for result in results:
+            try:
+                settled = await self._settle_apart(result)
+            except Exception as trouble:
+                # Not even the least can be written: it and the rest are kept, and nothing is claimed meanwhile.
+                log.error("deliveries.database_failed", reason=reason(trouble), unsettled=len(self._results))
+                return
+            self._forget([result], settled)
+        if results:
+            # What made the transaction fail is out of the way.
+            self._look.set()
+
+    async def _settle_apart(self, result: settling.Result) -> list[settling.Settled]:
+        """Settle one result; what cannot be stored as it is, is stored as little more than its status."""
+        try:
+            return await asyncio.to_thread(self._settle_alone, result, settling.settle)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            self._on_unforeseen("settle", error)
+            return await asyncio.to_thread(self._settle_alone, result, settling.settle_plainly)
+
+    def _settle_alone(self, result: settling.Result, settle: settling.Settle) -> list[settling.Settled]:
+        with self._database.begin() as conn:
+            return settle(conn, [result], policy=self._policy, jitters=[self._jitter()])
 
     def _transact(
         self, results: Sequence[settling.Result], room: int
@@ -262,7 +309,8 @@ class Worker:
             return await sender.send(claimed.url, body=claimed.body, headers=headers)
         except Exception as error:
             # A bug of ours or of the client's must not take the other endpoints' deliveries down with it.
-            log.exception("delivery.attempt_crashed", delivery=claimed.delivery, endpoint=claimed.endpoint)
+            log.error("delivery.attempt_crashed", delivery=claimed.delivery, endpoint=claimed.endpoint)
+            self._on_unforeseen("attempt", error)
             return Outcome(status_code=None, error=f"internal error: {type(error).__name__}", seconds=0.0)
 
     async def _relay(self, stop: asyncio.Event) -> None:
@@ -299,8 +347,9 @@ class Worker:
         for last in range(LAST_TRIES):
             try:
                 settled = await asyncio.to_thread(self._last_transaction, results, unsent)
-            except SQLAlchemyError as error:
-                log.error("deliveries.database_failed", error=str(error), unsettled=len(results))
+            except Exception as error:
+                await self._failed(error, results)
+                results = list(self._results)
                 if last + 1 < LAST_TRIES:
                     await asyncio.sleep(DATABASE_PAUSE)
             else:

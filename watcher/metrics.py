@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chain.model import Reorg, Step
 from chain.pool import SourcePool
 from notifier import outbox
-from watcher import blocks, scan, standing
+from watcher import blocks, scan, standing, unforeseen
 from watcher.audit import lacking
 from watcher.blocks import Cursor
 from watcher.database import Database
@@ -71,6 +71,7 @@ class Metrics:
         self._audited = self._counter("audited_blocks", "Final blocks that were read again and compared")
         self._gaps = self._counter("audit_gaps", "Audits that found our tables and the chain to differ")
         self._step = self._histogram("step_seconds", "Length of the transaction that applies a step")
+        self.registry.register(unforeseen.COUNTER)
 
     def watch(self, database: Database, pulse: Pulse, pool: SourcePool | None) -> None:
         """Show how things stand, too. ``pool``: the sources of a process that follows the chain, None elsewhere."""

@@ -24,7 +24,7 @@ from chain.wakeup import WakeUp
 from chain.window import HeaderWindow
 from contracts.model import MoneyRules
 from notifier.worker import Worker
-from watcher import __version__, jobs
+from watcher import __version__, jobs, unforeseen
 from watcher.audit import Audit
 from watcher.books import Books
 from watcher.database import Database
@@ -343,6 +343,7 @@ def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Wor
         user_agent=USER_AGENT,
         on_attempt=metrics.on_attempt,
         on_first_attempt=metrics.on_first_attempt,
+        on_unforeseen=unforeseen.note,
     )
 
 
