@@ -100,5 +100,7 @@ class MoneyRules:
     sbtc_contract: str
     #: Contract id of the deployed payment contract, None when none is used.
     payment_contract: str | None = None
+    #: Contract id of the network's ``send-many-memo``: what it prints directly after a transfer of STX is its memo.
+    memo_router: str | None = None
     #: Principals whose transfers never count (staking rewards).
     ignored_senders: frozenset[str] = frozenset()

@@ -38,6 +38,8 @@ class Network:
     api_url: str
     #: Contract id of the sBTC token, unless the settings name another.
     sbtc_contract: str
+    #: Contract id of ``send-many-memo``, through which exchanges send STX to many at once.
+    memo_router: str
     #: Principals that move sBTC without paying anybody: the staking contract's rewards.
     ignored_senders: frozenset[str]
 
@@ -107,6 +109,8 @@ def default_assets(sbtc_contract: str) -> tuple[AssetSpec, ...]:
 
 
 _MAINNET_SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
+_MAINNET_ROUTER = "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE.send-many-memo"
+_TESTNET_ROUTER = "ST3F1X4QGV2SM8XD96X45M6RTQXKA1PZJZZCQAB4B.send-many-memo"
 _TESTNET_STAKING = frozenset({"ST000000000000000000002AMW42H.pox-5"})
 
 NETWORKS = {
@@ -116,6 +120,7 @@ NETWORKS = {
         chain_id=1,
         api_url="https://api.mainnet.hiro.so",
         sbtc_contract=_MAINNET_SBTC,
+        memo_router=_MAINNET_ROUTER,
         ignored_senders=frozenset({"SP000000000000000000002Q6VF78.pox-5"}),
     ),
     NetworkName.TESTNET: Network(
@@ -124,6 +129,7 @@ NETWORKS = {
         chain_id=0x80000000,
         api_url="https://api.testnet.hiro.so",
         sbtc_contract="SN3VMHXEN64ZZF71JQ5VESXDWTR301XTTXGF4J8F1.sbtc-token",
+        memo_router=_TESTNET_ROUTER,
         ignored_senders=_TESTNET_STAKING,
     ),
     NetworkName.DEVNET: Network(
@@ -132,6 +138,7 @@ NETWORKS = {
         chain_id=0x80000000,
         api_url="http://localhost:3999",
         sbtc_contract=_MAINNET_SBTC,
+        memo_router=_TESTNET_ROUTER,
         ignored_senders=_TESTNET_STAKING,
     ),
 }

@@ -66,7 +66,7 @@ def read_block(block: Block, rules: MoneyRules) -> Reading:
 def _payments(
     header: BlockHeader, tx: Transaction, rules: MoneyRules, labels: dict[int, _Label]
 ) -> Iterator[Payment]:
-    memos = _memos(tx)
+    memos = _memos(tx, rules.memo_router)
     pegged_in = _pegged_in(tx.events, rules.sbtc_contract)
     for event in tx.events:
         if isinstance(event, TransferEvent) and event.sender not in rules.ignored_senders:
@@ -143,18 +143,25 @@ def _labels(events: tuple[Event, ...], payment_contract: str | None) -> dict[int
     return labels
 
 
-def _memos(tx: Transaction) -> dict[int, bytes]:
-    """Return the raw memos by rank of the transfer they belong to."""
+def _memos(tx: Transaction, memo_router: str | None) -> dict[int, bytes]:
+    """Return the raw memos by rank of the transfer they belong to.
+
+    STX carries its memo in the event; sent through ``send-many-memo`` it has none, and the router prints it after each
+    transfer that it makes. A token prints its own.
+    """
     prints = {event.rank: event for event in tx.events if isinstance(event, PrintEvent)}
     call = _direct_transfer(tx)
     memos: dict[int, bytes] = {}
     for event in tx.events:
         if not isinstance(event, TransferEvent):
             continue
+        following = prints.get(event.rank + 1)
         if event.asset == STX:
             memo = event.memo
+            if not memo and (routed := _printed_memo(memo_router, following)) is not None:
+                memo = routed
         else:
-            memo = _printed_memo(event, prints.get(event.rank + 1))
+            memo = _printed_memo(asset_contract(event.asset), following)
             if call is not None and _is_made_by(event, call, tx):
                 memo = call.memo if memo is None else memo
                 # One call makes one transfer; others like it in the transaction are the token's own doing.
@@ -164,9 +171,9 @@ def _memos(tx: Transaction) -> dict[int, bytes]:
     return memos
 
 
-def _printed_memo(transfer: TransferEvent, following: PrintEvent | None) -> bytes | None:
-    """Return the memo that the token itself printed directly after the transfer."""
-    if following is None or following.contract_id != asset_contract(transfer.asset):
+def _printed_memo(contract: str | None, following: PrintEvent | None) -> bytes | None:
+    """Return the memo that this contract itself printed directly after a transfer."""
+    if contract is None or following is None or following.contract_id != contract:
         return None
     return read_memo_print(following.value)
 

@@ -36,6 +36,7 @@ RULES = MoneyRules(
     assets=frozenset({SBTC, "STX"}),
     sbtc_contract=MAINNET.sbtc_contract,
     payment_contract=PAYMENT_CONTRACT,
+    memo_router=MAINNET.memo_router,
     ignored_senders=MAINNET.ignored_senders,
 )
 WATCHED = ReadRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))

@@ -111,7 +111,7 @@ class Intent:
     recipient: str
     payer: str | None = None
     reference: str
-    #: Made by us: also matched with O=0, I=L=1 and without hyphens.
+    #: Made by us: also matched with O=0, I=L=1 and without hyphens and spaces.
     reference_generated: bool = True
     terms_hash: bytes
     salt: bytes

@@ -4,6 +4,7 @@ A transfer counts for one intent only: by its label when recipient and asset fit
 dedicated to one intent, else for none, with the reason why.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,11 @@ from watcher.intents import Intent
 #: Longest label that a SIP-010 memo carries, bytes.
 MEMO_BYTES = 34
 
-_FOLD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None})
+_FOLD = str.maketrans({"O": "0", "I": "1", "L": "1"})
+
+#: Unicode categories of characters that have no width, byte order marks among them, and of hyphens and dashes.
+_FORMAT = "Cf"
+_DASH = "Pd"
 
 
 class Unmatched(StrEnum):
@@ -63,9 +68,14 @@ class Matched:
 
 
 def reference_key(reference: str, *, generated: bool) -> str:
-    """Return the form in which references are compared: trimmed, upper case; ours also without look-alikes."""
-    key = reference.strip().upper()
-    return key.translate(_FOLD) if generated else key
+    """Return the form in which references are compared: trimmed, upper case.
+
+    Ours also without hyphens and spaces, in which people group what they type, and without look-alikes.
+    """
+    text = trimmed(reference)
+    if not generated:
+        return text.upper()
+    return "".join(character for character in text if not _separates(character)).upper().translate(_FOLD)
 
 
 def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[str, str]:
@@ -77,21 +87,44 @@ def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[
 def label_keys(memo: bytes | None, terms_hash: bytes | None) -> tuple[str, ...]:
     """Return the label keys that a transfer speaks, the strongest first.
 
-    The payment contract's print, where there is one, goes instead of the memo. Trailing zero bytes never count: the chain pads STX memos,
-    wallets pad others, and one hash in 256 ends in one.
+    The payment contract's print, where there is one, goes instead of the memo. Zero bytes at the ends never count: the
+    chain pads STX memos, wallets pad others, and one hash in 256 ends in one.
     """
     if terms_hash is not None:
         return (_hash_key(terms_hash),)
     keys = []
-    bare = (memo or b"").rstrip(b"\0")
+    bare = (memo or b"").strip(b"\0")
     if 0 < len(bare) <= MEMO_BYTES:
         if len(bare) <= 32:
             keys.append(_hash_key(bare))
-        if bare.isascii() and (written := bare.decode("ascii")).isprintable() and written.strip():
-            keys.append(f"r:{reference_key(written, generated=False)}")
-            if folded := reference_key(written, generated=True):
-                keys.append(f"g:{folded}")
+        text = trimmed(bare.decode(errors="replace"))
+        if text and _is_typed(text):
+            keys.append(f"r:{reference_key(text, generated=False)}")
+        folded = reference_key(text, generated=True)
+        if folded and _is_typed(folded):
+            keys.append(f"g:{folded}")
     return tuple(dict.fromkeys(keys))
+
+
+def trimmed(text: str) -> str:
+    """Return a text without what shells, wallets and editors leave at its ends.
+
+    That is zero bytes, white space, byte order marks and other characters without width.
+    """
+    kept = [place for place, character in enumerate(text) if not _pads(character)]
+    return text[kept[0] : kept[-1] + 1] if kept else ""
+
+
+def _pads(character: str) -> bool:
+    return character == "\0" or character.isspace() or unicodedata.category(character) == _FORMAT
+
+
+def _separates(character: str) -> bool:
+    return _pads(character) or unicodedata.category(character) == _DASH
+
+
+def _is_typed(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def by_strength(by_label: Mapping[str, Sequence[Intent]], keys: Iterable[str]) -> tuple[Intent, ...]:
@@ -154,4 +187,4 @@ def _misfit(claim: Claim, intent: Intent, *, remined: bool) -> Unmatched | None:
 
 
 def _hash_key(digest: bytes) -> str:
-    return f"t:{digest.rstrip(bytes(1)).hex()}"
+    return f"t:{digest.strip(bytes(1)).hex()}"

@@ -323,6 +323,7 @@ def money_rules(settings: Settings) -> MoneyRules:
         assets=frozenset(spec.identifier for spec in settings.assets.values()),
         sbtc_contract=settings.sbtc_contract,
         payment_contract=settings.payment_contract,
+        memo_router=settings.network_facts.memo_router,
         ignored_senders=settings.ignored_senders,
     )
 

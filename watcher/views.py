@@ -7,6 +7,7 @@ from typing import Any
 from contracts.terms import payment_call
 from notifier.events import rfc3339
 from watcher.intents import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
+from watcher.matching import trimmed
 from watcher.money import cover, in_order, sort_money
 
 #: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
@@ -279,6 +280,6 @@ def _hex(data: bytes) -> str:
 
 
 def _printable(memo: bytes) -> str | None:
-    """Return a memo as text for people, None when it is not plain ASCII."""
-    text = memo.rstrip(b"\0").decode("ascii", errors="replace")
+    """Return a memo as text for people, trimmed; None when it is not plain ASCII."""
+    text = trimmed(memo.decode(errors="replace"))
     return text if text and text.isascii() and text.isprintable() else None

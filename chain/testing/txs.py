@@ -33,6 +33,8 @@ from chain.testing.principals import principal
 #: sBTC on mainnet.
 SBTC_CONTRACT = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
 SBTC = f"{SBTC_CONTRACT}::sbtc-token"
+#: The contract through which exchanges send STX to many at once on mainnet.
+SEND_MANY_MEMO = "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE.send-many-memo"
 
 OK_TRUE = encode(Ok(Bool(True)))
 ERR_U1 = encode(Err(UInt(1)))
@@ -186,6 +188,22 @@ def token_transfer_many(
         )
     extra.setdefault("result", encode(Ok(UInt(len(payments)))))
     return call(contract, "transfer-many", sender, [List(tuple(entries))], events, **extra)
+
+
+def stx_send_many(
+    sender: str,
+    payments: Sequence[tuple[str, int, bytes]],
+    *,
+    router: str = SEND_MANY_MEMO,
+    **extra: Unpack[Extra],
+) -> Tx:
+    """STX to many through ``send-many-memo``: a transfer without a memo, then the router's print of it, for each."""
+    events: list[Event] = []
+    entries = []
+    for recipient, amount, memo in payments:
+        events += [ev.stx_transfer(sender, recipient, amount), ev.contract_print(router, Buffer(memo))]
+        entries.append(Tuple.of({"memo": Buffer(memo), "to": _principal(recipient), "ustx": UInt(amount)}))
+    return call(router, "send-many", sender, [List(tuple(entries))], events, **extra)
 
 
 def fake_token(

@@ -57,6 +57,40 @@ def test_a_terms_hash_as_a_plain_memo_is_a_label_too(world: World) -> None:
     assert world.status(intent) == "succeeded"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\t", "\ufeff", "\u200b", "\0\0"])
+def test_money_finds_its_intent_whatever_a_shell_or_an_editor_left_after_the_reference(
+    world: World, end: str
+) -> None:
+    """A memo made by ``echo REFERENCE`` pays, with a generated and with an own reference, and keeps its bytes."""
+    made, own = world.create(), world.create(reference="order-7")
+    memos = [world.memo(intent) + end.encode() for intent in (made, own)]
+    world.mine(*(txs.sbtc_transfer(PAYER, SHOP, 50_000, memo) for memo in memos))
+    assert (world.status(made), world.status(own)) == ("succeeded", "succeeded")
+    assert sorted(row["memo"] for row in world.transfers()) == sorted(memos)
+
+
+@pytest.mark.parametrize("written", ["{}-{}-{}", "{} {} {}", "{}\u2013{}\u2013{}"])
+def test_a_generated_reference_is_found_in_groups(world: World, written: str) -> None:
+    """People type twelve characters in three groups of four, in lower case, with O for 0."""
+    intent = world.create()
+    text = world.memo(intent).decode().lower().replace("0", "o").replace("1", "l")
+    typed = written.format(text[:4], text[4:8], text[8:])
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, typed.encode()))
+    assert world.status(intent) == "succeeded"
+
+
+def test_stx_that_an_exchange_sends_to_many_pays(world: World) -> None:
+    """Each print of the router labels the transfer just before it; another contract that prints alike labels none."""
+    first, second = (world.create(asset="stx", amount=amount) for amount in (5, 7))
+    sent = [(SHOP, 5, world.memo(first)), (STRANGER, 6, world.memo(second)), (SHOP, 7, world.memo(second))]
+    world.mine(txs.stx_send_many(PAYER, sent, router=f"{principal('thief')}.send-many-memo"))
+    assert world.unmatched() == [("no_intent", 5), ("no_intent", 7)]
+    assert (world.status(first), world.status(second)) == ("pending", "pending")
+    world.mine(txs.stx_send_many(PAYER, sent))
+    assert (world.status(first), world.status(second)) == ("succeeded", "succeeded")
+    assert world.show(second)["amount_received"] == "7"
+
+
 def test_money_finds_its_intent_by_a_dedicated_recipient_whatever_the_memo(world: World) -> None:
     intent = world.create(match="recipient", recipient=OWN)
     world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, b"\xff\x00rent"))

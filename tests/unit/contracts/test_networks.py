@@ -3,6 +3,7 @@
 import pytest
 
 from chain.address import AddressError
+from chain.testing import txs
 from contracts import networks
 from contracts.networks import NETWORKS, AssetSpec, NetworkName
 
@@ -18,6 +19,7 @@ def test_every_name_has_its_network():
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=lambda network: network.name)
 def test_the_built_in_ids_are_valid_on_their_network(network):
     assert network.parse_contract(network.sbtc_contract) == network.sbtc_contract
+    assert network.parse_contract(network.memo_router) == network.memo_router
     for sender in network.ignored_senders:
         assert network.parse_principal(sender).name == "pox-5"
     for spec in networks.default_assets(network.sbtc_contract):
@@ -28,6 +30,7 @@ def test_chain_ids_and_urls_are_the_networks_own():
     assert [n.chain_id for n in (MAINNET, TESTNET, DEVNET)] == [1, 0x80000000, 0x80000000]
     assert MAINNET.api_url == "https://api.mainnet.hiro.so"
     assert DEVNET.sbtc_contract == MAINNET.sbtc_contract
+    assert MAINNET.memo_router == txs.SEND_MANY_MEMO
 
 
 def test_addresses_of_the_other_network_are_refused():

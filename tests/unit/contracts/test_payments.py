@@ -218,6 +218,48 @@ def test_an_stx_transfer_carries_its_own_memo(memo):
     assert memos(ft(0, asset=STX, memo=memo), said(1, MEMO, contract=STX)) == [memo]
 
 
+ROUTER = "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE.send-many-memo"
+
+
+def routed(*events):
+    """Return the memos of a transaction's payments where the router is known."""
+    payments = read(succeeded(*events), rules=replace(RULES, memo_router=ROUTER)).payments
+    return [payment.memo for payment in payments]
+
+
+def test_the_routers_print_directly_after_an_stx_transfer_is_its_memo():
+    """Exchanges pay many at once: each print belongs to the transfer just before it, never by counting."""
+    events = [ft(0, asset=STX), said(1, MEMO, contract=ROUTER), ft(2, asset=STX), ft(3, asset=STX)]
+    assert routed(*events, said(4, Buffer(b"B"), contract=ROUTER)) == [MEMO.value, None, b"B"]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (said(0, MEMO, contract=ROUTER), ft(1, asset=STX)),
+        (ft(0, asset=STX), said(2, MEMO, contract=ROUTER)),
+        (ft(0, asset=STX), said(1, MEMO, contract=ROUTER.replace("SP3FB", "SP1P7"))),
+        (ft(0, asset=STX), said(1, MEMO, contract=f"{ROUTER}-v2")),
+        (ft(0, asset=STX), said(1, Buffer(b"x" * 35), contract=ROUTER)),
+        (ft(0), said(1, MEMO, contract=ROUTER)),
+    ],
+    ids=["before", "not directly after", "another's", "another name", "too long", "a token's transfer"],
+)
+def test_no_other_print_is_the_memo_of_an_stx_transfer(events):
+    """Only that very contract speaks for STX, and for STX only: anybody may deploy one that prints alike."""
+    assert routed(*events) == [None]
+
+
+def test_an_stx_transfers_own_memo_goes_before_the_routers_print():
+    """What the transfer itself carries is never replaced."""
+    assert routed(ft(0, asset=STX, memo=b"A"), said(1, MEMO, contract=ROUTER)) == [b"A"]
+
+
+def test_without_a_known_router_no_print_is_the_memo_of_an_stx_transfer():
+    """A network without the router takes memos from transfers alone."""
+    assert memos(ft(0, asset=STX), said(1, MEMO, contract=ROUTER)) == [None]
+
+
 def test_stx_bytes_that_are_too_long_are_no_memo():
     assert memos(ft(0, asset=STX, memo=bytes(35))) == [None]
 

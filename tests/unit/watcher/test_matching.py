@@ -19,6 +19,7 @@ from watcher.matching import (
     label_keys,
     match,
     reference_key,
+    trimmed,
 )
 
 SBTC = "SM.sbtc-token::sbtc-token"
@@ -66,8 +67,43 @@ def test_own_references_are_compared_trimmed_and_upper_case() -> None:
     assert reference_key("  inv-Old 1 ", generated=False) == "INV-OLD 1"
 
 
-def test_generated_references_forgive_look_alikes_and_hyphens() -> None:
+def test_generated_references_forgive_look_alikes_hyphens_and_spaces() -> None:
+    """People group what they type, and phones make dashes and wide spaces of it."""
     assert reference_key("oOiI-lL-0", generated=True) == "0011110"
+    assert reference_key("k7q2 m8zr\u00a04t9c", generated=True) == "K7Q2M8ZR4T9C"
+    assert reference_key("K7Q2\u2013M8ZR \u2014 4T9C", generated=True) == "K7Q2M8ZR4T9C"
+
+
+#: What shells, wallets and editors leave around what was typed.
+PADDING = ["\n", "\r\n", "\t", "\0", "\n\0\0", "\0\n", " ", "\u00a0", "\ufeff", "\u200b", "\u200d", "\u2060"]
+
+
+@pytest.mark.parametrize("padding", PADDING)
+def test_what_stands_around_a_reference_does_not_count(padding: str) -> None:
+    """Zero bytes, white space, byte order marks and characters without width at the ends are no part of a label."""
+    for memo in (f"INV-1{padding}", f"{padding}INV-1", f"{padding}INV-1{padding}"):
+        assert trimmed(memo) == "INV-1"
+        assert label_keys(memo.encode(), None)[-2:] == ("r:INV-1", "g:1NV1")
+
+
+def test_what_stands_within_an_own_reference_counts() -> None:
+    """Only ends are trimmed of a merchant's own reference: a character in its middle makes another one."""
+    assert "r:INV 1" in label_keys(b"INV 1", None)
+    for memo in ("INV\n1", "INV\0001", "INV\u200b1"):
+        assert not [key for key in label_keys(memo.encode(), None) if key.startswith("r:")]
+
+
+def test_a_reference_of_padding_is_none() -> None:
+    """What is nothing but padding names nothing."""
+    assert trimmed("\ufeff \n\0") == ""
+    assert label_keys(b" \n", None) == ("t:200a",)
+
+
+def test_zero_bytes_do_not_count_at_either_end_of_a_hash() -> None:
+    """A wallet that pads at the left loses nothing either."""
+    digest = b"\0\1" + HASH[2:-1] + b"\0"
+    assert label_keys(digest, None)[0] == label_keys(b"\0" + digest + b"\0", None)[0]
+    assert label_keys(None, digest) == (intent_keys("X", digest, generated=True)[1],)
 
 
 def test_an_intent_answers_to_its_reference_and_its_terms() -> None:
@@ -124,7 +160,7 @@ def test_a_generated_reference_is_found_however_a_person_types_it(
 ) -> None:
     twins = {"0": "0oO", "1": "1iIlL"}
     typed = "".join(
-        data.draw(st.sampled_from(twins.get(c, c + c.lower()))) + data.draw(st.sampled_from(["", "-"]))
+        data.draw(st.sampled_from(twins.get(c, c + c.lower()))) + data.draw(st.sampled_from(["", "-", " "]))
         for c in reference
     )[:34]
     if reference_key(typed, generated=True) == reference:  # nothing was cut off

@@ -1,0 +1,53 @@
+"""What an upgrade makes of the rows that an older version stored: nothing that was found before is lost."""
+
+from typing import Any
+
+from alembic import command
+from sqlalchemy import select, text, update
+
+from chain.testing import txs
+from tests import harness
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import tables
+
+
+def go_back(world: World, revision: str) -> None:
+    with world.database.begin() as connection:
+        config = world.database._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def rows(world: World, table: Any) -> set[tuple[Any, ...]]:
+    with world.database.read() as connection:
+        return {tuple(row) for row in connection.execute(select(table))}
+
+
+def test_keys_of_an_older_version_are_those_that_are_looked_for_now(world: World) -> None:
+    """Hashes that begin with a zero byte, and memos with something around the reference, are found after an upgrade."""
+    digest = b"\0\1" + bytes(range(2, 32))
+    zero, plain = world.create(), world.create(reference="inv-7")
+    with world.database.begin() as connection:
+        connection.execute(update(tables.intent).where(tables.intent.c.id == zero).values(terms_hash=digest))
+        connection.execute(
+            update(tables.label)
+            .where(tables.label.c.intent_id == zero, tables.label.c.key.like("t:%"))
+            .values(key=f"t:{digest.hex()}")
+        )
+    world.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, b"\xef\xbb\xbforder-1\n"),
+        txs.sbtc_transfer(PAYER, SHOP, 50_001, b"order-2"),
+        txs.sbtc_transfer(PAYER, SHOP, 50_002),
+        txs.contract_payment(harness.PAYMENT_CONTRACT, PAYER, SHOP, 50_003, expires_at=1, salt=bytes(16)),
+    )
+    spoken = rows(world, tables.stray)
+    with world.database.begin() as connection:
+        connection.execute(text("DELETE FROM stray WHERE key LIKE 'r:%' OR key LIKE 'g:%'"))
+    go_back(world, "0001")
+    world.database.upgrade()
+    assert rows(world, tables.stray) == spoken
+    world.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, digest), txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-7\r\n")
+    )
+    assert (world.status(zero), world.status(plain)) == ("succeeded", "succeeded")
+    assert world.status(world.create(reference="order-1")) == "succeeded"
