@@ -101,18 +101,16 @@ class Follower:
         newest :data:`SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the present tip,
         ``since`` is taken back, so that a clock that runs ahead skips no block. Raises ``SourceError``; another call goes on where this one stopped.
         """
-        source = self._pool.pick()
-        try:
+
+        async def fill(source: StacksApi) -> None:
             cursor = await self._first_cursor(source, start_height)
+            below = since
             if since is not None and now is not None:
                 tip = (await source.headers(limit=1) or [cursor])[0]
-                since -= max(0, int(now) - tip.time)
-            headers = await self._headers_below(source, cursor, since)
-        except SourceError as error:
-            self._pool.failed(source, error)
-            raise
-        self._pool.succeeded(source)
-        self._fill(headers)
+                below = since - max(0, int(now) - tip.time)
+            self._fill(await self._headers_below(source, cursor, below))
+
+        await self._pool.use(fill)
         return self._window.headers
 
     async def refill(self, cursor: BlockHeader) -> tuple[BlockHeader, ...]:
@@ -122,23 +120,21 @@ class Follower:
         where a source has another block at its height: the next turn weighs that fork, whose beginning cannot be known.
         Raises ``SourceError``; another call goes on where this one stopped.
         """
-        source = self._pool.pick()
-        try:
+
+        async def fill(source: StacksApi) -> bool:
             known = await source.header(cursor.hash)
-            theirs = known or await source.header(cursor.height)
             if known is not None:
                 if self._filled and self._filled[0] != known:
                     self._filled = []
                 self._fill(await self._headers_below(source, known, None))
-        except SourceError as error:
-            self._pool.failed(source, error)
-            raise
-        if known is not None:
-            self._pool.succeeded(source)
+                return True
+            theirs = await source.header(cursor.height)
+            if theirs is None or theirs.hash == cursor.hash:
+                raise SourceUnavailable(f"it has no block {cursor.height} {cursor.hash} yet", url=source.url)
+            return False
+
+        if await self._pool.use(fill):
             return self._window.headers
-        if theirs is None or theirs.hash == cursor.hash:
-            self._lags(source, None)
-            raise SourceUnavailable(f"it has no block {cursor.height} {cursor.hash} yet", url=source.url)
         self._window.replace([cursor])
         return ()
 
@@ -152,27 +148,38 @@ class Follower:
     async def turn(self) -> AsyncGenerator[Step, None]:
         """Look once, and yield the steps to the tip that this look found, in order; often there are none.
 
+        A source that fails, in whatever, is followed by the next one in the same look, which goes on from there.
         Commit each step before asking for the next one: the window advances when the generator is resumed. Use
         ``contextlib.aclosing``: closing early leaves the window at the last step after which the generator was
         resumed, and cancels what is being read ahead. Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or
         ``SourcesDisagree`` (halt; each further turn looks again, and goes on once the sources have healed), and
         ``LookupError`` when the window is empty.
         """
-        run = await self._look()
-        if run is None:
-            return
-        try:
-            self._serving = run.source
-            async with aclosing(self._steps(run)) as steps:
-                async for step in steps:
-                    yield step
-                    self._advance(step)
-                    # Not before it was committed: what cannot be stored is a failure, see ``refused``.
-                    self._pool.succeeded(run.source, tip_height=run.tip.height)
-        except SourceError as error:
-            self._feed.slow_down()
-            self._pool.failed(run.source, error)
-            raise
+        failure: SourceError | None = None
+        for source in self._pool.attempts():
+            run = None
+            try:
+                verdict, run = await self._look(source)
+                if run is not None:
+                    self._serving = source
+                    async with aclosing(self._steps(run)) as steps:
+                        async for step in steps:
+                            yield step
+                            self._advance(step)
+                            # Not before it was committed: what cannot be stored is a failure, see ``refused``.
+                            self._pool.succeeded(source, tip_height=run.tip.height)
+                    return
+            except SourceError as error:
+                self._pool.failed(source, error)
+                failure = error
+                if run is not None:
+                    self._feed.slow_down()
+                continue
+            if verdict is not Verdict.LAGGING:
+                self._pool.succeeded(source)
+                return
+        if failure is not None:
+            raise self._pool.exhausted(failure)
 
     def refused(self, reason: str) -> SourceError:
         """Take note that the last step cannot be stored whatever the database: its source's failure. Return the error."""
@@ -212,25 +219,13 @@ class Follower:
 
     # Looking
 
-    async def _look(self) -> Run | None:
-        """Ask the preferred source, and the next ones while they lag, for something to read."""
-        asked: set[str] = set()
-        while (source := self._pool.pick()).url not in asked:
-            asked.add(source.url)
-            try:
-                verdict, run = await self._ask(source)
-            except SourceError as error:
-                self._pool.failed(source, error)
-                raise
-            shown = run.top if run is not None else self._window.tip.height
-            if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._falls_behind(source, shown):
-                verdict = self._lags(source, shown)
-            if run is not None:
-                return run
-            if verdict is not Verdict.LAGGING:
-                self._pool.succeeded(source)
-                return None
-        return None
+    async def _look(self, source: StacksApi) -> tuple[Verdict, Run | None]:
+        """Ask one source for something to read."""
+        verdict, run = await self._ask(source)
+        shown = run.top if run is not None else self._window.tip.height
+        if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._falls_behind(source, shown):
+            verdict = self._lags(source, shown)
+        return verdict, run
 
     def _lags(self, source: StacksApi, height: int | None) -> Verdict:
         _log.info("source.lags", action="source.lags", source=source.url, tip_height=height)

@@ -8,10 +8,12 @@ while, so that a flapping source is not tried at every step.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
+
+import structlog
 
 from chain.api import ApiStatus, StacksApi
 from chain.budget import Budget, OnRequest, Pacer
@@ -30,6 +32,13 @@ MINIMUM_VERSION: Final = (9, 0, 0)
 
 #: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
 NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
+
+_T = TypeVar("_T")
+
+_log = structlog.stdlib.get_logger(__name__)
+
+#: How long a look waits for the checks of other sources while one serves, seconds: they end beside it.
+CHECK_WAIT: Final = 1.0
 
 
 class SourceState(StrEnum):
@@ -106,7 +115,10 @@ class _Source:
     refused: bool = False
     #: When the last trouble ended or will end.
     clean_since: float = float("-inf")
-    error: str | None = None
+    #: The last failure since the last success.
+    error: SourceError | None = None
+    #: Whether the log has told of that failure.
+    logged: bool = False
     remark: str | None = None
 
 
@@ -143,19 +155,54 @@ class SourcePool:
             api.meter = pacer
             self._sources.append(_Source(api, pacer))
         self._pinned = self._sources[0]
+        #: Checks that are under way.
+        self._checks: dict[_Source, asyncio.Task[None]] = {}
 
     # Choosing
 
-    def pick(self) -> StacksApi:
+    def attempts(self) -> Iterator[StacksApi]:
+        """Yield the sources for one look: the one to use and, each time that it did not serve, the next one.
+
+        Each comes once at most. Raise what ``pick`` raises when not even the first can be used.
+        """
+        asked: list[StacksApi] = []
+        while True:
+            try:
+                source = self.pick(besides=asked)
+            except SourceError:
+                if not asked:
+                    raise
+                return
+            asked.append(source)
+            yield source
+
+    async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
+        """Do ``work`` with the source to use and, each time that one fails, with the next one."""
+        failure: SourceError | None = None
+        for source in self.attempts():
+            try:
+                done = await work(source)
+            except SourceError as error:
+                self.failed(source, error)
+                failure = error
+                continue
+            self.succeeded(source)
+            return done
+        assert failure is not None, "there was an attempt, or attempts() has raised"
+        raise self.exhausted(failure)
+
+    def pick(self, *, besides: Collection[StacksApi] = ()) -> StacksApi:
         """The source for the next step. Raise ``SourceLimited`` or ``SourceUnavailable`` when there is none.
 
         The error's ``retry_after`` says when one may be back. A lagging source is better than none, and one that
-        must wait for its budget is worth the wait when there is no other.
+        must wait for its budget is worth the wait when there is no other. ``besides``: those that are out of question.
         """
         now = self._clock()
-        usable = [source for source in self._sources if self._wait(source, now) == 0]
+        usable = [
+            source for source in self._sources if source.api not in besides and self._wait(source, now) == 0
+        ]
         if not usable:
-            raise self._nobody(now)
+            raise self.nobody()
         current = [source for source in usable if source.lagging_until <= now] or usable
         waits = {source.api.url: source.pacer.budget.wait(now) for source in current}
         for source in current:
@@ -164,10 +211,12 @@ class SourcePool:
                 source.clean_since = max(source.clean_since, now + waits[source.api.url])
         soonest = min(waits.values())
         ready = [source for source in current if waits[source.api.url] <= soonest]
-        best = ready[0]
-        if self._pinned in ready:
-            settled = now - self._patience.settle
-            best = next(s for s in ready if s is self._pinned or s.clean_since <= settled)
+        settled = now - self._patience.settle
+        # One that failed last is not gone back to as soon as its pause is over, which may be before the next look.
+        calm = [source for source in ready if not source.failures or source.clean_since <= settled] or ready
+        best = calm[0]
+        if self._pinned in calm:
+            best = next(s for s in calm if s is self._pinned or s.clean_since <= settled)
         self._pinned = best
         return best.api
 
@@ -198,7 +247,17 @@ class SourcePool:
         known = self._of(source)
         if known.failures or known.refused:
             known.clean_since = self._clock()
-        known.failures, known.refused, known.error = 0, False, None
+        known.failures, known.refused, known.error, known.logged = 0, False, None, False
+        for other in self._sources:
+            if other.error is not None and not other.logged:
+                other.logged = True
+                _log.warning(
+                    "source.replaced",
+                    action="source.replaced",
+                    source=other.api.url,
+                    by=source.url,
+                    reason=str(other.error),
+                )
         known.pacer.tried = True
         known.retry_at = 0.0
         if latency is not None:
@@ -213,6 +272,7 @@ class SourcePool:
         known = self._of(source)
         now = self._clock()
         known.pacer.tried = True
+        known.error = error
         if isinstance(error, SourceLimited) and error.retry_after:
             # Being asked to slow down is no fault, unless it does not say for how long.
             known.pacer.budget.block(now, error.retry_after)
@@ -220,7 +280,6 @@ class SourcePool:
             return
         known.errors += 1
         known.failures += 1
-        known.error = _bare(error, source)
         known.refused = isinstance(error, SourceRefused)
         patience = self._patience
         pause = patience.longest if known.refused else patience.backoff * 2.0 ** min(known.failures - 1, 30)
@@ -243,9 +302,9 @@ class SourcePool:
         """Ask every source that has not answered yet for its version and network.
 
         Call it at the start and again before each turn: it costs nothing once all have answered. From the first call
-        on, ``pick`` gives only sources that passed. Raise ``UnsupportedVersion`` or ``WrongNetwork`` for a source that
-        does not fit at the start (later it is only left out), and whenever none of them fits. Raise ``SourceError``
-        when no source has passed yet.
+        on, ``pick`` gives only sources that passed; while there is one, later calls hardly wait for the others. Raise
+        ``UnsupportedVersion`` or ``WrongNetwork`` for a source that does not fit at the start (later it is only left
+        out), and whenever none of them fits. Raise ``SourceError`` when no source has passed yet.
         """
         first = self._network is None
         if first:
@@ -253,24 +312,34 @@ class SourcePool:
                 source.checked = False
         self._network = network
         now = self._clock()
-        due = [source for source in self._sources if not source.checked and self._pause(source, now) == 0]
-        results = await asyncio.gather(
-            *(self._check(source, network) for source in due), return_exceptions=True
-        )
-        for source, result in zip(due, results, strict=True):
-            if isinstance(result, UnsupportedVersion | WrongNetwork):
-                source.unfit = result
-                if first:
-                    raise result
-            elif isinstance(result, SourceError):
-                self.failed(source.api, result)
-            elif result is not None:
-                raise result
+        due = [
+            source
+            for source in self._sources
+            if not source.checked and source not in self._checks and self._pause(source, now) == 0
+        ]
+        self._checks |= {source: asyncio.create_task(self._check(source, network)) for source in due}
+        if not first and any(source.checked for source in self._sources):
+            if due:
+                await asyncio.wait([self._checks[source] for source in due], timeout=CHECK_WAIT)
+        elif self._checks:
+            await asyncio.wait(self._checks.values())
+        self._finish_checks()
         unfit = [source.unfit for source in self._sources if source.unfit is not None]
-        if len(unfit) == len(self._sources):
+        if unfit and (first or len(unfit) == len(self._sources)):
             raise unfit[0].with_traceback(None)
         if not any(source.checked for source in self._sources):
-            raise self._nobody(self._clock())
+            raise self.nobody()
+
+    def _finish_checks(self) -> None:
+        """Note how the checks ended that did."""
+        for source, task in [(source, task) for source, task in self._checks.items() if task.done()]:
+            del self._checks[source]
+            try:
+                task.result()
+            except (UnsupportedVersion, WrongNetwork) as error:
+                source.unfit = error
+            except SourceError as error:
+                self.failed(source.api, error)
 
     async def _check(self, source: _Source, network: str) -> None:
         status: ApiStatus = await source.api.status()
@@ -297,6 +366,30 @@ class SourcePool:
 
     # Showing and closing
 
+    def exhausted(self, failure: SourceError) -> SourceError:
+        """The error of a look in which every source was asked in vain; ``failure`` is the last one's."""
+        if len(self._sources) == 1:
+            return failure
+        error = self.nobody()
+        error.retry_after = failure.retry_after
+        return error
+
+    def nobody(self) -> SourceError:
+        """The error of a look that no source served: what each of them is at the moment.
+
+        Of a single source it is what that source said, so that an outage has one text from its beginning on.
+        """
+        now = self._clock()
+        soonest = min(self._wait(source, now) for source in self._sources)
+        retry_after = None if soonest == float("inf") else soonest
+        rows = self.health()
+        kind = SourceLimited if any(row.state is SourceState.LIMITED for row in rows) else SourceUnavailable
+        only = self._sources[0].error if len(self._sources) == 1 else None
+        if only is not None:
+            return kind(str(only), retry_after=retry_after)
+        notes = "; ".join(f"{row.url}: {row.state}" + (f" ({row.note})" if row.note else "") for row in rows)
+        return kind(f"no source can be used at the moment: {notes}", retry_after=retry_after)
+
     def health(self) -> tuple[SourceHealth, ...]:
         """One row per source, in the order of the settings."""
         now = self._clock()
@@ -308,13 +401,16 @@ class SourcePool:
                 tip_height=source.tip_height,
                 latency_ms=None if source.pacer.latency is None else round(source.pacer.latency * 1000),
                 errors=source.errors,
-                note=_advice(source.unfit) or source.error or source.remark,
+                note=_advice(source.unfit) or _bare(source, self._state(source, now)) or source.remark,
             )
             for source in self._sources
         )
 
     async def aclose(self) -> None:
         """Close every source's connections."""
+        for task in self._checks.values():
+            task.cancel()
+        await asyncio.gather(*self._checks.values(), return_exceptions=True)
         await asyncio.gather(*(source.api.aclose() for source in self._sources))
 
     # Inside
@@ -344,23 +440,15 @@ class SourcePool:
             return SourceState.UNKNOWN
         return SourceState.LAGGING if source.lagging_until > now else SourceState.OK
 
-    def _nobody(self, now: float) -> SourceError:
-        waits = {source.api.url: self._wait(source, now) for source in self._sources}
-        soonest = min(waits.values())
-        retry_after = None if soonest == float("inf") else soonest
-        notes = "; ".join(
-            f"{row.url}: {row.state}" + (f" ({row.note})" if row.note else "") for row in self.health()
-        )
-        limited = any(row.state is SourceState.LIMITED for row in self.health())
-        kind = SourceLimited if limited else SourceUnavailable
-        return kind(f"no source can be used at the moment: {notes}", retry_after=retry_after)
-
 
 def _advice(error: OperatorNeeded | None) -> str | None:
     return None if error is None else f"{error}. {error.hint}"
 
 
-def _bare(error: SourceError, source: StacksApi) -> str:
-    """The error's text without the URL that the row names anyway, and with its hint."""
-    text = str(error).removeprefix(f"{source.url}: ")
+def _bare(source: _Source, state: SourceState) -> str | None:
+    """What is wrong at the moment: without the URL that the row names anyway, and with its hint."""
+    error = source.error
+    if error is None or state in (SourceState.OK, SourceState.UNKNOWN):
+        return None
+    text = str(error).removeprefix(f"{source.api.url}: ")
     return f"{text}. {error.hint}" if isinstance(error, SourceRefused) else text

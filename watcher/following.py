@@ -246,7 +246,9 @@ class Following:
         try:
             await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
         except SQLAlchemyError as error:
-            self._trouble("database.failed", error)
+            if not (self._last_trouble or "").startswith("database.failed"):
+                # One look, one error: why the turn failed is why this cannot be written down either.
+                self._trouble("database.failed", error)
 
     def _trouble(self, name: str, error: Exception, **fields: Any) -> None:
         """Log a trouble when it begins or changes, not at every turn."""

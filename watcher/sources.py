@@ -44,7 +44,7 @@ class Sources:
         self._waited = 0.0
 
     async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
-        """Do ``work`` with a source, again after each ``SourceError``, with pauses, maybe with another source.
+        """Do ``work`` with a source; after a ``SourceError`` with the next one, and after a pause with all again.
 
         Raises :class:`Unreachable` when it does not get on, and ``OperatorNeeded`` for a source of another network or
         version.
@@ -52,16 +52,10 @@ class Sources:
         while True:
             try:
                 await self.pool.check(self._network)
-                source = self.pool.pick()
-                try:
-                    done = await work(source)
-                except SourceError as error:
-                    self.pool.failed(source, error)
-                    raise
+                done = await self.pool.use(work)
             except SourceError as error:
                 await self._wait(error)
             else:
-                self.pool.succeeded(source)
                 self.progressed()
                 return done
 

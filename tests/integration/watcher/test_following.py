@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, event, select, text
+from structlog.testing import capture_logs
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
@@ -68,9 +69,10 @@ async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(rig: Rig) -> None:
     rig.chain.mine(n=3)
     blocker = Database(rig.database.url.render_as_string(hide_password=False))
-    with blocker.begin() as connection:
+    with blocker.begin() as connection, capture_logs() as log:
         blocks.load_cursor(connection, lock=True)
         assert await rig.turn() is Turn.WAITING
+    assert [line["event"] for line in log if line["log_level"] == "error"] == ["database.failed"]
     blocker.close()
     before = rig.height()
     while await rig.turn() is not Turn.MOVED:
@@ -165,6 +167,20 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault:
     for _ in range(5):
         await rig.turn()
     assert rig.height() == rig.chain.tip.height
+
+
+@ON_SQLITE
+async def test_an_outage_of_the_source_is_one_error_in_the_log_and_its_end_one_line(rig: Rig) -> None:
+    """Whether a look asks the source, or leaves it alone for a while."""
+    rig.api.faults.fail(503, times=None)
+    with capture_logs() as log:
+        for pause in (0, 61, 3, 5, 5, 5, 61, 5, 5):
+            rig.clock.now += pause - 61
+            assert await rig.turn() is Turn.WAITING
+        rig.api.faults.clear()
+        rig.clock.now += 600
+        assert await rig.turn() is Turn.IDLE
+    assert [line["event"] for line in log] == ["source.failed", "follower.recovered"]
 
 
 async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: Path, backend: str) -> None:

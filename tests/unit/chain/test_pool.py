@@ -88,6 +88,29 @@ def test_the_pool_goes_back_at_once_when_there_is_nothing_else():
     assert setup.picked() == "a"
 
 
+def test_a_source_that_failed_last_is_not_used_again_as_soon_as_its_pause_is_over():
+    """Looks may be farther apart than the pause."""
+    setup = Setup(3)
+    assert setup.picked() == "a"
+    setup.pool.failed(setup.apis[0], SourceInconsistent("its step cannot be stored"))
+    setup.clock.now += 60
+    assert setup.picked() == "b"
+
+
+def test_the_sources_of_one_look_come_once_each_the_preferred_one_first():
+    setup = Setup(4)
+    setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
+    setup.pool.lagging(setup.apis[1])
+    assert [api.url[7] for api in setup.pool.attempts()] == ["c", "d", "b"]
+
+
+def test_a_look_that_no_source_can_serve_is_an_error_at_once():
+    setup = Setup(1)
+    setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
+    with pytest.raises(SourceUnavailable, match="down"):
+        next(setup.pool.attempts())
+
+
 def test_a_flapping_source_is_left_alone_longer_each_time():
     setup = Setup(1)
     pauses = []
