@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import pytest
 
 SCRIPT = Path(sys.executable).with_name("sbtc-watcher")
 SHOP = "SP000000000000000000002Q6VF78"
+
+#: What takes no output, and how that is said.
+OUTPUTS = {"full": "no space left on device", "closed": "it is closed"}
 
 
 class Shell:
@@ -34,6 +38,14 @@ class Shell:
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr
         return done
+
+    def into(self, output: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command whose standard output takes nothing."""
+        to = {"full": ">/dev/full", "closed": ">&-"}[output]
+        line = f"{shlex.join([str(SCRIPT), *arguments])} {to}"
+        return subprocess.run(
+            line, shell=True, env=self.environment, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
 
 
 @pytest.fixture
@@ -111,3 +123,27 @@ def test_ctrl_c_and_a_closed_pipe_end_it_quietly(shell: Shell) -> None:
     )
     os.close(writing)
     assert (unread.returncode, unread.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("merchants", "list"), ("status", "--json"), ("--help",)], ids=" ".join
+)
+@pytest.mark.parametrize("output", ["full", "closed"])
+def test_output_that_goes_nowhere_is_one_line_and_an_exit_code(
+    shell: Shell, arguments: tuple[str, ...], output: str
+) -> None:
+    shell("merchants", "add", "Tea shop", "--recipient", SHOP)
+    done = shell.into(output, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"error: standard output: {OUTPUTS[output]}"]
+
+
+@pytest.mark.parametrize("output", ["full", "closed"])
+def test_a_key_that_cannot_be_printed_is_not_made(shell: Shell, output: str) -> None:
+    done = shell.into(output, "merchants", "add", "Tea shop", "--recipient", SHOP)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: standard output: {OUTPUTS[output]}",
+        "hint: nothing was changed",
+    ]
+    assert json.loads(shell("merchants", "list", "--json").stdout)["data"] == []

@@ -4,7 +4,6 @@ Exit codes: 0 ok, 1 degraded or not found, 2 usage or settings, 3 halted or unre
 nobody reads the output. An error that people can do something about is two lines on stderr; a bug is a traceback.
 """
 
-import io
 import os
 import sys
 import traceback
@@ -29,6 +28,7 @@ from watcher.cli import (
     intents,
     listen,
     merchants,
+    output,
     reindex,
     render,
     run,
@@ -141,9 +141,7 @@ def root(
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Better an escape than a crash where the terminal's encoding lacks a character.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    output.install()
     sys.exit(call(sys.argv[1:]))
 
 

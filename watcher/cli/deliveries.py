@@ -74,7 +74,7 @@ def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) ->
     """Make a pending or dead delivery due at once, with the whole schedule before it."""
     with of(context).desk(write=True) as desk:
         found = desk.retry_delivery(delivery)
-    _print(found, as_json)
+        _print(found, as_json)
 
 
 @app.command()
@@ -86,10 +86,12 @@ def recover(
     """Make all dead deliveries of an endpoint due at once."""
     with of(context).desk(write=True) as desk:
         found = desk.recover_endpoint(endpoint)
-    if as_json:
-        render.document(found)
-    else:
-        render.note(f"Due at once: {render.count(found['recovered'], 'delivery')} to endpoint {endpoint}.")
+        if as_json:
+            render.document(found)
+        else:
+            render.note(
+                f"Due at once: {render.count(found['recovered'], 'delivery')} to endpoint {endpoint}."
+            )
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

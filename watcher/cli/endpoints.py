@@ -43,12 +43,13 @@ def add(
     asked: dict[str, Any] = {"url": url, "legacy_v0": legacy_v0}
     if events is not None:
         asked["events"] = [name.strip() for name in events.split(",") if name.strip()]
-    with of(context).office() as office:
+    session = of(context)
+    with session.office() as office:
         # Looks the name up, so it comes before the transaction.
         checked = office.endpoint_url(asked)
-        with office.writing() as desk:
-            found = desk.add_endpoint(asked, url=checked, merchant=merchant)
-    _print_secret(found, as_json)
+    with session.desk(write=True) as desk:
+        found = desk.add_endpoint(asked, url=checked, merchant=merchant)
+        _print_secret(found, as_json)
 
 
 @app.command("list")
@@ -81,10 +82,10 @@ def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -
     """Remove an endpoint; what was not delivered to it is dead, its log stays."""
     with of(context).desk(write=True) as desk:
         found = desk.remove_endpoint(endpoint)
-    if as_json:
-        render.document(found)
-    else:
-        render.note(f"Endpoint {found['id']} is removed.")
+        if as_json:
+            render.document(found)
+        else:
+            render.note(f"Endpoint {found['id']} is removed.")
 
 
 @app.command()
@@ -92,7 +93,7 @@ def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -
     """Send to an endpoint again; what was held meanwhile is sent at once."""
     with of(context).desk(write=True) as desk:
         found = desk.change_endpoint(endpoint, {"status": "enabled"})
-    _print(found, as_json)
+        _print(found, as_json)
 
 
 @app.command()
@@ -100,7 +101,7 @@ def disable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) 
     """Send nothing to an endpoint until it is enabled; its deliveries are held."""
     with of(context).desk(write=True) as desk:
         found = desk.change_endpoint(endpoint, {"status": "disabled"})
-    _print(found, as_json)
+        _print(found, as_json)
 
 
 @app.command("rotate-secret")
@@ -118,8 +119,10 @@ def rotate_secret(
     """Give an endpoint a fresh signing secret, which is shown this once."""
     with of(context).desk(write=True) as desk:
         found = desk.rotate_endpoint_secret(endpoint, {"overlap": overlap})
-    until = found.get("previous_secret_expires_at")
-    _print_secret(found, as_json, old=f"signs too until {when(until)} UTC" if until else "not valid any more")
+        until = found.get("previous_secret_expires_at")
+        _print_secret(
+            found, as_json, old=f"signs too until {when(until)} UTC" if until else "not valid any more"
+        )
 
 
 @app.command("test")
@@ -127,11 +130,11 @@ def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
     with of(context).desk(write=True) as desk:
         found = desk.test_endpoint(endpoint)
-    if as_json:
-        render.document(found)
-        return
-    render.show(render.card([("Event", found["event"]), ("Delivery", found["delivery"])]))
-    render.note(f"See how it went: sbtc-watcher deliveries show {found['delivery']}")
+        if as_json:
+            render.document(found)
+            return
+        render.show(render.card([("Event", found["event"]), ("Delivery", found["delivery"])]))
+        render.note(f"See how it went: sbtc-watcher deliveries show {found['delivery']}")
 
 
 def _print_secret(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:

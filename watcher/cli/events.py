@@ -77,12 +77,12 @@ def redeliver(
     """Send an event again, under the same event id."""
     with of(context).desk(write=True) as desk:
         found = desk.redeliver_event(event, {"endpoint": endpoint} if endpoint is not None else {})
-    if as_json:
-        render.document(found)
-    elif found["deliveries"]:
-        render.show(render.card([("Delivery", delivery) for delivery in found["deliveries"]]))
-    else:
-        render.note("No endpoint ever got this event; name one with --endpoint.")
+        if as_json:
+            render.document(found)
+        elif found["deliveries"]:
+            render.show(render.card([("Delivery", delivery) for delivery in found["deliveries"]]))
+        else:
+            render.note("No endpoint ever got this event; name one with --endpoint.")
 
 
 @app.command()
@@ -100,10 +100,10 @@ def replay(
     moment = read_moment(since, "--since", now=session.now)
     with session.desk(write=True) as desk:
         found = desk.replay_endpoint(endpoint, {"since": moment})
-    if as_json:
-        render.document(found)
-    else:
-        render.note(f"Queued for endpoint {endpoint}: {render.count(found['replayed'], 'event')}.")
+        if as_json:
+            render.document(found)
+        else:
+            render.note(f"Queued for endpoint {endpoint}: {render.count(found['replayed'], 'event')}.")
 
 
 def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:

@@ -114,7 +114,7 @@ def create(
     given = {name: value for name, value in asked.items() if value is not None}
     with session.desk(write=True) as desk:
         found = desk.create_intent(given, merchant=merchant)
-    _print(session, found, as_json)
+        _print(session, found, as_json)
 
 
 @app.command("list")
@@ -202,7 +202,7 @@ def cancel(
     session = of(context)
     with session.desk(write=True) as desk:
         found = desk.cancel_intent(intent, {"reason": reason})
-    _print(session, found, as_json)
+        _print(session, found, as_json)
 
 
 @app.command()
@@ -224,7 +224,7 @@ def mark(
     session = of(context)
     with session.desk(write=True) as desk:
         found = desk.mark_intent(intent, {"status": status, "reason": reason})
-    _print(session, found, as_json)
+        _print(session, found, as_json)
 
 
 app.command("import")(import_.import_)

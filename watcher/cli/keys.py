@@ -35,11 +35,11 @@ def add(
     granted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     with of(context).desk(write=True) as desk:
         found = desk.add_merchant_key(merchant, {"name": name, "scopes": granted})
-    if as_json:
-        render.document(found)
-        return
-    render.show(render.card([*_rows(found["key"]), ("API key", found["api_key"])]))
-    render.note("Keep the API key: it is not stored and not shown again.")
+        if as_json:
+            render.document(found)
+            return
+        render.show(render.card([*_rows(found["key"]), ("API key", found["api_key"])]))
+        render.note("Keep the API key: it is not stored and not shown again.")
 
 
 @app.command("list")
@@ -80,10 +80,10 @@ def revoke(
     """Make a key invalid at once."""
     with of(context).desk(write=True) as desk:
         found = desk.revoke_merchant_key(merchant, key)
-    if as_json:
-        render.document(found)
-    else:
-        render.show(render.card(_rows(found)))
+        if as_json:
+            render.document(found)
+        else:
+            render.show(render.card(_rows(found)))
 
 
 def _rows(key: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -56,7 +56,7 @@ def add(
     }
     with of(context).desk(write=True) as desk:
         found = desk.add_merchant({field: value for field, value in asked.items() if value is not None})
-    _print_key(found, as_json)
+        _print_key(found, as_json)
 
 
 @app.command("list")
@@ -136,7 +136,7 @@ def update(
             changes[field] = None
     with of(context).desk(write=True) as desk:
         found = desk.change_merchant(merchant, changes)
-    _print(found, as_json)
+        _print(found, as_json)
 
 
 @app.command()
@@ -144,7 +144,7 @@ def disable(context: typer.Context, merchant: _Merchant, as_json: Json = False) 
     """Let a merchant create no more intents and revoke his keys; his open intents go on."""
     with of(context).desk(write=True) as desk:
         found = desk.change_merchant(merchant, {"status": "disabled"})
-    _print(found, as_json)
+        _print(found, as_json)
 
 
 @app.command("rotate-key")
@@ -165,8 +165,8 @@ def rotate_key(
     """
     with of(context).desk(write=True) as desk:
         found = desk.rotate_merchant_key(merchant, {"overlap": overlap})
-    until = found.get("previous_keys_expire_at")
-    _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
+        until = found.get("previous_keys_expire_at")
+        _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
 
 
 def _print_key(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:

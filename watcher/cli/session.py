@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from contracts.networks import NETWORKS, AssetSpec, default_assets
+from watcher.cli.output import OutputFailed
 from watcher.errors import ConfigError, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ SERVER_VARIABLE = "SBTC_WATCHER_SERVER"
 KEY_VARIABLE = "SBTC_WATCHER_SERVER_KEY"
 
 _MAX_KEY = 4096
+
+#: What a person can do when the answer of a server could not be shown.
+SERVER_DID_IT = (
+    "the server has done it all the same: see `list`, and rotate a key or secret that was not shown"
+)
 
 
 @dataclass(kw_only=True)
@@ -94,9 +100,18 @@ class Session:
 
     @contextmanager
     def desk(self, *, write: bool = False) -> Iterator["AnyDesk"]:
-        """Open a desk for one transaction: to look, or with ``write`` to change something, all of it or nothing."""
-        with self.office() as office, office.writing() if write else office.reading() as desk:
-            yield desk
+        """Open a desk for one transaction: to look, or with ``write`` to change something, all of it or nothing.
+
+        A command prints what it changed before the block ends, so that what nobody can read is not done.
+        """
+        with self.office() as office:
+            try:
+                with office.writing() if write else office.reading() as desk:
+                    yield desk
+            except OutputFailed as error:
+                if write:
+                    error.hint = "nothing was changed" if self.server is None else SERVER_DID_IT
+                raise
 
     @contextmanager
     def open(self) -> Iterator["Database"]:

@@ -65,8 +65,8 @@ def assign(
     with session.desk(write=True) as desk:
         found = desk.assign_transfer(transfer, {"intent": intent, "reason": reason})
         status = desk.intent(intent)["status"]
-    if as_json:
-        render.document(found)
-        return
-    amount = short(int(found["amount"]), found["asset_identifier"], session.assets)
-    render.note(f"{amount} of transfer {transfer} belong to intent {intent}, which is {status}.")
+        if as_json:
+            render.document(found)
+            return
+        amount = short(int(found["amount"]), found["asset_identifier"], session.assets)
+        render.note(f"{amount} of transfer {transfer} belong to intent {intent}, which is {status}.")

@@ -1,0 +1,60 @@
+"""Standard output that fails in words: when it is closed or full, the command ends with one line on stderr.
+
+A reader that went away (``| head``) is no failure and stays a :class:`BrokenPipeError`.
+"""
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from watcher.errors import WatcherError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+STDOUT: Final = 1
+
+
+class OutputFailed(WatcherError):
+    """Nothing can be written to standard output; exit code 1, as of other programs."""
+
+
+class _Output(io.FileIO):
+    """File descriptor 1 as a raw stream that raises :class:`OutputFailed`."""
+
+    def __init__(self) -> None:
+        try:
+            super().__init__(STDOUT, "wb", closefd=False)
+            self._why = ""
+        except OSError as error:
+            # Without it the next file that is opened, such as the database, would be number 1.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+            super().__init__(STDOUT, "wb", closefd=False)
+            self._why = "it is closed" if sys.stdout is None else (error.strerror or str(error)).lower()
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write bytes and return how many were taken."""
+        why = self._why
+        if not why:
+            try:
+                return super().write(data)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+        # Told once: what is still buffered goes nowhere, when Python flushes it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        self._why = ""
+        raise OutputFailed(f"standard output: {why}")
+
+
+def install() -> None:
+    """Put it in place of ``sys.stdout``; what the terminal's encoding lacks is written as an escape."""
+    raw = _Output()
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
+        errors="backslashreplace",
+        line_buffering=raw.isatty(),
+    )
