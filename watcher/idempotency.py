@@ -70,9 +70,20 @@ def check_key(key: str, *others: str) -> str:
 
 
 def fingerprint(method: str, path: str, body: Any) -> bytes:
-    """Return what tells two requests apart; ``body`` is parsed JSON, so that spacing and order do not matter."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    """Return what tells two requests apart; ``body`` is parsed JSON, so that spacing and order do not matter.
+
+    Nor does it matter whether a whole number is written as such or as a text: both are read alike.
+    """
+    canonical = json.dumps(_plain(body), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{method}\n{path}\n{canonical}".encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def recall(connection: Connection, once: Once, *, now: float) -> Answer | None:

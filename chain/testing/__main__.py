@@ -24,6 +24,9 @@ MEMO_BYTES = 34
 #: Longest order.
 LINE_BYTES = 4096
 
+#: Digits of the longest number that an order takes; amounts have at most 39.
+NUMBER_DIGITS = 39
+
 HELP = """\
 pay RECIPIENT SATS [MEMO]      an sBTC transfer, mined at once
 stx RECIPIENT MICROSTX [MEMO]  an STX transfer
@@ -70,7 +73,7 @@ class Playground:
     def obey(self, line: str) -> str:
         """Do what a line says; return what happened, or what is wrong with it."""
         try:
-            words = shlex.split(line)
+            words = _words(line)
             if not words:
                 return ""
             order = self._orders.get(words[0])
@@ -117,7 +120,7 @@ class Playground:
         if not 0 < depth < len(self.chain.blocks):
             raise ValueError(f"reorg 1 to {len(self.chain.blocks) - 1} blocks")
         self.chain.reorg(depth, burn=True)
-        return f"{depth} blocks are orphaned; {self.tip()}"
+        return f"{_blocks(depth)} orphaned; {self.tip()}"
 
     def _again(self, _: list[str]) -> str:
         if self._newest is None:
@@ -127,7 +130,7 @@ class Playground:
     def _lag(self, words: list[str]) -> str:
         blocks = _number(words, None)
         self.api.lag(blocks)
-        return f"the API is {blocks} blocks behind"
+        return f"the API is {_blocks(blocks)} behind"
 
     def _fail(self, words: list[str]) -> str:
         code = _number(words, None)
@@ -146,19 +149,34 @@ class Playground:
         return "the API answers rightly"
 
 
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:
+        raise ValueError("a quotation mark or a backslash at the end leaves it open") from None
+
+
+def _blocks(number: int) -> str:
+    return "1 block" if number == 1 else f"{number} blocks"
+
+
 def _payment(words: list[str]) -> tuple[str, int, bytes]:
     if not 2 <= len(words) <= 3:
         raise ValueError("write RECIPIENT AMOUNT [MEMO]")
     memo = words[2].encode() if len(words) == 3 else b""
     if len(memo) > MEMO_BYTES:
         raise ValueError(f"a memo has at most {MEMO_BYTES} bytes, this one {len(memo)}")
+    if not (words[1].isascii() and words[1].isdecimal() and len(words[1]) <= NUMBER_DIGITS):
+        raise ValueError(f"the amount is a whole number of base units, not {words[1][:50]!r}")
     return words[0], int(words[1]), memo
 
 
 def _number(words: list[str], default: int | None) -> int:
     if not words and default is not None:
         return default
-    if len(words) != 1 or not words[0].isdecimal():
+    if len(words) != 1 or not (
+        words[0].isascii() and words[0].isdecimal() and len(words[0]) <= NUMBER_DIGITS
+    ):
         raise ValueError("write one number")
     return int(words[0])
 

@@ -78,7 +78,7 @@ async def test_a_payment_is_made_taken_away_and_made_again_by_orders(tmp_path: P
         assert re.fullmatch(r"0x[0-9a-f]{64} in block \d+, Bitcoin \d+", paid)
         await run(tmp_path, player.url, "run", "--once")
         assert (await shown("intents", "show", intent["id"]))["status"] == "succeeded"
-        assert (await player.order("reorg 1")).startswith("1 blocks are orphaned")
+        assert (await player.order("reorg 1")).startswith("1 block orphaned")
         await run(tmp_path, player.url, "run", "--once")
         assert (await shown("intents", "show", intent["id"]))["status"] == "processing"
         await player.order("again")
@@ -107,6 +107,11 @@ async def test_every_order_answers_in_a_line_and_a_wrong_one_says_what_is_wrong(
         for line in ("mine", "mine 3", "bitcoin 2", f"stx {player.shop} 7", f"abort {player.shop} 7 memo"):
             assert " Bitcoin " in await player.order(line), line
         assert await player.order("lag 2") == "the API is 2 blocks behind"
+        assert await player.order("lag 1") == "the API is 1 block behind"
+        assert await player.order(f"pay {player.shop} abc") == (
+            "not done: the amount is a whole number of base units, not 'abc'"
+        )
+        assert "quotation" in await player.order("pay 'x")
         assert await player.order("hang") == "the API closes every connection"
 
 

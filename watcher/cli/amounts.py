@@ -17,10 +17,10 @@ def short(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
     """Return an amount for a table: ``50,000 sats``, ``1.5 stx``. ``asset`` is a short name or an identifier."""
     spec = find(asset, assets)
     if spec is None:
-        return f"{base_units:,} base units"
-    return (
-        f"{base_units:,} sats" if spec.name == "sbtc" else f"{exact(base_units, spec.decimals)} {spec.name}"
-    )
+        return _many(base_units, "base unit")
+    if spec.name == "sbtc":
+        return _many(base_units, "sat")
+    return f"{exact(base_units, spec.decimals)} {spec.name}"
 
 
 def full(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
@@ -32,7 +32,11 @@ def full(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
         return text
     if spec.name == "sbtc":
         return f"{text} ({exact(base_units, spec.decimals)} sbtc)"
-    return f"{text} ({base_units:,} base units)"
+    return f"{text} ({_many(base_units, 'base unit')})"
+
+
+def _many(number: int, unit: str) -> str:
+    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
 def find(asset: str, assets: Iterable[AssetSpec]) -> AssetSpec | None:
@@ -63,7 +67,7 @@ def span(seconds: float) -> str:
 def size(count: int) -> str:
     """Return a number of bytes: ``180 KB``, ``1.2 GB``."""
     if count < 1000:
-        return f"{count} bytes"
+        return "1 byte" if count == 1 else f"{count} bytes"
     number = float(count)
     for unit in ("KB", "MB", "GB"):
         number /= 1000

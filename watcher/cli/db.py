@@ -65,4 +65,5 @@ def prune(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         render.document(found)
     else:
-        render.note(f"{found['bodies']:,} bodies and answers emptied, {found['headers']:,} headers deleted.")
+        headers = render.count(found["headers"], "header")
+        render.note(f"Bodies and answers emptied: {found['bodies']:,}. {headers} deleted.")

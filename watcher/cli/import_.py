@@ -204,7 +204,7 @@ def _progress(source: BinaryIO) -> Iterator["Progress"]:
     columns = (
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[stored]:,} intents"),
+        TextColumn("intents: {task.fields[stored]:,}"),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)

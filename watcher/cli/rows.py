@@ -16,6 +16,14 @@ MAX_LINE = 256 * 1024
 #: Columns of a CSV file whose names begin so are metadata.
 METADATA = "metadata."
 
+#: The column that every intent needs: without it the first line is no list of columns.
+AMOUNT = "amount"
+
+#: What spreadsheets put between cells where the comma is a decimal point, and how it is called.
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
+_FIRST_LINE = "the first line names the columns, e.g. amount,reference,metadata.order_id"
+
 #: Digits of a number and depth of a document that a server reads.
 MAX_DIGITS = 100
 MAX_DEPTH = 16
@@ -122,21 +130,34 @@ def _read_csv(source: BinaryIO) -> Iterator[Row]:
         try:
             cells = next(reader)
         except StopIteration:
+            if names is None:
+                raise UsageError("the file is empty", hint=_FIRST_LINE) from None
             return
         except csv.Error as error:
             raise BadLine(line, f"is not CSV: {error}") from None
         if not any(cell.strip() for cell in cells):
             continue
         if names is None:
-            names = [cell.strip() for cell in cells]
-            if len(set(names)) < len(names) or "" in names:
-                raise UsageError(
-                    "the first line names a column twice, or not at all", hint="e.g. amount,reference"
-                )
+            names = _column_names(cells)
         elif len(cells) != len(names):
-            yield Row(line, None, f"has {len(cells)} cells, the first line names {len(names)}")
+            has = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            yield Row(line, None, f"has {has}, the first line names {len(names)}")
         else:
             yield _checked(line, _document(dict(zip(names, cells, strict=True))))
+
+
+def _column_names(cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    for separator, called in SEPARATORS.items():
+        if len(names) == 1 and separator in names[0]:
+            raise UsageError(
+                f"the cells are separated by {called}", hint="save the file with commas between them"
+            )
+    if len(set(names)) < len(names) or "" in names:
+        raise UsageError("the first line names a column twice, or not at all", hint=_FIRST_LINE)
+    if AMOUNT not in names:
+        raise UsageError(f"the first line names no column {AMOUNT}", hint=_FIRST_LINE)
+    return names
 
 
 def _document(cells: dict[str, str]) -> dict[str, Any]:

@@ -145,11 +145,13 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         ("Oldest open", relative(found["oldest_pending"], now=now) if found["oldest_pending"] else None),
         (
             "Attention",
-            f"{found['attention']:,} intents: sbtc-watcher intents list" if found["attention"] else None,
+            f"{render.count(found['attention'], 'intent')}: sbtc-watcher intents list"
+            if found["attention"]
+            else None,
         ),
         (
             "Unmatched",
-            f"{found['unmatched']:,} transfers: sbtc-watcher transfers list --unmatched"
+            f"{render.count(found['unmatched'], 'transfer')}: sbtc-watcher transfers list --unmatched"
             if found["unmatched"]
             else None,
         ),

@@ -59,7 +59,7 @@ def assign(
 ) -> None:
     """Give unmatched money to an intent.
 
-    Example: sbtc-watcher transfers assign trf_… pi_… --reason "memo was mistyped"
+    Example: sbtc-watcher transfers assign tr_… pi_… --reason "memo was mistyped"
     """
     session = of(context)
     with session.desk(write=True) as desk:

@@ -24,7 +24,7 @@ def amount(value: int | str, asset: str) -> str:
     if asset == "stx":
         whole, part = divmod(int(value), 1_000_000)
         return f"{whole:,}" + (f".{part:06d}".rstrip("0") if part else "") + " STX"
-    return f"{int(value):,} sats"
+    return "1 sat" if int(value) == 1 else f"{int(value):,} sats"
 
 
 def elapsed(seconds: int) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, select
 
 from notifier.vault import Vault
+from watcher import fields
 from watcher.assets import suggest
 from watcher.books import Books
 from watcher.errors import Refused
@@ -41,6 +42,21 @@ class Base:
     @cached_property
     def vault(self) -> Vault:
         return self.vault_of(self.settings)
+
+    def check_cursor(
+        self, cursor: str | None, key: Column[Any], owner: Column[Any], whose: str | None
+    ) -> None:
+        """Raise :class:`Refused` for a page's cursor that is no id of such a row, or of another merchant's."""
+        if cursor is None:
+            return
+        query = select(key).where(key == cursor)
+        if whose is not None:
+            query = query.where(owner == whose)
+        if self.connection.execute(query).first() is None:
+            message = (
+                f"{fields.quote(cursor)} is no cursor of this list; write the next_cursor of the page before"
+            )
+            raise Refused("validation", errors=[{"field": "cursor", "message": message}])
 
 
 def fields_of(

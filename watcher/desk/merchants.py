@@ -7,6 +7,7 @@ from watcher import api_keys, merchants, views
 from watcher.desk.base import Base, Document, fields_of, read
 from watcher.durations import parse_duration
 from watcher.errors import Refused
+from watcher.tables import merchant
 
 _FIELDS = ("name", "recipient", "level", "ttl", "tolerance", "late_policy")
 
@@ -36,6 +37,7 @@ class MerchantDesk(Base):
 
     def merchants(self, *, limit: int = 20, cursor: str | None = None) -> Document:
         """Return a page of merchants, newest first."""
+        self.check_cursor(cursor, merchant.c.id, merchant.c.id, self.merchant)
         rows, following = merchants.page(self.connection, limit=limit, cursor=cursor)
         return {"data": [views.merchant(row) for row in rows], "next_cursor": following}
 

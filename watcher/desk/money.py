@@ -7,6 +7,7 @@ from watcher import acts, intake, queries
 from watcher.desk.base import Base, Document, fields_of
 from watcher.errors import Refused
 from watcher.intents import Flag, Status
+from watcher.tables import intent, transfer
 
 #: Intents that are created in one go, at most.
 MAX_BULK = 1000
@@ -64,6 +65,7 @@ class MoneyDesk(Base):
         cursor: str | None = None,
     ) -> Document:
         """Return a page of intents, newest first; see :func:`watcher.queries.intents`."""
+        self.check_cursor(cursor, intent.c.id, intent.c.merchant_id, self.merchant or merchant)
         return queries.intents(
             self.connection,
             payment_contract=self._contract,
@@ -104,6 +106,7 @@ class MoneyDesk(Base):
         cursor: str | None = None,
     ) -> Document:
         """Return a page of transfers, newest first."""
+        self.check_cursor(cursor, transfer.c.id, transfer.c.merchant_id, self.merchant or merchant)
         return queries.transfers(
             self.connection,
             merchant=self.merchant or merchant,

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from notifier import deliveries, endpoints, outbox, signing
 from notifier.events import DEFAULT_EVENTS, EventType, rfc3339
 from notifier.guard import CheckedUrl, check_url
-from notifier.tables import DeliveryStatus, EndpointStatus, delivery
+from notifier.tables import DeliveryStatus, EndpointStatus, delivery, endpoint, event
 from watcher import fields, merchants
 from watcher.desk.base import Base, Document, fields_of, read
 from watcher.durations import parse_duration
@@ -75,6 +75,7 @@ class WebhookDesk(Base):
         self, *, merchant: str | None = None, limit: int = DEFAULT_LIMIT, cursor: str | None = None
     ) -> Document:
         """Return a page of endpoints, newest first."""
+        self.check_cursor(cursor, endpoint.c.id, endpoint.c.merchant, self.merchant or merchant)
         rows, following = endpoints.list_endpoints(
             self.connection, merchant=self.merchant or merchant, limit=limit, cursor=cursor
         )
@@ -158,6 +159,7 @@ class WebhookDesk(Base):
         cursor: str | None = None,
     ) -> Document:
         """Return a page of deliveries, newest first, without their logs."""
+        self.check_cursor(cursor, delivery.c.id, delivery.c.merchant, self.merchant or merchant)
         rows, following = deliveries.list_deliveries(
             self.connection,
             merchant=self.merchant or merchant,
@@ -192,6 +194,7 @@ class WebhookDesk(Base):
         cursor: str | None = None,
     ) -> Document:
         """Return a page of events, newest first."""
+        self.check_cursor(cursor, event.c.id, event.c.merchant, self.merchant or merchant)
         rows, following = outbox.list_events(
             self.connection,
             merchant=self.merchant or merchant,

@@ -72,7 +72,30 @@ async def test_events_are_listed_shown_and_filtered(office: Office) -> None:
     }.items():
         assert len((await office.client.get(f"{EVENTS}?{query}")).json()["data"]) == number, query
     assert wrong_fields(await office.client.get(f"{EVENTS}?type=payment.done")) == ["type"]
-    assert problem(await office.client.get(f"{EVENTS}?cursor=evt_X")) == (404, "not_found")
+
+
+async def test_a_cursor_that_is_no_row_of_the_list_is_refused(office: Office) -> None:
+    """An empty page would look like the end of the list; another merchant's row is no cursor either."""
+    ids = make_everything(office)
+    lists = {
+        "/v1/payment_intents": "intent_id",
+        "/v1/transfers": "transfer_id",
+        "/v1/webhook_endpoints": "endpoint_id",
+        "/v1/webhook_deliveries": "delivery_id",
+        EVENTS: "event_id",
+    }
+    for path, name in lists.items():
+        assert (await office.client.get(path, params={"cursor": ids[name]})).status_code == 200, path
+        wrong = [ids[another] for another in lists.values() if another != name]
+        for cursor in (*wrong, "pi_X", f"{ids[name][:-1]}_", "x" * 64):
+            answer = await office.client.get(path, params={"cursor": cursor})
+            assert wrong_fields(answer) == ["cursor"], (path, cursor)
+        async with office.as_key(office.other_key) as other:
+            assert wrong_fields(await other.get(path, params={"cursor": ids[name]})) == ["cursor"], path
+    async with office.as_key(ADMIN) as operator:
+        merchants = "/v1/admin/merchants"
+        assert (await operator.get(merchants, params={"cursor": office.merchant})).status_code == 200
+        assert wrong_fields(await operator.get(merchants, params={"cursor": "mer_X"})) == ["cursor"]
 
 
 async def test_an_event_is_sent_again_to_one_endpoint_or_to_all(office: Office) -> None:

@@ -51,6 +51,30 @@ def test_a_csv_file_makes_an_intent_of_every_line(cli: Cli, tmp_path: Path) -> N
     assert len(second["reference"]) == 12
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1000,INV-1\n2000,INV-2\n", "the first line names no column amount"),
+        ("Amount,reference\n1000,INV-1\n", "the first line names no column amount"),
+        ("amount;reference\n1000;INV-1\n", "the cells are separated by semicolons"),
+        ("amount\treference\n1000\tINV-1\n", "the cells are separated by tabs"),
+        ("amount,amount\n1000,1000\n", "the first line names a column twice"),
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+    ],
+)
+def test_a_csv_file_whose_first_line_names_no_columns_is_refused(
+    cli: Cli, tmp_path: Path, content: str, message: str
+) -> None:
+    """Otherwise the first intents would be taken for names, and nobody would miss them."""
+    merchant = cli.merchant()
+    path = tmp_path / "orders.csv"
+    path.write_text(content)
+    refused = cli("intents", "import", str(path), "--merchant", merchant, code=2)
+    assert message in refused.err
+    assert (refused.out, count(cli)) == ("", 0)
+
+
 def test_a_jsonl_file_has_the_fields_of_the_api(cli: Cli, tmp_path: Path) -> None:
     merchant = cli.merchant()
     lines = [{"amount": 1000, "reference": "A"}, {"amount": "2000", "metadata": {"k": "v"}}]
@@ -71,7 +95,7 @@ def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: Cli, 
     told = [(error["line"], error["field"]) for error in done["errors"]]
     assert told == [(3, "amount"), (4, "reference"), (5, "colour"), (6, None)]
     assert "is in use" in done["errors"][1]["message"]
-    assert done["errors"][3]["message"] == "has 1 cells, the first line names 3"
+    assert done["errors"][3]["message"] == "has 1 cell, the first line names 3"
     assert count(cli) == 0
 
 
