@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +21,9 @@ from watcher.printable import plain_json
 
 #: Width of what is written to a file or pipe, where nobody wraps.
 UNBOUNDED = 1000
+
+#: Least width of a row that is shown as a record: an id with its name stays on one line.
+RECORD_WIDTH = 48
 
 #: Columns of free text, which may take several lines, and how wide they may be.
 PROSE = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
@@ -77,11 +80,23 @@ def line(text: str) -> None:
 
 
 def show(what: RenderableType) -> None:
-    """Print something rich on stdout. Tables keep their width: squeezed columns are worse than wrapped lines."""
+    """Print something rich on stdout; a table that is wider than the terminal as records, a line for each cell."""
     out = console()
     if isinstance(what, Table) and what.box is not None:
-        out.width = Measurement.get(out, out.options.update(width=UNBOUNDED), what).maximum
+        width = Measurement.get(out, out.options.update(width=UNBOUNDED), what).maximum
+        if width > out.width:
+            what = _records(what)
+            out.width = max(out.width, RECORD_WIDTH)
     out.print(what, soft_wrap=isinstance(what, Text))
+
+
+def _records(wide: Table) -> Group:
+    """Return each row of a table as a card: nothing is squeezed, and no line is broken within a word."""
+    names = [str(column.header) for column in wide.columns]
+    cards = [
+        card(list(zip(names, row, strict=True))) for row in zip(*(c.cells for c in wide.columns), strict=True)
+    ]
+    return Group(*(part for one in cards for part in (one, Text())))
 
 
 def note(text: str) -> None:

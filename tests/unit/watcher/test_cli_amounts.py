@@ -17,11 +17,12 @@ ASSETS = (
     ("base_units", "asset", "one", "both"),
     [
         (50_000, "sbtc", "50,000 sats", "50,000 sats (0.0005 sbtc)"),
-        (1, "sbtc", "1 sats", "1 sats (0.00000001 sbtc)"),
+        (1, "sbtc", "1 sat", "1 sat (0.00000001 sbtc)"),
         (1_500_000, "stx", "1.5 stx", "1.5 stx (1,500,000 base units)"),
         (1_500_000, "STX", "1.5 stx", "1.5 stx (1,500,000 base units)"),
         (1_234_000_000, "stx", "1,234 stx", "1,234 stx (1,234,000,000 base units)"),
         (7, "whole", "7 whole", "7 whole (7 base units)"),
+        (1, "stx", "0.000001 stx", "0.000001 stx (1 base unit)"),
         (1_000, "gone", "1,000 base units", "1,000 base units"),
     ],
 )
