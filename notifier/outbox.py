@@ -3,6 +3,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,27 +94,53 @@ class Stats:
 def enqueue(
     conn: Connection, row: EventRow, *, now: float, first_wait: float = 0.0, entropy: Entropy = os.urandom
 ) -> bool:
-    """Write an event and one delivery per endpoint of its merchant that subscribes to it.
+    """Write one event as :func:`enqueue_many` does; say whether it was written."""
+    return bool(enqueue_many(conn, [row], now=now, first_wait=first_wait, entropy=entropy))
 
-    False if an event of that id is there already; then nothing is written and nothing will be sent, also not to
-    endpoints that were added since. Deliveries to disabled endpoints are held. Another id for the same (intent,
-    type, n) is a bug and raises the database's integrity error.
+
+def enqueue_many(
+    conn: Connection,
+    rows: Sequence[EventRow],
+    *,
+    now: float,
+    first_wait: float = 0.0,
+    entropy: Entropy = os.urandom,
+) -> set[str]:
+    """Write events and, for each, one delivery per endpoint of its merchant that subscribes to it.
+
+    Return the ids that were written. Of an event whose id is there already nothing is written and nothing will be sent,
+    also not to endpoints that were added since. Deliveries to disabled endpoints are held. Another id for the same
+    (intent, type, n) is a bug and raises the database's integrity error.
     """
-    if not insert_event(conn, row):
-        return False
-    rows = conn.execute(
-        select(endpoint.c.id, endpoint.c.status, endpoint.c.events)
-        .where(endpoint.c.merchant == row.merchant, endpoint.c.status != EndpointStatus.REMOVED)
+    written = insert_events(conn, rows)
+    fresh = [row for row in rows if row.id in written]
+    if not fresh:
+        return written
+    found = conn.execute(
+        select(endpoint.c.id, endpoint.c.merchant, endpoint.c.status, endpoint.c.events)
+        .where(
+            endpoint.c.merchant.in_(sorted({row.merchant for row in fresh})),
+            endpoint.c.status != EndpointStatus.REMOVED,
+        )
         .order_by(endpoint.c.id)
         .with_for_update(**SHARED)
-    )
-    targets = [
-        Target(id=found.id, enabled=found.status == EndpointStatus.ENABLED)
-        for found in rows
-        if subscribes(found.events, row.type)
+    ).all()
+    values = [
+        delivery_values(
+            row,
+            Target(id=target.id, enabled=target.status == EndpointStatus.ENABLED),
+            now=now,
+            due=now + first_wait,
+            ordered=True,
+            entropy=entropy,
+        )
+        for row in fresh
+        for target in found
+        if target.merchant == row.merchant and subscribes(target.events, row.type)
     ]
-    insert_deliveries(conn, row, targets, now=now, due=now + first_wait, ordered=True, entropy=entropy)
-    return True
+    if values:
+        conn.execute(insert(delivery), values)
+    return written
 
 
 def told(conn: Connection, intents: Collection[str]) -> dict[str, list[ToldRow]]:
@@ -157,29 +184,52 @@ def subscribes(events: Sequence[str], kind: EventType) -> bool:
 
 
 def insert_event(conn: Connection, row: EventRow) -> bool:
-    """Write an event without deliveries; False if an event of that id is there already.
+    """Write an event without deliveries; False if an event of that id is there already."""
+    return bool(insert_events(conn, [row]))
+
+
+def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
+    """Write events without deliveries, except those whose id is there already; return the ids that were written.
 
     Writers of the same merchant's events take turns (they hold the ledger's cursor): positions follow the commits.
     """
-    newest = select(func.coalesce(func.max(event.c.position), 0)).where(event.c.merchant == row.merchant)
-    statement = _insert_unless_there(conn, event, "id").values(
-        id=row.id,
-        intent=row.intent,
-        merchant=row.merchant,
-        type=row.type.value,
-        n=row.n,
-        sequence=row.sequence,
-        reason=row.reason,
-        subject=row.subject,
-        supersedes=row.supersedes,
-        as_of=row.as_of,
-        body=row.body,
-        created_at=row.created_at,
-        seen_at=row.seen_at,
-        position=None if row.type is EventType.TEST else newest.scalar_subquery() + 1,
-    )
+    if not rows:
+        return set()
+    counted = [row.merchant for row in rows if row.type is not EventType.TEST]
+    positions = _newest_positions(conn, set(counted))
+    values = []
+    for row in rows:
+        if row.type is not EventType.TEST:
+            positions[row.merchant] += 1
+        values.append(
+            {
+                "id": row.id,
+                "intent": row.intent,
+                "merchant": row.merchant,
+                "type": row.type.value,
+                "n": row.n,
+                "sequence": row.sequence,
+                "reason": row.reason,
+                "subject": row.subject,
+                "supersedes": row.supersedes,
+                "as_of": row.as_of,
+                "body": row.body,
+                "created_at": row.created_at,
+                "seen_at": row.seen_at,
+                "position": None if row.type is EventType.TEST else positions[row.merchant],
+            }
+        )
     # Not by rowcount, which psycopg does not keep for an INSERT.
-    return conn.execute(statement.returning(event.c.id)).scalar_one_or_none() is not None
+    statement = _insert_unless_there(conn, event, "id").returning(event.c.id)
+    return set(conn.execute(statement, values).scalars())
+
+
+def _newest_positions(conn: Connection, merchants: Collection[str]) -> Counter[str]:
+    newest: Counter[str] = Counter()
+    for merchant in sorted(merchants):
+        query = select(func.max(event.c.position)).where(event.c.merchant == merchant)
+        newest[merchant] = conn.execute(query).scalar_one() or 0
+    return newest
 
 
 def insert_deliveries(

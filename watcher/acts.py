@@ -1,7 +1,7 @@
 """What people do to intents and money: stored facts like any other, then the books are settled.
 
 Each act holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or
-nothing.
+nothing. The intent is settled before the act too: it may be due, and a payment that a person has not seen yet comes first.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def cancel(
     """
     why = _read_reason(reason)
     clock = _hold_clock(connection)
-    intent = _find_intent(connection, intent_id, merchant)
+    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     if intent.status is not Status.PENDING:
         raise Refused(
             "not_pending",
@@ -79,7 +79,7 @@ def mark(
     why = problems.read("reason", fields.read_text, reason, "")
     problems.check()
     clock = _hold_clock(connection)
-    intent = _find_intent(connection, intent_id, merchant)
+    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     store(connection, intent_id, ActKind.MARK, clock, status=status, reason=why, actor=actor, now=now)
     _note(connection, intent, f"marked {status} by {actor}: {why}", now)
     books.settle(connection, [intent_id], clock, now=now)
@@ -107,7 +107,7 @@ def assign(
     """
     why = _read_reason(reason)
     clock = _hold_clock(connection)
-    intent = _find_intent(connection, intent_id, merchant)
+    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     money = _find_transfer(connection, transfer_id, intent, merchant)
     if money["asset"] != intent.asset_identifier:
         raise Refused(
@@ -139,6 +139,15 @@ def assign(
 def _hold_clock(connection: Connection) -> ChainClock:
     cursor = blocks.load_cursor(connection, lock=True)
     return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+
+
+def _settled_intent(
+    connection: Connection, intent_id: str, merchant: str | None, clock: ChainClock, books: Books, now: float
+) -> Intent:
+    """Return an intent as it stands at ``clock``."""
+    _find_intent(connection, intent_id, merchant)
+    books.settle(connection, [intent_id], clock, now=now)
+    return _find_intent(connection, intent_id, merchant)
 
 
 def _find_intent(connection: Connection, intent_id: str, merchant: str | None) -> Intent:

@@ -15,8 +15,11 @@ from chain.follower import Follower
 from chain.model import BlockHeader, Step
 from chain.pool import SourcePool
 from chain.wakeup import WakeUp
+from watcher import unforeseen
 from watcher.blocks import Halt
+from watcher.books import Settled
 from watcher.database import reason_of
+from watcher.errors import LeaseLost
 from watcher.ledger import Applied, BadStep, Ledger, OutOfStep
 from watcher.log import get_logger
 from watcher.waiting import committed, in_thread, unless
@@ -31,6 +34,9 @@ SPACING = 1.0
 
 #: How much of a burst of the request budget nudges leave alone: for the polls, and for catching up.
 RESERVE = 0.5
+
+#: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
+SETTLE_SECONDS = 1.0
 
 log = get_logger(__name__)
 
@@ -51,8 +57,9 @@ class Turn(StrEnum):
 class Following:
     """Moves the ledger along the chain.
 
-    ``on_events`` is called after a commit that wrote events, ``on_step`` after every commit with the seconds it took,
-    ``on_turn`` after every turn with what it ran into, if anything, and the newest applied block.
+    ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with the seconds it took,
+    ``on_settled`` after every further transaction that settled intents, ``on_turn`` after every turn with what it ran
+    into, if anything, and the newest applied block.
 
     Set ``wakeup`` to a socket that calls :meth:`nudge`; it is told what each look finds. Clock and sleep are for tests.
     """
@@ -70,6 +77,7 @@ class Following:
         on_events: Callable[[], None] = lambda: None,
         on_turn: Callable[[Turn, str | None, BlockHeader | None], None] = lambda *_: None,
         on_step: Callable[[Step, Applied, float], None] = lambda *_: None,
+        on_settled: Callable[[Settled], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -84,12 +92,15 @@ class Following:
         self._on_events = on_events
         self._on_turn = on_turn
         self._on_step = on_step
+        self._on_settled = on_settled
         self._clock = clock
         self._sleep = sleep
         self._nudged = asyncio.Event()
         self._loaded = False
         #: The stored headers are lost, and no source has given them again: the window is the cursor alone.
         self._bare = False
+        #: When the look began that found the newest step, by the ledger's clock.
+        self._seen_at: float | None = None
         self._last_trouble: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -115,6 +126,17 @@ class Following:
         self._nudged.set()
 
     async def _rest(self, began: float) -> None:
+        """Settle what is due until it is time to look again."""
+        pause = asyncio.ensure_future(self._pause(began))
+        try:
+            while not pause.done() and await self._settle_some():
+                pass
+            await pause
+        finally:
+            pause.cancel()
+            await asyncio.wait({pause})
+
+    async def _pause(self, began: float) -> None:
         """Wait a poll interval, or until a nudge that came after ``began`` may be followed."""
         poll = asyncio.ensure_future(self._sleep(self._poll_interval))
         nudge = asyncio.ensure_future(self._nudge(began))
@@ -138,13 +160,15 @@ class Following:
         return tip is not None and self._follower.window.tip.hash == tip.hash
 
     async def catch_up(self, stop: asyncio.Event) -> Turn:
-        """Follow until a look, repeated one poll interval later, finds nothing; or until it cannot go on.
+        """Follow until a look, repeated one poll interval later, finds nothing and no intent is due; or until it cannot go on.
 
         Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several looks in a row that failed.
         """
         turns = [Turn.MOVED] * PATIENCE
         while not stop.is_set():
             turn = await unless(stop, self.turn())
+            while turn is not Turn.MOVED and await unless(stop, self._settle_some()):
+                pass
             if turn is None or turn is Turn.HALTED:
                 return turn or Turn.WAITING
             turns = [*turns[1:], turn]
@@ -213,7 +237,7 @@ class Following:
 
     async def _advance(self) -> bool:
         moved = False
-        seen_at = self._ledger.now()
+        self._seen_at = seen_at = self._ledger.now()
         async with aclosing(self._follower.turn()) as steps:
             async for step in steps:
                 began = time.monotonic()
@@ -229,7 +253,31 @@ class Following:
                 _report(step, applied)
                 if applied.settled.events:
                     self._on_events()
+                until = self._clock() + SETTLE_SECONDS
+                more = applied.settled.more
+                while more and self._clock() < until:
+                    more = await self._settle_some()
         return moved
+
+    async def _settle_some(self) -> bool:
+        """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next look."""
+        try:
+            settled = await committed(self._ledger.settle_due, self._seen_at)
+        except LeaseLost:
+            raise
+        except SQLAlchemyError as error:
+            self._trouble("database.failed", error)
+            return False
+        except Exception as error:
+            unforeseen.note("settle_due", error)
+            return False
+        if settled.intents:
+            self._on_settled(settled)
+            log.info("intents.settled", intents=settled.intents, events=settled.events, more=settled.more)
+            _report_settled(settled)
+        if settled.events:
+            self._on_events()
+        return settled.more
 
     async def _note(self, turn: Turn, halt: Halt | None) -> None:
         if not self._loaded:
@@ -274,9 +322,13 @@ def _report(step: Step, applied: Applied) -> None:
         transfers=applied.transfers,
         events=applied.settled.events,
     )
-    for intent, before, after in applied.settled.transitions:
+    _report_settled(applied.settled)
+
+
+def _report_settled(settled: Settled) -> None:
+    for intent, before, after in settled.transitions:
         log.info("intent.moved", intent=intent, before=before, after=after)
-    for intent in applied.settled.reversed:
+    for intent in settled.reversed:
         log.critical("payment.reversed", intent=intent, hint="the chain dropped money that was told as paid")
 
 

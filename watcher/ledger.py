@@ -1,7 +1,8 @@
 """The ledger: one step of the chain is one database transaction.
 
 Headers, transfers, attempts, refunds, what is decided upon them, the merchant's events and the cursor are committed together or
-not at all; a process that dies in between leaves the step undone, and the next one does it again.
+not at all; a process that dies in between leaves the step undone, and the next one does it again. Of very many intents the
+step settles the first; the others are due from then on, and :meth:`Ledger.settle_due` settles them in further transactions.
 """
 
 from collections.abc import Callable, Sequence
@@ -127,7 +128,7 @@ class Ledger:
             blocks.begin_cursor(connection, self.books.network, headers[-1], tip=tip, now=int(now))
             records.align_with_chain(connection, ahead=tip.time - int(now))
             clock = clock_at(headers[-1])
-            self.books.settle(connection, records.due_intents(connection, clock), clock, now=now)
+            self.books.settle_due(connection, (), clock, now=now)
 
         self._transact(work)
 
@@ -181,8 +182,7 @@ class Ledger:
         facts.put_refunds(connection, placed.refunds, now=now)
         touched |= placed.intents
         clock = clock_at(last)
-        touched |= records.due_intents(connection, clock)
-        settled = self.books.settle(connection, touched, clock, now=now, seen_at=seen_at)
+        settled = self.books.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
         blocks.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
         return Applied(
             clock=clock,
@@ -193,6 +193,23 @@ class Ledger:
             orphaned_blocks=orphaned,
             settled=settled,
         )
+
+    def settle_due(self, seen_at: float | None = None) -> Settled:
+        """Settle some of the intents that are due at the cursor, in a transaction of its own; ``more`` says whether any are left.
+
+        A step settles the first itself. ``seen_at``: when the look that found the newest step began.
+        """
+        with self.database.read() as connection:
+            cursor = blocks.load_cursor(connection)
+            if cursor is None or not records.due_intents(connection, cursor.clock, limit=1):
+                return Settled()
+
+        def work(connection: Connection) -> Settled:
+            cursor = blocks.load_cursor(connection, lock=True)
+            assert cursor is not None, "a cursor stays"
+            return self.books.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
+
+        return self._transact(work)
 
     def note_look(
         self,

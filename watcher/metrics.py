@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from chain.model import Reorg, Step
 from chain.pool import SourcePool
 from notifier import outbox
-from watcher import blocks, scan, standing, unforeseen
+from watcher import blocks, records, scan, standing, unforeseen
 from watcher.audit import lacking
 from watcher.blocks import Cursor
+from watcher.books import Settled
 from watcher.database import Database
 from watcher.following import Turn
 from watcher.intents import Status
@@ -55,9 +56,7 @@ class Metrics:
             "source_requests", "Answers of a source; code 0 is none", "source", "code"
         )
         self._request = self._histogram("source_request_seconds", "Until a source's answer was read")
-        self._transitions = self._counter(
-            "intent_transitions", "Intents moved by a step of the chain", "from", "to"
-        )
+        self._transitions = self._counter("intent_transitions", "Intents moved by the chain", "from", "to")
         self._unmatched = self._counter(
             "unmatched", "Stored transfers that belonged to no intent when they came", "reason"
         )
@@ -88,10 +87,14 @@ class Metrics:
         if isinstance(step, Reorg):
             self._reorgs.inc()
             self._depth.observe(applied.orphaned_blocks)
-        for _, before, after in applied.settled.transitions:
-            self._transitions.labels(before.value, after.value).inc()
+        self.on_settled(applied.settled)
         for reason in applied.unmatched:
             self._unmatched.labels(reason).inc()
+
+    def on_settled(self, settled: Settled) -> None:
+        """Intents were settled, by a step or after it."""
+        for _, before, after in settled.transitions:
+            self._transitions.labels(before.value, after.value).inc()
 
     def on_attempt(self, result: str, seconds: float) -> None:
         """An attempt to deliver was stored."""
@@ -151,6 +154,7 @@ class Gauges(Collector):
                 cursor = blocks.load_cursor(connection)
                 found["statuses"] = standing.count_intents(connection)
                 found["attention"] = standing.count_attention(connection)
+                found["due"] = 0 if cursor is None else records.count_due(connection, cursor.clock)
                 found["outbox"] = outbox.stats(connection, now=self._now())
                 found["reindex"] = scan.latest(connection, now=self._now())
         except SQLAlchemyError as error:
@@ -189,6 +193,8 @@ def _books(found: dict[str, Any]) -> Iterable[Metric]:
         intents.add_metric([status.value], found["statuses"].get(status.value, 0))
     attention = _gauge("attention", "Intents that call for a person")
     attention.add_metric([], found["attention"])
+    due = _gauge("settle_backlog", "Intents that are due and not settled yet")
+    due.add_metric([], found["due"])
     box = found["outbox"]
     pending = _gauge("outbox_pending", "Deliveries that wait for an attempt")
     pending.add_metric([], box.pending)
@@ -198,7 +204,7 @@ def _books(found: dict[str, Any]) -> Iterable[Metric]:
         "reindex_progress", "Done part of the newest reindex that has not ended; 1 when all have"
     )
     reindex.add_metric([], found["reindex"]["progress"] if found["reindex"] is not None else 1.0)
-    yield from (intents, attention, pending, oldest, reindex)
+    yield from (intents, attention, due, pending, oldest, reindex)
 
 
 def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:

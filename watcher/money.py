@@ -58,8 +58,8 @@ class Money:
 
 
 def in_order(inclusions: Iterable[Inclusion]) -> tuple[Inclusion, ...]:
-    """Return the inclusions in chain order: block, transaction, event."""
-    return tuple(sorted(inclusions, key=lambda inclusion: inclusion.position))
+    """Return the inclusions in chain order: block, transaction, event; those of several branches in a fixed order."""
+    return tuple(sorted(inclusions, key=lambda inclusion: (inclusion.position, inclusion.block_hash)))
 
 
 def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     case,
     func,
     insert,
     literal_column,
+    or_,
     select,
-    union_all,
     update,
 )
 
@@ -36,6 +37,28 @@ _BY_LABEL = (
 _DEDICATED = (
     select(intent).where(_IS_DEDICATED, intent.c.recipient.in_(one_of("principals"))).order_by(intent.c.id)
 )
+#: When an intent is due, each on an index of its own.
+_IS_DUE = tuple(
+    and_(column.is_not(None), column <= bindparam(name))
+    for column, name in (
+        (intent.c.wake_height, "height"),
+        (intent.c.wake_burn_height, "burn_height"),
+        (intent.c.wake_time, "time"),
+    )
+)
+_DUE = tuple(
+    select(intent.c.id).where(due).order_by(column).limit(bindparam("limit"))
+    for due, column in zip(
+        _IS_DUE, (intent.c.wake_height, intent.c.wake_burn_height, intent.c.wake_time), strict=True
+    )
+)
+#: Marked as due: chain time is never so low.
+_MARKED = (
+    select(intent.c.id)
+    .where(intent.c.wake_time.is_not(None), intent.c.wake_time <= 0)
+    .limit(bindparam("limit"))
+)
+_MARK_DUE = update(intent).where(intent.c.id.in_(one_of("ids"))).values(wake_time=0)
 _DECIDED = update(intent).where(intent.c.id == bindparam("intent"))
 
 
@@ -105,21 +128,36 @@ def add_transitions(
         connection.execute(insert(transition), rows)
 
 
-def note_success(connection: Connection, intent_id: str, *, at: int) -> None:
-    """Remember the chain time at which the intent's newest success was decided."""
-    connection.execute(update(intent).where(intent.c.id == intent_id).values(succeeded_at=at))
+def note_successes(connection: Connection, ids: Collection[str], *, at: int) -> None:
+    """Remember the chain time at which the newest success of these intents was decided."""
+    for some in chunks(sorted(ids)):
+        connection.execute(update(intent).where(intent.c.id.in_(some)).values(succeeded_at=at))
 
 
-def due_intents(connection: Connection, clock: ChainClock) -> set[str]:
-    """Return the intents whose decision may have changed by the clock alone."""
-    due = union_all(
-        select(intent.c.id).where(intent.c.wake_time.is_not(None), intent.c.wake_time <= clock.time),
-        select(intent.c.id).where(intent.c.wake_height.is_not(None), intent.c.wake_height <= clock.height),
-        select(intent.c.id).where(
-            intent.c.wake_burn_height.is_not(None), intent.c.wake_burn_height <= clock.burn_height
-        ),
-    )
-    return set(connection.execute(due).scalars())
+def mark_due(connection: Connection, ids: Sequence[str]) -> None:
+    """Let intents be due at any clock, until their next decision."""
+    for some in chunks(ids):
+        connection.execute(_MARK_DUE, {"ids": some})
+
+
+def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> list[str]:
+    """Return up to ``limit`` intents whose decision may have changed: those marked as due first, then those whose
+    depth may be reached, then those whose time has passed.
+    """
+    found: dict[str, None] = {}
+    for query in (_MARKED, *_DUE):
+        if len(found) < limit:
+            rows = connection.execute(query, _moment(clock) | {"limit": limit})
+            found |= dict.fromkeys(rows.scalars())
+    return list(found)[:limit]
+
+
+def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None = None) -> int:
+    """Return how many intents wait to be settled at ``clock``. ``merchant``: whose."""
+    due = select(intent.c.id).where(or_(*_IS_DUE))
+    if merchant is not None:
+        due = due.where(intent.c.merchant_id == merchant)
+    return connection.execute(select(func.count()).select_from(due.subquery()), _moment(clock)).scalar_one()
 
 
 def oldest_open(connection: Connection) -> int | None:
@@ -202,6 +240,10 @@ def read_intent(row: Mapping[Any, Any]) -> Intent:
         reorg_grace=row["reorg_grace"],
         metadata=row["metadata"],
     )
+
+
+def _moment(clock: ChainClock) -> dict[str, int]:
+    return {"time": clock.time, "height": clock.height, "burn_height": clock.burn_height}
 
 
 def _decided_row(record: Intent, decision: Decision, clock: ChainClock, now: int) -> dict[str, Any]:

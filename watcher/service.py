@@ -260,6 +260,7 @@ def make_following(
         poll_interval=settings.poll_interval,
         on_events=worker.wake,
         on_step=stepped,
+        on_settled=metrics.on_settled,
         on_turn=pulse.turned,
     )
 

@@ -16,7 +16,7 @@ from notifier.tables import (
     is_open,
     is_pending,
 )
-from watcher import __version__, blocks, scan
+from watcher import __version__, blocks, records, scan
 from watcher.blocks import Cursor
 from watcher.conditions import has_flag
 from watcher.database import Database, chunks, size
@@ -63,6 +63,8 @@ def document(
     ``follower`` says who follows the chain on a shared database: host and process id, how often that changed, and how
     long he may be silent before a standby takes over (0: nobody follows).
 
+    ``settle_backlog`` counts intents that are due and not settled yet: of very many they are settled little by little.
+
     ``merchant``: as far as it concerns him. The counts are of his things, and of the operator's machines (URLs of sources,
     errors, hosts, the database) he learns nothing.
     """
@@ -80,6 +82,7 @@ def document(
         "intents": {name.value: 0 for name in Status},
         "attention": 0,
         "unmatched": 0,
+        "settle_backlog": 0,
         "oldest_pending": None,
         "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
         "reindex": None,
@@ -97,6 +100,7 @@ def document(
     if merchant is None:
         _machines(connection, document, now=now)
     if cursor is not None:
+        document["settle_backlog"] = records.count_due(connection, cursor.clock, merchant=merchant)
         _place(document, cursor, now=now)
         if merchant is not None:
             _hide(document)

@@ -9,10 +9,11 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,9 +34,9 @@ from notifier.events import VERDICTS, EventType, event_id
 from notifier.tables import event as event_table
 from tests import harness
 from tests.postgresql import Server
-from watcher import blocks, records, refunds
+from watcher import blocks, books, records, refunds
 from watcher import facts as facts_store
-from watcher.books import Settled, load_timelines
+from watcher.books import Books, Settled, load_timelines
 from watcher.following import Turn
 from watcher.intents import Intent, LatePolicy, Status, Told
 from watcher.settlement import decide
@@ -63,27 +64,32 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-@dataclass
-class CrashingBooks:
+@dataclass(frozen=True, kw_only=True)
+class CrashingBooks(Books):
     """Books that die after settling, before the commit, when told to."""
 
-    armed: bool = False
+    armed: list[bool] = field(default_factory=list)
 
     def settle(self, *args: Any, **named: Any) -> Settled:
-        settled = harness.BOOKS.settle(*args, **named)
+        settled = super().settle(*args, **named)
         if self.armed:
-            self.armed = False
+            self.armed.clear()
             raise Crash
         return settled
-
-    network = harness.BOOKS.network
 
 
 class History(RuleBasedStateMachine):
     """One random life of a chain, its sources and the daemon."""
 
-    @initialize(keep=st.sampled_from(["stale", "follow"]), sources=st.integers(1, 2))
-    def begin(self, keep: Any, sources: int) -> None:
+    @initialize(
+        keep=st.sampled_from(["stale", "follow"]),
+        sources=st.integers(1, 2),
+        limit=st.sampled_from([1, 2, 100]),
+    )
+    def begin(self, keep: Any, sources: int, limit: int) -> None:
+        """``limit``: so many intents are settled by one transaction."""
+        self.limited = pytest.MonkeyPatch()
+        self.limited.setattr(books, "SETTLE_LIMIT", limit)
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
         self.keep = keep
@@ -96,7 +102,9 @@ class History(RuleBasedStateMachine):
         self.serial = 0
         self.start_height = self.chain.tip.height
         self.chain.mine(burn=True)
-        self.books = CrashingBooks()
+        self.books = CrashingBooks(
+            network=harness.BOOKS.network, payment_contract=harness.BOOKS.payment_contract
+        )
         self.pool = None
         self.database = harness.open_database(self.folder)
         self.boot()
@@ -111,7 +119,7 @@ class History(RuleBasedStateMachine):
     def boot(self) -> None:
         if self.pool is not None:
             self.wait(self.pool.aclose())
-        ledger = harness.make_ledger(self.database, self.clock, books=self.books)  # type: ignore[arg-type]
+        ledger = harness.make_ledger(self.database, self.clock, books=self.books)
         urls = [api.url for api in self.apis]
         self.following, self.pool = harness.make_following(
             ledger, urls, self.clock, finality=FINALITY, start_height=self.start_height + 1
@@ -228,11 +236,11 @@ class History(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The daemon dies with a transaction open, if it has one, and starts again."""
-        self.books.armed = True
+        self.books.armed.append(True)
         self.clock.now += 5
         with contextlib.suppress(Crash):
             self.wait(self.following.turn())
-        self.books.armed = False
+        self.books.armed.clear()
         self.boot()
 
     @rule()
@@ -255,6 +263,8 @@ class History(RuleBasedStateMachine):
             cursor = self.following._ledger.cursor()
             if idle and cursor is not None and cursor.clock.hash == self.chain.tip.hash:
                 break
+        while self.following._ledger.settle_due().more:
+            pass
         self.check()
 
     @invariant()
@@ -304,9 +314,7 @@ class History(RuleBasedStateMachine):
                 )
             self.check_events(key, intent, [row for row in events if row.intent == key])
         with self.database.read() as connection:
-            assert records.due_intents(connection, cursor.clock) <= {
-                key for key, intent in stored.items() if intent.status in {Status.PENDING, Status.PROCESSING}
-            }
+            assert records.due_intents(connection, cursor.clock, limit=1) == []
 
     def check_against_fresh_index(self) -> None:
         """Without reorgs, one big step over the whole chain ends where the daemon's many small ones did."""
@@ -326,6 +334,8 @@ class History(RuleBasedStateMachine):
         ledger.begin([first.header], first.header)
         models = tuple(block_model(block, harness.WATCHED) for block in rest)
         ledger.apply(Extend(blocks=models, tip=self.chain.tip))
+        while ledger.settle_due().more:
+            pass
         with database.read() as connection:
             fresh = {
                 row.id: (row.status, row.received, row.refunded)
@@ -404,6 +414,7 @@ class History(RuleBasedStateMachine):
         finally:
             if self.pool is not None:
                 self.wait(self.pool.aclose())
+            self.limited.undo()
             for api in self.apis:
                 self.wait(api.stop())
             self.database.close()

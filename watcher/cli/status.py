@@ -91,6 +91,7 @@ def line(found: Mapping[str, Any], *, now: float) -> str:
         parts += [f"height={cursor['height']}", f"burn_height={cursor['burn_block_height']}"]
         parts += [f"{name}={value:g}" for name, value in found["lag"].items() if value is not None]
     parts += [f"{name}={number}" for name, number in found["intents"].items() if number]
+    parts += [f"settle_backlog={due}"] if (due := found.get("settle_backlog")) else []
     parts += [f"outbox={box['pending']}", f"dead={box['dead']}", f"attention={found['attention']}"]
     who = diagnose(found)
     return render.plain(" ".join(parts) + (f" - {'; '.join(who)}" if who else ""))
@@ -142,6 +143,10 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         ("Reorgs", f"{found['reorgs_24h']:,} in 24 h" if cursor else None),
         ("Reindex", _reindex(found["reindex"]) if found["reindex"] else None),
         ("Intents", ", ".join(f"{n:,} {name}" for name, n in found["intents"].items() if n) or "none"),
+        (
+            "To settle",
+            f"{render.count(due, 'intent')} left" if (due := found.get("settle_backlog")) else None,
+        ),
         ("Oldest open", relative(found["oldest_pending"], now=now) if found["oldest_pending"] else None),
         (
             "Attention",

@@ -66,6 +66,8 @@ class ServerStatus(Document):
     """How many intents have each status."""
     attention: int
     unmatched: int
+    settle_backlog: int
+    """Intents that are due and not settled yet."""
     oldest_pending: Time | None
     outbox: Outbox
     reindex: dict[str, Any] | None

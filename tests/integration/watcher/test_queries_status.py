@@ -46,6 +46,7 @@ def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
         "intents": dict.fromkeys(document["intents"], 0),
         "attention": 0,
         "unmatched": 0,
+        "settle_backlog": 0,
         "oldest_pending": None,
         "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
         "reindex": None,

@@ -278,7 +278,8 @@ def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: World) -> None:
 def test_what_is_due_is_found_by_its_index(busy: World) -> None:
     clock = ChainClock(height=1, hash="", time=START, burn_height=1)
     with plans(busy) as found, busy.database.read() as connection:
-        records.due_intents(connection, clock)
+        records.due_intents(connection, clock, limit=100)
+        records.count_due(connection, clock)
     names = {node.get("Index Name") for _, steps in found for node in steps}
     assert scans(found) == []
     assert {"ix_intent_wake_time", "ix_intent_wake_height", "ix_intent_wake_burn_height"} <= names
