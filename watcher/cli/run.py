@@ -24,10 +24,9 @@ def run(
         ),
     ] = "all",
 ) -> None:
-    """Run the daemon: follow the chain, settle intents, deliver webhooks. Ctrl-C, SIGTERM or a
-    closed terminal ends it.
+    """Run the daemon: follow the chain, settle intents, deliver webhooks.
 
-    Several processes can share a PostgreSQL database: sbtc-watcher run --role notifier
+    Ctrl-C, SIGTERM or a closed terminal ends it. Several processes can share a PostgreSQL database: sbtc-watcher run --role notifier
     """
     roles = read_roles(role)
     session = of(context)

@@ -88,7 +88,7 @@ def test_status_shows_everything_that_calls_for_a_person(capsys: pytest.CaptureF
         "from 1",
     ):
         assert text in out
-    for text in ("2 intents", "1 transfers", "1 queued, oldest 9 s, 1 held, 1 dead, failing: we_1"):
+    for text in ("2 intents", "1 transfer:", "1 queued, oldest 9 s, 1 held, 1 dead, failing: we_1"):
         assert text in out
     assert EXIT_CODES == {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
 
