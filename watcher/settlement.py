@@ -25,6 +25,10 @@ from watcher.intents import (
 )
 from watcher.money import Cover, Loss, cover, in_order, sort_money
 
+#: So many events call attention to surplus, and as many to late money, each time that more comes. Whoever knows a
+#: reference can send dust to it in every block: the later ones wait until the money has doubled.
+ATTENTION_EACH = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -362,15 +366,22 @@ class _Case:
             self._tell_once(EventType.ATTENTION, standing, "reorged", f"{verdict.id}@{newest}")
 
     def _point_at(self, money: Iterable[Inclusion], standing: _Standing, reason: str) -> None:
-        """Call attention to money: once however much came, again when there is more of it.
+        """Call attention to money: once however much came, again when there is more of it; after the first few times
+        only when it has doubled.
 
-        The subject names the newest payment and how many others there are. What a person assigned needs no attention.
+        The subject names the newest payment, how many others there are, and their sum. What a person assigned needs no
+        attention.
         """
         calling = in_order(inclusion for inclusion in money if not inclusion.assigned)
-        if calling:
-            newest = calling[-1]
-            subject = f"{newest.tx_id}:{newest.rank}+{len(calling) - 1}"
-            self._tell_once(EventType.ATTENTION, standing, reason, subject)
+        if not calling:
+            return
+        newest, number, total = calling[-1], len(calling), sum(inclusion.amount for inclusion in calling)
+        earlier = [e.subject for e in self.told if (e.type, e.reason) == (EventType.ATTENTION, reason)]
+        subject = f"{newest.tx_id}:{newest.rank}+{number - 1}"
+        if subject in earlier:  # as it was written before the sum stood in it
+            return
+        if len(earlier) < ATTENTION_EACH or not _grew_little(earlier[-1], number, total):
+            self._tell_once(EventType.ATTENTION, standing, reason, f"{subject}={total}")
 
     def _tell_once(
         self, kind: EventType, standing: _Standing, reason: str | None = None, subject: str = ""
@@ -410,6 +421,15 @@ class _Case:
         self.before = standing.status
         self.drafts.append(draft)
         self.told.append(Told(id=draft.id, type=kind, reason=reason, subject=subject, time=self.clock.time))
+
+
+def _grew_little(subject: str, number: int, total: int) -> bool:
+    """Say whether money that a subject spoke of is still there and neither its number nor its sum has doubled since."""
+    others, _, told = subject.rpartition("+")[2].partition("=")
+    if not told:
+        return False
+    known = int(others) + 1
+    return known <= number < 2 * known and int(told) <= total < 2 * int(told)
 
 
 def _marked(mark: Act) -> Status:

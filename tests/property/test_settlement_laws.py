@@ -22,7 +22,7 @@ from watcher.intents import (
     LatePolicy,
     Status,
 )
-from watcher.settlement import Decision, decide
+from watcher.settlement import ATTENTION_EACH, Decision, decide
 
 
 @dataclass(frozen=True)
@@ -420,3 +420,26 @@ def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
             wake = lazy.decide().wake
         assert lazy.intent.status is decision.status
         assert lazy.told == always.told
+
+
+@given(st.lists(st.sampled_from([0, 1, 1, 1, 3, 60, 10**9]), max_size=120), st.sets(st.integers(0, 119)))
+def test_attention_to_surplus_is_told_no_more_often_than_the_money_doubles(
+    dust: list[int], cuts: set[int]
+) -> None:
+    """After the first few; and what was told last speaks of more than half of what there is."""
+    story = Story().pay("a", 100).grow(2)
+    story.decide()
+    for number, amount in enumerate(dust):
+        story.pay(f"d{number}", amount)
+        if number in cuts:
+            story.decide()
+    decision = story.decide()
+    moved = [amount for amount in dust if amount]
+    told = [draft for draft in story.drafts if draft.type is EventType.ATTENTION]
+    assert decision.received == 100 + sum(moved)
+    assert len(told) <= ATTENTION_EACH + len(moved).bit_length() + sum(moved).bit_length()
+    assert bool(told) == bool(moved) == (Flag.SURPLUS in decision.flags)
+    if told:
+        others, _, total = told[-1].subject.partition("+")[2].partition("=")
+        assert 2 * int(total) > sum(moved)
+        assert 2 * (int(others) + 1) > len(moved)

@@ -104,7 +104,7 @@ def test_row_15_attention_is_told_again_for_more_late_money_only() -> None:
     assert story.say() == ["attention:late"]
     assert story.orphan("a").pay("a", 10).say() == []
     assert story.pay("b", 10).say() == ["attention:late"]
-    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["a:0+0", "b:0+1"]
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["a:0+0=10", "b:0+1=20"]
 
 
 def test_row_15_on_time_and_late_money_together_do_not_cover_under_hold() -> None:

@@ -1,5 +1,7 @@
 """Rows 1, 3 to 5 and 8 of the status table: money that comes on time and stays."""
 
+from dataclasses import replace
+
 import pytest
 
 from notifier.events import EventType
@@ -142,7 +144,7 @@ def test_row_4_only_chain_order_counts_not_the_order_of_rows() -> None:
     story.inclusions.reverse()
     decision = story.decide()
     assert decision.flags == {Flag.SURPLUS}
-    assert [d.subject for d in decision.drafts] == ["", "c:0+0"]
+    assert [d.subject for d in decision.drafts] == ["", "c:0+0=60"]
 
 
 def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
@@ -163,20 +165,68 @@ def test_row_5_attention_is_told_once_for_all_that_one_decision_finds_and_again_
     assert story.pay("c", 1, 1).say() == ["attention:surplus"]
     assert story.orphan("c").say() == []
     assert story.pay("c", 1, 1).say() == []
-    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["b:0+0", "c:1+2"]
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["b:0+0=1", "c:1+2=3"]
 
 
 def test_row_5_a_payment_that_a_reorg_puts_before_the_newest_is_told_too() -> None:
     story = Story().pay("a", 100).grow(2).pay("c", 1)
     story.decide()
     assert story.orphan("c").pay("b", 1).pay("c", 1).say() == ["attention:surplus"]
-    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["c:0+0", "c:0+1"]
+    assert [d.subject for d in story.drafts if d.type is EventType.ATTENTION] == ["c:0+0=1", "c:0+1=2"]
 
 
 def test_row_5_any_number_of_payments_at_once_calls_attention_once() -> None:
     story = Story().pay("a", 100).pay("dust", *[1] * 500).grow(2)
     assert story.say() == ["succeeded", "attention:surplus"]
     assert story.grow(5).say() == []
+
+
+def attention(story: Story) -> list[str]:
+    return [d.subject for d in story.drafts if d.type is EventType.ATTENTION]
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_rows_5_and_15_dust_in_every_block_calls_attention_ever_more_rarely(paid: bool) -> None:
+    """Each time at first, then when it has doubled; amounts and flags are right at all times."""
+    story = Story().pay("a", 100 if paid else 1).grow(2)
+    story.decide()
+    story.now(DEADLINE + 1)
+    story.decide()
+    for number in range(1, 201):
+        decision = story.pay(f"d{number}", 1).decide()
+        assert decision.flags >= ({Flag.SURPLUS} if paid else {Flag.LATE})
+        assert decision.received == (100 if paid else 1) + number
+    told = [int(subject.partition("=")[2]) for subject in attention(story)]
+    assert told == [1, 2, 3, 4, 5, 10, 20, 40, 80, 160]
+
+
+def test_row_5_money_that_matters_is_told_at_once_however_much_dust_came_before() -> None:
+    story = Story().pay("a", 100).grow(2)
+    for number in range(30):
+        story.pay(f"d{number}", 1).decide()
+    assert story.pay("x", 100).say() == ["attention:surplus"]
+    assert story.pay("y", 1).say() == []
+
+
+def test_row_5_after_many_events_a_reorg_of_surplus_and_what_comes_instead_is_told() -> None:
+    story = Story().pay("a", 100).grow(2)
+    for number in range(10):
+        story.pay(f"d{number}", 1).decide()
+    assert len(attention(story)) == 6
+    assert story.orphan("d8", "d9").say() == ["attention:surplus"]
+    assert story.pay("d8", 1).say() == []
+
+
+def test_row_5_what_an_earlier_version_told_is_not_told_again() -> None:
+    """It wrote no sum; of more money it is told as if it were the first."""
+    story = Story().pay("a", 100).pay("b", 1).grow(2)
+    story.decide()
+    for number in range(4):
+        story.pay(f"d{number}", 1).decide()
+    story.told = [replace(event, subject=event.subject.partition("=")[0]) for event in story.told]
+    assert story.say() == []
+    assert story.pay("d6", 1).say() == ["attention:surplus"]
+    assert story.pay("d7", 1).say() == []
 
 
 def test_row_5_surplus_before_the_depth_is_said_while_processing() -> None:

@@ -68,7 +68,7 @@ def test_row_2_money_calls_attention_for_one_reason_even_when_it_is_surplus_too(
     story = Story().mark(Status.FAILED)
     story.decide()
     assert story.pay("a", 100).pay("b", 7).say() == ["attention:surplus", "attention:late"]
-    assert {d.subject for d in story.drafts if d.reason in {"surplus", "late"}} == {"a:0+0", "b:0+0"}
+    assert {d.subject for d in story.drafts if d.reason in {"surplus", "late"}} == {"a:0+0=100", "b:0+0=7"}
 
 
 def test_row_2_late_money_after_a_failed_mark_calls_attention_once() -> None:
