@@ -143,6 +143,11 @@ def enqueue_many(
     return written
 
 
+def forget_times_after(conn: Connection, time: int) -> None:
+    """Let what was told at a chain time after ``time`` be told at ``time``. For false times only: it reads the whole table."""
+    conn.execute(update(event).where(event.c.as_of > time).values(as_of=time))
+
+
 def told(conn: Connection, intents: Collection[str]) -> dict[str, list[ToldRow]]:
     """Return the events of each of these intents in order of sequence; an empty list where there are none."""
     answer: dict[str, list[ToldRow]] = {intent: [] for intent in intents}

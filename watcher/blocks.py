@@ -31,7 +31,7 @@ class Cursor:
 
     network: str
     clock: ChainClock
-    #: The newest chain time ever applied, orphaned blocks included.
+    #: The newest chain time applied, orphaned blocks included; see :data:`watcher.ledger.BELIEVED_AHEAD`.
     newest_time: int
     start_height: int
     tip_height: int

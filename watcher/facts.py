@@ -109,6 +109,23 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
     return touched
 
 
+def forget_times_after(connection: Connection, time: int) -> set[str]:
+    """Let what was orphaned as of a chain time after ``time`` be orphaned as of ``time``; return the intents it touches.
+
+    For false times only: it reads the whole tables.
+    """
+    touched: set[str] = set()
+    for table in (transfer, attempt, refund):
+        false = table.c.orphaned_at > time
+        touched |= set(
+            connection.execute(
+                select(table.c.intent_id).where(false, table.c.intent_id.is_not(None))
+            ).scalars()
+        )
+        connection.execute(update(table).where(false).values(orphaned_at=time))
+    return touched
+
+
 def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], str]:
     """Return the intents that these transactions' transfers belonged to in other blocks."""
     found: dict[tuple[str, int], str] = {}

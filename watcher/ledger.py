@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from chain.model import Block, BlockHeader, Reorg, Step
 from contracts.model import MoneyRules, Reading
+from notifier import outbox
 from watcher import blocks, facts, records
 from watcher.blocks import Halt
 from watcher.books import Books, Settled
@@ -20,9 +21,16 @@ from watcher.database import Database
 from watcher.errors import ConfigError
 from watcher.intents import CLOCK_SLACK, ChainClock
 from watcher.lease import Lease
+from watcher.log import get_logger
 from watcher.placing import place, read_all
 
 _T = TypeVar("_T")
+
+
+#: How far the newest time seen may be ahead of the newest block's, seconds: as far as a reorg can turn the clock back.
+BELIEVED_AHEAD = 86_400
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +164,7 @@ class Ledger:
         touched: set[str] = set()
         orphaned = 0
         last = step.blocks[-1].header if step.blocks else _ancestor(step)
-        # Facts are orphaned as of the newest time ever seen: on a shorter branch the tip's own time goes back, and
+        # Facts are orphaned as of the newest time seen: on a shorter branch the tip's own time goes back, and
         # an orphaning must never look older than a success that was told before it.
         newest = max([cursor.newest_time, *(block.header.time for block in step.blocks)])
         if isinstance(step, Reorg):
@@ -171,6 +179,13 @@ class Ledger:
                 orphaned=orphaned,
                 now=int(now),
             )
+        if newest > last.time + BELIEVED_AHEAD:
+            # No reorg turns the clock back so far: some block was given a false time. What was stored by it would
+            # hold intents back until that time comes.
+            log.warning("chain.false_time_forgotten", false_time=newest, time=last.time, height=last.height)
+            newest = last.time
+            touched |= facts.forget_times_after(connection, newest)
+            outbox.forget_times_after(connection, newest)
         _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
         repeated = blocks.canonical_among(connection, [block.header.hash for block in step.blocks])
         if repeated is not None:

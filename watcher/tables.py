@@ -115,7 +115,7 @@ cursor = Table(
     Column("hash", String(66), nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("burn_height", BigInteger, nullable=False),
-    #: The newest chain time ever applied, orphaned blocks included: never goes back, though the tip's time may.
+    #: The newest chain time applied, orphaned blocks included: does not go back with the tip's time, unless it was false.
     Column("newest_time", BigInteger, nullable=False),
     Column("start_height", BigInteger, nullable=False),
     Column("tip_height", BigInteger, nullable=False),

@@ -1,9 +1,14 @@
 """Reorgs in the ledger: undo, redo and verdict in one transaction; facts are orphaned, never lost, never doubled."""
 
+from sqlalchemy import update
+
 from chain.model import Reorg
 from chain.testing import principal, txs
+from chain.wire_fields import MAX_TIME
+from notifier.tables import event
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher.blocks import canonical_header, count_reorgs
+from watcher.tables import cursor, transfer
 
 OWN = principal("own address")
 
@@ -146,3 +151,38 @@ def test_a_dedicated_intent_keeps_money_that_is_mined_again_before_its_creation(
     world.apply(world.reorg())
     assert world.status(intent) == "succeeded"
     assert world.unmatched() == []
+
+
+def test_a_database_with_a_false_time_in_it_heals_with_the_next_block(world: World) -> None:
+    """Of the year 9999, from a version that believed it: the cursor's newest time, an orphaning, and what was told."""
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    world.fork(1, [[], []])
+    with world.database.begin() as connection:
+        connection.execute(update(cursor).values(newest_time=MAX_TIME))
+        connection.execute(update(transfer).values(orphaned_at=MAX_TIME))
+        connection.execute(update(event).values(as_of=MAX_TIME))
+    healed = world.mine().clock.time
+    moved = world.ledger.cursor()
+    assert moved is not None
+    assert moved.newest_time == healed
+    assert [row["orphaned_at"] for row in world.transfers()] == [healed]
+    world.pass_time(7200)
+    assert world.status(intent) == "processing"
+    world.pass_time(1)
+    assert (world.status(intent), world.told(intent)[-1]) == ("failed", "failed:reorged")
+
+
+def test_a_reorg_of_days_leaves_no_success_that_a_second_one_takes(world: World) -> None:
+    """A person accepted the first one: what was told later than the new branch's time is still told before the second."""
+    intent = world.create(level="anchored")
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)), burn=True)
+    paid = world.tip
+    world.mine(seconds=5 * 3600, burn_blocks=2)
+    assert world.status(intent) == "succeeded"
+    world.pass_time(3 * 86_400)
+    world.fork(world.tip.height - paid.height, [[], []])
+    assert world.tip.time < paid.time + 3600
+    assert world.status(intent) == "succeeded"
+    world.fork(3, [[], [], []])
+    assert (world.status(intent), world.show(intent)["flags"]) == ("processing", ["reorged"])

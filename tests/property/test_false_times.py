@@ -1,0 +1,97 @@
+"""Whatever times a source gave its blocks: once blocks are dated rightly again, nothing is held for ever."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from chain.testing import txs
+from chain.wire_fields import MAX_TIME
+from notifier.tables import event
+from tests.integration.watcher.world import PAYER, SHOP, START, World
+from watcher.tables import attempt, refund, transfer
+
+DAY = 86_400
+
+#: How far the time of a block is off; most are right.
+errors = st.one_of(st.just(0), st.just(MAX_TIME), st.integers(0, 30 * DAY))
+mines = st.fixed_dictionaries({"mine": errors, "pay": st.one_of(st.none(), st.integers(0, 2))})
+forks = st.fixed_dictionaries({"fork": st.integers(1, 4), "blocks": st.lists(errors, max_size=4)})
+histories = st.lists(st.one_of(mines, mines, forks), min_size=1, max_size=12)
+
+
+class FalseTimes:
+    """A world whose blocks are told with times that may be wrong, 10 seconds apart in truth."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.now = START
+        self.intents = [self.world.create() for _ in range(3)]
+        self.paid = 0
+
+    def time(self, error: int) -> int:
+        self.now += 10
+        return min(self.now + error, MAX_TIME)
+
+    def act(self, action: dict[str, Any]) -> None:
+        world = self.world
+        if "mine" in action:
+            payments = [] if action["pay"] is None else [self.payment(self.intents[action["pay"]])]
+            world.mine(*payments, time=self.time(action["mine"]))
+            return
+        depth = min(action["fork"], world.tip.height - world.chain.blocks[0].header.height)
+        if depth:
+            branch = world.chain.fork(world.tip.height - depth, keep="follow")
+            for error in action["blocks"]:
+                branch.mine(time=self.time(error))
+            branch.promote()
+            world.apply(world.reorg())
+
+    def payment(self, intent: str) -> txs.Tx:
+        self.paid += 1
+        return txs.sbtc_transfer(PAYER, SHOP, 50_000, self.world.memo(intent), label=str(self.paid))
+
+    def pass_days(self) -> None:
+        for seconds in (10, 7200, DAY, DAY):
+            self.now += seconds
+            self.world.mine(time=self.now)
+
+
+def latest(world: World) -> int:
+    """Return the latest chain time at which anything is said to have been orphaned or told."""
+    columns = [table.c.orphaned_at for table in (transfer, attempt, refund)] + [event.c.as_of]
+    with world.database.read() as connection:
+        return max(connection.execute(select(func.max(column))).scalar_one() or 0 for column in columns)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(
+    [
+        {"mine": MAX_TIME, "pay": None},
+        {"fork": 1, "blocks": [0]},
+        {"mine": 0, "pay": 0},
+        {"fork": 1, "blocks": [0, 0]},
+    ]
+)
+@example([{"mine": 0, "pay": 0}, {"mine": MAX_TIME, "pay": 1}, {"fork": 2, "blocks": []}])
+@given(history=histories)
+def test_after_any_false_times_every_intent_comes_to_an_end(history: list[dict[str, Any]]) -> None:
+    """Two days of honest blocks after deadline and graces no intent waits, and no stored time is ahead of the chain's."""
+    with tempfile.TemporaryDirectory(prefix="false-times-") as folder:
+        told = FalseTimes(Path(folder))
+        try:
+            for action in history:
+                told.act(action)
+            told.pass_days()
+            world = told.world
+            statuses = {world.status(intent) for intent in told.intents}
+            cursor = world.ledger.cursor()
+            assert cursor is not None
+            assert statuses <= {"succeeded", "failed", "expired"}
+            assert cursor.newest_time == world.tip.time
+            assert latest(world) <= world.tip.time
+        finally:
+            told.world.database.close()
