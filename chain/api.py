@@ -4,18 +4,20 @@ Every method raises ``SourceError`` (see ``chain.errors``) when the server gives
 ``ValueError`` for arguments that no caller should make. Routes and their limits: Stacks Blockchain API 9.0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import httpx
 
 from chain import wire, wire_mempool
+from chain.dates import ServerDates
 from chain.errors import SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.fetch import MAX_BODY, Answer, Fetcher, Meter, Timeouts, TooLarge, UrlTooLong
 from chain.model import BlockHeader
 from chain.wire import ApiStatus, TxDetail, TxPage, TxSummary
-from chain.wire_fields import HASH, Malformed
+from chain.wire_fields import HASH, MAX_TIME, Malformed
 from chain.wire_mempool import PendingPage
 
 __all__ = ["ApiStatus", "Meter", "StacksApi", "Timeouts", "TxDetail", "TxPage", "TxSummary"]
@@ -29,6 +31,9 @@ MAX_IDS = 100
 #: Cap for a single event of a single transaction: a printed value of 1 MB is 2 MB of hex and up to 6 MB of text,
 #: and the transaction's result may be as large again.
 _MAX_SINGLE = 32 * 2**20
+
+#: How far a block's time may be ahead of every clock that is known, seconds: clocks differ.
+MAX_LEAD = 7200.0
 
 _T = TypeVar("_T")
 
@@ -49,6 +54,8 @@ class StacksApi:
         self._fetcher = Fetcher(
             base_url, user_agent=user_agent, api_key=api_key, timeouts=timeouts or Timeouts(), client=client
         )
+        #: What the servers of the pool say of the time; the pool sets one for all of its sources.
+        self.dates = ServerDates()
         self._max_body = max_body
         self._max_ids = MAX_IDS
 
@@ -102,7 +109,9 @@ class StacksApi:
         answer = await self._get(path)
         if answer.status == 404 and cursor is not None:
             return None
-        return self._parse(self._there(answer), lambda body: wire.headers(body, limit=limit))
+        found = self._parse(self._there(answer), lambda body: wire.headers(body, limit=limit))
+        self._refuse_future(found)
+        return found
 
     async def header(self, ref: int | str) -> BlockHeader | None:
         """The canonical block of a height or of an index hash; None when this server has none (yet, or any more)."""
@@ -112,6 +121,8 @@ class StacksApi:
         found = self._parse(answer, wire.header)
         if found is not None and ref not in (found.height, found.hash):
             raise SourceInconsistent(f"asked for block {ref}, got {found.height} {found.hash}", url=self.url)
+        if found is not None:
+            self._refuse_future([found])
         return found
 
     async def transactions(
@@ -235,7 +246,20 @@ class StacksApi:
         )
 
     async def _get(self, path: str, *, etag: str | None = None, cap: int | None = None) -> Answer:
-        return await self._fetcher.get(path, etag=etag, cap=self._max_body if cap is None else cap)
+        answer = await self._fetcher.get(path, etag=etag, cap=self._max_body if cap is None else cap)
+        self.dates.observe(self.url, answer.headers)
+        return answer
+
+    def _refuse_future(self, headers: Iterable[BlockHeader]) -> None:
+        """Raise ``SourceMalformed`` for a block that nobody can have made yet: intents would expire by its time."""
+        latest = self.dates.latest(self.url)
+        for header in headers:
+            if header.time > latest + MAX_LEAD:
+                raise SourceMalformed(
+                    f"block {header.height} {header.hash} is dated {_utc(header.time)}, but it is {_utc(latest)} at most, "
+                    "by this machine's clock and the sources'",
+                    url=self.url,
+                )
 
     def _there(self, answer: Answer) -> Answer:
         """For routes that exist whatever the chain looks like."""
@@ -252,6 +276,10 @@ class StacksApi:
             return read(self._fetcher.json(answer))
         except Malformed as error:
             raise SourceMalformed(str(error), url=self.url) from error
+
+
+def _utc(time: float) -> str:
+    return datetime.fromtimestamp(min(time, MAX_TIME), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _list_path(path: str, limit: int, cursor: str | None) -> str:

@@ -151,7 +151,7 @@ class Follower:
         A source that fails, in whatever, is followed by the next one in the same look, which goes on from there.
         Commit each step before asking for the next one: the window advances when the generator is resumed. Use
         ``contextlib.aclosing``: closing early leaves the window at the last step after which the generator was
-        resumed, and cancels what is being read ahead. Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or
+        resumed, and cancels what is being read ahead. A step that cannot be is answered by throwing ``refusal``. Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or
         ``SourcesDisagree`` (halt; each further turn looks again, and goes on once the sources have healed), and
         ``LookupError`` when the window is empty.
         """
@@ -166,7 +166,7 @@ class Follower:
                         async for step in steps:
                             yield step
                             self._advance(step)
-                            # Not before it was committed: what cannot be stored is a failure, see ``refused``.
+                            # Not before it was committed: what cannot be stored is a failure, see ``refusal``.
                             self._pool.succeeded(source, tip_height=run.tip.height)
                     return
             except SourceError as error:
@@ -181,13 +181,13 @@ class Follower:
         if failure is not None:
             raise self._pool.exhausted(failure)
 
-    def refused(self, reason: str) -> SourceError:
-        """Take note that the last step cannot be stored whatever the database: its source's failure. Return the error."""
+    def refusal(self, reason: str) -> SourceError:
+        """Return what to throw into the turn when the last step cannot be stored whatever the database.
+
+        It is its source's failure: the turn goes on with the next source.
+        """
         assert self._serving is not None, "steps have a source"
-        error = SourceInconsistent(reason, url=self._serving.url)
-        self._feed.slow_down()
-        self._pool.failed(self._serving, error)
-        return error
+        return SourceInconsistent(reason, url=self._serving.url)
 
     async def _steps(self, run: Run) -> AsyncGenerator[Step, None]:
         ours = self._window.tip

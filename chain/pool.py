@@ -17,6 +17,7 @@ import structlog
 
 from chain.api import ApiStatus, StacksApi
 from chain.budget import Budget, OnRequest, Pacer
+from chain.dates import ServerDates
 from chain.errors import (
     OperatorNeeded,
     SourceError,
@@ -147,7 +148,9 @@ class SourcePool:
         self._patience = patience or Patience()
         self._network: str | None = None
         self._sources: list[_Source] = []
+        dates = ServerDates()
         for api in sources:
+            api.dates = dates
             budget = Budget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
             pacer = Pacer(
                 api.url, budget, turn=self._patience.turn, clock=clock, sleep=sleep, on_request=on_request

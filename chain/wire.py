@@ -46,6 +46,9 @@ TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
 #: More events than the costs of a block allow for.
 MAX_EVENTS = 2**20
 
+#: How far a block's time may be behind that of the Bitcoin block it came after, seconds: miners' clocks are off by hours.
+_MAX_BEHIND = 86_400
+
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 _STATUSES = {status.value: status for status in TxStatus}
 
@@ -171,15 +174,19 @@ def header(body: object) -> BlockHeader | None:
     fields = as_object(body, "block")
     if not as_flag(fields.get("canonical"), "canonical"):
         return None
+    time = as_time(fields.get("block_time"), "block_time")
+    burn_time = as_time(fields.get("burn_block_time"), "burn_block_time")
+    if time < burn_time - _MAX_BEHIND:
+        raise Malformed(f"block_time must not be a day before burn_block_time, {burn_time}, but is {time}")
     return BlockHeader(
         height=as_count(fields.get("height"), "height"),
         hash=as_hash(fields.get("index_block_hash"), "index_block_hash"),
         block_hash=as_hash(fields.get("hash"), "hash"),
         parent_hash=as_hash(fields.get("parent_index_block_hash"), "parent_index_block_hash"),
-        time=as_time(fields.get("block_time"), "block_time"),
+        time=time,
         burn_height=as_count(fields.get("burn_block_height"), "burn_block_height"),
         burn_hash=as_hash(fields.get("burn_block_hash"), "burn_block_hash"),
-        burn_time=as_time(fields.get("burn_block_time"), "burn_block_time"),
+        burn_time=burn_time,
         tx_count=as_count(fields.get("tx_count"), "tx_count"),
     )
 

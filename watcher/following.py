@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from enum import StrEnum
@@ -239,15 +239,16 @@ class Following:
         moved = False
         self._seen_at = seen_at = self._ledger.now()
         async with aclosing(self._follower.turn()) as steps:
-            async for step in steps:
+            step = await anext(steps, None)
+            while step is not None:
                 began = time.monotonic()
                 try:
                     applied = await committed(self._ledger.apply, step, seen_at)
                 except (BadStep, DataError, IntegrityError) as error:
-                    # No database could store it: another source may say something else.
-                    raise self._follower.refused(
-                        f"what it says cannot be stored: {reason_of(error)}"
-                    ) from error
+                    # No database could store it: the turn goes on with what another source says.
+                    refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
+                    step = await _next_after(steps, refusal)
+                    continue
                 moved = True
                 self._on_step(step, applied, time.monotonic() - began)
                 _report(step, applied)
@@ -257,6 +258,7 @@ class Following:
                 more = applied.settled.more
                 while more and self._clock() < until:
                     more = await self._settle_some()
+                step = await anext(steps, None)
         return moved
 
     async def _settle_some(self) -> bool:
@@ -309,6 +311,14 @@ class Following:
         if self._last_trouble is not None:
             log.info("follower.recovered", after=self._last_trouble)
             self._last_trouble = None
+
+
+async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -> Step | None:
+    """Refuse the step in hand; return the next one, None where there is none."""
+    try:
+        return await steps.athrow(refusal)
+    except StopAsyncIteration:
+        return None
 
 
 def _report(step: Step, applied: Applied) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Self
 
@@ -259,7 +261,9 @@ class ScriptedApi:
                 return _json(400, failed.body)
         else:
             answer = routes.not_found(request.method, request.path)
-        headers = {"x-api-version": version, **answer.headers}
+        # Where a chain has a block of some time, clocks show that time.
+        date = formatdate(max(time.time(), self.chain.tip.time), usegmt=True)
+        headers = {"x-api-version": version, "date": date, **answer.headers}
         headers["cache-control"] = _PUBLIC if answer.etag is not None else "no-store"
         if answer.etag is not None:
             etag = f'"{answer.etag}"'

@@ -137,8 +137,16 @@ def test_times_are_before_the_year_10000(field, bad):
     body = body_of("v2-block-by-height")
     with pytest.raises(Malformed, match=field):
         wire.header(body | {field: bad})
-    wire.header(body | {field: MAX_TIME})
+    wire.header(body | {"block_time": MAX_TIME, field: MAX_TIME})
     assert datetime.fromtimestamp(MAX_TIME, UTC).year == 9999
+
+
+def test_a_block_is_not_older_than_its_bitcoin_block_by_a_day():
+    """Clocks of miners differ by hours; a block of the year 1970 would be older than every intent."""
+    body = body_of("v2-block-by-height")
+    wire.header(body | {"block_time": 100_000, "burn_block_time": 186_400})
+    with pytest.raises(Malformed, match="a day before"):
+        wire.header(body | {"block_time": 100_000, "burn_block_time": 186_401})
 
 
 def test_a_transaction_has_the_time_of_a_block():
