@@ -1,15 +1,17 @@
 """Weighs a foreign block at one of our heights: is it a fork to follow, to wait for, or one that a person must judge?
 
-It is believed when a second look, at least one poll interval later, finds the same block, and when another healthy
-source that has a block of that height has the same one. A way back to a branch that we left takes more looks. The state
-lives between looks; a look that finds our own chain again clears it.
+It is believed when a second look, at least one poll interval later, finds the same block, and when no other source
+contradicts it. Every source has a say that is healthy or answered within the last minute, however often it fails in
+between, and however far it lags: what it has at that height, or where the fork begins, must be the fork's block; one
+that does not answer now is waited for. A way back to a branch that we left takes more looks. The state lives between
+looks; a look that finds our own chain again clears it.
 
 The other way round, a source that has other blocks than the one we follow is disputed: see ``ForkEvidence.dispute``.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -21,6 +23,10 @@ from chain.window import HeaderWindow
 
 #: So many reads, each a poll interval apart, may a second source contradict a fork before the two disagree for good.
 PATIENT_READS = 3
+#: So many such reads are waited for one that has a say and does not say what it has.
+PATIENT_SILENCES = 12
+#: A source that answered in so many seconds has a say, or in so many poll intervals, when looks are rare.
+SAY_SECONDS, SAY_POLLS = 60.0, 12
 #: Reads, each a poll interval apart, at which the same foreign block must be found …
 READS = 2
 #: … and when it leads back to a branch that we left, which must have grown as high as ours since: behind one address
@@ -43,11 +49,12 @@ class _Candidate:
     reads: int = 1
     #: Whether the fork is a way back to a branch that we left.
     leads_back: bool
-    #: What another healthy source has instead: its URL and hash.
-    denial: tuple[str, str] | None = None
-    #: Reads since then at which nobody else had it, and the time of the last one.
-    denials: int = 0
-    denied_at: float = float("-inf")
+    #: What other sources have instead, and at which height, by URL; until they take it back.
+    denials: dict[str, tuple[int, str]] = field(default_factory=dict)
+    #: Reads at which there was a denial, or a source that did not answer; and the time of the last such read.
+    denied: int = 0
+    unanswered: int = 0
+    held_at: float = float("-inf")
     #: Fork height and depth in Bitcoin blocks, once found to be too deep: the hash fixes both.
     too_deep: tuple[int, int] | None = None
 
@@ -77,6 +84,8 @@ class ForkEvidence:
         self._poll_interval = poll_interval
         self._finality = finality_burn_blocks
         self._clock = clock
+        #: Seconds for which a source that answered has a say.
+        self.say = max(SAY_SECONDS, SAY_POLLS * poll_interval)
         self._candidate: _Candidate | None = None
         #: By URL.
         self._disputes: dict[str, _Dispute] = {}
@@ -132,14 +141,22 @@ class ForkEvidence:
         Raises ``ReorgTooDeep``, ``SourcesDisagree``, and ``SourceError`` when ``source`` cannot serve.
         """
         candidate = await self._seen_again(source, height, block_hash)
-        if candidate is None or not await self._seconded(source, candidate):
+        if candidate is None:
+            return None
+        behind = await self._contradicted(source, candidate)
+        if behind is None:
             return None
         if candidate.too_deep is None:
             ancestor, first = await self._fork(source, candidate)
             lost = self._window.at(ancestor.height + 1) if ancestor is not None else None
             if ancestor is not None and lost is not None and self._window.burn_depth(lost) < self._finality:
                 candidate.leads_back |= first in self._left
-                return ancestor if candidate.reads >= _enough(candidate) else None
+                if candidate.reads < _enough(candidate):
+                    return None
+                # Who has no block as high as the candidate may still have ours where the fork begins.
+                if await self._hears(source, candidate, behind, (lost.height, first)) is None:
+                    return None
+                return ancestor
             shared = ancestor or self._window.oldest
             fork_height = shared.height if ancestor is not None else shared.height - 1
             candidate.too_deep = (fork_height, self._window.burn_depth(shared))
@@ -175,38 +192,64 @@ class ForkEvidence:
         )
         return None
 
-    async def _seconded(self, source: StacksApi, candidate: _Candidate) -> bool:
-        """Ask another healthy source. One that has no block of that height has no opinion.
+    async def _contradicted(self, source: StacksApi, candidate: _Candidate) -> list[StacksApi] | None:
+        """Ask all others that have a say; those that have no block of that height, None while it is not believed.
 
         Without any opinion it stands, unless it was contradicted before: whoever did so has to take it back.
         """
-        for other in self._pool.others(source):
+        voices = self._pool.others(source, within=self.say)
+        behind = await self._hears(source, candidate, voices, (candidate.height, candidate.hash))
+        if behind is not None and len(behind) == len(voices):
+            self.insist()
+        return behind
+
+    async def _hears(
+        self, source: StacksApi, candidate: _Candidate, voices: list[StacksApi], block: tuple[int, str]
+    ) -> list[StacksApi] | None:
+        """Ask ``voices`` for a block of the fork, by height and hash; those that have none of that height.
+
+        None while somebody contradicts it, or has a say and does not answer. Raises ``SourcesDisagree`` when that lasts.
+        """
+        height, wanted = block
+        behind: list[StacksApi] = []
+        silent: list[str] = []
+        for other in voices:
             try:
-                theirs = await other.header(candidate.height)
+                theirs = await other.header(height)
             except SourceError as error:
                 self._pool.failed(other, error)
+                if self._pool.heard(other, within=self.say):
+                    silent.append(other.url)
+                else:
+                    behind.append(other)
                 continue
+            self._pool.answered(other)
             if theirs is None:
                 self._pool.lagging(other)
-                continue
-            if theirs.hash == candidate.hash:
-                return True
-            candidate.denial = (other.url, theirs.hash)
-            break
-        if candidate.denial is None:
-            self.insist()
-            return True
+                behind.append(other)
+            elif theirs.hash == wanted:
+                candidate.denials.pop(other.url, None)
+            else:
+                candidate.denials[other.url] = (height, theirs.hash)
+        if not candidate.denials and not silent:
+            return behind
         now = self._clock()
-        if now - candidate.denied_at >= self._poll_interval:
-            candidate.denials += 1
-            candidate.denied_at = now
-        if candidate.denials >= PATIENT_READS:
-            denier, instead = candidate.denial
+        if now - candidate.held_at >= self._poll_interval:
+            candidate.held_at = now
+            candidate.denied += bool(candidate.denials)
+            candidate.unanswered += not candidate.denials
+        if candidate.denied >= PATIENT_READS and candidate.denials:
+            denier, (at, instead) = next(iter(candidate.denials.items()))
             raise SourcesDisagree(
-                f"at height {candidate.height} {source.url} has block {candidate.hash}, "
-                f"{denier} has {instead}, and the cursor's chain has {candidate.ours}"
+                f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's chain has "
+                f"{candidate.ours}; at height {at} {denier} has {instead}, which is not of that fork"
             )
-        return False
+        if candidate.unanswered >= PATIENT_SILENCES:
+            raise SourcesDisagree(
+                f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's chain has "
+                f"{candidate.ours}; {', '.join(silent)} answered lately, but does not say what it has there"
+            )
+        return None
 
     async def _fork(self, source: StacksApi, candidate: _Candidate) -> tuple[BlockHeader | None, str]:
         """The newest header that ``source`` shares with us (None: below the window), and the hash it has after that."""

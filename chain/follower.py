@@ -222,6 +222,7 @@ class Follower:
     async def _look(self, source: StacksApi) -> tuple[Verdict, Run | None]:
         """Ask one source for something to read."""
         verdict, run = await self._ask(source)
+        self._pool.answered(source)
         shown = run.top if run is not None else self._window.tip.height
         if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._falls_behind(source, shown):
             verdict = self._lags(source, shown)
@@ -265,6 +266,7 @@ class Follower:
                 self._agree()
                 return self._lags(source, None), None
             verdict, height, block_hash = Verdict.CONFLICT, theirs.height, theirs.hash
+        self._pool.answered(source)
         ancestor = await self._evidence.weigh(source, height, block_hash)
         if ancestor is None:
             return verdict, None
@@ -308,7 +310,7 @@ class Follower:
             return False
         self._compared_at = now
         silent = now - self._shown_at >= pause
-        for other in self._pool.others(source):
+        for other in self._pool.others(source, within=self._evidence.say):
             try:
                 behind = await self._compare(source, other, shown, silent)
             except SourceError as error:
@@ -332,9 +334,8 @@ class Follower:
         known = [header for header in newest if self._window.at(header.height) is not None]
         theirs = known[0] if known else await other.header(ours)
         differs = theirs is not None and self._window.judge(theirs.height, theirs.hash) is Verdict.CONFLICT
-        ahead = height > shown + (0 if silent else TOLERATED_LAG)
-        # A source that goes on is no less right than one with other blocks, however many it has of them.
-        if ahead and (not differs or (silent and not self._evidence.disputed)):
+        # However many blocks it has, and however long ours has shown nothing new: other blocks are no reason to leave it.
+        if not differs and height > shown + (0 if silent else TOLERATED_LAG):
             self._see(newest[0])
             return True
         if theirs is not None and differs:

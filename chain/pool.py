@@ -111,6 +111,10 @@ class _Source:
     errors: int = 0
     #: Failures since the last success.
     failures: int = 0
+    #: Last answer about the chain; None before the first one.
+    answered_at: float | None = None
+    #: The same, and before the first one when the pool was made: what a source may have said before is not known.
+    heard_at: float = float("-inf")
     retry_at: float = 0.0
     lagging_until: float = 0.0
     refused: bool = False
@@ -156,7 +160,7 @@ class SourcePool:
                 api.url, budget, turn=self._patience.turn, clock=clock, sleep=sleep, on_request=on_request
             )
             api.meter = pacer
-            self._sources.append(_Source(api, pacer))
+            self._sources.append(_Source(api, pacer, heard_at=clock()))
         self._pinned = self._sources[0]
         #: Checks that are under way.
         self._checks: dict[_Source, asyncio.Task[None]] = {}
@@ -223,14 +227,26 @@ class SourcePool:
         self._pinned = best
         return best.api
 
-    def others(self, than: StacksApi) -> list[StacksApi]:
-        """The other sources that could give a second opinion: healthy, not lagging; their budget may have to be awaited."""
+    def others(self, than: StacksApi, *, within: float | None = None) -> list[StacksApi]:
+        """The other sources that could give a second opinion: healthy, not lagging; their budget may have to be awaited.
+
+        With ``within``, also those that answered in so many seconds, however they are now: what they show counts, and
+        when they do not answer, what they would show is not known. At first every source counts as such.
+        """
         now = self._clock()
         return [
             source.api
             for source in self._sources
-            if source.api is not than and self._wait(source, now) == 0 and source.lagging_until <= now
+            if source.api is not than
+            and (
+                (self._wait(source, now) == 0 and source.lagging_until <= now)
+                or (within is not None and not source.unfit and now - source.heard_at <= within)
+            )
         ]
+
+    def heard(self, source: StacksApi, *, within: float) -> bool:
+        """Whether this source answered in the last ``within`` seconds."""
+        return self._clock() - self._of(source).heard_at <= within
 
     def spare(self, share: float = 0.75) -> StacksApi | None:
         """The source of the last step, for requests that can be left out, such as the mempool's.
@@ -243,11 +259,17 @@ class SourcePool:
 
     # What the follower learned
 
+    def answered(self, source: StacksApi) -> None:
+        """This source said something of the chain, whether or not it served a step."""
+        known = self._of(source)
+        known.answered_at = known.heard_at = self._clock()
+
     def succeeded(
         self, source: StacksApi, *, tip_height: int | None = None, latency: float | None = None
     ) -> None:
         """A step with this source went well; the tip it showed, and the seconds a request took if measured outside."""
         known = self._of(source)
+        self.answered(source)
         if known.failures or known.refused:
             known.clean_since = self._clock()
         known.failures, known.refused, known.error, known.logged = 0, False, None, False
