@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from contracts.model import Route
+from notifier import outbox
 from notifier.ids import new_id
 from watcher import blocks, facts, fields, records
-from watcher.books import BEFORE_THE_CHAIN, Books
+from watcher.books import BEFORE_THE_CHAIN, Books, as_told
 from watcher.errors import NotFound, Refused
 from watcher.fields import Problems
 from watcher.intents import ActKind, ChainClock, Intent, Status
+from watcher.settlement import decide
 from watcher.tables import act, recipient, transfer, transition
 
 #: What a person can mark an intent as.
@@ -85,6 +87,37 @@ def mark(
     books.settle(connection, [intent_id], clock, now=now)
 
 
+def dismiss(
+    connection: Connection,
+    intent_id: str,
+    *,
+    reason: object,
+    actor: str,
+    books: Books,
+    now: float,
+    merchant: str | None = None,
+) -> None:
+    """Settle what is due of an ended intent without a refund through the contract: it calls for nobody any more.
+
+    Of money that comes later, more is due again. ``merchant``: whose the intent must be.
+
+    Raises :class:`NotFound`, :class:`Refused` (``nothing_due``, ``validation``).
+    """
+    why = _read_reason(reason)
+    clock = _hold_clock(connection)
+    intent = _find_intent(connection, intent_id, merchant)
+    due = _refund_due(connection, intent, clock)
+    if not due:
+        raise Refused(
+            "nothing_due",
+            f"no refund is due of intent {intent_id}, which is {intent.status}",
+            hint="sbtc-watcher intents list --flag refund_due shows where one is",
+        )
+    store(connection, intent_id, ActKind.DISMISS, clock, reason=why, actor=actor, now=now, amount=due)
+    _note(connection, intent, f"refund of {due} dismissed by {actor}: {why}", now)
+    books.settle(connection, [intent_id], clock, now=now)
+
+
 def assign(
     connection: Connection,
     transfer_id: str,
@@ -134,6 +167,12 @@ def assign(
     for row in rows:
         facts.give(connection, row.id, intent_id, intent.merchant, assigned=True)
     books.settle(connection, [intent_id], clock, now=now)
+
+
+def _refund_due(connection: Connection, intent: Intent, clock: ChainClock) -> int:
+    known = facts.load_facts(connection, [intent.id])[intent.id]
+    told = [as_told(row) for row in outbox.told(connection, [intent.id])[intent.id]]
+    return decide(intent, known, told, clock).refund_due
 
 
 def _hold_clock(connection: Connection) -> ChainClock:

@@ -14,7 +14,7 @@ from notifier.events import EventType, event_body
 from watcher import facts as facts_store
 from watcher import records, refunds, views
 from watcher.database import chunks, one_of
-from watcher.intents import ChainClock, Facts, Status, Told
+from watcher.intents import ActKind, ChainClock, Facts, Status, Told
 from watcher.settings import Settings
 from watcher.settlement import Decision, Draft, decide
 from watcher.tables import transition
@@ -251,7 +251,8 @@ def _why(draft: Draft, facts: Facts) -> str | None:
     if draft.type is EventType.CREATED:
         return "created"
     if draft.reason == "manual":
-        return f"manual: {facts.acts[-1].reason}"
+        mark = next(act for act in reversed(facts.acts) if act.kind is ActKind.MARK)
+        return f"manual: {mark.reason}"
     return draft.reason
 
 

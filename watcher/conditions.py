@@ -17,6 +17,18 @@ def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
     return condition & first
 
 
+def needs_attention(connection: Connection) -> ColumnElement[bool]:
+    """Return the condition that an intent calls for a person.
+
+    That is money to be given back until it is or is dismissed, and a told success whose money a reorg took until somebody
+    marks the intent.
+    """
+    judged = has_flag(connection, Flag.MANUAL)
+    return has_flag(connection, Flag.REFUND_DUE, Flag.REORGED) & (
+        has_flag(connection, Flag.REFUND_DUE) | ~judged
+    )
+
+
 def has_metadata(connection: Connection, key: str, value: str) -> ColumnElement[bool]:
     """Return the condition that an intent's metadata have exactly this text under this key."""
     fragment = Json().process_bind_param({key: value}, connection.dialect)

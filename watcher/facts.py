@@ -285,6 +285,7 @@ def _act(row: Mapping[Any, Any]) -> Act:
         status=Status(row["status"]) if row["status"] else None,
         reason=row["reason"],
         height=row["height"],
+        amount=row["amount"] or 0,
     )
 
 

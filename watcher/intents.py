@@ -45,6 +45,8 @@ class Flag(StrEnum):
     PARTIALLY_REFUNDED = "partially_refunded"
     #: … or as much as came.
     REFUNDED = "refunded"
+    #: The intent ended with money that neither pays it nor went back, and no operator has dismissed it.
+    REFUND_DUE = "refund_due"
 
 
 class Match(StrEnum):
@@ -216,6 +218,8 @@ class ActKind(StrEnum):
 
     CANCEL = "cancel"
     MARK = "mark"
+    #: Money that came for nothing needs no refund: it was settled elsewhere, or it stays.
+    DISMISS = "dismiss"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +232,8 @@ class Act:
     reason: str = ""
     #: Height of the chain clock when it was done.
     height: int
+    #: What was due when it was dismissed, base units.
+    amount: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

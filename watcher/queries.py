@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, select
 from notifier.ids import new_id
 from watcher import blocks, facts, records, views
 from watcher.books import BEFORE_THE_CHAIN, load_timelines
-from watcher.conditions import has_flag, has_metadata
+from watcher.conditions import has_flag, has_metadata, needs_attention
 from watcher.database import chunks
 from watcher.errors import NotFound
 from watcher.intents import ChainClock, Flag, Status
@@ -57,6 +57,7 @@ def intents(
     merchant: str | None = None,
     status: Status | None = None,
     flag: Flag | None = None,
+    attention: bool = False,
     reference: str | None = None,
     created_from: float | None = None,
     created_to: float | None = None,
@@ -66,7 +67,7 @@ def intents(
 ) -> dict[str, Any]:
     """Return a page of intents that pass every filter given, as ``{data, next_cursor}``.
 
-    Times are unix seconds of this machine's clock, from inclusive, to exclusive. ``reference`` is compared as payers
+    ``attention``: only those that call for a person, as the status counts them. Times are unix seconds of this machine's clock, from inclusive, to exclusive. ``reference`` is compared as payers
     write it.
     """
     query = select(intent_table)
@@ -76,6 +77,8 @@ def intents(
         query = query.where(intent_table.c.status == status)
     if flag is not None:
         query = query.where(has_flag(connection, flag))
+    if attention:
+        query = query.where(needs_attention(connection))
     if reference is not None:
         query = query.where(_answers_to(reference))
     if created_from is not None:

@@ -6,7 +6,10 @@ A refund counts while it is in the canonical chain, and is told when it is as de
 from collections import Counter
 from collections.abc import Iterable
 
-from watcher.intents import Flag, Repayment
+from watcher.intents import Act, Flag, Inclusion, Repayment
+
+#: After everything that stands at a height in the chain.
+_END_OF_BLOCK = (2**63, 2**63)
 
 
 def standing(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
@@ -24,6 +27,21 @@ def flags(refunded: int, received: int) -> frozenset[Flag]:
     if not refunded:
         return frozenset()
     return frozenset({Flag.REFUNDED if refunded >= received else Flag.PARTIALLY_REFUNDED})
+
+
+def due(money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: Iterable[Act]) -> int:
+    """Return how much of the money that pays for nothing is still to be given back, base units.
+
+    In chain order: a refund or a dismissal takes off what had come before it, so that neither makes up for money that
+    comes later, nor for older money that is found later.
+    """
+    steps = [(inclusion.position, inclusion.amount) for inclusion in money]
+    steps += [(refund.position, -refund.amount) for refund in standing(refunds)]
+    steps += [((act.height, *_END_OF_BLOCK), -act.amount) for act in dismissals]
+    outstanding = 0
+    for _, amount in sorted(steps):
+        outstanding = max(0, outstanding + amount)
+    return outstanding
 
 
 def subjects(standing: Iterable[Repayment]) -> dict[str, Repayment]:

@@ -71,6 +71,8 @@ class Decision:
     over: int
     #: What was given back in the canonical chain.
     refunded: int
+    #: What is still to be given back of an intent that ended.
+    refund_due: int
     #: Height and Bitcoin height that the depth is counted from, None without money.
     anchor: tuple[int, int] | None
     drafts: tuple[Draft, ...]
@@ -160,6 +162,7 @@ class _Case:
             missing=max(0, self.intent.amount - self.received),
             over=max(0, self.received - self.intent.amount),
             refunded=self.refunded,
+            refund_due=self._refund_due(standing.status),
             anchor=self._anchor(),
             drafts=tuple(self.drafts),
             wake=self._wake(standing.status),
@@ -289,6 +292,8 @@ class _Case:
             flags.add(Flag.SURPLUS)
         if self._late(status):
             flags.add(Flag.LATE)
+        if self._refund_due(status):
+            flags.add(Flag.REFUND_DUE)
         return frozenset(flags)
 
     def _surplus(self, status: Status) -> list[Inclusion]:
@@ -306,6 +311,20 @@ class _Case:
                 return self.money.canonical
             return self._since(self.cancel)
         return self.money.late if self.on_time_cover is None else ()
+
+    def _refund_due(self, status: Status) -> int:
+        """Return what is to be given back: money that does not pay an intent which ended, and did not go back."""
+        dismissals = [act for act in self.facts.acts if act.kind is ActKind.DISMISS]
+        return refunds.due(self._idle(status), self.facts.refunds, dismissals)
+
+    def _idle(self, status: Status) -> Iterable[Inclusion]:
+        """Return the money of an intent that ended which does not pay it; of one that goes on all may still do."""
+        if status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
+            return self.money.canonical
+        if status is not Status.SUCCEEDED:
+            return ()
+        since = self._since(self.mark) if self.mark is not None else ()
+        return dict.fromkeys([*self._surplus(status), *since])
 
     def _since(self, act: Act) -> tuple[Inclusion, ...]:
         """Return the money above the height of an act, also when it stood lower before: rather twice than never."""

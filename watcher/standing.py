@@ -18,15 +18,12 @@ from notifier.tables import (
 )
 from watcher import __version__, blocks, records, scan
 from watcher.blocks import Cursor
-from watcher.conditions import has_flag
+from watcher.conditions import needs_attention
 from watcher.database import Database, chunks, size
-from watcher.intents import Flag, Status
+from watcher.intents import Status
 from watcher.lease import holding
 from watcher.settings import Settings
 from watcher.tables import intent, status_count, transfer
-
-#: Flags that call for a person, until he marks the intent.
-ATTENTION = (Flag.LATE, Flag.SURPLUS, Flag.REORGED)
 
 _DAY = 86400
 
@@ -119,13 +116,11 @@ def count_intents(connection: Connection, *, merchant: str | None = None) -> dic
 
 
 def count_attention(connection: Connection, *, merchant: str | None = None) -> int:
-    """Return how many intents call for a person: late, surplus or reorged money that nobody has judged by a mark."""
+    """Return how many intents call for a person, see :func:`watcher.conditions.needs_attention`."""
     query = select(func.count()).select_from(intent)
     if merchant is not None:
         query = query.where(intent.c.merchant_id == merchant)
-    return connection.execute(
-        query.where(has_flag(connection, *ATTENTION), ~has_flag(connection, Flag.MANUAL))
-    ).scalar_one()
+    return connection.execute(query.where(needs_attention(connection))).scalar_one()
 
 
 def count_unmatched(connection: Connection, *, merchant: str | None = None) -> int:

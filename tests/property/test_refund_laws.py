@@ -9,10 +9,12 @@ from notifier.events import EventType
 from tests.property.test_settlement_laws import Fork, Mined, Step, Tx, World, lively, policies
 from tests.unit.watcher.story import PAYER, Story
 from watcher import refunds
-from watcher.intents import Flag, Repayment
+from watcher.intents import ActKind, Flag, Repayment
 from watcher.settlement import Decision, Draft
 
 MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
+#: All that refunds may change of an intent's flags.
+REFUNDED = MONEY_BACK | {Flag.REFUND_DUE}
 
 #: What is given back in the newest block after each step; nothing where it is 0.
 given_back = st.lists(st.sampled_from([0, 0, 0, 1, 40, 100]), min_size=14, max_size=14)
@@ -47,7 +49,7 @@ def orphan_refunds(world: World) -> bool:
 def essence(drafts: list[Draft]) -> list[tuple[object, ...]]:
     """Return what is told but refunds, as the merchant sees it."""
     return [
-        (d.id, d.type, d.reason, d.subject, d.supersedes, d.previous_status, d.status, d.flags - MONEY_BACK)
+        (d.id, d.type, d.reason, d.subject, d.supersedes, d.previous_status, d.status, d.flags - REFUNDED)
         for d in drafts
         if d.type is not EventType.REFUNDED
     ]
@@ -93,7 +95,11 @@ def test_refunds_change_nothing_but_their_own_flags_and_events(
             without.received,
             without.anchor,
         )
-        assert with_them.flags - MONEY_BACK == without.flags
+        assert with_them.flags - REFUNDED == without.flags - REFUNDED
+        if all(
+            act.kind is not ActKind.DISMISS for act in plain.story.acts
+        ):  # what is due differs, and so does that
+            assert with_them.refund_due <= without.refund_due <= with_them.refund_due + with_them.refunded
         assert bool(with_them.flags & MONEY_BACK) == (with_them.refunded > 0)
         assert (Flag.REFUNDED in with_them.flags) == (with_them.refunded >= max(1, with_them.received))
     assert essence(refunded.story.drafts) == essence(plain.story.drafts)

@@ -79,6 +79,7 @@ forks = st.builds(
 )
 people = st.one_of(
     st.just(Person(ActKind.CANCEL)),
+    st.just(Person(ActKind.DISMISS)),
     st.builds(Person, st.just(ActKind.MARK), st.sampled_from([Status.SUCCEEDED, Status.FAILED])),
 )
 policies = st.fixed_dictionaries(
@@ -126,8 +127,11 @@ class World:
     def _act(self, person: Person) -> None:
         if person.act is ActKind.CANCEL and self.story.intent.status is not Status.PENDING:
             return
+        due = self.story.decide().refund_due if person.act is ActKind.DISMISS else 0
+        if person.act is ActKind.DISMISS and not due:
+            return
         self.touched = True
-        act = Act(kind=person.act, status=person.status, height=self.story.clock.height)
+        act = Act(kind=person.act, status=person.status, height=self.story.clock.height, amount=due)
         self.story.acts.append(act)
 
     def _mine(self, block: Mined) -> None:

@@ -12,7 +12,7 @@ from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMercha
 from watcher.cli.session import Session, of, read_moment, read_pairs
 from watcher.intents import Flag, Status
 
-app = Commands("intents", "Create payment intents, see how they stand, cancel or mark them.")
+app = Commands("intents", "Create payment intents, see how they stand, cancel, mark or dismiss them.")
 
 
 def _or(kind: type[StrEnum]) -> str:
@@ -127,6 +127,10 @@ def list_(
     flag: Annotated[
         Flag | None, typer.Option("--flag", metavar="FLAG", help=f"Only with it: {_or(Flag)}.")
     ] = None,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Only those that call for a person, as the status counts them."),
+    ] = False,
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="TEXT", help="As payers write it, in any case.")
     ] = None,
@@ -152,6 +156,7 @@ def list_(
             merchant=merchant,
             status=status,
             flag=flag,
+            attention=attention,
             reference=reference,
             created_from=read_moment(created_from, "--created-from", now=now),
             created_to=read_moment(created_to, "--created-to", now=now),
@@ -225,6 +230,27 @@ def mark(
     with session.desk(write=True) as desk:
         found = desk.mark_intent(intent, {"status": status, "reason": reason})
         _print(session, found, as_json)
+
+
+@app.command()
+def dismiss(
+    context: typer.Context,
+    intent: _Intent,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why nothing has to go back, for the record.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Dismiss the refund that is due of an ended intent.
+
+    It went back another way, or it stays. When more money comes, that is due again.
+
+    Example: sbtc-watcher intents dismiss pi_… --reason "sent back by hand"
+    """
+    session = of(context)
+    with session.desk(write=True) as desk:
+        found = desk.dismiss_intent(intent, {"reason": reason})
+    _print(session, found, as_json)
 
 
 app.command("import")(import_.import_)

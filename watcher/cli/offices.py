@@ -27,6 +27,7 @@ class AnyDesk(Protocol):
         merchant: str | None = None,
         status: Status | None = None,
         flag: Flag | None = None,
+        attention: bool = False,
         reference: str | None = None,
         created_from: float | None = None,
         created_to: float | None = None,
@@ -36,6 +37,7 @@ class AnyDesk(Protocol):
     ) -> Document: ...
     def cancel_intent(self, intent_id: str, document: object = None) -> Document: ...
     def mark_intent(self, intent_id: str, document: object) -> Document: ...
+    def dismiss_intent(self, intent_id: str, document: object) -> Document: ...
 
     def transfers(
         self,

@@ -134,6 +134,9 @@ class RemoteDesk:
     def mark_intent(self, intent_id: str, document: object) -> Document:
         return self._do(routes.MARK_INTENT, intent_id, body=document)
 
+    def dismiss_intent(self, intent_id: str, document: object) -> Document:
+        return self._do(routes.DISMISS_INTENT, intent_id, body=document)
+
     def transfers(self, *, merchant: str | None = None, **filters: Any) -> Document:
         return self._list(routes.TRANSFERS, merchant, filters)
 

@@ -150,7 +150,7 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         ("Oldest open", relative(found["oldest_pending"], now=now) if found["oldest_pending"] else None),
         (
             "Attention",
-            f"{render.count(found['attention'], 'intent')}: sbtc-watcher intents list"
+            f"{render.count(found['attention'], 'intent')}: sbtc-watcher intents list --attention"
             if found["attention"]
             else None,
         ),

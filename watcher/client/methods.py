@@ -102,6 +102,7 @@ class Methods:
     each_intent = Each(money.intents)
     cancel_intent = Call(money.cancel_intent)
     mark_intent = Call(money.mark_intent)
+    dismiss_intent = Call(money.dismiss_intent)
     wait_for = TalkCall(money.wait_for)
     transfer = Call(money.transfer)
     transfers = Call(money.transfers)

@@ -38,6 +38,7 @@ INTENTS = Listing(_INTENTS, PaymentIntentPage, PaymentIntent)
 INTENT = Route("GET", f"{_INTENTS}/{{}}", PaymentIntent)
 CANCEL_INTENT = Route("POST", f"{_INTENTS}/{{}}/cancel", PaymentIntent)
 MARK_INTENT = Route("POST", f"{_INTENTS}/{{}}/mark", PaymentIntent)
+DISMISS_INTENT = Route("POST", f"{_INTENTS}/{{}}/dismiss", PaymentIntent)
 
 _TRANSFERS = "/v1/transfers"
 TRANSFERS = Listing(_TRANSFERS, TransferPage, Transfer)

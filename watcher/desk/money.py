@@ -57,6 +57,7 @@ class MoneyDesk(Base):
         merchant: str | None = None,
         status: Status | None = None,
         flag: Flag | None = None,
+        attention: bool = False,
         reference: str | None = None,
         created_from: float | None = None,
         created_to: float | None = None,
@@ -72,6 +73,7 @@ class MoneyDesk(Base):
             merchant=self.merchant or merchant,
             status=status,
             flag=flag,
+            attention=attention,
             reference=reference,
             created_from=created_from,
             created_to=created_to,
@@ -95,6 +97,12 @@ class MoneyDesk(Base):
         acts.mark(
             self.connection, intent_id, status=given["status"], reason=given["reason"], **self._by_whom()
         )
+        return self.intent(intent_id)
+
+    def dismiss_intent(self, intent_id: str, document: object) -> Document:
+        """Dismiss what is due of an ended intent for a ``reason`` and return it."""
+        given = fields_of(document, "reason", required=("reason",))
+        acts.dismiss(self.connection, intent_id, reason=given["reason"], **self._by_whom())
         return self.intent(intent_id)
 
     def transfers(

@@ -134,6 +134,7 @@ class PaymentIntent(Document):
     merchant: str
     status: Status
     flags: list[Flag]
+    """What else a person should know. `refund_due`: it ended with money that neither pays it nor went back."""
     in_flight: bool
     """A payment is in the mempool. For display only."""
     amount: Amount
@@ -393,6 +394,14 @@ class Mark(Request):
     reason: str = Field(min_length=1, max_length=500)
 
     model_config = example({"status": "succeeded", "reason": "paid in cash"})
+
+
+class Dismiss(Request):
+    """Why nothing has to be given back any more."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+    model_config = example({"reason": "sent back by hand"})
 
 
 class Assign(Request):

@@ -38,6 +38,9 @@ async def test_an_intents_life(shop: Caller, server: Server) -> None:
     assert (marked.status, marked.flags) == ("succeeded", ["manual"])
     other = await shop.create_intent("60000")
     assert (await shop.cancel_intent(other.id)).status == "canceled"
+    with pytest.raises(Refused, match="no refund is due"):
+        await shop.dismiss_intent(other.id, reason="sent back by hand")
+    assert (await shop.intents(attention=True, flag="refund_due")).data == []
 
 
 async def test_many_intents_are_made_at_once_and_iterated_over_page_by_page(shop: Caller) -> None:

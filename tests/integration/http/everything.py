@@ -53,8 +53,12 @@ def make_doomed(office: Office) -> dict[str, dict[str, str]]:
     changed, rotated = world.add_merchant("Changed", SHOP), world.add_merchant("Rotated", SHOP)
     with world.database.read() as connection:
         [key] = api_keys.of_merchant(connection, changed)
+    canceled = world.create(reference="inv-3")
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-3"))
+    world.cancel(canceled)
     return {
         "cancel_payment_intent": {"intent_id": world.create(reference="inv-2")},
+        "dismiss_payment_intent": {"intent_id": canceled},
         "remove_webhook_endpoint": {"endpoint_id": add_endpoint(office, office.merchant)},
         "change_merchant": {"merchant_id": changed},
         "rotate_merchant_key": {"merchant_id": rotated},

@@ -8,6 +8,7 @@ from chain.testing import events as ev
 from notifier.events import rfc3339
 from tests.harness import SBTC
 from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import queries, standing
 from watcher.errors import NotFound, Refused
 from watcher.tables import act
 
@@ -40,7 +41,89 @@ def test_money_after_a_cancel_is_late(world: World) -> None:
     world.cancel(intent)
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
     shown = world.show(intent)
-    assert (shown["status"], shown["flags"], shown["amount_received"]) == ("canceled", ["late"], "50000")
+    assert (shown["status"], shown["flags"], shown["amount_received"]) == (
+        "canceled",
+        ["late", "refund_due"],
+        "50000",
+    )
+
+
+def test_money_in_part_of_a_canceled_intent_is_due_until_it_is_dismissed(world: World) -> None:
+    """Canceled after 12,345 of 50,000 sats came: it calls for a person, who settles it with a reason, without an event."""
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 12_345, world.memo(intent)))
+    with pytest.raises(Refused, match="which is pending") as caught:
+        world.dismiss(intent)
+    assert code(caught) == "nothing_due"
+    world.cancel(intent)
+    assert world.show(intent)["flags"] == ["refund_due"]
+    assert [row["id"] for row in calling(world)] == [intent]
+    told = world.told(intent)
+    world.dismiss(intent, "sent back by hand")
+    shown = world.show(intent)
+    assert (shown["status"], shown["flags"], calling(world)) == ("canceled", [], [])
+    assert shown["timeline"][-1]["reason"] == "refund of 12345 dismissed by test: sent back by hand"
+    assert world.told(intent) == told
+    with pytest.raises(Refused) as caught:
+        world.dismiss(intent)
+    assert code(caught) == "nothing_due"
+
+
+def test_more_money_after_a_dismissal_is_due_again(world: World) -> None:
+    """What was dismissed stays settled, also over a reindex or a reorg above it; what comes then is new."""
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 12_345, world.memo(intent)))
+    world.cancel(intent)
+    world.dismiss(intent)
+    world.mine(n=3)
+    world.fork(2, [[], [], []])
+    assert world.show(intent)["flags"] == []
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 5, world.memo(intent)))
+    assert world.show(intent)["flags"] == ["late", "refund_due"]
+    world.dismiss(intent, "a tip")
+    with world.database.read() as connection:
+        kept = select(act.c.amount, act.c.reason).where(act.c.kind == "dismiss").order_by(act.c.id)
+        assert connection.execute(kept).all() == [(12_345, "sent back by hand"), (5, "a tip")]
+
+
+def test_only_ones_own_intent_is_dismissed_and_for_a_reason(world: World) -> None:
+    """Another merchant does not learn that it exists; an empty reason is no reason."""
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 5, world.memo(intent)))
+    world.cancel(intent)
+    other = world.add_merchant("Other", principal("other shop"))
+    with pytest.raises(NotFound):
+        world.dismiss(intent, merchant=other)
+    with pytest.raises(Refused) as caught:
+        world.dismiss(intent, reason=" ")
+    assert code(caught) == "validation"
+    assert world.show(intent)["flags"] == ["refund_due"]
+
+
+def test_attention_lists_what_it_counts(world: World) -> None:
+    """Money to be given back, and a success whose money a reorg took, until a person has judged it."""
+    surplus, taken, canceled, paid = (world.create() for _ in range(4))
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(surplus)))
+    world.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)),
+        txs.sbtc_transfer(PAYER, SHOP, 1, world.memo(canceled)),
+    )
+    world.cancel(canceled)
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(taken)))
+    assert [row["id"] for row in calling(world)] == [canceled]
+    world.fork(1, [[txs.sbtc_transfer(PAYER, SHOP, 2, world.memo(surplus))], []])
+    assert [row["id"] for row in calling(world)] == [canceled, taken, surplus]
+    world.mark(taken, "succeeded", "sent by hand")
+    world.dismiss(canceled)
+    assert [row["id"] for row in calling(world)] == [surplus]
+
+
+def calling(world: World) -> list[dict[str, object]]:
+    """Return the intents that call for a person, as many as the status counts."""
+    with world.database.read() as connection:
+        found = queries.intents(connection, payment_contract=None, attention=True)["data"]
+        assert len(found) == standing.count_attention(connection)
+    return list(found)
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed"])

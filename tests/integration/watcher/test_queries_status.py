@@ -53,7 +53,7 @@ def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
         "follower": None,
         "database": {
             "url": world.database.safe_url,
-            "revision": "0001",
+            "revision": world.database.head(),
             "bytes": document["database"]["bytes"],
         },
         "halted": None,
@@ -121,7 +121,9 @@ def test_counts_follow_the_tables(world: World) -> None:
     assert (document["attention"], document["unmatched"]) == (1, 1)
     assert document["oldest_pending"] == world.show(pending)["created_at"]
     assert document["reindex"] is None
-    world.mark(late, "failed", "refunded")
+    world.mark(late, "failed", "gave up")
+    assert status(world)["attention"] == 1, "a mark sends no money back"
+    world.dismiss(late)
     assert status(world)["attention"] == 0
     world.fork(1, [[], []])
     document = status(world)

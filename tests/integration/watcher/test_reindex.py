@@ -206,7 +206,7 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World
         "status": "expired",
         "amount_received": "30000",
         "amount_refunded": "0",
-        "flags": ["underpaid"],
+        "flags": ["refund_due", "underpaid"],
     }
     done = await reading.reindex()
     ignored = {"dry_run", "seconds"}

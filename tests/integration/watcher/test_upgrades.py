@@ -11,6 +11,30 @@ from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import tables
 
 
+def test_what_ended_with_money_is_due_after_the_next_block(world: World) -> None:
+    """Intents that ended before the flag was known get it, others are left alone, and nothing is told."""
+    part, paid, empty = world.create(), world.create(), world.create()
+    world.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 12_345, world.memo(part)),
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)),
+    )
+    world.cancel(part)
+    world.cancel(empty)
+    told = world.told(part)
+    with world.database.begin() as connection:
+        connection.execute(update(tables.intent).values(flags=[]))
+    go_back(world, "0002")
+    world.database.upgrade()
+    with world.database.read() as connection:
+        due = select(tables.intent.c.id).where(tables.intent.c.wake_time == 0)
+        assert connection.execute(due).scalars().all() == [part]
+    world.mine()
+    assert (world.show(part)["flags"], world.told(part)) == (["refund_due"], told)
+    assert world.show(paid)["flags"] == world.show(empty)["flags"] == []
+    with world.database.read() as connection:
+        assert connection.execute(due).scalars().all() == []
+
+
 def go_back(world: World, revision: str) -> None:
     with world.database.begin() as connection:
         config = world.database._config()

@@ -127,6 +127,18 @@ class World:
                 **more,
             )
 
+    def dismiss(self, intent: str, reason: object = "sent back by hand", **more: Any) -> None:
+        with self.database.begin() as connection:
+            acts.dismiss(
+                connection,
+                intent,
+                reason=reason,
+                actor="test",
+                books=self.books,
+                now=self.clock(),
+                **more,
+            )
+
     def assign(self, transfer_id: str, intent: str, reason: object = "his", **more: Any) -> None:
         with self.database.begin() as connection:
             acts.assign(

@@ -16,6 +16,7 @@ from watcher.intents import (
     Depth,
     Facts,
     Failure,
+    Flag,
     Inclusion,
     Intent,
     LatePolicy,
@@ -172,6 +173,12 @@ class Story:
         self.acts.append(Act(kind=ActKind.MARK, status=status, reason=reason, height=self.clock.height))
         return self
 
+    def dismiss(self) -> "Story":
+        """Dismiss what is due at the moment."""
+        due = self.decide().refund_due
+        self.acts.append(Act(kind=ActKind.DISMISS, height=self.clock.height, amount=due))
+        return self
+
     # The decision
 
     @property
@@ -219,6 +226,9 @@ class Story:
         assert decision.missing == max(0, self.intent.amount - decision.received)
         assert decision.over == max(0, decision.received - self.intent.amount)
         assert decision.refunded == sum(r.amount for r in self.refunds if r.canonical)
+        assert 0 <= decision.refund_due <= decision.received
+        assert (decision.refund_due > 0) == (Flag.REFUND_DUE in decision.flags)
+        assert not decision.refund_due or decision.status not in {Status.PENDING, Status.PROCESSING}
 
     def say(self) -> list[str]:
         """Decide, and return what was told, as ``type`` or ``type:reason``."""

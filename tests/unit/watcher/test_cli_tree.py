@@ -22,7 +22,7 @@ EXPECTED = """
     demo run status check listen
     merchants.add merchants.list merchants.show merchants.update merchants.disable merchants.rotate-key
     merchants.keys.add merchants.keys.list merchants.keys.revoke
-    intents.create intents.list intents.show intents.cancel intents.mark intents.import
+    intents.create intents.list intents.show intents.cancel intents.mark intents.dismiss intents.import
     transfers.list transfers.assign
     endpoints.add endpoints.list endpoints.remove endpoints.enable endpoints.disable endpoints.rotate-secret endpoints.test
     events.list events.show events.redeliver events.replay

@@ -107,7 +107,7 @@ def test_row_12_partial_money_expires_underpaid() -> None:
     story = Story().fail("x").pay("a", 60).now(DEADLINE + 1)
     decision = story.decide()
     assert [d.type.value for d in decision.drafts] == ["payment.expired"]
-    assert decision.flags == {Flag.UNDERPAID}
+    assert decision.flags == {Flag.UNDERPAID, Flag.REFUND_DUE}
     assert decision.received == 60
     assert decision.drafts[0].reason is None
 

@@ -81,7 +81,7 @@ def test_row_14_partial_evidence_changes_amounts_only() -> None:
     assert story.say() == []
     decision = story.decide()
     assert decision.status is Status.EXPIRED
-    assert decision.flags == {Flag.UNDERPAID}
+    assert decision.flags == {Flag.UNDERPAID, Flag.REFUND_DUE}
     assert decision.received == 60
 
 
@@ -90,7 +90,7 @@ def test_row_15_late_money_is_held_by_default() -> None:
     assert story.say() == ["attention:late"]
     decision = story.decide()
     assert decision.status is Status.EXPIRED
-    assert decision.flags == {Flag.LATE}
+    assert decision.flags == {Flag.LATE, Flag.REFUND_DUE}
     assert (decision.received, decision.missing) == (100, 0)
     assert decision.wake.time is decision.wake.height is None
 
@@ -111,7 +111,7 @@ def test_row_15_on_time_and_late_money_together_do_not_cover_under_hold() -> Non
     story = Story().pay("a", 60).pay("b", 40, at=DEADLINE + 1).grow(9)
     assert story.say() == ["expired", "attention:late"]
     decision = story.decide()
-    assert decision.flags == {Flag.UNDERPAID, Flag.LATE}
+    assert decision.flags == {Flag.UNDERPAID, Flag.LATE, Flag.REFUND_DUE}
     assert decision.received == 100
 
 
@@ -127,7 +127,7 @@ def test_row_15_money_assigned_by_a_person_counts_on_time_and_calls_no_attention
     assert story.say() == ["succeeded"]
     assert story.decide().flags == {Flag.LATE_EVIDENCE}
     assert story.pay("b", 5, assigned=True).say() == []
-    assert story.decide().flags == {Flag.LATE_EVIDENCE, Flag.SURPLUS}
+    assert story.decide().flags == {Flag.LATE_EVIDENCE, Flag.SURPLUS, Flag.REFUND_DUE}
 
 
 def test_row_15_an_assigned_payment_mined_again_without_the_assignment_is_judged_by_its_grace() -> None:
@@ -170,7 +170,7 @@ def test_row_15a_more_late_money_is_surplus() -> None:
     story = expired(late_policy=LatePolicy.ACCEPT).pay("a", 100).grow(2)
     story.decide()
     assert story.pay("b", 7).say() == ["attention:surplus"]
-    assert story.decide().flags == {Flag.LATE, Flag.SURPLUS}
+    assert story.decide().flags == {Flag.LATE, Flag.SURPLUS, Flag.REFUND_DUE}
 
 
 def test_row_15a_late_money_after_failed_is_accepted_too() -> None:
@@ -210,5 +210,5 @@ def test_row_15a_on_time_money_that_covers_alone_makes_the_late_money_surplus() 
     story.pay("b", 100).pay("a", 100).grow(2)
     assert story.say() == ["succeeded", "attention:surplus"]
     decision = story.decide()
-    assert decision.flags == {Flag.SURPLUS}
+    assert decision.flags == {Flag.SURPLUS, Flag.REFUND_DUE}
     assert decision.anchor == (103, 10)

@@ -127,7 +127,7 @@ def test_row_4_exactly_the_amount_within_tolerance_is_not_overpaid() -> None:
 def test_row_4_what_comes_after_a_tolerated_cover_is_surplus() -> None:
     story = Story(tolerance=5).pay("a", 95).pay("b", 10).grow(2)
     decision = story.decide()
-    assert decision.flags == {Flag.SURPLUS}
+    assert decision.flags == {Flag.SURPLUS, Flag.REFUND_DUE}
     assert decision.over == 5
 
 
@@ -143,7 +143,7 @@ def test_row_4_only_chain_order_counts_not_the_order_of_rows() -> None:
     story = Story().pay("a", 40).pay("b", 60).pay("c", 60).grow(2)
     story.inclusions.reverse()
     decision = story.decide()
-    assert decision.flags == {Flag.SURPLUS}
+    assert decision.flags == {Flag.SURPLUS, Flag.REFUND_DUE}
     assert [d.subject for d in decision.drafts] == ["", "c:0+0=60"]
 
 
@@ -153,7 +153,7 @@ def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
     assert story.pay("b", 70).say() == ["attention:surplus"]
     decision = story.decide()
     assert decision.status is Status.SUCCEEDED
-    assert decision.flags == {Flag.SURPLUS}
+    assert decision.flags == {Flag.SURPLUS, Flag.REFUND_DUE}
     assert (decision.received, decision.over) == (170, 70)
     assert decision.anchor == (101, 10), "surplus does not make it look less deep"
     assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
@@ -237,7 +237,7 @@ def test_row_5_surplus_before_the_depth_is_said_while_processing() -> None:
 def test_row_5_money_after_the_deadline_of_a_paid_intent_is_surplus_not_late() -> None:
     story = Story().pay("a", 100).grow(2).pay("b", 5, at=DEADLINE + 1)
     assert story.say() == ["succeeded", "attention:surplus"]
-    assert story.decide().flags == {Flag.SURPLUS}
+    assert story.decide().flags == {Flag.SURPLUS, Flag.REFUND_DUE}
 
 
 def test_row_8_a_partial_sum_is_pending_and_underpaid() -> None:

@@ -52,7 +52,7 @@ def test_row_2_money_after_a_mark_calls_attention_and_changes_amounts_only(statu
     assert story.pay("a", 100).say() == [f"attention:{reason}"]
     decision = story.grow(50).decide()
     assert decision.status is status
-    assert decision.flags == {Flag.MANUAL}
+    assert decision.flags == {Flag.MANUAL, Flag.REFUND_DUE}
     assert decision.received == 100
     assert decision.drafts == ()
 
@@ -75,7 +75,7 @@ def test_row_2_late_money_after_a_failed_mark_calls_attention_once() -> None:
     story = Story().mark(Status.FAILED)
     story.decide()
     assert story.pay("a", 100, at=DEADLINE + 1).say() == ["attention:late"]
-    assert story.decide().flags == {Flag.MANUAL, Flag.LATE}
+    assert story.decide().flags == {Flag.MANUAL, Flag.LATE, Flag.REFUND_DUE}
 
 
 def test_row_2_assigned_money_after_a_mark_needs_no_attention() -> None:
@@ -94,7 +94,7 @@ def test_row_2_a_reorg_after_a_mark_calls_attention_once_and_leaves_the_status()
     assert decision.flags == {Flag.MANUAL, Flag.REORGED}
     assert story.now(story.clock.time + GRACE + 1).say() == []
     assert story.pay("a", 60).say() == ["attention:surplus"]
-    assert story.decide().flags == {Flag.MANUAL}
+    assert story.decide().flags == {Flag.MANUAL, Flag.REFUND_DUE}
 
 
 def test_row_2_a_reorg_of_late_money_after_a_mark_calls_attention() -> None:
@@ -169,7 +169,7 @@ def test_row_13_money_after_the_cancel_is_late_and_covers_nothing() -> None:
     assert story.pay("a", 100).grow(9).say() == ["attention:late"]
     decision = story.decide()
     assert decision.status is Status.CANCELED
-    assert decision.flags == {Flag.LATE}
+    assert decision.flags == {Flag.LATE, Flag.REFUND_DUE}
     assert decision.received == 100
 
 
@@ -184,10 +184,10 @@ def test_row_13_partial_money_from_before_the_cancel_is_not_late() -> None:
     story.decide()
     assert story.cancel().say() == ["canceled"]
     decision = story.decide()
-    assert decision.flags == frozenset()
+    assert decision.flags == {Flag.REFUND_DUE}
     assert decision.received == 60
     assert story.pay("b", 70).say() == ["attention:late"]
-    assert story.decide().flags == {Flag.LATE}
+    assert story.decide().flags == {Flag.LATE, Flag.REFUND_DUE}
 
 
 @pytest.mark.parametrize("fork", [105, 119])
@@ -198,7 +198,7 @@ def test_row_13_a_branch_that_covers_up_to_the_cancels_height_is_late_money(fork
     assert story.say() == ["attention:late"]
     decision = story.decide()
     assert decision.status is Status.CANCELED
-    assert decision.flags == {Flag.LATE}
+    assert decision.flags == {Flag.LATE, Flag.REFUND_DUE}
 
 
 def test_row_13_attempts_and_reorgs_do_not_move_a_canceled_intent() -> None:
@@ -214,7 +214,7 @@ def test_row_13_an_accept_policy_means_nothing_after_a_cancel_and_a_mark() -> No
     story.decide()
     story.mark(Status.FAILED).decide()
     story.pay("a", 130, at=DEADLINE + 1).decide()
-    assert story.decide().flags == {Flag.MANUAL, Flag.LATE}
+    assert story.decide().flags == {Flag.MANUAL, Flag.LATE, Flag.REFUND_DUE}
 
 
 @pytest.mark.parametrize("close", ["cancel", "mark"])
@@ -233,4 +233,4 @@ def test_row_13_all_money_after_the_cancel_is_late_and_none_is_surplus() -> None
     story = Story().cancel()
     story.decide()
     assert story.pay("a", 130).pay("b", 5).say() == ["attention:late"]
-    assert story.decide().flags == {Flag.LATE}
+    assert story.decide().flags == {Flag.LATE, Flag.REFUND_DUE}

@@ -244,7 +244,7 @@ def test_row_6b_mined_again_too_late_is_late_money(seen_in_between: bool) -> Non
     story.pay("a", 100, at=end + 2).decide()
     decision = story.decide()
     assert decision.status is Status.FAILED
-    assert decision.flags == {Flag.REORGED, Flag.LATE}
+    assert decision.flags == {Flag.REORGED, Flag.LATE, Flag.REFUND_DUE}
     assert [d.reason for d in story.drafts if d.type is EventType.ATTENTION] == ["reorged", "late"]
 
 

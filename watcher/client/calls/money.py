@@ -100,6 +100,7 @@ def intents(
     *,
     status: str | None = None,
     flag: str | None = None,
+    attention: bool | None = None,
     reference: str | None = None,
     created_from: Moment | None = None,
     created_to: Moment | None = None,
@@ -108,7 +109,7 @@ def intents(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Paged[PaymentIntentPage, PaymentIntent]:
-    """List intents, newest first: a page of up to 100.
+    """List intents, newest first: a page of up to 100; ``attention``: only those that call for a person.
 
     ``client.intents(status="pending", metadata={"shop": "2"}).data``
     """
@@ -116,6 +117,7 @@ def intents(
         query={
             "status": status,
             "flag": flag,
+            "attention": attention,
             "reference": reference,
             "created_from": created_from,
             "created_to": created_to,
@@ -143,6 +145,16 @@ def mark_intent(
     """
     body = {"status": status, "reason": reason}
     return routes.MARK_INTENT.to(intent_id, body=body, idempotency_key=idempotency_key)
+
+
+def dismiss_intent(
+    intent_id: str, *, reason: str, idempotency_key: str | None = None
+) -> Request[PaymentIntent]:
+    """Dismiss what is due of an ended intent: it went back another way, or it stays.
+
+    ``client.dismiss_intent("pi_…", reason="sent back by hand")``
+    """
+    return routes.DISMISS_INTENT.to(intent_id, body={"reason": reason}, idempotency_key=idempotency_key)
 
 
 def wait_for(

@@ -34,7 +34,10 @@ def _read_wait(text: str) -> float:
 
 _FILTERS = (
     query.choice("status", Status, "Only intents with this status."),
-    query.choice("flag", Flag, "Only intents with this flag: `late`, `surplus`, `underpaid`, … need a look."),
+    query.choice("flag", Flag, "Only intents with this flag."),
+    query.yes_or_no(
+        "attention", "Only intents that call for a person, as `attention` in the status counts them."
+    ),
     Parameter(
         name="reference",
         read=_read_reference,
@@ -134,4 +137,15 @@ async def mark_payment_intent(request: Request, caller: Writer, intent_id: Id) -
     """Declare a payment intent succeeded or failed, whatever its money says: a person knows better."""
     return await api_of(request).change(
         request, caller, lambda desk, body: desk.mark_intent(intent_id, body), status=200
+    )
+
+
+@router.post(
+    "/{intent_id}/dismiss",
+    **describe(answer=documents.PaymentIntent, body=documents.Dismiss, errors=(404,)),
+)
+async def dismiss_payment_intent(request: Request, caller: Writer, intent_id: Id) -> Response:
+    """Dismiss what is due of an ended payment intent: it went back another way, or it stays. More money is due again."""
+    return await api_of(request).change(
+        request, caller, lambda desk, body: desk.dismiss_intent(intent_id, body), status=200
     )
