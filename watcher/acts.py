@@ -105,7 +105,7 @@ def dismiss(
     """
     why = _read_reason(reason)
     clock = _hold_clock(connection)
-    intent = _find_intent(connection, intent_id, merchant)
+    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     due = _refund_due(connection, intent, clock)
     if not due:
         raise Refused(
