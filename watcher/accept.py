@@ -1,7 +1,8 @@
 """A person decides that a fork deeper than finality is right: undo to the fork point and apply the new branch.
 
-One transaction does it all: the act (who, when, why), the undoing, the new branch, and a decision for every intent that
-it touches. The running daemon notices at its next look and goes on from there.
+One transaction does it all: the act (who, when, why), the undoing, the new branch, and a decision for the intents that
+it touches; of very many the others are decided in further ones. The running daemon notices at its next look and goes on from
+there.
 """
 
 import time
@@ -112,6 +113,8 @@ class Accept:
         applied = await committed(
             lambda: self._apply(branch, cursor, books, reason=reason, actor=actor, dry_run=dry_run)
         )
+        if applied.settled.more and notify and not dry_run:
+            await self._settle(books)
         return Acceptance(
             fork=branch.base,
             old_tip=cursor.clock.hash,
@@ -267,12 +270,34 @@ class Accept:
             )
             if not branch.is_ours:
                 _plant(connection, branch.base)
-            return ledger.apply_on(connection, step, reading)
+            applied = ledger.apply_on(connection, step, reading)
+            if dry_run or not books.notify:
+                # What is rolled back, or not to be delivered, is left to no further transaction, which could be the daemon's.
+                more = applied.settled.more
+                while more:
+                    more = books.settle_due(connection, (), applied.clock, now=self._now()).more
+            return applied
 
         if dry_run:
             with undone(self._database) as connection:
                 return work(connection)
         return self._database.transact(work)
+
+    async def _settle(self, books: CarefulBooks) -> None:
+        """Settle what is due after the transaction, beside a running daemon: who settles an intent says what changed."""
+
+        def work(connection: Connection) -> tuple[bool, list[Change]]:
+            found = blocks.load_cursor(connection, lock=True)
+            assert found is not None, "a cursor stays"
+            some = CarefulBooks.like(books)
+            settled = some.settle_due(connection, (), found.clock, now=self._now())
+            return settled.more, some.changes
+
+        more = True
+        while more:
+            more, changes = await committed(self._database.transact, work)
+            books.changes.extend(changes)
+            self._show(f"settling: {len(books.changes):,} intents changed")
 
 
 def _plant(connection: Connection, base: BlockHeader) -> None:

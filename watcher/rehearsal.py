@@ -6,14 +6,11 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from watcher import blocks, facts
-from watcher.books import Books
+from watcher.books import SETTLE_LIMIT, Books
 from watcher.changes import CarefulBooks, Change
 from watcher.database import Database, chunks
 from watcher.gaps import Gaps, canonical_elsewhere
 from watcher.tables import refund, transfer
-
-#: Intents per transaction: it keeps the daemon waiting.
-GROUP = 200
 
 
 @contextmanager
@@ -30,7 +27,7 @@ def undone(database: Database) -> Iterator[Connection]:
 def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[Change]:
     """Return what would change if ``gaps`` were filled and every intent in them settled."""
     changes: list[Change] = []
-    for some in chunks(sorted(gaps.paid | gaps.tried), GROUP):
+    for some in chunks(sorted(gaps.paid | gaps.tried), SETTLE_LIMIT):
         ids = set(some)
         careful = CarefulBooks.like(books, notify=False)
         with undone(database) as connection:

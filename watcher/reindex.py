@@ -6,7 +6,7 @@ ids, so nothing is told twice. Each transaction holds the cursor, which keeps th
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,9 +21,9 @@ from chain.lineage import Lineage, height_at
 from chain.model import Block, BlockHeader, ReadRules
 from contracts.model import MoneyRules
 from watcher import blocks, facts, records, scan
-from watcher.books import Books
+from watcher.books import SETTLE_LIMIT, Books
 from watcher.changes import CarefulBooks, Change, merge
-from watcher.database import Database, reason_of
+from watcher.database import Database, chunks, reason_of
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, find_gaps, overlooked
 from watcher.intents import ChainClock
@@ -342,12 +342,13 @@ class Reindex:
             tally.attempts += len(gaps.attempts)
             tally.refunds += len(gaps.refunds)
             tally.differences += len(gaps.differences)
-            tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid)})
+            paid = sorted(gaps.paid)
+            tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
             if not ask.dry_run:
                 facts.put_transfers(connection, gaps.transfers, now=now)
                 facts.put_attempts(connection, gaps.attempts, now=now)
                 facts.put_refunds(connection, gaps.refunds, now=now)
-                settled = books.settle(connection, gaps.paid, cursor.clock, now=now)
+                settled = books.settle(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
                 tally.changes += len(books.changes)
                 tally.events += settled.events
                 self._advance(connection, run, headers[-1].height, tally)
@@ -362,6 +363,26 @@ class Reindex:
         run.position, run.tally = headers[-1].height, tally
         self._changes += changes
         self._differences += gaps.differences[: LISTED - len(self._differences)]
+        if not ask.dry_run:
+            self._settle_later(ask, run, gaps.paid & {*tally.later})
+
+    def _settle_later(self, ask: Ask, run: Scan, ids: Collection[str]) -> None:
+        """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""
+        for some in chunks(sorted(ids), SETTLE_LIMIT):
+
+            def work(connection: Connection, some: Sequence[str] = some) -> tuple[Tally, list[Change]]:
+                tally = replace(run.tally, later=sorted({*run.tally.later} - {*some}))
+                books = CarefulBooks.like(self._books, notify=ask.notify)
+                cursor = blocks.load_cursor(connection, lock=True)
+                assert cursor is not None, "a cursor stays"
+                settled = books.settle(connection, some, cursor.clock, now=self._now())
+                tally.changes += len(books.changes)
+                tally.events += settled.events
+                self._advance(connection, run, run.position, tally)
+                return tally, books.changes
+
+            run.tally, changes = self._database.transact(work)
+            self._changes += changes
 
     def _check_ours(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:
         """Raise Moved when a block is not in our chain any more: inside the transaction nothing can change that."""
@@ -387,20 +408,10 @@ class Reindex:
 
     def _finish(self, ask: Ask, run: Scan) -> None:
         """Settle what only failed attempts touched, and close the run."""
-
-        def work(connection: Connection) -> tuple[Tally, list[Change]]:
-            tally = replace(run.tally, later=[])
-            books = CarefulBooks.like(self._books, notify=ask.notify)
-            cursor = blocks.load_cursor(connection, lock=True)
-            assert cursor is not None, "a cursor stays"
-            settled = books.settle(connection, run.tally.later, cursor.clock, now=self._now())
-            tally.changes += len(books.changes)
-            tally.events += settled.events
-            self._advance(connection, run, run.position, tally, finished=True)
-            return tally, books.changes
-
-        run.tally, changes = self._database.transact(work)
-        self._changes += changes
+        self._settle_later(ask, run, run.tally.later)
+        self._database.transact(
+            lambda connection: self._advance(connection, run, run.position, run.tally, finished=True)
+        )
 
     def _overlooked(self) -> int:
         with self._database.read() as connection:

@@ -33,7 +33,8 @@ class Tally:
     changes: int = 0
     events: int = 0
     differences: int = 0
-    #: Intents that only a failed attempt touched: settled at the end, their money may be in a later block.
+    #: Intents that are to be settled: those that only a failed attempt touched at the end, for their money may be in a
+    #: later block, and those beyond what one transaction settles.
     later: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:

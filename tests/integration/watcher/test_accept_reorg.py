@@ -91,6 +91,28 @@ async def test_a_dry_run_accepts_nothing(world: World, reading: Reading) -> None
     assert [change["after"]["status"] for change in document["changes"]] == ["processing"]
 
 
+@pytest.mark.parametrize("how", [{}, {"notify": False}, {"dry_run": True}], ids=["", "no notify", "dry run"])
+async def test_of_very_many_intents_each_is_decided_and_named(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    """In transactions of a few; what is not to be delivered, or rolled back, is left to nobody else."""
+    made = [world.create() for _ in range(7)]
+    world.mine()
+    world.mine(*[pay(world, one, label=one) for one in made])
+    world.mine(n=10, burn=True)
+    fork_deep(world, 101, [])
+    monkeypatch.setattr("watcher.books.SETTLE_LIMIT", 2)
+    before = reading.snapshot()
+    accepted = await reading.accept(101, **how)
+    assert sorted(change.intent for change in accepted.changes) == made
+    assert {change.after["status"] for change in accepted.changes} == {"processing"}
+    if "dry_run" in how:
+        assert reading.snapshot() == before
+    else:
+        assert {world.status(one) for one in made} == {"processing"}
+        assert not world.ledger.settle_due().intents
+
+
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:
     """Row by row as it happens: halt, status says why, a person accepts, the running daemon follows the branch."""
     following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)

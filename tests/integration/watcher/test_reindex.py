@@ -11,6 +11,7 @@ from notifier.tables import delivery, endpoint, event
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, START, STRANGER, World
 from watcher import queries, reindex
+from watcher.changes import CarefulBooks
 from watcher.tables import attempt, intent, transfer
 
 OWN = principal("own address")
@@ -226,6 +227,32 @@ async def test_no_notify_writes_events_and_delivers_none_now_or_later(world: Wor
     await reading.reindex()
     world.pass_time(100)
     assert reading.rows(delivery) == sent
+
+
+async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [world.create() for _ in range(7)]
+    tried = [world.create(payer=PAYER) for _ in range(3)]
+    payments = [pay(world, one, label=one) for one in made]
+    failed = [txs.failed(pay(world, one, label=one)) for one in tried]
+    reading.overlook(lambda: world.mine(*payments, *failed))
+    monkeypatch.setattr(reindex, "SETTLE_LIMIT", 2)
+    sizes = []
+    settle = CarefulBooks.settle
+
+    def noted(books: CarefulBooks, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+        sizes.append(len(ids))
+        return settle(books, connection, ids, *args, **more)
+
+    monkeypatch.setattr(CarefulBooks, "settle", noted)
+    report = await reading.reindex()
+    assert [sizes.count(n) for n in (1, 2)] == [2, 4]
+    assert (report.tally.found, report.tally.changes, report.tally.events) == (7, 10, 10)
+    assert sorted(change.intent for change in report.changes) == sorted([*made, *tried])
+    assert {world.told(one)[-1] for one in made} == {"succeeded"}
+    assert {world.told(one)[-1] for one in tried} == {"failed:abort_by_response"}
+    assert report.tally.later == []
 
 
 async def test_one_intent_is_read_from_its_time_on_and_nothing_else_is_touched(
