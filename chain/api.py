@@ -15,7 +15,7 @@ from chain import wire, wire_mempool
 from chain.dates import ServerDates
 from chain.errors import SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.fetch import MAX_BODY, Answer, Fetcher, Meter, Timeouts, TooLarge, UrlTooLong
-from chain.model import BlockHeader
+from chain.model import BlockHeader, parent_of_first
 from chain.wire import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.wire_fields import HASH, MAX_TIME, Malformed
 from chain.wire_mempool import PendingPage
@@ -114,7 +114,13 @@ class StacksApi:
         return found
 
     async def header(self, ref: int | str) -> BlockHeader | None:
-        """The canonical block of a height or of an index hash; None when this server has none (yet, or any more)."""
+        """The canonical block of a height or of an index hash; None when this server has none (yet, or any more).
+
+        No server has block 0: for height 0 it is made up from what block 1 names as its parent.
+        """
+        if ref == 0:
+            first = await self.header(1)
+            return None if first is None else parent_of_first(first)
         answer = await self._get(f"/extended/v2/blocks/{ref if isinstance(ref, int) else _checked_hash(ref)}")
         if answer.status == 404:
             return None

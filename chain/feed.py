@@ -44,7 +44,12 @@ async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tupl
     """
     # Exactly what is there: a page that would begin above the tip is empty.
     count = min(HEADER_ROWS, top - after.height)
-    found = await source.headers(limit=count, cursor=after.hash, offset=-count)
+    if after.height == 0:
+        # Nobody lists block 0: count down from a block above it.
+        last = await source.header(count)
+        found = None if last is None else await source.headers(limit=count, cursor=last.hash)
+    else:
+        found = await source.headers(limit=count, cursor=after.hash, offset=-count)
     if not found:
         return None
     headers = found[::-1]

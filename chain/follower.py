@@ -5,9 +5,11 @@ nothing is undone; a fork needs another block at one of our heights, and then so
 History, catch-up and tip are one code path.
 """
 
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 import structlog
 
@@ -15,7 +17,7 @@ from chain.api import StacksApi
 from chain.errors import SourceError, SourceInconsistent, SourceUnavailable
 from chain.evidence import ForkEvidence
 from chain.feed import HEADER_ROWS, BlockFeed, Run, headers_after
-from chain.model import Block, BlockHeader, Extend, ReadRules, Reorg, Step
+from chain.model import Block, BlockHeader, Extend, ReadRules, Reorg, Step, parent_of_first
 from chain.pool import SourcePool
 from chain.reader import refuse_repeats
 from chain.window import HeaderWindow, Verdict, links
@@ -31,7 +33,18 @@ TOLERATED_LAG = 3
 #: Headers that are walked down in search of a block of some time: the window, and hours before it.
 SEARCHED = 3_000
 
+#: The index hash of the newest block, as lists over the whole chain have it in their validator.
+HASH_IN_ETAG = re.compile(r"0x[0-9a-f]{64}")
+
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class _Newest(NamedTuple):
+    """The newest block that a source shows."""
+
+    height: int
+    #: Index block hash.
+    hash: str
 
 
 class Follower:
@@ -96,7 +109,8 @@ class Follower:
     ) -> tuple[BlockHeader, ...]:
         """Fill the window for a fresh database and return it, oldest first; the last header is the cursor to store.
 
-        Reading then starts at ``start_height`` (the cursor is the block before it, at least block 1), or with None
+        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 the one that nobody has),
+        or with None
         right after the present tip; but no later than with the first block at or after ``since``, in unix seconds, of the
         newest :data:`SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the present tip,
         ``since`` is taken back, so that a clock that runs ahead skips no block. Raises ``SourceError``; another call goes on where this one stopped.
@@ -122,8 +136,8 @@ class Follower:
         """
 
         async def fill(source: StacksApi) -> bool:
-            known = await source.header(cursor.hash)
-            if known is not None:
+            known = await source.header(cursor.hash if cursor.height else 0)
+            if known is not None and known.hash == cursor.hash:
                 if self._filled and self._filled[0] != known:
                     self._filled = []
                 self._fill(await self._headers_below(source, known, None))
@@ -242,11 +256,11 @@ class Follower:
         if page is None:
             self._agree()
             return Verdict.SAME, None
-        if not page.results:
+        newest = await self._newest(source, page)
+        if newest is None:
             return self._lags(source, None), None
-        newest = page.results[0]
-        self._etags[source.url] = (newest.block_index_hash, page.etag)
-        height, block_hash = newest.block_height, newest.block_index_hash
+        self._etags[source.url] = (newest.hash, page.etag)
+        height, block_hash = newest.height, newest.hash
         verdict = self._window.judge(height, block_hash)
         if verdict is Verdict.SAME:
             self._agree()
@@ -257,7 +271,7 @@ class Follower:
             first = await headers_after(source, ours, height)
             if first is not None:
                 self._agree()
-                return verdict, await self._run(source, ours, first, page)
+                return verdict, await self._run(source, ours, first, newest, page)
             # It has a higher block, but says nothing of ours: what does it have at our height?
             theirs = await source.header(ours.height)
             if theirs is None:
@@ -270,15 +284,34 @@ class Follower:
         ancestor = await self._evidence.weigh(source, height, block_hash)
         if ancestor is None:
             return verdict, None
-        if newest.block_height <= ancestor.height:
+        if newest.height <= ancestor.height:
             raise SourceInconsistent(
-                f"it shares block {ancestor.height} with us, but its tip is {newest.block_height}",
-                url=source.url,
+                f"it shares block {ancestor.height} with us, but its tip is {newest.height}", url=source.url
             )
-        first = await headers_after(source, ancestor, newest.block_height)
+        first = await headers_after(source, ancestor, newest.height)
         if first is None or first[0] == self._window.at(ancestor.height + 1):
             raise SourceInconsistent("it changed its chain while the fork was looked for", url=source.url)
-        return verdict, await self._run(source, ancestor, first, page)
+        return verdict, await self._run(source, ancestor, first, newest, page)
+
+    async def _newest(self, source: StacksApi, page: TxPage) -> _Newest | None:
+        """Return the source's newest block, also when it has no transactions and is not on the page of the newest ones."""
+        row = page.results[0] if page.results else None
+        listed = None if row is None else _Newest(row.block_height, row.block_index_hash)
+        # The list's validator names the newest block.
+        named = HASH_IN_ETAG.search(page.etag or "")
+        if named is not None:
+            if listed is not None and named[0] == listed.hash:
+                return listed
+            tip = await source.header(named[0])
+        elif listed is None or self._window.judge(listed.height, listed.hash) is Verdict.SAME:
+            tip = next(iter(await source.headers(limit=1) or ()), None)
+        else:
+            # What is above it is found when this is applied.
+            return listed
+        if tip is None or tip.tx_count or (listed is not None and tip.height <= listed.height):
+            # Two moments of the source: the next look sees it in the list.
+            return listed
+        return _Newest(tip.height, tip.hash)
 
     def _agree(self) -> None:
         """A source showed our own block at our height: nothing is in doubt."""
@@ -286,16 +319,20 @@ class Follower:
         self._evidence.clear()
 
     async def _run(
-        self, source: StacksApi, base: BlockHeader, first: tuple[BlockHeader, ...], page: TxPage
+        self,
+        source: StacksApi,
+        base: BlockHeader,
+        first: tuple[BlockHeader, ...],
+        newest: _Newest,
+        page: TxPage,
     ) -> Run:
-        newest = page.results[0]
         tip: BlockHeader | None = first[-1]
-        if first[-1].height < newest.block_height:
-            tip = await source.header(newest.block_index_hash)
+        if first[-1].height < newest.height:
+            tip = await source.header(newest.hash)
         if tip is None:
-            raise SourceInconsistent(f"its tip {newest.block_index_hash} is gone again", url=source.url)
+            raise SourceInconsistent(f"its tip {newest.hash} is gone again", url=source.url)
         self._see(tip)
-        return Run(source=source, base=base, first=first, top=newest.block_height, tip=tip, page=page)
+        return Run(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
 
     async def _falls_behind(self, source: StacksApi, shown: int) -> bool:
         """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show.
@@ -359,10 +396,13 @@ class Follower:
             if not newest:
                 raise SourceUnavailable("it has no blocks yet", url=source.url)
             return newest[0]
-        height = max(start_height - 1, 1)
+        height = max(start_height - 1, 0)
         found = await source.header(height)
         if found is None:
-            raise SourceUnavailable(f"it has no block {height} yet, after which to start", url=source.url)
+            raise SourceUnavailable(
+                f"it has no block {max(height, 1)} yet, {'after' if height else 'with'} which to start",
+                url=source.url,
+            )
         return found
 
     async def _headers_below(
@@ -372,6 +412,8 @@ class Follower:
         self._filled = self._filled or [cursor]
         while not self._is_filled(since):
             oldest = self._filled[-1]
+            if oldest.height == 0:
+                break
             older = await source.headers(limit=HEADER_ROWS, cursor=oldest.hash, offset=1)
             if not older:
                 if await source.header(oldest.hash) is None:
@@ -379,6 +421,8 @@ class Follower:
                         f"block {oldest.height} {oldest.hash} is gone again", url=source.url
                     )
                 # The chain begins here.
+                if oldest.height == 1:
+                    self._filled.append(parent_of_first(oldest))
                 break
             if not links(older[-1], [*older[-2::-1], oldest]):
                 raise SourceInconsistent(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from chain.api import StacksApi
 from chain.errors import SourceInconsistent
 from chain.feed import HEADER_ROWS
-from chain.model import BlockHeader
+from chain.model import BlockHeader, parent_of_first
 from chain.window import links
 
 
@@ -45,6 +45,8 @@ class Lineage:
     ) -> None:
         """Go down to a height, or to where the chain begins: each header listed must be the parent of the one above.
 
+        Below block 1 is block 0, which nobody has: what block 1 names as its parent.
+
         One request for 30 blocks; after an error, another call goes on where this one stopped. ``on_walk`` is told
         each height that was reached. Raises ``SourceError``.
         """
@@ -55,6 +57,9 @@ class Lineage:
                 if await source.header(self.oldest.hash) is None:
                     raise _gone(source, self.oldest.height, self.oldest.hash)
                 self.is_whole = True
+                if self.oldest.height == 1:
+                    self.oldest = parent_of_first(self.oldest)
+                    self._walked.append(bytes.fromhex(self.oldest.hash[2:]))
                 return
             if not links(older[-1], [*older[-2::-1], self.oldest]):
                 raise SourceInconsistent(
@@ -71,8 +76,8 @@ class Lineage:
             return self.kept[height - self.kept[0].height]
         known = self.hash_at(height)
         assert known is not None, "only traced heights are asked for"
-        found = await source.header(known)
-        if found is None:
+        found = await source.header(known if height else 0)
+        if found is None or found.hash != known:
             raise _gone(source, height, known)
         return found
 

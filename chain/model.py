@@ -4,7 +4,7 @@ Hashes are lower-case hex with ``0x``; times are whole unix seconds; heights are
 units (sats, micro-STX), unsigned 128-bit. Everything here is immutable.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 #: Asset identifier of the chain's native coin; every other asset is ``<principal>.<contract>::<name>``.
@@ -48,6 +48,16 @@ class BlockHeader:
     burn_hash: str
     burn_time: int
     tx_count: int
+
+
+def parent_of_first(first: BlockHeader) -> BlockHeader:
+    """Return the header of block 0, which is nowhere to be had: the cursor before block 1 is read."""
+    if first.height != 1:
+        raise ValueError(f"the first block has height 1, not {first.height}")
+    nothing = "0x" + "0" * 64
+    return replace(
+        first, height=0, hash=first.parent_hash, block_hash=nothing, parent_hash=nothing, tx_count=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ Listener = Callable[[Announcement], None]
 class ScriptedChain:
     """An in-memory chain, deterministic: equal calls on chains of one seed give equal hashes.
 
-    It starts with one block at ``height``. Not thread-safe: change it from one thread. APIs that serve it may run in
+    It starts with one block at ``height``, which holds ``txs``. Not thread-safe: change it from one thread. APIs that serve it may run in
     another thread's event loop as long as changes there are made through that loop.
     """
 
@@ -52,6 +52,7 @@ class ScriptedChain:
         height: int = 100,
         burn_height: int = 900_000,
         time: int = 1_800_000_000,
+        txs: Iterable[Tx] = (),
     ) -> None:
         self.keep: Keep = keep
         self.mempool = Mempool()
@@ -59,7 +60,7 @@ class ScriptedChain:
         #: Every block of every branch by index block hash; how many children each has.
         self._tree: dict[str, ScriptedBlock] = {}
         self._children: dict[str, int] = {}
-        first = self._first(seed, height, burn_height, time)
+        first = self._first(seed, height, burn_height, time, txs)
         self._tree[first.header.hash] = first
         self._canonical = Canonical(first)
 
@@ -128,16 +129,20 @@ class ScriptedChain:
         burn_blocks: int = 0,
         seconds: int = 10,
         time: int | None = None,
+        empty: bool = False,
     ) -> BlockHeader:
         """Put ``n`` blocks on the canonical tip and return the last one's header.
 
         The first block holds ``txs``, in order; each holds at least one transaction of the miner's if nothing else.
         Before *each* block ``burn_blocks`` Bitcoin blocks pass (``burn``: one) and a tenure begins. A block is
-        ``seconds`` after its parent, which may be negative; ``time`` sets the first one's time. ValueError if a
-        transaction is on the branch already.
+        ``seconds`` after its parent, which may be negative; ``time`` sets the first one's time. ``empty`` blocks have no
+        transaction at all, as no miner makes them but as recorded ones are. ValueError if a transaction is on the
+        branch already.
         """
         branch = Branch(self, self._canonical.tip, self.keep)
-        return branch.mine(txs, n=n, burn=burn, burn_blocks=burn_blocks, seconds=seconds, time=time)
+        return branch.mine(
+            txs, n=n, burn=burn, burn_blocks=burn_blocks, seconds=seconds, time=time, empty=empty
+        )
 
     def fork(self, at: int | str, *, keep: Keep | None = None) -> "Branch":
         """A branch to mine on, from a canonical height or any block's index hash, an orphan's too."""
@@ -175,7 +180,7 @@ class ScriptedChain:
 
     # How branches grow.
 
-    def _first(self, seed: str, height: int, burn_height: int, time: int) -> ScriptedBlock:
+    def _first(self, seed: str, height: int, burn_height: int, time: int, txs: Iterable[Tx]) -> ScriptedBlock:
         before = BlockHeader(
             height=height - 1,
             hash=_hash("index before", seed),
@@ -195,18 +200,18 @@ class ScriptedChain:
             miner_txid=_hash("miner before", seed),
             txs=(),
         )
-        return self._make(parent, (), burn_blocks=1, time=time)
+        return self._make(parent, txs, burn_blocks=1, time=time)
 
     def _make(
-        self, parent: ScriptedBlock, txs: Iterable[Tx], *, burn_blocks: int, time: int
+        self, parent: ScriptedBlock, txs: Iterable[Tx], *, burn_blocks: int, time: int, empty: bool = False
     ) -> ScriptedBlock:
         above = parent.header
         sibling = self._children.get(above.hash, 0)
         self._children[above.hash] = sibling + 1
         label = f"{above.hash}/{sibling}"
-        listed = [tenure_change(label), coinbase(label)] if burn_blocks else []
+        listed = [tenure_change(label), coinbase(label)] if burn_blocks and not empty else []
         listed += txs
-        if not listed:
+        if not listed and not empty:
             listed.append(tenure_change(label, "extended"))
         contents = [(tx.tx_id, tx.status, tx.result, tx.events) for tx in listed]
         block_hash = _hash("block", label, time, burn_blocks, contents)
@@ -234,10 +239,17 @@ class ScriptedChain:
         )
 
     def _grow(
-        self, parent: ScriptedBlock, txs: Sequence[Tx], *, burn_blocks: int, time: int, keep: Keep
+        self,
+        parent: ScriptedBlock,
+        txs: Sequence[Tx],
+        *,
+        burn_blocks: int,
+        time: int,
+        keep: Keep,
+        empty: bool = False,
     ) -> ScriptedBlock:
         self._refuse_repeats(parent, txs)
-        block = self._make(parent, txs, burn_blocks=burn_blocks, time=time)
+        block = self._make(parent, txs, burn_blocks=burn_blocks, time=time, empty=empty)
         self._tree[block.header.hash] = block
         if parent is self._canonical.tip:
             self._canonical.append(block)
@@ -318,6 +330,7 @@ class Branch:
         burn_blocks: int = 0,
         seconds: int = 10,
         time: int | None = None,
+        empty: bool = False,
     ) -> BlockHeader:
         """As :meth:`ScriptedChain.mine`, on this branch. Transactions of other branches may be mined again here."""
         if n < 1:
@@ -326,7 +339,12 @@ class Branch:
         for _ in range(n):
             when = self.tip.time + seconds if time is None else time
             self._tip = self._chain._grow(
-                self._tip, listed, burn_blocks=burn_blocks or int(burn), time=when, keep=self._keep
+                self._tip,
+                listed,
+                burn_blocks=burn_blocks or int(burn),
+                time=when,
+                keep=self._keep,
+                empty=empty,
             )
             listed, time = (), None
         return self.tip

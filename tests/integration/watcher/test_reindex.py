@@ -1,12 +1,13 @@
 """Reading blocks again: what was lost is found, what is right stays to the letter, and nothing is told twice."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, update
 
-from chain.testing import ScriptedApi, principal, txs
+from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from notifier.tables import delivery, endpoint, event
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, START, STRANGER, World
@@ -425,3 +426,21 @@ async def test_lost_headers_do_not_hinder_it(world: World, reading: Reading) -> 
         connection.execute(delete(reindex.blocks.block))
     await reading.reindex()
     assert world.status(made) == "succeeded"
+
+
+@pytest.mark.parametrize("how", [{"start": 1}, {"since": START - 3600.0, "since_text": "1h"}])
+async def test_the_first_block_of_the_chain_is_read_again_too(
+    tmp_path: Path, backend: str, how: dict[str, Any]
+) -> None:
+    """Nobody has its parent; a devnet has payments in it."""
+    paying = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"FIRST")
+    world = World(tmp_path, chain=ScriptedChain(height=1, time=START, txs=[paying]))
+    try:
+        intent = world.create(reference="FIRST")
+        world.mine(n=2)
+        async with ScriptedApi(world.chain, ping_interval=None) as api:
+            report = await Reading(world, [api]).reindex(**how)
+        assert (report.bottom, report.tally.blocks, report.tally.found) == (1, 3, 1)
+        assert world.status(intent) == "succeeded"
+    finally:
+        world.database.close()

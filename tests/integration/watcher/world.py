@@ -25,7 +25,14 @@ PAYER, STRANGER, SHOP = principal("payer"), principal("stranger"), principal("sh
 class World:
     """The daemon's database with one merchant, and the chain that it follows: nothing moves by itself."""
 
-    def __init__(self, folder: Path, *, books: Books = harness.BOOKS, begin: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        books: Books = harness.BOOKS,
+        begin: bool = True,
+        chain: ScriptedChain | None = None,
+    ) -> None:
         self.folder = folder
         self.database: Database = harness.open_database(folder)
         self.settings = Settings(
@@ -33,7 +40,7 @@ class World:
         )
         self.books = books
         self.clock = harness.Clock(START)
-        self.chain = ScriptedChain(time=START)
+        self.chain = chain or ScriptedChain(time=START)
         self.ledger = Ledger(self.database, harness.RULES, books, now=self.clock)
         self.merchant = self.add_merchant("Shop", SHOP)
         if begin:
