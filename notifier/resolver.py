@@ -6,13 +6,14 @@ daemons, so that a hanging look-up does not hold up the end of the process eithe
 """
 
 import asyncio
-import contextlib
 import socket
-import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from notifier.threads import in_daemon_thread
 
 #: Look-ups at the same time; aiohttp already joins those for the same host.
 MAX_LOOKUPS = 128
@@ -30,33 +31,15 @@ class Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the addresses of a host; OSError if there are none. The caller sets the time limit."""
         await self._slots.acquire()
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-
-        def settle(result: Any, error: Exception | None) -> None:
-            self._slots.release()
-            if answer.done():
-                return
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(error)
-
-        def look_up() -> None:
-            result, error = None, None
-            try:
-                result = self._getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
-            except (OSError, UnicodeError) as caught:
-                error = caught if isinstance(caught, OSError) else OSError(f"not a host name: {caught}")
-            # The loop may be gone by now; then nobody waits for the answer.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, result, error)
-
+        ask = partial(self._getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
         try:
-            threading.Thread(target=look_up, name="webhook-dns", daemon=True).start()
-        except RuntimeError as error:
+            answer = in_daemon_thread(asyncio.get_running_loop(), ask, name="webhook-dns")
+        except OSError:
             self._slots.release()
-            raise OSError(f"no thread for the look-up: {error}") from error
+            raise
+        answer.add_done_callback(lambda _: self._slots.release())
+        # Who gives up does not end the look-up: its slot is free when it ends by itself.
+        found = await asyncio.shield(answer)
         return [
             ResolveResult(
                 hostname=host,
@@ -66,7 +49,7 @@ class Resolver(AbstractResolver):
                 proto=protocol,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for found_family, _, protocol, _, address in await answer
+            for found_family, _, protocol, _, address in found
         ]
 
     async def close(self) -> None:

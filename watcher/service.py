@@ -24,7 +24,7 @@ from chain.wakeup import WakeUp
 from chain.window import HeaderWindow
 from contracts.model import MoneyRules
 from notifier.worker import Worker
-from watcher import __version__, jobs, unforeseen
+from watcher import __version__, jobs, loop, unforeseen
 from watcher.audit import Audit
 from watcher.books import Books
 from watcher.database import Database
@@ -77,7 +77,7 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         spare_collections()
-        return asyncio.run(serve(settings, database, roles, once=once))
+        return loop.run(serve(settings, database, roles, once=once))
 
 
 def spare_collections() -> None:

@@ -1,6 +1,5 @@
 """``check``: whether everything that the daemon needs is there, before it runs."""
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +34,7 @@ def check(
             render.show(render.card([(name, _setting(value)) for name, value in shown.items()]))
         return
     session.log()
+    from watcher import loop
     from watcher.cli import checks
 
     findings = checks.settings(settings)
@@ -43,7 +43,7 @@ def check(
             findings += checks.database(database, settings)
     except WatcherError as error:
         findings.append(checks.error("database", f"{error}. {error.hint}", exit_code=error.exit_code))
-    findings += asyncio.run(checks.chain(settings))
+    findings += loop.run(checks.chain(settings))
     if as_json:
         render.document({"checks": [finding.document() for finding in findings]})
     else:

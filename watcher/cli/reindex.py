@@ -116,8 +116,10 @@ def _check(
 
 
 def _run(work: Any) -> Any:
+    from watcher import loop
+
     try:
-        return asyncio.run(work)
+        return loop.run(work)
     except KeyboardInterrupt:
         render.note("Interrupted. What is done is done; the same command goes on from there.")
         raise
