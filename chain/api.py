@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import httpx
+import structlog
 
 from chain import wire, wire_mempool
 from chain.dates import ServerDates
-from chain.errors import SourceInconsistent, SourceMalformed, SourceUnavailable
+from chain.errors import ChainError, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.fetch import MAX_BODY, Answer, Fetcher, Meter, Timeouts, TooLarge, UrlTooLong
 from chain.model import BlockHeader, parent_of_first
 from chain.wire import ApiStatus, TxDetail, TxPage, TxSummary
@@ -37,6 +38,8 @@ MAX_LEAD = 7200.0
 
 _T = TypeVar("_T")
 
+_log = structlog.stdlib.get_logger(__name__)
+
 
 class StacksApi:
     """A client of one API server. ``url`` names it in messages; ``meter`` paces and counts its requests."""
@@ -50,6 +53,7 @@ class StacksApi:
         timeouts: Timeouts | None = None,
         client: httpx.AsyncClient | None = None,
         max_body: int = MAX_BODY,
+        on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
     ) -> None:
         self._fetcher = Fetcher(
             base_url, user_agent=user_agent, api_key=api_key, timeouts=timeouts or Timeouts(), client=client
@@ -58,6 +62,7 @@ class StacksApi:
         self.dates = ServerDates()
         self._max_body = max_body
         self._max_ids = MAX_IDS
+        self._on_unforeseen = on_unforeseen
 
     def __repr__(self) -> str:
         return f"StacksApi({self.url!r})"
@@ -252,8 +257,15 @@ class StacksApi:
         )
 
     async def _get(self, path: str, *, etag: str | None = None, cap: int | None = None) -> Answer:
-        answer = await self._fetcher.get(path, etag=etag, cap=self._max_body if cap is None else cap)
-        self.dates.observe(self.url, answer.headers)
+        try:
+            answer = await self._fetcher.get(path, etag=etag, cap=self._max_body if cap is None else cap)
+            self.dates.observe(self.url, answer.headers)
+        except ChainError:
+            raise
+        except Exception as error:
+            # Whatever a stranger's server does is that source's failure, and no end of the work.
+            self._on_unforeseen(error)
+            raise SourceUnavailable(f"unforeseen {type(error).__name__}", url=self.url) from error
         return answer
 
     def _refuse_future(self, headers: Iterable[BlockHeader]) -> None:
@@ -282,6 +294,13 @@ class StacksApi:
             return read(self._fetcher.json(answer))
         except Malformed as error:
             raise SourceMalformed(str(error), url=self.url) from error
+        except ChainError:
+            raise
+        except Exception as error:
+            self._on_unforeseen(error)
+            raise SourceMalformed(
+                f"it cannot be read: unforeseen {type(error).__name__}", url=self.url
+            ) from error
 
 
 def _utc(time: float) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from chain.api import StacksApi
-from chain.errors import SourceError, SourceInconsistent, SourceUnavailable
+from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.evidence import ForkEvidence
 from chain.feed import HEADER_ROWS, BlockFeed, Run, headers_after
 from chain.model import Block, BlockHeader, Extend, ReadRules, Reorg, Step, parent_of_first
@@ -66,8 +66,10 @@ class Follower:
         batch: int = 50,
         ahead: int = 4,
         clock: Callable[[], float] = time.monotonic,
+        on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
     ) -> None:
         self._pool = pool
+        self._on_unforeseen = on_unforeseen
         self._window = window
         self._poll_interval = poll_interval
         self._keep = finality_burn_blocks + MARGIN_BURN_BLOCKS
@@ -188,6 +190,16 @@ class Follower:
                 failure = error
                 if run is not None:
                     self._feed.slow_down()
+                continue
+            except ChainError:
+                raise
+            except Exception as error:
+                # Nobody foresaw what this source says; another one may say something else.
+                self._on_unforeseen(error)
+                failure = SourceMalformed(
+                    f"it cannot be read: unforeseen {type(error).__name__}", url=source.url
+                )
+                self._pool.failed(source, failure)
                 continue
             if verdict is not Verdict.LAGGING:
                 self._pool.succeeded(source)

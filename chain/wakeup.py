@@ -114,8 +114,10 @@ class WakeUp:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
+        on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
     ) -> None:
         self._sources = sources
+        self._on_unforeseen = on_unforeseen
         self._on_block = on_block
         self._headers = {} if api_key is None else {"x-api-key": api_key}
         self._user_agent = user_agent
@@ -165,6 +167,9 @@ class WakeUp:
                 failures = 0
                 continue
             except (OSError, UnicodeError, WebSocketException, Lost) as error:
+                self._lose(error)
+            except Exception as error:
+                self._on_unforeseen(error)
                 self._lose(error)
             if self._clock() - began >= self._patience.proven:
                 failures = 0

@@ -11,7 +11,7 @@ def is_outage(error: Exception) -> bool:
     return unable or type(error) is DatabaseError
 
 
-def reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the driver's message and the kind of statement, e.g. ``database is locked (INSERT)``.
 
     Neither the statement nor its parameters: they may hold secrets.

@@ -123,7 +123,8 @@ def lookup(host: str, port: int, *, timeout: float) -> list[str]:
     def resolve() -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
+        except Exception:
+            # OSError, UnicodeError, ValueError: it does not resolve.
             found = []
         answers.put([str(address[0]) for _, _, _, _, address in found])
 

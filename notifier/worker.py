@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from notifier import queue, settling, signing
 from notifier.backoff import DEFAULT_SCHEDULE
-from notifier.database_errors import is_outage, reason
+from notifier.database_errors import is_outage, reason_of
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
 from notifier.sender import Outcome, Sender
@@ -205,7 +205,7 @@ class Worker:
     async def _failed(self, error: Exception, results: Sequence[settling.Result]) -> None:
         """Say why a transaction failed. Unless the database is at fault, settle the results without the others."""
         if is_outage(error):
-            log.error("deliveries.database_failed", reason=reason(error), unsettled=len(results))
+            log.error("deliveries.database_failed", reason=reason_of(error), unsettled=len(results))
             return
         self._on_unforeseen("queue", error)
         for result in results:
@@ -213,7 +213,9 @@ class Worker:
                 settled = await self._settle_apart(result)
             except Exception as trouble:
                 # Not even the least can be written: it and the rest are kept, and nothing is claimed meanwhile.
-                log.error("deliveries.database_failed", reason=reason(trouble), unsettled=len(self._results))
+                log.error(
+                    "deliveries.database_failed", reason=reason_of(trouble), unsettled=len(self._results)
+                )
                 return
             self._forget([result], settled)
         if results:

@@ -15,7 +15,8 @@ from chain.errors import OperatorNeeded
 from chain.model import ReadRules
 from chain.pool import SourcePool
 from contracts.model import MoneyRules
-from watcher import blocks
+from notifier.database_errors import reason_of
+from watcher import blocks, unforeseen
 from watcher.books import Books
 from watcher.database import Database
 from watcher.errors import WatcherError
@@ -112,8 +113,14 @@ class Audit:
             report = await self._reindex(Ask(start=span[0], to=span[1]))
             self._unmended = None
             return report
-        except (WatcherError, OperatorNeeded, SQLAlchemyError, TimeoutError) as error:
+        except SQLAlchemyError as error:
+            log.warning("audit.failed", reason=reason_of(error))
+            return None
+        except (WatcherError, OperatorNeeded, TimeoutError) as error:
             log.warning("audit.failed", reason=str(error) or f"it took longer than {PATIENCE:.0f} s")
+            return None
+        except Exception as error:
+            unforeseen.note("audit", error)
             return None
 
     def _span(self) -> tuple[int, int] | None:

@@ -79,7 +79,8 @@ class Database:
             _make_private_folder(Path(self.url.database).parent)
         options = {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else _postgresql(self.url)
         try:
-            self.engine = create_engine(self.url, **options)
+            # Parameters hold secrets; so no error, and no traceback, quotes them.
+            self.engine = create_engine(self.url, hide_parameters=True, **options)
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"database_url: {self.safe_url} needs the Python package {error.name}",
@@ -248,12 +249,6 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert:
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return cast("sqlite.Insert", postgresql.insert(table))
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a database says of an error in one line, without the statement and its parameters."""
-    said = error.orig if isinstance(error, DBAPIError) else error
-    return " ".join(str(said).split())
 
 
 def _make_private_folder(folder: Path) -> None:

@@ -15,11 +15,11 @@ from chain.follower import Follower
 from chain.model import BlockHeader, Step
 from chain.pool import SourcePool
 from chain.wakeup import WakeUp
+from notifier.database_errors import is_outage, reason_of
 from watcher import unforeseen
 from watcher.blocks import Halt
 from watcher.books import Settled
-from watcher.database import reason_of
-from watcher.errors import LeaseLost
+from watcher.errors import WatcherError
 from watcher.ledger import Applied, BadStep, Ledger, OutOfStep
 from watcher.log import get_logger
 from watcher.waiting import committed, in_thread, unless
@@ -181,9 +181,13 @@ class Following:
         return Turn.WAITING
 
     async def turn(self) -> Turn:
-        """Look once and commit what there is. Of the outside world only a lost lease is raised."""
+        """Look once and commit what there is. Raises only what is for whoever runs the loop, such as a lost lease.
+
+        An exception that nobody foresaw is a failed look: the next one begins anew from what the database says.
+        """
         halt: Halt | None = None
         turn = Turn.IDLE
+        confused = False
         try:
             await self._pool.check(self._network)
             await self._load()
@@ -205,8 +209,17 @@ class Following:
         except SQLAlchemyError as error:
             turn = Turn.WAITING
             self._loaded = False
-            self._trouble("database.failed", error)
+            self._database_trouble(error)
+        except WatcherError:
+            raise
+        except Exception as error:
+            turn = Turn.WAITING
+            confused = True
+            self._last_trouble = f"unforeseen {type(error).__name__}: {error}"
+            unforeseen.note("follower", error)
         await self._note(turn, halt)
+        if confused:
+            self._loaded = False
         if turn is Turn.HALTED or self._bare:
             # A person may accept the branch, which moves the database: the next look goes by what it says then.
             self._loaded = False
@@ -265,10 +278,10 @@ class Following:
         """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next look."""
         try:
             settled = await committed(self._ledger.settle_due, self._seen_at)
-        except LeaseLost:
+        except WatcherError:
             raise
         except SQLAlchemyError as error:
-            self._trouble("database.failed", error)
+            self._database_trouble(error)
             return False
         except Exception as error:
             unforeseen.note("settle_due", error)
@@ -298,9 +311,14 @@ class Following:
         except SQLAlchemyError as error:
             if not (self._last_trouble or "").startswith("database.failed"):
                 # One look, one error: why the turn failed is why this cannot be written down either.
-                self._trouble("database.failed", error)
+                self._database_trouble(error)
 
-    def _trouble(self, name: str, error: Exception, **fields: Any) -> None:
+    def _database_trouble(self, error: SQLAlchemyError) -> None:
+        if not is_outage(error):
+            unforeseen.note("follower", error)
+        self._trouble("database.failed", reason_of(error))
+
+    def _trouble(self, name: str, error: Exception | str, **fields: Any) -> None:
         """Log a trouble when it begins or changes, not at every turn."""
         text = f"{name} {error}"
         if text != self._last_trouble:

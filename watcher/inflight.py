@@ -17,7 +17,8 @@ from chain.mempool import MempoolReader
 from chain.pool import SourcePool
 from contracts.model import MoneyRules
 from contracts.pending import PendingPayment, read_pending
-from watcher import blocks, records
+from notifier.database_errors import reason_of
+from watcher import blocks, records, unforeseen
 from watcher.database import Database, chunks
 from watcher.intents import Status
 from watcher.log import get_logger
@@ -78,7 +79,9 @@ class InFlight:
             if payments is not None:
                 await in_thread(self._show, payments)
         except SQLAlchemyError as error:
-            self._trouble(str(error))
+            self._trouble(reason_of(error))
+        except Exception as error:
+            unforeseen.note("mempool", error)
 
     async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
         """Return what is meant to be paid at the moment; None when the budget, or the source, does not let us know."""
@@ -95,6 +98,9 @@ class InFlight:
         except SourceError as error:
             # No reason to leave the source: what matters is read elsewhere.
             self._trouble(str(error))
+            return None
+        except Exception as error:
+            unforeseen.note("mempool", error)
             return None
         if pending is None:
             return None

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import SQLAlchemyError
 
 from chain.follower import MARGIN_BURN_BLOCKS
 from notifier import outbox
-from watcher import blocks, idempotency
+from notifier.database_errors import is_outage, reason_of
+from watcher import blocks, idempotency, unforeseen
 from watcher.clocks import Clocks
 from watcher.database import Database
 from watcher.log import get_logger
@@ -47,7 +49,9 @@ async def running(
     }
     first = datetime.now(UTC) + timedelta(seconds=every / 4)
     for name, job in jobs.items():
-        scheduler.add_job(job, "interval", seconds=every, jitter=every / 60, id=name, next_run_time=first)
+        scheduler.add_job(
+            guarded(name, job), "interval", seconds=every, jitter=every / 60, id=name, next_run_time=first
+        )
     scheduler.start()
     try:
         yield
@@ -55,6 +59,22 @@ async def running(
         stop.set()
         # A job in the middle of a transaction may wait for the database: the event loop has others to bring to an end.
         await asyncio.to_thread(scheduler.shutdown)
+
+
+def guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
+    """Return the job as one that never raises: what goes wrong is logged and counted, and it runs again in time."""
+
+    def run() -> None:
+        try:
+            job()
+        except SQLAlchemyError as error:
+            log.warning("job.failed", job=name, reason=reason_of(error))
+            if not is_outage(error):
+                unforeseen.note(f"job {name}", error)
+        except Exception as error:
+            unforeseen.note(f"job {name}", error)
+
+    return run
 
 
 def thin_headers(settings: Settings, database: Database) -> int:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Double, Update, cast, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from notifier.database_errors import reason_of
+from watcher import unforeseen
 from watcher.database import Database, upsert
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.log import get_logger
@@ -96,7 +98,9 @@ class Lease:
                     log.info("lease.waiting", holder=other)
                     known = other
             except SQLAlchemyError as error:
-                log.error("lease.failed", reason=str(error))
+                log.error("lease.failed", reason=reason_of(error))
+            except Exception as error:
+                unforeseen.note("lease", error)
             await unless(stop, asyncio.sleep(SECONDS / TRIES))
         return False
 
@@ -129,7 +133,10 @@ class Lease:
         try:
             await committed(self.release)
         except SQLAlchemyError as error:
-            log.error("lease.failed", reason=str(error))
+            log.error("lease.failed", reason=reason_of(error))
+        except Exception as error:
+            # It runs out by itself.
+            unforeseen.note("lease", error)
 
     async def _try(self) -> bool:
         taken = await committed(self.acquire)
@@ -144,7 +151,11 @@ class Lease:
                 await committed(self.renew)
             except SQLAlchemyError as error:
                 # It may still be ours: what is committed meanwhile looks for itself.
-                log.error("lease.failed", reason=str(error))
+                log.error("lease.failed", reason=reason_of(error))
+            except LeaseLost:
+                raise
+            except Exception as error:
+                unforeseen.note("lease", error)
 
     def _holder(self) -> str | None:
         with self._database.read() as connection:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chain.model import Reorg, Step
 from chain.pool import SourcePool
 from notifier import outbox
+from notifier.database_errors import reason_of
 from watcher import blocks, records, scan, standing, unforeseen
 from watcher.audit import lacking
 from watcher.blocks import Cursor
@@ -158,7 +159,10 @@ class Gauges(Collector):
                 found["outbox"] = outbox.stats(connection, now=self._now())
                 found["reindex"] = scan.latest(connection, now=self._now())
         except SQLAlchemyError as error:
-            log.warning("metrics.database_failed", reason=str(error))
+            log.warning("metrics.database_failed", reason=reason_of(error))
+        except Exception as error:
+            # What this process knows is still shown, this count among it.
+            unforeseen.note("metrics", error)
         yield from self._chain(cursor)
         if found:
             yield from _books(found)

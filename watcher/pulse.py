@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain.model import BlockHeader
+from watcher import unforeseen
 from watcher.database import Database
 from watcher.following import Turn
 from watcher.notify import ServiceManager
@@ -95,6 +96,9 @@ async def heartbeat(pulse: Pulse, database: Database, stop: asyncio.Event) -> No
             await asyncio.to_thread(_look, database)
         except SQLAlchemyError as error:
             pulse.beat(f"the database does not answer: {type(error).__name__}")
+        except Exception as error:
+            unforeseen.note("heartbeat", error)
+            pulse.beat(f"unforeseen {type(error).__name__}")
         else:
             pulse.beat(None)
         await unless(stop, asyncio.sleep(HEARTBEAT))

@@ -20,10 +20,11 @@ from chain.feed import BlockFeed, Run
 from chain.lineage import Lineage, height_at
 from chain.model import Block, BlockHeader, ReadRules
 from contracts.model import MoneyRules
+from notifier.database_errors import reason_of
 from watcher import blocks, facts, records, scan
 from watcher.books import SETTLE_LIMIT, Books
 from watcher.changes import CarefulBooks, Change, merge
-from watcher.database import Database, chunks, reason_of
+from watcher.database import Database, chunks
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, find_gaps, overlooked
 from watcher.intents import ChainClock

@@ -220,7 +220,12 @@ def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
     """Make the pool of the settings' sources."""
     key = settings.api_key.get_secret_value() if settings.api_key else None
     return SourcePool(
-        [StacksApi(url, api_key=key, user_agent=USER_AGENT) for url in settings.api_urls],
+        [
+            StacksApi(
+                url, api_key=key, user_agent=USER_AGENT, on_unforeseen=partial(unforeseen.note, "source")
+            )
+            for url in settings.api_urls
+        ],
         requests_per_minute=settings.api_requests_per_minute,
         requests_per_month=settings.api_requests_per_month,
         patience=Patience.for_polls(settings.poll_interval),
@@ -249,6 +254,7 @@ def make_following(
         read_rules(settings),
         poll_interval=settings.poll_interval,
         finality_burn_blocks=settings.finality_burn_blocks,
+        on_unforeseen=partial(unforeseen.note, "source"),
     )
     return Following(
         make_ledger(settings, database, lease),
@@ -280,6 +286,7 @@ def make_wakeup(settings: Settings, pool: SourcePool, following: Following) -> W
         following.nudge,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         user_agent=USER_AGENT,
+        on_unforeseen=partial(unforeseen.note, "websocket"),
     )
 
 

@@ -121,6 +121,34 @@ async def test_the_listener_shows_headers_and_pretty_json_when_asked() -> None:
     assert json.loads(text[text.index("{\n") :]) == EVENT
 
 
+@pytest.mark.parametrize("options", [(), ("--json",), ("--verbose",)])
+async def test_nothing_that_is_sent_ends_the_listener(options: tuple[str, ...]) -> None:
+    """Whatever a body holds, it is answered 200 or 401, and the next webhook is shown."""
+    odd = [
+        b"[" * 100_000,
+        b'{"a":' * 900 + b"1" + b"}" * 900,
+        b'{"type": ["x"], "data": {"payment_intent": {"id": {}, "status": 5, "flags": 5}}}',
+        b'{"type": "\\ud800\\u0000", "data": {"payment_intent": {"flags": [[]]}}}',
+        b"9" * 10_000,
+        b"NaN",
+    ]
+    body = json.dumps(EVENT).encode()
+
+    async def reading(process: asyncio.subprocess.Process) -> None:
+        while "pi_1" not in (line := await read_line(process)):
+            assert line, "it ended"
+
+    async with listening(*options) as (process, client):
+        shown = asyncio.create_task(reading(process))
+        for content in odd:
+            assert (await client.post("/", content=content)).status_code == 401
+            # The library that verifies reads the body too, and refuses what it cannot.
+            answer = await client.post("/", content=content, headers=signed(content))
+            assert answer.status_code in (200, 401)
+        assert (await client.post("/last", content=body, headers=signed(body))).status_code == 200
+        await shown
+
+
 async def test_the_listener_takes_no_endless_body() -> None:
     async with listening() as (_, client):
         answer = await client.post("/", content=b"x" * (1024 * 1024 + 1))

@@ -59,10 +59,14 @@ async def _serve(port: int, verifier: "Webhook", *, verbose: bool, as_json: bool
     async def receive(request: web.Request) -> web.Response:
         arrival = judge(verifier, dict(request.headers), await request.read())
         arrival = {"received_at": _now(), "path": request.path, **arrival}
-        if as_json:
-            render.line(json.dumps(arrival, ensure_ascii=True))
-        else:
-            _show(arrival, headers=dict(request.headers) if verbose else None)
+        try:
+            if as_json:
+                render.line(json.dumps(arrival, ensure_ascii=True))
+            else:
+                _show(arrival, headers=dict(request.headers) if verbose else None)
+        except Exception as error:
+            # What somebody sent, and nobody foresaw: it is not shown, and the next one is.
+            render.note(f"A webhook came that cannot be shown: {type(error).__name__}.")
         if arrival["verified"]:
             return web.Response()
         return web.Response(status=401, text=arrival["refused"])
@@ -106,7 +110,7 @@ def judge(verifier: "Webhook", headers: dict[str, str], body: bytes) -> dict[str
         refused = str(error) or type(error).__name__
     try:
         event = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     return {
         "verified": refused is None,
@@ -123,7 +127,7 @@ def _show(arrival: dict[str, Any], *, headers: dict[str, str] | None) -> None:
     data = event.get("data")
     intent = data.get("payment_intent") if isinstance(data, dict) else None
     about = (
-        [intent.get("id"), intent.get("status"), *(intent.get("flags") or [])]
+        [intent.get("id"), intent.get("status"), *_list(intent.get("flags"))]
         if isinstance(intent, dict)
         else []
     )
@@ -142,6 +146,10 @@ def _show(arrival: dict[str, Any], *, headers: dict[str, str] | None) -> None:
         render.show(Text(f"    {render.plain(name.lower())}: {render.plain(value)}", style="dim"))
     if arrival["event"] is not None:
         render.document(arrival["event"])
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _now() -> str:

@@ -14,7 +14,8 @@ from fastapi import Request, Response
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from watcher import api_keys, idempotency
+from notifier.database_errors import reason_of
+from watcher import api_keys, idempotency, unforeseen
 from watcher.api_keys import Holder
 from watcher.books import Books
 from watcher.database import Database
@@ -204,8 +205,10 @@ class Api:
         try:
             await self._submit(self._writers, write)
         except (SQLAlchemyError, Problem) as error:
-            log.warning("http.uses_not_recorded", reason=str(error).split("\n")[0])
+            log.warning("http.uses_not_recorded", reason=reason_of(error))
             self._used = used | self._used
+        except Exception as error:
+            unforeseen.note("key_usage", error)
 
     def close(self) -> None:
         """Take no more requests."""

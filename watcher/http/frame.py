@@ -11,6 +11,7 @@ import structlog
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from watcher import unforeseen
 from watcher.http.problems import problem, unavailable
 from watcher.log import get_logger
 
@@ -78,6 +79,7 @@ class Frame:
                 if status == 0:
                     await unavailable("the server is stopping; try again")(scope, receive, framed)
             except Exception:
+                unforeseen.COUNTER.labels("http").inc()
                 log.exception("http.failed", method=asked, path=path[:_MAX_PATH])
                 if status == 0:
                     await _broken()(scope, receive, framed)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
+from notifier.database_errors import reason_of
 from watcher import blocks
 from watcher.blocks import Cursor
 from watcher.database import Database
@@ -55,7 +56,7 @@ class Health:
         except TimeoutError:
             return [_reason("database", f"the database does not answer within {PATIENCE:.0f} s")]
         except SQLAlchemyError as error:
-            return [_reason("database", f"the database does not answer: {_first_line(error)}")]
+            return [_reason("database", f"the database does not answer: {reason_of(error)}")]
         return not_ready(cursor, self._pulse, max_lag=self._max_lag, now=self._now())
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -133,8 +134,3 @@ def routes(health: Health) -> APIRouter:
 
 def _reason(code: str, detail: str) -> dict[str, str]:
     return {"code": code, "detail": detail}
-
-
-def _first_line(error: SQLAlchemyError) -> str:
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

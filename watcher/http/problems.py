@@ -7,11 +7,11 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from notifier.database_errors import is_outage, reason_of
 from notifier.errors import InvalidEndpoint, NotifierError, Sealed
 from notifier.errors import NotFound as NotifierNotFound
 from watcher.errors import NotFound, Refused
@@ -98,11 +98,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def database(_request: Request, error: SQLAlchemyError) -> Response:
-        # The plain class is "file is not a database" and its like; the other subclasses are bugs of ours.
-        trouble = isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeout)
-        if not trouble and type(error) is not DatabaseError:
+        if not is_outage(error):
+            # A bug of ours.
             raise error
-        log.warning("http.database_failed", reason=str(getattr(error, "orig", None) or error).split("\n")[0])
+        log.warning("http.database_failed", reason=reason_of(error))
         return unavailable("the database does not answer; nothing is lost, try again")
 
     @app.exception_handler(RequestValidationError)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from notifier.database_errors import reason_of
+from watcher import unforeseen
 from watcher.http.problems import Problem
 from watcher.log import get_logger
 
@@ -87,7 +89,10 @@ class Waiting:
             found = await self._look(list(asked))
         except (SQLAlchemyError, Problem) as error:
             # Whoever waits gets his answer, or the trouble, at the end of his wait.
-            log.warning("http.waiting_failed", reason=str(error).split("\n")[0])
+            log.warning("http.waiting_failed", reason=reason_of(error))
+            return
+        except Exception as error:
+            unforeseen.note("long_poll", error)
             return
         for intent_id, waiters in asked.items():
             for changed, status in waiters:

@@ -1,0 +1,374 @@
+"""An exception that nobody foresaw sets aside the piece of work that it hit; the part that does the work goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from structlog.testing import capture_logs
+
+from chain import wire
+from chain.mempool import MempoolReader
+from chain.pool import SourceState
+from chain.testing import ScriptedApi, ScriptedChain, txs
+from tests import harness
+from tests.integration.chain.waking import waking
+from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import jobs, pulse, unforeseen
+from watcher import lease as lease_module
+from watcher.audit import Audit
+from watcher.books import Books
+from watcher.database import Database
+from watcher.errors import LeaseLost
+from watcher.following import Turn
+from watcher.http import waiting as waiting_module
+from watcher.http.waiting import Waiting
+from watcher.inflight import InFlight
+from watcher.lease import Lease
+from watcher.metrics import Metrics
+from watcher.notify import ServiceManager
+
+Counted = Callable[[str], float]
+
+
+def boom(*_: object, **__: object) -> Any:
+    raise RuntimeError("a bug")
+
+
+def failing_first(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Return work that fails at the first call and works from then on."""
+    calls = 0
+
+    def run(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return boom() if calls == 1 else work(*arguments, **more)
+
+    return run
+
+
+@pytest.fixture
+def counted() -> Counted:
+    """Return a function that says how often a place was noted within this test."""
+
+    def count(where: str) -> float:
+        return unforeseen.COUNTER.labels(where)._value.get()
+
+    before = {labels: metric._value.get() for labels, metric in unforeseen.COUNTER._metrics.items()}
+    return lambda where: count(where) - before.get((where,), 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_logged_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unforeseen, "_logged", {})
+
+
+@contextmanager
+def logged() -> Iterator[list[Any]]:
+    """Collect what is logged as unforeseen."""
+    with capture_logs() as lines:
+        found: list[Any] = []
+        yield found
+        found += [line for line in lines if line["event"] == "unforeseen"]
+
+
+class Rig:
+    """The loop over some sources, one of which may be followed."""
+
+    def __init__(self, world: World, urls: list[str]) -> None:
+        self.ledger = harness.make_ledger(world.database, world.clock)
+        self.clock = world.clock
+        self.following, self.pool = harness.make_following(self.ledger, urls, world.clock)
+        self.troubles: list[str | None] = []
+
+    async def turn(self) -> Turn:
+        self.clock.now += 61
+        turn = await self.following.turn()
+        self.troubles.append(self.following._last_trouble)
+        return turn
+
+
+@pytest.fixture
+async def rig(world: World) -> AsyncIterator[Rig]:
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        rig = Rig(world, [api.url])
+        await rig.turn()
+        yield rig
+        await rig.pool.aclose()
+
+
+async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost(
+    rig: Rig, world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop says so with the traceback, begins anew from the database, and pays what came meanwhile."""
+    intent = world.create()
+    world.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))])
+    monkeypatch.setattr(Books, "settle", failing_first(Books.settle))
+    with logged() as lines:
+        assert await rig.turn() is Turn.WAITING
+        assert rig.troubles[-1] == "unforeseen RuntimeError: a bug"
+        assert world.status(intent) == "pending"
+        assert await rig.turn() is Turn.MOVED
+    assert rig.troubles[-1] is None
+    assert world.status(intent) in ("processing", "succeeded")
+    assert counted("follower") == 1
+    [line] = lines
+    assert (line["where"], line["error"]) == ("follower", "RuntimeError")
+    assert line["exc_info"].__traceback__ is not None
+
+
+async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_log(
+    rig: Rig, world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never skipped; each look counts, one of them is logged."""
+    world.chain.mine(n=2)
+    before = rig.ledger.cursor()
+    monkeypatch.setattr(Books, "settle", boom)
+    with logged() as lines:
+        for _ in range(4):
+            assert await rig.turn() is Turn.WAITING
+    assert rig.ledger.cursor() == before or rig.ledger.cursor().clock == before.clock  # type: ignore[union-attr]
+    assert counted("follower") == 4
+    assert len(lines) == 1
+
+
+async def test_a_lost_lease_still_ends_the_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is meant for whoever runs the loop is not swallowed."""
+
+    def lost(*_: object) -> Any:
+        raise LeaseLost("another process took over")
+
+    rig.following._loaded = False
+    monkeypatch.setattr(rig.ledger, "cursor", lost)
+    with pytest.raises(LeaseLost):
+        await rig.turn()
+
+
+async def test_a_cancelled_look_is_cancelled(rig: Rig, counted: Counted) -> None:
+    """A stop is no exception of the outside world."""
+    task = asyncio.create_task(rig.turn())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert counted("follower") == 0
+
+
+async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next_one_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a parser raises over what one server says, an honest second one is followed."""
+    page = wire.tx_page
+
+    def confused(body: Any, **more: Any) -> Any:
+        if body.get("liar"):
+            raise KeyError("results")
+        return page(body, **more)
+
+    monkeypatch.setattr(wire, "tx_page", confused)
+    seen: list[Exception] = []
+    async with (
+        ScriptedApi(world.chain, ping_interval=None) as liar,
+        ScriptedApi(world.chain, ping_interval=None) as honest,
+    ):
+        rig = Rig(world, [liar.url, honest.url])
+        rig.pool._sources[0].api._on_unforeseen = seen.append
+        await rig.turn()
+        fetch = rig.pool._sources[0].api._fetcher.json
+        rig.pool._sources[0].api._fetcher.json = lambda answer: fetch(answer) | {"liar": True}  # type: ignore[method-assign, operator]
+        world.chain.mine(n=2)
+        # Before the back-off of the first one has ended.
+        turns = [await rig.following.turn() for _ in range(2)]
+        assert Turn.MOVED in turns
+        assert rig.pool.health()[0].state is SourceState.FAILING
+        await rig.pool.aclose()
+    assert [type(error) for error in seen[:1]] == [KeyError]
+
+
+async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
+    world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flags are for people's eyes; nothing ends over them."""
+    world.create()
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        rig = Rig(world, [api.url])
+        await rig.turn()
+        part = InFlight(
+            world.database,
+            rig.pool,
+            harness.RULES,
+            MempoolReader(harness.WATCHED.watched_contracts),
+            interval=15.0,
+            clock=world.clock,
+            sleep=world.clock.sleep,
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(MempoolReader, "read", boom)
+            await part.look()
+        assert counted("mempool") == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(InFlight, "_show", boom)
+            await part.look()
+        assert counted("mempool") == 2
+        await part.look()
+        assert counted("mempool") == 2
+        await rig.pool.aclose()
+
+
+async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
+    rig: Rig, world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An audit is a spot check: one that breaks off is counted and forgotten."""
+    audit = Audit(
+        world.database,
+        rig.pool,
+        harness.RULES,
+        world.books,
+        harness.WATCHED,
+        network="mainnet",
+        finality_burn_blocks=6,
+        now=world.clock,
+    )
+    monkeypatch.setattr(audit, "_span", boom)
+    assert await audit.once() is None
+    assert counted("audit") == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_a_job_that_fails_runs_again_and_the_others_run(
+    world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job has a boundary of its own."""
+    monkeypatch.setattr(jobs, "thin_headers", boom)
+    called: asyncio.Queue[str] = asyncio.Queue()
+    async with jobs.running(world.settings, world.database, lambda: called.put_nowait("audit"), every=0.05):
+        async with asyncio.timeout(20):
+            while counted("job thin_headers") < 2:
+                assert await called.get() == "audit"
+
+
+def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Counted) -> None:
+    """A statement that is wrong is a mistake of ours, and counted as one."""
+
+    def refused() -> None:
+        raise IntegrityError(
+            "INSERT INTO x VALUES (?)", ("secret",), Exception("UNIQUE constraint failed: x.id")
+        )
+
+    with capture_logs() as lines:
+        jobs.guarded("prune", refused)()
+    assert counted("job prune") == 1
+    assert [line["reason"] for line in lines if line["event"] == "job.failed"] == [
+        "UNIQUE constraint failed: x.id (INSERT)"
+    ]
+
+
+async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without a follower says what is wrong and lives."""
+    monkeypatch.setattr(pulse, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(pulse, "_look", failing_first(lambda _: None))
+    made = pulse.Pulse(ServiceManager(None, watchdog=None), rest=5.0)
+    troubles: list[str | None] = []
+    stop = asyncio.Event()
+
+    def beat(trouble: str | None) -> None:
+        troubles.append(trouble)
+        if trouble is None:
+            stop.set()
+
+    monkeypatch.setattr(made, "beat", beat)
+    database = Database(f"sqlite:///{tmp_path}/watcher.db")
+    async with asyncio.timeout(10):
+        await pulse.heartbeat(made, database, stop)
+    database.close()
+    assert troubles[:2] == ["unforeseen RuntimeError", None]
+    assert counted("heartbeat") == 1
+
+
+async def test_those_who_wait_are_served_by_the_next_look(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop behind long polls does not end over one look."""
+    monkeypatch.setattr(waiting_module, "PACE", 0.01)
+
+    async def look(ids: Collection[str]) -> Mapping[str, str]:
+        answer: Mapping[str, str] = found(ids)
+        return answer
+
+    found = failing_first(lambda ids: dict.fromkeys(ids, "succeeded"))
+    waiting, stop = Waiting(look), asyncio.Event()
+    running = asyncio.create_task(waiting.run(stop))
+    async with asyncio.timeout(10):
+        await waiting.until_other("x", "a", "pending", 60)
+        stop.set()
+        await running
+    assert counted("long_poll") == 1
+
+
+async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
+    world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither waiting for the lease nor keeping it ends; a lease that is lost does end the keeping."""
+    monkeypatch.setattr(lease_module, "SECONDS", 0.05)
+    lease, renewed = Lease(world.database), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(lease, "acquire", failing_first(lambda: True))
+    monkeypatch.setattr(lease, "_holder", lambda: None)
+    monkeypatch.setattr(lease, "release", boom)
+    monkeypatch.setattr(lease, "renew", failing_first(lambda: loop.call_soon_threadsafe(renewed.set)))
+    async with asyncio.timeout(10):
+        assert await lease.wait_for(asyncio.Event())
+        assert counted("lease") == 1
+        async with lease.kept():
+            await renewed.wait()
+    assert counted("lease") == 3
+
+    def lost() -> None:
+        raise LeaseLost("another process took over")
+
+    monkeypatch.setattr(lease, "renew", lost)
+    with pytest.raises(LeaseLost):
+        async with asyncio.timeout(10), lease.kept():
+            await asyncio.Event().wait()
+
+
+async def test_a_socket_that_fails_unforeseen_is_a_lost_socket() -> None:
+    """The wake-up socket is opened again after a pause, and who runs it is told."""
+    seen: list[Exception] = []
+    async with (
+        ScriptedApi(ScriptedChain(), ping_interval=None) as api,
+        waking(api.url, on_unforeseen=seen.append) as alarm,
+    ):
+        await alarm.open()
+        real = alarm.wakeup._take
+        alarm.wakeup._take = boom  # type: ignore[method-assign]
+        api.chain.mine()
+        await alarm.lost("a bug")
+        alarm.wakeup._take = real  # type: ignore[method-assign]
+        await alarm.time.advance(2.0)
+        await alarm.open()
+    assert [type(error) for error in seen] == [RuntimeError]
+
+
+def test_the_count_is_among_the_metrics(counted: Counted) -> None:
+    """By the place, so that an alert can name it."""
+    unforeseen.note("attempt", ValueError("odd"))
+    text = Metrics().exposition()[0].decode()
+    assert 'sbtc_watcher_unforeseen_total{where="attempt"}' in text
+    assert counted("attempt") == 1
+
+
+def test_the_same_exception_is_logged_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that is tried each second does not fill the log; another exception, or another place, is logged at once."""
+    now = [1000.0]
+    monkeypatch.setattr(unforeseen.time, "monotonic", lambda: now[0])
+    with logged() as lines:
+        for error in (ValueError("a"), ValueError("a"), ValueError("b")):
+            unforeseen.note("one", error)
+        unforeseen.note("two", ValueError("b"))
+        now[0] += unforeseen.LOG_AGAIN
+        unforeseen.note("one", ValueError("b"))
+    assert [line["where"] for line in lines] == ["one", "one", "two", "one"]
