@@ -14,6 +14,7 @@ from tests.integration.watcher.world import SHOP
 #: Bodies that are right, for the routes with an id in their path that need one; a text that names an id stands for it.
 BODIES: dict[str, dict[str, Any]] = {
     "mark_payment_intent": {"status": "failed", "reason": "not his"},
+    "dismiss_payment_intent": {"reason": "not theirs"},
     "assign_transfer": {"intent": "intent_id", "reason": "not his"},
     "change_webhook_endpoint": {"status": "disabled"},
     "replay_webhook_endpoint": {"since": 0},
@@ -51,6 +52,7 @@ PLAIN = {
     "metadata",
     "limit",
     "unmatched",
+    "attention",
     "type",
     "wait",
     "seen",
