@@ -2,28 +2,24 @@
 """Looking at deliveries and sending things again. Every function works in the caller's transaction."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from notifier import endpoints, outbox
+from notifier import bulk, endpoints, outbox
 from notifier.errors import NotFound, NotPossible
-from notifier.events import EventType, rfc3339
+from notifier.events import rfc3339
 from notifier.ids import Entropy
 from notifier.tables import (
-    SHARED,
+    STEADY,
     DeliveryStatus,
     EndpointStatus,
     delivery,
     delivery_attempt,
     endpoint,
-    event,
-    has_body,
     is_open,
 )
-
-#: Rows in one statement.
-_CHUNK = 1000
 
 
 def list_deliveries(
@@ -69,6 +65,7 @@ def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float)
     :class:`NotPossible` if it was delivered (redeliver its event instead), is being sent, or if its endpoint is
     disabled or removed, or the event's body was pruned.
     """
+    target = endpoints.get(conn, _row(conn, id, merchant).endpoint, lock=STEADY)
     row = _row(conn, id, merchant, lock=True)
     if row.status == DeliveryStatus.DELIVERED:
         raise NotPossible(f"delivery {id} was delivered; redeliver event {row.event} to send it again")
@@ -76,28 +73,32 @@ def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float)
         raise NotPossible(f"endpoint {row.endpoint} is disabled; enabling it sends what is held")
     if row.lease is not None and row.leased_until > now:
         raise NotPossible(f"delivery {id} is being sent right now; look at it again in a moment")
-    _require_enabled(conn, row.endpoint)
+    _require_enabled(target)
     _require_body(outbox.get_event(conn, row.event))
-    conn.execute(update(delivery).where(delivery.c.id == id).values(ordered=False, **_afresh(now)))
+    conn.execute(update(delivery).where(delivery.c.id == id).values(ordered=False, **bulk.afresh(now)))
 
 
 def recover(conn: Connection, endpoint_id: str, *, merchant: str | None = None, now: float) -> int:
-    """Make all dead deliveries of an endpoint due at once, each with the whole schedule before it; return how many.
+    """Make all dead deliveries of an endpoint due at once, each with the whole schedule before it.
 
-    Those whose event's body was pruned stay dead. :class:`NotPossible` while the endpoint is disabled.
+    Returns how many those of the first batch are; see :mod:`notifier.bulk` for the rest. Those that were dismissed, or
+    whose event's body was pruned, stay dead. :class:`NotPossible` while the endpoint is disabled.
     """
-    endpoints.get(conn, endpoint_id, merchant=merchant)
-    _require_enabled(conn, endpoint_id)
-    return conn.execute(
-        update(delivery)
-        .where(
-            is_open,
-            delivery.c.status == DeliveryStatus.DEAD.value,
-            delivery.c.endpoint == endpoint_id,
-            has_body,
-        )
-        .values(**_afresh(now))
-    ).rowcount
+    found = endpoints.get(conn, endpoint_id, merchant=merchant, lock=STEADY)
+    _require_enabled(found)
+    return bulk.start(conn, endpoint_id, bulk.Kind.REVIVE, now=now)
+
+
+def dismiss(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> None:
+    """Say of a dead delivery that nobody has to look at it any more; no effect on one that was dismissed.
+
+    It stays dead, and can be retried as long as its event has a body. :class:`NotPossible` if it is not dead.
+    """
+    row = _row(conn, id, merchant, lock=True)
+    if row.status != DeliveryStatus.DEAD:
+        raise NotPossible(f"delivery {id} is {row.status}; only dead ones are dismissed")
+    if row.dismissed_at is None:
+        conn.execute(update(delivery).where(delivery.c.id == id).values(dismissed_at=now))
 
 
 def redeliver(
@@ -112,7 +113,8 @@ def redeliver(
     """Send an event again, under the same event id, to one endpoint or to all that got it; return the delivery ids.
 
     To a named endpoint of the same merchant it goes also if it never got it. Resends wait for nothing; to a
-    disabled endpoint they are held. :class:`NotPossible` if the body was pruned.
+    disabled endpoint they are held. One that waits already is due at once instead of a second one beside it.
+    :class:`NotPossible` if the body was pruned.
     """
     row = outbox.get_event(conn, event_id, merchant=merchant)
     _require_body(row)
@@ -126,9 +128,12 @@ def redeliver(
         query = query.where(endpoint.c.id == endpoint_id)
     targets = [
         outbox.Target(id=found.id, enabled=found.status == EndpointStatus.ENABLED)
-        for found in conn.execute(query.order_by(endpoint.c.id).with_for_update(**SHARED))
+        for found in conn.execute(query.order_by(endpoint.c.id).with_for_update(**STEADY))
     ]
-    return outbox.insert_deliveries(conn, row, targets, now=now, due=now, ordered=False, entropy=entropy)
+    waiting = _hasten(conn, event_id, targets, now=now)
+    targets = [target for target in targets if target.id not in waiting]
+    made = outbox.insert_deliveries(conn, row, targets, now=now, due=now, ordered=False, entropy=entropy)
+    return [*waiting.values(), *made]
 
 
 def replay(
@@ -140,49 +145,32 @@ def replay(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> int:
-    """Send an endpoint again every event it subscribes to, written since a time (unix seconds); return how many.
+    """Send an endpoint again every event it subscribes to, written since a time (unix seconds).
 
-    Events whose body was pruned are left out.
+    Returns how many those of the first batch are; see :mod:`notifier.bulk` for the rest. Events whose body was pruned,
+    and those that are on their way to it already, are left out.
     """
-    found = endpoints.get(conn, endpoint_id, merchant=merchant, shared=True)
-    target = outbox.Target(id=endpoint_id, enabled=found.status is EndpointStatus.ENABLED)
-    # Not the test events that other endpoints got.
-    kinds = [name for name in endpoints.SUBSCRIBABLE if outbox.subscribes(found.events, EventType(name))]
-    columns = ("id", "intent", "merchant", "type", "n", "sequence", "created_at")
-    rows = conn.execute(
-        select(*(event.c[name] for name in columns))
-        .where(
-            event.c.merchant == found.merchant,
-            event.c.created_at >= int(since),
-            event.c.type.in_(kinds),
-            event.c.body.is_not(None),
-        )
-        .order_by(event.c.created_at, event.c.sequence, event.c.id)
-    ).all()
-    # In bulk: it may be months, and meanwhile nobody else writes on SQLite.
-    for start in range(0, len(rows), _CHUNK):
-        values = [
-            outbox.delivery_values(
-                outbox.EventRow(
-                    id=row.id,
-                    intent=row.intent,
-                    merchant=row.merchant,
-                    type=EventType(row.type),
-                    n=row.n,
-                    sequence=row.sequence,
-                    body=b"",
-                    created_at=row.created_at,
-                ),
-                target,
-                now=now,
-                due=now,
-                ordered=False,
-                entropy=entropy,
-            )
-            for row in rows[start : start + _CHUNK]
-        ]
-        conn.execute(insert(delivery), values)
-    return len(rows)
+    endpoints.get(conn, endpoint_id, merchant=merchant, lock=STEADY)
+    return bulk.start(conn, endpoint_id, bulk.Kind.REPLAY, now=now, since=since, until=now, entropy=entropy)
+
+
+def _hasten(
+    conn: Connection, event_id: str, targets: Sequence[outbox.Target], *, now: float
+) -> dict[str, str]:
+    """Make the resends of an event that wait for these endpoints due at once; return their ids by endpoint."""
+    of_event = (
+        delivery.c.event == event_id,
+        delivery.c.endpoint.in_([target.id for target in targets]),
+        ~delivery.c.ordered,
+        delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
+    )
+    found = conn.execute(select(delivery.c.id, delivery.c.endpoint).where(*of_event).order_by(delivery.c.id))
+    waiting = {row.endpoint: row.id for row in found}
+    # What is being sent at the moment is left to its attempt.
+    idle = (delivery.c.status == DeliveryStatus.PENDING.value, delivery.c.lease.is_(None))
+    ids = list(waiting.values())
+    conn.execute(update(delivery).where(delivery.c.id.in_(ids), *idle).values(bulk.afresh(now)))
+    return waiting
 
 
 def delivery_json(row: Row[Any]) -> dict[str, Any]:
@@ -199,6 +187,7 @@ def delivery_json(row: Row[Any]) -> dict[str, Any]:
         "last_error": row.last_error,
         "created_at": rfc3339(row.created_at),
         "delivered_at": None if row.delivered_at is None else rfc3339(row.delivered_at),
+        "dismissed_at": None if row.dismissed_at is None else rfc3339(row.dismissed_at),
     }
 
 
@@ -213,16 +202,6 @@ def _attempt_json(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def _afresh(now: float) -> dict[str, Any]:
-    return {
-        "status": DeliveryStatus.PENDING.value,
-        "used": 0,
-        "next_attempt_at": now,
-        "lease": None,
-        "leased_until": None,
-    }
-
-
 def _row(conn: Connection, id: str, merchant: str | None, *, lock: bool = False) -> Row[Any]:
     query = select(delivery).where(delivery.c.id == id)
     row = conn.execute(query.with_for_update() if lock else query).one_or_none()
@@ -231,9 +210,9 @@ def _row(conn: Connection, id: str, merchant: str | None, *, lock: bool = False)
     return row
 
 
-def _require_enabled(conn: Connection, endpoint_id: str) -> None:
-    if endpoints.get(conn, endpoint_id).status is not EndpointStatus.ENABLED:
-        raise NotPossible(f"endpoint {endpoint_id} is disabled; enable it first")
+def _require_enabled(found: endpoints.Endpoint) -> None:
+    if found.status is not EndpointStatus.ENABLED:
+        raise NotPossible(f"endpoint {found.id} is disabled; enable it first")
 
 
 def _require_body(row: outbox.EventRow) -> None:

@@ -2,6 +2,7 @@
 """Where merchants want their webhooks: endpoints, their subscriptions, secrets and being switched on and off.
 
 Every function works in the caller's transaction. With ``merchant`` given, another merchant's endpoint is not found.
+Whatever concerns all deliveries of an endpoint is done in batches, see :mod:`notifier.bulk`.
 """
 
 import os
@@ -9,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from notifier import outbox
+from notifier import bulk, outbox
 from notifier.backoff import Health
 from notifier.errors import InvalidEndpoint, NotFound, NotPossible, Sealed
 from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id, rfc3339
@@ -21,16 +22,10 @@ from notifier.signing import SECRET_BYTES, make_secret
 from notifier.tables import (
     EXCLUSIVE,
     SHARED,
-    DeliveryStatus,
     DisabledReason,
     EndpointStatus,
-    delivery,
-    delivery_attempt,
     endpoint,
     event,
-    has_body,
-    is_open,
-    is_pending,
 )
 from notifier.vault import Vault
 
@@ -100,9 +95,11 @@ def create(
     return get(conn, id_), secret
 
 
-def get(conn: Connection, id: str, *, merchant: str | None = None, shared: bool = False) -> Endpoint:
-    """Return an endpoint, or raise :class:`NotFound`; ``shared`` is for whoever writes deliveries for it."""
-    return _endpoint(_row(conn, id, merchant, lock=SHARED if shared else None))
+def get(
+    conn: Connection, id: str, *, merchant: str | None = None, lock: dict[str, Any] | None = None
+) -> Endpoint:
+    """Return an endpoint, or raise :class:`NotFound`; ``lock``: how it is held until the transaction ends."""
+    return _endpoint(_row(conn, id, merchant, lock=lock))
 
 
 def list_endpoints(
@@ -133,7 +130,8 @@ def modify(
     legacy_v0: bool | None = None,
 ) -> Endpoint:
     """Change what is given; deliveries that wait go to the new URL, new subscriptions hold for events to come."""
-    _row(conn, id, merchant)
+    # Before it is changed, and so that enabling it in the same transaction asks for no stronger lock.
+    _row(conn, id, merchant, lock=EXCLUSIVE)
     values: dict[str, Any] = {}
     if url is not None:
         # The new address has not failed yet.
@@ -155,21 +153,7 @@ def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
         .where(endpoint.c.id == id)
         .values(status=EndpointStatus.REMOVED.value, disabled_reason=None, secrets=[], **_HEALTHY)
     )
-    conn.execute(
-        update(delivery)
-        .where(
-            is_open,
-            delivery.c.endpoint == id,
-            delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
-        )
-        .values(
-            status=DeliveryStatus.DEAD.value,
-            next_attempt_at=None,
-            lease=None,
-            leased_until=None,
-            last_error="the endpoint was removed",
-        )
-    )
+    bulk.start(conn, id, bulk.Kind.ALIGN)
 
 
 def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:
@@ -184,19 +168,10 @@ def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float
             .where(endpoint.c.id == id)
             .values(status=EndpointStatus.ENABLED.value, disabled_reason=None, **_HEALTHY)
         )
-        open_ones = update(delivery).where(is_open, delivery.c.endpoint == id)
-        conn.execute(
-            open_ones.where(delivery.c.status == DeliveryStatus.HELD.value).values(
-                status=DeliveryStatus.PENDING.value, next_attempt_at=now
-            )
-        )
+        bulk.start(conn, id, bulk.Kind.ALIGN, now=now)
         if row.failing_since is not None:
             # Given up while the endpoint took nothing at all: mended, it gets them with the schedule from the start.
-            conn.execute(
-                open_ones.where(
-                    delivery.c.status == DeliveryStatus.DEAD.value, _tried_since(row.failing_since), has_body
-                ).values(status=DeliveryStatus.PENDING.value, next_attempt_at=now, used=0)
-            )
+            bulk.start(conn, id, bulk.Kind.REVIVE, now=now, since=row.failing_since)
     return get(conn, id)
 
 
@@ -211,18 +186,14 @@ def disable(
 
     An attempt under way ends by itself; if it succeeds its delivery is delivered.
     """
-    row = _row(conn, id, merchant)
+    row = _row(conn, id, merchant, lock=EXCLUSIVE)
     if row.status == EndpointStatus.ENABLED:
         conn.execute(
             update(endpoint)
             .where(endpoint.c.id == id)
             .values(status=EndpointStatus.DISABLED.value, disabled_reason=reason.value)
         )
-        conn.execute(
-            update(delivery)
-            .where(delivery.c.endpoint == id, is_pending)
-            .values(status=DeliveryStatus.HELD.value, next_attempt_at=None)
-        )
+        bulk.start(conn, id, bulk.Kind.ALIGN)
     return get(conn, id)
 
 
@@ -332,18 +303,6 @@ def endpoint_json(found: Endpoint) -> dict[str, Any]:
 
 
 _HEALTHY: dict[str, Any] = asdict(Health())
-
-#: Longer than any attempt: the log tells when one began, the endpoint's row when it had failed.
-_ATTEMPT_SECONDS = 60.0
-
-
-def _tried_since(moment: float) -> ColumnElement[bool]:
-    tries = delivery_attempt.c
-    return (
-        select(tries.number)
-        .where(tries.delivery == delivery.c.id, tries.at >= moment - _ATTEMPT_SECONDS)
-        .exists()
-    )
 
 
 def _row(conn: Connection, id: str, merchant: str | None, *, lock: dict[str, Any] | None = None) -> Row[Any]:

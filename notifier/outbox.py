@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, func, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notifier.errors import NotFound
@@ -20,15 +20,18 @@ from notifier.tables import (
     DisabledReason,
     EndpointStatus,
     delivery,
-    delivery_attempt,
     endpoint,
     event,
+    is_dead,
     is_open,
     is_pending,
 )
 
 #: Stays below every database's limit of bound values.
 _CHUNK = 500
+
+#: Statuses of deliveries that are still to be sent.
+_WAITING = (DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ class Stats:
 
     pending: int
     held: int
+    #: Without those that were dismissed.
     dead: int
     #: Age of the oldest delivery that is still pending; None if there is none.
     oldest_seconds: float | None
@@ -272,6 +276,7 @@ def delivery_values(
         "ordered": ordered,
         "status": (DeliveryStatus.PENDING if target.enabled else DeliveryStatus.HELD).value,
         "next_attempt_at": due if target.enabled else None,
+        "stamped_at": now,
         "created_at": now,
     }
 
@@ -344,10 +349,16 @@ def stats(conn: Connection, *, now: float) -> Stats:
         for row in conn.execute(
             select(delivery.c.status, func.count().label("deliveries"))
             .join(endpoint, endpoint.c.id == delivery.c.endpoint)
-            .where(is_open, shown)
+            .where(is_open, delivery.c.status.in_(_WAITING), shown)
             .group_by(delivery.c.status)
         )
     }
+    dead = conn.execute(
+        select(func.count())
+        .select_from(delivery)
+        .join(endpoint, endpoint.c.id == delivery.c.endpoint)
+        .where(is_dead, shown)
+    ).scalar_one()
     oldest = conn.execute(select(func.min(delivery.c.created_at)).where(is_pending)).scalar()
     failing = conn.execute(
         select(endpoint.c.id)
@@ -365,46 +376,11 @@ def stats(conn: Connection, *, now: float) -> Stats:
     return Stats(
         pending=counts.get(DeliveryStatus.PENDING, 0),
         held=counts.get(DeliveryStatus.HELD, 0),
-        dead=counts.get(DeliveryStatus.DEAD, 0),
+        dead=dead,
         oldest_seconds=None if oldest is None else max(0.0, now - oldest),
         failing_endpoints=tuple(failing),
         disabled_endpoints=tuple((row.id, row.disabled_reason) for row in disabled),
     )
-
-
-def prune(conn: Connection, *, before: float, limit: int = 1000) -> int:
-    """Empty up to ``limit`` bodies and answers from before a time; return how many. Call again until it says 0.
-
-    Rows stay. The body of an event with a pending or held delivery stays too.
-    """
-    still_open = (
-        select(delivery.c.id)
-        .where(
-            delivery.c.event == event.c.id,
-            delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
-        )
-        .exists()
-    )
-    old_events = (
-        select(event.c.id)
-        .where(event.c.body.is_not(None), event.c.created_at < before, ~still_open)
-        .order_by(event.c.created_at)
-        .limit(limit)
-    )
-    emptied = conn.execute(update(event).where(event.c.id.in_(old_events)).values(body=None)).rowcount
-    log = delivery_attempt.c
-    old_answers = (
-        select(log.delivery, log.number)
-        .where(log.response.is_not(None), log.at < before)
-        .order_by(log.at)
-        .limit(limit)
-    )
-    emptied += conn.execute(
-        update(delivery_attempt)
-        .where(tuple_(log.delivery, log.number).in_(old_answers))
-        .values(response=None)
-    ).rowcount
-    return emptied
 
 
 def _event_row(row: Any) -> EventRow:

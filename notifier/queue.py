@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from notifier.backoff import Health, rate_room, rate_spent, rate_wait
-from notifier.tables import PENDING, EndpointStatus, delivery, endpoint, event, is_pending
+from notifier.tables import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
 from notifier.vault import Stored
 
 #: After so many failed attempts an event does not hold back the next one of its intent any more.
@@ -74,7 +74,7 @@ class Claimed:
 
 
 def take_turn(conn: Connection) -> None:
-    """Wait until no other worker is in its turn; to be called first in a transaction that claims.
+    """Wait until no other worker is in its turn; to be called first in a transaction that claims. See the lock order.
 
     Two workers that claimed at the same time would each fill an endpoint's slots. SQLite has one writer anyway; on
     PostgreSQL a lock makes it so, for the milliseconds that a turn takes. A worker that was frozen within a turn
@@ -105,9 +105,10 @@ def claim(
 
     An endpoint has at most ``endpoint_cap`` live leases over all workers (fewer after it said that it gets too much,
     one while its circuit breaker is open), and at most ``endpoint_rate`` attempts per second, spread evenly. Within
-    an intent and endpoint an event waits for those before it.
+    an intent and endpoint an event waits for those before it. What others have locked is left out: a claim waits for
+    nobody. ``now`` is the time of the clock that judges, see :mod:`notifier.clock`.
     """
-    found = conn.execute(candidates_query(), {"now": now}).all()
+    found = conn.execute(candidates_query(locked=endpoint_rate is not None), {"now": now}).all()
     free = {row.id: _free(row, endpoint_cap, endpoint_rate, now) for row in found}
     candidates = [row for row in found if free[row.id] > 0]
     taken: list[Row[Any]] = []
@@ -149,6 +150,7 @@ def claim(
 
 def hand_back(conn: Connection, claims: Sequence[Claim]) -> None:
     """Give up leases without an attempt: the rows are due again at once."""
+    lock_endpoints(conn, claims)
     for lease in {claimed.lease for claimed in claims}:
         ids = [claimed.delivery for claimed in claims if claimed.lease == lease]
         for start in range(0, len(ids), _CHUNK):
@@ -157,6 +159,14 @@ def hand_back(conn: Connection, claims: Sequence[Claim]) -> None:
                 .where(delivery.c.id.in_(ids[start : start + _CHUNK]), delivery.c.lease == lease)
                 .values(lease=None, leased_until=None)
             )
+
+
+def lock_endpoints(conn: Connection, claims: Sequence[Claim]) -> None:
+    """Lock the endpoints of these deliveries, as the lock order says, before the deliveries are changed."""
+    ids = sorted({claimed.endpoint for claimed in claims})
+    for start in range(0, len(ids), _CHUNK):
+        query = select(endpoint.c.id).where(endpoint.c.id.in_(ids[start : start + _CHUNK]))
+        conn.execute(query.order_by(endpoint.c.id).with_for_update(**STEADY))
 
 
 def _free(row: Row[Any], cap: int, rate: float | None, now: float) -> int:
@@ -169,7 +179,11 @@ def _spend(
     conn: Connection, rows: Sequence[Row[Any]], given: dict[str, int], rate: float, now: float
 ) -> None:
     spent = [
-        {"the_endpoint": row.id, "until": rate_spent(row.sent_until, rate, given[row.id], now=now)}
+        {
+            "the_endpoint": row.id,
+            "until": rate_spent(row.sent_until, rate, given[row.id], now=now),
+            "stamp": now,
+        }
         for row in rows
         if given[row.id]
     ]
@@ -179,14 +193,19 @@ def _spend(
 
 @cache
 def _spend_statement() -> Update:
-    return update(endpoint).where(endpoint.c.id == _ENDPOINT).values(sent_until=bindparam("until"))
+    return (
+        update(endpoint)
+        .where(endpoint.c.id == _ENDPOINT)
+        .values(sent_until=bindparam("until"), stamped_at=bindparam("stamp"))
+    )
 
 
 @cache
-def candidates_query() -> Select[Any]:
+def candidates_query(*, locked: bool = False) -> Select[Any]:
     """Return the query for endpoints that may be sent to and have something due, with their live leases.
 
-    It hops through the index from endpoint to endpoint, however many rows each has. Parameter: ``now``.
+    It hops through the index from endpoint to endpoint, however many rows each has. ``locked``: they are going to be
+    written, so those that somebody else holds are left out. Parameter: ``now``.
     """
 
     def least(after: ColumnElement[str] | None) -> ScalarSelect[Any]:
@@ -212,7 +231,7 @@ def candidates_query() -> Select[Any]:
         .exists()
     )
     columns = ("id", "url", "legacy_v0", "secrets", "broken", "slots", "sent_until")
-    return (
+    query = (
         select(*(endpoint.c[name] for name in columns), in_flight)
         .select_from(hop)
         .join(endpoint, endpoint.c.id == hop.c.id)
@@ -225,6 +244,7 @@ def candidates_query() -> Select[Any]:
         # Equals in turn: whoever is first in one round is so by chance.
         .order_by(in_flight, func.random())
     )
+    return query.with_for_update(of=endpoint, skip_locked=True, **STEADY) if locked else query
 
 
 _DUE = (
@@ -276,7 +296,7 @@ def lease_statement() -> Any:
     return (
         update(delivery)
         .where(delivery.c.id.in_(select(due.c.id)))
-        .values(lease=bindparam("the_lease"), leased_until=bindparam("until"))
+        .values(lease=bindparam("the_lease"), leased_until=bindparam("until"), stamped_at=_NOW)
         .returning(delivery.c.id, delivery.c.event, delivery.c.endpoint)
     )
 

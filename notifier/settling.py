@@ -18,6 +18,7 @@ from notifier.backoff import HOLDING, Health, Verdict, next_attempt_at, parse_re
 from notifier.queue import Claim
 from notifier.sender import Outcome
 from notifier.tables import (
+    STEADY,
     DeliveryStatus,
     DisabledReason,
     EndpointStatus,
@@ -76,12 +77,18 @@ class Settled:
 
 
 def settle(
-    conn: Connection, results: Sequence[Result], *, policy: Policy, jitters: Sequence[float]
+    conn: Connection,
+    results: Sequence[Result],
+    *,
+    policy: Policy,
+    jitters: Sequence[float],
+    now: float | None = None,
 ) -> list[Settled]:
     """Store what came of attempts, in the order they ended; return what became of the deliveries.
 
     A result whose lease was lost is dropped: its row is another's by now, or was removed. ``jitters`` are random
-    numbers from 0 to 1, one per result.
+    numbers from 0 to 1, one per result. Waits are counted from ``now``, the time of the clock that judges (see
+    :mod:`notifier.clock`); by default from the end of each attempt.
     """
     if not results:
         return []
@@ -94,6 +101,8 @@ def settle(
     ]
     if not ours:
         return []
+    if now is not None:
+        ours = [(replace(result, ended_at=now), jitter) for result, jitter in ours]
     enabled = _judge_endpoints(conn, targets, [result for result, _ in ours], policy)
     updates, attempts, settled = [], [], []
     for result, jitter in ours:
@@ -118,14 +127,25 @@ class Settle(Protocol):
     """What :func:`settle` and :func:`settle_plainly` take."""
 
     def __call__(
-        self, conn: Connection, results: Sequence[Result], *, policy: Policy, jitters: Sequence[float]
+        self,
+        conn: Connection,
+        results: Sequence[Result],
+        *,
+        policy: Policy,
+        jitters: Sequence[float],
+        now: float | None = None,
     ) -> list[Settled]:
         """Store what came of attempts."""
         ...
 
 
 def settle_plainly(
-    conn: Connection, results: Sequence[Result], *, policy: Policy, jitters: Sequence[float]
+    conn: Connection,
+    results: Sequence[Result],
+    *,
+    policy: Policy,
+    jitters: Sequence[float],
+    now: float | None = None,
 ) -> list[Settled]:
     """Store attempts that cannot be stored as they are: of what came of each only the status counts.
 
@@ -135,7 +155,8 @@ def settle_plainly(
     for result, jitter in zip(results, jitters, strict=True):
         code = result.outcome.status_code
         error = None if code is not None else "internal error: what came of it could not be stored"
-        plain = replace(result, outcome=Outcome(status_code=code, error=error, seconds=0.0))
+        outcome = Outcome(status_code=code, error=error, seconds=0.0)
+        plain = replace(result, outcome=outcome, ended_at=result.ended_at if now is None else now)
         row = _load(conn, _deliveries_query(), [result.claim.delivery]).get(result.claim.delivery)
         if row is None or row.lease != result.claim.lease:
             continue
@@ -159,7 +180,7 @@ def _endpoints_query() -> Select[Any]:
     columns = ("id", "merchant", "url", "status", *_HEALTH)
     query = select(*(endpoint.c[name] for name in columns))
     # Writing a delivery refers to its endpoint; that must not wait for this lock, nor this for it.
-    return query.where(endpoint.c.id.in_(_WANTED)).order_by(endpoint.c.id).with_for_update(key_share=True)
+    return query.where(endpoint.c.id.in_(_WANTED)).order_by(endpoint.c.id).with_for_update(**STEADY)
 
 
 @cache
@@ -212,7 +233,8 @@ def _judge_endpoints(
             reasons.setdefault(id_, DisabledReason.FAILING)
     for id_, health in after.items():
         if health != before[id_]:
-            conn.execute(update(endpoint).where(endpoint.c.id == id_).values(**asdict(health)))
+            values = {**asdict(health), "stamped_at": max(result.ended_at for result in results)}
+            conn.execute(update(endpoint).where(endpoint.c.id == id_).values(values))
     for id_, reason in reasons.items():
         row = rows[id_]
         if row.status == EndpointStatus.ENABLED:
@@ -253,6 +275,7 @@ def _after(row: Row[Any], result: Result, *, enabled: bool, policy: Policy, jitt
         "next_attempt_at": due,
         "lease": None,
         "leased_until": None,
+        "stamped_at": now,
         "last_status_code": outcome.status_code,
         "last_error": outcome.error,
         "delivered_at": now if outcome.ok else None,

@@ -1,4 +1,20 @@
-"""The notifier's tables. Times are unix seconds of this machine's clock (double precision).
+"""The notifier's tables. Times are unix seconds (double precision).
+
+Due times and leases are judged by the database's clock, see :mod:`notifier.clock`; ``stamped_at`` says when they were
+written, so that a time that was written under a wrong clock is put right once the clock is.
+
+**Lock order**, for every statement of this package on PostgreSQL (SQLite has one writer at a time anyway):
+
+1. the workers' turn (:func:`notifier.queue.take_turn`),
+2. events, as they are inserted,
+3. endpoints, in order of their ids, each once and in the strongest mode that the transaction needs:
+   :data:`SHARED` (FOR KEY SHARE) to write deliveries for it, :data:`STEADY` (FOR NO KEY UPDATE) to write its health or
+   to change its deliveries, :data:`EXCLUSIVE` (FOR UPDATE) to change its status or settings,
+4. ``bulk_change`` rows, of locked endpoints,
+5. deliveries, of locked endpoints.
+
+Whoever does not lock the endpoint first (a claim, a repair of times) locks with SKIP LOCKED, so that it waits for nobody;
+or locks one delivery alone and waits for nothing more. So nobody waits in a circle.
 
 ``intent`` and ``merchant`` are plain strings: no foreign key crosses packages. Partial indexes hold only the
 rows that are looked for, so that the daemon's queries cost the same after a million deliveries; a query must
@@ -23,6 +39,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     literal_column,
     select,
     text,
@@ -126,12 +143,16 @@ endpoint = Table(
     Column("slots", Integer),
     # Where the rate limit stands: the attempts so far, spread evenly, last until then.
     Column("sent_until", Double),
+    # When the times above were written.
+    Column("stamped_at", Double),
     Index("ix_endpoint_merchant", "merchant", "id"),
+    Index("ix_endpoint_stamped", "stamped_at"),
 )
 
 _PENDING = "status = 'pending'"
 _LEASED = "lease IS NOT NULL"
 _OPEN = "status <> 'delivered'"
+_DEAD = "status = 'dead' AND dismissed_at IS NULL"
 
 delivery = Table(
     "delivery",
@@ -156,8 +177,12 @@ delivery = Table(
     Column("leased_until", Double),
     Column("last_status_code", Integer),
     Column("last_error", Text),
+    # When next_attempt_at and leased_until were written; NULL in rows that are older than the column.
+    Column("stamped_at", Double),
     Column("created_at", Double, nullable=False),
     Column("delivered_at", Double),
+    # A dead one that nobody has to look at any more: a person, or retention, said so.
+    Column("dismissed_at", Double),
     Index(
         "ix_delivery_due",
         "endpoint",
@@ -184,6 +209,15 @@ delivery = Table(
     Index(
         "ix_delivery_open", "status", "endpoint", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)
     ),
+    Index(
+        "ix_delivery_stamped",
+        "stamped_at",
+        sqlite_where=text(_PENDING),
+        postgresql_where=text(_PENDING),
+    ),
+    Index(
+        "ix_delivery_dead", "endpoint", "created_at", sqlite_where=text(_DEAD), postgresql_where=text(_DEAD)
+    ),
     Index("ix_delivery_event", "event"),
     Index("ix_delivery_merchant", "merchant", "id"),
     Index("ix_delivery_endpoint", "endpoint", "id"),
@@ -208,15 +242,31 @@ delivery_attempt = Table(
     ),
 )
 
-#: PostgreSQL's FOR KEY SHARE: whoever writes deliveries for endpoints reads them so, and the endpoints are neither
-#: enabled nor removed before the deliveries are there. SQLite has one writer at a time anyway.
+#: Changes of many deliveries that are under way, see :mod:`notifier.bulk`.
+bulk_change = Table(
+    "bulk_change",
+    metadata,
+    Column("endpoint", Text, ForeignKey("endpoint.id"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    # Which deliveries or events are meant: those of attempts since, or written from then until then.
+    Column("since", Double),
+    Column("until", Double),
+    # The last one that was looked at.
+    Column("after", Text),
+    Column("after_time", BigInteger),
+    Column("done", Integer, nullable=False, default=0),
+)
+
+#: How PostgreSQL locks an endpoint's row: see the order of locks above.
 SHARED: dict[str, Any] = {"read": True, "key_share": True}
+STEADY: dict[str, Any] = {"key_share": True}
 EXCLUSIVE: dict[str, Any] = {}
 
 #: Conditions as the partial indexes spell them.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 is_pending = delivery.c.status == PENDING
 is_open = delivery.c.status != literal_column("'delivered'")
+is_dead = and_(delivery.c.status == literal_column("'dead'"), delivery.c.dismissed_at.is_(None))
 
 #: For deliveries: retention has not emptied the event yet.
 has_body = select(event.c.id).where(event.c.id == delivery.c.event, event.c.body.is_not(None)).exists()

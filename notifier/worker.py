@@ -17,8 +17,9 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
-from notifier import queue, settling, signing
+from notifier import clock, queue, settling, signing
 from notifier.backoff import DEFAULT_SCHEDULE
+from notifier.bulk_worker import BulkWorker
 from notifier.database_errors import is_outage, reason_of
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
@@ -65,8 +66,9 @@ def log_unforeseen(where: str, error: Exception) -> None:
 class Worker:
     """Delivers what the outbox holds; run one of :meth:`run` and :meth:`drain` at a time.
 
-    ``schedule`` are the waits before the 1st, 2nd, … attempt and ``timeout`` bounds one attempt; ``grace`` is how
-    long attempts under way may go on after the stop. All in seconds. Several workers may share a database.
+    It also goes on with changes of many deliveries, see :mod:`notifier.bulk`. ``schedule`` are the waits before the 1st,
+    2nd, … attempt and ``timeout`` bounds one attempt; ``grace`` is how long attempts under way may go on after the stop.
+    All in seconds. Several workers may share a database.
 
     No exception ends it: what comes of one delivery stays there, and is told to ``on_unforeseen`` with the place
     (``attempt``, ``settle``, ``queue``).
@@ -92,7 +94,7 @@ class Worker:
         on_attempt: OnAttempt = ignore_attempt,
         on_first_attempt: Callable[[float], None] = lambda _: None,
         on_unforeseen: Callable[[str, Exception], None] = log_unforeseen,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
         entropy: Entropy = os.urandom,
     ) -> None:
@@ -110,7 +112,11 @@ class Worker:
         self._on_attempt = on_attempt
         self._on_first_attempt = on_first_attempt
         self._on_unforeseen = on_unforeseen
-        self._clock = clock
+        # A clock that is given judges everything: for tests. Else the database's judges what is shared, this machine's
+        # dates what is sent, and waits of this process are measured by one that nobody sets.
+        self._given_clock = clock
+        self._clock = clock or time.time
+        self._elapsed = clock or _boot_time
         self._jitter = jitter
         self._entropy = entropy
         if breaker_pause is None:
@@ -126,8 +132,17 @@ class Worker:
         self._look = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
         self._results: list[settling.Result] = []
-        # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval.
+        # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval; by
+        # the elapsed time.
         self._soonest = math.inf
+        self._bulk = BulkWorker(
+            database,
+            now=self._now,
+            elapsed=self._elapsed,
+            poll_interval=poll_interval,
+            on_unforeseen=on_unforeseen,
+            entropy=entropy,
+        )
 
     def wake(self) -> None:
         """Look at the queue at once, e.g. after a commit that enqueued events. May be called from any thread."""
@@ -172,7 +187,8 @@ class Worker:
                         # What was claimed and not started comes back when its lease has run out.
                         self._on_unforeseen("queue", error)
                         turned = False
-                    if until_idle and turned and not self._running and not self._results:
+                    bulk_left = await self._bulk.advance() if turned else False
+                    if until_idle and turned and not (self._running or self._results or bulk_left):
                         idle = True
                     else:
                         await self._pause(self._until_next_look() if turned else DATABASE_PAUSE)
@@ -189,16 +205,17 @@ class Worker:
         results = list(self._results)
         # What is settled in this turn leaves its slots.
         room = self._concurrency - len(self._running)
+        begun = self._elapsed()
         try:
-            settled, taken = await asyncio.to_thread(self._transact, results, room)
+            settled, taken, now = await asyncio.to_thread(self._transact, results, room)
         except Exception as error:
             await self._failed(error, results)
             return False
-        self._forget(results, settled)
+        self._forget(results, settled, now)
         if taken.look_at is not None:
-            self._soonest = min(self._soonest, taken.look_at)
+            self._soonest = min(self._soonest, self._elapsed() + taken.look_at - now)
         for claimed in taken.claims:
-            task = tasks.create_task(self._attempt(sender, claimed))
+            task = tasks.create_task(self._attempt(sender, claimed, begun))
             self._running[task] = claimed
         return True
 
@@ -210,19 +227,19 @@ class Worker:
         self._on_unforeseen("queue", error)
         for result in results:
             try:
-                settled = await self._settle_apart(result)
+                settled, now = await self._settle_apart(result)
             except Exception as trouble:
                 # Not even the least can be written: it and the rest are kept, and nothing is claimed meanwhile.
                 log.error(
                     "deliveries.database_failed", reason=reason_of(trouble), unsettled=len(self._results)
                 )
                 return
-            self._forget([result], settled)
+            self._forget([result], settled, now)
         if results:
             # What made the transaction fail is out of the way.
             self._look.set()
 
-    async def _settle_apart(self, result: settling.Result) -> list[settling.Settled]:
+    async def _settle_apart(self, result: settling.Result) -> tuple[list[settling.Settled], float]:
         """Settle one result; what cannot be stored as it is, is stored as little more than its status."""
         try:
             return await asyncio.to_thread(self._settle_alone, result, settling.settle)
@@ -232,20 +249,24 @@ class Worker:
             self._on_unforeseen("settle", error)
             return await asyncio.to_thread(self._settle_alone, result, settling.settle_plainly)
 
-    def _settle_alone(self, result: settling.Result, settle: settling.Settle) -> list[settling.Settled]:
+    def _settle_alone(
+        self, result: settling.Result, settle: settling.Settle
+    ) -> tuple[list[settling.Settled], float]:
         with self._database.begin() as conn:
-            return settle(conn, [result], policy=self._policy, jitters=[self._jitter()])
+            now = self._now(conn)
+            return settle(conn, [result], policy=self._policy, jitters=[self._jitter()], now=now), now
 
     def _transact(
         self, results: Sequence[settling.Result], room: int
-    ) -> tuple[list[settling.Settled], queue.Claimed]:
-        """Do one turn's transaction; runs in a worker thread."""
+    ) -> tuple[list[settling.Settled], queue.Claimed, float]:
+        """Do one turn's transaction, and return the time that it went by; runs in a worker thread."""
         with self._database.begin() as conn:
             queue.take_turn(conn)
-            settled = self._settle(conn, results)
+            now = self._now(conn)
+            settled = self._settle(conn, results, now)
             if room <= 0:
-                return settled, queue.Claimed(claims=[], look_at=None)
-            now = self._clock()
+                return settled, queue.Claimed(claims=[], look_at=None), now
+            clock.repair(conn, now=now)
             claimed = queue.claim(
                 conn,
                 lease=new_id("lease_", now, self._entropy),
@@ -255,15 +276,24 @@ class Worker:
                 endpoint_cap=self._endpoint_concurrency,
                 endpoint_rate=self._endpoint_rate,
             )
-        return settled, claimed
+        return settled, claimed, now
 
-    def _settle(self, conn: Connection, results: Sequence[settling.Result]) -> list[settling.Settled]:
+    def _settle(
+        self, conn: Connection, results: Sequence[settling.Result], now: float
+    ) -> list[settling.Settled]:
         if not results:
             return []
         jitters = [self._jitter() for _ in results]
-        return settling.settle(conn, results, policy=self._policy, jitters=jitters)
+        return settling.settle(conn, results, policy=self._policy, jitters=jitters, now=now)
 
-    def _forget(self, results: Sequence[settling.Result], settled: Sequence[settling.Settled]) -> None:
+    def _now(self, conn: Connection) -> float:
+        """Return the time that judges what processes share."""
+        server = None if self._given_clock is not None else clock.database_time(conn)
+        return self._clock() if server is None else server
+
+    def _forget(
+        self, results: Sequence[settling.Result], settled: Sequence[settling.Settled], now: float
+    ) -> None:
         """Drop results that are stored (or whose lease was lost), and count them."""
         # New ones were only added behind them meanwhile.
         del self._results[: len(results)]
@@ -272,14 +302,14 @@ class Worker:
             if done.latency is not None:
                 self._on_first_attempt(done.latency)
             if done.next_attempt_at is not None:
-                self._soonest = min(self._soonest, done.next_attempt_at)
+                self._soonest = min(self._soonest, self._elapsed() + done.next_attempt_at - now)
 
-    async def _attempt(self, sender: Sender, claimed: queue.Claim) -> None:
+    async def _attempt(self, sender: Sender, claimed: queue.Claim, claimed_at: float) -> None:
         task = asyncio.current_task()
         assert task is not None
         started_at = self._clock()
         try:
-            if started_at + self._timeout > claimed.leased_until:
+            if self._elapsed() - claimed_at > LEASE_MARGIN:
                 # This process was held up since it claimed. The lease could run out within the attempt, and another
                 # worker send beside it; so the row is left to whoever claims it then.
                 log.warning("delivery.claimed_too_long_ago", delivery=claimed.delivery)
@@ -320,8 +350,9 @@ class Worker:
         self._look.set()
 
     def _until_next_look(self) -> float:
-        wait = self._soonest - self._clock()
-        if wait <= 0:
+        now = self._elapsed()
+        wait = min(self._soonest, self._bulk.next_at) - now
+        if self._soonest <= now:
             self._soonest = math.inf
         return min(max(wait, 0.0), self._poll_interval)
 
@@ -348,22 +379,32 @@ class Worker:
             return
         for last in range(LAST_TRIES):
             try:
-                settled = await asyncio.to_thread(self._last_transaction, results, unsent)
+                settled, now = await asyncio.to_thread(self._last_transaction, results, unsent)
             except Exception as error:
                 await self._failed(error, results)
                 results = list(self._results)
                 if last + 1 < LAST_TRIES:
                     await asyncio.sleep(DATABASE_PAUSE)
             else:
-                self._forget(results, settled)
+                self._forget(results, settled, now)
                 return
         # The leases run out by themselves; these events are then sent a second time, under the same ids.
         self._results.clear()
 
     def _last_transaction(
         self, results: Sequence[settling.Result], unsent: Sequence[queue.Claim]
-    ) -> list[settling.Settled]:
+    ) -> tuple[list[settling.Settled], float]:
         with self._database.begin() as conn:
-            settled = self._settle(conn, results)
+            now = self._now(conn)
+            queue.lock_endpoints(conn, [*(result.claim for result in results), *unsent])
+            settled = self._settle(conn, results, now)
             queue.hand_back(conn, unsent)
-        return settled
+        return settled, now
+
+
+def _boot_time() -> float:
+    """Return seconds since the machine started, those in which it slept too."""
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain.follower import MARGIN_BURN_BLOCKS
-from notifier import outbox
+from notifier import retention
 from notifier.database_errors import is_outage, reason_of
 from watcher import blocks, idempotency, unforeseen
 from watcher.clocks import Clocks
@@ -86,7 +87,7 @@ def thin_headers(settings: Settings, database: Database) -> int:
 
 
 def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Empty the bodies and logged answers that are older than the retention; return how many.
+    """Empty bodies and logged answers and dismiss dead deliveries that are older than the retention; return how many.
 
     Between two batches it looks whether the daemon is stopping; the next run does the rest.
     """
@@ -94,13 +95,13 @@ def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], 
         cursor = blocks.load_cursor(connection)
     # A machine clock that was set years ahead must not empty what is a day old.
     chain = cursor.clock.time if cursor is not None else None
-    before = Clocks(machine=time.time(), chain=chain).earlier - settings.retention_days * DAY
-    total = 0
-    while not stopping():
-        count = database.transact(lambda connection: outbox.prune(connection, before=before))
-        total += count
-        if count == 0:
-            break
+    now = Clocks(machine=time.time(), chain=chain).earlier
+    before = now - settings.retention_days * DAY
+    total, after, more = 0, retention.START, True
+    while more and not stopping():
+        batch = partial(retention.prune, before=before, now=now, after=after)
+        pruned = database.transact(batch)
+        total, after, more = total + pruned.count, pruned.after, pruned.more
     log.info("outbox.pruned", count=total)
     return total
 

@@ -5,7 +5,7 @@ from typing import Any
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
 
-from notifier import outbox
+from notifier import bulk, outbox
 from notifier.events import rfc3339
 from notifier.tables import (
     DeliveryStatus,
@@ -13,6 +13,7 @@ from notifier.tables import (
     EndpointStatus,
     delivery,
     endpoint,
+    is_dead,
     is_open,
     is_pending,
 )
@@ -36,7 +37,7 @@ _HOW = {False: "enable it", True: "sbtc-watcher endpoints enable {}"}
 #: What a merchant sees of a source.
 _SOURCE = ("url", "state", "version", "tip_height", "latency_ms", "errors", "note")
 
-_OPEN = [status.value for status in DeliveryStatus if status is not DeliveryStatus.DELIVERED]
+_WAITING = [DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]
 
 
 def status(database: Database, settings: Settings, *, now: float) -> dict[str, Any]:
@@ -81,7 +82,14 @@ def document(
         "unmatched": 0,
         "settle_backlog": 0,
         "oldest_pending": None,
-        "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
+        "outbox": {
+            "pending": 0,
+            "oldest_seconds": None,
+            "dead": 0,
+            "held": 0,
+            "failing_endpoints": [],
+            "bulk_changes": [],
+        },
         "reindex": None,
         "follower": None,
         "database": {"url": None, "revision": revision, "bytes": None},
@@ -150,6 +158,10 @@ def _count(
         "dead": box.dead,
         "held": box.held,
         "failing_endpoints": list(box.failing_endpoints),
+        "bulk_changes": [
+            {"endpoint": change.endpoint, "kind": change.kind.value, "done": change.done}
+            for change in bulk.unfinished(connection, merchant=merchant)
+        ],
     }
     return box
 
@@ -159,15 +171,18 @@ def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.S
     shown = (endpoint.c.merchant == merchant, endpoint.c.status != EndpointStatus.REMOVED)
     his = connection.execute(select(endpoint).where(*shown).order_by(endpoint.c.id)).all()
     counts: dict[str, int] = {}
+    dead = 0
     oldest: float | None = None
     for some in chunks([row.id for row in his]):
         counted = (
             select(delivery.c.status, func.count().label("deliveries"))
-            .where(is_open, delivery.c.endpoint.in_(some), delivery.c.status.in_(_OPEN))
+            .where(is_open, delivery.c.endpoint.in_(some), delivery.c.status.in_(_WAITING))
             .group_by(delivery.c.status)
         )
         for row in connection.execute(counted):
             counts[row.status] = counts.get(row.status, 0) + row.deliveries
+        given_up = select(func.count()).select_from(delivery).where(is_dead, delivery.c.endpoint.in_(some))
+        dead += connection.execute(given_up).scalar_one()
         first = select(func.min(delivery.c.created_at)).where(is_pending, delivery.c.endpoint.in_(some))
         since = connection.execute(first).scalar_one()
         if since is not None:
@@ -175,7 +190,7 @@ def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.S
     return outbox.Stats(
         pending=counts.get(DeliveryStatus.PENDING, 0),
         held=counts.get(DeliveryStatus.HELD, 0),
-        dead=counts.get(DeliveryStatus.DEAD, 0),
+        dead=dead,
         oldest_seconds=None if oldest is None else max(0.0, now - oldest),
         failing_endpoints=tuple(
             row.id for row in his if row.status == EndpointStatus.ENABLED and row.failed > 0
@@ -258,7 +273,10 @@ def _reasons(document: dict[str, Any], settings: Settings, box: outbox.Stats, *,
     if len(box.disabled_endpoints) > _SHOWN:
         reasons.append(f"{len(box.disabled_endpoints) - _SHOWN} more webhook endpoints were disabled")
     if box.dead:
-        reasons.append(f"{box.dead} webhook deliveries are dead")
+        reasons.append(
+            f"{box.dead} webhook {'delivery is' if box.dead == 1 else 'deliveries are'} dead: retry or dismiss"
+            " what `sbtc-watcher deliveries list --status dead` shows"
+        )
     return reasons
 
 

@@ -1,5 +1,6 @@
 """``deliveries``: each event on its way to each endpoint."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
@@ -48,7 +49,7 @@ def list_(
     lines = [
         (
             row["id"],
-            render.word(row["status"]),
+            _status(row),
             row["event_type"],
             row["attempts"],
             row["last_status_code"] or row["last_error"],
@@ -78,6 +79,17 @@ def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) ->
 
 
 @app.command()
+def dismiss(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+    """Take a dead delivery out of the count in `status`; it stays dead and listed.
+
+    Example: sbtc-watcher deliveries dismiss dlv_…
+    """
+    with of(context).desk(write=True) as desk:
+        found = desk.dismiss_delivery(delivery)
+        _print(found, as_json)
+
+
+@app.command()
 def recover(
     context: typer.Context,
     endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Whose deliveries (we_…).")],
@@ -89,9 +101,13 @@ def recover(
         if as_json:
             render.document(found)
         else:
-            render.note(
-                f"Due at once: {render.count(found['recovered'], 'delivery')} to endpoint {endpoint}."
-            )
+            count = render.count(found["recovered"], "delivery")
+            render.note(f"Due at once: {count} to endpoint {endpoint}.{render.background(found)}")
+
+
+def _status(found: Mapping[str, Any]) -> Any:
+    text = render.word(found["status"])
+    return text.append(" (dismissed)") if found.get("dismissed_at") else text
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:
@@ -103,7 +119,7 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
         render.card(
             [
                 ("Delivery", found["id"]),
-                ("Status", render.word(found["status"])),
+                ("Status", _status(found)),
                 ("Event", f"{found['event']} ({found['event_type']})"),
                 ("Endpoint", found["endpoint"]),
                 ("Next attempt", f"{when(upcoming)} UTC" if upcoming else None),

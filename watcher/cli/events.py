@@ -92,7 +92,7 @@ def replay(
     endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Where to (we_…).")],
     as_json: Json = False,
 ) -> None:
-    """Send an endpoint everything it subscribes to again, from a time on.
+    """Send an endpoint everything it subscribes to again, from a time on, except what waits for it already.
 
     Example: sbtc-watcher events replay --since 2d --endpoint we_…
     """
@@ -103,7 +103,8 @@ def replay(
         if as_json:
             render.document(found)
         else:
-            render.note(f"Queued for endpoint {endpoint}: {render.count(found['replayed'], 'event')}.")
+            count = render.count(found["replayed"], "event")
+            render.note(f"Queued for endpoint {endpoint}: {count}.{render.background(found)}")
 
 
 def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:

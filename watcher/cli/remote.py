@@ -176,6 +176,9 @@ class RemoteDesk:
     def retry_delivery(self, delivery_id: str) -> Document:
         return self._do(routes.RETRY_DELIVERY, delivery_id)
 
+    def dismiss_delivery(self, delivery_id: str) -> Document:
+        return self._do(routes.DISMISS_DELIVERY, delivery_id)
+
     def events(self, *, merchant: str | None = None, **filters: Any) -> Document:
         return self._list(routes.EVENTS, merchant, filters)
 

@@ -165,6 +165,13 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing.removesuffix('y')}ies" if thing.endswith("y") else f"{number:,} {thing}s"
 
 
+def background(found: Mapping[str, Any]) -> str:
+    """Return what is said of a change of very many deliveries, nothing of one that is complete."""
+    if found.get("complete", True):
+        return ""
+    return " There are more: the daemon goes on in the background, `sbtc-watcher status` says how far it is."
+
+
 def heading(text: str) -> Text:
     """Return the title of a part."""
     return Text(f"\n{text}", style="bold cyan")

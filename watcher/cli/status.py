@@ -211,6 +211,8 @@ def _outbox(box: Mapping[str, Any]) -> Text:
         text.append(f", {box['held']:,} held", style="yellow")
     if box["dead"]:
         text.append(f", {box['dead']:,} dead", style="red")
+    for change in box.get("bulk_changes", ()):
+        text.append(f", {change['kind']} of {change['endpoint']}: {change['done']:,} so far")
     if box["failing_endpoints"]:
         text.append(f", failing: {', '.join(box['failing_endpoints'])}", style="yellow")
     return text

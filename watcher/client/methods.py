@@ -123,6 +123,7 @@ class Methods:
     deliveries = Call(webhooks.deliveries)
     each_delivery = Each(webhooks.deliveries)
     retry_delivery = Call(webhooks.retry_delivery)
+    dismiss_delivery = Call(webhooks.dismiss_delivery)
     event = Call(webhooks.event)
     events = Call(webhooks.events)
     each_event = Each(webhooks.events)

@@ -60,6 +60,7 @@ _DELIVERIES = "/v1/webhook_deliveries"
 DELIVERIES = Listing(_DELIVERIES, DeliveryPage, ListedDelivery)
 DELIVERY = Route("GET", f"{_DELIVERIES}/{{}}", Delivery)
 RETRY_DELIVERY = Route("POST", f"{_DELIVERIES}/{{}}/retry", Delivery)
+DISMISS_DELIVERY = Route("POST", f"{_DELIVERIES}/{{}}/dismiss", Delivery)
 
 _EVENTS = "/v1/events"
 EVENTS = Listing(_EVENTS, EventPage, Event)

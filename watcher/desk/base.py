@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, select
 
+from notifier.clock import database_time
 from notifier.vault import Vault
 from watcher import fields
 from watcher.assets import suggest
@@ -34,6 +35,12 @@ class Base:
     #: The books and the vault, for callers that make many desks from the same settings.
     books_of: Callable[[Settings], Books] = Books.of
     vault_of: Callable[[Settings], Vault] = open_vault
+
+    @cached_property
+    def shared_now(self) -> float:
+        """The time of the clock that judges due times and leases, see :mod:`notifier.clock`."""
+        server = database_time(self.connection)
+        return self.now if server is None else server
 
     @cached_property
     def books(self) -> Books:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from notifier import deliveries, endpoints, outbox, signing
+from notifier import bulk, deliveries, endpoints, outbox, signing
 from notifier.events import DEFAULT_EVENTS, EventType, rfc3339
 from notifier.guard import CheckedUrl, check_url
 from notifier.tables import DeliveryStatus, EndpointStatus, delivery, endpoint, event
@@ -97,7 +97,7 @@ class WebhookDesk(Base):
         whose: dict[str, Any] = {"merchant": self.merchant}
         endpoints.modify(self.connection, endpoint_id, url=url, events=events, legacy_v0=legacy_v0, **whose)
         if status == EndpointStatus.ENABLED:
-            endpoints.enable(self.connection, endpoint_id, now=self.now, **whose)
+            endpoints.enable(self.connection, endpoint_id, now=self.shared_now, **whose)
         elif status == EndpointStatus.DISABLED:
             endpoints.disable(self.connection, endpoint_id, **whose)
         return self.endpoint(endpoint_id)
@@ -129,24 +129,30 @@ class WebhookDesk(Base):
         """Queue a ``webhook.test`` event; return the ids of the {event, delivery}."""
         fields_of(document)
         event, delivery = endpoints.send_test(
-            self.connection, endpoint_id, merchant=self.merchant, now=self.now
+            self.connection, endpoint_id, merchant=self.merchant, now=self.shared_now
         )
         return {"event": event, "delivery": delivery}
 
     def recover_endpoint(self, endpoint_id: str, document: object = None) -> Document:
-        """Make all dead deliveries of an endpoint due at once."""
+        """Make all dead deliveries of an endpoint due at once.
+
+        Return {endpoint, recovered, complete}: of very many the rest follows in the background.
+        """
         fields_of(document)
-        count = deliveries.recover(self.connection, endpoint_id, merchant=self.merchant, now=self.now)
-        return {"endpoint": endpoint_id, "recovered": count}
+        count = deliveries.recover(self.connection, endpoint_id, merchant=self.merchant, now=self.shared_now)
+        return {"endpoint": endpoint_id, "recovered": count, "complete": self._is_complete(endpoint_id)}
 
     def replay_endpoint(self, endpoint_id: str, document: object) -> Document:
-        """Send an endpoint everything it subscribes to again, ``since`` a time."""
+        """Send an endpoint everything it subscribes to again, ``since`` a time, except what is on its way to it.
+
+        Return {endpoint, replayed, complete}: of very many the rest follows in the background.
+        """
         given = fields_of(document, "since", required=("since",))
         since = read("since", fields.read_time, given["since"])
         count = deliveries.replay(
-            self.connection, endpoint_id, since=since, merchant=self.merchant, now=self.now
+            self.connection, endpoint_id, since=since, merchant=self.merchant, now=self.shared_now
         )
-        return {"endpoint": endpoint_id, "replayed": count}
+        return {"endpoint": endpoint_id, "replayed": count, "complete": self._is_complete(endpoint_id)}
 
     def deliveries(
         self,
@@ -181,7 +187,13 @@ class WebhookDesk(Base):
     def retry_delivery(self, delivery_id: str, document: object = None) -> Document:
         """Make a pending or dead delivery due at once, and return it."""
         fields_of(document)
-        deliveries.retry(self.connection, delivery_id, merchant=self.merchant, now=self.now)
+        deliveries.retry(self.connection, delivery_id, merchant=self.merchant, now=self.shared_now)
+        return self.delivery(delivery_id)
+
+    def dismiss_delivery(self, delivery_id: str, document: object = None) -> Document:
+        """Take a dead delivery out of the count of those that a person has to look at, and return it."""
+        fields_of(document)
+        deliveries.dismiss(self.connection, delivery_id, merchant=self.merchant, now=self.now)
         return self.delivery(delivery_id)
 
     def events(
@@ -236,9 +248,12 @@ class WebhookDesk(Base):
         if endpoint is not None and not isinstance(endpoint, str):
             raise Refused("validation", errors=[{"field": "endpoint", "message": "must be an endpoint's id"}])
         made = deliveries.redeliver(
-            self.connection, event_id, endpoint_id=endpoint, merchant=self.merchant, now=self.now
+            self.connection, event_id, endpoint_id=endpoint, merchant=self.merchant, now=self.shared_now
         )
         return {"event": event_id, "deliveries": made}
+
+    def _is_complete(self, endpoint_id: str) -> bool:
+        return not bulk.unfinished(self.connection, endpoint_id=endpoint_id)
 
     def _with_merchants(self, rows: Sequence[Document]) -> list[Document]:
         """Return deliveries with the merchants whose they are."""

@@ -30,6 +30,16 @@ class Lag(Document):
     blocks: int | None
 
 
+class BulkChange(Document):
+    """A change of very many deliveries of an endpoint."""
+
+    endpoint: str
+    kind: Literal["align", "revive", "replay"]
+    """`align`: held back, sent or given up with their endpoint; `revive`: dead ones are due again; `replay`: sent again."""
+    done: int
+    """Deliveries so far."""
+
+
 class Outbox(Document):
     """Webhooks that are on their way."""
 
@@ -38,6 +48,8 @@ class Outbox(Document):
     dead: int
     held: int
     failing_endpoints: list[str]
+    bulk_changes: list[BulkChange]
+    """What is being done to very many deliveries, in the background."""
 
 
 class Database(Document):

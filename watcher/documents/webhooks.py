@@ -89,6 +89,9 @@ class Recovered(Document):
 
     endpoint: str
     recovered: int
+    """So far."""
+    complete: bool
+    """False: there are very many, and the rest follows in the background."""
 
 
 class Replayed(Document):
@@ -96,6 +99,9 @@ class Replayed(Document):
 
     endpoint: str
     replayed: int
+    """So far, without those that are on their way to the endpoint already."""
+    complete: bool
+    """False: there are very many, and the rest follows in the background."""
 
 
 class Redelivered(Document):
@@ -196,6 +202,8 @@ class ListedDelivery(Document):
     last_error: str | None
     created_at: Time
     delivered_at: Time | None
+    dismissed_at: Time | None
+    """When a dead one was taken out of the count of those that somebody has to look at."""
 
 
 class Delivery(ListedDelivery):
@@ -217,6 +225,7 @@ class Delivery(ListedDelivery):
             "last_error": None,
             "created_at": "2026-11-20T12:00:00.000Z",
             "delivered_at": None,
+            "dismissed_at": None,
             "log": [
                 {
                     "number": 1,

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from notifier import endpoints, outbox
+from notifier import endpoints, outbox, retention
 from notifier.errors import NotFound
 from notifier.events import EventType
 from notifier.tables import DeliveryStatus, delivery, delivery_attempt, event
@@ -166,9 +166,9 @@ async def test_pruning_empties_old_bodies_and_answers_but_no_row_and_nothing_und
         conn.execute(
             delivery.update().where(delivery.c.status == "pending").values(status=DeliveryStatus.HELD)
         )
-        assert outbox.prune(conn, before=clock()) == 0
-        assert outbox.prune(conn, before=clock() + 1) == 2
-        assert outbox.prune(conn, before=clock() + 1) == 0
+        assert retention.prune(conn, before=clock(), now=clock()).count == 0
+        assert retention.prune(conn, before=clock() + 1, now=clock()).count == 2
+        assert retention.prune(conn, before=clock() + 1, now=clock()).count == 0
         assert outbox.get_event(conn, waiting).body
         emptied = outbox.get_event(conn, sent)
     assert emptied.body == b""

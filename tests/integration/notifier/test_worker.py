@@ -79,6 +79,7 @@ async def test_a_success_is_stored_with_its_log(shop, engine, receiver, drain, c
         "last_error": None,
         "created_at": stamp,
         "delivered_at": stamp,
+        "dismissed_at": None,
     }
     assert log == [
         {

@@ -48,7 +48,14 @@ def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
         "unmatched": 0,
         "settle_backlog": 0,
         "oldest_pending": None,
-        "outbox": {"pending": 0, "oldest_seconds": None, "dead": 0, "held": 0, "failing_endpoints": []},
+        "outbox": {
+            "pending": 0,
+            "oldest_seconds": None,
+            "dead": 0,
+            "held": 0,
+            "failing_endpoints": [],
+            "bulk_changes": [],
+        },
         "reindex": None,
         "follower": None,
         "database": {
@@ -169,7 +176,11 @@ def test_a_daemon_that_looks_no_more_degrades(world: World) -> None:
     ("endpoint_row", "delivery_status", "reason"),
     [
         ({"failed": 3}, "delivered", "1 webhook endpoints fail"),
-        ({"failed": 0}, "dead", "1 webhook deliveries are dead"),
+        (
+            {"failed": 0},
+            "dead",
+            "1 webhook delivery is dead: retry or dismiss what `sbtc-watcher deliveries list --status dead` shows",
+        ),
     ],
 )
 def test_webhooks_that_do_not_arrive_degrade(

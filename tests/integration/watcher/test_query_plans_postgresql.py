@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
 from chain.testing import principal, txs
-from notifier import deliveries, outbox, queue
+from notifier import bulk, clock, deliveries, outbox, queue, retention
 from notifier.tables import DeliveryStatus, endpoint
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, START, World
@@ -292,7 +292,9 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None
         queue.hand_back(connection, claims)
         outbox.stats(connection, now=now)
         outbox.told(connection, ["pi_00000000007"])
-        outbox.prune(connection, before=1_700_000_100)
+        retention.prune(connection, before=1_700_000_100, now=now)
+        clock.repair(connection, now=now)
+        bulk.step(connection, now=now)
         outbox.list_events(connection, merchant="mer_F7")
         outbox.list_events(connection, intent="pi_00000000007")
         deliveries.list_deliveries(connection, merchant="mer_F7")

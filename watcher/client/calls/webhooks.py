@@ -136,6 +136,11 @@ def retry_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> R
     return routes.RETRY_DELIVERY.to(delivery_id, idempotency_key=idempotency_key)
 
 
+def dismiss_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
+    """Take a dead delivery out of the count of those that somebody has to look at; it stays dead."""
+    return routes.DISMISS_DELIVERY.to(delivery_id, idempotency_key=idempotency_key)
+
+
 def events(
     *,
     type: str | None = None,  # noqa: A002 - it is called so

@@ -34,6 +34,14 @@ async def get_webhook_delivery(request: Request, caller: Reader, delivery_id: Id
     return await api_of(request).look(request, caller, lambda desk: desk.delivery(delivery_id))
 
 
+@router.post("/{delivery_id}/dismiss", **describe(answer=documents.Delivery, changes=True, errors=(404,)))
+async def dismiss_webhook_delivery(request: Request, caller: Writer, delivery_id: Id) -> Response:
+    """Take a dead webhook delivery out of the count of those that somebody has to look at; it stays dead."""
+    return await api_of(request).change(
+        request, caller, lambda desk, body: desk.dismiss_delivery(delivery_id, body), status=200
+    )
+
+
 @router.post("/{delivery_id}/retry", **describe(answer=documents.Delivery, changes=True, errors=(404,)))
 async def retry_webhook_delivery(request: Request, caller: Writer, delivery_id: Id) -> Response:
     """Try a pending or dead webhook delivery again at once."""

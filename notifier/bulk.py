@@ -1,0 +1,259 @@
+"""Changes of as many deliveries as an endpoint may have, a bounded number in each transaction.
+
+A change is a row of ``bulk_change``: what is to be done, and how far it is. Whoever asks for it makes the first batch in
+the same transaction, which is all of most changes; workers make the rest, each batch in a transaction of its own. A
+process that dies leaves the row, and the next one goes on after the last batch that was committed.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, tuple_, update
+
+from notifier import outbox
+from notifier.events import EventType
+from notifier.ids import Entropy
+from notifier.tables import (
+    STEADY,
+    DeliveryStatus,
+    EndpointStatus,
+    bulk_change,
+    delivery,
+    delivery_attempt,
+    endpoint,
+    event,
+    has_body,
+    is_dead,
+    is_open,
+)
+
+#: Rows that one batch looks at: at most some tens of milliseconds of the write lock.
+BATCH = 500
+
+#: Longer than any attempt: the log says when one began, the endpoint's row when it had failed.
+_ATTEMPT_SECONDS = 60.0
+
+
+class Kind(StrEnum):
+    """What is done to an endpoint's deliveries."""
+
+    #: They are made what the endpoint's status says: pending, held or, of a removed one, dead.
+    ALIGN = "align"
+    #: Dead ones are due again, with the whole schedule before them.
+    REVIVE = "revive"
+    #: Events are sent again.
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A change that goes on in the background."""
+
+    endpoint: str
+    kind: Kind
+    #: How many deliveries it has changed or written so far.
+    done: int
+
+
+def start(
+    conn: Connection,
+    endpoint_id: str,
+    kind: Kind,
+    *,
+    now: float = 0.0,
+    since: float | None = None,
+    until: float | None = None,
+    entropy: Entropy = os.urandom,
+) -> int:
+    """Begin a change and make its first batch; return how many deliveries that changed or wrote.
+
+    The caller holds the endpoint's lock. ``now``: when those that become due are due, by the clock that judges.
+    ``since``: which attempts or events are meant, None for all. A change of the same kind that is not finished begins
+    again, with what both mean.
+    """
+    key = (bulk_change.c.endpoint == endpoint_id, bulk_change.c.kind == kind.value)
+    before = conn.execute(select(bulk_change.c.since).where(*key)).one_or_none()
+    if before is not None:
+        since = None if None in (since, before.since) else min(since or 0.0, before.since)
+        conn.execute(delete(bulk_change).where(*key))
+    values = {"endpoint": endpoint_id, "kind": kind.value, "since": since, "until": until}
+    conn.execute(insert(bulk_change).values(**values, done=0))
+    return _batch(conn, conn.execute(_query().where(*key)).one(), now=now, entropy=entropy)
+
+
+def step(conn: Connection, *, now: float, entropy: Entropy = os.urandom) -> bool:
+    """Make one batch of a change whose endpoint nobody else holds; False if there is none.
+
+    To be called in a transaction of its own. Changes advance in turn, as chance has it.
+    """
+    query = _query().order_by(func.random()).limit(1)
+    row = conn.execute(query.with_for_update(of=endpoint, skip_locked=True, **STEADY)).one_or_none()
+    if row is None:
+        return False
+    _batch(conn, row, now=now, entropy=entropy)
+    return True
+
+
+def unfinished(
+    conn: Connection, *, endpoint_id: str | None = None, merchant: str | None = None
+) -> list[Unfinished]:
+    """Return the changes that go on in the background, of one endpoint or one merchant."""
+    query = _query().order_by(bulk_change.c.endpoint, bulk_change.c.kind)
+    if endpoint_id is not None:
+        query = query.where(bulk_change.c.endpoint == endpoint_id)
+    if merchant is not None:
+        query = query.where(endpoint.c.merchant == merchant)
+    return [
+        Unfinished(endpoint=row.endpoint, kind=Kind(row.kind), done=row.done) for row in conn.execute(query)
+    ]
+
+
+def afresh(now: float, *, enabled: bool = True) -> dict[str, Any]:
+    """Return the values of a delivery that has the whole schedule before it, due at once or once it is enabled."""
+    return {
+        "status": (DeliveryStatus.PENDING if enabled else DeliveryStatus.HELD).value,
+        "used": 0,
+        "next_attempt_at": now if enabled else None,
+        "stamped_at": now,
+        "dismissed_at": None,
+        "lease": None,
+        "leased_until": None,
+    }
+
+
+def _query() -> Any:
+    columns = (endpoint.c.status, endpoint.c.events, endpoint.c.merchant)
+    return select(bulk_change, *columns).join(endpoint, endpoint.c.id == bulk_change.c.endpoint)
+
+
+def _batch(conn: Connection, change: Row[Any], *, now: float, entropy: Entropy) -> int:
+    """Make one batch, and store how far the change is or that it is finished; return how many rows it was."""
+    kind = Kind(change.kind)
+    if kind is Kind.ALIGN:
+        done, place = _align(conn, change, now)
+    elif change.status == EndpointStatus.REMOVED:
+        done, place = 0, None
+    elif kind is Kind.REVIVE:
+        done, place = _revive(conn, change, now)
+    else:
+        done, place = _replay(conn, change, now, entropy)
+    mine = (bulk_change.c.endpoint == change.endpoint, bulk_change.c.kind == change.kind)
+    if place is None:
+        conn.execute(delete(bulk_change).where(*mine))
+    else:
+        conn.execute(update(bulk_change).where(*mine).values(done=change.done + done, **place))
+    return done
+
+
+#: Where a change goes on: values of its row; None = it is finished.
+_Place = dict[str, Any] | None
+
+
+def _align(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place]:
+    values: dict[str, Any] = {"status": DeliveryStatus.HELD.value, "next_attempt_at": None}
+    wrong = [DeliveryStatus.PENDING]
+    if change.status == EndpointStatus.ENABLED:
+        wrong = [DeliveryStatus.HELD]
+        # An attempt may still be under way; its lease was perhaps written under a clock that was ahead.
+        ahead = case((delivery.c.stamped_at > now, delivery.c.stamped_at - now), else_=0.0)
+        values = {"status": DeliveryStatus.PENDING.value, "next_attempt_at": now, "stamped_at": now}
+        values["leased_until"] = delivery.c.leased_until - ahead
+    elif change.status == EndpointStatus.REMOVED:
+        wrong.append(DeliveryStatus.HELD)
+        values = {"status": DeliveryStatus.DEAD.value, "next_attempt_at": None, "lease": None}
+        values |= {"leased_until": None, "last_error": "the endpoint was removed"}
+    done = 0
+    for status in wrong:
+        if room := BATCH - done:
+            ids = _ids(conn, is_open, delivery.c.status == status.value, change=change, limit=room)
+            conn.execute(update(delivery).where(delivery.c.id.in_(ids)).values(values))
+            done += len(ids)
+    # Those that were aligned are not found again, so that no place is needed.
+    return done, {} if done == BATCH else None
+
+
+def _revive(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place]:
+    dead = [is_open, delivery.c.status == DeliveryStatus.DEAD.value]
+    if change.after is not None:
+        dead.append(delivery.c.id > change.after)
+    # Also those that are not meant, so that a batch reads no more rows than it may.
+    ids = _ids(conn, *dead, change=change, limit=BATCH)
+    meant = [is_dead, has_body]
+    if change.since is not None:
+        meant.append(_tried_since(change.since))
+    values = afresh(now, enabled=change.status == EndpointStatus.ENABLED)
+    done = conn.execute(update(delivery).where(delivery.c.id.in_(ids), *meant).values(values)).rowcount
+    return done, {"after": ids[-1]} if len(ids) == BATCH else None
+
+
+def _replay(conn: Connection, change: Row[Any], now: float, entropy: Entropy) -> tuple[int, _Place]:
+    place = tuple_(event.c.created_at, event.c.id)
+    columns = ("id", "intent", "merchant", "type", "n", "sequence", "created_at")
+    query = (
+        select(*(event.c[name] for name in columns), event.c.body.is_not(None).label("has_body"))
+        .where(event.c.merchant == change.merchant, event.c.created_at >= int(change.since))
+        .where(event.c.created_at <= int(change.until))
+        .order_by(event.c.created_at, event.c.id)
+        .limit(BATCH)
+    )
+    if change.after is not None:
+        query = query.where(place > tuple_(change.after_time, change.after))
+    rows = conn.execute(query).all()
+    # Not the test events that other endpoints got.
+    wanted = [
+        row
+        for row in rows
+        if row.has_body
+        and row.type != EventType.TEST
+        and outbox.subscribes(change.events, EventType(row.type))
+    ]
+    queued = _queued(conn, change.endpoint, [row.id for row in wanted])
+    target = outbox.Target(id=change.endpoint, enabled=change.status == EndpointStatus.ENABLED)
+    values = [
+        outbox.delivery_values(_as_event(row), target, now=now, due=now, ordered=False, entropy=entropy)
+        for row in wanted
+        if row.id not in queued
+    ]
+    if values:
+        conn.execute(insert(delivery), values)
+    more = {"after": rows[-1].id, "after_time": rows[-1].created_at} if len(rows) == BATCH else None
+    return len(values), more
+
+
+def _ids(conn: Connection, *conditions: ColumnElement[bool], change: Row[Any], limit: int) -> list[str]:
+    query = select(delivery.c.id).where(*conditions, delivery.c.endpoint == change.endpoint)
+    return list(conn.execute(query.order_by(delivery.c.id).limit(limit)).scalars())
+
+
+def _queued(conn: Connection, endpoint_id: str, events: Sequence[str]) -> set[str]:
+    """Return those of these events that are on their way to the endpoint already."""
+    waiting = [DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]
+    query = select(delivery.c.event).where(
+        delivery.c.event.in_(events), delivery.c.endpoint == endpoint_id, delivery.c.status.in_(waiting)
+    )
+    return set(conn.execute(query).scalars())
+
+
+def _tried_since(moment: float) -> ColumnElement[bool]:
+    tries = delivery_attempt.c
+    return (
+        select(tries.number)
+        .where(tries.delivery == delivery.c.id, tries.at >= moment - _ATTEMPT_SECONDS)
+        .exists()
+    )
+
+
+def _as_event(row: Any) -> outbox.EventRow:
+    return outbox.EventRow(
+        id=row.id,
+        intent=row.intent,
+        merchant=row.merchant,
+        type=EventType(row.type),
+        n=row.n,
+        sequence=row.sequence,
+        body=b"",
+        created_at=row.created_at,
+    )

@@ -1,0 +1,70 @@
+"""Going on with changes of many deliveries: one batch in a transaction of its own whenever it is time."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from notifier import bulk
+from notifier.database_errors import is_outage, reason_of
+from notifier.ids import Entropy
+
+log = structlog.get_logger(__name__)
+
+
+class _Database(Protocol):
+    def begin(self) -> AbstractContextManager[Connection]: ...
+
+
+class BulkWorker:
+    """Makes batches one after another while there are changes, else looks for some every ``poll_interval`` seconds.
+
+    ``now`` says the time that judges due times, in a transaction; ``elapsed`` measures this process's waits.
+    """
+
+    def __init__(
+        self,
+        database: _Database,
+        *,
+        now: Callable[[Connection], float],
+        elapsed: Callable[[], float],
+        poll_interval: float,
+        on_unforeseen: Callable[[str, Exception], None],
+        entropy: Entropy,
+    ) -> None:
+        #: When it is time for the next batch, by ``elapsed``.
+        self.next_at = -math.inf
+        self._more = True
+        self._database = database
+        self._now = now
+        self._elapsed = elapsed
+        self._poll_interval = poll_interval
+        self._on_unforeseen = on_unforeseen
+        self._entropy = entropy
+
+    async def advance(self) -> bool:
+        """Make a batch if it is time; say whether there may be more to do."""
+        begun = self._elapsed()
+        if begun < self.next_at:
+            return self._more
+        try:
+            self._more = await asyncio.to_thread(self._transact)
+        except Exception as error:
+            # The change stays where it was, and is gone on with after the pause.
+            self._more = False
+            if is_outage(error):
+                log.error("deliveries.database_failed", reason=reason_of(error))
+            else:
+                self._on_unforeseen("bulk", error)
+        ended = self._elapsed()
+        # As long as a batch took, the others have the database.
+        self.next_at = ended + (ended - begun if self._more else self._poll_interval)
+        return self._more
+
+    def _transact(self) -> bool:
+        with self._database.begin() as conn:
+            return bulk.step(conn, now=self._now(conn), entropy=self._entropy)

@@ -1,0 +1,83 @@
+"""What is not kept for ever: bodies of events, logged answers, and dead deliveries in the count of those to look at."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, or_, select, tuple_, update
+
+from notifier.tables import DeliveryStatus, delivery, delivery_attempt, event, is_dead
+
+#: Rows of each kind that one batch looks at.
+BATCH = 500
+
+#: Where the walk over the events begins.
+START = (0, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What one batch did."""
+
+    #: Bodies and answers that were emptied, and dead deliveries that were dismissed.
+    count: int
+    #: Where the next batch goes on among the events.
+    after: tuple[int, str]
+    #: Whether there may be more to do.
+    more: bool
+
+
+def prune(
+    conn: Connection, *, before: float, now: float, after: tuple[int, str] = START, limit: int = BATCH
+) -> Pruned:
+    """Do one batch of what retention does to rows from before a time; again from where it says, while there is more.
+
+    Bodies of events and logged answers are emptied, the rows stay. The body of an event stays too while a delivery of
+    it is pending or held, or is dead but not as old as that: it may be retried. Dead deliveries that are older are
+    dismissed, because nobody can send them any more. What others have locked is left for the next run.
+    """
+    events, place = _empty_events(conn, before, after, limit)
+    answers = _empty_answers(conn, before, limit)
+    dead = _dismiss(conn, before, now, limit)
+    return Pruned(
+        count=events + answers + dead,
+        after=place or after,
+        more=place is not None or limit in (answers, dead),
+    )
+
+
+def _empty_events(
+    conn: Connection, before: float, after: tuple[int, str], limit: int
+) -> tuple[int, tuple[int, str] | None]:
+    """Return how many bodies were emptied, and the last event that was looked at; None when it was the last of all."""
+    rows = conn.execute(
+        select(event.c.id, event.c.created_at)
+        .where(event.c.body.is_not(None), event.c.created_at < before, event.c.created_at >= after[0])
+        .where(tuple_(event.c.created_at, event.c.id) > tuple_(*after))
+        .order_by(event.c.created_at, event.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, key_share=True)
+    ).all()
+    waiting = delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value])
+    wanted = (
+        select(delivery.c.id)
+        .where(delivery.c.event == event.c.id, or_(waiting, and_(is_dead, delivery.c.created_at >= before)))
+        .exists()
+    )
+    ids = [row.id for row in rows]
+    emptied = conn.execute(update(event).where(event.c.id.in_(ids), ~wanted).values(body=None)).rowcount
+    return emptied, (rows[-1].created_at, rows[-1].id) if len(rows) == limit else None
+
+
+def _empty_answers(conn: Connection, before: float, limit: int) -> int:
+    key = (delivery_attempt.c.delivery, delivery_attempt.c.number)
+    query = select(*key).where(delivery_attempt.c.response.is_not(None), delivery_attempt.c.at < before)
+    query = query.order_by(delivery_attempt.c.at).limit(limit).with_for_update(skip_locked=True)
+    old = [tuple(row) for row in conn.execute(query)]
+    conn.execute(update(delivery_attempt).where(tuple_(*key).in_(old)).values(response=None))
+    return len(old)
+
+
+def _dismiss(conn: Connection, before: float, now: float, limit: int) -> int:
+    query = select(delivery.c.id).where(is_dead, delivery.c.created_at < before).limit(limit)
+    old = list(conn.execute(query.with_for_update(skip_locked=True)).scalars())
+    conn.execute(update(delivery).where(delivery.c.id.in_(old)).values(dismissed_at=now))
+    return len(old)
