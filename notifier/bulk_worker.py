@@ -46,10 +46,10 @@ class BulkWorker:
         self._on_unforeseen = on_unforeseen
         self._entropy = entropy
 
-    async def advance(self) -> bool:
-        """Make a batch if it is time; say whether there may be more to do."""
+    async def advance(self, *, at_once: bool = False) -> bool:
+        """Make a batch if it is time (or in any case, with ``at_once``); say whether there may be more to do."""
         begun = self._elapsed()
-        if begun < self.next_at:
+        if begun < self.next_at and not at_once:
             return self._more
         try:
             self._more = await asyncio.to_thread(self._transact)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from notifier import bulk, endpoints, outbox
 from notifier.errors import NotFound, NotPossible
@@ -18,6 +18,7 @@ from notifier.tables import (
     delivery,
     delivery_attempt,
     endpoint,
+    event,
     is_open,
 )
 
@@ -150,8 +151,17 @@ def replay(
     Returns how many those of the first batch are; see :mod:`notifier.bulk` for the rest. Events whose body was pruned,
     and those that are on their way to it already, are left out.
     """
-    endpoints.get(conn, endpoint_id, merchant=merchant, lock=STEADY)
-    return bulk.start(conn, endpoint_id, bulk.Kind.REPLAY, now=now, since=since, until=now, entropy=entropy)
+    found = endpoints.get(conn, endpoint_id, merchant=merchant, lock=STEADY)
+    newest = select(func.coalesce(func.max(event.c.position), 0)).where(event.c.merchant == found.merchant)
+    return bulk.start(
+        conn,
+        endpoint_id,
+        bulk.Kind.REPLAY,
+        now=now,
+        since=since,
+        last_position=conn.execute(newest).scalar_one(),
+        entropy=entropy,
+    )
 
 
 def _hasten(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, func, insert, select, tuple_
+from sqlalchemy import Connection, Insert, Table, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notifier.errors import NotFound

@@ -248,9 +248,9 @@ bulk_change = Table(
     metadata,
     Column("endpoint", Text, ForeignKey("endpoint.id"), primary_key=True),
     Column("kind", Text, primary_key=True),
-    # Which deliveries or events are meant: those of attempts since, or written from then until then.
+    # Which are meant: deliveries that were tried since, or events that were written since, up to that position.
     Column("since", Double),
-    Column("until", Double),
+    Column("last_position", BigInteger),
     # The last one that was looked at.
     Column("after", Text),
     Column("after_time", BigInteger),

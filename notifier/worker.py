@@ -187,8 +187,9 @@ class Worker:
                         # What was claimed and not started comes back when its lease has run out.
                         self._on_unforeseen("queue", error)
                         turned = False
-                    bulk_left = await self._bulk.advance() if turned else False
-                    if until_idle and turned and not (self._running or self._results or bulk_left):
+                    nothing_left = until_idle and turned and not (self._running or self._results)
+                    bulk_left = await self._bulk.advance(at_once=nothing_left) if turned else True
+                    if nothing_left and not bulk_left:
                         idle = True
                     else:
                         await self._pause(self._until_next_look() if turned else DATABASE_PAUSE)

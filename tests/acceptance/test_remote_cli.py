@@ -185,6 +185,8 @@ REFUSALS = """
     1 endpoints add https://192.9.200.3/ --merchant mer_x
     1 events show evt_x
     1 deliveries show dlv_x
+    1 deliveries dismiss dlv_x
+    2 deliveries dismiss {delivery}
     1 merchants show mer_x
     1 merchants keys list mer_x
     1 merchants keys revoke {merchant} key_x

@@ -4,9 +4,10 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from standardwebhooks import Webhook
 
+from notifier import bulk
 from notifier.tables import delivery, event
 from notifier.vault import Vault
 from tests.integration.http.everything import add_endpoint, make_everything
@@ -55,6 +56,46 @@ async def test_a_dead_delivery_is_tried_again_and_a_delivered_one_is_not(office:
     become("delivered")
     assert problem(await office.client.post(f"{one}/retry")) == (409, "not_possible")
     assert problem(await office.client.post(f"{DELIVERIES}/dlv_X/retry")) == (404, "not_found")
+
+
+async def test_a_dead_delivery_is_dismissed(office: Office) -> None:
+    endpoint = add_endpoint(office, office.merchant)
+    await office.create()
+    [found] = (await office.client.get(DELIVERIES, params={"endpoint": endpoint})).json()["data"]
+    one = f"{DELIVERIES}/{found['id']}"
+    assert problem(await office.client.post(f"{one}/dismiss")) == (409, "not_possible")
+    with office.world.database.begin() as connection:
+        connection.execute(update(delivery).values(status="dead", next_attempt_at=None))
+    async with office.as_key(office.other_key) as other:
+        assert problem(await other.post(f"{one}/dismiss")) == (404, "not_found")
+    dismissed = (await office.client.post(f"{one}/dismiss")).json()
+    assert documents.Delivery.model_validate(dismissed).model_dump(mode="json") == dismissed
+    assert (dismissed["status"], dismissed["dismissed_at"] is None) == ("dead", False)
+    assert (await office.client.get("/v1/status")).json()["outbox"]["dead"] == 0
+    assert (await office.client.post(f"{one}/dismiss")).json() == dismissed
+
+
+async def test_a_replay_of_very_many_says_that_the_rest_follows(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And status how far it is, to whom it concerns."""
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    endpoint = add_endpoint(office, office.merchant)
+    for _ in range(5):
+        await office.create()
+    with office.world.database.begin() as connection:
+        connection.execute(delete(delivery))
+    since = {"since": "2020-01-01T00:00:00Z"}
+    url = f"/v1/webhook_endpoints/{endpoint}/replay"
+    assert (await office.client.post(url, json=since)).json() == {
+        "endpoint": endpoint,
+        "replayed": 2,
+        "complete": False,
+    }
+    changes = (await office.client.get("/v1/status")).json()["outbox"]["bulk_changes"]
+    assert changes == [{"endpoint": endpoint, "kind": "replay", "done": 2}]
+    async with office.as_key(office.other_key) as other:
+        assert (await other.get("/v1/status")).json()["outbox"]["bulk_changes"] == []
 
 
 async def test_events_are_listed_shown_and_filtered(office: Office) -> None:

@@ -61,6 +61,7 @@ async def test_a_merchant_sees_his_own_counts_and_the_same_shape(office: Office)
         "dead": 0,
         "held": 0,
         "failing_endpoints": [],
+        "bulk_changes": [],
     }
     assert "1 webhook endpoints fail" in mine["reasons"]
     assert theirs["reasons"] == []

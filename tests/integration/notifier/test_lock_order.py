@@ -114,7 +114,7 @@ def test_what_changes_all_deliveries_of_an_endpoint_beside_settling_and_claiming
     fill(shop)
     with engine.begin() as conn:
         claims = [claimed for claimed in claim(conn, clock()) if claimed.endpoint == two]
-        bulk.start(conn, one, bulk.Kind.REPLAY, now=clock(), since=0, until=clock())
+        bulk.start(conn, one, bulk.Kind.REPLAY, now=clock(), since=0, last_position=9)
     results = [
         settling.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=REFUSED)
         for claimed in claims

@@ -1,11 +1,11 @@
 """Sending again by hand: retry, recover, redeliver, replay, test events; and looking at deliveries."""
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 
-from notifier import bulk, deliveries, endpoints, retention
+from notifier import bulk, deliveries, endpoints, outbox, retention
 from notifier.errors import NotFound, NotPossible
-from notifier.events import VERDICTS, EventType
+from notifier.events import VERDICTS, EventType, rfc3339
 from notifier.tables import DeliveryStatus, delivery
 from notifier.testing import Answer
 from notifier.vault import PLAIN
@@ -227,3 +227,58 @@ def test_deliveries_are_listed_newest_first_with_filters_and_pages(shop, engine,
     assert end is None
     assert [row["id"] for row in everything] == sorted((row["id"] for row in everything), reverse=True)
     assert {row["endpoint"] for row in everything} == {one, two}
+
+
+async def test_a_dead_delivery_that_was_dismissed_does_not_count_and_is_not_recovered(
+    shop, engine, receiver, drain, clock
+):
+    endpoint = shop.endpoint(receiver=receiver)
+    receiver.always(Answer(status=400))
+    shop.tell("pi_1")
+    shop.tell("pi_2")
+    await drain(schedule=(0,))
+    first, second = (row.id for row in shop.deliveries())
+    with engine.begin() as conn:
+        assert outbox.stats(conn, now=clock()).dead == 2
+        deliveries.dismiss(conn, first, now=clock())
+        assert outbox.stats(conn, now=clock()).dead == 1
+        shown = deliveries.show(conn, first)
+        assert (shown["status"], shown["dismissed_at"]) == ("dead", rfc3339(clock()))
+        assert deliveries.show(conn, second)["dismissed_at"] is None
+        listed, _ = deliveries.list_deliveries(conn, status=DeliveryStatus.DEAD)
+        assert {row["id"] for row in listed} == {first, second}
+    clock.advance(1)
+    with engine.begin() as conn:
+        deliveries.dismiss(conn, first, now=clock())
+        assert deliveries.show(conn, first) == shown, "a second time changes nothing"
+        assert deliveries.recover(conn, endpoint, now=clock()) == 1
+        assert deliveries.show(conn, first)["status"] == "dead"
+
+
+async def test_a_dismissed_delivery_can_still_be_retried(shop, engine, receiver, drain, clock):
+    shop.endpoint(receiver=receiver)
+    receiver.plan(Answer(status=400))
+    shop.tell()
+    await drain(schedule=(0,))
+    dead = shop.delivery().id
+    with engine.begin() as conn:
+        deliveries.dismiss(conn, dead, now=clock())
+        deliveries.retry(conn, dead, now=clock())
+    await drain()
+    assert (shop.delivery().status, shop.delivery().dismissed_at) == ("delivered", None)
+
+
+@pytest.mark.parametrize("status", ["pending", "held", "delivered"])
+def test_only_what_is_dead_is_dismissed(shop, engine, clock, status):
+    shop.endpoint()
+    shop.tell()
+    with engine.begin() as conn:
+        conn.execute(update(delivery).values(status=status))
+        with pytest.raises(NotPossible, match=f"is {status}; only dead ones"):
+            deliveries.dismiss(conn, shop_row(conn).id, now=clock())
+        with pytest.raises(NotFound):
+            deliveries.dismiss(conn, shop_row(conn).id, merchant="mer_2", now=clock())
+
+
+def shop_row(conn):
+    return conn.execute(select(delivery)).one()

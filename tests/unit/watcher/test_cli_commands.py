@@ -232,11 +232,16 @@ def test_events_and_deliveries_can_be_seen_and_sent_again(cli: Cli) -> None:
     [delivery] = cli.doc("deliveries", "list", "--event", event["id"], "--status", "pending")["data"]
     assert cli.doc("deliveries", "show", delivery["id"])["log"] == []
     assert cli.doc("deliveries", "retry", delivery["id"])["status"] == "pending"
-    assert len(cli.doc("events", "redeliver", event["id"])["deliveries"]) == 1
-    assert len(cli.doc("events", "redeliver", event["id"], "--endpoint", endpoint)["deliveries"]) == 1
-    assert cli.doc("events", "replay", "--since", "1h", "--endpoint", endpoint)["replayed"] == 1
-    assert cli.doc("deliveries", "recover", "--endpoint", endpoint) == {"endpoint": endpoint, "recovered": 0}
-    assert len(cli.doc("deliveries", "list", "--endpoint", endpoint, "--merchant", merchant)["data"]) == 4
+    # It waits already, so that nothing is queued beside it.
+    assert cli.doc("events", "redeliver", event["id"])["deliveries"] == [delivery["id"]]
+    assert cli.doc("events", "redeliver", event["id"], "--endpoint", endpoint)["deliveries"] == [
+        delivery["id"]
+    ]
+    replayed = cli.doc("events", "replay", "--since", "1h", "--endpoint", endpoint)
+    assert replayed == {"endpoint": endpoint, "replayed": 0, "complete": True}
+    recovered = cli.doc("deliveries", "recover", "--endpoint", endpoint)
+    assert recovered == {"endpoint": endpoint, "recovered": 0, "complete": True}
+    assert len(cli.doc("deliveries", "list", "--endpoint", endpoint, "--merchant", merchant)["data"]) == 1
     for shown in (
         cli("events", "list"),
         cli("events", "show", event["id"]),
@@ -245,6 +250,25 @@ def test_events_and_deliveries_can_be_seen_and_sent_again(cli: Cli) -> None:
         cli("events", "redeliver", event["id"]),
     ):
         assert "evt_" in shown.out or "dlv_" in shown.out
+
+
+def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: Cli, tmp_path: Path) -> None:
+    """Nobody can do anything about it any more; it stays listed."""
+    merchant = cli.merchant()
+    cli.doc("endpoints", "add", URL, "--merchant", merchant, "--events", "*")
+    cli.intent(merchant)
+    [delivery] = cli.doc("deliveries", "list")["data"]
+    refused = cli("deliveries", "dismiss", delivery["id"], code=2).err
+    assert f"delivery {delivery['id']} is pending; only dead ones are dismissed" in refused
+    with sqlite3.connect(tmp_path / "watcher.db") as database:
+        database.execute("UPDATE delivery SET status = 'dead', next_attempt_at = NULL")
+    database.close()
+    assert cli.doc("status", code=1)["outbox"]["dead"] == 1
+    dismissed = cli.doc("deliveries", "dismiss", delivery["id"])
+    assert (dismissed["status"], dismissed["dismissed_at"] is None) == ("dead", False)
+    assert cli.doc("status", code=1)["outbox"]["dead"] == 0
+    assert "dead (dismissed)" in cli("deliveries", "show", delivery["id"]).out
+    assert cli.doc("deliveries", "list", "--status", "dead")["data"][0]["id"] == delivery["id"]
 
 
 async def test_money_is_listed_and_what_belongs_to_nothing_can_be_assigned(cli: Cli, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_what_makes_no_sense_is_one_error_and_exit_2(cli: Cli, arguments: tuple[
         ("events", "replay", "--since", "1d", "--endpoint", "we_x"),
         ("deliveries", "show", "dlv_x"),
         ("deliveries", "retry", "dlv_x"),
+        ("deliveries", "dismiss", "dlv_x"),
         ("deliveries", "recover", "--endpoint", "we_x"),
     ],
     ids=lambda arguments: " ".join(arguments[:2]),

@@ -1,7 +1,7 @@
 """When due times were written, changes of many deliveries in batches, and dead deliveries that were dismissed.
 
-Revision: 0003
-Revises: 0002
+Revision: 0004
+Revises: 0003
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0003"
-down_revision: str | None = "0002"
+revision: str = "0004"
+down_revision: str | None = "0003"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("endpoint", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("since", sa.Double(), nullable=True),
-        sa.Column("until", sa.Double(), nullable=True),
+        sa.Column("last_position", sa.BigInteger(), nullable=True),
         sa.Column("after", sa.Text(), nullable=True),
         sa.Column("after_time", sa.BigInteger(), nullable=True),
         sa.Column("done", sa.Integer(), nullable=False),
