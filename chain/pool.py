@@ -70,6 +70,10 @@ class SourceHealth:
     latency_ms: int | None
     #: Failed requests since the start.
     errors: int
+    #: Seconds since its last answer about the chain; None before the first one.
+    answered_seconds: float | None
+    #: Seconds by which this machine's clock is ahead of its; None when it does not say.
+    clock_skew: float | None
     note: str | None
 
 
@@ -152,9 +156,9 @@ class SourcePool:
         self._patience = patience or Patience()
         self._network: str | None = None
         self._sources: list[_Source] = []
-        dates = ServerDates()
+        self._dates = ServerDates()
         for api in sources:
-            api.dates = dates
+            api.dates = self._dates
             budget = Budget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
             pacer = Pacer(
                 api.url, budget, turn=self._patience.turn, clock=clock, sleep=sleep, on_request=on_request
@@ -426,10 +430,17 @@ class SourcePool:
                 tip_height=source.tip_height,
                 latency_ms=None if source.pacer.latency is None else round(source.pacer.latency * 1000),
                 errors=source.errors,
+                answered_seconds=None if source.answered_at is None else round(now - source.answered_at, 1),
+                clock_skew=None if (ahead := self._dates.ahead(source.api.url)) is None else round(ahead, 1),
                 note=_advice(source.unfit) or _bare(source, self._state(source, now)) or source.remark,
             )
             for source in self._sources
         )
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which this machine's clock is ahead of the sources'; None when none of them says."""
+        return self._dates.skew()
 
     async def aclose(self) -> None:
         """Close every source's connections."""

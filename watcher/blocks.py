@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from chain.dates import agreed
 from chain.model import BlockHeader
 from watcher.database import chunks, upsert
 from watcher.intents import ChainClock
@@ -25,6 +26,10 @@ class Halt:
     hint: str
 
 
+#: Sources that have said nothing for so long leave it unknown how far behind we are, seconds.
+SILENT = 60.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """Where the daemon is: the newest applied canonical block, and the newest that a source told of."""
@@ -41,6 +46,27 @@ class Cursor:
     sources: list[dict[str, Any]] | None
     looked_at: int | None
     moved_at: int
+
+    @property
+    def unanswered_seconds(self) -> float | None:
+        """How long no source had said anything of the chain when the last look ended; None where that is not known."""
+        known = [row.get("answered_seconds") for row in self.sources or []]
+        return min((seconds for seconds in known if seconds is not None), default=None)
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which the follower's clock was ahead of the sources' at the last look; None where nobody said."""
+        return agreed(row.get("clock_skew") for row in self.sources or [])
+
+    @property
+    def lag_blocks(self) -> int | None:
+        """Blocks between the newest that a source told of and the newest applied.
+
+        None when there seem to be none, but no source has answered for :data:`SILENT`: nobody knows.
+        """
+        behind = max(0, self.tip_height - self.clock.height)
+        silent = self.unanswered_seconds
+        return None if behind == 0 and silent is not None and silent > SILENT else behind
 
     @property
     def header(self) -> BlockHeader:

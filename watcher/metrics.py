@@ -6,6 +6,7 @@ block, committing the step and the queue are in it, the receiver's answer is not
 caused (a person's act, a reindex), are not in it.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -170,14 +171,17 @@ class Gauges(Collector):
     def _chain(self, cursor: Cursor | None) -> Iterable[Metric]:
         tip = _gauge("tip_height", "Newest block: that a source told of, and applied", "kind")
         age = _gauge("tip_age_seconds", "Age of the newest block that a source told of")
-        lag = _gauge("lag_blocks", "Blocks between the newest that a source told of and the newest applied")
+        lag = _gauge(
+            "lag_blocks",
+            "Blocks between the newest that a source told of and the newest applied; NaN when no source answers",
+        )
         up = _gauge("source_up", "1 while a source answers", "source")
         halted = _gauge("halted", "1 while the daemon stands still until a person decides")
         if cursor is not None:
             tip.add_metric(["chain"], cursor.tip_height)
             tip.add_metric(["indexed"], cursor.clock.height)
             age.add_metric([], max(0.0, self._now() - cursor.tip_time))
-            lag.add_metric([], max(0, cursor.tip_height - cursor.clock.height))
+            lag.add_metric([], math.nan if cursor.lag_blocks is None else cursor.lag_blocks)
         if self._pool is not None:
             sources = [(health.url, str(health.state)) for health in self._pool.health()]
         else:

@@ -56,7 +56,8 @@ def document(
 
     ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source told of was made (the chain
     stands still, or sources lag behind it), ``api_seconds`` since the last finished look at the sources, ``our_seconds``
-    of chain time and ``blocks`` between that newest block and the newest applied one.
+    of chain time and ``blocks`` between that newest block and the newest applied one; ``blocks`` is None when no source
+    has said anything for a minute.
 
     ``follower`` says who follows the chain on a shared database: host and process id, how often that changed, and how
     long he may be silent before a standby takes over (0: nobody follows).
@@ -229,7 +230,7 @@ def _place(document: dict[str, Any], cursor: Cursor, *, now: float) -> None:
         "chain_seconds": max(0.0, now - cursor.tip_time),
         "api_seconds": max(0.0, now - cursor.looked_at) if cursor.looked_at is not None else None,
         "our_seconds": float(max(0, cursor.tip_time - clock.time)),
-        "blocks": max(0, cursor.tip_height - clock.height),
+        "blocks": cursor.lag_blocks,
     }
     document["sources"] = cursor.sources or []
     if cursor.halted is not None:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 
 from chain.api import StacksApi
+from chain.dates import agreed
 from chain.errors import ChainError, SourceError
-from chain.fetch import Fetcher, Timeouts, http_date
+from chain.fetch import Fetcher, Timeouts
 from chain.pool import MINIMUM_VERSION, NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
@@ -149,12 +150,10 @@ async def chain(given: Settings) -> list[Finding]:
 
 
 class _Ear:
-    """Listens to the requests to one source: how long they took, and what time it was there."""
+    """Listens to the requests to one source: how long they took."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        #: How far this machine's clock is ahead of the source's; None if it does not say.
-        self.ahead: float | None = None
 
     async def acquire(self) -> None:
         """Let every request pass."""
@@ -162,11 +161,6 @@ class _Ear:
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
         """Note how a request ended."""
         self.seconds = seconds
-        there = http_date(headers.get("date", ""))
-        if there is None:
-            return
-        # The header is cut to whole seconds and was written somewhere within the request.
-        self.ahead = time.time() - seconds / 2 - (there + 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +181,7 @@ async def _ask(url: str, given: Settings) -> _Answer:
         finding = error("source", f"{api.url}: {text} {getattr(problem, 'hint', '')}".strip())
     finally:
         await api.aclose()
-    return _Answer(url=url, finding=finding, ahead=ear.ahead)
+    return _Answer(url=url, finding=finding, ahead=api.dates.ahead(api.url))
 
 
 async def _identify(api: StacksApi, ear: _Ear, given: Settings) -> Finding:
@@ -245,10 +239,9 @@ async def _contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
 
 
 def _clock(ahead: list[float]) -> Finding:
-    if not ahead:
+    off = agreed(ahead)
+    if off is None:
         return note("clock", "no source said what time it is")
-    # The one that agrees most: a source's clock may be wrong too.
-    off = min(ahead, key=abs)
     if abs(off) <= CLOCK_TOLERANCE:
         return ok("clock", "agrees with the sources")
     way = "ahead of" if off > 0 else "behind"

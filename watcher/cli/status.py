@@ -183,7 +183,7 @@ def _place(cursor: Mapping[str, Any], *, now: float) -> str:
 
 
 def _lag(lag: Mapping[str, Any]) -> str:
-    parts = [render.count(lag["blocks"], "block")]
+    parts = [render.count(lag["blocks"], "block") if lag["blocks"] is not None else "blocks unknown"]
     for name, key in (("chain", "chain_seconds"), ("sources", "api_seconds"), ("us", "our_seconds")):
         if lag[key] is not None:
             parts.append(f"{name} {span(lag[key])}")

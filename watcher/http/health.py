@@ -95,11 +95,22 @@ def not_ready(cursor: Cursor | None, pulse: Pulse, *, max_lag: float, now: float
                     f"{blocks_behind} blocks, {behind} s of chain time behind the newest known block",
                 )
             )
+        unanswered = cursor.unanswered_seconds
+        if unanswered is not None and unanswered > max_lag:
+            # Where no source says what the tip is, no lag can be seen.
+            reasons.append(_reason("source_failing", _silence(cursor, unanswered)))
         silent = now - cursor.looked_at if cursor.looked_at is not None else 0.0
         if pulse.turn is None and pulse.reached and silent > max_lag:
             # Only where another process follows the chain: the one that follows it here is known by its turns.
             reasons.append(_reason("lagging", f"no process has looked at the chain for {silent:.0f} s"))
     return reasons
+
+
+def _silence(cursor: Cursor, seconds: float) -> str:
+    notes = "; ".join(
+        f"{row['url']}: {row.get('note') or row['state']}" for row in cursor.sources or [] if row.get("url")
+    )
+    return f"no source has said anything of the chain for {seconds:.0f} s: {notes}"
 
 
 def routes(health: Health) -> APIRouter:

@@ -1,7 +1,9 @@
 """The follower's loop against a database and sources that fail: it stops moving, says so, and goes on when it clears."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,22 @@ from structlog.testing import capture_logs
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
 from tests import harness, postgresql
-from watcher import acts, blocks, queries
+from watcher import acts, blocks, queries, standing
 from watcher import database as database_module
 from watcher.database import Database
 from watcher.errors import ConfigError
 from watcher.following import Following, Turn
+from watcher.http.health import not_ready
+from watcher.metrics import Metrics
+from watcher.notify import ServiceManager
+from watcher.pulse import Pulse
+from watcher.settings import Settings
 from watcher.tables import transfer
 from watcher.waiting import committed, unless
 
 START = 1_800_000_000
 PAYER = principal("payer")
+SETTINGS = Settings(database_url="sqlite:///unused.db")
 
 #: For what a disk or a source does, which the other database would only repeat.
 ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -167,6 +175,63 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault:
     for _ in range(5):
         await rig.turn()
     assert rig.height() == rig.chain.tip.height
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("status", "route"), [(503, None), (410, None), (410, "blocks")])
+async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
+    rig: Rig, status: int, route: str | None
+) -> None:
+    """Nobody knows how far behind it is, also where only the newest transactions are still listed."""
+    pulse = Pulse(ServiceManager(), rest=5.0)
+    pulse.turned(Turn.IDLE, None, None)
+    metrics = Metrics()
+    metrics.watch(rig.database, pulse, None)
+
+    def reasons() -> list[str]:
+        cursor = rig.ledger.cursor()
+        return [reason["code"] for reason in not_ready(cursor, pulse, max_lag=600, now=rig.clock())]
+
+    def lag() -> int | None:
+        return standing.status(rig.database, SETTINGS, now=rig.clock())["lag"]["blocks"]
+
+    await rig.turn()
+    assert reasons() == []
+    assert "sbtc_watcher_lag_blocks 0.0" in metrics.exposition()[0].decode()
+    rig.api.faults.fail(status, route=route, times=None)
+    before = rig.clock()
+    while rig.clock() + 61 < before + 600:
+        rig.chain.mine()
+        pulse.turned(await rig.turn(), None, None)
+        assert reasons() == []
+    assert lag() is None
+    assert "sbtc_watcher_lag_blocks NaN" in metrics.exposition()[0].decode()
+    pulse.turned(await rig.turn(), None, None)
+    assert reasons() == ["source_failing"]
+    rig.api.faults.clear()
+    rig.clock.now += 300
+    pulse.turned(await rig.turn(), None, None)
+    assert reasons() == []
+    assert lag() == 0
+
+
+async def test_how_far_the_clock_is_off_is_kept_for_other_processes(tmp_path: Path, backend: str) -> None:
+    chain = ScriptedChain(time=int(time.time()) - 3600)
+    clock = harness.Clock(time.time())
+    database = harness.open_database(tmp_path)
+    ledger = harness.make_ledger(database, clock)
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        api.extra_headers["date"] = formatdate(time.time() - 300, usegmt=True)
+        following, pool = harness.make_following(ledger, [api.url], clock)
+        await following.turn()
+        cursor = ledger.cursor()
+        assert cursor is not None
+        assert cursor.clock_skew == pytest.approx(300, abs=10)
+        assert pool.clock_skew == pytest.approx(300, abs=10)
+        [row] = cursor.sources or []
+        assert row["answered_seconds"] == 0
+        await pool.aclose()
+    database.close()
 
 
 @ON_SQLITE

@@ -3,6 +3,8 @@
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chain.dates import HEARD, ServerDates
 
@@ -78,3 +80,54 @@ def test_a_date_that_makes_no_sense_is_none(dates: ServerDates, date: str) -> No
     dates.observe("a", {"date": date})
     dates.observe("a", {})
     assert dates.latest("b") == NOW
+
+
+def test_how_far_this_machine_is_ahead_is_seen_by_what_a_server_says(
+    dates: ServerDates, clocks: Clocks
+) -> None:
+    """Also when the clock is set since, and whatever time has passed."""
+    assert dates.skew() is None
+    say(dates, "a", NOW - 90)
+    assert dates.ahead("a") == pytest.approx(90, abs=1)
+    clocks.pass_time(600)
+    assert dates.skew() == pytest.approx(90, abs=1)
+    clocks.now -= HOUR
+    assert dates.skew() == pytest.approx(90 - HOUR, abs=1)
+    clocks.pass_time(HEARD)
+    assert dates.skew() is None
+
+
+def test_one_server_of_three_cannot_make_a_clock_look_wrong(dates: ServerDates) -> None:
+    for url, skew in (("a", 2), ("liar", 50 * HOUR), ("b", -3)):
+        say(dates, url, NOW - skew)
+    assert dates.skew() == pytest.approx(2, abs=1)
+
+
+def test_of_two_servers_the_one_counts_that_agrees_more(dates: ServerDates) -> None:
+    say(dates, "a", NOW + HOUR)
+    say(dates, "b", NOW - 3)
+    assert dates.skew() == pytest.approx(3, abs=1)
+
+
+@pytest.mark.parametrize("year", ["1970", "2024", "2101", "9999"])
+def test_an_absurd_date_says_nothing_of_this_machines_clock(dates: ServerDates, year: str) -> None:
+    dates.observe("a", {"date": f"Fri, 01 Jan {year} 10:00:00 GMT"})
+    assert dates.skew() is None
+
+
+@pytest.mark.parametrize(
+    ("age", "seconds"), [("120", 120), (" 7 ", 7), ("", 0), ("-5", 0), ("٣", 0), ("9" * 15, 7 * 86_400)]
+)
+def test_an_answer_out_of_a_cache_says_how_old_its_date_is(
+    dates: ServerDates, age: str, seconds: int
+) -> None:
+    dates.observe("a", {"date": formatdate(NOW - seconds, usegmt=True), "age": age})
+    assert dates.skew() == pytest.approx(0, abs=1)
+
+
+@given(st.text(max_size=80), st.text(max_size=40))
+def test_whatever_a_server_writes_there_nothing_is_raised(date: str, age: str) -> None:
+    dates = ServerDates()
+    dates.observe("a", {"date": date, "age": age})
+    dates.latest("a")
+    dates.skew()

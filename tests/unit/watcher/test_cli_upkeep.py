@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_check_show_prints_the_merged_settings_without_secrets(
 
 
 async def test_check_is_content_with_a_source_that_serves(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = ScriptedChain()
+    chain = ScriptedChain(time=int(time.time()) - 3600)
     chain.mine(n=2, burn=True)
     async with ScriptedApi(chain) as api:
         monkeypatch.setenv("SBTC_WATCHER_API_URLS", api.url)
