@@ -11,6 +11,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from watcher.journal import is_journal, with_priority
 from watcher.printable import plain, plain_json
 
 #: Loggers that follow ``log_level``; every other library speaks from ``warning`` on.
@@ -24,7 +25,8 @@ def configure(
 ) -> None:
     """Send all logging of this process to ``stream`` (default: stderr), replacing what was configured before.
 
-    ``format`` ``auto`` is ``console`` when the stream is a terminal, else ``json``: one object per line.
+    ``format`` ``auto`` is ``console`` when the stream is a terminal, else ``json``: one object per line. When the stream is
+    systemd's journal, each line begins with its priority, which the journal takes off: ``journalctl -p warning`` finds it.
     """
     stream = sys.stderr if stream is None else stream
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -47,8 +49,9 @@ def configure(
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
+    form = _JournalFormatter if is_journal(stream) else structlog.stdlib.ProcessorFormatter
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        form(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -70,6 +73,11 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return the logger of a module; ``name`` is the module's ``__name__``."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return with_priority(super().format(record), record.levelno)
 
 
 def _console(*, colors: bool) -> list[Processor]:

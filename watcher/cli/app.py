@@ -4,6 +4,7 @@ Exit codes: 0 ok, 1 degraded or not found, 2 usage or settings, 3 halted or unre
 nobody reads the output. An error that people can do something about is two lines on stderr; a bug is a traceback.
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -38,6 +39,7 @@ from watcher.cli import (
 from watcher.cli.look import Commands
 from watcher.cli.session import KEY_VARIABLE, SERVER_VARIABLE, Session, read_key
 from watcher.errors import UsageError, WatcherError
+from watcher.journal import is_journal, with_priority
 
 PROGRAM = "sbtc-watcher"
 
@@ -142,7 +144,13 @@ def root(
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
     output.install()
-    sys.exit(call(sys.argv[1:]))
+    try:
+        sys.exit(call(sys.argv[1:]))
+    except Exception:
+        if not is_journal(sys.stderr):
+            raise
+        sys.stderr.write(with_priority(traceback.format_exc().rstrip(), logging.CRITICAL) + "\n")
+        sys.exit(1)
 
 
 def call(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ steering the terminal.
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from watcher.journal import is_journal, with_priority
 from watcher.printable import plain as plain
 from watcher.printable import plain_json
 
@@ -107,12 +109,17 @@ def note(text: str) -> None:
 def error(message: str, hint: str = "") -> None:
     """Tell what is wrong and what to do."""
     first, *rest = message.splitlines() or [""]
+    advice = " ".join(hint.split())
+    if is_journal(sys.stderr):
+        said = [f"error: {first}", *rest, *([f"hint: {advice}"] if advice else [])]
+        sys.stderr.write(with_priority("\n".join(map(plain, said)), logging.ERROR) + "\n")
+        return
     out = _stderr()
     out.print(Text.assemble(("error: ", "red bold"), plain(first)), soft_wrap=True)
     for more in rest:
         out.print(Text(f"       {plain(more)}"), soft_wrap=True)
-    if hint:
-        out.print(Text.assemble(("hint: ", "cyan bold"), plain(" ".join(hint.split()))), soft_wrap=True)
+    if advice:
+        out.print(Text.assemble(("hint: ", "cyan bold"), plain(advice)), soft_wrap=True)
 
 
 def word(state: str) -> Text:

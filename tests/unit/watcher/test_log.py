@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from watcher import log
+from watcher.journal import is_journal
 
 
 class Terminal(io.StringIO):
@@ -156,3 +159,48 @@ def test_without_a_stream_events_go_to_stderr_and_stdout_stays_clean(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert json.loads(captured.err)["event"] == "hello"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_the_journal_is_given_the_priority_of_every_line(
+    form: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where stderr is systemd's journal, each line, also of a traceback, begins with its level as sd-daemon(3) has it."""
+    with (tmp_path / "journal").open("w+") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        log.configure(form, "debug", stream)
+        logger = log.get_logger("watcher.ledger")
+        logger.debug("d")
+        logger.info("i")
+        logger.warning("w")
+        logger.error("e")
+        logger.critical("c")
+        try:
+            raise RuntimeError("boom")
+        except RuntimeError:
+            logger.exception("x")
+        stream.seek(0)
+        written = stream.read().splitlines()
+    assert [line[:3] for line in written[:5]] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert len(written) >= 6
+    assert {line[:3] for line in written[5:]} == {"<3>"}
+    if form == "json":
+        assert json.loads(written[0][3:])["event"] == "d"
+
+
+@pytest.mark.parametrize("said", ["", "1", "1:2", "x:y"])
+def test_what_is_not_the_journal_gets_no_priorities(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that was redirected, or is no file, is written as it is, whatever the environment says of the journal."""
+    monkeypatch.setenv("JOURNAL_STREAM", said)
+    memory = io.StringIO()
+    with (tmp_path / "file").open("w+") as stream:
+        for place in (stream, memory):
+            log.configure("json", "info", place)
+            log.get_logger("watcher").info("one")
+        stream.seek(0)
+        assert stream.read().startswith("{")
+    assert memory.getvalue().startswith("{")
+    assert not is_journal(stream), "closed"
