@@ -28,7 +28,8 @@ def hold(path: Path) -> Iterator[None]:
             holder = os.read(descriptor, 32).decode("ascii", errors="replace").strip() or "unknown"
             raise LeaseHeld(
                 f"another process (pid {holder}) follows the chain on this database",
-                hint="stop it first, or start this one with --role notifier",
+                hint="stop it first, or start this one with --role notifier and a port of its own"
+                " (SBTC_WATCHER_HTTP_BIND=127.0.0.1:0)",
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -283,12 +283,14 @@ async def test_a_delivery_that_is_retried_counts_its_latency_once(served: Town) 
     assert only(found["payment_latency_seconds_count"]) == 1
 
 
-async def test_a_port_in_use_is_one_line_and_exit_code_2(served: Town) -> None:
+@pytest.mark.parametrize("role", ["all", "api", "api,notifier"])
+async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Town, role: str) -> None:
+    """A second process that is to serve the API says which setting gives it a port of its own."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         served.environment["SBTC_WATCHER_HTTP_BIND"] = address
         process = await asyncio.create_subprocess_exec(
-            *PROGRAM, "run", env=served.environment, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            *PROGRAM, "run", "--role", role, env=served.environment, cwd=ROOT, stderr=asyncio.subprocess.PIPE
         )
         async with asyncio.timeout(30):
             _, err = await process.communicate()
@@ -297,6 +299,49 @@ async def test_a_port_in_use_is_one_line_and_exit_code_2(served: Town) -> None:
     assert said[0] == f"error: http_bind: cannot listen on {address}: address already in use"
     assert len(said) == 2
     assert said[1].startswith("hint: ")
+    assert "SBTC_WATCHER_HTTP_BIND=127.0.0.1:0" in said[1]
+
+
+async def test_roles_without_the_api_share_a_machine_and_its_settings(served: Town) -> None:
+    """A follower and a notifier with one http_bind: the second goes on without HTTP, says so, and delivers."""
+    shop = await served.shop(events="payment.succeeded")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        served.environment["SBTC_WATCHER_HTTP_BIND"] = f"127.0.0.1:{free.getsockname()[1]}"
+    follower = await served.start(*PROGRAM, "run", "--role", "follower")
+    await served.caught_up()
+    notifier = await served.start(*PROGRAM, "run", "--role", "notifier")
+    paid = await served.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    served.chain.mine([txs.sbtc_transfer(PAYER, paid["recipient"], 50_000, paid["pay"]["memo"].encode())])
+    await served.receiver.wait_for(1)
+    for process in (notifier, follower):
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    written = (served.folder / "daemon.log").read_text().splitlines()
+    events = [json.loads(line) for line in written]
+    assert [line["event"] for line in events if line["event"].startswith("http.")] == [
+        "http.bound",
+        "http.left_out",
+    ]
+    [left_out] = [line for line in events if line["event"] == "http.left_out"]
+    assert (left_out["level"], "SBTC_WATCHER_HTTP_BIND" in left_out["hint"]) == ("warning", True)
+
+
+async def test_a_refused_start_is_an_error_in_the_journal(town: Town) -> None:
+    """What ends the daemon before it logs has a priority too: `journalctl -p err` shows why the unit failed."""
+    town.environment["SBTC_WATCHER_NETWORK"] = "atlantis"
+    log = town.folder / "journal"
+    with log.open("wb") as journal:
+        found = os.fstat(journal.fileno())
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM,
+            "run",
+            env=town.environment | {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
+            cwd=ROOT,
+            stderr=journal,
+        )
+        async with asyncio.timeout(30):
+            assert await process.wait() == 2
+    assert re.fullmatch(r"<3>error: network \(SBTC_WATCHER_NETWORK\): must be .*\n", log.read_text())
 
 
 async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served: Town) -> None:

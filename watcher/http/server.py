@@ -1,6 +1,7 @@
 """The HTTP server inside the daemon: uvicorn on a socket of ours, without signal handlers of its own."""
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -44,21 +45,38 @@ class _Server(uvicorn.Server):
         yield
 
 
+class AddressInUse(ConfigError):
+    """Another process listens there."""
+
+
 def bind(address: tuple[str, int]) -> socket.socket:
     """Return a listening socket. Raises :class:`ConfigError` when the address cannot be had."""
     host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        listener = socket.create_server(address, family=family, backlog=128)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        reason = str(error)
-        if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
-            # create_server says the address once more; getaddrinfo has numbers of its own.
-            reason = os.strerror(error.errno)
+        reason = str(error.strerror).lower() if isinstance(error, OSError) else "that is no host name"
         raise ConfigError(
-            f"http_bind: cannot listen on {shown}: {reason.lower()}",
-            hint="choose another address, stop what listens there, or set http_bind to nothing for no HTTP server",
+            f"http_bind: cannot listen on {shown}: {reason}",
+            hint="write an address of this machine, e.g. 127.0.0.1:8420, or nothing for no HTTP server",
+        ) from None
+    # A name with addresses of both kinds, as localhost, is its IPv4 one.
+    family, _, _, _, resolved = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    try:
+        listener = socket.create_server(resolved, family=family, backlog=128)
+    except OSError as error:
+        # create_server says the address once more.
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        message = f"http_bind: cannot listen on {shown}: {reason}"
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(
+                message,
+                hint="a second process on this machine needs a port of its own: SBTC_WATCHER_HTTP_BIND="
+                f"{shown.rpartition(':')[0]}:0 for any free one; set it to nothing for no HTTP server",
+            ) from None
+        raise ConfigError(
+            message, hint="choose another address, or set http_bind to nothing for no HTTP server"
         ) from None
     # Inherited by what it accepts. asyncio sets it only where the protocol is named, which create_server does not do; without
     # it an answer's body waits for the acknowledgement of its head, which comes 40 ms later.
@@ -69,7 +87,8 @@ def bind(address: tuple[str, int]) -> socket.socket:
 class Site:
     """What the daemon serves: a context manager that binds ``http_bind`` and tells the pulse that it is bound.
 
-    Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing.
+    Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing;
+    nor, without the API, where another process listens there already.
     ``api``: with the merchant API, not only the routes for supervisors; ``wake`` is called when it changed something.
     """
 
@@ -94,9 +113,16 @@ class Site:
     def __enter__(self) -> Self:
         address = self._settings.http_address
         if address is not None:
-            self._listener = bind(address)
-            host, port = self._listener.getsockname()[:2]
-            log.info("http.bound", host=host, port=port)
+            try:
+                self._listener = bind(address)
+            except AddressInUse as problem:
+                if self.api is not None:
+                    raise
+                # Chain and webhooks matter more than this process's health routes.
+                log.warning("http.left_out", reason=str(problem), hint=problem.hint)
+            else:
+                host, port = self._listener.getsockname()[:2]
+                log.info("http.bound", host=host, port=port)
         self._pulse.bound()
         return self
 
