@@ -61,10 +61,12 @@ class Server:
             self.create(name, template=TEMPLATE)
         return self.url(name)
 
-    def create(self, name: str, *, template: str = "template0") -> str:
+    def create(self, name: str, *, template: str = "template0", encoding: str = "UTF8") -> str:
         """Make a database and return its URL; without ``template`` it is empty."""
-        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self._admin(copy.format(sql.Identifier(name), sql.Identifier(template)))
+        locale = "" if encoding == "UTF8" else " LC_COLLATE 'C' LC_CTYPE 'C'"
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING {}{}")
+        names = sql.Identifier(name), sql.Identifier(template)
+        self._admin(copy.format(*names, sql.Literal(encoding), sql.SQL(locale)))
         self._made.append(name)
         return self.url(name)
 

@@ -93,6 +93,9 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            # First of all: the dialect itself reads texts when it gets its first connection.
+            event.listen(self.engine, "connect", _check_encoding, insert=True)
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
         """Return what ``work`` returns, called with a write transaction that is committed afterwards.
@@ -282,6 +285,8 @@ def _postgresql(url: URL) -> dict[str, Any]:
         "tcp_user_timeout": 30_000,
         # Never an outdated plan: the schema may be upgraded beside us, and the planner sees the values.
         "prepare_threshold": None,
+        # Also where $PGCLIENTENCODING or the role says otherwise.
+        "client_encoding": "UTF8",
         "options": " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items()),
     }
     if "options" in url.query:
@@ -295,6 +300,21 @@ def _postgresql(url: URL) -> dict[str, Any]:
         "max_overflow": CONNECTIONS - CONNECTIONS // 2,
         "pool_timeout": CONNECTION_WAIT,
     }
+
+
+def _check_encoding(connection: Any, _record: Any) -> None:
+    """Raise :class:`ConfigError` unless texts of any language can be stored and read back."""
+    for what in ("server_encoding", "client_encoding"):
+        found = connection.info.parameter_status(what)
+        if found not in ("UTF8", None):  # None: a proxy that does not say
+            name = connection.info.dbname
+            connection.close()
+            if what == "client_encoding":
+                raise ConfigError(f"database_url: client_encoding is {found}", hint="leave it out of the URL")
+            raise ConfigError(
+                f"database_url: the database {name} has the encoding {found}, and UTF8 is needed",
+                hint=f"make another one: createdb --encoding=UTF8 --template=template0 {name}_utf8",
+            )
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
