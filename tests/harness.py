@@ -106,10 +106,11 @@ database_url: Callable[[Path], str] = sqlite_url
 
 def open_database(folder: Path) -> Database:
     """Return the migrated database that ``folder`` stands for, an SQLite file or a PostgreSQL database."""
-    database = Database(database_url(folder))
-    if database.is_sqlite and not (file := Path(str(database.url.database))).exists():
+    url = database_url(folder)
+    if url == sqlite_url(folder) and not (file := Path(url.removeprefix("sqlite:///"))).exists():
+        file.touch(mode=0o600)
         file.write_bytes(_migrated_sqlite())
-    return database
+    return Database(url)
 
 
 @cache

@@ -1,6 +1,5 @@
 """The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
+from watcher import sqlite_file
 from watcher.errors import ConfigError, Unreachable
 from watcher.fair_lock import FairLock
 from watcher.log import get_logger
@@ -72,11 +72,14 @@ class Database:
     they came.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Raise :class:`NotFound` when there is no SQLite file and ``create`` is false; the server of PostgreSQL is
+        asked by the first transaction.
+        """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        if self.is_sqlite and self.url.database and self.url.database != ":memory:":
-            _make_private_folder(Path(self.url.database).parent)
+        if self.file is not None:
+            sqlite_file.prepare(self.file, create=create)
         options = {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else _postgresql(self.url)
         try:
             # Parameters hold secrets; so no error, and no traceback, quotes them.
@@ -96,6 +99,12 @@ class Database:
         else:
             # First of all: the dialect itself reads texts when it gets its first connection.
             event.listen(self.engine, "connect", _check_encoding, insert=True)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database, None for one in memory and for PostgreSQL."""
+        name = self.url.database
+        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
         """Return what ``work`` returns, called with a write transaction that is committed afterwards.
@@ -159,7 +168,7 @@ class Database:
         """
         try:
             current = self.revision()
-            known = {script.revision for script in self._scripts().walk_revisions()}
+            known = {script.revision for script in _scripts().walk_revisions()}
             if current is not None and current not in known:
                 raise ConfigError(
                     f"the database has revision {current}, which this version does not know",
@@ -172,7 +181,7 @@ class Database:
                         connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))
                         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
-                    config = self._config()
+                    config = alembic_config()
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
         except OperationalError as error:
@@ -190,9 +199,10 @@ class Database:
         with self.read() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
-    def head(self) -> str:
+    @staticmethod
+    def head() -> str:
         """Return the revision that this program needs."""
-        head = self._scripts().get_current_head()
+        head = _scripts().get_current_head()
         assert head is not None, "the package carries its migrations"
         return head
 
@@ -210,13 +220,16 @@ class Database:
         """Close every connection."""
         self.engine.dispose()
 
-    def _config(self) -> Config:
-        config = Config()
-        config.set_main_option("script_location", "watcher:migrations")
-        return config
 
-    def _scripts(self) -> ScriptDirectory:
-        return ScriptDirectory.from_config(self._config())
+def alembic_config() -> Config:
+    """Return what Alembic's commands take; the connection goes into its ``attributes``."""
+    config = Config()
+    config.set_main_option("script_location", "watcher:migrations")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(alembic_config())
 
 
 def is_repeatable(error: DBAPIError) -> bool:
@@ -252,20 +265,6 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert:
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return cast("sqlite.Insert", postgresql.insert(table))
-
-
-def _make_private_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"database_url: cannot create {folder}: {error.strerror}",
-            hint="choose a folder that this user may write to",
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise ConfigError(
-            f"database_url: {folder} is not writable", hint="choose a folder that this user may write to"
-        )
 
 
 def _postgresql(url: URL) -> dict[str, Any]:

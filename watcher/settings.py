@@ -154,7 +154,7 @@ class Settings(BaseSettings):
             raise ValueError(f"is not a database URL; {right}") from None
         if url.drivername not in {"sqlite", "postgresql+psycopg"}:
             raise ValueError(f"{url.drivername} is not supported; {right}")
-        if not url.database or url.database == ":memory:" or "mode" in url.query:
+        if not url.database or url.database == ":memory:" or {"mode", "uri"} & set(url.query):
             raise ValueError(f"names no database that outlives the process; {right}")
         return value
 

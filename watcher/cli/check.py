@@ -8,7 +8,7 @@ from rich.text import Text
 from watcher.cli import render
 from watcher.cli.options import Json
 from watcher.cli.session import of
-from watcher.errors import WatcherError
+from watcher.errors import NotFound, WatcherError
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
@@ -41,6 +41,8 @@ def check(
     try:
         with session.open() as database:
             findings += checks.database(database, settings)
+    except NotFound as error:
+        findings.append(checks.warning("database", f"{error}. {error.hint}"))
     except WatcherError as error:
         findings.append(checks.error("database", f"{error}. {error.hint}", exit_code=error.exit_code))
     findings += loop.run(checks.chain(settings))

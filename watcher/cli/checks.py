@@ -90,9 +90,11 @@ def settings(given: Settings) -> list[Finding]:
 def database(found: Database, given: Settings) -> list[Finding]:
     """Look at the schema, the network that the database is for, and the endpoints in it."""
     revision, head = found.revision(), found.head()
+    if revision is None:
+        text = f"no database at {found.safe_url}: there are no tables in it. `sbtc-watcher run` makes them"
+        return [warning("database", text)]
     if revision != head:
-        has = f"has revision {revision}, this version needs {head}" if revision else "has no schema yet"
-        text = f"{found.safe_url} {has}; `sbtc-watcher db upgrade` brings it there"
+        text = f"{found.safe_url} has revision {revision}, this version needs {head}; `sbtc-watcher db upgrade` brings it there"
         # SQLite is brought there by the next command that writes.
         return [note("database", text) if found.is_sqlite else error("database", text)]
     findings = [ok("database", f"{found.safe_url}, revision {revision}, {size(found.size())}")]

@@ -1,13 +1,21 @@
 """``db``: the database's schema and upkeep."""
 
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from watcher.cli import render
+from watcher.cli import amounts, render
 from watcher.cli.look import Commands
 from watcher.cli.options import Json
 from watcher.cli.session import of
+from watcher.errors import NotFound, UsageError
 
-app = Commands("db", "Bring the database's schema up to date; prune what is old.")
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+app = Commands("db", "Bring the database's schema up to date; copy it; prune what is old.")
 
 
 @app.command()
@@ -15,7 +23,7 @@ def upgrade(context: typer.Context, as_json: Json = False) -> None:
     """Bring the schema to this version's revision; `run` does the same at its start."""
     session = of(context)
     session.log()
-    with session.open() as database:
+    with session.open(create=True) as database:
         before = database.revision()
         database.upgrade()
         after = database.revision()
@@ -30,8 +38,15 @@ def upgrade(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def current(context: typer.Context, as_json: Json = False) -> None:
     """Show the schema's revision, and the one that this version needs; exit 1 when they differ."""
-    with of(context).open() as database:
-        found = {"url": database.safe_url, "revision": database.revision(), "head": database.head()}
+    from watcher.database import Database
+
+    session = of(context)
+    found = {"url": session.settings.database_url_masked, "revision": None, "head": Database.head()}
+    try:
+        with session.open() as database:
+            found["revision"] = database.revision()
+    except NotFound as error:
+        render.note(f"{error}.")
     if as_json:
         render.document(found)
     else:
@@ -44,6 +59,35 @@ def current(context: typer.Context, as_json: Json = False) -> None:
     if found["revision"] != found["head"]:
         render.note("Run `sbtc-watcher db upgrade`.")
         raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an existing file is left alone.")],
+    as_json: Json = False,
+) -> None:
+    """Copy the database to FILE as it is at this moment, while the daemon runs. SQLite only: PostgreSQL has pg_dump.
+
+    Example: sbtc-watcher db backup /var/backups/sbtc-watcher-$(date +%F).db
+    """
+    from watcher import sqlite_file
+
+    session = of(context)
+    session.log()
+    with session.open() as database:
+        if database.file is None:
+            raise UsageError(
+                "db backup copies SQLite only, and this database is on PostgreSQL",
+                hint=shlex.join(["pg_dump", "--format=custom", f"--file={file}", _for_pg_dump(database.url)]),
+            )
+        revision = database.revision()
+        size = sqlite_file.backup(database.file, file)
+    found = {"file": str(file.absolute()), "bytes": size, "revision": revision}
+    if as_json:
+        render.document(found)
+    else:
+        render.note(f"Copied to {found['file']}, {amounts.size(size)}.")
 
 
 @app.command()
@@ -67,3 +111,14 @@ def prune(context: typer.Context, as_json: Json = False) -> None:
     else:
         headers = render.count(found["headers"], "header")
         render.note(f"Bodies and answers emptied: {found['bodies']:,}. {headers} deleted.")
+
+
+def _for_pg_dump(url: "URL") -> str:
+    """Return the URL as libpq takes it, without the password, which others could see in `ps`."""
+    parts: dict[str, Any] = {
+        "username": url.username,
+        "host": url.host,
+        "port": url.port,
+        "database": url.database,
+    }
+    return type(url).create("postgresql", **parts, query=url.query).render_as_string()

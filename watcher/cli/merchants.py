@@ -54,7 +54,7 @@ def add(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
-    with of(context).desk(write=True) as desk:
+    with of(context).desk(write=True, create=True) as desk:
         found = desk.add_merchant({field: value for field, value in asked.items() if value is not None})
         _print_key(found, as_json)
 

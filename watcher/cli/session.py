@@ -15,7 +15,7 @@ import typer
 
 from contracts.networks import NETWORKS, AssetSpec, default_assets
 from watcher.cli.output import OutputFailed
-from watcher.errors import ConfigError, Unreachable, UsageError
+from watcher.errors import ConfigError, NotFound, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from watcher.cli.offices import AnyDesk, Office
@@ -84,12 +84,12 @@ class Session:
             log.configure("console", "debug" if self.verbose else "warning")
 
     @contextmanager
-    def office(self) -> Iterator["Office"]:
+    def office(self, *, create: bool = False) -> Iterator["Office"]:
         """Open what gives out desks: the server's, or this machine's database with the schema of this version."""
         if self.server is None:
             from watcher.cli.local import LocalOffice
 
-            with self.database() as database:
+            with self.database(create=create) as database:
                 yield LocalOffice(self, database)
             return
         from watcher.cli.remote import RemoteOffice
@@ -99,12 +99,13 @@ class Session:
             yield office
 
     @contextmanager
-    def desk(self, *, write: bool = False) -> Iterator["AnyDesk"]:
+    def desk(self, *, write: bool = False, create: bool = False) -> Iterator["AnyDesk"]:
         """Open a desk for one transaction: to look, or with ``write`` to change something, all of it or nothing.
 
-        A command prints what it changed before the block ends, so that what nobody can read is not done.
+        A command prints what it changed before the block ends, so that what nobody can read is not done. ``create``: in a
+        new database, if there is none.
         """
-        with self.office() as office:
+        with self.office(create=create) as office:
             try:
                 with office.writing() if write else office.reading() as desk:
                     yield desk
@@ -114,15 +115,17 @@ class Session:
                 raise
 
     @contextmanager
-    def open(self) -> Iterator["Database"]:
-        """Open the database as it is, without looking at its schema. Raises :class:`UsageError` with a server."""
+    def open(self, *, create: bool = False) -> Iterator["Database"]:
+        """Open the database as it is, without looking at its schema. Raises :class:`UsageError` with a server,
+        :class:`NotFound` when there is no database, unless ``create`` makes an empty one.
+        """
         if self.server is not None:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
         from sqlalchemy.exc import DatabaseError, OperationalError
 
         from watcher.database import Database
 
-        database = Database(self.settings.database_url)
+        database = Database(self.settings.database_url, create=create)
         try:
             yield database
         except DatabaseError as error:
@@ -138,16 +141,22 @@ class Session:
             database.close()
 
     @contextmanager
-    def database(self) -> Iterator["Database"]:
+    def database(self, *, create: bool = False) -> Iterator["Database"]:
         """Open the database with the schema of this version.
 
         SQLite is brought there by itself. Raises :class:`ConfigError` when PostgreSQL is not there: other processes
-        may be using it, so a person says when.
+        may be using it, so a person says when. Raises :class:`NotFound` when it has no schema, unless ``create``.
         """
-        with self.open() as database:
+        with self.open(create=create) as database:
+            revision = database.revision()
+            if revision is None and not create:
+                raise NotFound(
+                    f"no database at {database.safe_url}: there are no tables in it",
+                    hint="`sbtc-watcher db upgrade` makes them, and `sbtc-watcher run`",
+                )
             if database.is_sqlite:
                 database.upgrade()
-            elif (revision := database.revision()) != database.head():
+            elif revision != database.head():
                 has = "has no schema yet" if revision is None else f"has revision {revision}"
                 raise ConfigError(
                     f"database {database.safe_url} {has}, this version needs {database.head()}",

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, text
 
 from notifier.tables import metadata as notifier_metadata
 from tests import harness
-from watcher.database import Database
+from watcher.database import Database, alembic_config
 from watcher.errors import ConfigError, Unreachable
 from watcher.tables import metadata as watcher_metadata
 
@@ -95,7 +95,7 @@ def test_a_database_from_the_future_is_refused_and_left_alone(database: Database
 def test_going_back_to_nothing_leaves_nothing(database: Database) -> None:
     database.upgrade()
     with database.begin() as connection:
-        config = database._config()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
     with database.read() as connection:
@@ -115,7 +115,7 @@ def test_an_upgrade_that_fails_half_way_leaves_nothing(database: Database) -> No
 
 def test_processes_that_start_together_upgrade_once(database: Database) -> None:
     program = (
-        "import sys; from watcher.database import Database\n"
+        "import sys; from watcher.database import Database, alembic_config\n"
         "database = Database(sys.argv[1]); sys.stdin.readline(); database.upgrade()\n"
         "print(database.revision())"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import harness
 from watcher.cli.app import call
 
 SHOP = "SP000000000000000000002Q6VF78"
@@ -60,9 +61,16 @@ class Cli:
 
 @contextmanager
 def calling(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], **settings: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capture: pytest.CaptureFixture[str],
+    *,
+    fresh: bool = False,
+    **settings: str,
 ) -> Iterator[Cli]:
-    """Give the calls settings of their own and nothing of this machine's."""
+    """Give the calls settings of their own and nothing of this machine's, and with ``fresh`` not even a database."""
+    if not fresh:
+        harness.open_database(folder).close()
     for name in [*os.environ]:
         if name.startswith("SBTC_WATCHER_"):
             monkeypatch.delenv(name)

@@ -27,7 +27,7 @@ EXPECTED = """
     endpoints.add endpoints.list endpoints.remove endpoints.enable endpoints.disable endpoints.rotate-secret endpoints.test
     events.list events.show events.redeliver events.replay
     deliveries.list deliveries.show deliveries.retry deliveries.dismiss deliveries.recover
-    db.upgrade db.current db.prune
+    db.upgrade db.current db.prune db.backup
 """
 
 

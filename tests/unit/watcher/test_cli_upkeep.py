@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from chain.testing import ScriptedApi, ScriptedChain
-from tests.unit.watcher.cli_calls import Cli, calling
+from tests.unit.watcher.cli_calls import DATABASE_URL, Cli, calling
 from watcher.cli import checks, render
 from watcher.cli.status import EXIT_CODES, screen
 from watcher.settings import Settings
@@ -27,7 +27,16 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         yield cli
 
 
-def test_the_database_can_be_upgraded_looked_at_and_pruned(cli: Cli) -> None:
+@pytest.fixture
+def fresh_cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Cli]:
+    with calling(tmp_path, monkeypatch, capsys, fresh=True) as cli:
+        yield cli
+
+
+def test_the_database_can_be_upgraded_looked_at_and_pruned(fresh_cli: Cli) -> None:
+    cli = fresh_cli
     fresh = cli.doc("db", "current", code=1)
     assert fresh["revision"] is None
     assert cli.doc("db", "upgrade") == {"before": None, "revision": fresh["head"]}
@@ -37,6 +46,34 @@ def test_the_database_can_be_upgraded_looked_at_and_pruned(cli: Cli) -> None:
     assert "already" in cli("db", "upgrade").err
     assert fresh["head"] in cli("db", "current").out
     assert "0 headers" in cli("db", "prune").err
+
+
+def test_a_backup_says_what_it_made_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
+    """The copy's path, size and revision; a second call with the same name is refused with exit 2."""
+    merchant = cli.merchant()
+    copy = tmp_path / "copy.db"
+    made = cli.doc("db", "backup", str(copy))
+    assert made == {
+        "file": str(copy),
+        "bytes": copy.stat().st_size,
+        "revision": cli.doc("db", "current")["revision"],
+    }
+    refused = cli("db", "backup", str(copy), code=2)
+    assert refused.err.startswith(f"error: cannot write {copy}: file exists\nhint: ")
+    assert "Copied to" in cli("db", "backup", str(tmp_path / "other.db")).err
+    copy.replace(tmp_path / "watcher.db")
+    assert [row["id"] for row in cli.doc("merchants", "list")["data"]] == [merchant]
+
+
+def test_a_backup_of_postgresql_names_the_tool_that_makes_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint can be pasted into a shell, and holds no password."""
+    monkeypatch.setenv(DATABASE_URL, "postgresql+psycopg://w:hunter2@db.example/watcher?sslmode=verify-full")
+    refused = cli("db", "backup", "my copy", code=2)
+    assert refused.err.splitlines()[1] == (
+        "hint: pg_dump --format=custom '--file=my copy' 'postgresql://w@db.example/watcher?sslmode=verify-full'"
+    )
 
 
 def _status(**changes: Any) -> dict[str, Any]:
@@ -120,7 +157,14 @@ async def test_check_is_content_with_a_source_that_serves(cli: Cli, monkeypatch:
         found = (await asyncio.to_thread(cli.doc, "check"))["checks"]
         words = await asyncio.to_thread(cli, "check")
     levels = {check["subject"]: check["level"] for check in found}
-    assert levels == {"settings": "ok", "database": "note", "source": "ok", "contract": "note", "clock": "ok"}
+    assert levels == {
+        "settings": "ok",
+        "database": "ok",
+        "endpoints": "note",
+        "source": "ok",
+        "contract": "note",
+        "clock": "ok",
+    }
     assert f"tip {chain.tip.height}" in words.out
     assert len(words.out.splitlines()) == len(found), "one line each"
 
