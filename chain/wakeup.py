@@ -99,6 +99,7 @@ class WakeUp:
     """Keeps one socket open and calls ``on_block`` when there may be something new; ``run`` owns all it starts.
 
     ``sources`` gives base URLs, the best one first, each time a socket is opened; after a failure the next one is tried.
+    ``api_key`` gives the key of a URL.
     Tell :meth:`note_tip` the newest height after each look, so that silence is noticed. Clock, sleep and random are
     arguments for tests; time limits of the network itself go by the event loop's clock.
     """
@@ -108,7 +109,7 @@ class WakeUp:
         sources: Callable[[], Sequence[str]],
         on_block: Callable[[], None],
         *,
-        api_key: str | None = None,
+        api_key: Callable[[str], str | None] = lambda _: None,
         user_agent: str = "sbtc-watcher",
         patience: WakeUpPatience | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -119,7 +120,7 @@ class WakeUp:
         self._sources = sources
         self._on_unforeseen = on_unforeseen
         self._on_block = on_block
-        self._headers = {} if api_key is None else {"x-api-key": api_key}
+        self._api_key = api_key
         self._user_agent = user_agent
         self._patience = patience or WakeUpPatience()
         self._clock = clock
@@ -182,7 +183,7 @@ class WakeUp:
         """Open one socket and listen until it is old. Raises when it is lost before."""
         async with _Connect(
             socket_url(url),
-            additional_headers=self._headers,
+            additional_headers={} if (key := self._api_key(url)) is None else {"x-api-key": key},
             user_agent_header=self._user_agent,
             # Proxies from the environment are not settings of this program; and nothing worth compressing is sent.
             proxy=None,

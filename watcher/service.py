@@ -38,6 +38,7 @@ from watcher.lock import hold
 from watcher.log import get_logger
 from watcher.metrics import Metrics
 from watcher.notify import ServiceManager
+from watcher.proxies import ignored
 from watcher.pulse import Pulse, heartbeat
 from watcher.settings import Settings
 from watcher.waiting import unless
@@ -109,6 +110,8 @@ async def serve(
         stack.push_async_callback(pool.aclose)
         lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
         following = make_following(settings, database, pool, worker, metrics, pulse, lease)
+        if (proxies := ignored(os.environ)) is not None:
+            log.warning("service.no_proxy", reason=proxies)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
         if once:
             code = await _once(following, lease, worker, roles, stop)
@@ -284,7 +287,7 @@ def make_wakeup(settings: Settings, pool: SourcePool, following: Following) -> W
     return WakeUp(
         sources,
         following.nudge,
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        api_key=settings.key_for,
         user_agent=USER_AGENT,
         on_unforeseen=partial(unforeseen.note, "websocket"),
     )

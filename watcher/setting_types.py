@@ -4,6 +4,7 @@ Readers raise :class:`ValueError` with what is wrong and what would be right; se
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -68,6 +69,32 @@ def parse_api_url(value: str) -> str:
     if not sound or url.query or url.fragment:
         raise ValueError(f"{value!r} is not a base URL; write https://host or http://host:port/path")
     return value.rstrip("/")
+
+
+def hosts_of(url: str) -> tuple[str, str]:
+    """Return the ``host:port`` and the ``host`` of a base URL, as keys of a table name them."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{parts.port or (443 if parts.scheme == 'https' else 80)}", shown
+
+
+def read_keys(value: object, urls: Sequence[str]) -> dict[str, SecretStr]:
+    """Return a table of API keys by the host of a URL, ``host`` or ``host:port``."""
+    example = '{"api.mainnet.hiro.so": "…"}'
+    table = read_json({} if _none_if_blank(value) is None else value, example)
+    if not isinstance(table, dict):
+        raise ValueError(f"is not a table of hosts with their keys; write {example}")
+    known = [name for url in urls for name in hosts_of(url)]
+    keys = {}
+    for host, key in table.items():
+        if str(host).lower() not in known:
+            raise ValueError(f"{host!r} is no host of api_urls, which has {', '.join(known[1::2])}")
+        text = key.get_secret_value() if isinstance(key, SecretStr) else key
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"of {host} must be text")
+        keys[str(host).lower()] = _header_text(SecretStr(text))
+    return keys
 
 
 def parse_origin(value: str) -> str:

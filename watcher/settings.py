@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import (
     Field,
     PlainSerializer,
+    SecretStr,
     SkipValidation,
     ValidationError,
     ValidationInfo,
@@ -51,11 +52,13 @@ from watcher.setting_types import (
     OptionalToken,
     StartHeight,
     Ttl,
+    hosts_of,
     not_built,
     parse_api_url,
     parse_bind,
     parse_origin,
     read_json,
+    read_keys,
 )
 
 PREFIX = "SBTC_WATCHER_"
@@ -88,7 +91,10 @@ class Settings(BaseSettings):
     api_urls: Annotated[tuple[str, ...], RAW, LIST] = Field(
         default_factory=lambda data: (NETWORKS[data["network"]].api_url,)
     )
+    #: For the host of the first URL; see :meth:`key_for`.
     api_key: OptionalSecret = None
+    #: By host, or host:port.
+    api_keys: Annotated[dict[str, SecretStr], RAW, SkipValidation] = {}
     api_requests_per_minute: OptionalCount = None
     api_requests_per_month: OptionalCount = None
     poll_interval: PositiveSeconds = 5.0
@@ -170,6 +176,12 @@ class Settings(BaseSettings):
             raise ValueError("names a source twice; two sources count as independent opinions")
         return urls
 
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _read_api_keys(cls, value: object, info: ValidationInfo) -> object:
+        urls = info.data.get("api_urls")
+        return {} if urls is None else read_keys(value, urls)
+
     @field_validator("sbtc_contract", "payment_contract")
     @classmethod
     def _check_contract(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -212,6 +224,14 @@ class Settings(BaseSettings):
     def _check_http_bind(cls, value: str) -> str:
         parse_bind(value)
         return value.strip()
+
+    def key_for(self, url: str) -> str | None:
+        """Return the API key that a source may be sent, None for none: a key goes to the host it was given for."""
+        place, host = hosts_of(url)
+        key = self.api_keys.get(place) or self.api_keys.get(host)
+        if key is None and host == hosts_of(self.api_urls[0])[1]:
+            key = self.api_key
+        return None if key is None else key.get_secret_value()
 
     @property
     def network_facts(self) -> Network:
@@ -370,7 +390,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
         if kind == "extra_forbidden":
             text = f"unknown setting{suggest(name, Settings.model_fields)}"
         else:
-            secret = name in {"api_key", "admin_token", "database_url"}
+            secret = name in {"api_key", "api_keys", "admin_token", "database_url"}
             values = {"input": "that value" if secret else repr(problem["input"]), **problem.get("ctx", {})}
             text = _WORDS[kind].format(**values) if kind in _WORDS else problem["msg"]
         origin = f" ({origins[name]})" if name in origins else ""

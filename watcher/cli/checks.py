@@ -1,6 +1,7 @@
 """What ``check`` looks at, each answer as one :class:`Finding`."""
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from watcher.cli.render import count
 from watcher.database import Database
 from watcher.errors import ConfigError
 from watcher.keys import check_vault, open_vault
+from watcher.proxies import ignored
 from watcher.settings import Settings
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
@@ -78,6 +80,8 @@ def settings(given: Settings) -> list[Finding]:
             f"{given.network}, {count(len(given.api_urls), 'source')}, assets {', '.join(given.assets)}",
         )
     ]
+    if (proxies := ignored(os.environ)) is not None:
+        findings.append(note("settings", proxies))
     if given.network == "mainnet":
         findings += [
             warning("settings", f"{name} is on, which is for development")
@@ -173,7 +177,7 @@ class _Answer:
 
 
 async def _ask(url: str, given: Settings) -> _Answer:
-    api = StacksApi(url, user_agent=USER_AGENT, api_key=_key(given), timeouts=_TIMEOUTS)
+    api = StacksApi(url, user_agent=USER_AGENT, api_key=given.key_for(url), timeouts=_TIMEOUTS)
     ear = _Ear()
     api.meter = ear
     try:
@@ -211,7 +215,7 @@ async def _contracts(url: str, given: Settings) -> list[Finding]:
     for asset in given.assets.values():
         if asset.contract is not None:
             names.setdefault(asset.contract, asset.name)
-    fetcher = Fetcher(url, user_agent=USER_AGENT, api_key=_key(given), timeouts=_TIMEOUTS, client=None)
+    fetcher = Fetcher(url, user_agent=USER_AGENT, api_key=given.key_for(url), timeouts=_TIMEOUTS, client=None)
     try:
         findings = [await _contract(fetcher, name, contract) for contract, name in names.items()]
     finally:
@@ -256,7 +260,3 @@ def _milder(finding: Finding) -> Finding:
     if finding.level != "error":
         return finding
     return Finding(subject=finding.subject, level="error", text=finding.text, exit_code=1)
-
-
-def _key(given: Settings) -> str | None:
-    return given.api_key.get_secret_value() if given.api_key else None

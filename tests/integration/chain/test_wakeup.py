@@ -228,8 +228,20 @@ async def test_after_a_failure_the_next_source_is_tried() -> None:
             assert alarm.wakeup.state(broken.url) is None
 
 
+async def test_the_key_of_a_source_is_sent_with_the_handshake_and_to_no_other_source() -> None:
+    async with scripted() as broken, scripted() as good:
+        broken.faults.fail(503, route="ws", times=None)
+        keys = {broken.url: "secret", good.url: None}
+        async with waking(broken.url, good.url, api_key=keys.get) as alarm:
+            await alarm.lost("HTTP 503")
+            await alarm.time.advance(1)
+            await alarm.called(1)
+        assert [request.headers.get("x-api-key") for request in broken.requests] == ["secret"]
+        assert [request.headers.get("x-api-key") for request in good.requests] == [None]
+
+
 async def test_the_key_is_sent_with_the_handshake() -> None:
-    async with scripted() as api, waking(api.url, api_key="secret", user_agent="test/1") as alarm:
+    async with scripted() as api, waking(api.url, api_key=lambda _: "secret", user_agent="test/1") as alarm:
         await alarm.open()
         [request] = [request for request in api.requests if request.route == "ws"]
         assert request.headers["x-api-key"] == "secret"

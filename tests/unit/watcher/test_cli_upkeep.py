@@ -169,6 +169,24 @@ async def test_check_is_content_with_a_source_that_serves(cli: Cli, monkeypatch:
     assert len(words.out.splitlines()) == len(found), "one line each"
 
 
+async def test_check_says_that_a_proxy_is_not_used_and_sends_each_key_to_its_host_only(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = ScriptedChain(time=int(time.time()) - 3600)
+    async with ScriptedApi(chain) as one, ScriptedApi(chain) as two:
+        localhost = two.url.replace("127.0.0.1", "localhost")
+        monkeypatch.setenv("SBTC_WATCHER_API_URLS", f"{one.url},{localhost}")
+        monkeypatch.setenv("SBTC_WATCHER_API_KEY", "key-1")
+        monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+        words = (await asyncio.to_thread(cli, "check")).out
+        assert "settings: https_proxy is set, but not used: sources and webhook endpoints" in words
+        assert {seen.headers.get("x-api-key") for seen in one.requests} == {"key-1"}
+        assert {seen.headers.get("x-api-key") for seen in two.requests} == {None}
+        monkeypatch.setenv("SBTC_WATCHER_API_KEYS", '{"localhost": "key-2"}')
+        await asyncio.to_thread(cli, "check")
+        assert {seen.headers.get("x-api-key") for seen in two.requests} == {None, "key-2"}
+
+
 async def test_check_names_the_source_that_fails_and_goes_on_with_the_other(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
         "database_url": f"sqlite:///{state}/sbtc-watcher.db",
         "api_urls": ["https://api.mainnet.hiro.so"],
         "api_key": None,
+        "api_keys": {},
         "api_requests_per_minute": None,
         "api_requests_per_month": None,
         "poll_interval": "5s",
@@ -309,19 +310,57 @@ def test_a_merchants_level_may_not_be_deeper_than_finality() -> None:
         settings.parse_level("stacks=1,bitcoin=7")
 
 
+# Keys of sources
+
+
+def test_the_api_key_goes_to_the_host_of_the_first_url_only() -> None:
+    urls = [
+        "https://API.one.example/v9",
+        "http://api.one.example:3999",
+        "https://two.example",
+        "http://[::1]:80",
+    ]
+    settings = Settings(api_urls=urls, api_key="key-1")
+    assert [settings.key_for(url) for url in urls] == ["key-1", "key-1", None, None]
+
+
+def test_other_hosts_have_keys_of_their_own_by_host_or_host_and_port() -> None:
+    urls = ["https://one.example", "https://two.example", "http://two.example:3999", "http://[::1]:3999"]
+    keys = {"Two.example": "key-2", "two.example:3999": "key-3", "[::1]": "key-4"}
+    settings = Settings(api_urls=urls, api_key="key-1", api_keys=keys)
+    assert [settings.key_for(url) for url in urls] == ["key-1", "key-2", "key-3", "key-4"]
+    assert Settings(api_urls=urls, api_keys={"one.example": "own"}, api_key="key-1").key_for(urls[0]) == "own"
+    # As a client writes the first one, with its usual port left out or not.
+    assert settings.key_for("https://two.example:443/") == "key-2"
+
+
+def test_the_keys_come_as_json_from_the_environment_and_from_a_credential(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(tmp_path / "api_keys", '{"api.mainnet.hiro.so": "key-1"}\n')
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert load_settings().key_for("https://api.mainnet.hiro.so") == "key-1"
+    monkeypatch.setenv("SBTC_WATCHER_API_KEYS", '{"api.mainnet.hiro.so": "key-2"}')
+    assert load_settings().key_for("https://api.mainnet.hiro.so") == "key-2"
+    monkeypatch.setenv("SBTC_WATCHER_API_KEYS", "")
+    assert load_settings().api_keys == {}
+
+
 # Masking
 
 
 def test_secrets_and_the_database_password_are_never_shown() -> None:
     settings = Settings(
         api_key="hunter2",
+        api_keys={"api.mainnet.hiro.so": "hunter2"},
         admin_token="hunter2hunter2hunter2",
         database_url="postgresql+psycopg://w:hunter2@db/x",
     )
     shown = settings.show()
     assert shown["api_key"] == shown["admin_token"] == "**********"
     assert shown["database_url"] == settings.database_url_masked == "postgresql+psycopg://w:***@db/x"
-    assert "hunter2" not in json.dumps(shown)
+    assert shown["api_keys"] == {"api.mainnet.hiro.so": "**********"}
+    assert "hunter2" not in json.dumps(shown) + repr(settings.api_keys)
     assert "hunter2" not in str(settings.api_key) + repr(settings.admin_token)
 
 
@@ -332,6 +371,7 @@ def test_secrets_and_the_database_password_are_never_shown() -> None:
 EXAMPLES = {
     "database_url",
     "api_key",
+    "api_keys",
     "api_requests_per_minute",
     "api_requests_per_month",
     "payment_contract",

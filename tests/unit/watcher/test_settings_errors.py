@@ -43,6 +43,11 @@ def problems(config: Path | None = None, overrides: Mapping[str, object] | None 
     [
         ("api_key", "hunter2 ü"),
         ("api_key", ["hunter2"]),
+        ("api_keys", "hunter2"),
+        ("api_keys", ["hunter2"]),
+        ("api_keys", {"other.example": "hunter2"}),
+        ("api_keys", {"api.mainnet.hiro.so": "hunter2 ü"}),
+        ("api_keys", {"api.mainnet.hiro.so": ["hunter2"]}),
         ("admin_token", "hunter2"),
         ("admin_token", {"a": "hunter2"}),
         ("database_url", "postgres://w:hunter2@h:x/y"),
@@ -99,6 +104,12 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
         ("api_urls", 5, "must be a list, not 5"),
         ("api_key", "a b", "must be printable ASCII without spaces, as it travels in an HTTP header"),
         ("api_key", 5, "must be text, not that value"),
+        (
+            "api_keys",
+            {"api.mainnet.hiro.sa": "key"},
+            "'api.mainnet.hiro.sa' is no host of api_urls, which has api.mainnet.hiro.so",
+        ),
+        ("api_keys", "key", 'is not JSON; write {"api.mainnet.hiro.so": "…"}'),
         ("api_requests_per_minute", 0, "must be 1 or more, not 0"),
         ("api_requests_per_month", "many", "must be a whole number, not 'many'"),
         (
