@@ -9,6 +9,7 @@ spellings, and this program compares principals as text.
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -87,6 +88,7 @@ def c32check_encode(version: int, hash160: bytes) -> str:
     return "S" + ALPHABET[version] + c32_encode(hash160 + _checksum(version, hash160))
 
 
+@lru_cache(maxsize=1024)  # a merchant's address is read again for every payment and event
 def c32check_decode(address: str) -> tuple[int, bytes]:
     """Return version byte and hash160 of an address of any version. Raises AddressError."""
     if not address:

@@ -75,7 +75,12 @@ def reference_key(reference: str, *, generated: bool) -> str:
     text = trimmed(reference)
     if not generated:
         return text.upper()
-    return "".join(character for character in text if not _separates(character)).upper().translate(_FOLD)
+    joined = (
+        text.translate(_ASCII_SEPARATORS)
+        if text.isascii()
+        else "".join(character for character in text if not _separates(character))
+    )
+    return joined.upper().translate(_FOLD)
 
 
 def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[str, str]:
@@ -111,6 +116,8 @@ def trimmed(text: str) -> str:
 
     That is zero bytes, white space, byte order marks and other characters without width.
     """
+    if _is_typed(text):
+        return text.strip()
     kept = [place for place, character in enumerate(text) if not _pads(character)]
     return text[kept[0] : kept[-1] + 1] if kept else ""
 
@@ -121,6 +128,10 @@ def _pads(character: str) -> bool:
 
 def _separates(character: str) -> bool:
     return _pads(character) or unicodedata.category(character) == _DASH
+
+
+#: For the usual text, which is looked at several times for each intent and payment.
+_ASCII_SEPARATORS = {code: None for code in range(128) if _separates(chr(code))}
 
 
 def _is_typed(text: str) -> bool:

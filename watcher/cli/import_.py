@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from watcher.cli.offices import Office
 
 #: Intents that are stored together, and bytes of their documents: less than a server takes at once.
-BATCH = 500
+BATCH = 200
 BATCH_BYTES = 1024 * 1024
 
 
@@ -56,7 +56,7 @@ def import_(
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Create the intents of a file, 500 at a time: of a batch with an error none is stored, and the import ends there.
+    """Create the intents of a file, 200 at a time: of a batch with an error none is stored, and the import ends there.
 
     The fields are those of `intents create`: amount, asset, reference, expires_in, … A CSV file names them in its first
     line, metadata as metadata.order_id; empty cells are not given. Standard input is CSV unless --format says otherwise.
@@ -80,7 +80,7 @@ def import_(
                     progress.task_ids[0], completed=_position(source), stored=len(outcome.intents)
                 )
                 if len(batch) == BATCH:
-                    # A batch takes seconds, in which nobody else writes to SQLite: let the daemon have its turn.
+                    # Nobody else writes to SQLite meanwhile: let the daemon have its turn.
                     time.sleep(PAUSE)
             repeated = office.repeated
     except BaseException:

@@ -9,8 +9,8 @@ from watcher.errors import Refused
 from watcher.intents import Flag, Status
 from watcher.tables import intent, transfer
 
-#: Intents that are created in one go, at most.
-MAX_BULK = 1000
+#: Intents that are created in one transaction, at most: it holds the write lock for about 200 ms then.
+MAX_BULK = 500
 
 
 class MoneyDesk(Base):

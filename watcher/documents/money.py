@@ -372,9 +372,9 @@ class NewPaymentIntent(Request):
 
 
 class NewPaymentIntents(Request):
-    """Up to 1,000 intents, all or none."""
+    """Up to 500 intents, all or none."""
 
-    intents: list[NewPaymentIntent] = Field(min_length=1, max_length=1000)
+    intents: list[NewPaymentIntent] = Field(min_length=1, max_length=500)
     merchant: str | None = None
     """Whose, for an operator; a merchant leaves it out."""
 

@@ -26,22 +26,22 @@ async def stored(office: Office) -> int:
     return int((await office.client.get("/v1/status")).json()["intents"]["pending"])
 
 
-async def test_a_thousand_are_made_in_the_order_given(office: Office) -> None:
-    orders = many(*({"reference": f"INV-{n}", "metadata": {"n": str(n)}} for n in range(1000)))
+async def test_five_hundred_are_made_in_the_order_given(office: Office) -> None:
+    orders = many(*({"reference": f"INV-{n}", "metadata": {"n": str(n)}} for n in range(500)))
     began = time.monotonic()
     answer = await office.client.post(BULK, json=orders, headers={"idempotency-key": "b1"})
     assert time.monotonic() - began < PATIENCE
     assert answer.status_code == 201
     made = answer.json()
     assert documents.PaymentIntentList.model_validate(made).model_dump(mode="json") == made
-    assert [row["reference"] for row in made["data"]] == [f"INV-{n}" for n in range(1000)]
-    assert await stored(office) == 1000
-    one = made["data"][500]
+    assert [row["reference"] for row in made["data"]] == [f"INV-{n}" for n in range(500)]
+    assert await stored(office) == 500
+    one = made["data"][250]
     assert (await office.client.get(f"/v1/payment_intents/{one['id']}")).json() == one
     again = await office.client.post(BULK, json=orders, headers={"idempotency-key": "b1"})
     assert again.content == answer.content
     assert again.headers["idempotent-replayed"] == "true"
-    assert await stored(office) == 1000
+    assert await stored(office) == 500
     told = (await office.client.get("/v1/events", params={"intent": one["id"]})).json()["data"]
     assert [row["type"] for row in told] == ["payment.created"]
 
@@ -106,7 +106,7 @@ async def test_money_that_came_before_is_found_for_each(office: Office) -> None:
         ({"intents": None}, "intents"),
         ({"intents": {"amount": 1}}, "intents"),
         ({"intents": "amount"}, "intents"),
-        ({"intents": [{"amount": 1}] * 1001}, "intents"),
+        ({"intents": [{"amount": 1}] * 501}, "intents"),
         ({"intents": [{"amount": 1}], "dry_run": True}, "dry_run"),
         ([{"amount": 1}], None),
     ],
@@ -120,8 +120,8 @@ async def test_a_body_of_another_shape_is_refused(
 
 
 async def test_it_has_a_larger_limit_for_bodies_and_keeps_it(sqlite_office: Office) -> None:
-    rest = {"metadata": {f"k{n}": "x" * 500 for n in range(3)}}
-    large = many(*(rest for _ in range(900)))
+    rest = {"metadata": {f"k{n}": "x" * 500 for n in range(6)}}
+    large = many(*(rest for _ in range(450)))
     assert (await sqlite_office.client.post(BULK, json=large)).status_code == 201
     content = b'{"intents": [{"amount": 1}]' + b" " * MAX_BULK_BODY + b"}"
     headers = {"content-type": "application/json"}

@@ -76,7 +76,7 @@ def create_intents(
     merchant: str | None = None,
     idempotency_key: str | None = None,
 ) -> Request[PaymentIntentList]:
-    """Create up to 1,000 intents, all or none; they come back in the same order.
+    """Create up to 500 intents, all or none; they come back in the same order.
 
     ``client.create_intents([{"amount": 50_000}, {"amount": 60_000}]).data``
     """

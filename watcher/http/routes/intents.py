@@ -89,7 +89,7 @@ async def create_payment_intent(request: Request, caller: Writer) -> Response:
     ),
 )
 async def create_payment_intents(request: Request, caller: Writer) -> Response:
-    """Create up to 1,000 payment intents, all or none; the body may have 2 MiB. Errors name the place: `intents.3.amount`."""
+    """Create up to 500 payment intents, all or none; the body may have 2 MiB. Errors name the place: `intents.3.amount`."""
 
     def create(desk: Desk, body: Any) -> Any:
         merchant, rest = for_whom(caller, body)
