@@ -201,19 +201,29 @@ class Books:
                 updated_at=int(now),
                 succeeded_at=succeeded_at,
             )
-            document = views.payment_intent(
-                intent, standing, facts, timeline, clock, payment_contract=self.payment_contract
-            )
-            data = views.event_data(
-                document,
-                previous_status=draft.previous_status,
-                reason=draft.reason,
-                supersedes=draft.supersedes,
-                network=self.network,
-                clock=clock,
-                refund=draft.refund,
-            )
-            body = event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
+
+            def body(
+                shown: int, draft: Draft = draft, number: int = number, standing: views.Standing = standing
+            ) -> bytes:
+                data = views.event_data(
+                    views.payment_intent(
+                        intent,
+                        standing,
+                        facts,
+                        timeline,
+                        clock,
+                        payment_contract=self.payment_contract,
+                        shown=shown,
+                    ),
+                    previous_status=draft.previous_status,
+                    reason=draft.reason,
+                    supersedes=draft.supersedes,
+                    network=self.network,
+                    clock=clock,
+                    refund=draft.refund,
+                )
+                return event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
+
             events.append(
                 outbox.EventRow(
                     id=draft.id,
@@ -226,7 +236,7 @@ class Books:
                     subject=draft.subject,
                     supersedes=draft.supersedes,
                     as_of=clock.time,
-                    body=body,
+                    body=views.fitting(body),
                     created_at=int(now),
                     seen_at=seen_at,
                 )

@@ -1,11 +1,11 @@
 """The JSON that people and programs see of intents, transfers and merchants: the same in CLI, HTTP API and webhooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from contracts.terms import payment_call
-from notifier.events import rfc3339
+from notifier.events import LIST_BODY, rfc3339
 from watcher.intents import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
 from watcher.matching import trimmed
 from watcher.money import cover, in_order, sort_money
@@ -65,11 +65,12 @@ def payment_intent(
     clock: ChainClock,
     *,
     payment_contract: str | None,
+    shown: int = SHOWN,
 ) -> dict[str, Any]:
     """Return an intent as people and programs see it; depths are counted from ``clock``.
 
-    Of very many transfers those are listed that matter most, see :data:`SHOWN`, of attempts and refunds the newest; all
-    are counted.
+    Of each list ``shown`` entries are there: of very many transfers those that matter most, of attempts and refunds the
+    newest, of the timeline the first and the newest; all are counted.
     """
     attempts = sorted(
         (failure for failure in facts.failures if failure.canonical),
@@ -110,7 +111,7 @@ def payment_intent(
         "updated_at": rfc3339(standing.updated_at),
         "succeeded_at": rfc3339(standing.succeeded_at) if standing.succeeded_at is not None else None,
         "metadata": dict(intent.metadata),
-        "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions)],
+        "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions, shown)],
         "transfers_total": len(facts.inclusions),
         "attempts": [
             {
@@ -119,17 +120,30 @@ def payment_intent(
                 "reason": failure.reason,
                 "block_height": failure.height,
             }
-            for failure in attempts[-SHOWN:]
+            for failure in attempts[-shown:]
         ],
         "attempts_total": len(attempts),
-        "refunds": [_repayment(refund, clock) for refund in refunds[-SHOWN:]],
+        "refunds": [_repayment(refund, clock) for refund in refunds[-shown:]],
         "refunds_total": len(refunds),
         "pay": {"memo": intent.reference, "contract": _contract_call(intent, payment_contract)},
         "timeline": [
             {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}
-            for change in timeline
+            for change in (timeline if len(timeline) <= shown else [timeline[0], *timeline[-shown:]])
         ],
+        "timeline_total": len(timeline),
     }
+
+
+def fitting(make: Callable[[int], bytes]) -> bytes:
+    """Return ``make(shown)``, the body of an event, with as many entries of each list as :data:`LIST_BODY` has room for.
+
+    One entry of each is always there. What else an intent holds (its metadata) has limits of its own, and all of it is
+    far below :data:`notifier.events.MAX_BODY`.
+    """
+    shown = SHOWN
+    while len(body := make(shown)) > LIST_BODY and shown > 1:
+        shown //= 2
+    return body
 
 
 def event_data(
@@ -208,16 +222,16 @@ def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _shown(intent: Intent, inclusions: Sequence[Inclusion]) -> Sequence[Inclusion]:
+def _shown(intent: Intent, inclusions: Sequence[Inclusion], most: int) -> Sequence[Inclusion]:
     """Return the newest transfers, and of those that cover the intent the largest; in walking order."""
     listed = in_order(inclusions)
-    if len(listed) <= SHOWN:
+    if len(listed) <= most:
         return listed
     money = sort_money(intent, listed)
     covering = cover(intent, money.on_time) or cover(intent, money.canonical)
     keys = covering.keys if covering is not None else frozenset()
-    largest = sorted((i for i in listed if i.canonical and i.key in keys), key=lambda i: i.amount)[-SHOWN:]
-    shown = {*largest, *listed[-SHOWN:]}
+    largest = sorted((i for i in listed if i.canonical and i.key in keys), key=lambda i: i.amount)[-most:]
+    shown = {*largest, *listed[-most:]}
     return [inclusion for inclusion in listed if inclusion in shown]
 
 

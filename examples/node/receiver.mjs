@@ -9,8 +9,9 @@ const seen = new Set();
 
 const app = express();
 
-// The raw bytes are verified: express.json() would parse them and throw them away.
-app.post("/webhooks", express.raw({ type: "application/json" }), (request, response) => {
+// The raw bytes are verified: express.json() would parse them and throw them away. A body has at most 256 KiB; Express's
+// own limit is 100 KiB.
+app.post("/webhooks", express.raw({ type: "application/json", limit: "256kb" }), (request, response) => {
   let event;
   try {
     event = webhook.verify(request.body, request.headers);

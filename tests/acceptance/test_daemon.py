@@ -73,7 +73,7 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     fields = """id object merchant status flags in_flight amount asset asset_identifier recipient payer reference
         terms_hash match tolerance amount_received amount_missing amount_over amount_refunded confirmations expires_at deadline late_policy
         as_of created_at updated_at succeeded_at metadata transfers transfers_total attempts
-        attempts_total refunds refunds_total pay timeline"""
+        attempts_total refunds refunds_total pay timeline timeline_total"""
     assert set(told) == set(fields.split())
     assert told["confirmations"] == {
         "level": "anchored",

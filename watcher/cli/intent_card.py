@@ -21,9 +21,8 @@ def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) 
     rows = [(row["block_height"], row["reason"], row["sender"], row["tx_id"]) for row in intent["attempts"]]
     failed = render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",))
     _part(intent, "attempts", "Failed attempts", failed)
-    render.show(render.heading("Timeline"))
     changes = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
-    render.show(render.table(("Time (UTC)", "Status", "Reason"), changes))
+    _part(intent, "timeline", "Timeline", render.table(("Time (UTC)", "Status", "Reason"), changes))
     if intent["status"] in _OPEN and intent["amount_missing"] != "0":
         render.show(render.heading("How to pay"))
         render.show(render.card(_payment(intent, assets)))

@@ -169,6 +169,8 @@ class PaymentIntent(Document):
     refunds_total: int = 0
     pay: Pay
     timeline: list[TimelineEntry]
+    """Of a very long one the first entry and the newest."""
+    timeline_total: int = 0
 
     model_config = example(
         {
@@ -228,6 +230,7 @@ class PaymentIntent(Document):
                 {"at": "2026-11-20T12:00:00.000Z", "status": "pending", "reason": "created"},
                 {"at": "2026-11-20T12:02:00.000Z", "status": "succeeded", "reason": None},
             ],
+            "timeline_total": 2,
         }
     )
 

@@ -19,7 +19,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from notifier import deliveries, endpoints
-from notifier.events import EventType
+from notifier.events import MAX_BODY, EventType, event_body, event_id
 from notifier.vault import PLAIN
 
 ROOT = Path(__file__).parents[3]
@@ -99,6 +99,19 @@ async def post_forged(url):
         return answer.status
 
 
+def tell_largest(shop, clock):
+    """Enqueue an event whose body is as large as any may be, and return its id."""
+
+    def body(note):
+        data = {"payment_intent": {"id": "pi_large", "note": note}}
+        id_ = event_id("pi_large", EventType.SUCCEEDED, 0)
+        return event_body(id=id_, type=EventType.SUCCEEDED, created_at=clock(), sequence=1, data=data)
+
+    largest = body("x" * (MAX_BODY - len(body(""))))
+    assert len(largest) == MAX_BODY
+    return shop.tell("pi_large", body=largest)
+
+
 async def deliver_twice(shop, engine, drain, clock, id_):
     """Deliver a success and a test event, and the success again; return their ids."""
     paid = shop.tell("pi_1", EventType.SUCCEEDED)
@@ -142,8 +155,10 @@ async def test_the_fastapi_receiver_takes_each_event_once(shop, engine, drain, c
         move(engine, id_, url)
         paid, test = await deliver_twice(shop, engine, drain, clock, id_)
         assert await post_forged(f"{url}/webhooks") == 400
-    assert sorted(rows(path, "SELECT id FROM webhook")) == sorted([(paid,), (test,)])
-    assert rows(path, "SELECT * FROM story") == [("pi_1", 1, "payment.succeeded")]
+        large = tell_largest(shop, clock)
+        assert await drain()
+    assert sorted(rows(path, "SELECT id FROM webhook")) == sorted([(paid,), (test,), (large,)])
+    assert rows(path, "SELECT * FROM story WHERE intent = 'pi_1'") == [("pi_1", 1, "payment.succeeded")]
 
 
 async def test_the_fastapi_receiver_does_not_let_an_older_event_overwrite_a_newer_one(
@@ -186,12 +201,14 @@ async def test_the_flask_receiver_takes_each_event_once(shop, engine, drain, clo
         move(engine, id_, f"http://127.0.0.1:{server.server_port}")
         paid, test = await deliver_twice(shop, engine, drain, clock, id_)
         assert await post_forged(f"http://127.0.0.1:{server.server_port}/webhooks") == 400
+        large = tell_largest(shop, clock)
+        assert await drain()
     finally:
         await asyncio.to_thread(server.shutdown)
         thread.join(10)
         server.server_close()
-    assert sorted(rows(path, "SELECT id FROM webhook")) == sorted([(paid,), (test,)])
-    assert rows(path, "SELECT * FROM paid") == [("pi_1", "payment.succeeded")]
+    assert sorted(rows(path, "SELECT id FROM webhook")) == sorted([(paid,), (test,), (large,)])
+    assert ("pi_1", "payment.succeeded") in rows(path, "SELECT * FROM paid")
 
 
 async def test_the_express_receiver_takes_each_event_once(shop, engine, drain, clock, node_folder):
@@ -202,10 +219,13 @@ async def test_the_express_receiver_takes_each_event_once(shop, engine, drain, c
         assert await post_forged(f"{url}/webhooks") == 400
         third = shop.tell("pi_2")
         assert await drain()
+        large = tell_largest(shop, clock)
+        assert await drain()
         async with asyncio.timeout(10):
-            seen = [json.loads(await output.readline())["id"] for _ in range(3)]
+            seen = [json.loads(await output.readline())["id"] for _ in range(4)]
     assert sorted(seen[:2]) == sorted([paid, test])
-    assert seen[2] == third, "between them nothing was printed for the resend"
+    assert seen[2:] == [third, large], "between them nothing was printed for the resend"
+    assert {row.status for row in shop.deliveries()} == {"delivered"}
 
 
 def ask_npm(folder, secrets, headers, body):

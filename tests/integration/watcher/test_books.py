@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from chain.testing import principal, txs
-from notifier.events import API_VERSION, EventType, event_id
+from notifier.events import API_VERSION, LIST_BODY, MAX_BODY, EventType, event_id
 from notifier.tables import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import views
 from watcher.books import Books, load_timelines
 from watcher.intents import Status
 from watcher.ledger import clock_at
@@ -202,3 +203,59 @@ def test_of_too_much_money_that_covers_nothing_the_newest_is_listed(world: World
     shown = world.show(intent)
     assert [int(entry["amount"]) for entry in shown["transfers"]] == list(range(11, 61))
     assert (shown["transfers_total"], shown["attempts_total"]) == (60, 0)
+
+
+def spammed(world: World, **terms: Any) -> tuple[str, list[int]]:
+    """Make an intent that strangers, and a person who changes their mind, fill up; return it and its bodies' sizes."""
+    intent = world.create(amount=10_000, **terms)
+    memo, spammer = world.memo(intent), principal("spammer")
+    dust = [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"dust{number}") for number in range(120)]
+    failing = [
+        txs.failed(txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"failing{number}"))
+        for number in range(60)
+    ]
+    paying = [txs.sbtc_transfer(PAYER, SHOP, 100, memo, label=f"part{number}") for number in range(100)]
+    world.mine(*failing, *dust, *paying)
+    for number in range(60):
+        world.mark(intent, "failed" if number % 2 else "succeeded", "\x01" * 500)
+    with world.database.read() as connection:
+        rows = connection.execute(select(event.c.body).where(event.c.intent == intent))
+        return intent, [len(row.body) for row in rows]
+
+
+def test_the_lists_of_a_body_are_shortened_to_what_receivers_take(world: World) -> None:
+    """However much came, a body stays below what common frameworks read, and its sums are of all of it."""
+    intent, sizes = spammed(world)
+    assert max(sizes) <= LIST_BODY
+    last = bodies(world, intent)[-1]["data"]["payment_intent"]
+    assert (last["transfers_total"], last["attempts_total"], last["timeline_total"]) == (220, 60, 121)
+    assert all(0 < len(last[name]) <= 26 for name in ("attempts", "timeline"))
+    assert last["timeline"][0]["reason"] == "created"
+    assert last["timeline"][-1] == world.show(intent)["timeline"][-1]
+    assert last["amount_received"] == "10120"
+
+
+def test_the_largest_body_is_far_below_the_limit(world: World) -> None:
+    """Metadata is never shortened; all that may be given, as long as JSON can make it, has room beside one of each list."""
+    metadata = {f"{number:02d}".ljust(40, "\x01"): "\x01" * 500 for number in range(50)}
+    intent, sizes = spammed(world, metadata=metadata, reference="R" * 34)
+    assert LIST_BODY < max(sizes) < MAX_BODY * 0.75
+    last = bodies(world, intent)[-1]["data"]["payment_intent"]
+    assert last["metadata"] == metadata
+    assert (len(last["attempts"]), len(last["timeline"])) == (1, 2)
+    assert 1 <= len(last["transfers"]) <= 2
+    assert last["transfers_total"] == 220
+
+
+def test_a_body_is_made_with_as_many_entries_as_there_is_room_for() -> None:
+    """Half as many at each try, but never none."""
+    tried: list[int] = []
+
+    def make(shown: int) -> bytes:
+        tried.append(shown)
+        return b"x" * (LIST_BODY // 12 * shown)
+
+    assert len(views.fitting(make)) <= LIST_BODY
+    assert tried == [50, 25, 12]
+    assert views.fitting(lambda shown: b"x" * (LIST_BODY + shown)) == b"x" * (LIST_BODY + 1)
+    assert views.fitting(lambda shown: b"x" * shown) == b"x" * views.SHOWN
