@@ -341,6 +341,12 @@ def event_json(row: EventRow) -> dict[str, Any]:
     return document
 
 
+def count_due(conn: Connection, *, now: float) -> int:
+    """Return how many deliveries wait for an attempt that may be made now."""
+    due = select(func.count()).where(is_pending, delivery.c.next_attempt_at <= now)
+    return conn.execute(due).scalar_one()
+
+
 def stats(conn: Connection, *, now: float) -> Stats:
     """Return the outbox in numbers; reads open deliveries only."""
     shown = endpoint.c.status != EndpointStatus.REMOVED

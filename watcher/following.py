@@ -38,6 +38,9 @@ RESERVE = 0.5
 #: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
 SETTLE_SECONDS = 1.0
 
+#: How the trouble begins that a transaction which failed makes.
+DATABASE_FAILED = "database.failed"
+
 log = get_logger(__name__)
 
 
@@ -59,7 +62,7 @@ class Following:
 
     ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with the seconds it took,
     ``on_settled`` after every further transaction that settled intents, ``on_turn`` after every turn with what it ran
-    into, if anything, and the newest applied block.
+    into, if anything, the newest applied block, and the newest that a source told of.
 
     Set ``wakeup`` to a socket that calls :meth:`nudge`; it is told what each look finds. Clock and sleep are for tests.
     """
@@ -75,7 +78,7 @@ class Following:
         window_burn_blocks: int,
         poll_interval: float,
         on_events: Callable[[], None] = lambda: None,
-        on_turn: Callable[[Turn, str | None, BlockHeader | None], None] = lambda *_: None,
+        on_turn: Callable[[Turn, str | None, BlockHeader | None, BlockHeader | None], None] = lambda *_: None,
         on_step: Callable[[Step, Applied, float], None] = lambda *_: None,
         on_settled: Callable[[Settled], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -117,7 +120,8 @@ class Following:
             if turn is None:
                 return
             window = self._follower.window
-            self._on_turn(turn, self._last_trouble, window.tip if len(window) else None)
+            newest = window.tip if len(window) else None
+            self._on_turn(turn, self._last_trouble, newest, self._follower.tip)
             if turn is not Turn.MOVED or self._is_current():
                 await unless(stop, self._rest(began))
 
@@ -309,14 +313,14 @@ class Following:
         try:
             await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
         except SQLAlchemyError as error:
-            if not (self._last_trouble or "").startswith("database.failed"):
+            if not (self._last_trouble or "").startswith(DATABASE_FAILED):
                 # One look, one error: why the turn failed is why this cannot be written down either.
                 self._database_trouble(error)
 
     def _database_trouble(self, error: SQLAlchemyError) -> None:
         if not is_outage(error):
             unforeseen.note("follower", error)
-        self._trouble("database.failed", reason_of(error))
+        self._trouble(DATABASE_FAILED, reason_of(error))
 
     def _trouble(self, name: str, error: Exception | str, **fields: Any) -> None:
         """Log a trouble when it begins or changes, not at every turn."""

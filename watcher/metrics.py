@@ -176,12 +176,28 @@ class Gauges(Collector):
             "Blocks between the newest that a source told of and the newest applied; NaN when no source answers",
         )
         up = _gauge("source_up", "1 while a source answers", "source")
+        polled = _gauge("last_poll_seconds", "Age of the last finished look at the chain")
+        skew = _gauge("clock_skew_seconds", "Seconds by which the follower's clock is ahead of the sources'")
+        writable = _gauge("writable", "1 while the database takes this process's writes, 0 while it does not")
+        writable.add_metric([], self._pulse.unwritable is None)
         halted = _gauge("halted", "1 while the daemon stands still until a person decides")
+        last_poll = self._pulse.last_poll_seconds
         if cursor is not None:
-            tip.add_metric(["chain"], cursor.tip_height)
+            height, time_ = cursor.tip_height, cursor.tip_time
+            if self._pulse.follows and self._pulse.tip is not None:
+                # What this process saw, also when it could not write it down.
+                height, time_ = max(height, self._pulse.tip.height), max(time_, self._pulse.tip.time)
+            elif cursor.looked_at is not None:
+                last_poll = max(0.0, self._now() - cursor.looked_at)
+            tip.add_metric(["chain"], height)
             tip.add_metric(["indexed"], cursor.clock.height)
-            age.add_metric([], max(0.0, self._now() - cursor.tip_time))
-            lag.add_metric([], math.nan if cursor.lag_blocks is None else cursor.lag_blocks)
+            age.add_metric([], max(0.0, self._now() - time_))
+            behind = max(0, height - cursor.clock.height)
+            lag.add_metric([], math.nan if behind == 0 and cursor.lag_blocks is None else behind)
+            if cursor.clock_skew is not None:
+                skew.add_metric([], cursor.clock_skew)
+        if last_poll is not None:
+            polled.add_metric([], last_poll)
         if self._pool is not None:
             sources = [(health.url, str(health.state)) for health in self._pool.health()]
         else:
@@ -192,7 +208,7 @@ class Gauges(Collector):
         # A halt before the database has begun is known to the process alone.
         stands = self._pulse.turn is Turn.HALTED or (cursor is not None and cursor.halted is not None)
         halted.add_metric([], stands)
-        yield from (tip, age, lag, up, halted)
+        yield from (tip, age, lag, up, polled, skew, writable, halted)
 
 
 def _books(found: dict[str, Any]) -> Iterable[Metric]:

@@ -1,22 +1,28 @@
 """What this process's loop did last: what readiness and the service manager go by. Used on the event loop only."""
 
 import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain.model import BlockHeader
+from notifier.database_errors import reason_of
 from watcher import unforeseen
-from watcher.database import Database
-from watcher.following import Turn
+from watcher.following import DATABASE_FAILED, Turn
+from watcher.heartbeats import Heartbeat
+from watcher.log import get_logger
 from watcher.notify import ServiceManager
-from watcher.waiting import unless
+from watcher.waiting import in_thread, unless
 
 #: A loop that rests between two turns may be silent for so many times its rest, and this many seconds of work.
 RESTS, WORK = 2.0, 60.0
 
-#: Seconds between two heartbeats; several fit into the shortest silence that the watchdog is asked for.
-HEARTBEAT = 10.0
+#: The part of a process that reads the chain.
+FOLLOWER = "follower"
+
+log = get_logger(__name__)
 
 _WORDS = {
     Turn.MOVED: "following",
@@ -30,11 +36,21 @@ class Pulse:
     """Takes what the follower's loop (or, in a process that does not follow, the heartbeat) tells, and passes it on.
 
     systemd's READY is sent when HTTP is bound and the first look has ended, whatever it found; the watchdog is fed by
-    every finished turn, every committed step and every heartbeat. ``rest`` is how long the loop rests, seconds.
+    every finished turn and every committed step, or where nobody follows by every heartbeat. ``rest`` is how long the loop
+    rests, seconds; ``roles`` are the parts that this process is to run.
     """
 
-    def __init__(self, manager: ServiceManager, *, rest: float) -> None:
+    def __init__(
+        self,
+        manager: ServiceManager,
+        *,
+        rest: float,
+        roles: frozenset[str] = frozenset({FOLLOWER}),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._manager = manager
+        self._roles = roles
+        self._clock = clock
         manager.watch_within(RESTS * rest + WORK)
         self._bound = False
         self._beaten = False
@@ -45,6 +61,15 @@ class Pulse:
         self.turn: Turn | None = None
         #: What is wrong at the moment, one line.
         self.trouble: str | None = None
+        #: Whether this process follows the chain at the moment; a standby on a shared database does not.
+        self.follows = False
+        #: Whether heartbeats speak for this process, because it neither follows nor is about to.
+        self.stands_by = FOLLOWER not in roles
+        #: The newest applied block and the newest that a source told of, as this process's follower knows them.
+        self.newest: BlockHeader | None = None
+        self.tip: BlockHeader | None = None
+        self._polled_at: float | None = None
+        self._unwritten: str | None = None
 
     def bound(self) -> None:
         """The HTTP server's socket listens, or there is to be none."""
@@ -55,18 +80,50 @@ class Pulse:
         """A step was committed."""
         self._beat(reached=True)
 
-    def turned(self, turn: Turn, trouble: str | None, newest: BlockHeader | None) -> None:
-        """A turn of the follower's loop ended; ``trouble`` is what it ran into, ``newest`` the newest applied block."""
-        self.turn, self.trouble = turn, trouble
+    def turned(
+        self, turn: Turn, trouble: str | None, newest: BlockHeader | None, tip: BlockHeader | None = None
+    ) -> None:
+        """A turn of the follower's loop ended.
+
+        ``trouble`` is what it ran into, ``newest`` the newest applied block, ``tip`` the newest that a source told of.
+        """
+        self.turn, self.trouble, self.newest, self.tip = turn, trouble, newest, tip
+        self._polled_at = self._clock()
         place = f"block {newest.height}, Bitcoin {newest.burn_height}" if newest is not None else None
         self._beat(reached=turn in (Turn.MOVED, Turn.IDLE))
         self._manager.status(": ".join(filter(None, (_WORDS[turn], trouble or place))))
 
-    def beat(self, trouble: str | None) -> None:
-        """A look at the database ended; ``trouble`` says what came of it when it failed."""
-        self.trouble = trouble
+    def wrote(self, trouble: str | None) -> None:
+        """A heartbeat was written; ``trouble`` says why not when it failed."""
+        self._unwritten = trouble
+        if not self.stands_by:
+            return
+        self.trouble = None if trouble is None else f"the database takes no writes: {trouble}"
         self._beat(reached=trouble is None)
-        self._manager.status(f"waiting: {trouble}" if trouble else "serving")
+        self._manager.status(f"waiting: {self.trouble}" if self.trouble else "serving")
+
+    def followed(self, follows: bool) -> None:
+        """The loop begins, or has ended because another process follows the chain now."""
+        self.follows, self.stands_by = follows, False
+        self.turn = None
+        # A standby's looks at the database say nothing of the chain.
+        self.reached = False
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The parts that run at the moment."""
+        return self._roles if self.follows else self._roles - {FOLLOWER}
+
+    @property
+    def unwritable(self) -> str | None:
+        """Why this process could not write to the database when it last tried; None when it could."""
+        failed = self.trouble is not None and self.trouble.startswith(DATABASE_FAILED)
+        return self._unwritten or (self.trouble if failed else None)
+
+    @property
+    def last_poll_seconds(self) -> float | None:
+        """The age of this process's last finished look at the chain; None before the first."""
+        return None if self._polled_at is None else max(0.0, self._clock() - self._polled_at)
 
     def stopping(self) -> None:
         """The daemon was told to stop."""
@@ -84,26 +141,26 @@ class Pulse:
             self._manager.ready()
 
 
-async def heartbeat(pulse: Pulse, database: Database, stop: asyncio.Event) -> None:
-    """Beat until ``stop`` is set, for a process that does not follow the chain: its event loop and database answer.
+async def beat(pulse: Pulse, heart: Heartbeat, stop: asyncio.Event, *, stays: float = 0.0) -> None:
+    """Write this process's heartbeats until ``stop`` is set, and take them back at the end.
 
-    A look that ends in an error counts, as a failed look at the chain does: starting again would not mend it. One that
-    does not end does not.
+    With ``stays`` the last one is good for so many seconds instead: another process of the kind is to come.
+
+    That is how a process knows whether the database takes writes, too. A heartbeat that ends in an error counts for the
+    watchdog as a failed look at the chain does: starting again would not mend it. One that does not end does not.
     """
-    pulse.turn = None
     while not stop.is_set():
         try:
-            await asyncio.to_thread(_look, database)
+            await in_thread(heart.write, pulse.roles)
         except SQLAlchemyError as error:
-            pulse.beat(f"the database does not answer: {type(error).__name__}")
-        except Exception as error:
+            pulse.wrote(reason_of(error))
+        except Exception as error:  # whatever it is, the process goes on without this heartbeat
             unforeseen.note("heartbeat", error)
-            pulse.beat(f"unforeseen {type(error).__name__}")
+            pulse.wrote(type(error).__name__)
         else:
-            pulse.beat(None)
-        await unless(stop, asyncio.sleep(HEARTBEAT))
-
-
-def _look(database: Database) -> None:
-    with database.read() as connection:
-        connection.execute(select(1))
+            pulse.wrote(None)
+        await unless(stop, asyncio.sleep(heart.interval))
+    try:
+        await in_thread(partial(heart.write, pulse.roles if stays else (), good_for=stays))
+    except SQLAlchemyError as error:
+        log.warning("heartbeat.not_taken_back", reason=reason_of(error))

@@ -29,6 +29,7 @@ from watcher.audit import Audit
 from watcher.books import Books
 from watcher.database import Database
 from watcher.following import Following, Turn
+from watcher.heartbeats import Heartbeat, silence_limit
 from watcher.http.server import Site
 from watcher.inflight import InFlight
 from watcher.keys import check_vault, open_vault
@@ -39,7 +40,7 @@ from watcher.log import get_logger
 from watcher.metrics import Metrics
 from watcher.notify import ServiceManager
 from watcher.proxies import ignored
-from watcher.pulse import Pulse, heartbeat
+from watcher.pulse import Pulse, beat
 from watcher.settings import Settings
 from watcher.waiting import unless
 
@@ -104,7 +105,8 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         metrics = Metrics()
-        pulse = Pulse(ServiceManager.of(os.environ), rest=settings.poll_interval)
+        pulse = Pulse(ServiceManager.of(os.environ), rest=settings.poll_interval, roles=roles)
+        heart = Heartbeat(database, limit=silence_limit(settings.poll_interval))
         worker = make_worker(settings, database, metrics)
         pool = make_pool(settings, metrics)
         stack.push_async_callback(pool.aclose)
@@ -114,7 +116,14 @@ async def serve(
             log.warning("service.no_proxy", reason=proxies)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
         if once:
-            code = await _once(following, lease, worker, roles, stop)
+            ended = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                # The next run is expected within the time that ``status`` would call a lag.
+                tasks.create_task(beat(pulse, heart, ended, stays=settings.ready_max_lag))
+                try:
+                    code = await _once(following, lease, worker, pulse, roles, stop)
+                finally:
+                    ended.set()
         else:
             metrics.watch(database, pulse, pool if "follower" in roles else None)
             site = stack.enter_context(
@@ -126,14 +135,19 @@ async def serve(
             if wakeup is not None:
                 beside.append(wakeup.run)
             upkeep = partial(jobs.running, settings, database, audit.call)
-            follow = partial(_follow, database, following, beside, upkeep, lease, pulse)
-            code = await _until_stopped(database, follow, worker, site, pulse, roles, stop)
+            follow = partial(_follow, following, beside, upkeep, lease, pulse)
+            code = await _until_stopped(follow, worker, site, pulse, heart, roles, stop)
         log.info("service.stopped")
         return code
 
 
 async def _once(
-    following: Following, lease: Lease | None, worker: Worker, roles: frozenset[str], stop: asyncio.Event
+    following: Following,
+    lease: Lease | None,
+    worker: Worker,
+    pulse: Pulse,
+    roles: frozenset[str],
+    stop: asyncio.Event,
 ) -> int:
     turn = Turn.IDLE
     if "follower" in roles:
@@ -141,6 +155,7 @@ async def _once(
             if lease is not None:
                 await lease.take(stop)
                 await stack.enter_async_context(lease.kept())
+            pulse.followed(True)
             turn = await following.catch_up(stop)
     if "notifier" in roles:
         await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
@@ -148,7 +163,6 @@ async def _once(
 
 
 async def _follow(
-    database: Database,
     following: Following,
     beside: Sequence[Part],
     upkeep: Callable[[], AbstractAsyncContextManager[None]],
@@ -159,27 +173,30 @@ async def _follow(
     """Follow the chain and keep the house; on a shared database only while the lease is ours."""
 
     async def work(stop: asyncio.Event) -> None:
-        # A standby's looks at the database say nothing of the chain.
-        pulse.reached = False
-        async with upkeep(), asyncio.TaskGroup() as tasks:
-            for part in beside:
-                tasks.create_task(part(stop))
-            await following.run(stop)
+        pulse.followed(True)
+        try:
+            async with upkeep(), asyncio.TaskGroup() as tasks:
+                for part in beside:
+                    tasks.create_task(part(stop))
+                await following.run(stop)
+        finally:
+            pulse.followed(False)
 
     async def stand_by(stop: asyncio.Event) -> None:
         # Who gets the lease at once is no standby: its start ends with its first look at the chain.
         await unless(stop, asyncio.sleep(1.0))
-        await heartbeat(pulse, database, stop)
+        pulse.stands_by = True
+        await stop.wait()
 
     await (work(stop) if lease is None else lead(lease, work, stand_by, stop))
 
 
 async def _until_stopped(
-    database: Database,
     follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     worker: Worker,
     site: Site,
     pulse: Pulse,
+    heart: Heartbeat,
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
@@ -188,8 +205,7 @@ async def _until_stopped(
         async with asyncio.TaskGroup() as tasks:
             if "follower" in roles:
                 tasks.create_task(_within(follow(stop), stop), name="follower")
-            else:
-                tasks.create_task(_within(heartbeat(pulse, database, stop), stop), name="heartbeat")
+            tasks.create_task(_within(beat(pulse, heart, stop), stop), name="heartbeat")
             if "notifier" in roles:
                 tasks.create_task(_within(worker.run(stop), stop), name="notifier")
             tasks.create_task(_within(site.serve(stop), stop), name="http")

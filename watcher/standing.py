@@ -1,6 +1,8 @@
 """How the daemon stands, as one document: what ``status``, ``/v1/status`` and readiness are made from. Read-only."""
 
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
@@ -21,12 +23,23 @@ from watcher import __version__, blocks, records, scan
 from watcher.blocks import Cursor
 from watcher.conditions import needs_attention
 from watcher.database import Database, chunks, size
+from watcher.heartbeats import living_roles
 from watcher.intents import Status
 from watcher.lease import holding
+from watcher.reasons import Code, Reason, clock_skew, no_follower, no_notifier
 from watcher.settings import Settings
 from watcher.tables import intent, status_count, transfer
 
 _DAY = 86400
+
+#: The parts that no deployment is whole without.
+FOLLOWER: Final = "follower"
+NOTIFIER: Final = "notifier"
+
+#: What only an operator can mend.
+OPERATORS: Final = frozenset({Code.NO_FOLLOWER, Code.NO_NOTIFIER, Code.NOT_WRITABLE, Code.CLOCK_SKEW})
+
+DEAD_HINT: Final = "retry or dismiss what `sbtc-watcher deliveries list --status dead` shows"
 
 #: So many disabled endpoints are named.
 _SHOWN = 5
@@ -47,7 +60,12 @@ def status(database: Database, settings: Settings, *, now: float) -> dict[str, A
 
 
 def document(
-    connection: Connection, settings: Settings, *, now: float, merchant: str | None = None
+    connection: Connection,
+    settings: Settings,
+    *,
+    now: float,
+    merchant: str | None = None,
+    known: Sequence[Reason] = (),
 ) -> dict[str, Any]:
     """Return the status document of ``interface``.
 
@@ -63,6 +81,8 @@ def document(
     long he may be silent before a standby takes over (0: nobody follows).
 
     ``settle_backlog`` counts intents that are due and not settled yet: of very many they are settled little by little.
+
+    ``known`` are reasons that the calling process knows and the database does not, such as that it takes no writes.
 
     ``merchant``: as far as it concerns him. The counts are of his things, and of the operator's machines (URLs of sources,
     errors, hosts, the database) he learns nothing.
@@ -110,7 +130,14 @@ def document(
         _place(document, cursor, now=now)
         if merchant is not None:
             _hide(document)
-        document["reasons"] = _reasons(document, settings, box, how=_HOW[merchant is None])
+    roles = living_roles(connection, now=now)
+    due = 0 if NOTIFIER in roles else outbox.count_due(connection, now=now)
+    skew = cursor.clock_skew if cursor is not None else None
+    reasons = [*known, *_reasons(document, skew, settings, box, roles, due, how=_HOW[merchant is None])]
+    if merchant is not None:
+        reasons = [replace(reason, hint="") if reason.code in OPERATORS else reason for reason in reasons]
+    document["reasons"] = [reason.document() for reason in reasons]
+    if cursor is not None:
         document["state"] = _state(document, cursor)
     return document
 
@@ -250,34 +277,73 @@ def _hide(document: dict[str, Any]) -> None:
         }
 
 
-def _reasons(document: dict[str, Any], settings: Settings, box: outbox.Stats, *, how: str) -> list[str]:
-    """Return what is wrong short of a halt, one line each."""
-    reasons = [
-        f"source {source.get('url')} is {source.get('state')}"
+def _reasons(
+    document: dict[str, Any],
+    skew: float | None,
+    settings: Settings,
+    box: outbox.Stats,
+    roles: Collection[str],
+    due: int,
+    *,
+    how: str,
+) -> list[Reason]:
+    """Return what is wrong short of a halt.
+
+    ``skew``: seconds by which the follower's clock is ahead of the sources', if known. ``roles`` are those that some living
+    process runs, ``due`` counts the webhooks that wait for a notifier.
+    """
+    reasons = []
+    if document["halted"] is not None:
+        reasons.append(Reason(Code.HALTED, document["halted"]["message"], document["halted"]["hint"]))
+    if FOLLOWER not in roles:
+        reasons.append(no_follower())
+    if due and NOTIFIER not in roles:
+        reasons.append(no_notifier(due))
+    if skew is not None and (wrong := clock_skew(skew)) is not None:
+        reasons.append(wrong)
+    reasons += [
+        Reason(
+            Code.SOURCE_FAILING,
+            f"source {source.get('url')} is {source.get('state')}",
+            source.get("note") or "",
+        )
         for source in document["sources"]
         if source.get("state") != "ok"
     ]
     lag = document["lag"]
     limit = settings.ready_max_lag
-    if lag["our_seconds"] > limit:
-        reasons.append(f"the newest applied block is {lag['our_seconds']:.0f} s older than the tip")
-    if lag["api_seconds"] is not None and lag["api_seconds"] > limit:
+    if lag["our_seconds"] is not None and lag["our_seconds"] > limit:
+        text = f"the newest applied block is {lag['our_seconds']:.0f} s older than the tip"
         reasons.append(
-            f"nobody has looked at the chain for {lag['api_seconds']:.0f} s; is the daemon running?"
+            Reason(Code.LAGGING, text, "it catches up by itself; `reorgs` and the log say what holds it")
         )
+    if lag["api_seconds"] is not None and lag["api_seconds"] > limit:
+        text = f"nobody has looked at the chain for {lag['api_seconds']:.0f} s; is the daemon running?"
+        reasons.append(Reason(Code.LAGGING, text))
     if box.failing_endpoints:
-        reasons.append(f"{len(box.failing_endpoints)} webhook endpoints fail")
+        number = len(box.failing_endpoints)
+        text = "1 webhook endpoint fails" if number == 1 else f"{number} webhook endpoints fail"
+        reasons.append(
+            Reason(Code.ENDPOINTS_FAILING, text, "each is tried again; `deliveries list` says why")
+        )
     reasons += [
-        f"endpoint {id_} was disabled ({why}), its webhooks are held; once mended: {how.format(id_)}"
+        Reason(
+            Code.ENDPOINT_DISABLED,
+            f"endpoint {id_} was disabled ({why}), its webhooks are held",
+            f"once mended: {how.format(id_)}",
+        )
         for id_, why in box.disabled_endpoints[:_SHOWN]
     ]
-    if len(box.disabled_endpoints) > _SHOWN:
-        reasons.append(f"{len(box.disabled_endpoints) - _SHOWN} more webhook endpoints were disabled")
-    if box.dead:
-        reasons.append(
-            f"{box.dead} webhook {'delivery is' if box.dead == 1 else 'deliveries are'} dead: retry or dismiss"
-            " what `sbtc-watcher deliveries list --status dead` shows"
+    if (more := len(box.disabled_endpoints) - _SHOWN) > 0:
+        text = (
+            "1 more webhook endpoint was disabled"
+            if more == 1
+            else f"{more} more webhook endpoints were disabled"
         )
+        reasons.append(Reason(Code.ENDPOINT_DISABLED, text))
+    if box.dead:
+        text = "1 webhook delivery is dead" if box.dead == 1 else f"{box.dead:,} webhook deliveries are dead"
+        reasons.append(Reason(Code.DELIVERIES_DEAD, text, DEAD_HINT))
     return reasons
 
 

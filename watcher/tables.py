@@ -405,6 +405,16 @@ act = Table(
     Index("ix_act_tx", "tx_id", "rank", **_where("tx_id is not null")),
 )
 
+#: Which parts each process runs, and until when that is good; see :mod:`watcher.heartbeats`.
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("process", String(300), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("seen", Double, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
 #: Each change of an intent's status, for its timeline.
 transition = Table(
     "transition",

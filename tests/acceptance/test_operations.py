@@ -20,6 +20,7 @@ from chain.testing import principal, txs
 from notifier.testing import plan_of
 from tests import harness
 from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.acceptance.serving import base_url, only, samples, until
 
 PAYER = principal("payer")
 
@@ -46,6 +47,10 @@ NAMES = {
     "audited_blocks_total": set(),
     "audit_gaps_total": set(),
     "reindex_progress": set(),
+    "settle_backlog": set(),
+    "last_poll_seconds": set(),
+    "clock_skew_seconds": set(),
+    "writable": set(),
     "halted": set(),
 }
 HISTOGRAMS = {
@@ -81,49 +86,6 @@ def managing(name: str) -> Iterator[Manager]:
         bound.bind(f"\0{name[1:]}" if name.startswith("@") else name)
         bound.setblocking(False)
         yield Manager(bound)
-
-
-@pytest.fixture
-def served(town: Town) -> Town:
-    """The town, with HTTP on a free port."""
-    town.environment["SBTC_WATCHER_HTTP_BIND"] = "127.0.0.1:0"
-    return town
-
-
-async def base_url(town: Town, *, daemon: int = 0) -> str:
-    """Return where a daemon serves, as its log says."""
-    log = town.folder / "daemon.log"
-    async with asyncio.timeout(20):
-        while True:
-            written = await asyncio.to_thread(log.read_text)
-            lines = [line for line in written.splitlines() if '"http.bound"' in line]
-            if len(lines) > daemon:
-                return f"http://127.0.0.1:{json.loads(lines[daemon])['port']}"
-            await asyncio.sleep(0.05)
-
-
-async def until(client: httpx.AsyncClient, path: str, code: int, *, within: float = 20.0) -> httpx.Response:
-    """Ask until the answer has this status."""
-    async with asyncio.timeout(within):
-        while True:
-            answer = await client.get(path)
-            if answer.status_code == code:
-                return answer
-            await asyncio.sleep(0.05)
-
-
-def samples(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
-    """Return every sample's value by name (without the prefix) and labels."""
-    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            name = sample.name.removeprefix("sbtc_watcher_")
-            found.setdefault(name, {})[tuple(sorted(sample.labels.items()))] = sample.value
-    return found
-
-
-def only(values: dict[tuple[tuple[str, str], ...], float], **labels: str) -> float:
-    return values[tuple(sorted(labels.items()))]
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
@@ -224,9 +186,9 @@ async def test_a_payment_moves_the_metrics_and_every_name_is_there(served: Town)
         assert {label for sample in family.samples for label in sample.labels} - {"le"} == labels, name
         assert (family.type == "histogram") == (name in HISTOGRAMS), name
         assert (family.type == "counter") == name.endswith("_total"), name
-    assert {family.removeprefix("sbtc_watcher_") for family in kinds} == {
-        name.removesuffix("_total") for name in NAMES
-    }
+    # What never happened has no samples.
+    names = {family.removeprefix("sbtc_watcher_") for family in kinds}
+    assert names == {name.removesuffix("_total") for name in NAMES} | {"unforeseen"}
 
     tip = served.chain.tip.height
     assert only(after["tip_height"], kind="chain") == only(after["tip_height"], kind="indexed") == tip

@@ -130,7 +130,7 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
     database = found["database"]
     return [
         ("State", render.word(found["state"])),
-        ("Why", render.lines(reasons, "yellow") if (reasons := found.get("reasons")) else None),
+        ("Why", render.lines(why, "yellow") if (why := _why(found)) else None),
         ("Halted", _halt(halted, now=now) if halted else None),
         ("Network", f"{found['network']} (version {found['version']})"),
         (
@@ -168,6 +168,15 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
             if database["url"] is not None  # which is nothing for merchants
             else None,
         ),
+    ]
+
+
+def _why(found: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong, a line each, with what to do about it; a halt has a place of its own."""
+    return [
+        f"{reason['message']}; {reason['hint']}" if reason["hint"] else str(reason["message"])
+        for reason in found.get("reasons", ())
+        if reason["code"] != "halted"
     ]
 
 

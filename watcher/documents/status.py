@@ -61,11 +61,21 @@ class Database(Document):
     bytes: int | None
 
 
+class Reason(Document):
+    """Something that is wrong."""
+
+    code: str
+    """A short stable name."""
+    message: str
+    hint: str
+    """What to do about it, if there is something to do."""
+
+
 class ServerStatus(Document):
     """How the daemon stands."""
 
     state: Literal["starting", "ok", "degraded", "halted"]
-    reasons: list[str]
+    reasons: list[Reason]
     """What is wrong short of a halt."""
     network: str
     version: str

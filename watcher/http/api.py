@@ -5,7 +5,7 @@ import contextvars
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from watcher.http.waiting import Waiting
 from watcher.idempotency import Answer, Once
 from watcher.keys import open_vault
 from watcher.log import get_logger
+from watcher.reasons import Reason
 from watcher.settings import Settings
 from watcher.tables import intent
 
@@ -58,7 +59,10 @@ log = get_logger(__name__)
 
 
 class Api:
-    """``wake`` is called after every change: there may be events to deliver. ``now``: this machine's clock."""
+    """``wake`` is called after every change: there may be events to deliver. ``now``: this machine's clock.
+
+    ``known_reasons`` says what is wrong with this process, for the status.
+    """
 
     def __init__(
         self,
@@ -66,9 +70,11 @@ class Api:
         database: Database,
         *,
         wake: Callable[[], None] = lambda: None,
+        known_reasons: Callable[[], Sequence[Reason]] = tuple,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
+        self.known_reasons = known_reasons
         self.rate_limit = RateLimit(settings.http_rate_limit)
         self.waiting = Waiting(self._statuses)
         self._database = database

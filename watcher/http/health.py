@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,14 +10,18 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
+from notifier import outbox
 from notifier.database_errors import reason_of
 from watcher import blocks
 from watcher.blocks import Cursor
 from watcher.database import Database
 from watcher.following import Turn
+from watcher.heartbeats import living_roles
 from watcher.http.problems import problem
 from watcher.metrics import Metrics
 from watcher.pulse import Pulse
+from watcher.reasons import Code, Reason, no_follower, no_notifier, not_writable
+from watcher.standing import FOLLOWER, NOTIFIER
 
 _T = TypeVar("_T")
 
@@ -49,60 +53,71 @@ class Health:
         """Take no more questions."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def reasons(self) -> list[dict[str, str]]:
-        """Return why the daemon is not ready, as ``{code, detail}``; empty when it is."""
+    async def reasons(self) -> list[Reason]:
+        """Return why the daemon is not ready; empty when it is."""
         try:
-            cursor = await self._in_thread(self._cursor)
+            return await self._in_thread(self._read)
         except TimeoutError:
-            return [_reason("database", f"the database does not answer within {PATIENCE:.0f} s")]
+            return [Reason(Code.DATABASE, f"the database does not answer within {PATIENCE:.0f} s")]
         except SQLAlchemyError as error:
-            return [_reason("database", f"the database does not answer: {reason_of(error)}")]
-        return not_ready(cursor, self._pulse, max_lag=self._max_lag, now=self._now())
+            return [Reason(Code.DATABASE, f"the database does not answer: {reason_of(error)}")]
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type. Raises :class:`TimeoutError`."""
         return await self._in_thread(lambda: self._metrics.exposition(accept))
 
-    def _cursor(self) -> Cursor | None:
+    def _read(self) -> list[Reason]:
+        now = self._now()
         with self._database.read() as connection:
-            return blocks.load_cursor(connection)
+            cursor = blocks.load_cursor(connection)
+            roles = living_roles(connection, now=now)
+            due = 0 if NOTIFIER in roles else outbox.count_due(connection, now=now)
+        return not_ready(cursor, roles, due, self._pulse, max_lag=self._max_lag, now=now)
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         async with asyncio.timeout(PATIENCE):
             return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
-def not_ready(cursor: Cursor | None, pulse: Pulse, *, max_lag: float, now: float) -> list[dict[str, str]]:
-    """Return why nobody should rely on the daemon: it starts, lags, or is halted. Lag is measured in chain time."""
+def not_ready(
+    cursor: Cursor | None, roles: Collection[str], due: int, pulse: Pulse, *, max_lag: float, now: float
+) -> list[Reason]:
+    """Return why nobody should rely on the daemon.
+
+    ``roles`` are those that some living process runs, ``due`` counts the webhooks that wait. Lag is measured in chain time.
+    """
     reasons = []
     halted: Mapping[str, str] | None = cursor.halted if cursor is not None else None
     if halted is not None:
-        reasons.append(_reason("halted", f"{halted['message']}; {halted['hint']}"))
+        reasons.append(Reason(Code.HALTED, halted["message"], halted["hint"]))
     elif pulse.turn is Turn.HALTED:
         # A halt before anything could be written down, as when the first source serves another network.
-        reasons.append(_reason("halted", pulse.trouble or "a person has to decide"))
+        reasons.append(Reason(Code.HALTED, pulse.trouble or "a person has to decide"))
     elif not pulse.reached:
-        reasons.append(_reason("starting", pulse.trouble or "the first look is not done"))
+        reasons.append(Reason(Code.STARTING, pulse.trouble or "the first look is not done"))
     elif cursor is None:
-        reasons.append(_reason("starting", "no block is applied yet"))
+        reasons.append(Reason(Code.STARTING, "no block is applied yet"))
+    if pulse.unwritable is not None:
+        reasons.append(not_writable(pulse.unwritable))
+    elif FOLLOWER not in roles and pulse.reached and not pulse.follows:
+        # A process that follows is known by its own turns; one that only starts has not looked yet.
+        reasons.append(no_follower())
+    if due and NOTIFIER not in roles:
+        reasons.append(no_notifier(due))
     if cursor is not None:
-        behind = cursor.tip_time - cursor.clock.time
+        behind, blocks_behind = _behind(cursor, pulse)
         if behind > max_lag:
-            blocks_behind = cursor.tip_height - cursor.clock.height
-            reasons.append(
-                _reason(
-                    "lagging",
-                    f"{blocks_behind} blocks, {behind} s of chain time behind the newest known block",
-                )
-            )
+            unread = "1 block" if blocks_behind == 1 else f"{blocks_behind:,} blocks"
+            text = f"{unread}, {behind} s of chain time behind the newest known block"
+            reasons.append(Reason(Code.LAGGING, text))
         unanswered = cursor.unanswered_seconds
         if unanswered is not None and unanswered > max_lag:
             # Where no source says what the tip is, no lag can be seen.
-            reasons.append(_reason("source_failing", _silence(cursor, unanswered)))
+            reasons.append(Reason(Code.SOURCE_FAILING, _silence(cursor, unanswered)))
         silent = now - cursor.looked_at if cursor.looked_at is not None else 0.0
         if pulse.turn is None and pulse.reached and silent > max_lag:
             # Only where another process follows the chain: the one that follows it here is known by its turns.
-            reasons.append(_reason("lagging", f"no process has looked at the chain for {silent:.0f} s"))
+            reasons.append(Reason(Code.LAGGING, f"no process has looked at the chain for {silent:.0f} s"))
     return reasons
 
 
@@ -111,6 +126,15 @@ def _silence(cursor: Cursor, seconds: float) -> str:
         f"{row['url']}: {row.get('note') or row['state']}" for row in cursor.sources or [] if row.get("url")
     )
     return f"no source has said anything of the chain for {seconds:.0f} s: {notes}"
+
+
+def _behind(cursor: Cursor, pulse: Pulse) -> tuple[int, int]:
+    """Return how far the applied blocks are behind the newest known one, in seconds of chain time and in blocks."""
+    time_, height = cursor.tip_time, cursor.tip_height
+    if pulse.follows and pulse.tip is not None:
+        # What this process saw, also when it could not write it down.
+        time_, height = max(time_, pulse.tip.time), max(height, pulse.tip.height)
+    return time_ - cursor.clock.time, height - cursor.clock.height
 
 
 def routes(health: Health) -> APIRouter:
@@ -128,8 +152,8 @@ def routes(health: Health) -> APIRouter:
         reasons = await health.reasons()
         if not reasons:
             return JSONResponse({"status": "ready"})
-        detail = "; ".join(f"{reason['code']}: {reason['detail']}" for reason in reasons)
-        return problem(503, "not_ready", detail, reasons=reasons)
+        detail = "; ".join(f"{reason.code}: {reason.message}" for reason in reasons)
+        return problem(503, "not_ready", detail, reasons=[reason.document() for reason in reasons])
 
     @router.get("/metrics")
     async def metrics(request: Request) -> Response:
@@ -141,7 +165,3 @@ def routes(health: Health) -> APIRouter:
         return Response(body, headers={"content-type": content_type})
 
     return router
-
-
-def _reason(code: str, detail: str) -> dict[str, str]:
-    return {"code": code, "detail": detail}

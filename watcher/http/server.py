@@ -23,6 +23,7 @@ from watcher.http.health import Health
 from watcher.log import get_logger
 from watcher.metrics import Metrics
 from watcher.pulse import Pulse
+from watcher.reasons import Reason, not_writable
 from watcher.settings import Settings
 
 #: How long answers under way may go on after the stop, seconds.
@@ -107,8 +108,14 @@ class Site:
         self._pulse = pulse
         self._health = Health(database, pulse, metrics, max_lag=settings.ready_max_lag)
         #: The merchant API, None where it is not served.
-        self.api = Api(settings, database, wake=wake, now=now) if api and settings.http_address else None
+        self.api: Api | None = None
+        if api and settings.http_address:
+            self.api = Api(settings, database, wake=wake, known_reasons=self._known_reasons, now=now)
         self._listener: socket.socket | None = None
+
+    def _known_reasons(self) -> list[Reason]:
+        why = self._pulse.unwritable
+        return [not_writable(why)] if why is not None else []
 
     def __enter__(self) -> Self:
         address = self._settings.http_address

@@ -63,7 +63,7 @@ async def test_a_merchant_sees_his_own_counts_and_the_same_shape(office: Office)
         "failing_endpoints": [],
         "bulk_changes": [],
     }
-    assert "1 webhook endpoints fail" in mine["reasons"]
+    assert "1 webhook endpoint fails" in [reason["message"] for reason in mine["reasons"]]
     assert theirs["reasons"] == []
 
 
@@ -79,8 +79,8 @@ async def test_a_merchants_dead_held_and_disabled_ones_are_his(office: Office) -
     assert mine["outbox"] == all_of_it["outbox"]
     assert mine["outbox"]["held"] == 1
     assert mine["outbox"]["dead"] > 0
-    [disabled] = [reason for reason in mine["reasons"] if ids["endpoint_id"] in reason]
-    assert disabled.endswith("once mended: enable it")
+    [disabled] = [reason for reason in mine["reasons"] if ids["endpoint_id"] in reason["message"]]
+    assert disabled["hint"] == "once mended: enable it"
 
 
 async def test_a_merchant_learns_nothing_of_the_operators_machines(office: Office) -> None:
@@ -92,7 +92,8 @@ async def test_a_merchant_learns_nothing_of_the_operators_machines(office: Offic
     assert found["halted"]["code"] == "reorg_too_deep"
     [source] = found["sources"]
     assert (source["url"], source["state"], source["errors"]) == ("#1", "down", 3)
-    assert found["reasons"] == ["source #1 is down"]
+    assert [reason["code"] for reason in found["reasons"]] == ["halted", "source_failing"]
+    assert found["reasons"][1]["message"] == "source #1 is down"
     assert (found["database"]["url"], found["database"]["bytes"]) == (None, None)
     for secret in ("hidden", "internal", "key-in-path", "accept", str(office.world.folder)):
         assert secret not in answer.text

@@ -118,10 +118,15 @@ def test_status_names_what_was_disabled_and_how_to_mend_it(count):
         "lag": {"our_seconds": 0.0, "api_seconds": 0.0, "chain_seconds": 0.0, "blocks": 0},
     }
     reasons = standing._reasons(
-        document, Settings(database_url="sqlite:///x.db"), box, how="sbtc-watcher endpoints enable {}"
+        document | {"halted": None},
+        None,
+        Settings(database_url="sqlite:///x.db"),
+        box,
+        {"follower", "notifier"},
+        0,
+        how="sbtc-watcher endpoints enable {}",
     )
-    assert reasons[0] == (
-        "endpoint we_0 was disabled (failing), its webhooks are held; once mended: sbtc-watcher endpoints enable we_0"
-    )
+    assert reasons[0].message == "endpoint we_0 was disabled (failing), its webhooks are held"
+    assert reasons[0].hint == "once mended: sbtc-watcher endpoints enable we_0"
     assert len(reasons) == min(count, 6)
-    assert count < 6 or reasons[-1] == "2 more webhook endpoints were disabled"
+    assert count < 6 or reasons[-1].message == "2 more webhook endpoints were disabled"

@@ -18,19 +18,33 @@ from watcher import blocks
 from watcher.blocks import Cursor, Halt
 from watcher.database import Database
 from watcher.errors import ConfigError
-from watcher.following import Turn
+from watcher.following import DATABASE_FAILED, Turn
 from watcher.http import health as health_module
 from watcher.http import problems
 from watcher.http.health import not_ready
 from watcher.http.server import Site
-from watcher.metrics import Metrics
+from watcher.metrics import Gauges, Metrics
 from watcher.notify import ServiceManager
 from watcher.pulse import Pulse
+from watcher.reasons import Code, Reason
 from watcher.settings import Settings
+
+#: What a whole deployment runs.
+ROLES = frozenset({"follower", "notifier", "api"})
 
 
 def make_pulse() -> Pulse:
-    return Pulse(ServiceManager(), rest=1.0)
+    """The pulse of a process that follows the chain."""
+    pulse = Pulse(ServiceManager(), rest=1.0)
+    pulse.followed(True)
+    return pulse
+
+
+def make_standby() -> Pulse:
+    pulse = Pulse(ServiceManager(), rest=1.0)
+    pulse.stands_by = True
+    pulse.wrote(None)
+    return pulse
 
 
 @asynccontextmanager
@@ -77,9 +91,9 @@ async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> No
         "status": 503,
         "code": "not_ready",
         "detail": "starting: the first look is not done",
-        "reasons": [{"code": "starting", "detail": "the first look is not done"}],
+        "reasons": [{"code": "starting", "message": "the first look is not done", "hint": ""}],
     }
-    assert failed.json()["reasons"] == [{"code": "starting", "detail": "no source answers"}]
+    assert failed.json()["reasons"] == [{"code": "starting", "message": "no source answers", "hint": ""}]
     assert (after.status_code, after.json()) == (200, {"status": "ready"})
 
 
@@ -93,7 +107,7 @@ async def test_a_halted_daemon_is_not_ready_until_it_moves_again(world: World) -
         halted = await client.get("/readyz")
         world.mine()
         moved = await client.get("/readyz")
-    assert halted.json()["reasons"] == [{"code": "halted", "detail": "forked; decide"}]
+    assert halted.json()["reasons"] == [{"code": "halted", "message": "forked", "hint": "decide"}]
     assert moved.status_code == 200
 
 
@@ -104,7 +118,7 @@ async def test_a_halt_before_the_database_has_begun_is_told(before_the_chain: Wo
     async with serving(settings, before_the_chain.database, pulse) as (client, _, _):
         answer = await client.get("/readyz")
         metrics = await client.get("/metrics")
-    assert {"code": "halted", "detail": "the source serves testnet"} in answer.json()["reasons"]
+    assert {"code": "halted", "message": "the source serves testnet", "hint": ""} in answer.json()["reasons"]
     assert "sbtc_watcher_halted 1.0" in metrics.text
 
 
@@ -122,7 +136,7 @@ async def test_a_database_that_does_not_answer_is_a_reason_and_the_counters_are_
     database.close()
     assert ready.status_code == 503
     assert ready.json()["reasons"] == [
-        {"code": "database", "detail": "the database does not answer: file is not a database"}
+        {"code": "database", "message": "the database does not answer: file is not a database", "hint": ""}
     ]
     assert metrics.status_code == 200
     assert "sbtc_watcher_reorgs_total" in metrics.text
@@ -166,24 +180,58 @@ def test_lag_is_measured_in_chain_time_between_the_newest_known_and_the_newest_a
     for behind, ready in ((0, True), (600, True), (601, False)):
         lagging = replace(cursor, tip_time=cursor.clock.time + behind, tip_height=cursor.clock.height + 3)
         # However old both are: a chain that stands still is not our lag.
-        found = not_ready(lagging, pulse, max_lag=600, now=cursor.clock.time + 10**6)
-        assert [reason["code"] for reason in found] == ([] if ready else ["lagging"])
-        assert ready or found[0]["detail"] == "3 blocks, 601 s of chain time behind the newest known block"
+        found = not_ready(lagging, ROLES, 0, pulse, max_lag=600, now=cursor.clock.time + 10**6)
+        assert [reason.code for reason in found] == ([] if ready else ["lagging"])
+        assert ready or found[0].message == "3 blocks, 601 s of chain time behind the newest known block"
 
 
 def test_a_process_beside_the_follower_notices_that_nobody_follows(world: World) -> None:
-    pulse = make_pulse()
-    pulse.beat(None)
+    pulse = make_standby()
     cursor = replace(cursor_of(world), looked_at=1000)
-    assert not_ready(cursor, pulse, max_lag=600, now=1600.0) == []
-    [reason] = not_ready(cursor, pulse, max_lag=600, now=1601.0)
-    assert reason == {"code": "lagging", "detail": "no process has looked at the chain for 601 s"}
+    assert not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=1600.0) == []
+    [reason] = not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=1601.0)
+    assert reason == Reason(Code.LAGGING, "no process has looked at the chain for 601 s")
 
 
 def test_a_database_without_a_cursor_is_starting() -> None:
+    pulse = make_standby()
+    assert [reason.code for reason in not_ready(None, ROLES, 0, pulse, max_lag=600, now=0.0)] == ["starting"]
+
+
+def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind(world: World) -> None:
+    """Health is what the process knows, not what it last wrote down."""
     pulse = make_pulse()
-    pulse.beat(None)
-    assert [reason["code"] for reason in not_ready(None, pulse, max_lag=600, now=0.0)] == ["starting"]
+    cursor = cursor_of(world)
+    world.chain.mine(n=30, seconds=30)
+    pulse.turned(Turn.WAITING, f"{DATABASE_FAILED} database is locked", world.tip, world.chain.tip)
+    found = not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())
+    assert [reason.code for reason in found] == ["starting", "not_writable", "lagging"]
+    assert found[1].message == f"the database takes no writes: {DATABASE_FAILED} database is locked"
+    assert found[2].message.startswith("30 blocks, 900 s of chain time behind")
+    gauges = {
+        sample.name: sample.value
+        for family in Gauges(world.database, pulse, None, now=world.clock).collect()
+        for sample in family.samples
+        if sample.name
+        in ("sbtc_watcher_lag_blocks", "sbtc_watcher_writable", "sbtc_watcher_last_poll_seconds")
+    }
+    assert (gauges["sbtc_watcher_lag_blocks"], gauges["sbtc_watcher_writable"]) == (30, 0)
+    assert gauges["sbtc_watcher_last_poll_seconds"] >= 0
+
+
+def test_a_process_without_a_part_that_nobody_runs_is_not_ready(world: World) -> None:
+    pulse = make_standby()
+    cursor = cursor_of(world)
+    now = cursor.clock.time
+    for roles, due, codes in (
+        (ROLES, 5, []),
+        (ROLES - {"follower"}, 0, ["no_follower"]),
+        (ROLES - {"notifier"}, 0, []),
+        (ROLES - {"notifier"}, 1, ["no_notifier"]),
+        (frozenset[str](), 1, ["no_follower", "no_notifier"]),
+    ):
+        found = not_ready(cursor, roles, due, pulse, max_lag=600, now=now)
+        assert [reason.code for reason in found] == codes, roles
 
 
 async def test_other_routes_are_problems_and_the_description_is_off(world: World) -> None:

@@ -7,11 +7,15 @@ import pytest
 from sqlalchemy import insert
 
 from chain.testing import txs
+from notifier import endpoints
+from notifier.guard import CheckedUrl
 from notifier.tables import delivery, endpoint, event
+from notifier.vault import PLAIN
 from tests.integration.watcher.world import PAYER, SHOP, START, World
 from watcher import __version__, queries
 from watcher.blocks import Halt
 from watcher.database import Database
+from watcher.heartbeats import Heartbeat, silence_limit
 from watcher.lease import SECONDS, Lease
 from watcher.settings import Settings
 
@@ -155,7 +159,10 @@ def test_a_halt_goes_before_everything(world: World) -> None:
 def test_a_source_that_is_not_ok_degrades(world: World) -> None:
     world.ledger.note_look(tip=None, sources=[SOURCE, {"url": "http://b", "state": "lagging"}])
     document = status(world)
-    assert (document["state"], document["reasons"]) == ("degraded", ["source http://b is lagging"])
+    assert document["state"] == "degraded"
+    assert document["reasons"] == [
+        {"code": "source_failing", "message": "source http://b is lagging", "hint": ""}
+    ]
 
 
 def test_a_cursor_far_behind_the_tip_degrades(world: World) -> None:
@@ -169,22 +176,20 @@ def test_a_daemon_that_looks_no_more_degrades(world: World) -> None:
     world.clock.now += 599
     assert status(world)["state"] == "ok"
     world.clock.now += 10
-    assert "is the daemon running?" in status(world)["reasons"][0]
+    [reason] = status(world)["reasons"]
+    assert reason["code"] == "lagging"
+    assert "is the daemon running?" in reason["message"]
 
 
 @pytest.mark.parametrize(
     ("endpoint_row", "delivery_status", "reason"),
     [
-        ({"failed": 3}, "delivered", "1 webhook endpoints fail"),
-        (
-            {"failed": 0},
-            "dead",
-            "1 webhook delivery is dead: retry or dismiss what `sbtc-watcher deliveries list --status dead` shows",
-        ),
+        ({"failed": 3}, "delivered", ("endpoints_failing", "1 webhook endpoint fails")),
+        ({"failed": 0}, "dead", ("deliveries_dead", "1 webhook delivery is dead")),
     ],
 )
 def test_webhooks_that_do_not_arrive_degrade(
-    world: World, endpoint_row: dict[str, Any], delivery_status: str, reason: str
+    world: World, endpoint_row: dict[str, Any], delivery_status: str, reason: tuple[str, str]
 ) -> None:
     intent = world.create()
     with world.database.begin() as connection:
@@ -218,4 +223,80 @@ def test_webhooks_that_do_not_arrive_degrade(
             )
         )
     document = status(world)
-    assert (document["state"], document["reasons"]) == ("degraded", [reason])
+    assert document["state"] == "degraded"
+    assert [(found["code"], found["message"]) for found in document["reasons"]] == [reason]
+
+
+def codes(world: World) -> list[str]:
+    return [reason["code"] for reason in status(world)["reasons"]]
+
+
+def test_a_follower_that_was_killed_is_missed_within_three_polls(world: World) -> None:
+    """Its last heartbeat is good for three polls, ten seconds at least; a standby's are none."""
+    world.live("notifier")
+    Heartbeat(world.database, limit=silence_limit(2.0), now=world.clock).write(["follower"])
+    assert codes(world) == []
+    world.silent(9.0)
+    assert codes(world) == []
+    world.silent(2.0)
+    document = status(world)
+    assert document["state"] == "degraded"
+    [reason] = document["reasons"]
+    assert reason["code"] == "no_follower"
+    assert "sbtc-watcher run" in reason["hint"]
+
+
+def test_due_webhooks_that_find_no_notifier_are_told(world: World) -> None:
+    with world.database.begin() as connection:
+        endpoints.create(
+            connection,
+            merchant=world.merchant,
+            url=CheckedUrl("https://1.1.1.1/"),
+            events=["*"],
+            vault=PLAIN,
+            now=world.clock(),
+        )
+    world.live("follower", "api")
+    assert codes(world) == [], "nothing is due"
+    world.create()
+    [reason] = status(world)["reasons"]
+    assert (reason["code"], reason["message"]) == (
+        "no_notifier",
+        "1 webhook is due, and no living process delivers",
+    )
+    world.live("follower", "notifier")
+    assert codes(world) == []
+
+
+def test_who_stops_in_order_is_missed_at_once_and_who_runs_once_is_not(world: World) -> None:
+    world.live()
+    beat = Heartbeat(world.database, limit=silence_limit(5.0), now=world.clock)
+    beat.write(["follower"])
+    beat.write([])
+    assert codes(world) == ["no_follower"]
+    beat.write(["follower"], good_for=600.0)
+    world.silent(599.0)
+    assert codes(world) == []
+    world.silent(2.0)
+    assert codes(world) == ["no_follower"]
+
+
+def test_a_heartbeat_from_before_the_clock_was_set_back_is_nobodys(world: World) -> None:
+    """Only with SQLite: PostgreSQL's own clock judges, and is not ours to set."""
+    if not world.database.is_sqlite:
+        return
+    world.live()
+    Heartbeat(world.database, limit=silence_limit(5.0), now=world.clock).write(["follower"])
+    world.clock.now -= 7200.0
+    assert codes(world) == ["no_follower"]
+
+
+@pytest.mark.parametrize(("skew", "told"), [(None, False), (60.0, False), (61.0, True), (-7200.0, True)])
+def test_a_clock_that_differs_from_the_sources_by_more_than_a_minute_is_told(
+    world: World, skew: float | None, told: bool
+) -> None:
+    world.ledger.note_look(tip=None, sources=[SOURCE | {"clock_skew": skew}])
+    assert codes(world) == (["clock_skew"] if told else [])
+    if told:
+        [reason] = status(world)["reasons"]
+        assert ("ahead of" if skew and skew > 0 else "behind") in reason["message"]

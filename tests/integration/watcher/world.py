@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from chain.model import BlockHeader, Extend, Reorg, Step
 from chain.testing import ScriptedChain, Tx, block_model, principal
@@ -13,10 +13,11 @@ from tests import harness
 from watcher import acts, intake, merchants, queries
 from watcher.books import Books
 from watcher.database import Database
+from watcher.heartbeats import Heartbeat
 from watcher.intake import IntentRequest
 from watcher.ledger import Applied, Ledger
 from watcher.settings import Settings
-from watcher.tables import transfer
+from watcher.tables import heartbeat, transfer
 
 START = 1_800_000_000
 PAYER, STRANGER, SHOP = principal("payer"), principal("stranger"), principal("shop")
@@ -43,8 +44,22 @@ class World:
         self.chain = chain or ScriptedChain(time=START)
         self.ledger = Ledger(self.database, harness.RULES, books, now=self.clock)
         self.merchant = self.add_merchant("Shop", SHOP)
+        self.live("follower", "notifier")
         if begin:
             self.begin()
+
+    def live(self, *roles: str, good_for: float = 10 * 366 * 86_400.0) -> None:
+        """Let another process run these roles, and no others, for so many seconds."""
+        beat = Heartbeat(self.database, limit=good_for, now=self.clock)
+        with self.database.begin() as connection:
+            connection.execute(delete(heartbeat))
+        beat.write(roles)
+
+    def silent(self, seconds: float) -> None:
+        """Let every heartbeat be so much older, by whichever clock judges it."""
+        with self.database.begin() as connection:
+            older = {"seen": heartbeat.c.seen - seconds, "until": heartbeat.c.until - seconds}
+            connection.execute(update(heartbeat).values(**older))
 
     # The chain
 

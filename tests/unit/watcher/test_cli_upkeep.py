@@ -110,7 +110,10 @@ def _status(**changes: Any) -> dict[str, Any]:
 def test_status_shows_everything_that_calls_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     halted = {"code": "x", "message": "forked", "hint": "decide", "since": "2026-01-31T12:00:00.000Z"}
     found = _status(
-        state="halted", halted=halted, reasons=["source a is failing"], reindex={"from": 1, "to": None}
+        state="halted",
+        halted=halted,
+        reasons=[{"code": "source_failing", "message": "source a is failing", "hint": "mend it"}],
+        reindex={"from": 1, "to": None},
     )
     for part in screen(found, now=1_769_860_800.0):
         render.show(part)

@@ -1,15 +1,17 @@
 """When systemd hears READY, what feeds its watchdog, and what its status line says."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from chain.model import BlockHeader
 from watcher.database import Database
-from watcher.following import Turn
+from watcher.following import DATABASE_FAILED, Turn
+from watcher.heartbeats import LONGEST_WAIT, Heartbeat, living_roles, silence_limit
 from watcher.notify import ServiceManager
-from watcher.pulse import HEARTBEAT, Pulse, heartbeat
+from watcher.pulse import Pulse, beat
 
 
 class Manager(ServiceManager):
@@ -101,51 +103,103 @@ def test_a_long_rest_widens_the_watchdog() -> None:
     assert manager.sent == ["WATCHDOG_USEC=860000000"]
 
 
-def test_several_heartbeats_fit_into_the_shortest_watchdog() -> None:
+def heart_on(folder: Path, **more: float) -> tuple[Database, Heartbeat]:
+    database = Database(f"sqlite:///{folder}/watcher.db")
+    return database, Heartbeat(database, limit=silence_limit(5.0), **more)
+
+
+def test_several_heartbeats_fit_into_the_shortest_watchdog(tmp_path: Path) -> None:
     manager = Manager(watchdog=1.0)
     Pulse(manager, rest=0.0)
     assert manager.watchdog is not None
-    assert manager.watchdog > 3 * HEARTBEAT
+    assert manager.watchdog > 3 * LONGEST_WAIT
 
 
-async def test_a_process_without_a_follower_beats_by_looking_at_its_database(tmp_path: Path) -> None:
+def test_a_process_is_taken_for_gone_after_three_polls_and_ten_seconds_at_least() -> None:
+    assert [silence_limit(poll) for poll in (0.5, 5.0, 60.0)] == [10.0, 15.0, 180.0]
+
+
+async def test_a_process_without_a_follower_beats_by_writing_to_its_database(tmp_path: Path) -> None:
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0)
+    pulse = Pulse(manager, rest=5.0, roles=frozenset({"notifier", "api"}))
     pulse.bound()
-    database = Database(f"sqlite:///{tmp_path}/watcher.db")
+    database, heart = heart_on(tmp_path)
+    database.upgrade()
     stop = asyncio.Event()
-    task = asyncio.create_task(heartbeat(pulse, database, stop))
+    task = asyncio.create_task(beat(pulse, heart, stop))
     await asyncio.wait_for(manager.told.wait(), 10)
+    with database.read() as connection:
+        assert living_roles(connection, now=time.time()) == {"notifier", "api"}
     stop.set()
     await task
+    with database.read() as connection:
+        assert living_roles(connection, now=time.time()) == set(), "what stops in order says so"
     database.close()
     assert manager.sent[:2] == ["WATCHDOG=1", "READY=1"]
     assert manager.sent[-1] == "STATUS=serving"
     assert pulse.reached
 
 
-async def test_a_database_that_answers_with_an_error_is_told_but_feeds_the_watchdog(tmp_path: Path) -> None:
+async def test_a_database_that_takes_no_writes_is_told_but_feeds_the_watchdog(tmp_path: Path) -> None:
     (tmp_path / "watcher.db").write_bytes(b"no database" * 100)
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0)
-    database = Database(f"sqlite:///{tmp_path}/watcher.db")
+    pulse = Pulse(manager, rest=5.0, roles=frozenset({"api"}))
+    database, heart = heart_on(tmp_path)
     stop = asyncio.Event()
-    task = asyncio.create_task(heartbeat(pulse, database, stop))
+    task = asyncio.create_task(beat(pulse, heart, stop))
     await asyncio.wait_for(manager.told.wait(), 10)
     stop.set()
     await task
     database.close()
     assert manager.sent[0] == "WATCHDOG=1"
-    assert manager.sent[1].startswith("STATUS=waiting: the database does not answer")
+    assert manager.sent[1].startswith("STATUS=waiting: the database takes no writes: file is not a database")
+    assert pulse.unwritable is not None
     assert not pulse.reached
 
 
-async def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again(tmp_path: Path) -> None:
-    pulse = Pulse(Manager(), rest=5.0)
-    pulse.turned(Turn.HALTED, "forked", None)
-    database = Database(f"sqlite:///{tmp_path}/watcher.db")
+async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: Path) -> None:
+    """A loop that does not turn any more has to be ended, however well the rest of the process lives."""
+    manager = Manager()
+    pulse = Pulse(manager, rest=5.0)
+    pulse.followed(True)
+    database, heart = heart_on(tmp_path)
+    database.upgrade()
     stop = asyncio.Event()
+    task = asyncio.create_task(beat(pulse, heart, stop))
+    for _ in range(1000):
+        await asyncio.sleep(0.01)
+        with database.read() as connection:
+            if living_roles(connection, now=time.time()) == {"follower"}:
+                break
+    else:
+        pytest.fail("no heartbeat was written")
     stop.set()
-    await heartbeat(pulse, database, stop)
+    await task
     database.close()
+    assert manager.sent == []
+
+
+def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again() -> None:
+    pulse = Pulse(Manager(), rest=5.0)
+    pulse.followed(True)
+    pulse.turned(Turn.HALTED, "forked", None)
+    assert "follower" in pulse.roles
+    pulse.followed(False)
     assert pulse.turn is None
+    assert "follower" not in pulse.roles
+    assert not pulse.stands_by, "it may get the lease again at once"
+
+
+def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_written() -> None:
+    """A small heartbeat may still fit on a disk that a block does not fit on."""
+    now = [0.0]
+    pulse = Pulse(Manager(), rest=5.0, clock=lambda: now[0])
+    pulse.followed(True)
+    pulse.turned(Turn.WAITING, f"{DATABASE_FAILED} database or disk is full (INSERT)", header(7), header(9))
+    pulse.wrote(None)
+    assert pulse.unwritable is not None
+    assert "disk is full" in pulse.unwritable
+    pulse.turned(Turn.IDLE, None, header(9), header(9))
+    assert pulse.unwritable is None
+    now[0] = 4.0
+    assert pulse.last_poll_seconds == 4.0

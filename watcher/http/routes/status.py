@@ -14,4 +14,5 @@ router = APIRouter(prefix="/v1/status", tags=["Status"])
 async def get_status(request: Request, caller: Reader) -> Response:
     """Return how the daemon stands. A merchant sees his own counts, and nothing of the operator's machines."""
     read_query(request)
-    return await api_of(request).look(request, caller, lambda desk: desk.status())
+    api = api_of(request)
+    return await api.look(request, caller, lambda desk: desk.status(known=api.known_reasons()))

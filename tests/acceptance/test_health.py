@@ -1,0 +1,104 @@
+"""What operators are told when a part has died, was never started, or cannot write: real processes and signals."""
+
+import asyncio
+import json
+import sqlite3
+from typing import Any
+
+import httpx
+from sqlalchemy import make_url
+
+from chain.testing import principal, txs
+from tests.acceptance.conftest import PROGRAM, Town
+from tests.acceptance.serving import base_url, only, samples, until
+
+PAYER = principal("payer")
+
+
+async def status_until(town: Town, *codes: str, within: float = 30.0) -> dict[str, Any]:
+    """Ask for the status until these reasons, and no others, are told."""
+    async with asyncio.timeout(within):
+        while True:
+            found: dict[str, Any] = json.loads(await town.cli("status", "--json", code=None))
+            if [reason["code"] for reason in found["reasons"]] == list(codes):
+                return found
+            await asyncio.sleep(0.2)
+
+
+async def test_a_daemon_that_was_killed_is_missed(served: Town) -> None:
+    """Nothing was written at its end: only that it writes no more tells that it has gone."""
+    daemon = await served.start()
+    await served.caught_up()
+    await status_until(served)
+    daemon.kill()
+    await daemon.wait()
+    found = await status_until(served, "no_follower")
+    assert found["state"] == "degraded"
+
+
+async def test_a_daemon_that_was_stopped_is_missed_at_once(served: Town) -> None:
+    daemon = await served.start()
+    await served.caught_up()
+    await status_until(served)
+    daemon.terminate()
+    assert await asyncio.wait_for(daemon.wait(), 20) == 0
+    [reason] = json.loads(await served.cli("status", "--json", code=1))["reasons"]
+    assert reason["code"] == "no_follower"
+
+
+async def test_the_api_beside_a_follower_that_was_killed_is_not_ready(served: Town) -> None:
+    follower = await served.start(*PROGRAM, "run", "--role", "follower")
+    await served.caught_up()
+    await served.start(*PROGRAM, "run", "--role", "api,notifier")
+    async with httpx.AsyncClient(base_url=await base_url(served, daemon=1)) as client:
+        await until(client, "/readyz", 200)
+        follower.kill()
+        await follower.wait()
+        answer = await until(client, "/readyz", 503, within=30.0)
+        assert [reason["code"] for reason in answer.json()["reasons"]] == ["no_follower"]
+        await served.start(*PROGRAM, "run", "--role", "follower")
+        await until(client, "/readyz", 200)
+
+
+async def test_due_webhooks_that_nobody_delivers_are_told(served: Town) -> None:
+    shop = await served.shop(events="payment.succeeded")
+    await served.start(*PROGRAM, "run", "--role", "follower,api")
+    await served.caught_up()
+    async with httpx.AsyncClient(base_url=await base_url(served)) as client:
+        await until(client, "/readyz", 200)
+        paid = await served.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+        served.chain.mine([txs.sbtc_transfer(PAYER, paid["recipient"], 50_000, paid["pay"]["memo"].encode())])
+        answer = await until(client, "/readyz", 503, within=60.0)
+        assert [reason["code"] for reason in answer.json()["reasons"]] == ["no_notifier"]
+        await status_until(served, "no_notifier")
+        await served.start(*PROGRAM, "run", "--role", "notifier")
+        await served.receiver.wait_for(1)
+        await until(client, "/readyz", 200)
+
+
+async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served: Town) -> None:
+    """The gauges show how far the daemon is behind by what it knows, not by what it last wrote down."""
+    await served.start()
+    await served.caught_up()
+    file = make_url(served.environment["SBTC_WATCHER_DATABASE_URL"]).database
+    assert file is not None
+    async with httpx.AsyncClient(base_url=await base_url(served), timeout=30) as client:
+        await until(client, "/readyz", 200)
+        outside = sqlite3.connect(file, isolation_level=None)
+        outside.execute("BEGIN IMMEDIATE")
+        for _ in range(30):
+            served.chain.mine()
+        answer = await until(client, "/readyz", 503, within=30.0)
+        assert "not_writable" in [reason["code"] for reason in answer.json()["reasons"]]
+        found = samples((await client.get("/metrics")).text)
+        assert only(found["writable"]) == 0
+        async with asyncio.timeout(30):
+            while True:
+                if only(samples((await client.get("/metrics")).text)["lag_blocks"]) == 30:
+                    break
+                await asyncio.sleep(0.2)
+        outside.execute("ROLLBACK")
+        outside.close()
+        await until(client, "/readyz", 200, within=30.0)
+        assert only(samples((await client.get("/metrics")).text)["writable"]) == 1
+    await served.caught_up()
