@@ -5,8 +5,8 @@ read by REST, so a lost, late, doubled or forged message costs at most time, and
 
 The server's oddities, all seen in API 9.0: a client that misses a pong is unsubscribed while its socket stays open; a
 server that restarts neither closes its old sockets nor says anything on them; nothing is ever sent again. Hence a
-socket that is silent while the chain moves is first subscribed again, then given up; every opened socket makes the
-follower look; and every socket is replaced after an hour.
+socket that is silent while looks find new blocks is given up for a new one; every opened socket makes the follower look;
+and every socket is replaced after an hour.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class WakeUpPatience:
     open: float = 10.0
     #: For the answer to a subscription.
     answer: float = 10.0
-    #: Without a message while the chain is seen to move: subscribe again; as long again: give the socket up.
+    #: Without a message since a look found a new block; the second such block ends it at once.
     silence: float = 60.0
     #: A socket that lived so long was a good one: the next is tried at once.
     proven: float = 60.0
@@ -60,6 +60,10 @@ class Lost(Exception):
     """The socket is of no use; the text says why."""
 
 
+#: So many looks may find a new tip that no message told of.
+_UNTOLD = 2
+
+
 class Silence:
     """Tells when a socket has been silent for too long; it is told the time. A quiet chain is no reason."""
 
@@ -68,31 +72,34 @@ class Silence:
         #: Newest height known from elsewhere, None before the first; and that of the last message.
         self._tip: int | None = None
         self._told = 0
-        #: When the chain was first seen to move without a message.
+        #: When the chain was first seen to move without a message, and how often since.
         self._since: float | None = None
+        self._untold = 0
 
     def opened(self) -> None:
         """A subscription begins: what is known already will not be told."""
-        self._told, self._since = self._tip or 0, None
+        self._told, self._since, self._untold = self._tip or 0, None, 0
 
     def note_tip(self, height: int, now: float) -> None:
         """The chain is known to have this height."""
         if self._tip is None:
-            self._told = height
+            self._told = self._tip = height
+        if height > max(self._told, self._tip):
+            self._untold += 1
         self._tip = height
         if height > self._told and self._since is None:
             self._since = now
 
     def heard(self, height: int, now: float) -> None:
         """A message came, about a block of this height."""
-        self._told, self._since = height, None
+        self._told, self._since, self._untold = height, None, 0
         if self._tip is not None and self._tip > height:
             # An old block, or one of a losing branch: the socket lives, but has not told of the tip.
             self._since = now
 
     def too_long(self, now: float) -> bool:
-        """Whether the chain has moved for the whole limit without a message."""
-        return self._since is not None and now - self._since >= self._limit
+        """Whether the chain has moved for the whole limit, or twice, without a message."""
+        return self._untold >= _UNTOLD or (self._since is not None and now - self._since >= self._limit)
 
 
 class WakeUp:
@@ -133,8 +140,8 @@ class WakeUp:
         #: Subscription that waits for its answer, and since when.
         self._number = 0
         self._asked_at: float | None = None
-        #: The subscription was renewed and no block was heard since.
-        self._renewed = False
+        #: Looks found blocks that the socket did not tell of.
+        self._silent = asyncio.Event()
         self._messages = 0
 
     @property
@@ -150,7 +157,10 @@ class WakeUp:
 
     def note_tip(self, height: int) -> None:
         """The newest height that is known by REST."""
-        self._silence.note_tip(height, self._clock())
+        now = self._clock()
+        self._silence.note_tip(height, now)
+        if self._silence.too_long(now):
+            self._silent.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep a socket open until ``stop`` is set. Never raises for what a server does."""
@@ -197,7 +207,7 @@ class WakeUp:
             max_queue=16,
         ) as socket:
             try:
-                await _first(self._listen(socket), self._guard(socket))
+                await _first(self._listen(socket), self._guard(socket), self._heed_silence())
             finally:
                 self._asked_at = None
 
@@ -211,7 +221,6 @@ class WakeUp:
 
     async def _guard(self, socket: ClientConnection) -> None:
         opened = self._clock()
-        self._renewed = False
         await self._subscribe(socket)
         while True:
             self._messages = 0
@@ -223,11 +232,12 @@ class WakeUp:
                 if now - self._asked_at >= self._patience.answer:
                     raise Lost("the subscription was not answered")
             elif self._silence.too_long(now):
-                if self._renewed:
-                    raise Lost("it stayed silent while the chain moved")
-                _log.info("wakeup.renewed", action="wakeup.renewed", source=self._url)
-                self._renewed = True
-                await self._subscribe(socket)
+                self._silent.set()
+
+    async def _heed_silence(self) -> None:
+        self._silent.clear()
+        await self._silent.wait()
+        raise Lost("it stayed silent while the chain moved")
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         self._number += 1
@@ -255,7 +265,6 @@ class WakeUp:
     def _heard(self, params: object) -> None:
         height = params.get("height") if isinstance(params, dict) else None
         if isinstance(height, int) and not isinstance(height, bool) and 0 <= height <= MAX_COUNT:
-            self._renewed = False
             self._silence.heard(height, self._clock())
             self._on_block()
 

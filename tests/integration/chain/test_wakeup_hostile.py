@@ -167,7 +167,7 @@ async def test_a_redirect_is_not_followed_because_the_key_would_go_along() -> No
     async with ScriptedApi(ScriptedChain(), ping_interval=None) as elsewhere:
         target = f"{elsewhere.ws_url}".encode()
         say = b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: " + target + b"\r\n\r\n"
-        async with raw(say) as url, waking(url, api_key="secret") as alarm:
+        async with raw(say) as url, waking(url, api_key=lambda _: "secret") as alarm:
             await alarm.lost("HTTP 302 instead of a socket")
             assert elsewhere.counts["ws"] == 0
 

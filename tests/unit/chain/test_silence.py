@@ -20,12 +20,28 @@ def test_a_quiet_chain_is_no_silence() -> None:
     assert not silence.too_long(10_000.0)
 
 
-def test_a_chain_that_moves_without_a_message_is_silence_after_the_limit() -> None:
+def test_a_block_without_a_message_is_silence_after_the_limit() -> None:
     silence = watch()
     silence.note_tip(101, 10.0)
-    silence.note_tip(105, 60.0)
+    silence.note_tip(101, 60.0)
     assert not silence.too_long(69.9)
     assert silence.too_long(70.0)
+
+
+def test_a_second_block_without_a_message_is_silence_at_once() -> None:
+    silence = watch()
+    silence.note_tip(101, 10.0)
+    assert not silence.too_long(10.0)
+    silence.note_tip(105, 15.0)
+    assert silence.too_long(15.0)
+
+
+def test_a_message_between_two_blocks_shows_that_the_socket_lives() -> None:
+    silence = watch()
+    silence.note_tip(101, 10.0)
+    silence.heard(101, 11.0)
+    silence.note_tip(102, 15.0)
+    assert not silence.too_long(15.0)
 
 
 def test_the_first_height_that_is_known_at_all_is_no_movement() -> None:
