@@ -136,7 +136,7 @@ def assign(
     intent's asset.
 
     Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
-    ``is_refund``, ``validation``).
+    ``refuted``, ``is_refund``, ``validation``).
     """
     why = _read_reason(reason)
     clock = _hold_clock(connection)
@@ -147,6 +147,12 @@ def assign(
             "wrong_asset",
             f"transfer {transfer_id} is of {money['asset']}, intent {intent_id} asks for {intent.asset_identifier}",
         )
+    if money["refuted"] is not None:
+        raise Refused(
+            "refuted",
+            f"transfer {transfer_id} is not in the chain: {money['refuted']}",
+            hint="sbtc-watcher transfers list --unmatched shows what is there instead, if anything is",
+        )
     if money["route"] == Route.REFUND:
         raise Refused(
             "is_refund", f"transfer {transfer_id} is a refund through the contract, which pays for nothing"
@@ -154,7 +160,7 @@ def assign(
     identity = {name: money[name] for name in ("tx_id", "rank", "amount", "recipient")}
     same = [transfer.c[name] == value for name, value in identity.items()]
     query = select(transfer.c.id, transfer.c.intent_id, transfer.c.merchant_id).where(
-        *same, transfer.c.asset == money["asset"]
+        *same, transfer.c.asset == money["asset"], transfer.c.refuted.is_(None)
     )
     rows = connection.execute(query).all()
     for row in rows:

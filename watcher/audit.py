@@ -1,7 +1,7 @@
 """Audit: now and then read a few final blocks again, and compare them with what is stored.
 
-An API that showed a block before its events were complete is found out this way, and what it hid is put right as a
-reindex does. It is a spot check, the first thing but the mempool to be left out when the request budget is short.
+An API that showed a block before its events were complete, or showed others, is found out this way, and what it hid or
+made up is put right as a reindex does. It is a spot check, the first thing but the mempool to be left out when the request budget is short.
 """
 
 import asyncio
@@ -30,6 +30,9 @@ SPAN = 50
 
 #: How long a look at them may take, seconds: what cannot be read soon is left to the next audit.
 PATIENCE = 600.0
+
+#: Wrong rows that the alarm names.
+NAMED = 5
 
 log = get_logger(__name__)
 
@@ -97,11 +100,13 @@ class Audit:
                 "found": tally.found,
                 "attempts": tally.attempts,
                 "refunds": tally.refunds,
+                "corrections": tally.corrections,
                 "differences": tally.differences,
             }
             if lacking(report):
                 hint = "the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind"
-                log.error("audit.gap", **counts, hint=hint)
+                wrong = [f"{row.row}: {row.note}" for row in (*report.corrections, *report.differences)]
+                log.error("audit.gap", **counts, wrong=wrong[:NAMED], hint=hint)
             elif tally.found or tally.attempts or tally.refunds:
                 # Of an address or an order that became ours after the block: no alarm, but put in.
                 log.info("audit.older", **counts)
@@ -150,4 +155,4 @@ class Audit:
 
 def lacking(report: Report) -> bool:
     """Say whether something is missing that a step should have stored, or stored that the chain does not bear out."""
-    return bool(report.overlooked or report.tally.differences)
+    return bool(report.overlooked or report.tally.corrections or report.tally.differences)

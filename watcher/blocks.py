@@ -69,6 +69,11 @@ class Cursor:
         return None if behind == 0 and silent is not None and silent > SILENT else behind
 
     @property
+    def newest(self) -> int:
+        """The chain time as of which facts are orphaned now: never older than a success that was told before."""
+        return max(self.newest_time, self.clock.time)
+
+    @property
     def header(self) -> BlockHeader:
         """The cursor's header as far as the cursor itself says: without its parent, for when the header is lost."""
         return BlockHeader(

@@ -5,20 +5,22 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, text, update
 
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
 from watcher.database import chunks, one_of, upsert
 from watcher.intents import Act, ActKind, Facts, Failure, Inclusion, Intent, Repayment, Status
 from watcher.matching import Claim, Matched, label_keys
-from watcher.tables import act, attempt, intent, refund, stray, transfer
+from watcher.tables import STANDS, act, attempt, intent, refund, stray, transfer
 
 #: The facts of some intents.
 _TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
 _ATTEMPTS = select(attempt).where(attempt.c.intent_id.in_(one_of("ids")))
 _ACTS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
 _REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
+
+_CANONICAL = {"canonical": True, "orphaned_at": None}
 
 _STRAYS = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
 
@@ -52,15 +54,8 @@ def put_transfers(connection: Connection, placements: Iterable[Placement], *, no
     """Store transfers as canonical; one that was orphaned in the same block before becomes canonical again."""
     for placement in placements:
         payment, found = placement.payment, placement.matched
-        values = _place(payment) | {
-            "rank": payment.rank,
-            "asset": payment.asset,
-            "sender": payment.sender,
-            "recipient": payment.recipient,
-            "amount": payment.amount,
-            "route": payment.route,
-            "memo": payment.memo,
-            "terms_hash": payment.terms_hash,
+        values = transfer_values(payment) | _CANONICAL
+        values |= {
             "merchant_id": placement.merchant,
             "intent_id": found.intent.id if found.intent else None,
             "reason": found.reason,
@@ -76,20 +71,14 @@ def put_transfers(connection: Connection, placements: Iterable[Placement], *, no
 def put_attempts(connection: Connection, attempts: Iterable[tuple[Attempt, str]], *, now: float) -> None:
     """Store failed attempts, each for an intent."""
     for record, intent_id in attempts:
-        values = _place(record) | {"sender": record.sender, "reason": record.reason, "intent_id": intent_id}
+        values = attempt_values(record) | _CANONICAL | {"intent_id": intent_id}
         _put(connection, attempt, values, ("block_hash", "tx_id", "intent_id"), new_id("at_", now))
 
 
 def put_refunds(connection: Connection, refunds: Iterable[tuple[Refund, str]], *, now: float) -> None:
     """Store refunds as canonical, each for an intent; one that was orphaned in the same block becomes so again."""
     for record, intent_id in refunds:
-        values = _place(record) | {
-            "rank": record.rank,
-            "sender": record.sender,
-            "recipient": record.recipient,
-            "amount": record.amount,
-            "intent_id": intent_id,
-        }
+        values = refund_values(record) | _CANONICAL | {"intent_id": intent_id}
         _put(connection, refund, values, ("block_hash", "tx_id", "rank"), new_id("rf_", now))
 
 
@@ -126,13 +115,14 @@ def forget_times_after(connection: Connection, time: int) -> set[str]:
     return touched
 
 
-def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], str]:
-    """Return the intents that these transactions' transfers belonged to in other blocks."""
-    found: dict[tuple[str, int], str] = {}
+def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], dict[str, str]]:
+    """Return the intents that these transactions' transfers belonged to, by transfer and block."""
+    found: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
     for some in chunks(sorted(tx_ids)):
-        query = select(transfer.c.tx_id, transfer.c.rank, transfer.c.intent_id)
-        rows = connection.execute(query.where(transfer.c.tx_id.in_(some), transfer.c.intent_id.is_not(None)))
-        found |= {(row.tx_id, row.rank): row.intent_id for row in rows}
+        query = select(transfer.c.tx_id, transfer.c.rank, transfer.c.block_hash, transfer.c.intent_id)
+        owned = transfer.c.intent_id.is_not(None) & transfer.c.refuted.is_(None)
+        for row in connection.execute(query.where(transfer.c.tx_id.in_(some), owned).order_by(transfer.c.id)):
+            found[(row.tx_id, row.rank)][row.block_hash] = row.intent_id
     return found
 
 
@@ -156,7 +146,9 @@ def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Col
     for some in chunks(sorted(keys)):
         ids |= set(connection.execute(_STRAYS, {"keys": some}).scalars())
     for some in chunks(sorted(dedicated)):
-        to = select(transfer.c.id).where(transfer.c.intent_id.is_(None), transfer.c.recipient.in_(some))
+        to = select(transfer.c.id).where(
+            transfer.c.intent_id.is_(None), transfer.c.refuted.is_(None), transfer.c.recipient.in_(some)
+        )
         ids |= set(connection.execute(to).scalars())
     rows: list[Mapping[Any, Any]] = []
     for some in chunks(sorted(ids)):
@@ -246,6 +238,7 @@ def _inclusion(row: Mapping[Any, Any]) -> Inclusion:
         canonical=row["canonical"],
         orphaned_at=row["orphaned_at"],
         assigned=row["assigned"],
+        refuted=row["refuted"] is not None,
     )
 
 
@@ -289,6 +282,35 @@ def _act(row: Mapping[Any, Any]) -> Act:
     )
 
 
+def transfer_values(payment: Payment) -> dict[str, Any]:
+    """Return the columns that say what the chain says of a payment."""
+    return _place(payment) | {
+        "rank": payment.rank,
+        "asset": payment.asset,
+        "sender": payment.sender,
+        "recipient": payment.recipient,
+        "amount": payment.amount,
+        "route": payment.route,
+        "memo": payment.memo,
+        "terms_hash": payment.terms_hash,
+    }
+
+
+def attempt_values(record: Attempt) -> dict[str, Any]:
+    """Return the columns that say what the chain says of an attempt."""
+    return _place(record) | {"sender": record.sender, "reason": record.reason}
+
+
+def refund_values(record: Refund) -> dict[str, Any]:
+    """Return the columns that say what the chain says of a refund."""
+    return _place(record) | {
+        "rank": record.rank,
+        "sender": record.sender,
+        "recipient": record.recipient,
+        "amount": record.amount,
+    }
+
+
 def _place(record: Payment | Attempt | Refund) -> dict[str, Any]:
     return {
         "block_hash": record.block.hash,
@@ -297,16 +319,16 @@ def _place(record: Payment | Attempt | Refund) -> dict[str, Any]:
         "burn_height": record.block.burn_height,
         "tx_id": record.tx_id,
         "tx_index": record.tx_index,
-        "canonical": True,
-        "orphaned_at": None,
     }
 
 
 def _put(
     connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], fresh_id: str
 ) -> str:
-    """Insert a row, or bring the one with the same key up to date; return its id."""
+    """Insert a row, or bring the one with the same key that stands up to date; return its id."""
     statement = upsert(connection, table).values(id=fresh_id, **values)
     changes = {name: value for name, value in values.items() if name not in key}
-    statement = statement.on_conflict_do_update(index_elements=[table.c[name] for name in key], set_=changes)
+    statement = statement.on_conflict_do_update(
+        index_elements=[table.c[name] for name in key], index_where=text(STANDS), set_=changes
+    )
     return str(connection.execute(statement.returning(table.c.id)).scalar_one())

@@ -162,6 +162,8 @@ class Inclusion:
     orphaned_at: int | None = None
     #: A person gave this transfer to the intent: it counts as on time.
     assigned: bool = False
+    #: Its block, read again, does not bear it out: it was never there. Never canonical.
+    refuted: bool = False
 
     @property
     def key(self) -> tuple[str, int]:

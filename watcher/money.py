@@ -22,7 +22,10 @@ class Cover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """An orphaned inclusion that brought more than the canonical chain makes good of the same payment."""
+    """An orphaned inclusion that brought more than the canonical chain makes good of the same payment.
+
+    One that was refuted is lost as well: a success may have been told because of it.
+    """
 
     inclusion: Inclusion
     #: It was on time, or as good as: mined again within the grace, the payment is on time too.
@@ -58,8 +61,18 @@ class Money:
 
 
 def in_order(inclusions: Iterable[Inclusion]) -> tuple[Inclusion, ...]:
-    """Return the inclusions in chain order: block, transaction, event; those of several branches in a fixed order."""
-    return tuple(sorted(inclusions, key=lambda inclusion: (inclusion.position, inclusion.block_hash)))
+    """Return the inclusions in chain order: block, transaction, event; those of one place in a fixed order."""
+    return tuple(sorted(inclusions, key=_place))
+
+
+def _place(inclusion: Inclusion) -> tuple[tuple[int, int, int], str, bool, int, int]:
+    return (
+        inclusion.position,
+        inclusion.block_hash,
+        inclusion.canonical,
+        inclusion.orphaned_at or 0,
+        inclusion.amount,
+    )
 
 
 def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:
@@ -88,7 +101,7 @@ def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:
                 again = {True: inclusion.amount if timely else 0, False: inclusion.amount}
             else:
                 taken.append(Loss(inclusion=inclusion, timely=timely))
-                if timely:
+                if timely and not inclusion.refuted:  # what was never there gives nothing time
                     grace_until = orphaned_at(inclusion) + intent.reorg_grace
         lost += [loss for loss in taken if loss.inclusion.amount > again[loss.timely]]
     return Money(

@@ -1,7 +1,8 @@
 """Where the money, the attempts and the refunds of some blocks belong: one query of each kind, however many there are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sqlalchemy import Connection
 
@@ -10,7 +11,7 @@ from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
 from contracts.reader import read_block
 from watcher import facts, records
 from watcher.facts import Placement
-from watcher.matching import Claim, by_strength, label_keys, match
+from watcher.matching import Claim, Matched, by_strength, label_keys, match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +41,20 @@ def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
     )
 
 
-def place(connection: Connection, rules: MoneyRules, reading: Reading) -> Placed:
-    """Find out what of a reading belongs where."""
+def place(
+    connection: Connection,
+    rules: MoneyRules,
+    reading: Reading,
+    held: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
+) -> Placed:
+    """Find out what of a reading belongs where.
+
+    ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
+    money, whatever intents came later.
+    """
     payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
-    labelled: list[Payment | Attempt] = [*payments, *attempts]
-    keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled}
+    speaking: list[Payment | Attempt] = [*payments, *attempts]
+    keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in speaking}
     keys |= {id(refund): label_keys(None, refund.terms_hash) for refund in refunds}
     by_label = records.intents_by_label(connection, {key for some in keys.values() for key in some})
     recipients = {payment.recipient for payment in payments}
@@ -66,12 +76,21 @@ def place(connection: Connection, rules: MoneyRules, reading: Reading) -> Placed
         if act is not None:
             placements.append(Placement.by_person(payment, given[act]))
             continue
-        found = match(
-            Claim.of(payment),
-            labelled=by_strength(by_label, keys[id(payment)]),
-            dedicated=dedicated.get(payment.recipient, ()),
-            previous=earlier.get((payment.tx_id, payment.rank)),
-        )
+        labelled = by_strength(by_label, keys[id(payment)])
+        own = dedicated.get(payment.recipient, ())
+        before = earlier.get((payment.tx_id, payment.rank), {})
+        previous = next((of for block, of in reversed(before.items()) if block != payment.block.hash), None)
+        found = Matched()
+        holder = held.get((payment.block.hash, payment.tx_id, payment.rank))
+        if holder is not None:
+            found = match(
+                Claim.of(payment),
+                labelled=[intent for intent in labelled if intent.id == holder],
+                dedicated=[intent for intent in own if intent.id == holder],
+                previous=previous,
+            )
+        if found.intent is None:
+            found = match(Claim.of(payment), labelled=labelled, dedicated=own, previous=previous)
         near = found.intent or found.near
         merchant = watched.get(payment.recipient)
         if near is not None and (merchant is None or near.recipient == payment.recipient):

@@ -1,16 +1,21 @@
 """What a change would do, found out by doing it in a transaction that is rolled back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, select
 
-from watcher import blocks, facts
+from contracts.model import Payment, Refund
+from watcher import blocks
 from watcher.books import SETTLE_LIMIT, Books
 from watcher.changes import CarefulBooks, Change
+from watcher.corrections import put_right, refute
 from watcher.database import Database, chunks
-from watcher.gaps import Gaps, canonical_elsewhere
+from watcher.gaps import Gaps
 from watcher.tables import refund, transfer
+
+_T = TypeVar("_T")
 
 
 @contextmanager
@@ -33,20 +38,31 @@ def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[C
         with undone(database) as connection:
             cursor = blocks.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
-            ours = [
-                placement
-                for placement in gaps.transfers
-                if placement.matched.intent is not None and placement.matched.intent.id in ids
-            ]
+            refute(connection, gaps.wrong, at=cursor.newest)
             # The chain may have forked since they were read.
-            gone = canonical_elsewhere(connection, transfer, [placement.payment for placement in ours])
-            fitting = [p for p in ours if (p.payment.tx_id, p.payment.rank) not in gone]
-            facts.put_transfers(connection, fitting, now=now)
-            facts.put_attempts(connection, [found for found in gaps.attempts if found[1] in ids], now=now)
-            returned = [found for found in gaps.refunds if found[1] in ids]
-            gone = canonical_elsewhere(connection, refund, [made for made, _ in returned])
-            standing = [found for found in returned if (found[0].tx_id, found[0].rank) not in gone]
-            facts.put_refunds(connection, standing, now=now)
+            paid = _fitting(connection, transfer, gaps.transfers, lambda found: found.payment)
+            returned = _fitting(connection, refund, gaps.refunds, lambda found: found[0])
+            ours = Gaps(
+                transfers=[p for p in paid if p.matched.intent is not None and p.matched.intent.id in ids],
+                attempts=[found for found in gaps.attempts if found[1] in ids],
+                refunds=[found for found in returned if found[1] in ids],
+                wrong=gaps.wrong,
+            )
+            put_right(connection, ours, at=cursor.newest, now=now)
             careful.settle(connection, ids, cursor.clock, now=now)
         changes += careful.changes
     return changes
+
+
+def _fitting(
+    connection: Connection, table: Table, found: Sequence[_T], fact_of: Callable[[_T], Payment | Refund]
+) -> list[_T]:
+    """Return those of the facts found that no other block holds as canonical."""
+    blocks_of = {(fact.tx_id, fact.rank): fact.block.hash for fact in map(fact_of, found)}
+    gone = set()
+    for some in chunks(sorted({tx_id for tx_id, _ in blocks_of})):
+        query = select(table.c.tx_id, table.c.rank, table.c.block_hash)
+        for row in connection.execute(query.where(table.c.tx_id.in_(some), table.c.canonical)):
+            if blocks_of.get((row.tx_id, row.rank), row.block_hash) != row.block_hash:
+                gone.add((row.tx_id, row.rank))
+    return [each for each in found if (fact_of(each).tx_id, fact_of(each).rank) not in gone]

@@ -1,7 +1,8 @@
-"""Reindex: read blocks again, put in what our tables lack, and let ``decide()`` speak; beside the running daemon.
+"""Reindex: read blocks again, put right what our tables say, and let ``decide()`` speak; beside the running daemon.
 
-Only blocks of our own chain count: those that we keep by hash, and below them those that link to ours. What is there
-stays as it is, nothing is deleted, and an intent that stands as ``decide()`` says is not touched. Events have stable
+Only blocks of our own chain count: those that we keep by hash, and below them those that link to ours. What is right
+stays as it is. A row that its block does not bear out is refuted once a second reading confirms it (see ``confirming``):
+kept, orphaned, and the right one put in. An intent that stands as ``decide()`` says is not touched. Events have stable
 ids, so nothing is told twice. Each transaction holds the cursor, which keeps the follower's steps out.
 """
 
@@ -19,14 +20,17 @@ from chain.errors import SourceError, SourceInconsistent
 from chain.feed import BlockFeed, Run
 from chain.lineage import Lineage, height_at
 from chain.model import Block, BlockHeader, ReadRules
-from contracts.model import MoneyRules
+from contracts.model import MoneyRules, Reading
 from notifier.database_errors import reason_of
-from watcher import blocks, facts, records, scan
+from watcher import blocks, records, scan
 from watcher.books import SETTLE_LIMIT, Books
 from watcher.changes import CarefulBooks, Change, merge
+from watcher.comparing import find_gaps
+from watcher.confirming import Confirmed, confirm
+from watcher.corrections import put_right
 from watcher.database import Database, chunks
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
-from watcher.gaps import Difference, Gaps, find_gaps, overlooked
+from watcher.gaps import Difference, Gaps, overlooked
 from watcher.intents import ChainClock
 from watcher.placing import read_all
 from watcher.rehearsal import rehearse
@@ -45,7 +49,7 @@ MOVES = 100
 #: More Bitcoin blocks than any database keeps headers of.
 ALL = 1_000_000
 
-#: Rows that the chain does not bear out are listed up to here, and counted beyond.
+#: Rows that were or are wrong are listed up to here, and counted beyond.
 LISTED = 1000
 
 
@@ -103,6 +107,8 @@ class Report:
     resumed: bool = False
     dry_run: bool = False
     changes: list[Change] = field(default_factory=list)
+    #: Rows that were put right, and those that were left because nobody confirmed what their blocks say.
+    corrections: list[Difference] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     #: Of a dry run: missing facts that a step should have stored.
     overlooked: int = 0
@@ -113,10 +119,8 @@ class Report:
         """Return it as ``--json`` prints it."""
         tally = self.tally.document()
         del tally["later"]
-        tally["differences"] = {
-            "count": tally["differences"],
-            "rows": [difference.document() for difference in self.differences],
-        }
+        for name, rows in (("corrections", self.corrections), ("differences", self.differences)):
+            tally[name] = {"count": tally[name], "rows": [row.document() for row in rows]}
         tally["changes"] = {
             "count": tally["changes"],
             "intents": [change.document() for change in self.changes],
@@ -153,12 +157,14 @@ class Reindex:
         self._rules = rules
         self._books = books
         self._sources = sources
+        self._read_rules = read
         self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
         self._now = now
         self._show = show
         self._lineage: Lineage | None = None
         #: The newest reorg when the lineage was made.
         self._mark = 0
+        self._corrections: list[Difference] = []
         self._differences: list[Difference] = []
         self._changes: list[Change] = []
         #: All that a dry run found.
@@ -204,7 +210,8 @@ class Reindex:
             resumed=resumed,
             dry_run=ask.dry_run,
             changes=merge(self._changes),
-            differences=self._differences[:LISTED],
+            corrections=self._corrections,
+            differences=self._differences,
             overlooked=await in_thread(self._overlooked),
             seconds=self._now() - began,
         )
@@ -294,7 +301,7 @@ class Reindex:
                     if any(lineage.hash_at(header.height) != header.hash for header in headers):
                         raise SourceInconsistent("it shows blocks of another chain", url=source.url)
                     try:
-                        await committed(self._take, ask, run, some, lineage)
+                        await self._compare(source, ask, run, some)
                     except (DataError, IntegrityError) as error:
                         text = f"what it says cannot be stored: {reason_of(error)}"
                         raise SourceInconsistent(text, url=source.url) from error
@@ -325,30 +332,50 @@ class Reindex:
             kept = (header,)
         return Lineage(kept)
 
-    def _take(self, ask: Ask, run: Scan, some: Sequence[Block], lineage: Lineage) -> None:
-        """Compare some blocks with our tables, and unless it is a dry run, put in what is missing. Raises Moved."""
-        headers = [block.header for block in some]
+    async def _compare(self, source: StacksApi, ask: Ask, run: Scan, some: Sequence[Block]) -> None:
+        """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
+        hand = {block.header.hash: block for block in some}
         reading = read_all(some, self._rules)
-        now = self._now()
+        known = Confirmed()
+        while doubtful := await committed(self._take, ask, run, some, reading, known):
+            self._tell(run, f"{len(doubtful)} blocks differ from what is stored: they are read once more")
+            more = await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules)
+            known.add(more)
 
-        def work(connection: Connection) -> tuple[Tally, Gaps, list[Change]]:
+    def _take(
+        self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, known: Confirmed
+    ) -> set[str]:
+        """Compare some blocks with our tables and, unless it is a dry run, put right what differs, in one transaction.
+
+        Where blocks show rows to be wrong that were not read twice, nothing is done: they are returned by hash.
+        Raises Moved.
+        """
+        headers = [block.header for block in some]
+
+        def work(connection: Connection) -> tuple[Tally, Gaps, list[Change]] | set[str]:
+            now = self._now()
             tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
             books = CarefulBooks.like(self._books, notify=ask.notify)
             cursor = blocks.load_cursor(connection, lock=not ask.dry_run)
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
-            gaps = find_gaps(connection, self._rules, headers, reading, only=ask.intent)
+            beside = known.beside.values()
+            gaps = find_gaps(connection, self._rules, some, reading, only=ask.intent, beside=beside)
+            if doubtful := gaps.evidence - known.asked:
+                return doubtful
+            gaps.leave(known.doubts)
             tally.transfers += gaps.ours
             tally.found += len(gaps.transfers)
             tally.attempts += len(gaps.attempts)
             tally.refunds += len(gaps.refunds)
+            tally.corrections += len(gaps.wrong)
             tally.differences += len(gaps.differences)
-            paid = sorted(gaps.paid)
+            # Those whose rows were wrong come first: what was told of them may be false.
+            wrong = {row.intent for row in gaps.wrong}
+            paid = sorted(gaps.paid, key=lambda intent: (intent not in wrong, intent))
             tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
             if not ask.dry_run:
-                facts.put_transfers(connection, gaps.transfers, now=now)
-                facts.put_attempts(connection, gaps.attempts, now=now)
-                facts.put_refunds(connection, gaps.refunds, now=now)
+                put_right(connection, gaps, at=cursor.newest, now=now)
                 settled = books.settle(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
                 tally.changes += len(books.changes)
                 tally.events += settled.events
@@ -357,15 +384,21 @@ class Reindex:
 
         if ask.dry_run:
             with self._database.read() as connection:
-                tally, gaps, changes = work(connection)
-            self._gaps.add(gaps)
+                done = work(connection)
         else:
-            tally, gaps, changes = self._database.transact(work)
+            done = self._database.transact(work)
+        if isinstance(done, set):
+            return done
+        tally, gaps, changes = done
         run.position, run.tally = headers[-1].height, tally
         self._changes += changes
+        self._corrections += gaps.wrong[: LISTED - len(self._corrections)]
         self._differences += gaps.differences[: LISTED - len(self._differences)]
-        if not ask.dry_run:
+        if ask.dry_run:
+            self._gaps.add(gaps)
+        else:
             self._settle_later(ask, run, gaps.paid & {*tally.later})
+        return set()
 
     def _settle_later(self, ask: Ask, run: Scan, ids: Collection[str]) -> None:
         """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""

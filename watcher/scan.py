@@ -29,9 +29,11 @@ class Tally:
     attempts: int = 0
     #: Refunds that we did not have.
     refunds: int = 0
-    #: Intents that changed, events written, rows that the chain does not bear out.
+    #: Intents that changed, events written.
     changes: int = 0
     events: int = 0
+    #: Rows that the chain does not bear out: those that were put right, and those that were left unconfirmed.
+    corrections: int = 0
     differences: int = 0
     #: Intents that are to be settled: those that only a failed attempt touched at the end, for their money may be in a
     #: later block, and those beyond what one transaction settles.

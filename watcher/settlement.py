@@ -128,9 +128,12 @@ class _Case:
         if self.cover is None and self.accepts_late:
             self.cover = cover(intent, self.money.canonical)
         self.lost_on_time = tuple(loss for loss in self.money.lost if loss.timely)
+        #: What a reorg took and may bring again. Refuted money matters only where a success was told because of it.
+        self.awaited = tuple(loss for loss in self.lost_on_time if not loss.inclusion.refuted)
         counts_late = self.accepts_late or self.mark is not None  # a person may have marked it for late money
         self.lost = self.money.lost if counts_late else self.lost_on_time
-        timely = {loss.tx_id: self._hold(loss) for loss in self.lost}  # of several the newest
+        # Of several the newest.
+        timely = {loss.tx_id: self._hold(loss) for loss in self.lost if not loss.inclusion.refuted}
         failures = (f for f in facts.failures if f.canonical)
         self.failures = sorted(
             (f for f in failures if f.time <= max(intent.deadline, timely.get(f.tx_id, 0))),
@@ -219,7 +222,7 @@ class _Case:
 
     def _uncovered(self) -> _Standing:
         """Rows 7 to 12: nothing told, and the on-time money does not cover."""
-        lost = self.lost_on_time
+        lost = self.awaited
         if not self._held(lost) or self._failed_again(lost):
             reason = self._payers_failure()
             if reason is not None:  # row 10

@@ -43,6 +43,10 @@ class Sources:
         self._failures = 0
         self._waited = 0.0
 
+    async def rest(self, seconds: float) -> None:
+        """Wait, by the clock that waits for sources go by."""
+        await self._sleep(seconds)
+
     async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
         """Do ``work`` with a source; after a ``SourceError`` with the next one, and after a pause with all again.
 

@@ -87,6 +87,18 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+#: The rows of transfers, attempts and refunds that are not refuted: one for each place in a block.
+STANDS = "refuted is null"
+
+
+def _refuted() -> Column[str]:
+    """Return the column that says why the row's block, read again, does not bear it out; null while it stands.
+
+    Such a row is kept as a record of what was believed. It is never canonical.
+    """
+    return Column("refuted", Text)
+
+
 block = Table(
     "block",
     metadata,
@@ -169,6 +181,16 @@ scan = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
+)
+
+#: The hashes of blocks below the kept headers that an unfinished run has followed down, a piece a row.
+scan_header = Table(
+    "scan_header",
+    metadata,
+    Column("scan_id", String(40), ForeignKey("scan.id"), primary_key=True),
+    #: Height of the first hash; the others are those below it, without a gap, 32 bytes each.
+    Column("top", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
 )
 
 merchant = Table(
@@ -320,7 +342,8 @@ transfer = Table(
     #: A person gave it to its intent.
     Column("assigned", Boolean, nullable=False, default=False),
     Column("seen_at", BigInteger, nullable=False),
-    UniqueConstraint("block_hash", "tx_id", "rank"),
+    _refuted(),
+    Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **_where(STANDS)),
     Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
     Index("ix_transfer_tx", "tx_id", "rank"),
     Index("ix_transfer_intent", "intent_id", "id"),
@@ -354,7 +377,8 @@ attempt = Table(
     Column("canonical", Boolean, nullable=False),
     Column("orphaned_at", BigInteger),
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
-    UniqueConstraint("block_hash", "tx_id", "intent_id"),
+    _refuted(),
+    Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **_where(STANDS)),
     Index("ix_attempt_height", "height"),
 )
 
@@ -376,7 +400,8 @@ refund = Table(
     Column("canonical", Boolean, nullable=False),
     Column("orphaned_at", BigInteger),
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
-    UniqueConstraint("block_hash", "tx_id", "rank"),
+    _refuted(),
+    Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **_where(STANDS)),
     Index("uq_refund_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
     Index("ix_refund_height", "height"),
 )

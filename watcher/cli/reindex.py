@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from watcher.accept import Acceptance
     from watcher.changes import Change
     from watcher.database import Database
+    from watcher.gaps import Difference
     from watcher.reindex import Ask, Report
     from watcher.sources import Sources
 
@@ -55,9 +56,10 @@ def reindex(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read blocks again, beside the running daemon: what is missing is put in, nothing is deleted or told twice.
+    """Read blocks again, beside the running daemon: put in what is missing, put right what is wrong.
 
-    An interrupted run goes on when the same command is given again. Example: sbtc-watcher reindex --since 2d --dry-run
+    A row that its block does not bear out is put right once a second reading confirms it, by another source when several
+    are configured; it is kept, and nothing is told twice. An interrupted run goes on when the same command is given again. Example: sbtc-watcher reindex --since 2d --dry-run
     """
     session = of(context)
     _check(start, to, since, intent, accept_reorg, reason)
@@ -193,21 +195,28 @@ def _sources(session: Session, pool: Any) -> "Sources":
 def _show_report(report: "Report", *, notified: bool) -> None:
     tally = report.tally
     _show_changes(report.changes)
-    if report.differences:
-        rows = [(found.row, found.height, found.intent, found.note) for found in report.differences[:SHOWN]]
-        render.show(render.heading("Rows that the chain does not bear out; they are left as they are"))
-        render.show(render.table(("Row", "Height", "Intent", "Note"), rows, right=("Height",)))
-        if tally.differences > SHOWN:
-            render.note(f"… and {tally.differences - SHOWN:,} more: --json lists them.")
     would = "would be " if report.dry_run else ""
+    _show_rows(f"Rows that the chain does not bear out; they {would or 'were '}put right", report.corrections)
+    _show_rows("Rows that nobody confirms to be wrong; they are left as they are", report.differences)
+    for count in (tally.corrections, tally.differences):
+        if count > SHOWN:
+            render.note(f"… and {count - SHOWN:,} more: --json lists them.")
     refunds = f"{render.count(tally.refunds, 'refund')} {would}put in, " if tally.refunds else ""
+    corrected = f"{render.count(tally.corrections, 'row')} {would}put right, " if tally.corrections else ""
     render.note(
         f"Blocks {report.bottom:,} to {report.top:,}: {render.count(tally.transfers, 'transfer')} of ours, "
-        f"{tally.found:,} of them {would}put in, {refunds}{render.count(tally.changes, 'change')}, "
+        f"{tally.found:,} of them {would}put in, {refunds}{corrected}{render.count(tally.changes, 'change')}, "
         f"{render.count(tally.events, 'event')}"
         + ("" if report.dry_run or not tally.events else _delivery(notified))
         + "."
     )
+
+
+def _show_rows(title: str, rows: "list[Difference]") -> None:
+    if rows:
+        listed = [(row.row, row.height, row.intent, row.note) for row in rows[:SHOWN]]
+        render.show(render.heading(title))
+        render.show(render.table(("Row", "Height", "Intent", "Note"), listed, right=("Height",)))
 
 
 def _delivery(notified: bool) -> str:

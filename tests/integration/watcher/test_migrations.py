@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from notifier.tables import metadata as notifier_metadata
 from tests import harness
@@ -136,3 +137,39 @@ def test_processes_that_start_together_upgrade_once(database: Database) -> None:
     answers = [process.communicate(timeout=60)[0].strip() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert answers == [database.head()] * 3
+
+
+def test_rows_are_kept_when_refuted_ones_get_a_place_beside_them(database: Database) -> None:
+    """A database with data: money, its labels, a failed call; then the same place in a block may be taken twice."""
+    with database.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(
+            text(
+                "INSERT INTO transfer (id, block_hash, height, time, burn_height, tx_id, tx_index, rank, asset,"
+                " recipient, amount, route, canonical, assigned, seen_at)"
+                " VALUES ('tr_1', '0x1', 1, 2, 3, '0xa', 0, 0, 'STX', 'SP1', 7, 'transfer', true, false, 4)"
+            )
+        )
+        connection.execute(text("INSERT INTO stray VALUES ('r:LATER', 'tr_1')"))
+    database.upgrade()
+    with database.begin() as connection:
+        assert connection.execute(text("SELECT id, refuted FROM transfer")).all() == [("tr_1", None)]
+        assert connection.execute(text("SELECT key, transfer_id FROM stray")).all() == [("r:LATER", "tr_1")]
+        connection.execute(text("UPDATE transfer SET canonical = false, refuted = 'why'"))
+        columns = (
+            "block_hash, height, time, burn_height, tx_id, tx_index, rank, asset, recipient, amount, route"
+        )
+        again = f"INSERT INTO transfer (id, {columns}, canonical, assigned, seen_at)"
+        again += f" SELECT 'tr_2', {columns}, true, false, 4 FROM transfer"
+        connection.execute(text(again))
+    with pytest.raises(IntegrityError), database.begin() as connection:
+        connection.execute(text("DELETE FROM transfer WHERE id = 'tr_1'"))
+    with database.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        connection.execute(text("UPDATE stray SET transfer_id = 'tr_2'"))
+        command.downgrade(config, "0005")
+        assert connection.execute(text("SELECT id FROM transfer")).scalars().all() == ["tr_2"]
+        assert connection.execute(text("SELECT transfer_id FROM stray")).scalars().all() == ["tr_2"]

@@ -346,7 +346,7 @@ async def test_a_wrong_status_column_is_put_right_without_telling_again(
     assert [change.before["status"] for change in report.changes] == ["pending"]
 
 
-async def test_rows_that_the_chain_does_not_bear_out_are_reported_and_left(
+async def test_rows_that_the_chain_does_not_bear_out_are_put_right_and_kept(
     world: World, reading: Reading
 ) -> None:
     names = ("whole", "invented", "elsewhere", "altered", "moved")
@@ -366,20 +366,26 @@ async def test_rows_that_the_chain_does_not_bear_out_are_reported_and_left(
         change("moved", block_hash=lost)
         connection.execute(update(attempt).values(tx_id=lost))
     before = {row.id: row for row in reading.rows(transfer)}
+    only = await reading.reindex(intent=made["altered"], dry_run=True)
+    assert [found.intent for found in only.corrections] == [made["altered"]]
     report = await reading.reindex()
     after = {row.id: row for row in reading.rows(transfer)}
-    assert {key: after[key] for key in before} == before, "left as they are"
-    notes = {found.intent: found.note for found in report.differences if found.row.startswith("tr_")}
+    columns = ("tx_id", "block_hash", "amount", "intent_id", "time", "seen_at")
+    for key, row in before.items():
+        assert [getattr(after[key], name) for name in columns] == [getattr(row, name) for name in columns]
+    notes = {found.intent: found.note for found in report.corrections if found.row.startswith("tr_")}
+    assert notes == {row.intent_id: row.refuted for row in after.values() if row.refuted is not None}
     assert set(notes) == {made[name] for name in names[1:]}
     assert "does not say so" in notes[made["invented"]]
     assert "is not in the chain" in notes[made["elsewhere"]]
-    assert "says 50000" in notes[made["altered"]]
-    assert "the chain has it in block" in notes[made["moved"]]
-    assert [found.height for found in report.differences if found.row.startswith("at_")] == [102]
-    assert report.document()["differences"]["count"] == 5
-    assert report.tally.found == 2, "the money behind the invented and the misplaced row"
-    only = await reading.reindex(intent=made["altered"])
-    assert [found.intent for found in only.differences] == [made["altered"]]
+    assert "says amount 50000, not 7" in notes[made["altered"]]
+    assert "is not in the chain" in notes[made["moved"]]
+    assert [found.height for found in report.corrections if found.row.startswith("at_")] == [102]
+    assert report.document()["corrections"]["count"] == 5
+    assert report.differences == []
+    assert {world.show(key)["amount_received"] for key in made.values()} == {"50000"}
+    assert {world.status(key) for key in made.values()} == {"succeeded"}
+    assert report.tally.events == 0, "the money behind the wrong rows is there"
 
 
 async def test_strangers_money_is_stored_as_unmatched_only(world: World, reading: Reading) -> None:

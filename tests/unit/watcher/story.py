@@ -142,6 +142,16 @@ class Story:
         self.refunds = [replace(r, canonical=False) if r.tx_id in txs else r for r in self.refunds]
         return self.now(tip, height=height)
 
+    def refute(self, *txs: str) -> "Story":
+        """Read their blocks again and find nothing of the kind: the rows are kept, and the tip stays."""
+        self.inclusions = [
+            replace(i, canonical=False, orphaned_at=self.clock.time, refuted=True)
+            if i.canonical and i.tx_id in txs
+            else i
+            for i in self.inclusions
+        ]
+        return self
+
     def lose(self, tx: str) -> "Story":
         """Drop the rows of a transaction, as no correct ledger does."""
         self.inclusions = [i for i in self.inclusions if i.tx_id != tx]

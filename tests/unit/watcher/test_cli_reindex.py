@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,14 +179,24 @@ def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
     standing = {"status": "pending", "amount_received": "0", "flags": []}
     after = standing | {"status": "succeeded", "flags": ["late_evidence"]}
     changes = [Change(intent=f"pi_{n}", before=standing, after=after, events=()) for n in range(SHOWN + 5)]
-    odd = [Difference(row=f"tr_{n}", tx_id="0x", height=n, intent=None, note="odd") for n in range(SHOWN + 3)]
-    tally = Tally(differences=len(odd), changes=len(changes), events=2, refunds=2)
-    _show_report(Report(bottom=1, top=2, tally=tally, changes=changes, differences=odd), notified=False)
+    odd = [
+        Difference(row=f"tr_{n}", kind="transfer", tx_id="0x", height=n, intent=None, amount=1, note="odd")
+        for n in range(SHOWN + 3)
+    ]
+    right = [replace(row, row=f"tr_right_{n}") for n, row in enumerate(odd + odd)]
+    tally = Tally(differences=len(odd), corrections=len(right), changes=len(changes), events=2, refunds=2)
+    report = Report(bottom=1, top=2, tally=tally, changes=changes, differences=odd, corrections=right)
+    _show_report(report, notified=False)
     out, err = capsys.readouterr()
     assert "late_evidence" in out
     assert "tr_49" in out
+    assert "tr_right_49" in out
+    assert "tr_right_50" not in out
+    assert "were put right" in out
     assert "… and 5 more" in err
     assert "… and 3 more" in err
+    assert f"… and {SHOWN + 6} more" in err
+    assert f"{len(right)} rows put right" in err
     assert "which nobody delivers" in err
     assert "2 refunds put in" in err
     _show_acceptance(Acceptance())

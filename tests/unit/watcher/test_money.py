@@ -150,3 +150,12 @@ def test_reorgs_are_followed_in_the_order_in_which_they_came_not_by_height() -> 
     third = inclusion("a", 1, time=DEADLINE + 2 * GRACE, height=16)
     assert sort_money(INTENT, [*rows, third]).on_time == (third,)
     assert lost(*rows, third) == (rows[0],)
+
+
+def test_refuted_money_is_lost_and_gives_nothing_time() -> None:
+    """It was never there: the same payment mined later is judged by its own block."""
+    first = replace(orphaned(inclusion("a", time=DEADLINE), DEADLINE), refuted=True)
+    second = inclusion("a", time=DEADLINE + 1, height=11)
+    money = sort_money(INTENT, [first, second])
+    assert (money.on_time, money.late) == ((), (second,))
+    assert lost(first, second) == (first,)

@@ -385,3 +385,35 @@ def test_row_7_waits_for_the_last_of_several_payments_that_reorgs_took() -> None
     assert story.now(first + GRACE + 1).say() == []
     assert story.intent.status is Status.PENDING
     assert story.now(last + GRACE + 1).say() == ["expired"]
+
+
+def test_row_6_a_success_told_for_money_that_was_never_there() -> None:
+    story = paid().refute("a")
+    assert story.say() == ["attention:reorged"]
+    assert story.intent.status is Status.PROCESSING
+    assert story.now(story.clock.time + GRACE + 1).say() == ["failed:reorged"]
+    assert story.verdicts[-1].supersedes == story.verdicts[0].id
+
+
+def test_row_6_a_success_told_for_more_than_came() -> None:
+    story = paid().refute("a").pay("a", 60)
+    assert story.say() == ["attention:reorged"]
+    assert (story.decide().received, story.intent.status) == (60, Status.PROCESSING)
+    assert story.pay("b", 40).say() == []
+    assert story.intent.status is Status.SUCCEEDED
+
+
+def test_row_6b_refuted_money_whose_call_had_failed_is_not_waited_for() -> None:
+    story = paid().refute("a").fail("a").grow(3)
+    assert story.say() == ["failed:reorged"]
+
+
+def test_row_7_refuted_money_holds_nothing_back() -> None:
+    story = Story().pay("a", 60, at=DEADLINE).refute("a")
+    assert story.now(DEADLINE + 1).say() == ["expired"]
+
+
+def test_row_10_refuted_money_gives_a_failure_no_time() -> None:
+    """A failure after the deadline counts where its payment was on time in an orphaned block, not where it never was."""
+    story = Story(payer=PAYER).pay("a", 100, at=DEADLINE).refute("a").fail("a", at=DEADLINE + 10).grow(3)
+    assert story.say() == ["expired"]

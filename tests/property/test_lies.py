@@ -1,0 +1,176 @@
+"""Whatever a source made up when blocks were new: an honest reading again gives the rows and amounts of a fresh index."""
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from chain.testing import ScriptedApi, txs
+from tests import harness
+from tests.integration.watcher import lies
+from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.world import World
+from tests.property.test_reindex import Life, forks, mines, payments
+from watcher import facts, records
+from watcher.intents import Facts, Flag, Status
+from watcher.placing import place, read_all
+from watcher.settlement import Decision, decide
+from watcher.tables import attempt, refund, transfer
+
+lied = st.fixed_dictionaries(
+    {
+        "mine": mines,
+        "lie": st.sampled_from(["unlabelled", "more", "nothing", "failing", "made up", "another order's"]),
+        "invented": payments,
+    }
+)
+histories = st.lists(st.one_of(lied, lied, mines, forks), min_size=1, max_size=7)
+
+#: What the chain says of a row of each kind.
+TRANSFER = ("block_hash", "height", "time", "burn_height", "tx_id", "tx_index", "rank", "asset", "sender")
+TRANSFER += ("recipient", "amount", "route", "memo", "terms_hash")
+ATTEMPT = ("block_hash", "height", "time", "burn_height", "tx_id", "tx_index", "sender", "reason")
+REFUND = (
+    "block_hash",
+    "height",
+    "time",
+    "burn_height",
+    "tx_id",
+    "tx_index",
+    "rank",
+    "sender",
+    "recipient",
+    "amount",
+)
+
+VERDICTS = {"succeeded", "failed", "expired"}
+
+
+class LiedTo(Life):
+    """Plays a history in which a source lies about some blocks when they are read first."""
+
+    def play(self, action: dict[str, Any]) -> None:
+        if "lie" not in action:
+            super().play(action)
+            return
+        mine = action["mine"]
+        paid = [self.payment(*payment) for payment in mine["payments"]]
+        how = {"n": mine["n"], "burn": mine["burn"], "seconds": mine["seconds"]}
+        lies.mine(self.world, self.lie(action, paid), *paid, **how)
+
+    def lie(self, action: dict[str, Any], paid: list[txs.Tx]) -> lies.Lie:
+        match action["lie"]:
+            case "unlabelled":
+                return lies.without_labels
+            case "more":
+                return lies.on_transfers(amount=60_000)
+            case "nothing":
+                return lies.without_transactions
+            case "failing":
+                return lies.failing
+            case "made up":
+                return lies.also(self.world, self.payment(*action["invented"]))
+        other = lies.also(
+            self.world,
+            *(replace(self.payment(*action["invented"]), tx_id=tx.tx_id) for tx in paid[:1]),
+        )
+        return lambda block: other(lies.without_transactions(block)) if block.transactions else block
+
+
+def stored(world: World, table: Any, values: list[str]) -> set[tuple[Any, ...]]:
+    with world.database.read() as connection:
+        rows = connection.execute(select(table).where(table.c.canonical)).mappings()
+        return {tuple(row[name] for name in values) for row in rows}
+
+
+def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]]]]:
+    """Return the facts of each intent, and the rows of each table, that the final chain alone gives."""
+    world = life.world
+    blocks = world._models(block for block in world.chain.blocks if block.header.height > 100)
+    reading = read_all(blocks, harness.RULES)
+    with world.database.read() as connection:
+        # In the order of the chain, as if each block were read when its predecessors were stored.
+        placed = place(connection, harness.RULES, reading)
+    rows: dict[Any, set[tuple[Any, ...]]] = {transfer: set(), attempt: set(), refund: set()}
+    for placement in placed.transfers:
+        owner = placement.matched.intent.id if placement.matched.intent is not None else None
+        rows[transfer].add((*facts.transfer_values(placement.payment).values(), owner))
+    for made, intent in placed.attempts:
+        rows[attempt].add((*facts.attempt_values(made).values(), intent))
+    for back, intent in placed.refunds:
+        rows[refund].add((*facts.refund_values(back).values(), intent))
+    with world.database.read() as connection:
+        known = facts.load_facts(connection, life.intents)
+    return {
+        key: Facts(
+            inclusions=tuple(i for i in found.inclusions if i.canonical),
+            failures=tuple(f for f in found.failures if f.canonical),
+            refunds=tuple(r for r in found.refunds if r.canonical),
+        )
+        for key, found in known.items()
+    }, rows
+
+
+def expected(life: LiedTo, alone: dict[str, Facts]) -> dict[str, Decision]:
+    """Return what ``decide()`` says of each intent when nothing was ever told."""
+    cursor = life.world.ledger.cursor()
+    assert cursor is not None
+    with life.world.database.read() as connection:
+        intents = records.load_intents(connection, life.intents)
+    return {
+        key: decide(replace(intent, status=Status.PENDING), alone[key], [], cursor.clock)
+        for key, intent in intents.items()
+    }
+
+
+async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
+    world = World(folder)
+    try:
+        life = LiedTo(world)
+        for action in history:
+            life.play(action)
+        before = {key: world.told(key) for key in life.intents}
+        async with ScriptedApi(world.chain, ping_interval=None) as api:
+            reading = Reading(world, [api])
+            would = await reading.reindex(dry_run=True)
+            report = await reading.reindex()
+            assert would.tally.corrections == report.tally.corrections
+            assert report.differences == []
+            settled = reading.snapshot()
+            again = await reading.reindex()
+            assert (again.tally.corrections, again.tally.found, again.tally.changes) == (0, 0, 0)
+            assert reading.snapshot() == settled
+        alone, rows = fresh(life)
+        for table, names in ((transfer, TRANSFER), (attempt, ATTEMPT), (refund, REFUND)):
+            assert stored(world, table, [*names, "intent_id"]) == rows[table]
+        for key, decision in expected(life, alone).items():
+            shown = world.show(key)
+            assert shown["amount_received"] == str(decision.received)
+            assert shown["amount_refunded"] == str(decision.refunded)
+            told = world.told(key)
+            assert told[: len(before[key])] == before[key], "what was told stays told"
+            if any("fork" in action for action in history):
+                continue
+            if shown["status"] != decision.status:
+                assert VERDICTS & {each.split(":")[0] for each in before[key]}, "only what was told holds it"
+            if shown["status"] == "succeeded":
+                assert decision.status in (Status.SUCCEEDED, Status.PROCESSING), "no false success stays"
+            if "succeeded" in before[key] and shown["status"] == "processing":
+                assert Flag.REORGED in shown["flags"] or decision.status is Status.PROCESSING
+    finally:
+        world.database.close()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories)
+def test_after_any_lie_an_honest_reading_gives_the_rows_of_a_fresh_index(
+    history: list[dict[str, Any]],
+) -> None:
+    """And their statuses, but for verdicts that were told meanwhile: those are left by the table's rows only."""
+    with tempfile.TemporaryDirectory(prefix="lies-") as folder:
+        asyncio.run(relive(Path(folder), history))
