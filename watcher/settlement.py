@@ -120,13 +120,14 @@ class _Case:
         self.cancel = _last_act(facts.acts, ActKind.CANCEL)
         self.accepts_late = intent.late_policy is LatePolicy.ACCEPT and self.cancel is None
         self.money = sort_money(intent, facts.inclusions)
-        self.received = sum(inclusion.amount for inclusion in self.money.canonical)
+        self.canonical = self.money.canonical
+        self.received = sum(inclusion.amount for inclusion in self.canonical)
         self.refunds = refunds.standing(facts.refunds)
         self.refunded = refunds.total(facts.refunds)
         self.on_time_cover = cover(intent, self.money.on_time)
         self.cover = self.on_time_cover
         if self.cover is None and self.accepts_late:
-            self.cover = cover(intent, self.money.canonical)
+            self.cover = cover(intent, self.canonical)
         self.lost_on_time = tuple(loss for loss in self.money.lost if loss.timely)
         #: What a reorg took and may bring again. Refuted money matters only where a success was told because of it.
         self.awaited = tuple(loss for loss in self.lost_on_time if not loss.inclusion.refuted)
@@ -243,7 +244,7 @@ class _Case:
 
     def _covered_with(self, taken: Iterable[Loss]) -> bool:
         """Say whether there was a cover before reorgs took these: each payment as large as it ever was."""
-        kept = self.money.canonical if self.accepts_late else self.money.on_time
+        kept = self.canonical if self.accepts_late else self.money.on_time
         known = sorted([*kept, *(loss.inclusion for loss in taken)], key=lambda inclusion: inclusion.amount)
         most = {inclusion.key: inclusion for inclusion in known}
         return cover(self.intent, in_order(most.values())) is not None
@@ -303,7 +304,7 @@ class _Case:
         """Return the money that came after the covering transaction."""
         if self.cover is None or status is Status.CANCELED:
             return []
-        return [inclusion for inclusion in self.money.canonical if inclusion.key not in self.cover.keys]
+        return [inclusion for inclusion in self.canonical if inclusion.key not in self.cover.keys]
 
     def _late(self, status: Status) -> tuple[Inclusion, ...]:
         """Return the money that came after the deadline or the cancellation and found the intent uncovered."""
@@ -311,7 +312,7 @@ class _Case:
             known = self.on_time_cover
             if known is not None and known.height <= self.cancel.height:
                 # Only what is uncovered can be canceled: another branch brought this money since, below that height.
-                return self.money.canonical
+                return self.canonical
             return self._since(self.cancel)
         return self.money.late if self.on_time_cover is None else ()
 
@@ -323,7 +324,7 @@ class _Case:
     def _idle(self, status: Status) -> Iterable[Inclusion]:
         """Return the money of an intent that ended which does not pay it; of one that goes on all may still do."""
         if status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
-            return self.money.canonical
+            return self.canonical
         if status is not Status.SUCCEEDED:
             return ()
         since = self._since(self.mark) if self.mark is not None else ()
@@ -331,14 +332,14 @@ class _Case:
 
     def _since(self, act: Act) -> tuple[Inclusion, ...]:
         """Return the money above the height of an act, also when it stood lower before: rather twice than never."""
-        return tuple(inclusion for inclusion in self.money.canonical if inclusion.height > act.height)
+        return tuple(inclusion for inclusion in self.canonical if inclusion.height > act.height)
 
     def _anchor(self) -> tuple[int, int] | None:
         if self.cover is not None:
             return (self.cover.height, self.cover.burn_height)
-        if not self.money.canonical:
+        if not self.canonical:
             return None
-        return (max(i.height for i in self.money.canonical), max(i.burn_height for i in self.money.canonical))
+        return (max(i.height for i in self.canonical), max(i.burn_height for i in self.canonical))
 
     def _wake(self, status: Status) -> Wake:
         """Return when to look again although nothing happened; of a verdict or an act that stands only a refund wakes."""
@@ -372,16 +373,16 @@ class _Case:
 
     def _call_attention(self, standing: _Standing) -> None:
         """Rows 5, 6 and 15, and what the chain does to an intent that a person marked."""
-        reasons = dict.fromkeys(self._surplus(standing.status), "surplus")
+        calling = {inclusion.key: (inclusion, "surplus") for inclusion in self._surplus(standing.status)}
         if standing.status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
             for inclusion in self._late(standing.status):
-                reasons.setdefault(inclusion, "late")
+                calling.setdefault(inclusion.key, (inclusion, "late"))
         if self.mark is not None:
             reason = "surplus" if standing.status is Status.SUCCEEDED else "late"
             for inclusion in self._since(self.mark):
-                reasons.setdefault(inclusion, reason)
+                calling.setdefault(inclusion.key, (inclusion, reason))
         for reason in ("surplus", "late"):
-            self._point_at([i for i in reasons if reasons[i] == reason], standing, reason)
+            self._point_at([i for i, why in calling.values() if why == reason], standing, reason)
         verdict = self._last_verdict()
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in standing.flags:
             newest = max(loss.at for loss in self.lost)
