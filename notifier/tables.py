@@ -120,6 +120,9 @@ event = Table(
     ),
 )
 
+#: Names of the keys that seal secrets, see :mod:`notifier.sealing`.
+sealing_key = Table("sealing_key", metadata, Column("name", Text, primary_key=True))
+
 endpoint = Table(
     "endpoint",
     metadata,

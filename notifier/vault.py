@@ -47,6 +47,11 @@ class Vault:
         """Say whether secrets are encrypted."""
         return bool(self._ciphers)
 
+    @property
+    def sealing_key(self) -> str | None:
+        """The name of the key that seals; None without keys."""
+        return next(iter(self._ciphers), None)
+
     def seal(self, secret: str, *, owner: str) -> str:
         """Return what is stored for a secret of the endpoint ``owner``."""
         if not self._ciphers:

@@ -1,6 +1,7 @@
 """The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
 
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ class Database:
         except ModuleNotFoundError as error:
             raise ConfigError(
                 f"database_url: {self.safe_url} needs the Python package {error.name}",
-                hint="install sbtc-watcher with its extra: pip install 'sbtc-watcher[postgres]'",
+                hint=f"in the folder of its source: {sys.prefix}/bin/pip install '.[postgres]'",
             ) from error
         self._turns = FairLock() if self.is_sqlite else None
         self._view: dict[str, Any] = {"readonly": True}

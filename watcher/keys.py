@@ -2,7 +2,9 @@
 
 import time
 
-from notifier import endpoints
+from sqlalchemy import Connection
+
+from notifier import endpoints, sealing
 from notifier.vault import Vault, read_keys
 from watcher.database import Database
 from watcher.errors import ConfigError
@@ -36,14 +38,30 @@ def open_vault(settings: Settings) -> Vault:
         raise ConfigError(f"secret_key_file: {path}: {error}") from None
 
 
-def check_vault(database: Database, vault: Vault) -> None:
-    """Make sure that every endpoint's secrets open.
+def check_sealing(connection: Connection, vault: Vault) -> None:
+    """Make sure that a vault may store secrets: one without a key only where no key has ever sealed any.
 
-    :raises ConfigError: if some do not: their webhooks could not be signed.
+    :raises ConfigError: if it would store them plain in a database whose secrets are encrypted.
+    """
+    if vault.seals:
+        sealing.remember(connection, vault)
+    elif names := sealing.remembered(connection):
+        raise ConfigError(
+            f"secret_key_file: not set, but this database's secrets are encrypted (key {', '.join(names)})",
+            hint="set it to the daemon's key file, or send the command to the daemon (--server), which has the key",
+        )
+
+
+def check_vault(database: Database, vault: Vault) -> None:
+    """Make sure that every endpoint's secrets open, and that new ones may be stored.
+
+    :raises ConfigError: if some do not open: their webhooks could not be signed. And see :func:`check_sealing`.
     """
     with database.read() as connection:
         sealed = endpoints.unreadable(connection, vault=vault, now=time.time())
     if not sealed:
+        with database.begin() as connection:
+            check_sealing(connection, vault)
         return
     names = ", ".join(sealed[:3]) + (", …" if len(sealed) > 3 else "")
     if vault.seals:

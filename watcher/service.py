@@ -74,7 +74,7 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
         make_ledger(
             settings, database
         ).cursor()  # another network's database is refused before anything starts
-        if "notifier" in roles:
+        if roles & {"notifier", "api"}:
             check_vault(database, open_vault(settings))  # and secrets that nothing could be signed with
         if "follower" in roles:
             stack.enter_context(_following_alone(database))

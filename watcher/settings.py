@@ -291,15 +291,15 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
     :raises ConfigError: with one line per problem.
     """
     problems = _unknown_variables()
+    path = config_file(config)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    path = config or Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
     for source, origin in (
         (given, "command line"),
         (EnvSettingsSource(Settings)(), ""),
         (_read_credentials(), "credentials directory"),
-        (_read_file(path), str(path)),
+        (_read_file(path) if path is not None else {}, str(path)),
     ):
         for name, value in source.items():
             if name not in values:
@@ -314,12 +314,23 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
     return settings
 
 
+def config_file(config: Path | None = None) -> Path | None:
+    """Return the settings file that is read: the one given, the environment's, the system's if there is one, else None."""
+    if named := config or os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    try:
+        DEFAULT_CONFIG.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # nobody asked for it
+    except OSError:
+        pass  # it is there; reading it says what is wrong
+    return DEFAULT_CONFIG
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        if path == DEFAULT_CONFIG and isinstance(error, FileNotFoundError | NotADirectoryError):
-            return {}  # nobody asked for it
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
             f"{path}: cannot read the settings file: {reason}; check --config or {CONFIG_VARIABLE}"

@@ -34,11 +34,13 @@ def check(
             render.show(render.card([(name, _setting(value)) for name, value in shown.items()]))
         return
     session.log()
-    from watcher import loop
+    from watcher import loop, running
     from watcher.cli import checks
+    from watcher.settings import config_file
 
     findings = checks.settings(settings)
     try:
+        running.check(settings, config_file(session.config), write=True)
         with session.open() as database:
             findings += checks.database(database, settings)
     except NotFound as error:

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from watcher import running
 from watcher.cli.offices import AnyDesk
 from watcher.desk import Desk
 from watcher.desk.webhooks import endpoint_url
+from watcher.settings import config_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,7 +38,8 @@ class LocalOffice:
 
     @contextmanager
     def writing(self, *, idempotency_key: str | None = None) -> Iterator[AnyDesk]:
-        """Open a transaction that is committed at the end."""
+        """Open a transaction that is committed at the end, under the settings of the daemon that runs."""
+        running.check(self.session.settings, config_file(self.session.config), write=True)
         with self.database.begin() as connection:
             yield self._desk(connection)
 

@@ -33,9 +33,14 @@ def run(
     roles = read_roles(role)
     session = of(context)
     session.log(daemon=True)
-    from watcher import service
+    from watcher import running, service
+    from watcher.settings import config_file
 
-    raise typer.Exit(service.run(session.settings, roles, once))
+    config = config_file(session.config)
+    running.check(session.settings, config)
+    with running.announced(session.settings, config):
+        code = service.run(session.settings, roles, once)
+    raise typer.Exit(code)
 
 
 def read_roles(text: str) -> frozenset[str]:

@@ -123,8 +123,11 @@ class Session:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
         from sqlalchemy.exc import DatabaseError, OperationalError
 
+        from watcher import running
         from watcher.database import Database
+        from watcher.settings import config_file
 
+        running.check(self.settings, config_file(self.config))
         database = Database(self.settings.database_url, create=create)
         try:
             yield database

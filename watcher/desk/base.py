@@ -14,7 +14,7 @@ from watcher.assets import suggest
 from watcher.books import Books
 from watcher.errors import Refused
 from watcher.fields import Problems
-from watcher.keys import open_vault
+from watcher.keys import check_sealing, open_vault
 from watcher.settings import Settings
 
 _T = TypeVar("_T")
@@ -49,6 +49,12 @@ class Base:
     @cached_property
     def vault(self) -> Vault:
         return self.vault_of(self.settings)
+
+    @property
+    def sealing_vault(self) -> Vault:
+        """The vault, to store secrets with. Raises :class:`ConfigError` where it would store plain what others seal."""
+        check_sealing(self.connection, self.vault)
+        return self.vault
 
     def check_cursor(
         self, cursor: str | None, key: Column[Any], owner: Column[Any], whose: str | None

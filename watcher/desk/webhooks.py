@@ -61,7 +61,7 @@ class WebhookDesk(Base):
             url=url,
             events=DEFAULT_EVENTS if events is None else events,
             legacy_v0=bool(legacy_v0),
-            vault=self.vault,
+            vault=self.sealing_vault,
             now=self.now,
         )
         return _with_secret(added, secret, previous_until=None)
@@ -120,7 +120,7 @@ class WebhookDesk(Base):
             endpoint_id,
             merchant=self.merchant,
             overlap=overlap,
-            vault=self.vault,
+            vault=self.sealing_vault,
             now=self.now,
         )
         return _with_secret(found, secret, previous_until=self.now + overlap if overlap > 0 else None)

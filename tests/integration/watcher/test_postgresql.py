@@ -281,5 +281,5 @@ def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError, match="needs the Python package psycopg") as caught:
         Database("postgresql+psycopg://w:hunter2@db/watcher")
-    assert "sbtc-watcher[postgres]" in caught.value.hint
+    assert "bin/pip install '.[postgres]'" in caught.value.hint
     assert "hunter2" not in str(caught.value)

@@ -388,14 +388,17 @@ def test_the_example_file_shows_every_setting_with_its_default(tmp_path: Path) -
     """Uncommented as a whole, the example changes nothing but what it marks as an example."""
     example = Path(__file__).parents[3] / "systemd" / "config.toml.example"
     text = example.read_text(encoding="utf-8")
-    assert load_settings(example) == load_settings()
+    unit = Settings(database_url="sqlite:////var/lib/sbtc-watcher/sbtc-watcher.db")
+    assert load_settings(example) == unit, (
+        "the unit's database is named, so that commands come to the same one"
+    )
     uncommented = "\n".join(
         line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
         for line in text.splitlines()
     )
     settings = load_settings(write(tmp_path / "config.toml", uncommented))
     for name in Settings.model_fields:
-        assert f"#{name} = " in text or f"[{name}." in text or f"# {name}: " in text, (
+        assert f"{name} = " in text or f"[{name}." in text or f"# {name}: " in text, (
             f"{name} is not explained"
         )
         if name not in EXAMPLES:

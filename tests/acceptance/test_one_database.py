@@ -1,0 +1,145 @@
+"""The daemon and the command line come to one database and one set of rules, or the command says which setting differs."""
+
+import asyncio
+import json
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import harness
+from tests.acceptance.conftest import PROGRAM, ROOT, Town
+
+ADD = ("merchants", "add", "Shop", "--recipient", harness.SHOP)
+
+
+@pytest.fixture
+def unit(town: Town) -> Town:
+    """A machine with a settings file for all, where the daemon alone gets a state directory."""
+    config = town.folder / "config.toml"
+    config.write_text(f'api_urls = ["{town.api.url}"]\npoll_interval = "100ms"\nhttp_bind = ""\n')
+    for name in [*town.environment]:
+        if name.startswith("SBTC_WATCHER_"):
+            del town.environment[name]
+    town.environment |= {
+        "SBTC_WATCHER_CONFIG": str(config),
+        "HOME": str(town.folder / "home"),
+        "XDG_RUNTIME_DIR": str(town.folder / "run"),
+    }
+    return town
+
+
+async def start(unit: Town, **more: str) -> asyncio.subprocess.Process:
+    """Start the daemon as a unit does, with variables that commands do not get, and wait until it has started."""
+    (unit.folder / "state").mkdir(exist_ok=True)
+    mine = unit.environment
+    unit.environment = mine | {"STATE_DIRECTORY": str(unit.folder / "state")} | more
+    daemon = await unit.start()
+    unit.environment = mine
+    log = unit.folder / "daemon.log"
+    async with asyncio.timeout(30):
+        while b"service.started" not in (written := await asyncio.to_thread(log.read_bytes)):
+            assert daemon.returncode is None, written
+            await asyncio.sleep(0.05)
+    return daemon
+
+
+async def refused(unit: Town, *command: str) -> Sequence[str]:
+    """Run a command that is to be refused with exit 2; return its lines."""
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM,
+        *command,
+        env=unit.environment,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b""), err
+    return err.decode().splitlines()
+
+
+async def test_a_command_that_would_use_another_database_than_the_daemon_is_refused(unit: Town) -> None:
+    """It names both, and how to come to the same one; nothing is made. Then that way is gone."""
+    daemon = await start(unit)
+    theirs = f"sqlite:///{unit.folder}/state/sbtc-watcher.db"
+    for command in (ADD, ("status",), ("run", "--once"), ("db", "upgrade")):
+        said = await refused(unit, *command)
+        assert said[0] == (
+            f"error: database_url: the running daemon (pid {daemon.pid}) has {theirs}, this command would use "
+            f"sqlite:///{unit.folder}/home/.local/state/sbtc-watcher/sbtc-watcher.db"
+        )
+        assert said[1].startswith(f"hint: write database_url in {unit.folder}/config.toml")
+        assert not (unit.folder / "home").exists()
+    unit.environment["SBTC_WATCHER_DATABASE_URL"] = theirs
+    merchant = (await unit.json(*ADD))["merchant"]["id"]
+    del unit.environment["SBTC_WATCHER_DATABASE_URL"]
+    with (unit.folder / "config.toml").open("a") as config:
+        config.write(f'database_url = "{theirs}"\n')
+    assert [row["id"] for row in (await unit.json("merchants", "list"))["data"]] == [merchant]
+    daemon.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(daemon.wait(), 10) == 0
+    assert list((unit.folder / "run").rglob("*.json")) == []
+
+
+async def test_a_database_that_is_named_on_purpose_is_used(unit: Town, tmp_path: Path) -> None:
+    """What the caller's environment names is meant: a copy to look at, a playground beside the daemon."""
+    await start(unit)
+    unit.environment["SBTC_WATCHER_DATABASE_URL"] = f"sqlite:///{tmp_path}/other.db"
+    await unit.json(*ADD)
+
+
+async def test_a_daemon_that_was_killed_refuses_nothing(unit: Town) -> None:
+    """Its note stays behind, and counts no more."""
+    daemon = await start(unit)
+    daemon.kill()
+    await daemon.wait()
+    assert len(list((unit.folder / "run").rglob("*.json"))) == 1
+    await unit.json(*ADD)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("payment_contract", harness.PAYMENT_CONTRACT), ("default_ttl", "20m"), ("late_policy", "accept")],
+)
+async def test_what_is_stored_follows_the_daemons_rules(unit: Town, setting: str, value: str) -> None:
+    """A rule that the daemon alone got refuses a command that writes; one that reads goes on."""
+    with (unit.folder / "config.toml").open("a") as config:
+        config.write(f'database_url = "sqlite:///{unit.folder}/state/sbtc-watcher.db"\n')
+    await start(unit, **{f"SBTC_WATCHER_{setting.upper()}": value})
+    said = await refused(unit, *ADD)
+    assert re.match(
+        rf"error: {setting}: the running daemon \(pid \d+\) has .*, this command would use ", said[0]
+    )
+    assert await unit.json("merchants", "list") == {"data": [], "next_cursor": None}
+    checks: dict[str, Any] = json.loads(await unit.cli("check", "--json", code=2))
+    assert any(f"{setting}: the running daemon" in check["text"] for check in checks["checks"])
+    unit.environment[f"SBTC_WATCHER_{setting.upper()}"] = value
+    await unit.json(*ADD)
+
+
+async def test_endpoints_get_no_plain_secret_beside_a_daemon_with_a_key(unit: Town) -> None:
+    """Also the first endpoint, and also when the daemon does not run: the database remembers."""
+    key = unit.folder / "webhook.key"
+    key.write_text("11" * 32)
+    with (unit.folder / "config.toml").open("a") as config:
+        config.write(f'database_url = "sqlite:///{unit.folder}/state/sbtc-watcher.db"\n')
+    daemon = await start(unit, SBTC_WATCHER_SECRET_KEY_FILE=str(key))
+    merchant = (await unit.json(*ADD))["merchant"]["id"]
+    add = ("endpoints", "add", "https://93.184.215.14/hook", "--merchant", merchant)
+    said = await refused(unit, *add)
+    assert re.match(
+        r"error: secret_key_file: not set, but this database's secrets are encrypted \(key [0-9a-f]{8}\)",
+        said[0],
+    )
+    assert "--server" in said[1]
+    daemon.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(daemon.wait(), 10) == 0
+    assert await refused(unit, *add) == said
+    assert "secret_key_file: not set" in "\n".join(await refused(unit, "run", "--role", "api"))
+    unit.environment["SBTC_WATCHER_SECRET_KEY_FILE"] = str(key)
+    await unit.json(*add)
