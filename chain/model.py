@@ -111,7 +111,7 @@ class ContractCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """A mined transaction. ``events`` are in rank order, and empty unless it succeeded."""
+    """A mined transaction. ``events`` are in rank order, and empty unless it succeeded or has an unknown status."""
 
     tx_id: str
     tx_index: int
@@ -121,16 +121,28 @@ class Transaction:
     events: tuple[Event, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class UnknownWord:
+    """A word of the API that this version does not know, at most 64 characters, and what it was said for."""
+
+    #: ``status``, ``tx_type``, ``event_type``, ``asset_event_type`` or ``topic``.
+    kind: str
+    word: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """A header with all that its transactions did, in ``tx_index`` order.
 
     Only transactions that can matter are listed (successful transfers and calls, failed calls of watched
-    contracts); coinbases and the like are left out, so ``len(transactions)`` may be below ``tx_count``.
+    contracts, whatever has an unknown status); coinbases and the like are left out, so ``len(transactions)`` may be below
+    ``tx_count``.
     """
 
     header: BlockHeader
     transactions: tuple[Transaction, ...] = ()
+    #: What was said of this block that could not be understood, so that it is not lost in silence.
+    unknown: frozenset[UnknownWord] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import structlog
 
 from chain.api import MAX_IDS, StacksApi
 from chain.errors import SourceInconsistent, SourceMalformed
-from chain.model import Block, BlockHeader, ContractCall, Event, ReadRules, Transaction, TxStatus
+from chain.model import Block, BlockHeader, ContractCall, Event, ReadRules, Transaction, TxStatus, UnknownWord
 from chain.wire import TxDetail, TxPage, TxSummary
 
 #: Rows of a transaction list that one request brings.
@@ -21,7 +21,12 @@ MAX_TXS = 100_000
 #: Asking again at once helps when a balancer sent two requests to replicas that differ; anything more is for later.
 DETAIL_ROUNDS = 2
 
+#: Unknown words of one block that are kept.
+MAX_WORDS = 20
+
 _FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
+#: Whose events are read: what succeeded, and what may have.
+_MAY_PAY = (TxStatus.SUCCESS, TxStatus.UNKNOWN)
 #: Kinds that move no assets. An unknown kind is asked about: it may.
 _WITHOUT_EVENTS = ("coinbase", "tenure_change", "poison_microblock")
 
@@ -45,7 +50,11 @@ async def read_blocks(
     }
     details = await _details(source, [row for one in ordered.values() for row in one], rules)
     blocks = tuple(
-        Block(header=header, transactions=tuple(_transactions(ordered[header.hash], details, rules)))
+        Block(
+            header=header,
+            transactions=tuple(_transactions(ordered[header.hash], details, rules)),
+            unknown=_unknown(ordered[header.hash], details),
+        )
         for header in headers
     )
     refuse_repeats(source, blocks)
@@ -165,7 +174,7 @@ def _transactions(
         events: tuple[Event, ...] = ()
         if _has_events(row):
             events = details[row.tx_id].events
-        elif row.status is TxStatus.SUCCESS and row.transfer is not None:
+        elif row.status in _MAY_PAY and row.transfer is not None:
             events = (row.transfer,)
         elif not _wants_args(row, rules):
             continue
@@ -206,7 +215,7 @@ def _same_block(row: TxSummary, header: BlockHeader) -> bool:
 
 
 def _has_events(row: TxSummary) -> bool:
-    return row.status is TxStatus.SUCCESS and row.transfer is None and row.kind not in _WITHOUT_EVENTS
+    return row.status in _MAY_PAY and row.transfer is None and row.kind not in _WITHOUT_EVENTS
 
 
 def _wants_args(row: TxSummary, rules: ReadRules) -> bool:
@@ -214,7 +223,7 @@ def _wants_args(row: TxSummary, rules: ReadRules) -> bool:
     return (
         row.kind == "contract_call"
         and row.contract_id in rules.watched_contracts
-        and (row.status is TxStatus.SUCCESS or row.status in _FAILED)
+        and (row.status in _MAY_PAY or row.status in _FAILED)
     )
 
 
@@ -223,6 +232,18 @@ def _confirms(detail: TxDetail | None, row: TxSummary) -> bool:
         detail is not None
         and detail.found
         and detail.canonical
-        and (detail.block_hash, detail.block_height, detail.status)
-        == (row.block_hash, row.block_height, row.status)
+        and (detail.block_hash, detail.block_height) == (row.block_hash, row.block_height)
+        # One route may have a new word for what the other calls by its name.
+        and (detail.status is row.status or TxStatus.UNKNOWN in (detail.status, row.status))
     )
+
+
+def _unknown(rows: Iterable[TxSummary], details: dict[str, TxDetail]) -> frozenset[UnknownWord]:
+    """Return what was said of a block's transactions and is not understood; of very many words some."""
+    found: set[UnknownWord] = set()
+    for row in rows:
+        found |= row.unknown
+        detail = details.get(row.tx_id)
+        if detail is not None:
+            found |= detail.unknown
+    return frozenset(sorted(found)[:MAX_WORDS])

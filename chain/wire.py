@@ -21,6 +21,7 @@ from chain.model import (
     PrintEvent,
     TransferEvent,
     TxStatus,
+    UnknownWord,
 )
 from chain.wire_fields import (
     Malformed,
@@ -50,7 +51,33 @@ MAX_EVENTS = 2**20
 _MAX_BEHIND = 86_400
 
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
-_STATUSES = {status.value: status for status in TxStatus}
+_STATUSES = {status.value: status for status in TxStatus if status is not TxStatus.UNKNOWN}
+
+#: The words that this version understands, whether or not they matter to it, by what they are said for.
+KNOWN_WORDS: dict[str, frozenset[str]] = {
+    "status": frozenset(_STATUSES),
+    "tx_type": frozenset(
+        {
+            "token_transfer",
+            "contract_call",
+            "smart_contract",
+            "coinbase",
+            "tenure_change",
+            "poison_microblock",
+        }
+    ),
+    "event_type": frozenset(
+        {
+            "fungible_token_asset",
+            "stx_asset",
+            "non_fungible_token_asset",
+            "smart_contract_log",
+            "stx_lock",
+        }
+    ),
+    "asset_event_type": frozenset({"transfer", "mint", "burn"}),
+    "topic": frozenset({"print"}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +116,7 @@ class TxSummary:
     contract_id: str | None = None
     #: Called function of a ``contract_call``.
     function: str | None = None
+    unknown: frozenset[UnknownWord] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +152,7 @@ class TxDetail:
     #: Transfers, mints and prints in rank order; other kinds are left out and leave a gap in the ranks.
     events: tuple[Event, ...] = ()
     call: ContractCall | None = None
+    unknown: frozenset[UnknownWord] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +266,7 @@ def _summary(row: object) -> TxSummary:
         contract_id = as_principal(payload.get("contract_id"), f"{kind}.contract_id")
         if kind == "contract_call":
             function = as_name(payload.get("function_name"), "contract_call.function_name")
+    status = as_text(fields.get("status"), "status")
     return TxSummary(
         tx_id=as_hash(fields.get("tx_id"), "tx_id"),
         sender=sender,
@@ -248,11 +278,21 @@ def _summary(row: object) -> TxSummary:
         burn_height=as_count(
             as_object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"
         ),
-        status=_STATUSES.get(as_text(fields.get("status"), "status"), TxStatus.UNKNOWN),
+        status=_STATUSES.get(status, TxStatus.UNKNOWN),
         kind=kind,
         transfer=transfer,
         contract_id=contract_id,
         function=function,
+        unknown=_unknown(("status", status), ("tx_type", kind)),
+    )
+
+
+def _unknown(*words: tuple[str, object]) -> frozenset[UnknownWord]:
+    """Return those of the words, each with what it was said for, that this version does not know."""
+    return frozenset(
+        UnknownWord(kind, word[:64] if isinstance(word, str) and word.isprintable() else shown(word)[:64])
+        for kind, word in words
+        if not (isinstance(word, str) and word in KNOWN_WORDS[kind])
     )
 
 
@@ -314,6 +354,7 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
         event_count=count,
         events=tuple(events),
         call=call,
+        unknown=_unknown(("status", raw_status)).union(*map(_unknown_of_event, rows)),
     )
     return Window(detail, ranks)
 
@@ -334,6 +375,17 @@ def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
         function=as_name(payload.get("function_name"), "contract_call.function_name"),
         args=args,
     )
+
+
+def _unknown_of_event(row: Mapping[str, object]) -> frozenset[UnknownWord]:
+    kind = row.get("event_type")
+    words: list[tuple[str, object]] = [("event_type", kind)]
+    inner = row.get("contract_log" if kind == "smart_contract_log" else "asset")
+    if isinstance(inner, dict) and kind == "smart_contract_log":
+        words.append(("topic", inner.get("topic")))
+    elif isinstance(inner, dict) and kind in ("fungible_token_asset", "stx_asset"):
+        words.append(("asset_event_type", inner.get("asset_event_type")))
+    return _unknown(*words)
 
 
 def _event(rank: int, row: Mapping[str, object]) -> Event | None:

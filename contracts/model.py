@@ -88,6 +88,8 @@ class Reading:
     payments: tuple[Payment, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
+    #: What transactions with an unknown status bring if they succeeded, and meant to bring if not: it is neither.
+    doubtful: tuple[Payment | Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

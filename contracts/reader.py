@@ -53,6 +53,7 @@ def read_block(block: Block, rules: MoneyRules) -> Reading:
     payments: list[Payment] = []
     attempts: list[Attempt] = []
     refunds: list[Refund] = []
+    doubtful: list[Payment | Attempt] = []
     for tx in block.transactions:
         if tx.status is TxStatus.SUCCESS:
             labels = _labels(tx.events, rules.payment_contract)
@@ -60,7 +61,15 @@ def read_block(block: Block, rules: MoneyRules) -> Reading:
             refunds += _refunds(block.header, tx, labels)
         elif tx.status in _FAILED:
             attempts += _attempts(block.header, tx, rules)
-    return Reading(payments=tuple(payments), attempts=tuple(attempts), refunds=tuple(refunds))
+        else:
+            doubtful += _payments(block.header, tx, rules, _labels(tx.events, rules.payment_contract))
+            doubtful += _attempts(block.header, tx, rules)
+    return Reading(
+        payments=tuple(payments),
+        attempts=tuple(attempts),
+        refunds=tuple(refunds),
+        doubtful=tuple(doubtful),
+    )
 
 
 def _payments(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, select, union_all
+from sqlalchemy.exc import DataError, IntegrityError
 
 from chain.api import StacksApi
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
@@ -20,6 +21,7 @@ from chain.model import Block, BlockHeader, ReadRules, Reorg
 from chain.reader import refuse_repeats
 from chain.window import HeaderWindow
 from contracts.model import MoneyRules
+from notifier.database_errors import reason_of
 from watcher import acts, blocks
 from watcher.blocks import Cursor
 from watcher.books import Books
@@ -27,7 +29,7 @@ from watcher.changes import CarefulBooks, Change
 from watcher.database import Database
 from watcher.errors import Refused, UsageError
 from watcher.ledger import Applied, Ledger
-from watcher.placing import read_all
+from watcher.placing import BadStep, read_all
 from watcher.rehearsal import undone
 from watcher.reindex import AHEAD, ALL, BATCH
 from watcher.sources import Sources
@@ -110,9 +112,16 @@ class Accept:
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
         books = CarefulBooks.like(self._books, notify=notify)
-        applied = await committed(
-            lambda: self._apply(branch, cursor, books, reason=reason, actor=actor, dry_run=dry_run)
-        )
+        try:
+            applied = await committed(
+                lambda: self._apply(branch, cursor, books, reason=reason, actor=actor, dry_run=dry_run)
+            )
+        except (BadStep, DataError, IntegrityError) as error:
+            raise Refused(
+                "source",
+                f"what the source says cannot be stored: {reason_of(error)}",
+                hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, or update sbtc-watcher",
+            ) from error
         if applied.settled.more and notify and not dry_run:
             await self._settle(books)
         return Acceptance(

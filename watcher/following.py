@@ -41,6 +41,9 @@ SETTLE_SECONDS = 1.0
 #: How the trouble begins that a transaction which failed makes.
 DATABASE_FAILED = "database.failed"
 
+#: Different alarms that are logged, each once.
+MAX_ALARMS = 1000
+
 log = get_logger(__name__)
 
 
@@ -105,6 +108,7 @@ class Following:
         #: When the look began that found the newest step, by the ledger's clock.
         self._seen_at: float | None = None
         self._last_trouble: str | None = None
+        self._alarmed: set[tuple[str, str]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until ``stop`` is set; the step in hand is finished first.
@@ -262,13 +266,15 @@ class Following:
                 try:
                     applied = await committed(self._ledger.apply, step, seen_at)
                 except (BadStep, DataError, IntegrityError) as error:
-                    # No database could store it: the turn goes on with what another source says.
+                    # No database could store it, or it cannot be understood: the turn goes on with another source.
                     refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
+                    self._alarm("step.refused", str(refusal))
                     step = await _next_after(steps, refusal)
                     continue
                 moved = True
                 self._on_step(step, applied, time.monotonic() - began)
                 _report(step, applied)
+                self._report_unknown(step)
                 if applied.settled.events:
                     self._on_events()
                 until = self._clock() + SETTLE_SECONDS
@@ -321,6 +327,22 @@ class Following:
         if not is_outage(error):
             unforeseen.note("follower", error)
         self._trouble(DATABASE_FAILED, reason_of(error))
+
+    def _report_unknown(self, step: Step) -> None:
+        for block in step.blocks:
+            for said in sorted(block.unknown):
+                self._alarm(
+                    "block.unknown_word",
+                    f"{said.kind} {said.word!r}: the block was applied without what it says",
+                    height=block.header.height,
+                    hint="update sbtc-watcher, then reindex from this height",
+                )
+
+    def _alarm(self, name: str, reason: str, **fields: Any) -> None:
+        """Log what a person has to know once in this process, however often it comes."""
+        if (name, reason) not in self._alarmed and len(self._alarmed) < MAX_ALARMS:
+            self._alarmed.add((name, reason))
+            log.error(name, reason=reason, **fields)
 
     def _trouble(self, name: str, error: Exception | str, **fields: Any) -> None:
         """Log a trouble when it begins or changes, not at every turn."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from chain.model import Block, BlockHeader, Reorg, Step
 from contracts.model import MoneyRules, Reading
 from notifier import outbox
-from watcher import blocks, facts, records
+from watcher import blocks, facts, records, unknown_words
 from watcher.blocks import Halt
 from watcher.books import Books, Settled
 from watcher.database import Database
@@ -22,7 +22,7 @@ from watcher.errors import ConfigError
 from watcher.intents import CLOCK_SLACK, ChainClock
 from watcher.lease import Lease
 from watcher.log import get_logger
-from watcher.placing import place, read_all
+from watcher.placing import BadStep, place, read_all
 
 _T = TypeVar("_T")
 
@@ -50,10 +50,6 @@ class Applied:
 
 class OutOfStep(Exception):
     """A step does not start where the database is: another process moved it, or the step was made from an old window."""
-
-
-class BadStep(Exception):
-    """A step says what cannot be, given what is stored: its source is wrong, not the database."""
 
 
 class Ledger:
@@ -192,6 +188,7 @@ class Ledger:
             raise BadStep(f"block {repeated.hash} is in our chain at height {repeated.height} already")
         blocks.add_headers(connection, (block.header for block in step.blocks))
         placed = place(connection, self.rules, reading)
+        unknown_words.note(connection, step.blocks, now=int(now))
         facts.put_transfers(connection, placed.transfers, now=now)
         facts.put_attempts(connection, placed.attempts, now=now)
         facts.put_refunds(connection, placed.refunds, now=now)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from chain.model import Reorg, Step
 from chain.pool import SourcePool
+from chain.wire import KNOWN_WORDS
 from notifier import outbox
 from notifier.database_errors import reason_of
 from watcher import blocks, records, scan, standing, unforeseen
@@ -71,6 +72,11 @@ class Metrics:
         )
         self._audited = self._counter("audited_blocks", "Final blocks that were read again and compared")
         self._gaps = self._counter("audit_gaps", "Audits that found our tables and the chain to differ")
+        self._unknown = self._counter(
+            "unknown_words", "Words of the API in applied blocks that this version does not know", "kind"
+        )
+        for kind in KNOWN_WORDS:
+            self._unknown.labels(kind)
         self._step = self._histogram("step_seconds", "Length of the transaction that applies a step")
         self.registry.register(unforeseen.COUNTER)
 
@@ -90,6 +96,9 @@ class Metrics:
             self._reorgs.inc()
             self._depth.observe(applied.orphaned_blocks)
         self.on_settled(applied.settled)
+        for block in step.blocks:
+            for said in block.unknown:
+                self._unknown.labels(said.kind).inc()
         for reason in applied.unmatched:
             self._unmatched.labels(reason).inc()
 

@@ -14,6 +14,10 @@ from watcher.facts import Placement
 from watcher.matching import Claim, Matched, by_strength, label_keys, match
 
 
+class BadStep(Exception):
+    """A step says what cannot be, given what is stored, or cannot be understood: its source is at fault, not the database."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
     """What is ours to keep of some blocks, with where it belongs."""
@@ -38,6 +42,7 @@ def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
         payments=tuple(payment for reading in readings for payment in reading.payments),
         attempts=tuple(attempt for reading in readings for attempt in reading.attempts),
         refunds=tuple(refund for reading in readings for refund in reading.refunds),
+        doubtful=tuple(fact for reading in readings for fact in reading.doubtful),
     )
 
 
@@ -50,8 +55,11 @@ def place(
     """Find out what of a reading belongs where.
 
     ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
-    money, whatever intents came later.
+    money, whatever intents came later. Raises :class:`BadStep` for a transaction with an unknown status that would pay
+    somebody: it is neither paid nor failed.
     """
+    if reading.doubtful:
+        _refuse_doubtful(connection, rules, reading)
     payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
     speaking: list[Payment | Attempt] = [*payments, *attempts]
     keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in speaking}
@@ -113,3 +121,16 @@ def place(
         == (intent.terms_hash, intent.asset_identifier, intent.recipient)
     ]
     return Placed(transfers=placements, attempts=tries, refunds=returned)
+
+
+def _refuse_doubtful(connection: Connection, rules: MoneyRules, reading: Reading) -> None:
+    payments = tuple(fact for fact in reading.doubtful if isinstance(fact, Payment))
+    attempts = tuple(fact for fact in reading.doubtful if isinstance(fact, Attempt))
+    ours = place(connection, rules, Reading(payments=payments, attempts=attempts))
+    found = [placed.payment for placed in ours.transfers] + [attempt for attempt, _ in ours.attempts]
+    if found:
+        first = found[0]
+        raise BadStep(
+            f"transaction {first.tx_id} in block {first.block.height} would pay {first.recipient}, but has a status that "
+            "this version does not know; a newer version of sbtc-watcher may, or another source"
+        )

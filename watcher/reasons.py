@@ -28,6 +28,8 @@ class Code(StrEnum):
     CLOCK_SKEW = "clock_skew"
     #: A source does not serve as it should.
     SOURCE_FAILING = "source_failing"
+    #: A source said what this version does not understand, and blocks were applied without it.
+    UNKNOWN_WORDS = "unknown_words"
     #: Some merchants' endpoints fail.
     ENDPOINTS_FAILING = "endpoints_failing"
     #: An endpoint that only failed was disabled.

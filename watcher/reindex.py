@@ -32,7 +32,7 @@ from watcher.database import Database, chunks
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, overlooked
 from watcher.intents import ChainClock
-from watcher.placing import read_all
+from watcher.placing import BadStep, read_all
 from watcher.rehearsal import rehearse
 from watcher.scan import Scan, Tally
 from watcher.sources import Sources
@@ -302,7 +302,7 @@ class Reindex:
                         raise SourceInconsistent("it shows blocks of another chain", url=source.url)
                     try:
                         await self._compare(source, ask, run, some)
-                    except (DataError, IntegrityError) as error:
+                    except (BadStep, DataError, IntegrityError) as error:
                         text = f"what it says cannot be stored: {reason_of(error)}"
                         raise SourceInconsistent(text, url=source.url) from error
                     self._sources.progressed()

@@ -19,7 +19,7 @@ from notifier.tables import (
     is_open,
     is_pending,
 )
-from watcher import __version__, blocks, records, scan
+from watcher import __version__, blocks, records, scan, unknown_words
 from watcher.blocks import Cursor
 from watcher.conditions import needs_attention
 from watcher.database import Database, chunks, size
@@ -134,6 +134,8 @@ def document(
     due = 0 if NOTIFIER in roles else outbox.count_due(connection, now=now)
     skew = cursor.clock_skew if cursor is not None else None
     reasons = [*known, *_reasons(document, skew, settings, box, roles, due, how=_HOW[merchant is None])]
+    if merchant is None and (words := unknown_words.load(connection, now=now)):
+        reasons.append(_unknown(words))
     if merchant is not None:
         reasons = [replace(reason, hint="") if reason.code in OPERATORS else reason for reason in reasons]
     document["reasons"] = [reason.document() for reason in reasons]
@@ -345,6 +347,17 @@ def _reasons(
         text = "1 webhook delivery is dead" if box.dead == 1 else f"{box.dead:,} webhook deliveries are dead"
         reasons.append(Reason(Code.DELIVERIES_DEAD, text, DEAD_HINT))
     return reasons
+
+
+def _unknown(words: Sequence[unknown_words.Seen]) -> Reason:
+    named = ", ".join(f"{seen.kind} {seen.word!r}" for seen in words[:_SHOWN])
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    lowest = min(seen.first_height for seen in words)
+    return Reason(
+        Code.UNKNOWN_WORDS,
+        f"blocks were applied without what this version does not know: {named}{more}",
+        f"update sbtc-watcher, then: sbtc-watcher reindex --from {lowest}",
+    )
 
 
 def _state(document: dict[str, Any], cursor: Cursor) -> str:

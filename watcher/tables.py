@@ -459,3 +459,16 @@ status_count = Table(
     Column("status", String(16), primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
+
+#: Words of the API that this version does not know, see :mod:`watcher.unknown_words`. A hundred rows at most.
+unknown_word = Table(
+    "unknown_word",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("word", String(64), primary_key=True),
+    #: Blocks in which it stood.
+    Column("blocks", BigInteger, nullable=False),
+    Column("first_height", BigInteger, nullable=False),
+    #: By this machine's clock.
+    Column("last_seen_at", BigInteger, nullable=False),
+)

@@ -38,6 +38,7 @@ NAMES = {
     "intent_transitions_total": {"from", "to"},
     "attention": set(),
     "unmatched_total": {"reason"},
+    "unknown_words_total": {"kind"},
     "outbox_pending": set(),
     "outbox_oldest_seconds": set(),
     "deliveries_total": {"result"},

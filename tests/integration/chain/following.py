@@ -20,6 +20,7 @@ from chain.model import (
     Transaction,
     TransferEvent,
     TxStatus,
+    UnknownWord,
 )
 from chain.pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedBlock, ScriptedChain
@@ -76,8 +77,9 @@ def true_block(block: ScriptedBlock, rules: ReadRules) -> Block:
     found = []
     for index, tx in enumerate(block.txs):
         watched = tx.contract_id in rules.watched_contracts and tx.kind == "contract_call"
-        moved = tx.status == TxStatus.SUCCESS and not tx.is_system
-        if not moved and not (watched and tx.status in set(TxStatus)):
+        status = TxStatus(tx.status) if tx.status in set(TxStatus) else TxStatus.UNKNOWN
+        may_move = status in (TxStatus.SUCCESS, TxStatus.UNKNOWN) and not tx.is_system
+        if not may_move and not watched:
             continue
         call = None
         if tx.kind == "contract_call":
@@ -91,12 +93,13 @@ def true_block(block: ScriptedBlock, rules: ReadRules) -> Block:
                 tx_id=tx.tx_id,
                 tx_index=index,
                 sender=tx.sender,
-                status=TxStatus(tx.status),
+                status=status,
                 call=call,
                 events=true_events(tx),
             )
         )
-    return Block(header=block.header, transactions=tuple(found))
+    unknown = {UnknownWord("status", tx.status) for tx in block.txs if tx.status not in set(TxStatus)}
+    return Block(header=block.header, transactions=tuple(found), unknown=frozenset(unknown))
 
 
 class Rig:

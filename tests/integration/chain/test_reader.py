@@ -7,7 +7,7 @@ import structlog
 
 from chain.api import StacksApi
 from chain.errors import SourceInconsistent, SourceMalformed
-from chain.model import Block, BlockHeader, ReadRules, TransferEvent, TxStatus
+from chain.model import Block, BlockHeader, ReadRules, TransferEvent, TxStatus, UnknownWord
 from chain.reader import read_blocks
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
@@ -71,14 +71,16 @@ async def test_every_kind_of_transaction_comes_out_as_it_was_mined(
     ]
     (block,) = await read_blocks(source, headers, WATCHING)
     assert (block,) == truth(chain, headers, WATCHING)
-    # Coinbase and tenure change are 0 and 1; unknown outcomes and failures of others are left out.
-    assert [tx.tx_index for tx in block.transactions] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    # Coinbase and tenure change are 0 and 1; failures of others are left out.
+    assert [tx.tx_index for tx in block.transactions] == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert [tx.status for tx in block.transactions[6:]] == [
         TxStatus.ABORT_BY_RESPONSE,
         TxStatus.ABORT_BY_POST_CONDITION,
         TxStatus.PROBLEMATIC_SKIPPED,
+        TxStatus.UNKNOWN,
     ]
     assert all(tx.events == () for tx in block.transactions[6:])
+    assert block.unknown == {UnknownWord("status", "a_status_of_the_future")}
 
 
 async def test_an_stx_transfer_needs_no_request_of_its_own(

@@ -14,9 +14,10 @@ from sqlalchemy import select
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.wire_fields import MAX_TIME
 from tests import harness
-from watcher import queries
+from watcher import queries, standing, unknown_words
 from watcher.database import Database
 from watcher.following import Following, Turn
+from watcher.settings import Settings
 from watcher.tables import transfer
 
 START = 1_800_000_000
@@ -183,3 +184,110 @@ async def test_a_machine_whose_clock_is_weeks_behind_follows_honest_sources(rig:
     rig.chain.mine(n=3, seconds=600)
     assert await rig.turn() is Turn.MOVED
     assert rig.state_of_the_liar()["state"] == "ok"
+
+
+# Words that are not known
+
+
+def said(status: str) -> Callable[[Json], None]:
+    """Call every payment's outcome by another name."""
+    return every_row(lambda row: row.update(status=status))
+
+
+def reasons(rig: Rig) -> list[dict[str, str]]:
+    """Return why ``status`` is degraded, as far as words go."""
+    url = rig.database.url.render_as_string(hide_password=False)
+    document = standing.status(rig.database, Settings(database_url=url), now=rig.clock())
+    return [reason for reason in document["reasons"] if reason["code"] == "unknown_words"]
+
+
+def words(rig: Rig) -> list[unknown_words.Seen]:
+    with rig.database.read() as connection:
+        return unknown_words.load(connection, now=rig.clock())
+
+
+async def test_a_payment_whose_status_is_not_known_stops_its_source_and_not_the_honest_one(rig: Rig) -> None:
+    """It may be paid or not: whoever says so in words that are understood is believed."""
+    paid = rig.chain.mine([pay()])
+    rig.lie(transactions=said("ok"), block_transactions=said("ok"))
+    await rig.catch_up()
+    assert rig.stored() == [(paid.height, 5)]
+    state = rig.state_of_the_liar()
+    assert state["state"] == "failing"
+    assert "has a status that this version does not know" in state["note"]
+
+
+async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: Rig) -> None:
+    """Rather late than lost: the block is read again at each look, and goes in once the word is understood."""
+    paid = rig.chain.mine([pay()])
+    rig.lie(transactions=said("ok"), block_transactions=said("ok"))
+    rig.honest.faults.tamper = rig.liar.faults.tamper
+    for _ in range(3):
+        assert await rig.turn() is Turn.WAITING
+    assert rig.stored() == []
+    rig.liar.faults.clear()
+    rig.honest.faults.clear()
+    rig.clock.now += 3600
+    await rig.catch_up()
+    assert rig.stored() == [(paid.height, 5)]
+
+
+async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_named(rig: Rig) -> None:
+    """It pays nobody here: the chain goes on, and status says what was not understood, and from where to read again."""
+    there = rig.chain.mine([txs.stx_transfer(PAYER, principal("stranger"), 5, b"memo")])
+    rig.lie(transactions=said("ok"), block_transactions=said("ok"))
+    await rig.catch_up()
+    assert words(rig) == [unknown_words.Seen(kind="status", word="ok", blocks=1, first_height=there.height)]
+    [reason] = reasons(rig)
+    assert "status 'ok'" in reason["message"]
+    assert f"reindex --from {there.height}" in reason["hint"]
+    rig.chain.mine([txs.stx_transfer(PAYER, principal("stranger"), 6, b"memo")])
+    await rig.catch_up()
+    assert [word.blocks for word in words(rig)] == [2]
+    rig.clock.now += unknown_words.FORGOTTEN_AFTER + 1
+    assert reasons(rig) == []
+
+
+async def test_an_event_type_that_is_not_known_is_left_out_and_named(rig: Rig) -> None:
+    """And found by a later version, which reads again from there; a word that it knows is no longer told."""
+
+    def renamed(body: Json) -> None:
+        for entry in body.values():
+            for event in entry["result"]["events"]:
+                if event["event_type"] == "fungible_token_asset":
+                    event["event_type"] = "ft_asset"
+
+    there = rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")])
+    rig.lie(tx_multiple=renamed)
+    await rig.catch_up()
+    assert rig.stored() == []
+    assert words(rig) == [
+        unknown_words.Seen(kind="event_type", word="ft_asset", blocks=1, first_height=there.height)
+    ]
+
+
+async def test_a_word_that_only_one_route_says_does_not_lose_what_the_other_one_names(rig: Rig) -> None:
+    """The list calls it a success; that the events' route has a new word for it is named."""
+
+    def renamed(body: Json) -> None:
+        for entry in body.values():
+            entry["result"]["tx_status"] = "ok"
+
+    there = rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")])
+    rig.lie(tx_multiple=renamed)
+    await rig.catch_up()
+    assert rig.stored() == [(there.height, 5)]
+    assert [(word.kind, word.word) for word in words(rig)] == [("status", "ok")]
+
+
+async def test_words_without_end_are_not_kept_without_end(rig: Rig) -> None:
+    """A source that invents them fills nothing."""
+    numbers = iter(range(10_000))
+    rig.lie(transactions=every_row(lambda row: row.update(status=f"status {next(numbers)}")))
+    for start in range(0, 150, 15):
+        payments = [txs.stx_transfer(PAYER, principal("stranger"), start + n + 1, b"memo") for n in range(15)]
+        rig.chain.mine(payments)
+        await rig.catch_up()
+    assert len(words(rig)) == unknown_words.MAX_KEPT
+    [reason] = reasons(rig)
+    assert len(reason["message"]) < 500

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chain.model import Block, BlockHeader, Extend, Reorg
+from chain.model import Block, BlockHeader, Extend, Reorg, parent_of_first
 from chain.window import BrokenLink, HeaderWindow, Verdict, links
 
 
@@ -45,6 +45,16 @@ def test_links_needs_hash_and_height() -> None:
     assert not links(first, [third])
     assert not links(first, [second, dataclasses.replace(third, height=13)])
     assert not links(first, [second, dataclasses.replace(third, parent_hash=first.hash)])
+
+
+def test_the_block_before_the_first_one_is_what_that_names_as_its_parent() -> None:
+    """Nobody has it; with its header the first block links like any other."""
+    [first] = make_headers(1, 1)
+    before = parent_of_first(first)
+    assert (before.height, before.hash, before.time, before.tx_count) == (0, first.parent_hash, first.time, 0)
+    assert links(before, [first])
+    with pytest.raises(ValueError, match="height 1"):
+        parent_of_first(make_headers(2, 1)[0])
 
 
 def test_links_needs_every_block_once() -> None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain import wire
-from chain.model import LONGEST_VALUE, MAX_AMOUNT, STX, MintEvent, PrintEvent, TransferEvent, TxStatus
+from chain.model import (
+    LONGEST_VALUE,
+    MAX_AMOUNT,
+    STX,
+    MintEvent,
+    PrintEvent,
+    TransferEvent,
+    TxStatus,
+    UnknownWord,
+)
 from chain.wire_fields import MAX_TIME, Malformed
 
 DATA = Path(__file__).parents[2] / "data" / "stacks-api"
@@ -461,3 +470,56 @@ def test_whether_a_block_is_canonical_must_be_said(bad):
         wire.header(body_of("v2-block-by-height") | {"canonical": bad})
     with pytest.raises(Malformed, match="canonical"):
         read(mined(canonical=bad))
+
+
+def word(kind, text):
+    return UnknownWord(kind, text)
+
+
+@pytest.mark.parametrize(
+    ("event", "unknown"),
+    [
+        (ft("rebase"), {word("asset_event_type", "rebase")}),
+        (stx("rebase"), {word("asset_event_type", "rebase")}),
+        (log("0x03", topic="log"), {word("topic", "log")}),
+        ({"event_index": 0, "event_type": "ft_asset"}, {word("event_type", "ft_asset")}),
+        ({"event_index": 0, "event_type": None}, {word("event_type", "None")}),
+        ({"event_index": 0, "event_type": ["x"]}, {word("event_type", "a list of 1")}),
+        ({"event_index": 0, "event_type": "x" * 100}, {word("event_type", "x" * 64)}),
+        ({"event_index": 0, "event_type": "stx_lock", "stx_lock_event": {}}, set()),
+        (
+            {"event_index": 0, "event_type": "non_fungible_token_asset", "asset": {"asset_event_type": "x"}},
+            set(),
+        ),
+        (ft("burn", recipient=""), set()),
+        (ft() | {"a_new_field": {"of": "the future"}}, set()),
+    ],
+)
+def test_a_word_of_an_event_that_is_not_known_is_named(event, unknown):
+    """What cannot be read is left out, and said to be; fields that are new do no harm."""
+    assert read(mined([event])).detail.unknown == unknown
+
+
+def test_an_unknown_status_and_type_of_a_transaction_are_named():
+    assert read(mined(tx_status="ok")).detail.unknown == {word("status", "ok")}
+    assert read(mined(tx_status="unknown")).detail.unknown == {word("status", "unknown")}
+    page = body_of("v3-transactions")
+    page["results"][0] |= {"type": "something_new", "status": "ok"}
+    rows = wire.tx_page(page, limit=50).results
+    assert rows[0].unknown == {word("status", "ok"), word("tx_type", "something_new")}
+    assert all(row.unknown == frozenset() for row in rows[1:])
+
+
+@pytest.mark.parametrize(
+    "recording", ["v3-transactions", "v3-transactions-limit-50", "v3-block-transactions"]
+)
+def test_every_word_of_the_recorded_lists_is_known(recording):
+    rows = wire.tx_page(body_of(recording), limit=50).results
+    assert {said for row in rows for said in row.unknown} == set()
+
+
+@pytest.mark.parametrize("recording", ["v1-tx-multiple", "tx-multiple-many-events", "v1-tx-multiple-dropped"])
+def test_every_word_of_the_recorded_transactions_is_known(recording):
+    body = body_of(recording)
+    read = wire.windows(body, tx_ids=frozenset(body), with_args=False)
+    assert {said for window in read.values() for said in window.detail.unknown} == set()

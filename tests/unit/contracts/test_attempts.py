@@ -154,3 +154,12 @@ def test_an_asset_is_chosen_by_contract_and_the_same_one_each_time():
 def test_stx_calls_are_attempts_only_while_stx_is_in_use():
     rules = replace(RULES, assets=frozenset({SBTC_ASSET}))
     assert attempts(*TERMS, function="pay-stx", rules=rules) == ()
+
+
+def test_a_call_whose_status_is_unknown_is_in_doubt():
+    """Whether it paid or failed, nobody can say: it is told apart from both."""
+    reading = read(replace(failed(SBTC, "transfer", *TRANSFER), status=TxStatus.UNKNOWN))
+    assert (reading.payments, reading.attempts) == ((), ())
+    assert [(fact.recipient, fact.amount, fact.memo) for fact in reading.doubtful] == [
+        (MERCHANT, 1000, b"K7Q2M8ZR4T9C")
+    ]

@@ -434,3 +434,11 @@ def test_no_block_makes_the_reader_raise_and_prints_add_no_money(transactions):
     assert [(p.tx_id, p.rank, p.asset, p.recipient, p.amount) for p in transferred] == money
     assert all(p.asset == SBTC_ASSET for p in reading.payments if p.route is Route.PEG_IN)
     assert all(p.memo is None or len(p.memo) <= 34 for p in reading.payments)
+
+
+def test_what_a_transaction_with_an_unknown_status_moved_is_in_doubt():
+    """It is no payment, and it is not dropped either."""
+    reading = read(replace(succeeded(ft(0, amount=7)), status=TxStatus.UNKNOWN))
+    assert reading.payments == ()
+    assert [(fact.recipient, fact.amount) for fact in reading.doubtful] == [(MERCHANT, 7)]
+    assert read(succeeded(ft(0))).doubtful == ()
