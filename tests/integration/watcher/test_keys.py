@@ -4,16 +4,19 @@ import asyncio
 import time
 
 import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from notifier import endpoints, guard, outbox
+from notifier import endpoints, guard, outbox, sealing
 from notifier.events import EventType, event_body, event_id
 from notifier.testing import Receiver
 from notifier.vault import PLAIN, Vault
 from tests import harness
 from watcher import service
+from watcher.database import alembic_config
 from watcher.errors import ConfigError
-from watcher.keys import check_vault, open_vault
+from watcher.keys import check_sealing, check_vault, open_vault
 from watcher.metrics import Metrics
 from watcher.settings import Settings
 
@@ -139,3 +142,23 @@ async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_fil
         assert arrival.refused is None
         receiver.trust(current)
         assert receiver._verify("/", arrival.headers, arrival.body) is None, "both secrets of a rotation sign"
+
+
+def test_a_database_with_sealed_secrets_remembers_their_key_when_it_is_upgraded(database):
+    """One from an earlier version: the migration finds the names in what is stored, and plain secrets are refused."""
+    vault = Vault([bytes.fromhex(KEY)])
+    add(database, vault)
+    add(database, PLAIN)
+    scripts = ScriptDirectory.from_config(alembic_config())
+    [made] = [script for script in scripts.walk_revisions() if "sealing_key" in script.path]
+    with database.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, made.down_revision)
+    database.upgrade()
+    with database.begin() as connection:
+        assert sealing.remembered(connection) == [vault.sealing_key]
+        with pytest.raises(ConfigError, match=f"secret_key_file: not set, .* {vault.sealing_key}"):
+            check_sealing(connection, PLAIN)
+        check_sealing(connection, Vault([bytes.fromhex(OTHER)]))
+        assert len(sealing.remembered(connection)) == 2
