@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, or_, select, tuple_, update
 from notifier.tables import DeliveryStatus, delivery, delivery_attempt, event, is_dead
 
 #: Rows of each kind that one batch looks at.
-BATCH = 500
+BATCH = 250
 
 #: Where the walk over the events begins.
 START = (0, "")

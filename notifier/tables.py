@@ -13,8 +13,9 @@ written, so that a time that was written under a wrong clock is put right once t
 4. ``bulk_change`` rows, of locked endpoints,
 5. deliveries, of locked endpoints.
 
-Whoever does not lock the endpoint first (a claim, a repair of times) locks with SKIP LOCKED, so that it waits for nobody;
-or locks one delivery alone and waits for nothing more. So nobody waits in a circle.
+Whoever does not lock the endpoint first (a claim, a repair of times, retention) locks with SKIP LOCKED, so that it waits
+for nobody; or locks one delivery alone and waits for nothing more. Settling strengthens STEADY to EXCLUSIVE for an endpoint
+that it disables: then it waits for writers of events only, who wait for no worker. So nobody waits in a circle.
 
 ``intent`` and ``merchant`` are plain strings: no foreign key crosses packages. Partial indexes hold only the
 rows that are looked for, so that the daemon's queries cost the same after a million deliveries; a query must

@@ -350,3 +350,29 @@ def test_a_replay_sends_no_type_that_is_not_subscribed_to(shop, engine, clock, s
     assert conn.closed
     with engine.begin() as conn:
         assert conn.execute(text("SELECT count(*) FROM bulk_change")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_batch_reads_its_part_of_each_table_by_an_index(shop, engine, clock):
+    """A replay of years must not read all of them again for every batch."""
+    id_ = shop.endpoint()
+    for number in range(MANY):
+        shop.tell(f"pi_{number}")
+    seen = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(conn, cursor, statement, parameters, _context, _many):
+        if statement.startswith(("SELECT event.", "SELECT delivery.")):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            seen.append((statement.split(".")[0], [row[3] for row in cursor.fetchall()]))
+
+    with engine.begin() as conn:
+        deliveries.replay(conn, id_, since=0, now=clock())
+        bulk.step(conn, now=clock())
+        endpoints.disable(conn, id_)
+        deliveries.replay(conn, id_, since=0, now=clock())
+    plans = {(what, step) for what, steps in seen for step in steps}
+    assert not any("B-TREE" in step or step.startswith("SCAN") for _, step in plans), plans
+    used = {(what, step.split("INDEX ")[1].split(" ")[0]) for what, step in plans}
+    assert {("SELECT event", "ix_event_listed"), ("SELECT delivery", "ix_delivery_event")} <= used
+    assert ("SELECT delivery", "ix_delivery_open") in used

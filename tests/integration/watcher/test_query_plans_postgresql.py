@@ -294,6 +294,7 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None
         outbox.told(connection, ["pi_00000000007"])
         retention.prune(connection, before=1_700_000_100, now=now)
         clock.repair(connection, now=now)
+        deliveries.replay(connection, "we_08", since=0, now=now)
         bulk.step(connection, now=now)
         outbox.list_events(connection, merchant="mer_F7")
         outbox.list_events(connection, intent="pi_00000000007")
