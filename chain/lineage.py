@@ -10,9 +10,13 @@ from chain.window import links
 
 
 class Lineage:
-    """The chain that ends in ``kept`` (linked headers, oldest first, at least one), as far down as it was traced."""
+    """The chain that ends in ``kept`` (linked headers, oldest first, at least one), as far down as it was traced.
 
-    def __init__(self, kept: Sequence[BlockHeader]) -> None:
+    ``known``: hashes (32 bytes each) that an earlier trace found, from a height down without a gap. Where the trace
+    comes to the first of them, it goes on below the last.
+    """
+
+    def __init__(self, kept: Sequence[BlockHeader], known: tuple[int, Sequence[bytes]] = (0, ())) -> None:
         self.kept = tuple(kept)
         #: The lowest block that was traced.
         self.oldest = self.kept[0]
@@ -20,6 +24,7 @@ class Lineage:
         self.is_whole = False
         #: Hashes below ``kept``, highest first; bytes, because there may be millions.
         self._walked: list[bytes] = []
+        self._known_top, self._known = known
 
     @property
     def top(self) -> BlockHeader:
@@ -41,16 +46,18 @@ class Lineage:
         source: StacksApi,
         down_to: int,
         *,
-        on_walk: Callable[[int], Awaitable[None]] | None = None,
+        on_walk: Callable[[Sequence[BlockHeader]], Awaitable[None]] | None = None,
     ) -> None:
         """Go down to a height, or to where the chain begins: each header listed must be the parent of the one above.
 
         Below block 1 is block 0, which nobody has: what block 1 names as its parent.
 
-        One request for 30 blocks; after an error, another call goes on where this one stopped. ``on_walk`` is told
-        each height that was reached. Raises ``SourceError``.
+        One request for 30 blocks; after an error, another call goes on where this one stopped. ``on_walk`` is given
+        the headers of each, newest first. Raises ``SourceError``.
         """
         while self.oldest.height > down_to and not self.is_whole:
+            if await self._join(source):
+                continue
             rows = min(HEADER_ROWS, self.oldest.height - down_to)
             older = await source.headers(limit=rows, cursor=self.oldest.hash, offset=1)
             if not older:
@@ -68,7 +75,25 @@ class Lineage:
             self._walked += [bytes.fromhex(header.hash[2:]) for header in older]
             self.oldest = older[-1]
             if on_walk is not None:
-                await on_walk(self.oldest.height)
+                await on_walk(older)
+
+    async def _join(self, source: StacksApi) -> bool:
+        """Go on below what an earlier trace found, if this one has come to it; say whether it did."""
+        first = self._known_top - self.oldest.height + 1  # the place of our next block among the known ones
+        if not 0 <= first < len(self._known) or f"0x{self._known[first].hex()}" != self.oldest.parent_hash:
+            return False
+        known, self._known = self._known[first:], ()
+        lowest = self.oldest.height - len(known)
+        if lowest == 0:  # nobody has the header of block 0
+            known, lowest = known[:-1], 1
+        if not known:
+            return False
+        oldest = await source.header(f"0x{known[-1].hex()}")
+        if oldest is None:
+            raise _gone(source, lowest, f"0x{known[-1].hex()}")
+        self._walked += known
+        self.oldest = oldest
+        return True
 
     async def header(self, source: StacksApi, height: int) -> BlockHeader:
         """Return the header at a traced height. Raises ``SourceError`` when ``source`` does not have that block."""

@@ -227,7 +227,9 @@ def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHe
     tip = load_cursor(connection)
     if tip is None:
         return ()
-    newest = tip.clock.burn_height
+    newest = select(
+        cursor.c.burn_height
+    ).scalar_subquery()  # a number would make the planner read the whole table
     found = connection.execute(
         select(block).where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
     ).mappings()

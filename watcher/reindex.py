@@ -37,6 +37,7 @@ from watcher.rehearsal import rehearse
 from watcher.scan import Scan, Tally
 from watcher.sources import Sources
 from watcher.tables import reorg
+from watcher.tracing import Trace
 from watcher.waiting import committed, in_thread
 
 #: Blocks per transaction, and batches that are read ahead.
@@ -280,18 +281,24 @@ class Reindex:
     async def _read(self, source: StacksApi, ask: Ask, run: Scan) -> None:
         """Read from where the run is to its top with one source."""
         if self._lineage is None or await in_thread(self._forked_below, self._lineage.top.height):
-            self._lineage = await self._ours(source)
+            self._lineage = await self._ours(source, run)
         lineage = self._lineage
         top = min(run.top, lineage.top.height)
         if run.position >= top:
             return
         below = run.position
 
-        async def walked(height: int) -> None:
-            self._sources.progressed()
-            await self._idle(f"following the chain down: {height:,}, to {below:,}")
+        trace = Trace(self._database, run)
 
-        await lineage.trace(source, below, on_walk=walked)
+        async def walked(headers: Sequence[BlockHeader]) -> None:
+            self._sources.progressed()
+            await trace.add(headers)
+            await self._idle(f"following the chain down: {headers[-1].height:,}, to {below:,}")
+
+        try:
+            await lineage.trace(source, below, on_walk=walked)
+        finally:
+            await trace.store()
         base = await lineage.header(source, max(below, lineage.oldest.height))
         reading = Run(source=source, base=base, first=(), top=top, tip=lineage.top)
         try:
@@ -311,8 +318,8 @@ class Reindex:
             self._feed.slow_down()
             raise
 
-    async def _ours(self, source: StacksApi) -> Lineage:
-        """Return the chain that the cursor stands on, as far as we keep its headers."""
+    async def _ours(self, source: StacksApi, run: Scan) -> Lineage:
+        """Return the chain that the cursor stands on, as far as we keep its headers, or the run followed it down before."""
 
         def load() -> tuple[tuple[BlockHeader, ...], int, str]:
             with self._database.read() as connection:
@@ -330,7 +337,7 @@ class Reindex:
             if header is None:
                 raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
             kept = (header,)
-        return Lineage(kept)
+        return Lineage(kept, await in_thread(Trace(self._database, run).known))
 
     async def _compare(self, source: StacksApi, ask: Ask, run: Scan, some: Sequence[Block]) -> None:
         """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""

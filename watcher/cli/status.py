@@ -207,7 +207,7 @@ def _follower(follower: Mapping[str, Any]) -> Text:
 
 
 def _reindex(progress: Mapping[str, Any]) -> str:
-    names = ("from", "to", "position", "found", "changes", "events", "differences")
+    names = ("from", "to", "position", "found", "changes", "events", "corrections", "differences")
     counts = (f"{name} {progress[name]:,}" for name in names if progress.get(name) is not None)
     return ", ".join([str(progress.get("state", "running")), *counts])
 

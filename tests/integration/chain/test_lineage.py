@@ -25,8 +25,8 @@ async def test_every_hash_down_to_a_height_is_known_and_linked():
     lineage = Lineage(kept(chain, 290))
     walked = []
 
-    async def on_walk(height: int) -> None:
-        walked.append(height)
+    async def on_walk(headers) -> None:
+        walked.append(headers[-1].height)
 
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
@@ -120,3 +120,62 @@ async def test_the_first_block_that_is_not_older_is_found(time: int, height: int
         assert await height_at(source, time, low=1, high=300) == height
         assert len(api.requests) <= 10
         await source.aclose()
+
+
+def known(chain: ScriptedChain, top: int, low: int) -> tuple[int, list[bytes]]:
+    """Return what an earlier trace found from one height down to another."""
+    return top, [bytes.fromhex(chain.header(height).hash[2:]) for height in range(top, low - 1, -1)]
+
+
+@pytest.mark.parametrize("top", [289, 275, 260])
+async def test_what_an_earlier_trace_found_is_not_asked_for_again(top: int):
+    """The trace goes down to it, and on below it with one request for the header there."""
+    chain = grown()
+    lineage = Lineage(kept(chain, 290), known(chain, top, 130))
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        source = StacksApi(api.url)
+        await lineage.trace(source, 110)
+        assert api.counts["blocks"] == (1 if top == 289 else 2)
+        assert api.counts["block"] == 1
+        await source.aclose()
+    assert [lineage.hash_at(height) for height in range(110, 301)] == [
+        chain.header(height).hash for height in range(110, 301)
+    ]
+
+
+async def test_what_an_earlier_trace_found_of_another_chain_is_left():
+    chain, other = grown(), ScriptedChain(time=START, seed="other")
+    other.mine(n=200)
+    lineage = Lineage(kept(chain, 290), known(other, 280, 130))
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        source = StacksApi(api.url)
+        await lineage.trace(source, 110)
+        await source.aclose()
+    assert [lineage.hash_at(height) for height in range(110, 301)] == [
+        chain.header(height).hash for height in range(110, 301)
+    ]
+
+
+async def test_a_source_that_does_not_have_what_an_earlier_trace_found_fails():
+    chain = grown()
+    lineage = Lineage(kept(chain, 290), known(chain, 289, 130))
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        source = StacksApi(api.url)
+        api.faults.tamper = lambda route, body: {"error": "gone"} if route == "block" else body
+        api.faults.fail(404, times=None, route="block")
+        with pytest.raises(SourceError):
+            await lineage.trace(source, 110)
+        await source.aclose()
+
+
+async def test_block_0_which_nobody_has_is_never_asked_for():
+    chain = ScriptedChain(time=START, height=1)
+    chain.mine(n=20)
+    top, hashes = known(chain, 9, 1)
+    lineage = Lineage(kept(chain, 10), (top, [*hashes, bytes.fromhex(chain.header(1).parent_hash[2:])]))
+    async with ScriptedApi(chain, ping_interval=None) as api:
+        source = StacksApi(api.url)
+        await lineage.trace(source, 0)
+        await source.aclose()
+    assert lineage.hash_at(0) == chain.header(1).parent_hash
+    assert lineage.hash_at(1) == chain.header(1).hash

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 
 from chain.testing import ScriptedApi, Tx, principal, txs
 from notifier.tables import delivery, endpoint, event
@@ -394,7 +394,7 @@ async def test_a_reindex_of_one_intent_leaves_anothers_refund_alone(world: World
     assert (world.show(ours)["refunds_total"], world.show(theirs)["refunds_total"]) == (1, 0)
 
 
-async def test_refunds_that_the_chain_does_not_bear_out_are_reported_and_left(
+async def test_refunds_that_the_chain_does_not_bear_out_are_put_right_and_kept(
     world: World, reading: Reading
 ) -> None:
     intent = world.create()
@@ -407,20 +407,20 @@ async def test_refunds_that_the_chain_does_not_bear_out_are_reported_and_left(
         connection.execute(update(refund).where(refund.c.id == nowhere.id).values(block_hash="0xgone"))
         connection.execute(update(refund).where(refund.c.id == invented.id).values(tx_id="0xinvented"))
     report = await reading.reindex()
-    notes = {difference.row: difference.note for difference in report.differences}
-    assert notes[less.id] == "its block says 1"
-    assert "the chain has it in block" in notes[nowhere.id]
+    notes = {wrong.row: wrong.note for wrong in report.corrections}
+    assert set(notes) == {less.id, nowhere.id, invented.id}
+    assert notes[less.id] == "its block says amount 1, not 9"
+    assert "is not in the chain" in notes[nowhere.id]
     assert "does not say so" in notes[invented.id]
-    with world.database.begin() as connection:
-        connection.execute(delete(refund).where(refund.c.id != invented.id))
-        connection.execute(update(refund).values(tx_id="0xelsewhere", block_hash="0xgone"))
-    report = await reading.reindex()
-    notes = {difference.row: difference.note for difference in report.differences}
-    assert "is not in the chain" in notes[invented.id]
+    assert world.show(intent)["amount_refunded"] == "10"
+    kept = {row.id: (row.canonical, row.refuted) for row in rows(world) if row.refuted is not None}
+    assert kept == {key: (False, note) for key, note in notes.items()}
+    assert (await reading.reindex()).corrections == []
 
 
 def test_the_table_keeps_one_canonical_refund_per_movement(world: World) -> None:
-    assert {index.name for index in tables.refund.indexes if index.unique} == {"uq_refund_canonical"}
+    unique = {index.name for index in tables.refund.indexes if index.unique}
+    assert unique == {"uq_refund_canonical", "uq_refund_block"}
 
 
 # Many

@@ -14,7 +14,7 @@ from watcher import queries, reindex, scan
 from watcher.blocks import Halt
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.reindex import Progress
-from watcher.tables import transfer
+from watcher.tables import scan_header, transfer
 
 
 @pytest.fixture
@@ -74,6 +74,53 @@ async def test_an_interrupted_run_goes_on_where_it_was_committed(
     assert [world.told(key) for key in made] == [["created", "succeeded"]] * 8
     again = await reading.reindex(start=101)
     assert (again.resumed, again.top, again.tally.found) == (False, 143, 0)
+
+
+@pytest.mark.parametrize("when", ["while it went down", "while it read"])
+async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
+    world: World, reading: Reading, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the kept headers only what it had not followed yet is asked for, and it still has to link to our chain."""
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    made = world.create()
+    reading.overlook(lambda: world.mine(pay(world, made)))
+    world.mine(n=300)
+    world.mine(n=20, burn=True)
+    reading.forget_headers(8)
+    api = reading.api
+
+    def dies(progress: Progress) -> None:
+        went_down = progress.note.endswith("to 100") and int(progress.note.split()[4].strip(",")) < 230
+        if went_down if when == "while it went down" else progress.done >= 20:
+            raise Killed
+
+    with pytest.raises(Killed):
+        await reading.reindex(start=101, show=dies)
+    world.mine(n=3, burn=True)
+    reading.forget_headers(8)
+    before = len([1 for request in api.requests if "limit=" in str(request) and "offset=1" in str(request)])
+    report = await reading.reindex(start=101)
+    assert report.resumed
+    after = len([1 for request in api.requests if "limit=" in str(request) and "offset=1" in str(request)])
+    assert after - before <= (6 if when == "while it went down" else 1)
+    assert world.status(made) == "succeeded"
+    assert reading.rows(scan_header) == []
+
+
+async def test_a_run_of_long_ago_is_neither_shown_nor_kept(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "BATCH", 5)
+    world.mine(n=40, burn=True)
+    reading.forget_headers(8)
+    with pytest.raises(Killed):
+        await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
+    assert len(reading.rows(scan_header)) == 1
+    world.clock.now += 90_000
+    assert queries.status(world.database, world.settings, now=world.clock())["reindex"] is None
+    world.clock.now += 31 * 86_400
+    await reading.reindex(start=102)
+    assert reading.rows(scan_header) == []
 
 
 async def test_another_command_begins_a_run_of_its_own(
