@@ -75,8 +75,9 @@ async def test_endpoints_events_and_deliveries(shop: Caller) -> None:
     assert (await shop.retry_delivery(delivery.id)).id == delivery.id
     assert delivery.id in {row.id for row in await shop.each_delivery(endpoint=endpoint)}
     assert len((await shop.redeliver_event(event.id, endpoint=endpoint)).deliveries) == 1
-    replayed = await shop.replay_endpoint(endpoint, since=intent.created_at)
-    assert (replayed.replayed, replayed.complete) == (0, True), "it is on its way already"
+    assert (await shop.replay_endpoint(endpoint, since=intent.created_at)).complete
+    [alone] = (await shop.deliveries(event=event.id, endpoint=endpoint)).data
+    assert alone.id == delivery.id, "it is on its way already"
     assert (await shop.test_endpoint(endpoint)).event.startswith("evt_")
     assert (await shop.recover_endpoint(endpoint)).recovered == 0
     assert (await shop.remove_endpoint(endpoint)).removed
