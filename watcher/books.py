@@ -3,17 +3,20 @@
 Everything that can change a decision comes through here: a step of the chain, a new intent, a person's act.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from notifier import outbox
+from notifier.database_errors import is_outage
 from notifier.events import EventType, event_body
 from watcher import facts as facts_store
-from watcher import records, refunds, views
+from watcher import records, refunds, unforeseen, views
 from watcher.database import chunks, one_of
+from watcher.errors import WatcherError
 from watcher.intents import ActKind, ChainClock, Facts, Status, Told
 from watcher.settings import Settings
 from watcher.settlement import Decision, Draft, decide
@@ -25,6 +28,17 @@ BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
 
 #: Intents that one transaction settles: it holds the write lock for about a tenth of a second then.
 SETTLE_LIMIT = 100
+
+#: Stored transfers and attempts that one transaction loads to decide upon; a single intent may have more.
+FACTS_LIMIT = 2_000
+
+#: An intent with more facts than that is not settled in the step that brings it another one, but when the chain clock is
+#: so many seconds further: whoever knows a reference can send dust with every block.
+CROWDED = 1_000
+CROWDED_WAIT = 60
+
+#: An intent that could not be settled is tried again after so many seconds of the chain clock.
+RETRY_AFTER = 3_600
 
 _TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids"))).order_by(transition.c.n)
 
@@ -141,17 +155,52 @@ class Books:
         now: float,
         seen_at: float | None = None,
     ) -> Settled:
-        """Settle intents whose facts changed and those that are due at ``clock``, up to :data:`SETTLE_LIMIT` in all.
+        """Settle intents whose facts changed and those that are due at ``clock``, as many as one transaction may hold.
 
         What goes beyond stays due, or is marked as due, for the next call: in a transaction of its own, by any process.
+        One that cannot be settled is set aside for :data:`RETRY_AFTER`, and does not keep the others waiting.
         """
         waiting = sorted(touched)
         first = waiting[:SETTLE_LIMIT]
         records.mark_due(connection, waiting[SETTLE_LIMIT:])
         due = records.due_intents(connection, clock, limit=SETTLE_LIMIT + 1)
         wanted = list(dict.fromkeys([*first, *due]))
-        settled = self.settle(connection, wanted[:SETTLE_LIMIT], clock, now=now, seen_at=seen_at)
-        return replace(settled, more=len(wanted) > SETTLE_LIMIT)
+        facts = facts_store.count_facts(connection, wanted)
+        if crowded := [key for key in first if facts[key] > CROWDED]:
+            records.postpone(connection, crowded, until=clock.time + CROWDED_WAIT)
+            wanted = [key for key in wanted if key not in crowded]
+        taken = _within(wanted[:SETTLE_LIMIT], facts, FACTS_LIMIT)
+        records.mark_due(connection, [key for key in first if key in wanted and key not in taken])
+        settled = self._settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
+        return replace(settled, more=len(wanted) > len(taken))
+
+    def _settle_apart(
+        self,
+        connection: Connection,
+        ids: Sequence[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None,
+    ) -> Settled:
+        """Settle intents together, or one by one where one of them cannot be settled: that one is set aside."""
+        try:
+            with connection.begin_nested():
+                return self.settle(connection, ids, clock, now=now, seen_at=seen_at)
+        except Exception as error:
+            if isinstance(error, WatcherError) or (isinstance(error, SQLAlchemyError) and is_outage(error)):
+                raise
+            if len(ids) <= 1:
+                unforeseen.note("settle", error)
+                records.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
+                return Settled(intents=len(ids))
+        done = [self._settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
+        return Settled(
+            intents=len(ids),
+            transitions=tuple(moved for one in done for moved in one.transitions),
+            events=sum(one.events for one in done),
+            reversed=tuple(key for one in done for key in one.reversed),
+        )
 
     def _tell(
         self,
@@ -264,6 +313,18 @@ def _why(draft: Draft, facts: Facts) -> str | None:
         mark = next(act for act in reversed(facts.acts) if act.kind is ActKind.MARK)
         return f"manual: {mark.reason}"
     return draft.reason
+
+
+def _within(ids: Sequence[str], facts: Mapping[str, int], limit: int) -> list[str]:
+    """Return the first of some intents, one at least, that have up to ``limit`` facts together."""
+    taken: list[str] = []
+    left = limit
+    for key in ids:
+        left -= facts[key]
+        if taken and left < 0:
+            break
+        taken.append(key)
+    return taken
 
 
 def as_told(row: outbox.ToldRow) -> Told:

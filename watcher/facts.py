@@ -1,11 +1,11 @@
 """Transfers, attempts, refunds and acts in the database, to and from the pure facts. Facts are orphaned, never deleted."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, text, union_all, update
 
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
@@ -17,6 +17,14 @@ from watcher.tables import STANDS, act, attempt, intent, refund, stray, transfer
 #: The facts of some intents.
 _TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
 _ATTEMPTS = select(attempt).where(attempt.c.intent_id.in_(one_of("ids")))
+_COUNTS = union_all(
+    *(
+        select(table.c.intent_id, func.count().label("number"))
+        .where(table.c.intent_id.in_(one_of("ids")))
+        .group_by(table.c.intent_id)
+        for table in (transfer, attempt)
+    )
+)
 _ACTS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
 _REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
 
@@ -222,6 +230,15 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
         )
         for key in ids
     }
+
+
+def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
+    """Return how many transfers and attempts each intent has, in any branch; what a stranger can add to."""
+    found: Counter[str] = Counter()
+    for some in chunks(sorted(ids)):
+        for row in connection.execute(_COUNTS, {"ids": some}):
+            found[row.intent_id] += row.number
+    return found
 
 
 def _inclusion(row: Mapping[Any, Any]) -> Inclusion:

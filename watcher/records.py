@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     and_,
@@ -59,6 +60,17 @@ _MARKED = (
     .limit(bindparam("limit"))
 )
 _MARK_DUE = update(intent).where(intent.c.id.in_(one_of("ids"))).values(wake_time=0)
+_UNTIL = bindparam("until", type_=BigInteger)
+_POSTPONE = (
+    update(intent)
+    .where(intent.c.id.in_(one_of("ids")), or_(intent.c.wake_time.is_(None), intent.c.wake_time > _UNTIL))
+    .values(wake_time=_UNTIL)
+)
+_SET_ASIDE = (
+    update(intent)
+    .where(intent.c.id.in_(one_of("ids")))
+    .values(wake_time=_UNTIL, wake_height=None, wake_burn_height=None)
+)
 _DECIDED = update(intent).where(intent.c.id == bindparam("intent"))
 
 
@@ -138,6 +150,18 @@ def mark_due(connection: Connection, ids: Sequence[str]) -> None:
     """Let intents be due at any clock, until their next decision."""
     for some in chunks(ids):
         connection.execute(_MARK_DUE, {"ids": some})
+
+
+def postpone(connection: Connection, ids: Sequence[str], *, until: int) -> None:
+    """Let intents be due when the chain clock is at ``until``, unix seconds, if they are not anyway before."""
+    for some in chunks(ids):
+        connection.execute(_POSTPONE, {"ids": some, "until": until})
+
+
+def set_aside(connection: Connection, ids: Sequence[str], *, until: int) -> None:
+    """Let intents not be due before the chain clock is at ``until``, unix seconds, unless a fact of theirs changes."""
+    for some in chunks(ids):
+        connection.execute(_SET_ASIDE, {"ids": some, "until": until})
 
 
 def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> list[str]:

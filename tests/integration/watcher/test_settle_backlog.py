@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from chain.testing import ScriptedApi, txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher import queries
+from watcher import books as books_module
+from watcher import queries, unforeseen
 from watcher.books import Books, Settled
 from watcher.errors import Refused
 from watcher.following import Following, Turn
+from watcher.intents import Intent
 from watcher.ledger import Ledger
+from watcher.settlement import Decision
 
 LIMIT = 3
 
@@ -245,3 +249,69 @@ async def test_catching_up_ends_when_nothing_is_left_to_settle(
     loop._poll_interval = 0.0
     assert await loop.catch_up(asyncio.Event()) is Turn.IDLE
     assert backlog(world) == 0
+
+
+def test_an_intent_that_cannot_be_settled_keeps_nobody_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged, counted and tried again later; its money is stored, and the others get theirs."""
+    intents = [world.create() for _ in range(5)]
+    poisoned = intents[2]
+    honest = books_module.decide
+
+    def decide(intent: Intent, *rest: Any) -> Decision:
+        if intent.id == poisoned and broken:
+            raise ZeroDivisionError("a mistake of ours")
+        return honest(intent, *rest)
+
+    broken = True
+    monkeypatch.setattr(books_module, "decide", decide)
+    before = unforeseen.COUNTER.labels("settle")._value.get()
+    world.mine(*pay(world, *intents))
+    settle_all(world)
+    states = [world.status(intent) for intent in intents]
+    assert states == ["succeeded", "succeeded", "pending", "succeeded", "succeeded"]
+    assert unforeseen.COUNTER.labels("settle")._value.get() == before + 1
+    assert backlog(world) == 0
+    broken = False
+    world.pass_time(books_module.RETRY_AFTER)
+    settle_all(world)
+    assert world.status(poisoned) == "succeeded"
+    assert world.told(poisoned) == ["created", "succeeded"]
+
+
+def test_an_intent_with_very_many_payments_is_not_loaded_by_each_step(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dust costs its sender a fee for each payment and us a look now and then; no sat of it is lost."""
+    monkeypatch.setattr(books_module, "CROWDED", 3)
+    crowded, other = world.create(), world.create()
+    for number in range(6):
+        dust = txs.sbtc_transfer(PAYER, SHOP, 7, world.memo(crowded), label=str(number))
+        applied = world.mine(dust, seconds=10)
+        assert applied.settled.intents == (1 if number < 3 else 0)
+    assert world.show(crowded)["amount_received"] == "21"
+    applied = world.mine(*pay(world, crowded, other), seconds=10)
+    assert world.status(other) == "succeeded"
+    assert world.status(crowded) == "pending"
+    world.pass_time(books_module.CROWDED_WAIT)
+    settle_all(world)
+    assert world.status(crowded) == "succeeded"
+    assert world.show(crowded)["amount_received"] == str(50_000 + 6 * 7)
+
+
+def test_one_transaction_loads_a_bounded_number_of_payments(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books_module, "SETTLE_LIMIT", 100)
+    monkeypatch.setattr(books_module, "FACTS_LIMIT", 4)
+    intents = [world.create() for _ in range(3)]
+    dust = [
+        txs.sbtc_transfer(PAYER, SHOP, 7, world.memo(intent), label=f"{intent}{number}")
+        for intent in intents
+        for number in range(3)
+    ]
+    applied = world.mine(*dust)
+    assert (applied.settled.intents, applied.settled.more) == (1, True)
+    assert [(done.intents, done.more) for done in settle_all(world)] == [(1, True), (1, False)]
+    assert {world.show(intent)["amount_received"] for intent in intents} == {"21"}
