@@ -8,13 +8,17 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from notifier import outbox
+from notifier.events import EventType
 from watcher import facts as facts_store
 from watcher import records
 from watcher.books import Books, Settled, as_told
 from watcher.database import chunks
 from watcher.intents import ChainClock
+from watcher.log import get_logger
 from watcher.settlement import Decision, decide
 from watcher.tables import intent as intent_table
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,17 @@ def merge(changes: Iterable[Change]) -> list[Change]:
             change = dataclasses.replace(change, before=first.before, events=first.events + change.events)
         merged[change.intent] = change
     return list(merged.values())
+
+
+def report_reversals(changes: Iterable[Change]) -> None:
+    """Raise the alarm for each intent whose told success was taken back for good; call it after the commit."""
+    for change in changes:
+        if any((event["type"], event["reason"]) == (EventType.FAILED, "reorged") for event in change.events):
+            log.critical(
+                "payment.reversed",
+                intent=change.intent,
+                hint="the chain does not hold money that was told as paid",
+            )
 
 
 def _wrong(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:

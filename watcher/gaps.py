@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from contracts.model import Attempt, Refund
+from contracts.model import Attempt, Payment, Refund
 from watcher import records
 from watcher.facts import Placement
 from watcher.tables import attempt
@@ -89,16 +89,23 @@ class Gaps:
         return {block for row in self.wrong for block in row.evidence}
 
     def leave(self, doubts: Mapping[str, str]) -> None:
-        """Leave alone what depends on blocks whose contents are in doubt: block hash -> why."""
-        for row in self.wrong:
-            if (
-                why := next((doubts[block] for block in sorted(row.evidence) if block in doubts), None)
-            ) is not None:
-                self.differences.append(replace(row, note=f"{row.note}; left as it is: {why}"))
+        """Leave alone what depends on blocks whose contents are in doubt: block hash -> why.
+
+        Nothing is put in either that such a block says, or that stands in a row which is left.
+        """
+        left = [row for row in self.wrong if row.evidence & doubts.keys()]
+        for row in left:
+            why = next(doubts[block] for block in sorted(row.evidence) if block in doubts)
+            self.differences.append(replace(row, note=f"{row.note}; left as it is: {why}"))
+        kept = {row.tx_id for row in left}
         self.wrong = [row for row in self.wrong if not row.evidence & doubts.keys()]
-        self.transfers = [p for p in self.transfers if p.payment.block.hash not in doubts]
-        self.attempts = [found for found in self.attempts if found[0].block.hash not in doubts]
-        self.refunds = [found for found in self.refunds if found[0].block.hash not in doubts]
+
+        def stands(fact: Payment | Attempt | Refund) -> bool:
+            return fact.block.hash not in doubts and fact.tx_id not in kept
+
+        self.transfers = [found for found in self.transfers if stands(found.payment)]
+        self.attempts = [found for found in self.attempts if stands(found[0])]
+        self.refunds = [found for found in self.refunds if stands(found[0])]
 
 
 def overlooked(connection: Connection, gaps: Gaps) -> int:

@@ -24,7 +24,7 @@ from contracts.model import MoneyRules, Reading
 from notifier.database_errors import reason_of
 from watcher import blocks, records, scan
 from watcher.books import SETTLE_LIMIT, Books
-from watcher.changes import CarefulBooks, Change, merge
+from watcher.changes import CarefulBooks, Change, merge, report_reversals
 from watcher.comparing import find_gaps
 from watcher.confirming import Confirmed, confirm
 from watcher.corrections import put_right
@@ -372,9 +372,10 @@ class Reindex:
                 return doubtful
             gaps.leave(known.doubts)
             tally.transfers += gaps.ours
-            tally.found += len(gaps.transfers)
-            tally.attempts += len(gaps.attempts)
-            tally.refunds += len(gaps.refunds)
+            mended = {row.tx_id for row in gaps.wrong}
+            tally.found += sum(p.payment.tx_id not in mended for p in gaps.transfers)
+            tally.attempts += sum(made.tx_id not in mended for made, _ in gaps.attempts)
+            tally.refunds += sum(made.tx_id not in mended for made, _ in gaps.refunds)
             tally.corrections += len(gaps.wrong)
             tally.differences += len(gaps.differences)
             # Those whose rows were wrong come first: what was told of them may be false.
@@ -404,6 +405,7 @@ class Reindex:
         if ask.dry_run:
             self._gaps.add(gaps)
         else:
+            report_reversals(changes)
             self._settle_later(ask, run, gaps.paid & {*tally.later})
         return set()
 
@@ -423,6 +425,7 @@ class Reindex:
                 return tally, books.changes
 
             run.tally, changes = self._database.transact(work)
+            report_reversals(changes)
             self._changes += changes
 
     def _check_ours(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from chain.testing import ScriptedApi, Tx, principal, txs
 from notifier.tables import event
@@ -255,8 +256,11 @@ async def test_a_success_whose_call_had_failed_is_taken_back_at_once(world: Worl
     shown = _models_of(world, tx)
     lies.mine(world, lambda block: replace(block, transactions=shown), txs.failed(tx))
     assert world.status(made) == "succeeded"
-    await settles(reading)
+    with capture_logs() as logs:
+        report = await settles(reading)
     assert world.told(made)[-1] == "failed:reorged"
+    assert [(entry["event"], entry["intent"]) for entry in logs] == [("payment.reversed", made)]
+    assert (report.tally.found, report.tally.attempts, report.tally.corrections) == (0, 0, 1)
 
 
 async def test_refunds_are_put_right_too(world: World, reading: Reading) -> None:
@@ -334,6 +338,35 @@ async def test_a_second_source_that_is_silent_confirms_nothing(world: World, rea
         report = await both.reindex()
     assert (report.tally.corrections, report.tally.differences) == (1, 0)
     assert world.status(made) == "succeeded"
+
+
+async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_is_in_doubt(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second source agrees about the block where it is, and says otherwise about the one where it was thought."""
+    monkeypatch.setattr(reindex_module, "BATCH", 1)
+    made = world.create()
+    world.mine(pay(world, made))
+    world.mine()
+    thought = world.chain.header(102)
+    twin = world.chain.clone()
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(block_hash=thought.hash, height=102))
+    before = reading.snapshot()
+    async with ScriptedApi(twin, ping_interval=None) as api:
+
+        def lie(route: str, body: Any) -> Any:
+            if route == "block" and isinstance(body, dict) and body.get("index_block_hash") == thought.hash:
+                return {"error": "hidden"}
+            return body
+
+        api.faults.tamper = lie
+        report = await Reading(world, [reading.api, api]).reindex(start=101, to=101)
+    assert report.tally.differences == 1
+    assert "left as it is" in report.differences[0].note
+    assert reading.snapshot() == before
+    await settles(reading)
+    assert [row.height for row in reading.rows(transfer) if row.canonical] == [101]
 
 
 async def test_one_source_has_to_say_it_twice(world: World, reading: Reading) -> None:
