@@ -9,7 +9,20 @@ written in the future was written under a clock that was ahead, and all its time
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, Double, Table, Update, bindparam, case, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Double,
+    Table,
+    Update,
+    bindparam,
+    case,
+    cast,
+    func,
+    select,
+    update,
+)
 
 from notifier.tables import delivery, endpoint, is_pending
 
@@ -21,10 +34,14 @@ def database_time(conn: Connection) -> float | None:
     """Return the database server's time; None on SQLite, which has no clock but this machine's."""
     if conn.dialect.name == "sqlite":
         return None
-    return float(conn.execute(_SERVER_TIME).scalar_one())
+    return float(conn.execute(select(server_time())).scalar_one())
 
 
-_SERVER_TIME = text("SELECT extract(epoch FROM clock_timestamp())::double precision")
+def server_time() -> ColumnElement[float]:
+    """Return the unix time of a PostgreSQL server as part of a statement."""
+    return cast(func.extract("epoch", func.clock_timestamp()), Double)
+
+
 _NOW = bindparam("now", type_=Double)
 
 

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Double, Update, cast, func, select, update
+from sqlalchemy import Connection, Update, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from notifier.clock import server_time
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.database import Database, upsert
@@ -55,13 +56,13 @@ class Lease:
 
     def acquire(self) -> bool:
         """Take the lease if nobody has it; say whether it is ours."""
-        until = _server_time() + SECONDS
+        until = server_time() + SECONDS
         with self._database.begin() as connection:
             statement = upsert(connection, lease).values(id=1, holder=self.holder, epoch=1, until=until)
             statement = statement.on_conflict_do_update(
                 index_elements=[lease.c.id],
                 set_={"holder": self.holder, "epoch": lease.c.epoch + 1, "until": until},
-                where=lease.c.until <= _server_time(),
+                where=lease.c.until <= server_time(),
             )
             epoch = connection.execute(statement.returning(lease.c.epoch)).scalar_one_or_none()
         self.epoch = epoch
@@ -70,7 +71,7 @@ class Lease:
     def renew(self) -> None:
         """Keep the lease for as long again. Raises :class:`LeaseLost` when another took it."""
         with self._database.begin() as connection:
-            kept = connection.execute(self._ours().values(until=_server_time() + SECONDS)).rowcount
+            kept = connection.execute(self._ours().values(until=server_time() + SECONDS)).rowcount
         if not kept:
             raise self._lost()
 
@@ -197,15 +198,11 @@ async def lead(
 
 def holding(connection: Connection) -> Holding | None:
     """Return who has the lease of a PostgreSQL database, or had it last; None when nobody ever took it."""
-    query = select(lease.c.holder, lease.c.epoch, (lease.c.until - _server_time()).label("remaining"))
+    query = select(lease.c.holder, lease.c.epoch, (lease.c.until - server_time()).label("remaining"))
     row = connection.execute(query.where(lease.c.id == 1)).one_or_none()
     if row is None:
         return None
     return Holding(holder=row.holder, epoch=row.epoch, remaining=max(0.0, row.remaining))
-
-
-def _server_time() -> ColumnElement[float]:
-    return cast(func.extract("epoch", func.clock_timestamp()), Double)
 
 
 async def _run(part: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
