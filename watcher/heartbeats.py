@@ -9,12 +9,17 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Collection
+from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
 from notifier.clock import database_time
 from watcher.database import Database, upsert
 from watcher.tables import heartbeat
+
+#: The roles that no deployment is whole without.
+FOLLOWER: Final = "follower"
+NOTIFIER: Final = "notifier"
 
 #: A process that says nothing for so many polls, and so many seconds at least, is taken for gone.
 POLLS = 3

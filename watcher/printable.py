@@ -1,4 +1,4 @@
-"""Texts that strangers wrote, made harmless for terminals and logs (pure): nothing in them steers what shows them."""
+"""Texts for terminals and logs (pure): what strangers wrote is made harmless, so that it steers nothing there."""
 
 import re
 
@@ -20,3 +20,10 @@ def plain(text: object) -> str:
 def plain_json(text: str) -> str:
     """Return a JSON text that says the same, without anything that a terminal would act upon."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def count(number: int, thing: str) -> str:
+    """Return ``1 block``, ``2,000 blocks``."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number:,} {thing.removesuffix('y')}ies" if thing.endswith("y") else f"{number:,} {thing}s"

@@ -11,16 +11,13 @@ from chain.model import BlockHeader
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.following import DATABASE_FAILED, Turn
-from watcher.heartbeats import Heartbeat
+from watcher.heartbeats import FOLLOWER, Heartbeat
 from watcher.log import get_logger
 from watcher.notify import ServiceManager
 from watcher.waiting import in_thread, unless
 
 #: A loop that rests between two turns may be silent for so many times its rest, and this many seconds of work.
 RESTS, WORK = 2.0, 60.0
-
-#: The part of a process that reads the chain.
-FOLLOWER = "follower"
 
 log = get_logger(__name__)
 

@@ -23,7 +23,7 @@ from watcher import __version__, blocks, records, scan, unknown_words
 from watcher.blocks import Cursor
 from watcher.conditions import needs_attention
 from watcher.database import Database, chunks, size
-from watcher.heartbeats import living_roles
+from watcher.heartbeats import FOLLOWER, NOTIFIER, living_roles
 from watcher.intents import Status
 from watcher.lease import holding
 from watcher.reasons import Code, Reason, clock_skew, no_follower, no_notifier
@@ -31,10 +31,6 @@ from watcher.settings import Settings
 from watcher.tables import intent, status_count, transfer
 
 _DAY = 86400
-
-#: The parts that no deployment is whole without.
-FOLLOWER: Final = "follower"
-NOTIFIER: Final = "notifier"
 
 #: What only an operator can mend.
 OPERATORS: Final = frozenset({Code.NO_FOLLOWER, Code.NO_NOTIFIER, Code.NOT_WRITABLE, Code.CLOCK_SKEW})
@@ -317,7 +313,7 @@ def _reasons(
     if lag["our_seconds"] is not None and lag["our_seconds"] > limit:
         text = f"the newest applied block is {lag['our_seconds']:.0f} s older than the tip"
         reasons.append(
-            Reason(Code.LAGGING, text, "it catches up by itself; `reorgs` and the log say what holds it")
+            Reason(Code.LAGGING, text, "it catches up by itself; if it does not, its log says what holds it")
         )
     if lag["api_seconds"] is not None and lag["api_seconds"] > limit:
         text = f"nobody has looked at the chain for {lag['api_seconds']:.0f} s; is the daemon running?"

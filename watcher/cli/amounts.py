@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from contracts.networks import AssetSpec
+from watcher.printable import count
 
 
 def exact(base_units: int, decimals: int) -> str:
@@ -17,9 +18,9 @@ def short(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
     """Return an amount for a table: ``50,000 sats``, ``1.5 stx``. ``asset`` is a short name or an identifier."""
     spec = find(asset, assets)
     if spec is None:
-        return _many(base_units, "base unit")
+        return count(base_units, "base unit")
     if spec.name == "sbtc":
-        return _many(base_units, "sat")
+        return count(base_units, "sat")
     return f"{exact(base_units, spec.decimals)} {spec.name}"
 
 
@@ -32,11 +33,7 @@ def full(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
         return text
     if spec.name == "sbtc":
         return f"{text} ({exact(base_units, spec.decimals)} sbtc)"
-    return f"{text} ({_many(base_units, 'base unit')})"
-
-
-def _many(number: int, unit: str) -> str:
-    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
+    return f"{text} ({count(base_units, 'base unit')})"
 
 
 def find(asset: str, assets: Iterable[AssetSpec]) -> AssetSpec | None:
@@ -64,11 +61,11 @@ def span(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def size(count: int) -> str:
+def size(number_of_bytes: int) -> str:
     """Return a number of bytes: ``180 KB``, ``1.2 GB``."""
-    if count < 1000:
-        return "1 byte" if count == 1 else f"{count} bytes"
-    number = float(count)
+    if number_of_bytes < 1000:
+        return count(number_of_bytes, "byte")
+    number = float(number_of_bytes)
     for unit in ("KB", "MB", "GB"):
         number /= 1000
         if number < 1000:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from watcher.journal import is_journal, with_priority
+from watcher.printable import count as count
 from watcher.printable import plain as plain
 from watcher.printable import plain_json
 
@@ -163,13 +164,6 @@ def card(rows: Sequence[tuple[str, object]]) -> Table:
         if value is not None:
             made.add_row(name, cell(value))
     return made
-
-
-def count(number: int, thing: str) -> str:
-    """Return ``1 block``, ``2,000 blocks``."""
-    if number == 1:
-        return f"1 {thing}"
-    return f"{number:,} {thing.removesuffix('y')}ies" if thing.endswith("y") else f"{number:,} {thing}s"
 
 
 def background(found: Mapping[str, Any]) -> str:

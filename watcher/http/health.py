@@ -16,12 +16,12 @@ from watcher import blocks
 from watcher.blocks import Cursor
 from watcher.database import Database
 from watcher.following import Turn
-from watcher.heartbeats import living_roles
+from watcher.heartbeats import FOLLOWER, NOTIFIER, living_roles
 from watcher.http.problems import problem
 from watcher.metrics import Metrics
+from watcher.printable import count
 from watcher.pulse import Pulse
 from watcher.reasons import Code, Reason, no_follower, no_notifier, not_writable
-from watcher.standing import FOLLOWER, NOTIFIER
 
 _T = TypeVar("_T")
 
@@ -107,8 +107,7 @@ def not_ready(
     if cursor is not None:
         behind, blocks_behind = _behind(cursor, pulse)
         if behind > max_lag:
-            unread = "1 block" if blocks_behind == 1 else f"{blocks_behind:,} blocks"
-            text = f"{unread}, {behind} s of chain time behind the newest known block"
+            text = f"{count(blocks_behind, 'block')}, {behind} s of chain time behind the newest known block"
             reasons.append(Reason(Code.LAGGING, text))
         unanswered = cursor.unanswered_seconds
         if unanswered is not None and unanswered > max_lag:
