@@ -121,8 +121,9 @@ class Session:
         """
         if self.server is not None:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
-        from sqlalchemy.exc import DatabaseError, OperationalError
+        from sqlalchemy.exc import SQLAlchemyError
 
+        from notifier.database_errors import is_outage, reason_of
         from watcher import running
         from watcher.database import Database
         from watcher.settings import config_file
@@ -131,13 +132,11 @@ class Session:
         database = Database(self.settings.database_url, create=create)
         try:
             yield database
-        except DatabaseError as error:
-            # The plain class is "file is not a database" and its like; the other subclasses are bugs of ours.
-            if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
+        except SQLAlchemyError as error:
+            if not is_outage(error):  # a bug of ours
                 raise
-            said = str(error.orig).strip().splitlines() or [type(error).__name__]
             raise Unreachable(
-                f"database {database.safe_url} does not answer: {said[0]}",
+                f"database {database.safe_url} does not answer: {reason_of(error)}",
                 hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
             ) from error
         finally:
