@@ -58,8 +58,11 @@ def reindex(
 ) -> None:
     """Read blocks again, beside the running daemon: put in what is missing, put right what is wrong.
 
-    A row that its block does not bear out is put right once a second reading confirms it, by another source when several
-    are configured; it is kept, and nothing is told twice. An interrupted run goes on when the same command is given again. Example: sbtc-watcher reindex --since 2d --dry-run
+    A wrong row is put right once a second reading confirms it, by another
+    source if there are several. Nothing is deleted or sent twice. The same
+    command goes on with an interrupted run.
+
+    Example: sbtc-watcher reindex --since 2d --dry-run
     """
     session = of(context)
     _check(start, to, since, intent, accept_reorg, reason)

@@ -26,9 +26,12 @@ def run(
 ) -> None:
     """Run the daemon: follow the chain, settle intents, deliver webhooks.
 
-    Ctrl-C, SIGTERM or a closed terminal ends it. Several processes can share a PostgreSQL database: sbtc-watcher run
-    --role notifier. On one machine each needs an http_bind of its own (port 0: any free one); without the role api it
-    goes on without HTTP where the port is taken.
+    Ctrl-C, SIGTERM or a closed terminal ends it. Several processes can share a
+    PostgreSQL database. On one machine each needs an http_bind of its own
+    (port 0: any free one); without the role api it goes on without HTTP where
+    the port is taken.
+
+    Example: sbtc-watcher run --role notifier
     """
     roles = read_roles(role)
     session = of(context)
