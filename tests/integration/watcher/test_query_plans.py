@@ -18,7 +18,9 @@ pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 #: Tables that grow with the chain or with trade.
 BIG = "act|attempt|block|delivery|delivery_attempt|event|intent|label|refund|reorg|stray|transfer|transition"
-SCAN = re.compile(rf"^SCAN ({BIG})\b(?! USING (COVERING )?INDEX ix_(intent_flagged|delivery_open))")
+SCAN = re.compile(
+    rf"^SCAN ({BIG})\b(?! USING (COVERING )?INDEX ix_(intent_flagged|delivery_dead|delivery_open))"
+)
 OWN = principal("own address")
 
 
