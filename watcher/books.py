@@ -166,22 +166,26 @@ class Books:
         due = records.due_intents(connection, clock, limit=SETTLE_LIMIT + 1)
         wanted = list(dict.fromkeys([*first, *due]))
         facts = facts_store.count_facts(connection, wanted)
-        if crowded := [key for key in first if facts[key] > CROWDED]:
+        if crowded := self._crowded(first, facts):
             records.postpone(connection, crowded, until=clock.time + CROWDED_WAIT)
             wanted = [key for key in wanted if key not in crowded]
         taken = _within(wanted[:SETTLE_LIMIT], facts, FACTS_LIMIT)
         records.mark_due(connection, [key for key in first if key in wanted and key not in taken])
-        settled = self._settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
+        settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
         return replace(settled, more=len(wanted) > len(taken))
 
-    def _settle_apart(
+    def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
+        """Return those of the intents that have too many facts to be settled in the step that brings another one."""
+        return [key for key in ids if facts[key] > CROWDED]
+
+    def settle_apart(
         self,
         connection: Connection,
         ids: Sequence[str],
         clock: ChainClock,
         *,
         now: float,
-        seen_at: float | None,
+        seen_at: float | None = None,
     ) -> Settled:
         """Settle intents together, or one by one where one of them cannot be settled: that one is set aside."""
         try:
@@ -194,7 +198,7 @@ class Books:
                 unforeseen.note("settle", error)
                 records.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
                 return Settled(intents=len(ids))
-        done = [self._settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
+        done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
         return Settled(
             intents=len(ids),
             transitions=tuple(moved for one in done for moved in one.transitions),

@@ -1,7 +1,7 @@
 """Books that touch only what is not as ``decide()`` says, and keep what that changed, for people to read."""
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,10 @@ class CarefulBooks(Books):
             if events or before[key] != after[key]:
                 self.changes.append(Change(intent=key, before=before[key], after=after[key], events=events))
         return settled
+
+    def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
+        """Put nothing off: a person asked for it once, and may not want the daemon to tell of it."""
+        return []
 
 
 def merge(changes: Iterable[Change]) -> list[Change]:

@@ -73,9 +73,14 @@ class Gaps:
     @property
     def paid(self) -> set[str]:
         """The intents whose money these blocks are about, that which came and that which went back."""
+        return self.changed | self.known
+
+    @property
+    def changed(self) -> set[str]:
+        """Those of them that have other money than our tables say."""
         found = {p.matched.intent.id for p in self.transfers if p.matched.intent is not None}
         found |= {row.intent for row in self.wrong if row.intent is not None and row.kind != attempt.name}
-        return found | {intent_id for _, intent_id in self.refunds} | self.known
+        return found | {intent_id for _, intent_id in self.refunds}
 
     @property
     def tried(self) -> set[str]:

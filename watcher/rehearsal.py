@@ -49,7 +49,7 @@ def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[C
                 wrong=gaps.wrong,
             )
             put_right(connection, ours, at=cursor.newest, now=now)
-            careful.settle(connection, ids, cursor.clock, now=now)
+            careful.settle_apart(connection, some, cursor.clock, now=now)
         changes += careful.changes
     return changes
 

@@ -384,7 +384,10 @@ class Reindex:
             tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
             if not ask.dry_run:
                 put_right(connection, gaps, at=cursor.newest, now=now)
-                settled = books.settle(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
+                if ask.notify:
+                    # Decided in further transactions, by the daemon where this run does not come to it any more.
+                    records.mark_due(connection, [key for key in paid[SETTLE_LIMIT:] if key in gaps.changed])
+                settled = books.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
                 tally.changes += len(books.changes)
                 tally.events += settled.events
                 self._advance(connection, run, headers[-1].height, tally)
@@ -418,7 +421,7 @@ class Reindex:
                 books = CarefulBooks.like(self._books, notify=ask.notify)
                 cursor = blocks.load_cursor(connection, lock=True)
                 assert cursor is not None, "a cursor stays"
-                settled = books.settle(connection, some, cursor.clock, now=self._now())
+                settled = books.settle_apart(connection, some, cursor.clock, now=self._now())
                 tally.changes += len(books.changes)
                 tally.events += settled.events
                 self._advance(connection, run, run.position, tally)

@@ -113,6 +113,21 @@ async def test_of_very_many_intents_each_is_decided_and_named(
         assert not world.ledger.settle_due().intents
 
 
+@pytest.mark.parametrize("how", [{"notify": False}, {"dry_run": True}], ids=["no notify", "dry run"])
+async def test_an_intent_with_very_many_payments_is_decided_at_once(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    """What is not to be delivered, or only shown, cannot be left to the daemon."""
+    made = world.create()
+    world.mine()
+    world.mine(pay(world, made))
+    world.mine(n=10, burn=True)
+    fork_deep(world, 101, [])
+    monkeypatch.setattr("watcher.books.CROWDED", 0)
+    accepted = await reading.accept(101, **how)
+    assert [(change.intent, change.after["status"]) for change in accepted.changes] == [(made, "processing")]
+
+
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:
     """Row by row as it happens: halt, status says why, a person accepts, the running daemon follows the branch."""
     following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)

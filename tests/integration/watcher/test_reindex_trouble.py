@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from chain.errors import WrongNetwork
 from chain.testing import ScriptedApi, txs
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher import queries, reindex, scan
+from watcher import changes, queries, reindex, scan
 from watcher.blocks import Halt
+from watcher.books import RETRY_AFTER
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
+from watcher.intents import Intent
 from watcher.reindex import Progress
+from watcher.settlement import Decision
 from watcher.tables import scan_header, transfer
 
 
@@ -351,3 +356,49 @@ async def test_a_chain_that_never_rests_ends_it(
     monkeypatch.setattr(reindex.blocks, "canonical_hashes", lambda *_: {101: "0xelse"})
     with pytest.raises(Unreachable, match="rest"):
         await reading.reindex()
+
+
+async def test_a_run_that_dies_leaves_no_intent_undecided_whose_money_it_put_in(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond what one transaction settles are due from then on: the daemon goes on, also when nobody repeats it."""
+    made = [world.create(expires_in=60) for _ in range(5)]
+    reading.overlook(lambda: world.mine(*[pay(world, key, label=key) for key in made]))
+    world.pass_time(1000)
+    assert {world.status(key) for key in made} == {"expired"}
+    monkeypatch.setattr(reindex, "SETTLE_LIMIT", 2)
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(reindex.Reindex, "_settle_later", die)
+    with pytest.raises(Killed):
+        await reading.reindex()
+    assert [world.status(key) for key in made].count("succeeded") == 2
+    world.mine()
+    assert {world.status(key) for key in made} == {"succeeded"}
+    assert {tuple(world.told(key)) for key in made} == {("created", "expired", "succeeded")}
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", ""])
+async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_source(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    made = [world.create() for _ in range(3)]
+    reading.overlook(lambda: world.mine(*[pay(world, key, label=key) for key in made]))
+    honest = changes.decide
+
+    def decide(intent: Intent, *rest: Any) -> Decision:
+        if intent.id == made[1]:
+            raise IntegrityError("INSERT", None, ValueError("a mistake of ours"))
+        return honest(intent, *rest)
+
+    monkeypatch.setattr(changes, "decide", decide)
+    report = await reading.reindex(dry_run=dry_run)
+    assert report.tally.found == 3
+    assert sorted(change.intent for change in report.changes) == [made[0], made[2]]
+    if not dry_run:
+        assert [world.status(key) for key in made] == ["succeeded", "pending", "succeeded"]
+        monkeypatch.undo()
+        world.pass_time(RETRY_AFTER)
+        assert world.status(made[1]) == "succeeded"
