@@ -48,7 +48,9 @@ class Pulse:
         self._manager = manager
         self._roles = roles
         self._clock = clock
-        manager.watch_within(RESTS * rest + WORK)
+        #: How long the loop may be silent at work, seconds.
+        self.patience = RESTS * rest + WORK
+        manager.watch_within(self.patience)
         self._bound = False
         self._beaten = False
         self._ready = False
@@ -66,6 +68,7 @@ class Pulse:
         self.newest: BlockHeader | None = None
         self.tip: BlockHeader | None = None
         self._polled_at: float | None = None
+        self._moved_at = clock()
         self._unwritten: str | None = None
 
     def bound(self) -> None:
@@ -102,6 +105,7 @@ class Pulse:
     def followed(self, follows: bool) -> None:
         """The loop begins, or has ended because another process follows the chain now."""
         self.follows, self.stands_by = follows, False
+        self._moved_at = self._clock()
         self.turn = None
         # A standby's looks at the database say nothing of the chain.
         self.reached = False
@@ -122,12 +126,18 @@ class Pulse:
         """The age of this process's last finished look at the chain; None before the first."""
         return None if self._polled_at is None else max(0.0, self._clock() - self._polled_at)
 
+    @property
+    def silent_seconds(self) -> float:
+        """For how long this process's follower has finished no look and no step; 0 where it does not follow."""
+        return max(0.0, self._clock() - self._moved_at) if self.follows else 0.0
+
     def stopping(self) -> None:
         """The daemon was told to stop."""
         self._manager.stopping()
 
     def _beat(self, *, reached: bool) -> None:
         self._beaten = True
+        self._moved_at = self._clock()
         self.reached = self.reached or reached
         self._manager.alive()
         self._start()

@@ -117,6 +117,10 @@ def not_ready(
         if pulse.turn is None and pulse.reached and silent > max_lag:
             # Only where another process follows the chain: the one that follows it here is known by its turns.
             reasons.append(Reason(Code.LAGGING, f"no process has looked at the chain for {silent:.0f} s"))
+        if pulse.silent_seconds > max(max_lag, pulse.patience):
+            # One that hangs tells nothing, while its process's heartbeats go on.
+            text = f"the follower has finished no look and no step for {pulse.silent_seconds:.0f} s"
+            reasons.append(Reason(Code.LAGGING, text))
     return reasons
 
 

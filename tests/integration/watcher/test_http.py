@@ -193,6 +193,43 @@ def test_a_process_beside_the_follower_notices_that_nobody_follows(world: World)
     assert reason == Reason(Code.LAGGING, "no process has looked at the chain for 601 s")
 
 
+def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
+    """A loop that hangs tells nothing, so its own silence counts; while it applies blocks it is not silent."""
+    now = [0.0]
+    pulse = Pulse(ServiceManager(), rest=5.0, clock=lambda: now[0])
+    cursor = cursor_of(world)
+
+    def codes() -> list[str]:
+        return [
+            reason.code for reason in not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())
+        ]
+
+    pulse.followed(True)
+    pulse.turned(Turn.IDLE, None, world.tip)
+    now[0] = 600.0
+    assert codes() == []
+    pulse.stepped()
+    now[0] = 1200.0
+    assert codes() == []
+    now[0] = 1201.0
+    assert codes() == ["lagging"]
+    pulse.turned(Turn.IDLE, None, world.tip)
+    assert codes() == []
+    now[0] = 2000.0
+    pulse.followed(False)
+    assert "lagging" not in codes(), "another process may follow now, and is known by what it wrote"
+
+
+def test_a_follower_that_rests_longer_than_the_lag_limit_is_not_silent(world: World) -> None:
+    """Polls that are an hour apart are no fault, however short the limit is."""
+    now = [0.0]
+    pulse = Pulse(ServiceManager(), rest=3600.0, clock=lambda: now[0])
+    pulse.followed(True)
+    pulse.turned(Turn.IDLE, None, world.tip)
+    now[0] = 3700.0
+    assert not_ready(cursor_of(world), ROLES, 0, pulse, max_lag=600, now=world.clock()) == []
+
+
 def test_a_database_without_a_cursor_is_starting() -> None:
     pulse = make_standby()
     assert [reason.code for reason in not_ready(None, ROLES, 0, pulse, max_lag=600, now=0.0)] == ["starting"]
