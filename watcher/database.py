@@ -14,9 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, BindParameter, Connection, Table, bindparam, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
+from notifier.database_errors import is_outage, reason_of
 from watcher import sqlite_file
 from watcher.errors import ConfigError, Unreachable
 from watcher.fair_lock import FairLock
@@ -160,6 +161,19 @@ class Database:
         """Open a transaction that sees one moment and does not hold writers up."""
         with self.engine.connect().execution_options(**self._view) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Raise :class:`Unreachable`, in one line, when the database does not serve what the block asks of it."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise  # a bug of ours
+            raise Unreachable(
+                f"database {self.safe_url} does not answer: {reason_of(error)}",
+                hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
+            ) from error
 
     def upgrade(self) -> None:
         """Bring the schema to this version's revision; does nothing when it is there.

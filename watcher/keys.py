@@ -59,9 +59,13 @@ def check_vault(database: Database, vault: Vault) -> None:
     """
     with database.read() as connection:
         sealed = endpoints.unreadable(connection, vault=vault, now=time.time())
-    if not sealed:
-        with database.begin() as connection:
+        known = vault.sealing_key in sealing.remembered(connection)
+        if not sealed and not vault.seals:
             check_sealing(connection, vault)
+    if not sealed:
+        # Only a new key is written down: a start must not wait for whoever holds the database's lock.
+        if vault.seals and not known:
+            database.transact(lambda connection: check_sealing(connection, vault))
         return
     names = ", ".join(sealed[:3]) + (", …" if len(sealed) > 3 else "")
     if vault.seals:

@@ -70,12 +70,12 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
     with ExitStack() as stack:
         database = Database(settings.database_url)
         stack.callback(database.close)
-        database.upgrade()
-        make_ledger(
-            settings, database
-        ).cursor()  # another network's database is refused before anything starts
-        if roles & {"notifier", "api"}:
-            check_vault(database, open_vault(settings))  # and secrets that nothing could be signed with
+        with database.answering():
+            database.upgrade()
+            # Before anything starts, refuse another network's database, and secrets that nothing could be signed with.
+            make_ledger(settings, database).cursor()
+            if roles & {"notifier", "api"}:
+                check_vault(database, open_vault(settings))
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         spare_collections()

@@ -15,7 +15,7 @@ import typer
 
 from contracts.networks import NETWORKS, AssetSpec, default_assets
 from watcher.cli.output import OutputFailed
-from watcher.errors import ConfigError, NotFound, Unreachable, UsageError
+from watcher.errors import ConfigError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from watcher.cli.offices import AnyDesk, Office
@@ -121,9 +121,6 @@ class Session:
         """
         if self.server is not None:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from notifier.database_errors import is_outage, reason_of
         from watcher import running
         from watcher.database import Database
         from watcher.settings import config_file
@@ -131,14 +128,8 @@ class Session:
         running.check(self.settings, config_file(self.config))
         database = Database(self.settings.database_url, create=create)
         try:
-            yield database
-        except SQLAlchemyError as error:
-            if not is_outage(error):  # a bug of ours
-                raise
-            raise Unreachable(
-                f"database {database.safe_url} does not answer: {reason_of(error)}",
-                hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
-            ) from error
+            with database.answering():
+                yield database
         finally:
             database.close()
 

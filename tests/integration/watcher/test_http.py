@@ -200,9 +200,7 @@ def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
     cursor = cursor_of(world)
 
     def codes() -> list[str]:
-        return [
-            reason.code for reason in not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())
-        ]
+        return [reason.code for reason in not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())]
 
     pulse.followed(True)
     pulse.turned(Turn.IDLE, None, world.tip)

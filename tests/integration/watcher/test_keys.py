@@ -15,7 +15,7 @@ from notifier.vault import PLAIN, Vault
 from tests import harness
 from watcher import service
 from watcher.database import alembic_config
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, Unreachable
 from watcher.keys import check_sealing, check_vault, open_vault
 from watcher.metrics import Metrics
 from watcher.settings import Settings
@@ -111,6 +111,36 @@ def test_the_daemon_does_not_start_with_the_wrong_key(database, key_file, tmp_pa
     key_file.write_text(OTHER)
     with pytest.raises(ConfigError, match="do not open the secrets"):
         service.run(settings_with(key_file, tmp_path), frozenset({"notifier"}), once=True)
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_start_waits_for_nobody_who_writes_to_the_database(
+    database, key_file, tmp_path, monkeypatch, keyed
+):
+    """Who holds the lock for long (a backup, a migration) stops no daemon that starts meanwhile."""
+    monkeypatch.setattr("watcher.database.BUSY_TIMEOUT", 0.05)
+    settings = settings_with(key_file, tmp_path)
+    vault = open_vault(settings) if keyed else PLAIN
+    check_vault(database, vault)
+    other = harness.open_database(tmp_path)
+    try:
+        with other.begin():
+            check_vault(database, vault)
+            if keyed:
+                assert service.run(settings, frozenset({"api"}), once=True) == 0
+    finally:
+        other.close()
+
+
+def test_a_start_on_a_database_that_does_not_serve_is_refused_in_one_line(tmp_path):
+    """What a person reads is no traceback."""
+    file = tmp_path / "no.db"
+    file.write_bytes(b"this is no database, whatever its name says")
+    settings = Settings(database_url=f"sqlite:///{file}")
+    with pytest.raises(Unreachable, match="does not answer: file is not a database") as caught:
+        service.run(settings, frozenset({"api"}), once=True)
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
 
 
 async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_file, tmp_path):
