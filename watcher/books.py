@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from notifier import outbox
 from notifier.database_errors import is_outage
@@ -193,6 +193,9 @@ class Books:
                 return self.settle(connection, ids, clock, now=now, seen_at=seen_at)
         except Exception as error:
             if isinstance(error, WatcherError) or (isinstance(error, SQLAlchemyError) and is_outage(error)):
+                raise
+            if isinstance(error, ProgrammingError):
+                # PostgreSQL's word for a table or a right that is missing, which no intent can be blamed for.
                 raise
             if len(ids) <= 1:
                 unforeseen.note("settle", error)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from chain.testing import ScriptedApi, txs
 from tests import harness
@@ -278,6 +280,24 @@ def test_an_intent_that_cannot_be_settled_keeps_nobody_waiting(
     settle_all(world)
     assert world.status(poisoned) == "succeeded"
     assert world.told(poisoned) == ["created", "succeeded"]
+
+
+def test_a_database_that_lacks_a_table_is_no_intents_fault(world: World) -> None:
+    """Nor is a right that was taken away: nothing is set aside, and all goes on when it is there again."""
+    intents = [world.create() for _ in range(5)]
+    world.mine(*pay(world, *intents))
+
+    def rename(name: str, other: str) -> None:
+        with world.database.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {name} RENAME TO {other}"))
+
+    rename("transition", "elsewhere")
+    with pytest.raises(SQLAlchemyError, match="transition"):
+        world.ledger.settle_due()
+    assert backlog(world) == 2
+    rename("elsewhere", "transition")
+    settle_all(world)
+    assert {world.status(intent) for intent in intents} == {"succeeded"}
 
 
 def test_an_intent_with_very_many_payments_is_not_loaded_by_each_step(
