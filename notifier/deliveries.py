@@ -20,6 +20,7 @@ from notifier.tables import (
     endpoint,
     event,
     is_open,
+    is_waiting,
 )
 
 
@@ -172,7 +173,7 @@ def _hasten(
         delivery.c.event == event_id,
         delivery.c.endpoint.in_([target.id for target in targets]),
         ~delivery.c.ordered,
-        delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]),
+        is_waiting,
     )
     found = conn.execute(select(delivery.c.id, delivery.c.endpoint).where(*of_event).order_by(delivery.c.id))
     waiting = {row.endpoint: row.id for row in found}

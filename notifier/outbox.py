@@ -25,13 +25,11 @@ from notifier.tables import (
     is_dead,
     is_open,
     is_pending,
+    is_waiting,
 )
 
 #: Stays below every database's limit of bound values.
 _CHUNK = 500
-
-#: Statuses of deliveries that are still to be sent.
-_WAITING = (DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,7 +353,7 @@ def stats(conn: Connection, *, now: float) -> Stats:
         for row in conn.execute(
             select(delivery.c.status, func.count().label("deliveries"))
             .join(endpoint, endpoint.c.id == delivery.c.endpoint)
-            .where(is_open, delivery.c.status.in_(_WAITING), shown)
+            .where(is_open, is_waiting, shown)
             .group_by(delivery.c.status)
         )
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, or_, select, tuple_, update
 
-from notifier.tables import DeliveryStatus, delivery, delivery_attempt, event, is_dead
+from notifier.tables import delivery, delivery_attempt, event, is_dead, is_waiting
 
 #: Rows of each kind that one batch looks at.
 BATCH = 250
@@ -56,10 +56,11 @@ def _empty_events(
         .limit(limit)
         .with_for_update(skip_locked=True, key_share=True)
     ).all()
-    waiting = delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value])
     wanted = (
         select(delivery.c.id)
-        .where(delivery.c.event == event.c.id, or_(waiting, and_(is_dead, delivery.c.created_at >= before)))
+        .where(
+            delivery.c.event == event.c.id, or_(is_waiting, and_(is_dead, delivery.c.created_at >= before))
+        )
         .exists()
     )
     ids = [row.id for row in rows]

@@ -272,5 +272,8 @@ is_pending = delivery.c.status == PENDING
 is_open = delivery.c.status != literal_column("'delivered'")
 is_dead = and_(delivery.c.status == literal_column("'dead'"), delivery.c.dismissed_at.is_(None))
 
+#: For deliveries: an attempt is still to be made, now or once the endpoint is enabled.
+is_waiting = delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value])
+
 #: For deliveries: retention has not emptied the event yet.
 has_body = select(event.c.id).where(event.c.id == delivery.c.event, event.c.body.is_not(None)).exists()

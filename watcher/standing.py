@@ -18,6 +18,7 @@ from notifier.tables import (
     is_dead,
     is_open,
     is_pending,
+    is_waiting,
 )
 from watcher import __version__, blocks, records, scan, unknown_words
 from watcher.blocks import Cursor
@@ -45,8 +46,6 @@ _HOW = {False: "enable it", True: "sbtc-watcher endpoints enable {}"}
 
 #: What a merchant sees of a source.
 _SOURCE = ("url", "state", "version", "tip_height", "latency_ms", "errors", "note")
-
-_WAITING = [DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value]
 
 
 def status(database: Database, settings: Settings, *, now: float) -> dict[str, Any]:
@@ -202,7 +201,7 @@ def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.S
     for some in chunks([row.id for row in his]):
         counted = (
             select(delivery.c.status, func.count().label("deliveries"))
-            .where(is_open, delivery.c.endpoint.in_(some), delivery.c.status.in_(_WAITING))
+            .where(is_open, delivery.c.endpoint.in_(some), is_waiting)
             .group_by(delivery.c.status)
         )
         for row in connection.execute(counted):
