@@ -30,10 +30,10 @@ from notifier.tables import delivery, endpoint, is_pending
 BATCH = 500
 
 
-def database_time(conn: Connection) -> float | None:
-    """Return the database server's time; None on SQLite, which has no clock but this machine's."""
+def database_time(conn: Connection, *, machine: float) -> float:
+    """Return the time that judges: the database server's, or with SQLite this ``machine``'s, since it has no server."""
     if conn.dialect.name == "sqlite":
-        return None
+        return machine
     return float(conn.execute(select(server_time())).scalar_one())
 
 

@@ -289,8 +289,8 @@ class Worker:
 
     def _now(self, conn: Connection) -> float:
         """Return the time that judges what processes share."""
-        server = None if self._given_clock is not None else clock.database_time(conn)
-        return self._clock() if server is None else server
+        machine = self._clock()
+        return machine if self._given_clock is not None else clock.database_time(conn, machine=machine)
 
     def _forget(
         self, results: Sequence[settling.Result], settled: Sequence[settling.Settled], now: float

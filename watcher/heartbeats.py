@@ -53,7 +53,7 @@ class Heartbeat:
         self._database.transact(lambda connection: self._write(connection, roles, good_for or self.limit))
 
     def _write(self, connection: Connection, roles: Collection[str], good_for: float) -> None:
-        now = _clock(connection, self._now())
+        now = database_time(connection, machine=self._now())
         gone = heartbeat.c.process == self.process
         connection.execute(
             delete(heartbeat).where(
@@ -71,12 +71,7 @@ class Heartbeat:
 
 def living_roles(connection: Connection, *, now: float) -> frozenset[str]:
     """Return the roles that some living process runs. ``now``: this machine's clock, for SQLite."""
-    clock = _clock(connection, now)
+    clock = database_time(connection, machine=now)
     # One from the future was written before the clock was set back, by a process that has not written since.
     good = (heartbeat.c.until > clock) & (heartbeat.c.seen <= clock + LEAST_SILENCE)
     return frozenset(connection.execute(select(heartbeat.c.role).where(good).distinct()).scalars())
-
-
-def _clock(connection: Connection, now: float) -> float:
-    shared = database_time(connection)
-    return now if shared is None else shared

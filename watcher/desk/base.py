@@ -39,8 +39,7 @@ class Base:
     @cached_property
     def shared_now(self) -> float:
         """The time of the clock that judges due times and leases, see :mod:`notifier.clock`."""
-        server = database_time(self.connection)
-        return self.now if server is None else server
+        return database_time(self.connection, machine=self.now)
 
     @cached_property
     def books(self) -> Books:
