@@ -15,6 +15,11 @@ _PATTERN = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?", re.ASCII)
 EXAMPLES = "500ms, 5s, 2m, 24h, 5d or a number of seconds"
 
 
+def is_ago(text: str) -> bool:
+    """Say whether the text of a moment is a duration, counted back from now: ``2d``, but no number and no RFC 3339."""
+    return text[-1:].isalpha() and text[-1:] not in "Zz"
+
+
 def parse_duration(value: object) -> float:
     """Return seconds, 0 or more.
 

@@ -29,6 +29,7 @@ from watcher.comparing import find_gaps
 from watcher.confirming import Confirmed, confirm
 from watcher.corrections import put_right
 from watcher.database import Database, chunks
+from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, overlooked
 from watcher.intents import ChainClock
@@ -70,11 +71,7 @@ class Ask:
     @property
     def is_ago(self) -> bool:
         """Whether ``since`` was written as how long ago, like ``2d``."""
-        return (
-            self.since_text is not None
-            and self.since_text[-1:].isalpha()
-            and self.since_text[-1:] not in "Zz"
-        )
+        return self.since_text is not None and is_ago(self.since_text)
 
     def key(self) -> dict[str, Any]:
         """Return what makes two commands the same."""

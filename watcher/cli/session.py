@@ -205,15 +205,14 @@ def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
 
 def read_moment(text: str | None, option: str, *, now: float) -> int | None:
     """Read a time as whole unix seconds: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
-    from watcher.durations import parse_duration
+    from watcher.durations import is_ago, parse_duration
     from watcher.fields import read_time
 
     if text is None:
         return None
     try:
         # A bare number is a time, not a duration: nobody means 1763670000 seconds ago.
-        ago = text[-1:].isalpha() and text[-1:] not in "Zz"
-        return int(now - parse_duration(text)) if ago else read_time(text)
+        return int(now - parse_duration(text)) if is_ago(text) else read_time(text)
     except ValueError:
         raise UsageError(
             f"{option}: {text!r} is not a time",
