@@ -111,11 +111,11 @@ class Follower:
     ) -> tuple[BlockHeader, ...]:
         """Fill the window for a fresh database and return it, oldest first; the last header is the cursor to store.
 
-        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 the one that nobody has),
-        or with None
-        right after the present tip; but no later than with the first block at or after ``since``, in unix seconds, of the
-        newest :data:`SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the present tip,
-        ``since`` is taken back, so that a clock that runs ahead skips no block. Raises ``SourceError``; another call goes on where this one stopped.
+        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 a made-up block 0), or with
+        None right after the present tip; but no later than with the first block at or after ``since``, in unix seconds,
+        of the newest :data:`SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the
+        present tip, ``since`` is taken back, so that a clock that runs ahead skips no block.
+        Raises ``SourceError``; another call goes on where this one stopped.
         """
 
         async def fill(source: StacksApi) -> None:
@@ -167,9 +167,10 @@ class Follower:
         A source that fails, in whatever, is followed by the next one in the same look, which goes on from there.
         Commit each step before asking for the next one: the window advances when the generator is resumed. Use
         ``contextlib.aclosing``: closing early leaves the window at the last step after which the generator was
-        resumed, and cancels what is being read ahead. A step that cannot be is answered by throwing ``refusal``. Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or
-        ``SourcesDisagree`` (halt; each further turn looks again, and goes on once the sources have healed), and
-        ``LookupError`` when the window is empty.
+        resumed, and cancels what is being read ahead. Throw ``refusal`` into it for a step that cannot be.
+
+        Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or ``SourcesDisagree`` (halt; each further turn looks
+        again, and goes on once the sources have healed), and ``LookupError`` when the window is empty.
         """
         failure: SourceError | None = None
         for source in self._pool.attempts():

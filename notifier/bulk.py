@@ -71,8 +71,8 @@ def start(
     """Begin a change and make its first batch; return how many deliveries that changed or wrote.
 
     The caller holds the endpoint's lock. ``now``: when those that become due are due, by the clock that judges.
-    ``since``: which attempts or events are meant, None for all; ``last_position``: the last event of a replay. A change of the same kind that is not finished begins
-    again, with what both mean.
+    ``since``: which attempts or events are meant, None for all; ``last_position``: the last event of a replay. A change
+    of the same kind that is not finished begins again, and does what both ask for.
     """
     key = (bulk_change.c.endpoint == endpoint_id, bulk_change.c.kind == kind.value)
     before = conn.execute(select(bulk_change.c.since).where(*key)).one_or_none()

@@ -1,7 +1,8 @@
 """Audit: now and then read a few final blocks again, and compare them with what is stored.
 
 An API that showed a block before its events were complete, or showed others, is found out this way, and what it hid or
-made up is put right as a reindex does. It is a spot check, the first thing but the mempool to be left out when the request budget is short.
+made up is put right as a reindex does. It is a spot check: after the mempool the first thing that is left out when the
+request budget is short.
 """
 
 import asyncio

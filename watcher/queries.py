@@ -67,8 +67,8 @@ def intents(
 ) -> dict[str, Any]:
     """Return a page of intents that pass every filter given, as ``{data, next_cursor}``.
 
-    ``attention``: only those that call for a person, as the status counts them. Times are unix seconds of this machine's clock, from inclusive, to exclusive. ``reference`` is compared as payers
-    write it.
+    ``attention``: only those that call for a person, as the status counts them. Times are unix seconds of this machine's
+    clock, from inclusive, to exclusive. ``reference`` is compared as payers write it.
     """
     query = select(intent_table)
     if merchant is not None:

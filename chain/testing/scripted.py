@@ -40,8 +40,8 @@ Listener = Callable[[Announcement], None]
 class ScriptedChain:
     """An in-memory chain, deterministic: equal calls on chains of one seed give equal hashes.
 
-    It starts with one block at ``height``, which holds ``txs``. Not thread-safe: change it from one thread. APIs that serve it may run in
-    another thread's event loop as long as changes there are made through that loop.
+    It starts with one block at ``height``, which holds ``txs``. Not thread-safe: change it from one thread.
+    APIs that serve it may run in another thread's event loop as long as changes there are made through that loop.
     """
 
     def __init__(

@@ -98,7 +98,8 @@ def database(found: Database, given: Settings) -> list[Finding]:
         text = f"no database at {found.safe_url}: there are no tables in it. `sbtc-watcher run` makes them"
         return [warning("database", text)]
     if revision != head:
-        text = f"{found.safe_url} has revision {revision}, this version needs {head}; `sbtc-watcher db upgrade` brings it there"
+        has = f"{found.safe_url} has revision {revision}, this version needs {head}"
+        text = f"{has}; `sbtc-watcher db upgrade` brings it there"
         # SQLite is brought there by the next command that writes.
         return [note("database", text) if found.is_sqlite else error("database", text)]
     findings = [ok("database", f"{found.safe_url}, revision {revision}, {size(found.size())}")]
