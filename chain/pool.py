@@ -213,7 +213,7 @@ class SourcePool:
             source for source in self._sources if source.api not in besides and self._wait(source, now) == 0
         ]
         if not usable:
-            raise self.nobody()
+            raise self._none_usable()
         current = [source for source in usable if source.lagging_until <= now] or usable
         waits = {source.api.url: source.pacer.budget.wait(now) for source in current}
         for source in current:
@@ -357,7 +357,7 @@ class SourcePool:
         if unfit and (first or len(unfit) == len(self._sources)):
             raise unfit[0].with_traceback(None)
         if not any(source.checked for source in self._sources):
-            raise self.nobody()
+            raise self._none_usable()
 
     def _finish_checks(self) -> None:
         """Note how the checks ended that did."""
@@ -399,11 +399,11 @@ class SourcePool:
         """The error of a look in which every source was asked in vain; ``failure`` is the last one's."""
         if len(self._sources) == 1:
             return failure
-        error = self.nobody()
+        error = self._none_usable()
         error.retry_after = failure.retry_after
         return error
 
-    def nobody(self) -> SourceError:
+    def _none_usable(self) -> SourceError:
         """The error of a look that no source served: what each of them is at the moment.
 
         Of a single source it is what that source said, so that an outage has one text from its beginning on.
