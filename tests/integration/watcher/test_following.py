@@ -190,7 +190,8 @@ async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
 
     def reasons() -> list[str]:
         cursor = rig.ledger.cursor()
-        return [reason["code"] for reason in not_ready(cursor, pulse, max_lag=600, now=rig.clock())]
+        found = not_ready(cursor, frozenset({"follower"}), 0, pulse, max_lag=600, now=rig.clock())
+        return [reason.code for reason in found]
 
     def lag() -> int | None:
         return standing.status(rig.database, SETTINGS, now=rig.clock())["lag"]["blocks"]
