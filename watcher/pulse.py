@@ -70,6 +70,7 @@ class Pulse:
         self._polled_at: float | None = None
         self._moved_at = clock()
         self._unwritten: str | None = None
+        self._roles_changed = asyncio.Event()
 
     def bound(self) -> None:
         """The HTTP server's socket listens, or there is to be none."""
@@ -109,11 +110,21 @@ class Pulse:
         self.turn = None
         # A standby's looks at the database say nothing of the chain.
         self.reached = False
+        self._roles_changed.set()
 
     @property
     def roles(self) -> frozenset[str]:
         """The parts that run at the moment."""
         return self._roles if self.follows else self._roles - {FOLLOWER}
+
+    async def until_roles_change(self, limit: float) -> None:
+        """Wait until :attr:`roles` are others than when this ended last, ``limit`` seconds at most."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._roles_changed.wait()
+        except TimeoutError:
+            pass
+        self._roles_changed.clear()
 
     @property
     def unwritable(self) -> str | None:
@@ -166,7 +177,8 @@ async def beat(pulse: Pulse, heart: Heartbeat, stop: asyncio.Event, *, stays: fl
             pulse.wrote(type(error).__name__)
         else:
             pulse.wrote(None)
-        await unless(stop, asyncio.sleep(heart.interval))
+        # Who has begun to follow says so at once: until then the others believe that nobody does.
+        await unless(stop, pulse.until_roles_change(heart.interval))
     try:
         await in_thread(partial(heart.write, pulse.roles if stays else (), good_for=stays))
     except SQLAlchemyError as error:

@@ -132,7 +132,7 @@ def document(
     if merchant is None and (words := unknown_words.load(connection, now=now)):
         reasons.append(_unknown(words))
     if merchant is not None:
-        reasons = [replace(reason, hint="") if reason.code in OPERATORS else reason for reason in reasons]
+        reasons = [_for_merchants(reason) for reason in reasons]
     document["reasons"] = [reason.document() for reason in reasons]
     if cursor is not None:
         document["state"] = _state(document, cursor)
@@ -272,6 +272,13 @@ def _hide(document: dict[str, Any]) -> None:
             "message": "the daemon stands still: what the chain's sources say needs an operator's decision",
             "hint": "intents keep their status meanwhile, and catch up afterwards",
         }
+
+
+def _for_merchants(reason: Reason) -> Reason:
+    """Return a reason without what only an operator can do, and without what his database said (hosts, files, users)."""
+    if reason.code is Code.NOT_WRITABLE:
+        return replace(reason, message="the database takes no writes", hint="")
+    return replace(reason, hint="") if reason.code in OPERATORS else reason
 
 
 def _reasons(

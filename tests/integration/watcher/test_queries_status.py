@@ -12,11 +12,12 @@ from notifier.guard import CheckedUrl
 from notifier.tables import delivery, endpoint, event
 from notifier.vault import PLAIN
 from tests.integration.watcher.world import PAYER, SHOP, START, World
-from watcher import __version__, queries
+from watcher import __version__, queries, standing
 from watcher.blocks import Halt
 from watcher.database import Database
 from watcher.heartbeats import Heartbeat, silence_limit
 from watcher.lease import SECONDS, Lease
+from watcher.reasons import not_writable
 from watcher.settings import Settings
 
 SOURCE = {"url": "http://a", "state": "ok", "version": "9", "tip_height": 100, "latency_ms": 1, "errors": 0}
@@ -300,3 +301,19 @@ def test_a_clock_that_differs_from_the_sources_by_more_than_a_minute_is_told(
     if told:
         [reason] = status(world)["reasons"]
         assert ("ahead of" if skew and skew > 0 else "behind") in reason["message"]
+
+
+def test_a_merchant_does_not_read_what_the_operators_database_said(world: World) -> None:
+    """Hosts, users and files are the operator's; that nothing can be written is everybody's."""
+    known = [not_writable('connection to server at "db.internal", port 5432 failed')]
+    with world.database.read() as connection:
+        told, hidden = (
+            standing.document(connection, world.settings, now=world.clock(), merchant=merchant, known=known)
+            for merchant in (None, world.merchant)
+        )
+    assert "db.internal" in told["reasons"][0]["message"]
+    assert hidden["reasons"][0] == {
+        "code": "not_writable",
+        "message": "the database takes no writes",
+        "hint": "",
+    }

@@ -179,6 +179,34 @@ async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: P
     assert manager.sent == []
 
 
+async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None:
+    """Until its next heartbeat in turn, ten seconds later, the others would believe that nobody follows."""
+    pulse = Pulse(Manager(), rest=15.0, roles=frozenset({"follower", "api"}))
+    database, _ = heart_on(tmp_path)
+    heart = Heartbeat(database, limit=45.0)
+    assert heart.interval == LONGEST_WAIT
+    database.upgrade()
+    stop = asyncio.Event()
+    task = asyncio.create_task(beat(pulse, heart, stop))
+
+    async def becomes(expected: set[str]) -> None:
+        async with asyncio.timeout(LONGEST_WAIT / 2):
+            found: frozenset[str] = frozenset()
+            while found != expected:
+                await asyncio.sleep(0.01)
+                with database.read() as connection:
+                    found = living_roles(connection, now=time.time())
+
+    await becomes({"api"})
+    pulse.followed(True)
+    await becomes({"api", "follower"})
+    pulse.followed(False)
+    await becomes({"api"})
+    stop.set()
+    await task
+    database.close()
+
+
 def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again() -> None:
     pulse = Pulse(Manager(), rest=5.0)
     pulse.followed(True)
