@@ -280,8 +280,8 @@ class Accept:
             if not branch.is_ours:
                 _plant(connection, branch.base)
             applied = ledger.apply_on(connection, step, reading)
-            if dry_run or not books.notify:
-                # What is rolled back, or not to be delivered, is left to no further transaction, which could be the daemon's.
+            if dry_run:
+                # What is rolled back is left to no further transaction.
                 more = applied.settled.more
                 while more:
                     more = books.settle_due(connection, (), applied.clock, now=self._now()).more

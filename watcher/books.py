@@ -57,6 +57,16 @@ class Settled:
     #: More intents are due: further transactions settle them.
     more: bool = False
 
+    @classmethod
+    def together(cls, done: Sequence["Settled"]) -> "Settled":
+        """Return what several calls did."""
+        return cls(
+            intents=sum(one.intents for one in done),
+            transitions=tuple(moved for one in done for moved in one.transitions),
+            events=sum(one.events for one in done),
+            reversed=tuple(key for one in done for key in one.reversed),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
@@ -202,12 +212,7 @@ class Books:
                 records.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
                 return Settled(intents=len(ids))
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
-        return Settled(
-            intents=len(ids),
-            transitions=tuple(moved for one in done for moved in one.transitions),
-            events=sum(one.events for one in done),
-            reversed=tuple(key for one in done for key in one.reversed),
-        )
+        return Settled.together(done)
 
     def _tell(
         self,

@@ -11,7 +11,7 @@ from notifier import outbox
 from notifier.events import EventType
 from watcher import facts as facts_store
 from watcher import records
-from watcher.books import Books, Settled, as_told
+from watcher.books import SETTLE_LIMIT, Books, Settled, as_told
 from watcher.database import chunks
 from watcher.intents import ChainClock
 from watcher.log import get_logger
@@ -75,6 +75,24 @@ class CarefulBooks(Books):
             if events or before[key] != after[key]:
                 self.changes.append(Change(intent=key, before=before[key], after=after[key], events=events))
         return settled
+
+    def settle_due(
+        self,
+        connection: Connection,
+        touched: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """As :meth:`Books.settle_due`; but where nothing is to be delivered, all that are touched, and no others.
+
+        What is only due has nothing to do with what its merchant is not to be told of: it is left to the daemon.
+        """
+        if self.notify:
+            return super().settle_due(connection, touched, clock, now=now, seen_at=seen_at)
+        parts = chunks(sorted(touched), SETTLE_LIMIT)
+        return Settled.together([self.settle_apart(connection, some, clock, now=now) for some in parts])
 
     def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
         """Put nothing off: a person asked for it once, and may not want the daemon to tell of it."""

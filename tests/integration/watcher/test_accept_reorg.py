@@ -8,11 +8,12 @@ from sqlalchemy import select
 
 from chain.errors import SourcesDisagree
 from chain.testing import ScriptedApi, txs
-from notifier.tables import delivery
+from notifier.tables import delivery, event
 from tests import harness
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.test_refunds import back
 from tests.integration.watcher.test_refunds import pay as pay_by_contract
+from tests.integration.watcher.test_reindex import subscribe
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher.errors import Refused, Unreachable
 from watcher.following import Turn
@@ -126,6 +127,28 @@ async def test_an_intent_with_very_many_payments_is_decided_at_once(
     monkeypatch.setattr("watcher.books.CROWDED", 0)
     accepted = await reading.accept(101, **how)
     assert [(change.intent, change.after["status"]) for change in accepted.changes] == [(made, "processing")]
+
+
+async def test_not_to_tell_of_a_branch_keeps_nothing_else_from_anybody(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was due before the branch was accepted, and had not been settled yet, is delivered."""
+    subscribe(world)
+    monkeypatch.setattr("watcher.books.SETTLE_LIMIT", 2)
+    made = [world.create(level="settled") for _ in range(7)]
+    fork = world.mine(*[pay(world, one, label=one) for one in made]).clock.height
+    while world.ledger.settle_due().more:
+        pass
+    world.mine(n=10, burn=True)
+    assert [world.status(one) for one in made].count("processing") == 5
+    fork_deep(world, fork, [])
+    await reading.accept(fork, notify=False)
+    while world.ledger.settle_due().more:
+        pass
+    assert {world.status(one) for one in made} == {"succeeded"}
+    succeeded = {row.id for row in reading.rows(event) if row.type == "payment.succeeded"}
+    assert len(succeeded) == 7
+    assert succeeded <= {row.event for row in reading.rows(delivery)}
 
 
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:
