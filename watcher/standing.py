@@ -275,7 +275,9 @@ def _hide(document: dict[str, Any]) -> None:
 
 
 def _for_merchants(reason: Reason) -> Reason:
-    """Return a reason without what only an operator can do, and without what his database said (hosts, files, users)."""
+    """Return a reason without what only an operator can do, what his database said (hosts, files, users), and counts of others."""
+    if reason.code is Code.NO_NOTIFIER:
+        return replace(reason, message="webhooks are due, and no living process delivers", hint="")
     if reason.code is Code.NOT_WRITABLE:
         return replace(reason, message="the database takes no writes", hint="")
     return replace(reason, hint="") if reason.code in OPERATORS else reason

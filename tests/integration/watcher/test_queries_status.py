@@ -17,7 +17,7 @@ from watcher.blocks import Halt
 from watcher.database import Database
 from watcher.heartbeats import Heartbeat, silence_limit
 from watcher.lease import SECONDS, Lease
-from watcher.reasons import not_writable
+from watcher.reasons import no_notifier, not_writable
 from watcher.settings import Settings
 
 SOURCE = {"url": "http://a", "state": "ok", "version": "9", "tip_height": 100, "latency_ms": 1, "errors": 0}
@@ -317,3 +317,13 @@ def test_a_merchant_does_not_read_what_the_operators_database_said(world: World)
         "message": "the database takes no writes",
         "hint": "",
     }
+
+
+def test_a_merchant_does_not_read_how_many_webhooks_of_others_are_due(world: World) -> None:
+    """That nobody delivers concerns it, how much the other merchants sell does not."""
+    known = [no_notifier(20_000)]
+    with world.database.read() as connection:
+        document = standing.document(
+            connection, world.settings, now=world.clock(), merchant=world.merchant, known=known
+        )
+    assert document["reasons"][0]["message"] == "webhooks are due, and no living process delivers"
