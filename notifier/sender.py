@@ -260,6 +260,9 @@ def _explain(failure: Exception) -> str:
         text = os.strerror(inner.errno or 0) if known else inner.strerror or str(inner)
     elif isinstance(failure, aiohttp.ClientResponseError):
         kind, text = "no HTTP", failure.message
+    elif isinstance(failure, aiohttp.ServerDisconnectedError):
+        # In the middle of an answer its text is the library's object for it.
+        kind, text = "connection failed", "the server closed it before a whole answer came"
     else:
         kind = "connection failed"
     # Part of it may be what a stranger's server sent; databases refuse some of that.

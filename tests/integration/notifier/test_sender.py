@@ -117,6 +117,20 @@ async def test_what_is_no_http_is_a_failure_with_a_reason(sender, answer):
     assert outcome.error
 
 
+async def test_an_answer_that_ends_in_its_first_line_is_told_in_words(sender):
+    """A merchant reads the reason; the library's own text is the object that it has parsed so far."""
+
+    async def breaks_off(reader, writer):
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 20")
+        await writer.drain()
+
+    async with scripted(breaks_off) as url:
+        outcome = await sender.send(url, body=b"{}", headers={})
+    assert outcome.status_code is None
+    assert outcome.error == "connection failed: the server closed it before a whole answer came"
+
+
 @pytest.mark.parametrize("stage", ["accepts", "trickles headers"])
 async def test_an_attempt_ends_with_its_time(stage):
     async def slow(reader, writer):
