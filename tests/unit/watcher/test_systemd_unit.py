@@ -12,8 +12,7 @@ EXPECTED = {
     "Unit": {
         "Wants": ["network-online.target"],
         "After": ["network-online.target"],
-        "StartLimitIntervalSec": ["10min"],
-        "StartLimitBurst": ["5"],
+        "StartLimitIntervalSec": ["0"],
     },
     "Service": {
         "Type": ["notify"],
