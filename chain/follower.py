@@ -172,6 +172,7 @@ class Follower:
         Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or ``SourcesDisagree`` (halt; each further turn looks
         again, and goes on once the sources have healed), and ``LookupError`` when the window is empty.
         """
+        _ = self._window.tip  # no source is to blame for an empty window
         failure: SourceError | None = None
         for source in self._pool.attempts():
             run = None

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chain import fetch
+from chain.dates import ServerDates
 from notifier import backoff
-from watcher.cli import checks
 from watcher.client import exchange
 
 FAR = "Mon, 01 Jan 99999999999 00:00:00 GMT"
@@ -53,9 +53,9 @@ def test_every_reader_is_total_and_both_leaves_read_the_same(text: str) -> None:
         exchange._seconds(text),
     ]
     assert all(wait is None or (wait >= 0 and math.isfinite(wait)) for wait in waits)
-    ear = checks._Ear()
-    ear.observe(200, 0.0, {"date": text})
-    assert (ear.ahead is None) == (there is None)
+    dates = ServerDates(now=lambda: 0.0)
+    dates.observe("http://a", {"date": text, "age": text})
+    assert there is not None or dates.ahead("http://a") is None
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 30)))  # noqa: DTZ001

@@ -145,10 +145,15 @@ async def test_dead_deliveries_are_recovered_and_events_replayed(office: Office)
     number = len((await office.client.get("/v1/webhook_deliveries?status=dead")).json()["data"])
     one = f"{LIST}/{ids['endpoint_id']}"
     recovered = await office.client.post(f"{one}/recover")
-    assert recovered.json() == {"endpoint": ids["endpoint_id"], "recovered": number}
+    assert recovered.json() == {"endpoint": ids["endpoint_id"], "recovered": number, "complete": True}
     assert number > 1
-    replayed = await office.client.post(f"{one}/replay", json={"since": "2027-01-01T00:00:00Z"})
-    assert replayed.json() == {"endpoint": ids["endpoint_id"], "replayed": number}
+    since = {"since": "2027-01-01T00:00:00Z"}
+    queued = await office.client.post(f"{one}/replay", json=since)
+    assert queued.json() == {"endpoint": ids["endpoint_id"], "replayed": 0, "complete": True}
+    with office.world.database.begin() as connection:
+        connection.execute(update(delivery).values(status="delivered", next_attempt_at=None))
+    replayed = await office.client.post(f"{one}/replay", json=since)
+    assert replayed.json() == {"endpoint": ids["endpoint_id"], "replayed": number, "complete": True}
     assert (await office.client.post(f"{one}/replay", json={"since": 4_000_000_000})).json()["replayed"] == 0
     assert wrong_fields(await office.client.post(f"{one}/replay", json={})) == ["since"]
     assert wrong_fields(await office.client.post(f"{one}/replay", json={"since": "today"})) == ["since"]
