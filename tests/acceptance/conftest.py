@@ -54,6 +54,10 @@ class Town:
         """Run a command with --json and return its document."""
         return json.loads(await self.cli(*arguments, "--json"))
 
+    async def status(self) -> Any:
+        """Return the status document, whatever the state."""
+        return json.loads(await self.cli("status", "--json", code=None))
+
     async def start(self, *command: str) -> asyncio.subprocess.Process:
         """Start the daemon (or another command line) in the background; its log goes to a file."""
         with (self.folder / "daemon.log").open("ab") as log:

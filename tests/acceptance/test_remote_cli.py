@@ -15,6 +15,8 @@ from tests import harness
 from tests.served import ADMIN, serving
 from tests.unit.watcher.cli_calls import DATABASE_URL, Answer, Cli, calling
 from watcher.cli import import_
+from watcher.database import Database
+from watcher.heartbeats import Heartbeat
 
 #: Nobody is there: whoever opens the database instead of asking the server fails.
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
@@ -97,6 +99,9 @@ def both(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for side in (here, there):
         [row] = cli.doc("transfers", "list", "--unmatched", "--merchant", side.merchant)["data"]
         side.transfer = row["id"]
+    database = Database(f"sqlite:///{tmp_path}/watcher.db")
+    Heartbeat(database, limit=3600.0).write(["follower", "notifier"])
+    database.close()
     with serving(f"sqlite:///{tmp_path}/watcher.db") as url:
         yield Both(cli, monkeypatch, url, here, there)
 

@@ -16,7 +16,7 @@ async def test_a_closed_terminal_ends_the_daemon_as_sigterm_does(town: Town) -> 
     daemon = await town.start()
     await town.caught_up()
     daemon.send_signal(signal.SIGHUP)
-    assert await asyncio.wait_for(daemon.wait(), 10) == 0
+    assert await asyncio.wait_for(daemon.wait(), 30) == 0
     assert '"service.stopped"' in (town.folder / "daemon.log").read_text()
 
 
@@ -28,7 +28,7 @@ async def test_nohup_keeps_the_daemon_running(town: Town) -> None:
     town.chain.mine()
     await town.caught_up()
     daemon.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(daemon.wait(), 10) == 0
+    assert await asyncio.wait_for(daemon.wait(), 30) == 0
 
 
 @pytest.mark.parametrize(

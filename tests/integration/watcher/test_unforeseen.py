@@ -17,13 +17,12 @@ from chain.testing import ScriptedApi, ScriptedChain, txs
 from tests import harness
 from tests.integration.chain.waking import waking
 from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher import jobs, pulse, unforeseen
+from watcher import facts, jobs, pulse, unforeseen
 from watcher import lease as lease_module
 from watcher.audit import Audit
-from watcher.books import Books
-from watcher.database import Database
 from watcher.errors import LeaseLost
 from watcher.following import Turn
+from watcher.heartbeats import Heartbeat
 from watcher.http import waiting as waiting_module
 from watcher.http.waiting import Waiting
 from watcher.inflight import InFlight
@@ -106,7 +105,7 @@ async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost
     """The loop says so with the traceback, begins anew from the database, and pays what came meanwhile."""
     intent = world.create()
     world.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))])
-    monkeypatch.setattr(Books, "settle", failing_first(Books.settle))
+    monkeypatch.setattr(facts, "put_transfers", failing_first(facts.put_transfers))
     with logged() as lines:
         assert await rig.turn() is Turn.WAITING
         assert rig.troubles[-1] == "unforeseen RuntimeError: a bug"
@@ -126,7 +125,7 @@ async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_l
     """It is never skipped; each look counts, one of them is logged."""
     world.chain.mine(n=2)
     before = rig.ledger.cursor()
-    monkeypatch.setattr(Books, "settle", boom)
+    monkeypatch.setattr(facts, "put_transfers", boom)
     with logged() as lines:
         for _ in range(4):
             assert await rig.turn() is Turn.WAITING
@@ -268,23 +267,23 @@ def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Cou
 
 async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without a follower says what is wrong and lives."""
-    monkeypatch.setattr(pulse, "HEARTBEAT", 0.0)
-    monkeypatch.setattr(pulse, "_look", failing_first(lambda _: None))
-    made = pulse.Pulse(ServiceManager(None, watchdog=None), rest=5.0)
+    made = pulse.Pulse(ServiceManager(None, watchdog=None), rest=5.0, roles=frozenset({"api"}))
     troubles: list[str | None] = []
     stop = asyncio.Event()
 
-    def beat(trouble: str | None) -> None:
+    def wrote(trouble: str | None) -> None:
         troubles.append(trouble)
         if trouble is None:
             stop.set()
 
-    monkeypatch.setattr(made, "beat", beat)
-    database = Database(f"sqlite:///{tmp_path}/watcher.db")
+    monkeypatch.setattr(made, "wrote", wrote)
+    database = harness.open_database(tmp_path)
+    heart = Heartbeat(database, limit=0.04)
+    monkeypatch.setattr(heart, "write", failing_first(heart.write))
     async with asyncio.timeout(10):
-        await pulse.heartbeat(made, database, stop)
+        await pulse.beat(made, heart, stop)
     database.close()
-    assert troubles[:2] == ["unforeseen RuntimeError", None]
+    assert troubles[:2] == ["RuntimeError", None]
     assert counted("heartbeat") == 1
 
 

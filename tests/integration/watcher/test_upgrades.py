@@ -9,6 +9,7 @@ from chain.testing import txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import tables
+from watcher.database import alembic_config
 
 
 def test_what_ended_with_money_is_due_after_the_next_block(world: World) -> None:
@@ -37,7 +38,7 @@ def test_what_ended_with_money_is_due_after_the_next_block(world: World) -> None
 
 def go_back(world: World, revision: str) -> None:
     with world.database.begin() as connection:
-        config = world.database._config()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
 
