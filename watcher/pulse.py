@@ -183,3 +183,6 @@ async def beat(pulse: Pulse, heart: Heartbeat, stop: asyncio.Event, *, stays: fl
         await in_thread(partial(heart.write, pulse.roles if stays else (), good_for=stays))
     except SQLAlchemyError as error:
         log.warning("heartbeat.not_taken_back", reason=reason_of(error))
+    except Exception as error:
+        # A stop in order does not fail over a last word.
+        unforeseen.note("heartbeat", error)
