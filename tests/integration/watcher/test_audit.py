@@ -1,16 +1,19 @@
 """Audits: what an API hid when a block was new is found later; what is right is left alone; budgets come first."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from chain.api import StacksApi
 from chain.pool import SourcePool
 from chain.testing import ScriptedApi, principal, txs
 from tests import harness
+from tests.integration.watcher import lies
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import audit as audit_module
@@ -67,6 +70,26 @@ def overlooked(reading: Reading) -> str:
     assert world.status(intent) == "pending"
     for _ in range(FINALITY):
         world.mine(burn=True)
+    return intent
+
+
+def misread(reading: Reading) -> str:
+    """Return an intent whose payment was stored without its label; of two readings of its block only one shows the payment."""
+    world = reading.world
+    intent = world.create()
+    lies.mine(world, lies.without_labels, txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    world.mine(n=2 * audit_module.SPAN)
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    honest = itertools.cycle([True, False])
+
+    def hide(route: str, body: Any) -> Any:
+        if route == "tx_multiple" and not next(honest):
+            for entry in body.values():
+                entry["result"] |= {"events": [], "event_count": 0}
+        return body
+
+    reading.api.faults.tamper = hide
     return intent
 
 
@@ -211,3 +234,56 @@ async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Re
                 audit.call()
             stop.set()
             await task
+
+
+async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waits grow, other blocks are drawn in between, and the last word is an alarm that names the blocks."""
+    monkeypatch.setattr(audit_module, "WAITS", (1, 2))
+    intent = misread(reading)
+    draws = iter([0])
+    logs = []
+    async with auditing(reading, draw=lambda below: next(draws, below - 1)) as (audit, _):
+        for _ in range(5):
+            with capture_logs() as some:
+                assert await audit.once() is not None
+            logs.append([entry for entry in some if entry["event"].startswith("audit.")])
+    told = [[entry["event"].removeprefix("audit.") for entry in some] for some in logs]
+    assert told == [["gap", "unconfirmed"], ["gap", "unconfirmed"], ["clean"], ["gap", "given_up"], ["clean"]]
+    alarm = logs[3][-1]
+    assert alarm["log_level"] == "error"
+    assert "says otherwise" in alarm["reason"]
+    assert f"reindex --from {alarm['start']} --to {alarm['to']}" in alarm["hint"]
+    assert reading.world.status(intent) == "pending"
+
+
+async def test_what_somebody_confirms_later_is_put_right_by_a_later_audit(reading: Reading) -> None:
+    intent = misread(reading)
+    draws = iter([0])
+    async with auditing(reading, draw=lambda below: next(draws, below - 1)) as (audit, _):
+        assert await audit.once() is not None
+        assert reading.world.status(intent) == "pending"
+        reading.api.faults.clear()
+        report = await audit.once()
+        assert report is not None
+        assert (report.tally.corrections, report.tally.differences) == (1, 0)
+        with capture_logs() as logs:
+            await audit.once()
+    assert reading.world.status(intent) == "succeeded"
+    assert "audit.clean" in [entry["event"] for entry in logs]
+
+
+async def test_audits_remember_a_bounded_number_of_ranges(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they cannot remember is left to a person at once."""
+    monkeypatch.setattr(audit_module, "MOST_OPEN", 0)
+    misread(reading)
+    async with auditing(reading) as (audit, _):
+        with capture_logs() as logs:
+            await audit.once()
+    assert [entry["event"] for entry in logs if entry["event"].startswith("audit.")] == [
+        "audit.gap",
+        "audit.given_up",
+    ]
