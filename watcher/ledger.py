@@ -162,7 +162,7 @@ class Ledger:
         last = step.blocks[-1].header if step.blocks else _ancestor(step)
         # Facts are orphaned as of the newest time seen: on a shorter branch the tip's own time goes back, and
         # an orphaning must never look older than a success that was told before it.
-        newest = max([cursor.newest_time, *(block.header.time for block in step.blocks)])
+        newest = max([cursor.newest_time, last.time, *(block.header.time for block in step.blocks)])
         if isinstance(step, Reorg):
             _check_ancestor(connection, step.ancestor)
             touched |= facts.orphan_facts(connection, above=step.ancestor.height, at=newest)

@@ -77,6 +77,14 @@ def latest(world: World) -> int:
     ]
 )
 @example([{"mine": 0, "pay": 0}, {"mine": MAX_TIME, "pay": 1}, {"fork": 2, "blocks": []}])
+@example(
+    [
+        {"mine": MAX_TIME, "pay": None},
+        {"mine": 0, "pay": None},
+        {"mine": 0, "pay": 0},
+        {"fork": 2, "blocks": []},
+    ]
+)
 @given(history=histories)
 def test_after_any_false_times_every_intent_comes_to_an_end(history: list[dict[str, Any]]) -> None:
     """Two days of honest blocks after deadline and graces no intent waits, and no stored time is ahead of the chain's."""
