@@ -91,7 +91,10 @@ def put_refunds(connection: Connection, refunds: Iterable[tuple[Refund, str]], *
 
 
 def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
-    """Orphan every canonical fact above a height, as of chain time ``at``; return the intents it touches."""
+    """Orphan every canonical fact above a height, as of chain time ``at``, and lower the acts above it to it.
+
+    Returns the intents it touches.
+    """
     touched: set[str] = set()
     for table in (transfer, attempt, refund):
         standing = and_(table.c.height > above, table.c.canonical)
@@ -102,7 +105,10 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
         )
         connection.execute(update(table).where(standing).values(canonical=False, orphaned_at=at))
     # Money on the new branch comes after what people did on the old one, whatever its height.
-    connection.execute(update(act).where(act.c.height > above).values(height=above))
+    higher = act.c.height > above
+    acted = select(act.c.intent_id).where(higher, act.c.intent_id.is_not(None))
+    touched |= set(connection.execute(acted).scalars())
+    connection.execute(update(act).where(higher).values(height=above))
     return touched
 
 

@@ -169,9 +169,9 @@ class World:
         depth = min(fork.depth, len(self.headers) - 1)
         dropped = self.headers[len(self.headers) - depth :]
         del self.headers[len(self.headers) - depth :]
-        self.story.acts = [
-            replace(act, height=min(act.height, self.headers[-1].height)) for act in self.story.acts
-        ]
+        lowered = [replace(act, height=min(act.height, self.headers[-1].height)) for act in self.story.acts]
+        self.touched = lowered != self.story.acts
+        self.story.acts = lowered
         carried: list[Tx] = []
         pool = [tx for header in dropped for tx in self.by_block[header.hash]]
         for number, tx in enumerate(pool):
@@ -403,6 +403,18 @@ def test_nothing_changes_before_the_next_wake_point(
     assert decide(story.intent, story.facts, story.told, later) == replace(decision, drafts=())
 
 
+#: Money is lost, the tip comes back to the time of that, a person marks the intent, and a fork takes the block under
+#: the mark: the mark sinks below what was lost.
+MARK_SINKS: list[Step] = [
+    Mined(1, 0, (Tx("a", (1,)),)),
+    Fork(1, (), ("gone",)),
+    Mined(1, 0, ()),
+    Person(ActKind.MARK, Status.SUCCEEDED),
+    Fork(1, (), ("gone",)),
+]
+
+
+@example(MARK_SINKS, {"required": Depth(stacks=1, bitcoin=0)})
 @given(lively, policies)
 def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
     steps: list[Step], policy: dict[str, object]

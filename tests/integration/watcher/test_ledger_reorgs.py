@@ -7,6 +7,7 @@ from chain.testing import principal, txs
 from chain.wire_fields import MAX_TIME
 from notifier.tables import event
 from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher import facts
 from watcher.blocks import canonical_header, count_reorgs
 from watcher.tables import cursor, transfer
 
@@ -35,6 +36,17 @@ def test_money_that_moves_to_another_block_in_one_step_changes_no_status(world: 
     assert applied.settled.transitions == ()
     assert world.told(intent) == ["created", "succeeded"]
     assert sorted(row["canonical"] for row in world.transfers()) == [False, True]
+
+
+def test_an_intent_whose_mark_a_reorg_lowers_is_settled_again(world: World) -> None:
+    """What the mark covered may change with its height, though no fact of the intent does."""
+    ancestor = world.tip
+    world.mine()
+    intent, other = world.create(), world.create()
+    world.mark(intent, "succeeded")
+    time = world.tip.time
+    touched = world.database.transact(lambda c: facts.orphan_facts(c, above=ancestor.height, at=time))
+    assert touched == {intent} != {other}
 
 
 def test_money_that_never_comes_back_fails_the_intent_after_its_grace(world: World) -> None:
