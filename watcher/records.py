@@ -1,13 +1,15 @@
 """Intents in the database, to and from the pure records. No decisions here."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     case,
@@ -38,27 +40,31 @@ _BY_LABEL = (
 _DEDICATED = (
     select(intent).where(_IS_DEDICATED, intent.c.recipient.in_(one_of("principals"))).order_by(intent.c.id)
 )
-#: When an intent is due, each on an index of its own.
-_IS_DUE = tuple(
-    and_(column.is_not(None), column <= bindparam(name))
-    for column, name in (
-        (intent.c.wake_height, "height"),
-        (intent.c.wake_burn_height, "burn_height"),
-        (intent.c.wake_time, "time"),
-    )
+
+
+def _by(column: ColumnElement[Any], moment: str) -> ColumnElement[bool]:
+    """Return that ``column`` says a moment up to that parameter; each such column has an index of its own."""
+    return and_(column.is_not(None), column <= bindparam(moment))
+
+
+def _first(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[Any]:
+    return select(intent.c.id).where(*where).order_by(column).limit(bindparam("limit"))
+
+
+#: When an intent is due.
+_IS_DUE = (
+    _by(intent.c.wake_height, "height"),
+    _by(intent.c.wake_burn_height, "burn_height"),
+    _by(intent.c.wake_time, "time"),
 )
-_DUE = tuple(
-    select(intent.c.id).where(due).order_by(column).limit(bindparam("limit"))
-    for due, column in zip(
-        _IS_DUE, (intent.c.wake_height, intent.c.wake_burn_height, intent.c.wake_time), strict=True
-    )
-)
+_DEEP = _first(intent.c.wake_height, _IS_DUE[0])
+_DEEP_IN_BITCOIN = _first(intent.c.wake_burn_height, _IS_DUE[1])
 #: Marked as due: chain time is never so low.
-_MARKED = (
-    select(intent.c.id)
-    .where(intent.c.wake_time.is_not(None), intent.c.wake_time <= 0)
-    .limit(bindparam("limit"))
-)
+_MARKED = _first(intent.c.wake_time, intent.c.wake_time.is_not(None), intent.c.wake_time <= 0)
+_OVER = _first(intent.c.wake_time, _IS_DUE[2], intent.c.wake_time > 0)
+#: Set aside: no chain is ever so high.
+_NEVER = 2**62
+_IS_SET_ASIDE = and_(intent.c.wake_burn_height.is_not(None), intent.c.wake_burn_height >= _NEVER)
 _MARK_DUE = update(intent).where(intent.c.id.in_(one_of("ids"))).values(wake_time=0)
 _UNTIL = bindparam("until", type_=BigInteger)
 _POSTPONE = (
@@ -69,7 +75,7 @@ _POSTPONE = (
 _SET_ASIDE = (
     update(intent)
     .where(intent.c.id.in_(one_of("ids")))
-    .values(wake_time=_UNTIL, wake_height=None, wake_burn_height=None)
+    .values(wake_time=_UNTIL, wake_height=None, wake_burn_height=_NEVER)
 )
 _DECIDED = update(intent).where(intent.c.id == bindparam("intent"))
 
@@ -165,15 +171,17 @@ def set_aside(connection: Connection, ids: Sequence[str], *, until: int) -> None
 
 
 def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> list[str]:
-    """Return up to ``limit`` intents whose decision may have changed: those marked as due first, then those whose
-    depth may be reached, then those whose time has passed.
+    """Return up to ``limit`` intents whose decision may have changed, of each kind some.
+
+    Half of them, if there are so many, are those whose depth may be reached; a quarter each those that were marked as
+    due and those whose time has passed. So however many there are of one kind, the others do not wait for them.
     """
-    found: dict[str, None] = {}
-    for query in (_MARKED, *_DUE):
-        if len(found) < limit:
-            rows = connection.execute(query, _moment(clock) | {"limit": limit})
-            found |= dict.fromkeys(rows.scalars())
-    return list(found)[:limit]
+    deep, in_bitcoin, marked, over = (
+        connection.execute(query, _moment(clock) | {"limit": limit}).scalars().all()
+        for query in (_DEEP, _DEEP_IN_BITCOIN, _MARKED, _OVER)
+    )
+    paid = list(dict.fromkeys(_in_turn(deep, in_bitcoin)))
+    return list(dict.fromkeys(_in_turn(paid[::2], marked, paid[1::2], over)))[:limit]
 
 
 def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None = None) -> int:
@@ -182,6 +190,14 @@ def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None
     if merchant is not None:
         due = due.where(intent.c.merchant_id == merchant)
     return connection.execute(select(func.count()).select_from(due.subquery()), _moment(clock)).scalar_one()
+
+
+def count_set_aside(connection: Connection, *, merchant: str | None = None) -> int:
+    """Return how many intents could not be settled, and wait to be tried again. ``merchant``: whose."""
+    query = select(func.count()).select_from(intent).where(_IS_SET_ASIDE)
+    if merchant is not None:
+        query = query.where(intent.c.merchant_id == merchant)
+    return connection.execute(query).scalar_one()
 
 
 def oldest_open(connection: Connection) -> int | None:
@@ -264,6 +280,12 @@ def read_intent(row: Mapping[Any, Any]) -> Intent:
         reorg_grace=row["reorg_grace"],
         metadata=row["metadata"],
     )
+
+
+def _in_turn(*queues: Sequence[str]) -> Iterator[str]:
+    """Yield the first of each queue, the second of each, and so on; one that has ended is left out."""
+    for some in zip_longest(*queues):
+        yield from (key for key in some if key is not None)
 
 
 def _moment(clock: ChainClock) -> dict[str, int]:

@@ -77,6 +77,8 @@ def document(
 
     ``settle_backlog`` counts intents that are due and not settled yet: of very many they are settled little by little.
 
+    ``set_aside`` counts intents that could not be settled, by a mistake in this program: they are tried again later.
+
     ``known`` are reasons that the calling process knows and the database does not, such as that it takes no writes.
 
     ``merchant``: as far as it concerns him. The counts are of his things, and of the operator's machines (URLs of sources,
@@ -97,6 +99,7 @@ def document(
         "attention": 0,
         "unmatched": 0,
         "settle_backlog": 0,
+        "set_aside": 0,
         "oldest_pending": None,
         "outbox": {
             "pending": 0,
@@ -122,6 +125,7 @@ def document(
         _machines(connection, document, now=now)
     if cursor is not None:
         document["settle_backlog"] = records.count_due(connection, cursor.clock, merchant=merchant)
+        document["set_aside"] = records.count_set_aside(connection, merchant=merchant)
         _place(document, cursor, now=now)
         if merchant is not None:
             _hide(document)

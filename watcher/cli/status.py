@@ -92,6 +92,7 @@ def line(found: Mapping[str, Any], *, now: float) -> str:
         parts += [f"{name}={value:g}" for name, value in found["lag"].items() if value is not None]
     parts += [f"{name}={number}" for name, number in found["intents"].items() if number]
     parts += [f"settle_backlog={due}"] if (due := found.get("settle_backlog")) else []
+    parts += [f"set_aside={odd}"] if (odd := found.get("set_aside")) else []
     parts += [f"outbox={box['pending']}", f"dead={box['dead']}", f"attention={found['attention']}"]
     who = diagnose(found)
     return render.plain(" ".join(parts) + (f" - {'; '.join(who)}" if who else ""))
@@ -146,6 +147,12 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         (
             "To settle",
             f"{render.count(due, 'intent')} left" if (due := found.get("settle_backlog")) else None,
+        ),
+        (
+            "Set aside",
+            f"{render.count(odd, 'intent')} that could not be settled: the log says why (unforeseen)"
+            if (odd := found.get("set_aside"))
+            else None,
         ),
         ("Oldest open", relative(found["oldest_pending"], now=now) if found["oldest_pending"] else None),
         (

@@ -90,6 +90,8 @@ class ServerStatus(Document):
     unmatched: int
     settle_backlog: int
     """Intents that are due and not settled yet."""
+    set_aside: int
+    """Intents that could not be settled, by a mistake in the program: they are tried again later."""
     oldest_pending: Time | None
     outbox: Outbox
     reindex: dict[str, Any] | None

@@ -52,6 +52,7 @@ def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
         "attention": 0,
         "unmatched": 0,
         "settle_backlog": 0,
+        "set_aside": 0,
         "oldest_pending": None,
         "outbox": {
             "pending": 0,

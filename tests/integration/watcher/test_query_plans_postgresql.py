@@ -280,6 +280,7 @@ def test_what_is_due_is_found_by_its_index(busy: World) -> None:
     with plans(busy) as found, busy.database.read() as connection:
         records.due_intents(connection, clock, limit=100)
         records.count_due(connection, clock)
+        records.count_set_aside(connection)
     names = {node.get("Index Name") for _, steps in found for node in steps}
     assert scans(found) == []
     assert {"ix_intent_wake_time", "ix_intent_wake_height", "ix_intent_wake_burn_height"} <= names

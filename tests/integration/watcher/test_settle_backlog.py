@@ -12,7 +12,7 @@ from chain.testing import ScriptedApi, txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import books as books_module
-from watcher import queries, unforeseen
+from watcher import queries, records, unforeseen
 from watcher.books import Books, Settled
 from watcher.errors import Refused
 from watcher.following import Following, Turn
@@ -33,6 +33,18 @@ def backlog(world: World) -> int:
     """Return the backlog as ``status`` shows it."""
     number: int = queries.status(world.database, world.settings, now=world.clock())["settle_backlog"]
     return number
+
+
+def set_aside(world: World) -> int:
+    """Return how many intents could not be settled, as ``status`` shows it."""
+    number: int = queries.status(world.database, world.settings, now=world.clock())["set_aside"]
+    return number
+
+
+def mark(world: World, intents: list[str]) -> None:
+    """Mark intents as due, as an upgrade does with those whose outcome may be another one in a new version."""
+    with world.database.begin() as connection:
+        records.mark_due(connection, intents)
 
 
 def settle_all(world: World) -> list[Settled]:
@@ -117,6 +129,44 @@ def test_money_is_settled_before_what_expires(world: World) -> None:
     world.ledger.settle_due()
     assert {world.status(intent) for intent in (*paid, *deep)} == {"succeeded"}
     assert backlog(world) == 9
+
+
+def test_what_gets_deep_or_expires_does_not_wait_for_what_is_marked(world: World) -> None:
+    """However many are marked: each transaction settles some of all."""
+    old = [world.create(expires_in=9000) for _ in range(9)]
+    deep = [world.create(level={"stacks": 2, "bitcoin": 0}) for _ in range(2)]
+    world.mine(*pay(world, *deep))
+    over = world.create(expires_in=60)
+    mark(world, old)
+    world.mine(seconds=1000)
+    assert {world.status(intent) for intent in deep} == {"succeeded"}
+    assert backlog(world) == 8 + 1
+    world.ledger.settle_due()
+    assert world.status(over) == "expired"
+    assert backlog(world) == 6
+
+
+def test_what_is_marked_does_not_wait_for_what_gets_deep_or_expires(world: World) -> None:
+    """However many there are: each transaction settles some of all, whatever their number of facts."""
+    deep = [world.create(level={"stacks": 2, "bitcoin": 0}, expires_in=9000) for _ in range(9)]
+    world.mine(*pay(world, *deep))
+    while world.ledger.settle_due().more:
+        pass
+    over = [world.create(expires_in=60) for _ in range(9)]
+    marked = [world.create(expires_in=9000) for _ in range(4)]
+    mark(world, marked)
+    world.mine(seconds=1000)
+    with world.database.read() as connection:
+        cursor = world.ledger.cursor()
+        assert cursor is not None
+        due = records.due_intents(connection, cursor.clock, limit=8)
+        everything = records.due_intents(connection, cursor.clock, limit=100)
+    kinds = ["deep" if key in deep else "over" if key in over else "marked" for key in due]
+    assert kinds == ["deep", "marked", "deep", "over"] * 2
+    assert len(everything) == len({*everything}) == backlog(world)
+    settle_all(world)
+    assert {world.status(intent) for intent in deep} == {"succeeded"}
+    assert {world.status(intent) for intent in over} == {"expired"}
 
 
 def test_the_next_step_goes_on_with_what_is_due(world: World) -> None:
@@ -274,12 +324,13 @@ def test_an_intent_that_cannot_be_settled_keeps_nobody_waiting(
     states = [world.status(intent) for intent in intents]
     assert states == ["succeeded", "succeeded", "pending", "succeeded", "succeeded"]
     assert unforeseen.COUNTER.labels("settle")._value.get() == before + 1
-    assert backlog(world) == 0
+    assert (backlog(world), set_aside(world)) == (0, 1)
     broken = False
     world.pass_time(books_module.RETRY_AFTER)
     settle_all(world)
     assert world.status(poisoned) == "succeeded"
     assert world.told(poisoned) == ["created", "succeeded"]
+    assert set_aside(world) == 0
 
 
 def test_a_database_that_lacks_a_table_is_no_intents_fault(world: World) -> None:
