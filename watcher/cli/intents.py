@@ -250,7 +250,7 @@ def dismiss(
     session = of(context)
     with session.desk(write=True) as desk:
         found = desk.dismiss_intent(intent, {"reason": reason})
-    _print(session, found, as_json)
+        _print(session, found, as_json)
 
 
 app.command("import")(import_.import_)
