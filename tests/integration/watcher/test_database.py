@@ -3,7 +3,9 @@
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from tests import harness
 from tests.integration.watcher.world import World
 from watcher.database import Database, chunks
 from watcher.errors import ConfigError, Unreachable
+from watcher.rehearsal import undone
 from watcher.tables import act, status_count
 from watcher.tables import transfer as transfer_table
 
@@ -91,6 +94,46 @@ def test_who_gets_no_turn_to_write_says_why(tmp_path: Path, monkeypatch: pytest.
         pass
     with database.begin():  # the next one gets it
         pass
+    database.close()
+
+
+def test_what_is_only_tried_out_takes_its_turn_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal holds the write lock like any other transaction, and leaves nothing behind."""
+    monkeypatch.setattr("watcher.database.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("watcher.database.TURN_TIMEOUT", 0.0)
+    database = harness.open_database(tmp_path)
+    with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), undone(database):
+        pass
+    with undone(database) as connection:
+        connection.execute(insert(status_count).values(merchant_id="mer_X", status="pending", count=1))
+        with pytest.raises(TransactionTimeout), database.begin():
+            pass
+    with database.read() as connection:
+        assert connection.execute(select(status_count)).all() == []
+    database.close()
+
+
+def test_a_long_transaction_leaves_the_file_free_before_the_next_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other processes poll for the lock: between long transactions of this one they find it free for a part of the time."""
+    database = harness.open_database(tmp_path)
+    clock = harness.Clock()
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        with closing(sqlite3.connect(tmp_path / "watcher.db", timeout=0, isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TransactionTimeout), database.begin():
+            pass
+
+    monkeypatch.setattr("watcher.database.time", SimpleNamespace(monotonic=clock, sleep=pause))
+    monkeypatch.setattr("watcher.database.TURN_TIMEOUT", 0.0)
+    for seconds in (0.04, 0.5):
+        with database.begin():
+            clock.now += seconds
+    assert pauses == pytest.approx([0.1])
     database.close()
 
 
