@@ -30,6 +30,7 @@ from watcher.database import Database
 from watcher.errors import Refused, UsageError
 from watcher.ledger import Applied, Ledger
 from watcher.placing import BadStep, read_all
+from watcher.printable import count
 from watcher.rehearsal import undone
 from watcher.reindex import AHEAD, ALL, BATCH
 from watcher.sources import Sources
@@ -306,7 +307,7 @@ class Accept:
         while more:
             more, changes = await committed(self._database.transact, work)
             books.changes.extend(changes)
-            self._show(f"settling: {len(books.changes):,} intents changed")
+            self._show(f"settling: {count(len(books.changes), 'intent')} changed")
 
 
 def _plant(connection: Connection, base: BlockHeader) -> None:

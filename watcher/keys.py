@@ -8,6 +8,7 @@ from notifier import endpoints, sealing
 from notifier.vault import Vault, read_keys
 from watcher.database import Database
 from watcher.errors import ConfigError
+from watcher.printable import count
 from watcher.settings import Settings
 
 #: More than this is not a key file.
@@ -70,10 +71,10 @@ def check_vault(database: Database, vault: Vault) -> None:
     names = ", ".join(sealed[:3]) + (", …" if len(sealed) > 3 else "")
     if vault.seals:
         raise ConfigError(
-            f"secret_key_file: its keys do not open the secrets of {len(sealed)} endpoints ({names})",
+            f"secret_key_file: its keys do not open the secrets of {count(len(sealed), 'endpoint')} ({names})",
             hint="add the key that sealed them as a further line, or rotate those secrets with --overlap 0",
         )
     raise ConfigError(
-        f"secret_key_file: not set, but the secrets of {len(sealed)} endpoints are encrypted ({names})",
+        f"secret_key_file: not set, but the secrets of {count(len(sealed), 'endpoint')} are encrypted ({names})",
         hint="set it to the file that they were sealed with",
     )

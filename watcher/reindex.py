@@ -34,6 +34,7 @@ from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, overlooked
 from watcher.intents import ChainClock
 from watcher.placing import BadStep, read_all
+from watcher.printable import count
 from watcher.rehearsal import rehearse
 from watcher.scan import Scan, Tally
 from watcher.sources import Sources
@@ -342,7 +343,7 @@ class Reindex:
         reading = read_all(some, self._rules)
         known = Confirmed()
         while doubtful := await committed(self._take, ask, run, some, reading, known):
-            self._tell(run, f"{len(doubtful)} blocks differ from what is stored: they are read once more")
+            self._tell(run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs")
             more = await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules)
             known.add(more)
 

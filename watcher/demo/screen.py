@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from watcher.printable import count
+
 if TYPE_CHECKING:
     from watcher.demo.act import Outcome
 
@@ -132,9 +134,8 @@ class Screen:
             for name in outcome.unexpected:
                 self._say(Text(f"✘ not expected: {name} in scene “{outcome.title}”", "bold red"))
             if outcome.refused:
-                self._say(
-                    Text(f"✘ {outcome.refused} signatures refused in scene “{outcome.title}”", "bold red")
-                )
+                refused = count(outcome.refused, "signature")
+                self._say(Text(f"✘ {refused} refused in scene “{outcome.title}”", "bold red"))
 
     def next_steps(self) -> None:
         """Say how to go on from here."""

@@ -98,7 +98,7 @@ def test_a_start_without_the_key_that_sealed_is_refused_in_one_line(database, ke
     added, _ = add(database, open_vault(settings_with(key_file, tmp_path)))
     add(database, PLAIN)
     with pytest.raises(
-        ConfigError, match=f"secret_key_file: .* secrets of 1 endpoints .*{added.id}"
+        ConfigError, match=f"secret_key_file: .* secrets of 1 endpoint .*{added.id}"
     ) as caught:
         check_vault(database, Vault(keys))
     assert "\n" not in str(caught.value)
