@@ -98,7 +98,12 @@ async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(ri
     recipient = harness.SHOP
     rig.chain.mine([txs.sbtc_transfer(PAYER, recipient, 1, b"x" * 34, label=str(n)) for n in range(200)])
     before = rig.height()
-    assert await rig.turn() is Turn.WAITING
+    with capture_logs() as log:
+        for _ in range(3):
+            assert await rig.turn() is Turn.WAITING
+    assert [line["reason"] for line in log if line["event"] == "database.failed"] == [
+        "database or disk is full (INSERT)"
+    ], "once, and without the statement and its values"
     assert rig.height() == before
     event.remove(rig.database.engine, "connect", small_disk)
     rig.database.engine.dispose()

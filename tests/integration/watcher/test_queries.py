@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from chain.testing import principal, txs
 from tests import harness
@@ -11,6 +12,7 @@ from tests.integration.watcher.world import PAYER, SHOP, START, World
 from watcher import queries
 from watcher.errors import NotFound
 from watcher.intents import Flag, Status
+from watcher.tables import intent
 
 
 def listed(world: World, **filters: Any) -> list[str]:
@@ -68,6 +70,17 @@ def test_a_flag_is_found_exactly(world: World) -> None:
     assert listed(world, flag=Flag.LATE_EVIDENCE) == []
     assert listed(world, flag=Flag.LATE, status=Status.PENDING) == []
     assert evidence
+
+
+def test_every_flag_is_a_filter_that_finds_it_and_no_other(world: World) -> None:
+    """Also where one flag's name begins with another's."""
+    carrying = {flag: world.create() for flag in Flag}
+    world.create()
+    with world.database.begin() as connection:
+        for flag, key in carrying.items():
+            connection.execute(update(intent).where(intent.c.id == key).values(flags=[flag]))
+    for flag, key in carrying.items():
+        assert listed(world, flag=flag) == [key]
 
 
 @pytest.mark.parametrize("typed", ["k7q2-m8zr-4tol", "K7Q2M8ZR4T01", " k7q2m8zr4t0l "])

@@ -1,6 +1,7 @@
 """Reading blocks again: what was lost is found, what is right stays to the letter, and nothing is told twice."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from notifier.tables import delivery, endpoint, event
 from tests.integration.watcher.reindexing import Reading
 from tests.integration.watcher.world import PAYER, SHOP, START, STRANGER, World
-from watcher import queries, reindex
+from watcher import queries, rehearsal, reindex
 from watcher.changes import CarefulBooks
 from watcher.tables import attempt, intent, transfer
 
@@ -230,6 +231,21 @@ async def test_no_notify_writes_events_and_delivers_none_now_or_later(world: Wor
     assert reading.rows(delivery) == sent
 
 
+@contextmanager
+def capture_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Note how many intents each transaction settles."""
+    sizes: list[int] = []
+    settle = CarefulBooks.settle
+
+    def noted(books: CarefulBooks, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+        sizes.append(len(ids))
+        return settle(books, connection, ids, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CarefulBooks, "settle", noted)
+        yield sizes
+
+
 async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,21 +255,27 @@ async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
     failed = [txs.failed(pay(world, one, label=one)) for one in tried]
     reading.overlook(lambda: world.mine(*payments, *failed))
     monkeypatch.setattr(reindex, "SETTLE_LIMIT", 2)
-    sizes = []
-    settle = CarefulBooks.settle
-
-    def noted(books: CarefulBooks, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
-        sizes.append(len(ids))
-        return settle(books, connection, ids, *args, **more)
-
-    monkeypatch.setattr(CarefulBooks, "settle", noted)
-    report = await reading.reindex()
+    with capture_sizes(monkeypatch) as sizes:
+        report = await reading.reindex()
     assert [sizes.count(n) for n in (1, 2)] == [2, 4]
     assert (report.tally.found, report.tally.changes, report.tally.events) == (7, 10, 10)
     assert sorted(change.intent for change in report.changes) == sorted([*made, *tried])
     assert {world.told(one)[-1] for one in made} == {"succeeded"}
     assert {world.told(one)[-1] for one in tried} == {"failed:abort_by_response"}
     assert report.tally.later == []
+
+
+async def test_a_dry_run_of_very_many_intents_holds_the_database_for_a_few_at_a_time(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is rolled back holds the write lock as long as what is not."""
+    made = [world.create() for _ in range(5)]
+    reading.overlook(lambda: world.mine(*[pay(world, one, label=one) for one in made]))
+    monkeypatch.setattr(rehearsal, "SETTLE_LIMIT", 2)
+    with capture_sizes(monkeypatch) as sizes:
+        report = await reading.reindex(dry_run=True)
+    assert sizes == [2, 2, 1]
+    assert sorted(change.intent for change in report.changes) == sorted(made)
 
 
 async def test_one_intent_is_read_from_its_time_on_and_nothing_else_is_touched(

@@ -173,6 +173,41 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
         await rig.looked(before + 1)
 
 
+async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig: Rig) -> None:
+    """The server behind the address was replaced: polls find two blocks, and the next one comes by the new socket."""
+    socket_time = Timeline()
+    wakeup = WakeUp(
+        lambda: [rig.api.url],
+        rig.following.nudge,
+        clock=socket_time,
+        sleep=socket_time.sleep,
+        rng=lambda: 1.0,
+    )
+    rig.following.wakeup = wakeup
+    task = asyncio.create_task(wakeup.run(rig.stop))
+    await rig.time.advance(2)
+    await rig.looked(2)
+    assert rig.socket() == "open"
+    rig.api.restart_silently()
+    for _ in range(2):
+        looks = len(rig.looks)
+        rig.chain.mine()
+        await rig.time.advance(POLL)
+        await rig.looked(looks + 1)
+    await until(lambda: not wakeup.is_open)
+    await socket_time.advance(1)
+    await until(lambda: wakeup.is_open)
+    await rig.time.advance(1)
+    await rig.applied()
+    before = rig.time.now
+    rig.chain.mine()
+    await rig.time.advance(1)
+    await rig.applied()
+    assert rig.time.now < before + POLL
+    rig.stop.set()
+    await task
+
+
 async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(rig: Rig) -> None:
     """No block is lost whatever becomes of the socket; and ``status`` says how it is."""
     socket_time = Timeline()

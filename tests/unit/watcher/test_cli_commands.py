@@ -13,6 +13,7 @@ import pytest
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from tests import harness
 from tests.unit.watcher.cli_calls import SHOP, Cli, calling
+from watcher.intents import Flag
 
 URL = "https://192.9.200.1/hook"
 #: A day ahead of this machine's clock, as no fixed time would stay.
@@ -151,6 +152,8 @@ def test_lists_are_paged_and_filtered(cli: Cli) -> None:
         ("--merchant", "mer_x"),
     ):
         assert cli.doc("intents", "list", *filters)["data"] == []
+    for flag in Flag:
+        assert cli.doc("intents", "list", "--flag", flag)["data"] == []
     shown = cli("intents", "list", "--limit", "2")
     assert made[2] in shown.out
     assert "50,000 sats" in shown.out

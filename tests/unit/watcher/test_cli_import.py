@@ -119,6 +119,15 @@ def test_batches_before_the_error_stay_and_the_import_can_be_continued(
     assert count(cli) == 8
 
 
+def test_the_database_is_held_for_two_hundred_intents_at_a_time(cli: Cli, tmp_path: Path) -> None:
+    """A mistake in line 202 leaves the first two hundred stored: they were a transaction of their own."""
+    merchant = cli.merchant()
+    file = write(tmp_path, "orders.csv", "amount", *["1000"] * 200, "none")
+    failed = cli("intents", "import", file, "--merchant", merchant, code=2)
+    assert failed.out == "200 intents imported\n"
+    assert "line 202: amount: 'none'" in failed.err
+
+
 def test_standard_input_is_read_and_its_format_can_be_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     merchant = cli.merchant()
     for text, more in (("amount\n1000\n", ()), ('{"amount": 2000}', ("--format", "jsonl"))):

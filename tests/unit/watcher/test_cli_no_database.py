@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.watcher.cli_calls import DATABASE_URL, SHOP, Cli, calling
+from tests.unit.watcher.test_cli_tree import COMMANDS
 
 READS = [
     "status",
@@ -28,16 +29,31 @@ CHANGES = [
     "merchants update mer_X --level included",
     "merchants disable mer_X",
     "merchants rotate-key mer_X",
+    "merchants keys add mer_X",
+    "merchants keys revoke mer_X key_X",
     "intents create --merchant mer_X --amount 1",
     "intents cancel pi_X",
+    "intents mark pi_X --status failed --reason x",
+    "intents dismiss pi_X --reason x",
+    "intents import /dev/null --format csv --merchant mer_X",
+    "transfers assign tr_X pi_X --reason x",
     "endpoints add https://shop.example/ --merchant mer_X",
+    "endpoints remove we_X",
+    "endpoints enable we_X",
+    "endpoints disable we_X",
+    "endpoints rotate-secret we_X",
     "endpoints test we_X",
     "events redeliver evt_X",
+    "events replay --since 1d --endpoint we_X",
     "deliveries retry dlv_X",
+    "deliveries dismiss dlv_X",
+    "deliveries recover --endpoint we_X",
     "reindex --from 1",
     "db prune",
     "db backup copy.db",
 ]
+#: What makes a database, needs none, or has a test of its own here.
+OTHERS = {"run", "demo", "listen", "check", "merchants add", "db upgrade", "db current"}
 
 
 @pytest.fixture
@@ -45,6 +61,13 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     with calling(tmp_path, monkeypatch, capsys, fresh=True) as cli:
         monkeypatch.setenv(DATABASE_URL, f"sqlite:///{tmp_path}/state/watcher.db")
         yield cli
+
+
+def test_every_command_is_tried_without_a_database() -> None:
+    """One that is added has to be added here too."""
+    commands = {" ".join(path) for path in COMMANDS}
+    tried = {name for name in commands if any(f"{one} ".startswith(f"{name} ") for one in (*READS, *CHANGES))}
+    assert (tried | OTHERS, tried & OTHERS) == (commands, set())
 
 
 @pytest.mark.parametrize("command", [*READS, *CHANGES])

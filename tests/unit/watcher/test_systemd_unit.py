@@ -1,6 +1,7 @@
 """The unit file: what it promises, line by line, and that systemd takes it where systemd is installed."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -104,6 +105,26 @@ def test_every_credential_shown_is_a_setting_or_is_named_by_one() -> None:
         assert name in Settings.model_fields or f"=%d/{name}" in text, name
     variables = re.findall(r"Environment=SBTC_WATCHER_(\w+)=", text)
     assert {variable.lower() for variable in variables} <= set(Settings.model_fields)
+
+
+def test_the_user_the_state_directory_and_the_shipped_settings_belong_together() -> None:
+    """The unit's user is the one that sysusers makes, at home where the unit may write and the settings have the database."""
+    from watcher.settings import load_settings
+
+    service = EXPECTED["Service"]
+    home = f"/var/lib/{service['StateDirectory'][0]}"
+    lines = UNIT.with_suffix(".sysusers").read_text().splitlines()
+    [made] = [shlex.split(line) for line in lines if line and not line.startswith("#")]
+    assert [made[0], made[1], made[4]] == ["u", service["User"][0], home]
+    shipped = load_settings(UNIT.with_name("config.toml.example"))
+    assert shipped.database_url == f"sqlite:///{home}/sbtc-watcher.db"
+
+
+def test_the_daemon_leaves_its_note_where_the_unit_makes_room_and_commands_look() -> None:
+    """Without the runtime directory a command would not see that the daemon has another database."""
+    from watcher.running import SYSTEM
+
+    assert str(SYSTEM) == f"/run/{EXPECTED['Service']['RuntimeDirectory'][0]}"
 
 
 if shutil.which("systemd-analyze"):
