@@ -1,7 +1,8 @@
 """A person decides that a fork deeper than finality is right: undo to the fork point and apply the new branch.
 
 One transaction does it all: the act (who, when, why), the undoing, the new branch, and a decision for the intents that
-it touches; of very many the others are decided in further ones. The running daemon notices at its next look and goes on from
+it touches; of very many the others are decided in further ones. A dry run makes that transaction as often as it takes to
+decide them all, a few each time, and rolls each back. The running daemon notices at its next look and goes on from
 there.
 """
 
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, select, union_all
@@ -20,7 +22,7 @@ from chain.feed import BlockFeed, Run, headers_after
 from chain.model import Block, BlockHeader, ReadRules, Reorg
 from chain.reader import refuse_repeats
 from chain.window import HeaderWindow
-from contracts.model import MoneyRules
+from contracts.model import MoneyRules, Reading
 from notifier.database_errors import reason_of
 from watcher import acts, blocks
 from watcher.blocks import Cursor
@@ -31,7 +33,7 @@ from watcher.errors import Refused, UsageError
 from watcher.ledger import Applied, Ledger
 from watcher.placing import BadStep, read_all
 from watcher.printable import count
-from watcher.rehearsal import undone
+from watcher.rehearsal import PieceBooks, undone
 from watcher.reindex import AHEAD, ALL, BATCH
 from watcher.sources import Sources
 from watcher.tables import attempt, refund, transfer
@@ -50,6 +52,8 @@ class Acceptance:
     transfers: int = 0
     dry_run: bool = False
     changes: list[Change] = field(default_factory=list)
+    #: Of a dry run: intents that are due on the branch and were not tried.
+    untried: int = 0
 
     def document(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
@@ -62,6 +66,7 @@ class Acceptance:
             "orphaned_blocks": self.orphaned,
             "blocks": self.blocks,
             "transfers": self.transfers,
+            "untried": self.untried,
             "changes": [change.document() for change in self.changes],
         }
 
@@ -112,18 +117,23 @@ class Accept:
         branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
-        books = CarefulBooks.like(self._books, notify=notify)
+        books = (PieceBooks if dry_run else CarefulBooks).like(self._books, notify=notify)
+        apply = partial(
+            self._apply, branch, cursor, read_all(branch.blocks, self._rules), books, reason, actor
+        )
+        untried = 0
         try:
-            applied = await committed(
-                lambda: self._apply(branch, cursor, books, reason=reason, actor=actor, dry_run=dry_run)
-            )
+            if isinstance(books, PieceBooks):
+                applied, untried = await self._rehearse(apply, books)
+            else:
+                applied = await committed(self._database.transact, apply)
         except (BadStep, DataError, IntegrityError) as error:
             raise Refused(
                 "source",
                 f"what the source says cannot be stored: {reason_of(error)}",
                 hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, or update sbtc-watcher",
             ) from error
-        if applied.settled.more and notify and not dry_run:
+        if applied.settled.more and not dry_run:
             await self._settle(books)
         return Acceptance(
             fork=branch.base,
@@ -134,6 +144,7 @@ class Accept:
             transfers=applied.transfers,
             dry_run=dry_run,
             changes=books.changes,
+            untried=untried,
         )
 
     async def _waits(self, why: str) -> None:
@@ -260,38 +271,52 @@ class Accept:
     # The transaction
 
     def _apply(
-        self, branch: _Branch, cursor: Cursor, books: CarefulBooks, *, reason: str, actor: str, dry_run: bool
+        self,
+        branch: _Branch,
+        cursor: Cursor,
+        reading: Reading,
+        books: CarefulBooks,
+        reason: str,
+        actor: str,
+        connection: Connection,
     ) -> Applied:
-        reading = read_all(branch.blocks, self._rules)
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
         ledger = Ledger(self._database, self._rules, books, now=self._now)
-
-        def work(connection: Connection) -> Applied:
+        if not isinstance(books, PieceBooks):
             books.changes.clear()  # what a transaction that was rolled back had noted
-            found = blocks.load_cursor(connection, lock=True)
-            if found is None or found.clock.hash != cursor.clock.hash:
-                raise Refused(
-                    "moved",
-                    "the daemon moved meanwhile; nothing was done",
-                    hint="look at `status`, try again",
-                )
-            acts.store(
-                connection, None, acts.ACCEPT_REORG, found.clock, now=self._now(), reason=reason, actor=actor
+        found = blocks.load_cursor(connection, lock=True)
+        if found is None or found.clock.hash != cursor.clock.hash:
+            raise Refused(
+                "moved",
+                "the daemon moved meanwhile; nothing was done",
+                hint="look at `status`, try again",
             )
-            if not branch.is_ours:
-                _plant(connection, branch.base)
-            applied = ledger.apply_on(connection, step, reading)
-            if dry_run:
-                # What is rolled back is left to no further transaction.
-                more = applied.settled.more
-                while more:
-                    more = books.settle_due(connection, (), applied.clock, now=self._now()).more
-            return applied
+        acts.store(
+            connection, None, acts.ACCEPT_REORG, found.clock, now=self._now(), reason=reason, actor=actor
+        )
+        if not branch.is_ours:
+            _plant(connection, branch.base)
+        return ledger.apply_on(connection, step, reading)
 
-        if dry_run:
+    async def _rehearse(
+        self, apply: Callable[[Connection], Applied], books: PieceBooks
+    ) -> tuple[Applied, int]:
+        """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
+
+        def piece() -> Applied:
             with undone(self._database) as connection:
-                return work(connection)
-        return self._database.transact(work)
+                return apply(connection)
+
+        applied = first = await committed(piece)
+        while applied.settled.more:
+            self._show(f"trying: {len(books.tried):,} intents")
+            applied = await committed(piece)
+
+        def untried() -> int:
+            with self._database.read() as connection:
+                return books.count_untried(connection, first.clock)
+
+        return first, await in_thread(untried)
 
     async def _settle(self, books: CarefulBooks) -> None:
         """Settle what is due after the transaction, beside a running daemon: who settles an intent says what changed."""

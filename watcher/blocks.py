@@ -213,6 +213,13 @@ def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
     return _header(row) if row is not None else None
 
 
+def clock_at(header: BlockHeader) -> ChainClock:
+    """Return the chain clock as it stands when ``header`` is the newest applied block."""
+    return ChainClock(
+        height=header.height, hash=header.hash, time=header.time, burn_height=header.burn_height
+    )
+
+
 def canonical_hashes(connection: Connection, low: int, high: int) -> dict[int, str]:
     """Return the hashes of our canonical blocks from one height to another, as far as their headers are kept."""
     query = select(block.c.height, block.c.hash).where(block.c.height.between(low, high), block.c.canonical)

@@ -13,8 +13,8 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from notifier import outbox
 from notifier.database_errors import is_outage
 from notifier.events import EventType, event_body
+from watcher import blocks, records, refunds, unforeseen, views
 from watcher import facts as facts_store
-from watcher import records, refunds, unforeseen, views
 from watcher.database import chunks, one_of
 from watcher.errors import WatcherError
 from watcher.intents import ActKind, ChainClock, Facts, Status, Told
@@ -102,6 +102,10 @@ class Books:
         ``seen_at``: when the block that is the cause was first seen, for measuring.
         """
         rows = records.load_rows(connection, ids)
+        before = Settled()
+        if self.notify and (heights := records.unnotified_heights(rows)):
+            before = self._settle_unnotified(connection, heights, clock, now=now)
+            rows = records.load_rows(connection, ids)
         facts = facts_store.load_facts(connection, rows)
         told = outbox.told(connection, rows)
         intents = {key: records.read_intent(row) for key, row in rows.items()}
@@ -151,10 +155,21 @@ class Books:
             outbox.insert_events(connection, events)
         return Settled(
             intents=len(rows),
-            transitions=tuple(transitions),
-            events=len(events),
-            reversed=tuple(taken_back),
+            transitions=(*before.transitions, *transitions),
+            events=before.events + len(events),
+            reversed=(*before.reversed, *taken_back),
         )
+
+    def _settle_unnotified(
+        self, connection: Connection, heights: Mapping[int, Sequence[str]], clock: ChainClock, *, now: float
+    ) -> Settled:
+        """Settle intents as of our blocks of some heights, and deliver nothing: what is newer is not in it."""
+        done = []
+        for height, ids in heights.items():
+            header = blocks.canonical_header(connection, min(height, clock.height))
+            then = clock if header is None else blocks.clock_at(header)
+            done.append(Books.settle(replace(self, notify=False), connection, ids, then, now=now))
+        return Settled.together(done)
 
     def settle_due(
         self,
@@ -172,6 +187,7 @@ class Books:
         """
         waiting = sorted(touched)
         first = waiting[:SETTLE_LIMIT]
+        records.notify(connection, first)
         records.mark_due(connection, waiting[SETTLE_LIMIT:])
         due = records.due_intents(connection, clock, limit=SETTLE_LIMIT + 1)
         wanted = list(dict.fromkeys([*first, *due]))
@@ -183,6 +199,11 @@ class Books:
         records.mark_due(connection, [key for key in first if key in wanted and key not in taken])
         settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
         return replace(settled, more=len(wanted) > len(taken))
+
+    def batch(self, connection: Connection, ids: Sequence[str]) -> list[str]:
+        """Return the first of some intents, as many as one transaction may settle."""
+        some = ids[:SETTLE_LIMIT]
+        return _within(some, facts_store.count_facts(connection, some), FACTS_LIMIT)
 
     def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
         """Return those of the intents that have too many facts to be settled in the step that brings another one."""

@@ -85,14 +85,19 @@ class CarefulBooks(Books):
         now: float,
         seen_at: float | None = None,
     ) -> Settled:
-        """As :meth:`Books.settle_due`; but where nothing is to be delivered, all that are touched, and no others.
+        """As :meth:`Books.settle_due`; but where nothing is to be delivered, of what is due only that.
 
-        What is only due has nothing to do with what its merchant is not to be told of: it is left to the daemon.
+        What is due anyway has nothing to do with what its merchant is not to be told of: it is left to the daemon. Those
+        that are touched beyond what one transaction may settle are marked: whoever settles them delivers nothing either.
         """
         if self.notify:
             return super().settle_due(connection, touched, clock, now=now, seen_at=seen_at)
-        parts = chunks(sorted(touched), SETTLE_LIMIT)
-        return Settled.together([self.settle_apart(connection, some, clock, now=now) for some in parts])
+        left = records.unnotified(connection, limit=SETTLE_LIMIT + 1)
+        waiting = list(dict.fromkeys([*sorted(touched), *left]))
+        taken = self.batch(connection, waiting)
+        records.mark_unnotified(connection, sorted({*touched} - {*taken}), height=clock.height)
+        settled = self.settle_apart(connection, taken, clock, now=now)
+        return dataclasses.replace(settled, more=len(waiting) > len(taken))
 
     def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
         """Put nothing off: a person asked for it once, and may not want the daemon to tell of it."""

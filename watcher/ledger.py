@@ -15,7 +15,7 @@ from chain.model import Block, BlockHeader, Reorg, Step
 from contracts.model import MoneyRules, Reading
 from notifier import outbox
 from watcher import blocks, facts, records, unknown_words
-from watcher.blocks import Halt
+from watcher.blocks import Halt, clock_at
 from watcher.books import Books, Settled
 from watcher.database import Database
 from watcher.errors import ConfigError
@@ -241,13 +241,6 @@ class Ledger:
                 connection, tip=tip, sources=sources, halt=halt, over=over, now=now
             )
         )
-
-
-def clock_at(header: BlockHeader) -> ChainClock:
-    """Return the chain clock as it stands when ``header`` is the newest applied block."""
-    return ChainClock(
-        height=header.height, hash=header.hash, time=header.time, burn_height=header.burn_height
-    )
 
 
 def _ancestor(step: Step) -> BlockHeader:

@@ -60,12 +60,20 @@ _IS_DUE = (
 _DEEP = _first(intent.c.wake_height, _IS_DUE[0])
 _DEEP_IN_BITCOIN = _first(intent.c.wake_burn_height, _IS_DUE[1])
 #: Marked as due: chain time is never so low.
-_MARKED = _first(intent.c.wake_time, intent.c.wake_time.is_not(None), intent.c.wake_time <= 0)
+_MARKED = _first(intent.c.wake_time.desc(), intent.c.wake_time.is_not(None), intent.c.wake_time <= 0)
+#: Marked as due, and nothing that is so at a height is to be delivered: minus that height.
+_UNNOTIFIED = _first(intent.c.wake_time, intent.c.wake_time.is_not(None), intent.c.wake_time < 0)
 _OVER = _first(intent.c.wake_time, _IS_DUE[2], intent.c.wake_time > 0)
 #: Set aside: no chain is ever so high.
 _NEVER = 2**62
 _IS_SET_ASIDE = and_(intent.c.wake_burn_height.is_not(None), intent.c.wake_burn_height >= _NEVER)
 _MARK_DUE = update(intent).where(intent.c.id.in_(one_of("ids"))).values(wake_time=0)
+_MARK_UNNOTIFIED = (
+    update(intent)
+    .where(intent.c.id.in_(one_of("ids")), or_(intent.c.wake_time.is_(None), intent.c.wake_time != 0))
+    .values(wake_time=bindparam("mark", type_=BigInteger))
+)
+_NOTIFY = update(intent).where(intent.c.id.in_(one_of("ids")), intent.c.wake_time < 0).values(wake_time=0)
 _UNTIL = bindparam("until", type_=BigInteger)
 _POSTPONE = (
     update(intent)
@@ -156,6 +164,35 @@ def mark_due(connection: Connection, ids: Sequence[str]) -> None:
     """Let intents be due at any clock, until their next decision."""
     for some in chunks(ids):
         connection.execute(_MARK_DUE, {"ids": some})
+
+
+def mark_unnotified(connection: Connection, ids: Sequence[str], *, height: int) -> None:
+    """Let intents be due at any clock; whoever settles them delivers nothing of what is so at our block of a height.
+
+    Those that are marked as due already are left: of what they wait for somebody is to be told.
+    """
+    for some in chunks(ids):
+        connection.execute(_MARK_UNNOTIFIED, {"ids": some, "mark": -height})
+
+
+def notify(connection: Connection, ids: Sequence[str]) -> None:
+    """Let all be delivered that is said of intents, also where :func:`mark_unnotified` said otherwise."""
+    for some in chunks(ids):
+        connection.execute(_NOTIFY, {"ids": some})
+
+
+def unnotified(connection: Connection, *, limit: int) -> list[str]:
+    """Return up to ``limit`` intents that wait to be settled without notice."""
+    return list(connection.execute(_UNNOTIFIED, {"limit": limit}).scalars())
+
+
+def unnotified_heights(rows: Mapping[str, Mapping[Any, Any]]) -> dict[int, list[str]]:
+    """Return those of the rows by id whose intents :func:`mark_unnotified` has marked, by height."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for key, row in rows.items():
+        if row["wake_time"] is not None and row["wake_time"] < 0:
+            found[-row["wake_time"]].append(key)
+    return found
 
 
 def postpone(connection: Connection, ids: Sequence[str], *, until: int) -> None:

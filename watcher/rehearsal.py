@@ -1,19 +1,24 @@
 """What a change would do, found out by doing it in a transaction that is rolled back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sqlalchemy import Connection, Table, select
 
 from contracts.model import Payment, Refund
-from watcher import blocks
-from watcher.books import SETTLE_LIMIT, Books
+from watcher import blocks, records
+from watcher.books import SETTLE_LIMIT, Books, Settled
 from watcher.changes import CarefulBooks, Change
 from watcher.corrections import put_right, refute
 from watcher.database import Database, chunks
 from watcher.gaps import Gaps
+from watcher.intents import ChainClock
 from watcher.tables import refund, transfer
+
+#: Of the intents that are due on another branch, so many are tried.
+MOST_DUE = 10_000
 
 _T = TypeVar("_T")
 
@@ -24,6 +29,34 @@ def undone(database: Database) -> Iterator[Connection]:
     with database.begin() as connection:
         yield connection
         connection.rollback()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceBooks(CarefulBooks):
+    """Books for transactions that do the same and are rolled back: each settles some that those before it did not."""
+
+    tried: set[str] = field(default_factory=set)
+
+    def settle_due(
+        self,
+        connection: Connection,
+        touched: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """Settle some of those that are touched and, where it would be told of them, of up to :data:`MOST_DUE` that are due."""
+        due = records.due_intents(connection, clock, limit=MOST_DUE) if self.notify else []
+        waiting = [key for key in dict.fromkeys([*sorted(touched), *due]) if key not in self.tried]
+        taken = self.batch(connection, waiting)
+        self.tried.update(taken)
+        settled = self.settle_apart(connection, taken, clock, now=now)
+        return replace(settled, more=len(waiting) > len(taken))
+
+    def count_untried(self, connection: Connection, clock: ChainClock) -> int:
+        """Return how many intents were due before anything was settled, and are more than are tried."""
+        return max(0, records.count_due(connection, clock) - MOST_DUE) if self.notify else 0
 
 
 def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[Change]:

@@ -382,9 +382,12 @@ class Reindex:
             tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
             if not ask.dry_run:
                 put_right(connection, gaps, at=cursor.newest, now=now)
+                # Decided in further transactions, by the daemon where this run does not come to it any more.
+                more = [key for key in paid[SETTLE_LIMIT:] if key in gaps.changed]
                 if ask.notify:
-                    # Decided in further transactions, by the daemon where this run does not come to it any more.
-                    records.mark_due(connection, [key for key in paid[SETTLE_LIMIT:] if key in gaps.changed])
+                    records.mark_due(connection, more)
+                else:
+                    records.mark_unnotified(connection, more, height=cursor.clock.height)
                 settled = books.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
                 tally.changes += len(books.changes)
                 tally.events += settled.events

@@ -238,6 +238,8 @@ def _show_acceptance(accepted: "Acceptance") -> None:
         f"{render.count(accepted.blocks, 'block')} {would}applied, up to {accepted.tip.height:,} "
         f"{accepted.tip.hash}; {render.count(len(accepted.changes), 'intent')} {would}changed."
     )
+    if accepted.untried:
+        render.note(f"{render.count(accepted.untried, 'more intent')} due on the branch: not tried.")
 
 
 def _show_changes(changes: "list[Change]") -> None:

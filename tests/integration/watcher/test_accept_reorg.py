@@ -15,6 +15,7 @@ from tests.integration.watcher.test_refunds import back
 from tests.integration.watcher.test_refunds import pay as pay_by_contract
 from tests.integration.watcher.test_reindex import subscribe
 from tests.integration.watcher.world import PAYER, SHOP, World
+from watcher.changes import CarefulBooks
 from watcher.errors import Refused, Unreachable
 from watcher.following import Turn
 from watcher.tables import act, reorg
@@ -30,11 +31,11 @@ def pay(world: World, made: str, label: str = "") -> txs.Tx:
     return txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(made), label=label)
 
 
-def fork_deep(world: World, at: int, first: list[txs.Tx], *, blocks: int = 12) -> None:
+def fork_deep(world: World, at: int, first: list[txs.Tx], *, blocks: int = 12, seconds: int = 3) -> None:
     """Let the chain go another way from a height on, deeper than finality; the daemon has not seen it."""
     branch = world.chain.fork(at, keep="follow")
-    branch.mine(first, burn=True, seconds=3)
-    branch.mine(n=blocks - 1, burn=True, seconds=3)
+    branch.mine(first, burn=True, seconds=seconds)
+    branch.mine(n=blocks - 1, burn=True, seconds=seconds)
     branch.promote()
 
 
@@ -92,6 +93,21 @@ async def test_a_dry_run_accepts_nothing(world: World, reading: Reading) -> None
     assert [change["after"]["status"] for change in document["changes"]] == ["processing"]
 
 
+def settled_by_transaction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
+    """Collect how many intents each transaction of careful books looks at."""
+    found: list[tuple[Any, int]] = []
+    settle = CarefulBooks.settle
+
+    def noted(books: CarefulBooks, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+        known = sum(size for one, size in found if one is connection)
+        found[:] = [(one, size) for one, size in found if one is not connection]
+        found.append((connection, known + len(ids)))
+        return settle(books, connection, ids, *args, **more)
+
+    monkeypatch.setattr(CarefulBooks, "settle", noted)
+    return found
+
+
 @pytest.mark.parametrize("how", [{}, {"notify": False}, {"dry_run": True}], ids=["", "no notify", "dry run"])
 async def test_of_very_many_intents_each_is_decided_and_named(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
@@ -104,7 +120,9 @@ async def test_of_very_many_intents_each_is_decided_and_named(
     fork_deep(world, 101, [])
     monkeypatch.setattr("watcher.books.SETTLE_LIMIT", 2)
     before = reading.snapshot()
+    sizes = settled_by_transaction(monkeypatch)
     accepted = await reading.accept(101, **how)
+    assert [size for _, size in sizes] == [2, 2, 2, 1]
     assert sorted(change.intent for change in accepted.changes) == made
     assert {change.after["status"] for change in accepted.changes} == {"processing"}
     if "dry_run" in how:
@@ -149,6 +167,55 @@ async def test_not_to_tell_of_a_branch_keeps_nothing_else_from_anybody(
     succeeded = {row.id for row in reading.rows(event) if row.type == "payment.succeeded"}
     assert len(succeeded) == 7
     assert succeeded <= {row.event for row in reading.rows(delivery)}
+
+
+async def test_the_daemon_goes_on_without_a_word_when_the_command_that_was_not_to_notify_dies(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe(world)
+    monkeypatch.setattr("watcher.books.SETTLE_LIMIT", 2)
+    made = [world.create() for _ in range(5)]
+    fork = world.mine().clock.height
+    world.mine(*[pay(world, one, label=one) for one in made])
+    while world.ledger.settle_due().more:
+        pass
+    world.mine(n=10, burn=True)
+    fork_deep(world, fork, [])
+    sent = reading.rows(delivery)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("watcher.accept.Accept._settle", die)
+    with pytest.raises(KeyboardInterrupt):
+        await reading.accept(fork, notify=False)
+    assert [world.status(one) for one in made].count("processing") == 2
+    while world.ledger.settle_due().more:
+        pass
+    assert {world.status(one) for one in made} == {"processing"}
+    assert {world.told(one)[-1] for one in made} == {"attention:reorged"}
+    assert reading.rows(delivery) == sent
+
+
+async def test_a_dry_run_names_what_is_due_on_the_branch_too(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the acceptance itself would settle it; of very many that are due some are tried, and it says how many are not."""
+    monkeypatch.setattr("watcher.books.SETTLE_LIMIT", 2)
+    world.mine()
+    made = [world.create(expires_in=60) for _ in range(7)]
+    world.mine(n=10, burn=True)
+    fork_deep(world, 101, [], seconds=100)
+    before = reading.snapshot()
+    sizes = settled_by_transaction(monkeypatch)
+    rehearsed = await reading.accept(101, dry_run=True)
+    assert reading.snapshot() == before
+    assert [size for _, size in sizes] == [2, 2, 2, 1]
+    assert (sorted(change.intent for change in rehearsed.changes), rehearsed.untried) == (made, 0)
+    monkeypatch.setattr("watcher.rehearsal.MOST_DUE", 4)
+    rehearsed = await reading.accept(101, dry_run=True)
+    assert (len(rehearsed.changes), rehearsed.untried) == (4, 3)
+    assert rehearsed.document()["untried"] == 3
 
 
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:

@@ -1,6 +1,7 @@
 """A reindex is interrupted, disturbed, or shown the wrong chain: it goes on, reads again, or gives up and says so."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,9 @@ from sqlalchemy.exc import IntegrityError
 
 from chain.errors import WrongNetwork
 from chain.testing import ScriptedApi, txs
+from notifier.tables import delivery, event
 from tests.integration.watcher.reindexing import Reading
+from tests.integration.watcher.test_reindex import subscribe
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import changes, queries, reindex, scan
 from watcher.blocks import Halt
@@ -47,6 +50,25 @@ def paid_world(world: World, reading: Reading, blocks: int = 40) -> list[str]:
 
     reading.overlook(story)
     return made
+
+
+async def dies_before_the_rest(reading: Reading, monkeypatch: pytest.MonkeyPatch, *, notify: bool) -> None:
+    """Read again; the process dies when two intents are settled."""
+    with monkeypatch.context() as patch:
+        patch.setattr(reindex, "SETTLE_LIMIT", 2)
+
+        def die(*_: object) -> None:
+            raise Killed
+
+        patch.setattr(reindex.Reindex, "_settle_later", die)
+        with pytest.raises(Killed):
+            await reading.reindex(notify=notify)
+
+
+def deliveries(reading: Reading) -> Counter[str]:
+    """Count the events that are delivered, by type."""
+    types = {row.id: row.type for row in reading.rows(event)}
+    return Counter(types[row.event] for row in reading.rows(delivery))
 
 
 def dying_after(position: int) -> object:
@@ -358,26 +380,60 @@ async def test_a_chain_that_never_rests_ends_it(
         await reading.reindex()
 
 
+@pytest.mark.parametrize("notify", [True, False], ids=["", "no notify"])
 async def test_a_run_that_dies_leaves_no_intent_undecided_whose_money_it_put_in(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, notify: bool
 ) -> None:
-    """Those beyond what one transaction settles are due from then on: the daemon goes on, also when nobody repeats it."""
+    """Those beyond what one transaction settles are due from then on: the daemon goes on, also when nobody repeats it.
+
+    What nobody was to be told of is delivered by no daemon either.
+    """
+    subscribe(world)
     made = [world.create(expires_in=60) for _ in range(5)]
     reading.overlook(lambda: world.mine(*[pay(world, key, label=key) for key in made]))
     world.pass_time(1000)
     assert {world.status(key) for key in made} == {"expired"}
-    monkeypatch.setattr(reindex, "SETTLE_LIMIT", 2)
-
-    def die(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr(reindex.Reindex, "_settle_later", die)
-    with pytest.raises(Killed):
-        await reading.reindex()
+    sent = deliveries(reading)
+    await dies_before_the_rest(reading, monkeypatch, notify=notify)
     assert [world.status(key) for key in made].count("succeeded") == 2
     world.mine()
     assert {world.status(key) for key in made} == {"succeeded"}
     assert {tuple(world.told(key)) for key in made} == {("created", "expired", "succeeded")}
+    assert deliveries(reading) - sent == Counter({"payment.succeeded": 5} if notify else {})
+
+
+async def test_what_comes_after_a_run_that_died_is_delivered_though_it_was_not_to_notify(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asked to keep back a success that a newer block makes, nor what a newer payment brings."""
+    subscribe(world)
+    made = [world.create(level="anchored") for _ in range(4)]
+    reading.overlook(lambda: world.mine(*[pay(world, key, label=key) for key in made]))
+    sent = deliveries(reading)
+    await dies_before_the_rest(reading, monkeypatch, notify=False)
+    waiting = [key for key in made if world.status(key) == "pending"]
+    assert len(waiting) == 2
+    world.mine(pay(world, waiting[0], label="more"), n=3, burn=True)
+    while world.ledger.settle_due().more:
+        pass
+    assert {world.status(key) for key in made} == {"succeeded"}
+    counted = deliveries(reading) - sent
+    assert (counted["payment.succeeded"], counted["payment.attention"]) == (4, 1)
+
+
+async def test_an_act_of_a_person_tells_nothing_of_what_a_run_was_not_to_notify(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chain's word comes before his, and is kept back; his own is not."""
+    subscribe(world)
+    made = [world.create() for _ in range(3)]
+    reading.overlook(lambda: world.mine(*[pay(world, key, label=key) for key in made]))
+    sent = deliveries(reading)
+    await dies_before_the_rest(reading, monkeypatch, notify=False)
+    [waiting] = [key for key in made if world.status(key) == "pending"]
+    world.mark(waiting, "failed")
+    assert world.told(waiting) == ["created", "succeeded", "failed:manual"]
+    assert deliveries(reading) - sent == Counter({"payment.failed": 1})
 
 
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", ""])
