@@ -237,11 +237,13 @@ async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
 
 def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
     """Make the pool of the settings' sources."""
-    key = settings.api_key.get_secret_value() if settings.api_key else None
     return SourcePool(
         [
             StacksApi(
-                url, api_key=key, user_agent=USER_AGENT, on_unforeseen=partial(unforeseen.note, "source")
+                url,
+                api_key=settings.key_for(url),
+                user_agent=USER_AGENT,
+                on_unforeseen=partial(unforeseen.note, "source"),
             )
             for url in settings.api_urls
         ],

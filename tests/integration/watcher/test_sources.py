@@ -1,5 +1,11 @@
 """Work of commands that needs a source: the next one is asked at once, and there is a wait only when none serves."""
 
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
 from chain.api import StacksApi
@@ -7,7 +13,9 @@ from chain.errors import SourceUnavailable
 from chain.pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain
 from tests import harness
+from watcher import service
 from watcher.errors import Unreachable
+from watcher.settings import Settings
 from watcher.sources import Sources
 
 
@@ -46,3 +54,32 @@ async def test_a_source_that_fails_is_followed_by_the_next_one_without_a_wait() 
         assert isinstance(caught.value.__cause__, SourceUnavailable)
         assert len(waits) < 20
         await pool.aclose()
+
+
+async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> None:
+    """By requests as by the socket: the owner of another source gets no key that is not theirs."""
+    chain = ScriptedChain()
+    async with AsyncExitStack() as stack:
+        hosts = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+        apis = [await stack.enter_async_context(ScriptedApi(chain, host=host)) for host in hosts]
+        settings = Settings(
+            database_url=f"sqlite:///{tmp_path}/unused.db",
+            api_urls=[api.url for api in apis],
+            api_key="key-1",
+            api_keys={"127.0.0.3": "key-3"},
+        )
+        pool = service.make_pool(settings)
+        stack.push_async_callback(pool.aclose)
+        await pool.check("mainnet")
+        # The first one's socket is left for the second one's, to which the key was not given.
+        pool.failed(pool.pick(), SourceUnavailable("down", url=apis[0].url))
+        wakeup = service.make_wakeup(settings, pool, cast(Any, SimpleNamespace(nudge=lambda: None)))
+        assert wakeup is not None
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(wakeup.run(stop))
+        await harness.until(lambda: wakeup.is_open)
+        stop.set()
+        await running
+        assert [seen.route for seen in apis[1].requests].count("ws") == 1
+        sent = [{seen.headers.get("x-api-key") for seen in api.requests} for api in apis]
+    assert sent == [{"key-1"}, {None}, {"key-3"}]
