@@ -34,6 +34,9 @@ LEASE_MARGIN = 15.0
 #: Wait after a turn that the database did not allow.
 DATABASE_PAUSE = 1.0
 
+#: So many turns in a row that the database did not allow end a drain.
+DRAIN_TRIES = 5
+
 #: At the end, so often is storing what was tried attempted.
 LAST_TRIES = 3
 
@@ -135,6 +138,8 @@ class Worker:
         # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval; by
         # the elapsed time.
         self._soonest = math.inf
+        # Why the last turn could not be made, where the database is at fault.
+        self._outage: Exception | None = None
         self._bulk = BulkWorker(
             database,
             now=self._now,
@@ -157,15 +162,19 @@ class Worker:
     async def drain(self, deadline: float) -> bool:
         """Deliver what is due, then return; True if nothing was left that may be sent now.
 
-        ``deadline`` is a time of the monotonic clock (:func:`time.monotonic`) at which to stop in any case.
+        ``deadline`` is a time of the monotonic clock (:func:`time.monotonic`) at which to stop in any case. Raises the
+        database's error when it does not serve for some turns in a row.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         timer = loop.call_later(max(0.0, deadline - time.monotonic()), stop.set)
         try:
-            return await self._work(stop, until_idle=True)
+            idle = await self._work(stop, until_idle=True)
         finally:
             timer.cancel()
+        if self._outage is not None:
+            raise self._outage
+        return idle
 
     async def _work(self, stop: asyncio.Event, *, until_idle: bool) -> bool:
         self._loop = asyncio.get_running_loop()
@@ -176,6 +185,7 @@ class Worker:
             allow_private=self._allow_private,
         )
         idle = False
+        failed = 0
         try:
             async with sender, asyncio.TaskGroup() as tasks:
                 relay = tasks.create_task(self._relay(stop))
@@ -189,6 +199,9 @@ class Worker:
                         turned = False
                     nothing_left = until_idle and turned and not (self._running or self._results)
                     bulk_left = await self._bulk.advance(at_once=nothing_left) if turned else True
+                    failed = 0 if turned else failed + 1
+                    if until_idle and failed >= DRAIN_TRIES and self._outage is not None:
+                        break
                     if nothing_left and not bulk_left:
                         idle = True
                     else:
@@ -210,8 +223,10 @@ class Worker:
         try:
             settled, taken, now = await asyncio.to_thread(self._transact, results, room)
         except Exception as error:
+            self._outage = error if is_outage(error) else None
             await self._failed(error, results)
             return False
+        self._outage = None
         self._forget(results, settled, now)
         if taken.look_at is not None:
             self._soonest = min(self._soonest, self._elapsed() + taken.look_at - now)

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import make_url
 
 from watcher.database import Database
 
@@ -78,6 +79,20 @@ class Server:
         for name in [name for name in self._made if name not in before]:
             self._admin(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
             self._made.remove(name)
+
+    @contextmanager
+    def cut_off(self, url: str) -> Iterator[None]:
+        """End every connection to a database by its URL, and let nobody in while the block runs."""
+        name = make_url(url).database
+        assert name is not None, "a URL of this server names one"
+        allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        end = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}")
+        self._admin(allow.format(sql.Identifier(name), sql.Literal(False)))
+        try:
+            self._admin(end.format(sql.Literal(name)))
+            yield
+        finally:
+            self._admin(allow.format(sql.Identifier(name), sql.Literal(True)))
 
     def start(self) -> None:
         """Start the server, again after :meth:`halt`."""

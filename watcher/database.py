@@ -167,11 +167,12 @@ class Database:
         """Raise :class:`Unreachable`, in one line, when the database does not serve what the block asks of it."""
         try:
             yield
-        except SQLAlchemyError as error:
-            if not is_outage(error):
+        except (SQLAlchemyError, ExceptionGroup) as error:
+            outage = _outage(error)
+            if outage is None:
                 raise  # a bug of ours
             raise Unreachable(
-                f"database {self.safe_url} does not answer: {reason_of(error)}",
+                f"database {self.safe_url} does not answer: {reason_of(outage)}",
                 hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
             ) from error
 
@@ -245,6 +246,14 @@ def alembic_config() -> Config:
 
 def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(alembic_config())
+
+
+def _outage(error: Exception) -> Exception | None:
+    """Return the outage that an error is, or the first one of a group of nothing else; None where there is more to it."""
+    if isinstance(error, ExceptionGroup):
+        found = [_outage(each) for each in error.exceptions]
+        return found[0] if all(found) else None
+    return error if isinstance(error, SQLAlchemyError) and is_outage(error) else None
 
 
 def is_repeatable(error: DBAPIError) -> bool:

@@ -79,6 +79,8 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         spare_collections()
+        # What tries again by itself never comes here; `once` has no time for it.
+        stack.enter_context(database.answering())
         return loop.run(serve(settings, database, roles, once=once))
 
 

@@ -6,6 +6,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from sqlalchemy import select
@@ -14,11 +16,12 @@ from chain.testing import principal, txs
 from notifier.tables import event
 from notifier.testing import Answer
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, Town
+from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.postgresql import Server
 from watcher import queries
 from watcher.database import Database
 from watcher.intents import Intent
-from watcher.lease import holding
+from watcher.lease import Lease, holding
 
 pytestmark = pytest.mark.usefixtures("on_postgresql")
 
@@ -175,3 +178,67 @@ async def test_several_notifiers_send_each_delivery_once(town: Town, database: D
         counts = Counter(arrival.id for arrival in town.receiver.at(path))
         assert (len(counts), sum(counts.values())) == (40, 40 + repeated), path
     assert {arrival.refused for arrival in town.receiver.arrivals} == {None}
+
+
+async def test_an_outage_ends_run_once_in_one_line_while_it_waits_for_the_lease(
+    town: Town, database: Database, postgresql_server: Server
+) -> None:
+    """Exit code 3, and no traceback."""
+    assert Lease(database).acquire()
+    process = await town.start(*PROGRAM, "run", "--once")
+    await logged(town, "service.started")
+    with postgresql_server.cut_off(town.environment["SBTC_WATCHER_DATABASE_URL"]):
+        assert await asyncio.wait_for(process.wait(), 60) == 3
+        assert "does not answer" in (log := (town.folder / "daemon.log").read_text())
+        assert "Traceback" not in log
+
+
+#: What each command line needs of the database; a daemon may not be running.
+COMMANDS = (
+    "run --once",
+    "status",
+    "check",
+    "reindex --from 1",
+    "reindex --from 1 --accept-reorg --reason x",
+    "merchants list",
+    "db upgrade",
+    "db current",
+    "db prune",
+)
+
+
+async def test_every_command_says_in_one_line_that_the_database_is_down(
+    town: Town, database: Database, postgresql_server: Server
+) -> None:
+    url = town.environment["SBTC_WATCHER_DATABASE_URL"]
+    with postgresql_server.cut_off(url):
+        for command in COMMANDS:
+            process = await asyncio.create_subprocess_exec(
+                *PROGRAM,
+                *command.split(),
+                env=town.environment,
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            out = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
+            assert "Traceback" not in out, command
+            assert (process.returncode, "does not answer" in out) == (3, True), (command, out)
+
+
+@pytest.mark.parametrize("command", ["run --once", "reindex --from 1"])
+async def test_an_outage_in_the_middle_ends_a_command_in_one_line(
+    town: Town, database: Database, postgresql_server: Server, command: str
+) -> None:
+    await town.cli("run", "--once")
+    town.chain.mine(n=3)
+    with ExitStack() as stack:
+        cut = partial(
+            stack.enter_context, postgresql_server.cut_off(town.environment["SBTC_WATCHER_DATABASE_URL"])
+        )
+        town.api.before("transactions" if command.startswith("run") else "block", lambda _: cut())
+        process = await town.start(*PROGRAM, *command.split())
+        assert await asyncio.wait_for(process.wait(), 60) == 3
+    log = (town.folder / "daemon.log").read_text()
+    assert "Traceback" not in log
+    assert "not currently accepting connections" in log or "terminating connection" in log
