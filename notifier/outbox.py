@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, and_, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from notifier.clock import database_time
 from notifier.errors import NotFound
 from notifier.events import VERDICTS, EventType, event_body
 from notifier.ids import Entropy, new_id
@@ -340,8 +341,13 @@ def event_json(row: EventRow) -> dict[str, Any]:
 
 
 def count_due(conn: Connection, *, now: float) -> int:
-    """Return how many deliveries wait for an attempt that may be made now."""
-    due = select(func.count()).where(is_pending, delivery.c.next_attempt_at <= now)
+    """Return how many deliveries wait for an attempt that may be made now, by the clock that judges.
+
+    ``now``: this machine's, for SQLite. What was written under a clock that was ahead of it, to be sent at once, is due.
+    """
+    now = database_time(conn, machine=now)
+    ahead = and_(delivery.c.stamped_at > now, delivery.c.next_attempt_at <= delivery.c.stamped_at)
+    due = select(func.count()).where(is_pending, or_(delivery.c.next_attempt_at <= now, ahead))
     return conn.execute(due).scalar_one()
 
 

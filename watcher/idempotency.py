@@ -6,6 +6,8 @@ one that dies after it leaves the answer. Only what was done is kept; a refusal 
 Answers can hold secrets that are shown once. So they are sealed by a key that is derived from the ``Idempotency-Key``
 itself, of which the database has no more than a hash: who sends the key again can read the answer, who copies the
 database cannot.
+
+Ages go by the clock that judges, see :mod:`notifier.clock`; ``now`` is this machine's, for SQLite.
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, delete, insert, select, text
 
+from notifier.clock import database_time
 from watcher.errors import Refused
 from watcher.tables import idempotency
 
@@ -92,7 +95,7 @@ def recall(connection: Connection, once: Once, *, now: float) -> Answer | None:
     Raises :class:`Refused` (``idempotency_mismatch``) when another request had the same key.
     """
     row = connection.execute(select(idempotency).where(idempotency.c.key == once.digest)).one_or_none()
-    if row is None or row.created_at <= now - KEPT:
+    if row is None or row.created_at <= database_time(connection, machine=now) - KEPT:
         return None
     if bytes(row.fingerprint) != once.asked:
         raise Refused(
@@ -125,14 +128,15 @@ def remember(connection: Connection, once: Once, answer: Answer, *, now: float) 
             fingerprint=once.asked,
             status=answer.status,
             answer=_seal(once, answer.body),
-            created_at=int(now),
+            created_at=int(database_time(connection, machine=now)),
         )
     )
 
 
 def prune(connection: Connection, *, now: float) -> int:
     """Delete a batch of rows that do not count any more; return how many, 0 when all are gone."""
-    old = select(idempotency.c.key).where(idempotency.c.created_at <= now - KEPT).limit(_BATCH)
+    before = database_time(connection, machine=now) - KEPT
+    old = select(idempotency.c.key).where(idempotency.c.created_at <= before).limit(_BATCH)
     return connection.execute(delete(idempotency).where(idempotency.c.key.in_(old))).rowcount
 
 

@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from chain.testing import txs
 from notifier import endpoints
+from notifier.clock import server_time
 from notifier.guard import CheckedUrl
 from notifier.tables import delivery, endpoint, event
 from notifier.vault import PLAIN
@@ -268,6 +269,30 @@ def test_due_webhooks_that_find_no_notifier_are_told(world: World) -> None:
     )
     world.live("follower", "notifier")
     assert codes(world) == []
+
+
+def test_whether_webhooks_are_due_is_judged_by_the_clock_that_delivers_them(world: World) -> None:
+    """Not by that of a machine which asks; what was written under a clock that was ahead is due at once."""
+    with world.database.begin() as connection:
+        endpoints.create(
+            connection,
+            merchant=world.merchant,
+            url=CheckedUrl("https://1.1.1.1/"),
+            events=["*"],
+            vault=PLAIN,
+            now=world.clock(),
+        )
+    world.create()
+    world.clock.now -= 7200
+    world.live("follower", "api")
+    assert "no_notifier" in codes(world)
+    if world.database.is_sqlite:
+        return
+    with world.database.begin() as connection:
+        due = server_time() + 3600
+        connection.execute(update(delivery).values(next_attempt_at=due, stamped_at=server_time()))
+    world.clock.now += 2 * 7200
+    assert "no_notifier" not in codes(world)
 
 
 def test_who_stops_in_order_is_missed_at_once_and_who_runs_once_is_not(world: World) -> None:
