@@ -38,9 +38,6 @@ RESERVE = 0.5
 #: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
 SETTLE_SECONDS = 1.0
 
-#: How the trouble begins that a transaction which failed makes.
-DATABASE_FAILED = "database.failed"
-
 #: Different alarms that are logged, each once.
 MAX_ALARMS = 1000
 
@@ -58,6 +55,12 @@ class Turn(StrEnum):
     WAITING = "waiting"
     #: A person, or the sources, must clear up what is true.
     HALTED = "halted"
+
+
+class DatabaseTrouble(str):
+    """What a turn ran into, one line: a transaction that failed."""
+
+    __slots__ = ()
 
 
 class Following:
@@ -319,14 +322,14 @@ class Following:
         try:
             await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
         except SQLAlchemyError as error:
-            if not (self._last_trouble or "").startswith(DATABASE_FAILED):
+            if not isinstance(self._last_trouble, DatabaseTrouble):
                 # One look, one error: why the turn failed is why this cannot be written down either.
                 self._database_trouble(error)
 
     def _database_trouble(self, error: SQLAlchemyError) -> None:
         if not is_outage(error):
             unforeseen.note("follower", error)
-        self._trouble(DATABASE_FAILED, reason_of(error))
+        self._trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
 
     def _report_unknown(self, step: Step) -> None:
         for block in step.blocks:
@@ -344,9 +347,9 @@ class Following:
             self._alarmed.add((name, reason))
             log.error(name, reason=reason, **fields)
 
-    def _trouble(self, name: str, error: Exception | str, **fields: Any) -> None:
+    def _trouble(self, name: str, error: Exception | str, *, kind: type[str] = str, **fields: Any) -> None:
         """Log a trouble when it begins or changes, not at every turn."""
-        text = f"{name} {error}"
+        text = kind(f"{name} {error}")
         if text != self._last_trouble:
             self._last_trouble = text
             log.error(name, reason=str(error), **fields)

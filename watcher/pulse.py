@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chain.model import BlockHeader
 from notifier.database_errors import reason_of
 from watcher import unforeseen
-from watcher.following import DATABASE_FAILED, Turn
+from watcher.following import DatabaseTrouble, Turn
 from watcher.heartbeats import FOLLOWER, Heartbeat
 from watcher.log import get_logger
 from watcher.notify import ServiceManager
@@ -129,8 +129,7 @@ class Pulse:
     @property
     def unwritable(self) -> str | None:
         """Why this process could not write to the database when it last tried; None when it could."""
-        failed = self.trouble is not None and self.trouble.startswith(DATABASE_FAILED)
-        return self._unwritten or (self.trouble if failed else None)
+        return self._unwritten or (self.trouble if isinstance(self.trouble, DatabaseTrouble) else None)
 
     @property
     def last_poll_seconds(self) -> float | None:

@@ -18,7 +18,7 @@ from watcher import blocks
 from watcher.blocks import Cursor, Halt
 from watcher.database import Database
 from watcher.errors import ConfigError
-from watcher.following import DATABASE_FAILED, Turn
+from watcher.following import DatabaseTrouble, Turn
 from watcher.http import health as health_module
 from watcher.http import problems
 from watcher.http.health import not_ready
@@ -238,10 +238,12 @@ def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind
     pulse = make_pulse()
     cursor = cursor_of(world)
     world.chain.mine(n=30, seconds=30)
-    pulse.turned(Turn.WAITING, f"{DATABASE_FAILED} database is locked", world.tip, world.chain.tip)
+    pulse.turned(
+        Turn.WAITING, DatabaseTrouble("database.failed database is locked"), world.tip, world.chain.tip
+    )
     found = not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())
     assert [reason.code for reason in found] == ["starting", "not_writable", "lagging"]
-    assert found[1].message == f"the database takes no writes: {DATABASE_FAILED} database is locked"
+    assert found[1].message == "the database takes no writes: database.failed database is locked"
     assert found[2].message.startswith("30 blocks, 900 s of chain time behind")
     gauges = {
         sample.name: sample.value

@@ -8,7 +8,7 @@ import pytest
 
 from chain.model import BlockHeader
 from watcher.database import Database
-from watcher.following import DATABASE_FAILED, Turn
+from watcher.following import DatabaseTrouble, Turn
 from watcher.heartbeats import LONGEST_WAIT, Heartbeat, living_roles, silence_limit
 from watcher.notify import ServiceManager
 from watcher.pulse import Pulse, beat
@@ -223,7 +223,7 @@ def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_writte
     now = [0.0]
     pulse = Pulse(Manager(), rest=5.0, clock=lambda: now[0])
     pulse.followed(True)
-    pulse.turned(Turn.WAITING, f"{DATABASE_FAILED} database or disk is full (INSERT)", header(7), header(9))
+    pulse.turned(Turn.WAITING, DatabaseTrouble("database or disk is full (INSERT)"), header(7), header(9))
     pulse.wrote(None)
     assert pulse.unwritable is not None
     assert "disk is full" in pulse.unwritable
@@ -231,3 +231,11 @@ def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_writte
     assert pulse.unwritable is None
     now[0] = 4.0
     assert pulse.last_poll_seconds == 4.0
+
+
+def test_what_a_source_says_of_its_database_says_nothing_of_ours() -> None:
+    pulse = Pulse(Manager(), rest=5.0)
+    pulse.followed(True)
+    pulse.wrote(None)
+    pulse.turned(Turn.WAITING, "database.failed: so the source says", header(7), header(9))
+    assert pulse.unwritable is None
