@@ -92,6 +92,48 @@ async def test_an_audit_alarms_and_puts_right(world: World, reading: Reading) ->
     assert [audit_module.lacking(one) for one in seen] == [True, False]
 
 
+async def test_an_audit_alarms_at_money_that_was_made_up_too(world: World, reading: Reading) -> None:
+    """Nothing is missing there; what is stored too much is."""
+    made = world.create()
+    lies.mine(world, lies.also(world, pay(world, made)))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    async with auditing(reading) as (audit, _):
+        with capture_logs() as logs:
+            await audit.once()
+    [alarm] = [entry for entry in logs if entry["event"] == "audit.gap"]
+    assert (alarm["log_level"], alarm["found"], alarm["corrections"]) == ("error", 0, 1)
+    assert (world.status(made), world.show(made)["amount_received"]) == ("processing", "0")
+
+
+@pytest.mark.parametrize("of", ["another", "nobody"])
+async def test_whose_money_a_row_is_is_compared(world: World, reading: Reading, of: str) -> None:
+    """A row that says rightly what moved, and belongs to the wrong intent or to none."""
+    made, other = world.create(), world.create()
+    world.mine(pay(world, made))
+    wrongly = {"intent_id": other} if of == "another" else {"intent_id": None, "reason": "no_intent"}
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(**wrongly))
+    report = await settles(reading)
+    [wrong] = report.corrections
+    assert wrong.note == f"it belongs to {made}, not to {wrongly['intent_id'] or 'none'}"
+    [right] = [row for row in reading.rows(transfer) if row.canonical]
+    assert right.intent_id == made
+    assert [world.show(key)["amount_received"] for key in (made, other)] == ["50000", "0"]
+    assert world.told(made) == ["created", "succeeded"]
+
+
+async def test_whose_refund_a_row_is_is_compared(world: World, reading: Reading) -> None:
+    made, other = world.create(), world.create()
+    world.mine(pay_by_contract(world, made), pay_by_contract(world, other))
+    world.mine(back(world, made, 20_000))
+    with world.database.begin() as connection:
+        connection.execute(update(refund).values(intent_id=other))
+    report = await settles(reading)
+    assert [wrong.note for wrong in report.corrections] == [f"it belongs to {made}, not to {other}"]
+    assert [world.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "0"]
+
+
 async def test_a_success_told_for_too_much_is_taken_back(world: World, reading: Reading) -> None:
     """Attention at once, then a failure that supersedes it, unless the rest comes within the grace."""
     made = world.create()

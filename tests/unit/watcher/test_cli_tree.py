@@ -1,8 +1,10 @@
 """Every command explains itself, can speak JSON, and costs nothing before it runs."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from watcher.cli.app import app, call
 from watcher.cli.deliveries import StatusName
 from watcher.cli.options import MAX_LIMIT
 from watcher.cli.run import ROLES
+
+ROOT = Path(__file__).parents[3]
 
 #: Commands that print no data: they run until they are stopped, or play.
 SILENT = {"run", "demo"}
@@ -52,6 +56,17 @@ def test_every_command_argument_and_option_has_help(path: tuple[str, ...]) -> No
     assert (command.help or "").strip().split("\n")[0].endswith(".")
     for param in command.params:
         assert (param.help or "").strip(), f"{' '.join(path)} {param.name}"
+
+
+def test_help_shows_ids_as_they_are_made(capsys: pytest.CaptureFixture[str]) -> None:
+    """In examples and arguments: who copies their form is not led astray."""
+    sources = [path.read_text() for part in ("watcher", "notifier") for path in (ROOT / part).rglob("*.py")]
+    made = {prefix for text in sources for prefix in re.findall(r'new_id\("([a-z]+_)"', text)} | {"evt_"}
+    shown = set()
+    for path in [(), *TREE]:
+        assert call([*path, "--help"]) == 0
+        shown |= set(re.findall(r"\b([a-z]+_)…", capsys.readouterr().out))
+    assert {"pi_", "tr_"} <= shown <= made | {"whsec_"}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
