@@ -198,13 +198,13 @@ class Following:
         """
         halt: Halt | None = None
         turn = Turn.IDLE
-        confused = False
+        confused = served = False
         try:
             await self._pool.check(self._network)
             await self._load()
             if await self._advance():
                 turn = Turn.MOVED
-            self._recovered()
+            served = True
         except SourceError as error:
             turn = Turn.WAITING
             self._trouble("source.failed", error, retry_after=error.retry_after)
@@ -228,7 +228,13 @@ class Following:
             confused = True
             self._last_trouble = f"unforeseen {type(error).__name__}: {error}"
             unforeseen.note("follower", error)
-        await self._note(turn, halt)
+        unwritten = await self._note(turn, halt)
+        if served:
+            # One look, one error: a look that failed has told its own.
+            if unwritten is None:
+                self._recovered()
+            else:
+                self._database_trouble(unwritten)
         if confused:
             self._loaded = False
         if turn is Turn.HALTED or self._bare:
@@ -307,9 +313,10 @@ class Following:
             self._on_events()
         return settled.more
 
-    async def _note(self, turn: Turn, halt: Halt | None) -> None:
+    async def _note(self, turn: Turn, halt: Halt | None) -> SQLAlchemyError | None:
+        """Keep for ``status`` what a look saw; return why that cannot be written, None when it is."""
         if not self._loaded:
-            return
+            return None
         sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
         tip = self._follower.tip
         if self.wakeup is not None:
@@ -322,9 +329,8 @@ class Following:
         try:
             await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
         except SQLAlchemyError as error:
-            if not isinstance(self._last_trouble, DatabaseTrouble):
-                # One look, one error: why the turn failed is why this cannot be written down either.
-                self._database_trouble(error)
+            return error
+        return None
 
     def _database_trouble(self, error: SQLAlchemyError) -> None:
         if not is_outage(error):

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +60,17 @@ async def test_what_was_started_in_the_background_ends_at_sigint(
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == code
+
+
+def test_a_test_run_in_the_background_lets_its_children_be_interrupted() -> None:
+    """They inherit what a shell does to its background jobs; the tests of Ctrl-C would wait for nothing."""
+    code = "import signal, tests.conftest as c; c.pytest_configure(); print(signal.getsignal(signal.SIGINT).__name__)"
+    found = subprocess.run(
+        [*IN_BACKGROUND, sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert found.stdout.strip() == "default_int_handler"

@@ -1,6 +1,7 @@
 """The follower's loop against a database and sources that fail: it stops moving, says so, and goes on when it clears."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, event, select, text
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
@@ -110,6 +112,31 @@ async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(ri
     assert await rig.turn() is Turn.MOVED
     with rig.database.read() as connection:
         assert len(connection.execute(select(transfer.c.id)).all()) == 200
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("source", ["serves", "is down"])
+async def test_a_disk_that_takes_nothing_while_the_chain_rests_is_one_error_until_it_clears(
+    rig: Rig, source: str
+) -> None:
+    """A look that finds nothing new does not mend it; and one look has one error, though its source is down too."""
+
+    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE")):
+            raise OperationalError(statement, {}, sqlite3.OperationalError("disk I/O error"))
+
+    event.listen(rig.database.engine, "before_cursor_execute", fail)
+    if source == "is down":
+        rig.api.faults.fail(503, times=None)
+    with capture_logs() as log:
+        for _ in range(3):
+            await rig.turn()
+        event.remove(rig.database.engine, "before_cursor_execute", fail)
+        rig.api.faults.clear()
+        rig.clock.now += 3600
+        assert await rig.turn() is Turn.IDLE
+    first = "database.failed" if source == "serves" else "source.failed"
+    assert [line["event"] for line in log] == [first, "follower.recovered"]
 
 
 @ON_POSTGRESQL

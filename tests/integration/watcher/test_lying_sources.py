@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.wire_fields import MAX_TIME
@@ -17,6 +18,7 @@ from tests import harness
 from watcher import queries, standing, unknown_words
 from watcher.database import Database
 from watcher.following import Following, Turn
+from watcher.metrics import Metrics
 from watcher.settings import Settings
 from watcher.tables import transfer
 
@@ -234,16 +236,25 @@ async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: Ri
 
 async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_named(rig: Rig) -> None:
     """It pays nobody here: the chain goes on, and status says what was not understood, and from where to read again."""
+    metrics = Metrics()
+    rig.following._on_step = metrics.on_step
     there = rig.chain.mine([txs.stx_transfer(PAYER, principal("stranger"), 5, b"memo")])
     rig.lie(transactions=said("ok"), block_transactions=said("ok"))
-    await rig.catch_up()
+    with capture_logs() as log:
+        await rig.catch_up()
+    [alarm] = [line for line in log if line["log_level"] == "error"]
+    assert (alarm["event"], alarm["height"]) == ("block.unknown_word", there.height)
+    assert "status 'ok'" in alarm["reason"]
     assert words(rig) == [unknown_words.Seen(kind="status", word="ok", blocks=1, first_height=there.height)]
     [reason] = reasons(rig)
     assert "status 'ok'" in reason["message"]
     assert f"reindex --from {there.height}" in reason["hint"]
     rig.chain.mine([txs.stx_transfer(PAYER, principal("stranger"), 6, b"memo")])
-    await rig.catch_up()
+    with capture_logs() as log:
+        await rig.catch_up()
+    assert [line for line in log if line["log_level"] == "error"] == [], "a word is told once"
     assert [word.blocks for word in words(rig)] == [2]
+    assert 'sbtc_watcher_unknown_words_total{kind="status"} 2.0' in metrics.exposition()[0].decode()
     rig.clock.now += unknown_words.FORGOTTEN_AFTER + 1
     assert reasons(rig) == []
 

@@ -1,12 +1,14 @@
 """Work of commands that needs a source: the next one is asked at once, and there is a wait only when none serves."""
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from chain.api import StacksApi
 from chain.errors import SourceUnavailable
@@ -54,6 +56,21 @@ async def test_a_source_that_fails_is_followed_by_the_next_one_without_a_wait() 
         assert isinstance(caught.value.__cause__, SourceUnavailable)
         assert len(waits) < 20
         await pool.aclose()
+
+
+def test_a_daemon_that_starts_says_that_proxies_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reaches the internet by one only would wonder why no source answers."""
+    for name in [name for name in os.environ if name.upper().endswith("_PROXY")]:
+        monkeypatch.delenv(name)
+    settings = Settings(database_url=harness.sqlite_url(tmp_path), http_bind="")
+    harness.open_database(tmp_path).close()
+    for value, told in (("", 0), ("http://proxy.example:3128", 1)):
+        monkeypatch.setenv("HTTPS_PROXY", value)
+        with capture_logs() as log:
+            assert service.run(settings, frozenset({"api"}), once=True) == 0
+        assert [line["event"] for line in log].count("service.no_proxy") == told
 
 
 async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> None:
