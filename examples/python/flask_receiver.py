@@ -1,7 +1,7 @@
 """A shop's webhook endpoint on Flask, with the public library ``standardwebhooks``.
 
-Run it: ``pip install flask standardwebhooks``, then
-``WEBHOOK_SECRET=whsec_… flask --app flask_receiver run --port 8000``.
+Run it: ``python3 -m venv .venv && .venv/bin/pip install flask standardwebhooks``, then
+``WEBHOOK_SECRET=whsec_… .venv/bin/flask --app flask_receiver run --port 8000``.
 """
 
 import os
