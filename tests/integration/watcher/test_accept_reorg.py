@@ -417,3 +417,25 @@ async def test_a_branch_far_above_ours_is_applied_in_part_and_followed_from_ther
     with world.database.read() as connection:
         assert len(connection.execute(select(reorg)).all()) == 1
     await pool.aclose()
+
+
+async def test_a_branch_with_a_payment_whose_status_is_not_known_is_not_accepted(
+    world: World, reading: Reading
+) -> None:
+    """Nobody knows whether it paid: the refusal says so in words, and nothing changes."""
+    made = world.create()
+    world.mine(n=10, burn=True)
+    fork_deep(world, 101, [pay(world, made)])
+    before = reading.snapshot()
+
+    def renamed(route: str, body: Any) -> Any:
+        for row in body["results"] if route in ("transactions", "block_transactions") else []:
+            row["status"] = "ok"
+        for entry in body.values() if route == "tx_multiple" else []:
+            entry["result"]["tx_status"] = "ok"
+        return body
+
+    reading.api.faults.tamper = renamed
+    with pytest.raises(Refused, match="has a status that this version does not know"):
+        await reading.accept(101)
+    assert reading.snapshot() == before

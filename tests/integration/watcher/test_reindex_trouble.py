@@ -458,3 +458,27 @@ async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_so
         monkeypatch.undo()
         world.pass_time(RETRY_AFTER)
         assert world.status(made[1]) == "succeeded"
+
+
+async def test_a_payment_whose_status_is_not_known_is_neither_put_in_nor_a_crash(
+    world: World, reading: Reading
+) -> None:
+    """One source says it in a new word, so that nobody knows whether it paid; another one that knows is believed."""
+    made = world.create()
+    reading.overlook(lambda: world.mine(pay(world, made)))
+    before = reading.snapshot()
+
+    def renamed(route: str, body: Any) -> Any:
+        for row in body["results"] if route in ("transactions", "block_transactions") else []:
+            row["status"] = "ok"
+        for entry in body.values() if route == "tx_multiple" else []:
+            entry["result"]["tx_status"] = "ok"
+        return body
+
+    reading.api.faults.tamper = renamed
+    with pytest.raises(Unreachable, match="has a status that this version does not know"):
+        await reading.reindex()
+    assert reading.snapshot() == before
+    async with ScriptedApi(world.chain, ping_interval=None) as honest:
+        report = await Reading(world, [reading.api, honest]).reindex()
+    assert (report.tally.found, world.status(made)) == (1, "succeeded")

@@ -160,6 +160,17 @@ def test_lists_are_paged_and_filtered(cli: Cli) -> None:
     assert f"--cursor {first['next_cursor']}" in shown.err
 
 
+def test_what_calls_for_a_person_is_listed_as_the_status_counts_it(cli: Cli, tmp_path: Path) -> None:
+    """One of them is one intent."""
+    merchant = cli.merchant()
+    one, _ = cli.intent(merchant)["id"], cli.intent(merchant)
+    with sqlite3.connect(tmp_path / "watcher.db") as database:
+        database.execute("UPDATE intent SET flags = '[\"refund_due\"]' WHERE id = ?", (one,))
+    database.close()
+    assert [row["id"] for row in cli.doc("intents", "list", "--attention")["data"]] == [one]
+    assert "1 intent: sbtc-watcher intents list --attention" in cli("status", code=1).out
+
+
 def test_people_can_cancel_and_mark_and_are_kept_as_actors(cli: Cli, tmp_path: Path) -> None:
     merchant = cli.merchant()
     one, two = cli.intent(merchant)["id"], cli.intent(merchant)["id"]
