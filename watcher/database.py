@@ -1,6 +1,7 @@
 """The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
 
 import random
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as TransactionTimeout
 from notifier.database_errors import is_outage, reason_of
 from watcher import sqlite_file
 from watcher.errors import ConfigError, Unreachable
-from watcher.fair_lock import FairLock
+from watcher.fair_lock import PIECE, FairLock, Hurry
 from watcher.log import get_logger
 
 #: How long a transaction waits for another process's write on SQLite, seconds.
@@ -28,6 +29,9 @@ BUSY_TIMEOUT = 10.0
 
 #: How long a transaction waits for the writes of its own process that came before it, on SQLite, seconds.
 TURN_TIMEOUT = 10.0
+
+#: How long it waits for either once the process is about to end, seconds.
+LAST_WAIT = 1.0
 
 #: A write transaction on SQLite that was longer leaves the file free for a part of that time: other processes poll for
 #: it, and would not find it free between two long transactions that follow each other closely.
@@ -91,13 +95,16 @@ class Database:
                 f"database_url: {self.safe_url} needs the Python package {error.name}",
                 hint=f"in the folder of its source: {sys.prefix}/bin/pip install '.[postgres]'",
             ) from error
-        self._turns = FairLock() if self.is_sqlite else None
+        self._hurry = Hurry()
+        self._turns = FairLock(self._hurry) if self.is_sqlite else None
+        #: Whether the write whose turn it is waits for another process.
+        self._is_held_outside = False
         self._view: dict[str, Any] = {"readonly": True}
         if not self.is_sqlite:
             self._view = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            event.listen(self.engine, "begin", self._begin_sqlite)
         else:
             # First of all: the dialect itself reads texts when it gets its first connection.
             event.listen(self.engine, "connect", _check_encoding, insert=True)
@@ -136,6 +143,13 @@ class Database:
         with self._turn(self._turns), self.engine.begin() as connection:
             yield connection
 
+    def hurry(self) -> None:
+        """Let no transaction, also of those that wait, wait longer than :data:`LAST_WAIT` on SQLite: the process ends.
+
+        What has begun goes on to its end.
+        """
+        self._hurry.begin(LAST_WAIT)
+
     @property
     def writers_waiting(self) -> int:
         """The number of this process's writers that wait for their turn; always 0 on PostgreSQL, which has many."""
@@ -144,9 +158,11 @@ class Database:
     @contextmanager
     def _turn(self, turns: FairLock) -> Iterator[None]:
         if not turns.acquire(TURN_TIMEOUT):
-            raise TransactionTimeout(
-                f"no turn to write within {TURN_TIMEOUT:g} s: other writes of this process hold the database"
-            )
+            if self._is_held_outside:
+                raise TransactionTimeout(
+                    "no turn to write: another process holds the database, and an earlier write of this one waits for it"
+                )
+            raise TransactionTimeout("no turn to write: other writes of this process hold the database")
         began = time.monotonic()
         try:
             yield
@@ -155,6 +171,30 @@ class Database:
             if took > LONG_TRANSACTION:
                 time.sleep(took * FREE_PART)
             turns.release()
+
+    def _begin_sqlite(self, connection: Connection) -> None:
+        # A write transaction takes the lock at once: a read that turns into a write could fail half-way as busy.
+        if connection.get_execution_options().get("readonly", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection), "SQLite's own driver"
+        began = time.monotonic()
+        # In pieces: SQLite's own wait cannot be ended.
+        driver.execute(f"PRAGMA busy_timeout={int(PIECE * 1000)}")
+        try:
+            while self._hurry.left(began, BUSY_TIMEOUT) > PIECE:
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        break
+                    self._is_held_outside = True
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            self._is_held_outside = False
+            driver.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -350,9 +390,3 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout={int(BUSY_TIMEOUT * 1000)}",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A write transaction takes the lock at once: a read that turns into a write could fail half-way as busy.
-    readonly = connection.get_execution_options().get("readonly", False)
-    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")

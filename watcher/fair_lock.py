@@ -5,13 +5,36 @@ the lock again and again can keep the others out for as long as it likes.
 """
 
 import threading
+import time
 from collections import deque
+
+#: So long waits go before they look whether there is a hurry, seconds.
+PIECE = 0.25
+
+
+class Hurry:
+    """Shortens waits, also those that have begun, once :meth:`begin` was called; it is not taken back."""
+
+    def __init__(self) -> None:
+        self._begun = float("inf")
+        self._most = 0.0
+
+    def begin(self, most: float) -> None:
+        """From now on let no wait take longer than ``most`` seconds. May be called from any thread."""
+        self._most = most
+        self._begun = min(self._begun, time.monotonic())
+
+    def left(self, since: float, limit: float) -> float:
+        """Return how long a wait goes on that began at ``since`` (monotonic) and may take ``limit`` seconds; 0 at its end."""
+        end = min(since + limit, max(since, self._begun) + self._most)
+        return max(0.0, end - time.monotonic())
 
 
 class FairLock:
-    """A mutual exclusion lock, first come first served; not reentrant."""
+    """A mutual exclusion lock, first come first served; not reentrant. Waits for it obey ``hurry``."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurry: Hurry | None = None) -> None:
+        self._hurry = hurry or Hurry()
         self._guard = threading.Lock()
         self._held = False
         self._queue: deque[threading.Event] = deque()
@@ -29,8 +52,13 @@ class FairLock:
                 return True
             turn = threading.Event()
             self._queue.append(turn)
-        if turn.wait(limit):
-            return True
+        began = time.monotonic()
+        while True:
+            left = self._hurry.left(began, limit)
+            if turn.wait(min(left, PIECE)):
+                return True
+            if left <= PIECE:
+                break
         with self._guard:
             if turn.is_set():  # it came between the end of the wait and here
                 return True

@@ -105,7 +105,7 @@ async def serve(
     """Run the parts named by ``roles`` until ``stop`` is set or a signal comes; see :func:`run`."""
     stop = stop or asyncio.Event()
     async with AsyncExitStack() as stack:
-        stack.enter_context(_signals(stop))
+        stack.enter_context(_signals(stop, database))
         metrics = Metrics()
         pulse = Pulse(ServiceManager.of(os.environ), rest=settings.poll_interval, roles=roles)
         heart = Heartbeat(database, limit=silence_limit(settings.poll_interval))
@@ -380,14 +380,22 @@ def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Wor
 
 
 @contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    """Set ``stop`` at SIGTERM, SIGINT, and at SIGHUP (its terminal was closed) unless nohup(1) had that one ignored."""
+def _signals(stop: asyncio.Event, database: Database) -> Iterator[None]:
+    """Set ``stop`` at SIGTERM, SIGINT, and at SIGHUP (its terminal was closed) unless nohup(1) had that one ignored.
+
+    From then on nothing waits for long for another process that holds the database.
+    """
+
+    def end() -> None:
+        database.hurry()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     for number in numbers:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     try:
         yield
     finally:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import sqlite3
+import time
 from typing import Any
 
 import httpx
 from sqlalchemy import make_url
 
 from chain.testing import principal, txs
+from tests import harness
 from tests.acceptance.conftest import PROGRAM, Town
 from tests.acceptance.serving import base_url, only, samples, until
 
@@ -102,3 +104,22 @@ async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served:
         await until(client, "/readyz", 200, within=30.0)
         assert only(samples((await client.get("/metrics")).text)["writable"]) == 1
     await served.caught_up()
+
+
+async def test_a_stop_is_in_order_while_the_database_is_locked_from_outside(served: Town) -> None:
+    """What waits for the other process has done nothing yet, and gives up soon; so does the last heartbeat."""
+    daemon = await served.start()
+    await served.caught_up()
+    file = make_url(served.environment["SBTC_WATCHER_DATABASE_URL"]).database
+    assert file is not None
+    outside = sqlite3.connect(file, isolation_level=None)
+    outside.execute("BEGIN IMMEDIATE")
+    served.chain.mine()
+    log = served.folder / "daemon.log"
+    await harness.until(lambda: "database is locked" in log.read_text())
+    daemon.terminate()
+    began = time.monotonic()
+    assert await asyncio.wait_for(daemon.wait(), 40) == 0
+    assert time.monotonic() - began < 10
+    outside.close()
+    assert "Traceback" not in log.read_text()

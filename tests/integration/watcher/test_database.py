@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
 from tests import harness
@@ -93,6 +93,75 @@ def test_who_gets_no_turn_to_write_says_why(tmp_path: Path, monkeypatch: pytest.
     with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), database.begin():
         pass
     with database.begin():  # the next one gets it
+        pass
+    database.close()
+
+
+def held_outside(database: Database) -> sqlite3.Connection:
+    """Lock a database as another process does."""
+    assert database.file is not None
+    outside = sqlite3.connect(database.file, isolation_level=None)
+    outside.execute("BEGIN IMMEDIATE")
+    return outside
+
+
+def test_who_waits_behind_a_write_that_waits_for_another_process_blames_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.database.BUSY_TIMEOUT", 1.0)
+    database = harness.open_database(tmp_path)
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            with database.begin():
+                pass
+        except SQLAlchemyError as error:
+            errors.append(error)
+
+    with closing(held_outside(database)):
+        first = threading.Thread(target=write)
+        first.start()
+        while not database._is_held_outside:
+            assert first.is_alive()
+        monkeypatch.setattr("watcher.database.TURN_TIMEOUT", 0.0)
+        write()
+        first.join(20)
+    assert "another process holds the database" in str(errors[0])
+    assert "locked" in str(errors[1])
+    assert not database._is_held_outside
+    database.close()
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["that wait", "that come"])
+def test_a_hurry_shortens_the_waits_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """Of all writers: the one whose turn it is, and those behind it."""
+    monkeypatch.setattr("watcher.database.BUSY_TIMEOUT", 1000.0)
+    monkeypatch.setattr("watcher.database.TURN_TIMEOUT", 1000.0)
+    monkeypatch.setattr("watcher.database.LAST_WAIT", 0.1)
+    database = harness.open_database(tmp_path)
+    errors: list[Exception] = []
+
+    def write() -> None:
+        with pytest.raises(SQLAlchemyError) as caught, database.begin():
+            pass
+        errors.append(caught.value)
+
+    with closing(held_outside(database)):
+        if not begun:
+            database.hurry()
+        threads = [threading.Thread(target=write) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while begun and database.writers_waiting < 2:
+            assert all(thread.is_alive() for thread in threads)
+        database.hurry()
+        for thread in threads:
+            thread.join(20)
+    assert len(errors) == 3
+    with database.begin():
         pass
     database.close()
 
