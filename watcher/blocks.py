@@ -213,6 +213,17 @@ def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
     return _header(row) if row is not None else None
 
 
+def newest_reorg(connection: Connection) -> int:
+    """Return the number of the newest reorg, 0 without any."""
+    return connection.execute(select(func.max(reorg.c.id))).scalar_one_or_none() or 0
+
+
+def has_forked(connection: Connection, height: int, *, since: int) -> bool:
+    """Say whether our chain has forked below a height since that reorg."""
+    query = select(reorg.c.id).where(reorg.c.id > since, reorg.c.ancestor_height < height)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def clock_at(header: BlockHeader) -> ChainClock:
     """Return the chain clock as it stands when ``header`` is the newest applied block."""
     return ChainClock(

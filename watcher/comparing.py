@@ -1,12 +1,12 @@
 """Compare blocks with our tables, column by column, and with where money belongs by the rules. Reads only."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Table, select
 
-from chain.model import Block, PrintEvent
+from chain.model import Block, PrintEvent, TxStatus
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
 from contracts.networks import asset_contract
 from contracts.reader import read_block
@@ -14,8 +14,11 @@ from watcher import facts
 from watcher.database import chunks
 from watcher.facts import Placement
 from watcher.gaps import Difference, Gaps
-from watcher.placing import place
+from watcher.placing import place, place_doubtful
 from watcher.tables import attempt, refund, transfer
+
+#: Of a transaction.
+UNKNOWN_STATUS = "has a status that this version does not know (a newer one may)"
 
 _Fact = TypeVar("_Fact", Payment, Refund)
 
@@ -28,10 +31,13 @@ def find_gaps(
     *,
     only: str | None = None,
     beside: Iterable[Reading] = (),
+    unknowable: Collection[str] = (),
 ) -> Gaps:
     """Compare canonical blocks, contiguous and oldest first, with our tables; ``reading`` is what they say.
 
     ``only``: one intent's facts. ``beside``: what further blocks say that hold the same transactions by our tables.
+    ``unknowable``: blocks (by hash) of which no source can say what became of a transaction that is ours: that one is left.
+    Raises :class:`watcher.placing.UnknownStatus` for one in another block.
     """
     moved: list[Payment | Refund] = [*reading.payments, *reading.refunds]
     for other in beside:
@@ -42,10 +48,13 @@ def find_gaps(
         for key, row in comparison.stored(transfer, "rank").items()
         if row.intent_id is not None and not row.assigned
     }
+    left = tuple(fact for fact in reading.doubtful if fact.block.hash in unknowable)
+    reading = replace(reading, doubtful=tuple(fact for fact in reading.doubtful if fact not in left))
     placed = place(connection, rules, reading, held)
     comparison.transfers(reading, placed.transfers)
     comparison.attempts(placed.attempts)
     comparison.refunds(placed.refunds)
+    comparison.leave(place_doubtful(connection, rules, Reading(doubtful=left)))
     return comparison.gaps
 
 
@@ -66,6 +75,13 @@ class _Comparison:
         self._blocks = {block.header.hash: block for block in blocks}
         self._heights = blocks[0].header.height, blocks[-1].header.height
         self._only = only
+        #: Transactions of which nobody can say what became of them, by block.
+        self._unknown = {
+            (block.header.hash, tx.tx_id)
+            for block in blocks
+            for tx in block.transactions
+            if tx.status is TxStatus.UNKNOWN
+        }
         #: What the chain says to have moved, as (block, transaction, rank).
         self._says = says
 
@@ -147,6 +163,25 @@ class _Comparison:
         clashing = self._clashes(refund, [made for made, _ in self.gaps.refunds])
         self.gaps.refunds = [found for found in self.gaps.refunds if _key(found[0]) not in clashing]
 
+    def leave(self, doubtful: Iterable[tuple[Payment | Attempt, str | None]]) -> None:
+        """Note what cannot be put in, each transaction once."""
+        noted = {row.tx_id for row in self.gaps.differences}
+        for fact, intent_id in doubtful:
+            if fact.tx_id in noted or self._only not in (None, intent_id):
+                continue
+            noted.add(fact.tx_id)
+            self.gaps.differences.append(
+                Difference(
+                    row="",
+                    kind=transfer.name if isinstance(fact, Payment) else attempt.name,
+                    tx_id=fact.tx_id,
+                    height=fact.block.height,
+                    intent=intent_id,
+                    amount=fact.amount,
+                    note=f"transaction {fact.tx_id} {UNKNOWN_STATUS}; it is not put in",
+                )
+            )
+
     def _know(self, row: Row[Any]) -> None:
         if row.intent_id is not None and self._only in (None, row.intent_id):
             self.gaps.known.add(row.intent_id)
@@ -179,6 +214,12 @@ class _Comparison:
         )
 
     def _refute(self, table: Table, row: Row[Any], note: str, *evidence: str) -> None:
+        if (row.block_hash, row.tx_id) in self._unknown:
+            self.gaps.differences.append(
+                _difference(table, row, f"its transaction {UNKNOWN_STATUS}; left as it is")
+            )
+            self._know(row)
+            return
         own = [row.block_hash] if row.block_hash in self._blocks else []
         self.gaps.wrong.append(_difference(table, row, note, *own, *evidence))
 
@@ -198,7 +239,10 @@ class _Comparison:
                 if fact is None or row.block_hash == fact.block.hash or row.id in refuted:
                     continue
                 note = f"the chain has it in block {fact.block.hash}"
-                if (row.block_hash, row.tx_id, row.rank) in self._says:
+                if (row.block_hash, row.tx_id) in self._unknown:
+                    clashing.add(_key(fact))
+                    self._refute(table, row, note)
+                elif (row.block_hash, row.tx_id, row.rank) in self._says:
                     clashing.add(_key(fact))
                     note += f" and in block {row.block_hash}, which cannot be; left as it is"
                     self.gaps.differences.append(_difference(table, row, note))

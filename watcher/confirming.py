@@ -7,7 +7,7 @@ from chain.api import StacksApi
 from chain.errors import SourceError, SourceInconsistent
 from chain.model import Block, ReadRules
 from chain.reader import read_blocks
-from contracts.model import MoneyRules, Reading
+from contracts.model import Attempt, MoneyRules, Payment, Reading
 from contracts.reader import read_block
 from watcher.sources import Sources
 
@@ -25,6 +25,8 @@ class Confirmed:
     beside: dict[str, Reading] = field(default_factory=dict)
     #: Blocks that were read twice, whatever came of it.
     asked: set[str] = field(default_factory=set)
+    #: Blocks with a transaction of ours of which no source can say what became of it.
+    unknowable: set[str] = field(default_factory=set)
 
     def add(self, more: "Confirmed") -> None:
         """Take over what later readings found."""
@@ -73,6 +75,21 @@ async def confirm(
         if doubt:
             found.doubts[block_hash] = doubt
     return found
+
+
+async def knows(
+    sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: MoneyRules, read: ReadRules
+) -> bool:
+    """Say whether another source than ``source``, to which it is unknown, says what became of a fact's transaction."""
+    for other in sources.pool.others(source):
+        try:
+            found = await _read(other, fact.block.hash, rules, read)
+        except SourceError as error:
+            sources.pool.failed(other, error)
+            continue
+        if found is not None and fact.tx_id not in {each.tx_id for each in found.doubtful}:
+            return True
+    return False
 
 
 async def _read(source: StacksApi, block_hash: str, rules: MoneyRules, read: ReadRules) -> Reading | None:

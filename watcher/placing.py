@@ -18,6 +18,17 @@ class BadStep(Exception):
     """A step says what cannot be, given what is stored, or cannot be understood: its source is at fault, not the database."""
 
 
+class UnknownStatus(BadStep):
+    """A transaction that would pay somebody has a status that this version does not know: it is neither paid nor failed."""
+
+    def __init__(self, fact: Payment | Attempt) -> None:
+        super().__init__(
+            f"transaction {fact.tx_id} in block {fact.block.height} would pay {fact.recipient}, but has a status that "
+            "this version does not know; a newer version of sbtc-watcher may, or another source"
+        )
+        self.fact = fact
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
     """What is ours to keep of some blocks, with where it belongs."""
@@ -55,11 +66,10 @@ def place(
     """Find out what of a reading belongs where.
 
     ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
-    money, whatever intents came later. Raises :class:`BadStep` for a transaction with an unknown status that would pay
-    somebody: it is neither paid nor failed.
+    money, whatever intents came later. Raises :class:`UnknownStatus`.
     """
-    if reading.doubtful:
-        _refuse_doubtful(connection, rules, reading)
+    for fact, _ in place_doubtful(connection, rules, reading):
+        raise UnknownStatus(fact)
     payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
     speaking: list[Payment | Attempt] = [*payments, *attempts]
     keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in speaking}
@@ -123,14 +133,14 @@ def place(
     return Placed(transfers=placements, attempts=tries, refunds=returned)
 
 
-def _refuse_doubtful(connection: Connection, rules: MoneyRules, reading: Reading) -> None:
+def place_doubtful(
+    connection: Connection, rules: MoneyRules, reading: Reading
+) -> list[tuple[Payment | Attempt, str | None]]:
+    """Return what is ours of transactions with an unknown status, each with the intent that it would belong to."""
+    if not reading.doubtful:
+        return []
     payments = tuple(fact for fact in reading.doubtful if isinstance(fact, Payment))
     attempts = tuple(fact for fact in reading.doubtful if isinstance(fact, Attempt))
     ours = place(connection, rules, Reading(payments=payments, attempts=attempts))
-    found = [placed.payment for placed in ours.transfers] + [attempt for attempt, _ in ours.attempts]
-    if found:
-        first = found[0]
-        raise BadStep(
-            f"transaction {first.tx_id} in block {first.block.height} would pay {first.recipient}, but has a status that "
-            "this version does not know; a newer version of sbtc-watcher may, or another source"
-        )
+    owners = ((p.payment, p.matched.intent) for p in ours.transfers)
+    return [*((fact, owner.id if owner else None) for fact, owner in owners), *ours.attempts]

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from chain.api import StacksApi
@@ -26,19 +26,18 @@ from watcher import blocks, records, scan
 from watcher.books import SETTLE_LIMIT, Books
 from watcher.changes import CarefulBooks, Change, merge, report_reversals
 from watcher.comparing import find_gaps
-from watcher.confirming import Confirmed, confirm
+from watcher.confirming import Confirmed, confirm, knows
 from watcher.corrections import put_right
 from watcher.database import Database, chunks
 from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.gaps import Difference, Gaps, overlooked
 from watcher.intents import ChainClock
-from watcher.placing import BadStep, read_all
+from watcher.placing import BadStep, UnknownStatus, read_all
 from watcher.printable import count
 from watcher.rehearsal import rehearse
 from watcher.scan import Scan, Tally
 from watcher.sources import Sources
-from watcher.tables import reorg
 from watcher.tracing import Trace
 from watcher.waiting import committed, in_thread
 
@@ -325,7 +324,7 @@ class Reindex:
                 assert cursor is not None, "it was there"
                 return (
                     blocks.window_headers(connection, burn_blocks=ALL),
-                    _newest_reorg(connection),
+                    blocks.newest_reorg(connection),
                     cursor.clock.hash,
                 )
 
@@ -342,7 +341,16 @@ class Reindex:
         hand = {block.header.hash: block for block in some}
         reading = read_all(some, self._rules)
         known = Confirmed()
-        while doubtful := await committed(self._take, ask, run, some, reading, known):
+        while True:
+            try:
+                doubtful = await committed(self._take, ask, run, some, reading, known)
+            except UnknownStatus as error:
+                if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
+                    raise SourceInconsistent(str(error), url=source.url) from error
+                known.unknowable.add(error.fact.block.hash)
+                continue
+            if not doubtful:
+                return
             self._tell(run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs")
             more = await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules)
             known.add(more)
@@ -365,7 +373,15 @@ class Reindex:
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
             beside = known.beside.values()
-            gaps = find_gaps(connection, self._rules, some, reading, only=ask.intent, beside=beside)
+            gaps = find_gaps(
+                connection,
+                self._rules,
+                some,
+                reading,
+                only=ask.intent,
+                beside=beside,
+                unknowable=known.unknowable,
+            )
             if doubtful := gaps.evidence - known.asked:
                 return doubtful
             gaps.leave(known.doubts)
@@ -438,13 +454,13 @@ class Reindex:
         if (
             headers[-1].height > newest
             or any(kept.get(header.height, header.hash) != header.hash for header in headers)
-            or _has_forked(connection, headers[-1].height, since=self._mark)
+            or blocks.has_forked(connection, headers[-1].height, since=self._mark)
         ):
             raise Moved
 
     def _forked_below(self, height: int) -> bool:
         with self._database.read() as connection:
-            return _has_forked(connection, height, since=self._mark)
+            return blocks.has_forked(connection, height, since=self._mark)
 
     def _advance(
         self, connection: Connection, run: Scan, position: int, tally: Tally, *, finished: bool = False
@@ -483,13 +499,3 @@ class Reindex:
             scan.touch(connection, run, now=self._now())
 
         await in_thread(self._database.transact, touch)
-
-
-def _newest_reorg(connection: Connection) -> int:
-    return connection.execute(select(func.max(reorg.c.id))).scalar_one_or_none() or 0
-
-
-def _has_forked(connection: Connection, height: int, *, since: int) -> bool:
-    """Say whether our chain has forked below a height since that reorg."""
-    query = select(reorg.c.id).where(reorg.c.id > since, reorg.c.ancestor_height < height)
-    return connection.execute(query.limit(1)).first() is not None

@@ -200,7 +200,7 @@ def _show_report(report: "Report", *, notified: bool) -> None:
     _show_changes(report.changes)
     would = "would be " if report.dry_run else ""
     _show_rows(f"Rows that the chain does not bear out; they {would or 'were '}put right", report.corrections)
-    _show_rows("Rows that nobody confirms to be wrong; they are left as they are", report.differences)
+    _show_rows("Left as it is: nobody confirms it, or says what became of it", report.differences)
     for count in (tally.corrections, tally.differences):
         if count > SHOWN:
             render.note(f"… and {count - SHOWN:,} more: --json lists them.")
