@@ -348,12 +348,11 @@ class Reindex:
                 if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
                 known.unknowable.add(error.fact.block.hash)
-                continue
-            if not doubtful:
-                return
-            self._tell(run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs")
-            more = await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules)
-            known.add(more)
+            else:
+                if not doubtful:
+                    return
+                self._tell(run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs")
+                known.add(await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules))
 
     def _take(
         self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, known: Confirmed

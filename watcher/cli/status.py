@@ -216,7 +216,10 @@ def _follower(follower: Mapping[str, Any]) -> Text:
 def _reindex(progress: Mapping[str, Any]) -> str:
     names = ("from", "to", "position", "found", "changes", "events", "corrections", "differences")
     counts = (f"{name} {progress[name]:,}" for name in names if progress.get(name) is not None)
-    return ", ".join([str(progress.get("state", "running")), *counts])
+    state = str(progress.get("state", "running"))
+    if state == "interrupted":
+        state += " (the same command goes on with it)"
+    return ", ".join([state, *counts])
 
 
 def _outbox(box: Mapping[str, Any]) -> Text:

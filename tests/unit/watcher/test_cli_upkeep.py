@@ -107,6 +107,17 @@ def _status(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def test_status_says_how_an_interrupted_reindex_goes_on_and_what_was_set_aside(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = _status(reindex={"state": "interrupted", "from": 1, "to": 9}, set_aside=2)
+    for part in screen(found, now=1_769_860_800.0):
+        render.show(part)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "interrupted (the same command goes on with it), from 1, to 9" in out
+    assert "2 intents that could not be settled" in out
+
+
 def test_status_shows_everything_that_calls_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     halted = {"code": "x", "message": "forked", "hint": "decide", "since": "2026-01-31T12:00:00.000Z"}
     found = _status(
