@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -287,6 +289,25 @@ async def test_roles_without_the_api_share_a_machine_and_its_settings(served: To
     ]
     [left_out] = [line for line in events if line["event"] == "http.left_out"]
     assert (left_out["level"], "SBTC_WATCHER_HTTP_BIND" in left_out["hint"]) == ("warning", True)
+
+
+def test_what_nobody_foresaw_is_critical_in_the_journal(tmp_path: Path) -> None:
+    """Each line of the traceback: `journalctl -p crit` shows why the unit died."""
+    code = "import sys, watcher.cli.app as app; app.call = lambda _: 1 // 0; sys.argv[1:] = []; app.main()"
+    with (tmp_path / "journal").open("wb") as journal:
+        found = os.fstat(journal.fileno())
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
+            cwd=ROOT,
+            stderr=journal,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    written = (tmp_path / "journal").read_text().splitlines()
+    assert written[-1] == "<2>ZeroDivisionError: integer division or modulo by zero"
+    assert {line[:3] for line in written} == {"<2>"}
 
 
 async def test_a_refused_start_is_an_error_in_the_journal(town: Town) -> None:
