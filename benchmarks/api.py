@@ -33,6 +33,7 @@ from benchmarks.notifier import postgresql, sqlite
 from chain.testing import ScriptedChain, principal
 from watcher import merchants
 from watcher.database import Database
+from watcher.documents import NewMerchant
 from watcher.service import make_ledger
 from watcher.settings import Settings
 
@@ -51,9 +52,8 @@ def prepare(url: str) -> str:
     chain = ScriptedChain(time=int(time.time()))
     make_ledger(settings, database).begin([block.header for block in chain.blocks], chain.tip)
     with database.begin() as connection:
-        _, key = merchants.add(
-            connection, settings, name="Bench", recipient=principal("shop"), now=time.time()
-        )
+        request = NewMerchant(name="Bench", recipient=principal("shop"))
+        _, key = merchants.add(connection, settings, request, now=time.time())
     database.close()
     return key
 

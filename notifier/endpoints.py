@@ -15,7 +15,14 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from notifier import bulk, outbox
 from notifier.backoff import Health
 from notifier.errors import InvalidEndpoint, NotFound, NotPossible, Sealed
-from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id, rfc3339
+from notifier.events import (
+    DEFAULT_EVENTS,
+    EventType,
+    event_body,
+    event_id,
+    read_subscriptions,
+    rfc3339,
+)
 from notifier.guard import CheckedUrl
 from notifier.ids import Entropy, new_id
 from notifier.signing import SECRET_BYTES, make_secret
@@ -36,9 +43,6 @@ MAX_OVERLAP = 7 * 86400.0
 
 #: Endpoints of one merchant, at most; removed ones do not count. Each multiplies what an event costs.
 MAX_ENDPOINTS = 50
-
-#: What an endpoint can subscribe to; ``*`` is all of it. Test events need no subscription.
-SUBSCRIBABLE = tuple(kind.value for kind in EventType if kind is not EventType.TEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,14 +331,7 @@ def _endpoint(row: Row[Any]) -> Endpoint:
 
 
 def _subscriptions(events: Iterable[str]) -> Sequence[str]:
-    wanted = list(dict.fromkeys(str(name) for name in events))
-    if not wanted:
-        raise InvalidEndpoint(
-            "events", f"an endpoint subscribes to at least one of {', '.join(SUBSCRIBABLE)}"
-        )
-    for name in wanted:
-        if name != "*" and name not in SUBSCRIBABLE:
-            raise InvalidEndpoint(
-                "events", f"unknown event {name!r}; there are {', '.join(SUBSCRIBABLE)}, or * for all"
-            )
-    return wanted
+    try:
+        return read_subscriptions(events)
+    except ValueError as error:
+        raise InvalidEndpoint("events", str(error)) from None

@@ -7,6 +7,7 @@ telling the same thing twice is impossible: the second row has the first one's i
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -40,8 +41,22 @@ class EventType(StrEnum):
 #: A verdict ends an intent, until another verdict supersedes it.
 VERDICTS = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED})
 
+#: What an endpoint can subscribe to; ``*`` is all of it. Test events need no subscription.
+SUBSCRIBABLE = tuple(kind.value for kind in EventType if kind is not EventType.TEST)
+
 #: What an endpoint gets that names no events.
 DEFAULT_EVENTS = (EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED, EventType.ATTENTION)
+
+
+def read_subscriptions(events: Iterable[object]) -> list[str]:
+    """Return the names of the events that an endpoint is to get, each once. Raises :class:`ValueError`."""
+    wanted = list(dict.fromkeys(str(name) for name in events))
+    if not wanted:
+        raise ValueError(f"an endpoint subscribes to at least one of {', '.join(SUBSCRIBABLE)}")
+    for name in wanted:
+        if name != "*" and name not in SUBSCRIBABLE:
+            raise ValueError(f"unknown event {name!r}; there are {', '.join(SUBSCRIBABLE)}, or * for all")
+    return wanted
 
 
 def event_id(intent: str, kind: EventType, n: int) -> str:

@@ -12,16 +12,12 @@ from sqlalchemy import Connection, func, insert, select
 from contracts.model import Route
 from notifier import outbox
 from notifier.ids import new_id
-from watcher import blocks, facts, fields, records
+from watcher import blocks, facts, records
 from watcher.books import BEFORE_THE_CHAIN, Books, as_told
 from watcher.errors import NotFound, Refused
-from watcher.fields import Problems
 from watcher.intents import ActKind, ChainClock, Intent, Status
 from watcher.settlement import decide
 from watcher.tables import act, recipient, transfer, transition
-
-#: What a person can mark an intent as.
-MARKS = (Status.SUCCEEDED, Status.FAILED)
 
 #: The kind of act that gives money to an intent.
 ASSIGN = "assign"
@@ -36,7 +32,7 @@ def cancel(
     connection: Connection,
     intent_id: str,
     *,
-    reason: object = "canceled",
+    reason: str = "canceled",
     actor: str,
     books: Books,
     now: float,
@@ -44,9 +40,8 @@ def cancel(
 ) -> None:
     """Cancel a pending intent. ``merchant``: whose it must be.
 
-    Raises :class:`NotFound`, :class:`Refused` (``not_pending``, ``validation``).
+    Raises :class:`NotFound`, :class:`Refused` (``not_pending``).
     """
-    why = _read_reason(reason)
     clock = _hold_clock(connection)
     intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     if intent.status is not Status.PENDING:
@@ -55,8 +50,8 @@ def cancel(
             f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
             hint="mark it, if a person knows better",
         )
-    store(connection, intent_id, ActKind.CANCEL, clock, reason=why, actor=actor, now=now)
-    _note(connection, intent, f"canceled by {actor}: {why}", now)
+    store(connection, intent_id, ActKind.CANCEL, clock, reason=reason, actor=actor, now=now)
+    _note(connection, intent, f"canceled by {actor}: {reason}", now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -64,8 +59,8 @@ def mark(
     connection: Connection,
     intent_id: str,
     *,
-    status: object,
-    reason: object,
+    status: Status,
+    reason: str,
     actor: str,
     books: Books,
     now: float,
@@ -73,17 +68,12 @@ def mark(
 ) -> None:
     """Declare an intent ``succeeded`` or ``failed``, whatever its money says. ``merchant``: whose it must be.
 
-    Raises :class:`NotFound`, :class:`Refused` (``validation``).
+    Raises :class:`NotFound`.
     """
-    problems = Problems()
-    if status not in MARKS:
-        problems.add("status", f"{fields.quote(status)} cannot be marked; write {' or '.join(MARKS)}")
-    why = problems.read("reason", fields.read_text, reason, "")
-    problems.check()
     clock = _hold_clock(connection)
     intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
-    store(connection, intent_id, ActKind.MARK, clock, status=status, reason=why, actor=actor, now=now)
-    _note(connection, intent, f"marked {status} by {actor}: {why}", now)
+    store(connection, intent_id, ActKind.MARK, clock, status=status, reason=reason, actor=actor, now=now)
+    _note(connection, intent, f"marked {status} by {actor}: {reason}", now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -91,7 +81,7 @@ def dismiss(
     connection: Connection,
     intent_id: str,
     *,
-    reason: object,
+    reason: str,
     actor: str,
     books: Books,
     now: float,
@@ -101,9 +91,8 @@ def dismiss(
 
     Of money that comes later, more is due again. ``merchant``: whose the intent must be.
 
-    Raises :class:`NotFound`, :class:`Refused` (``nothing_due``, ``validation``).
+    Raises :class:`NotFound`, :class:`Refused` (``nothing_due``).
     """
-    why = _read_reason(reason)
     clock = _hold_clock(connection)
     intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     due = _refund_due(connection, intent, clock)
@@ -113,8 +102,8 @@ def dismiss(
             f"no refund is due of intent {intent_id}, which is {intent.status}",
             hint="sbtc-watcher intents list --flag refund_due shows where one is",
         )
-    store(connection, intent_id, ActKind.DISMISS, clock, reason=why, actor=actor, now=now, amount=due)
-    _note(connection, intent, f"refund of {due} dismissed by {actor}: {why}", now)
+    store(connection, intent_id, ActKind.DISMISS, clock, reason=reason, actor=actor, now=now, amount=due)
+    _note(connection, intent, f"refund of {due} dismissed by {actor}: {reason}", now)
     books.settle(connection, [intent_id], clock, now=now)
 
 
@@ -123,7 +112,7 @@ def assign(
     transfer_id: str,
     intent_id: str,
     *,
-    reason: object,
+    reason: str,
     actor: str,
     books: Books,
     now: float,
@@ -136,9 +125,8 @@ def assign(
     intent's asset.
 
     Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
-    ``refuted``, ``is_refund``, ``validation``).
+    ``refuted``, ``is_refund``).
     """
-    why = _read_reason(reason)
     clock = _hold_clock(connection)
     intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
     money = _find_transfer(connection, transfer_id, intent, merchant)
@@ -168,8 +156,8 @@ def assign(
             theirs = merchant not in (None, row.merchant_id)
             whose = "an intent of another merchant" if theirs else f"intent {row.intent_id}"
             raise Refused("already_matched", f"transfer {row.id} belongs to {whose}")
-    store(connection, intent_id, ASSIGN, clock, reason=why, actor=actor, now=now, **identity)
-    _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {why}", now)
+    store(connection, intent_id, ASSIGN, clock, reason=reason, actor=actor, now=now, **identity)
+    _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {reason}", now)
     for row in rows:
         facts.give(connection, row.id, intent_id, intent.merchant, assigned=True)
     books.settle(connection, [intent_id], clock, now=now)
@@ -223,13 +211,6 @@ def _find_transfer(
             f"transfer {transfer_id} went to {row['recipient']}, which is not a recipient of merchant {intent.merchant}",
         )
     return row
-
-
-def _read_reason(reason: object) -> str:
-    problems = Problems()
-    why = problems.read("reason", fields.read_text, reason, "")
-    problems.check()
-    return why
 
 
 def store(

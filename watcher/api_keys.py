@@ -9,9 +9,8 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, insert, or_, select, update
@@ -19,9 +18,8 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, inse
 from contracts.networks import NetworkName
 from notifier.events import rfc3339
 from notifier.ids import Entropy, new_id
-from watcher import fields
+from watcher.documents import AddApiKey, Scope
 from watcher.errors import NotFound, Refused
-from watcher.fields import Problems
 from watcher.tables import api_key, merchant
 
 #: 24 random bytes are 32 URL-safe characters.
@@ -38,16 +36,6 @@ MAX_OVERLAP = 30 * 86400
 DEFAULT_NAME = "default"
 
 
-class Scope(StrEnum):
-    """What a key may do."""
-
-    READ = "read"
-    WRITE = "write"
-
-
-ALL_SCOPES: tuple[Scope, ...] = (Scope.READ, Scope.WRITE)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """Whose key it is, and what it may do."""
@@ -61,20 +49,15 @@ def add(
     connection: Connection,
     network: NetworkName,
     merchant_id: str,
+    request: AddApiKey,
     *,
-    name: object = DEFAULT_NAME,
-    scopes: object = ALL_SCOPES,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Mapping[str, Any], str]:
     """Give a merchant one more key; return its row and the key, which is not kept.
 
-    Raises :class:`NotFound`, :class:`Refused` (``validation``, ``merchant_disabled``, ``too_many_keys``).
+    Raises :class:`NotFound`, :class:`Refused` (``merchant_disabled``, ``too_many_keys``).
     """
-    problems = Problems()
-    title = problems.read("name", fields.read_text, name, "")
-    granted = problems.read("scopes", read_scopes, scopes, ALL_SCOPES)
-    problems.check()
     _check_active(connection, merchant_id)
     if len(_valid(connection, merchant_id, now)) >= MAX_KEYS:
         raise Refused(
@@ -90,8 +73,8 @@ def add(
             id=key_id,
             merchant_id=merchant_id,
             hash=_hash(key),
-            name=title,
-            scopes=[str(scope) for scope in granted],
+            name=request.name or DEFAULT_NAME,
+            scopes=[str(scope) for scope in request.scopes or Scope],
             created_at=int(now),
         )
     )
@@ -158,7 +141,7 @@ def rotate(
         raise Refused("validation", errors=[{"field": "overlap", "message": message}])
     _check_active(connection, merchant_id)
     retire(connection, merchant_id, now=now, overlap=overlap)
-    return add(connection, network, merchant_id, now=now, entropy=entropy)
+    return add(connection, network, merchant_id, AddApiKey(), now=now, entropy=entropy)
 
 
 def holder(connection: Connection, key: str, *, now: float) -> Holder | None:
@@ -203,21 +186,6 @@ def document(row: Mapping[str, Any], *, now: float) -> dict[str, Any]:
         "status": "revoked" if row["revoked_at"] is not None else "expired" if ended else "active",
         **times,
     }
-
-
-def read_scopes(value: object) -> tuple[Scope, ...]:
-    """Read scopes: a list, or a text with commas. Writing without reading is possible."""
-    words: object = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
-    known = [scope.value for scope in Scope]
-    if not isinstance(words, Iterable) or isinstance(words, Mapping):
-        raise ValueError(f"must be a list of {' and '.join(known)}")
-    given = list(words)
-    for word in given:
-        if word not in known:
-            raise ValueError(f"{fields.quote(word)} is unknown; write {' or '.join(known)}")
-    if not given:
-        raise ValueError(f"is empty; write {' or '.join(known)}")
-    return tuple(scope for scope in Scope if scope in given)
 
 
 def _check_active(connection: Connection, merchant_id: str) -> None:

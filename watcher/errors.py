@@ -15,8 +15,10 @@
 The command line prints the message and the hint, never a traceback, and exits with ``exit_code``.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+_T = TypeVar("_T")
 
 
 class WatcherError(Exception):
@@ -85,3 +87,31 @@ class LeaseLost(WatcherError):
     """Another process took over following the chain; nothing more is committed by this one."""
 
     exit_code = 3
+
+
+class Problems:
+    """What is wrong with a request so far."""
+
+    def __init__(self) -> None:
+        self.errors: list[dict[str, str]] = []
+
+    def add(self, field: str, message: str) -> None:
+        """Note that a field is wrong."""
+        self.errors.append({"field": field, "message": message})
+
+    def read(self, field: str, reader: Callable[[Any], _T], value: object, stand_in: _T) -> _T:
+        """Return what ``reader`` makes of a value; note what is wrong and go on with ``stand_in``."""
+        try:
+            return reader(value)
+        except ValueError as error:
+            self.add(field, str(error))
+            return stand_in
+
+    def about(self, *fields: str) -> bool:
+        """Say whether one of these fields is known to be wrong."""
+        return any(error["field"] in fields for error in self.errors)
+
+    def check(self) -> None:
+        """Raise :class:`Refused` when anything is wrong."""
+        if self.errors:
+            raise Refused("validation", errors=self.errors)

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,12 +11,12 @@ from contracts.networks import AssetSpec
 from contracts.terms import SALT_BYTES, terms_hash
 from notifier.events import rfc3339
 from notifier.ids import Entropy, new_id
-from watcher import blocks, facts, fields, merchants, records
-from watcher.assets import suggest
+from watcher import blocks, facts, merchants, records
 from watcher.books import BEFORE_THE_CHAIN, Books
 from watcher.clocks import Clocks
-from watcher.errors import Refused
-from watcher.fields import Problems
+from watcher.documents import NewPaymentIntent
+from watcher.documents.fields import MAX_TTL, quote
+from watcher.errors import Problems, Refused
 from watcher.intents import CLOCK_SLACK, Intent, LatePolicy, Match
 from watcher.matching import by_strength, match
 from watcher.settings import Settings
@@ -32,94 +31,44 @@ _REFERENCE_LENGTH = 12
 _DRAWS = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentRequest:
-    """What was asked for, as it came in: texts or numbers, nothing checked. None = not given."""
-
-    amount: object = None
-    asset: object = None
-    recipient: object = None
-    reference: object = None
-    expires_in: object = None
-    expires_at: object = None
-    level: object = None
-    payer: object = None
-    match: object = None
-    tolerance: object = None
-    late_policy: object = None
-    not_before: object = None
-    salt: object = None
-    metadata: object = None
-
-    @classmethod
-    def of(cls, document: object) -> "IntentRequest":
-        """Return the request in a JSON document. Raises :class:`Refused` for unknown fields."""
-        if not isinstance(document, Mapping):
-            raise Refused("validation", "an intent is a JSON object with at least an amount")
-        known = [field.name for field in dataclass_fields(cls)]
-        problems = Problems()
-        for name in document:
-            if name not in known:
-                problems.add(str(name), f"unknown field{suggest(str(name), known)}")
-        problems.check()
-        return cls(**document)
-
-
 def prepare(
-    request: IntentRequest,
+    request: NewPaymentIntent,
     *,
     merchant: Mapping[str, Any],
     settings: Settings,
     clocks: Clocks,
     entropy: Entropy = os.urandom,
 ) -> Intent:
-    """Check a request and return the intent it asks for, with the merchant's and the settings' defaults.
+    """Return the intent that a request asks for, with the merchant's and the settings' defaults.
 
     A lifetime counts from the later clock, ``not_before`` from the earlier one.
 
-    Raises :class:`Refused` with everything that is wrong. Nothing is looked up: whether reference and recipient are
-    free is for :func:`create` to say.
+    Raises :class:`Refused` with everything that does not fit the settings, the merchant or the clocks. Nothing is looked
+    up: whether reference and recipient are free is for :func:`create` to say.
     """
     problems = Problems()
-    amount = problems.read("amount", _read_needed_amount, request.amount, 1)
-    asset = _read_asset(problems, request, settings)
-    matching = problems.read(
-        "match", fields.read_choice(Match), _default(request.match, Match.REFERENCE.value), Match.REFERENCE
-    )
-    recipient = _read_recipient(problems, request, merchant, settings, matching)
+    asset = _find_asset(problems, request.asset, settings)
+    matching = request.match or Match.REFERENCE
+    recipient = _find_recipient(problems, request, merchant, settings, matching)
     payer = None
     if request.payer is not None:
         payer = problems.read("payer", _principal_reader(settings), request.payer, "")
-    expires_at = _read_expiry(problems, request, merchant, settings, clocks)
-    tolerance = _read_tolerance(problems, request, merchant, amount)
+    expires_at = _expiry(problems, request, merchant, settings, clocks)
+    tolerance = _tolerance(problems, request, merchant)
+    usual = settings.level_for(asset.name, request.amount)
     level = problems.read(
-        "level",
-        settings.parse_level,
-        _first(request.level, merchant["level"], settings.level_for(asset.name, amount)),
-        settings.level_for(asset.name, amount),
+        "level", settings.parse_level, _first(request.level, merchant["level"], usual), usual
     )
-    late_policy = problems.read(
-        "late_policy",
-        fields.read_choice(LatePolicy),
-        _first(request.late_policy, merchant["late_policy"], settings.late_policy.value),
-        LatePolicy.HOLD,
-    )
-    salt = entropy(SALT_BYTES)
-    if request.salt is not None:
-        salt = problems.read("salt", fields.read_salt, request.salt, salt)
+    late_policy = LatePolicy(_first(request.late_policy, merchant["late_policy"], settings.late_policy))
     generated = request.reference is None
-    reference = draw_reference(entropy)
-    if not generated:
-        reference = problems.read("reference", fields.read_reference, request.reference, reference)
-    metadata: dict[str, str] = {}
-    if request.metadata is not None:
-        metadata = problems.read("metadata", fields.read_metadata, request.metadata, metadata)
-    not_before = _read_not_before(problems, request, matching, clocks, expires_at)
+    salt = request.salt or entropy(SALT_BYTES)
+    reference = request.reference or draw_reference(entropy)
+    not_before = _not_before(problems, request, matching, clocks, expires_at)
     problems.check()
     return Intent(
         id=new_id("pi_", clocks.machine, entropy),
         merchant=merchant["id"],
-        amount=amount,
+        amount=request.amount,
         asset=asset.name,
         asset_identifier=asset.identifier,
         recipient=recipient,
@@ -127,7 +76,7 @@ def prepare(
         reference=reference,
         reference_generated=generated,
         terms_hash=terms_hash(
-            amount=amount, expires_at=expires_at, merchant=recipient, salt=salt, token=asset.contract
+            amount=request.amount, expires_at=expires_at, merchant=recipient, salt=salt, token=asset.contract
         ),
         salt=salt,
         match=matching,
@@ -141,13 +90,13 @@ def prepare(
         inclusion_grace=settings.inclusion_grace,
         monitoring=settings.monitoring,
         reorg_grace=settings.reorg_grace,
-        metadata=metadata,
+        metadata=request.metadata or {},
     )
 
 
 def create(
     connection: Connection,
-    request: IntentRequest,
+    request: NewPaymentIntent,
     *,
     merchant_id: str,
     settings: Settings,
@@ -177,7 +126,7 @@ def create(
 
 def create_many(
     connection: Connection,
-    requests: Sequence[IntentRequest],
+    requests: Sequence[NewPaymentIntent],
     *,
     merchant_id: str,
     settings: Settings,
@@ -230,54 +179,43 @@ def draw_reference(entropy: Entropy) -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(0, 5 * _REFERENCE_LENGTH, 5))
 
 
-def _read_needed_amount(value: object) -> int:
-    if value is None:
-        raise ValueError("is missing; give the number of base units to be paid")
-    return fields.read_amount(value)
+def _find_asset(problems: Problems, name: str | None, settings: Settings) -> AssetSpec:
+    asset = settings.assets.get("sbtc" if name is None else name)
+    if asset is None:
+        problems.add(
+            "asset", f"{quote(name)} is not an asset of the settings; write {', '.join(settings.assets)}"
+        )
+    return asset or settings.assets["sbtc"]
 
 
-def _read_asset(problems: Problems, request: IntentRequest, settings: Settings) -> AssetSpec:
-    name = _default(request.asset, "sbtc")
-    if isinstance(name, str) and name in settings.assets:
-        return settings.assets[name]
-    problems.add(
-        "asset",
-        f"{fields.quote(name)} is not an asset of the settings; write {', '.join(settings.assets)}",
-    )
-    return settings.assets["sbtc"]
-
-
-def _read_recipient(
+def _find_recipient(
     problems: Problems,
-    request: IntentRequest,
+    request: NewPaymentIntent,
     merchant: Mapping[str, Any],
     settings: Settings,
     matching: Match,
 ) -> str:
     default = str(merchant["recipient"])
-    if request.recipient is None and matching is Match.RECIPIENT:
+    if request.recipient is not None:
+        return problems.read("recipient", _principal_reader(settings), request.recipient, default)
+    if matching is Match.RECIPIENT:
         problems.add("recipient", "is missing; match = recipient needs an address of its own")
-    if request.recipient is None:
-        return default
-    return problems.read("recipient", _principal_reader(settings), request.recipient, default)
+    return default
 
 
-def _read_expiry(
+def _expiry(
     problems: Problems,
-    request: IntentRequest,
+    request: NewPaymentIntent,
     merchant: Mapping[str, Any],
     settings: Settings,
     clocks: Clocks,
 ) -> int:
     """Return the moment at which the intent expires, unix seconds."""
-    ttl: object = _first(merchant["ttl"], settings.default_ttl)
-    if request.expires_at is None:
-        if request.expires_in is not None:
-            ttl = request.expires_in
-        return clocks.later + problems.read("expires_in", fields.read_ttl, ttl, 1)
+    moment = request.expires_at
+    if moment is None:
+        return clocks.later + int(_first(request.expires_in, merchant["ttl"], settings.default_ttl))
     if request.expires_in is not None:
         problems.add("expires_in", "and expires_at exclude each other; give one")
-    moment = problems.read("expires_at", fields.read_time, request.expires_at, clocks.later + 1)
     if moment <= clocks.machine:
         problems.add("expires_at", "is not ahead of this machine's clock; give a later time")
     elif moment <= clocks.later:
@@ -286,24 +224,21 @@ def _read_expiry(
             "expires_at",
             f"is not ahead of the chain, whose newest block is of {newest}; give a later time",
         )
-    elif moment > clocks.later + fields.MAX_TTL:
+    elif moment > clocks.later + MAX_TTL:
         problems.add("expires_at", "is more than 366d ahead; give an earlier time")
     return moment
 
 
-def _read_tolerance(
-    problems: Problems, request: IntentRequest, merchant: Mapping[str, Any], amount: int
-) -> int:
-    value = _first(request.tolerance, merchant["tolerance"], 0)
-    tolerance = problems.read("tolerance", lambda n: fields.read_amount(n, least=0), value, 0)
-    if tolerance >= amount and not problems.about("amount"):
+def _tolerance(problems: Problems, request: NewPaymentIntent, merchant: Mapping[str, Any]) -> int:
+    tolerance = int(_first(request.tolerance, merchant["tolerance"], 0))
+    if tolerance >= request.amount:
         whose = "" if request.tolerance is not None else ", the merchant's default,"
         problems.add("tolerance", f"{tolerance}{whose} is not below the amount; give a smaller one")
     return tolerance
 
 
-def _read_not_before(
-    problems: Problems, request: IntentRequest, matching: Match, clocks: Clocks, expires_at: int
+def _not_before(
+    problems: Problems, request: NewPaymentIntent, matching: Match, clocks: Clocks, expires_at: int
 ) -> int:
     if matching is Match.RECIPIENT:
         if request.not_before is not None:
@@ -312,20 +247,16 @@ def _read_not_before(
                 "is fixed by match = recipient: nothing before the creation counts; leave it out",
             )
         return max(0, clocks.earlier - CLOCK_SLACK)
-    default = max(0, clocks.earlier - LOOKBACK)
     if request.not_before is None:
-        return default
-    not_before = problems.read("not_before", fields.read_time, request.not_before, default)
-    if not_before >= expires_at and not problems.about("not_before", "expires_at", "expires_in"):
+        return max(0, clocks.earlier - LOOKBACK)
+    if request.not_before >= expires_at and not problems.about("expires_at", "expires_in"):
         problems.add("not_before", "is not before the intent expires; give an earlier time")
-    return not_before
+    return request.not_before
 
 
 def _principal_reader(settings: Settings) -> Any:
-    def read(value: object) -> str:
-        if not isinstance(value, str):
-            raise ValueError(f"{fields.quote(value)} is not a principal; write it as text")
-        return str(settings.network_facts.parse_principal(value))
+    def read(text: str) -> str:
+        return str(settings.network_facts.parse_principal(text))
 
     return read
 
@@ -367,12 +298,8 @@ def _find_money(connection: Connection, intents: Sequence[Intent]) -> None:
             facts.explain(connection, stray, found)
 
 
-def _default(value: object, default: object) -> object:
-    return default if value is None else value
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
 
 
-def _first(*values: object) -> object:
-    return next((value for value in values if value is not None), None)
-
-
-__all__ = ["LOOKBACK", "IntentRequest", "Refused", "create", "create_many", "draw_reference", "prepare"]
+__all__ = ["LOOKBACK", "Refused", "create", "create_many", "draw_reference", "prepare"]

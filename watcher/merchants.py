@@ -5,48 +5,33 @@ Defaults that are None mean *as the settings say*. A recipient is never unwatche
 
 import os
 from collections.abc import Mapping
-from enum import Enum
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from notifier.ids import Entropy, new_id
-from watcher import api_keys, fields, records
+from watcher import api_keys, records
 from watcher.blocks import load_cursor
-from watcher.errors import NotFound, Refused
-from watcher.fields import Problems
-from watcher.intents import LatePolicy
+from watcher.documents import AddApiKey, ChangeMerchant, NewMerchant
+from watcher.documents.fields import as_written
+from watcher.errors import NotFound, Problems, Refused
 from watcher.settings import Settings
 from watcher.tables import merchant
-
-
-class _Keep(Enum):
-    KEEP = "keep"
-
-
-#: Leaves a field of :func:`change` as it is; None sets it back to the settings' default.
-KEEP: Final = _Keep.KEEP
 
 
 def add(
     connection: Connection,
     settings: Settings,
+    request: NewMerchant,
     *,
-    name: object,
-    recipient: object,
-    level: object = None,
-    ttl: object = None,
-    tolerance: object = None,
-    late_policy: object = None,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Mapping[str, Any], str]:
-    """Store a merchant and watch his recipient; return his row and his API key, which is not kept.
+    """Store a merchant and watch their recipient; return their row and their API key, which is not kept.
 
     Raises :class:`Refused` (``validation``, ``recipient_in_use``).
     """
-    given = {"level": level, "ttl": ttl, "tolerance": tolerance, "late_policy": late_policy}
-    values = _read(settings, {"name": name, "recipient": recipient, **given})
+    values = _values(settings, request)
     load_cursor(connection, lock=True)  # nobody dedicates the recipient meanwhile
     check_not_dedicated(connection, values["recipient"])
     merchant_id = new_id("mer_", now, entropy)
@@ -56,7 +41,7 @@ def add(
         )
     )
     records.watch(connection, values["recipient"], merchant_id)
-    _, key = api_keys.add(connection, settings.network, merchant_id, now=now, entropy=entropy)
+    _, key = api_keys.add(connection, settings.network, merchant_id, AddApiKey(), now=now, entropy=entropy)
     return find(connection, merchant_id), key
 
 
@@ -81,40 +66,24 @@ def page(
 
 
 def change(
-    connection: Connection,
-    settings: Settings,
-    merchant_id: str,
-    *,
-    name: object = KEEP,
-    recipient: object = KEEP,
-    level: object = KEEP,
-    ttl: object = KEEP,
-    tolerance: object = KEEP,
-    late_policy: object = KEEP,
-    now: float,
+    connection: Connection, settings: Settings, merchant_id: str, request: ChangeMerchant, *, now: float
 ) -> Mapping[str, Any]:
-    """Change what is not ``KEEP`` and return the row; intents keep what they were created with.
+    """Change what is given and return the row; intents keep what they were created with.
 
     Raises :class:`NotFound`, :class:`Refused` (``validation``, ``recipient_in_use``).
     """
-    if recipient is not KEEP:
+    if request.recipient is not None:
         load_cursor(connection, lock=True)  # first, as whoever creates an intent does
     row = find(connection, merchant_id, lock=True)
-    given = {
-        "name": name,
-        "recipient": recipient,
-        "level": level,
-        "ttl": ttl,
-        "tolerance": tolerance,
-        "late_policy": late_policy,
-    }
-    values = _read(settings, {field: value for field, value in given.items() if value is not KEEP})
+    values = _values(settings, request)
     if "recipient" in values and values["recipient"] != row["recipient"]:
         check_not_dedicated(connection, values["recipient"])
         records.watch(connection, values["recipient"], merchant_id)
     connection.execute(
         update(merchant).where(merchant.c.id == merchant_id).values(updated_at=int(now), **values)
     )
+    if request.status is not None:
+        disable(connection, merchant_id, now)
     return find(connection, merchant_id)
 
 
@@ -161,32 +130,16 @@ def recipient_in_use(principal: str, why: str) -> Refused:
     return Refused("recipient_in_use", errors=[{"field": "recipient", "message": message}])
 
 
-def _read(settings: Settings, given: Mapping[str, object]) -> dict[str, Any]:
-    """Check the given fields and return them as the table holds them."""
+def _values(settings: Settings, request: NewMerchant | ChangeMerchant) -> dict[str, Any]:
+    """Return what a request gives, as the table holds it. Raises :class:`Refused` for what the settings do not allow."""
     problems = Problems()
-    network = settings.network_facts
-    values: dict[str, Any] = {}
-    for field, value in given.items():
-        if field == "name":
-            values[field] = problems.read(field, fields.read_text, value, "")
-        elif field == "recipient":
-            values[field] = problems.read(
-                field, lambda text: str(network.parse_principal(str(text))), value, ""
-            )
-        elif value is None:
-            values[field] = None
-        elif field == "level":
-            values[field] = problems.read(field, lambda text: _level(settings, text), value, None)
-        elif field == "ttl":
-            values[field] = problems.read(field, fields.read_ttl, value, 0)
-        elif field == "tolerance":
-            values[field] = problems.read(field, lambda n: fields.read_amount(n, least=0), value, 0)
-        else:
-            values[field] = problems.read(field, fields.read_choice(LatePolicy), value, LatePolicy.HOLD)
+    values = {name: getattr(request, name) for name in request.model_fields_set - {"status"}}
+    if request.recipient is not None:
+        values["recipient"] = problems.read(
+            "recipient", lambda text: str(settings.network_facts.parse_principal(text)), request.recipient, ""
+        )
+    if request.level is not None:
+        problems.read("level", settings.parse_level, request.level, request.level)
+        values["level"] = as_written(request.level)
     problems.check()
     return values
-
-
-def _level(settings: Settings, value: object) -> str | dict[str, int]:
-    level = settings.parse_level(value)
-    return level.name or {"stacks": level.depth.stacks, "bitcoin": level.depth.bitcoin}

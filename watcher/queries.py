@@ -13,16 +13,13 @@ from watcher import blocks, facts, records, views
 from watcher.books import BEFORE_THE_CHAIN, load_timelines
 from watcher.conditions import has_flag, has_metadata, needs_attention
 from watcher.database import chunks
+from watcher.documents import Page, PaymentIntentFilters, TransferFilters
 from watcher.errors import NotFound
-from watcher.intents import ChainClock, Flag, Status
+from watcher.intents import ChainClock
 from watcher.matching import reference_key
 from watcher.standing import status
 from watcher.tables import intent as intent_table
 from watcher.tables import transfer as transfer_table
-
-#: Rows of a page when nothing else is asked for, and at most.
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 100
 
 
 def intent(
@@ -52,63 +49,46 @@ def intents_by_id(
 
 def intents(
     connection: Connection,
+    filters: PaymentIntentFilters,
     *,
     payment_contract: str | None,
     merchant: str | None = None,
-    status: Status | None = None,
-    flag: Flag | None = None,
-    attention: bool = False,
-    reference: str | None = None,
-    created_from: float | None = None,
-    created_to: float | None = None,
-    metadata: Mapping[str, str] | None = None,
-    limit: int = DEFAULT_LIMIT,
-    cursor: str | None = None,
 ) -> dict[str, Any]:
     """Return a page of intents that pass every filter given, as ``{data, next_cursor}``.
 
-    ``attention``: only those that call for a person, as the status counts them. Times are unix seconds of this machine's
-    clock, from inclusive, to exclusive. ``reference`` is compared as payers write it.
+    Times are unix seconds of this machine's clock, from inclusive, to exclusive.
     """
     query = select(intent_table)
     if merchant is not None:
         query = query.where(intent_table.c.merchant_id == merchant)
-    if status is not None:
-        query = query.where(intent_table.c.status == status)
-    if flag is not None:
-        query = query.where(has_flag(connection, flag))
-    if attention:
+    if filters.status is not None:
+        query = query.where(intent_table.c.status == filters.status)
+    if filters.flag is not None:
+        query = query.where(has_flag(connection, filters.flag))
+    if filters.attention:
         query = query.where(needs_attention(connection))
-    if reference is not None:
-        query = query.where(_answers_to(reference))
-    if created_from is not None:
-        query = query.where(intent_table.c.id >= _first_id("pi_", created_from))
-    if created_to is not None:
-        query = query.where(intent_table.c.id < _first_id("pi_", created_to))
-    for key, value in (metadata or {}).items():
+    if filters.reference is not None:
+        query = query.where(_answers_to(filters.reference))
+    if filters.created_from is not None:
+        query = query.where(intent_table.c.id >= _first_id("pi_", filters.created_from))
+    if filters.created_to is not None:
+        query = query.where(intent_table.c.id < _first_id("pi_", filters.created_to))
+    for key, value in (filters.metadata or {}).items():
         query = query.where(has_metadata(connection, key, value))
-    rows, following = _page(connection, query, intent_table, limit, cursor)
+    rows, following = _page(connection, query, intent_table, filters)
     return {"data": _documents(connection, rows, payment_contract), "next_cursor": following}
 
 
 def transfers(
-    connection: Connection,
-    *,
-    merchant: str | None = None,
-    unmatched: bool = False,
-    limit: int = DEFAULT_LIMIT,
-    cursor: str | None = None,
+    connection: Connection, filters: TransferFilters, *, merchant: str | None = None
 ) -> dict[str, Any]:
-    """Return a page of stored transfers as ``{data, next_cursor}``.
-
-    ``unmatched``: only those in the canonical chain that belong to no intent.
-    """
+    """Return a page of stored transfers as ``{data, next_cursor}``."""
     query = select(transfer_table)
     if merchant is not None:
         query = query.where(transfer_table.c.merchant_id == merchant)
-    if unmatched:
+    if filters.unmatched:
         query = query.where(transfer_table.c.intent_id.is_(None), transfer_table.c.canonical)
-    rows, following = _page(connection, query, transfer_table, limit, cursor)
+    rows, following = _page(connection, query, transfer_table, filters)
     clock = _clock(connection)
     return {"data": [views.transfer(row, clock) for row in rows], "next_cursor": following}
 
@@ -143,13 +123,12 @@ def _documents(
 
 
 def _page(
-    connection: Connection, query: Select[Any], table: Table, limit: int, cursor: str | None
+    connection: Connection, query: Select[Any], table: Table, page: Page
 ) -> tuple[list[Mapping[Any, Any]], str | None]:
-    limit = min(max(limit, 1), MAX_LIMIT)
-    if cursor is not None:
-        query = query.where(table.c.id < cursor)
-    rows = list(connection.execute(query.order_by(table.c.id.desc()).limit(limit + 1)).mappings())
-    return list(rows[:limit]), rows[limit - 1]["id"] if len(rows) > limit else None
+    if page.cursor is not None:
+        query = query.where(table.c.id < page.cursor)
+    rows = list(connection.execute(query.order_by(table.c.id.desc()).limit(page.limit + 1)).mappings())
+    return list(rows[: page.limit]), rows[page.limit - 1]["id"] if len(rows) > page.limit else None
 
 
 def _clock(connection: Connection) -> ChainClock:
@@ -172,8 +151,6 @@ def _first_id(prefix: str, at: float) -> str:
 
 
 __all__ = [
-    "DEFAULT_LIMIT",
-    "MAX_LIMIT",
     "intent",
     "intents",
     "intents_by_id",

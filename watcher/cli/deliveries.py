@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, Limit, OfMerchant
-from watcher.cli.session import of
+from watcher.cli.session import given, of
 
 app = Commands("deliveries", "See how deliveries went, attempt by attempt; try again.")
 
@@ -39,10 +39,19 @@ def list_(
 
     Example: sbtc-watcher deliveries list --status dead
     """
+    from watcher.documents import DeliveryFilters
+
+    asked = {
+        "merchant": merchant,
+        "endpoint": endpoint,
+        "event": event,
+        "status": status,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    filters = DeliveryFilters.of(given(asked))
     with of(context).desk() as desk:
-        found = desk.deliveries(
-            merchant=merchant, endpoint=endpoint, event=event, status=status, limit=limit, cursor=cursor
-        )
+        found = desk.deliveries(filters)
     if as_json:
         render.document(found)
         return

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, Limit, OfMerchant, Owner
-from watcher.cli.session import of
+from watcher.cli.session import given, of
 
 app = Commands("endpoints", "Add, test and remove the URLs that get webhooks.")
 
@@ -40,15 +40,17 @@ def add(
 
     Example: sbtc-watcher endpoints add https://shop.example/webhooks --merchant mer_…
     """
-    asked: dict[str, Any] = {"url": url, "legacy_v0": legacy_v0}
-    if events is not None:
-        asked["events"] = [name.strip() for name in events.split(",") if name.strip()]
+    from watcher.documents import NewEndpoint
+
+    names = None if events is None else [name.strip() for name in events.split(",") if name.strip()]
+    asked = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
+    request = NewEndpoint.of(given(asked))
     session = of(context)
     with session.office() as office:
         # Looks the name up, so it comes before the transaction.
-        checked = office.endpoint_url(asked)
+        checked = office.endpoint_url(request.url)
     with session.desk(write=True) as desk:
-        found = desk.add_endpoint(asked, url=checked, merchant=merchant)
+        found = desk.add_endpoint(request, url=checked)
         _print_secret(found, as_json)
 
 
@@ -61,8 +63,11 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List endpoints, newest first."""
+    from watcher.documents import OwnedPage
+
+    page = OwnedPage.of(given({"merchant": merchant, "limit": limit, "cursor": cursor}))
     with of(context).desk() as desk:
-        found = desk.endpoints(merchant=merchant, limit=limit, cursor=cursor)
+        found = desk.endpoints(page)
     if as_json:
         render.document(found)
         return
@@ -91,16 +96,20 @@ def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -
 @app.command()
 def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Send to an endpoint again; what was held meanwhile is sent at once."""
+    from watcher.documents import ChangeEndpoint
+
     with of(context).desk(write=True) as desk:
-        found = desk.change_endpoint(endpoint, {"status": "enabled"})
+        found = desk.change_endpoint(endpoint, ChangeEndpoint(status="enabled"))
         _print(found, as_json)
 
 
 @app.command()
 def disable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Send nothing to an endpoint until it is enabled; its deliveries are held."""
+    from watcher.documents import ChangeEndpoint
+
     with of(context).desk(write=True) as desk:
-        found = desk.change_endpoint(endpoint, {"status": "disabled"})
+        found = desk.change_endpoint(endpoint, ChangeEndpoint(status="disabled"))
         _print(found, as_json)
 
 
@@ -117,8 +126,11 @@ def rotate_secret(
     as_json: Json = False,
 ) -> None:
     """Give an endpoint a fresh signing secret, which is shown this once."""
+    from watcher.documents import RotateSecret
+
+    request = RotateSecret.of(given({"overlap": overlap}))
     with of(context).desk(write=True) as desk:
-        found = desk.rotate_endpoint_secret(endpoint, {"overlap": overlap})
+        found = desk.rotate_endpoint_secret(endpoint, request)
         until = found.get("previous_secret_expires_at")
         _print_secret(
             found, as_json, old=f"signs too until {when(until)} UTC" if until else "not valid any more"

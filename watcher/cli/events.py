@@ -11,7 +11,7 @@ from watcher.cli import render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
 from watcher.cli.options import MAX_LIMIT, Cursor, Json, Limit, OfMerchant
-from watcher.cli.session import of, read_moment
+from watcher.cli.session import given, of, read_moment
 
 app = Commands("events", "See what merchants were told; send it again.")
 
@@ -31,8 +31,12 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List events, newest first."""
+    from watcher.documents import EventFilters
+
+    asked = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
+    filters = EventFilters.of(given(asked))
     with of(context).desk() as desk:
-        found = desk.events(merchant=merchant, type=kind, intent=intent, limit=limit, cursor=cursor)
+        found = desk.events(filters)
     if as_json:
         render.document(found)
         return
@@ -47,9 +51,11 @@ def list_(
 @app.command()
 def show(context: typer.Context, event: _Event, as_json: Json = False) -> None:
     """Show an event: its body as it is sent, and where it went."""
+    from watcher.documents import DeliveryFilters
+
     with of(context).desk() as desk:
         found = desk.event(event)
-        sent = [] if as_json else desk.deliveries(event=event, limit=MAX_LIMIT)["data"]
+        sent = [] if as_json else desk.deliveries(DeliveryFilters(event=event, limit=MAX_LIMIT))["data"]
     if as_json:
         render.document(found)
         return
@@ -75,8 +81,11 @@ def redeliver(
     as_json: Json = False,
 ) -> None:
     """Send an event again, under the same event id."""
+    from watcher.documents import Redeliver
+
+    request = Redeliver.of(given({"endpoint": endpoint}))
     with of(context).desk(write=True) as desk:
-        found = desk.redeliver_event(event, {"endpoint": endpoint} if endpoint is not None else {})
+        found = desk.redeliver_event(event, request)
         if as_json:
             render.document(found)
         elif found["deliveries"]:
@@ -96,10 +105,12 @@ def replay(
 
     Example: sbtc-watcher events replay --since 2d --endpoint we_…
     """
+    from watcher.documents import Replay
+
     session = of(context)
-    moment = read_moment(since, "--since", now=session.now)
+    request = Replay.of({"since": read_moment(since, "--since", now=session.now)})
     with session.desk(write=True) as desk:
-        found = desk.replay_endpoint(endpoint, {"since": moment})
+        found = desk.replay_endpoint(endpoint, request)
         if as_json:
             render.document(found)
         else:

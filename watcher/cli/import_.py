@@ -15,7 +15,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.options import Json, Owner
 from watcher.cli.rows import Format, Row, format_of, read
-from watcher.cli.session import of
+from watcher.cli.session import given, of
 from watcher.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -112,10 +112,14 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 def _store(office: "Office", merchant: str | None, batch: list[Row], outcome: Outcome) -> None:
     """Store a batch, or collect everything that is wrong with it."""
+    from watcher.documents import NewPaymentIntents
+
+    asked = {"intents": [row.document for row in batch], "merchant": merchant}
     try:
+        # A line that cannot be read is no intent, so that the batch is refused, and the others are judged.
+        request = NewPaymentIntents.of(given(asked))
         with office.writing(idempotency_key=_key(merchant, batch)) as desk:
-            # A line that cannot be read is no intent, so the desk refuses the batch, and judges the others.
-            made = desk.create_intents([row.document for row in batch], merchant=merchant)["data"]
+            made = desk.create_intents(request)["data"]
     except Refused as refused:
         outcome.errors += _explain(batch, refused)
         return

@@ -9,7 +9,7 @@ from watcher.cli import import_, intent_card, render
 from watcher.cli.amounts import short, when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant, Owner
-from watcher.cli.session import Session, of, read_moment, read_pairs
+from watcher.cli.session import Session, given, of, read_moment, read_pairs
 from watcher.intents import Flag, Status
 
 app = Commands("intents", "Create payment intents, see how they stand, cancel, mark or dismiss them.")
@@ -94,6 +94,8 @@ def create(
 
     Example: sbtc-watcher intents create --merchant mer_… --amount 50000 --metadata order_id=12345
     """
+    from watcher.documents import NewPaymentIntent
+
     session = of(context)
     asked = {
         "amount": amount,
@@ -110,10 +112,11 @@ def create(
         "not_before": not_before,
         "salt": salt,
         "metadata": read_pairs(metadata, "--metadata"),
+        "merchant": merchant,
     }
-    given = {name: value for name, value in asked.items() if value is not None}
+    request = NewPaymentIntent.of(given(asked))
     with session.desk(write=True) as desk:
-        found = desk.create_intent(given, merchant=merchant)
+        found = desk.create_intent(request)
         _print(session, found, as_json)
 
 
@@ -149,21 +152,24 @@ def list_(
 
     Example: sbtc-watcher intents list --status pending --created-from 2d
     """
+    from watcher.documents import PaymentIntentFilters
+
     session = of(context)
-    now = session.now
+    asked = {
+        "merchant": merchant,
+        "status": status,
+        "flag": flag,
+        "attention": attention or None,
+        "reference": reference,
+        "created_from": read_moment(created_from, "--created-from", now=session.now),
+        "created_to": read_moment(created_to, "--created-to", now=session.now),
+        "metadata": read_pairs(metadata, "--metadata"),
+        "limit": limit,
+        "cursor": cursor,
+    }
+    filters = PaymentIntentFilters.of(given(asked))
     with session.desk() as desk:
-        found = desk.intents(
-            merchant=merchant,
-            status=status,
-            flag=flag,
-            attention=attention,
-            reference=reference,
-            created_from=read_moment(created_from, "--created-from", now=now),
-            created_to=read_moment(created_to, "--created-to", now=now),
-            metadata=read_pairs(metadata, "--metadata"),
-            limit=limit,
-            cursor=cursor,
-        )
+        found = desk.intents(filters)
     if as_json:
         render.document(found)
         return
@@ -204,9 +210,12 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Cancel a pending intent; money that still comes is flagged late."""
+    from watcher.documents import Cancel
+
     session = of(context)
+    request = Cancel.of({"reason": reason})
     with session.desk(write=True) as desk:
-        found = desk.cancel_intent(intent, {"reason": reason})
+        found = desk.cancel_intent(intent, request)
         _print(session, found, as_json)
 
 
@@ -226,9 +235,12 @@ def mark(
 
     Example: sbtc-watcher intents mark pi_… --status succeeded --reason "paid in cash"
     """
+    from watcher.documents import Mark
+
     session = of(context)
+    request = Mark.of({"status": status, "reason": reason})
     with session.desk(write=True) as desk:
-        found = desk.mark_intent(intent, {"status": status, "reason": reason})
+        found = desk.mark_intent(intent, request)
         _print(session, found, as_json)
 
 
@@ -247,9 +259,12 @@ def dismiss(
 
     Example: sbtc-watcher intents dismiss pi_… --reason "sent back by hand"
     """
+    from watcher.documents import Dismiss
+
     session = of(context)
+    request = Dismiss.of({"reason": reason})
     with session.desk(write=True) as desk:
-        found = desk.dismiss_intent(intent, {"reason": reason})
+        found = desk.dismiss_intent(intent, request)
         _print(session, found, as_json)
 
 

@@ -32,9 +32,12 @@ def add(
 
     Example: sbtc-watcher merchants keys add mer_… --name "till 2" --scopes read
     """
+    from watcher.documents import AddApiKey
+
     granted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    request = AddApiKey.of({"name": name, "scopes": granted})
     with of(context).desk(write=True) as desk:
-        found = desk.add_merchant_key(merchant, {"name": name, "scopes": granted})
+        found = desk.add_merchant_key(merchant, request)
         if as_json:
             render.document(found)
             return

@@ -1,12 +1,11 @@
 """The desk in this machine's database."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from watcher import running
-from watcher.cli.offices import AnyDesk
 from watcher.desk import Desk
 from watcher.desk.webhooks import endpoint_url
 from watcher.settings import config_file
@@ -31,21 +30,21 @@ class LocalOffice:
         return 0
 
     @contextmanager
-    def reading(self) -> Iterator[AnyDesk]:
+    def reading(self) -> Iterator[Desk]:
         """Open a transaction that only reads."""
         with self.database.read() as connection:
             yield self._desk(connection)
 
     @contextmanager
-    def writing(self, *, idempotency_key: str | None = None) -> Iterator[AnyDesk]:
+    def writing(self, *, idempotency_key: str | None = None) -> Iterator[Desk]:
         """Open a transaction that is committed at the end, under the settings of the daemon that runs."""
         running.check(self.session.settings, config_file(self.session.config), write=True)
         with self.database.begin() as connection:
             yield self._desk(connection)
 
-    def endpoint_url(self, document: Mapping[str, Any]) -> Any:
+    def endpoint_url(self, url: str | None) -> Any:
         """Look the name up and check the address."""
-        return endpoint_url(self.session.settings, document)
+        return endpoint_url(self.session.settings, url)
 
     def _desk(self, connection: "Connection") -> Desk:
         session = self.session

@@ -9,7 +9,7 @@ from watcher.cli import keys, render
 from watcher.cli.amounts import when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit
-from watcher.cli.session import of
+from watcher.cli.session import given, of
 from watcher.errors import UsageError
 
 app = Commands("merchants", "Add, change and disable merchants; their keys to the HTTP API.")
@@ -46,6 +46,8 @@ def add(
 
     Example: sbtc-watcher merchants add "Tea shop" --recipient SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7
     """
+    from watcher.documents import NewMerchant
+
     asked = {
         "name": name,
         "recipient": recipient,
@@ -54,16 +56,19 @@ def add(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
+    request = NewMerchant.of(given(asked))
     with of(context).desk(write=True, create=True) as desk:
-        found = desk.add_merchant({field: value for field, value in asked.items() if value is not None})
+        found = desk.add_merchant(request)
         _print_key(found, as_json)
 
 
 @app.command("list")
 def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_json: Json = False) -> None:
     """List merchants, newest first."""
+    from watcher.documents import Page
+
     with of(context).desk() as desk:
-        found = desk.merchants(limit=limit, cursor=cursor)
+        found = desk.merchants(Page.of(given({"limit": limit, "cursor": cursor})))
     if as_json:
         render.document(found)
         return
@@ -120,7 +125,9 @@ def update(
 
     Example: sbtc-watcher merchants update mer_… --level settled --ttl default
     """
-    given = {
+    from watcher.documents import ChangeMerchant
+
+    asked = {
         "name": name,
         "recipient": recipient,
         "level": level,
@@ -128,22 +135,25 @@ def update(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
-    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    changes = given(asked)
     if not changes:
         raise UsageError("nothing to change", hint="sbtc-watcher merchants update --help lists what can be")
     for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):
         if changes[field] == DEFAULT:
             changes[field] = None
+    request = ChangeMerchant.of(changes)
     with of(context).desk(write=True) as desk:
-        found = desk.change_merchant(merchant, changes)
+        found = desk.change_merchant(merchant, request)
         _print(found, as_json)
 
 
 @app.command()
 def disable(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
     """Let a merchant create no more intents and revoke his keys; his open intents go on."""
+    from watcher.documents import ChangeMerchant
+
     with of(context).desk(write=True) as desk:
-        found = desk.change_merchant(merchant, {"status": "disabled"})
+        found = desk.change_merchant(merchant, ChangeMerchant(status="disabled"))
         _print(found, as_json)
 
 
@@ -163,8 +173,11 @@ def rotate_key(
 
     Example: sbtc-watcher merchants rotate-key mer_… --overlap 24h
     """
+    from watcher.documents import RotateKey
+
+    request = RotateKey.of({"overlap": overlap})
     with of(context).desk(write=True) as desk:
-        found = desk.rotate_merchant_key(merchant, {"overlap": overlap})
+        found = desk.rotate_merchant_key(merchant, request)
         until = found.get("previous_keys_expire_at")
         _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
 

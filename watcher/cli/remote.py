@@ -1,16 +1,21 @@
 """The desk at a server: what :class:`watcher.desk.Desk` does there, asked over HTTP by :mod:`watcher.client`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from watcher.cli.offices import AnyDesk, Document
+from watcher import documents
+from watcher.cli.offices import Document
 from watcher.client import ApiError, Client, NotFound, Refused, Unauthorized, routes
 from watcher.client.exchange import read
 from watcher.client.request import Listing, Request, Route
 from watcher.errors import NotFound as Missing
 from watcher.errors import Refused as Denied
 from watcher.errors import Unreachable, UsageError, WatcherError
+
+if TYPE_CHECKING:
+    from watcher.desk import Desk
 
 #: Tries after the first, and seconds for one: somebody sits before it.
 RETRIES = 2
@@ -49,16 +54,16 @@ class RemoteOffice:
         return self._repeated
 
     @contextmanager
-    def reading(self) -> Iterator[AnyDesk]:
+    def reading(self) -> Iterator["Desk"]:
         """Give out a desk; every call is a request."""
-        yield RemoteDesk(self)
+        yield cast("Desk", RemoteDesk(self))
 
     @contextmanager
-    def writing(self, *, idempotency_key: str | None = None) -> Iterator[AnyDesk]:
+    def writing(self, *, idempotency_key: str | None = None) -> Iterator["Desk"]:
         """Give out a desk; every change is a transaction there."""
-        yield RemoteDesk(self, idempotency_key)
+        yield cast("Desk", RemoteDesk(self, idempotency_key))
 
-    def endpoint_url(self, document: Mapping[str, Any]) -> Any:
+    def endpoint_url(self, url: str | None) -> Any:
         """Return nothing: the server looks it up."""
         return None
 
@@ -79,11 +84,10 @@ class RemoteOffice:
             self._repeated += 1
         return document
 
-    def whose(self, merchant: str | None) -> str | None:
-        """Return the merchant to ask for. Raises :class:`UsageError` for one where the key says it."""
+    def check_merchant(self, merchant: str | None) -> None:
+        """Raise :class:`UsageError` for a merchant where the key says it."""
         if merchant is not None and self._of_merchant:
             raise UsageError("--merchant: the API key says whose it is", hint="leave --merchant out")
-        return merchant
 
     def _explained(self, request: Request[Any], error: ApiError) -> WatcherError:
         server = self._client.base_url
@@ -110,124 +114,34 @@ class RemoteOffice:
 
 
 class RemoteDesk:
-    """The methods of :class:`watcher.desk.Desk`, each one request."""
+    """The methods of :class:`watcher.desk.Desk`, each one request to the route of the same name."""
 
     def __init__(self, office: RemoteOffice, idempotency_key: str | None = None) -> None:
         self._office = office
         self._key = idempotency_key
 
-    def create_intent(self, document: object, *, merchant: str | None = None) -> Document:
-        return self._create(routes.CREATE_INTENT, document, merchant)
+    def __getattr__(self, name: str) -> Callable[..., Document]:
+        route = getattr(routes, name.upper(), None)
+        if not isinstance(route, Route | Listing):
+            raise AttributeError(f"{name} is not a route of the server")
+        return partial(self._ask, route)
 
-    def create_intents(self, documents: object, *, merchant: str | None = None) -> Document:
-        return self._create(routes.CREATE_INTENTS, {"intents": documents}, merchant)
-
-    def intent(self, intent_id: str) -> Document:
-        return self._do(routes.INTENT, intent_id)
-
-    def intents(self, *, merchant: str | None = None, **filters: Any) -> Document:
-        return self._list(routes.INTENTS, merchant, filters)
-
-    def cancel_intent(self, intent_id: str, document: object = None) -> Document:
-        return self._do(routes.CANCEL_INTENT, intent_id, body=document)
-
-    def mark_intent(self, intent_id: str, document: object) -> Document:
-        return self._do(routes.MARK_INTENT, intent_id, body=document)
-
-    def dismiss_intent(self, intent_id: str, document: object) -> Document:
-        return self._do(routes.DISMISS_INTENT, intent_id, body=document)
-
-    def transfers(self, *, merchant: str | None = None, **filters: Any) -> Document:
-        return self._list(routes.TRANSFERS, merchant, filters)
-
-    def assign_transfer(self, transfer_id: str, document: object) -> Document:
-        return self._do(routes.ASSIGN_TRANSFER, transfer_id, body=document)
-
-    def add_endpoint(self, document: object, *, url: Any, merchant: str | None = None) -> Document:
-        return self._create(routes.ADD_ENDPOINT, document, merchant)
-
-    def endpoints(self, *, merchant: str | None = None, **filters: Any) -> Document:
-        return self._list(routes.ENDPOINTS, merchant, filters)
-
-    def change_endpoint(self, endpoint_id: str, document: object) -> Document:
-        return self._do(routes.CHANGE_ENDPOINT, endpoint_id, body=document)
-
-    def remove_endpoint(self, endpoint_id: str) -> Document:
-        return self._do(routes.REMOVE_ENDPOINT, endpoint_id)
-
-    def rotate_endpoint_secret(self, endpoint_id: str, document: object = None) -> Document:
-        return self._do(routes.ROTATE_ENDPOINT_SECRET, endpoint_id, body=document)
-
-    def test_endpoint(self, endpoint_id: str) -> Document:
-        return self._do(routes.TEST_ENDPOINT, endpoint_id)
-
-    def recover_endpoint(self, endpoint_id: str) -> Document:
-        return self._do(routes.RECOVER_ENDPOINT, endpoint_id)
-
-    def replay_endpoint(self, endpoint_id: str, document: object) -> Document:
-        return self._do(routes.REPLAY_ENDPOINT, endpoint_id, body=document)
-
-    def deliveries(self, *, merchant: str | None = None, **filters: Any) -> Document:
-        return self._list(routes.DELIVERIES, merchant, filters)
-
-    def delivery(self, delivery_id: str) -> Document:
-        return self._do(routes.DELIVERY, delivery_id)
-
-    def retry_delivery(self, delivery_id: str) -> Document:
-        return self._do(routes.RETRY_DELIVERY, delivery_id)
-
-    def dismiss_delivery(self, delivery_id: str) -> Document:
-        return self._do(routes.DISMISS_DELIVERY, delivery_id)
-
-    def events(self, *, merchant: str | None = None, **filters: Any) -> Document:
-        return self._list(routes.EVENTS, merchant, filters)
-
-    def event(self, event_id: str) -> Document:
-        return self._do(routes.EVENT, event_id)
-
-    def redeliver_event(self, event_id: str, document: object = None) -> Document:
-        return self._do(routes.REDELIVER_EVENT, event_id, body=document)
-
-    def status(self) -> Document:
-        return self._do(routes.STATUS)
-
-    def add_merchant(self, document: object) -> Document:
-        return self._do(routes.ADD_MERCHANT, body=document)
-
-    def merchant_of(self, merchant_id: str) -> Document:
-        return self._do(routes.MERCHANT, merchant_id)
-
-    def merchants(self, *, limit: int = 20, cursor: str | None = None) -> Document:
-        return self._list(routes.MERCHANTS, None, {"limit": limit, "cursor": cursor})
-
-    def change_merchant(self, merchant_id: str, document: object) -> Document:
-        return self._do(routes.CHANGE_MERCHANT, merchant_id, body=document)
-
-    def rotate_merchant_key(self, merchant_id: str, document: object = None) -> Document:
-        return self._do(routes.ROTATE_MERCHANT_KEY, merchant_id, body=document)
-
-    def merchant_keys(self, merchant_id: str) -> Document:
-        return self._do(routes.MERCHANT_KEYS, merchant_id)
-
-    def add_merchant_key(self, merchant_id: str, document: object = None) -> Document:
-        return self._do(routes.ADD_MERCHANT_KEY, merchant_id, body=document)
-
-    def revoke_merchant_key(self, merchant_id: str, key_id: str) -> Document:
-        return self._do(routes.REVOKE_MERCHANT_KEY, merchant_id, key_id)
-
-    def _do(self, route: Route[Any], *ids: str, body: object = None) -> Document:
+    def _ask(
+        self,
+        route: Route[Any] | Listing[Any, Any],
+        *ids_and_request: str | documents.Request,
+        url: None = None,
+    ) -> Document:
+        """Ask a route for what a method's ids and request say. ``url``: looked up by the server itself."""
+        ids = [each for each in ids_and_request if isinstance(each, str)]
+        requests = [each for each in ids_and_request if isinstance(each, documents.Request)]
+        asked = requests[0].document() if requests else None
+        if asked is not None:
+            self._office.check_merchant(asked.get("merchant"))
+        if isinstance(route, Listing):
+            return self._office.ask(route.to(query=asked))
         try:
-            request = route.to(*ids, body=body, idempotency_key=self._key)
+            request = route.to(*ids, body=asked, idempotency_key=self._key)
         except NotFound as error:
             raise Missing(error.detail) from None
         return self._office.ask(request)
-
-    def _create(self, route: Route[Any], document: object, merchant: str | None) -> Document:
-        whose = self._office.whose(merchant)
-        if isinstance(document, Mapping) and whose is not None:
-            document = {**document, "merchant": whose}
-        return self._do(route, body=document)
-
-    def _list(self, listing: Listing[Any, Any], merchant: str | None, filters: Mapping[str, Any]) -> Document:
-        query = {**filters, "merchant": self._office.whose(merchant)}
-        return self._office.ask(listing.to(query=query))

@@ -4,7 +4,7 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +18,9 @@ from watcher.cli.output import OutputFailed
 from watcher.errors import ConfigError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from watcher.cli.offices import AnyDesk, Office
+    from watcher.cli.offices import Office
     from watcher.database import Database
+    from watcher.desk import Desk
     from watcher.settings import Settings
 
 
@@ -99,7 +100,7 @@ class Session:
             yield office
 
     @contextmanager
-    def desk(self, *, write: bool = False, create: bool = False) -> Iterator["AnyDesk"]:
+    def desk(self, *, write: bool = False, create: bool = False) -> Iterator["Desk"]:
         """Open a desk for one transaction: to look, or with ``write`` to change something, all of it or nothing.
 
         A command prints what it changed before the block ends, so that what nobody can read is not done. ``create``: in a
@@ -188,6 +189,11 @@ def read_key(key: str | None, file: str | None) -> str:
     return found
 
 
+def given(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
     """Read ``key=value`` texts, None for none. Raises :class:`UsageError`."""
     if not pairs:
@@ -205,8 +211,8 @@ def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
 
 def read_moment(text: str | None, option: str, *, now: float) -> int | None:
     """Read a time as whole unix seconds: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
+    from watcher.documents.fields import read_time
     from watcher.durations import is_ago, parse_duration
-    from watcher.fields import read_time
 
     if text is None:
         return None

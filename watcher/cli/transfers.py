@@ -8,7 +8,7 @@ from watcher.cli import render
 from watcher.cli.amounts import short, when
 from watcher.cli.look import Commands
 from watcher.cli.options import Cursor, Json, Limit, OfMerchant
-from watcher.cli.session import of
+from watcher.cli.session import given, of
 
 app = Commands("transfers", "See money that came in; give unmatched money to its intent.")
 
@@ -25,9 +25,13 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List transfers, newest first."""
+    from watcher.documents import TransferFilters
+
     session = of(context)
+    asked = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
+    filters = TransferFilters.of(given(asked))
     with session.desk() as desk:
-        found = desk.transfers(merchant=merchant, unmatched=unmatched, limit=limit, cursor=cursor)
+        found = desk.transfers(filters)
     if as_json:
         render.document(found)
         return
@@ -61,9 +65,12 @@ def assign(
 
     Example: sbtc-watcher transfers assign tr_… pi_… --reason "memo was mistyped"
     """
+    from watcher.documents import Assign
+
     session = of(context)
+    request = Assign.of({"intent": intent, "reason": reason})
     with session.desk(write=True) as desk:
-        found = desk.assign_transfer(transfer, {"intent": intent, "reason": reason})
+        found = desk.assign_transfer(transfer, request)
         status = desk.intent(intent)["status"]
         if as_json:
             render.document(found)

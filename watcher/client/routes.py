@@ -71,7 +71,7 @@ REDELIVER_EVENT = Route("POST", f"{_EVENTS}/{{}}/redeliver", Redelivered)
 _MERCHANTS = "/v1/admin/merchants"
 ADD_MERCHANT = Route("POST", _MERCHANTS, MerchantWithKey)
 MERCHANTS = Listing(_MERCHANTS, MerchantPage, Merchant)
-MERCHANT = Route("GET", f"{_MERCHANTS}/{{}}", Merchant)
+MERCHANT_OF = MERCHANT = Route("GET", f"{_MERCHANTS}/{{}}", Merchant)
 CHANGE_MERCHANT = Route("PATCH", f"{_MERCHANTS}/{{}}", Merchant)
 ROTATE_MERCHANT_KEY = Route("POST", f"{_MERCHANTS}/{{}}/rotate_key", MerchantWithKey)
 MERCHANT_KEYS = Route("GET", f"{_MERCHANTS}/{{}}/keys", ApiKeyPage)

@@ -14,7 +14,7 @@ from notifier.testing import Answer, plan_of
 from watcher.demo import words
 from watcher.demo.screen import Row, Screen
 from watcher.demo.stage import Shop, Stage
-from watcher.intake import IntentRequest
+from watcher.documents import NewPaymentIntent
 from watcher.intents import Intent
 
 
@@ -85,7 +85,7 @@ class Act:
 
     async def ask(self, amount: int, *, asset: str = "sbtc", **wishes: Any) -> Intent:
         """The shop creates an intent; base units."""
-        request = IntentRequest(amount=amount, asset=asset, **wishes)
+        request = NewPaymentIntent(amount=amount, asset=asset, **wishes)
         self._order = await self.stage.create_intent(self.shop, request)
         lines = [
             Text(f"asks for {words.amount(amount, asset)}"),

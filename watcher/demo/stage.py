@@ -24,8 +24,8 @@ from notifier.vault import PLAIN
 from watcher import blocks, intake, merchants, queries, records
 from watcher.books import Books
 from watcher.database import Database
+from watcher.documents import NewMerchant, NewPaymentIntent, TransferFilters
 from watcher.errors import WatcherError
-from watcher.intake import IntentRequest
 from watcher.intents import Intent
 from watcher.settings import Settings
 
@@ -86,9 +86,8 @@ class Stage:
 
         def add(connection: Connection) -> tuple[Shop, str]:
             now = time.time()
-            row, _ = merchants.add(
-                connection, self.settings, name=name, recipient=principal(f"shop {name}"), now=now
-            )
+            request = NewMerchant(name=name, recipient=principal(f"shop {name}"))
+            row, _ = merchants.add(connection, self.settings, request, now=now)
             endpoint, secret = endpoints.create(
                 connection, merchant=row["id"], url=url, events=EVENTS, vault=PLAIN, now=now
             )
@@ -99,7 +98,7 @@ class Stage:
         self.receiver.trust(secret, path)
         return shop
 
-    async def create_intent(self, shop: Shop, request: IntentRequest) -> Intent:
+    async def create_intent(self, shop: Shop, request: NewPaymentIntent) -> Intent:
         """Create an intent as the CLI and the HTTP API do."""
         # Hours pass on the scripted chain within seconds: an hour from now means an hour of its time.
         now = max(time.time(), float(self.chain.tip.time))
@@ -144,7 +143,9 @@ class Stage:
     async def unmatched(self, shop: Shop) -> list[dict[str, Any]]:
         """Return the transfers with a shop's label or address that belong to no intent."""
         page = await self.read(
-            lambda connection: queries.transfers(connection, merchant=shop.merchant, unmatched=True)
+            lambda connection: queries.transfers(
+                connection, TransferFilters(unmatched=True), merchant=shop.merchant
+            )
         )
         found: list[dict[str, Any]] = page["data"]
         return found

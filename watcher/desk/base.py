@@ -1,23 +1,20 @@
 """What every part of the desk knows: the transaction, the settings, who asks, and what time it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Column, Connection, select
 
 from notifier.clock import database_time
 from notifier.vault import Vault
-from watcher import fields
-from watcher.assets import suggest
 from watcher.books import Books
+from watcher.documents.base import OwnedPage, Page
+from watcher.documents.fields import quote
 from watcher.errors import Refused
-from watcher.fields import Problems
 from watcher.keys import check_sealing, open_vault
 from watcher.settings import Settings
-
-_T = TypeVar("_T")
 
 #: A document of the public interface.
 Document = dict[str, Any]
@@ -55,47 +52,34 @@ class Base:
         check_sealing(self.connection, self.vault)
         return self.vault
 
-    def check_cursor(
-        self, cursor: str | None, key: Column[Any], owner: Column[Any], whose: str | None
-    ) -> None:
-        """Raise :class:`Refused` for a page's cursor that is no id of such a row, or of another merchant's."""
-        if cursor is None:
-            return
-        query = select(key).where(key == cursor)
-        if whose is not None:
-            query = query.where(owner == whose)
-        if self.connection.execute(query).first() is None:
-            message = (
-                f"{fields.quote(cursor)} is no cursor of this list; write the next_cursor of the page before"
-            )
-            raise Refused("validation", errors=[{"field": "cursor", "message": message}])
+    def owner(self, named: str | None) -> str:
+        """Return whose things a request creates: the caller's own, or those of the merchant whom an operator names.
 
+        Raises :class:`Refused`.
+        """
+        if self.merchant is None:
+            if named is None:
+                raise Refused("validation", errors=[{"field": "merchant", "message": "is missing"}])
+            return named
+        if named is not None:
+            message = "is an operator's to name; the API key says whose it is"
+            raise Refused("validation", errors=[{"field": "merchant", "message": message}])
+        return self.merchant
 
-def fields_of(
-    document: object, *known: str, required: tuple[str, ...] = (), what: str = "the body"
-) -> Mapping[str, object]:
-    """Return the members of a JSON object, None for no object at all, with only ``known`` names.
+    def read_page(self, page: Page, key: Column[Any], owner: Column[Any]) -> str | None:
+        """Return whose rows a list shows, None for everybody's.
 
-    Raises :class:`Refused` for what is unknown or missing.
-    """
-    if document is None:
-        document = {}
-    if not isinstance(document, Mapping):
-        raise Refused("validation", f"{what} is a JSON object")
-    problems = Problems()
-    for name in document:
-        if name not in known:
-            problems.add(str(name), f"unknown field{suggest(str(name), known)}")
-    for name in required:
-        if document.get(name) is None:
-            problems.add(name, "is missing")
-    problems.check()
-    return document
-
-
-def read(field: str, reader: Callable[[Any], _T], value: object) -> _T:
-    """Return what ``reader`` makes of one field. Raises :class:`Refused` with its name."""
-    try:
-        return reader(value)
-    except ValueError as error:
-        raise Refused("validation", errors=[{"field": field, "message": str(error)}]) from None
+        Raises :class:`Refused` for a merchant who names one, and for a cursor that is no row's of this list.
+        """
+        named = page.merchant if isinstance(page, OwnedPage) else None
+        if named is not None:
+            self.owner(named)
+        whose = self.merchant or named
+        if page.cursor is not None:
+            query = select(key).where(key == page.cursor)
+            if whose is not None:
+                query = query.where(owner == whose)
+            if self.connection.execute(query).first() is None:
+                message = f"{quote(page.cursor)} is no cursor of this list; write the next_cursor of the page before"
+                raise Refused("validation", errors=[{"field": "cursor", "message": message}])
+        return whose

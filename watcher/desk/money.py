@@ -4,41 +4,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from watcher import acts, intake, queries
-from watcher.desk.base import Base, Document, fields_of
+from watcher.desk.base import Base, Document
+from watcher.documents import (
+    Assign,
+    Cancel,
+    Dismiss,
+    Mark,
+    NewPaymentIntent,
+    NewPaymentIntents,
+    PaymentIntentFilters,
+    TransferFilters,
+)
 from watcher.errors import Refused
-from watcher.intents import Flag, Status
+from watcher.intents import Status
 from watcher.tables import intent, transfer
-
-#: Intents that are created in one transaction, at most: it holds the write lock for about 200 ms then.
-MAX_BULK = 500
 
 
 class MoneyDesk(Base):
     """Intents and transfers."""
 
-    def create_intent(self, document: object, *, merchant: str | None = None) -> Document:
-        """Create an intent and return it. ``merchant``: whose, for an operator."""
-        return self.intent(self._create(document, merchant))
+    def create_intent(self, request: NewPaymentIntent) -> Document:
+        """Create an intent and return it."""
+        [intent_id] = self._create(request.merchant, [request])
+        if isinstance(intent_id, Refused):
+            raise intent_id
+        return self.intent(intent_id)
 
-    def create_intents(self, documents: object, *, merchant: str | None = None) -> Document:
-        """Create up to :data:`MAX_BULK` intents, all or none; return them as ``{data}``, in the order given.
+    def create_intents(self, request: NewPaymentIntents) -> Document:
+        """Create intents, all or none; return them as ``{data}``, in the order given.
 
         Raises :class:`Refused` with everything that is wrong; fields are named ``intents.3.amount``, counted from 0.
         """
-        if not isinstance(documents, Sequence) or isinstance(documents, str | bytes):
-            raise Refused("validation", errors=[{"field": "intents", "message": "must be a list of intents"}])
-        if not 0 < len(documents) <= MAX_BULK:
-            message = f"holds {len(documents)} intents; send 1 to {MAX_BULK}"
-            raise Refused("validation", errors=[{"field": "intents", "message": message}])
-        requests: dict[int, intake.IntentRequest] = {}
-        refusals: dict[int, Refused] = {}
-        for number, document in enumerate(documents):
-            try:
-                requests[number] = intake.IntentRequest.of(document)
-            except Refused as refused:
-                refusals[number] = refused
-        made = intake.create_many(self.connection, list(requests.values()), **self._for(merchant))
-        refusals |= {n: one for n, one in zip(requests, made, strict=True) if isinstance(one, Refused)}
+        for number, each in enumerate(request.intents):
+            if each.merchant is not None:
+                message = "stands once, beside intents"
+                raise Refused(
+                    "validation", errors=[{"field": f"intents.{number}.merchant", "message": message}]
+                )
+        made = self._create(request.merchant, request.intents)
+        refusals = {number: one for number, one in enumerate(made) if isinstance(one, Refused)}
         if refusals:
             errors = [error for number in sorted(refusals) for error in _numbered(number, refusals[number])]
             raise Refused("validation", errors=errors)
@@ -51,109 +55,59 @@ class MoneyDesk(Base):
             self.connection, intent_id, payment_contract=self._contract, merchant=self.merchant
         )
 
-    def intents(
-        self,
-        *,
-        merchant: str | None = None,
-        status: Status | None = None,
-        flag: Flag | None = None,
-        attention: bool = False,
-        reference: str | None = None,
-        created_from: float | None = None,
-        created_to: float | None = None,
-        metadata: Mapping[str, str] | None = None,
-        limit: int = queries.DEFAULT_LIMIT,
-        cursor: str | None = None,
-    ) -> Document:
-        """Return a page of intents, newest first; see :func:`watcher.queries.intents`."""
-        self.check_cursor(cursor, intent.c.id, intent.c.merchant_id, self.merchant or merchant)
-        return queries.intents(
-            self.connection,
-            payment_contract=self._contract,
-            merchant=self.merchant or merchant,
-            status=status,
-            flag=flag,
-            attention=attention,
-            reference=reference,
-            created_from=created_from,
-            created_to=created_to,
-            metadata=metadata,
-            limit=limit,
-            cursor=cursor,
-        )
+    def intents(self, filters: PaymentIntentFilters) -> Document:
+        """Return a page of intents, newest first."""
+        whose = self.read_page(filters, intent.c.id, intent.c.merchant_id)
+        return queries.intents(self.connection, filters, payment_contract=self._contract, merchant=whose)
 
-    def cancel_intent(self, intent_id: str, document: object = None) -> Document:
-        """Cancel a pending intent for a ``reason`` (optional) and return it."""
-        given = fields_of(document, "reason")
-        reason = given.get("reason")
-        acts.cancel(
-            self.connection, intent_id, reason="canceled" if reason is None else reason, **self._by_whom()
-        )
+    def cancel_intent(self, intent_id: str, request: Cancel) -> Document:
+        """Cancel a pending intent and return it."""
+        acts.cancel(self.connection, intent_id, reason=request.reason or "canceled", **self._by_whom())
         return self.intent(intent_id)
 
-    def mark_intent(self, intent_id: str, document: object) -> Document:
-        """Declare an intent ``status`` (succeeded or failed) for a ``reason`` and return it."""
-        given = fields_of(document, "status", "reason", required=("status", "reason"))
+    def mark_intent(self, intent_id: str, request: Mark) -> Document:
+        """Declare an intent succeeded or failed and return it."""
         acts.mark(
-            self.connection, intent_id, status=given["status"], reason=given["reason"], **self._by_whom()
-        )
-        return self.intent(intent_id)
-
-    def dismiss_intent(self, intent_id: str, document: object) -> Document:
-        """Dismiss what is due of an ended intent for a ``reason`` and return it."""
-        given = fields_of(document, "reason", required=("reason",))
-        acts.dismiss(self.connection, intent_id, reason=given["reason"], **self._by_whom())
-        return self.intent(intent_id)
-
-    def transfers(
-        self,
-        *,
-        merchant: str | None = None,
-        unmatched: bool = False,
-        limit: int = queries.DEFAULT_LIMIT,
-        cursor: str | None = None,
-    ) -> Document:
-        """Return a page of transfers, newest first."""
-        self.check_cursor(cursor, transfer.c.id, transfer.c.merchant_id, self.merchant or merchant)
-        return queries.transfers(
             self.connection,
-            merchant=self.merchant or merchant,
-            unmatched=unmatched,
-            limit=limit,
-            cursor=cursor,
+            intent_id,
+            status=Status(request.status),
+            reason=request.reason,
+            **self._by_whom(),
         )
+        return self.intent(intent_id)
+
+    def dismiss_intent(self, intent_id: str, request: Dismiss) -> Document:
+        """Dismiss what is due of an ended intent and return it."""
+        acts.dismiss(self.connection, intent_id, reason=request.reason, **self._by_whom())
+        return self.intent(intent_id)
+
+    def transfers(self, filters: TransferFilters) -> Document:
+        """Return a page of transfers, newest first."""
+        whose = self.read_page(filters, transfer.c.id, transfer.c.merchant_id)
+        return queries.transfers(self.connection, filters, merchant=whose)
 
     def transfer(self, transfer_id: str) -> Document:
         """Return one transfer."""
         return queries.transfer(self.connection, transfer_id, merchant=self.merchant)
 
-    def assign_transfer(self, transfer_id: str, document: object) -> Document:
-        """Give unmatched money to an ``intent`` for a ``reason``, and return the transfer."""
-        given = fields_of(document, "intent", "reason", required=("intent", "reason"))
-        intent = given["intent"]
-        if not isinstance(intent, str):
-            raise Refused("validation", errors=[{"field": "intent", "message": "must be an intent's id"}])
-        acts.assign(self.connection, transfer_id, intent, reason=given["reason"], **self._by_whom())
+    def assign_transfer(self, transfer_id: str, request: Assign) -> Document:
+        """Give unmatched money to an intent, and return the transfer."""
+        acts.assign(self.connection, transfer_id, request.intent, reason=request.reason, **self._by_whom())
         return self.transfer(transfer_id)
 
     @property
     def _contract(self) -> str | None:
         return self.settings.payment_contract
 
-    def _create(self, document: object, merchant: str | None) -> str:
-        request = intake.IntentRequest.of(document)
-        return intake.create(self.connection, request, **self._for(merchant))
-
-    def _for(self, merchant: str | None) -> dict[str, Any]:
-        whose = self.merchant or merchant
-        if whose is None:
-            raise Refused("validation", errors=[{"field": "merchant", "message": "is missing"}])
-        return {
-            "merchant_id": whose,
-            "settings": self.settings,
-            "books": self.books,
-            "now": self.now,
-        }
+    def _create(self, merchant: str | None, requests: Sequence[NewPaymentIntent]) -> Sequence[str | Refused]:
+        return intake.create_many(
+            self.connection,
+            requests,
+            merchant_id=self.owner(merchant),
+            settings=self.settings,
+            books=self.books,
+            now=self.now,
+        )
 
     def _by_whom(self) -> dict[str, Any]:
         return {"actor": self.actor, "books": self.books, "now": self.now, "merchant": self.merchant}

@@ -4,7 +4,7 @@ The server's own documents are made by :mod:`watcher.views` and its neighbours; 
 Fields may be added to documents, so unknown ones are ignored when one is read.
 """
 
-from watcher.documents.base import Document, FieldError, Problem
+from watcher.documents.base import Document, FieldError, OwnedPage, Page, Problem, Request
 from watcher.documents.merchants import (
     AddApiKey,
     ApiKey,
@@ -16,6 +16,7 @@ from watcher.documents.merchants import (
     NewApiKey,
     NewMerchant,
     RotateKey,
+    Scope,
 )
 from watcher.documents.money import (
     Assign,
@@ -27,22 +28,27 @@ from watcher.documents.money import (
     NewPaymentIntent,
     NewPaymentIntents,
     PaymentIntent,
+    PaymentIntentFilters,
     PaymentIntentList,
     PaymentIntentPage,
     Refund,
     Transfer,
+    TransferFilters,
     TransferPage,
+    WaitForStatus,
 )
 from watcher.documents.status import ServerStatus
 from watcher.documents.webhooks import (
     ChangeEndpoint,
     Delivery,
     DeliveryAttempt,
+    DeliveryFilters,
     DeliveryPage,
     Endpoint,
     EndpointPage,
     EndpointWithSecret,
     Event,
+    EventFilters,
     EventList,
     EventPage,
     ListedDelivery,
@@ -70,6 +76,7 @@ __all__ = [
     "ChangeMerchant",
     "Delivery",
     "DeliveryAttempt",
+    "DeliveryFilters",
     "DeliveryPage",
     "Depth",
     "Dismiss",
@@ -78,6 +85,7 @@ __all__ = [
     "EndpointPage",
     "EndpointWithSecret",
     "Event",
+    "EventFilters",
     "EventList",
     "EventPage",
     "FieldError",
@@ -91,7 +99,10 @@ __all__ = [
     "NewMerchant",
     "NewPaymentIntent",
     "NewPaymentIntents",
+    "OwnedPage",
+    "Page",
     "PaymentIntent",
+    "PaymentIntentFilters",
     "PaymentIntentList",
     "PaymentIntentPage",
     "Problem",
@@ -104,10 +115,14 @@ __all__ = [
     "RemovedEndpoint",
     "Replay",
     "Replayed",
+    "Request",
     "RotateKey",
     "RotateSecret",
+    "Scope",
     "ServerStatus",
     "TestEvent",
     "Transfer",
+    "TransferFilters",
     "TransferPage",
+    "WaitForStatus",
 ]

@@ -1,8 +1,8 @@
 """What the models share: amounts, times, and problems."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -10,12 +10,19 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PlainSerializer,
     PrivateAttr,
+    ValidationError,
     WithJsonSchema,
+    model_validator,
 )
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from notifier.events import rfc3339
+from watcher.assets import suggest
+from watcher.documents.fields import DEFAULT_LIMIT, CursorIn, IdIn, LimitIn, quote
+from watcher.errors import Refused
 
 
 class Document(BaseModel):
@@ -45,7 +52,85 @@ class Document(BaseModel):
 class Request(BaseModel):
     """A document that a caller sends. Unknown fields are refused; leave out what is not needed."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    #: What the members are called in what is said of them.
+    member: ClassVar[str] = "field"
+
+    @classmethod
+    def of(cls, document: object) -> Self:
+        """Return the request in a JSON document, None for an empty one. Raises :class:`Refused` with all that is wrong."""
+        try:
+            return cls.model_validate({} if document is None else document)
+        except ValidationError as error:
+            raise refusal(error) from None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document, without what was not given."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say what is wrong in our words, wherever the model is read: in a route, a list of them, or here."""
+        try:
+            return validate(document)
+        except ValidationError as error:
+            lines = [
+                _explained(line, cls.member, cls.model_fields) for line in error.errors(include_url=False)
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, lines) from None
+
+
+class Page(Request):
+    """Which page of a list."""
+
+    member: ClassVar[str] = "parameter"
+
+    limit: LimitIn = DEFAULT_LIMIT
+    """Rows of the page."""
+    cursor: CursorIn | None = None
+    """`next_cursor` of the page before; none for the first page."""
+
+
+class OwnedPage(Page):
+    """Which page of a list of things that merchants have."""
+
+    merchant: IdIn | None = None
+    """Whose, for an operator; a merchant sees only their own."""
+
+
+def refusal(error: ValidationError) -> Refused:
+    """Return the refusal that names every wrong field, those of a list by their place: ``intents.3.amount``."""
+    lines = [(".".join(map(str, line["loc"])), line["msg"]) for line in error.errors(include_url=False)]
+    if any(not field for field, _ in lines):
+        return Refused("validation", f"the body {lines[0][1]}")
+    return Refused("validation", errors=[{"field": field, "message": message} for field, message in lines])
+
+
+def _explained(line: ErrorDetails, member: str, known: Collection[str]) -> InitErrorDetails:
+    kind, given = line["type"], line["input"]
+    if kind == "missing":
+        message = "is missing"
+    elif kind == "extra_forbidden":
+        message = f"unknown {member}{suggest(str(line['loc'][-1]), known)}"
+    elif kind in ("enum", "literal_error"):
+        message = f"{quote(given)} is unknown; write {line['ctx']['expected'].replace(chr(39), '')}"
+    elif kind == "value_error":
+        message = str(line["ctx"]["error"])
+    else:
+        message = _MESSAGES.get(kind, line["msg"])
+    return InitErrorDetails(type=PydanticCustomError("request", message), loc=line["loc"], input=given)
+
+
+#: What pydantic's own errors say here.
+_MESSAGES = {
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+}
 
 
 def _digits(value: object) -> object:
@@ -72,44 +157,12 @@ Amount = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[0-9]+$", "examples": ["50000"]}),
 ]
 
-#: Base units as callers may write them: digits as text, or a whole number that JSON can carry.
-AmountIn = Annotated[
-    int | str,
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": "^[0-9]{1,39}$"},
-                {"type": "integer", "minimum": 0, "maximum": 340282366920938463463374607431768211455},
-            ],
-            "examples": ["50000"],
-        }
-    ),
-]
-
 #: A moment: ``datetime`` in UTC, RFC 3339 with milliseconds in JSON.
 Time = Annotated[
     datetime,
     AfterValidator(_utc),
     PlainSerializer(_written, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-20T12:00:00.000Z"]}),
-]
-
-#: A moment as callers may write it: RFC 3339 with its zone, or unix seconds.
-TimeIn = Annotated[
-    str | int,
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}],
-            "examples": ["2026-11-20T12:00:00Z"],
-        }
-    ),
-]
-
-#: A duration as callers may write it: ``30m``, ``24h``, ``5d``, or seconds.
-DurationIn = Annotated[
-    str | int,
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}], "examples": ["30m"]}),
 ]
 
 Hex = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]

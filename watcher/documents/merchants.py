@@ -1,15 +1,42 @@
 """Merchants and their API keys: what operators see."""
 
-from typing import Literal
+from enum import StrEnum
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, field_validator
 
-from watcher.documents.base import Amount, AmountIn, Document, DurationIn, Request, Time, example
+from watcher.documents.base import Amount, Document, Request, Time, example
+from watcher.documents.fields import (
+    AmountOrZeroIn,
+    DurationIn,
+    LevelIn,
+    LifetimeIn,
+    PrincipalIn,
+    TextIn,
+    quote,
+)
 from watcher.documents.money import Depth
 from watcher.intents import LatePolicy
 
-#: The values of :class:`watcher.api_keys.Scope`, which clients must not load: it brings the database along.
-Scope = Literal["read", "write"]
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+def _read_scopes(value: object) -> list[Scope]:
+    """Read what a key may do. Writing without reading is possible."""
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of {' and '.join(Scope)}")
+    for word in value:
+        if word not in list(Scope):
+            raise ValueError(f"{quote(word)} is unknown; write {' or '.join(Scope)}")
+    if not value:
+        raise ValueError(f"is empty; write {' or '.join(Scope)}")
+    return [scope for scope in Scope if scope in value]
+
 
 _ADDRESS = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
 _MERCHANT = {
@@ -103,12 +130,12 @@ class ApiKeyPage(Document):
 class NewMerchant(Request):
     """Who is to be paid. What is left out is as the settings say."""
 
-    name: str = Field(min_length=1, max_length=500)
-    recipient: str
+    name: TextIn
+    recipient: PrincipalIn
     """The address or contract that is paid."""
-    level: str | dict[str, int] | None = None
-    ttl: DurationIn | None = None
-    tolerance: AmountIn | None = None
+    level: LevelIn | None = None
+    ttl: LifetimeIn | None = None
+    tolerance: AmountOrZeroIn | None = None
     late_policy: LatePolicy | None = None
 
     model_config = example({"name": "Tea shop", "recipient": _ADDRESS})
@@ -117,23 +144,30 @@ class NewMerchant(Request):
 class ChangeMerchant(Request):
     """What is to be different; null sets back to the settings' default. Intents keep what they were created with."""
 
-    name: str | None = Field(None, min_length=1, max_length=500)
-    recipient: str | None = None
-    level: str | dict[str, int] | None = None
-    ttl: DurationIn | None = None
-    tolerance: AmountIn | None = None
+    name: TextIn | None = None
+    recipient: PrincipalIn | None = None
+    level: LevelIn | None = None
+    ttl: LifetimeIn | None = None
+    tolerance: AmountOrZeroIn | None = None
     late_policy: LatePolicy | None = None
     status: Literal["disabled"] | None = None
     """`disabled`: no more intents, and the keys are revoked; open intents go on."""
 
     model_config = example({"level": "settled"})
 
+    @field_validator("name", "recipient", mode="before")
+    @classmethod
+    def _check_needed(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("is needed")
+        return value
+
 
 class AddApiKey(Request):
     """What the key is for, and what it may do: by default everything."""
 
-    name: str | None = Field(None, min_length=1, max_length=500)
-    scopes: list[Scope] | None = Field(None, min_length=1)
+    name: TextIn | None = None
+    scopes: Annotated[list[Scope], BeforeValidator(_read_scopes)] | None = None
 
     model_config = example({"name": "till 2", "scopes": ["read"]})
 
@@ -143,4 +177,4 @@ class RotateKey(Request):
 
     overlap: DurationIn | None = None
 
-    model_config = example({"overlap": "24h"})
+    model_config = example({"overlap": "12h"})

@@ -1,21 +1,26 @@
 """Intents and transfers."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from watcher.documents.base import (
-    Amount,
+from watcher.documents.base import Amount, Document, Hex, Metadata, OwnedPage, Request, Time, example
+from watcher.documents.fields import (
     AmountIn,
-    Document,
-    DurationIn,
-    Hex,
-    Metadata,
-    Request,
-    Time,
+    AmountOrZeroIn,
+    IdIn,
+    LevelIn,
+    LifetimeIn,
+    MetadataIn,
+    PrincipalIn,
+    ReferenceIn,
+    SaltIn,
+    TextIn,
     TimeIn,
-    example,
+    YesOrNoIn,
 )
+from watcher.durations import parse_duration
 from watcher.intents import Flag, LatePolicy, Match, Status
 
 _ADDRESS = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
@@ -329,6 +334,81 @@ class TransferPage(Document):
 
 # What callers send
 
+#: How long an answer can be held back, seconds.
+MAX_WAIT = 60.0
+
+
+def _check_reference(text: str) -> str:
+    if not 0 < len(text) <= 100:
+        raise ValueError("must be 1 to 100 characters")
+    return text
+
+
+def _check_gathered(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError("is written metadata[key]=value")
+    return value
+
+
+class PaymentIntentFilters(OwnedPage):
+    """Which intents are listed."""
+
+    status: Status | None = None
+    """Only intents with this status."""
+    flag: Flag | None = None
+    """Only intents with this flag."""
+    attention: YesOrNoIn = False
+    """Only intents that call for a person, as `attention` in the status counts them."""
+    reference: Annotated[str, AfterValidator(_check_reference)] | None = None
+    """Only the intent with this reference, compared as payers write it."""
+    created_from: TimeIn | None = None
+    """Only intents created at this time or later (RFC 3339 or unix seconds)."""
+    created_to: TimeIn | None = None
+    """Only intents created before this time (RFC 3339 or unix seconds)."""
+    metadata: Annotated[MetadataIn, BeforeValidator(_check_gathered)] | None = None
+    """Only intents with exactly this text under this key: `metadata[order_id]=12345`; several must all hold."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_metadata(cls, given: Any) -> Any:
+        """Gather ``metadata[key]=text``, as a URL has it."""
+        if not isinstance(given, Mapping):
+            return given
+        inner = {name[9:-1]: text for name, text in given.items() if _is_metadata(name)}
+        return {n: v for n, v in given.items() if not _is_metadata(n)} | (
+            {"metadata": inner} if inner else {}
+        )
+
+
+def _is_metadata(name: str) -> bool:
+    return name.startswith("metadata[") and name.endswith("]")
+
+
+def _read_wait(value: object) -> float:
+    seconds = parse_duration(value)
+    if seconds > MAX_WAIT:
+        raise ValueError(f"{value!r} is longer than {MAX_WAIT:.0f}s")
+    return seconds
+
+
+class WaitForStatus(Request):
+    """How long an answer is held back until an intent's status changes."""
+
+    member: ClassVar[str] = "parameter"
+
+    wait: Annotated[float, BeforeValidator(_read_wait), WithJsonSchema({"type": "string"})] | None = None
+    """Answer when the status changes, or after this time at the latest: `30s`, at most `60s`. Without `seen` only a
+    `pending` or `processing` intent is waited for."""
+    seen: Status | None = None
+    """With `wait`: the status that you know. The answer comes at once when it is another."""
+
+
+class TransferFilters(OwnedPage):
+    """Which transfers are listed."""
+
+    unmatched: YesOrNoIn = False
+    """Only money that belongs to no intent; `unmatched` in each says why."""
+
 
 class NewPaymentIntent(Request):
     """What is owed. Only `amount` is needed; the rest is as the merchant's and the server's settings say."""
@@ -337,30 +417,30 @@ class NewPaymentIntent(Request):
     """Base units (sats, micro-STX): digits as text, or a whole number. Never a fraction."""
     asset: str | None = None
     """`sbtc` (default), `stx`, or one that the server is set up for."""
-    recipient: str | None = None
+    recipient: PrincipalIn | None = None
     """Who is paid; by default the merchant's own."""
-    reference: str | None = Field(None, min_length=1, max_length=40)
+    reference: ReferenceIn | None = None
     """Your own reference, 1 to 34 printable ASCII characters; by default 12 characters are made."""
-    expires_in: DurationIn | None = None
+    expires_in: LifetimeIn | None = None
     """How long it can be paid: `30m`, or seconds; 1 s to 366 days, from the later of the server's and the chain's clock."""
     expires_at: TimeIn | None = None
     """Or until when: ahead of both clocks. Fractions of a second are cut."""
-    level: str | dict[str, int] | None = None
+    level: LevelIn | None = None
     """`included`, `anchored`, `settled`, or {stacks, bitcoin}."""
-    payer: str | None = None
+    payer: PrincipalIn | None = None
     """Only this sender's money counts."""
     match: Match | None = None
     """`recipient`: the recipient is this intent's alone, and no memo is needed."""
-    tolerance: AmountIn | None = None
+    tolerance: AmountOrZeroIn | None = None
     """Base units by which the payment may fall short."""
     late_policy: LatePolicy | None = None
     not_before: TimeIn | None = None
     """Older money is not for this intent; by default 24 hours before the creation."""
-    salt: str | None = None
+    salt: SaltIn | None = None
     """16 bytes as hex; by default random."""
-    metadata: Metadata | None = Field(None, max_length=50)
+    metadata: MetadataIn | None = None
     """Your own notes: up to 50 keys of 40 characters, texts of 500."""
-    merchant: str | None = None
+    merchant: IdIn | None = None
     """Whose, for an operator; a merchant leaves it out."""
 
     model_config = example(
@@ -374,18 +454,28 @@ class NewPaymentIntent(Request):
     )
 
 
+#: Intents that are created in one transaction, at most: it holds the write lock for about 200 ms then.
+MAX_BULK = 500
+
+
+def _check_number(intents: list[NewPaymentIntent]) -> list[NewPaymentIntent]:
+    if not 0 < len(intents) <= MAX_BULK:
+        raise ValueError(f"holds {len(intents)} intents; send 1 to {MAX_BULK}")
+    return intents
+
+
 class NewPaymentIntents(Request):
     """Up to 500 intents, all or none."""
 
-    intents: list[NewPaymentIntent] = Field(min_length=1, max_length=500)
-    merchant: str | None = None
+    intents: Annotated[list[NewPaymentIntent], AfterValidator(_check_number)]
+    merchant: IdIn | None = None
     """Whose, for an operator; a merchant leaves it out."""
 
 
 class Cancel(Request):
     """Why it is canceled."""
 
-    reason: str | None = Field(None, min_length=1, max_length=500)
+    reason: TextIn | None = None
 
     model_config = example({"reason": "the customer changed his mind"})
 
@@ -394,7 +484,7 @@ class Mark(Request):
     """What a person knows better."""
 
     status: Literal["succeeded", "failed"]
-    reason: str = Field(min_length=1, max_length=500)
+    reason: TextIn
 
     model_config = example({"status": "succeeded", "reason": "paid in cash"})
 
@@ -402,7 +492,7 @@ class Mark(Request):
 class Dismiss(Request):
     """Why nothing has to be given back any more."""
 
-    reason: str = Field(min_length=1, max_length=500)
+    reason: TextIn
 
     model_config = example({"reason": "sent back by hand"})
 
@@ -410,7 +500,7 @@ class Dismiss(Request):
 class Assign(Request):
     """Whose money it is."""
 
-    intent: str
-    reason: str = Field(min_length=1, max_length=500)
+    intent: IdIn
+    reason: TextIn
 
     model_config = example({"intent": "pi_01JD4N9Z7C3QK4V0T2S8X6R5WM", "reason": "the memo was mistyped"})

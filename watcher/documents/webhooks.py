@@ -1,11 +1,12 @@
 """Endpoints, events and deliveries."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, StrictBool, WithJsonSchema
 
-from notifier.events import EventType
-from watcher.documents.base import Document, DurationIn, Request, Time, TimeIn, example
+from notifier.events import SUBSCRIBABLE, EventType, read_subscriptions
+from watcher.documents.base import Document, OwnedPage, Request, Time, example
+from watcher.documents.fields import DurationIn, IdIn, TimeIn, read_id
 from watcher.documents.money import PaymentIntent
 from watcher.intents import Status
 
@@ -14,6 +15,22 @@ DeliveryStatus = Literal["pending", "held", "delivered", "dead"]
 
 #: What an endpoint gets; ``*`` is everything.
 Subscription = EventType | Literal["*"]
+
+
+def _read_subscriptions(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError('must be a list of names, e.g. ["payment.succeeded"]')
+    return read_subscriptions(value)
+
+
+#: The same as callers name it.
+SubscriptionsIn = Annotated[
+    list[str],
+    BeforeValidator(_read_subscriptions),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "enum": [*SUBSCRIBABLE, "*"]}, "minItems": 1}
+    ),
+]
 
 _ENDPOINT = {
     "id": "we_01JD4P0A8D4RL5W1V3T9Y7Z6XN",
@@ -250,16 +267,45 @@ class DeliveryPage(Document):
 # What callers send
 
 
+class DeliveryFilters(OwnedPage):
+    """Which deliveries are listed."""
+
+    status: DeliveryStatus | None = None
+    """Only deliveries with this status."""
+    endpoint: IdIn | None = None
+    """Only deliveries to this endpoint."""
+    event: IdIn | None = None
+    """Only deliveries of this event."""
+
+
+def _read_after(value: object) -> str:
+    return "" if value == "" else read_id(value)
+
+
+class EventFilters(OwnedPage):
+    """Which events are listed, or what is pulled."""
+
+    type: EventType | None = None
+    """Only events of this type."""
+    intent: IdIn | None = None
+    """Only events about this payment intent."""
+    after: Annotated[str, BeforeValidator(_read_after), WithJsonSchema({"type": "string"})] | None = None
+    """For a merchant's own key: what was sent after this event, oldest first and without tests, empty for everything; the
+    rows hold the bodies as they are sent. Ask for `next_cursor` next. No filters go with it."""
+    endpoint: IdIn | None = None
+    """With `after`: sign the bodies with the secrets of this endpoint."""
+
+
 class NewEndpoint(Request):
     """Where webhooks are to go."""
 
     url: str
     """https; of a public address."""
-    events: list[Subscription] | None = Field(None, min_length=1)
+    events: SubscriptionsIn | None = None
     """By default `payment.succeeded`, `payment.failed`, `payment.expired`, `payment.attention`."""
-    legacy_v0: bool | None = None
+    legacy_v0: StrictBool | None = None
     """Also send `v0`, the plain HMAC of the body, which can be replayed: for old receivers only."""
-    merchant: str | None = None
+    merchant: IdIn | None = None
     """Whose, for an operator; a merchant leaves it out."""
 
     model_config = example({"url": "https://shop.example/webhooks/sbtc", "events": ["payment.succeeded"]})
@@ -269,8 +315,8 @@ class ChangeEndpoint(Request):
     """What is to be different."""
 
     url: str | None = None
-    events: list[Subscription] | None = Field(None, min_length=1)
-    legacy_v0: bool | None = None
+    events: SubscriptionsIn | None = None
+    legacy_v0: StrictBool | None = None
     status: Literal["enabled", "disabled"] | None = None
     """`disabled` holds its deliveries back, `enabled` sends them."""
 
@@ -282,7 +328,7 @@ class RotateSecret(Request):
 
     overlap: DurationIn | None = None
 
-    model_config = example({"overlap": "24h"})
+    model_config = example({"overlap": "12h"})
 
 
 class Replay(Request):
@@ -290,12 +336,12 @@ class Replay(Request):
 
     since: TimeIn
 
-    model_config = example({"since": "2026-11-20T00:00:00Z"})
+    model_config = example({"since": "2026-11-20T00:00:00.000Z"})
 
 
 class Redeliver(Request):
     """To which endpoint an event is sent again; by default to all that got it."""
 
-    endpoint: str | None = None
+    endpoint: IdIn | None = None
 
     model_config = example({"endpoint": "we_01JD4P0A8D4RL5W1V3T9Y7Z6XN"})

@@ -20,11 +20,10 @@ from watcher.api_keys import Holder
 from watcher.books import Books
 from watcher.database import Database
 from watcher.desk import Desk
-from watcher.http.body import MAX_BODY, read_json
 from watcher.http.callers import Caller
 from watcher.http.limits import RateLimit
 from watcher.http.problems import Problem
-from watcher.http.query import read_query
+from watcher.http.route import ApiRequest
 from watcher.http.waiting import Waiting
 from watcher.idempotency import Answer, Once
 from watcher.keys import open_vault
@@ -34,11 +33,6 @@ from watcher.settings import Settings
 from watcher.tables import intent
 
 _T = TypeVar("_T")
-
-#: Makes a document of the public interface.
-Look = Callable[[Desk], Any]
-#: The same from the request's body, which is parsed JSON, None for an empty one.
-Change = Callable[[Desk, Any], Any]
 
 #: Threads for requests; SQLite has one writer at a time anyway, who would only be waited for in less fair ways.
 READERS = 4
@@ -95,38 +89,31 @@ class Api:
 
     async def change(
         self,
-        request: Request,
+        request: ApiRequest,
         caller: Caller,
-        work: Change,
+        work: Callable[[Desk, Any], Any],
         *,
-        status: int = 201,
-        before: Callable[[Any], Any] | None = None,
-        max_body: int = MAX_BODY,
+        status: int,
+        before: Callable[[], object] | None = None,
     ) -> Response:
         """Do something once, in one transaction, and answer with the document that ``work`` returns.
 
-        ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name): ``work``
-        gets what it returns instead of the body. Nothing that raises leaves anything behind.
+        ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name); ``work``
+        gets what it returns. Nothing that raises leaves anything behind.
         """
-        read_query(request)
-        once = None
-        keys = request.headers.getlist("idempotency-key")
-        key = idempotency.check_key(*keys) if keys else None
-        body = await read_json(request, limit=max_body)
-        if key is not None:
-            asked = idempotency.fingerprint(request.method, request.url.path, body)
-            once = Once(scope=caller.scope, key=key, asked=asked)
+        once = await _once(request, caller)
+        if once is not None:
             if once.digest in self._running:
                 raise idempotency.in_progress()
             self._running.add(once.digest)
+        found = None
         try:
-            given = body
             if before is not None:
                 known = await self._submit(self._readers, lambda: self._recall(once))
                 if known is not None:
                     return _response(known, replayed=True)
-                given = await self._submit(self._lookups, lambda: before(body))
-            answer, replayed = await self._write(caller, work, given, once, status)
+                found = await self._submit(self._lookups, before)
+            answer, replayed = await self._write(caller, lambda desk: work(desk, found), once, status)
         finally:
             if once is not None:
                 self._running.discard(once.digest)
@@ -134,7 +121,13 @@ class Api:
             self._wake()
         return _response(answer, replayed=replayed)
 
-    async def look(self, request: Request, caller: Caller, work: Look) -> Response:
+    async def check_key(self, request: ApiRequest, caller: Caller) -> None:
+        """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another request."""
+        once = await _once(request, caller)
+        if once is not None:
+            await self._submit(self._readers, lambda: self._recall(once))
+
+    async def look(self, request: Request, caller: Caller, work: Callable[[Desk], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
 
         def read() -> bytes:
@@ -236,7 +229,7 @@ class Api:
         )
 
     async def _write(
-        self, caller: Caller, work: Change, given: Any, once: Once | None, status: int
+        self, caller: Caller, work: Callable[[Desk], Any], once: Once | None, status: int
     ) -> tuple[Answer, bool]:
         """Return the answer, and whether it is an earlier one."""
 
@@ -245,7 +238,7 @@ class Api:
                 known = idempotency.begin(connection, once, now=self._now())
                 if known is not None:
                     return known, True
-            document = work(self._desk(connection, caller), given)
+            document = work(self._desk(connection, caller))
             answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
             if once is not None:
                 idempotency.remember(connection, once, answer, now=self._now())
@@ -298,6 +291,15 @@ class Api:
         except asyncio.CancelledError:
             await asyncio.wait({waiter})
             raise
+
+
+async def _once(request: ApiRequest, caller: Caller) -> Once | None:
+    """Return what a request with an idempotency key is known by, None without one. Raises :class:`Refused`."""
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    asked = idempotency.fingerprint(request.method, request.url.path, await request.json())
+    return Once(scope=caller.scope, key=idempotency.check_key(*keys), asked=asked)
 
 
 async def _gone(request: Request) -> None:

@@ -32,8 +32,11 @@ def make_app(health: Health, api: Api | None = None) -> FastAPI:
     if api is None:
         return app
     app.state.api = api
-    for module in (intents, transfers, endpoints, deliveries, events, status, merchants):
-        app.include_router(module.router)
+    for router in (
+        intents.bulk,
+        *(module.router for module in (intents, transfers, endpoints, deliveries, events, status, merchants)),
+    ):
+        app.include_router(router)
     openapi.install(app)
     docs.install(app)
     if api.settings.http_cors_origins:

@@ -30,13 +30,12 @@ _MAX_DIGITS = 100
 _CLOSE = {"connection": "close"}
 
 
-async def read_json(request: Request, *, limit: int = MAX_BODY) -> Any:
-    """Return what the body says, None for an empty one. Raises :class:`Problem` (400, 408, 413, 415)."""
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the bytes of a JSON body, none for an empty one. Raises :class:`Problem` (400, 408, 413, 415)."""
     data = await _read(request, limit)
-    if not data:
-        return None
-    _check_type(request)
-    return parse(data)
+    if data:
+        _check_type(request)
+    return data
 
 
 def parse(data: bytes) -> Any:

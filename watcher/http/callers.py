@@ -1,12 +1,12 @@
-"""Who calls: merchants by API keys, operators by the admin token. Used by routes as the type of a parameter."""
+"""Who calls: merchants by API keys, operators by the admin token."""
 
 import hmac
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import Depends, Path, Request
+from fastapi import Request
 
-from watcher.api_keys import Scope
+from watcher.documents import Scope
 from watcher.http.problems import Problem, not_found
 
 if TYPE_CHECKING:
@@ -37,15 +37,8 @@ def api_of(request: Request) -> "Api":
     return api
 
 
-async def _reader(request: Request) -> Caller:
-    return await authenticate(request, Scope.READ)
-
-
-async def _writer(request: Request) -> Caller:
-    return await authenticate(request, Scope.WRITE)
-
-
-async def _operator(request: Request) -> Caller:
+async def authenticate_operator(request: Request) -> Caller:
+    """Return the operator who calls with the admin token. Raises :class:`Problem` (401, 404, 429)."""
     api = api_of(request)
     if api.settings.admin_token is None:
         not_found()
@@ -113,11 +106,3 @@ def _limit(api: "Api", request: Request, caller: Caller) -> None:
 def _unauthorized(detail: str, *, error: str | None = None) -> Problem:
     challenge = _REALM if error is None else f'{_REALM}, error="{error}"'
     return Problem(401, "unauthorized", detail, headers={"www-authenticate": challenge})
-
-
-#: Types for the parameters of routes.
-Reader = Annotated[Caller, Depends(_reader)]
-Writer = Annotated[Caller, Depends(_writer)]
-Operator = Annotated[Caller, Depends(_operator)]
-#: An id in the path; what cannot be one is answered 404.
-Id = Annotated[str, Path(pattern="^[A-Za-z0-9_]{1,64}$", description="The id.")]

@@ -1,18 +1,8 @@
-"""How a route is described in OpenAPI: what it takes, every answer and error, and their headers.
+"""How routes are described beyond what FastAPI sees in them: every error, and the headers of answers."""
 
-``@router.post("", **describe(answer=documents.PaymentIntent, status=201, body=documents.NewPaymentIntent))``
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
-
-from pydantic import BaseModel
-
-from watcher.http.query import Parameter
-
-#: The security schemes, see :mod:`watcher.http.openapi`.
-KEY, ADMIN = "api_key", "admin_token"
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
@@ -47,71 +37,24 @@ _CHALLENGE = {"WWW-Authenticate": "How to authenticate."}
 _REPLAYED = {"Idempotent-Replayed": "`true` when this is the stored answer to an earlier request."}
 _TAG = {"ETag": "Names this version: send it back as `If-None-Match`."}
 
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same key and body give the first answer again, for 24 hours. For example a UUID.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"},
-}
-_IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "The `ETag` that you have: answered 304 if it is still the same.",
-    "schema": {"type": "string"},
-}
 
-
-def describe(
-    *,
-    answer: type[BaseModel],
-    status: int = 200,
-    body: type[BaseModel] | None = None,
-    body_needed: bool = True,
-    changes: bool | None = None,
-    parameters: Sequence[Parameter] = (),
-    errors: Sequence[int] = (),
-    admin: bool = False,
-) -> dict[str, Any]:
-    """Return what a route's decorator takes. ``changes``: it writes (by default if it has a body); ``errors``: more of them."""
-    writes = (body is not None) if changes is None else changes
-    told = {**_REQUEST_ID, **_LIMITS, **(_REPLAYED if writes else _TAG)}
-    responses: dict[int | str, dict[str, Any]] = {status: _answer(status, answer, told)}
-    if not writes:
-        responses[304] = {"description": "As you have it already.", "headers": _headers(told)}
-    for code in sorted({*_ALWAYS, *(_WITH_BODY if writes else ()), *errors}):
-        responses[code] = _problem(code)
-    extra: dict[str, Any] = {
-        "security": [{ADMIN: []}] if admin else [{KEY: []}],
-        "parameters": [
-            *(parameter.described() for parameter in parameters),
-            _IDEMPOTENCY_KEY if writes else _IF_NONE_MATCH,
-        ],
-    }
-    if body is not None:
-        extra["requestBody"] = {
-            "required": body_needed,
-            "content": {"application/json": {"schema": reference(body)}},
-        }
+def reads(*errors: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that reads, with these errors beside those of all."""
     return {
-        "status_code": status,
-        "response_model": None,
-        "responses": responses,
-        "openapi_extra": extra,
+        200: {"headers": _headers({**_REQUEST_ID, **_LIMITS, **_TAG})},
+        304: {
+            "description": "As you have it already.",
+            "headers": _headers({**_REQUEST_ID, **_LIMITS, **_TAG}),
+        },
+        **{code: _problem(code) for code in sorted({*_ALWAYS, *errors})},
     }
 
 
-def reference(model: type[BaseModel]) -> dict[str, str]:
-    """Return the schema of a model, by its name."""
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def _answer(status: int, model: type[BaseModel], headers: Mapping[str, str]) -> dict[str, Any]:
+def writes(*errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that writes, with these errors beside those of all."""
     return {
-        "description": HTTPStatus(status).phrase,
-        "headers": _headers(headers),
-        "content": {"application/json": {"schema": reference(model)}},
+        status: {"headers": _headers({**_REQUEST_ID, **_LIMITS, **_REPLAYED})},
+        **{code: _problem(code) for code in sorted({*_ALWAYS, *_WITH_BODY, *errors})},
     }
 
 

@@ -1,15 +1,12 @@
 """The description of the API: OpenAPI 3.1 at ``/openapi.json``, made once from the routes and the models."""
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
-from watcher import documents
-from watcher.http.describe import ADMIN, KEY
+from watcher.documents import Problem
 
 _INTRODUCTION = """\
 Payments in sBTC, STX and other SIP-010 tokens on Stacks: create a payment intent, show its memo or contract call to the
@@ -50,28 +47,33 @@ def describe_all(app: FastAPI) -> dict[str, Any]:
         version=app.version,
         description=_INTRODUCTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        servers=[{"url": "/", "description": "This server."}],
+        tags=[{"name": name, "description": text} for name, text in _TAGS],
         routes=app.routes,
+        webhooks=app.webhooks.routes,
     )
-    used = {
-        tag for path in found["paths"].values() for operation in path.values() for tag in operation["tags"]
-    }
-    found["tags"] = [{"name": name, "description": text} for name, text in _TAGS if name in used]
-    components = found.setdefault("components", {})
-    components["schemas"] = _schemas()
-    components["securitySchemes"] = {
-        KEY: {"type": "http", "scheme": "bearer", "description": "An API key: `sk_live_…` or `sk_test_…`."},
-        ADMIN: {"type": "http", "scheme": "bearer", "description": "The operator's `admin_token`."},
-    }
+    schemas = found["components"]["schemas"]
+    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= schemas["Problem"].pop("$defs")
+    for name in ("HTTPValidationError", "ValidationError"):  # the framework's own, which no answer here has
+        schemas.pop(name, None)
+    _mend(found)
     return found
 
 
-def _schemas() -> dict[str, Any]:
-    models = [getattr(documents, name) for name in documents.__all__]
-    kinds: list[tuple[type[BaseModel], Literal["serialization", "validation"]]] = [
-        (model, "serialization" if issubclass(model, documents.Document) else "validation")
-        for model in models
-        if isinstance(model, type) and issubclass(model, BaseModel) and model is not documents.Document
-    ]
-    _, found = models_json_schema(kinds, ref_template="#/components/schemas/{model}")
-    definitions: dict[str, Any] = found["$defs"]
-    return definitions
+def _mend(node: Any) -> None:
+    """Describe parameters of the form ``metadata[key]=text`` as such, and leave out that a default is null.
+
+    To generators a field with a default is one that is always there.
+    """
+    if isinstance(node, list):
+        for part in node:
+            _mend(part)
+    if not isinstance(node, dict):
+        return
+    if "default" in node and node["default"] is None:
+        del node["default"]
+    if node.get("in") == "query" and node["name"] == "metadata":
+        node |= {"style": "deepObject", "explode": True}
+    for part in node.values():
+        _mend(part)

@@ -26,21 +26,22 @@ IN_PROGRESS_RETRY = 1
 log = get_logger(__name__)
 
 
-class Problem(Exception):
-    """A request that is answered by a problem; ``headers`` go with it."""
+class Problem(HTTPException):
+    """A request that is answered by a problem; ``headers`` go with it.
+
+    The framework lets its own kind of exception through, wherever it is raised.
+    """
 
     def __init__(
         self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> None:
-        super().__init__(detail)
-        self.status = status
+        super().__init__(status, detail, headers)
         self.code = code
-        self.headers = headers
         self.more = more
 
     def answer(self) -> Response:
         """Return the response."""
-        return problem(self.status, self.code, str(self), headers=self.headers, **self.more)
+        return problem(self.status_code, self.code, self.detail, headers=self.headers, **self.more)
 
 
 def problem(
@@ -109,7 +110,10 @@ def install(app: FastAPI) -> None:
         found = error.errors()
         if any(problem["loc"][0] == "path" for problem in found):
             return problem(404, "not_found", "there is nothing of that name")
-        return invalid([{"field": str(p["loc"][-1]), "message": str(p["msg"])} for p in found])
+        about_all = [str(p["msg"]) for p in found if len(p["loc"]) == 1]
+        if about_all:
+            return invalid((), f"the {found[0]['loc'][0]} {about_all[0]}")
+        return invalid([{"field": ".".join(map(str, p["loc"][1:])), "message": str(p["msg"])} for p in found])
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:

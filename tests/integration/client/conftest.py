@@ -12,6 +12,7 @@ from tests import harness
 from tests.integration.client.calls import KINDS, Caller, calling
 from tests.served import serving
 from watcher import merchants
+from watcher.documents import NewMerchant
 from watcher.settings import Settings
 
 
@@ -33,7 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     database.upgrade()
     settings = Settings(database_url=url)
     with database.begin() as connection:
-        row, key = merchants.add(connection, settings, name="Shop", recipient=harness.SHOP, now=time.time())
+        row, key = merchants.add(
+            connection, settings, NewMerchant(name="Shop", recipient=harness.SHOP), now=time.time()
+        )
     database.close()
     with serving(url) as address:
         yield Server(url=address, key=key, merchant=row["id"])

@@ -14,11 +14,9 @@ from tests.integration.client.calls import Caller, calling
 from tests.integration.client.conftest import Server
 from tests.served import ADMIN, ROOT
 from watcher import documents
-from watcher.api_keys import Scope
 from watcher.client import AsyncClient, Client, NotFound, Refused, Unauthorized
 from watcher.client.methods import Methods
 from watcher.documents import webhooks
-from watcher.documents.merchants import Scope as ScopeName
 
 HOOK = "https://192.9.200.1/hook"
 
@@ -201,6 +199,5 @@ def test_the_client_loads_neither_a_database_nor_the_server() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_names_that_are_written_twice_to_keep_the_client_light_agree() -> None:
+def test_the_statuses_of_deliveries_that_are_written_twice_to_keep_the_client_light_agree() -> None:
     assert set(get_args(webhooks.DeliveryStatus)) == {status.value for status in DeliveryStatus}
-    assert set(get_args(ScopeName)) == {scope.value for scope in Scope}

@@ -10,6 +10,7 @@ import httpx
 from chain.testing import principal
 from tests.integration.watcher.world import World
 from watcher import api_keys
+from watcher.documents import AddApiKey
 from watcher.http.server import Site
 from watcher.metrics import Metrics
 from watcher.notify import ServiceManager
@@ -78,9 +79,8 @@ class Office:
     def add_key(self, merchant: str, **more: Any) -> str:
         """Give a merchant one more key."""
         with self.world.database.begin() as connection:
-            _, key = api_keys.add(
-                connection, self.world.settings.network, merchant, now=self.world.clock(), **more
-            )
+            request, network = AddApiKey(**more), self.world.settings.network
+            _, key = api_keys.add(connection, network, merchant, request, now=self.world.clock())
         self.world.clock.now += 0.002
         return key
 

@@ -189,11 +189,11 @@ async def test_pulling_goes_with_nothing_but_a_limit_and_an_endpoint(office: Off
     ids = make_everything(office)
     for query, fields in {
         "after=&type=payment.failed": ["type"],
-        "after=&intent=pi_X&cursor=evt_X": ["intent", "cursor"],
+        "after=&intent=pi_X&cursor=evt_X": ["cursor", "intent"],
         f"endpoint={ids['endpoint_id']}": ["endpoint"],
         "after=x-y": ["after"],
     }.items():
-        assert wrong_fields(await office.client.get(f"{EVENTS}?{query}")) == fields, query
+        assert sorted(wrong_fields(await office.client.get(f"{EVENTS}?{query}"))) == fields, query
     assert problem(await office.client.get(f"{EVENTS}?after=evt_X")) == (404, "not_found")
     async with office.as_key(ADMIN) as operator:
         assert wrong_fields(await operator.get(f"{EVENTS}?after=")) == ["after"]

@@ -57,7 +57,7 @@ async def test_the_scheme_may_be_in_any_case(sqlite_office: Office) -> None:
 
 async def test_a_key_does_what_its_scopes_say(office: Office) -> None:
     reading = office.add_key(office.merchant, scopes=["read"])
-    writing = office.add_key(office.merchant, scopes="write")
+    writing = office.add_key(office.merchant, scopes=["write"])
     async with office.as_key(reading) as reader, office.as_key(writing) as writer:
         assert (await reader.get(LIST)).status_code == 200
         assert (await writer.post(LIST, json={"amount": 1})).status_code == 201

@@ -14,6 +14,7 @@ import httpx
 from tests import harness
 from tests.integration.http.office import problem
 from watcher import api_keys, merchants
+from watcher.documents import NewMerchant
 from watcher.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +34,9 @@ def a_key(folder: Path) -> str:
     database = harness.open_database(folder)
     settings = Settings(database_url=harness.database_url(folder))
     with database.begin() as connection:
-        row, key = merchants.add(connection, settings, name="Shop", recipient=harness.SHOP, now=1.0)
+        row, key = merchants.add(
+            connection, settings, NewMerchant(name="Shop", recipient=harness.SHOP), now=1.0
+        )
         assert api_keys.holder(connection, key, now=2.0) is not None
         assert row["status"] == "active"
     database.close()

@@ -43,11 +43,9 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-#: Need more than chance to be right: the id of an intent, a list in which every asset and recipient is one, and a
-#: dead delivery.
+#: Need more than chance to be right: the id of an intent, and a dead delivery.
 NEVER = {
     "POST /v1/transfers/{transfer_id}/assign",
-    "POST /v1/payment_intents/bulk",
     "POST /v1/webhook_deliveries/{delivery_id}/dismiss",
 }
 

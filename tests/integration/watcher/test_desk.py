@@ -16,6 +16,26 @@ from notifier.guard import CheckedUrl
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher.desk import Desk
 from watcher.desk.webhooks import endpoint_url
+from watcher.documents import (
+    Assign,
+    Cancel,
+    ChangeEndpoint,
+    ChangeMerchant,
+    DeliveryFilters,
+    EventFilters,
+    Mark,
+    NewEndpoint,
+    NewMerchant,
+    NewPaymentIntent,
+    NewPaymentIntents,
+    OwnedPage,
+    Page,
+    PaymentIntentFilters,
+    Redeliver,
+    Replay,
+    RotateSecret,
+    TransferFilters,
+)
 from watcher.errors import NotFound, Refused
 
 URL = CheckedUrl("https://shop.example/webhooks")
@@ -35,9 +55,13 @@ def sitting(world: World, merchant: str | None) -> Iterator[Desk]:
     world.clock.now += 0.002
 
 
+def batch(documents: object) -> NewPaymentIntents:
+    return NewPaymentIntents.of({"intents": documents})
+
+
 def pull(world: World, after: str | None, **how: Any) -> dict[str, Any]:
     with sitting(world, world.merchant) as desk:
-        return desk.events_after(after, **how)
+        return desk.events(EventFilters(after=after or "", **how))
 
 
 def pay(world: World, intent: str) -> None:
@@ -72,7 +96,7 @@ def test_a_page_of_pulled_events_goes_on_where_the_one_before_ended(world: World
 
 def test_pulled_bodies_are_signed_as_they_are_sent(world: World) -> None:
     with sitting(world, world.merchant) as desk:
-        made = desk.add_endpoint({"url": URL}, url=URL)
+        made = desk.add_endpoint(NewEndpoint(url=URL), url=URL)
         desk.test_endpoint(made["endpoint"]["id"])  # a test tells nothing, so it is not pulled
     pay(world, world.create())
     world.clock.now = time.time()
@@ -88,92 +112,95 @@ def test_an_event_that_was_not_told_to_the_merchant_is_no_place_to_pull_from(wor
     pay(world, world.create())
     mine = pull(world, None)["data"][0]["id"]
     with pytest.raises(NotFoundThere), sitting(world, other) as desk:
-        desk.events_after(mine)
+        desk.events(EventFilters(after=mine))
     with pytest.raises(NotFoundThere):
         pull(world, "evt_none")
     with pytest.raises(Refused), sitting(world, None) as desk:
-        desk.events_after(None)
+        desk.events(EventFilters(after=""))
 
 
 def test_many_intents_are_created_in_their_order(world: World) -> None:
     with sitting(world, world.merchant) as desk:
-        made = desk.create_intents([{"amount": n, "reference": f"ORDER-{n}"} for n in range(1, 21)])
+        made = desk.create_intents(batch([{"amount": n, "reference": f"ORDER-{n}"} for n in range(1, 21)]))
     assert [intent["reference"] for intent in made["data"]] == [f"ORDER-{n}" for n in range(1, 21)]
 
 
 def test_of_many_intents_with_a_wrong_one_none_is_created(world: World) -> None:
-    documents: list[object] = [
-        {"amount": 1, "reference": "A"},
-        {"amount": 1.5},
-        7,
-        {"amount": 1, "reference": "A"},
-    ]
-    with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
-        desk.create_intents(documents)
-    assert [error["field"] for error in refused.value.errors] == [
-        "intents.1.amount",
-        "intents.2",
-        "intents.3.reference",
-    ]
+    good = {"amount": 1, "reference": "A"}
+    for documents, wrong in (
+        ([good, {"amount": 1.5}, 7, {"amout": 1}], ["1.amount", "2", "3.amount", "3.amout"]),
+        ([good, {"amount": 1, "asset": "doge"}, good], ["1.asset", "2.reference"]),
+        ([good, {"amount": 1, "merchant": world.merchant}], ["1.merchant"]),
+    ):
+        with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
+            desk.create_intents(batch(documents))
+        assert [error["field"] for error in refused.value.errors] == [f"intents.{field}" for field in wrong]
     with sitting(world, world.merchant) as desk:
-        assert desk.intents()["data"] == []
+        assert desk.intents(PaymentIntentFilters())["data"] == []
 
 
 @pytest.mark.parametrize("documents", [None, {}, "pi", [], [{"amount": 1}] * 501])
-def test_what_is_no_list_of_1_to_500_intents_is_refused(world: World, documents: object) -> None:
-    with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
-        desk.create_intents(documents)
+def test_what_is_no_list_of_1_to_500_intents_is_refused(documents: object) -> None:
+    with pytest.raises(Refused) as refused:
+        batch(documents)
     assert refused.value.errors[0]["field"] == "intents"
 
 
 def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
     other = world.add_merchant("Other", principal_of("other"))
     with sitting(world, world.merchant) as desk:
-        endpoint = desk.add_endpoint({"url": URL}, url=URL)["endpoint"]["id"]
+        endpoint = desk.add_endpoint(NewEndpoint(url=URL), url=URL)["endpoint"]["id"]
         delivery = desk.test_endpoint(endpoint)["delivery"]
     intent = world.create()
     pay(world, intent)
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 7, b"nobody's"))
     event = pull(world, None)["data"][0]["id"]
     with sitting(world, world.merchant) as desk:
-        transfer = desk.transfers(unmatched=True)["data"][0]["id"]
+        transfer = desk.transfers(TransferFilters(unmatched=True))["data"][0]["id"]
         assert desk.transfer(transfer)["unmatched"] == "no_intent"
     calls: list[tuple[str, tuple[Any, ...]]] = [
         ("intent", (intent,)),
-        ("cancel_intent", (intent,)),
-        ("mark_intent", (intent, {"status": "failed", "reason": "x"})),
+        ("cancel_intent", (intent, Cancel())),
+        ("mark_intent", (intent, Mark(status="failed", reason="x"))),
         ("transfer", (transfer,)),
-        ("assign_transfer", (transfer, {"intent": intent, "reason": "x"})),
+        ("assign_transfer", (transfer, Assign(intent=intent, reason="x"))),
         ("endpoint", (endpoint,)),
-        ("change_endpoint", (endpoint, {"status": "disabled"})),
+        ("change_endpoint", (endpoint, ChangeEndpoint(status="disabled"))),
         ("remove_endpoint", (endpoint,)),
-        ("rotate_endpoint_secret", (endpoint,)),
+        ("rotate_endpoint_secret", (endpoint, RotateSecret())),
         ("test_endpoint", (endpoint,)),
         ("recover_endpoint", (endpoint,)),
-        ("replay_endpoint", (endpoint, {"since": 0})),
+        ("replay_endpoint", (endpoint, Replay(since=0))),
         ("delivery", (delivery,)),
         ("retry_delivery", (delivery,)),
         ("event", (event,)),
-        ("redeliver_event", (event,)),
+        ("redeliver_event", (event, Redeliver())),
     ]
     for name, arguments in calls:
         with pytest.raises((NotFound, NotFoundThere)), sitting(world, other) as desk:
             getattr(desk, name)(*arguments)
     with sitting(world, other) as desk:
-        for page in (desk.intents(), desk.transfers(), desk.endpoints(), desk.deliveries(), desk.events()):
+        for page in (
+            desk.intents(PaymentIntentFilters()),
+            desk.transfers(TransferFilters()),
+            desk.endpoints(OwnedPage()),
+            desk.deliveries(DeliveryFilters()),
+            desk.events(EventFilters()),
+        ):
             assert page == {"data": [], "next_cursor": None}
-        # Not even by asking for him by name.
-        assert desk.intents(merchant=world.merchant)["data"] == []
+        # Not even by asking for it by name.
+        with pytest.raises(Refused):
+            desk.intents(PaymentIntentFilters(merchant=world.merchant))
 
 
 def test_an_endpoint_changes_only_in_what_is_given(world: World) -> None:
     with sitting(world, world.merchant) as desk:
-        made = desk.add_endpoint({"url": URL, "events": ["payment.succeeded"]}, url=URL)["endpoint"]
-        held = desk.change_endpoint(made["id"], {"status": "disabled"})
+        made = desk.add_endpoint(NewEndpoint(url=URL, events=["payment.succeeded"]), url=URL)["endpoint"]
+        held = desk.change_endpoint(made["id"], ChangeEndpoint(status="disabled"))
         assert held == made | {"status": "disabled", "disabled_reason": "operator"}
-        assert desk.change_endpoint(made["id"], {"status": "enabled"}) == made
-        assert desk.change_endpoint(made["id"], {"events": ["*"]})["events"] == ["*"]
-        assert desk.change_endpoint(made["id"], None)["url"] == URL
+        assert desk.change_endpoint(made["id"], ChangeEndpoint(status="enabled")) == made
+        assert desk.change_endpoint(made["id"], ChangeEndpoint(events=["*"]))["events"] == ["*"]
+        assert desk.change_endpoint(made["id"], ChangeEndpoint())["url"] == URL
 
 
 @pytest.mark.parametrize(
@@ -183,42 +210,43 @@ def test_an_endpoint_changes_only_in_what_is_given(world: World) -> None:
         ({"url": "https://a.example", "events": [1]}, "events"),
         ({"url": "https://a.example", "legacy_v0": "yes"}, "legacy_v0"),
         ({"url": "https://a.example", "link": 1}, "link"),
+        ({"url": 7}, "url"),
         ({}, "url"),
     ],
 )
-def test_a_wrong_field_of_an_endpoint_is_named(world: World, document: object, field: str) -> None:
-    with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
-        desk.add_endpoint(document, url=URL)
+def test_a_wrong_field_of_an_endpoint_is_named(document: object, field: str) -> None:
+    with pytest.raises(Refused) as refused:
+        NewEndpoint.of(document)
     assert [error["field"] for error in refused.value.errors] == [field]
 
 
 def test_a_url_is_checked_before_the_transaction(world: World) -> None:
-    assert endpoint_url(world.settings, {"events": ["*"]}) is None
     assert endpoint_url(world.settings, None) is None
-    with pytest.raises(Refused):
-        endpoint_url(world.settings, {"url": 7})
     with pytest.raises(InvalidEndpoint):
-        endpoint_url(world.settings, {"url": "https://127.0.0.1/hook"})
+        endpoint_url(world.settings, "https://127.0.0.1/hook")
 
 
 def test_an_operator_names_the_merchant_of_what_he_makes(world: World) -> None:
     with sitting(world, None) as desk:
-        assert desk.create_intent({"amount": 1}, merchant=world.merchant)["merchant"] == world.merchant
-        assert desk.add_endpoint({"url": URL}, url=URL, merchant=world.merchant)["endpoint"]["url"] == URL
+        request = NewPaymentIntent(amount=1, merchant=world.merchant)
+        assert desk.create_intent(request)["merchant"] == world.merchant
+        added = desk.add_endpoint(NewEndpoint(url=URL, merchant=world.merchant), url=URL)
+        assert added["endpoint"]["url"] == URL
     with pytest.raises(Refused), sitting(world, None) as desk:
-        desk.create_intent({"amount": 1})
+        desk.create_intent(NewPaymentIntent(amount=1))
 
 
 def test_a_merchant_is_added_changed_and_disabled(world: World) -> None:
     with sitting(world, None) as desk:
-        made = desk.add_merchant({"name": "New", "recipient": principal_of("new"), "level": "settled"})
+        made = desk.add_merchant(
+            NewMerchant.of({"name": "New", "recipient": principal_of("new"), "level": "settled"})
+        )
         assert made["api_key"].startswith("sk_live_")
         merchant = made["merchant"]["id"]
-        assert desk.change_merchant(merchant, {"level": None})["level"] is None
-        assert desk.change_merchant(merchant, {"status": "disabled"})["status"] == "disabled"
+        assert desk.change_merchant(merchant, ChangeMerchant(level=None))["level"] is None
+        assert desk.change_merchant(merchant, ChangeMerchant(status="disabled"))["status"] == "disabled"
         assert desk.merchant_of(merchant)["name"] == "New"
-        assert desk.merchants()["data"][0]["id"] == merchant
-    with pytest.raises(Refused), sitting(world, None) as desk:
-        desk.change_merchant(merchant, {"name": None})
-    with pytest.raises(Refused), sitting(world, None) as desk:
-        desk.change_merchant(merchant, {"status": "active"})
+        assert desk.merchants(Page())["data"][0]["id"] == merchant
+    for changes in ({"name": None}, {"recipient": None}, {"status": "active"}):
+        with pytest.raises(Refused):
+            ChangeMerchant.of(changes)

@@ -1,6 +1,5 @@
 """Storing intents: references, terms and recipients are free or refused, and money that came before is found."""
 
-import dataclasses
 import os
 from typing import Any
 
@@ -11,8 +10,8 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
 from watcher import intake
+from watcher.documents import NewPaymentIntent
 from watcher.errors import NotFound, Refused
-from watcher.intake import IntentRequest
 from watcher.tables import intent as intent_table
 from watcher.tables import label, recipient, status_count
 
@@ -152,7 +151,7 @@ def test_a_generated_reference_that_is_taken_is_drawn_again(world: World) -> Non
     with world.database.begin() as connection:
         made = intake.create(
             connection,
-            IntentRequest(amount=5),
+            NewPaymentIntent(amount=5),
             merchant_id=world.merchant,
             settings=world.settings,
             books=world.books,
@@ -167,7 +166,7 @@ def test_broken_randomness_is_no_endless_loop(world: World) -> None:
     with pytest.raises(RuntimeError, match="randomness"), world.database.begin() as connection:
         intake.create(
             connection,
-            IntentRequest(amount=5),
+            NewPaymentIntent(amount=5),
             merchant_id=world.merchant,
             settings=world.settings,
             books=world.books,
@@ -213,7 +212,7 @@ def test_a_generated_reference_that_another_merchant_uses_at_the_same_recipient_
     with world.database.begin() as connection:
         made = intake.create(
             connection,
-            IntentRequest(amount=5),
+            NewPaymentIntent(amount=5),
             merchant_id=world.merchant,
             settings=world.settings,
             books=world.books,
@@ -385,13 +384,13 @@ def test_statuses_are_counted_as_they_change(world: World) -> None:
 
 
 def test_every_field_of_a_request_is_read(world: World) -> None:
-    known = {field.name for field in dataclasses.fields(IntentRequest)}
+    known = set(NewPaymentIntent.model_fields) - {"merchant"}
     for name in known:
         assert refusal(world, **{name: ["never right"]})[1] == name
 
 
 def test_what_is_taken_within_a_request_is_not_named_by_an_id_that_will_never_be(world: World) -> None:
-    requests = [IntentRequest(amount=1, reference="INV-1"), IntentRequest(amount=2, reference="inv-1")]
+    requests = [NewPaymentIntent(amount=1, reference="INV-1"), NewPaymentIntent(amount=2, reference="inv-1")]
     with world.database.begin() as connection:
         first, second = intake.create_many(
             connection,
@@ -413,7 +412,7 @@ def test_a_second_draw_forgets_nothing_that_the_batch_has_taken(world: World) ->
     with world.database.begin() as connection:
         first, second = intake.create_many(
             connection,
-            [IntentRequest(amount=n, match="recipient", recipient=own) for n in (1, 2)],
+            [NewPaymentIntent(amount=n, match="recipient", recipient=own) for n in (1, 2)],
             merchant_id=world.merchant,
             settings=world.settings,
             books=world.books,

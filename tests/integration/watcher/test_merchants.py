@@ -9,6 +9,7 @@ from sqlalchemy import select
 from chain.testing import principal, txs
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import api_keys, merchants, views
+from watcher.documents import ChangeMerchant, NewMerchant
 from watcher.errors import NotFound, Refused
 from watcher.settings import Settings
 from watcher.tables import api_key
@@ -21,14 +22,15 @@ def add(world: World, settings: Settings | None = None, **fields: Any) -> tuple[
         return merchants.add(
             connection,
             settings or world.settings,
-            **({"name": "Other", "recipient": OTHER} | fields),
+            NewMerchant.of({"name": "Other", "recipient": OTHER} | fields),
             now=world.clock(),
         )
 
 
 def change(world: World, merchant: str, **fields: Any) -> Mapping[str, Any]:
     with world.database.begin() as connection:
-        return merchants.change(connection, world.settings, merchant, **fields, now=world.clock())
+        request = ChangeMerchant.of(fields)
+        return merchants.change(connection, world.settings, merchant, request, now=world.clock())
 
 
 def whose(world: World, key: str) -> str | None:
@@ -158,7 +160,7 @@ def test_an_unknown_merchant_is_not_found(world: World) -> None:
     with world.database.begin() as connection:
         for ask in (
             lambda: merchants.find(connection, "mer_X"),
-            lambda: merchants.change(connection, world.settings, "mer_X", now=0),
+            lambda: merchants.change(connection, world.settings, "mer_X", ChangeMerchant(), now=0),
             lambda: merchants.disable(connection, "mer_X", 0),
             lambda: merchants.rotate_key(connection, world.settings, "mer_X", 0),
         ):

@@ -21,9 +21,9 @@ from tests.postgresql import Server
 from watcher import database as database_module
 from watcher import intake, merchants
 from watcher.database import Database
+from watcher.documents import ChangeMerchant, NewPaymentIntent
 from watcher.errors import ConfigError, Refused, Unreachable
 from watcher.inflight import InFlight
-from watcher.intake import IntentRequest
 from watcher.ledger import OutOfStep
 from watcher.tables import cursor, intent, status_count
 
@@ -110,7 +110,7 @@ def test_a_silent_transaction_is_ended_by_the_server(shared: World, monkeypatch:
 
 def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: World) -> None:
     """The intent and the money for it commit at the same time: one of the two sees the other."""
-    request = IntentRequest(amount=50_000, level="included", reference="inv-1")
+    request = NewPaymentIntent.of({"amount": 50_000, "level": "included", "reference": "inv-1"})
     made = []
     height = shared.chain.tip.height
     shared.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, b"INV-1")])
@@ -242,7 +242,7 @@ def test_changing_a_merchants_recipient_takes_the_locks_in_the_order_of_intake(s
                     connection,
                     shared.settings,
                     shared.merchant,
-                    recipient=principal("moved"),
+                    ChangeMerchant(recipient=principal("moved")),
                     now=shared.clock(),
                 )
 

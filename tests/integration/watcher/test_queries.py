@@ -10,7 +10,8 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, START, World
 from watcher import queries
-from watcher.errors import NotFound
+from watcher.documents import PaymentIntentFilters, TransferFilters
+from watcher.errors import NotFound, Refused
 from watcher.intents import Flag, Status
 from watcher.tables import intent
 
@@ -22,12 +23,15 @@ def listed(world: World, **filters: Any) -> list[str]:
 
 def page(world: World, **filters: Any) -> dict[str, Any]:
     with world.database.read() as connection:
-        return queries.intents(connection, payment_contract=None, **filters)
+        whose = filters.pop("merchant", None)
+        asked = PaymentIntentFilters(**filters)
+        return queries.intents(connection, asked, payment_contract=None, merchant=whose)
 
 
 def transfers(world: World, **filters: Any) -> dict[str, Any]:
     with world.database.read() as connection:
-        return queries.transfers(connection, **filters)
+        whose = filters.pop("merchant", None)
+        return queries.transfers(connection, TransferFilters(**filters), merchant=whose)
 
 
 def test_one_intent_is_shown_to_its_merchant_only(world: World) -> None:
@@ -46,7 +50,9 @@ def test_a_list_shows_what_a_single_look_shows(world: World) -> None:
     world.create()
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)))
     with world.database.read() as connection:
-        data = queries.intents(connection, payment_contract=harness.PAYMENT_CONTRACT)["data"]
+        data = queries.intents(connection, PaymentIntentFilters(), payment_contract=harness.PAYMENT_CONTRACT)[
+            "data"
+        ]
     assert data == [world.show(intent["id"]) for intent in data]
     assert json.loads(json.dumps(data)) == data
 
@@ -134,12 +140,18 @@ def test_pages_stay_whole_while_intents_are_added(world: World) -> None:
     assert seen == made[::-1]
 
 
-def test_a_page_is_never_larger_than_the_largest(world: World) -> None:
+def test_a_page_that_is_just_full_is_the_last(world: World) -> None:
     for _ in range(3):
         world.create()
-    assert len(page(world, limit=10**9)["data"]) == 3
-    assert len(page(world, limit=0)["data"]) == 1
+    assert len(page(world, limit=1)["data"]) == 1
     assert page(world, limit=3)["next_cursor"] is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 101, 10**9, "0", "1e1", True, 1.5, None])
+def test_a_page_has_1_to_100_rows(limit: object) -> None:
+    for filters in (PaymentIntentFilters, TransferFilters):
+        with pytest.raises(Refused, match=r"^limit: .* write 1 to 100$"):
+            filters.of({"limit": limit})
 
 
 def test_transfers_are_listed_newest_first_with_why_they_are_unmatched(world: World) -> None:

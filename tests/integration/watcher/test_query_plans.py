@@ -12,6 +12,7 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, World
 from watcher import queries
+from watcher.documents import PaymentIntentFilters, TransferFilters
 from watcher.intents import Flag, Status
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -76,20 +77,32 @@ def test_steps_reorgs_intents_and_acts_scan_no_big_table(world: World) -> None:
 
 
 LISTS: list[Callable[[Any, World], Any]] = [
-    lambda c, w: queries.intents(c, payment_contract=None),
-    lambda c, w: queries.intents(c, payment_contract=None, cursor="pi_Z"),
-    lambda c, w: queries.intents(c, payment_contract=None, merchant=w.merchant),
-    lambda c, w: queries.intents(c, payment_contract=None, merchant=w.merchant, cursor="pi_Z"),
-    lambda c, w: queries.intents(c, payment_contract=None, status=Status.PENDING, cursor="pi_Z"),
-    lambda c, w: queries.intents(c, payment_contract=None, status=Status.PENDING, merchant=w.merchant),
-    lambda c, w: queries.intents(c, payment_contract=None, flag=Flag.LATE),
-    lambda c, w: queries.intents(c, payment_contract=None, flag=Flag.LATE, merchant=w.merchant),
-    lambda c, w: queries.intents(c, payment_contract=None, created_from=1.0, created_to=2.0),
-    lambda c, w: queries.intents(c, payment_contract=None, reference="inv-1", merchant=w.merchant),
-    lambda c, w: queries.transfers(c, cursor="tr_Z"),
-    lambda c, w: queries.transfers(c, merchant=w.merchant),
-    lambda c, w: queries.transfers(c, unmatched=True, cursor="tr_Z"),
-    lambda c, w: queries.transfers(c, unmatched=True, merchant=w.merchant),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None, merchant=w.merchant),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(created_from=1, created_to=2), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(reference="inv-1"), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(), merchant=w.merchant),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True), merchant=w.merchant),
 ]
 
 
@@ -108,7 +121,7 @@ def test_pages_come_in_order_from_an_index(world: World, ask: Callable[[Any, Wor
 
 def test_a_reference_is_looked_up_over_all_merchants(world: World) -> None:
     with plans(world) as found, world.database.read() as connection:
-        queries.intents(connection, payment_contract=None, reference="inv-1")
+        queries.intents(connection, PaymentIntentFilters(reference="inv-1"), payment_contract=None)
     assert "ix_intent_reference" in found[0][1][0]
 
 

@@ -16,6 +16,7 @@ from tests import harness
 from tests.integration.watcher.world import PAYER, SHOP, START, World
 from tests.postgresql import Server
 from watcher import blocks, queries, records
+from watcher.documents import PaymentIntentFilters, TransferFilters
 from watcher.intents import ChainClock, Flag, Status
 from watcher.tables import intent as intent_table
 from watcher.tables import transfer
@@ -308,27 +309,39 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None
 
 
 LISTS: list[Callable[[Connection, World], Any]] = [
-    lambda c, w: queries.intents(c, payment_contract=None),
-    lambda c, w: queries.intents(c, payment_contract=None, cursor="pi_Z"),
-    lambda c, w: queries.intents(c, payment_contract=None, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, payment_contract=None, merchant="mer_F7", cursor="pi_Z"),
-    lambda c, w: queries.intents(c, payment_contract=None, status=Status.PENDING, cursor="pi_Z"),
-    lambda c, w: queries.intents(c, payment_contract=None, status=Status.PENDING, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, payment_contract=None, flag=Flag.LATE),
-    lambda c, w: queries.intents(c, payment_contract=None, flag=Flag.LATE, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, payment_contract=None, created_from=1.0, created_to=2.0),
-    lambda c, w: queries.intents(c, payment_contract=None, reference="inv-1", merchant="mer_F7"),
-    lambda c, w: queries.intents(c, payment_contract=None, reference="inv-1"),
-    lambda c, w: queries.transfers(c, cursor="tr_Z"),
-    lambda c, w: queries.transfers(c, merchant="mer_F7"),
-    lambda c, w: queries.transfers(c, unmatched=True, cursor="tr_Z"),
-    lambda c, w: queries.transfers(c, unmatched=True, merchant="mer_F7"),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None, merchant="mer_F7"),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(created_from=1, created_to=2), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(reference="inv-1"), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), payment_contract=None),
+    lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(), merchant="mer_F7"),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True), merchant="mer_F7"),
 ]
 
 
 def test_the_few_that_belong_to_nobody_are_not_searched_for_among_all(busy: World) -> None:
     with plans(busy) as found, busy.database.read() as connection:
-        queries.transfers(connection, unmatched=True)
+        queries.transfers(connection, TransferFilters(unmatched=True))
     assert {node.get("Index Name") for node in found[0][1]} & {"ix_transfer_unmatched_id"}
 
 

@@ -13,8 +13,9 @@ from tests import harness
 from watcher import acts, intake, merchants, queries
 from watcher.books import Books
 from watcher.database import Database
+from watcher.documents import Assign, Cancel, Dismiss, Mark, NewMerchant, NewPaymentIntent
 from watcher.heartbeats import Heartbeat
-from watcher.intake import IntentRequest
+from watcher.intents import Status
 from watcher.ledger import Applied, Ledger
 from watcher.settings import Settings
 from watcher.tables import heartbeat, transfer
@@ -111,15 +112,14 @@ class World:
 
     def add_merchant(self, name: str, recipient: str, **more: Any) -> str:
         with self.database.begin() as connection:
-            row, _ = merchants.add(
-                connection, self.settings, name=name, recipient=recipient, now=self.clock(), **more
-            )
+            request = NewMerchant.of({"name": name, "recipient": recipient} | more)
+            row, _ = merchants.add(connection, self.settings, request, now=self.clock())
         self.clock.now += 0.002  # ids of two milliseconds sort by time
         return str(row["id"])
 
     def create(self, merchant: str | None = None, **fields: Any) -> str:
         """Create an intent (50,000 sats at level included, unless told otherwise); return its id."""
-        request = IntentRequest(**({"amount": 50_000, "level": "included"} | fields))
+        request = NewPaymentIntent.of({"amount": 50_000, "level": "included"} | fields)
         with self.database.begin() as connection:
             made = intake.create(
                 connection,
@@ -132,17 +132,27 @@ class World:
         self.clock.now += 0.002  # ids of two milliseconds sort by time
         return made
 
-    def cancel(self, intent: str, **more: Any) -> None:
+    def cancel(self, intent: str, reason: object = "canceled", **more: Any) -> None:
+        request = Cancel.of({"reason": reason})
         with self.database.begin() as connection:
-            acts.cancel(connection, intent, actor="test", books=self.books, now=self.clock(), **more)
+            acts.cancel(
+                connection,
+                intent,
+                reason=request.reason or "",
+                actor="test",
+                books=self.books,
+                now=self.clock(),
+                **more,
+            )
 
     def mark(self, intent: str, status: object, reason: object = "seen", **more: Any) -> None:
+        request = Mark.of({"status": status, "reason": reason})
         with self.database.begin() as connection:
             acts.mark(
                 connection,
                 intent,
-                status=status,
-                reason=reason,
+                status=Status(request.status),
+                reason=request.reason,
                 actor="test",
                 books=self.books,
                 now=self.clock(),
@@ -150,11 +160,12 @@ class World:
             )
 
     def dismiss(self, intent: str, reason: object = "sent back by hand", **more: Any) -> None:
+        request = Dismiss.of({"reason": reason})
         with self.database.begin() as connection:
             acts.dismiss(
                 connection,
                 intent,
-                reason=reason,
+                reason=request.reason,
                 actor="test",
                 books=self.books,
                 now=self.clock(),
@@ -162,12 +173,13 @@ class World:
             )
 
     def assign(self, transfer_id: str, intent: str, reason: object = "his", **more: Any) -> None:
+        request = Assign.of({"intent": intent, "reason": reason})
         with self.database.begin() as connection:
             acts.assign(
                 connection,
                 transfer_id,
                 intent,
-                reason=reason,
+                reason=request.reason,
                 actor="test",
                 books=self.books,
                 now=self.clock(),

@@ -93,10 +93,20 @@ def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: Cli, 
     assert done["imported"] == 0
     assert done["continue_at_line"] == 2
     told = [(error["line"], error["field"]) for error in done["errors"]]
-    assert told == [(3, "amount"), (4, "reference"), (5, "colour"), (6, None)]
-    assert "is in use" in done["errors"][1]["message"]
-    assert done["errors"][3]["message"] == "has 1 cell, the first line names 3"
+    assert told == [(3, "amount"), (5, "colour"), (6, None)]
+    assert done["errors"][2]["message"] == "has 1 cell, the first line names 3"
     assert count(cli) == 0
+
+
+def test_what_the_database_refuses_is_told_by_line_too(cli: Cli, tmp_path: Path) -> None:
+    """Once every line can be read."""
+    merchant = cli.merchant()
+    lines = ["amount,reference,asset", "50000,A,", "1,B,doge", "50000,a,"]
+    file = write(tmp_path, "orders.csv", *lines)
+    done = cli.doc("intents", "import", file, "--merchant", merchant, code=2)
+    assert [(error["line"], error["field"]) for error in done["errors"]] == [(3, "asset"), (4, "reference")]
+    assert "is in use" in done["errors"][1]["message"]
+    assert (done["imported"], count(cli)) == (0, 0)
 
 
 def test_batches_before_the_error_stay_and_the_import_can_be_continued(

@@ -11,11 +11,11 @@ import pytest
 from typer.main import get_command
 
 from notifier.tables import DeliveryStatus
-from watcher import queries
 from watcher.cli.app import app, call
 from watcher.cli.deliveries import StatusName
 from watcher.cli.options import MAX_LIMIT
 from watcher.cli.run import ROLES
+from watcher.documents import fields
 
 ROOT = Path(__file__).parents[3]
 
@@ -109,5 +109,5 @@ def test_names_that_are_written_twice_to_keep_starts_quick_agree() -> None:
     from watcher import service
 
     assert set(StatusName.__args__) == {status.value for status in DeliveryStatus}  # type: ignore[attr-defined]
-    assert MAX_LIMIT == queries.MAX_LIMIT
+    assert MAX_LIMIT == fields.MAX_LIMIT
     assert set(ROLES) == service.ROLES

@@ -12,8 +12,9 @@ from chain.testing import principal
 from contracts.networks import NETWORKS, NetworkName, sbtc_asset
 from contracts.terms import terms_hash
 from watcher.clocks import Clocks
+from watcher.documents import NewPaymentIntent
 from watcher.errors import Refused
-from watcher.intake import IntentRequest, draw_reference, prepare
+from watcher.intake import draw_reference, prepare
 from watcher.intents import Depth, Intent, LatePolicy, Match
 from watcher.matching import reference_key
 from watcher.settings import Settings
@@ -41,7 +42,7 @@ def ask(
     chain: int | None = None,
     **fields: Any,
 ) -> Intent:
-    request = IntentRequest(**({"amount": 50_000} | fields))
+    request = NewPaymentIntent.of({"amount": 50_000} | fields)
     clocks = Clocks(machine=now, chain=chain)
     return prepare(request, merchant=MERCHANT | (merchant or {}), settings=settings, clocks=clocks)
 
@@ -388,13 +389,13 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_a_document_with_unknown_fields_is_refused_with_a_suggestion() -> None:
     with pytest.raises(Refused) as caught:
-        IntentRequest.of({"amount": 1, "referense": "x"})
+        NewPaymentIntent.of({"amount": 1, "referense": "x"})
     assert caught.value.errors == [
         {"field": "referense", "message": "unknown field; did you mean reference?"}
     ]
     with pytest.raises(Refused, match="JSON object"):
-        IntentRequest.of([1])
-    assert IntentRequest.of({"amount": 1}) == IntentRequest(amount=1)
+        NewPaymentIntent.of([1])
+    assert NewPaymentIntent.of({"amount": 1}) == NewPaymentIntent(amount=1)
 
 
 def test_generated_references_can_be_read_and_typed() -> None:
@@ -415,7 +416,9 @@ json_values = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from([name for name in IntentRequest.__dataclass_fields__ if name != "amount"]),
+        st.sampled_from(
+            [name for name in NewPaymentIntent.model_fields if name not in ("amount", "merchant")]
+        ),
         json_values,
     ),
     json_values,

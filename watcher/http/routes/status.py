@@ -1,18 +1,16 @@
-"""How the daemon stands: for a merchant as far as it concerns him, for an operator all of it."""
+"""How the daemon stands: for a merchant as far as it concerns them, for an operator all of it."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from watcher import documents
-from watcher.http.callers import Reader, api_of
-from watcher.http.describe import describe
-from watcher.http.query import read_query
+from watcher.http.dependencies import BY_KEY, Read
+from watcher.http.describe import reads
+from watcher.http.route import ApiRoute
 
-router = APIRouter(prefix="/v1/status", tags=["Status"])
+router = APIRouter(prefix="/v1/status", tags=["Status"], route_class=ApiRoute, dependencies=BY_KEY)
 
 
-@router.get("", **describe(answer=documents.ServerStatus))
-async def get_status(request: Request, caller: Reader) -> Response:
-    """Return how the daemon stands. A merchant sees his own counts, and nothing of the operator's machines."""
-    read_query(request)
-    api = api_of(request)
-    return await api.look(request, caller, lambda desk: desk.status(known=api.known_reasons()))
+@router.get("", response_model=documents.ServerStatus, responses=reads())
+async def get_status(read: Read) -> Response:
+    """Return how the daemon stands. A merchant sees their own counts, and nothing of the operator's machines."""
+    return await read(lambda desk: desk.status(known=read.api.known_reasons()))
