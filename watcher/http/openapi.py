@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
-from watcher.documents import Problem
+from notifier.events import EventType
+from watcher.documents import Event, Problem
 
 _INTRODUCTION = """\
 Payments in sBTC, STX and other SIP-010 tokens on Stacks: create a payment intent, show its memo or contract call to the
@@ -28,8 +29,17 @@ _TAGS = (
 )
 
 
+_SIGNATURES = (
+    ("webhook-id", "The event's id, the same whenever it is sent again."),
+    ("webhook-timestamp", "When it is sent, unix seconds; refuse what is older than five minutes."),
+    ("webhook-signature", "`v1,` and the base64 HMAC-SHA256 over `id.timestamp.body` (Standard Webhooks)."),
+    ("x-webhook-signature", "`t=` unix seconds, `v1=` the hex HMAC-SHA256 over `t.body`."),
+)
+
+
 def install(app: FastAPI) -> None:
     """Serve the description of the application's routes."""
+    _declare_webhooks(app)
     made: list[bytes] = []
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -38,6 +48,33 @@ def install(app: FastAPI) -> None:
         if not made:
             made.append(json.dumps(describe_all(app), ensure_ascii=False, separators=(",", ":")).encode())
         return Response(made[0], media_type="application/json")
+
+
+def _declare_webhooks(app: FastAPI) -> None:
+    """Declare what is sent to endpoints: every type of event, and what to answer."""
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+        for name, text in _SIGNATURES
+    ]
+    answers: dict[int | str, dict[str, Any]] = {
+        "2XX": {"description": "It is delivered; the answer's body is not read."},
+        "410": {"description": "The endpoint is gone: it is disabled."},
+        "default": {"description": "It is sent again later; `Retry-After` of 429 and 503 is kept to."},
+    }
+    for kind in EventType:
+        app.webhooks.post(
+            kind.value,
+            operation_id=kind.value,
+            summary=kind.value,
+            tags=["Events"],
+            status_code=204,
+            responses=answers,
+            openapi_extra={"parameters": headers, "security": []},
+        )(_receive)
+
+
+async def _receive(body: Event) -> None:
+    """Verify the signature over the raw bytes, skip an `id` that you know, answer any 2xx within 15 seconds."""
 
 
 def describe_all(app: FastAPI) -> dict[str, Any]:
@@ -51,6 +88,7 @@ def describe_all(app: FastAPI) -> dict[str, Any]:
         tags=[{"name": name, "description": text} for name, text in _TAGS],
         routes=app.routes,
         webhooks=app.webhooks.routes,
+        separate_input_output_schemas=False,
     )
     schemas = found["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from notifier.events import EventType
 from tests.integration.http.office import Office, problem
 from tests.integration.watcher.world import World
 from watcher import documents
@@ -19,6 +20,8 @@ from watcher.notify import ServiceManager
 from watcher.pulse import Pulse
 from watcher.settings import Settings
 
+SIGNATURES = {"webhook-id", "webhook-timestamp", "webhook-signature", "x-webhook-signature"}
+
 HTTP = {"get", "post", "patch", "delete"}
 
 
@@ -26,6 +29,13 @@ def operations(description: dict[str, Any]) -> Iterator[tuple[str, str, dict[str
     for path, methods in description["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from nodes(part)
 
 
 def references(node: Any) -> Iterator[str]:
@@ -90,6 +100,25 @@ async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlit
             assert answer["content"][kind]["schema"], (where, status)
         assert "Retry-After" in answers["429"]["headers"], where
         assert "WWW-Authenticate" in answers["401"]["headers"], where
+
+
+async def test_every_type_of_event_is_described_as_a_webhook(sqlite_office: Office) -> None:
+    description = await described(sqlite_office)
+    assert set(description["webhooks"]) == {kind.value for kind in EventType}
+    for webhook in description["webhooks"].values():
+        schema = webhook["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/Event"}
+        assert {"2XX", "410", "default"} <= set(webhook["post"]["responses"])
+        assert {parameter["name"] for parameter in webhook["post"]["parameters"]} == SIGNATURES
+
+
+async def test_generators_get_servers_and_optional_fields(sqlite_office: Office) -> None:
+    """To them a field with a default, be it null, is one that is always there."""
+    description = await described(sqlite_office)
+    assert description["servers"] == [{"url": "/", "description": "This server."}]
+    assert not [node for node in nodes(description) if node.get("default", 0) is None]
+    request = description["components"]["schemas"]["NewPaymentIntent"]
+    assert request["required"] == ["amount"]
 
 
 async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: Office) -> None:
