@@ -3,30 +3,16 @@
 Messages start with the key they are about and say what would be right; the caller puts the setting's name before them.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from chain.model import MAX_AMOUNT
 from contracts.networks import AssetSpec, Network, default_assets
-from watcher.intents import LEVELS, Depth
+from watcher.intents import LEVELS
+from watcher.levels import LEVEL_FORMS, Level, parse_level, read_whole
+from watcher.printable import suggest
 
-#: What to write instead, for every message about a level.
-LEVEL_FORMS = "write included, anchored, settled or stacks=1,bitcoin=3"
-
-_MAX_DEPTH = 1_000_000
 _MAX_DECIMALS = 38
-
-
-class Level(NamedTuple):
-    """A confirmation level; ``name`` is None for a depth that was written out."""
-
-    name: str | None
-    depth: Depth
-
-    def __str__(self) -> str:
-        return self.name or f"stacks={self.depth.stacks},bitcoin={self.depth.bitcoin}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,42 +33,6 @@ DEFAULT_TIERS = {
         Tier(level=Level("settled", LEVELS["settled"])),
     ),
 }
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?``, or nothing when no known word is close."""
-    close = difflib.get_close_matches(word, sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def parse_level(value: object) -> Level:
-    """Read ``anchored``, ``stacks=1,bitcoin=3`` or ``{"stacks": 1, "bitcoin": 3}``; stacks from 1, bitcoin from 0.
-
-    :raises ValueError: with what is wrong and what would be right.
-    """
-    parts: Mapping[object, object]
-    if isinstance(value, Level):
-        return value
-    if isinstance(value, str) and value.strip() in LEVELS:
-        return Level(value.strip(), LEVELS[value.strip()])
-    if isinstance(value, str):
-        pairs = [part.partition("=") for part in value.split(",")]
-        parts = {key.strip(): number.strip() for key, _, number in pairs}
-        if len(parts) != len(pairs):
-            raise ValueError(f"{value!r} is not a level; {LEVEL_FORMS}")
-    elif isinstance(value, Mapping):
-        parts = value
-    else:
-        parts = {}
-    if set(parts) != {"stacks", "bitcoin"}:
-        raise ValueError(f"{value!r} is not a level; {LEVEL_FORMS}")
-    return Level(
-        None,
-        Depth(
-            stacks=_whole("stacks", parts["stacks"], 1, _MAX_DEPTH),
-            bitcoin=_whole("bitcoin", parts["bitcoin"], 0, _MAX_DEPTH),
-        ),
-    )
 
 
 def check_final(level: Level, finality_burn_blocks: int) -> Level:
@@ -113,7 +63,7 @@ def read_assets(configured: object, network: Network, sbtc_contract: str) -> dic
             raise ValueError(f"{name}: needs identifier (address.contract-name::asset-name) and decimals")
         try:
             identifier = network.parse_asset(str(identifier))
-            decimals = _whole("decimals", decimals, 0, _MAX_DECIMALS)
+            decimals = read_whole("decimals", decimals, 0, _MAX_DECIMALS)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         twin = next((asset.name for asset in assets.values() if asset.identifier == identifier), None)
@@ -164,7 +114,7 @@ def _read_tiers_of(value: object) -> tuple[Tier, ...]:
             raise ValueError(f"a tier has no level; {LEVEL_FORMS}")
         below = fields.get("below")
         tier = Tier(
-            below=None if below is None else _whole("below", below, 1, MAX_AMOUNT),
+            below=None if below is None else read_whole("below", below, 1, MAX_AMOUNT),
             level=parse_level(fields["level"]),
         )
         if tiers and tiers[-1].below is None:
@@ -190,14 +140,3 @@ def _fields(value: object, name: str, known: tuple[str, ...]) -> dict[str, objec
         if key not in known:
             raise ValueError(f"{name}: unknown key {key}{suggest(str(key), known)}")
     return {str(key): entry for key, entry in value.items()}
-
-
-def _whole(name: str, value: object, least: int, most: int) -> int:
-    number: int | None = None
-    if isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(most)):
-        number = int(value)
-    if number is None or not least <= number <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
-    return number

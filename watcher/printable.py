@@ -1,6 +1,8 @@
 """Texts for terminals and logs (pure): what strangers wrote is made harmless, so that it steers nothing there."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 #: What JSON lets pass but a terminal acts upon: DEL, C1 controls, line separators, overrides of the writing direction.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -27,3 +29,9 @@ def count(number: int, thing: str) -> str:
     if number == 1:
         return f"1 {thing}"
     return f"{number:,} {thing.removesuffix('y')}ies" if thing.endswith("y") else f"{number:,} {thing}s"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?``, or nothing when no known word is close."""
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -34,10 +34,12 @@ from sqlalchemy.exc import ArgumentError
 from chain.address import parse_principal
 from contracts.networks import NETWORKS, AssetSpec, Network, NetworkName
 from watcher import assets as asset_settings
-from watcher.assets import Level, Tier, suggest
+from watcher.assets import Tier
 from watcher.durations import ChainSeconds, PositiveSeconds, Seconds
 from watcher.errors import ConfigError
 from watcher.intents import LatePolicy
+from watcher.levels import Level, parse_level
+from watcher.printable import suggest
 from watcher.setting_types import (
     LIST,
     RAW,
@@ -260,7 +262,7 @@ class Settings(BaseSettings):
 
         :raises ValueError: when it is none, or waits for more Bitcoin blocks than ``finality_burn_blocks``.
         """
-        return asset_settings.check_final(asset_settings.parse_level(value), self.finality_burn_blocks)
+        return asset_settings.check_final(parse_level(value), self.finality_burn_blocks)
 
     def show(self) -> dict[str, Any]:
         """Return every setting in order, JSON-ready, as one would write it; secrets and passwords are masked."""

@@ -20,9 +20,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from notifier.events import rfc3339
-from watcher.assets import suggest
 from watcher.documents.fields import DEFAULT_LIMIT, CursorIn, IdIn, LimitIn, quote
 from watcher.errors import Refused
+from watcher.printable import suggest
 
 
 class Document(BaseModel):

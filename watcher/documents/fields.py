@@ -14,8 +14,8 @@ from chain.address import parse_principal
 from chain.model import MAX_AMOUNT
 from contracts.terms import SALT_BYTES
 from notifier.events import rfc3339
-from watcher.assets import Level, parse_level
 from watcher.durations import format_duration, parse_duration
+from watcher.levels import Level, parse_level
 from watcher.matching import MEMO_BYTES
 
 #: Longest and shortest life of an intent, seconds.

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from contracts.networks import NETWORKS, NetworkName
-from watcher.assets import Level, Tier, check_final, parse_level, read_assets, read_tiers, suggest, tier_level
+from watcher.assets import Tier, check_final, read_assets, read_tiers, tier_level
 from watcher.intents import LEVELS, Depth
+from watcher.levels import Level, parse_level
+from watcher.printable import suggest
 
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SBTC = MAINNET.sbtc_contract

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from watcher import settings as module
-from watcher.assets import Level
 from watcher.intents import LEVELS, Depth, LatePolicy
+from watcher.levels import Level
 from watcher.settings import Settings, load_settings
 
 SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
