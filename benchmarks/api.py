@@ -31,11 +31,11 @@ import aiohttp
 
 from benchmarks.notifier import postgresql, sqlite
 from chain.testing import ScriptedChain, principal
-from watcher import merchants
-from watcher.database import Database
-from watcher.documents import NewMerchant
-from watcher.service import make_ledger
-from watcher.settings import Settings
+from watcher.config.settings import Settings
+from watcher.daemon.main import make_ledger
+from watcher.schemas import NewMerchant
+from watcher.services import merchants
+from watcher.store.database import Database
 
 RATE = 200
 CONNECTIONS = 12

@@ -27,11 +27,11 @@ from typing import Any
 
 from notifier import endpoints, outbox
 from notifier.events import EventType, event_body, event_id
-from notifier.guard import CheckedUrl
-from notifier.vault import PLAIN, Vault
+from notifier.secrets import PLAIN, Vault
+from notifier.ssrf import CheckedUrl
 from notifier.worker import Worker
-from watcher import service
-from watcher.database import Database
+from watcher.daemon import main as daemon_main
+from watcher.store.database import Database
 
 ENDPOINTS = 20
 BODY_NOTE = "x" * 400  # makes a body of about 600 bytes
@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--sealed", action="store_true", help="with encrypted secrets")
     arguments = parser.parse_args()
     figures = {}
-    service.spare_collections()
+    daemon_main.spare_collections()
     for name in arguments.databases.split(","):
         with (
             tempfile.TemporaryDirectory() as folder,

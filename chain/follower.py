@@ -1,7 +1,7 @@
 """Follows the canonical chain of a pool of sources, one look at a time, and says how the cursor must move.
 
 Hashes decide. A source that shows less than we know (a lower tip, no block of our hash, no block of a height) lags, and
-nothing is undone; a fork needs another block at one of our heights, and then some (see ``chain.evidence``).
+nothing is undone; a fork needs another block at one of our heights, and then some (see ``chain.fork_choice``).
 History, catch-up and tip are one code path.
 """
 
@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import structlog
 
-from chain.api import StacksApi
+from chain.api.client import StacksApi
+from chain.api.parse import TxPage
+from chain.block_fetcher import HEADER_ROWS, BlockFeed, Run, headers_after
+from chain.block_reader import refuse_repeats
 from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed, SourceUnavailable
-from chain.evidence import ForkEvidence
-from chain.feed import HEADER_ROWS, BlockFeed, Run, headers_after
+from chain.fork_choice import ForkEvidence
+from chain.header_window import HeaderWindow, Verdict, links
 from chain.model import Block, BlockHeader, Extend, ReadRules, Reorg, Step, parent_of_first
-from chain.pool import SourcePool
-from chain.reader import refuse_repeats
-from chain.window import HeaderWindow, Verdict, links
-from chain.wire import TxPage
+from chain.source_pool import SourcePool
 
 #: Bitcoin blocks of headers kept below finality, so that a fork that is too deep can still be named.
 MARGIN_BURN_BLOCKS = 4

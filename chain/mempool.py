@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from chain.api import MAX_IDS, StacksApi
-from chain.wire_mempool import PendingPage, PendingTx
+from chain.api.client import MAX_IDS, StacksApi
+from chain.api.parse_mempool import PendingPage, PendingTx
 
 __all__ = ["MAX_PAGES", "MempoolReader", "PendingTx"]
 

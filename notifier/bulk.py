@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, inser
 from notifier import outbox
 from notifier.events import EventType
 from notifier.ids import Entropy
-from notifier.tables import (
+from notifier.schema import (
     STEADY,
     DeliveryStatus,
     EndpointStatus,

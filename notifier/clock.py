@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from notifier.tables import delivery, endpoint, is_pending
+from notifier.schema import delivery, endpoint, is_pending
 
 #: Rows that are put right in one transaction.
 BATCH = 500

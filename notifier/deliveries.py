@@ -11,7 +11,7 @@ from notifier import bulk, endpoints, outbox
 from notifier.errors import NotFound, NotPossible
 from notifier.events import rfc3339
 from notifier.ids import Entropy
-from notifier.tables import (
+from notifier.schema import (
     STEADY,
     DeliveryStatus,
     EndpointStatus,

@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from notifier import bulk, outbox
-from notifier.backoff import Health
 from notifier.errors import InvalidEndpoint, NotFound, NotPossible, Sealed
 from notifier.events import (
     DEFAULT_EVENTS,
@@ -23,10 +22,9 @@ from notifier.events import (
     read_subscriptions,
     rfc3339,
 )
-from notifier.guard import CheckedUrl
 from notifier.ids import Entropy, new_id
-from notifier.signing import SECRET_BYTES, make_secret
-from notifier.tables import (
+from notifier.retry import Health
+from notifier.schema import (
     EXCLUSIVE,
     SHARED,
     DisabledReason,
@@ -34,7 +32,9 @@ from notifier.tables import (
     endpoint,
     event,
 )
-from notifier.vault import Vault
+from notifier.secrets import Vault
+from notifier.signing import SECRET_BYTES, make_secret
+from notifier.ssrf import CheckedUrl
 
 #: How long old secrets go on signing after a rotation, in seconds.
 DEFAULT_OVERLAP = 86400.0

@@ -15,7 +15,7 @@ from notifier.clock import database_time
 from notifier.errors import NotFound
 from notifier.events import VERDICTS, EventType, event_body
 from notifier.ids import Entropy, new_id
-from notifier.tables import (
+from notifier.schema import (
     SHARED,
     DeliveryStatus,
     DisabledReason,

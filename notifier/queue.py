@@ -1,7 +1,7 @@
 """The queue that the delivery table is: claim what is due, hand back what was not tried.
 
 A claimed row carries a lease: while it holds, nobody else claims the row; when it has run out, anybody may, so that
-a killed worker's rows come back by themselves. :mod:`notifier.settling` stores what came of the attempts. Statements
+a killed worker's rows come back by themselves. :mod:`notifier.results` stores what came of the attempts. Statements
 are built once: building one costs more than running it.
 """
 
@@ -29,9 +29,9 @@ from sqlalchemy import (
     update,
 )
 
-from notifier.backoff import Health, rate_room, rate_spent, rate_wait
-from notifier.tables import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
-from notifier.vault import Stored
+from notifier.retry import Health, rate_room, rate_spent, rate_wait
+from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
+from notifier.secrets import Stored
 
 #: After so many failed attempts an event does not hold back the next one of its intent any more.
 HOLDING_ATTEMPTS = 3
@@ -55,7 +55,7 @@ class Claim:
     endpoint: str
     url: str
     legacy_v0: bool
-    #: As stored; see :mod:`notifier.vault`.
+    #: As stored; see :mod:`notifier.secrets`.
     secrets: Stored
     #: None if retention emptied it.
     body: bytes | None

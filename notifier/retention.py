@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, or_, select, tuple_, update
 
-from notifier.tables import delivery, delivery_attempt, event, is_dead, is_waiting
+from notifier.schema import delivery, delivery_attempt, event, is_dead, is_waiting
 
 #: Rows of each kind that one batch looks at.
 BATCH = 250

@@ -17,9 +17,9 @@ from aiohappyeyeballs import AddrInfoType
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from notifier import guard
+from notifier import ssrf
+from notifier.dns import Resolver
 from notifier.errors import RefusedUrl
-from notifier.resolver import Resolver
 from notifier.status_line import read_head
 
 #: So much of an answer's body is read, then the connection is dropped.
@@ -75,7 +75,7 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        open_socket = guard.socket_factory(allow_private=self._allow_private)
+        open_socket = ssrf.socket_factory(allow_private=self._allow_private)
 
         def open_noted(info: AddrInfoType) -> socket.socket:
             _CONNECTION.get().reused = False
@@ -121,7 +121,7 @@ class Sender:
         answer = _Answer()
         error: str | None = None
         try:
-            parsed = guard.parse_url(url, allow_http=self._allow_http)
+            parsed = ssrf.parse_url(url, allow_http=self._allow_http)
             async with asyncio.timeout(self._timeout):
                 await self._post(parsed, body, {**headers, "content-type": "application/json"}, answer)
         except TimeoutError:
@@ -244,7 +244,7 @@ def _explain(failure: Exception) -> str:
     """
     cause: BaseException | None = failure
     while cause is not None:
-        if isinstance(cause, guard.RefusedAddress):
+        if isinstance(cause, ssrf.RefusedAddress):
             return f"refused: {cause}"
         cause = getattr(cause, "os_error", None) or cause.__cause__
     text = str(failure) or type(failure).__name__

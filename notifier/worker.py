@@ -17,14 +17,15 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
-from notifier import clock, queue, settling, signing
-from notifier.backoff import DEFAULT_SCHEDULE
+from notifier import clock, queue, signing
+from notifier import results as delivery_results
 from notifier.bulk_worker import BulkWorker
 from notifier.database_errors import is_outage, reason_of
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
+from notifier.retry import DEFAULT_SCHEDULE
+from notifier.secrets import PLAIN, Vault
 from notifier.sender import Outcome, Sender
-from notifier.vault import PLAIN, Vault
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +126,7 @@ class Worker:
         if breaker_pause is None:
             # Half a minute, but with a schedule in seconds (tests, demos) no longer than its first wait.
             breaker_pause = min([30.0, *schedule[1:2]])
-        self._policy = settling.Policy(
+        self._policy = delivery_results.Policy(
             schedule=schedule,
             breaker_pause=breaker_pause,
             disable_after=disable_after,
@@ -134,7 +135,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
-        self._results: list[settling.Result] = []
+        self._results: list[delivery_results.Result] = []
         # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval; by
         # the elapsed time.
         self._soonest = math.inf
@@ -235,7 +236,7 @@ class Worker:
             self._running[task] = claimed
         return True
 
-    async def _failed(self, error: Exception, results: Sequence[settling.Result]) -> None:
+    async def _failed(self, error: Exception, results: Sequence[delivery_results.Result]) -> None:
         """Say why a transaction failed. Unless the database is at fault, settle the results without the others."""
         if is_outage(error):
             log.error("deliveries.database_failed", reason=reason_of(error), unsettled=len(results))
@@ -255,26 +256,28 @@ class Worker:
             # What made the transaction fail is out of the way.
             self._look.set()
 
-    async def _settle_apart(self, result: settling.Result) -> tuple[list[settling.Settled], float]:
+    async def _settle_apart(
+        self, result: delivery_results.Result
+    ) -> tuple[list[delivery_results.Settled], float]:
         """Settle one result; what cannot be stored as it is, is stored as little more than its status."""
         try:
-            return await asyncio.to_thread(self._settle_alone, result, settling.settle)
+            return await asyncio.to_thread(self._settle_alone, result, delivery_results.settle)
         except Exception as error:
             if is_outage(error):
                 raise
             self._on_unforeseen("settle", error)
-            return await asyncio.to_thread(self._settle_alone, result, settling.settle_plainly)
+            return await asyncio.to_thread(self._settle_alone, result, delivery_results.settle_plainly)
 
     def _settle_alone(
-        self, result: settling.Result, settle: settling.Settle
-    ) -> tuple[list[settling.Settled], float]:
+        self, result: delivery_results.Result, settle: delivery_results.Settle
+    ) -> tuple[list[delivery_results.Settled], float]:
         with self._database.begin() as conn:
             now = self._now(conn)
             return settle(conn, [result], policy=self._policy, jitters=[self._jitter()], now=now), now
 
     def _transact(
-        self, results: Sequence[settling.Result], room: int
-    ) -> tuple[list[settling.Settled], queue.Claimed, float]:
+        self, results: Sequence[delivery_results.Result], room: int
+    ) -> tuple[list[delivery_results.Settled], queue.Claimed, float]:
         """Do one turn's transaction, and return the time that it went by; runs in a worker thread."""
         with self._database.begin() as conn:
             queue.take_turn(conn)
@@ -295,12 +298,12 @@ class Worker:
         return settled, claimed, now
 
     def _settle(
-        self, conn: Connection, results: Sequence[settling.Result], now: float
-    ) -> list[settling.Settled]:
+        self, conn: Connection, results: Sequence[delivery_results.Result], now: float
+    ) -> list[delivery_results.Settled]:
         if not results:
             return []
         jitters = [self._jitter() for _ in results]
-        return settling.settle(conn, results, policy=self._policy, jitters=jitters, now=now)
+        return delivery_results.settle(conn, results, policy=self._policy, jitters=jitters, now=now)
 
     def _now(self, conn: Connection) -> float:
         """Return the time that judges what processes share."""
@@ -308,7 +311,10 @@ class Worker:
         return machine if self._given_clock is not None else clock.database_time(conn, machine=machine)
 
     def _forget(
-        self, results: Sequence[settling.Result], settled: Sequence[settling.Settled], now: float
+        self,
+        results: Sequence[delivery_results.Result],
+        settled: Sequence[delivery_results.Settled],
+        now: float,
     ) -> None:
         """Drop results that are stored (or whose lease was lost), and count them."""
         # New ones were only added behind them meanwhile.
@@ -332,7 +338,9 @@ class Worker:
                 return
             outcome = await self._send(sender, claimed, started_at)
             self._results.append(
-                settling.Result(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
+                delivery_results.Result(
+                    claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome
+                )
             )
         finally:
             # The slot is free before the loop looks, not some time after.
@@ -408,8 +416,8 @@ class Worker:
         self._results.clear()
 
     def _last_transaction(
-        self, results: Sequence[settling.Result], unsent: Sequence[queue.Claim]
-    ) -> tuple[list[settling.Settled], float]:
+        self, results: Sequence[delivery_results.Result], unsent: Sequence[queue.Claim]
+    ) -> tuple[list[delivery_results.Settled], float]:
         with self._database.begin() as conn:
             now = self._now(conn)
             queue.lock_endpoints(conn, [*(result.claim for result in results), *unsent])

@@ -11,23 +11,24 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from chain.api import StacksApi
+from chain.api.client import StacksApi
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
+from chain.header_window import HeaderWindow
 from chain.model import ReadRules
-from chain.pool import SourcePool
+from chain.source_pool import SourcePool
 from chain.testing import principal
-from chain.window import HeaderWindow
 from contracts.model import MoneyRules
 from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
-from watcher import blocks, records
-from watcher.books import BEFORE_THE_CHAIN, Books
-from watcher.database import Database
-from watcher.following import Following
-from watcher.intents import LEVELS, Intent, LatePolicy, Match
-from watcher.ledger import Ledger
-from watcher.matching import intent_keys, reference_key
-from watcher.tables import merchant
+from watcher.domain.matching import intent_keys, reference_key
+from watcher.domain.model import LEVELS, Intent, LatePolicy, Match
+from watcher.indexer.ledger import Ledger
+from watcher.indexer.loop import Following
+from watcher.indexer.settler import BEFORE_THE_CHAIN, Books
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store.database import Database
+from watcher.store.schema import merchant
 
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SBTC = sbtc_asset(MAINNET.sbtc_contract)
@@ -130,7 +131,7 @@ def add_merchant(database: Database, *, merchant_id: str = MERCHANT, recipient: 
     with database.begin() as connection:
         row = {"id": merchant_id, "name": "Shop", "recipient": recipient, "status": "active"}
         connection.execute(insert(merchant).values(**row, created_at=0, updated_at=0))
-        records.watch(connection, recipient, merchant_id)
+        intent_store.watch(connection, recipient, merchant_id)
 
 
 def add_intents(
@@ -141,8 +142,8 @@ def add_intents(
         for intent in intents:
             key = reference_key(intent.reference, generated=intent.reference_generated)
             keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
-            records.add_intents(connection, [(intent, keys, key)])
-        cursor = blocks.load_cursor(connection, lock=True)
+            intent_store.add_intents(connection, [(intent, keys, key)])
+        cursor = chain_state.load_cursor(connection, lock=True)
         clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
         books.settle(connection, {intent.id for intent in intents}, clock, now=now)
 

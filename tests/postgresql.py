@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from watcher.database import Database
+from watcher.store.database import Database
 
 #: The databases of tests are copies of this one, which has the schema.
 TEMPLATE = "migrated"

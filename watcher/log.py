@@ -12,7 +12,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from watcher.journal import is_journal, with_priority
-from watcher.printable import plain, plain_json
+from watcher.text import plain, plain_json
 
 #: Loggers that follow ``log_level``; every other library speaks from ``warning`` on.
 OUR_PACKAGES = ("watcher", "chain", "contracts", "notifier")

@@ -10,16 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from watcher import blocks, facts, lease, records, service
-from watcher.settings import load_settings
+from watcher.config.settings import load_settings
+from watcher.daemon import main as daemon_main
+from watcher.indexer import leader
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
 
 #: Where in a step to die: the module and function, and whether before it runs or after.
 POINTS: dict[str, tuple[Any, str, bool]] = {
-    "before the headers": (blocks, "add_headers", True),
-    "after the transfers": (facts, "put_transfers", False),
-    "before the decision is stored": (records, "save_decisions", True),
-    "before the cursor moves": (blocks, "move_cursor", True),
-    "before the commit": (blocks, "move_cursor", False),
+    "before the headers": (chain_state, "add_headers", True),
+    "after the transfers": (transfer_store, "put_transfers", False),
+    "before the decision is stored": (intent_store, "save_decisions", True),
+    "before the cursor moves": (chain_state, "move_cursor", True),
+    "before the commit": (chain_state, "move_cursor", False),
 }
 
 
@@ -39,6 +43,6 @@ def arm(point: str, armed: Path) -> None:
 
 
 if __name__ == "__main__":
-    lease.SECONDS = 2.0  # who starts next need not wait for long
+    leader.SECONDS = 2.0  # who starts next need not wait for long
     arm(sys.argv[1], Path(sys.argv[2]))
-    sys.exit(service.run(load_settings(), service.ROLES, once=False))
+    sys.exit(daemon_main.run(load_settings(), daemon_main.ROLES, once=False))

@@ -8,13 +8,13 @@ import signal
 import sys
 from typing import Any
 
-from watcher import scan
 from watcher.cli.app import call
+from watcher.store import reindex_runs
 
 
 def arm(nth: int) -> None:
     """Die inside the ``nth`` transaction, with everything written and nothing committed."""
-    original = scan.advance
+    original = reindex_runs.advance
     left = nth
 
     def deadly(*args: Any, **named: Any) -> bool:
@@ -25,7 +25,7 @@ def arm(nth: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
-    scan.advance = deadly
+    reindex_runs.advance = deadly
 
 
 if __name__ == "__main__":

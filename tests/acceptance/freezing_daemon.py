@@ -10,15 +10,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from watcher import blocks, database, lease, log, service
-from watcher.settings import load_settings
+from watcher import log
+from watcher.config.settings import load_settings
+from watcher.daemon import main as daemon_main
+from watcher.indexer import leader
+from watcher.store import chain_state, database
 
 if __name__ == "__main__":
     log.configure("json", "info")
     armed = Path(sys.argv[1])
-    lease.SECONDS = 2.0
+    leader.SECONDS = 2.0
     database.SILENCE_TIMEOUT = 2
-    move_cursor = blocks.move_cursor
+    move_cursor = chain_state.move_cursor
 
     def freeze(*args: Any, **named: Any) -> None:
         move_cursor(*args, **named)
@@ -26,5 +29,5 @@ if __name__ == "__main__":
             armed.unlink()
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    blocks.move_cursor = freeze
-    sys.exit(service.run(load_settings(), frozenset({"follower"}), once=False))
+    chain_state.move_cursor = freeze
+    sys.exit(daemon_main.run(load_settings(), frozenset({"follower"}), once=False))

@@ -12,9 +12,9 @@ from sqlalchemy import delete
 from chain.testing import principal, txs
 from tests import harness
 from tests.acceptance.conftest import Town
-from watcher import queries
-from watcher.settings import Settings
-from watcher.tables import attempt, stray, transfer
+from watcher.config.settings import Settings
+from watcher.services import queries
+from watcher.store.schema import attempt, stray, transfer
 
 PAYER = principal("payer")
 

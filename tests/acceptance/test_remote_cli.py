@@ -13,10 +13,10 @@ import pytest
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from tests import harness
 from tests.served import ADMIN, serving
-from tests.unit.watcher.cli_calls import DATABASE_URL, Answer, Cli, calling
-from watcher.cli import import_
-from watcher.database import Database
-from watcher.heartbeats import Heartbeat
+from tests.unit.watcher.cli.runner import DATABASE_URL, Answer, Cli, calling
+from watcher.cli.commands import import_intents
+from watcher.store.database import Database
+from watcher.store.heartbeats import Heartbeat
 
 #: Nobody is there: whoever opens the database instead of asking the server fails.
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
@@ -248,7 +248,7 @@ def test_the_status_can_be_watched_from_afar(both: Both, monkeypatch: pytest.Mon
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("watcher.cli.status.time.sleep", interrupted)
+        patch.setattr("watcher.cli.commands.status.time.sleep", interrupted)
         lines = both.remotely("status", "--watch").out.splitlines()
     assert [" ok height=105 " in line for line in lines] == [True, True]
 
@@ -271,7 +271,7 @@ def test_a_merchants_key_says_whose_it_is_and_opens_nothing_of_others(both: Both
 def test_an_import_over_the_server_is_like_one_here_and_never_doubles(
     both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_, "BATCH", 2)
+    monkeypatch.setattr(import_intents, "BATCH", 2)
     file = tmp_path / "orders.csv"
 
     def write(*lines: str) -> None:

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import select
 
 from chain.testing import principal, txs
-from notifier.tables import event
+from notifier.schema import event
 from notifier.testing import Answer
 from tests import harness
 from tests.acceptance.conftest import PROGRAM, ROOT, Town
 from tests.postgresql import Server
-from watcher import queries
-from watcher.database import Database
-from watcher.intents import Intent
-from watcher.lease import Lease, holding
+from watcher.domain.model import Intent
+from watcher.indexer.leader import Lease, holding
+from watcher.services import queries
+from watcher.store.database import Database
 
 pytestmark = pytest.mark.usefixtures("on_postgresql")
 

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from chain.api.parse_fields import MAX_TIME
 from chain.testing import txs
-from chain.wire_fields import MAX_TIME
-from notifier.tables import event
-from tests.integration.watcher.world import PAYER, SHOP, START, World
-from watcher.tables import attempt, refund, transfer
+from notifier.schema import event
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, World
+from watcher.store.schema import attempt, refund, transfer
 
 DAY = 86_400
 

@@ -11,7 +11,7 @@ from chain.model import ReadRules, Reorg, Step
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT, Tx
-from tests.integration.chain.following import POLL, Rig, following
+from tests.integration.chain.follower_fixture import POLL, Rig, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))

@@ -28,20 +28,23 @@ from sqlalchemy import select
 
 from chain.model import Extend
 from chain.testing import ScriptedApi, ScriptedChain, Tx, block_model, principal, txs
-from contracts.reader import read_block
+from contracts.payments import read_block
 from notifier import outbox
 from notifier.events import VERDICTS, EventType, event_id
-from notifier.tables import event as event_table
+from notifier.schema import event as event_table
 from tests import harness
 from tests.postgresql import Server
-from watcher import blocks, books, records, refunds
-from watcher import facts as facts_store
-from watcher.books import Books, Settled, load_timelines
-from watcher.following import Turn
-from watcher.intents import Intent, LatePolicy, Status, Told
-from watcher.settlement import decide
-from watcher.tables import intent as intent_table
-from watcher.tables import transfer as transfer_table
+from watcher.domain import refunds
+from watcher.domain.model import Intent, LatePolicy, Status, Told
+from watcher.domain.settlement import decide
+from watcher.indexer import settler
+from watcher.indexer.loop import Turn
+from watcher.indexer.settler import Books, Settled, load_timelines
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.schema import intent as intent_table
+from watcher.store.schema import transfer as transfer_table
 
 START = 1_800_000_000
 PAYER, STRANGER = principal("payer"), principal("stranger")
@@ -89,7 +92,7 @@ class History(RuleBasedStateMachine):
     def begin(self, keep: Any, sources: int, limit: int) -> None:
         """``limit``: so many intents are settled by one transaction."""
         self.limited = pytest.MonkeyPatch()
-        self.limited.setattr(books, "SETTLE_LIMIT", limit)
+        self.limited.setattr(settler, "SETTLE_LIMIT", limit)
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
         self.keep = keep
@@ -285,8 +288,8 @@ class History(RuleBasedStateMachine):
         assert cursor.clock.hash == self.chain.tip.hash, "not caught up"
         truth = self.truth()
         with self.database.read() as connection:
-            stored = records.load_intents(connection, self.intents)
-            facts = facts_store.load_facts(connection, self.intents)
+            stored = intent_store.load_intents(connection, self.intents)
+            facts = transfer_store.load_facts(connection, self.intents)
             told = outbox.told(connection, self.intents)
             timelines = load_timelines(connection, self.intents)
             rows = {row.id: row for row in connection.execute(select(intent_table))}
@@ -314,12 +317,12 @@ class History(RuleBasedStateMachine):
                 )
             self.check_events(key, intent, [row for row in events if row.intent == key])
         with self.database.read() as connection:
-            assert records.due_intents(connection, cursor.clock, limit=1) == []
+            assert intent_store.due_intents(connection, cursor.clock, limit=1) == []
 
     def check_against_fresh_index(self) -> None:
         """Without reorgs, one big step over the whole chain ends where the daemon's many small ones did."""
         with self.database.read() as connection:
-            if blocks.count_reorgs(connection, since=0):
+            if chain_state.count_reorgs(connection, since=0):
                 return
             ours = {
                 row.id: (row.status, row.received, row.refunded)

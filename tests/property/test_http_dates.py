@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chain import fetch
-from chain.dates import ServerDates
-from notifier import backoff
-from watcher.client import exchange
+from chain.api import transport
+from chain.api.dates import ServerDates
+from notifier import retry
+from watcher.client import retry as client_retry
 
 FAR = "Mon, 01 Jan 99999999999 00:00:00 GMT"
 
@@ -43,14 +43,14 @@ TEXTS = ANYTHING | NUMBER | NEARLY
 @example("(")
 def test_every_reader_is_total_and_both_leaves_read_the_same(text: str) -> None:
     """A header is a date or it is not; no text makes a reader raise, and no reader gives what is no number."""
-    there = fetch.http_date(text)
-    assert there == backoff.http_date(text)
+    there = transport.http_date(text)
+    assert there == retry.http_date(text)
     assert there is None or math.isfinite(there)
     waits = [
-        fetch.retry_after({"retry-after": text, "date": "Thu, 01 Jan 1970 00:00:00 GMT"}),
-        fetch.retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT", "date": text}),
-        backoff.parse_retry_after(text, now=0.0),
-        exchange._seconds(text),
+        transport.retry_after({"retry-after": text, "date": "Thu, 01 Jan 1970 00:00:00 GMT"}),
+        transport.retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT", "date": text}),
+        retry.parse_retry_after(text, now=0.0),
+        client_retry._seconds(text),
     ]
     assert all(wait is None or (wait >= 0 and math.isfinite(wait)) for wait in waits)
     dates = ServerDates(now=lambda: 0.0)
@@ -62,11 +62,11 @@ def test_every_reader_is_total_and_both_leaves_read_the_same(text: str) -> None:
 def test_a_real_date_is_read_to_the_second(moment: datetime) -> None:
     """What a server writes as its time is read as that time."""
     moment = moment.replace(microsecond=0, tzinfo=UTC)
-    assert fetch.http_date(format_datetime(moment, usegmt=True)) == moment.timestamp()
+    assert transport.http_date(format_datetime(moment, usegmt=True)) == moment.timestamp()
 
 
 @pytest.mark.parametrize("zone", ["", " -0000", " GMT", " +0000"])
 def test_a_date_without_a_zone_is_in_gmt(zone: str) -> None:
     """HTTP dates are in GMT, whatever the machine's own zone is."""
-    assert fetch.http_date(f"Thu, 01 Jan 1970 00:20:00{zone}") == 1200
-    assert backoff.http_date(f"Thu, 01 Jan 1970 00:20:00{zone}") == 1200
+    assert transport.http_date(f"Thu, 01 Jan 1970 00:20:00{zone}") == 1200
+    assert retry.http_date(f"Thu, 01 Jan 1970 00:20:00{zone}") == 1200

@@ -12,15 +12,16 @@ from sqlalchemy import select
 
 from chain.testing import ScriptedApi, txs
 from tests import harness
-from tests.integration.watcher import lies
-from tests.integration.watcher.reindexing import Reading
-from tests.integration.watcher.world import World
+from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.reindex import false_blocks
+from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.property.test_reindex import Life, forks, mines, payments
-from watcher import facts, records
-from watcher.intents import Facts, Flag, Status
-from watcher.placing import place, read_all
-from watcher.settlement import Decision, decide
-from watcher.tables import attempt, refund, transfer
+from watcher.domain.model import Facts, Flag, Status
+from watcher.domain.settlement import Decision, decide
+from watcher.indexer.matcher import place, read_all
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.schema import attempt, refund, transfer
 
 lied = st.fixed_dictionaries(
     {
@@ -61,25 +62,25 @@ class LiedTo(Life):
         mine = action["mine"]
         paid = [self.payment(*payment) for payment in mine["payments"]]
         how = {"n": mine["n"], "burn": mine["burn"], "seconds": mine["seconds"]}
-        lies.mine(self.world, self.lie(action, paid), *paid, **how)
+        false_blocks.mine(self.world, self.lie(action, paid), *paid, **how)
 
-    def lie(self, action: dict[str, Any], paid: list[txs.Tx]) -> lies.Lie:
+    def lie(self, action: dict[str, Any], paid: list[txs.Tx]) -> false_blocks.Lie:
         match action["lie"]:
             case "unlabelled":
-                return lies.without_labels
+                return false_blocks.without_labels
             case "more":
-                return lies.on_transfers(amount=60_000)
+                return false_blocks.on_transfers(amount=60_000)
             case "nothing":
-                return lies.without_transactions
+                return false_blocks.without_transactions
             case "failing":
-                return lies.failing
+                return false_blocks.failing
             case "made up":
-                return lies.also(self.world, self.payment(*action["invented"]))
-        other = lies.also(
+                return false_blocks.also(self.world, self.payment(*action["invented"]))
+        other = false_blocks.also(
             self.world,
             *(replace(self.payment(*action["invented"]), tx_id=tx.tx_id) for tx in paid[:1]),
         )
-        return lambda block: other(lies.without_transactions(block)) if block.transactions else block
+        return lambda block: other(false_blocks.without_transactions(block)) if block.transactions else block
 
 
 def stored(world: World, table: Any, values: list[str]) -> set[tuple[Any, ...]]:
@@ -99,13 +100,13 @@ def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]
     rows: dict[Any, set[tuple[Any, ...]]] = {transfer: set(), attempt: set(), refund: set()}
     for placement in placed.transfers:
         owner = placement.matched.intent.id if placement.matched.intent is not None else None
-        rows[transfer].add((*facts.transfer_values(placement.payment).values(), owner))
+        rows[transfer].add((*transfer_store.transfer_values(placement.payment).values(), owner))
     for made, intent in placed.attempts:
-        rows[attempt].add((*facts.attempt_values(made).values(), intent))
+        rows[attempt].add((*transfer_store.attempt_values(made).values(), intent))
     for back, intent in placed.refunds:
-        rows[refund].add((*facts.refund_values(back).values(), intent))
+        rows[refund].add((*transfer_store.refund_values(back).values(), intent))
     with world.database.read() as connection:
-        known = facts.load_facts(connection, life.intents)
+        known = transfer_store.load_facts(connection, life.intents)
     return {
         key: Facts(
             inclusions=tuple(i for i in found.inclusions if i.canonical),
@@ -121,7 +122,7 @@ def expected(life: LiedTo, alone: dict[str, Facts]) -> dict[str, Decision]:
     cursor = life.world.ledger.cursor()
     assert cursor is not None
     with life.world.database.read() as connection:
-        intents = records.load_intents(connection, life.intents)
+        intents = intent_store.load_intents(connection, life.intents)
     return {
         key: decide(replace(intent, status=Status.PENDING), alone[key], [], cursor.clock)
         for key, intent in intents.items()

@@ -7,10 +7,10 @@ from hypothesis import example, given
 
 from notifier.events import EventType
 from tests.property.test_settlement_laws import Fork, Mined, Step, Tx, World, lively, policies
-from tests.unit.watcher.story import PAYER, Story
-from watcher import refunds
-from watcher.intents import ActKind, Flag, Repayment
-from watcher.settlement import Decision, Draft
+from tests.unit.watcher.domain.history import PAYER, Story
+from watcher.domain import refunds
+from watcher.domain.model import ActKind, Flag, Repayment
+from watcher.domain.settlement import Decision, Draft
 
 MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
 #: All that refunds may change of an intent's flags.

@@ -11,9 +11,9 @@ from sqlalchemy import delete, select
 
 from chain.testing import ScriptedApi, txs
 from tests.harness import PAYMENT_CONTRACT
-from tests.integration.watcher.reindexing import Reading
-from tests.integration.watcher.world import PAYER, SHOP, STRANGER, World
-from watcher.tables import attempt, refund, stray, transfer
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.integration.watcher.reindex.reindex_fixture import Reading
+from watcher.store.schema import attempt, refund, stray, transfer
 
 #: Intents of every policy that settlement knows.
 POLICIES: tuple[dict[str, Any], ...] = (

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from chain.follower import MARGIN_BURN_BLOCKS
 from chain.testing import ScriptedApi, txs
 from tests import harness
-from tests.integration.watcher.reindexing import Reading
-from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher import jobs
-from watcher.following import Turn
-from watcher.settings import Settings
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.reindex.reindex_fixture import Reading
+from watcher.config.settings import Settings
+from watcher.daemon import periodic
+from watcher.indexer.loop import Turn
 
 FINALITY = 6
 WINDOW = FINALITY + MARGIN_BURN_BLOCKS
@@ -39,10 +39,10 @@ async def act(world: World, reading: Reading, action: dict[str, Any]) -> None:
         if depth:
             world.fork(depth, [[]] * action["blocks"], burn=action["burn"])
     elif "thin" in action:
-        jobs.thin_headers(config, world.database)
+        periodic.thin_headers(config, world.database)
     elif "prune" in action:
-        jobs.prune_outbox(config, world.database)
-        jobs.prune_idempotency(world.database)
+        periodic.prune_outbox(config, world.database)
+        periodic.prune_idempotency(world.database)
     else:
         await reading.reindex()
 

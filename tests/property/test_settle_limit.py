@@ -12,14 +12,14 @@ from sqlalchemy import select
 
 from chain.model import Extend, Reorg, Step
 from chain.testing import ScriptedChain, Tx, block_model, principal, txs
-from notifier.tables import event as event_table
+from notifier.schema import event as event_table
 from tests import harness
-from watcher import books
-from watcher.database import Database
-from watcher.intents import Intent, LatePolicy
-from watcher.ledger import Ledger
-from watcher.tables import intent as intent_table
-from watcher.tables import transition
+from watcher.domain.model import Intent, LatePolicy
+from watcher.indexer import settler
+from watcher.indexer.ledger import Ledger
+from watcher.store.database import Database
+from watcher.store.schema import intent as intent_table
+from watcher.store.schema import transition
 
 START = 1_800_000_000
 PAYER = principal("payer")
@@ -55,7 +55,7 @@ class Follower:
 
     def apply(self, step: Step, limit: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(books, "SETTLE_LIMIT", limit)
+            patch.setattr(settler, "SETTLE_LIMIT", limit)
             more = self.ledger.apply(step).settled.more
             while more:
                 more = self.ledger.settle_due().more

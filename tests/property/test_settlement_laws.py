@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 from hypothesis import example, given
 
 from notifier.events import EventType
-from tests.unit.watcher.story import DEADLINE, GRACE, PAYER, STRANGER, Story
-from watcher.intents import (
+from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, STRANGER, Story
+from watcher.domain.model import (
     Act,
     ActKind,
     ChainClock,
@@ -22,7 +22,7 @@ from watcher.intents import (
     LatePolicy,
     Status,
 )
-from watcher.settlement import ATTENTION_EACH, Decision, decide
+from watcher.domain.settlement import ATTENTION_EACH, Decision, decide
 
 
 @dataclass(frozen=True)

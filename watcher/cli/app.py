@@ -19,7 +19,8 @@ from chain.errors import ChainError
 from notifier.errors import InvalidEndpoint, NotifierError
 from notifier.errors import NotFound as NotifierNotFound
 from watcher import __version__
-from watcher.cli import (
+from watcher.cli import output, render
+from watcher.cli.commands import (
     check,
     db,
     deliveries,
@@ -29,14 +30,12 @@ from watcher.cli import (
     intents,
     listen,
     merchants,
-    output,
     reindex,
-    render,
     run,
     status,
     transfers,
 )
-from watcher.cli.look import Commands
+from watcher.cli.help import Commands
 from watcher.cli.session import KEY_VARIABLE, SERVER_VARIABLE, Session, read_key
 from watcher.errors import UsageError, WatcherError
 from watcher.journal import is_journal, with_priority

@@ -10,22 +10,23 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection
 
-from chain.api import StacksApi
-from chain.dates import agreed
+from chain.api.client import StacksApi
+from chain.api.dates import agreed
+from chain.api.transport import Fetcher, Timeouts
 from chain.errors import ChainError, SourceError
-from chain.fetch import Fetcher, Timeouts
-from chain.pool import MINIMUM_VERSION, NETWORK_IDS
+from chain.source_pool import MINIMUM_VERSION, NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
-from notifier.tables import EndpointStatus
-from watcher import __version__, blocks
-from watcher.cli.amounts import size, span
+from notifier.schema import EndpointStatus
+from watcher import __version__
+from watcher.cli.format import size, span
 from watcher.cli.render import count
-from watcher.database import Database
+from watcher.config.proxies import ignored
+from watcher.config.settings import Settings
 from watcher.errors import ConfigError
-from watcher.keys import check_vault, open_vault
-from watcher.proxies import ignored
-from watcher.settings import Settings
+from watcher.services.webhook_secrets import check_vault, open_vault
+from watcher.store import chain_state
+from watcher.store.database import Database
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
 
@@ -104,7 +105,7 @@ def database(found: Database, given: Settings) -> list[Finding]:
         return [note("database", text) if found.is_sqlite else error("database", text)]
     findings = [ok("database", f"{found.safe_url}, revision {revision}, {size(found.size())}")]
     with found.read() as connection:
-        cursor = blocks.load_cursor(connection)
+        cursor = chain_state.load_cursor(connection)
         if cursor is not None and cursor.network != given.network:
             text = (
                 f"it follows {cursor.network}, the settings say {given.network}; each network needs its own"

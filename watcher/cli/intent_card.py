@@ -7,7 +7,7 @@ from rich.text import Text
 
 from contracts.networks import AssetSpec
 from watcher.cli import render
-from watcher.cli.amounts import full, relative, short, when
+from watcher.cli.format import full, relative, short, when
 
 #: In these, somebody may still pay.
 _OPEN = ("pending", "processing")

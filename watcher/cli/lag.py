@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from watcher.cli.amounts import span
+from watcher.cli.format import span
 from watcher.cli.render import count
 
 #: A newest block older than this is worth a word, seconds; blocks are seconds apart, a few minutes at most.

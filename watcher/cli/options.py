@@ -7,7 +7,7 @@ import typer
 from watcher.cli.session import Session
 from watcher.errors import UsageError
 
-#: Rows of a page at most, as in :mod:`watcher.queries`.
+#: Rows of a page at most, as in :mod:`watcher.services.queries`.
 MAX_LIMIT = 100
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.text import Text
 
 from watcher.cli import render
-from watcher.cli.amounts import span
+from watcher.cli.format import span
 
 if TYPE_CHECKING:
-    from watcher.reindex import Progress as Step
-    from watcher.reindex import Report
+    from watcher.reindex.run import Progress as Step
+    from watcher.reindex.run import Report
 
 #: Seconds between two plain lines.
 EVERY = 5.0

@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from watcher.journal import is_journal, with_priority
-from watcher.printable import count as count
-from watcher.printable import plain as plain
-from watcher.printable import plain_json
+from watcher.text import count as count
+from watcher.text import plain as plain
+from watcher.text import plain_json
 
 #: Width of what is written to a file or pipe, where nobody wraps.
 UNBOUNDED = 1000

@@ -18,10 +18,10 @@ from watcher.cli.output import OutputFailed
 from watcher.errors import ConfigError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from watcher.cli.offices import Office
-    from watcher.database import Database
-    from watcher.desk import Desk
-    from watcher.settings import Settings
+    from watcher.cli.backends.protocol import Office
+    from watcher.config.settings import Settings
+    from watcher.services import Desk
+    from watcher.store.database import Database
 
 
 #: Variables of the environment for a server. ``SBTC_WATCHER_API_KEY`` is a setting: the key to the Stacks API.
@@ -50,7 +50,7 @@ class Session:
     @cached_property
     def settings(self) -> "Settings":
         """The merged settings. Raises :class:`ConfigError`."""
-        from watcher.settings import load_settings
+        from watcher.config.settings import load_settings
 
         return load_settings(self.config)
 
@@ -88,12 +88,12 @@ class Session:
     def office(self, *, create: bool = False) -> Iterator["Office"]:
         """Open what gives out desks: the server's, or this machine's database with the schema of this version."""
         if self.server is None:
-            from watcher.cli.local import LocalOffice
+            from watcher.cli.backends.local import LocalOffice
 
             with self.database(create=create) as database:
                 yield LocalOffice(self, database)
             return
-        from watcher.cli.remote import RemoteOffice
+        from watcher.cli.backends.remote import RemoteOffice
 
         assert self.key is not None, "a server comes with a key"
         with closing(RemoteOffice(self.server, self.key(), allow_http=self.allow_http)) as office:
@@ -122,11 +122,11 @@ class Session:
         """
         if self.server is not None:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
-        from watcher import running
-        from watcher.database import Database
-        from watcher.settings import config_file
+        from watcher.config.settings import config_file
+        from watcher.daemon import runtime_file
+        from watcher.store.database import Database
 
-        running.check(self.settings, config_file(self.config))
+        runtime_file.check(self.settings, config_file(self.config))
         database = Database(self.settings.database_url, create=create)
         try:
             with database.answering():
@@ -211,8 +211,8 @@ def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
 
 def read_moment(text: str | None, option: str, *, now: float) -> int | None:
     """Read a time as whole unix seconds: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
-    from watcher.documents.fields import read_time
     from watcher.durations import is_ago, parse_duration
+    from watcher.schemas.fields import read_time
 
     if text is None:
         return None

@@ -11,8 +11,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from watcher.client.calls.common import Talk
-from watcher.client.exchange import (
+from watcher.client.methods import Methods, T
+from watcher.client.request import A, Paged, Request
+from watcher.client.retry import (
     MAX_ANSWER,
     Lost,
     Reply,
@@ -21,8 +22,7 @@ from watcher.client.exchange import (
     exchange,
     read,
 )
-from watcher.client.methods import Methods, T
-from watcher.client.request import A, Paged, Request
+from watcher.client.types import Talk
 
 R = TypeVar("R")
 

@@ -14,7 +14,7 @@ No error holds the key.
 
 from collections.abc import Sequence
 
-from watcher.documents import FieldError
+from watcher.schemas import FieldError
 
 
 class ApiError(Exception):

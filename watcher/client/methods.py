@@ -1,4 +1,4 @@
-"""The methods of both clients, each said once: what a function of :mod:`watcher.client.calls` asks for is sent.
+"""The methods of both clients, each said once: what a function of :mod:`watcher.client` asks for is sent.
 
 A descriptor makes the method: with :class:`Client` it returns what comes back, with :class:`AsyncClient` something to await.
 """
@@ -7,10 +7,10 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overload
 
-from watcher.client.calls import merchants as admin
-from watcher.client.calls import money, webhooks
-from watcher.client.calls.common import Talk
+from watcher.client import merchants as admin
+from watcher.client import payment_intents, webhooks
 from watcher.client.request import A, Paged, Request
+from watcher.client.types import Talk
 
 if TYPE_CHECKING:
     from watcher.client.client import AsyncClient, Client
@@ -95,19 +95,19 @@ class Each(Generic[P, A, T]):
 class Methods:
     """Everything that can be asked for."""
 
-    create_intent = Call(money.create_intent)
-    create_intents = Call(money.create_intents)
-    intent = Call(money.intent)
-    intents = Call(money.intents)
-    each_intent = Each(money.intents)
-    cancel_intent = Call(money.cancel_intent)
-    mark_intent = Call(money.mark_intent)
-    dismiss_intent = Call(money.dismiss_intent)
-    wait_for = TalkCall(money.wait_for)
-    transfer = Call(money.transfer)
-    transfers = Call(money.transfers)
-    each_transfer = Each(money.transfers)
-    assign_transfer = Call(money.assign_transfer)
+    create_intent = Call(payment_intents.create_intent)
+    create_intents = Call(payment_intents.create_intents)
+    intent = Call(payment_intents.intent)
+    intents = Call(payment_intents.intents)
+    each_intent = Each(payment_intents.intents)
+    cancel_intent = Call(payment_intents.cancel_intent)
+    mark_intent = Call(payment_intents.mark_intent)
+    dismiss_intent = Call(payment_intents.dismiss_intent)
+    wait_for = TalkCall(payment_intents.wait_for)
+    transfer = Call(payment_intents.transfer)
+    transfers = Call(payment_intents.transfers)
+    each_transfer = Each(payment_intents.transfers)
+    assign_transfer = Call(payment_intents.assign_transfer)
 
     add_endpoint = Call(webhooks.add_endpoint)
     endpoint = Call(webhooks.endpoint)

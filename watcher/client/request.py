@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from notifier.events import rfc3339
 from watcher.client.errors import NotFound
-from watcher.documents import Document
+from watcher.schemas import Document
 
 A = TypeVar("A", bound=Document)
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """The routes of the API, each said once."""
 
 from watcher.client.request import Listing, Route
-from watcher.documents import (
+from watcher.schemas import (
     ApiKey,
     ApiKeyPage,
     Delivery,

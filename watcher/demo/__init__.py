@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from watcher import log, service
+from watcher import log
+from watcher.daemon import main as daemon_main
 from watcher.demo.act import Act, Outcome, Pace, count
 from watcher.demo.scenes import SCENES
 from watcher.demo.screen import Screen
@@ -60,7 +61,9 @@ async def _perform(folder: Path, screen: Screen, pace: Pace, closed: frozenset[s
     """Run the daemon beside the play; stop it when the play is over, or end the play when it stops."""
     async with open_stage(folder, schedule=pace.schedule) as stage:
         stop = asyncio.Event()
-        daemon = asyncio.create_task(service.serve(stage.settings, stage.database, service.ROLES, stop=stop))
+        daemon = asyncio.create_task(
+            daemon_main.serve(stage.settings, stage.database, daemon_main.ROLES, stop=stop)
+        )
         play = asyncio.create_task(_play(stage, screen, pace, closed))
         try:
             await asyncio.wait({daemon, play}, timeout=pace.limit, return_when=asyncio.FIRST_COMPLETED)

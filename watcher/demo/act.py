@@ -14,8 +14,8 @@ from notifier.testing import Answer, plan_of
 from watcher.demo import words
 from watcher.demo.screen import Row, Screen
 from watcher.demo.stage import Shop, Stage
-from watcher.documents import NewPaymentIntent
-from watcher.intents import Intent
+from watcher.domain.model import Intent
+from watcher.schemas import NewPaymentIntent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from watcher.printable import count
+from watcher.text import count
 
 if TYPE_CHECKING:
     from watcher.demo.act import Outcome

@@ -18,16 +18,18 @@ from chain.testing import ScriptedApi, ScriptedChain, principal
 from contracts.networks import NetworkName
 from notifier import deliveries, endpoints, outbox
 from notifier.events import DEFAULT_EVENTS, EventType
-from notifier.guard import check_url
+from notifier.secrets import PLAIN
+from notifier.ssrf import check_url
 from notifier.testing import Arrival, Receiver
-from notifier.vault import PLAIN
-from watcher import blocks, intake, merchants, queries, records
-from watcher.books import Books
-from watcher.database import Database
-from watcher.documents import NewMerchant, NewPaymentIntent, TransferFilters
+from watcher.config.settings import Settings
+from watcher.domain.model import Intent
 from watcher.errors import WatcherError
-from watcher.intents import Intent
-from watcher.settings import Settings
+from watcher.indexer.settler import Books
+from watcher.schemas import NewMerchant, NewPaymentIntent, TransferFilters
+from watcher.services import intent_requests, merchants, queries
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store.database import Database
 
 _T = TypeVar("_T")
 
@@ -104,7 +106,7 @@ class Stage:
         now = max(time.time(), float(self.chain.tip.time))
 
         def create(connection: Connection) -> Intent:
-            made = intake.create(
+            made = intent_requests.create(
                 connection,
                 request,
                 merchant_id=shop.merchant,
@@ -112,7 +114,7 @@ class Stage:
                 books=self._books,
                 now=now,
             )
-            return records.load_intents(connection, [made])[made]
+            return intent_store.load_intents(connection, [made])[made]
 
         return await self._write(create)
 
@@ -122,7 +124,7 @@ class Stage:
         """Wait until the daemon has committed the chain's tip."""
 
         def at_tip(connection: Connection) -> bool | None:
-            cursor = blocks.load_cursor(connection)
+            cursor = chain_state.load_cursor(connection)
             return True if cursor is not None and cursor.clock.hash == self.chain.tip.hash else None
 
         await self.wait_for(at_tip, f"the watcher did not follow to block {self.chain.tip.height}")

@@ -9,7 +9,7 @@ import pytest
 import vcr
 from aiohttp import web
 
-from chain.api import StacksApi, Timeouts
+from chain.api.client import StacksApi, Timeouts
 
 DATA = Path(__file__).parents[2] / "data"
 BASE = "http://stacks-api.test"

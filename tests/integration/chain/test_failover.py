@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from structlog.testing import capture_logs
 
-from chain.api import StacksApi
+from chain.api.client import StacksApi
+from chain.api.transport import Timeouts
 from chain.errors import SourceError, SourceUnavailable
-from chain.fetch import Timeouts
-from chain.pool import Patience, SourcePool, SourceState
+from chain.source_pool import Patience, SourcePool, SourceState
 from chain.testing import ScriptedApi, ScriptedChain
-from tests.integration.chain.following import Clock, Rig, following
+from tests.integration.chain.follower_fixture import Clock, Rig, following
 
 POLLS = [5.0, 20.0, 60.0, 600.0]
 

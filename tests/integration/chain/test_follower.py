@@ -13,12 +13,12 @@ from chain.errors import (
     SourceMalformed,
     SourceUnavailable,
 )
+from chain.header_window import HeaderWindow
 from chain.model import Extend, ReadRules, Step
-from chain.pool import SourceState
+from chain.source_pool import SourceState
 from chain.testing import Request, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
-from chain.window import HeaderWindow
-from tests.integration.chain.following import FINALITY, POLL, Rig, following
+from tests.integration.chain.follower_fixture import FINALITY, POLL, Rig, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))

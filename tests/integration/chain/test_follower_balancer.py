@@ -10,7 +10,7 @@ from chain.errors import OperatorNeeded, ReorgTooDeep, SourceError, SourceIncons
 from chain.model import Reorg
 from chain.testing import ScriptedApi, ScriptedChain
 from chain.testing.view import View
-from tests.integration.chain.following import Rig, following
+from tests.integration.chain.follower_fixture import Rig, following
 
 
 class Balanced(ScriptedApi):

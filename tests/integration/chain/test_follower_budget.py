@@ -6,15 +6,15 @@ from collections import Counter
 
 import pytest
 
-from chain.api import StacksApi
-from chain.budget import MINUTE
+from chain.api.client import StacksApi
+from chain.api.rate_limit import MINUTE
+from chain.api.transport import Meter
 from chain.errors import SourceLimited
-from chain.fetch import Meter
 from chain.model import Reorg
-from chain.pool import SourcePool, SourceState
+from chain.source_pool import SourcePool, SourceState
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
-from tests.integration.chain.following import Rig, following
+from tests.integration.chain.follower_fixture import Rig, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 

@@ -5,9 +5,9 @@ import pytest
 from chain.errors import OperatorNeeded, SourceError, SourcesDisagree
 from chain.follower import COMPARE_POLLS
 from chain.model import Reorg, Step
-from chain.pool import Patience, SourceState
+from chain.source_pool import Patience, SourceState
 from chain.testing import ScriptedChain
-from tests.integration.chain.following import POLL, Rig, following
+from tests.integration.chain.follower_fixture import POLL, Rig, following
 
 
 async def look(rig: Rig) -> list[Step] | Exception:

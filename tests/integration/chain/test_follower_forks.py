@@ -4,11 +4,11 @@ import pytest
 
 from chain.errors import ReorgTooDeep, SourceInconsistent, SourcesDisagree
 from chain.model import Extend, ReadRules, Reorg
-from chain.pool import SourceState
+from chain.source_pool import SourceState
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT
-from tests.integration.chain.following import FINALITY, POLL, Rig, following, true_block
+from tests.integration.chain.follower_fixture import FINALITY, POLL, Rig, following, true_block
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))

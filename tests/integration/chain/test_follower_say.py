@@ -5,12 +5,12 @@ import random
 import pytest
 
 from chain.errors import OperatorNeeded, SourceError, SourcesDisagree
-from chain.evidence import PATIENT_SILENCES, SAY_SECONDS
 from chain.follower import COMPARE_POLLS
+from chain.fork_choice import PATIENT_SILENCES, SAY_SECONDS
 from chain.model import Reorg, Step
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
-from tests.integration.chain.following import POLL, Rig, following
+from tests.integration.chain.follower_fixture import POLL, Rig, following
 
 PAYMENT = txs.sbtc_transfer(principal("payer"), principal("merchant"), 50_000, memo=b"INV-1")
 

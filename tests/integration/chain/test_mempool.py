@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chain.api import StacksApi
+from chain.api.client import StacksApi
 from chain.errors import SourceUnavailable
 from chain.mempool import MempoolReader
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs

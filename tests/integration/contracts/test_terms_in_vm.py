@@ -15,8 +15,8 @@ from chain.model import MAX_AMOUNT, STX, Block, BlockHeader, ContractCall, Trans
 from chain.testing import principal
 from contracts.model import MoneyRules, Payment, Route
 from contracts.networks import sbtc_asset
+from contracts.payments import read_block
 from contracts.prints import RefundPrint, read_payment_print, read_refund_print
-from contracts.reader import read_block
 from contracts.terms import payment_call, terms_hash
 from tests.integration.contracts.vm import PAYMENTS, SBTC, SMART_WALLET, TOY, Answer, Vm, prints
 from tests.unit.contracts.simnet import event_of, header

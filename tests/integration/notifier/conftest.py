@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import create_engine, event, select
 
-from notifier import endpoints, guard, outbox
+from notifier import endpoints, outbox, ssrf
 from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id
-from notifier.tables import delivery, metadata
+from notifier.schema import delivery, metadata
+from notifier.secrets import PLAIN
 from notifier.testing import Receiver
-from notifier.vault import PLAIN
 from notifier.worker import Worker
 from tests import harness
 
@@ -92,7 +92,7 @@ class Shop:
             made, secret = endpoints.create(
                 conn,
                 merchant="mer_1",
-                url=guard.CheckedUrl(url),
+                url=ssrf.CheckedUrl(url),
                 events=events,
                 vault=self.vault,
                 now=self.clock(),

@@ -8,8 +8,8 @@ from sqlalchemy import delete, event, insert, select, text, update
 
 from notifier import bulk, deliveries, endpoints, outbox
 from notifier.events import EventType
-from notifier.tables import bulk_change, delivery, endpoint
-from notifier.tables import event as event_table
+from notifier.schema import bulk_change, delivery, endpoint
+from notifier.schema import event as event_table
 from notifier.testing import Answer
 from tests import harness
 

@@ -5,10 +5,10 @@ from sqlalchemy import select
 
 from notifier import endpoints, outbox
 from notifier.errors import InvalidEndpoint, NotFound, NotPossible
-from notifier.guard import CheckedUrl
+from notifier.schema import endpoint
+from notifier.secrets import PLAIN
 from notifier.signing import secret_key
-from notifier.tables import endpoint
-from notifier.vault import PLAIN
+from notifier.ssrf import CheckedUrl
 
 
 def test_a_fresh_endpoint_gets_the_verdicts_and_a_secret_of_32_bytes(shop, engine):

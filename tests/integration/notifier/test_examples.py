@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 
 from notifier import deliveries, endpoints
 from notifier.events import MAX_BODY, EventType, event_body, event_id
-from notifier.vault import PLAIN
+from notifier.secrets import PLAIN
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"

@@ -5,10 +5,10 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from notifier import endpoints, outbox
-from notifier.tables import event
+from notifier.schema import event
 from notifier.testing import Answer
-from watcher import standing
-from watcher.settings import Settings
+from watcher.config.settings import Settings
+from watcher.services import status as status_service
 
 DAY = 86400.0
 
@@ -117,7 +117,7 @@ def test_status_names_what_was_disabled_and_how_to_mend_it(count):
         "sources": [],
         "lag": {"our_seconds": 0.0, "api_seconds": 0.0, "chain_seconds": 0.0, "blocks": 0},
     }
-    reasons = standing._reasons(
+    reasons = status_service._reasons(
         document | {"halted": None},
         None,
         Settings(database_url="sqlite:///x.db"),

@@ -9,14 +9,15 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-from notifier import deliveries, endpoints, queue, settling
+from notifier import deliveries, endpoints, queue
+from notifier import results as delivery_results
 from notifier.errors import NotPossible
+from notifier.schema import endpoint
 from notifier.sender import Outcome
-from notifier.tables import endpoint
 from notifier.testing import Answer
 from notifier.worker import LEASE_MARGIN
 
-POLICY = settling.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
+POLICY = delivery_results.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
 OK = Outcome(status_code=200, error=None, seconds=0.1)
 
 
@@ -39,9 +40,9 @@ def claim(engine, clock):
 @pytest.fixture
 def settle(engine, clock):
     def store(claimed, outcome=OK):
-        result = settling.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome)
+        result = delivery_results.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome)
         with engine.begin() as conn:
-            return settling.settle(conn, [result], policy=POLICY, jitters=[0.0])
+            return delivery_results.settle(conn, [result], policy=POLICY, jitters=[0.0])
 
     return store
 

@@ -6,9 +6,9 @@ import time
 import pytest
 from sqlalchemy import insert, select, update
 
-from notifier import endpoints, guard, outbox, queue
+from notifier import endpoints, outbox, queue, ssrf
 from notifier.events import EventType
-from notifier.tables import delivery, delivery_attempt, endpoint
+from notifier.schema import delivery, delivery_attempt, endpoint
 from notifier.testing import Answer
 
 
@@ -112,7 +112,7 @@ async def test_a_new_address_has_not_failed_yet(shop, engine, old_receiver, drai
     await drain()
     assert len(old_receiver.arrivals) == 5
     with engine.begin() as conn:
-        endpoints.modify(conn, id_, url=guard.CheckedUrl(old_receiver.url("/new")))
+        endpoints.modify(conn, id_, url=ssrf.CheckedUrl(old_receiver.url("/new")))
     await drain()
     assert [one.path for one in old_receiver.arrivals[5:]] == ["/new"]
     with engine.begin() as conn:

@@ -6,17 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from notifier import bulk, deliveries, endpoints, outbox, queue, retention, settling
+from notifier import bulk, deliveries, endpoints, outbox, queue, retention
 from notifier import clock as clocks
-from notifier.guard import CheckedUrl
+from notifier import results as delivery_results
 from notifier.sender import Outcome
+from notifier.ssrf import CheckedUrl
 
 pytestmark = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 
 WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-POLICY = settling.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
+POLICY = delivery_results.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
 REFUSED = Outcome(status_code=500, error=None, seconds=0.1)
 
 
@@ -116,7 +117,7 @@ def test_what_changes_all_deliveries_of_an_endpoint_beside_settling_and_claiming
         claims = [claimed for claimed in claim(conn, clock()) if claimed.endpoint == two]
         bulk.start(conn, one, bulk.Kind.REPLAY, now=clock(), since=0, last_position=9)
     results = [
-        settling.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=REFUSED)
+        delivery_results.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=REFUSED)
         for claimed in claims
     ]
     clock.advance(31)
@@ -124,7 +125,7 @@ def test_what_changes_all_deliveries_of_an_endpoint_beside_settling_and_claiming
         lambda a: endpoints.get(a, one, lock={}),
         lambda b: (
             queue.take_turn(b),
-            settling.settle(b, results, policy=POLICY, jitters=[0.0] * len(results)),
+            delivery_results.settle(b, results, policy=POLICY, jitters=[0.0] * len(results)),
         ),
         lambda a: change(a, one, clock()),
         lambda b: claim(b, clock(), endpoint_rate=rate),

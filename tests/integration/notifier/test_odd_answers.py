@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from notifier import endpoints
+from notifier.schema import endpoint
 from notifier.sender import KEPT_ANSWER, Sender
-from notifier.tables import endpoint
 from tests.integration.notifier.raw import read_request, scripted
 
 #: Longer than a test takes, so that an answer whose end does not come shows as a failure.

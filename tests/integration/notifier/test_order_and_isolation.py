@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import insert, text
 
 from notifier import queue
-from notifier.backoff import BREAKER_FAILURES
 from notifier.events import EventType
-from notifier.tables import endpoint
+from notifier.retry import BREAKER_FAILURES
+from notifier.schema import endpoint
 from notifier.testing import Answer, plan_of
 
 ALL = ["*"]

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from notifier import endpoints, outbox, retention
 from notifier.errors import NotFound
 from notifier.events import EventType
-from notifier.tables import DeliveryStatus, delivery, delivery_attempt, event
+from notifier.schema import DeliveryStatus, delivery, delivery_attempt, event
 
 
 def count(engine, table):

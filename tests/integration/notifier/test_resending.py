@@ -6,9 +6,9 @@ from sqlalchemy import delete, select, update
 from notifier import bulk, deliveries, endpoints, outbox, retention
 from notifier.errors import NotFound, NotPossible
 from notifier.events import VERDICTS, EventType, rfc3339
-from notifier.tables import DeliveryStatus, delivery
+from notifier.schema import DeliveryStatus, delivery
+from notifier.secrets import PLAIN
 from notifier.testing import Answer
-from notifier.vault import PLAIN
 
 
 async def test_retry_sends_a_dead_delivery_at_once_with_the_whole_schedule_before_it(

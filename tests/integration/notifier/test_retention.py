@@ -5,7 +5,7 @@ from sqlalchemy import select, update
 
 from notifier import deliveries, endpoints, outbox, retention
 from notifier.errors import NotPossible
-from notifier.tables import delivery, event
+from notifier.schema import delivery, event
 from notifier.testing import Answer
 
 DAYS = 86_400.0

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from notifier.resolver import Resolver
+from notifier.dns import Resolver
 from notifier.sender import KEPT_ANSWER, Sender
 from notifier.testing import Answer
 

@@ -8,7 +8,7 @@ import ssl
 import pytest
 import trustme
 
-from notifier.resolver import MAX_LOOKUPS, Resolver
+from notifier.dns import MAX_LOOKUPS, Resolver
 from notifier.sender import KEPT_ANSWER, MAX_ANSWER, Sender
 from notifier.testing import Answer
 from tests.integration.notifier.raw import read_request, scripted

@@ -9,7 +9,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from notifier.resolver import Resolver
+from notifier.dns import Resolver
 from notifier.sender import Sender
 
 NAME = "shop.example"

@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from notifier import queue, settling
-from notifier.backoff import DEFAULT_SCHEDULE
+from notifier import queue
+from notifier import results as delivery_results
+from notifier.retry import DEFAULT_SCHEDULE
+from notifier.schema import delivery_attempt
 from notifier.sender import Outcome, Sender
-from notifier.tables import delivery_attempt
 from notifier.testing import Answer
 
 POISON = Answer(status=429, headers={"Retry-After": "poison"}, body=b"slow down")
@@ -19,14 +20,14 @@ POISON = Answer(status=429, headers={"Retry-After": "poison"}, body=b"slow down"
 @pytest.fixture
 def poisoned(monkeypatch):
     """Let reading one certain header raise, as no reader should and each may."""
-    read = settling.parse_retry_after
+    read = delivery_results.parse_retry_after
 
     def parse(value, *, now):
         if value == "poison":
             raise OverflowError("signed integer is greater than maximum")
         return read(value, now=now)
 
-    monkeypatch.setattr(settling, "parse_retry_after", parse)
+    monkeypatch.setattr(delivery_results, "parse_retry_after", parse)
 
 
 @pytest.fixture
@@ -91,14 +92,14 @@ async def test_a_success_that_cannot_be_settled_as_it_is_stays_a_success(
     shop, receiver, deliver, monkeypatch
 ):
     """What arrived is not sent again because its answer could not be stored."""
-    real = settling.settle
+    real = delivery_results.settle
 
     def settle(conn, results, **more):
         if results:
             raise RuntimeError("a bug")
         return real(conn, results, **more)
 
-    monkeypatch.setattr(settling, "settle", settle)
+    monkeypatch.setattr(delivery_results, "settle", settle)
     shop.endpoint(receiver=receiver)
     shop.tell()
     assert await deliver()
@@ -166,13 +167,13 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
     shop, receiver, make_worker, running, poisoned, monkeypatch
 ):
     """As while the database is away: it is kept, nothing is claimed, and the worker goes on trying."""
-    real, loop, tried = settling.settle_plainly, asyncio.get_running_loop(), asyncio.Event()
+    real, loop, tried = delivery_results.settle_plainly, asyncio.get_running_loop(), asyncio.Event()
 
     def away(*_, **__):
         loop.call_soon_threadsafe(tried.set)
         raise OperationalError("update", {}, Exception("disk I/O error"))
 
-    monkeypatch.setattr(settling, "settle_plainly", away)
+    monkeypatch.setattr(delivery_results, "settle_plainly", away)
     monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
     shop.endpoint(receiver=receiver)
     receiver.always(POISON)
@@ -182,7 +183,7 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
     async with running(worker), asyncio.timeout(20):
         await tried.wait()
         assert shop.delivery().lease is not None
-        monkeypatch.setattr(settling, "settle_plainly", real)
+        monkeypatch.setattr(delivery_results, "settle_plainly", real)
         worker.wake()
         await stored.wait()
     assert (shop.delivery().status, shop.delivery().attempts) == ("pending", 1)

@@ -11,10 +11,10 @@ from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
 from notifier import deliveries, endpoints
-from notifier.backoff import DEFAULT_SCHEDULE
 from notifier.events import EventType
+from notifier.retry import DEFAULT_SCHEDULE
+from notifier.secrets import PLAIN
 from notifier.testing import Answer, plan_of
-from notifier.vault import PLAIN
 
 
 def show(engine, id_):

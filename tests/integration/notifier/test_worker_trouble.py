@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from notifier.schema import endpoint, event
 from notifier.sender import Sender
-from notifier.tables import endpoint, event
 from notifier.testing import Answer, Receiver
 from notifier.worker import LEASE_MARGIN
 

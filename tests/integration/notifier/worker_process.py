@@ -8,7 +8,7 @@ import signal
 import sys
 
 from notifier import worker
-from watcher.database import Database
+from watcher.store.database import Database
 
 
 async def run(url: str, name: str, limit: float, margin: float, grace: float) -> None:

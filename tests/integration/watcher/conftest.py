@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.watcher.world import World
+from tests.integration.watcher.ledger_fixture import World
 
 
 @pytest.fixture

@@ -10,25 +10,28 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
-from chain import wire
+from chain.api import parse as parser
 from chain.mempool import MempoolReader
-from chain.pool import SourceState
+from chain.source_pool import SourceState
 from chain.testing import ScriptedApi, ScriptedChain, txs
 from tests import harness
-from tests.integration.chain.waking import waking
-from tests.integration.watcher.world import PAYER, SHOP, World
-from watcher import facts, jobs, pulse, unforeseen
-from watcher import lease as lease_module
-from watcher.audit import Audit
+from tests.integration.chain.api.websocket_fixture import waking
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from watcher import unforeseen
+from watcher.api import long_poll
+from watcher.api.long_poll import Waiting
+from watcher.daemon import periodic
 from watcher.errors import LeaseLost
-from watcher.following import Turn
-from watcher.heartbeats import Heartbeat
-from watcher.http import waiting as waiting_module
-from watcher.http.waiting import Waiting
-from watcher.inflight import InFlight
-from watcher.lease import Lease
-from watcher.metrics import Metrics
-from watcher.notify import ServiceManager
+from watcher.indexer import leader
+from watcher.indexer.leader import Lease
+from watcher.indexer.loop import Turn
+from watcher.indexer.mempool import InFlight
+from watcher.monitoring import liveness
+from watcher.monitoring.metrics import Metrics
+from watcher.monitoring.systemd import ServiceManager
+from watcher.reindex.audit import Audit
+from watcher.store import transfers as transfer_store
+from watcher.store.heartbeats import Heartbeat
 
 Counted = Callable[[str], float]
 
@@ -105,7 +108,7 @@ async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost
     """The loop says so with the traceback, begins anew from the database, and pays what came meanwhile."""
     intent = world.create()
     world.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))])
-    monkeypatch.setattr(facts, "put_transfers", failing_first(facts.put_transfers))
+    monkeypatch.setattr(transfer_store, "put_transfers", failing_first(transfer_store.put_transfers))
     with logged() as lines:
         assert await rig.turn() is Turn.WAITING
         assert rig.troubles[-1] == "unforeseen RuntimeError: a bug"
@@ -125,7 +128,7 @@ async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_l
     """It is never skipped; each look counts, one of them is logged."""
     world.chain.mine(n=2)
     before = rig.ledger.cursor()
-    monkeypatch.setattr(facts, "put_transfers", boom)
+    monkeypatch.setattr(transfer_store, "put_transfers", boom)
     with logged() as lines:
         for _ in range(4):
             assert await rig.turn() is Turn.WAITING
@@ -160,14 +163,14 @@ async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a parser raises over what one server says, an honest second one is followed."""
-    page = wire.tx_page
+    page = parser.tx_page
 
     def confused(body: Any, **more: Any) -> Any:
         if body.get("liar"):
             raise KeyError("results")
         return page(body, **more)
 
-    monkeypatch.setattr(wire, "tx_page", confused)
+    monkeypatch.setattr(parser, "tx_page", confused)
     seen: list[Exception] = []
     async with (
         ScriptedApi(world.chain, ping_interval=None) as liar,
@@ -241,9 +244,11 @@ async def test_a_job_that_fails_runs_again_and_the_others_run(
     world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each job has a boundary of its own."""
-    monkeypatch.setattr(jobs, "thin_headers", boom)
+    monkeypatch.setattr(periodic, "thin_headers", boom)
     called: asyncio.Queue[str] = asyncio.Queue()
-    async with jobs.running(world.settings, world.database, lambda: called.put_nowait("audit"), every=0.05):
+    async with periodic.running(
+        world.settings, world.database, lambda: called.put_nowait("audit"), every=0.05
+    ):
         async with asyncio.timeout(20):
             while counted("job thin_headers") < 2:
                 assert await called.get() == "audit"
@@ -258,7 +263,7 @@ def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Cou
         )
 
     with capture_logs() as lines:
-        jobs.guarded("prune", refused)()
+        periodic.guarded("prune", refused)()
     assert counted("job prune") == 1
     assert [line["reason"] for line in lines if line["event"] == "job.failed"] == [
         "UNIQUE constraint failed: x.id (INSERT)"
@@ -267,7 +272,7 @@ def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Cou
 
 async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without a follower says what is wrong and lives."""
-    made = pulse.Pulse(ServiceManager(None, watchdog=None), rest=5.0, roles=frozenset({"api"}))
+    made = liveness.Pulse(ServiceManager(None, watchdog=None), rest=5.0, roles=frozenset({"api"}))
     troubles: list[str | None] = []
     stop = asyncio.Event()
 
@@ -281,7 +286,7 @@ async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch
     heart = Heartbeat(database, limit=0.04)
     monkeypatch.setattr(heart, "write", failing_first(heart.write))
     async with asyncio.timeout(10):
-        await pulse.beat(made, heart, stop)
+        await liveness.beat(made, heart, stop)
     database.close()
     assert troubles[:2] == ["RuntimeError", None]
     assert counted("heartbeat") == 1
@@ -291,7 +296,7 @@ async def test_those_who_wait_are_served_by_the_next_look(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop behind long polls does not end over one look."""
-    monkeypatch.setattr(waiting_module, "PACE", 0.01)
+    monkeypatch.setattr(long_poll, "PACE", 0.01)
 
     async def look(ids: Collection[str]) -> Mapping[str, str]:
         answer: Mapping[str, str] = found(ids)
@@ -311,7 +316,7 @@ async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
     world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither waiting for the lease nor keeping it ends; a lease that is lost does end the keeping."""
-    monkeypatch.setattr(lease_module, "SECONDS", 0.05)
+    monkeypatch.setattr(leader, "SECONDS", 0.05)
     lease, renewed = Lease(world.database), asyncio.Event()
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(lease, "acquire", failing_first(lambda: True))

@@ -18,7 +18,7 @@ from chain.model import (
     TxStatus,
 )
 from contracts.model import MoneyRules, Reading
-from contracts.reader import read_block
+from contracts.payments import read_block
 
 DATA = Path(__file__).parents[2] / "data/simnet"
 RECORDED = json.loads((DATA / "transactions.json").read_text())

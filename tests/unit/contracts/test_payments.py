@@ -30,7 +30,7 @@ from chain.model import (
     TxStatus,
 )
 from contracts.model import Route
-from contracts.reader import read_block
+from contracts.payments import read_block
 from tests.unit.contracts.simnet import (
     ALICE,
     BOB,

@@ -7,7 +7,7 @@ import pytest
 from chain.clarity import Buffer, StringAscii, Tuple, decode, encode
 from chain.model import STX, PrintEvent, TxStatus
 from contracts.model import Route
-from contracts.reader import read_block
+from contracts.payments import read_block
 from tests.unit.contracts.simnet import (
     ALICE,
     BOB,

@@ -17,7 +17,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from notifier.database_errors import is_outage, reason_of
-from watcher.database import Database
+from watcher.store.database import Database
 
 
 @pytest.mark.parametrize("kind", [OperationalError, InterfaceError, InternalError, DatabaseError])

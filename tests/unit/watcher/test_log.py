@@ -43,7 +43,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_off_a_terminal_each_event_is_one_json_object_with_its_fields() -> None:
     stream = io.StringIO()
     log.configure("auto", "info", stream)
-    log.get_logger("watcher.ledger").info("block.applied", height=5, hash="0xab")
+    log.get_logger("watcher.indexer.ledger").info("block.applied", height=5, hash="0xab")
     (line,) = lines(stream)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
@@ -51,14 +51,14 @@ def test_off_a_terminal_each_event_is_one_json_object_with_its_fields() -> None:
         "height": 5,
         "hash": "0xab",
         "level": "info",
-        "logger": "watcher.ledger",
+        "logger": "watcher.indexer.ledger",
     }
 
 
 def test_on_a_terminal_auto_is_readable_text() -> None:
     stream = Terminal()
     log.configure("auto", "info", stream)
-    log.get_logger("watcher.ledger").info("block.applied", height=5)
+    log.get_logger("watcher.indexer.ledger").info("block.applied", height=5)
     text = stream.getvalue()
     assert "block.applied" in text
     assert not text.startswith("{")
@@ -89,7 +89,7 @@ def test_what_strangers_wrote_does_not_steer_the_terminal(form: Any) -> None:
 def test_the_level_hides_what_is_below_it() -> None:
     stream = io.StringIO()
     log.configure("json", "warning", stream)
-    logger = log.get_logger("chain.pool")
+    logger = log.get_logger("chain.source_pool")
     logger.info("hidden")
     logger.warning("shown")
     assert [line["event"] for line in lines(stream)] == ["shown"]
@@ -113,7 +113,7 @@ def test_other_libraries_speak_from_warning_on_and_in_the_same_form(name: str) -
 def test_plain_loggers_of_our_packages_follow_the_level() -> None:
     stream = io.StringIO()
     log.configure("json", "debug", stream)
-    logging.getLogger("chain.reader").debug("read")
+    logging.getLogger("chain.block_reader").debug("read")
     assert [line["event"] for line in lines(stream)] == ["read"]
 
 
@@ -170,7 +170,7 @@ def test_the_journal_is_given_the_priority_of_every_line(
         found = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         log.configure(form, "debug", stream)
-        logger = log.get_logger("watcher.ledger")
+        logger = log.get_logger("watcher.indexer.ledger")
         logger.debug("d")
         logger.info("i")
         logger.warning("w")

@@ -1,0 +1,127 @@
+"""Which block belongs at each height of a range, by hash: known headers, and below them what a source links to them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from chain.api.client import StacksApi
+from chain.block_fetcher import HEADER_ROWS
+from chain.errors import SourceInconsistent
+from chain.header_window import links
+from chain.model import BlockHeader, parent_of_first
+
+
+class Lineage:
+    """The chain that ends in ``kept`` (linked headers, oldest first, at least one), as far down as it was traced.
+
+    ``known``: hashes (32 bytes each) that an earlier trace found, from a height down without a gap. Where the trace
+    comes to the first of them, it goes on below the last.
+    """
+
+    def __init__(self, kept: Sequence[BlockHeader], known: tuple[int, Sequence[bytes]] = (0, ())) -> None:
+        self.kept = tuple(kept)
+        #: The lowest block that was traced.
+        self.oldest = self.kept[0]
+        #: Whether ``oldest`` is where the chain begins.
+        self.is_whole = False
+        #: Hashes below ``kept``, highest first; bytes, because there may be millions.
+        self._walked: list[bytes] = []
+        self._known_top, self._known = known
+
+    @property
+    def top(self) -> BlockHeader:
+        """The newest block."""
+        return self.kept[-1]
+
+    def hash_at(self, height: int) -> str | None:
+        """Return the hash that belongs at a height, None outside of what was traced."""
+        first = self.kept[0].height
+        if height > self.top.height:
+            return None
+        if height >= first:
+            return self.kept[height - first].hash
+        index = first - 1 - height
+        return f"0x{self._walked[index].hex()}" if index < len(self._walked) else None
+
+    async def trace(
+        self,
+        source: StacksApi,
+        down_to: int,
+        *,
+        on_walk: Callable[[Sequence[BlockHeader]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Go down to a height, or to where the chain begins: each header listed must be the parent of the one above.
+
+        Below block 1 is block 0, which nobody has: what block 1 names as its parent.
+
+        One request for 30 blocks; after an error, another call goes on where this one stopped. ``on_walk`` is given
+        the headers of each, newest first. Raises ``SourceError``.
+        """
+        while self.oldest.height > down_to and not self.is_whole:
+            if await self._join(source):
+                continue
+            rows = min(HEADER_ROWS, self.oldest.height - down_to)
+            older = await source.headers(limit=rows, cursor=self.oldest.hash, offset=1)
+            if not older:
+                if await source.header(self.oldest.hash) is None:
+                    raise _gone(source, self.oldest.height, self.oldest.hash)
+                self.is_whole = True
+                if self.oldest.height == 1:
+                    self.oldest = parent_of_first(self.oldest)
+                    self._walked.append(bytes.fromhex(self.oldest.hash[2:]))
+                return
+            if not links(older[-1], [*older[-2::-1], self.oldest]):
+                raise SourceInconsistent(
+                    f"the blocks it lists below {self.oldest.height} do not link", url=source.url
+                )
+            self._walked += [bytes.fromhex(header.hash[2:]) for header in older]
+            self.oldest = older[-1]
+            if on_walk is not None:
+                await on_walk(older)
+
+    async def _join(self, source: StacksApi) -> bool:
+        """Go on below what an earlier trace found, if this one has come to it; say whether it did."""
+        first = self._known_top - self.oldest.height + 1  # the place of our next block among the known ones
+        if not 0 <= first < len(self._known) or f"0x{self._known[first].hex()}" != self.oldest.parent_hash:
+            return False
+        known, self._known = self._known[first:], ()
+        lowest = self.oldest.height - len(known)
+        if lowest == 0:  # nobody has the header of block 0
+            known, lowest = known[:-1], 1
+        if not known:
+            return False
+        oldest = await source.header(f"0x{known[-1].hex()}")
+        if oldest is None:
+            raise _gone(source, lowest, f"0x{known[-1].hex()}")
+        self._walked += known
+        self.oldest = oldest
+        return True
+
+    async def header(self, source: StacksApi, height: int) -> BlockHeader:
+        """Return the header at a traced height. Raises ``SourceError`` when ``source`` does not have that block."""
+        if height >= self.kept[0].height:
+            return self.kept[height - self.kept[0].height]
+        known = self.hash_at(height)
+        assert known is not None, "only traced heights are asked for"
+        found = await source.header(known if height else 0)
+        if found is None or found.hash != known:
+            raise _gone(source, height, known)
+        return found
+
+
+async def height_at(source: StacksApi, time: int, *, low: int, high: int) -> int:
+    """Return the lowest height from ``low`` to ``high`` whose block is not older than ``time`` (unix seconds).
+
+    ``high`` when all are older. Heights that ``source`` does not have count as older. About 22 requests for the whole
+    chain. Raises ``SourceError``.
+    """
+    while low < high:
+        middle = (low + high) // 2
+        header = await source.header(middle)
+        if header is None or header.time < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _gone(source: StacksApi, height: int, block_hash: str) -> SourceInconsistent:
+    return SourceInconsistent(f"it does not have block {height} {block_hash} in its chain", url=source.url)

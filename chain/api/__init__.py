@@ -1,0 +1,1 @@
+"""One Stacks API server: typed calls, bounded requests, rate limits, the WebSocket."""

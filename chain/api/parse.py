@@ -1,0 +1,439 @@
+"""The API's JSON, checked and turned into data; pure.
+
+Each function takes decoded JSON and raises ``Malformed`` for anything that the API does not promise. What the *chain*
+says is never an error: unknown statuses, transaction types and event kinds come out as unknown or are left out, and
+a printed value stays bytes, because anybody can print anything. ``repr`` texts are never read.
+Field names: Stacks Blockchain API 9.0 (``/extended/v1/tx/multiple``, ``/extended/v2/blocks``, ``/extended/v3/…``).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chain.api.parse_fields import (
+    Malformed,
+    as_amount,
+    as_asset,
+    as_bytes,
+    as_count,
+    as_flag,
+    as_hash,
+    as_list,
+    as_name,
+    as_object,
+    as_principal,
+    as_text,
+    as_time,
+    as_total,
+    shown,
+)
+from chain.model import (
+    LONGEST_VALUE,
+    MEMO_BYTES,
+    STX,
+    BlockHeader,
+    ContractCall,
+    Event,
+    MintEvent,
+    PrintEvent,
+    TransferEvent,
+    TxStatus,
+    UnknownWord,
+)
+
+#: Shape of a cursor in v3 lists: height, microblock sequence, transaction index.
+TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
+
+#: More events than the costs of a block allow for.
+MAX_EVENTS = 2**20
+
+#: How far a block's time may be behind that of the Bitcoin block it came after, seconds: miners' clocks are off by hours.
+_MAX_BEHIND = 86_400
+
+_VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
+_STATUSES = {status.value: status for status in TxStatus if status is not TxStatus.UNKNOWN}
+
+#: The words that this version understands, whether or not they matter to it, by what they are said for.
+KNOWN_WORDS: dict[str, frozenset[str]] = {
+    "status": frozenset(_STATUSES),
+    "tx_type": frozenset(
+        {
+            "token_transfer",
+            "contract_call",
+            "smart_contract",
+            "coinbase",
+            "tenure_change",
+            "poison_microblock",
+        }
+    ),
+    "event_type": frozenset(
+        {
+            "fungible_token_asset",
+            "stx_asset",
+            "non_fungible_token_asset",
+            "smart_contract_log",
+            "stx_lock",
+        }
+    ),
+    "asset_event_type": frozenset({"transfer", "mint", "burn"}),
+    "topic": frozenset({"print"}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiStatus:
+    """What ``/extended`` says about the server and its newest block; the tip is None on an empty database."""
+
+    server_version: str
+    #: ``(9, 0, 2)``; None when the text names no version, as development builds do.
+    version: tuple[int, int, int] | None
+    tip_height: int | None
+    #: Index block hash.
+    tip_hash: str | None
+    tip_burn_height: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxSummary:
+    """A mined canonical transaction as v3 lists name it: with its block, without its events."""
+
+    tx_id: str
+    sender: str
+    block_height: int
+    #: The v2 and v3 ``hash``, which v1 calls ``block_hash``.
+    block_hash: str
+    #: Identity of the block: equals ``BlockHeader.hash``.
+    block_index_hash: str
+    block_time: int
+    tx_index: int
+    burn_height: int
+    status: TxStatus
+    #: ``token_transfer``, ``contract_call``, ``smart_contract``, ``coinbase``, ``tenure_change`` or what else is served.
+    kind: str
+    #: Set for a ``token_transfer`` of any status: rank 0, asset STX, the memo as the chain has it (34 bytes).
+    transfer: TransferEvent | None = None
+    #: Called contract of a ``contract_call``, deployed one of a ``smart_contract``.
+    contract_id: str | None = None
+    #: Called function of a ``contract_call``.
+    function: str | None = None
+    unknown: frozenset[UnknownWord] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxPage:
+    """One page of a v3 list, newest first."""
+
+    results: tuple[TxSummary, ...]
+    #: Rows of the whole list.
+    total: int
+    #: Cursor of the page with older rows; None on the last page.
+    next_cursor: str | None
+    #: Validator of the whole list, with its quotes; for ``If-None-Match``.
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxDetail:
+    """What ``tx/multiple`` knows of one transaction id, mined or not."""
+
+    tx_id: str
+    found: bool
+    #: ``UNKNOWN`` while it is pending, dropped or not found; ``raw_status`` then says which.
+    status: TxStatus = TxStatus.UNKNOWN
+    #: The status text as served: ``success``, ``pending``, ``dropped_replace_by_fee`` …; empty when not found.
+    raw_status: str = ""
+    #: Mined in a block of the canonical chain.
+    canonical: bool = False
+    #: v1's ``block_hash``: compare with ``BlockHeader.block_hash``, not with ``hash``.
+    block_hash: str | None = None
+    block_height: int | None = None
+    #: Events the transaction has, of every kind.
+    event_count: int = 0
+    #: Transfers, mints and prints in rank order; other kinds are left out and leave a gap in the ranks.
+    events: tuple[Event, ...] = ()
+    call: ContractCall | None = None
+    unknown: frozenset[UnknownWord] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A ``TxDetail`` whose ``events`` are those of one event window, with the ranks that the window covered."""
+
+    detail: TxDetail
+    ranks: tuple[int, ...]
+
+
+# Answers
+
+
+def status(body: object) -> ApiStatus:
+    """Read ``GET /extended``."""
+    fields = as_object(body, "answer")
+    text = as_text(fields.get("server_version"), "server_version")
+    version = parse_version(text)
+    if fields.get("chain_tip") is None:
+        return ApiStatus(
+            server_version=text, version=version, tip_height=None, tip_hash=None, tip_burn_height=None
+        )
+    tip = as_object(fields["chain_tip"], "chain_tip")
+    burn = tip.get("burn_block_height")
+    return ApiStatus(
+        server_version=text,
+        version=version,
+        tip_height=as_count(tip.get("block_height"), "chain_tip.block_height"),
+        tip_hash=as_hash(tip.get("index_block_hash"), "chain_tip.index_block_hash"),
+        tip_burn_height=None if burn is None else as_count(burn, "chain_tip.burn_block_height"),
+    )
+
+
+def parse_version(text: str) -> tuple[int, int, int] | None:
+    """The first ``x.y.z`` in a server version; None when there is none."""
+    found = _VERSION.search(text)
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
+
+
+def network_id(body: object) -> int | None:
+    """Read ``network_id`` of the node's ``GET /v2/info``; None when it is not there."""
+    value = body.get("network_id") if isinstance(body, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def header(body: object) -> BlockHeader | None:
+    """Read one v2 block; None for a block that says it is not canonical."""
+    fields = as_object(body, "block")
+    if not as_flag(fields.get("canonical"), "canonical"):
+        return None
+    time = as_time(fields.get("block_time"), "block_time")
+    burn_time = as_time(fields.get("burn_block_time"), "burn_block_time")
+    if time < burn_time - _MAX_BEHIND:
+        raise Malformed(f"block_time must not be a day before burn_block_time, {burn_time}, but is {time}")
+    return BlockHeader(
+        height=as_count(fields.get("height"), "height"),
+        hash=as_hash(fields.get("index_block_hash"), "index_block_hash"),
+        block_hash=as_hash(fields.get("hash"), "hash"),
+        parent_hash=as_hash(fields.get("parent_index_block_hash"), "parent_index_block_hash"),
+        time=time,
+        burn_height=as_count(fields.get("burn_block_height"), "burn_block_height"),
+        burn_hash=as_hash(fields.get("burn_block_hash"), "burn_block_hash"),
+        burn_time=burn_time,
+        tx_count=as_count(fields.get("tx_count"), "tx_count"),
+    )
+
+
+def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
+    """Read ``GET /extended/v2/blocks``: canonical headers, newest first, at most ``limit``."""
+    rows = as_list(as_object(body, "answer").get("results"), "results")
+    if len(rows) > limit:
+        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
+    found = []
+    for row in rows:
+        one = header(row)
+        if one is None:
+            raise Malformed("a block list holds a block that is not canonical")
+        found.append(one)
+    return tuple(found)
+
+
+def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
+    """Read a v3 list of transactions, at most ``limit`` rows."""
+    fields = as_object(body, "answer")
+    rows = as_list(fields.get("results"), "results")
+    if len(rows) > limit:
+        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
+    older = as_object(fields.get("cursor"), "cursor").get("next")
+    if older is not None and not (isinstance(older, str) and TX_CURSOR.fullmatch(older)):
+        raise Malformed(f"cursor.next must be height:sequence:index or null, not {shown(older)}")
+    return TxPage(
+        results=tuple(_summary(row) for row in rows),
+        total=as_total(fields.get("total"), "total"),
+        next_cursor=older,
+        etag=etag,
+    )
+
+
+def _summary(row: object) -> TxSummary:
+    fields = as_object(row, "transaction")
+    block = as_object(fields.get("block"), "block")
+    sender = as_principal(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
+    kind = as_text(fields.get("type"), "type")
+    transfer: TransferEvent | None = None
+    contract_id: str | None = None
+    function: str | None = None
+    if kind == "token_transfer":
+        transfer = stx_transfer(fields, sender)
+    elif kind in ("contract_call", "smart_contract"):
+        payload = as_object(fields.get(kind), kind)
+        contract_id = as_principal(payload.get("contract_id"), f"{kind}.contract_id")
+        if kind == "contract_call":
+            function = as_name(payload.get("function_name"), "contract_call.function_name")
+    status = as_text(fields.get("status"), "status")
+    return TxSummary(
+        tx_id=as_hash(fields.get("tx_id"), "tx_id"),
+        sender=sender,
+        block_height=as_count(block.get("height"), "block.height"),
+        block_hash=as_hash(block.get("hash"), "block.hash"),
+        block_index_hash=as_hash(block.get("index_hash"), "block.index_hash"),
+        block_time=as_time(block.get("time"), "block.time"),
+        tx_index=as_count(block.get("tx_index"), "block.tx_index"),
+        burn_height=as_count(
+            as_object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"
+        ),
+        status=_STATUSES.get(status, TxStatus.UNKNOWN),
+        kind=kind,
+        transfer=transfer,
+        contract_id=contract_id,
+        function=function,
+        unknown=_unknown(("status", status), ("tx_type", kind)),
+    )
+
+
+def _unknown(*words: tuple[str, object]) -> frozenset[UnknownWord]:
+    """Return those of the words, each with what it was said for, that this version does not know."""
+    return frozenset(
+        UnknownWord(kind, word[:64] if isinstance(word, str) and word.isprintable() else shown(word)[:64])
+        for kind, word in words
+        if not (isinstance(word, str) and word in KNOWN_WORDS[kind])
+    )
+
+
+def stx_transfer(fields: Mapping[str, object], sender: str) -> TransferEvent:
+    """Read what a ``token_transfer`` of a v3 list, mined or pending, moves or means to move."""
+    payload = as_object(fields.get("token_transfer"), "token_transfer")
+    return TransferEvent(
+        rank=0,
+        asset=STX,
+        sender=sender,
+        recipient=as_principal(payload.get("recipient"), "token_transfer.recipient"),
+        amount=as_amount(payload.get("amount"), "token_transfer.amount"),
+        memo=_v3_memo(payload.get("memo")),
+    )
+
+
+def _v3_memo(value: object) -> bytes | None:
+    # repr is the text without padding and unprintables; only hex is the memo.
+    return None if value is None else _memo(as_bytes(as_object(value, "memo").get("hex"), "memo.hex"))
+
+
+def windows(body: object, *, tx_ids: frozenset[str], with_args: bool) -> dict[str, Window]:
+    """Read ``GET /extended/v1/tx/multiple``: one event window of each id that was asked for, none missing."""
+    fields = as_object(body, "answer")
+    if fields.keys() != tx_ids:
+        raise Malformed(f"asked for {len(tx_ids)} transactions, the answer names {len(fields)} or others")
+    return {tx_id: _window(tx_id, entry, with_args=with_args) for tx_id, entry in fields.items()}
+
+
+def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
+    wrapper = as_object(entry, tx_id)
+    if wrapper.get("found") is not True:
+        return Window(TxDetail(tx_id=tx_id, found=False), ())
+    tx = as_object(wrapper.get("result"), "result")
+    if tx.get("tx_id") != tx_id:
+        raise Malformed(f"the entry of {tx_id} holds {shown(tx.get('tx_id'))}")
+    raw_status = as_text(tx.get("tx_status"), "tx_status")
+    call = _call(tx, with_args=with_args)
+    if tx.get("block_hash") is None:
+        # Pending or dropped: mempool objects have no block and no events.
+        return Window(TxDetail(tx_id=tx_id, found=True, raw_status=raw_status, call=call), ())
+    rows = [as_object(row, "event") for row in as_list(tx.get("events"), "events")]
+    ranks = tuple(as_count(row.get("event_index"), "event_index") for row in rows)
+    events = [
+        event for rank, row in zip(ranks, rows, strict=True) if (event := _event(rank, row)) is not None
+    ]
+    count = as_count(tx.get("event_count"), "event_count")
+    if count > MAX_EVENTS:
+        raise Malformed(f"event_count must be at most {MAX_EVENTS}, not {count}")
+    detail = TxDetail(
+        tx_id=tx_id,
+        found=True,
+        status=_STATUSES.get(raw_status, TxStatus.UNKNOWN),
+        raw_status=raw_status,
+        # A row of a forked microblock (before Nakamoto) sits in a canonical block and does not count.
+        canonical=as_flag(tx.get("canonical"), "canonical") and tx.get("microblock_canonical") is not False,
+        block_hash=as_hash(tx.get("block_hash"), "block_hash"),
+        block_height=as_count(tx.get("block_height"), "block_height"),
+        event_count=count,
+        events=tuple(events),
+        call=call,
+        unknown=_unknown(("status", raw_status)).union(*map(_unknown_of_event, rows)),
+    )
+    return Window(detail, ranks)
+
+
+def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
+    if tx.get("tx_type") != "contract_call":
+        return None
+    payload = as_object(tx.get("contract_call"), "contract_call")
+    args: tuple[bytes, ...] | None = None
+    if with_args:
+        # Names and types may be empty when the API lacks the contract's interface; the position is what counts.
+        listed = as_list(payload.get("function_args") or [], "function_args")
+        args = tuple(
+            _argument(as_bytes(as_object(one, "argument").get("hex"), "argument.hex")) for one in listed
+        )
+    return ContractCall(
+        contract_id=as_principal(payload.get("contract_id"), "contract_call.contract_id"),
+        function=as_name(payload.get("function_name"), "contract_call.function_name"),
+        args=args,
+    )
+
+
+def _unknown_of_event(row: Mapping[str, object]) -> frozenset[UnknownWord]:
+    kind = row.get("event_type")
+    words: list[tuple[str, object]] = [("event_type", kind)]
+    inner = row.get("contract_log" if kind == "smart_contract_log" else "asset")
+    if isinstance(inner, dict) and kind == "smart_contract_log":
+        words.append(("topic", inner.get("topic")))
+    elif isinstance(inner, dict) and kind in ("fungible_token_asset", "stx_asset"):
+        words.append(("asset_event_type", inner.get("asset_event_type")))
+    return _unknown(*words)
+
+
+def _event(rank: int, row: Mapping[str, object]) -> Event | None:
+    kind = row.get("event_type")
+    if kind == "smart_contract_log":
+        log = as_object(row.get("contract_log"), "contract_log")
+        if log.get("topic") != "print":
+            return None
+        value = as_object(log.get("value"), "contract_log.value")
+        printed = as_bytes(value.get("hex"), "contract_log.value.hex")
+        contract_id = as_principal(log.get("contract_id"), "contract_log.contract_id")
+        if len(printed) > LONGEST_VALUE:
+            return None
+        return PrintEvent(rank=rank, contract_id=contract_id, value=printed)
+    if kind not in ("fungible_token_asset", "stx_asset"):
+        return None
+    asset = as_object(row.get("asset"), "asset")
+    fungible = kind == "fungible_token_asset"
+    match asset.get("asset_event_type"):
+        case "transfer":
+            return TransferEvent(
+                rank=rank,
+                asset=as_asset(asset.get("asset_id"), "asset.asset_id") if fungible else STX,
+                sender=as_principal(asset.get("sender"), "asset.sender"),
+                recipient=as_principal(asset.get("recipient"), "asset.recipient"),
+                amount=as_amount(asset.get("amount"), "asset.amount"),
+                memo=None if fungible else _v1_memo(asset.get("memo")),
+            )
+        case "mint" if fungible:
+            return MintEvent(
+                rank=rank,
+                asset=as_asset(asset.get("asset_id"), "asset.asset_id"),
+                recipient=as_principal(asset.get("recipient"), "asset.recipient"),
+                amount=as_amount(asset.get("amount"), "asset.amount"),
+            )
+    return None
+
+
+def _v1_memo(value: object) -> bytes | None:
+    # v1 leaves the field out, or sends "" or "0x", when there is no memo.
+    return None if value in (None, "", "0x") else _memo(as_bytes(value, "asset.memo"))
+
+
+def _memo(raw: bytes) -> bytes | None:
+    # Longer bytes are no memo.
+    return raw if len(raw) <= MEMO_BYTES else None
+
+
+def _argument(raw: bytes) -> bytes:
+    # Its position counts, its bytes do not.
+    return raw if len(raw) <= LONGEST_VALUE else b""

@@ -1,0 +1,75 @@
+"""The API's list of pending transactions, checked and turned into data; pure.
+
+Field names: Stacks Blockchain API 9.0 (``/extended/v3/mempool/transactions``).
+"""
+
+import re
+from dataclasses import dataclass
+
+from chain.api.parse import stx_transfer
+from chain.api.parse_fields import (
+    Malformed,
+    as_hash,
+    as_list,
+    as_name,
+    as_object,
+    as_principal,
+    as_text,
+    shown,
+)
+from chain.model import ContractCall, TransferEvent
+
+#: Shape of a cursor in this list: time of receipt, transaction id.
+CURSOR = re.compile(r"[0-9]{1,20}:0x[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingTx:
+    """A transaction that is not mined, and may never be: what it means to do, not what it does."""
+
+    tx_id: str
+    sender: str
+    #: Set for a plain transfer of STX.
+    transfer: TransferEvent | None = None
+    #: Set for a contract call; the list has no arguments.
+    call: ContractCall | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingPage:
+    """One page of the mempool, newest first."""
+
+    results: tuple[PendingTx, ...]
+    #: Cursor of the page with older rows; None on the last page.
+    next_cursor: str | None
+    #: Validator of the whole list, with its quotes; for ``If-None-Match``.
+    etag: str | None = None
+
+
+def pending_page(body: object, *, limit: int, etag: str | None = None) -> PendingPage:
+    """Read a page of the mempool, at most ``limit`` rows."""
+    fields = as_object(body, "answer")
+    rows = as_list(fields.get("results"), "results")
+    if len(rows) > limit:
+        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
+    older = as_object(fields.get("cursor"), "cursor").get("next")
+    if older is not None and not (isinstance(older, str) and CURSOR.fullmatch(older)):
+        raise Malformed(f"cursor.next must be time:hash or null, not {shown(older)}")
+    return PendingPage(results=tuple(_pending(row) for row in rows), next_cursor=older, etag=etag)
+
+
+def _pending(row: object) -> PendingTx:
+    fields = as_object(row, "transaction")
+    sender = as_principal(as_object(fields.get("sender"), "sender").get("address"), "sender.address")
+    transfer: TransferEvent | None = None
+    call: ContractCall | None = None
+    match as_text(fields.get("type"), "type"):
+        case "token_transfer":
+            transfer = stx_transfer(fields, sender)
+        case "contract_call":
+            payload = as_object(fields.get("contract_call"), "contract_call")
+            call = ContractCall(
+                contract_id=as_principal(payload.get("contract_id"), "contract_call.contract_id"),
+                function=as_name(payload.get("function_name"), "contract_call.function_name"),
+            )
+    return PendingTx(tx_id=as_hash(fields.get("tx_id"), "tx_id"), sender=sender, transfer=transfer, call=call)

@@ -1,0 +1,326 @@
+"""The wake-up socket: a WebSocket that says when to look, and nothing else.
+
+Each ``block`` message of ``/extended/v1/ws`` makes the follower look at once instead of at its next poll. What is true is
+read by REST, so a lost, late, doubled or forged message costs at most time, and the polls go on meanwhile.
+
+The server's oddities, all seen in API 9.0: a client that misses a pong is unsubscribed while its socket stays open; a
+server that restarts neither closes its old sockets nor says anything on them; nothing is ever sent again. Hence a
+socket that is silent while looks find new blocks is given up for a new one; every opened socket makes the follower look;
+and every socket is replaced after an hour.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus, WebSocketException
+
+from chain.api.parse_fields import MAX_COUNT
+
+PATH: Final = "/extended/v1/ws"
+
+#: Largest message that is read, in bytes: a block's names up to some thousand transactions.
+MAX_MESSAGE: Final = 2**20
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeUpPatience:
+    """How long the socket waits for what; seconds."""
+
+    #: To connect, with all that belongs to it; to send a message.
+    open: float = 10.0
+    #: For the answer to a subscription.
+    answer: float = 10.0
+    #: Without a message since a look found a new block; the second such block ends it at once.
+    silence: float = 60.0
+    #: A socket that lived so long was a good one: the next is tried at once.
+    proven: float = 60.0
+    #: Age at which a socket is replaced.
+    reopen: float = 3600.0
+    #: First pause after a failure; doubles with each further one, up to ``longest``.
+    backoff: float = 1.0
+    longest: float = 300.0
+    #: Between two looks at the clock.
+    tick: float = 5.0
+    #: Between two pings of ours, and to the pong.
+    ping: float = 20.0
+    #: Messages in one ``tick``: beyond it the server is not what we think it is.
+    flood: int = 500
+
+
+class Lost(Exception):
+    """The socket is of no use; the text says why."""
+
+
+#: So many looks may find a new tip that no message told of.
+_UNTOLD = 2
+
+
+class Silence:
+    """Tells when a socket has been silent for too long; it is told the time. A quiet chain is no reason."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        #: Newest height known from elsewhere, None before the first; and that of the last message.
+        self._tip: int | None = None
+        self._told = 0
+        #: When the chain was first seen to move without a message, and how often since.
+        self._since: float | None = None
+        self._untold = 0
+
+    def opened(self) -> None:
+        """A subscription begins: what is known already will not be told."""
+        self._told, self._since, self._untold = self._tip or 0, None, 0
+
+    def note_tip(self, height: int, now: float) -> None:
+        """The chain is known to have this height."""
+        if self._tip is None:
+            self._told = self._tip = height
+        if height > max(self._told, self._tip):
+            self._untold += 1
+        self._tip = height
+        if height > self._told and self._since is None:
+            self._since = now
+
+    def heard(self, height: int, now: float) -> None:
+        """A message came, about a block of this height."""
+        self._told, self._since, self._untold = height, None, 0
+        if self._tip is not None and self._tip > height:
+            # An old block, or one of a losing branch: the socket lives, but has not told of the tip.
+            self._since = now
+
+    def too_long(self, now: float) -> bool:
+        """Whether the chain has moved for the whole limit, or twice, without a message."""
+        return self._untold >= _UNTOLD or (self._since is not None and now - self._since >= self._limit)
+
+
+class WakeUp:
+    """Keeps one socket open and calls ``on_block`` when there may be something new; ``run`` owns all it starts.
+
+    ``sources`` gives base URLs, the best one first, each time a socket is opened; after a failure the next one is tried.
+    ``api_key`` gives the key of a URL.
+    Tell :meth:`note_tip` the newest height after each look, so that silence is noticed. Clock, sleep and random are
+    arguments for tests; time limits of the network itself go by the event loop's clock.
+    """
+
+    def __init__(
+        self,
+        sources: Callable[[], Sequence[str]],
+        on_block: Callable[[], None],
+        *,
+        api_key: Callable[[str], str | None] = lambda _: None,
+        user_agent: str = "sbtc-watcher",
+        patience: WakeUpPatience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Callable[[], float] = random.random,
+        on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
+    ) -> None:
+        self._sources = sources
+        self._on_unforeseen = on_unforeseen
+        self._on_block = on_block
+        self._api_key = api_key
+        self._user_agent = user_agent
+        self._patience = patience or WakeUpPatience()
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng
+        self._silence = Silence(self._patience.silence)
+        self._url: str | None = None
+        self._open = False
+        self._trouble: str | None = None
+        #: Subscription that waits for its answer, and since when.
+        self._number = 0
+        self._asked_at: float | None = None
+        #: Looks found blocks that the socket did not tell of.
+        self._silent = asyncio.Event()
+        self._messages = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a socket is open and subscribed."""
+        return self._open
+
+    def state(self, url: str) -> str | None:
+        """What ``status`` shows beside a source: ``open``, ``closed: why``, or None for one whose socket is not used."""
+        if url != self._url:
+            return None
+        return "open" if self._open else f"closed: {self._trouble or 'connecting'}"
+
+    def note_tip(self, height: int) -> None:
+        """The newest height that is known by REST."""
+        now = self._clock()
+        self._silence.note_tip(height, now)
+        if self._silence.too_long(now):
+            self._silent.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep a socket open until ``stop`` is set. Never raises for what a server does."""
+        await _first(self._keep(), _wait(stop))
+        self._open = False
+
+    async def _keep(self) -> None:
+        failures = 0
+        while True:
+            urls = self._sources()
+            self._url = urls[failures % len(urls)]
+            began = self._clock()
+            try:
+                await self._session(self._url)
+                failures = 0
+                continue
+            except (OSError, UnicodeError, WebSocketException, Lost) as error:
+                self._lose(error)
+            except Exception as error:
+                self._on_unforeseen(error)
+                self._lose(error)
+            if self._clock() - began >= self._patience.proven:
+                failures = 0
+            pause = min(self._patience.longest, self._patience.backoff * 2.0 ** min(failures, 30))
+            failures += 1
+            # Half of it is fixed, half is chance: many clients must not come back in step.
+            await self._sleep(pause * (0.5 + 0.5 * self._rng()))
+
+    async def _session(self, url: str) -> None:
+        """Open one socket and listen until it is old. Raises when it is lost before."""
+        async with _Connect(
+            socket_url(url),
+            additional_headers={} if (key := self._api_key(url)) is None else {"x-api-key": key},
+            user_agent_header=self._user_agent,
+            # Proxies from the environment are not settings of this program; and nothing worth compressing is sent.
+            proxy=None,
+            compression=None,
+            open_timeout=self._patience.open,
+            close_timeout=1.0,
+            create_connection=_Connection,
+            ping_interval=self._patience.ping,
+            ping_timeout=self._patience.ping,
+            max_size=MAX_MESSAGE,
+            max_queue=16,
+        ) as socket:
+            try:
+                await _first(self._listen(socket), self._guard(socket), self._heed_silence())
+            finally:
+                self._asked_at = None
+
+    async def _listen(self, socket: ClientConnection) -> None:
+        async for message in socket:
+            self._messages += 1
+            if self._messages > self._patience.flood:
+                raise Lost(f"more than {self._patience.flood} messages in {self._patience.tick:g} s")
+            self._take(message)
+        raise Lost("the server closed it")
+
+    async def _guard(self, socket: ClientConnection) -> None:
+        opened = self._clock()
+        await self._subscribe(socket)
+        while True:
+            self._messages = 0
+            await self._sleep(self._patience.tick)
+            now = self._clock()
+            if now - opened >= self._patience.reopen:
+                return
+            if self._asked_at is not None:
+                if now - self._asked_at >= self._patience.answer:
+                    raise Lost("the subscription was not answered")
+            elif self._silence.too_long(now):
+                self._silent.set()
+
+    async def _heed_silence(self) -> None:
+        self._silent.clear()
+        await self._silent.wait()
+        raise Lost("it stayed silent while the chain moved")
+
+    async def _subscribe(self, socket: ClientConnection) -> None:
+        self._number += 1
+        self._asked_at = self._clock()
+        self._silence.opened()
+        request = {"jsonrpc": "2.0", "id": self._number, "method": "subscribe", "params": {"event": "block"}}
+        async with asyncio.timeout(self._patience.open):
+            await socket.send(json.dumps(request))
+
+    def _take(self, message: str | bytes) -> None:
+        """Look for our answer and for blocks; everything else, and nonsense, is left alone."""
+        try:
+            said = json.loads(message)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(said, dict):
+            return
+        if said.get("method") == "block":
+            self._heard(said.get("params"))
+        elif self._asked_at is not None and said.get("id") == self._number:
+            if "result" not in said:
+                raise Lost("the subscription was refused")
+            self._subscribed()
+
+    def _heard(self, params: object) -> None:
+        height = params.get("height") if isinstance(params, dict) else None
+        if isinstance(height, int) and not isinstance(height, bool) and 0 <= height <= MAX_COUNT:
+            self._silence.heard(height, self._clock())
+            self._on_block()
+
+    def _subscribed(self) -> None:
+        self._asked_at = None
+        if not self._open:
+            self._open, self._trouble = True, None
+            _log.info("wakeup.open", action="wakeup.open", source=self._url)
+        # What happened while nobody listened is not sent again.
+        self._on_block()
+
+    def _lose(self, error: Exception) -> None:
+        trouble = _reason(error)
+        if self._open or trouble != self._trouble:
+            _log.warning("wakeup.lost", action="wakeup.lost", source=self._url, reason=trouble)
+        self._open, self._trouble = False, trouble
+
+
+def socket_url(base_url: str) -> str:
+    """The WebSocket of an API: ``wss`` where the API is ``https``."""
+    scheme, _, rest = base_url.partition("://")
+    return f"{'wss' if scheme == 'https' else 'ws'}://{rest.rstrip('/')}{PATH}"
+
+
+class _Connection(ClientConnection):
+    def pause_writing(self) -> None:
+        """Give up a server that takes nothing: the answers to its pings would pile up without an end."""
+        super().pause_writing()
+        self.transport.abort()
+
+
+class _Connect(connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow none: the API key would go along, to wherever the server says."""
+        return exc
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidStatus):
+        return f"HTTP {error.response.status_code} instead of a socket"
+    text = " ".join("".join(char if char.isprintable() else " " for char in str(error)[:400]).split())
+    return text[:120] or type(error).__name__
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _first(*work: Coroutine[Any, Any, None]) -> None:
+    """Run these until one ends, with its outcome; the others are cancelled and waited for."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -1,0 +1,145 @@
+"""Reads a run of blocks from one source: batch by batch, a few batches at once, handed over in chain order."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+
+from chain.api.client import StacksApi
+from chain.api.parse import TxPage
+from chain.block_reader import read_blocks
+from chain.errors import SourceError, SourceInconsistent
+from chain.header_window import links
+from chain.model import Block, BlockHeader, PrintEvent, ReadRules, Transaction
+
+#: Headers that one request brings.
+HEADER_ROWS = 30
+
+#: Bytes of blocks that are read ahead of the consumer: while more wait, nothing more is asked for.
+MAX_AHEAD = 16 * 2**20
+
+#: What an event or a transaction takes beside its texts, bytes: about what Python's objects take.
+_OVERHEAD = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Blocks to read from one source: from ``base`` (exclusive) up to height ``top``."""
+
+    source: StacksApi
+    base: BlockHeader
+    #: Headers right after ``base`` that are known already, oldest first.
+    first: tuple[BlockHeader, ...]
+    top: int
+    #: The source's newest header.
+    tip: BlockHeader
+    #: The newest transactions, if they were read already.
+    page: TxPage | None = None
+
+
+async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tuple[BlockHeader, ...] | None:
+    """Read up to 30 linked headers right after ``after`` and not above ``top``, which must be higher; oldest first.
+
+    None when ``source`` does not have ``after`` in its chain. Raises ``SourceInconsistent`` if they do not link.
+    """
+    # Exactly what is there: a page that would begin above the tip is empty.
+    count = min(HEADER_ROWS, top - after.height)
+    if after.height == 0:
+        # Nobody lists block 0: count down from a block above it.
+        last = await source.header(count)
+        found = None if last is None else await source.headers(limit=count, cursor=last.hash)
+    else:
+        found = await source.headers(limit=count, cursor=after.hash, offset=-count)
+    if not found:
+        return None
+    headers = found[::-1]
+    if not links(after, headers):
+        raise SourceInconsistent(
+            f"the blocks it lists after {after.height} {after.hash} do not link", url=source.url
+        )
+    return headers
+
+
+class BlockFeed:
+    """Reads runs at an adaptive pace: a batch shrinks after trouble and grows again with every one that was read.
+
+    So one unreadable block holds up no readable one before it, and a small request budget still finishes something.
+    Large blocks shrink it too: ``ahead`` batches together hold about ``max_ahead`` bytes at most.
+    """
+
+    def __init__(self, rules: ReadRules, *, batch: int, ahead: int, max_ahead: int = MAX_AHEAD) -> None:
+        if batch < 1 or ahead < 1:
+            raise ValueError("batch and ahead must be at least 1")
+        self._rules = rules
+        self._batch = batch
+        self._ahead = ahead
+        self._max_ahead = max_ahead
+        self._pace = batch
+        #: Blocks of the size of the last ones that a batch may have, so that all that are read ahead fit.
+        self._fitting = batch
+
+    def slow_down(self) -> None:
+        """Read less at once."""
+        self._pace = max(1, self._pace // 4)
+
+    async def batches(self, run: Run) -> AsyncGenerator[tuple[Block, ...], None]:
+        """Yield the blocks of ``run`` in order, in tuples of at most ``batch``.
+
+        Raises ``SourceError`` after everything before the trouble was handed over. Closing cancels what is in flight.
+        """
+        reads: deque[asyncio.Task[tuple[Block, ...]]] = deque()
+        last, ready = run.base, run.first
+        stopped: SourceError | None = None
+        try:
+            while True:
+                ahead = self._ahead if self._pace == self._batch <= self._fitting else 1
+                while stopped is None and last.height < run.top and len(reads) < ahead:
+                    try:
+                        ready = await self._fill(run, last, ready)
+                    except SourceError as error:
+                        stopped = error
+                        break
+                    headers, ready = ready[: self._pace], ready[self._pace :]
+                    last = headers[-1]
+                    reading = read_blocks(run.source, headers, self._rules, page=run.page)
+                    reads.append(asyncio.create_task(reading))
+                if not reads:
+                    break
+                blocks = await reads[0]
+                reads.popleft()
+                self._fitting = self._max_ahead * len(blocks) // (self._ahead * size_of(blocks))
+                yield blocks
+                del blocks  # the consumer's from here on
+                self._pace = min(self._batch, self._pace * 2, max(1, self._fitting))
+            if stopped is not None:
+                raise stopped
+        finally:
+            for task in reads:
+                task.cancel()
+            await asyncio.gather(*reads, return_exceptions=True)
+
+    async def _fill(
+        self, run: Run, last: BlockHeader, ready: tuple[BlockHeader, ...]
+    ) -> tuple[BlockHeader, ...]:
+        """Add headers to ``ready``, which follow ``last``, until they are a batch or reach the top."""
+        while len(ready) < self._pace and last.height + len(ready) < run.top:
+            after = ready[-1] if ready else last
+            more = await headers_after(run.source, after, run.top)
+            if more is None:
+                raise SourceInconsistent(
+                    f"block {after.height} {after.hash} is gone again", url=run.source.url
+                )
+            ready += more
+        return ready
+
+
+def size_of(blocks: Iterable[Block]) -> int:
+    """Return about how many bytes blocks take in memory."""
+    return sum(_OVERHEAD + sum(map(_size, block.transactions)) for block in blocks)
+
+
+def _size(tx: Transaction) -> int:
+    size = _OVERHEAD + sum(map(len, (tx.call.args or ()) if tx.call is not None else ()))
+    for event in tx.events:
+        size += _OVERHEAD + (len(event.value) if isinstance(event, PrintEvent) else 0)
+    return size

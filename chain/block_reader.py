@@ -1,0 +1,249 @@
+"""Reads what the transactions of known blocks did, from one source, without ever mixing two snapshots of the chain.
+
+The headers say which blocks are meant; every answer counts only as far as it agrees with them. Transactions come from
+the list of the whole chain, which many blocks share; a block whose rows there are not exactly its ``tx_count`` is read
+again from its own list, paged by its hash. Events come by transaction id and must name the block that the list named.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from chain.api.client import MAX_IDS, StacksApi
+from chain.api.parse import TxDetail, TxPage, TxSummary
+from chain.errors import SourceInconsistent, SourceMalformed
+from chain.model import Block, BlockHeader, ContractCall, Event, ReadRules, Transaction, TxStatus, UnknownWord
+
+#: Rows of a transaction list that one request brings.
+PAGE_ROWS = 50
+#: More than any block can hold (its bytes are limited); a source that claims more is wrong.
+MAX_TXS = 100_000
+#: Asking again at once helps when a balancer sent two requests to replicas that differ; anything more is for later.
+DETAIL_ROUNDS = 2
+
+#: Unknown words of one block that are kept.
+MAX_WORDS = 20
+
+_FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
+#: Whose events are read: what succeeded, and what may have.
+_MAY_PAY = (TxStatus.SUCCESS, TxStatus.UNKNOWN)
+#: Kinds that move no assets. An unknown kind is asked about: it may.
+_WITHOUT_EVENTS = ("coinbase", "tenure_change", "poison_microblock")
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+async def read_blocks(
+    source: StacksApi, headers: Sequence[BlockHeader], rules: ReadRules, *, page: TxPage | None = None
+) -> tuple[Block, ...]:
+    """Read the blocks of ``headers`` (contiguous, oldest first); ``page`` saves a request if it shows the newest.
+
+    Promises every transaction of every block, or raises: ``SourceInconsistent`` when the source's answers show
+    another chain than ``headers`` (read the headers again), another ``SourceError`` when it cannot serve.
+    """
+    rows = await _list_chain(source, headers, page)
+    for header in headers:
+        if len(rows[header.hash]) != header.tx_count:
+            rows[header.hash] = await _list_block(source, header)
+    ordered = {
+        header.hash: sorted(rows[header.hash].values(), key=lambda row: row.tx_index) for header in headers
+    }
+    details = await _details(source, [row for one in ordered.values() for row in one], rules)
+    blocks = tuple(
+        Block(
+            header=header,
+            transactions=tuple(_transactions(ordered[header.hash], details, rules)),
+            unknown=_unknown(ordered[header.hash], details),
+        )
+        for header in headers
+    )
+    refuse_repeats(source, blocks)
+    return blocks
+
+
+def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
+    """Raise ``SourceInconsistent`` when one transaction stands in several of ``source``'s blocks."""
+    seen: set[str] = set()
+    for block in blocks:
+        for tx in block.transactions:
+            if tx.tx_id in seen:
+                raise SourceInconsistent(
+                    f"transaction {tx.tx_id} of block {block.header.height} {block.header.hash} stands in another block too",
+                    url=source.url,
+                )
+            seen.add(tx.tx_id)
+
+
+async def _list_chain(
+    source: StacksApi, headers: Sequence[BlockHeader], page: TxPage | None
+) -> dict[str, dict[str, TxSummary]]:
+    """Collect the blocks' rows from the chain's own list, as far as it shows the same chain."""
+    rows: dict[str, dict[str, TxSummary]] = {header.hash: {} for header in headers}
+    wanted = {header.hash: header for header in headers}
+    highest = headers[-1].height
+    expected = sum(min(header.tx_count, MAX_TXS) for header in headers)
+    if page is None or not _covers(page, highest):
+        page = await source.transactions(cursor=f"{highest}:0:0")
+    # New blocks do not shift the pages of this list; the bound ends one that goes in circles.
+    left = expected // PAGE_ROWS + 2
+    while page is not None and left > 0:
+        left -= 1
+        for row in page.results:
+            if row.block_height > highest:
+                continue
+            header = wanted.get(row.block_index_hash)
+            if header is None or not _same_block(row, header):
+                # Below the lowest block, or of another branch: no further page can help.
+                return rows
+            rows[header.hash][row.tx_id] = row
+        if page.next_cursor is None or sum(map(len, rows.values())) >= expected:
+            break
+        page = await source.transactions(cursor=page.next_cursor)
+    return rows
+
+
+async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSummary]:
+    """Read one block's own list to its end; it is paged by hash, so that no other block can slip in."""
+    rows: dict[str, TxSummary] = {}
+    total = 0
+    cursor: str | None = None
+    more = True
+    while more:
+        page = await source.block_transactions(header.hash, cursor=cursor)
+        if page is None:
+            raise SourceInconsistent(
+                f"block {header.height} {header.hash} is listed, but its transactions are not", url=source.url
+            )
+        known = len(rows)
+        rows.update((row.tx_id, row) for row in page.results)
+        total, cursor = page.total, page.next_cursor
+        # A page that adds nothing, or more than there is, must not keep us here.
+        more = cursor is not None and known < len(rows) < min(total, MAX_TXS)
+    if len(rows) != total or not all(_same_block(row, header) for row in rows.values()):
+        raise SourceInconsistent(
+            f"the transaction list of block {header.height} {header.hash} shows {len(rows)} of {total} rows, "
+            "or rows of another block",
+            url=source.url,
+        )
+    if total != header.tx_count:
+        # The list is what everything else in the API agrees with; the count is a number beside it.
+        _log.error(
+            "block.tx_count_differs",
+            action="block.tx_count_differs",
+            height=header.height,
+            hash=header.hash,
+            tx_count=header.tx_count,
+            listed=total,
+            source=source.url,
+        )
+    return rows
+
+
+async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: ReadRules) -> dict[str, TxDetail]:
+    """Fetch what the list does not say, by transaction id; every answer agrees with its row."""
+    found: dict[str, TxDetail] = {}
+    wanted = [row for row in rows if _has_events(row) or _wants_args(row, rules)]
+    for _ in range(DETAIL_ROUNDS):
+        if not wanted:
+            return found
+        for group, with_args in _groups(wanted, rules):
+            found |= await source.details([row.tx_id for row in group], with_args=with_args)
+        wanted = [row for row in wanted if not _confirms(found.get(row.tx_id), row)]
+    if not wanted:
+        return found
+    raise SourceInconsistent(
+        f"transaction {wanted[0].tx_id} is listed in block {wanted[0].block_index_hash}, "
+        "but its events are those of another block or missing",
+        url=source.url,
+    )
+
+
+def _groups(rows: Sequence[TxSummary], rules: ReadRules) -> list[tuple[Sequence[TxSummary], bool]]:
+    """Split by whether arguments are wanted, unless one request can hold all."""
+    if len(rows) <= MAX_IDS:
+        return [(rows, any(_wants_args(row, rules) for row in rows))]
+    groups = ([row for row in rows if _wants_args(row, rules) is with_args] for with_args in (False, True))
+    return [(group, with_args) for group, with_args in zip(groups, (False, True), strict=True) if group]
+
+
+def _transactions(
+    rows: Iterable[TxSummary], details: dict[str, TxDetail], rules: ReadRules
+) -> Iterable[Transaction]:
+    for row in rows:
+        call: ContractCall | None = None
+        events: tuple[Event, ...] = ()
+        if _has_events(row):
+            events = details[row.tx_id].events
+        elif row.status in _MAY_PAY and row.transfer is not None:
+            events = (row.transfer,)
+        elif not _wants_args(row, rules):
+            continue
+        if row.contract_id is not None and row.function is not None:
+            args: tuple[bytes, ...] | None = None
+            if _wants_args(row, rules):
+                args = _args(details[row.tx_id])
+            call = ContractCall(contract_id=row.contract_id, function=row.function, args=args)
+        yield Transaction(
+            tx_id=row.tx_id,
+            tx_index=row.tx_index,
+            sender=row.sender,
+            status=row.status,
+            call=call,
+            events=events,
+        )
+
+
+def _args(detail: TxDetail) -> tuple[bytes, ...]:
+    if detail.call is None or detail.call.args is None:
+        raise SourceMalformed(
+            f"transaction {detail.tx_id} is a contract call, but was served without its arguments"
+        )
+    return detail.call.args
+
+
+def _covers(page: TxPage, height: int) -> bool:
+    """Tell whether the listing of ``height``'s block starts on this page (newest first)."""
+    return bool(page.results) and page.results[-1].block_height <= height <= page.results[0].block_height
+
+
+def _same_block(row: TxSummary, header: BlockHeader) -> bool:
+    return (row.block_index_hash, row.block_hash, row.block_height) == (
+        header.hash,
+        header.block_hash,
+        header.height,
+    )
+
+
+def _has_events(row: TxSummary) -> bool:
+    return row.status in _MAY_PAY and row.transfer is None and row.kind not in _WITHOUT_EVENTS
+
+
+def _wants_args(row: TxSummary, rules: ReadRules) -> bool:
+    # A failed call shows in its arguments what it meant to pay; a successful one may carry the memo only there.
+    return (
+        row.kind == "contract_call"
+        and row.contract_id in rules.watched_contracts
+        and (row.status in _MAY_PAY or row.status in _FAILED)
+    )
+
+
+def _confirms(detail: TxDetail | None, row: TxSummary) -> bool:
+    return (
+        detail is not None
+        and detail.found
+        and detail.canonical
+        and (detail.block_hash, detail.block_height) == (row.block_hash, row.block_height)
+        # One route may have a new word for what the other calls by its name.
+        and (detail.status is row.status or TxStatus.UNKNOWN in (detail.status, row.status))
+    )
+
+
+def _unknown(rows: Iterable[TxSummary], details: dict[str, TxDetail]) -> frozenset[UnknownWord]:
+    """Return what was said of a block's transactions and is not understood; of very many words some."""
+    found: set[UnknownWord] = set()
+    for row in rows:
+        found |= row.unknown
+        detail = details.get(row.tx_id)
+        if detail is not None:
+            found |= detail.unknown
+    return frozenset(sorted(found)[:MAX_WORDS])

@@ -1,0 +1,490 @@
+"""Several API servers as one: which to use, how fast, and what each is worth at the moment.
+
+The order of the list is the order of preference. A step uses one source from beginning to end; between steps the pool
+moves away from a source that fails, lags, or has used up its budget, and comes back only after it had no trouble for a
+while, so that a flapping source is not tried at every step.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import structlog
+
+from chain.api.client import ApiStatus, StacksApi
+from chain.api.dates import ServerDates
+from chain.api.rate_limit import Budget, OnRequest, Pacer
+from chain.errors import (
+    OperatorNeeded,
+    SourceError,
+    SourceLimited,
+    SourceRefused,
+    SourceUnavailable,
+    UnsupportedVersion,
+    WrongNetwork,
+)
+
+#: Oldest API that has the v3 routes.
+MINIMUM_VERSION: Final = (9, 0, 0)
+
+#: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
+NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
+
+_T = TypeVar("_T")
+
+_log = structlog.stdlib.get_logger(__name__)
+
+#: How long a look waits for the checks of other sources while one serves, seconds: they end beside it.
+CHECK_WAIT: Final = 1.0
+
+
+class SourceState(StrEnum):
+    """What a source is good for at the moment."""
+
+    OK = "ok"
+    #: Not asked anything yet, or its version and network are not known yet.
+    UNKNOWN = "unknown"
+    #: Serves, but showed an older tip than is known.
+    LAGGING = "lagging"
+    #: Its budget, or its own rate limit, says wait.
+    LIMITED = "limited"
+    #: Its last request failed; it is left alone for a while.
+    FAILING = "failing"
+    #: Wants another key, runs too old a version, or serves another network: a person must act.
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceHealth:
+    """One source as ``status`` shows it."""
+
+    url: str
+    state: SourceState
+    version: str | None
+    tip_height: int | None
+    #: Moving average over the last requests, in whole milliseconds.
+    latency_ms: int | None
+    #: Failed requests since the start.
+    errors: int
+    #: Seconds since its last answer about the chain; None before the first one.
+    answered_seconds: float | None
+    #: Seconds by which this machine's clock is ahead of its; None when it does not say.
+    clock_skew: float | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the pool waits for what; seconds."""
+
+    #: First pause after a failure; doubles with each further one, up to ``longest``.
+    backoff: float = 1.0
+    longest: float = 300.0
+    #: How long a source counts as lagging after it was seen to lag.
+    lagging: float = 30.0
+    #: How long a better source must have been free of trouble before the pool goes back to it.
+    settle: float = 120.0
+    #: Longest pause that a source may ask for in the middle of a step; a longer one is raised as ``SourceLimited``.
+    turn: float = 5.0
+
+    @classmethod
+    def for_polls(cls, interval: float) -> "Patience":
+        """The patience for looks that are ``interval`` seconds apart.
+
+        A source that is left must stay left for some looks, or a stuck one would never be left at all.
+        """
+        usual = cls()
+        return cls(lagging=max(usual.lagging, 6 * interval), settle=max(usual.settle, 24 * interval))
+
+
+@dataclass(slots=True, eq=False)
+class _Source:
+    """What the pool knows of one source; times are of the pool's clock."""
+
+    api: StacksApi
+    pacer: Pacer
+    checked: bool = True
+    #: Why a person must act.
+    unfit: OperatorNeeded | None = None
+    version: str | None = None
+    tip_height: int | None = None
+    errors: int = 0
+    #: Failures since the last success.
+    failures: int = 0
+    #: Last answer about the chain; None before the first one.
+    answered_at: float | None = None
+    #: The same, and before the first one when the pool was made: what a source may have said before is not known.
+    heard_at: float = float("-inf")
+    retry_at: float = 0.0
+    lagging_until: float = 0.0
+    refused: bool = False
+    #: When the last trouble ended or will end.
+    clean_since: float = float("-inf")
+    #: The last failure since the last success.
+    error: SourceError | None = None
+    #: Whether the log has told of that failure.
+    logged: bool = False
+    remark: str | None = None
+
+
+class SourcePool:
+    """The sources of one network. It owns them: ``aclose`` closes them.
+
+    Budgets are per source, because hosts count per key and address. Clock, sleep and random are arguments for tests.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[StacksApi],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Callable[[], float] = random.random,
+        requests_per_minute: int | None = None,
+        requests_per_month: int | None = None,
+        patience: Patience | None = None,
+        on_request: OnRequest | None = None,
+    ) -> None:
+        if not sources:
+            raise ValueError("a pool needs at least one source")
+        self._clock = clock
+        self._rng = rng
+        self._patience = patience or Patience()
+        self._network: str | None = None
+        self._sources: list[_Source] = []
+        self._dates = ServerDates()
+        for api in sources:
+            api.dates = self._dates
+            budget = Budget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
+            pacer = Pacer(
+                api.url, budget, turn=self._patience.turn, clock=clock, sleep=sleep, on_request=on_request
+            )
+            api.meter = pacer
+            self._sources.append(_Source(api, pacer, heard_at=clock()))
+        self._pinned = self._sources[0]
+        #: Checks that are under way.
+        self._checks: dict[_Source, asyncio.Task[None]] = {}
+
+    # Choosing
+
+    def attempts(self) -> Iterator[StacksApi]:
+        """Yield the sources for one look: the one to use and, each time that it did not serve, the next one.
+
+        Each comes once at most. Raise what ``pick`` raises when not even the first can be used.
+        """
+        asked: list[StacksApi] = []
+        while True:
+            try:
+                source = self.pick(besides=asked)
+            except SourceError:
+                if not asked:
+                    raise
+                return
+            asked.append(source)
+            yield source
+
+    async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
+        """Do ``work`` with the source to use and, each time that one fails, with the next one."""
+        failure: SourceError | None = None
+        for source in self.attempts():
+            try:
+                done = await work(source)
+            except SourceError as error:
+                self.failed(source, error)
+                failure = error
+                continue
+            self.succeeded(source)
+            return done
+        assert failure is not None, "there was an attempt, or attempts() has raised"
+        raise self.exhausted(failure)
+
+    def pick(self, *, besides: Collection[StacksApi] = ()) -> StacksApi:
+        """The source for the next step. Raise ``SourceLimited`` or ``SourceUnavailable`` when there is none.
+
+        The error's ``retry_after`` says when one may be back. A lagging source is better than none, and one that
+        must wait for its budget is worth the wait when there is no other. ``besides``: those that are out of question.
+        """
+        now = self._clock()
+        usable = [
+            source for source in self._sources if source.api not in besides and self._wait(source, now) == 0
+        ]
+        if not usable:
+            raise self._none_usable()
+        current = [source for source in usable if source.lagging_until <= now] or usable
+        waits = {source.api.url: source.pacer.budget.wait(now) for source in current}
+        for source in current:
+            if waits[source.api.url] > 0:
+                # A dry source is gone back to when it had a budget for a while, not with each request it may send.
+                source.clean_since = max(source.clean_since, now + waits[source.api.url])
+        soonest = min(waits.values())
+        ready = [source for source in current if waits[source.api.url] <= soonest]
+        settled = now - self._patience.settle
+        # One that failed last is not gone back to as soon as its pause is over, which may be before the next look.
+        calm = [source for source in ready if not source.failures or source.clean_since <= settled] or ready
+        best = calm[0]
+        if self._pinned in calm:
+            best = next(s for s in calm if s is self._pinned or s.clean_since <= settled)
+        self._pinned = best
+        return best.api
+
+    def others(self, than: StacksApi, *, within: float | None = None) -> list[StacksApi]:
+        """The other sources that could give a second opinion: healthy, not lagging; their budget may have to be awaited.
+
+        With ``within``, also those that answered in so many seconds, however they are now: what they show counts, and
+        when they do not answer, what they would show is not known. At first every source counts as such.
+        """
+        now = self._clock()
+        return [
+            source.api
+            for source in self._sources
+            if source.api is not than
+            and (
+                (self._wait(source, now) == 0 and source.lagging_until <= now)
+                or (within is not None and not source.unfit and now - source.heard_at <= within)
+            )
+        ]
+
+    def heard(self, source: StacksApi, *, within: float) -> bool:
+        """Whether this source answered in the last ``within`` seconds."""
+        return self._clock() - self._of(source).heard_at <= within
+
+    def spare(self, share: float = 0.75) -> StacksApi | None:
+        """The source of the last step, for requests that can be left out, such as the mempool's.
+
+        None when it is in trouble, or when less than ``share`` of a burst is left of its budget.
+        """
+        now, source = self._clock(), self._pinned
+        usable = source.checked and self._pause(source, now) == 0
+        return source.api if usable and source.pacer.budget.is_plentiful(now, share) else None
+
+    # What the follower learned
+
+    def answered(self, source: StacksApi) -> None:
+        """This source said something of the chain, whether or not it served a step."""
+        known = self._of(source)
+        known.answered_at = known.heard_at = self._clock()
+
+    def succeeded(
+        self, source: StacksApi, *, tip_height: int | None = None, latency: float | None = None
+    ) -> None:
+        """A step with this source went well; the tip it showed, and the seconds a request took if measured outside."""
+        known = self._of(source)
+        self.answered(source)
+        if known.failures or known.refused:
+            known.clean_since = self._clock()
+        known.failures, known.refused, known.error, known.logged = 0, False, None, False
+        for other in self._sources:
+            if other.error is not None and not other.logged:
+                other.logged = True
+                _log.warning(
+                    "source.replaced",
+                    action="source.replaced",
+                    source=other.api.url,
+                    by=source.url,
+                    reason=str(other.error),
+                )
+        known.pacer.tried = True
+        known.retry_at = 0.0
+        if latency is not None:
+            known.pacer.latency = latency
+        if tip_height is not None:
+            known.tip_height = tip_height
+            if all(tip_height >= (other.tip_height or 0) for other in self._sources if other is not known):
+                known.lagging_until = min(known.lagging_until, self._clock())
+
+    def failed(self, source: StacksApi, error: SourceError) -> None:
+        """A request to this source failed: leave it alone for a while, longer each time."""
+        known = self._of(source)
+        now = self._clock()
+        known.pacer.tried = True
+        known.error = error
+        if isinstance(error, SourceLimited) and error.retry_after:
+            # Being asked to slow down is no fault, unless it does not say for how long.
+            known.pacer.budget.block(now, error.retry_after)
+            known.clean_since = max(known.clean_since, now + known.pacer.budget.blocked(now))
+            return
+        known.errors += 1
+        known.failures += 1
+        known.refused = isinstance(error, SourceRefused)
+        patience = self._patience
+        pause = patience.longest if known.refused else patience.backoff * 2.0 ** min(known.failures - 1, 30)
+        pause = min(pause, patience.longest)
+        # Half of it is fixed, half is chance: many clients must not come back in step.
+        known.retry_at = now + pause * (0.5 + 0.5 * self._rng())
+        known.clean_since = known.retry_at
+
+    def lagging(self, source: StacksApi, tip_height: int | None = None) -> None:
+        """This source showed less than is known to exist; prefer others for a while."""
+        known = self._of(source)
+        if tip_height is not None:
+            known.tip_height = tip_height
+        known.lagging_until = self._clock() + self._patience.lagging
+        known.clean_since = max(known.clean_since, known.lagging_until)
+
+    # Checking
+
+    async def check(self, network: str) -> None:
+        """Ask every source that has not answered yet for its version and network.
+
+        Call it at the start and again before each turn: it costs nothing once all have answered. From the first call
+        on, ``pick`` gives only sources that passed; while there is one, later calls hardly wait for the others. Raise
+        ``UnsupportedVersion`` or ``WrongNetwork`` for a source that does not fit at the start (later it is only left
+        out), and whenever none of them fits. Raise ``SourceError`` when no source has passed yet.
+        """
+        first = self._network is None
+        if first:
+            for source in self._sources:
+                source.checked = False
+        self._network = network
+        now = self._clock()
+        due = [
+            source
+            for source in self._sources
+            if not source.checked and source not in self._checks and self._pause(source, now) == 0
+        ]
+        self._checks |= {source: asyncio.create_task(self._check(source, network)) for source in due}
+        if not first and any(source.checked for source in self._sources):
+            if due:
+                await asyncio.wait([self._checks[source] for source in due], timeout=CHECK_WAIT)
+        elif self._checks:
+            await asyncio.wait(self._checks.values())
+        self._finish_checks()
+        unfit = [source.unfit for source in self._sources if source.unfit is not None]
+        if unfit and (first or len(unfit) == len(self._sources)):
+            raise unfit[0].with_traceback(None)
+        if not any(source.checked for source in self._sources):
+            raise self._none_usable()
+
+    def _finish_checks(self) -> None:
+        """Note how the checks ended that did."""
+        for source, task in [(source, task) for source, task in self._checks.items() if task.done()]:
+            del self._checks[source]
+            try:
+                task.result()
+            except (UnsupportedVersion, WrongNetwork) as error:
+                source.unfit = error
+            except SourceError as error:
+                self.failed(source.api, error)
+
+    async def _check(self, source: _Source, network: str) -> None:
+        status: ApiStatus = await source.api.status()
+        source.version = status.server_version
+        if status.version is not None and status.version < MINIMUM_VERSION:
+            raise UnsupportedVersion(source.api.url, version=status.server_version, minimum="9.0")
+        try:
+            found = await source.api.network_id()
+        except SourceError:
+            # An API without a node of its own answers 500 here.
+            found = None
+        expected = NETWORK_IDS.get(network)
+        remarks = ["version not recognized"] if status.version is None else []
+        if found is None or expected is None:
+            remarks.append("network not verified")
+        elif found != expected:
+            name = next(
+                (name for name, known in NETWORK_IDS.items() if known == found), f"network id {found}"
+            )
+            raise WrongNetwork(source.api.url, expected=network, found=name)
+        source.remark = ", ".join(remarks) or None
+        source.checked = True
+        self.succeeded(source.api, tip_height=status.tip_height)
+
+    # Showing and closing
+
+    def exhausted(self, failure: SourceError) -> SourceError:
+        """The error of a look in which every source was asked in vain; ``failure`` is the last one's."""
+        if len(self._sources) == 1:
+            return failure
+        error = self._none_usable()
+        error.retry_after = failure.retry_after
+        return error
+
+    def _none_usable(self) -> SourceError:
+        """The error of a look that no source served: what each of them is at the moment.
+
+        Of a single source it is what that source said, so that an outage has one text from its beginning on.
+        """
+        now = self._clock()
+        soonest = min(self._wait(source, now) for source in self._sources)
+        retry_after = None if soonest == float("inf") else soonest
+        rows = self.health()
+        kind = SourceLimited if any(row.state is SourceState.LIMITED for row in rows) else SourceUnavailable
+        only = self._sources[0].error if len(self._sources) == 1 else None
+        if only is not None:
+            return kind(str(only), retry_after=retry_after)
+        notes = "; ".join(f"{row.url}: {row.state}" + (f" ({row.note})" if row.note else "") for row in rows)
+        return kind(f"no source can be used at the moment: {notes}", retry_after=retry_after)
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """One row per source, in the order of the settings."""
+        now = self._clock()
+        return tuple(
+            SourceHealth(
+                url=source.api.url,
+                state=self._state(source, now),
+                version=source.version,
+                tip_height=source.tip_height,
+                latency_ms=None if source.pacer.latency is None else round(source.pacer.latency * 1000),
+                errors=source.errors,
+                answered_seconds=None if source.answered_at is None else round(now - source.answered_at, 1),
+                clock_skew=None if (ahead := self._dates.ahead(source.api.url)) is None else round(ahead, 1),
+                note=_advice(source.unfit) or _bare(source, self._state(source, now)) or source.remark,
+            )
+            for source in self._sources
+        )
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which this machine's clock is ahead of the sources'; None when none of them says."""
+        return self._dates.skew()
+
+    async def aclose(self) -> None:
+        """Close every source's connections."""
+        for task in self._checks.values():
+            task.cancel()
+        await asyncio.gather(*self._checks.values(), return_exceptions=True)
+        await asyncio.gather(*(source.api.aclose() for source in self._sources))
+
+    # Inside
+
+    def _of(self, api: StacksApi) -> _Source:
+        return next(source for source in self._sources if source.api is api)
+
+    def _pause(self, source: _Source, now: float) -> float:
+        """Seconds until the source may be asked again; infinite when a person must act."""
+        if source.unfit:
+            return float("inf")
+        return max(source.pacer.budget.blocked(now), source.retry_at - now, 0.0)
+
+    def _wait(self, source: _Source, now: float) -> float:
+        """Seconds until a step may use the source. One that is not checked yet waits for the next check."""
+        pause = self._pause(source, now)
+        return pause if source.checked else max(pause, 1.0)
+
+    def _state(self, source: _Source, now: float) -> SourceState:
+        if source.unfit or source.refused:
+            return SourceState.REFUSED
+        if source.failures:
+            return SourceState.FAILING
+        if source.pacer.budget.wait(now) > 0:
+            return SourceState.LIMITED
+        if not source.checked or not source.pacer.tried:
+            return SourceState.UNKNOWN
+        return SourceState.LAGGING if source.lagging_until > now else SourceState.OK
+
+
+def _advice(error: OperatorNeeded | None) -> str | None:
+    return None if error is None else f"{error}. {error.hint}"
+
+
+def _bare(source: _Source, state: SourceState) -> str | None:
+    """What is wrong at the moment: without the URL that the row names anyway, and with its hint."""
+    error = source.error
+    if error is None or state in (SourceState.OK, SourceState.UNKNOWN):
+        return None
+    text = str(error).removeprefix(f"{source.api.url}: ")
+    return f"{text}. {error.hint}" if isinstance(error, SourceRefused) else text

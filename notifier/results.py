@@ -1,0 +1,302 @@
+"""What came of attempts, stored: the deliveries, their log, and the health of the endpoints.
+
+One short transaction of the caller's. A result counts only if the row still carries the lease it was claimed with.
+Endpoints are locked before deliveries, as everywhere, so that nobody waits in a circle.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
+
+from notifier import endpoints
+from notifier.queue import Claim
+from notifier.retry import HOLDING, Health, Verdict, next_attempt_at, parse_retry_after, verdict
+from notifier.schema import (
+    STEADY,
+    DeliveryStatus,
+    DisabledReason,
+    EndpointStatus,
+    delivery,
+    delivery_attempt,
+    endpoint,
+)
+from notifier.sender import Outcome
+
+log = structlog.get_logger(__name__)
+
+_CHUNK = 500
+_HEALTH = tuple(Health.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one claimed delivery."""
+
+    claim: Claim
+    #: When the attempt began, and when it had ended.
+    started_at: float
+    ended_at: float
+    outcome: Outcome
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that the endpoint asked to be left alone, where that means something."""
+        asked = self.outcome.retry_after
+        if self.outcome.status_code not in HOLDING or asked is None:
+            return None
+        return parse_retry_after(asked, now=self.ended_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How failures are followed up; times in seconds."""
+
+    schedule: Sequence[float]
+    #: Between the first two probes of an endpoint whose circuit breaker is open.
+    breaker_pause: float
+    disable_after: float
+    #: Attempts at once for an endpoint in good health.
+    endpoint_cap: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of a delivery after an attempt."""
+
+    result: Result
+    status: DeliveryStatus
+    next_attempt_at: float | None
+    #: Seconds from first sight of what the event speaks of to its first attempt; None for later attempts,
+    #: for resends, and where nothing is measured.
+    latency: float | None = None
+
+
+def settle(
+    conn: Connection,
+    results: Sequence[Result],
+    *,
+    policy: Policy,
+    jitters: Sequence[float],
+    now: float | None = None,
+) -> list[Settled]:
+    """Store what came of attempts, in the order they ended; return what became of the deliveries.
+
+    A result whose lease was lost is dropped: its row is another's by now, or was removed. ``jitters`` are random
+    numbers from 0 to 1, one per result. Waits are counted from ``now``, the time of the clock that judges (see
+    :mod:`notifier.clock`); by default from the end of each attempt.
+    """
+    if not results:
+        return []
+    targets = _load(conn, _endpoints_query(), [result.claim.endpoint for result in results])
+    rows = _load(conn, _deliveries_query(), [result.claim.delivery for result in results])
+    ours = [
+        (result, jitter)
+        for result, jitter in zip(results, jitters, strict=True)
+        if (row := rows.get(result.claim.delivery)) is not None and row.lease == result.claim.lease
+    ]
+    if not ours:
+        return []
+    if now is not None:
+        ours = [(replace(result, ended_at=now), jitter) for result, jitter in ours]
+    enabled = _judge_endpoints(conn, targets, [result for result, _ in ours], policy)
+    updates, attempts, settled = [], [], []
+    for result, jitter in ours:
+        row = rows[result.claim.delivery]
+        values = _after(row, result, enabled=enabled[row.endpoint], policy=policy, jitter=jitter)
+        updates.append({"the_id": row.id, **values})
+        attempts.append(_attempt(row, result))
+        settled.append(
+            Settled(
+                result=result,
+                status=DeliveryStatus(values["status"]),
+                next_attempt_at=values["next_attempt_at"],
+                latency=_latency(row, result),
+            )
+        )
+    conn.execute(_update_statement(tuple(updates[0])), updates)
+    conn.execute(insert(delivery_attempt), attempts)
+    return settled
+
+
+class Settle(Protocol):
+    """What :func:`settle` and :func:`settle_plainly` take."""
+
+    def __call__(
+        self,
+        conn: Connection,
+        results: Sequence[Result],
+        *,
+        policy: Policy,
+        jitters: Sequence[float],
+        now: float | None = None,
+    ) -> list[Settled]:
+        """Store what came of attempts."""
+        ...
+
+
+def settle_plainly(
+    conn: Connection,
+    results: Sequence[Result],
+    *,
+    policy: Policy,
+    jitters: Sequence[float],
+    now: float | None = None,
+) -> list[Settled]:
+    """Store attempts that cannot be stored as they are: of what came of each only the status counts.
+
+    Their endpoints are not judged. So nothing that an endpoint sent takes part, and no delivery is sent for ever.
+    """
+    settled = []
+    for result, jitter in zip(results, jitters, strict=True):
+        code = result.outcome.status_code
+        error = None if code is not None else "internal error: what came of it could not be stored"
+        outcome = Outcome(status_code=code, error=error, seconds=0.0)
+        plain = replace(result, outcome=outcome, ended_at=result.ended_at if now is None else now)
+        row = _load(conn, _deliveries_query(), [result.claim.delivery]).get(result.claim.delivery)
+        if row is None or row.lease != result.claim.lease:
+            continue
+        status = conn.execute(select(endpoint.c.status).where(endpoint.c.id == row.endpoint)).scalar_one()
+        enabled = status == EndpointStatus.ENABLED
+        values = _after(row, plain, enabled=enabled, policy=policy, jitter=jitter)
+        conn.execute(_update_statement(tuple(values)), [{"the_id": row.id, **values}])
+        conn.execute(insert(delivery_attempt), [_attempt(row, plain)])
+        settled.append(
+            Settled(
+                result=plain,
+                status=DeliveryStatus(values["status"]),
+                next_attempt_at=values["next_attempt_at"],
+            )
+        )
+    return settled
+
+
+@cache
+def _endpoints_query() -> Select[Any]:
+    columns = ("id", "merchant", "url", "status", *_HEALTH)
+    query = select(*(endpoint.c[name] for name in columns))
+    # Writing a delivery refers to its endpoint; that must not wait for this lock, nor this for it.
+    return query.where(endpoint.c.id.in_(_WANTED)).order_by(endpoint.c.id).with_for_update(**STEADY)
+
+
+@cache
+def _deliveries_query() -> Select[Any]:
+    columns = ("id", "endpoint", "lease", "attempts", "used", "ordered")
+    query = select(*(delivery.c[name] for name in columns))
+    return query.where(delivery.c.id.in_(_WANTED)).order_by(delivery.c.id).with_for_update()
+
+
+_WANTED: BindParameter[str] = bindparam("wanted", type_=Text, expanding=True)
+
+
+def _load(conn: Connection, query: Select[Any], wanted: Sequence[str]) -> dict[str, Row[Any]]:
+    ids = sorted(set(wanted))
+    found: dict[str, Row[Any]] = {}
+    for start in range(0, len(ids), _CHUNK):
+        rows = conn.execute(query, {"wanted": ids[start : start + _CHUNK]})
+        found |= {row.id: row for row in rows}
+    return found
+
+
+@cache
+def _update_statement(names: tuple[str, ...]) -> Update:
+    changed: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in names if name != "the_id"}
+    return update(delivery).where(delivery.c.id == bindparam("the_id")).values(changed)
+
+
+def _judge_endpoints(
+    conn: Connection, rows: dict[str, Row[Any]], results: Sequence[Result], policy: Policy
+) -> dict[str, bool]:
+    """Store what the attempts say about their endpoints, disable those that are gone or hopeless.
+
+    Returns for each endpoint whether it is enabled afterwards.
+    """
+    before = {id_: Health(**{name: getattr(row, name) for name in _HEALTH}) for id_, row in rows.items()}
+    after = dict(before)
+    reasons: dict[str, DisabledReason] = {}
+    for result in results:
+        id_, code = result.claim.endpoint, result.outcome.status_code
+        after[id_] = after[id_].after(
+            code,
+            now=result.ended_at,
+            pause=policy.breaker_pause,
+            cap=policy.endpoint_cap,
+            retry_after=result.retry_after,
+        )
+        if verdict(code) is Verdict.GONE:
+            reasons[id_] = DisabledReason.GONE
+        elif after[id_].hopeless(now=result.ended_at, disable_after=policy.disable_after):
+            reasons.setdefault(id_, DisabledReason.FAILING)
+    for id_, health in after.items():
+        if health != before[id_]:
+            values = {**asdict(health), "stamped_at": max(result.ended_at for result in results)}
+            conn.execute(update(endpoint).where(endpoint.c.id == id_).values(values))
+    for id_, reason in reasons.items():
+        row = rows[id_]
+        if row.status == EndpointStatus.ENABLED:
+            endpoints.disable(conn, id_, reason=reason)
+            # A person has to act: from here on this merchant is told nothing.
+            log.critical(
+                "endpoint.disabled",
+                endpoint=id_,
+                merchant=row.merchant,
+                url=row.url,
+                reason=reason.value,
+                failed_attempts=after[id_].failed,
+                failing_since=after[id_].failing_since,
+                hint=f"once its owner mended it: sbtc-watcher endpoints enable {id_}",
+            )
+    return {id_: row.status == EndpointStatus.ENABLED and id_ not in reasons for id_, row in rows.items()}
+
+
+def _after(row: Row[Any], result: Result, *, enabled: bool, policy: Policy, jitter: float) -> dict[str, Any]:
+    """Return the new values of a delivery after an attempt."""
+    outcome, now = result.outcome, result.ended_at
+    used = row.used + 1
+    due: float | None = None
+    if outcome.ok:
+        status = DeliveryStatus.DELIVERED
+    else:
+        due = next_attempt_at(policy.schedule, used, now=now, jitter=jitter, retry_after=result.retry_after)
+        if due is None:
+            status = DeliveryStatus.DEAD
+        elif enabled:
+            status = DeliveryStatus.PENDING
+        else:
+            status, due = DeliveryStatus.HELD, None
+    return {
+        "status": status.value,
+        "attempts": row.attempts + 1,
+        "used": used,
+        "next_attempt_at": due,
+        "lease": None,
+        "leased_until": None,
+        "stamped_at": now,
+        "last_status_code": outcome.status_code,
+        "last_error": outcome.error,
+        "delivered_at": now if outcome.ok else None,
+    }
+
+
+def _latency(row: Row[Any], result: Result) -> float | None:
+    seen_at = result.claim.seen_at
+    if seen_at is None or row.attempts or not row.ordered:
+        return None
+    return result.started_at - seen_at
+
+
+def _attempt(row: Row[Any], result: Result) -> dict[str, Any]:
+    """Return the attempt's line in the log."""
+    return {
+        "delivery": row.id,
+        "number": row.attempts + 1,
+        "at": result.started_at,
+        "duration_ms": math.ceil(result.outcome.seconds * 1000),
+        "status_code": result.outcome.status_code,
+        "error": result.outcome.error,
+        "response": result.outcome.response,
+    }

@@ -1,0 +1,279 @@
+"""The notifier's tables. Times are unix seconds (double precision).
+
+Due times and leases are judged by the database's clock, see :mod:`notifier.clock`; ``stamped_at`` says when they were
+written, so that a time that was written under a wrong clock is put right once the clock is.
+
+**Lock order**, for every statement of this package on PostgreSQL (SQLite has one writer at a time anyway):
+
+1. the workers' turn (:func:`notifier.queue.take_turn`),
+2. events, as they are inserted,
+3. endpoints, in order of their ids, each once and in the strongest mode that the transaction needs:
+   :data:`SHARED` (FOR KEY SHARE) to write deliveries for it, :data:`STEADY` (FOR NO KEY UPDATE) to write its health or
+   to change its deliveries, :data:`EXCLUSIVE` (FOR UPDATE) to change its status or settings,
+4. ``bulk_change`` rows, of locked endpoints,
+5. deliveries, of locked endpoints.
+
+Whoever does not lock the endpoint first (a claim, a repair of times, retention) locks with SKIP LOCKED, so that it waits
+for nobody; or locks one delivery alone and waits for nothing more. Settling strengthens STEADY to EXCLUSIVE for an endpoint
+that it disables: then it waits for writers of events only, who wait for no worker. So nobody waits in a circle.
+
+``intent`` and ``merchant`` are plain strings: no foreign key crosses packages. Partial indexes hold only the
+rows that are looked for, so that the daemon's queries cost the same after a million deliveries; a query must
+name the index's condition literally (``status = 'pending'`` as text, not as a bound value) to be served by it.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnClause,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    literal_column,
+    select,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
+
+    #: Waits for its next attempt, or is being sent.
+    PENDING = "pending"
+    #: Its endpoint is disabled; it is sent when the endpoint is enabled again.
+    HELD = "held"
+    DELIVERED = "delivered"
+    #: The schedule is used up, or the endpoint was removed.
+    DEAD = "dead"
+
+
+class EndpointStatus(StrEnum):
+    """Whether an endpoint is sent to."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    #: Kept for the log only; not shown any more.
+    REMOVED = "removed"
+
+
+class DisabledReason(StrEnum):
+    """Who or what disabled an endpoint."""
+
+    OPERATOR = "operator"
+    #: It answered 410.
+    GONE = "gone"
+    #: It only failed for longer than allowed.
+    FAILING = "failing"
+
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("intent", Text, nullable=False),
+    Column("merchant", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("reason", Text),
+    Column("subject", Text, nullable=False),
+    Column("supersedes", Text),
+    # The moment it speaks of, by the writer's own clock.
+    Column("as_of", BigInteger, nullable=False),
+    # NULL once retention emptied it; the row itself stays for ever.
+    Column("body", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    # When the writer first saw what it speaks of, for measuring; NULL where nothing is measured.
+    Column("seen_at", Double),
+    # Place among what the merchant was told, in the order of the commits; NULL for tests, which tell nothing.
+    Column("position", BigInteger),
+    UniqueConstraint("intent", "type", "n"),
+    UniqueConstraint("merchant", "position"),
+    Index("ix_event_told", "intent", "sequence"),
+    Index("ix_event_listed", "merchant", "created_at", "id"),
+    Index(
+        "ix_event_prunable",
+        "created_at",
+        sqlite_where=text("body IS NOT NULL"),
+        postgresql_where=text("body IS NOT NULL"),
+    ),
+)
+
+#: Names of the keys that seal secrets, see :mod:`notifier.sealing_keys`.
+sealing_key = Table("sealing_key", metadata, Column("name", Text, primary_key=True))
+
+endpoint = Table(
+    "endpoint",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    # Names of event types, or ["*"].
+    Column("events", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("disabled_reason", Text),
+    Column("legacy_v0", Boolean, nullable=False),
+    # See notifier.secrets.
+    Column("secrets", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # notifier.retry.Health
+    Column("broken", Integer, nullable=False, default=0),
+    Column("failed", Integer, nullable=False, default=0),
+    Column("failing_since", Double),
+    Column("paused_until", Double),
+    Column("held_until", Double),
+    Column("slots", Integer),
+    # Where the rate limit stands: the attempts so far, spread evenly, last until then.
+    Column("sent_until", Double),
+    # When the times above were written.
+    Column("stamped_at", Double),
+    Index("ix_endpoint_merchant", "merchant", "id"),
+    Index("ix_endpoint_stamped", "stamped_at"),
+)
+
+_PENDING = "status = 'pending'"
+_LEASED = "lease IS NOT NULL"
+_OPEN = "status <> 'delivered'"
+_DEAD = "status = 'dead' AND dismissed_at IS NULL"
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("event", Text, ForeignKey("event.id"), nullable=False),
+    Column("endpoint", Text, ForeignKey("endpoint.id"), nullable=False),
+    # Copied from the event, so that claiming and listing read one table.
+    Column("merchant", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("verdict", Boolean, nullable=False),
+    # False for resends: they wait for nothing and hold nothing back.
+    Column("ordered", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    # All attempts ever made, and those of the present run through the schedule.
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("used", Integer, nullable=False, default=0),
+    Column("next_attempt_at", Double),
+    Column("lease", Text),
+    Column("leased_until", Double),
+    Column("last_status_code", Integer),
+    Column("last_error", Text),
+    # When next_attempt_at and leased_until were written; NULL in rows that are older than the column.
+    Column("stamped_at", Double),
+    Column("created_at", Double, nullable=False),
+    Column("delivered_at", Double),
+    # A dead one that nobody has to look at any more: a person, or retention, said so.
+    Column("dismissed_at", Double),
+    Index(
+        "ix_delivery_due",
+        "endpoint",
+        "next_attempt_at",
+        "id",
+        sqlite_where=text(_PENDING),
+        postgresql_where=text(_PENDING),
+    ),
+    Index(
+        "ix_delivery_order",
+        "endpoint",
+        "intent",
+        "sequence",
+        sqlite_where=text(_PENDING),
+        postgresql_where=text(_PENDING),
+    ),
+    Index(
+        "ix_delivery_leased",
+        "endpoint",
+        "leased_until",
+        sqlite_where=text(_LEASED),
+        postgresql_where=text(_LEASED),
+    ),
+    Index(
+        "ix_delivery_open", "status", "endpoint", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)
+    ),
+    Index(
+        "ix_delivery_stamped",
+        "stamped_at",
+        sqlite_where=text(_PENDING),
+        postgresql_where=text(_PENDING),
+    ),
+    Index(
+        "ix_delivery_dead", "endpoint", "created_at", sqlite_where=text(_DEAD), postgresql_where=text(_DEAD)
+    ),
+    Index("ix_delivery_event", "event"),
+    Index("ix_delivery_merchant", "merchant", "id"),
+    Index("ix_delivery_endpoint", "endpoint", "id"),
+)
+
+delivery_attempt = Table(
+    "delivery_attempt",
+    metadata,
+    Column("delivery", Text, ForeignKey("delivery.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("status_code", Integer),
+    Column("error", Text),
+    # The first KiB of the answer; NULL once retention emptied it.
+    Column("response", LargeBinary),
+    Index(
+        "ix_delivery_attempt_prunable",
+        "at",
+        sqlite_where=text("response IS NOT NULL"),
+        postgresql_where=text("response IS NOT NULL"),
+    ),
+)
+
+#: Changes of many deliveries that are under way, see :mod:`notifier.bulk`.
+bulk_change = Table(
+    "bulk_change",
+    metadata,
+    Column("endpoint", Text, ForeignKey("endpoint.id"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    # Which are meant: deliveries that were tried since, or events that were written since, up to that position.
+    Column("since", Double),
+    Column("last_position", BigInteger),
+    # The last one that was looked at.
+    Column("after", Text),
+    Column("after_time", BigInteger),
+    Column("done", Integer, nullable=False, default=0),
+)
+
+#: How PostgreSQL locks an endpoint's row: see the order of locks above.
+SHARED: dict[str, Any] = {"read": True, "key_share": True}
+STEADY: dict[str, Any] = {"key_share": True}
+EXCLUSIVE: dict[str, Any] = {}
+
+#: Conditions as the partial indexes spell them.
+PENDING: ColumnClause[str] = literal_column("'pending'")
+is_pending = delivery.c.status == PENDING
+is_open = delivery.c.status != literal_column("'delivered'")
+is_dead = and_(delivery.c.status == literal_column("'dead'"), delivery.c.dismissed_at.is_(None))
+
+#: For deliveries: an attempt is still to be made, now or once the endpoint is enabled.
+is_waiting = delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value])
+
+#: For deliveries: retention has not emptied the event yet.
+has_body = select(event.c.id).where(event.c.id == delivery.c.event, event.c.body.is_not(None)).exists()

@@ -1,0 +1,27 @@
+"""The merchant API on a real socket, before a real database: SQLite and PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.watcher.api.api_fixture import Office
+from tests.integration.watcher.ledger_fixture import World
+
+
+@pytest.fixture
+async def office(tmp_path: Path, backend: str) -> AsyncIterator[Office]:
+    """Two merchants with keys, and the API that serves them."""
+    world = World(tmp_path)
+    async with Office(world) as made:
+        yield made
+    world.database.close()
+
+
+@pytest.fixture
+async def sqlite_office(tmp_path: Path) -> AsyncIterator[Office]:
+    """The same on SQLite only: for what no database has a part in."""
+    world = World(tmp_path)
+    async with Office(world) as made:
+        yield made
+    world.database.close()

@@ -1,0 +1,98 @@
+"""What happens when threads or the database are short: nobody waits for ever, and nothing that matters is forgotten."""
+
+import asyncio
+import sqlite3
+import threading
+
+import pytest
+
+from notifier import ssrf
+from tests.integration.watcher.api.api_fixture import Office, problem
+from watcher.api import transactions as api_module
+from watcher.services import api_keys
+
+PATH = "/v1/payment_intents"
+
+
+async def test_who_would_wait_too_long_for_a_thread_is_told_to_come_back(
+    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(api_module, "PATIENCE", -1.0)
+        answer = await sqlite_office.client.post(PATH, json={"amount": 1})
+    assert problem(answer) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert (await sqlite_office.client.get(PATH)).json()["data"] == []
+
+
+async def test_a_closed_api_takes_no_more_requests(sqlite_office: Office) -> None:
+    assert sqlite_office.site.api is not None
+    sqlite_office.site.api.close()
+    assert problem(await sqlite_office.client.get(PATH)) == (503, "unavailable")
+
+
+async def test_a_use_that_cannot_be_recorded_is_recorded_later(
+    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = sqlite_office.site.api
+    assert api is not None
+
+    def recorded() -> list[int]:
+        with sqlite_office.world.database.read() as connection:
+            rows = api_keys.of_merchant(connection, sqlite_office.merchant)
+        return [row["last_used_at"] for row in rows if row["last_used_at"] is not None]
+
+    await sqlite_office.client.get(PATH)
+    sqlite_office.world.database.engine.dispose()
+
+    def down(*_args: object) -> sqlite3.Connection:
+        return sqlite3.connect("/nowhere/at/all.db")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_office.world.database.engine.pool, "_invoke_creator", down)
+        await api.record_uses()
+    assert recorded() == []
+    await api.record_uses()
+    assert len(recorded()) == 1
+
+
+async def test_readers_do_not_wait_for_a_writer(sqlite_office: Office) -> None:
+    """Another process holds the write lock of the SQLite file: reading goes on, writing waits for its turn."""
+    await sqlite_office.create()
+    blocker = sqlite3.connect(sqlite_office.world.folder / "watcher.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        writing = asyncio.create_task(sqlite_office.client.post(PATH, json={"amount": 1}))
+        async with asyncio.timeout(10):
+            assert len((await sqlite_office.client.get(PATH)).json()["data"]) == 1
+        assert not writing.done()
+    finally:
+        blocker.execute("ROLLBACK")
+        blocker.close()
+    assert (await writing).status_code == 201
+
+
+async def test_names_that_are_slow_to_look_up_hold_nobody_else_up(
+    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = threading.Semaphore(0), threading.Event()
+
+    def slow(*_args: object, **_named: object) -> list[str]:
+        asked.release()
+        answered.wait(30)
+        return []
+
+    monkeypatch.setattr(ssrf, "lookup", slow)
+    body = {"url": "https://slow.example/"}
+    adding = [
+        asyncio.create_task(sqlite_office.client.post("/v1/webhook_endpoints", json=body))
+        for _ in range(api_module.READERS)
+    ]
+    try:
+        for _ in adding:
+            assert await asyncio.to_thread(asked.acquire, timeout=10)
+        async with asyncio.timeout(5):
+            assert (await sqlite_office.client.get(PATH)).status_code == 200
+    finally:
+        answered.set()
+    assert {answer.status_code for answer in await asyncio.gather(*adding)} == {201}

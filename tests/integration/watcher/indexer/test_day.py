@@ -1,0 +1,89 @@
+"""What a day at the tip costs is what the README says, counted on a scripted piece of a day and scaled."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.integration.watcher.indexer.day import DAY, Sample, sample
+
+README = (Path(__file__).parents[4] / "README.md").read_text()
+
+#: A month of the plans is 31 days, to be safe.
+MONTH_DAYS = 31
+
+
+def stated(plan: str) -> tuple[int, int]:
+    """The README's requests a day: when nobody waits, and while a payment is awaited."""
+    [row] = re.findall(rf"^\| {plan}[^|]*\|[^|]*\| ([\d,]+) \| ([\d,]+) \|", README, re.MULTILINE)
+    quiet, awaited = (int(number.replace(",", "")) for number in row)
+    return quiet, awaited
+
+
+def setting(plan: str, name: str) -> int:
+    """A number among the settings that the README gives for a plan."""
+    [row] = re.findall(rf"^\| {plan}.*$", README, re.MULTILINE)
+    [value] = re.findall(rf'`{name} = "?(\d+)s?"?`', row)
+    return int(value)
+
+
+async def measured(folder: Path, plan: str, *, mempool: bool, own: bool = False) -> Sample:
+    budget = {
+        name: setting(plan, f"api_{name}")
+        for name in ("requests_per_minute", "requests_per_month")
+        if not own
+    }
+    hours_to_settle = 2 if plan.startswith("free") else 0
+    return await sample(
+        folder,
+        7200.0 if hours_to_settle else 1200.0,
+        poll=setting(plan, "poll_interval"),
+        socket=True,
+        mempool=mempool,
+        warm_up=3600.0 * hours_to_settle,
+        **budget,
+    )
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["quiet", "awaited"])
+async def test_the_free_hosted_plan_is_kept_to_and_used_up(tmp_path: Path, awaited: bool) -> None:
+    found = await measured(tmp_path, "free hosted plan", mempool=awaited)
+    assert found.a_day == pytest.approx(stated("free hosted plan")[awaited], rel=0.05)
+    assert found.a_day * MONTH_DAYS <= setting("free hosted plan", "api_requests_per_month")
+    assert found.requests["mempool"] == 0, "the mempool is cut first"
+    assert 25 < found.delay < 40
+    assert max(found.delays) <= 61
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["quiet", "awaited"])
+async def test_a_paid_plan_has_room_for_the_socket_and_the_mempool(tmp_path: Path, awaited: bool) -> None:
+    found = await measured(tmp_path, "paid plan", mempool=awaited)
+    assert found.a_day == pytest.approx(stated("paid plan")[awaited], rel=0.05)
+    assert found.a_day * MONTH_DAYS < setting("paid plan", "api_requests_per_month") / 5
+    assert found.delay < 1
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["quiet", "awaited"])
+async def test_an_own_api_is_asked_at_every_block_and_every_five_seconds(
+    tmp_path: Path, awaited: bool
+) -> None:
+    found = await measured(tmp_path, "your own", mempool=awaited, own=True)
+    assert found.a_day == pytest.approx(stated("your own")[awaited], rel=0.05)
+    assert found.delay < 1
+    assert found.requests["transactions"] >= found.seconds / 5
+
+
+async def test_a_poll_interval_that_the_budget_cannot_pay_for_exceeds_no_budget(tmp_path: Path) -> None:
+    """The default poll interval on the free plan: slow, but within its limits."""
+    found = await sample(
+        tmp_path,
+        7200.0,
+        poll=5.0,
+        socket=True,
+        mempool=True,
+        warm_up=7200.0,
+        requests_per_minute=25,
+        requests_per_month=150_000,
+    )
+    assert found.requests.total() <= 150_000 * found.seconds / (MONTH_DAYS * DAY) + 1
+    assert max(found.delays) < 120

@@ -1,0 +1,296 @@
+"""Money on its way is shown, over real HTTP, and decides nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+
+from chain.api.client import StacksApi
+from chain.mempool import MempoolReader
+from chain.source_pool import SourcePool
+from chain.testing import ScriptedApi, Tx, principal, txs
+from notifier.schema import event
+from tests import harness
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.timeline import Timeline
+from watcher.indexer.mempool import STALE, InFlight
+from watcher.store.schema import intent
+
+INTERVAL = 15.0
+
+
+class Rig:
+    """The part that keeps the flags, beside a world."""
+
+    def __init__(self, world: World, server: ScriptedApi, **budget: Any) -> None:
+        self.world, self.server, self.chain = world, server, world.chain
+        self.time = Timeline()
+        self.pool = SourcePool([StacksApi(server.url)], clock=self.time, sleep=self.time.sleep, **budget)
+        reader = MempoolReader(harness.WATCHED.watched_contracts)
+        self.part = self.make(reader)
+
+    def make(self, reader: MempoolReader | None) -> InFlight:
+        return InFlight(
+            self.world.database,
+            self.pool,
+            harness.RULES,
+            reader,
+            interval=INTERVAL,
+            clock=self.time,
+            sleep=self.time.sleep,
+        )
+
+    def pay(self, name: str, amount: int = 50_000, **extra: Any) -> Tx:
+        tx = txs.sbtc_transfer(PAYER, SHOP, amount, self.world.memo(name), **extra)
+        self.chain.add_pending(tx)
+        return tx
+
+    def shows(self, name: str) -> bool:
+        return bool(self.world.show(name)["in_flight"])
+
+    async def look(self) -> None:
+        self.time.now += INTERVAL
+        await self.part.look()
+
+
+@pytest.fixture
+async def rig(world: World) -> AsyncIterator[Rig]:
+    async with ScriptedApi(world.chain, ping_interval=None) as server:
+        rig = Rig(world, server)
+        yield rig
+        await rig.pool.aclose()
+
+
+def terms(world: World, name: str) -> dict[str, Any]:
+    """The terms that the payment contract is called with for an intent."""
+    with world.database.read() as connection:
+        row = connection.execute(select(intent).where(intent.c.id == name)).mappings().one()
+    return {"expires_at": row["expires_at"], "salt": bytes(row["salt"])}
+
+
+async def test_a_pending_payment_is_shown_until_it_is_mined(rig: Rig) -> None:
+    name = rig.world.create()
+    await rig.look()
+    assert not rig.shows(name)
+    payment = rig.pay(name)
+    await rig.look()
+    assert rig.shows(name)
+    assert rig.world.status(name) == "pending"
+    rig.world.mine(payment)
+    assert (rig.world.status(name), rig.shows(name)) == ("succeeded", False)
+    await rig.look()
+    with rig.world.database.read() as connection:
+        assert connection.execute(select(intent.c.id).where(intent.c.in_flight)).all() == []
+
+
+async def test_every_way_to_pay_is_recognized(rig: Rig) -> None:
+    world = rig.world
+    by_memo, by_stx = world.create(), world.create(asset="stx")
+    by_contract = world.create()
+    dedicated = world.create(match="recipient", recipient=principal("till"))
+    rig.pay(by_memo)
+    for tx in (
+        txs.stx_transfer(PAYER, SHOP, 50_000, world.memo(by_stx)),
+        txs.contract_payment(harness.PAYMENT_CONTRACT, PAYER, SHOP, 50_000, **terms(world, by_contract)),
+        txs.sbtc_transfer(PAYER, principal("till"), 50_000, b"whatever"),
+    ):
+        rig.chain.add_pending(tx)
+    other = world.create()
+    await rig.look()
+    assert [rig.shows(name) for name in (by_memo, by_stx, by_contract, dedicated, other)] == [True] * 4 + [
+        False
+    ]
+
+
+async def test_what_would_not_count_is_not_shown(rig: Rig) -> None:
+    """Another token, another recipient, another payer, another contract's call of the same name."""
+    world = rig.world
+    name, picky = world.create(), world.create(payer=STRANGER)
+    memo = world.memo(name)
+    for tx in (
+        txs.fake_token(PAYER, SHOP, 50_000, memo),
+        txs.sbtc_transfer(PAYER, STRANGER, 50_000, memo),
+        txs.stx_transfer(PAYER, SHOP, 50_000, memo),
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(picky)),
+        txs.contract_payment(f"{PAYER}.sbtc-payments", PAYER, SHOP, 50_000, **terms(world, name)),
+    ):
+        rig.chain.add_pending(tx)
+    await rig.look()
+    assert not rig.shows(name)
+    assert not rig.shows(picky)
+
+
+async def test_a_dropped_payment_is_no_longer_shown(rig: Rig) -> None:
+    name = rig.world.create()
+    payment = rig.pay(name)
+    await rig.look()
+    rig.chain.drop_pending(payment.tx_id, "too_expensive")
+    await rig.look()
+    assert not rig.shows(name)
+
+
+async def test_a_replacement_is_shown_in_its_stead(rig: Rig) -> None:
+    name = rig.world.create()
+    rig.pay(name, nonce=1, fee=1)
+    await rig.look()
+    rig.pay(name, nonce=1, fee=2)
+    await rig.look()
+    assert rig.shows(name)
+
+
+async def test_a_payment_that_a_reorg_took_is_shown_when_it_waits_again(rig: Rig) -> None:
+    name = rig.world.create(level="anchored")
+    payment = rig.pay(name)
+    rig.world.mine(payment)
+    assert rig.world.status(name) == "processing"
+    rig.world.fork(1)
+    assert rig.world.status(name) == "pending"
+    await rig.look()
+    assert rig.shows(name)
+
+
+async def test_what_we_know_as_mined_is_not_shown_though_an_api_still_lists_it(rig: Rig) -> None:
+    name = rig.world.create(amount=90_000)
+    payment = rig.pay(name, 50_000)
+    rig.server.freeze()
+    await rig.look()
+    assert rig.shows(name)
+    rig.world.mine(payment)
+    assert rig.world.status(name) == "pending", "underpaid"
+    await rig.look()
+    assert not rig.shows(name)
+
+
+async def test_a_failed_attempt_is_not_shown_though_an_api_still_lists_it(rig: Rig) -> None:
+    name = rig.world.create()
+    payment = rig.pay(name)
+    rig.server.freeze()
+    rig.world.mine(txs.failed(payment))
+    await rig.look()
+    assert not rig.shows(name)
+
+
+async def test_it_moves_no_status_and_tells_nobody(rig: Rig) -> None:
+    name = rig.world.create()
+    before = rig.world.show(name)
+    rig.pay(name)
+    await rig.look()
+    assert rig.world.show(name) == before | {"in_flight": True}
+    with rig.world.database.read() as connection:
+        told = connection.execute(select(event.c.type)).scalars().all()
+    assert set(told) <= {"payment.created"}
+
+
+async def test_while_nobody_waits_nothing_is_asked(rig: Rig) -> None:
+    name = rig.world.create()
+    rig.world.cancel(name)
+    rig.pay(name)
+    await rig.look()
+    assert rig.server.requests == []
+
+
+async def test_an_intent_that_no_longer_waits_is_cleared(rig: Rig) -> None:
+    name = rig.world.create()
+    rig.pay(name)
+    await rig.look()
+    rig.world.cancel(name)
+    assert not rig.shows(name)
+    await rig.look()
+    with rig.world.database.read() as connection:
+        assert connection.execute(select(intent.c.in_flight)).scalars().all() == [False]
+
+
+async def test_a_short_budget_leaves_the_mempool_out(world: World) -> None:
+    async with ScriptedApi(world.chain, ping_interval=None) as server:
+        rig = Rig(world, server, requests_per_minute=50)
+        name = world.create()
+        rig.pay(name)
+        await rig.look()
+        assert rig.shows(name)
+        meter = rig.pool.pick().meter
+        assert meter is not None
+        for _ in range(5):
+            await meter.acquire()
+        server.clear()
+        await rig.part.look()
+        assert server.requests == []
+        assert rig.shows(name), "what was read a moment ago still holds"
+        await rig.look()
+        assert [request.status for request in server.requests] == [304]
+        await rig.pool.aclose()
+
+
+async def test_a_failing_source_is_no_news_until_it_has_failed_for_long(rig: Rig) -> None:
+    name = rig.world.create()
+    rig.pay(name)
+    await rig.look()
+    rig.server.faults.fail(500, times=None)
+    for _ in range(STALE - 1):
+        await rig.look()
+        assert rig.shows(name)
+    await rig.look()
+    assert not rig.shows(name), "nobody knows any more"
+    rig.server.faults.clear()
+    await rig.look()
+    assert rig.shows(name)
+
+
+async def test_it_runs_at_its_interval_until_it_is_stopped(rig: Rig) -> None:
+    name = rig.world.create()
+    stop = asyncio.Event()
+    task = asyncio.create_task(rig.part.run(stop))
+    await rig.time.asleep()
+    rig.pay(name)
+    await rig.time.advance(INTERVAL - 1)
+    assert not rig.shows(name)
+    await rig.time.advance(1)
+    await rig.time.asleep()
+    assert rig.shows(name)
+    stop.set()
+    async with asyncio.timeout(5):
+        await task
+
+
+@pytest.mark.parametrize("reading", [True, False])
+async def test_flags_that_a_process_left_behind_are_put_right(rig: Rig, reading: bool) -> None:
+    """Also when the settings want nothing shown any more."""
+    name = rig.world.create()
+    with rig.world.database.begin() as connection:
+        connection.execute(update(intent).values(in_flight=True))
+    assert rig.shows(name)
+    part = rig.make(MempoolReader(frozenset()) if reading else None)
+    await part.look()
+    assert not rig.shows(name)
+
+
+async def test_a_database_that_does_not_answer_changes_nothing(rig: Rig) -> None:
+    def refuse(*_: object) -> None:
+        raise OperationalError("select", {}, Exception("the database is away"))
+
+    name = rig.world.create()
+    rig.pay(name)
+    engine = rig.world.database.engine
+    sqlalchemy_event.listen(engine, "before_cursor_execute", refuse)
+    await rig.look()
+    sqlalchemy_event.remove(engine, "before_cursor_execute", refuse)
+    assert not rig.shows(name)
+    await rig.look()
+    assert rig.shows(name)
+
+
+async def test_a_reading_that_the_budget_breaks_off_changes_nothing(world: World) -> None:
+    """The burst is ten: a first reading of five pages is one too many."""
+    async with ScriptedApi(world.chain, ping_interval=None) as server:
+        rig = Rig(world, server, requests_per_minute=50)
+        name = world.create()
+        rig.pay(name)
+        for number in range(220):
+            rig.chain.add_pending(txs.stx_transfer(PAYER, STRANGER, 1, b"", label=str(number)))
+        await rig.look()
+        assert 1 < len(server.requests) < 5
+        assert not rig.shows(name)
+        await rig.pool.aclose()

@@ -1,0 +1,224 @@
+"""A merchant, a scripted chain and a ledger on a real database, moved by hand."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select, update
+
+from chain.model import BlockHeader, Extend, Reorg, Step
+from chain.testing import ScriptedChain, Tx, block_model, principal
+from notifier.schema import event
+from tests import harness
+from watcher.config.settings import Settings
+from watcher.domain.model import Status
+from watcher.indexer.ledger import Applied, Ledger
+from watcher.indexer.settler import Books
+from watcher.schemas import Assign, Cancel, Dismiss, Mark, NewMerchant, NewPaymentIntent
+from watcher.services import intent_requests, merchants, operator_actions, queries
+from watcher.store.database import Database
+from watcher.store.heartbeats import Heartbeat
+from watcher.store.schema import heartbeat, transfer
+
+START = 1_800_000_000
+PAYER, STRANGER, SHOP = principal("payer"), principal("stranger"), principal("shop")
+
+
+class World:
+    """The daemon's database with one merchant, and the chain that it follows: nothing moves by itself."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        books: Books = harness.BOOKS,
+        begin: bool = True,
+        chain: ScriptedChain | None = None,
+    ) -> None:
+        self.folder = folder
+        self.database: Database = harness.open_database(folder)
+        self.settings = Settings(
+            database_url=harness.database_url(folder), payment_contract=harness.PAYMENT_CONTRACT
+        )
+        self.books = books
+        self.clock = harness.Clock(START)
+        self.chain = chain or ScriptedChain(time=START)
+        self.ledger = Ledger(self.database, harness.RULES, books, now=self.clock)
+        self.merchant = self.add_merchant("Shop", SHOP)
+        self.live("follower", "notifier")
+        if begin:
+            self.begin()
+
+    def live(self, *roles: str, good_for: float = 10 * 366 * 86_400.0) -> None:
+        """Let another process run these roles, and no others, for so many seconds."""
+        beat = Heartbeat(self.database, limit=good_for, now=self.clock)
+        with self.database.begin() as connection:
+            connection.execute(delete(heartbeat))
+        beat.write(roles)
+
+    def silent(self, seconds: float) -> None:
+        """Let every heartbeat be so much older, by whichever clock judges it."""
+        with self.database.begin() as connection:
+            older = {"seen": heartbeat.c.seen - seconds, "until": heartbeat.c.until - seconds}
+            connection.execute(update(heartbeat).values(**older))
+
+    # The chain
+
+    def begin(self) -> None:
+        self.ledger.begin([block.header for block in self.chain.blocks], self.chain.tip)
+
+    def mine(self, *payments: Tx, **how: Any) -> Applied:
+        """Mine a block with these transactions (and empty ones with ``n=``) and apply it as one step."""
+        height = self.chain.tip.height
+        self.clock.now += 0.002
+        self.chain.mine(payments, **how)
+        return self.ledger.apply(self.extend(height))
+
+    def pass_time(self, seconds: int) -> Applied:
+        """Mine one empty block, so much later."""
+        return self.mine(seconds=seconds)
+
+    def extend(self, above: int) -> Extend:
+        """Return the step that applies the chain's blocks above a height."""
+        blocks = [block for block in self.chain.blocks if block.header.height > above]
+        return Extend(blocks=self._models(blocks), tip=self.chain.tip)
+
+    def fork(self, depth: int, blocks: Iterable[Iterable[Tx]] | None = None, **how: Any) -> Applied:
+        """Replace the newest blocks by others and apply that as one step."""
+        self.clock.now += 0.002
+        self.chain.reorg(depth, blocks, **how)
+        return self.ledger.apply(self.reorg())
+
+    def reorg(self) -> Reorg:
+        """Return the step from the database's chain to the scripted one."""
+        ours = {header.hash: header for header in self.ledger.window(10_000)}
+        ancestor = max(
+            (block.header for block in self.chain.blocks if block.header.hash in ours), key=lambda h: h.height
+        )
+        blocks = [block for block in self.chain.blocks if block.header.height > ancestor.height]
+        return Reorg(ancestor=ancestor, blocks=self._models(blocks), tip=self.chain.tip)
+
+    def apply(self, step: Step) -> Applied:
+        return self.ledger.apply(step)
+
+    @property
+    def tip(self) -> BlockHeader:
+        return self.chain.tip
+
+    def _models(self, blocks: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(block_model(block, harness.WATCHED) for block in blocks)
+
+    # People
+
+    def add_merchant(self, name: str, recipient: str, **more: Any) -> str:
+        with self.database.begin() as connection:
+            request = NewMerchant.of({"name": name, "recipient": recipient} | more)
+            row, _ = merchants.add(connection, self.settings, request, now=self.clock())
+        self.clock.now += 0.002  # ids of two milliseconds sort by time
+        return str(row["id"])
+
+    def create(self, merchant: str | None = None, **fields: Any) -> str:
+        """Create an intent (50,000 sats at level included, unless told otherwise); return its id."""
+        request = NewPaymentIntent.of({"amount": 50_000, "level": "included"} | fields)
+        with self.database.begin() as connection:
+            made = intent_requests.create(
+                connection,
+                request,
+                merchant_id=merchant or self.merchant,
+                settings=self.settings,
+                books=self.books,
+                now=self.clock(),
+            )
+        self.clock.now += 0.002  # ids of two milliseconds sort by time
+        return made
+
+    def cancel(self, intent: str, reason: object = "canceled", **more: Any) -> None:
+        request = Cancel.of({"reason": reason})
+        with self.database.begin() as connection:
+            operator_actions.cancel(
+                connection,
+                intent,
+                reason=request.reason or "",
+                actor="test",
+                books=self.books,
+                now=self.clock(),
+                **more,
+            )
+
+    def mark(self, intent: str, status: object, reason: object = "seen", **more: Any) -> None:
+        request = Mark.of({"status": status, "reason": reason})
+        with self.database.begin() as connection:
+            operator_actions.mark(
+                connection,
+                intent,
+                status=Status(request.status),
+                reason=request.reason,
+                actor="test",
+                books=self.books,
+                now=self.clock(),
+                **more,
+            )
+
+    def dismiss(self, intent: str, reason: object = "sent back by hand", **more: Any) -> None:
+        request = Dismiss.of({"reason": reason})
+        with self.database.begin() as connection:
+            operator_actions.dismiss(
+                connection,
+                intent,
+                reason=request.reason,
+                actor="test",
+                books=self.books,
+                now=self.clock(),
+                **more,
+            )
+
+    def assign(self, transfer_id: str, intent: str, reason: object = "his", **more: Any) -> None:
+        request = Assign.of({"intent": intent, "reason": reason})
+        with self.database.begin() as connection:
+            operator_actions.assign(
+                connection,
+                transfer_id,
+                intent,
+                reason=request.reason,
+                actor="test",
+                books=self.books,
+                now=self.clock(),
+                **more,
+            )
+
+    # What is seen
+
+    def show(self, intent: str) -> dict[str, Any]:
+        with self.database.read() as connection:
+            return queries.intent(connection, intent, payment_contract=harness.PAYMENT_CONTRACT)
+
+    def status(self, intent: str) -> str:
+        return str(self.show(intent)["status"])
+
+    def memo(self, intent: str) -> bytes:
+        return str(self.show(intent)["reference"]).encode()
+
+    def terms_hash(self, intent: str) -> bytes:
+        return bytes.fromhex(self.show(intent)["terms_hash"].removeprefix("0x"))
+
+    def told(self, intent: str) -> list[str]:
+        """Return the events of an intent in order, as ``type`` or ``type:reason``."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(event.c.type, event.c.reason)
+                .where(event.c.intent == intent)
+                .order_by(event.c.sequence)
+            ).all()
+        return [":".join(filter(None, (row.type.removeprefix("payment."), row.reason))) for row in rows]
+
+    def transfers(self) -> list[dict[str, Any]]:
+        """Return every stored transfer, oldest first."""
+        with self.database.read() as connection:
+            return [
+                dict(row) for row in connection.execute(select(transfer).order_by(transfer.c.id)).mappings()
+            ]
+
+    def unmatched(self) -> list[tuple[str, int]]:
+        """Return reason and amount of the canonical money without an intent, oldest first."""
+        rows = sorted(self.transfers(), key=lambda row: (row["height"], row["tx_index"], row["rank"]))
+        return [(r["reason"], r["amount"]) for r in rows if r["intent_id"] is None and r["canonical"]]

@@ -1,0 +1,129 @@
+"""A world whose chain is served by an API, and what it takes to lose rows and to read blocks again."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from chain.api.client import StacksApi
+from chain.source_pool import SourcePool
+from chain.testing import ScriptedApi
+from notifier import schema as notifier_schema
+from tests import harness
+from tests.integration.watcher.ledger_fixture import World
+from watcher.reindex.accept_reorg import Accept, Acceptance
+from watcher.reindex.retrying_source import Sources
+from watcher.reindex.run import Ask, Progress, Reindex, Report
+from watcher.store import chain_state, schema
+from watcher.store import transfers as transfer_store
+
+#: Everything that a reindex may write to, but its own log.
+WRITTEN = (
+    schema.transfer,
+    schema.attempt,
+    schema.refund,
+    schema.stray,
+    schema.intent,
+    schema.transition,
+    schema.status_count,
+    schema.cursor,
+    schema.block,
+    schema.act,
+    notifier_schema.event,
+    notifier_schema.delivery,
+)
+
+
+class Reading:
+    """Reads the world's blocks again over real HTTP, with waits that only move the test's clock."""
+
+    def __init__(self, world: World, apis: Sequence[ScriptedApi]) -> None:
+        self.world = world
+        self.apis = list(apis)
+        self.api = self.apis[0]
+
+    async def reindex(self, *, show: Callable[[Progress], None] = lambda _: None, **ask: Any) -> Report:
+        """Read again, from the first block unless told otherwise."""
+        if not {"start", "since", "intent"} & set(ask):
+            ask["start"] = 1
+        async with self.sources() as sources:
+            run = Reindex(
+                self.world.database,
+                harness.RULES,
+                self.world.books,
+                sources,
+                harness.WATCHED,
+                now=self.world.clock,
+                show=show,
+            )
+            return await run.run(Ask(**ask))
+
+    async def accept(self, lowest: int, *, reason: str = "checked", **more: Any) -> Acceptance:
+        """Accept the branch that the sources show."""
+        async with self.sources() as sources:
+            accept = Accept(
+                self.world.database,
+                harness.RULES,
+                self.world.books,
+                sources,
+                harness.WATCHED,
+                now=self.world.clock,
+            )
+            return await accept.run(lowest=lowest, reason=reason, actor="test", **more)
+
+    @asynccontextmanager
+    async def sources(self) -> AsyncIterator[Sources]:
+        clock = self.world.clock
+        pool = SourcePool(
+            [StacksApi(api.url, user_agent="test") for api in self.apis],
+            clock=clock,
+            sleep=clock.sleep,
+            rng=lambda: 0.5,
+        )
+        try:
+            yield Sources(pool, network="mainnet", sleep=clock.sleep)
+        finally:
+            await pool.aclose()
+
+    # What is lost
+
+    def lose(self, *, transfers: bool = True, attempts: bool = True, refunds: bool = True) -> None:
+        """Empty the tables of what the chain said."""
+        with self.world.database.begin() as connection:
+            if transfers:
+                connection.execute(delete(schema.stray))
+                connection.execute(delete(schema.transfer))
+            if attempts:
+                connection.execute(delete(schema.attempt))
+            if refunds:
+                connection.execute(delete(schema.refund))
+
+    def forget_headers(self, keep_burn_blocks: int) -> None:
+        """Thin headers out as the daily job does, sooner."""
+        with self.world.database.begin() as connection:
+            chain_state.thin_headers(connection, keep_burn_blocks=keep_burn_blocks)
+
+    def overlook(self, mine: Callable[[], Any]) -> None:
+        """Let the daemon apply blocks without storing the facts in them."""
+        kept = transfer_store.put_transfers, transfer_store.put_attempts, transfer_store.put_refunds
+        transfer_store.put_transfers = lambda *_, **__: None  # type: ignore[assignment]
+        transfer_store.put_attempts = lambda *_, **__: None  # type: ignore[assignment]
+        transfer_store.put_refunds = lambda *_, **__: None  # type: ignore[assignment]
+        try:
+            mine()
+        finally:
+            transfer_store.put_transfers, transfer_store.put_attempts, transfer_store.put_refunds = kept
+
+    # What is seen
+
+    def snapshot(self) -> dict[str, list[str]]:
+        """Return every row of every table that counts, comparable."""
+        with self.world.database.read() as connection:
+            return {
+                table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in WRITTEN
+            }
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.world.database.read() as connection:
+            return list(connection.execute(select(table)).all())

@@ -1,0 +1,291 @@
+"""Audits: what an API hid when a block was new is found later; what is right is left alone; budgets come first."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from chain.api.client import StacksApi
+from chain.source_pool import SourcePool
+from chain.testing import ScriptedApi, principal, txs
+from tests import harness
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.reindex import false_blocks
+from tests.integration.watcher.reindex.reindex_fixture import Reading
+from watcher.reindex import audit as audit_module
+from watcher.reindex.audit import Audit
+from watcher.reindex.run import Report
+
+FINALITY = 6
+
+
+@pytest.fixture
+async def reading(world: World) -> AsyncIterator[Reading]:
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        yield Reading(world, [api])
+
+
+@asynccontextmanager
+async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, SourcePool]]:
+    """An audit that draws the lowest number, on a pool that has been used."""
+    clock = reading.world.clock
+    budget = {key: more.pop(key) for key in ("requests_per_minute",) if key in more}
+    pool = SourcePool(
+        [StacksApi(reading.api.url, user_agent="test")],
+        clock=clock,
+        sleep=clock.sleep,
+        rng=lambda: 0.5,
+        **budget,
+    )
+    await pool.check("mainnet")
+    pool.pick()
+    made = Audit(
+        reading.world.database,
+        pool,
+        harness.RULES,
+        reading.world.books,
+        harness.WATCHED,
+        network="mainnet",
+        finality_burn_blocks=FINALITY,
+        now=clock,
+        sleep=clock.sleep,
+        **({"draw": lambda _: 0} | more),
+    )
+    try:
+        yield made, pool
+    finally:
+        await pool.aclose()
+
+
+def overlooked(reading: Reading) -> str:
+    """Return an intent that was paid in a block whose events the API hid, with finality passed since."""
+    world = reading.world
+    intent = world.create()
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
+    reading.overlook(lambda: world.mine(payment))
+    assert world.status(intent) == "pending"
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    return intent
+
+
+def misread(reading: Reading) -> str:
+    """Return an intent whose payment was stored without its label; of two readings of its block only one shows the payment."""
+    world = reading.world
+    intent = world.create()
+    false_blocks.mine(
+        world, false_blocks.without_labels, txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
+    )
+    world.mine(n=2 * audit_module.SPAN)
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    honest = itertools.cycle([True, False])
+
+    def hide(route: str, body: Any) -> Any:
+        if route == "tx_multiple" and not next(honest):
+            for entry in body.values():
+                entry["result"] |= {"events": [], "event_count": 0}
+        return body
+
+    reading.api.faults.tamper = hide
+    return intent
+
+
+async def test_a_payment_that_the_api_hid_is_found_and_told(reading: Reading) -> None:
+    intent = overlooked(reading)
+    seen: list[Report] = []
+    async with auditing(reading, on_audit=seen.append) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert (report.tally.found, report.tally.changes) == (1, 1)
+    assert [audit_module.lacking(one) for one in seen] == [True]
+    assert reading.world.status(intent) == "succeeded"
+    assert reading.world.told(intent)[-1] == "succeeded"
+
+
+async def test_an_audit_of_what_is_right_changes_nothing(reading: Reading) -> None:
+    world = reading.world
+    intent = world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    before = reading.snapshot()
+    async with auditing(reading) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert not audit_module.lacking(report)
+    assert report.tally.blocks > 0
+    assert reading.snapshot() == before
+
+
+async def test_only_final_blocks_that_were_read_are_audited(reading: Reading) -> None:
+    world = reading.world
+    drawn: list[int] = []
+
+    def draw(below: int) -> int:
+        drawn.append(below)
+        return below - 1
+
+    async with auditing(reading, draw=draw) as (audit, _):
+        assert await audit.once() is None  # nothing is final yet
+        for _ in range(3):
+            world.mine(n=40)
+            world.mine(burn=True)
+        for _ in range(FINALITY):
+            world.mine(burn=True)
+        report = await audit.once()
+    assert report is not None
+    start = world.chain.blocks[0].header.height
+    final = [
+        block.header.height
+        for block in world.chain.blocks
+        if world.tip.burn_height - block.header.burn_height >= FINALITY and block.header.height > start
+    ]
+    assert drawn == [len(final) - audit_module.SPAN + 1]
+    assert (report.bottom, report.top) == (final[-audit_module.SPAN], final[-1])
+
+
+async def test_an_audit_is_left_out_when_the_budget_is_short(reading: Reading) -> None:
+    overlooked(reading)
+    async with auditing(reading, requests_per_minute=1) as (audit, _):
+        before = len(reading.api.requests)
+        assert await audit.once() is None
+        assert len(reading.api.requests) == before
+
+
+async def test_a_source_that_fails_ends_the_audit_not_the_daemon(reading: Reading) -> None:
+    overlooked(reading)
+    async with auditing(reading) as (audit, _):
+        reading.api.faults.fail(500, times=None)
+        assert await audit.once() is None
+
+
+async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Reading) -> None:
+    """A merchant's address may have a past: no API hid it, so it is stored without an alarm."""
+    world, seen = reading.world, list[Report]()
+    world.mine(txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary"))
+    world.add_merchant("New shop", principal("new shop"))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    async with auditing(reading, on_audit=seen.append) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert report.tally.found == 1
+    assert [audit_module.lacking(one) for one in seen] == [False]
+    assert world.unmatched() == [("no_intent", 5)]
+
+
+async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Reading) -> None:
+    """A payer's failure of days before, under the same reference, must not fail the order that he has to pay."""
+    world = reading.world
+    world.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77")))
+    world.mine(n=3, burn=True)
+    world.clock.now += 100_000
+    world.mine(seconds=100_000)
+    intent = world.create(reference="ORDER-77", payer=PAYER, expires_in="3h")
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    async with auditing(reading) as (audit, _):
+        report = await audit.once()
+    assert report is not None
+    assert report.tally.attempts == 0
+    assert not audit_module.lacking(report)
+    assert (world.status(intent), world.told(intent)) == ("pending", ["created"])
+
+
+async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Reading) -> None:
+    intent = overlooked(reading)
+    world, faults = reading.world, reading.api.faults
+    world.mine(n=2 * audit_module.SPAN)
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    draws = iter([0])
+    failing = iter([True])
+
+    def seen(_: Report) -> None:
+        if next(failing, False):
+            faults.fail(500, times=None)
+
+    async with auditing(reading, on_audit=seen, draw=lambda below: next(draws, below - 1)) as (audit, pool):
+        assert await audit.once() is None
+        assert world.status(intent) == "pending"
+        faults.clear()
+        world.clock.now += 3600
+        await pool.check("mainnet")
+        report = await audit.once()
+    assert report is not None
+    assert report.tally.found == 1
+    assert world.status(intent) == "succeeded"
+
+
+async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Reading) -> None:
+    overlooked(reading)
+    seen: asyncio.Queue[Report] = asyncio.Queue()
+    stop = asyncio.Event()
+    async with auditing(reading, on_audit=seen.put_nowait) as (audit, _):
+        task = asyncio.create_task(audit.run(stop))
+        async with asyncio.timeout(20):
+            audit.call()
+            assert audit_module.lacking(await seen.get())
+            audit.call()
+            while audit_module.lacking(await seen.get()):
+                audit.call()
+            stop.set()
+            await task
+
+
+async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The waits grow, other blocks are drawn in between, and the last word is an alarm that names the blocks."""
+    monkeypatch.setattr(audit_module, "WAITS", (1, 2))
+    intent = misread(reading)
+    draws = iter([0])
+    logs = []
+    async with auditing(reading, draw=lambda below: next(draws, below - 1)) as (audit, _):
+        for _ in range(5):
+            with capture_logs() as some:
+                assert await audit.once() is not None
+            logs.append([entry for entry in some if entry["event"].startswith("audit.")])
+    told = [[entry["event"].removeprefix("audit.") for entry in some] for some in logs]
+    assert told == [["gap", "unconfirmed"], ["gap", "unconfirmed"], ["clean"], ["gap", "given_up"], ["clean"]]
+    alarm = logs[3][-1]
+    assert alarm["log_level"] == "error"
+    assert "says otherwise" in alarm["reason"]
+    assert f"reindex --from {alarm['start']} --to {alarm['to']}" in alarm["hint"]
+    assert reading.world.status(intent) == "pending"
+
+
+async def test_what_somebody_confirms_later_is_put_right_by_a_later_audit(reading: Reading) -> None:
+    intent = misread(reading)
+    draws = iter([0])
+    async with auditing(reading, draw=lambda below: next(draws, below - 1)) as (audit, _):
+        assert await audit.once() is not None
+        assert reading.world.status(intent) == "pending"
+        reading.api.faults.clear()
+        report = await audit.once()
+        assert report is not None
+        assert (report.tally.corrections, report.tally.differences) == (1, 0)
+        with capture_logs() as logs:
+            await audit.once()
+    assert reading.world.status(intent) == "succeeded"
+    assert "audit.clean" in [entry["event"] for entry in logs]
+
+
+async def test_audits_remember_a_bounded_number_of_ranges(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they cannot remember is left to a person at once."""
+    monkeypatch.setattr(audit_module, "MOST_OPEN", 0)
+    misread(reading)
+    async with auditing(reading) as (audit, _):
+        with capture_logs() as logs:
+            await audit.once()
+    assert [entry["event"] for entry in logs if entry["event"].startswith("audit.")] == [
+        "audit.gap",
+        "audit.given_up",
+    ]

@@ -1,0 +1,561 @@
+"""A source lied when a block was new: what it made the daemon believe is found, confirmed, put right and told."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
+
+from chain.testing import ScriptedApi, Tx, principal, txs
+from notifier.schema import event
+from tests import harness
+from tests.integration.watcher.indexer.test_refunds import back
+from tests.integration.watcher.indexer.test_refunds import pay as pay_by_contract
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.integration.watcher.reindex import false_blocks
+from tests.integration.watcher.reindex.reindex_fixture import Reading
+from tests.integration.watcher.reindex.test_audit import FINALITY, auditing
+from watcher.errors import Refused
+from watcher.reindex import audit as audit_module
+from watcher.reindex import run as reindex_run
+from watcher.reindex.run import Report
+from watcher.store.schema import attempt, refund, transfer
+
+OWN = principal("own address")
+NOWHERE = "0x" + "ab" * 32
+
+
+@pytest.fixture
+async def reading(world: World) -> AsyncIterator[Reading]:
+    async with ScriptedApi(world.chain, ping_interval=None) as api:
+        yield Reading(world, [api])
+
+
+def pay(world: World, made: str, amount: int = 50_000, label: str = "") -> Tx:
+    return txs.sbtc_transfer(PAYER, SHOP, amount, world.memo(made), label=label)
+
+
+def rows(reading: Reading, table: Any = transfer) -> list[tuple[bool, bool]]:
+    """Return of each row whether it is canonical and whether it was refuted, refuted ones first."""
+    return sorted((row.canonical, row.refuted is not None) for row in reading.rows(table))
+
+
+def supersedes(reading: Reading, intent: str) -> list[tuple[str, str | None]]:
+    """Return each verdict of an intent with the type of the one it supersedes."""
+    found = {row.id: row for row in reading.rows(event) if row.intent == intent}
+    ordered = sorted(found.values(), key=lambda row: row.sequence)
+    verdicts = ("payment.succeeded", "payment.failed", "payment.expired")
+    return [
+        (row.type, found[row.supersedes].type if row.supersedes else None)
+        for row in ordered
+        if row.type in verdicts
+    ]
+
+
+async def settles(reading: Reading) -> Report:
+    """Reindex until nothing is left to do: once. A second run changes nothing to the letter."""
+    report = await reading.reindex()
+    done = reading.snapshot()
+    again = await reading.reindex()
+    assert (again.corrections, again.differences, again.changes, again.tally.found) == ([], [], [], 0)
+    assert reading.snapshot() == done
+    return report
+
+
+async def test_a_label_that_was_left_out_is_found_and_the_payment_told(
+    world: World, reading: Reading
+) -> None:
+    made = world.create()
+    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
+    assert (world.status(made), world.unmatched()) == ("pending", [("no_intent", 50_000)])
+    report = await settles(reading)
+    assert (world.status(made), world.unmatched()) == ("succeeded", [])
+    assert rows(reading) == [(False, True), (True, False)]
+    [wrong] = report.corrections
+    assert f"memo 0x{world.memo(made).hex()}, not none" in wrong.note
+    assert world.told(made) == ["created", "succeeded"]
+
+
+async def test_an_audit_alarms_and_puts_right(world: World, reading: Reading) -> None:
+    made = world.create()
+    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    seen: list[Report] = []
+    async with auditing(reading, on_audit=seen.append) as (audit, _):
+        report = await audit.once()
+        assert report is not None
+        assert world.status(made) == "succeeded"
+        await audit.once()
+    assert [audit_module.lacking(one) for one in seen] == [True, False]
+
+
+async def test_an_audit_alarms_at_money_that_was_made_up_too(world: World, reading: Reading) -> None:
+    """Nothing is missing there; what is stored too much is."""
+    made = world.create()
+    false_blocks.mine(world, false_blocks.also(world, pay(world, made)))
+    for _ in range(FINALITY):
+        world.mine(burn=True)
+    async with auditing(reading) as (audit, _):
+        with capture_logs() as logs:
+            await audit.once()
+    [alarm] = [entry for entry in logs if entry["event"] == "audit.gap"]
+    assert (alarm["log_level"], alarm["found"], alarm["corrections"]) == ("error", 0, 1)
+    assert (world.status(made), world.show(made)["amount_received"]) == ("processing", "0")
+
+
+@pytest.mark.parametrize("of", ["another", "nobody"])
+async def test_whose_money_a_row_is_is_compared(world: World, reading: Reading, of: str) -> None:
+    """A row that says rightly what moved, and belongs to the wrong intent or to none."""
+    made, other = world.create(), world.create()
+    world.mine(pay(world, made))
+    wrongly = {"intent_id": other} if of == "another" else {"intent_id": None, "reason": "no_intent"}
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(**wrongly))
+    report = await settles(reading)
+    [wrong] = report.corrections
+    assert wrong.note == f"it belongs to {made}, not to {wrongly['intent_id'] or 'none'}"
+    [right] = [row for row in reading.rows(transfer) if row.canonical]
+    assert right.intent_id == made
+    assert [world.show(key)["amount_received"] for key in (made, other)] == ["50000", "0"]
+    assert world.told(made) == ["created", "succeeded"]
+
+
+async def test_whose_refund_a_row_is_is_compared(world: World, reading: Reading) -> None:
+    made, other = world.create(), world.create()
+    world.mine(pay_by_contract(world, made), pay_by_contract(world, other))
+    world.mine(back(world, made, 20_000))
+    with world.database.begin() as connection:
+        connection.execute(update(refund).values(intent_id=other))
+    report = await settles(reading)
+    assert [wrong.note for wrong in report.corrections] == [f"it belongs to {made}, not to {other}"]
+    assert [world.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "0"]
+
+
+async def test_a_success_told_for_too_much_is_taken_back(world: World, reading: Reading) -> None:
+    """Attention at once, then a failure that supersedes it, unless the rest comes within the grace."""
+    made = world.create()
+    false_blocks.mine(world, false_blocks.on_transfers(amount=50_000), pay(world, made, 20_000))
+    assert world.status(made) == "succeeded"
+    await settles(reading)
+    shown = world.show(made)
+    assert (shown["status"], shown["flags"], shown["amount_received"]) == ("processing", ["reorged"], "20000")
+    assert [(t["amount"], t["status"]) for t in shown["transfers"]] == [
+        ("50000", "orphaned"),
+        ("20000", "canonical"),
+    ]
+    world.pass_time(7300)
+    assert world.told(made) == ["created", "succeeded", "attention:reorged", "failed:reorged"]
+    assert supersedes(reading, made) == [("payment.succeeded", None), ("payment.failed", "payment.succeeded")]
+
+
+async def test_a_success_told_for_another_orders_money_goes_to_that_order(
+    world: World, reading: Reading
+) -> None:
+    ours, theirs = world.create(), world.create()
+    lied = replace(pay(world, ours), tx_id=pay(world, theirs).tx_id)
+    shown = _models_of(world, lied)
+    false_blocks.mine(world, lambda block: replace(block, transactions=shown), pay(world, theirs))
+    assert [world.status(key) for key in (ours, theirs)] == ["succeeded", "pending"]
+    await settles(reading)
+    assert [world.status(key) for key in (ours, theirs)] == ["processing", "succeeded"]
+    world.pass_time(7300)
+    assert [world.status(key) for key in (ours, theirs)] == ["failed", "succeeded"]
+
+
+def _models_of(world: World, *made: Tx) -> Any:
+    twin = world.chain.clone()
+    twin.mine(made)
+    return world._models([twin.blocks[-1]])[0].transactions
+
+
+async def test_money_that_was_made_up_is_refuted(world: World, reading: Reading) -> None:
+    made = world.create()
+    false_blocks.mine(world, false_blocks.also(world, pay(world, made)))
+    assert world.status(made) == "succeeded"
+    await settles(reading)
+    assert rows(reading) == [(False, True)]
+    assert world.show(made)["amount_received"] == "0"
+    assert world.status(made) == "processing"
+
+
+async def test_refuted_money_holds_nothing_back_and_excuses_nothing(world: World, reading: Reading) -> None:
+    """What was never there is no payment that may be mined again: no grace for the order, none for late money."""
+    partly, late = world.create(expires_in=60), world.create(expires_in=60)
+    again = pay(world, late, 20_000, label="again")
+    false_blocks.mine(world, false_blocks.also(world, pay(world, partly, 20_000), again))
+    world.pass_time(500)
+    await settles(reading)
+    world.mine(again, seconds=600)
+    assert [world.status(key) for key in (partly, late)] == ["expired", "expired"]
+    assert world.show(late)["flags"] == ["late", "refund_due"]
+
+
+async def test_a_block_time_that_was_made_up_excuses_nothing(world: World, reading: Reading) -> None:
+    made = world.create(expires_in=60)
+    false_blocks.mine(world, false_blocks.on_header(time=world.tip.time + 10), pay(world, made), seconds=5000)
+    assert world.status(made) == "succeeded"
+    await settles(reading)
+    assert (world.status(made), world.show(made)["flags"]) == ("processing", ["late", "reorged"])
+    world.pass_time(7300)
+    assert (world.status(made), world.show(made)["flags"]) == ("failed", ["late", "refund_due", "reorged"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"sender": STRANGER},
+        {"recipient": OWN},
+        {"asset": "STX"},
+        {"amount": 7},
+        {"route": "contract"},
+        {"memo": b"other"},
+        {"terms_hash": b"\1" * 32},
+        {"tx_index": 9},
+        {"time": 7},
+        {"height": 101},
+        {"burn_height": 7},
+    ],
+    ids=lambda column: next(iter(column)),
+)
+async def test_every_column_is_compared(world: World, reading: Reading, column: dict[str, Any]) -> None:
+    made = world.create()
+    world.mine()
+    world.mine(pay(world, made))
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(**column))
+    report = await settles(reading)
+    assert report.tally.corrections == 1
+    assert next(iter(column)) in report.corrections[0].note or "height" in column
+    [right, wrong] = sorted(reading.rows(transfer), key=lambda row: row.refuted is not None)
+    assert getattr(wrong, next(iter(column))) == next(iter(column.values())), "kept as it was"
+    assert wrong.refuted == report.corrections[0].note
+    assert (right.canonical, right.amount, right.intent_id, right.sender) == (True, 50_000, made, PAYER)
+    assert world.told(made) == ["created", "succeeded"]
+
+
+async def test_a_row_in_no_block_of_our_chain_is_refuted_without_asking(
+    world: World, reading: Reading
+) -> None:
+    made = world.create()
+    world.mine(pay(world, made))
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(block_hash=NOWHERE, tx_id=NOWHERE))
+    report = await settles(reading)
+    assert "is not in the chain" in report.corrections[0].note
+    assert rows(reading) == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize("batch", [50, 1])
+@pytest.mark.parametrize("to", [102, 104])
+async def test_a_payment_stored_in_the_wrong_block_moves(
+    world: World, reading: Reading, batch: int, to: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the wrong block is not among those in hand: its contents are asked for."""
+    monkeypatch.setattr(reindex_run, "BATCH", batch)
+    made = world.create()
+    world.mine(n=2)
+    world.mine(pay(world, made))
+    world.mine(n=2)
+    other = world.chain.header(to)
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(block_hash=other.hash, height=to))
+    await settles(reading)
+    [row] = [row for row in reading.rows(transfer) if row.canonical]
+    assert (row.height, world.status(made)) == (103, "succeeded")
+    # Where the wrong block comes a transaction earlier, the money is nowhere for that moment.
+    assert world.told(made) == ["created", "succeeded"] + ["attention:reorged"] * (batch < to - 100 < 3)
+
+
+async def test_failed_calls_are_put_right_too(world: World, reading: Reading) -> None:
+    """One that was made up, one that was hidden, one with another reason: their payments are what they are."""
+    paid, hidden, other = world.create(), world.create(), world.create()
+    false_blocks.mine(world, false_blocks.failing, pay(world, paid))
+    assert [entry["reason"] for entry in world.show(paid)["attempts"]] == ["abort_by_response"]
+    false_blocks.mine(world, false_blocks.without_transactions, txs.failed(pay(world, hidden)))
+    world.mine(txs.failed(pay(world, other)))
+    with world.database.begin() as connection:
+        connection.execute(
+            update(attempt)
+            .where(attempt.c.intent_id == other)
+            .values(reason="problematic_skipped", sender=STRANGER)
+        )
+    report = await settles(reading)
+    assert [world.status(key) for key in (paid, hidden, other)] == ["succeeded", "pending", "pending"]
+    assert world.show(paid)["attempts"] == []
+    assert [entry["reason"] for entry in world.show(hidden)["attempts"]] == ["abort_by_response"]
+    assert [(e["reason"], e["sender"]) for e in world.show(other)["attempts"]] == [
+        ("abort_by_response", PAYER)
+    ]
+    assert report.tally.corrections == 2
+
+
+async def test_a_success_whose_call_had_failed_is_taken_back_at_once(world: World, reading: Reading) -> None:
+    made = world.create()
+    tx = pay(world, made)
+    shown = _models_of(world, tx)
+    false_blocks.mine(world, lambda block: replace(block, transactions=shown), txs.failed(tx))
+    assert world.status(made) == "succeeded"
+    with capture_logs() as logs:
+        report = await settles(reading)
+    assert world.told(made)[-1] == "failed:reorged"
+    assert [(entry["event"], entry["intent"]) for entry in logs] == [("payment.reversed", made)]
+    assert (report.tally.found, report.tally.attempts, report.tally.corrections) == (0, 0, 1)
+
+
+async def test_refunds_are_put_right_too(world: World, reading: Reading) -> None:
+    made, other = world.create(), world.create()
+    world.mine(pay_by_contract(world, made), pay_by_contract(world, other))
+    world.mine(back(world, made, 20_000), back(world, other, 5_000))
+    with world.database.begin() as connection:
+        mine = refund.c.intent_id == made
+        connection.execute(update(refund).where(mine).values(amount=30_000))
+        connection.execute(update(refund).where(~mine).values(tx_id=NOWHERE))
+    report = await settles(reading)
+    assert [world.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "5000"]
+    assert [wrong.kind for wrong in report.corrections] == ["refund", "refund"]
+
+
+async def test_a_dry_run_shows_what_it_would_put_right(world: World, reading: Reading) -> None:
+    made, other = world.create(), world.create()
+    false_blocks.mine(world, false_blocks.on_transfers(amount=50_000), pay(world, made, 20_000))
+    false_blocks.mine(world, false_blocks.without_labels, pay(world, other))
+    before = reading.snapshot()
+    would = await reading.reindex(dry_run=True)
+    assert reading.snapshot() == before
+    done = await reading.reindex()
+    ignored = {"dry_run", "seconds"}
+    assert {k: v for k, v in would.document().items() if k not in ignored} == {
+        k: v for k, v in done.document().items() if k not in ignored
+    }
+    assert would.document()["corrections"]["count"] == 2
+    assert {change.intent: change.after["status"] for change in would.changes} == {
+        made: "processing",
+        other: "succeeded",
+    }
+
+
+# Evidence
+
+
+async def test_a_second_source_that_says_otherwise_leaves_everything(world: World, reading: Reading) -> None:
+    """One liar among two cannot turn right rows into wrong ones; the operator is told which."""
+    made = world.create()
+    world.mine(pay(world, made))
+    before = reading.snapshot()
+    liar = world.chain.clone()
+    async with ScriptedApi(liar, ping_interval=None) as api:
+
+        def lie(route: str, body: Any) -> Any:
+            if route == "tx_multiple":
+                for entry in body.values():
+                    entry["result"]["events"] = []
+                    entry["result"]["event_count"] = 0
+            return body
+
+        api.faults.tamper = lie
+        both = Reading(world, [api, reading.api])
+        report = await both.reindex()
+        assert (report.tally.corrections, report.tally.differences) == (0, 1)
+        assert "says otherwise" in report.differences[0].note
+        assert "left as it is" in report.differences[0].note
+        assert reading.snapshot() == before
+        alone = await Reading(world, [api]).reindex(dry_run=True)
+    assert alone.tally.corrections == 1, "with one source its word is all there is"
+
+
+async def test_a_second_source_that_is_silent_confirms_nothing(world: World, reading: Reading) -> None:
+    made = world.create()
+    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
+    async with ScriptedApi(world.chain.clone(), ping_interval=None) as api:
+        both = Reading(world, [reading.api, api])
+        api.faults.fail(503, times=None, route="block")
+        report = await both.reindex()
+        assert "no other source answers" in report.differences[0].note
+        assert world.status(made) == "pending"
+        api.faults.clear()
+        world.clock.now += 3600
+        report = await both.reindex()
+    assert (report.tally.corrections, report.tally.differences) == (1, 0)
+    assert world.status(made) == "succeeded"
+
+
+async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_is_in_doubt(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second source agrees about the block where it is, and says otherwise about the one where it was thought."""
+    monkeypatch.setattr(reindex_run, "BATCH", 1)
+    made = world.create()
+    world.mine(pay(world, made))
+    world.mine()
+    thought = world.chain.header(102)
+    twin = world.chain.clone()
+    with world.database.begin() as connection:
+        connection.execute(update(transfer).values(block_hash=thought.hash, height=102))
+    before = reading.snapshot()
+    async with ScriptedApi(twin, ping_interval=None) as api:
+
+        def lie(route: str, body: Any) -> Any:
+            if route == "block" and isinstance(body, dict) and body.get("index_block_hash") == thought.hash:
+                return {"error": "hidden"}
+            return body
+
+        api.faults.tamper = lie
+        report = await Reading(world, [reading.api, api]).reindex(start=101, to=101)
+    assert report.tally.differences == 1
+    assert "left as it is" in report.differences[0].note
+    assert reading.snapshot() == before
+    await settles(reading)
+    assert [row.height for row in reading.rows(transfer) if row.canonical] == [101]
+
+
+async def test_one_source_has_to_say_it_twice(world: World, reading: Reading) -> None:
+    """Its two readings are some seconds apart; where they differ, nothing is believed."""
+    made = world.create()
+    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
+    answers = iter([False, True])
+
+    def lie(route: str, body: Any) -> Any:
+        if route == "tx_multiple" and next(answers, True):
+            for entry in body.values():
+                entry["result"]["events"] = []
+                entry["result"]["event_count"] = 0
+        return body
+
+    reading.api.faults.tamper = lie
+    before = world.clock()
+    report = await reading.reindex()
+    assert world.clock() - before >= 5.0
+    assert (report.tally.corrections, report.tally.differences) == (0, 1)
+    assert world.status(made) == "pending"
+
+
+async def test_what_is_right_is_read_once(world: World, reading: Reading) -> None:
+    made = world.create()
+    world.mine(pay(world, made))
+    await reading.reindex()
+    before = len(reading.api.requests)
+    await reading.reindex()
+    assert len([r for r in reading.api.requests[before:] if "multiple" in str(r)]) <= 1
+
+
+# What is no lie
+
+
+async def test_what_a_person_assigned_stays_theirs_unless_it_is_other_money(
+    world: World, reading: Reading
+) -> None:
+    kept, void = world.create(), world.create()
+    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"mistyped"))
+    false_blocks.mine(
+        world, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 7, b"other")
+    )
+    [first, second] = sorted(world.transfers(), key=lambda row: row["height"])
+    world.assign(first["id"], kept)
+    world.assign(second["id"], void)
+    await settles(reading)
+    assert [world.show(key)["amount_received"] for key in (kept, void)] == ["50000", "0"]
+    assert world.unmatched() == [("no_intent", 7)]
+
+
+async def test_an_order_created_later_takes_no_money_that_another_has(world: World, reading: Reading) -> None:
+    """By its label it would come first now; when the block was read it did not exist."""
+    first = world.create(match="recipient", recipient=OWN)
+    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, b"LATER"))
+    world.pass_time(100_000)
+    world.clock.now += 100_000
+    second = world.create(reference="LATER", recipient=OWN, not_before=1)
+    report = await settles(reading)
+    assert (report.corrections, report.changes) == ([], [])
+    assert (world.status(first), world.status(second)) == ("succeeded", "pending")
+
+
+@pytest.mark.parametrize("change", ["asset", "ignored", "contract"])
+async def test_settings_that_changed_refute_nothing(
+    world: World, reading: Reading, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An asset that is not taken any more, a sender that is ignored, another payment contract: they act on new blocks."""
+    made, by_contract = world.create(), world.create()
+    world.mine(pay(world, made), pay_by_contract(world, by_contract))
+    world.mine(back(world, by_contract, 5_000))
+    changed = {
+        "asset": {"assets": frozenset({"STX"})},
+        "ignored": {"ignored_senders": frozenset({PAYER})},
+        "contract": {"payment_contract": f"{principal('deployer')}.sbtc-payments-2"},
+    }[change]
+    before = reading.snapshot()
+    monkeypatch.setattr(harness, "RULES", replace(harness.RULES, **changed))
+    report = await reading.reindex()
+    assert (report.corrections, report.differences, report.changes) == ([], [], [])
+    after = reading.snapshot()
+    assert all(set(before[name]) <= set(after[name]) for name in before)
+    assert after["intent"] == before["intent"]
+
+
+async def test_one_intents_reindex_puts_right_what_concerns_it(world: World, reading: Reading) -> None:
+    """Money that it lost to a lie, also to another order's; nothing else is touched."""
+    ours, theirs, other = world.create(), world.create(), world.create()
+    tx = pay(world, ours)
+    shown = _models_of(world, replace(pay(world, theirs), tx_id=tx.tx_id))
+    false_blocks.mine(world, lambda block: replace(block, transactions=shown), tx)
+    false_blocks.mine(world, false_blocks.without_labels, pay(world, other))
+    report = await reading.reindex(intent=ours)
+    assert report.tally.corrections == 1
+    assert [world.status(key) for key in (ours, theirs, other)] == ["succeeded", "processing", "pending"]
+
+
+async def test_refuted_money_is_nobodys_to_take(world: World, reading: Reading) -> None:
+    """Neither a person nor a new order gets it; the money that is there can be assigned."""
+    made = world.create()
+    false_blocks.mine(
+        world, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 9, b"LATER")
+    )
+    false_blocks.mine(world, false_blocks.also(world, txs.sbtc_transfer(PAYER, OWN, 50_000, b"x")))
+    await settles(reading)
+    wrong = next(row for row in reading.rows(transfer) if row.refuted is not None)
+    right = next(row for row in reading.rows(transfer) if row.canonical)
+    with pytest.raises(Refused, match="not in the chain"):
+        world.assign(wrong.id, made)
+    later = world.create(reference="LATER", not_before=1)
+    assert world.show(later)["amount_received"] == "9"
+    assert [t["status"] for t in world.show(later)["transfers"]] == ["canonical"]
+    assert right.amount == 9
+
+
+async def test_a_mark_made_before_calls_attention_when_its_money_is_refuted(
+    world: World, reading: Reading
+) -> None:
+    made = world.create()
+    false_blocks.mine(world, false_blocks.on_transfers(amount=50_000), pay(world, made, 20_000))
+    world.mine()
+    world.mark(made, "succeeded")
+    await settles(reading)
+    shown = world.show(made)
+    assert (shown["status"], shown["amount_received"]) == ("succeeded", "20000")
+    assert "reorged" in shown["flags"]
+    assert any(told.startswith("attention") for told in world.told(made))
+
+
+async def test_a_verdict_that_was_right_all_along_comes_back_without_a_word(
+    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correction that was itself wrong heals the same way: row 6a."""
+    made = world.create()
+    world.mine(pay(world, made))
+
+    def lie(route: str, body: Any) -> Any:
+        if route == "tx_multiple":
+            for entry in body.values():
+                entry["result"]["events"] = []
+                entry["result"]["event_count"] = 0
+        return body
+
+    reading.api.faults.tamper = lie
+    await reading.reindex()
+    assert world.status(made) == "processing"
+    reading.api.faults.tamper = None
+    await settles(reading)
+    assert world.status(made) == "succeeded"
+    assert world.told(made) == ["created", "succeeded", "attention:reorged"]

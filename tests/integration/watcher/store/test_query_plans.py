@@ -1,0 +1,132 @@
+"""SQLite serves every query that the daemon runs from an index: a million rows cost it no more than ten."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from chain.testing import principal, txs
+from tests import harness
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from watcher.domain.model import Flag, Status
+from watcher.schemas import PaymentIntentFilters, TransferFilters
+from watcher.services import queries
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
+#: Tables that grow with the chain or with trade.
+BIG = "act|attempt|block|delivery|delivery_attempt|event|intent|label|refund|reorg|stray|transfer|transition"
+SCAN = re.compile(
+    rf"^SCAN ({BIG})\b(?! USING (COVERING )?INDEX ix_(intent_flagged|delivery_dead|delivery_open))"
+)
+OWN = principal("own address")
+
+
+@contextmanager
+def plans(world: World) -> Iterator[list[tuple[str, list[str]]]]:
+    """Collect each statement that is run, with the steps of SQLite's plan for it."""
+    found: list[tuple[str, list[str]]] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            values = parameters[0] if many else parameters
+            rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+            found.append((statement, [row[3] for row in rows]))
+
+    event.listen(world.database.engine, "before_cursor_execute", explain)
+    try:
+        yield found
+    finally:
+        event.remove(world.database.engine, "before_cursor_execute", explain)
+
+
+def scans(found: list[tuple[str, list[str]]]) -> list[tuple[str, str]]:
+    return [(step, statement) for statement, steps in found for step in steps if SCAN.match(step)]
+
+
+def test_a_missing_index_would_be_noticed(world: World) -> None:
+    with plans(world) as found, world.database.begin() as connection:
+        connection.exec_driver_sql("SELECT * FROM intent WHERE amount = 1")
+    assert len(scans(found)) == 1
+
+
+def test_steps_reorgs_intents_and_acts_scan_no_big_table(world: World) -> None:
+    with plans(world) as found:
+        intent = world.create()
+        own = world.create(match="recipient", recipient=OWN)
+        payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
+        failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, world.memo(own)))
+        stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"stray")
+        back = txs.contract_refund(
+            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=world.terms_hash(intent)
+        )
+        world.mine(payment, stray, failed, back)
+        world.mine(n=3, burn=True)
+        world.fork(4, [[], [payment, back], [], [], []])
+        unmatched = next(row["id"] for row in world.transfers() if row["intent_id"] is None)
+        world.cancel(own)
+        world.mark(intent, "succeeded")
+        world.assign(unmatched, intent)
+        world.ledger.window(6)
+    queries_of_test = [pair for pair in scans(found) if "ORDER BY transfer.id" not in pair[1]]
+    assert queries_of_test == []
+    assert len(found) > 50
+
+
+LISTS: list[Callable[[Any, World], Any]] = [
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None, merchant=w.merchant),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(created_from=1, created_to=2), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(reference="inv-1"), payment_contract=None, merchant=w.merchant
+    ),
+    lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(), merchant=w.merchant),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True), merchant=w.merchant),
+]
+
+
+@pytest.mark.parametrize("ask", LISTS)
+def test_pages_come_in_order_from_an_index(world: World, ask: Callable[[Any, World], Any]) -> None:
+    with plans(world) as found, world.database.read() as connection:
+        ask(connection, world)
+    page, steps = found[0]
+    assert "LIMIT" in page
+    assert steps, page
+    assert not any("B-TREE" in step for step in steps), steps
+    # The newest rows of a table in order of its key are a scan that ends with the page.
+    assert all(step.startswith("SEARCH") or " USING " in step for step in steps), steps
+    assert scans(found[1:]) == []
+
+
+def test_a_reference_is_looked_up_over_all_merchants(world: World) -> None:
+    with plans(world) as found, world.database.read() as connection:
+        queries.intents(connection, PaymentIntentFilters(reference="inv-1"), payment_contract=None)
+    assert "ix_intent_reference" in found[0][1][0]
+
+
+def test_status_scans_no_big_table(world: World) -> None:
+    with plans(world) as found:
+        queries.status(world.database, world.settings, now=world.clock())
+    assert scans(found) == []
+    assert len(found) > 5

@@ -1,0 +1,370 @@
+"""PostgreSQL serves what the daemon runs from indexes, with tables of thousands of rows and statistics about them."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, insert, select, text
+
+from chain.testing import principal, txs
+from notifier import bulk, clock, deliveries, outbox, queue, retention
+from notifier.schema import DeliveryStatus, endpoint
+from tests import harness
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, World
+from tests.postgresql import Server
+from watcher.domain.model import ChainClock, Flag, Status
+from watcher.schemas import PaymentIntentFilters, TransferFilters
+from watcher.services import queries
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store.schema import intent as intent_table
+from watcher.store.schema import transfer
+
+#: Tables that grow with the chain or with trade.
+BIG = {
+    *(
+        "act",
+        "attempt",
+        "block",
+        "delivery",
+        "delivery_attempt",
+        "event",
+        "intent",
+        "label",
+        "refund",
+        "reorg",
+        "stray",
+    ),
+    *("transfer", "transition"),
+}
+OWN = principal("own address")
+
+#: How a row of each table is made many: what of its columns is different in the ``k``-th one.
+MANY: dict[str, tuple[int, dict[str, str]]] = {
+    "merchant": (50, {"id": "'mer_F' || k", "recipient": "'SP_F' || k"}),
+    "recipient": (50, {"principal": "'SP_F' || k"}),
+    "intent": (
+        4001,
+        {
+            "id": "'pi_0' || lpad(k::text, 10, '0')",
+            "merchant_id": "'mer_F' || (k % 50 + 1)",
+            "flags": "CASE WHEN k % 200 = 0 THEN '[\"late\"]' ELSE '[]' END",
+            "status": "CASE WHEN k % 20 = 0 THEN 'pending' ELSE 'succeeded' END",
+            "reference_key": "'REF' || k",
+            "terms_hash": "sha256(k::text::bytea)",
+            "recipient": "'SP_F' || (k % 50 + 1)",
+            "wake_time": "CASE WHEN k % 20 = 0 THEN 2000000000 + k END",
+            "wake_height": "NULL",
+            "wake_burn_height": "NULL",
+        },
+    ),
+    "label": (
+        8000,
+        {"key": "'r:' || md5(k::text)", "intent_id": "'pi_0' || lpad((k / 2 + 1)::text, 10, '0')"},
+    ),
+    "block": (
+        3000,
+        {
+            "hash": "'0x' || md5(k::text)",
+            "height": "-k",
+            "burn_height": "899000 - k / 10",
+            "canonical": "true",
+        },
+    ),
+    "transfer": (
+        4000,
+        {
+            "id": "'tr_0' || lpad(k::text, 10, '0')",
+            "tx_id": "'0x' || md5(k::text)",
+            "intent_id": "CASE WHEN k % 10 > 0 THEN 'pi_0' || lpad(k::text, 10, '0') END",
+            "merchant_id": "'mer_F' || (k % 50 + 1)",
+            "recipient": "'SP_F' || (k % 50 + 1)",
+            "height": "k % 50",
+            "canonical": "true",
+            "orphaned_at": "NULL",
+        },
+    ),
+    "stray": (400, {"key": "'r:' || md5(k::text)", "transfer_id": "'tr_0' || lpad((k * 10)::text, 10, '0')"}),
+    "attempt": (
+        2000,
+        {
+            "id": "'at_0' || k",
+            "tx_id": "'0x' || md5(k::text)",
+            "height": "k % 50",
+            "canonical": "true",
+            "orphaned_at": "NULL",
+            "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
+        },
+    ),
+    "refund": (
+        2000,
+        {
+            "id": "'rf_0' || k",
+            "tx_id": "'0x' || md5(k::text)",
+            "height": "k % 50",
+            "canonical": "true",
+            "orphaned_at": "NULL",
+            "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
+        },
+    ),
+    "act": (
+        2000,
+        {
+            "id": "'act_0' || k",
+            "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
+            "height": "k % 50",
+            "tx_id": "CASE WHEN k % 2 = 0 THEN '0x' || md5(k::text) END",
+        },
+    ),
+    "transition": (8000, {"intent_id": "'pi_0' || lpad((k / 2 + 1)::text, 10, '0')", "n": "k % 2"}),
+    "reorg": (2000, {"id": "1000 + k", "at": "k"}),
+    "event": (
+        8000,
+        {
+            "id": "'evt_0' || k",
+            "intent": "'pi_0' || lpad((k / 2 + 1)::text, 10, '0')",
+            "n": "k % 2",
+            "sequence": "k % 2 + 1",
+            "merchant": "'mer_F' || (k % 50 + 1)",
+            "position": "k + 10",
+            "created_at": "1700000000 + k",
+        },
+    ),
+    "endpoint": (50, {"id": "'we_0' || k", "merchant": "'mer_F' || k"}),
+    "delivery": (
+        8000,
+        {
+            "id": "'dlv_0' || lpad(k::text, 10, '0')",
+            "event": "'evt_0' || k",
+            "endpoint": "'we_0' || (k % 50 + 1)",
+            "merchant": "'mer_F' || (k % 50 + 1)",
+            "intent": "'pi_0' || lpad((k / 2 + 1)::text, 10, '0')",
+            "status": "CASE WHEN k % 97 = 0 THEN 'pending' WHEN k % 97 = 1 THEN 'dead' ELSE 'delivered' END",
+            "next_attempt_at": "CASE WHEN k % 97 = 0 THEN 1700000000 + k END",
+            "lease": "NULL",
+            "leased_until": "NULL",
+        },
+    ),
+    "delivery_attempt": (
+        8000,
+        {"delivery": "'dlv_0' || lpad(k::text, 10, '0')", "number": "1", "at": "1700000000 + k"},
+    ),
+}
+
+
+def multiply(connection: Connection, table: str, count: int, changes: dict[str, str]) -> None:
+    """Copy one row of a table many times; the columns in ``changes`` are SQL of ``k``."""
+    pairs = ", ".join(f"'{name}', {value}" for name, value in changes.items())
+    connection.execute(
+        text(
+            f"INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object({pairs}))).*"
+            f" FROM {table} AS one, generate_series(1, {count}) AS k"
+            f" WHERE one.ctid = (SELECT min(ctid) FROM {table})"
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) -> Iterator[World]:
+    """A world after years of trade."""
+    folder: Path = tmp_path_factory.mktemp("busy")
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(harness, "database_url", postgresql_server.database_url)
+        stack.enter_context(postgresql_server.cleaning())
+        world = World(folder)
+        stack.callback(world.database.close)
+        with world.database.begin() as connection:
+            values = {
+                "id": "we_1",
+                "merchant": world.merchant,
+                "url": "https://shop.example",
+                "events": ["*"],
+            }
+            connection.execute(
+                insert(endpoint).values(**values, status="enabled", legacy_v0=False, secrets=[], created_at=0)
+            )
+        paid, failed = world.create(), world.create()
+        world.mine(
+            txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)),
+            txs.sbtc_transfer(PAYER, SHOP, 7, b"stray"),
+            txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(failed))),
+            txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 9, intent_id=world.terms_hash(paid)),
+        )
+        world.mark(failed, "failed")
+        world.fork(1, [[], []])
+        world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)))
+        with world.database.begin() as connection:
+            lease(connection, now=world.clock())
+            connection.execute(text("INSERT INTO delivery_attempt SELECT id, 0, 0, 1 FROM delivery LIMIT 1"))
+            for table, (count, changes) in MANY.items():
+                multiply(connection, table, count, changes)
+        with world.database.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+        yield world
+
+
+def lease(connection: Connection, *, now: float) -> list[queue.Claim]:
+    return queue.claim(
+        connection, lease="lease_1", now=now, leased_until=now + 30, room=50, endpoint_cap=8
+    ).claims
+
+
+@contextmanager
+def plans(world: World) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
+    """Collect each statement that is run, with the nodes of PostgreSQL's plan for it."""
+    found: list[tuple[str, list[dict[str, Any]]]] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters[0] if many else parameters)
+            [[(answer,)]] = [cursor.fetchall()]
+            document = json.loads(answer) if isinstance(answer, str) else answer
+            found.append((statement, list(nodes(document[0]["Plan"]))))
+
+    event.listen(world.database.engine, "before_cursor_execute", explain)
+    try:
+        yield found
+    finally:
+        event.remove(world.database.engine, "before_cursor_execute", explain)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+def scans(found: list[tuple[str, list[dict[str, Any]]]]) -> list[tuple[str, str]]:
+    """Return what reads a big table from end to end."""
+    return [
+        (node["Relation Name"], statement)
+        for statement, steps in found
+        for node in steps
+        if node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG
+    ]
+
+
+def test_a_missing_index_would_be_noticed(busy: World) -> None:
+    with plans(busy) as found, busy.database.begin() as connection:
+        connection.execute(select(intent_table).where(intent_table.c.amount == 1))
+    assert [table for table, _ in scans(found)] == ["intent"]
+
+
+def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: World) -> None:
+    with plans(busy) as found:
+        intent = busy.create()
+        own = busy.create(match="recipient", recipient=OWN)
+        payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, busy.memo(intent))
+        failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, busy.memo(own)))
+        stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"another")
+        back = txs.contract_refund(
+            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=busy.terms_hash(intent)
+        )
+        busy.mine(payment, stray, failed, back)
+        busy.mine(n=3, burn=True)
+        busy.fork(4, [[], [payment, back], [], [], []])
+        with busy.database.read() as connection:
+            mine = (transfer.c.merchant_id == busy.merchant, transfer.c.intent_id.is_(None))
+            unmatched = connection.execute(select(transfer.c.id).where(*mine).limit(1)).scalar_one()
+        busy.cancel(own)
+        busy.mark(intent, "succeeded")
+        busy.assign(unmatched, intent)
+        busy.ledger.window(6)
+    assert scans(found) == []
+    assert len(found) > 50
+
+
+def test_what_is_due_is_found_by_its_index(busy: World) -> None:
+    clock = ChainClock(height=1, hash="", time=START, burn_height=1)
+    with plans(busy) as found, busy.database.read() as connection:
+        intent_store.due_intents(connection, clock, limit=100)
+        intent_store.count_due(connection, clock)
+        intent_store.count_set_aside(connection)
+    names = {node.get("Index Name") for _, steps in found for node in steps}
+    assert scans(found) == []
+    assert {"ix_intent_wake_time", "ix_intent_wake_height", "ix_intent_wake_burn_height"} <= names
+
+
+def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None:
+    now = busy.clock()
+    with plans(busy) as found, busy.database.begin() as connection:
+        claims = lease(connection, now=now)
+        queue.hand_back(connection, claims)
+        outbox.stats(connection, now=now)
+        outbox.told(connection, ["pi_00000000007"])
+        retention.prune(connection, before=1_700_000_100, now=now)
+        clock.repair(connection, now=now)
+        deliveries.replay(connection, "we_08", since=0, now=now)
+        bulk.step(connection, now=now)
+        outbox.list_events(connection, merchant="mer_F7")
+        outbox.list_events(connection, intent="pi_00000000007")
+        deliveries.list_deliveries(connection, merchant="mer_F7")
+        deliveries.list_deliveries(connection, endpoint="we_07", status=DeliveryStatus.DEAD)
+        deliveries.list_deliveries(connection, event="evt_07")
+        deliveries.recover(connection, "we_07", now=now)
+    assert len(claims) == 50
+    assert scans(found) == []
+
+
+LISTS: list[Callable[[Connection, World], Any]] = [
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None, merchant="mer_F7"),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(flag=Flag.LATE), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(created_from=1, created_to=2), payment_contract=None
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(reference="inv-1"), payment_contract=None, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), payment_contract=None),
+    lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(), merchant="mer_F7"),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
+    lambda c, w: queries.transfers(c, TransferFilters(unmatched=True), merchant="mer_F7"),
+]
+
+
+def test_the_few_that_belong_to_nobody_are_not_searched_for_among_all(busy: World) -> None:
+    with plans(busy) as found, busy.database.read() as connection:
+        queries.transfers(connection, TransferFilters(unmatched=True))
+    assert {node.get("Index Name") for node in found[0][1]} & {"ix_transfer_unmatched_id"}
+
+
+@pytest.mark.parametrize("ask", LISTS)
+def test_pages_come_from_an_index(busy: World, ask: Callable[[Connection, World], Any]) -> None:
+    with plans(busy) as found, busy.database.read() as connection:
+        ask(connection, busy)
+    assert "LIMIT" in found[0][0]
+    assert scans(found) == []
+
+
+def test_status_scans_no_big_table(busy: World) -> None:
+    with plans(busy) as found:
+        queries.status(busy.database, busy.settings, now=busy.clock())
+    assert scans(found) == []
+    assert len(found) > 5
+
+
+def test_the_window_and_its_thinning_read_their_part_only(busy: World) -> None:
+    with plans(busy) as found, busy.database.begin() as connection:
+        chain_state.window_headers(connection, burn_blocks=8)
+        chain_state.thin_headers(connection, keep_burn_blocks=1290)
+        chain_state.count_reorgs(connection, since=1_900)
+    assert scans(found) == []

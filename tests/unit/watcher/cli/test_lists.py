@@ -1,0 +1,48 @@
+"""Lists on a terminal of 80 columns: nothing is wider, and what is there to be copied is in one piece."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.watcher.cli.runner import Cli, calling
+from tests.unit.watcher.cli.test_output import Shop
+
+LISTS = [
+    "merchants list",
+    "merchants keys list {merchant}",
+    "intents list",
+    "transfers list",
+    "endpoints list",
+    "events list",
+    "deliveries list",
+]
+#: What people copy from a list.
+COPIED = ("id", "intent", "event", "endpoint", "merchant", "recipient", "url", "reference")
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    with calling(tmp_path, monkeypatch, capsys) as made:
+        yield made
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_list_fits_80_columns_and_breaks_nothing_that_is_copied(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """What the list shows on a wide terminal is whole on a narrow one too."""
+    shop = Shop(cli, tmp_path / "watcher.db")
+    words = command.format(**shop.names).split()
+    rows: list[dict[str, Any]] = cli.doc(*words)["data"]
+    assert rows
+    monkeypatch.setenv("COLUMNS", "1000")
+    wide = cli(*words).out
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = cli(*words).out
+    assert max(map(len, narrow.splitlines())) <= 80
+    values = {str(row[name]) for row in rows for name in COPIED if row.get(name)}
+    shown = {value for value in values if value in wide}
+    assert {row["id"] for row in rows} <= shown
+    assert {value for value in shown if value not in narrow} == set()

@@ -1,0 +1,171 @@
+"""Output that takes nothing: a command that changes something does it only if what it says of it can be printed."""
+
+import errno
+import io
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.watcher.cli.runner import SHOP, Cli, calling
+from tests.unit.watcher.cli.test_tree import COMMANDS
+from watcher.cli.output import OutputFailed
+
+URL = "https://1.1.1.1/hooks"
+
+#: Commands that read, run until they are stopped, or change in several transactions, each of them whole.
+OTHERS = {
+    *("demo", "run", "status", "check", "listen", "reindex", "intents import"),
+    *("db upgrade", "db current", "db prune", "db backup"),
+    *("merchants list", "merchants show", "merchants keys list", "intents list", "intents show"),
+    *("transfers list", "endpoints list", "events list", "events show", "deliveries list", "deliveries show"),
+}
+
+
+class Full(io.TextIOBase):
+    """What stands in place of ``sys.stdout`` on a full disk."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str, /) -> int:
+        raise OutputFailed(f"standard output: {os.strerror(errno.ENOSPC).lower()}")
+
+
+class Shop:
+    """A merchant with one of each thing that can be changed, by the placeholders of :data:`CHANGES`."""
+
+    def __init__(self, cli: Cli, path: Path) -> None:
+        self.path = path
+        merchant = cli.merchant()
+        endpoint = cli.doc("endpoints", "add", URL, "--merchant", merchant, "--events", "*")["endpoint"]["id"]
+        intent, ended = cli.intent(merchant), cli.intent(merchant)
+        cli("intents", "cancel", ended["id"])
+        found = cli.doc("deliveries", "list")["data"]
+        dead, waiting = found[0]["id"], found[-1]["id"]
+        self.names = {
+            "merchant": merchant,
+            "key": cli.doc("merchants", "keys", "list", merchant)["data"][0]["id"],
+            "endpoint": endpoint,
+            "disabled": cli.doc("endpoints", "add", URL, "--merchant", merchant)["endpoint"]["id"],
+            "intent": intent["id"],
+            "ended": ended["id"],
+            "event": found[-1]["event"],
+            "dead": dead,
+            "waiting": waiting,
+            "transfer": "tr_STRAY",
+        }
+        cli("endpoints", "disable", self.names["disabled"])
+        money = {"height": 0, "time": 0, "burn_height": 0, "tx_index": 0, "recipient": SHOP, "canonical": 1}
+        money |= {"asset": intent["asset_identifier"], "route": "transfer", "seen_at": 0, "rank": 0}
+        money |= {"block_hash": "0x00", "merchant_id": merchant, "assigned": 0}
+        with sqlite3.connect(path) as database:
+            database.execute(
+                "UPDATE delivery SET status = 'dead', next_attempt_at = NULL WHERE id = ?", (dead,)
+            )
+            for row in (
+                {"id": "tr_STRAY", "tx_id": "0x01", "amount": "7".zfill(48), "reason": "no_intent"},
+                {"id": "tr_PART", "tx_id": "0x02", "amount": "9".zfill(48), "intent_id": ended["id"]},
+            ):
+                values = money | row
+                database.execute(
+                    f"INSERT INTO transfer ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+                    [*values.values()],
+                )
+        database.close()
+
+    def rows(self) -> list[str]:
+        """Return everything that is stored."""
+        with sqlite3.connect(self.path) as database:
+            found = [*database.iterdump()]
+        database.close()
+        return found
+
+
+CHANGES = [
+    "merchants add Another --recipient " + SHOP,
+    "merchants update {merchant} --level settled",
+    "merchants disable {merchant}",
+    "merchants rotate-key {merchant}",
+    "merchants keys add {merchant}",
+    "merchants keys revoke {merchant} {key}",
+    "intents create --merchant {merchant} --amount 1",
+    "intents cancel {intent}",
+    "intents mark {intent} --status succeeded --reason cash",
+    "intents dismiss {ended} --reason cash",
+    "transfers assign {transfer} {intent} --reason typo",
+    f"endpoints add {URL} --merchant {{merchant}}",
+    "endpoints remove {endpoint}",
+    "endpoints enable {disabled}",
+    "endpoints disable {endpoint}",
+    "endpoints rotate-secret {endpoint}",
+    "endpoints test {endpoint}",
+    "events redeliver {event}",
+    "events replay --since 1h --endpoint {endpoint}",
+    "deliveries retry {dead}",
+    "deliveries dismiss {dead}",
+    "deliveries recover --endpoint {endpoint}",
+]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    with calling(tmp_path, monkeypatch, capsys) as made:
+        yield made
+
+
+@pytest.fixture
+def full(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Run a command whose standard output takes nothing; return what it says on stderr."""
+
+    def run(command: str) -> str:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", Full())
+            return cli(*command.split(), code=1).err
+
+    return run
+
+
+def test_every_command_that_changes_something_is_tried_here() -> None:
+    """One that is added has to be added here too."""
+    commands = {" ".join(path) for path in COMMANDS}
+    tried = {name for name in commands if any(change.startswith(f"{name} ") for change in CHANGES)}
+    assert (tried | OTHERS, tried & OTHERS) == (commands, set())
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: " ".join(change.split()[:2]))
+def test_what_cannot_be_printed_is_not_done(
+    cli: Cli, full: Callable[[str], str], tmp_path: Path, change: str
+) -> None:
+    """It says so, and nothing that is stored is another; with output that takes it, it is done."""
+    shop = Shop(cli, tmp_path / "watcher.db")
+    command = change.format(**shop.names)
+    before = shop.rows()
+    assert full(f"{command} --json").splitlines() == [
+        "error: standard output: no space left on device",
+        "hint: nothing was changed",
+    ]
+    assert shop.rows() == before
+    cli(*command.split(), "--json")
+    assert shop.rows() != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change
+        for change in CHANGES
+        if change.split()[1] in {"add", "keys", "rotate-key", "rotate-secret", "dismiss"}
+    ],
+    ids=lambda change: " ".join(change.split()[:3]),
+)
+def test_what_is_shown_to_people_is_printed_before_it_is_done_too(
+    cli: Cli, full: Callable[[str], str], tmp_path: Path, change: str
+) -> None:
+    """A key or a secret that is shown this once, above all."""
+    shop = Shop(cli, tmp_path / "watcher.db")
+    before = shop.rows()
+    assert "hint: nothing was changed" in full(change.format(**shop.names))
+    assert shop.rows() == before

@@ -1,0 +1,82 @@
+"""What refunds add up to, and what a timeline says of them."""
+
+import pytest
+
+from watcher.domain import refunds
+from watcher.domain.model import Flag, Repayment
+
+
+def repaid(tx: str = "0xa", rank: int = 1, *, amount: int = 500, height: int = 10, canonical: bool = True):
+    return Repayment(
+        tx_id=tx,
+        rank=rank,
+        tx_index=0,
+        block_hash=f"0x{height}",
+        height=height,
+        time=0,
+        burn_height=1,
+        sender="SPSHOP",
+        recipient="SPPAYER",
+        amount=amount,
+        canonical=canonical,
+    )
+
+
+def test_only_the_canonical_chain_counts():
+    some = [repaid("0xb", height=12), repaid("0xa", height=11), repaid("0xc", canonical=False)]
+    assert [refund.tx_id for refund in refunds.standing(some)] == ["0xa", "0xb"]
+    assert refunds.total(some) == 1000
+
+
+@pytest.mark.parametrize(
+    ("refunded", "received", "flags"),
+    [
+        (0, 0, set()),
+        (0, 500, set()),
+        (1, 500, {Flag.PARTIALLY_REFUNDED}),
+        (499, 500, {Flag.PARTIALLY_REFUNDED}),
+        (500, 500, {Flag.REFUNDED}),
+        (501, 500, {Flag.REFUNDED}),
+        (1, 0, {Flag.REFUNDED}),
+    ],
+)
+def test_refunded_is_what_got_back_as_much_as_came(refunded, received, flags):
+    assert refunds.flags(refunded, received) == flags
+
+
+def test_the_same_refund_is_the_same_on_every_branch_unless_it_moves_another_amount():
+    def named(*some: Repayment) -> list[str]:
+        return list(refunds.subjects(some))
+
+    assert named(repaid(height=10)) == named(repaid(height=11))
+    assert named(repaid(rank=1)) == named(repaid(rank=3))
+    assert named(repaid()) != named(repaid(amount=400))
+    assert named(repaid()) != named(repaid("0xb"))
+    alike = named(repaid(rank=1), repaid(rank=3), repaid(rank=5, amount=400))
+    assert len(alike) == 3
+    assert set(alike) == {*named(repaid(rank=7, amount=400)), *named(repaid(rank=2), repaid(rank=9))}
+
+
+MADE, UNDONE = "refunded 500 by 0xa", "refund of 500 by 0xa undone by a reorg"
+
+
+@pytest.mark.parametrize(
+    ("known", "timeline", "new"),
+    [
+        ([], ["created", None], []),
+        ([repaid()], ["created", None], [MADE]),
+        ([repaid()], [MADE], []),
+        ([repaid(canonical=False)], ["created"], []),
+        ([repaid(canonical=False)], [MADE], [UNDONE]),
+        ([repaid(canonical=False)], [MADE, UNDONE], []),
+        ([repaid(canonical=False), repaid(height=12)], [MADE], []),
+        ([repaid(canonical=False), repaid(height=12)], [MADE, UNDONE], [MADE]),
+        ([repaid(), repaid(rank=3)], [MADE], [MADE]),
+        ([repaid(), repaid(rank=3)], [], [MADE, MADE]),
+        ([repaid(canonical=False), repaid(amount=400)], [MADE], [UNDONE, "refunded 400 by 0xa"]),
+        ([repaid("0xb", height=12), repaid("0xa")], [], [MADE, "refunded 500 by 0xb"]),
+    ],
+)
+def test_the_timeline_says_what_came_and_what_a_reorg_took_once(known, timeline, new):
+    assert refunds.notes(known, timeline) == new
+    assert refunds.notes(known, [*timeline, *new]) == []

@@ -1,0 +1,241 @@
+"""When systemd hears READY, what feeds its watchdog, and what its status line says."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from chain.model import BlockHeader
+from watcher.indexer.loop import DatabaseTrouble, Turn
+from watcher.monitoring.liveness import Pulse, beat
+from watcher.monitoring.systemd import ServiceManager
+from watcher.store.database import Database
+from watcher.store.heartbeats import LONGEST_WAIT, Heartbeat, living_roles, silence_limit
+
+
+class Manager(ServiceManager):
+    """Keeps what would be sent."""
+
+    def __init__(self, *, watchdog: float | None = 600.0) -> None:
+        super().__init__(None, watchdog=watchdog)
+        self.sent: list[str] = []
+        self.told = asyncio.Event()
+
+    def _send(self, message: str) -> None:
+        self.sent.append(message)
+        if message.startswith("STATUS="):
+            self.told.set()
+
+
+def header(height: int) -> BlockHeader:
+    return BlockHeader(
+        height=height,
+        hash=f"0x{height:064x}",
+        block_hash=f"0x{height:064x}",
+        parent_hash=f"0x{height - 1:064x}",
+        time=1_800_000_000,
+        burn_height=900_000,
+        burn_hash="0x" + "0" * 64,
+        burn_time=1_800_000_000,
+        tx_count=0,
+    )
+
+
+@pytest.mark.parametrize("turn", Turn)
+def test_ready_comes_after_http_is_bound_and_the_first_look_whatever_it_found(turn: Turn) -> None:
+    for bound_first in (True, False):
+        manager = Manager()
+        pulse = Pulse(manager, rest=5.0)
+        steps = [pulse.bound, lambda: pulse.turned(turn, None, None)]  # noqa: B023
+        first, second = steps if bound_first else steps[::-1]
+        first()
+        assert "READY=1" not in manager.sent
+        second()
+        pulse.turned(turn, None, None)
+        assert manager.sent.count("READY=1") == 1
+
+
+def test_a_committed_step_ends_the_first_look_so_that_a_long_catch_up_is_no_slow_start() -> None:
+    manager = Manager()
+    pulse = Pulse(manager, rest=5.0)
+    pulse.bound()
+    pulse.stepped()
+    assert manager.sent == ["WATCHDOG=1", "READY=1"]
+    assert pulse.reached
+
+
+def test_every_turn_and_step_feeds_the_watchdog() -> None:
+    manager = Manager()
+    pulse = Pulse(manager, rest=5.0)
+    pulse.stepped()
+    for turn in Turn:
+        pulse.turned(turn, None, None)
+    assert manager.sent.count("WATCHDOG=1") == 1 + len(Turn)
+
+
+@pytest.mark.parametrize(
+    ("turn", "trouble", "line"),
+    [
+        (Turn.MOVED, None, "following: block 7, Bitcoin 900000"),
+        (Turn.IDLE, None, "following: block 7, Bitcoin 900000"),
+        (Turn.WAITING, "no source answers", "waiting: no source answers"),
+        (Turn.HALTED, "the chain forked below finality", "halted: the chain forked below finality"),
+    ],
+)
+def test_the_status_line_says_what_the_loop_does(turn: Turn, trouble: str | None, line: str) -> None:
+    manager = Manager()
+    Pulse(manager, rest=5.0).turned(turn, trouble, header(7))
+    assert manager.sent[-1] == f"STATUS={line}"
+
+
+def test_a_look_that_reached_no_source_is_not_a_look_that_succeeded() -> None:
+    pulse = Pulse(Manager(), rest=5.0)
+    pulse.turned(Turn.WAITING, "no source answers", None)
+    assert not pulse.reached
+    pulse.turned(Turn.IDLE, None, None)
+    assert pulse.reached
+
+
+def test_a_long_rest_widens_the_watchdog() -> None:
+    manager = Manager(watchdog=600.0)
+    Pulse(manager, rest=400.0)
+    assert manager.sent == ["WATCHDOG_USEC=860000000"]
+
+
+def heart_on(folder: Path, **more: float) -> tuple[Database, Heartbeat]:
+    database = Database(f"sqlite:///{folder}/watcher.db")
+    return database, Heartbeat(database, limit=silence_limit(5.0), **more)
+
+
+def test_several_heartbeats_fit_into_the_shortest_watchdog(tmp_path: Path) -> None:
+    manager = Manager(watchdog=1.0)
+    Pulse(manager, rest=0.0)
+    assert manager.watchdog is not None
+    assert manager.watchdog > 3 * LONGEST_WAIT
+
+
+def test_a_process_is_taken_for_gone_after_three_polls_and_ten_seconds_at_least() -> None:
+    assert [silence_limit(poll) for poll in (0.5, 5.0, 60.0)] == [10.0, 15.0, 180.0]
+
+
+async def test_a_process_without_a_follower_beats_by_writing_to_its_database(tmp_path: Path) -> None:
+    manager = Manager()
+    pulse = Pulse(manager, rest=5.0, roles=frozenset({"notifier", "api"}))
+    pulse.bound()
+    database, heart = heart_on(tmp_path)
+    database.upgrade()
+    stop = asyncio.Event()
+    task = asyncio.create_task(beat(pulse, heart, stop))
+    await asyncio.wait_for(manager.told.wait(), 10)
+    with database.read() as connection:
+        assert living_roles(connection, now=time.time()) == {"notifier", "api"}
+    stop.set()
+    await task
+    with database.read() as connection:
+        assert living_roles(connection, now=time.time()) == set(), "what stops in order says so"
+    database.close()
+    assert manager.sent[:2] == ["WATCHDOG=1", "READY=1"]
+    assert manager.sent[-1] == "STATUS=serving"
+    assert pulse.reached
+
+
+async def test_a_database_that_takes_no_writes_is_told_but_feeds_the_watchdog(tmp_path: Path) -> None:
+    (tmp_path / "watcher.db").write_bytes(b"no database" * 100)
+    manager = Manager()
+    pulse = Pulse(manager, rest=5.0, roles=frozenset({"api"}))
+    database, heart = heart_on(tmp_path)
+    stop = asyncio.Event()
+    task = asyncio.create_task(beat(pulse, heart, stop))
+    await asyncio.wait_for(manager.told.wait(), 10)
+    stop.set()
+    await task
+    database.close()
+    assert manager.sent[0] == "WATCHDOG=1"
+    assert manager.sent[1].startswith("STATUS=waiting: the database takes no writes: file is not a database")
+    assert pulse.unwritable is not None
+    assert not pulse.reached
+
+
+async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: Path) -> None:
+    """A loop that does not turn any more has to be ended, however well the rest of the process lives."""
+    manager = Manager()
+    pulse = Pulse(manager, rest=5.0)
+    pulse.followed(True)
+    database, heart = heart_on(tmp_path)
+    database.upgrade()
+    stop = asyncio.Event()
+    task = asyncio.create_task(beat(pulse, heart, stop))
+    for _ in range(1000):
+        await asyncio.sleep(0.01)
+        with database.read() as connection:
+            if living_roles(connection, now=time.time()) == {"follower"}:
+                break
+    else:
+        pytest.fail("no heartbeat was written")
+    stop.set()
+    await task
+    database.close()
+    assert manager.sent == []
+
+
+async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None:
+    """Until its next heartbeat in turn, ten seconds later, the others would believe that nobody follows."""
+    pulse = Pulse(Manager(), rest=15.0, roles=frozenset({"follower", "api"}))
+    database, _ = heart_on(tmp_path)
+    heart = Heartbeat(database, limit=45.0)
+    assert heart.interval == LONGEST_WAIT
+    database.upgrade()
+    stop = asyncio.Event()
+    task = asyncio.create_task(beat(pulse, heart, stop))
+
+    async def becomes(expected: set[str]) -> None:
+        async with asyncio.timeout(LONGEST_WAIT / 2):
+            found: frozenset[str] = frozenset()
+            while found != expected:
+                await asyncio.sleep(0.01)
+                with database.read() as connection:
+                    found = living_roles(connection, now=time.time())
+
+    await becomes({"api"})
+    pulse.followed(True)
+    await becomes({"api", "follower"})
+    pulse.followed(False)
+    await becomes({"api"})
+    stop.set()
+    await task
+    database.close()
+
+
+def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again() -> None:
+    pulse = Pulse(Manager(), rest=5.0)
+    pulse.followed(True)
+    pulse.turned(Turn.HALTED, "forked", None)
+    assert "follower" in pulse.roles
+    pulse.followed(False)
+    assert pulse.turn is None
+    assert "follower" not in pulse.roles
+    assert not pulse.stands_by, "it may get the lease again at once"
+
+
+def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_written() -> None:
+    """A small heartbeat may still fit on a disk that a block does not fit on."""
+    now = [0.0]
+    pulse = Pulse(Manager(), rest=5.0, clock=lambda: now[0])
+    pulse.followed(True)
+    pulse.turned(Turn.WAITING, DatabaseTrouble("database or disk is full (INSERT)"), header(7), header(9))
+    pulse.wrote(None)
+    assert pulse.unwritable is not None
+    assert "disk is full" in pulse.unwritable
+    pulse.turned(Turn.IDLE, None, header(9), header(9))
+    assert pulse.unwritable is None
+    now[0] = 4.0
+    assert pulse.last_poll_seconds == 4.0
+
+
+def test_what_a_source_says_of_its_database_says_nothing_of_ours() -> None:
+    pulse = Pulse(Manager(), rest=5.0)
+    pulse.followed(True)
+    pulse.wrote(None)
+    pulse.turned(Turn.WAITING, "database.failed: so the source says", header(7), header(9))
+    assert pulse.unwritable is None

@@ -1,0 +1,97 @@
+"""What routes take as parameters: a transaction to read in, one to write in, and ids."""
+
+from collections.abc import Callable, Collection
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Request, Response, Security
+from fastapi.security import HTTPBearer
+
+from watcher.api.auth import Caller, api_of
+from watcher.api.route import ApiRequest
+from watcher.api.transactions import Api
+from watcher.services import Desk
+from watcher.services.webhooks import endpoint_url
+
+#: How the two kinds of callers authenticate, for the description; :mod:`watcher.api.auth` does it.
+API_KEY = HTTPBearer(
+    scheme_name="api_key", description="An API key: `sk_live_…` or `sk_test_…`.", auto_error=False
+)
+ADMIN_TOKEN = HTTPBearer(
+    scheme_name="admin_token", description="The operator's `admin_token`.", auto_error=False
+)
+
+_IDEMPOTENCY_KEY = "The same key and body give the first answer again, for 24 hours. For example a UUID."
+_IF_NONE_MATCH = "The `ETag` that you have: answered 304 if it is still the same."
+
+
+class _Transaction:
+    """One request's way to the database."""
+
+    def __init__(self, request: Request) -> None:
+        self.api: Api = api_of(request)
+        self.caller: Caller = request.state.authenticated
+        assert isinstance(request, ApiRequest)
+        self.request = request
+
+
+class Reading(_Transaction):
+    """Reads in one transaction; ``await read(lambda desk: desk.intent(id))`` is the answer."""
+
+    def __init__(
+        self,
+        request: Request,
+        if_none_match: Annotated[
+            str | None, Header(alias="If-None-Match", description=_IF_NONE_MATCH)
+        ] = None,
+    ) -> None:
+        super().__init__(request)
+
+    async def __call__(self, work: Callable[[Desk], Any]) -> Response:
+        """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
+        return await self.api.look(self.request, self.caller, work)
+
+    async def until_other(self, intent_id: str, *, seconds: float, seen: Collection[str]) -> None:
+        """Wait while an intent's status is one of ``seen``, but no longer than ``seconds``."""
+        await self.api.wait_for_intent(self.request, self.caller, intent_id, seconds=seconds, seen=seen)
+
+
+class Writing(_Transaction):
+    """Writes in one transaction, once; ``await write(lambda desk: desk.cancel_intent(id, body))`` is the answer."""
+
+    def __init__(
+        self,
+        request: Request,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                alias="Idempotency-Key",
+                description=_IDEMPOTENCY_KEY,
+                json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"},
+            ),
+        ] = None,
+    ) -> None:
+        super().__init__(request)
+
+    async def __call__(self, work: Callable[[Desk], Any]) -> Response:
+        """Answer with the document that ``work`` returns."""
+        return await self._change(lambda desk, _: work(desk))
+
+    async def with_url(self, url: str | None, work: Callable[[Desk, Any], Any]) -> Response:
+        """The same, with an endpoint's URL (None for none) looked up before the transaction begins."""
+        return await self._change(work, before=lambda: endpoint_url(self.api.settings, url))
+
+    async def _change(
+        self, work: Callable[[Desk, Any], Any], *, before: Callable[[], object] | None = None
+    ) -> Response:
+        status = self.request.scope["route"].status_code or 200
+        return await self.api.change(self.request, self.caller, work, status=status, before=before)
+
+
+Read = Annotated[Reading, Depends()]
+Write = Annotated[Writing, Depends()]
+#: An id in the path; what cannot be one is answered 404.
+Id = Annotated[str, Path(pattern="^[A-Za-z0-9_]{1,64}$", description="The id.")]
+
+#: For the description of routes.
+BY_KEY = [Security(API_KEY)]
+BY_ADMIN_TOKEN = [Security(ADMIN_TOKEN)]

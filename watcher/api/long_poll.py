@@ -1,0 +1,135 @@
+"""Waiting for an intent's status to change: one look at the database per second for everybody who waits.
+
+Nobody holds a thread while he waits. Who waits is counted, and released at once when the process stops.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.api.errors import Problem
+from watcher.log import get_logger
+
+#: Seconds between two looks.
+PACE = 1.0
+
+#: Who may wait at the same time, of one caller and altogether.
+MAX_OF_CALLER = 64
+MAX_WAITERS = 256
+
+#: How long one may wait, seconds.
+MAX_WAIT = 60.0
+
+#: Returns the statuses of intents by id; those that do not exist are left out.
+Look = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+
+log = get_logger(__name__)
+
+
+class Waiting:
+    """Who waits for which intent. ``look`` reads statuses."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._waiters: dict[str, dict[asyncio.Event, str]] = defaultdict(dict)
+        self._of_caller: Counter[str] = Counter()
+        self._somebody = asyncio.Event()
+        self._closed = False
+
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        return self._of_caller.total()
+
+    async def until_other(self, caller: str, intent_id: str, status: str, seconds: float) -> None:
+        """Return when the intent's status is not ``status`` any more, after ``seconds``, or when all are released.
+
+        Raises :class:`Problem` (429, 503) when too many wait already.
+        """
+        with self._counted(caller), self._waiter(intent_id, status) as changed:
+            if self._closed:
+                return
+            try:
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
+            except TimeoutError:
+                return
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look once per second while somebody waits, until ``stop`` is set."""
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                somebody = asyncio.ensure_future(self._somebody.wait())
+                await asyncio.wait({somebody, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                somebody.cancel()
+                if not stop.is_set():
+                    await self._look_once()
+                    await asyncio.wait({stopped}, timeout=PACE)
+        finally:
+            stopped.cancel()
+            self.release()
+
+    def release(self) -> None:
+        """Let everybody go, and nobody wait any more."""
+        self._closed = True
+        for waiters in self._waiters.values():
+            for changed in waiters:
+                changed.set()
+
+    async def _look_once(self) -> None:
+        # Whoever comes during the look is for the next one: this one may not have looked for his intent.
+        asked = {intent_id: list(waiters.items()) for intent_id, waiters in self._waiters.items()}
+        try:
+            found = await self._look(list(asked))
+        except (SQLAlchemyError, Problem) as error:
+            # Whoever waits gets his answer, or the trouble, at the end of his wait.
+            log.warning("http.waiting_failed", reason=reason_of(error))
+            return
+        except Exception as error:
+            unforeseen.note("long_poll", error)
+            return
+        for intent_id, waiters in asked.items():
+            for changed, status in waiters:
+                if found.get(intent_id) != status:
+                    changed.set()
+
+    @contextmanager
+    def _counted(self, caller: str) -> Iterator[None]:
+        if self._of_caller[caller] >= MAX_OF_CALLER:
+            raise Problem(
+                429,
+                "too_many_waits",
+                f"{MAX_OF_CALLER} requests of yours wait already",
+                headers={"retry-after": "1"},
+            )
+        if self._of_caller.total() >= MAX_WAITERS:
+            raise Problem(
+                503, "too_many_waits", "too many requests wait already", headers={"retry-after": "1"}
+            )
+        self._of_caller[caller] += 1
+        try:
+            yield
+        finally:
+            self._of_caller[caller] -= 1
+            if not self._of_caller[caller]:
+                del self._of_caller[caller]
+
+    @contextmanager
+    def _waiter(self, intent_id: str, status: str) -> Iterator[asyncio.Event]:
+        changed = asyncio.Event()
+        self._waiters[intent_id][changed] = status
+        self._somebody.set()
+        try:
+            yield changed
+        finally:
+            del self._waiters[intent_id][changed]
+            if not self._waiters[intent_id]:
+                del self._waiters[intent_id]
+            if not self._waiters:
+                self._somebody.clear()

@@ -1,0 +1,123 @@
+"""What surrounds every request: an id, a line in the log, the headers that every answer has, and a limit of how many."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from watcher import unforeseen
+from watcher.api.errors import problem, unavailable
+from watcher.log import get_logger
+
+#: Requests at the same time; more are answered 503. The health routes are always answered.
+REQUESTS = 512
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_MAX_PATH = 200
+
+#: Asked for every few seconds by machines: logged for those who look closely.
+HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+
+log = get_logger(__name__)
+
+
+class Frame:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        state: MutableMapping[str, Any] = scope.setdefault("state", {})
+        scope["state"] = state = {**state, "headers": {}, "caller": None}
+        path = scope["path"]
+        asked = scope["method"]
+        if asked == "HEAD":  # every GET can be asked for its head; the server leaves the body out
+            scope = {**scope, "method": "GET"}
+        began = time.monotonic()
+        status = 0
+
+        async def framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message, path, {"x-request-id": request_id, **state["headers"]})
+            await send(message)
+
+        self._running += 1
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                if self._running > REQUESTS and path not in HEALTH:
+                    await unavailable("too many requests at once; try again")(scope, receive, framed)
+                else:
+                    await self._app(scope, receive, framed)
+            except asyncio.CancelledError:
+                # The server stops, and has waited for this request as long as it waits for any.
+                if status == 0:
+                    await unavailable("the server is stopping; try again")(scope, receive, framed)
+            except Exception:
+                unforeseen.COUNTER.labels("http").inc()
+                log.exception("http.failed", method=asked, path=path[:_MAX_PATH])
+                if status == 0:
+                    await _broken()(scope, receive, framed)
+            finally:
+                self._running -= 1
+                tell = log.debug if path in HEALTH else log.info
+                tell(
+                    "http.request",
+                    method=asked,
+                    path=path[:_MAX_PATH],
+                    status=status,
+                    duration_ms=round((time.monotonic() - began) * 1000, 1),
+                    caller=state["caller"],
+                )
+
+
+def _broken() -> Response:
+    return problem(500, "internal_error", "the server made a mistake")
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return f"req_{secrets.token_hex(12)}"
+
+
+def _add_headers(message: Message, path: str, more: dict[str, str]) -> None:
+    has = {name for name, _ in message["headers"]}
+    page = path == "/docs" or path.startswith("/docs/")
+    policy = {"content-security-policy": _PAGE if page else _NOTHING}
+    cache = {"cache-control": "no-store"}
+    message["headers"] = [
+        *message["headers"],
+        *(
+            (name.encode(), value.encode("latin-1"))
+            for name, value in (_HEADERS | policy | cache | more).items()
+            if name.encode() not in has
+        ),
+    ]

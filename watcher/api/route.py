@@ -1,0 +1,115 @@
+"""How every route of the API is read: who calls, then a strict query, then a bounded body that is read in one way only."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
+
+from watcher import schemas
+from watcher.api.auth import Caller, api_of, authenticate, authenticate_operator
+from watcher.api.json_body import MAX_BODY, parse, read_body
+from watcher.errors import Refused
+from watcher.schemas import Scope
+
+_MAX_NAME = 200
+
+
+class Empty(schemas.Request):
+    """No fields at all."""
+
+
+class ApiRequest(Request):
+    """A request whose body is JSON that cannot be read in two ways, and no larger than its route allows."""
+
+    max_body = MAX_BODY
+
+    async def body(self) -> bytes:
+        """Return the bytes. Raises :class:`Problem` (400, 408, 413, 415)."""
+        if not hasattr(self, "_body"):
+            self._body = await read_body(self, self.max_body)
+        return self._body
+
+    async def json(self) -> Any:
+        """Return what the body says, None for an empty one. Raises :class:`Problem` (400, 408, 413, 415)."""
+        if not hasattr(self, "_json"):
+            data = await self.body()
+            self._json = parse(data) if data else None
+        return self._json
+
+
+class ApiRoute(APIRoute):
+    """A route for merchants with a key, and for operators: GET needs the scope to read, everything else that to write."""
+
+    max_body = MAX_BODY
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+        takes_query = bool(self.dependant.query_params)
+
+        async def handle(request: Request) -> Response:
+            caller = request.state.authenticated = await self.authenticate(request)
+            _check_query(request.query_params, any_known=takes_query)
+            strict = ApiRequest(request.scope, request.receive)
+            strict.max_body = self.max_body
+            try:
+                if request.method != "GET":
+                    self._check_body(await strict.json())
+                return await answer(strict)
+            except (RequestValidationError, Refused):
+                await api_of(request).check_key(strict, caller)
+                raise
+
+        return handle
+
+    def _check_body(self, body: Any) -> None:
+        """Refuse what the framework does not see: a body where none is expected, and none where one is needed."""
+        field = self.body_field
+        if field is None:
+            Empty.of(body)
+        elif body is None and field.field_info.is_required():
+            model = field.field_info.annotation
+            assert isinstance(model, type)
+            assert issubclass(model, schemas.Request)
+            model.of(None)
+
+    async def authenticate(self, request: Request) -> Caller:
+        """Return who calls. Raises :class:`Problem` (401, 403, 404, 429)."""
+        return await authenticate(request, Scope.READ if request.method == "GET" else Scope.WRITE)
+
+
+class BulkRoute(ApiRoute):
+    """A route that takes many things at once."""
+
+    max_body = 2 * 1024 * 1024
+
+
+class OperatorRoute(ApiRoute):
+    """A route for operators only."""
+
+    async def authenticate(self, request: Request) -> Caller:
+        """Return the operator. Raises :class:`Problem` (401, 404, 429)."""
+        return await authenticate_operator(request)
+
+
+def _check_query(query: QueryParams, *, any_known: bool) -> None:
+    """Refuse what the models of queries cannot see: a parameter given twice, what no database stores, any where none is."""
+    errors = []
+    for name in dict.fromkeys(name for name, _ in query.multi_items()):
+        texts = query.getlist(name)
+        shown = name[:_MAX_NAME]
+        if not any_known:
+            errors.append(_error(shown, "unknown parameter"))
+        elif len(texts) > 1:
+            errors.append(_error(shown, "is given twice"))
+        elif "\0" in name or "\0" in texts[0]:
+            errors.append(_error(shown, "must not hold the character U+0000"))
+    if errors:
+        raise RequestValidationError(errors)
+
+
+def _error(name: str, message: str) -> dict[str, Any]:
+    return {"loc": ("query", name), "msg": message}

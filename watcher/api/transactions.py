@@ -1,0 +1,335 @@
+"""What routes work with: one transaction per request, in a worker thread, with a :class:`watcher.services.Desk` in it."""
+
+import asyncio
+import contextvars
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.api import idempotency
+from watcher.api.auth import Caller
+from watcher.api.errors import Problem
+from watcher.api.idempotency import Answer, Once
+from watcher.api.long_poll import Waiting
+from watcher.api.rate_limit import RateLimit
+from watcher.api.route import ApiRequest
+from watcher.config.settings import Settings
+from watcher.indexer.settler import Books
+from watcher.log import get_logger
+from watcher.services import Desk, api_keys
+from watcher.services.api_keys import Holder
+from watcher.services.status_reasons import Reason
+from watcher.services.webhook_secrets import open_vault
+from watcher.store.database import Database
+from watcher.store.schema import intent
+
+_T = TypeVar("_T")
+
+#: Threads for requests; SQLite has one writer at a time anyway, who would only be waited for in less fair ways.
+READERS = 4
+WRITERS = 4
+
+#: Threads for what a change needs to know before it begins: names that one merchant has looked up must not hold up the rest.
+LOOKUPS = 8
+
+#: How long a request may wait for a thread, seconds.
+PATIENCE = 10.0
+
+#: Seconds between two records of when keys were used.
+RECORDS = 60.0
+
+MEDIA_TYPE = "application/json"
+
+log = get_logger(__name__)
+
+
+class Api:
+    """``wake`` is called after every change: there may be events to deliver. ``now``: this machine's clock.
+
+    ``known_reasons`` says what is wrong with this process, for the status.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        wake: Callable[[], None] = lambda: None,
+        known_reasons: Callable[[], Sequence[Reason]] = tuple,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.known_reasons = known_reasons
+        self.rate_limit = RateLimit(settings.http_rate_limit)
+        self.waiting = Waiting(self._statuses)
+        self._database = database
+        self._wake = wake
+        self._now = now
+        self._books = Books.of(settings)
+        self._vault = open_vault(settings)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="api-read")
+        self._writers = ThreadPoolExecutor(
+            1 if database.is_sqlite else WRITERS, thread_name_prefix="api-write"
+        )
+        self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="api-lookup")
+        #: What is being done in this process under an idempotency key.
+        self._running: set[bytes] = set()
+        self._used: dict[str, float] = {}
+
+    # What routes call
+
+    async def change(
+        self,
+        request: ApiRequest,
+        caller: Caller,
+        work: Callable[[Desk, Any], Any],
+        *,
+        status: int,
+        before: Callable[[], object] | None = None,
+    ) -> Response:
+        """Do something once, in one transaction, and answer with the document that ``work`` returns.
+
+        ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name); ``work``
+        gets what it returns. Nothing that raises leaves anything behind.
+        """
+        once = await _once(request, caller)
+        if once is not None:
+            if once.digest in self._running:
+                raise idempotency.in_progress()
+            self._running.add(once.digest)
+        found = None
+        try:
+            if before is not None:
+                known = await self._submit(self._readers, lambda: self._recall(once))
+                if known is not None:
+                    return _response(known, replayed=True)
+                found = await self._submit(self._lookups, before)
+            answer, replayed = await self._write(caller, lambda desk: work(desk, found), once, status)
+        finally:
+            if once is not None:
+                self._running.discard(once.digest)
+        if not replayed:
+            self._wake()
+        return _response(answer, replayed=replayed)
+
+    async def check_key(self, request: ApiRequest, caller: Caller) -> None:
+        """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another request."""
+        once = await _once(request, caller)
+        if once is not None:
+            await self._submit(self._readers, lambda: self._recall(once))
+
+    async def look(self, request: Request, caller: Caller, work: Callable[[Desk], Any]) -> Response:
+        """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
+
+        def read() -> bytes:
+            with self._database.read() as connection:
+                return _encode(work(self._desk(connection, caller)))
+
+        return _tagged(request, await self._submit(self._readers, read))
+
+    async def wait_for_intent(
+        self, request: Request, caller: Caller, intent_id: str, *, seconds: float, seen: Collection[str]
+    ) -> None:
+        """Wait while an intent's status is one of ``seen`` and does not change, but no longer than ``seconds``.
+
+        Ends early when the caller is gone or the process stops. Raises :class:`watcher.errors.NotFound`, and
+        :class:`Problem` when too many wait.
+        """
+
+        def read() -> str:
+            with self._database.read() as connection:
+                return str(self._desk(connection, caller).intent(intent_id)["status"])
+
+        status = await self._submit(self._readers, read)
+        if status not in seen:
+            return
+        changed = asyncio.ensure_future(
+            self.waiting.until_other(caller.key_id or caller.scope, intent_id, status, seconds)
+        )
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if changed.done():
+                changed.result()
+        finally:
+            for task in (changed, gone):
+                task.cancel()
+            await asyncio.wait({changed, gone})
+
+    async def holder(self, key: str) -> Holder | None:
+        """Return whose valid API key this is."""
+
+        def find() -> Holder | None:
+            with self._database.read() as connection:
+                return api_keys.holder(connection, key, now=self._now())
+
+        return await self._submit(self._readers, find)
+
+    def used(self, key_id: str) -> None:
+        """Note that a key was used; written about once a minute."""
+        self._used[key_id] = self._now()
+
+    # What runs beside
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve those who wait and record when keys were used, until ``stop`` is set."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.waiting.run(stop))
+            while not stop.is_set():
+                try:
+                    async with asyncio.timeout(RECORDS):
+                        await stop.wait()
+                except TimeoutError:
+                    pass
+                await self.record_uses()
+
+    async def record_uses(self) -> None:
+        """Write down when keys were used; what cannot be written is kept for the next time."""
+        used, self._used = self._used, {}
+
+        def write() -> None:
+            self._database.transact(lambda connection: api_keys.record_use(connection, used))
+
+        if not used:
+            return
+        try:
+            await self._submit(self._writers, write)
+        except (SQLAlchemyError, Problem) as error:
+            log.warning("http.uses_not_recorded", reason=reason_of(error))
+            self._used = used | self._used
+        except Exception as error:
+            unforeseen.note("key_usage", error)
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self.waiting.release()
+        for threads in (self._readers, self._writers, self._lookups):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    # Transactions
+
+    def _desk(self, connection: Connection, caller: Caller) -> Desk:
+        return Desk(
+            connection=connection,
+            settings=self.settings,
+            merchant=caller.merchant,
+            actor=caller.actor,
+            now=self._now(),
+            books_of=lambda _: self._books,
+            vault_of=lambda _: self._vault,
+        )
+
+    async def _write(
+        self, caller: Caller, work: Callable[[Desk], Any], once: Once | None, status: int
+    ) -> tuple[Answer, bool]:
+        """Return the answer, and whether it is an earlier one."""
+
+        def write(connection: Connection) -> tuple[Answer, bool]:
+            if once is not None:
+                known = idempotency.begin(connection, once, now=self._now())
+                if known is not None:
+                    return known, True
+            document = work(self._desk(connection, caller))
+            answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
+            if once is not None:
+                idempotency.remember(connection, once, answer, now=self._now())
+            return answer, False
+
+        # Waited for even when the caller is gone: the key is free again only when it is known what became of it.
+        transaction = partial(self._database.transact, write)
+        return await self._submit(self._writers, transaction, to_the_end=True)
+
+    def _recall(self, once: Once | None) -> Answer | None:
+        if once is None:
+            return None
+        with self._database.read() as connection:
+            return idempotency.recall(connection, once, now=self._now())
+
+    async def _statuses(self, intent_ids: Collection[str]) -> Mapping[str, str]:
+        query = select(intent.c.id, intent.c.status).where(intent.c.id.in_(intent_ids))
+
+        def read() -> dict[str, str]:
+            with self._database.read() as connection:
+                return {str(row.id): str(row.status) for row in connection.execute(query)}
+
+        return await self._submit(self._readers, read)
+
+    async def _submit(
+        self, threads: ThreadPoolExecutor, function: Callable[[], _T], *, to_the_end: bool = False
+    ) -> _T:
+        """Run a function in a thread, unless it would have to wait too long for one."""
+        asked = time.monotonic()
+        context = contextvars.copy_context()
+
+        def begin() -> _T:
+            if time.monotonic() - asked > PATIENCE:
+                raise Problem(
+                    503, "unavailable", "too many requests at once; try again", headers={"retry-after": "1"}
+                )
+            return context.run(function)
+
+        try:
+            future: Future[_T] = threads.submit(begin)
+        except RuntimeError:
+            raise Problem(
+                503, "unavailable", "the server is stopping", headers={"retry-after": "1"}
+            ) from None
+        waiter = asyncio.wrap_future(future)
+        if not to_the_end:
+            return await waiter
+        try:
+            return await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            await asyncio.wait({waiter})
+            raise
+
+
+async def _once(request: ApiRequest, caller: Caller) -> Once | None:
+    """Return what a request with an idempotency key is known by, None without one. Raises :class:`Refused`."""
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    asked = idempotency.fingerprint(request.method, request.url.path, await request.json())
+    return Once(scope=caller.scope, key=idempotency.check_key(*keys), asked=asked)
+
+
+async def _gone(request: Request) -> None:
+    """Return when the caller has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encode(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _response(answer: Answer, *, replayed: bool) -> Response:
+    headers = {"idempotent-replayed": "true"} if replayed else {}
+    return Response(
+        answer.body,
+        status_code=answer.status,
+        headers=headers,
+        media_type=MEDIA_TYPE if answer.body else None,
+    )
+
+
+def _tagged(request: Request, body: bytes) -> Response:
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    wanted = {
+        word.strip().removeprefix("W/")
+        for line in request.headers.getlist("if-none-match")
+        for word in line.split(",")
+    }
+    if tag in wanted or "*" in wanted:
+        return Response(status_code=304, headers={"etag": tag})
+    return Response(body, headers={"etag": tag}, media_type=MEDIA_TYPE)

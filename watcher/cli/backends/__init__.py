@@ -1,0 +1,1 @@
+"""Where a command's request goes: this machine's database, or a server."""

@@ -1,0 +1,147 @@
+"""The desk at a server: what :class:`watcher.services.Desk` does there, asked over HTTP by :mod:`watcher.client`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from watcher import schemas
+from watcher.cli.backends.protocol import Document
+from watcher.client import ApiError, Client, NotFound, Refused, Unauthorized, routes
+from watcher.client.request import Listing, Request, Route
+from watcher.client.retry import read
+from watcher.errors import NotFound as Missing
+from watcher.errors import Refused as Denied
+from watcher.errors import Unreachable, UsageError, WatcherError
+
+if TYPE_CHECKING:
+    from watcher.services import Desk
+
+#: Tries after the first, and seconds for one: somebody sits before it.
+RETRIES = 2
+TIMEOUT = 60.0
+
+#: Merchants' keys begin so; the admin token is another text.
+KEY_PREFIX = "sk_"
+
+#: Where things are listed, by the word for one in "no intent pi_…".
+_LISTS = {
+    "intent": "intents list",
+    "transfer": "transfers list --unmatched",
+    "endpoint": "endpoints list",
+    "event": "events list",
+    "delivery": "deliveries list",
+    "merchant": "merchants list",
+    "key": "merchants keys list MERCHANT",
+}
+
+
+class RemoteOffice:
+    """A server. ``key`` is a merchant's API key, or the admin token."""
+
+    def __init__(self, server: str, key: str, *, allow_http: bool = False) -> None:
+        try:
+            self._client = Client(server, key, timeout=TIMEOUT, retries=RETRIES, allow_http=allow_http)
+        except ValueError as error:
+            hint = "--allow-http allows it" if "http://" in str(error) else ""
+            raise UsageError(f"--server: {error}", hint=hint) from None
+        self._of_merchant = key.startswith(KEY_PREFIX)
+        self._repeated = 0
+
+    @property
+    def repeated(self) -> int:
+        """How many answers were those to earlier requests."""
+        return self._repeated
+
+    @contextmanager
+    def reading(self) -> Iterator["Desk"]:
+        """Give out a desk; every call is a request."""
+        yield cast("Desk", RemoteDesk(self))
+
+    @contextmanager
+    def writing(self, *, idempotency_key: str | None = None) -> Iterator["Desk"]:
+        """Give out a desk; every change is a transaction there."""
+        yield cast("Desk", RemoteDesk(self, idempotency_key))
+
+    def endpoint_url(self, url: str | None) -> Any:
+        """Return nothing: the server looks it up."""
+        return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def ask(self, request: Request[Any]) -> Document:
+        """Return the document that a request brings. Raises :class:`WatcherError`, as a desk here would."""
+        try:
+            document, reply = self._client.document(request)
+            read(
+                request, document, reply
+            )  # what it is made from is shown below: all that came, and in that order
+        except ApiError as error:
+            raise self._explained(request, error) from error
+        if reply.headers.get("idempotent-replayed") == "true":
+            self._repeated += 1
+        return document
+
+    def check_merchant(self, merchant: str | None) -> None:
+        """Raise :class:`UsageError` for a merchant where the key says it."""
+        if merchant is not None and self._of_merchant:
+            raise UsageError("--merchant: the API key says whose it is", hint="leave --merchant out")
+
+    def _explained(self, request: Request[Any], error: ApiError) -> WatcherError:
+        server = self._client.base_url
+        if isinstance(error, NotFound):
+            listed = _LISTS.get(error.detail.removeprefix("no ").partition(" ")[0])
+            hint = f"`sbtc-watcher {listed}` shows them" if listed else ""
+            if request.path.startswith("/v1/admin/") and error.detail == "Not Found":
+                hint = "the server has these routes only with the setting admin_token"
+            return Missing(error.detail, hint=hint)
+        if isinstance(error, Refused):
+            errors = [{"field": wrong.field, "message": wrong.message} for wrong in error.errors]
+            # Field by field on lines of their own, as here; other details come in lines already.
+            message = "" if errors and error.code == "validation" else error.detail
+            return Denied(error.code, message, errors=errors)
+        if isinstance(error, Unauthorized):
+            return UsageError(
+                f"{server}: {error.detail}",
+                hint="check the key; `merchants keys add` makes others",
+            )
+        hint = f"request {error.request_id} in the server's log" if error.request_id else ""
+        if request.method != "GET" and error.status is None:
+            hint = "it may have been done all the same: look before you repeat it"
+        return Unreachable(f"{server}: {error.detail}", hint=hint)
+
+
+class RemoteDesk:
+    """The methods of :class:`watcher.services.Desk`, each one request to the route of the same name."""
+
+    def __init__(self, office: RemoteOffice, idempotency_key: str | None = None) -> None:
+        self._office = office
+        self._key = idempotency_key
+
+    def __getattr__(self, name: str) -> Callable[..., Document]:
+        route = getattr(routes, name.upper(), None)
+        if not isinstance(route, Route | Listing):
+            raise AttributeError(f"{name} is not a route of the server")
+        return partial(self._ask, route)
+
+    def _ask(
+        self,
+        route: Route[Any] | Listing[Any, Any],
+        *ids_and_request: str | schemas.Request,
+        url: None = None,
+    ) -> Document:
+        """Ask a route for what a method's ids and request say. ``url``: looked up by the server itself."""
+        ids = [each for each in ids_and_request if isinstance(each, str)]
+        requests = [each for each in ids_and_request if isinstance(each, schemas.Request)]
+        asked = requests[0].document() if requests else None
+        if asked is not None:
+            self._office.check_merchant(asked.get("merchant"))
+        if isinstance(route, Listing):
+            return self._office.ask(route.to(query=asked))
+        try:
+            request = route.to(*ids, body=asked, idempotency_key=self._key)
+        except NotFound as error:
+            raise Missing(error.detail) from None
+        return self._office.ask(request)

@@ -1,0 +1,125 @@
+"""``db``: the database's schema and upkeep."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from watcher.cli import format as formats
+from watcher.cli import render
+from watcher.cli.help import Commands
+from watcher.cli.options import Json
+from watcher.cli.session import of
+from watcher.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+app = Commands("db", "Bring the database's schema up to date; copy it; prune what is old.")
+
+
+@app.command()
+def upgrade(context: typer.Context, as_json: Json = False) -> None:
+    """Bring the schema to this version's revision; `run` does the same at its start."""
+    session = of(context)
+    session.log()
+    with session.open(create=True) as database:
+        before = database.revision()
+        database.upgrade()
+        after = database.revision()
+    if as_json:
+        render.document({"before": before, "revision": after})
+    elif before == after:
+        render.note(f"The database has revision {after} already.")
+    else:
+        render.note(f"The database went from {before or 'nothing'} to revision {after}.")
+
+
+@app.command()
+def current(context: typer.Context, as_json: Json = False) -> None:
+    """Show the schema's revision, and the one that this version needs; exit 1 when they differ."""
+    from watcher.store.database import Database
+
+    session = of(context)
+    found = {"url": session.settings.database_url_masked, "revision": None, "head": Database.head()}
+    try:
+        with session.open() as database:
+            found["revision"] = database.revision()
+    except NotFound as error:
+        render.note(f"{error}.")
+    if as_json:
+        render.document(found)
+    else:
+        rows = [
+            ("Database", found["url"]),
+            ("Revision", found["revision"] or "none"),
+            ("Needed", found["head"]),
+        ]
+        render.show(render.card(rows))
+    if found["revision"] != found["head"]:
+        render.note("Run `sbtc-watcher db upgrade`.")
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an existing file is left alone.")],
+    as_json: Json = False,
+) -> None:
+    """Copy the database to FILE as it is at this moment, while the daemon runs. SQLite only: PostgreSQL has pg_dump.
+
+    Example: sbtc-watcher db backup /var/backups/sbtc-watcher-$(date +%F).db
+    """
+    from watcher.store import sqlite_file
+
+    session = of(context)
+    session.log()
+    with session.open() as database:
+        if database.file is None:
+            raise UsageError(
+                "db backup copies SQLite only, and this database is on PostgreSQL",
+                hint=shlex.join(["pg_dump", "--format=custom", f"--file={file}", _for_pg_dump(database.url)]),
+            )
+        revision = database.revision()
+        size = sqlite_file.backup(database.file, file)
+    found = {"file": str(file.absolute()), "bytes": size, "revision": revision}
+    if as_json:
+        render.document(found)
+    else:
+        render.note(f"Copied to {found['file']}, {formats.size(size)}.")
+
+
+@app.command()
+def prune(context: typer.Context, as_json: Json = False) -> None:
+    """Empty bodies and answers older than retention_days, delete headers that no reorg can reach.
+
+    The daemon does it every hour. Rows of events, intents and transfers stay for ever.
+    """
+    from watcher.daemon import periodic
+
+    session = of(context)
+    session.log()
+    with session.database() as database:
+        found = {
+            "bodies": periodic.prune_outbox(session.settings, database),
+            "idempotency": periodic.prune_idempotency(database),
+            "headers": periodic.thin_headers(session.settings, database),
+        }
+    if as_json:
+        render.document(found)
+    else:
+        headers = render.count(found["headers"], "header")
+        render.note(f"Bodies and answers emptied: {found['bodies']:,}. {headers} deleted.")
+
+
+def _for_pg_dump(url: "URL") -> str:
+    """Return the URL as libpq takes it, without the password, which others could see in `ps`."""
+    parts: dict[str, Any] = {
+        "username": url.username,
+        "host": url.host,
+        "port": url.port,
+        "database": url.database,
+    }
+    return type(url).create("postgresql", **parts, query=url.query).render_as_string()

@@ -1,0 +1,154 @@
+"""``deliveries``: each event on its way to each endpoint."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.format import when
+from watcher.cli.help import Commands
+from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.session import given, of
+
+app = Commands("deliveries", "See how deliveries went, attempt by attempt; try again.")
+
+#: The values of :class:`notifier.schema.DeliveryStatus`, which would pull in the database to show a help text.
+StatusName = Literal["pending", "held", "delivered", "dead"]
+
+_Delivery = Annotated[str, typer.Argument(metavar="ID", help="The delivery's id (dlv_…).")]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    status: Annotated[
+        StatusName | None,
+        typer.Option("--status", metavar="STATUS", help="Only these: pending, held, delivered or dead."),
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="ID", help="Only to this endpoint.")
+    ] = None,
+    event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Only of this event.")] = None,
+    merchant: OfMerchant = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """List deliveries, newest first.
+
+    Example: sbtc-watcher deliveries list --status dead
+    """
+    from watcher.schemas import DeliveryFilters
+
+    asked = {
+        "merchant": merchant,
+        "endpoint": endpoint,
+        "event": event,
+        "status": status,
+        "limit": limit,
+        "cursor": cursor,
+    }
+    filters = DeliveryFilters.of(given(asked))
+    with of(context).desk() as desk:
+        found = desk.deliveries(filters)
+    if as_json:
+        render.document(found)
+        return
+    lines = [
+        (
+            row["id"],
+            _status(row),
+            row["event_type"],
+            row["attempts"],
+            row["last_status_code"] or row["last_error"],
+            when(row["next_attempt_at"]),
+            row["endpoint"],
+        )
+        for row in found["data"]
+    ]
+    columns = ("ID", "Status", "Event", "Attempts", "Last", "Next (UTC)", "Endpoint")
+    render.page(found, render.table(columns, lines, right=("Attempts",)), nothing="No such deliveries.")
+
+
+@app.command()
+def show(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+    """Show a delivery with the log of its attempts."""
+    with of(context).desk() as desk:
+        found = desk.delivery(delivery)
+    _print(found, as_json)
+
+
+@app.command()
+def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+    """Make a pending or dead delivery due at once, with the whole schedule before it."""
+    with of(context).desk(write=True) as desk:
+        found = desk.retry_delivery(delivery)
+        _print(found, as_json)
+
+
+@app.command()
+def dismiss(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+    """Take a dead delivery out of the count in `status`; it stays dead and listed.
+
+    Example: sbtc-watcher deliveries dismiss dlv_…
+    """
+    with of(context).desk(write=True) as desk:
+        found = desk.dismiss_delivery(delivery)
+        _print(found, as_json)
+
+
+@app.command()
+def recover(
+    context: typer.Context,
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Whose deliveries (we_…).")],
+    as_json: Json = False,
+) -> None:
+    """Make all dead deliveries of an endpoint due at once."""
+    with of(context).desk(write=True) as desk:
+        found = desk.recover_endpoint(endpoint)
+        if as_json:
+            render.document(found)
+        else:
+            count = render.count(found["recovered"], "delivery")
+            render.note(f"Due at once: {count} to endpoint {endpoint}.{render.background(found)}")
+
+
+def _status(found: Mapping[str, Any]) -> Any:
+    text = render.word(found["status"])
+    return text.append(" (dismissed)") if found.get("dismissed_at") else text
+
+
+def _print(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.document(found)
+        return
+    upcoming = found["next_attempt_at"]
+    render.show(
+        render.card(
+            [
+                ("Delivery", found["id"]),
+                ("Status", _status(found)),
+                ("Event", f"{found['event']} ({found['event_type']})"),
+                ("Endpoint", found["endpoint"]),
+                ("Next attempt", f"{when(upcoming)} UTC" if upcoming else None),
+                ("Created", f"{when(found['created_at'])} UTC"),
+                ("Delivered", f"{when(found['delivered_at'])} UTC" if found["delivered_at"] else None),
+            ]
+        )
+    )
+    if not found["log"]:
+        render.note("Nothing was attempted yet.")
+        return
+    render.show(render.heading("Attempts"))
+    rows = [
+        (
+            row["number"],
+            when(row["at"]),
+            f"{row['duration_ms']:,} ms",
+            row["status_code"],
+            row["error"] or (row["response"] or "")[:200],
+        )
+        for row in found["log"]
+    ]
+    render.show(render.table(("#", "Time (UTC)", "Took", "Status", "Answer"), rows, right=("#", "Took")))

@@ -1,0 +1,182 @@
+"""``endpoints``: where merchants want their webhooks."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.format import when
+from watcher.cli.help import Commands
+from watcher.cli.options import Cursor, Json, Limit, OfMerchant, Owner
+from watcher.cli.session import given, of
+
+app = Commands("endpoints", "Add, test and remove the URLs that get webhooks.")
+
+_Endpoint = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id (we_…).")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to post, https://…")],
+    merchant: Owner = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--events",
+            metavar="A,B",
+            help="What it gets, * for all. Default: payment.succeeded, payment.failed, payment.expired, "
+            "payment.attention.",
+        ),
+    ] = None,
+    legacy_v0: Annotated[
+        bool,
+        typer.Option("--legacy-v0", help="Also sign in the plain old form, which can be replayed."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Add an endpoint and print its signing secret, which is shown this once.
+
+    Example: sbtc-watcher endpoints add https://shop.example/webhooks --merchant mer_…
+    """
+    from watcher.schemas import NewEndpoint
+
+    names = None if events is None else [name.strip() for name in events.split(",") if name.strip()]
+    asked = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
+    request = NewEndpoint.of(given(asked))
+    session = of(context)
+    with session.office() as office:
+        # Looks the name up, so it comes before the transaction.
+        checked = office.endpoint_url(request.url)
+    with session.desk(write=True) as desk:
+        found = desk.add_endpoint(request, url=checked)
+        _print_secret(found, as_json)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    merchant: OfMerchant = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """List endpoints, newest first."""
+    from watcher.schemas import OwnedPage
+
+    page = OwnedPage.of(given({"merchant": merchant, "limit": limit, "cursor": cursor}))
+    with of(context).desk() as desk:
+        found = desk.endpoints(page)
+    if as_json:
+        render.document(found)
+        return
+    lines = [
+        (row["id"], _status(row), row["url"], ", ".join(row["events"]), row["merchant"])
+        for row in found["data"]
+    ]
+    render.page(
+        found,
+        render.table(("ID", "Status", "URL", "Events", "Merchant"), lines),
+        nothing="No endpoints yet: sbtc-watcher endpoints add URL --merchant ID",
+    )
+
+
+@app.command()
+def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+    """Remove an endpoint; what was not delivered to it is dead, its log stays."""
+    with of(context).desk(write=True) as desk:
+        found = desk.remove_endpoint(endpoint)
+        if as_json:
+            render.document(found)
+        else:
+            render.note(f"Endpoint {found['id']} is removed.")
+
+
+@app.command()
+def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+    """Send to an endpoint again; what was held meanwhile is sent at once."""
+    from watcher.schemas import ChangeEndpoint
+
+    with of(context).desk(write=True) as desk:
+        found = desk.change_endpoint(endpoint, ChangeEndpoint(status="enabled"))
+        _print(found, as_json)
+
+
+@app.command()
+def disable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+    """Send nothing to an endpoint until it is enabled; its deliveries are held."""
+    from watcher.schemas import ChangeEndpoint
+
+    with of(context).desk(write=True) as desk:
+        found = desk.change_endpoint(endpoint, ChangeEndpoint(status="disabled"))
+        _print(found, as_json)
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    context: typer.Context,
+    endpoint: _Endpoint,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            "--overlap", metavar="DURATION", help="How long the old secret signs too; 0 for one that leaked."
+        ),
+    ] = "24h",
+    as_json: Json = False,
+) -> None:
+    """Give an endpoint a fresh signing secret, which is shown this once."""
+    from watcher.schemas import RotateSecret
+
+    request = RotateSecret.of(given({"overlap": overlap}))
+    with of(context).desk(write=True) as desk:
+        found = desk.rotate_endpoint_secret(endpoint, request)
+        until = found.get("previous_secret_expires_at")
+        _print_secret(
+            found, as_json, old=f"signs too until {when(until)} UTC" if until else "not valid any more"
+        )
+
+
+@app.command("test")
+def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+    """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
+    with of(context).desk(write=True) as desk:
+        found = desk.test_endpoint(endpoint)
+        if as_json:
+            render.document(found)
+            return
+        render.show(render.card([("Event", found["event"]), ("Delivery", found["delivery"])]))
+        render.note(f"See how it went: sbtc-watcher deliveries show {found['delivery']}")
+
+
+def _print_secret(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
+    if as_json:
+        render.document(found)
+        return
+    rows = [*_rows(found["endpoint"]), ("Secret", found["secret"]), ("Old secret", old)]
+    render.show(render.card(rows))
+    render.note("Keep the secret: webhooks are verified with it, and it is not shown again.")
+
+
+def _print(endpoint: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.document(endpoint)
+    else:
+        render.show(render.card(_rows(endpoint)))
+
+
+def _rows(endpoint: Mapping[str, Any]) -> list[tuple[str, object]]:
+    return [
+        ("Endpoint", endpoint["id"]),
+        ("URL", endpoint["url"]),
+        ("Status", _status(endpoint)),
+        ("Events", ", ".join(endpoint["events"])),
+        ("Legacy v0", "yes" if endpoint["legacy_v0"] else None),
+        ("Merchant", endpoint["merchant"]),
+        ("Created", f"{when(endpoint['created_at'])} UTC"),
+    ]
+
+
+def _status(endpoint: Mapping[str, Any]) -> Any:
+    text = render.word(endpoint["status"])
+    return text.append(f" ({endpoint['disabled_reason']})") if endpoint["disabled_reason"] else text

@@ -1,0 +1,124 @@
+"""``events``: what merchants were told."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from notifier.events import EventType
+from watcher.cli import render
+from watcher.cli.format import when
+from watcher.cli.help import Commands
+from watcher.cli.options import MAX_LIMIT, Cursor, Json, Limit, OfMerchant
+from watcher.cli.session import given, of, read_moment
+
+app = Commands("events", "See what merchants were told; send it again.")
+
+_Event = Annotated[str, typer.Argument(metavar="ID", help="The event's id (evt_…).")]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    merchant: OfMerchant = None,
+    kind: Annotated[
+        EventType | None, typer.Option("--type", metavar="TYPE", help="Only these, e.g. payment.succeeded.")
+    ] = None,
+    intent: Annotated[str | None, typer.Option("--intent", metavar="ID", help="Only of this intent.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """List events, newest first."""
+    from watcher.schemas import EventFilters
+
+    asked = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
+    filters = EventFilters.of(given(asked))
+    with of(context).desk() as desk:
+        found = desk.events(filters)
+    if as_json:
+        render.document(found)
+        return
+    lines = [(row["id"], when(row["timestamp"]), row["type"], *_about(row["data"])) for row in found["data"]]
+    render.page(
+        found,
+        render.table(("ID", "Time (UTC)", "Type", "Reason", "Intent"), lines),
+        nothing="No such events.",
+    )
+
+
+@app.command()
+def show(context: typer.Context, event: _Event, as_json: Json = False) -> None:
+    """Show an event: its body as it is sent, and where it went."""
+    from watcher.schemas import DeliveryFilters
+
+    with of(context).desk() as desk:
+        found = desk.event(event)
+        sent = [] if as_json else desk.deliveries(DeliveryFilters(event=event, limit=MAX_LIMIT))["data"]
+    if as_json:
+        render.document(found)
+        return
+    render.line(json.dumps(found, indent=2, ensure_ascii=True))
+    if found["data"] is None:
+        render.note("The retention has emptied the body.")
+    rows = [(d["id"], render.word(d["status"]), d["endpoint"], d["attempts"]) for d in sent]
+    if rows:
+        render.show(render.heading("Deliveries"))
+        render.show(render.table(("ID", "Status", "Endpoint", "Attempts"), rows, right=("Attempts",)))
+    else:
+        render.note("No endpoint subscribed to it.")
+
+
+@app.command()
+def redeliver(
+    context: typer.Context,
+    event: _Event,
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", metavar="ID", help="Only there. Default: every endpoint that got it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send an event again, under the same event id."""
+    from watcher.schemas import Redeliver
+
+    request = Redeliver.of(given({"endpoint": endpoint}))
+    with of(context).desk(write=True) as desk:
+        found = desk.redeliver_event(event, request)
+        if as_json:
+            render.document(found)
+        elif found["deliveries"]:
+            render.show(render.card([("Delivery", delivery) for delivery in found["deliveries"]]))
+        else:
+            render.note("No endpoint ever got this event; name one with --endpoint.")
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="RFC 3339, or how long ago: 2d.")],
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Where to (we_…).")],
+    as_json: Json = False,
+) -> None:
+    """Send an endpoint everything it subscribes to again, from a time on, except what waits for it already.
+
+    Example: sbtc-watcher events replay --since 2d --endpoint we_…
+    """
+    from watcher.schemas import Replay
+
+    session = of(context)
+    request = Replay.of({"since": read_moment(since, "--since", now=session.now)})
+    with session.desk(write=True) as desk:
+        found = desk.replay_endpoint(endpoint, request)
+        if as_json:
+            render.document(found)
+        else:
+            count = render.count(found["replayed"], "event")
+            render.note(f"Queued for endpoint {endpoint}: {count}.{render.background(found)}")
+
+
+def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """Return why an event was sent, and about which intent; nothing once the retention has emptied it."""
+    told = data or {}
+    return told.get("reason"), told.get("payment_intent", {}).get("id")

@@ -1,0 +1,231 @@
+"""``intents import``: many intents from a file, in batches that are stored whole or not at all."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.csv_rows import Format, Row, format_of, read
+from watcher.cli.options import Json, Owner
+from watcher.cli.session import given, of
+from watcher.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from watcher.cli.backends.protocol import Office
+
+#: Intents that are stored together, and bytes of their documents: less than a server takes at once.
+BATCH = 200
+BATCH_BYTES = 1024 * 1024
+
+
+#: Between two batches, seconds; longer than SQLite's waiters sleep between two tries.
+PAUSE = 0.2
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an import did."""
+
+    #: The first line that is not known to be stored.
+    continue_at: int
+    #: The lines that hold the intents stored, with id and reference.
+    intents: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv or .jsonl file; - is standard input.")],
+    merchant: Owner = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option("--format", metavar="FORMAT", help="csv or jsonl. Default: by the file's name."),
+    ] = None,
+    from_line: Annotated[
+        int, typer.Option("--from-line", metavar="N", help="Continue an import: skip what is before.", min=1)
+    ] = 1,
+    as_json: Json = False,
+) -> None:
+    """Create the intents of a file, 200 at a time: of a batch with an error none is stored, and the import ends there.
+
+    The fields are those of `intents create`: amount, asset, reference, expires_in, … A CSV file names them in its first
+    line, metadata as metadata.order_id; empty cells are not given. Standard input is CSV unless --format says otherwise.
+
+    With --server, a batch that was stored within 24 hours is not stored again: the same lines at the same place.
+
+    Example: sbtc-watcher intents import orders.csv --merchant mer_…
+    """
+    session = of(context)
+    kind = format_ or format_of(file)
+    outcome = Outcome(continue_at=from_line)
+    try:
+        with session.office() as office, _opened(file) as source, _progress(source) as progress:
+            rows = (row for row in read(kind, source) if row.line >= from_line)
+            for batch in _batches(rows):
+                outcome.continue_at = batch[0].line
+                _store(office, merchant, batch, outcome)
+                if outcome.errors:
+                    break
+                progress.update(
+                    progress.task_ids[0], completed=_position(source), stored=len(outcome.intents)
+                )
+                if len(batch) == BATCH:
+                    # Nobody else writes to SQLite meanwhile: let the daemon have its turn.
+                    time.sleep(PAUSE)
+            repeated = office.repeated
+    except BaseException:
+        if outcome.intents:
+            stored = render.count(len(outcome.intents), "intent")
+            render.note(f"{stored} imported; continue with --from-line {outcome.continue_at}")
+        raise
+    _tell(outcome, as_json)
+    if repeated:
+        were = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
+        render.note(f"Of these, {were} stored already, and not stored again.")
+    raise typer.Exit(2 if outcome.errors else 0)
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Yield the rows that are stored together: the same at every import of a file from the same line on."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        more = len(_written(row.document))
+        if batch and (len(batch) == BATCH or size + more > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += more
+    if batch:
+        yield batch
+
+
+def _store(office: "Office", merchant: str | None, batch: list[Row], outcome: Outcome) -> None:
+    """Store a batch, or collect everything that is wrong with it."""
+    from watcher.schemas import NewPaymentIntents
+
+    asked = {"intents": [row.document for row in batch], "merchant": merchant}
+    try:
+        # A line that cannot be read is no intent, so that the batch is refused, and the others are judged.
+        request = NewPaymentIntents.of(given(asked))
+        with office.writing(idempotency_key=_key(merchant, batch)) as desk:
+            made = desk.create_intents(request)["data"]
+    except Refused as refused:
+        outcome.errors += _explain(batch, refused)
+        return
+    outcome.intents += [
+        {"line": row.line, "id": intent["id"], "reference": intent["reference"]}
+        for row, intent in zip(batch, made, strict=True)
+    ]
+    # Where the next batch begins: a file may end here, or a line later.
+    outcome.continue_at = batch[-1].line + 1
+
+
+def _key(merchant: str | None, batch: list[Row]) -> str:
+    """Return what a server knows the batch by: the same for the same lines at the same place."""
+    digest = hashlib.sha256(f"{merchant}\n".encode())
+    for row in batch:
+        digest.update(f"{row.line}:".encode() + _written(row.document) + b"\n")
+    return f"import-{batch[0].line}-{digest.hexdigest()}"
+
+
+def _written(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _explain(batch: list[Row], refused: Refused) -> list[dict[str, Any]]:
+    """Return what is wrong by line, from fields that are named by place: ``intents.3.amount``."""
+    errors: list[dict[str, Any]] = []
+    for error in refused.errors:
+        place, _, field = error["field"].removeprefix("intents.").partition(".")
+        if not place.isdigit() or int(place) >= len(batch):
+            raise refused
+        row = batch[int(place)]
+        unread = row.error is not None
+        told = {
+            "line": row.line,
+            "field": None if unread else field or None,
+            "message": row.error if unread else error["message"],
+        }
+        if told not in errors:
+            errors.append(told)
+    if not errors:
+        raise refused
+    return errors
+
+
+def _tell(outcome: Outcome, as_json: bool) -> None:
+    if as_json:
+        render.document(
+            {
+                "imported": len(outcome.intents),
+                "intents": outcome.intents,
+                "errors": outcome.errors,
+                "continue_at_line": outcome.continue_at if outcome.errors else None,
+            }
+        )
+        return
+    render.line(f"{render.count(len(outcome.intents), 'intent')} imported")
+    for error in outcome.errors:
+        about = f"{error['field']}: " if error["field"] else ""
+        render.error(f"line {error['line']}: {about}{error['message']}")
+    if outcome.errors:
+        render.note(
+            f"Nothing from line {outcome.continue_at} on is stored. Mend the file, then continue with"
+            f" --from-line {outcome.continue_at}"
+        )
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        source = open(file, "rb")  # noqa: SIM115 - closed below; only the opening is this command's to explain
+    except OSError as error:
+        raise UsageError(f"FILE: cannot read {file}: {(error.strerror or str(error)).lower()}") from None
+    with source:
+        yield source
+
+
+@contextmanager
+def _progress(source: BinaryIO) -> Iterator["Progress"]:
+    """Show on stderr how much of the file is read; nothing where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("intents: {task.fields[stored]:,}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        progress.add_task("import", total=_size(source), stored=0)
+        yield progress
+
+
+def _size(source: BinaryIO) -> int | None:
+    """Return the file's size, None for what has none, such as a pipe."""
+    if not source.seekable():
+        return None
+    position = source.tell()
+    size = source.seek(0, os.SEEK_END)
+    source.seek(position)
+    return size
+
+
+def _position(source: BinaryIO) -> int:
+    return source.tell() if source.seekable() else 0

@@ -1,0 +1,279 @@
+"""``intents``: what is owed, and how it stands."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from watcher.cli import intent_card, render
+from watcher.cli.commands import import_intents
+from watcher.cli.format import short, when
+from watcher.cli.help import Commands
+from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant, Owner
+from watcher.cli.session import Session, given, of, read_moment, read_pairs
+from watcher.domain.model import Flag, Status
+
+app = Commands("intents", "Create payment intents, see how they stand, cancel, mark or dismiss them.")
+
+
+def _or(kind: type[StrEnum]) -> str:
+    *names, last = kind
+    return f"{', '.join(names)} or {last}"
+
+
+_Intent = Annotated[str, typer.Argument(metavar="ID", help="The intent's id (pi_…).")]
+_Metadata = Annotated[
+    list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Your own notes; repeatable.")
+]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    amount: Annotated[
+        str,
+        typer.Option("--amount", metavar="N", help="What is owed, in base units: sats, micro-STX."),
+    ],
+    merchant: Owner = None,
+    asset: Annotated[
+        str, typer.Option("--asset", metavar="NAME", help="sbtc, stx or a configured one.")
+    ] = "sbtc",
+    recipient: Annotated[
+        str | None,
+        typer.Option(
+            "--recipient", metavar="PRINCIPAL", help="Who is paid. Default: the merchant's recipient."
+        ),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="TEXT",
+            help="The memo to pay with, 34 characters at most. Default: a random one.",
+        ),
+    ] = None,
+    expires_in: Annotated[
+        str | None,
+        typer.Option(
+            "--expires-in", metavar="DURATION", help="E.g. 30m. Default: the merchant's, else default_ttl."
+        ),
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option("--expires-at", metavar="TIME", help="Instead: e.g. 2026-12-31T12:00:00Z.")
+    ] = None,
+    level: Level = None,
+    payer: Annotated[
+        str | None, typer.Option("--payer", metavar="PRINCIPAL", help="Only money from there counts.")
+    ] = None,
+    metadata: _Metadata = None,
+    late_policy: LatePolicy = None,
+    tolerance: Annotated[
+        str | None,
+        typer.Option("--tolerance", metavar="N", help="Base units by which payments may fall short."),
+    ] = None,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            "--match",
+            metavar="HOW",
+            help="reference: by memo or contract. recipient: an address for this intent alone, no memo needed.",
+        ),
+    ] = None,
+    not_before: Annotated[
+        str | None,
+        typer.Option(
+            "--not-before", metavar="TIME", help="Older money does not count. Default: 24h before now."
+        ),
+    ] = None,
+    salt: Annotated[
+        str | None,
+        typer.Option("--salt", metavar="HEX", help="16 bytes of the contract's terms. Default: random."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Create an intent and print how to pay it.
+
+    Example: sbtc-watcher intents create --merchant mer_… --amount 50000 --metadata order_id=12345
+    """
+    from watcher.schemas import NewPaymentIntent
+
+    session = of(context)
+    asked = {
+        "amount": amount,
+        "asset": asset,
+        "recipient": recipient,
+        "reference": reference,
+        "expires_in": expires_in,
+        "expires_at": expires_at,
+        "level": level,
+        "payer": payer,
+        "match": match,
+        "tolerance": tolerance,
+        "late_policy": late_policy,
+        "not_before": not_before,
+        "salt": salt,
+        "metadata": read_pairs(metadata, "--metadata"),
+        "merchant": merchant,
+    }
+    request = NewPaymentIntent.of(given(asked))
+    with session.desk(write=True) as desk:
+        found = desk.create_intent(request)
+        _print(session, found, as_json)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    merchant: OfMerchant = None,
+    status: Annotated[
+        Status | None, typer.Option("--status", metavar="STATUS", help=f"Only these: {_or(Status)}.")
+    ] = None,
+    flag: Annotated[
+        Flag | None, typer.Option("--flag", metavar="FLAG", help=f"Only with it: {_or(Flag)}.")
+    ] = None,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Only those that call for a person, as the status counts them."),
+    ] = False,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="TEXT", help="As payers write it, in any case.")
+    ] = None,
+    created_from: Annotated[
+        str | None, typer.Option("--created-from", metavar="TIME", help="RFC 3339, or how long ago: 2d.")
+    ] = None,
+    created_to: Annotated[
+        str | None, typer.Option("--created-to", metavar="TIME", help="RFC 3339, or how long ago: 2h.")
+    ] = None,
+    metadata: _Metadata = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """List intents, newest first.
+
+    Example: sbtc-watcher intents list --status pending --created-from 2d
+    """
+    from watcher.schemas import PaymentIntentFilters
+
+    session = of(context)
+    asked = {
+        "merchant": merchant,
+        "status": status,
+        "flag": flag,
+        "attention": attention or None,
+        "reference": reference,
+        "created_from": read_moment(created_from, "--created-from", now=session.now),
+        "created_to": read_moment(created_to, "--created-to", now=session.now),
+        "metadata": read_pairs(metadata, "--metadata"),
+        "limit": limit,
+        "cursor": cursor,
+    }
+    filters = PaymentIntentFilters.of(given(asked))
+    with session.desk() as desk:
+        found = desk.intents(filters)
+    if as_json:
+        render.document(found)
+        return
+    assets = session.assets
+    rows = [
+        (
+            row["id"],
+            intent_card.standing(row),
+            short(int(row["amount"]), row["asset"], assets),
+            short(int(row["amount_received"]), row["asset"], assets),
+            row["reference"],
+            when(row["expires_at"]),
+        )
+        for row in found["data"]
+    ]
+    columns = ("ID", "Status", "Amount", "Received", "Reference", "Expires (UTC)")
+    render.page(
+        found,
+        render.table(columns, rows, right=("Amount", "Received")),
+        nothing="No such intents.",
+    )
+
+
+@app.command()
+def show(context: typer.Context, intent: _Intent, as_json: Json = False) -> None:
+    """Show an intent: its money, failed attempts, timeline, and how to pay it."""
+    session = of(context)
+    with session.desk() as desk:
+        found = desk.intent(intent)
+    _print(session, found, as_json)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    intent: _Intent,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For the record.")] = "canceled",
+    as_json: Json = False,
+) -> None:
+    """Cancel a pending intent; money that still comes is flagged late."""
+    from watcher.schemas import Cancel
+
+    session = of(context)
+    request = Cancel.of({"reason": reason})
+    with session.desk(write=True) as desk:
+        found = desk.cancel_intent(intent, request)
+        _print(session, found, as_json)
+
+
+@app.command()
+def mark(
+    context: typer.Context,
+    intent: _Intent,
+    status: Annotated[str, typer.Option("--status", metavar="STATUS", help="succeeded or failed.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why you know better, for the record.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Declare an intent succeeded or failed, whatever the chain says; the merchant is told.
+
+    Only another mark changes that again.
+
+    Example: sbtc-watcher intents mark pi_… --status succeeded --reason "paid in cash"
+    """
+    from watcher.schemas import Mark
+
+    session = of(context)
+    request = Mark.of({"status": status, "reason": reason})
+    with session.desk(write=True) as desk:
+        found = desk.mark_intent(intent, request)
+        _print(session, found, as_json)
+
+
+@app.command()
+def dismiss(
+    context: typer.Context,
+    intent: _Intent,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why nothing has to go back, for the record.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Dismiss the refund that is due of an ended intent.
+
+    It went back another way, or it stays. When more money comes, that is due again.
+
+    Example: sbtc-watcher intents dismiss pi_… --reason "sent back by hand"
+    """
+    from watcher.schemas import Dismiss
+
+    session = of(context)
+    request = Dismiss.of({"reason": reason})
+    with session.desk(write=True) as desk:
+        found = desk.dismiss_intent(intent, request)
+        _print(session, found, as_json)
+
+
+app.command("import")(import_intents.import_)
+
+
+def _print(session: Session, found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.document(found)
+    else:
+        intent_card.show(found, session.assets, now=session.now)

@@ -1,0 +1,217 @@
+"""``merchants``: who gets paid, and the keys to the HTTP API."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.commands import keys
+from watcher.cli.format import when
+from watcher.cli.help import Commands
+from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit
+from watcher.cli.session import given, of
+from watcher.errors import UsageError
+
+app = Commands("merchants", "Add, change and disable merchants; their keys to the HTTP API.")
+app.add_typer(keys.app)
+
+#: What ``update`` takes to set a field back.
+DEFAULT = "default"
+
+_Merchant = Annotated[str, typer.Argument(metavar="ID", help="The merchant's id (mer_…).")]
+_Ttl = Annotated[
+    str | None, typer.Option("--ttl", metavar="DURATION", help="How long his intents live, e.g. 30m or 24h.")
+]
+_Tolerance = Annotated[
+    str | None,
+    typer.Option("--tolerance", metavar="N", help="Base units by which payments may fall short."),
+]
+_OrDefault = f"Or {DEFAULT}: as the settings say."
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="For people; need not be unique.")],
+    recipient: Annotated[
+        str, typer.Option("--recipient", metavar="PRINCIPAL", help="The address or contract that is paid.")
+    ],
+    level: Level = None,
+    ttl: _Ttl = None,
+    tolerance: _Tolerance = None,
+    late_policy: LatePolicy = None,
+    as_json: Json = False,
+) -> None:
+    """Add a merchant and print his API key, which is shown this once.
+
+    Example: sbtc-watcher merchants add "Tea shop" --recipient SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7
+    """
+    from watcher.schemas import NewMerchant
+
+    asked = {
+        "name": name,
+        "recipient": recipient,
+        "level": level,
+        "ttl": ttl,
+        "tolerance": tolerance,
+        "late_policy": late_policy,
+    }
+    request = NewMerchant.of(given(asked))
+    with of(context).desk(write=True, create=True) as desk:
+        found = desk.add_merchant(request)
+        _print_key(found, as_json)
+
+
+@app.command("list")
+def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_json: Json = False) -> None:
+    """List merchants, newest first."""
+    from watcher.schemas import Page
+
+    with of(context).desk() as desk:
+        found = desk.merchants(Page.of(given({"limit": limit, "cursor": cursor})))
+    if as_json:
+        render.document(found)
+        return
+    lines = [
+        (row["id"], row["name"], render.word(row["status"]), row["recipient"], when(row["created_at"]))
+        for row in found["data"]
+    ]
+    render.page(
+        found,
+        render.table(("ID", "Name", "Status", "Recipient", "Created (UTC)"), lines),
+        nothing="No merchants yet: sbtc-watcher merchants add NAME --recipient PRINCIPAL",
+    )
+
+
+@app.command()
+def show(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
+    """Show one merchant."""
+    with of(context).desk() as desk:
+        found = desk.merchant_of(merchant)
+    _print(found, as_json)
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    merchant: _Merchant,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Another name.")] = None,
+    recipient: Annotated[
+        str | None,
+        typer.Option(
+            "--recipient", metavar="PRINCIPAL", help="Who is paid from here on; intents keep theirs."
+        ),
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            "--level",
+            metavar="LEVEL",
+            help=f"included, anchored, settled or stacks=1,bitcoin=3. {_OrDefault}",
+        ),
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="DURATION", help=f"E.g. 30m or 24h. {_OrDefault}")
+    ] = None,
+    tolerance: Annotated[
+        str | None, typer.Option("--tolerance", metavar="N", help=f"Base units. {_OrDefault}")
+    ] = None,
+    late_policy: Annotated[
+        str | None, typer.Option("--late-policy", metavar="POLICY", help=f"hold or accept. {_OrDefault}")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a merchant; intents keep what they were created with.
+
+    Example: sbtc-watcher merchants update mer_… --level settled --ttl default
+    """
+    from watcher.schemas import ChangeMerchant
+
+    asked = {
+        "name": name,
+        "recipient": recipient,
+        "level": level,
+        "ttl": ttl,
+        "tolerance": tolerance,
+        "late_policy": late_policy,
+    }
+    changes = given(asked)
+    if not changes:
+        raise UsageError("nothing to change", hint="sbtc-watcher merchants update --help lists what can be")
+    for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):
+        if changes[field] == DEFAULT:
+            changes[field] = None
+    request = ChangeMerchant.of(changes)
+    with of(context).desk(write=True) as desk:
+        found = desk.change_merchant(merchant, request)
+        _print(found, as_json)
+
+
+@app.command()
+def disable(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
+    """Let a merchant create no more intents and revoke his keys; his open intents go on."""
+    from watcher.schemas import ChangeMerchant
+
+    with of(context).desk(write=True) as desk:
+        found = desk.change_merchant(merchant, ChangeMerchant(status="disabled"))
+        _print(found, as_json)
+
+
+@app.command("rotate-key")
+def rotate_key(
+    context: typer.Context,
+    merchant: _Merchant,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            "--overlap", metavar="DURATION", help="How long the old keys stay valid; 0 for one that leaked."
+        ),
+    ] = "0",
+    as_json: Json = False,
+) -> None:
+    """Revoke a merchant's API keys and print a fresh one, which is shown this once.
+
+    Example: sbtc-watcher merchants rotate-key mer_… --overlap 24h
+    """
+    from watcher.schemas import RotateKey
+
+    request = RotateKey.of({"overlap": overlap})
+    with of(context).desk(write=True) as desk:
+        found = desk.rotate_merchant_key(merchant, request)
+        until = found.get("previous_keys_expire_at")
+        _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
+
+
+def _print_key(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
+    if as_json:
+        render.document(found)
+        return
+    rows = [*_rows(found["merchant"]), ("API key", found["api_key"]), ("Old keys", old)]
+    render.show(render.card(rows))
+    render.note("Keep the API key: it is not stored and not shown again.")
+
+
+def _print(merchant: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        render.document(merchant)
+    else:
+        render.show(render.card(_rows(merchant)))
+
+
+def _rows(merchant: Mapping[str, Any]) -> list[tuple[str, object]]:
+    level = merchant["level"]
+    if isinstance(level, Mapping):
+        level = f"stacks={level['stacks']},bitcoin={level['bitcoin']}"
+    ttl = merchant["ttl"]
+    return [
+        ("Merchant", merchant["id"]),
+        ("Name", merchant["name"]),
+        ("Status", render.word(merchant["status"])),
+        ("Recipient", merchant["recipient"]),
+        ("Level", level or "as the settings say"),
+        ("Intents live", f"{ttl} s" if ttl is not None else "as the settings say"),
+        ("Tolerance", f"{merchant['tolerance']} base units" if merchant["tolerance"] else "none"),
+        ("Late money", merchant["late_policy"] or "as the settings say"),
+        ("Created", f"{when(merchant['created_at'])} UTC"),
+    ]

@@ -1,0 +1,266 @@
+"""``reindex``: read blocks again, put in what is missing, settle what that changes."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.options import Json
+from watcher.cli.progress import Screen
+from watcher.cli.session import Session, of, read_moment
+from watcher.errors import UsageError
+
+if TYPE_CHECKING:
+    from watcher.reindex.accept_reorg import Acceptance
+    from watcher.reindex.diff import Difference
+    from watcher.reindex.recorder import Change
+    from watcher.reindex.retrying_source import Sources
+    from watcher.reindex.run import Ask, Report
+    from watcher.store.database import Database
+
+#: Changed intents and odd rows that are printed for people; ``--json`` has all.
+SHOWN = 50
+
+
+def reindex(
+    context: typer.Context,
+    start: Annotated[
+        int | None, typer.Option("--from", metavar="H", min=1, help="The first block to read.")
+    ] = None,
+    to: Annotated[
+        int | None,
+        typer.Option("--to", metavar="H", min=1, help="The last one. Default: the newest that was read."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Instead of --from: 2d for two days ago, or a time."),
+    ] = None,
+    intent: Annotated[
+        str | None,
+        typer.Option("--intent", metavar="ID", help="Only this intent's facts, since its not_before."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")] = False,
+    no_notify: Annotated[
+        bool, typer.Option("--no-notify", help="Write events, but deliver no webhooks for them.")
+    ] = False,
+    accept_reorg: Annotated[
+        bool,
+        typer.Option(
+            "--accept-reorg",
+            help="Undo the chain to where it forked, not below --from, and apply the sources' branch.",
+        ),
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why the branch is right, for the record.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read blocks again, beside the running daemon: put in what is missing, put right what is wrong.
+
+    A wrong row is put right once a second reading confirms it, by another
+    source if there are several. Nothing is deleted or sent twice. The same
+    command goes on with an interrupted run.
+
+    Example: sbtc-watcher reindex --since 2d --dry-run
+    """
+    session = of(context)
+    _check(start, to, since, intent, accept_reorg, reason)
+    now = session.now
+    moment = read_moment(since, "--since", now=now)
+    session.log()
+    with session.database() as database, Screen() as screen:
+        if accept_reorg:
+            assert start is not None, "checked"
+            accepted = _run(_accept(session, database, screen, start, reason or "", dry_run, no_notify))
+        else:
+            from watcher.reindex.run import Ask
+
+            ask = Ask(
+                start=start,
+                since=moment,
+                since_text=since,
+                to=to,
+                intent=intent,
+                notify=not no_notify,
+                dry_run=dry_run,
+            )
+            report = _run(_reindex(session, database, screen, ask))
+    if as_json:
+        render.document(accepted.document() if accept_reorg else report.document())
+    elif accept_reorg:
+        _show_acceptance(accepted)
+    else:
+        _show_report(report, notified=not no_notify)
+
+
+def _check(
+    start: int | None,
+    to: int | None,
+    since: str | None,
+    intent: str | None,
+    accept_reorg: bool,
+    reason: str | None,
+) -> None:
+    if start is not None and since is not None:
+        raise UsageError("--from and --since exclude each other")
+    if accept_reorg:
+        if start is None or not (reason or "").strip():
+            raise UsageError(
+                "--accept-reorg needs --from and --reason",
+                hint="`sbtc-watcher status` says where the chain forked",
+            )
+        if to is not None or since is not None or intent is not None:
+            raise UsageError("--accept-reorg goes with --from and --reason only, not with --to or --intent")
+    elif reason is not None:
+        raise UsageError("--reason goes with --accept-reorg")
+    elif start is None and since is None and intent is None:
+        raise UsageError(
+            "from where?", hint="--from H, --since 2d or --intent ID; try it with --dry-run first"
+        )
+
+
+def _run(work: Any) -> Any:
+    from watcher import event_loop
+
+    try:
+        return event_loop.run(work)
+    except KeyboardInterrupt:
+        render.note("Interrupted. What is done is done; the same command goes on from there.")
+        raise
+
+
+async def _reindex(session: Session, database: "Database", screen: Screen, ask: "Ask") -> "Report":
+    from watcher.daemon import main as daemon_main
+    from watcher.reindex.run import Reindex
+
+    settings = session.settings
+    ledger = daemon_main.make_ledger(settings, database)
+    await asyncio.to_thread(ledger.cursor)  # another network's database is refused
+    pool = daemon_main.make_pool(settings)
+    try:
+        run = Reindex(
+            database,
+            ledger.rules,
+            ledger.books,
+            _sources(session, pool),
+            daemon_main.read_rules(settings),
+            show=screen.show,
+        )
+        report = await run.run(ask)
+    finally:
+        await pool.aclose()
+    screen.done(report)
+    return report
+
+
+async def _accept(
+    session: Session,
+    database: "Database",
+    screen: Screen,
+    lowest: int,
+    reason: str,
+    dry_run: bool,
+    no_notify: bool,
+) -> "Acceptance":
+    from watcher.daemon import main as daemon_main
+    from watcher.reindex.accept_reorg import Accept
+
+    settings = session.settings
+    ledger = daemon_main.make_ledger(settings, database)
+    await asyncio.to_thread(ledger.cursor)
+    pool = daemon_main.make_pool(settings)
+    try:
+        accept = Accept(
+            database,
+            ledger.rules,
+            ledger.books,
+            _sources(session, pool),
+            daemon_main.read_rules(settings),
+            show=screen.say,
+        )
+        return await accept.run(
+            lowest=lowest, reason=reason, actor=session.actor, dry_run=dry_run, notify=not no_notify
+        )
+    finally:
+        await pool.aclose()
+
+
+def _sources(session: Session, pool: Any) -> "Sources":
+    from watcher.reindex.retrying_source import Sources
+
+    return Sources(pool, network=session.settings.network.value)
+
+
+# What is printed
+
+
+def _show_report(report: "Report", *, notified: bool) -> None:
+    tally = report.tally
+    _show_changes(report.changes)
+    would = "would be " if report.dry_run else ""
+    _show_rows(f"Rows that the chain does not bear out; they {would or 'were '}put right", report.corrections)
+    _show_rows("Left as it is: nobody confirms it, or says what became of it", report.differences)
+    for count in (tally.corrections, tally.differences):
+        if count > SHOWN:
+            render.note(f"… and {count - SHOWN:,} more: --json lists them.")
+    refunds = f"{render.count(tally.refunds, 'refund')} {would}put in, " if tally.refunds else ""
+    corrected = f"{render.count(tally.corrections, 'row')} {would}put right, " if tally.corrections else ""
+    render.note(
+        f"Blocks {report.bottom:,} to {report.top:,}: {render.count(tally.transfers, 'transfer')} of ours, "
+        f"{tally.found:,} of them {would}put in, {refunds}{corrected}{render.count(tally.changes, 'change')}, "
+        f"{render.count(tally.events, 'event')}"
+        + ("" if report.dry_run or not tally.events else _delivery(notified))
+        + "."
+    )
+
+
+def _show_rows(title: str, rows: "list[Difference]") -> None:
+    if rows:
+        listed = [(row.row, row.height, row.intent, row.note) for row in rows[:SHOWN]]
+        render.show(render.heading(title))
+        render.show(render.table(("Row", "Height", "Intent", "Note"), listed, right=("Height",)))
+
+
+def _delivery(notified: bool) -> str:
+    return ", which the daemon delivers" if notified else ", which nobody delivers"
+
+
+def _show_acceptance(accepted: "Acceptance") -> None:
+    if accepted.fork is None:
+        render.note("Nothing to accept: the sources show no other branch than ours.")
+        return
+    _show_changes(accepted.changes)
+    would = "would be " if accepted.dry_run else ""
+    assert accepted.tip is not None, "a branch has a tip"
+    render.note(
+        f"Forked at {accepted.fork.height:,}: {render.count(accepted.orphaned, 'block')} {would}undone, "
+        f"{render.count(accepted.blocks, 'block')} {would}applied, up to {accepted.tip.height:,} "
+        f"{accepted.tip.hash}; {render.count(len(accepted.changes), 'intent')} {would}changed."
+    )
+    if accepted.untried:
+        render.note(f"{render.count(accepted.untried, 'more intent')} due on the branch: not tried.")
+
+
+def _show_changes(changes: "list[Change]") -> None:
+    if not changes:
+        return
+    rows = []
+    for change in changes[:SHOWN]:
+        told = [event["type"].removeprefix("payment.") for event in change.events]
+        rows.append(
+            (
+                change.intent,
+                _both(change.before["status"], change.after["status"]),
+                _both(change.before["amount_received"], change.after["amount_received"]),
+                ", ".join(change.after["flags"]),
+                ", ".join(told),
+            )
+        )
+    render.show(render.table(("Intent", "Status", "Received", "Flags", "Told"), rows, right=("Received",)))
+    if len(changes) > SHOWN:
+        render.note(f"… and {len(changes) - SHOWN:,} more: --json lists them.")
+
+
+def _both(before: str, after: str) -> str:
+    return after if before == after else f"{before} → {after}"

@@ -1,0 +1,79 @@
+"""``transfers``: money that came in, matched or not."""
+
+from typing import Annotated
+
+import typer
+
+from watcher.cli import render
+from watcher.cli.format import short, when
+from watcher.cli.help import Commands
+from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.session import given, of
+
+app = Commands("transfers", "See money that came in; give unmatched money to its intent.")
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    merchant: OfMerchant = None,
+    unmatched: Annotated[
+        bool, typer.Option("--unmatched", help="Only what belongs to no intent, with the reason.")
+    ] = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    as_json: Json = False,
+) -> None:
+    """List transfers, newest first."""
+    from watcher.schemas import TransferFilters
+
+    session = of(context)
+    asked = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
+    filters = TransferFilters.of(given(asked))
+    with session.desk() as desk:
+        found = desk.transfers(filters)
+    if as_json:
+        render.document(found)
+        return
+    assets = session.assets
+    rows = [
+        (
+            row["id"],
+            when(row["block_time"]),
+            short(int(row["amount"]), row["asset_identifier"], assets),
+            render.word(row["status"]) if row["status"] == "orphaned" else row["intent"] or row["unmatched"],
+            (row["memo"] or {}).get("text"),
+            row["sender"] or "peg-in",
+        )
+        for row in found["data"]
+    ]
+    columns = ("ID", "Time (UTC)", "Amount", "Intent, or why none", "Memo", "From")
+    render.page(found, render.table(columns, rows, right=("Amount",)), nothing="No such transfers.")
+
+
+@app.command()
+def assign(
+    context: typer.Context,
+    transfer: Annotated[
+        str, typer.Argument(metavar="TRANSFER", help="The transfer's id, from `transfers list`.")
+    ],
+    intent: Annotated[str, typer.Argument(metavar="INTENT", help="The intent's id (pi_…).")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
+    as_json: Json = False,
+) -> None:
+    """Give unmatched money to an intent.
+
+    Example: sbtc-watcher transfers assign tr_… pi_… --reason "memo was mistyped"
+    """
+    from watcher.schemas import Assign
+
+    session = of(context)
+    request = Assign.of({"intent": intent, "reason": reason})
+    with session.desk(write=True) as desk:
+        found = desk.assign_transfer(transfer, request)
+        status = desk.intent(intent)["status"]
+        if as_json:
+            render.document(found)
+            return
+        amount = short(int(found["amount"]), found["asset_identifier"], session.assets)
+        render.note(f"{amount} of transfer {transfer} belong to intent {intent}, which is {status}.")

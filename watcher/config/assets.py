@@ -1,0 +1,142 @@
+"""Which assets a merchant can ask for, and how deep a payment in them must lie (pure readers of two settings).
+
+Messages start with the key they are about and say what would be right; the caller puts the setting's name before them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from chain.model import MAX_AMOUNT
+from contracts.networks import AssetSpec, Network, default_assets
+from watcher.domain.levels import LEVEL_FORMS, Level, parse_level, read_whole
+from watcher.domain.model import LEVELS
+from watcher.text import suggest
+
+_MAX_DECIMALS = 38
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """The level of amounts under ``below`` base units; None in the last tier, which has all larger ones."""
+
+    below: int | None = None
+    level: Level
+
+
+DEFAULT_LEVEL = Level("anchored", LEVELS["anchored"])
+
+#: Tiers of an asset that the settings do not mention; every other asset has :data:`DEFAULT_LEVEL` throughout.
+DEFAULT_TIERS = {
+    "sbtc": (
+        Tier(below=100_000, level=Level("included", LEVELS["included"])),
+        Tier(below=10_000_000, level=DEFAULT_LEVEL),
+        Tier(level=Level("settled", LEVELS["settled"])),
+    ),
+}
+
+
+def check_final(level: Level, finality_burn_blocks: int) -> Level:
+    """Return the level, or raise ValueError when it waits for more Bitcoin blocks than count as final."""
+    if level.depth.bitcoin > finality_burn_blocks:
+        raise ValueError(
+            f"level {level} waits for {level.depth.bitcoin} Bitcoin blocks, but finality_burn_blocks is "
+            f"{finality_burn_blocks}; choose a lower level or raise finality_burn_blocks"
+        )
+    return level
+
+
+def read_assets(configured: object, network: Network, sbtc_contract: str) -> dict[str, AssetSpec]:
+    """Return the built-in assets and the configured ones (``{name: {identifier, decimals}}``) by short name.
+
+    :raises ValueError: for an entry that is malformed, doubled, or of another network.
+    """
+    assets = {asset.name: asset for asset in default_assets(sbtc_contract)}
+    for name, entry in _table(configured, "{usd = {identifier = …, decimals = 6}}").items():
+        if name in assets:
+            raise ValueError(
+                f"{name}: is built in; sbtc_contract sets sBTC's identifier, and STX has only one"
+            )
+        if not (name.isascii() and name.isalnum() and name.islower() and len(name) <= 20):
+            raise ValueError(f"{name}: is not a short name; use up to 20 lower-case letters and digits")
+        fields = _fields(entry, name, ("identifier", "decimals"))
+        if (identifier := fields.get("identifier")) is None or (decimals := fields.get("decimals")) is None:
+            raise ValueError(f"{name}: needs identifier (address.contract-name::asset-name) and decimals")
+        try:
+            identifier = network.parse_asset(str(identifier))
+            decimals = read_whole("decimals", decimals, 0, _MAX_DECIMALS)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        twin = next((asset.name for asset in assets.values() if asset.identifier == identifier), None)
+        if twin is not None:
+            raise ValueError(f"{name}: has the identifier of {twin}; name each asset once")
+        assets[name] = AssetSpec(name=name, identifier=identifier, decimals=decimals)
+    return assets
+
+
+def read_tiers(
+    configured: object, assets: Iterable[str], finality_burn_blocks: int
+) -> dict[str, tuple[Tier, ...]]:
+    """Return the tiers of every asset: the configured ones (``{asset: [{below, level}, …]}``), else the default.
+
+    :raises ValueError: for an unknown asset, tiers that do not rise or do not end, or a level deeper than finality.
+    """
+    names = tuple(assets)
+    table = _table(configured, '{sbtc = [{below = 100000, level = "included"}, {level = "anchored"}]}')
+    for name in table:
+        if name not in names:
+            raise ValueError(f"{name}: is not an asset of these settings{suggest(name, names)}")
+    tiers: dict[str, tuple[Tier, ...]] = {
+        name: DEFAULT_TIERS.get(name, (Tier(level=DEFAULT_LEVEL),)) for name in names
+    }
+    for name in names:
+        try:
+            if name in table:
+                tiers[name] = _read_tiers_of(table[name])
+            for tier in tiers[name]:
+                check_final(tier.level, finality_burn_blocks)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return tiers
+
+
+def tier_level(tiers: Iterable[Tier], amount: int) -> Level:
+    """Return the level of the first tier whose ``below`` is above the amount."""
+    return next(tier.level for tier in tiers if tier.below is None or amount < tier.below)
+
+
+def _read_tiers_of(value: object) -> tuple[Tier, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("must be a list of {below, level}, the last without below")
+    tiers: list[Tier] = []
+    for entry in value:
+        fields = _fields(entry, "tier", ("below", "level"))
+        if "level" not in fields:
+            raise ValueError(f"a tier has no level; {LEVEL_FORMS}")
+        below = fields.get("below")
+        tier = Tier(
+            below=None if below is None else read_whole("below", below, 1, MAX_AMOUNT),
+            level=parse_level(fields["level"]),
+        )
+        if tiers and tiers[-1].below is None:
+            raise ValueError("a tier without below covers all that is larger; it must be the last one")
+        if tiers and tier.below is not None and tier.below <= (tiers[-1].below or 0):
+            raise ValueError(f"tiers must rise, but below {tier.below} follows below {tiers[-1].below}")
+        tiers.append(tier)
+    if tiers[-1].below is not None:
+        raise ValueError(f"amounts from {tiers[-1].below} have no level; end with a tier without below")
+    return tuple(tiers)
+
+
+def _table(value: object, example: str) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is not a table; write {example}")
+    return {str(key): entry for key, entry in value.items()}
+
+
+def _fields(value: object, name: str, known: tuple[str, ...]) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}: {value!r} is not a table with {' and '.join(known)}")
+    for key in value:
+        if key not in known:
+            raise ValueError(f"{name}: unknown key {key}{suggest(str(key), known)}")
+    return {str(key): entry for key, entry in value.items()}

@@ -1,0 +1,411 @@
+"""The settings: one frozen object, merged from the command line, the environment, credentials, a file and defaults.
+
+``Settings(…)`` made directly takes its values from its arguments alone: it reads no environment and no file, but for
+``$STATE_DIRECTORY`` when no ``database_url`` is given. :func:`load_settings` reads everything.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+    PlainSerializer,
+    SecretStr,
+    SkipValidation,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from chain.address import parse_principal
+from contracts.networks import NETWORKS, AssetSpec, Network, NetworkName
+from watcher.config import assets as asset_settings
+from watcher.config.assets import Tier
+from watcher.config.types import (
+    LIST,
+    RAW,
+    Count,
+    LogFormat,
+    LogLevel,
+    OptionalCount,
+    OptionalPath,
+    OptionalRate,
+    OptionalSecret,
+    OptionalText,
+    OptionalToken,
+    StartHeight,
+    Ttl,
+    hosts_of,
+    not_built,
+    parse_api_url,
+    parse_bind,
+    parse_origin,
+    read_json,
+    read_keys,
+)
+from watcher.domain.levels import Level, parse_level
+from watcher.domain.model import LatePolicy
+from watcher.durations import ChainSeconds, PositiveSeconds, Seconds
+from watcher.errors import ConfigError
+from watcher.text import suggest
+
+PREFIX = "SBTC_WATCHER_"
+#: Names the configuration file; the one variable with the prefix that is no setting.
+CONFIG_VARIABLE = "SBTC_WATCHER_CONFIG"
+#: The command line's own, see :mod:`watcher.cli.session`.
+_COMMAND_LINE = frozenset({CONFIG_VARIABLE, "SBTC_WATCHER_SERVER", "SBTC_WATCHER_SERVER_KEY"})
+DEFAULT_CONFIG = Path("/etc/sbtc-watcher/config.toml")
+
+_SCHEDULE = (0.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
+
+def default_database_url() -> str:
+    """Return the SQLite file in ``$STATE_DIRECTORY`` (systemd's), else in ``~/.local/state/sbtc-watcher``."""
+    # systemd lists several directories with colons between them; the first is the unit's own.
+    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return f"sqlite:///{state or os.path.expanduser('~/.local/state/sbtc-watcher')}/sbtc-watcher.db"
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; ``systemd/config.toml.example`` explains them. Immutable.
+
+    :raises pydantic.ValidationError: when made directly from wrong values.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    network: NetworkName = NetworkName.MAINNET
+    database_url: str = Field(default_factory=default_database_url)
+    api_urls: Annotated[tuple[str, ...], RAW, LIST] = Field(
+        default_factory=lambda data: (NETWORKS[data["network"]].api_url,)
+    )
+    #: For the host of the first URL; see :meth:`key_for`.
+    api_key: OptionalSecret = None
+    #: By host, or host:port.
+    api_keys: Annotated[dict[str, SecretStr], RAW, SkipValidation] = {}
+    api_requests_per_minute: OptionalCount = None
+    api_requests_per_month: OptionalCount = None
+    poll_interval: PositiveSeconds = 5.0
+    websocket: bool = True
+    mempool: bool = True
+    mempool_interval: PositiveSeconds = 15.0
+    start_height: StartHeight = "tip"
+    sbtc_contract: str = Field(default_factory=lambda data: NETWORKS[data["network"]].sbtc_contract)
+    #: By short name: ``sbtc``, ``stx`` and the configured ones.
+    assets: Annotated[dict[str, AssetSpec], RAW, SkipValidation] = {}
+    payment_contract: OptionalText = None
+    finality_burn_blocks: Count = 6
+    #: By short name, for every asset.
+    confirmation_tiers: Annotated[dict[str, tuple[Tier, ...]], RAW, SkipValidation] = {}
+    default_ttl: Ttl = 3600
+    inclusion_grace: ChainSeconds = 600
+    monitoring: ChainSeconds = 86400
+    reorg_grace: ChainSeconds = 7200
+    late_policy: LatePolicy = LatePolicy.HOLD
+    ignored_senders: Annotated[frozenset[str], RAW, LIST, PlainSerializer(sorted, return_type=list[str])] = (
+        Field(default_factory=lambda data: NETWORKS[data["network"]].ignored_senders)
+    )
+    verify_amount_over: Annotated[None, RAW, not_built("compare two sources before a success")] = None
+    #: Read by :func:`watcher.services.webhook_secrets.open_vault`.
+    secret_key_file: OptionalPath = None
+    http_bind: str = "127.0.0.1:8420"
+    admin_token: OptionalToken = None
+    #: Requests per minute and key.
+    http_rate_limit: OptionalCount = 600
+    http_cors_origins: Annotated[tuple[str, ...], RAW, LIST] = ()
+    ready_max_lag: PositiveSeconds = 600.0
+    webhook_retry_schedule: Annotated[tuple[Seconds, ...], RAW, LIST, Field(min_length=1)] = _SCHEDULE
+    webhook_timeout: PositiveSeconds = 15.0
+    webhook_concurrency: Count = 256
+    webhook_endpoint_concurrency: Count = 8
+    webhook_endpoint_rate: OptionalRate = None
+    webhook_allow_http: bool = False
+    webhook_allow_private: bool = False
+    webhook_disable_after: PositiveSeconds = 5 * 86400.0
+    retention_days: Count = 90
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments only; :func:`load_settings` reads the other sources and knows where each value came from."""
+        return (init_settings,)
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        right = "write sqlite:////path/to/file.db or postgresql+psycopg://user@host/database"
+        try:
+            url = make_url(value)
+        except (ArgumentError, ValueError):
+            raise ValueError(f"is not a database URL; {right}") from None
+        if url.drivername not in {"sqlite", "postgresql+psycopg"}:
+            raise ValueError(f"{url.drivername} is not supported; {right}")
+        if not url.database or url.database == ":memory:" or {"mode", "uri"} & set(url.query):
+            raise ValueError(f"names no database that outlives the process; {right}")
+        return value
+
+    @field_validator("api_urls")
+    @classmethod
+    def _check_api_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        urls = tuple(parse_api_url(url) for url in value)
+        if not urls:
+            raise ValueError(
+                "is empty; name at least one Stacks API, or leave it out for the network's public one"
+            )
+        if len(set(urls)) != len(urls):
+            raise ValueError("names a source twice; two sources count as independent opinions")
+        return urls
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _read_api_keys(cls, value: object, info: ValidationInfo) -> object:
+        urls = info.data.get("api_urls")
+        return {} if urls is None else read_keys(value, urls)
+
+    @field_validator("sbtc_contract", "payment_contract")
+    @classmethod
+    def _check_contract(cls, value: str | None, info: ValidationInfo) -> str | None:
+        network = _network(info)
+        return value if value is None or network is None else network.parse_contract(value)
+
+    @field_validator("ignored_senders")
+    @classmethod
+    def _check_senders(cls, value: frozenset[str], info: ValidationInfo) -> frozenset[str]:
+        if (network := _network(info)) is not None:
+            mainnet = None if network.name is NetworkName.DEVNET else network.mainnet
+            for sender in value:
+                parse_principal(sender, mainnet=mainnet)
+        return value
+
+    @field_validator("assets", mode="before")
+    @classmethod
+    def _read_assets(cls, value: object, info: ValidationInfo) -> object:
+        network, sbtc_contract = _network(info), info.data.get("sbtc_contract")
+        if network is None or sbtc_contract is None:
+            return {}  # what is wrong there is told there
+        table = read_json(value, '{"usd": {"identifier": "…", "decimals": 6}}')
+        return asset_settings.read_assets(table, network, sbtc_contract)
+
+    @field_validator("confirmation_tiers", mode="before")
+    @classmethod
+    def _read_tiers(cls, value: object, info: ValidationInfo) -> object:
+        if not info.data.get("assets") or "finality_burn_blocks" not in info.data:
+            return {}
+        table = read_json(value, '{"sbtc": [{"below": 100000, "level": "included"}, {"level": "anchored"}]}')
+        return asset_settings.read_tiers(table, info.data["assets"], info.data["finality_burn_blocks"])
+
+    @field_validator("http_cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(parse_origin(origin) for origin in value)
+
+    @field_validator("http_bind")
+    @classmethod
+    def _check_http_bind(cls, value: str) -> str:
+        parse_bind(value)
+        return value.strip()
+
+    def key_for(self, url: str) -> str | None:
+        """Return the API key that a source may be sent, None for none: a key goes to the host it was given for."""
+        place, host = hosts_of(url)
+        key = self.api_keys.get(place) or self.api_keys.get(host)
+        if key is None and host == hosts_of(self.api_urls[0])[1]:
+            key = self.api_key
+        return None if key is None else key.get_secret_value()
+
+    @property
+    def network_facts(self) -> Network:
+        """What differs between networks."""
+        return NETWORKS[self.network]
+
+    @property
+    def http_address(self) -> tuple[str, int] | None:
+        """Host and port to listen on (port 0: any free one), None for no HTTP server."""
+        return parse_bind(self.http_bind)
+
+    @property
+    def database_url_masked(self) -> str:
+        """The database URL as people may see it."""
+        return make_url(self.database_url).render_as_string(hide_password=True)
+
+    def level_for(self, asset: str, amount: int) -> Level:
+        """Return the level that ``amount`` base units of an asset need by default.
+
+        :raises KeyError: for an asset that is not in :attr:`assets`.
+        """
+        return asset_settings.tier_level(self.confirmation_tiers[asset], amount)
+
+    def parse_level(self, value: object) -> Level:
+        """Read a level as merchants and intents name it.
+
+        :raises ValueError: when it is none, or waits for more Bitcoin blocks than ``finality_burn_blocks``.
+        """
+        return asset_settings.check_final(parse_level(value), self.finality_burn_blocks)
+
+    def show(self) -> dict[str, Any]:
+        """Return every setting in order, JSON-ready, as one would write it; secrets and passwords are masked."""
+        shown = self.model_dump(mode="json", exclude={"assets", "confirmation_tiers"})
+        shown["database_url"] = self.database_url_masked
+        shown["assets"] = {
+            asset.name: {"identifier": asset.identifier, "decimals": asset.decimals}
+            for asset in self.assets.values()
+        }
+        shown["confirmation_tiers"] = {
+            name: [({} if t.below is None else {"below": t.below}) | {"level": str(t.level)} for t in tiers]
+            for name, tiers in self.confirmation_tiers.items()
+        }
+        return {name: shown[name] for name in type(self).model_fields}
+
+
+def _network(info: ValidationInfo) -> Network | None:
+    """Return the network's facts, None when that setting is wrong itself."""
+    name = info.data.get("network")
+    return None if name is None else NETWORKS[name]
+
+
+def load_settings(config: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """Merge ``overrides`` (the command line; None values are left out), environment, credentials, file and defaults.
+
+    A setting is taken whole from the first source that names it; tables are not mixed.
+
+    :raises ConfigError: with one line per problem.
+    """
+    problems = _unknown_variables()
+    path = config_file(config)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    for source, origin in (
+        (given, "command line"),
+        (EnvSettingsSource(Settings)(), ""),
+        (_read_credentials(), "credentials directory"),
+        (_read_file(path) if path is not None else {}, str(path)),
+    ):
+        for name, value in source.items():
+            if name not in values:
+                values[name] = value
+                origins[name] = origin or PREFIX + name.upper()
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems += _explain(error, origins)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def config_file(config: Path | None = None) -> Path | None:
+    """Return the settings file that is read: the one given, the environment's, the system's if there is one, else None."""
+    if named := config or os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    try:
+        DEFAULT_CONFIG.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # nobody asked for it
+    except OSError:
+        pass  # it is there; reading it says what is wrong
+    return DEFAULT_CONFIG
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"{path}: cannot read the settings file: {reason}; check --config or {CONFIG_VARIABLE}"
+        ) from None
+    except ValueError as error:  # tomllib's, and UTF-8's
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _read_credentials() -> dict[str, Any]:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory:
+        return {}
+    try:
+        if not Path(directory).is_dir():
+            raise ConfigError(
+                f"CREDENTIALS_DIRECTORY: {directory} is not a directory; systemd sets it by LoadCredential="
+            )
+        return SecretsSettingsSource(Settings, secrets_dir=directory, env_prefix="")()
+    except (OSError, ValueError, SettingsError) as error:
+        raise ConfigError(f"CREDENTIALS_DIRECTORY: cannot read a file in {directory}: {error}") from None
+
+
+def _unknown_variables() -> list[str]:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | _COMMAND_LINE
+    # Compared without the prefix, which makes everything look close to everything.
+    endings = {name.removeprefix(PREFIX): name for name in known}
+    lines = []
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name.removeprefix(PREFIX), sorted(endings), n=1)
+            lines.append(
+                f"{name}: unknown setting" + (f"; did you mean {endings[close[0]]}?" if close else "")
+            )
+    return lines
+
+
+#: pydantic's kinds of error, in this program's words; ``{…}`` are pydantic's own values.
+_WORDS = {
+    "bool_parsing": "must be true or false, not {input}",
+    "bool_type": "must be true or false, not {input}",
+    "enum": "must be {expected}, not {input}",
+    "float_parsing": "must be a number, not {input}",
+    "float_type": "must be a number, not {input}",
+    "greater_than": "must be above {gt}, not {input}",
+    "greater_than_equal": "must be {ge} or more, not {input}",
+    "int_from_float": "must be a whole number, not {input}",
+    "int_parsing": "must be a whole number, not {input}",
+    "int_parsing_size": "must be a smaller whole number",
+    "int_type": "must be a whole number, not {input}",
+    "less_than_equal": "must be at most {le}, not {input}",
+    "literal_error": "must be {expected}, not {input}",
+    "string_type": "must be text, not {input}",
+    "too_short": "is empty; give at least one value, or leave it out for the default",
+    "tuple_type": "must be a list, not {input}",
+    "frozen_set_type": "must be a list, not {input}",
+    "value_error": "{error}",
+}
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+    """Return one line per problem: the setting, where its value came from, what is wrong, what would be right."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        kind = problem["type"]
+        if kind == "default_factory_not_called":
+            continue  # the default hangs on another setting, which is wrong and is told itself
+        if kind == "extra_forbidden":
+            text = f"unknown setting{suggest(name, Settings.model_fields)}"
+        else:
+            secret = name in {"api_key", "api_keys", "admin_token", "database_url"}
+            values = {"input": "that value" if secret else repr(problem["input"]), **problem.get("ctx", {})}
+            text = _WORDS[kind].format(**values) if kind in _WORDS else problem["msg"]
+        origin = f" ({origins[name]})" if name in origins else ""
+        lines.append(f"{name}{origin}: {' '.join(text.split())}")
+    return lines

@@ -1,0 +1,1 @@
+"""The daemon's process: start, roles, periodic jobs, graceful shutdown."""

@@ -1,0 +1,416 @@
+"""The daemon: one asyncio process that owns every task, from the first migration to the last hand-back.
+
+Order of a start: settings, schema, lock, tasks. Order of a stop (SIGTERM, SIGINT, SIGHUP): the step in hand is finished,
+leases are given back, connections are closed; ten seconds at most.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from chain.api.client import StacksApi
+from chain.api.websocket import WakeUp
+from chain.follower import MARGIN_BURN_BLOCKS, Follower
+from chain.header_window import HeaderWindow
+from chain.mempool import MempoolReader
+from chain.model import ReadRules, Step
+from chain.source_pool import Patience, SourcePool, SourceState
+from contracts.model import MoneyRules
+from notifier.worker import Worker
+from watcher import __version__, event_loop, unforeseen
+from watcher.api.server import Site
+from watcher.concurrency import unless
+from watcher.config.proxies import ignored
+from watcher.config.settings import Settings
+from watcher.daemon import periodic
+from watcher.daemon.file_lock import hold
+from watcher.indexer.leader import Lease, lead
+from watcher.indexer.ledger import Applied, Ledger
+from watcher.indexer.loop import Following, Turn
+from watcher.indexer.mempool import InFlight
+from watcher.indexer.settler import Books
+from watcher.log import get_logger
+from watcher.monitoring.liveness import Pulse, beat
+from watcher.monitoring.metrics import Metrics
+from watcher.monitoring.systemd import ServiceManager
+from watcher.reindex.audit import Audit
+from watcher.services.webhook_secrets import check_vault, open_vault
+from watcher.store.database import Database
+from watcher.store.heartbeats import Heartbeat, silence_limit
+
+USER_AGENT = f"sbtc-watcher/{__version__}"
+
+#: The parts that ``--role`` can name.
+ROLES = frozenset({"follower", "notifier", "api"})
+
+#: How long a stopping daemon waits for its parts, seconds.
+STOP_WITHIN = 10.0
+
+#: How long ``run --once`` delivers before it leaves the rest to the next run, seconds.
+DRAIN_WITHIN = 120.0
+
+#: Runs until the event is set.
+Part = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+log = get_logger(__name__)
+
+
+def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
+    """Run the daemon, or with ``once`` catch up, deliver what is due, and leave.
+
+    Returns the exit code: 0, or 3 when ``once`` could not catch up (halted, or no source answered). Raises the
+    errors of :mod:`watcher.errors` when it cannot start.
+    """
+    with ExitStack() as stack:
+        database = Database(settings.database_url)
+        stack.callback(database.close)
+        with database.answering():
+            database.upgrade()
+            # Before anything starts, refuse another network's database, and secrets that nothing could be signed with.
+            make_ledger(settings, database).cursor()
+            if roles & {"notifier", "api"}:
+                check_vault(database, open_vault(settings))
+        if "follower" in roles:
+            stack.enter_context(_following_alone(database))
+        spare_collections()
+        # What tries again by itself never comes here; `once` has no time for it.
+        stack.enter_context(database.answering())
+        return event_loop.run(serve(settings, database, roles, once=once))
+
+
+def spare_collections() -> None:
+    """Leave what the start has loaded out of the garbage collector's rounds, and let it make them less often.
+
+    Every delivery makes some objects in cycles; with the defaults looking for them costs a sixth of the throughput.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+async def serve(
+    settings: Settings,
+    database: Database,
+    roles: frozenset[str],
+    *,
+    once: bool = False,
+    stop: asyncio.Event | None = None,
+) -> int:
+    """Run the parts named by ``roles`` until ``stop`` is set or a signal comes; see :func:`run`."""
+    stop = stop or asyncio.Event()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_signals(stop, database))
+        metrics = Metrics()
+        pulse = Pulse(ServiceManager.of(os.environ), rest=settings.poll_interval, roles=roles)
+        heart = Heartbeat(database, limit=silence_limit(settings.poll_interval))
+        worker = make_worker(settings, database, metrics)
+        pool = make_pool(settings, metrics)
+        stack.push_async_callback(pool.aclose)
+        lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
+        following = make_following(settings, database, pool, worker, metrics, pulse, lease)
+        if (proxies := ignored(os.environ)) is not None:
+            log.warning("service.no_proxy", reason=proxies)
+        log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
+        if once:
+            ended = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                # The next run is expected within the time that ``status`` would call a lag.
+                tasks.create_task(beat(pulse, heart, ended, stays=settings.ready_max_lag))
+                try:
+                    code = await _once(following, lease, worker, pulse, roles, stop)
+                finally:
+                    ended.set()
+        else:
+            metrics.watch(database, pulse, pool if "follower" in roles else None)
+            site = stack.enter_context(
+                Site(settings, database, pulse, metrics, api="api" in roles, wake=worker.wake)
+            )
+            wakeup = following.wakeup = make_wakeup(settings, pool, following)
+            audit = make_audit(settings, database, pool, metrics)
+            beside: list[Part] = [make_in_flight(settings, database, pool).run, audit.run]
+            if wakeup is not None:
+                beside.append(wakeup.run)
+            upkeep = partial(periodic.running, settings, database, audit.call)
+            follow = partial(_follow, following, beside, upkeep, lease, pulse)
+            code = await _until_stopped(follow, worker, site, pulse, heart, roles, stop)
+        log.info("service.stopped")
+        return code
+
+
+async def _once(
+    following: Following,
+    lease: Lease | None,
+    worker: Worker,
+    pulse: Pulse,
+    roles: frozenset[str],
+    stop: asyncio.Event,
+) -> int:
+    turn = Turn.IDLE
+    if "follower" in roles:
+        async with AsyncExitStack() as stack:
+            if lease is not None:
+                await lease.take(stop)
+                await stack.enter_async_context(lease.kept())
+            pulse.followed(True)
+            turn = await following.catch_up(stop)
+    if "notifier" in roles:
+        await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
+    return 0 if turn is Turn.IDLE else 3
+
+
+async def _follow(
+    following: Following,
+    beside: Sequence[Part],
+    upkeep: Callable[[], AbstractAsyncContextManager[None]],
+    lease: Lease | None,
+    pulse: Pulse,
+    stop: asyncio.Event,
+) -> None:
+    """Follow the chain and keep the house; on a shared database only while the lease is ours."""
+
+    async def work(stop: asyncio.Event) -> None:
+        pulse.followed(True)
+        try:
+            async with upkeep(), asyncio.TaskGroup() as tasks:
+                for part in beside:
+                    tasks.create_task(part(stop))
+                await following.run(stop)
+        finally:
+            pulse.followed(False)
+
+    async def stand_by(stop: asyncio.Event) -> None:
+        # Who gets the lease at once is no standby: its start ends with its first look at the chain.
+        await unless(stop, asyncio.sleep(1.0))
+        pulse.stands_by = True
+        await stop.wait()
+
+    await (work(stop) if lease is None else lead(lease, work, stand_by, stop))
+
+
+async def _until_stopped(
+    follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+    worker: Worker,
+    site: Site,
+    pulse: Pulse,
+    heart: Heartbeat,
+    roles: frozenset[str],
+    stop: asyncio.Event,
+) -> int:
+    late = False
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            if "follower" in roles:
+                tasks.create_task(_within(follow(stop), stop), name="follower")
+            tasks.create_task(_within(beat(pulse, heart, stop), stop), name="heartbeat")
+            if "notifier" in roles:
+                tasks.create_task(_within(worker.run(stop), stop), name="notifier")
+            tasks.create_task(_within(site.serve(stop), stop), name="http")
+            tasks.create_task(_stopped(stop, pulse), name="stop")
+    except* TimeoutError:
+        late = True
+        log.error("service.stopped_late", limit_seconds=STOP_WITHIN)
+    return 1 if late else 0
+
+
+async def _stopped(stop: asyncio.Event, pulse: Pulse) -> None:
+    """Keep the process alive until it is told to stop, whatever parts it runs."""
+    await stop.wait()
+    pulse.stopping()
+
+
+async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run one part; after ``stop`` it may take :data:`STOP_WITHIN` seconds. A part that dies stops the whole daemon."""
+    async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
+
+        async def call_time() -> None:
+            await stop.wait()
+            limit.reschedule(asyncio.get_running_loop().time() + STOP_WITHIN)
+
+        timekeeper = tasks.create_task(call_time())
+        await work
+        timekeeper.cancel()
+
+
+def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
+    """Make the pool of the settings' sources."""
+    return SourcePool(
+        [
+            StacksApi(
+                url,
+                api_key=settings.key_for(url),
+                user_agent=USER_AGENT,
+                on_unforeseen=partial(unforeseen.note, "source"),
+            )
+            for url in settings.api_urls
+        ],
+        requests_per_minute=settings.api_requests_per_minute,
+        requests_per_month=settings.api_requests_per_month,
+        patience=Patience.for_polls(settings.poll_interval),
+        on_request=metrics.on_request if metrics is not None else None,
+    )
+
+
+def make_following(
+    settings: Settings,
+    database: Database,
+    pool: SourcePool,
+    worker: Worker,
+    metrics: Metrics,
+    pulse: Pulse,
+    lease: Lease | None,
+) -> Following:
+    """Make the follower's loop on a database; the worker is woken when there is something to tell."""
+
+    def stepped(step: Step, applied: Applied, seconds: float) -> None:
+        metrics.on_step(step, applied, seconds)
+        pulse.stepped()
+
+    follower = Follower(
+        pool,
+        HeaderWindow(),
+        read_rules(settings),
+        poll_interval=settings.poll_interval,
+        finality_burn_blocks=settings.finality_burn_blocks,
+        on_unforeseen=partial(unforeseen.note, "source"),
+    )
+    return Following(
+        make_ledger(settings, database, lease),
+        follower,
+        pool,
+        network=settings.network,
+        start_height=None if settings.start_height == "tip" else settings.start_height,
+        window_burn_blocks=settings.finality_burn_blocks + MARGIN_BURN_BLOCKS,
+        poll_interval=settings.poll_interval,
+        on_events=worker.wake,
+        on_step=stepped,
+        on_settled=metrics.on_settled,
+        on_turn=pulse.turned,
+    )
+
+
+def make_wakeup(settings: Settings, pool: SourcePool, following: Following) -> WakeUp | None:
+    """Make the socket that shortens the follower's waits, None when the settings want none."""
+    if not settings.websocket:
+        return None
+
+    def sources() -> list[str]:
+        rows = pool.health()
+        bad = (SourceState.FAILING, SourceState.REFUSED)
+        return [row.url for row in rows if row.state not in bad] or [row.url for row in rows]
+
+    return WakeUp(
+        sources,
+        following.nudge,
+        api_key=settings.key_for,
+        user_agent=USER_AGENT,
+        on_unforeseen=partial(unforeseen.note, "websocket"),
+    )
+
+
+def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> InFlight:
+    """Make what shows pending payments; when the settings want none shown, it sees to that."""
+    reader = MempoolReader(read_rules(settings).watched_contracts) if settings.mempool else None
+    return InFlight(database, pool, money_rules(settings), reader, interval=settings.mempool_interval)
+
+
+def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics: Metrics) -> Audit:
+    """Make what reads blocks again when it is called."""
+    return Audit(
+        database,
+        pool,
+        money_rules(settings),
+        Books.of(settings),
+        read_rules(settings),
+        network=settings.network,
+        finality_burn_blocks=settings.finality_burn_blocks,
+        on_audit=metrics.on_audit,
+    )
+
+
+def make_ledger(settings: Settings, database: Database, lease: Lease | None = None) -> Ledger:
+    """Make the ledger of a database under these settings; with a lease, only its holder may write."""
+    return Ledger(database, money_rules(settings), Books.of(settings), now=time.time, lease=lease)
+
+
+def read_rules(settings: Settings) -> ReadRules:
+    """Return what has to be read of transactions under these settings, beyond their events."""
+    tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
+    return ReadRules(
+        watched_contracts=frozenset(
+            tokens | ({settings.payment_contract} if settings.payment_contract else set())
+        )
+    )
+
+
+def money_rules(settings: Settings) -> MoneyRules:
+    """Return what counts as money under these settings."""
+    return MoneyRules(
+        assets=frozenset(spec.identifier for spec in settings.assets.values()),
+        sbtc_contract=settings.sbtc_contract,
+        payment_contract=settings.payment_contract,
+        memo_router=settings.network_facts.memo_router,
+        ignored_senders=settings.ignored_senders,
+    )
+
+
+def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Worker:
+    """Make the delivery worker on a database."""
+    return Worker(
+        database,
+        schedule=settings.webhook_retry_schedule,
+        timeout=settings.webhook_timeout,
+        concurrency=settings.webhook_concurrency,
+        endpoint_concurrency=settings.webhook_endpoint_concurrency,
+        allow_http=settings.webhook_allow_http,
+        allow_private=settings.webhook_allow_private,
+        disable_after=settings.webhook_disable_after,
+        endpoint_rate=settings.webhook_endpoint_rate,
+        vault=open_vault(settings),
+        user_agent=USER_AGENT,
+        on_attempt=metrics.on_attempt,
+        on_first_attempt=metrics.on_first_attempt,
+        on_unforeseen=unforeseen.note,
+    )
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, database: Database) -> Iterator[None]:
+    """Set ``stop`` at SIGTERM, SIGINT, and at SIGHUP (its terminal was closed) unless nohup(1) had that one ignored.
+
+    From then on nothing waits for long for another process that holds the database.
+    """
+
+    def end() -> None:
+        database.hurry()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _following_alone(database: Database) -> Iterator[None]:
+    """Make sure that no other process follows the chain on this database; on a shared one the lease does."""
+    if not database.is_sqlite:
+        yield
+        return
+    assert database.url.database is not None, "the settings give SQLite a file"
+    file = Path(database.url.database).resolve()  # two names of one file are one database
+    with hold(file.with_name(f"{file.name}.lock")):
+        yield

@@ -1,0 +1,120 @@
+"""What has to be done now and then: thin out headers, empty old bodies, call for an audit. Never part of the hot path."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import SQLAlchemyError
+
+from chain.follower import MARGIN_BURN_BLOCKS
+from notifier import retention
+from notifier.database_errors import is_outage, reason_of
+from watcher import unforeseen
+from watcher.api import idempotency
+from watcher.config.settings import Settings
+from watcher.domain.clocks import Clocks
+from watcher.log import get_logger
+from watcher.store import chain_state
+from watcher.store.database import Database
+
+DAY = 86_400
+
+#: Between two runs of a job, seconds.
+HOUR = 3600.0
+
+log = get_logger(__name__)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, database: Database, call_audit: Callable[[], None], *, every: float = HOUR
+) -> AsyncIterator[None]:
+    """Run the periodic jobs in threads of their own while the block runs; ``call_audit`` is called on the event loop.
+
+    Upkeep begins a quarter of ``every`` (seconds) after the start, so that a daemon that restarts often does it too.
+    """
+    loop = asyncio.get_running_loop()
+    scheduler = BackgroundScheduler(
+        timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+    )
+
+    stop = threading.Event()
+    jobs: dict[str, Callable[[], object]] = {
+        "thin_headers": lambda: thin_headers(settings, database),
+        "prune_outbox": lambda: prune_outbox(settings, database, stop.is_set),
+        "prune_idempotency": lambda: prune_idempotency(database, stop.is_set),
+        "audit": lambda: loop.call_soon_threadsafe(call_audit),
+    }
+    first = datetime.now(UTC) + timedelta(seconds=every / 4)
+    for name, job in jobs.items():
+        scheduler.add_job(
+            guarded(name, job), "interval", seconds=every, jitter=every / 60, id=name, next_run_time=first
+        )
+    scheduler.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        # A job in the middle of a transaction may wait for the database: the event loop has others to bring to an end.
+        await asyncio.to_thread(scheduler.shutdown)
+
+
+def guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
+    """Return the job as one that never raises: what goes wrong is logged and counted, and it runs again in time."""
+
+    def run() -> None:
+        try:
+            job()
+        except SQLAlchemyError as error:
+            log.warning("job.failed", job=name, reason=reason_of(error))
+            if not is_outage(error):
+                unforeseen.note(f"job {name}", error)
+        except Exception as error:
+            unforeseen.note(f"job {name}", error)
+
+    return run
+
+
+def thin_headers(settings: Settings, database: Database) -> int:
+    """Delete headers below what a reorg can reach; return how many."""
+    keep = settings.finality_burn_blocks + 2 * MARGIN_BURN_BLOCKS
+    count = database.transact(lambda connection: chain_state.thin_headers(connection, keep_burn_blocks=keep))
+    log.info("headers.thinned", count=count)
+    return count
+
+
+def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Empty bodies and logged answers and dismiss dead deliveries that are older than the retention; return how many.
+
+    Between two batches it looks whether the daemon is stopping; the next run does the rest.
+    """
+    with database.read() as connection:
+        cursor = chain_state.load_cursor(connection)
+    # A machine clock that was set years ahead must not empty what is a day old.
+    chain = cursor.clock.time if cursor is not None else None
+    now = Clocks(machine=time.time(), chain=chain).earlier
+    before = now - settings.retention_days * DAY
+    total, after, more = 0, retention.START, True
+    while more and not stopping():
+        batch = partial(retention.prune, before=before, now=now, after=after)
+        pruned = database.transact(batch)
+        total, after, more = total + pruned.count, pruned.after, pruned.more
+    log.info("outbox.pruned", count=total)
+    return total
+
+
+def prune_idempotency(database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Delete the answers to requests that are too old to be sent again; return how many."""
+    total = 0
+    while not stopping():
+        count = database.transact(lambda connection: idempotency.prune(connection, now=time.time()))
+        total += count
+        if count == 0:
+            break
+    log.info("idempotency.pruned", count=total)
+    return total

@@ -1,0 +1,468 @@
+"""What becomes of an intent: one pure function, :func:`decide`, over facts, verdicts told and the chain clock.
+
+The rows named in comments are those of the status table in ``docs/states.md``. Money comes before attempts,
+attempts before the deadline; a verdict that was told is left only by positive evidence.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from notifier.events import VERDICTS, EventType, event_id
+from watcher.domain import refunds
+from watcher.domain.coverage import Cover, Loss, cover, in_order, sort_money
+from watcher.domain.model import (
+    Act,
+    ActKind,
+    ChainClock,
+    Facts,
+    Failure,
+    Flag,
+    Inclusion,
+    Intent,
+    LatePolicy,
+    Repayment,
+    Status,
+    Told,
+)
+
+#: So many events call attention to surplus, and as many to late money, each time that more comes. Whoever knows a
+#: reference can send dust to it in every block: the later ones wait until the money has doubled.
+ATTENTION_EACH = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An event to write: what to say, and how the intent stood at that moment."""
+
+    id: str
+    type: EventType
+    #: How many events of this type the intent already had.
+    n: int
+    reason: str | None
+    subject: str
+    #: Id of the verdict that this one replaces.
+    supersedes: str | None
+    #: None when the intent is told for the first time.
+    previous_status: Status | None
+    status: Status
+    flags: frozenset[Flag]
+    #: What was given back, for ``payment.refunded``.
+    refund: Repayment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """The nearest points at which the decision may change although no fact does; None = never."""
+
+    #: Chain time in unix seconds, due when the clock is at or past it.
+    time: int | None = None
+    height: int | None = None
+    burn_height: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How the intent stands and what to tell. Amounts are base units; sums may exceed 128 bits."""
+
+    status: Status
+    flags: frozenset[Flag]
+    received: int
+    missing: int
+    over: int
+    #: What was given back in the canonical chain.
+    refunded: int
+    #: What is still to be given back of an intent that ended.
+    refund_due: int
+    #: Height and Bitcoin height that the depth is counted from, None without money.
+    anchor: tuple[int, int] | None
+    drafts: tuple[Draft, ...]
+    wake: Wake
+
+
+def decide(intent: Intent, facts: Facts, told: Sequence[Told], clock: ChainClock) -> Decision:
+    """Say where ``intent`` stands and what has to be told; the same input gives the same answer.
+
+    ``told`` lists the intent's earlier events in order. Asking again with the drafts appended to ``told`` yields
+    the same status without drafts.
+    """
+    return _Case(intent, facts, told, clock).decide()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """Where the intent stands; ``news`` = a verdict that has to be told, with its reason."""
+
+    status: Status
+    flags: frozenset[Flag]
+    news: bool = False
+    reason: str | None = None
+
+
+_VERDICT_EVENT = {
+    Status.SUCCEEDED: EventType.SUCCEEDED,
+    Status.FAILED: EventType.FAILED,
+    Status.EXPIRED: EventType.EXPIRED,
+}
+
+
+class _Case:
+    """One call of :func:`decide`: the facts sorted once, the events told so far, and those that are added."""
+
+    def __init__(self, intent: Intent, facts: Facts, told: Sequence[Told], clock: ChainClock) -> None:
+        self.intent = intent
+        self.facts = facts
+        self.clock = clock
+        self.told = list(told)
+        self.drafts: list[Draft] = []
+        self.before = intent.status
+        self.mark = _last_act(facts.acts, ActKind.MARK)
+        self.marks = sum(act.kind is ActKind.MARK for act in facts.acts)
+        self.cancel = _last_act(facts.acts, ActKind.CANCEL)
+        self.accepts_late = intent.late_policy is LatePolicy.ACCEPT and self.cancel is None
+        self.money = sort_money(intent, facts.inclusions)
+        self.canonical = self.money.canonical
+        self.received = sum(inclusion.amount for inclusion in self.canonical)
+        self.refunds = refunds.standing(facts.refunds)
+        self.refunded = refunds.total(facts.refunds)
+        self.on_time_cover = cover(intent, self.money.on_time)
+        self.cover = self.on_time_cover
+        if self.cover is None and self.accepts_late:
+            self.cover = cover(intent, self.canonical)
+        self.lost_on_time = tuple(loss for loss in self.money.lost if loss.timely)
+        #: What a reorg took and may bring again. Refuted money matters only where a success was told because of it.
+        self.awaited = tuple(loss for loss in self.lost_on_time if not loss.inclusion.refuted)
+        counts_late = self.accepts_late or self.mark is not None  # a person may have marked it for late money
+        self.lost = self.money.lost if counts_late else self.lost_on_time
+        # Of several the newest.
+        timely = {loss.tx_id: self._hold(loss) for loss in self.lost if not loss.inclusion.refuted}
+        failures = (f for f in facts.failures if f.canonical)
+        self.failures = sorted(
+            (f for f in failures if f.time <= max(intent.deadline, timely.get(f.tx_id, 0))),
+            key=lambda failure: (failure.height, failure.tx_index),
+        )
+
+    def decide(self) -> Decision:
+        if not any(event.type is EventType.CREATED for event in self.told):  # row 1
+            self._tell(EventType.CREATED, _Standing(status=Status.PENDING, flags=frozenset()))
+        standing = self._standing()
+        while standing.news:
+            self._tell(
+                _VERDICT_EVENT[standing.status], standing, standing.reason, self._verdict_subject(standing)
+            )
+            standing = self._standing()
+        if standing.status is Status.PROCESSING and Flag.REORGED not in standing.flags:  # row 3
+            verdict = self._last_verdict()
+            self._tell_once(EventType.PROCESSING, standing, subject=verdict.id if verdict else "")
+        if standing.status is Status.CANCELED:  # row 13
+            self._tell_once(EventType.CANCELED, standing)
+        self._call_attention(standing)
+        for subject, refund in self._untold_refunds().items():
+            if self._deep(refund):
+                self._tell(EventType.REFUNDED, standing, subject=subject, refund=refund)
+        return Decision(
+            status=standing.status,
+            flags=standing.flags,
+            received=self.received,
+            missing=max(0, self.intent.amount - self.received),
+            over=max(0, self.received - self.intent.amount),
+            refunded=self.refunded,
+            refund_due=self._refund_due(standing.status),
+            anchor=self._anchor(),
+            drafts=tuple(self.drafts),
+            wake=self._wake(standing.status),
+        )
+
+    # Where it stands
+
+    def _standing(self) -> _Standing:
+        told = self._last_verdict()
+        verdict = told.verdict if told else None
+        if self.mark is not None:  # row 2
+            status = _marked(self.mark)
+            taken = told is not None and verdict is status is Status.SUCCEEDED and self._lost_since(told)
+            more = {Flag.MANUAL, Flag.REORGED} if taken else {Flag.MANUAL}
+            return self._stand(status, *more, news=verdict is not status, reason="manual")
+        if told is not None and verdict is Status.SUCCEEDED:
+            return self._after_success(told)
+        if told is not None and verdict is not None:
+            return self._after_no(told, verdict)
+        if self.cancel is not None:  # row 13
+            return self._stand(Status.CANCELED)
+        if self.on_time_cover is not None:
+            return self._covered()
+        return self._uncovered()
+
+    def _stand(self, status: Status, *more: Flag, news: bool = False, reason: str | None = None) -> _Standing:
+        """Return a standing with the flags that the money alone gives, and ``more``."""
+        return _Standing(status=status, flags=self._flags(status) | set(more), news=news, reason=reason)
+
+    def _covered(self, *more: Flag) -> _Standing:
+        """Rows 3 and 4, also as the second half of rows 14 and 15a."""
+        assert self.cover is not None, "asked only of a covered intent"
+        deep = self._deep(self.cover)
+        return self._stand(Status.SUCCEEDED if deep else Status.PROCESSING, *more, news=deep)
+
+    def _after_success(self, told: Told) -> _Standing:
+        """Rows 5 and 6: what was told stays, unless a reorg provably took the money."""
+        taken = self._lost_since(told)
+        if self.cover is not None or not self._covered_with(taken):
+            more = [Flag.LATE_EVIDENCE] if told.subject == Flag.LATE_EVIDENCE else []
+            return self._stand(Status.SUCCEEDED, *more)
+        if self._held(taken) and not self._failed_again(taken):  # row 6
+            return self._stand(Status.PROCESSING, Flag.REORGED)
+        return self._stand(Status.FAILED, Flag.REORGED, news=True, reason="reorged")  # row 6b
+
+    def _after_no(self, told: Told, verdict: Status) -> _Standing:
+        """Rows 14 and 15: ``failed`` or ``expired`` was told."""
+        if self.on_time_cover is not None:  # row 14
+            return self._covered(Flag.LATE_EVIDENCE)
+        if self.cover is not None:  # row 15a
+            return self._covered()
+        more = [Flag.REORGED] if told.reason == "reorged" else []
+        return self._stand(verdict, *more)  # row 15
+
+    def _uncovered(self) -> _Standing:
+        """Rows 7 to 12: nothing told, and the on-time money does not cover."""
+        lost = self.awaited
+        if not self._held(lost) or self._failed_again(lost):
+            reason = self._payers_failure()
+            if reason is not None:  # row 10
+                return self._stand(Status.FAILED, news=True, reason=reason)
+            if self.clock.time > self.intent.deadline:
+                if self.failures and not self.money.on_time:  # row 11
+                    return self._stand(Status.FAILED, news=True, reason=self.failures[-1].reason)
+                return self._stand(Status.EXPIRED, news=True)  # row 12
+        return self._stand(Status.PENDING)  # rows 1, 7, 8 and 9
+
+    def _lost_since(self, told: Told) -> tuple[Loss, ...]:
+        """Return what reorgs took after a success was told and, where a person marked it, after the mark.
+
+        A reorg that takes what stood when the mark was made lowers the mark to its fork point.
+        """
+        height = self.mark.height if self.mark is not None else -1
+        return tuple(loss for loss in self.lost if loss.at >= told.time and loss.inclusion.height > height)
+
+    def _covered_with(self, taken: Iterable[Loss]) -> bool:
+        """Say whether there was a cover before reorgs took these: each payment as large as it ever was."""
+        kept = self.canonical if self.accepts_late else self.money.on_time
+        known = sorted([*kept, *(loss.inclusion for loss in taken)], key=lambda inclusion: inclusion.amount)
+        most = {inclusion.key: inclusion for inclusion in known}
+        return cover(self.intent, in_order(most.values())) is not None
+
+    def _held(self, lost: Iterable[Loss]) -> bool:
+        """Say whether an orphaned payment may still be mined again in time (rows 6 and 7)."""
+        return any(self.clock.time <= self._hold(loss) for loss in lost)
+
+    def _failed_again(self, lost: Iterable[Loss]) -> bool:
+        """Say whether every orphaned payment has failed on the new branch, as deep as the intent asks for."""
+        failed = {failure.tx_id for failure in self.failures if self._deep(failure)}
+        return all(loss.tx_id in failed for loss in lost)
+
+    def _payers_failure(self) -> str | None:
+        """Return the reason of the bound payer's newest failure that was deep enough before any money came.
+
+        Judged at the block of the first money, not at the clock, so that it does not matter how many blocks were
+        read at once.
+        """
+        keys = {inclusion.key for inclusion in self.money.on_time}
+        came = [(i.height, i.burn_height) for i in self.facts.inclusions if i.key in keys]
+        height, burn_height = min([(self.clock.height + 1, self.clock.burn_height), *came])
+        required = self.intent.required
+        return next(
+            (
+                f.reason
+                for f in reversed(self.failures)
+                if f.sender == self.intent.payer
+                and height - f.height >= required.stacks
+                and burn_height - f.burn_height >= required.bitcoin
+            ),
+            None,
+        )
+
+    def _hold(self, loss: Loss) -> int:
+        return loss.at + self.intent.reorg_grace
+
+    def _deep(self, place: Cover | Failure | Repayment) -> bool:
+        return self.clock.depth(place.height, place.burn_height).reaches(self.intent.required)
+
+    def _flags(self, status: Status) -> frozenset[Flag]:
+        """Return the flags that the money alone gives, that which came and that which went back."""
+        flags = set(refunds.flags(self.refunded, self.received))
+        if self.cover is None and self.money.on_time and status in {Status.PENDING, Status.EXPIRED}:
+            flags.add(Flag.UNDERPAID)
+        if self.cover is not None and self.cover.total > self.intent.amount and status is not Status.CANCELED:
+            flags.add(Flag.OVERPAID)
+        if self._surplus(status):
+            flags.add(Flag.SURPLUS)
+        if self._late(status):
+            flags.add(Flag.LATE)
+        if self._refund_due(status):
+            flags.add(Flag.REFUND_DUE)
+        return frozenset(flags)
+
+    def _surplus(self, status: Status) -> list[Inclusion]:
+        """Return the money that came after the covering transaction."""
+        if self.cover is None or status is Status.CANCELED:
+            return []
+        return [inclusion for inclusion in self.canonical if inclusion.key not in self.cover.keys]
+
+    def _late(self, status: Status) -> tuple[Inclusion, ...]:
+        """Return the money that came after the deadline or the cancellation and found the intent uncovered."""
+        if status is Status.CANCELED and self.cancel is not None:
+            known = self.on_time_cover
+            if known is not None and known.height <= self.cancel.height:
+                # Only what is uncovered can be canceled: another branch brought this money since, below that height.
+                return self.canonical
+            return self._since(self.cancel)
+        return self.money.late if self.on_time_cover is None else ()
+
+    def _refund_due(self, status: Status) -> int:
+        """Return what is to be given back: money that does not pay an intent which ended, and did not go back."""
+        dismissals = [act for act in self.facts.acts if act.kind is ActKind.DISMISS]
+        return refunds.due(self._idle(status), self.facts.refunds, dismissals)
+
+    def _idle(self, status: Status) -> Iterable[Inclusion]:
+        """Return the money of an intent that ended which does not pay it; of one that goes on all may still do."""
+        if status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
+            return self.canonical
+        if status is not Status.SUCCEEDED:
+            return ()
+        since = self._since(self.mark) if self.mark is not None else ()
+        return dict.fromkeys([*self._surplus(status), *since])
+
+    def _since(self, act: Act) -> tuple[Inclusion, ...]:
+        """Return the money above the height of an act, also when it stood lower before: rather twice than never."""
+        return tuple(inclusion for inclusion in self.canonical if inclusion.height > act.height)
+
+    def _anchor(self) -> tuple[int, int] | None:
+        if self.cover is not None:
+            return (self.cover.height, self.cover.burn_height)
+        if not self.canonical:
+            return None
+        return (max(i.height for i in self.canonical), max(i.burn_height for i in self.canonical))
+
+    def _wake(self, status: Status) -> Wake:
+        """Return when to look again although nothing happened; of a verdict or an act that stands only a refund wakes."""
+        places: list[Cover | Failure | Repayment] = [*self._untold_refunds().values()]
+        times = []
+        if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
+            places += self.failures
+            if self.cover is not None:
+                places.append(self.cover)
+            times += [self._hold(loss) + 1 for loss in self.money.lost]
+            if status is Status.PENDING:
+                times.append(self.intent.deadline + 1)
+        required = self.intent.required
+        return Wake(
+            time=_next(self.clock.time, times),
+            height=_next(self.clock.height, (place.height + required.stacks - 1 for place in places)),
+            burn_height=_next(
+                self.clock.burn_height, (place.burn_height + required.bitcoin for place in places)
+            ),
+        )
+
+    # What is told
+
+    def _last_verdict(self) -> Told | None:
+        return next((event for event in reversed(self.told) if event.verdict is not None), None)
+
+    def _verdict_subject(self, standing: _Standing) -> str:
+        if Flag.MANUAL in standing.flags:
+            return f"mark:{self.marks}"
+        return Flag.LATE_EVIDENCE if Flag.LATE_EVIDENCE in standing.flags else ""
+
+    def _call_attention(self, standing: _Standing) -> None:
+        """Rows 5, 6 and 15, and what the chain does to an intent that a person marked."""
+        calling = {inclusion.key: (inclusion, "surplus") for inclusion in self._surplus(standing.status)}
+        if standing.status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
+            for inclusion in self._late(standing.status):
+                calling.setdefault(inclusion.key, (inclusion, "late"))
+        if self.mark is not None:
+            reason = "surplus" if standing.status is Status.SUCCEEDED else "late"
+            for inclusion in self._since(self.mark):
+                calling.setdefault(inclusion.key, (inclusion, reason))
+        for reason in ("surplus", "late"):
+            self._point_at([i for i, why in calling.values() if why == reason], standing, reason)
+        verdict = self._last_verdict()
+        if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in standing.flags:
+            newest = max(loss.at for loss in self.lost)
+            self._tell_once(EventType.ATTENTION, standing, "reorged", f"{verdict.id}@{newest}")
+
+    def _point_at(self, money: Iterable[Inclusion], standing: _Standing, reason: str) -> None:
+        """Call attention to money: once however much came, again when there is more of it; after the first few times
+        only when it has doubled.
+
+        The subject names the newest payment, how many others there are, and their sum. What a person assigned needs no
+        attention.
+        """
+        calling = in_order(inclusion for inclusion in money if not inclusion.assigned)
+        if not calling:
+            return
+        newest, number, total = calling[-1], len(calling), sum(inclusion.amount for inclusion in calling)
+        earlier = [e.subject for e in self.told if (e.type, e.reason) == (EventType.ATTENTION, reason)]
+        subject = f"{newest.tx_id}:{newest.rank}+{number - 1}"
+        if subject in earlier:  # as it was written before the sum stood in it
+            return
+        if len(earlier) < ATTENTION_EACH or not _grew_little(earlier[-1], number, total):
+            self._tell_once(EventType.ATTENTION, standing, reason, f"{subject}={total}")
+
+    def _tell_once(
+        self, kind: EventType, standing: _Standing, reason: str | None = None, subject: str = ""
+    ) -> None:
+        if all((event.type, event.reason, event.subject) != (kind, reason, subject) for event in self.told):
+            self._tell(kind, standing, reason, subject)
+
+    def _untold_refunds(self) -> dict[str, Repayment]:
+        """Return the refunds in the canonical chain that the merchant was not told of, in its order, by subject."""
+        told = {event.subject for event in self.told if event.type is EventType.REFUNDED}
+        subjects = refunds.subjects(self.refunds)
+        return {subject: refund for subject, refund in subjects.items() if subject not in told}
+
+    def _tell(
+        self,
+        kind: EventType,
+        standing: _Standing,
+        reason: str | None = None,
+        subject: str = "",
+        *,
+        refund: Repayment | None = None,
+    ) -> None:
+        verdict = self._last_verdict()
+        n = sum(event.type is kind for event in self.told)
+        draft = Draft(
+            id=event_id(self.intent.id, kind, n),
+            type=kind,
+            n=n,
+            reason=reason,
+            subject=subject,
+            supersedes=verdict.id if verdict and kind in VERDICTS else None,
+            previous_status=None if kind is EventType.CREATED else self.before,
+            status=standing.status,
+            flags=standing.flags,
+            refund=refund,
+        )
+        self.before = standing.status
+        self.drafts.append(draft)
+        self.told.append(Told(id=draft.id, type=kind, reason=reason, subject=subject, time=self.clock.time))
+
+
+def _grew_little(subject: str, number: int, total: int) -> bool:
+    """Say whether money that a subject spoke of is still there and neither its number nor its sum has doubled since."""
+    others, _, told = subject.rpartition("+")[2].partition("=")
+    if not told:
+        return False
+    known = int(others) + 1
+    return known <= number < 2 * known and int(told) <= total < 2 * int(told)
+
+
+def _marked(mark: Act) -> Status:
+    assert mark.status is not None, "a mark without a status is refused when it is stored"
+    return mark.status
+
+
+def _last_act(acts: Iterable[Act], kind: ActKind) -> Act | None:
+    return next((act for act in reversed(tuple(acts)) if act.kind is kind), None)
+
+
+def _next(here: int, points: Iterable[int]) -> int | None:
+    return min((point for point in points if point > here), default=None)

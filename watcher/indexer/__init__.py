@@ -1,0 +1,1 @@
+"""The chain into the database: match, settle and enqueue events, one transaction per step."""

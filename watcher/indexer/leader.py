@@ -1,0 +1,209 @@
+"""The follower's lease on a shared database: one row that says who moves the ledger, and since when.
+
+Whoever holds it renews it; when it has run out, a standby takes it over under the next epoch. Every transaction of the
+ledger locks the row and compares holder and epoch, so that a process which was frozen or cut off and wakes up commits
+nothing. All times are the database server's, so that nobody's clock has to be right.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Update, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from notifier.clock import server_time
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.concurrency import committed, in_thread, unless
+from watcher.errors import LeaseHeld, LeaseLost
+from watcher.log import get_logger
+from watcher.store.database import Database, upsert
+from watcher.store.schema import lease
+
+#: How long a holder that says nothing keeps the lease, seconds.
+SECONDS = 15.0
+
+#: Tries to renew it, or to take it over, within that time.
+TRIES = 5
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Who has the lease, or had it last."""
+
+    #: Host and process id.
+    holder: str
+    #: Grows by one whenever the lease changes hands.
+    epoch: int
+    #: Seconds until it runs out, unless it is renewed; 0 when it has, or was given back.
+    remaining: float
+
+
+class Lease:
+    """One process's hold on the lease of a PostgreSQL database."""
+
+    def __init__(self, database: Database) -> None:
+        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        #: None while the lease is not ours.
+        self.epoch: int | None = None
+        self._database = database
+
+    def acquire(self) -> bool:
+        """Take the lease if nobody has it; say whether it is ours."""
+        until = server_time() + SECONDS
+        with self._database.begin() as connection:
+            statement = upsert(connection, lease).values(id=1, holder=self.holder, epoch=1, until=until)
+            statement = statement.on_conflict_do_update(
+                index_elements=[lease.c.id],
+                set_={"holder": self.holder, "epoch": lease.c.epoch + 1, "until": until},
+                where=lease.c.until <= server_time(),
+            )
+            epoch = connection.execute(statement.returning(lease.c.epoch)).scalar_one_or_none()
+        self.epoch = epoch
+        return epoch is not None
+
+    def renew(self) -> None:
+        """Keep the lease for as long again. Raises :class:`LeaseLost` when another took it."""
+        with self._database.begin() as connection:
+            kept = connection.execute(self._ours().values(until=server_time() + SECONDS)).rowcount
+        if not kept:
+            raise self._lost()
+
+    def release(self) -> None:
+        """Give the lease back, so that a standby need not wait; no effect when another took it."""
+        with self._database.begin() as connection:
+            connection.execute(self._ours().values(until=0.0))
+        self.epoch = None
+
+    def check(self, connection: Connection) -> None:
+        """Hold the lease until the transaction ends. Raises :class:`LeaseLost` when it is another's."""
+        query = select(lease.c.holder, lease.c.epoch).where(lease.c.id == 1)
+        row = connection.execute(query.with_for_update()).one_or_none()
+        if row is None or (row.holder, row.epoch) != (self.holder, self.epoch):
+            raise self._lost()
+
+    async def wait_for(self, stop: asyncio.Event) -> bool:
+        """Try until the lease is ours; False when ``stop`` was set first."""
+        known: str | None = None
+        while not stop.is_set():
+            try:
+                if await self._try():
+                    return True
+                if (other := await in_thread(self._holder)) != known:
+                    log.info("lease.waiting", holder=other)
+                    known = other
+            except SQLAlchemyError as error:
+                log.error("lease.failed", reason=reason_of(error))
+            except Exception as error:
+                unforeseen.note("lease", error)
+            await unless(stop, asyncio.sleep(SECONDS / TRIES))
+        return False
+
+    async def take(self, stop: asyncio.Event) -> None:
+        """Wait no longer than a holder that died keeps it. Raises :class:`LeaseHeld` when somebody lives who has it."""
+        for _ in range(TRIES + 2):
+            if await self._try():
+                return
+            await unless(stop, asyncio.sleep(SECONDS / TRIES))
+        raise LeaseHeld(
+            f"another process ({await in_thread(self._holder)}) follows the chain on this database",
+            hint="stop it first, or start this one with --role notifier",
+        )
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Renew the lease while the block runs, then give it back.
+
+        When another takes it, the block is cancelled and :class:`LeaseLost` is raised.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(self._keep())
+                yield
+                keeping.cancel()
+        except BaseExceptionGroup as group:
+            if group.split(LeaseLost)[1] is None:
+                raise self._lost() from group
+            raise
+        try:
+            await committed(self.release)
+        except SQLAlchemyError as error:
+            log.error("lease.failed", reason=reason_of(error))
+        except Exception as error:
+            # It runs out by itself.
+            unforeseen.note("lease", error)
+
+    async def _try(self) -> bool:
+        taken = await committed(self.acquire)
+        if taken:
+            log.info("lease.taken", holder=self.holder, epoch=self.epoch)
+        return taken
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(SECONDS / TRIES)
+            try:
+                await committed(self.renew)
+            except SQLAlchemyError as error:
+                # It may still be ours: what is committed meanwhile looks for itself.
+                log.error("lease.failed", reason=reason_of(error))
+            except LeaseLost:
+                raise
+            except Exception as error:
+                unforeseen.note("lease", error)
+
+    def _holder(self) -> str | None:
+        with self._database.read() as connection:
+            found = holding(connection)
+        return found.holder if found is not None else None
+
+    def _ours(self) -> Update:
+        return update(lease).where(
+            lease.c.id == 1, lease.c.holder == self.holder, lease.c.epoch == self.epoch
+        )
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"another process took over following the chain from {self.holder}",
+            hint="it was silent for too long: frozen, or cut off from the database",
+        )
+
+
+async def lead(
+    lease: Lease,
+    follow: Callable[[asyncio.Event], Awaitable[None]],
+    stand_by: Callable[[asyncio.Event], Awaitable[None]],
+    stop: asyncio.Event,
+) -> None:
+    """Until ``stop`` is set, ``follow`` while the lease is ours and ``stand_by`` while it is another's."""
+    while not stop.is_set():
+        async with asyncio.TaskGroup() as tasks:
+            standing = tasks.create_task(_run(stand_by, stop))
+            await lease.wait_for(stop)
+            standing.cancel()
+        if lease.epoch is not None:
+            try:
+                async with lease.kept():
+                    await follow(stop)
+            except LeaseLost as error:
+                lease.epoch = None
+                log.error("lease.lost", reason=str(error), hint=error.hint)
+
+
+def holding(connection: Connection) -> Holding | None:
+    """Return who has the lease of a PostgreSQL database, or had it last; None when nobody ever took it."""
+    query = select(lease.c.holder, lease.c.epoch, (lease.c.until - server_time()).label("remaining"))
+    row = connection.execute(query.where(lease.c.id == 1)).one_or_none()
+    if row is None:
+        return None
+    return Holding(holder=row.holder, epoch=row.epoch, remaining=max(0.0, row.remaining))
+
+
+async def _run(part: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+    await part(stop)

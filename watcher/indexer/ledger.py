@@ -1,0 +1,267 @@
+"""The ledger: one step of the chain is one database transaction.
+
+Headers, transfers, attempts, refunds, what is decided upon them, the merchant's events and the cursor are committed together or
+not at all; a process that dies in between leaves the step undone, and the next one does it again. Of very many intents the
+step settles the first; the others are due from then on, and :meth:`Ledger.settle_due` settles them in further transactions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from chain.model import Block, BlockHeader, Reorg, Step
+from contracts.model import MoneyRules, Reading
+from notifier import outbox
+from watcher.domain.model import CLOCK_SLACK, ChainClock
+from watcher.errors import ConfigError
+from watcher.indexer.leader import Lease
+from watcher.indexer.matcher import BadStep, place, read_all
+from watcher.indexer.settler import Books, Settled
+from watcher.log import get_logger
+from watcher.store import chain_state, unknown_words
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.chain_state import Halt, clock_at
+from watcher.store.database import Database
+
+_T = TypeVar("_T")
+
+
+#: How far the newest time seen may be ahead of the newest block's, seconds: as far as a reorg can turn the clock back.
+BELIEVED_AHEAD = 86_400
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What one step did."""
+
+    clock: ChainClock
+    blocks: int
+    #: Transfers stored; the rest of the chain's are only counted in ``seen``.
+    transfers: int
+    seen: int
+    #: Why each stored transfer that belongs to no intent does not.
+    unmatched: tuple[str, ...] = ()
+    orphaned_blocks: int
+    settled: Settled
+
+
+class OutOfStep(Exception):
+    """A step does not start where the database is: another process moved it, or the step was made from an old window."""
+
+
+class Ledger:
+    """Applies steps. ``now`` is this machine's clock in unix seconds; it never judges money.
+
+    With a ``lease``, whatever writes raises :class:`watcher.indexer.leader.LeaseLost`, and changes nothing, unless it is ours.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        rules: MoneyRules,
+        books: Books,
+        *,
+        now: Callable[[], float],
+        lease: Lease | None = None,
+    ) -> None:
+        self.database = database
+        self.rules = rules
+        self.books = books
+        self.now = now
+        self.lease = lease
+
+    def _transact(self, work: Callable[[Connection], _T]) -> _T:
+        def leading(connection: Connection) -> _T:
+            if self.lease is not None:
+                self.lease.check(connection)
+            return work(connection)
+
+        return self.database.transact(leading)
+
+    def cursor(self) -> chain_state.Cursor | None:
+        """Return the cursor, None on a database that has not begun.
+
+        Raises :class:`ConfigError` when the database belongs to another network.
+        """
+        with self.database.read() as connection:
+            cursor = chain_state.load_cursor(connection)
+        if cursor is not None and cursor.network != self.books.network:
+            raise ConfigError(
+                f"network: the database follows {cursor.network}, the settings say {self.books.network}",
+                hint="choose another database_url for another network",
+            )
+        return cursor
+
+    def window(self, burn_blocks: int) -> tuple[BlockHeader, ...]:
+        """Return our newest canonical headers, ``burn_blocks`` Bitcoin blocks deep, oldest first."""
+        with self.database.read() as connection:
+            return chain_state.window_headers(connection, burn_blocks=burn_blocks)
+
+    def restore_window(self, headers: Sequence[BlockHeader]) -> None:
+        """Store headers up to the cursor, oldest first, that were lost. Raises :class:`OutOfStep` when it has moved."""
+
+        def work(connection: Connection) -> None:
+            cursor = chain_state.load_cursor(connection, lock=True)
+            if cursor is None or cursor.clock.hash != headers[-1].hash:
+                raise OutOfStep("another process moved the cursor while its headers were read again")
+            chain_state.restore_headers(connection, headers)
+
+        self._transact(work)
+
+    def awaited_since(self) -> int | None:
+        """Return since when money of the open intents may be in the chain, by this machine's clock; None without any."""
+        with self.database.read() as connection:
+            created_at = intent_store.oldest_open(connection)
+        return None if created_at is None else created_at - CLOCK_SLACK
+
+    def begin(self, headers: Sequence[BlockHeader], tip: BlockHeader) -> None:
+        """Store the header window of a fresh database; the cursor is its last header.
+
+        The intents that were created before it, by this machine's clock alone, get what the chain's clock would have
+        given them: as far as the tip is ahead, more grace; as far as it is behind, an earlier beginning.
+        """
+        now = self.now()
+
+        def work(connection: Connection) -> None:
+            if chain_state.load_cursor(connection, lock=True) is not None:
+                raise OutOfStep("another process has begun to follow the chain on this database")
+            chain_state.add_headers(connection, headers)
+            chain_state.begin_cursor(connection, self.books.network, headers[-1], tip=tip, now=int(now))
+            intent_store.align_with_chain(connection, ahead=tip.time - int(now))
+            clock = clock_at(headers[-1])
+            self.books.settle_due(connection, (), clock, now=now)
+
+        self._transact(work)
+
+    def apply(self, step: Step, seen_at: float | None = None) -> Applied:
+        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor, :class:`BadStep` when it cannot
+        be; then nothing is changed.
+
+        ``seen_at``: when the look that found it began; by this machine's clock, for measuring.
+        """
+        reading = read_all(step.blocks, self.rules)
+        return self._transact(lambda connection: self.apply_on(connection, step, reading, seen_at))
+
+    def apply_on(
+        self,
+        connection: Connection,
+        step: Step,
+        reading: Reading,
+        seen_at: float | None = None,
+    ) -> Applied:
+        """Apply one step, whose blocks say ``reading``, on an open transaction; see :meth:`apply`."""
+        now = self.now()
+        cursor = chain_state.load_cursor(connection, lock=True)
+        if cursor is None:
+            raise OutOfStep("the database has not begun to follow the chain")
+        touched: set[str] = set()
+        orphaned = 0
+        last = step.blocks[-1].header if step.blocks else _ancestor(step)
+        # Facts are orphaned as of the newest time seen: on a shorter branch the tip's own time goes back, and
+        # an orphaning must never look older than a success that was told before it.
+        newest = max([cursor.newest_time, last.time, *(block.header.time for block in step.blocks)])
+        if isinstance(step, Reorg):
+            _check_ancestor(connection, step.ancestor)
+            touched |= transfer_store.orphan_facts(connection, above=step.ancestor.height, at=newest)
+            orphaned = chain_state.orphan_headers(connection, above=step.ancestor.height)
+            chain_state.note_reorg(
+                connection,
+                ancestor=step.ancestor,
+                old=cursor.clock,
+                new=last,
+                orphaned=orphaned,
+                now=int(now),
+            )
+        if newest > last.time + BELIEVED_AHEAD:
+            # No reorg turns the clock back so far: some block was given a false time. What was stored by it would
+            # hold intents back until that time comes.
+            log.warning("chain.false_time_forgotten", false_time=newest, time=last.time, height=last.height)
+            newest = last.time
+            touched |= transfer_store.forget_times_after(connection, newest)
+            outbox.forget_times_after(connection, newest)
+        _check_links(step.blocks, step.ancestor.hash if isinstance(step, Reorg) else cursor.clock.hash)
+        repeated = chain_state.canonical_among(connection, [block.header.hash for block in step.blocks])
+        if repeated is not None:
+            raise BadStep(f"block {repeated.hash} is in our chain at height {repeated.height} already")
+        chain_state.add_headers(connection, (block.header for block in step.blocks))
+        placed = place(connection, self.rules, reading)
+        unknown_words.note(connection, step.blocks, now=int(now))
+        transfer_store.put_transfers(connection, placed.transfers, now=now)
+        transfer_store.put_attempts(connection, placed.attempts, now=now)
+        transfer_store.put_refunds(connection, placed.refunds, now=now)
+        touched |= placed.intents
+        clock = clock_at(last)
+        settled = self.books.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
+        chain_state.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
+        return Applied(
+            clock=clock,
+            blocks=len(step.blocks),
+            transfers=len(placed.transfers),
+            seen=len(reading.payments),
+            unmatched=tuple(p.matched.reason for p in placed.transfers if p.matched.reason is not None),
+            orphaned_blocks=orphaned,
+            settled=settled,
+        )
+
+    def settle_due(self, seen_at: float | None = None) -> Settled:
+        """Settle some of the intents that are due at the cursor, in a transaction of its own; ``more`` says whether any are left.
+
+        A step settles the first itself. ``seen_at``: when the look that found the newest step began.
+        """
+        with self.database.read() as connection:
+            cursor = chain_state.load_cursor(connection)
+            if cursor is None or not intent_store.due_intents(connection, cursor.clock, limit=1):
+                return Settled()
+
+        def work(connection: Connection) -> Settled:
+            cursor = chain_state.load_cursor(connection, lock=True)
+            assert cursor is not None, "a cursor stays"
+            return self.books.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
+
+        return self._transact(work)
+
+    def note_look(
+        self,
+        *,
+        tip: BlockHeader | None,
+        sources: list[dict[str, Any]],
+        halt: Halt | None = None,
+        over: bool = True,
+    ) -> None:
+        """Keep for ``status`` what a turn saw that moved nothing: sources, the tip, and why we stand still.
+
+        Without a ``halt``, ``over`` says whether an earlier one has healed.
+        """
+        now = int(self.now())
+        self._transact(
+            lambda connection: chain_state.note_look(
+                connection, tip=tip, sources=sources, halt=halt, over=over, now=now
+            )
+        )
+
+
+def _ancestor(step: Step) -> BlockHeader:
+    if not isinstance(step, Reorg):
+        raise OutOfStep("a step that extends the chain has no blocks")
+    return step.ancestor
+
+
+def _check_ancestor(connection: Connection, ancestor: BlockHeader) -> None:
+    ours = chain_state.canonical_header(connection, ancestor.height)
+    if ours is None or ours.hash != ancestor.hash:
+        raise OutOfStep(f"the fork point {ancestor.hash} at {ancestor.height} is not in our chain")
+
+
+def _check_links(chain: Sequence[Block], parent: str) -> None:
+    for block in chain:
+        if block.header.parent_hash != parent:
+            raise OutOfStep(f"block {block.header.hash} at {block.header.height} does not follow {parent}")
+        parent = block.header.hash
+
+
+__all__ = ["Applied", "BadStep", "Ledger", "OutOfStep", "clock_at"]

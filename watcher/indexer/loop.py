@@ -1,0 +1,401 @@
+"""The follower's loop: look, commit each step, tell ``status`` what was seen, wait; and never die of the outside world."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from chain.api.websocket import WakeUp
+from chain.errors import OperatorNeeded, SourceError
+from chain.follower import Follower
+from chain.model import BlockHeader, Step
+from chain.source_pool import SourcePool
+from notifier.database_errors import is_outage, reason_of
+from watcher import unforeseen
+from watcher.concurrency import committed, in_thread, unless
+from watcher.errors import WatcherError
+from watcher.indexer.ledger import Applied, BadStep, Ledger, OutOfStep
+from watcher.indexer.settler import Settled
+from watcher.log import get_logger
+from watcher.store.chain_state import Halt
+
+_T = TypeVar("_T")
+
+#: Looks in a row that may fail before ``catch_up`` gives up.
+PATIENCE = 5
+
+#: Shortest time between the begin of two looks that nudges asked for, seconds.
+SPACING = 1.0
+
+#: How much of a burst of the request budget nudges leave alone: for the polls, and for catching up.
+RESERVE = 0.5
+
+#: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
+SETTLE_SECONDS = 1.0
+
+#: Different alarms that are logged, each once.
+MAX_ALARMS = 1000
+
+log = get_logger(__name__)
+
+
+class Turn(StrEnum):
+    """How one turn of the loop ended."""
+
+    #: At least one step was committed.
+    MOVED = "moved"
+    #: Nothing new.
+    IDLE = "idle"
+    #: A source or the database could not serve; look again later.
+    WAITING = "waiting"
+    #: A person, or the sources, must clear up what is true.
+    HALTED = "halted"
+
+
+class DatabaseTrouble(str):
+    """What a turn ran into, one line: a transaction that failed."""
+
+    __slots__ = ()
+
+
+class Following:
+    """Moves the ledger along the chain.
+
+    ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with the seconds it took,
+    ``on_settled`` after every further transaction that settled intents, ``on_turn`` after every turn with what it ran
+    into, if anything, the newest applied block, and the newest that a source told of.
+
+    Set ``wakeup`` to a socket that calls :meth:`nudge`; it is told what each look finds. Clock and sleep are for tests.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        follower: Follower,
+        pool: SourcePool,
+        *,
+        network: str,
+        start_height: int | None,
+        window_burn_blocks: int,
+        poll_interval: float,
+        on_events: Callable[[], None] = lambda: None,
+        on_turn: Callable[[Turn, str | None, BlockHeader | None, BlockHeader | None], None] = lambda *_: None,
+        on_step: Callable[[Step, Applied, float], None] = lambda *_: None,
+        on_settled: Callable[[Settled], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.wakeup: WakeUp | None = None
+        self._ledger = ledger
+        self._follower = follower
+        self._pool = pool
+        self._network = network
+        self._start_height = start_height
+        self._window_burn_blocks = window_burn_blocks
+        self._poll_interval = poll_interval
+        self._on_events = on_events
+        self._on_turn = on_turn
+        self._on_step = on_step
+        self._on_settled = on_settled
+        self._clock = clock
+        self._sleep = sleep
+        self._nudged = asyncio.Event()
+        self._loaded = False
+        #: The stored headers are lost, and no source has given them again: the window is the cursor alone.
+        self._bare = False
+        #: When the look began that found the newest step, by the ledger's clock.
+        self._seen_at: float | None = None
+        self._last_trouble: str | None = None
+        self._alarmed: set[tuple[str, str]] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until ``stop`` is set; the step in hand is finished first.
+
+        Raises :class:`watcher.errors.LeaseLost` when another process took over; then it may be called again.
+        """
+        self._loaded = False  # another process may have moved the database meanwhile
+        while not stop.is_set():
+            began = self._clock()
+            # Cleared before the look: what comes during it may be too new for it.
+            self._nudged.clear()
+            turn = await unless(stop, self.turn())
+            if turn is None:
+                return
+            window = self._follower.window
+            newest = window.tip if len(window) else None
+            self._on_turn(turn, self._last_trouble, newest, self._follower.tip)
+            if turn is not Turn.MOVED or self._is_current():
+                await unless(stop, self._rest(began))
+
+    def nudge(self) -> None:
+        """Look sooner than at the next poll: there may be something new. Any number of nudges makes one look."""
+        self._nudged.set()
+
+    async def _rest(self, began: float) -> None:
+        """Settle what is due until it is time to look again."""
+        pause = asyncio.ensure_future(self._pause(began))
+        try:
+            while not pause.done() and await self._settle_some():
+                pass
+            await pause
+        finally:
+            pause.cancel()
+            await asyncio.wait({pause})
+
+    async def _pause(self, began: float) -> None:
+        """Wait a poll interval, or until a nudge that came after ``began`` may be followed."""
+        poll = asyncio.ensure_future(self._sleep(self._poll_interval))
+        nudge = asyncio.ensure_future(self._nudge(began))
+        try:
+            await asyncio.wait({poll, nudge}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in (poll, nudge):
+                wait.cancel()
+            await asyncio.wait({poll, nudge})
+
+    async def _nudge(self, began: float) -> None:
+        await self._nudged.wait()
+        await self._sleep(max(0.0, began + SPACING - self._clock()))
+        if self._pool.spare(RESERVE) is None:
+            # The next poll will do.
+            await self._sleep(self._poll_interval)
+
+    def _is_current(self) -> bool:
+        """Whether what was committed last is the newest block that any source is known to have."""
+        tip = self._follower.tip
+        return tip is not None and self._follower.window.tip.hash == tip.hash
+
+    async def catch_up(self, stop: asyncio.Event) -> Turn:
+        """Follow until a look, repeated one poll interval later, finds nothing and no intent is due; or until it cannot go on.
+
+        Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several looks in a row that failed.
+        """
+        turns = [Turn.MOVED] * PATIENCE
+        while not stop.is_set():
+            turn = await unless(stop, self.turn())
+            while turn is not Turn.MOVED and await unless(stop, self._settle_some()):
+                pass
+            if turn is None or turn is Turn.HALTED:
+                return turn or Turn.WAITING
+            turns = [*turns[1:], turn]
+            if turns[-2:] == [Turn.IDLE, Turn.IDLE]:
+                return Turn.IDLE
+            if set(turns) == {Turn.WAITING}:
+                return Turn.WAITING
+            if turn is not Turn.MOVED:
+                await unless(stop, asyncio.sleep(self._poll_interval))
+        return Turn.WAITING
+
+    async def turn(self) -> Turn:
+        """Look once and commit what there is. Raises only what is for whoever runs the loop, such as a lost lease.
+
+        An exception that nobody foresaw is a failed look: the next one begins anew from what the database says.
+        """
+        halt: Halt | None = None
+        turn = Turn.IDLE
+        confused = served = False
+        try:
+            await self._pool.check(self._network)
+            await self._load()
+            if await self._advance():
+                turn = Turn.MOVED
+            served = True
+        except SourceError as error:
+            turn = Turn.WAITING
+            self._trouble("source.failed", error, retry_after=error.retry_after)
+        except OperatorNeeded as error:
+            turn = Turn.HALTED
+            halt = Halt(code=_code(error), message=str(error), hint=error.hint)
+            self._trouble("follower.halted", error, hint=error.hint)
+        except OutOfStep as error:
+            # Somebody else moved the database, or the last commit's answer was lost: begin again from what it says.
+            turn = Turn.WAITING
+            self._loaded = False
+            self._trouble("follower.out_of_step", error)
+        except SQLAlchemyError as error:
+            turn = Turn.WAITING
+            self._loaded = False
+            self._database_trouble(error)
+        except WatcherError:
+            raise
+        except Exception as error:
+            turn = Turn.WAITING
+            confused = True
+            self._last_trouble = f"unforeseen {type(error).__name__}: {error}"
+            unforeseen.note("follower", error)
+        unwritten = await self._note(turn, halt)
+        if served:
+            # One look, one error: a look that failed has told its own.
+            if unwritten is None:
+                self._recovered()
+            else:
+                self._database_trouble(unwritten)
+        if confused:
+            self._loaded = False
+        if turn is Turn.HALTED or self._bare:
+            # A person may accept the branch, which moves the database: the next look goes by what it says then.
+            self._loaded = False
+        return turn
+
+    async def _load(self) -> None:
+        """Give the follower the window that the database has; on a fresh database, make it."""
+        if self._loaded:
+            return
+        self._bare = False
+        cursor = await in_thread(self._ledger.cursor)
+        if cursor is None:
+            since = await in_thread(self._ledger.awaited_since)
+            headers = await self._follower.bootstrap(self._start_height, since, now=self._ledger.now())
+            tip = self._follower.tip or headers[-1]
+            await committed(self._ledger.begin, headers, tip)
+            log.info("follower.begun", height=headers[-1].height, burn_height=headers[-1].burn_height)
+        else:
+            headers = await in_thread(self._ledger.window, self._window_burn_blocks)
+            if headers:
+                self._follower.window.replace(headers)
+            elif headers := await self._follower.refill(cursor.header):
+                await committed(self._ledger.restore_window, headers)
+                log.warning("follower.headers_restored", height=headers[-1].height, count=len(headers))
+            else:
+                self._bare = True
+        self._loaded = True
+
+    async def _advance(self) -> bool:
+        moved = False
+        self._seen_at = seen_at = self._ledger.now()
+        async with aclosing(self._follower.turn()) as steps:
+            step = await anext(steps, None)
+            while step is not None:
+                began = time.monotonic()
+                try:
+                    applied = await committed(self._ledger.apply, step, seen_at)
+                except (BadStep, DataError, IntegrityError) as error:
+                    # No database could store it, or it cannot be understood: the turn goes on with another source.
+                    refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
+                    self._alarm("step.refused", str(refusal))
+                    step = await _next_after(steps, refusal)
+                    continue
+                moved = True
+                self._on_step(step, applied, time.monotonic() - began)
+                _report(step, applied)
+                self._report_unknown(step)
+                if applied.settled.events:
+                    self._on_events()
+                until = self._clock() + SETTLE_SECONDS
+                more = applied.settled.more
+                while more and self._clock() < until:
+                    more = await self._settle_some()
+                step = await anext(steps, None)
+        return moved
+
+    async def _settle_some(self) -> bool:
+        """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next look."""
+        try:
+            settled = await committed(self._ledger.settle_due, self._seen_at)
+        except WatcherError:
+            raise
+        except SQLAlchemyError as error:
+            self._database_trouble(error)
+            return False
+        except Exception as error:
+            unforeseen.note("settle_due", error)
+            return False
+        if settled.intents:
+            self._on_settled(settled)
+            log.info("intents.settled", intents=settled.intents, events=settled.events, more=settled.more)
+            _report_settled(settled)
+        if settled.events:
+            self._on_events()
+        return settled.more
+
+    async def _note(self, turn: Turn, halt: Halt | None) -> SQLAlchemyError | None:
+        """Keep for ``status`` what a look saw; return why that cannot be written, None when it is."""
+        if not self._loaded:
+            return None
+        sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
+        tip = self._follower.tip
+        if self.wakeup is not None:
+            if tip is not None:
+                self.wakeup.note_tip(tip.height)
+            for source in sources:
+                source["websocket"] = self.wakeup.state(source["url"])
+        # A halt is over when a source shows our own chain again, not when nobody answers.
+        over = turn is Turn.MOVED or (turn is Turn.IDLE and self._follower.agrees)
+        try:
+            await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
+        except SQLAlchemyError as error:
+            return error
+        return None
+
+    def _database_trouble(self, error: SQLAlchemyError) -> None:
+        if not is_outage(error):
+            unforeseen.note("follower", error)
+        self._trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
+
+    def _report_unknown(self, step: Step) -> None:
+        for block in step.blocks:
+            for said in sorted(block.unknown):
+                self._alarm(
+                    "block.unknown_word",
+                    f"{said.kind} {said.word!r}: the block was applied without what it says",
+                    height=block.header.height,
+                    hint="update sbtc-watcher, then reindex from this height",
+                )
+
+    def _alarm(self, name: str, reason: str, **fields: Any) -> None:
+        """Log what a person has to know once in this process, however often it comes."""
+        if (name, reason) not in self._alarmed and len(self._alarmed) < MAX_ALARMS:
+            self._alarmed.add((name, reason))
+            log.error(name, reason=reason, **fields)
+
+    def _trouble(self, name: str, error: Exception | str, *, kind: type[str] = str, **fields: Any) -> None:
+        """Log a trouble when it begins or changes, not at every turn."""
+        text = kind(f"{name} {error}")
+        if text != self._last_trouble:
+            self._last_trouble = text
+            log.error(name, reason=str(error), **fields)
+
+    def _recovered(self) -> None:
+        if self._last_trouble is not None:
+            log.info("follower.recovered", after=self._last_trouble)
+            self._last_trouble = None
+
+
+async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -> Step | None:
+    """Refuse the step in hand; return the next one, None where there is none."""
+    try:
+        return await steps.athrow(refusal)
+    except StopAsyncIteration:
+        return None
+
+
+def _report(step: Step, applied: Applied) -> None:
+    log.info(
+        "step.applied",
+        kind=type(step).__name__.lower(),
+        height=applied.clock.height,
+        burn_height=applied.clock.burn_height,
+        blocks=applied.blocks,
+        orphaned=applied.orphaned_blocks,
+        transfers=applied.transfers,
+        events=applied.settled.events,
+    )
+    _report_settled(applied.settled)
+
+
+def _report_settled(settled: Settled) -> None:
+    for intent, before, after in settled.transitions:
+        log.info("intent.moved", intent=intent, before=before, after=after)
+    for intent in settled.reversed:
+        log.critical("payment.reversed", intent=intent, hint="the chain dropped money that was told as paid")
+
+
+def _code(error: Exception) -> str:
+    """Return an error class's name as a stable code: ReorgTooDeep -> reorg_too_deep."""
+    name = type(error).__name__
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

@@ -1,0 +1,147 @@
+"""Where the money, the attempts and the refunds of some blocks belong: one query of each kind, however many there are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sqlalchemy import Connection
+
+from chain.model import Block
+from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
+from contracts.payments import read_block
+from watcher.domain.matching import Claim, Matched, by_strength, label_keys, match
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.transfers import Placement
+
+
+class BadStep(Exception):
+    """A step says what cannot be, given what is stored, or cannot be understood: its source is at fault, not the database."""
+
+
+class UnknownStatus(BadStep):
+    """A transaction that would pay somebody has a status that this version does not know: it is neither paid nor failed."""
+
+    def __init__(self, fact: Payment | Attempt) -> None:
+        super().__init__(
+            f"transaction {fact.tx_id} in block {fact.block.height} would pay {fact.recipient}, but has a status that "
+            "this version does not know; a newer version of sbtc-watcher may, or another source"
+        )
+        self.fact = fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """What is ours to keep of some blocks, with where it belongs."""
+
+    transfers: list[Placement]
+    #: Each with an intent that it meant to pay.
+    attempts: list[tuple[Attempt, str]]
+    #: Each with the intent that it gives back.
+    refunds: list[tuple[Refund, str]]
+
+    @property
+    def intents(self) -> set[str]:
+        """The intents that something belongs to."""
+        found = {p.matched.intent.id for p in self.transfers if p.matched.intent is not None}
+        return found | {intent for _, intent in self.attempts} | {intent for _, intent in self.refunds}
+
+
+def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
+    """Return what several blocks say, in chain order."""
+    readings = [read_block(block, rules) for block in blocks]
+    return Reading(
+        payments=tuple(payment for reading in readings for payment in reading.payments),
+        attempts=tuple(attempt for reading in readings for attempt in reading.attempts),
+        refunds=tuple(refund for reading in readings for refund in reading.refunds),
+        doubtful=tuple(fact for reading in readings for fact in reading.doubtful),
+    )
+
+
+def place(
+    connection: Connection,
+    rules: MoneyRules,
+    reading: Reading,
+    held: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
+) -> Placed:
+    """Find out what of a reading belongs where.
+
+    ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
+    money, whatever intents came later. Raises :class:`UnknownStatus`.
+    """
+    for fact, _ in place_doubtful(connection, rules, reading):
+        raise UnknownStatus(fact)
+    payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
+    speaking: list[Payment | Attempt] = [*payments, *attempts]
+    keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in speaking}
+    keys |= {id(refund): label_keys(None, refund.terms_hash) for refund in refunds}
+    by_label = intent_store.intents_by_label(connection, {key for some in keys.values() for key in some})
+    recipients = {payment.recipient for payment in payments}
+    watched = intent_store.watched(connection, recipients)
+    dedicated = intent_store.dedicated_intents(connection, watched)
+    kept = [
+        payment
+        for payment in payments
+        if any(key in by_label for key in keys[id(payment)])
+        or (payment.recipient in watched and payment.asset in rules.assets)
+    ]
+    earlier = transfer_store.earlier_intents(connection, {payment.tx_id for payment in kept})
+    assigned = transfer_store.assignments(connection, {payment.tx_id for payment in kept})
+    given = intent_store.load_intents(connection, set(assigned.values()))
+    placements = []
+    for payment in kept:
+        identity = (payment.tx_id, payment.rank, payment.asset, payment.amount, payment.recipient)
+        act = assigned.get(identity)
+        if act is not None:
+            placements.append(Placement.by_person(payment, given[act]))
+            continue
+        labelled = by_strength(by_label, keys[id(payment)])
+        own = dedicated.get(payment.recipient, ())
+        before = earlier.get((payment.tx_id, payment.rank), {})
+        previous = next((of for block, of in reversed(before.items()) if block != payment.block.hash), None)
+        found = Matched()
+        holder = held.get((payment.block.hash, payment.tx_id, payment.rank))
+        if holder is not None:
+            found = match(
+                Claim.of(payment),
+                labelled=[intent for intent in labelled if intent.id == holder],
+                dedicated=[intent for intent in own if intent.id == holder],
+                previous=previous,
+            )
+        if found.intent is None:
+            found = match(Claim.of(payment), labelled=labelled, dedicated=own, previous=previous)
+        near = found.intent or found.near
+        merchant = watched.get(payment.recipient)
+        if near is not None and (merchant is None or near.recipient == payment.recipient):
+            merchant = near.merchant
+        placements.append(Placement(payment=payment, matched=found, merchant=merchant))
+    tries = [
+        (attempt, intent.id)
+        for attempt in attempts
+        for intent in by_strength(by_label, keys[id(attempt)])
+        if attempt.recipient == intent.recipient
+        and attempt.asset == intent.asset_identifier
+        and attempt.block.time >= intent.not_before  # an older one meant something else, as older money did
+    ]
+    # The contract pays back who paid, so that the terms, the asset and who pays back are all there is to compare.
+    returned = [
+        (refund, intent.id)
+        for refund in refunds
+        for intent in by_strength(by_label, keys[id(refund)])
+        if (refund.terms_hash, refund.asset, refund.sender)
+        == (intent.terms_hash, intent.asset_identifier, intent.recipient)
+    ]
+    return Placed(transfers=placements, attempts=tries, refunds=returned)
+
+
+def place_doubtful(
+    connection: Connection, rules: MoneyRules, reading: Reading
+) -> list[tuple[Payment | Attempt, str | None]]:
+    """Return what is ours of transactions with an unknown status, each with the intent that it would belong to."""
+    if not reading.doubtful:
+        return []
+    payments = tuple(fact for fact in reading.doubtful if isinstance(fact, Payment))
+    attempts = tuple(fact for fact in reading.doubtful if isinstance(fact, Attempt))
+    ours = place(connection, rules, Reading(payments=payments, attempts=attempts))
+    owners = ((p.payment, p.matched.intent) for p in ours.transfers)
+    return [*((fact, owner.id if owner else None) for fact, owner in owners), *ours.attempts]

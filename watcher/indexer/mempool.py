@@ -1,0 +1,188 @@
+"""Shows which intents have money on its way: the display flag ``in_flight``. It decides nothing and tells no merchant.
+
+It is read from the mempool while somebody waits for money and the request budget has room to spare; it is the first
+thing that is left out when it has not.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+from sqlalchemy import Connection, exists, select, union, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from chain.api.client import StacksApi
+from chain.errors import SourceError
+from chain.mempool import MempoolReader
+from chain.source_pool import SourcePool
+from contracts.mempool import PendingPayment, read_pending
+from contracts.model import MoneyRules
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.concurrency import in_thread, unless
+from watcher.domain.matching import Claim, by_strength, label_keys, match
+from watcher.domain.model import Status
+from watcher.log import get_logger
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store.database import Database, chunks
+from watcher.store.schema import attempt, intent, transfer
+
+#: Without a complete reading for so many intervals, nothing is shown as in flight: nobody knows any more.
+STALE = 8
+
+log = get_logger(__name__)
+
+
+class InFlight:
+    """Keeps the flags; without a ``reader`` nothing is shown. One instance per database at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        pool: SourcePool,
+        rules: MoneyRules,
+        reader: MempoolReader | None,
+        *,
+        interval: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._pool = pool
+        self._rules = rules
+        self._reader = reader
+        self._interval = interval
+        self._clock = clock
+        self._sleep = sleep
+        self._read_at = clock()
+        #: The intents that the database shows as in flight; None before they were looked up.
+        self._shown: set[str] | None = None
+        self._last_trouble: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every interval until ``stop`` is set."""
+        self._shown = None  # another process may have kept the flags meanwhile
+        while not stop.is_set():
+            await unless(stop, self.look())
+            await unless(stop, self._sleep(self._interval))
+
+    async def look(self) -> None:
+        """Bring the flags up to date if somebody waits and there is budget to spare. Never raises for the outside world."""
+        try:
+            if self._reader is None or not await in_thread(self._anybody_waits):
+                await in_thread(self._show, ())
+                return
+            payments = await self._read(self._reader)
+            if payments is not None:
+                self._read_at, self._last_trouble = self._clock(), None
+            elif self._clock() - self._read_at >= STALE * self._interval:
+                payments = ()
+            if payments is not None:
+                await in_thread(self._show, payments)
+        except SQLAlchemyError as error:
+            self._trouble(reason_of(error))
+        except Exception as error:
+            unforeseen.note("mempool", error)
+
+    async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
+        """Return what is meant to be paid at the moment; None when the budget, or the source, does not let us know."""
+        source = self._pool.spare()
+        if source is None:
+            return None
+
+        def may() -> bool:
+            spare: StacksApi | None = self._pool.spare()
+            return spare is source
+
+        try:
+            pending = await reader.read(source, may)
+        except SourceError as error:
+            # No reason to leave the source: what matters is read elsewhere.
+            self._trouble(str(error))
+            return None
+        except Exception as error:
+            unforeseen.note("mempool", error)
+            return None
+        if pending is None:
+            return None
+        found = (read_pending(tx, self._rules) for tx in pending)
+        return [payment for payment in found if payment is not None]
+
+    def _anybody_waits(self) -> bool:
+        with self._database.read() as connection:
+            return bool(
+                connection.execute(select(exists().where(intent.c.status == Status.PENDING))).scalar_one()
+            )
+
+    def _show(self, payments: Sequence[PendingPayment]) -> None:
+        with self._database.read() as connection:
+            if self._shown is None:
+                waiting = select(intent.c.id).where(intent.c.status == Status.PENDING, intent.c.in_flight)
+                self._shown = set(connection.execute(waiting).scalars())
+            paid = paid_intents(connection, payments)
+        if paid == self._shown:
+            return
+        shown = self._shown
+
+        def write(connection: Connection) -> None:
+            chain_state.load_cursor(connection, lock=True)  # first, as whoever writes intents does
+            _set(connection, paid - shown, in_flight=True)
+            _set(connection, shown - paid, in_flight=False)
+
+        self._database.transact(write)
+        log.info("mempool.matched", intents=len(paid), before=len(self._shown))
+        self._shown = paid
+
+    def _trouble(self, text: str) -> None:
+        """Log a trouble when it begins or changes, not at every look."""
+        if text != self._last_trouble:
+            self._last_trouble = text
+            log.warning("mempool.failed", reason=text)
+
+
+def paid_intents(connection: Connection, payments: Sequence[PendingPayment]) -> set[str]:
+    """Return the pending intents that these payments would belong to if they were mined in the next block."""
+    cursor = chain_state.load_cursor(connection)
+    if cursor is None or not payments:
+        return set()
+    keys = {payment.tx_id: label_keys(payment.memo, payment.terms_hash) for payment in payments}
+    by_label = intent_store.intents_by_label(connection, {key for some in keys.values() for key in some})
+    dedicated = intent_store.dedicated_intents(connection, {payment.recipient for payment in payments})
+    found: dict[str, str] = {}
+    for payment in payments:
+        claim = Claim(
+            asset=payment.asset,
+            sender=payment.sender,
+            recipient=payment.recipient,
+            time=cursor.clock.time,
+            route=payment.route,
+            terms_hash=payment.terms_hash,
+        )
+        matched = match(
+            claim,
+            labelled=by_strength(by_label, keys[payment.tx_id]),
+            dedicated=dedicated.get(payment.recipient, ()),
+        ).intent
+        if matched is not None and matched.status is Status.PENDING:
+            found[payment.tx_id] = matched.id
+    mined = _mined(connection, found)
+    return {intent_id for tx_id, intent_id in found.items() if tx_id not in mined}
+
+
+def _mined(connection: Connection, found: Mapping[str, str]) -> set[str]:
+    """Return those of some transactions, each with its intent, that we know as mined: an API may list them for hours."""
+    mined: set[str] = set()
+    for some in chunks(sorted(found)):
+        paid = select(transfer.c.tx_id).where(transfer.c.tx_id.in_(some), transfer.c.canonical)
+        intents = {found[tx_id] for tx_id in some}
+        failed = select(attempt.c.tx_id).where(
+            attempt.c.intent_id.in_(intents), attempt.c.tx_id.in_(some), attempt.c.canonical
+        )
+        mined |= set(connection.execute(union(paid, failed)).scalars())
+    return mined
+
+
+def _set(connection: Connection, ids: Collection[str], *, in_flight: bool) -> None:
+    for some in chunks(sorted(ids)):
+        connection.execute(update(intent).where(intent.c.id.in_(some)).values(in_flight=in_flight))

@@ -1,0 +1,372 @@
+"""Keeping an intent's books: ask ``decide``, write what it says, and its events, on one open transaction.
+
+Everything that can change a decision comes through here: a step of the chain, a new intent, a person's act.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
+
+from notifier import outbox
+from notifier.database_errors import is_outage
+from notifier.events import EventType, event_body
+from watcher import unforeseen
+from watcher.config.settings import Settings
+from watcher.domain import refunds
+from watcher.domain.model import ActKind, ChainClock, Facts, Status, Told
+from watcher.domain.settlement import Decision, Draft, decide
+from watcher.errors import WatcherError
+from watcher.schemas import serialize
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.database import chunks, one_of
+from watcher.store.schema import transition
+
+#: The clock of a database that has not begun to follow the chain: nothing is deep, nothing has passed.
+BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
+
+
+#: Intents that one transaction settles: it holds the write lock for about a tenth of a second then.
+SETTLE_LIMIT = 100
+
+#: Stored transfers and attempts that one transaction loads to decide upon; a single intent may have more.
+FACTS_LIMIT = 2_000
+
+#: An intent with more facts than that is not settled in the step that brings it another one, but when the chain clock is
+#: so many seconds further: whoever knows a reference can send dust with every block.
+CROWDED = 1_000
+CROWDED_WAIT = 60
+
+#: An intent that could not be settled is tried again after so many seconds of the chain clock.
+RETRY_AFTER = 3_600
+
+_TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids"))).order_by(transition.c.n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What settling some intents did."""
+
+    intents: int = 0
+    #: Status changes as (intent, before, after).
+    transitions: tuple[tuple[str, Status, Status], ...] = ()
+    #: Events written; some may have no endpoint to go to.
+    events: int = 0
+    #: Intents whose told success a reorg took back for good.
+    reversed: tuple[str, ...] = ()
+    #: More intents are due: further transactions settle them.
+    more: bool = False
+
+    @classmethod
+    def together(cls, done: Sequence["Settled"]) -> "Settled":
+        """Return what several calls did."""
+        return cls(
+            intents=sum(one.intents for one in done),
+            transitions=tuple(moved for one in done for moved in one.transitions),
+            events=sum(one.events for one in done),
+            reversed=tuple(key for one in done for key in one.reversed),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """The network's name and contract go into what is told; they are fixed while the daemon runs."""
+
+    network: str
+    payment_contract: str | None = None
+    #: Wait before the first attempt of a delivery, seconds.
+    first_wait: float = 0.0
+    #: Without it events are written, but nothing is delivered.
+    notify: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Books":
+        """Return the books as the settings say."""
+        return cls(
+            network=settings.network.value,
+            payment_contract=settings.payment_contract,
+            first_wait=settings.webhook_retry_schedule[0],
+        )
+
+    def settle(
+        self,
+        connection: Connection,
+        ids: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """Decide each of these intents at ``clock`` and write the outcome with its events.
+
+        ``seen_at``: when the block that is the cause was first seen, for measuring.
+        """
+        rows = intent_store.load_rows(connection, ids)
+        before = Settled()
+        if self.notify and (heights := intent_store.unnotified_heights(rows)):
+            before = self._settle_unnotified(connection, heights, clock, now=now)
+            rows = intent_store.load_rows(connection, ids)
+        facts = transfer_store.load_facts(connection, rows)
+        told = outbox.told(connection, rows)
+        intents = {key: intent_store.read_intent(row) for key, row in rows.items()}
+        decisions = {
+            key: decide(intent, facts[key], [as_told(row) for row in told[key]], clock)
+            for key, intent in intents.items()
+        }
+        moved = [
+            key
+            for key, decision in decisions.items()
+            if decision.drafts or decision.status is not intents[key].status or facts[key].refunds
+        ]
+        timelines = load_timelines(connection, moved)
+        transitions = []
+        changes = []
+        taken_back = []
+        events: list[outbox.EventRow] = []
+        ordered = sorted(rows)
+        decided = [(intents[key], decisions[key]) for key in ordered]
+        if decided:
+            intent_store.save_decisions(connection, decided, clock, now=int(now))
+        for key in ordered:
+            intent, decision = intents[key], decisions[key]
+            if key in timelines:
+                known, gained, written = self._tell(
+                    rows[key],
+                    facts[key],
+                    timelines[key],
+                    decision,
+                    len(told[key]),
+                    clock,
+                    now=now,
+                    seen_at=seen_at,
+                )
+                changes.append((key, known, gained))
+                events += written
+            if decision.status is not intent.status:
+                transitions.append((key, intent.status, decision.status))
+            taken_back += [key for draft in decision.drafts if draft.reason == "reorged" and draft.supersedes]
+        intent_store.note_successes(
+            connection, [row.intent for row in events if row.type is EventType.SUCCEEDED], at=clock.time
+        )
+        intent_store.add_transitions(connection, changes)
+        if self.notify:
+            outbox.enqueue_many(connection, events, now=now, first_wait=self.first_wait)
+        else:
+            outbox.insert_events(connection, events)
+        return Settled(
+            intents=len(rows),
+            transitions=(*before.transitions, *transitions),
+            events=before.events + len(events),
+            reversed=(*before.reversed, *taken_back),
+        )
+
+    def _settle_unnotified(
+        self, connection: Connection, heights: Mapping[int, Sequence[str]], clock: ChainClock, *, now: float
+    ) -> Settled:
+        """Settle intents as of our blocks of some heights, and deliver nothing: what is newer is not in it."""
+        done = []
+        for height, ids in heights.items():
+            header = chain_state.canonical_header(connection, min(height, clock.height))
+            then = clock if header is None else chain_state.clock_at(header)
+            done.append(Books.settle(replace(self, notify=False), connection, ids, then, now=now))
+        return Settled.together(done)
+
+    def settle_due(
+        self,
+        connection: Connection,
+        touched: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """Settle intents whose facts changed and those that are due at ``clock``, as many as one transaction may hold.
+
+        What goes beyond stays due, or is marked as due, for the next call: in a transaction of its own, by any process.
+        One that cannot be settled is set aside for :data:`RETRY_AFTER`, and does not keep the others waiting.
+        """
+        waiting = sorted(touched)
+        first = waiting[:SETTLE_LIMIT]
+        intent_store.notify(connection, first)
+        intent_store.mark_due(connection, waiting[SETTLE_LIMIT:])
+        due = intent_store.due_intents(connection, clock, limit=SETTLE_LIMIT + 1)
+        wanted = list(dict.fromkeys([*first, *due]))
+        facts = transfer_store.count_facts(connection, wanted)
+        if crowded := self._crowded(first, facts):
+            intent_store.postpone(connection, crowded, until=clock.time + CROWDED_WAIT)
+            wanted = [key for key in wanted if key not in crowded]
+        taken = _within(wanted[:SETTLE_LIMIT], facts, FACTS_LIMIT)
+        intent_store.mark_due(connection, [key for key in first if key in wanted and key not in taken])
+        settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
+        return replace(settled, more=len(wanted) > len(taken))
+
+    def batch(self, connection: Connection, ids: Sequence[str]) -> list[str]:
+        """Return the first of some intents, as many as one transaction may settle."""
+        some = ids[:SETTLE_LIMIT]
+        return _within(some, transfer_store.count_facts(connection, some), FACTS_LIMIT)
+
+    def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
+        """Return those of the intents that have too many facts to be settled in the step that brings another one."""
+        return [key for key in ids if facts[key] > CROWDED]
+
+    def settle_apart(
+        self,
+        connection: Connection,
+        ids: Sequence[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """Settle intents together, or one by one where one of them cannot be settled: that one is set aside."""
+        try:
+            with connection.begin_nested():
+                return self.settle(connection, ids, clock, now=now, seen_at=seen_at)
+        except Exception as error:
+            if isinstance(error, WatcherError) or (isinstance(error, SQLAlchemyError) and is_outage(error)):
+                raise
+            if isinstance(error, ProgrammingError):
+                # PostgreSQL's word for a table or a right that is missing, which no intent can be blamed for.
+                raise
+            if len(ids) <= 1:
+                unforeseen.note("settle", error)
+                intent_store.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
+                return Settled(intents=len(ids))
+        done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
+        return Settled.together(done)
+
+    def _tell(
+        self,
+        row: Mapping[Any, Any],
+        facts: Facts,
+        timeline: list[serialize.Change],
+        decision: Decision,
+        sequence: int,
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None,
+    ) -> tuple[int, list[tuple[int, Status, str | None]], list[outbox.EventRow]]:
+        """Make the events of a decision, each with the timeline up to its own moment.
+
+        Return how long the timeline was, what it gained, and the events.
+        ``row`` is the intent's before the decision, ``sequence`` the number of events that it had.
+        """
+        intent = intent_store.read_intent(row)
+        succeeded_at = row["succeeded_at"]
+        known = len(timeline)
+        events: list[outbox.EventRow] = []
+
+        def note(status: Status, reason: str | None) -> None:
+            if not timeline or timeline[-1].status is not status:
+                timeline.append(serialize.Change(at=int(now), status=status, reason=reason))
+
+        def note_refunds(status: Status) -> None:
+            new = refunds.notes(facts.refunds, [change.reason for change in timeline])
+            timeline.extend(serialize.Change(at=int(now), status=status, reason=reason) for reason in new)
+
+        for number, draft in enumerate(decision.drafts, start=sequence + 1):
+            note(draft.status, _why(draft, facts))
+            if draft.refund is not None:
+                note_refunds(draft.status)
+            if draft.type is EventType.SUCCEEDED:
+                succeeded_at = clock.time
+            standing = serialize.Standing(
+                status=draft.status,
+                flags=draft.flags,
+                received=decision.received,
+                missing=decision.missing,
+                over=decision.over,
+                refunded=decision.refunded,
+                anchor=decision.anchor,
+                in_flight=row["in_flight"],
+                updated_at=int(now),
+                succeeded_at=succeeded_at,
+            )
+
+            def body(
+                shown: int,
+                draft: Draft = draft,
+                number: int = number,
+                standing: serialize.Standing = standing,
+            ) -> bytes:
+                data = serialize.event_data(
+                    serialize.payment_intent(
+                        intent,
+                        standing,
+                        facts,
+                        timeline,
+                        clock,
+                        payment_contract=self.payment_contract,
+                        shown=shown,
+                    ),
+                    previous_status=draft.previous_status,
+                    reason=draft.reason,
+                    supersedes=draft.supersedes,
+                    network=self.network,
+                    clock=clock,
+                    refund=draft.refund,
+                )
+                return event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
+
+            events.append(
+                outbox.EventRow(
+                    id=draft.id,
+                    intent=intent.id,
+                    merchant=intent.merchant,
+                    type=draft.type,
+                    n=draft.n,
+                    sequence=number,
+                    reason=draft.reason,
+                    subject=draft.subject,
+                    supersedes=draft.supersedes,
+                    as_of=clock.time,
+                    body=serialize.fitting(body),
+                    created_at=int(now),
+                    seen_at=seen_at,
+                )
+            )
+        note(decision.status, None)
+        note_refunds(decision.status)
+        gained = [(change.at, change.status, change.reason) for change in timeline[known:]]
+        return known, gained, events
+
+
+def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[serialize.Change]]:
+    """Return what each intent's timeline has so far, oldest first."""
+    found: dict[str, list[serialize.Change]] = {key: [] for key in ids}
+    for some in chunks(sorted(found)):
+        for row in connection.execute(_TIMELINES, {"ids": some}):
+            change = serialize.Change(at=row.at, status=Status(row.status), reason=row.reason)
+            found[row.intent_id].append(change)
+    return found
+
+
+def _why(draft: Draft, facts: Facts) -> str | None:
+    if draft.type is EventType.CREATED:
+        return "created"
+    if draft.reason == "manual":
+        mark = next(act for act in reversed(facts.acts) if act.kind is ActKind.MARK)
+        return f"manual: {mark.reason}"
+    return draft.reason
+
+
+def _within(ids: Sequence[str], facts: Mapping[str, int], limit: int) -> list[str]:
+    """Return the first of some intents, one at least, that have up to ``limit`` facts together."""
+    taken: list[str] = []
+    left = limit
+    for key in ids:
+        left -= facts[key]
+        if taken and left < 0:
+            break
+        taken.append(key)
+    return taken
+
+
+def as_told(row: outbox.ToldRow) -> Told:
+    """Return an event that was written as the decision sees it."""
+    return Told(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)

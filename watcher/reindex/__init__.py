@@ -1,0 +1,1 @@
+"""Read old blocks again, compare them with the database, and repair it."""

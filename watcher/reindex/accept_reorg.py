@@ -1,0 +1,348 @@
+"""A person decides that a fork deeper than finality is right: undo to the fork point and apply the new branch.
+
+One transaction does it all: the act (who, when, why), the undoing, the new branch, and a decision for the intents that
+it touches; of very many the others are decided in further ones. A dry run makes that transaction as often as it takes to
+decide them all, a few each time, and rolls each back. The running daemon notices at its next look and goes on from
+there.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, select, union_all
+from sqlalchemy.exc import DataError, IntegrityError
+
+from chain.api.client import StacksApi
+from chain.block_fetcher import BlockFeed, Run, headers_after
+from chain.block_reader import refuse_repeats
+from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
+from chain.header_window import HeaderWindow
+from chain.model import Block, BlockHeader, ReadRules, Reorg
+from contracts.model import MoneyRules, Reading
+from notifier.database_errors import reason_of
+from watcher.concurrency import committed, in_thread
+from watcher.errors import Refused, UsageError
+from watcher.indexer.ledger import Applied, Ledger
+from watcher.indexer.matcher import BadStep, read_all
+from watcher.indexer.settler import Books
+from watcher.reindex.dry_run import PieceBooks, undone
+from watcher.reindex.recorder import CarefulBooks, Change
+from watcher.reindex.retrying_source import Sources
+from watcher.reindex.run import AHEAD, ALL, BATCH
+from watcher.services import operator_actions
+from watcher.store import chain_state
+from watcher.store.chain_state import Cursor
+from watcher.store.database import Database
+from watcher.store.schema import attempt, refund, transfer
+from watcher.text import count
+
+
+@dataclass(slots=True, kw_only=True)
+class Acceptance:
+    """What accepting a branch did. Without a fork there is nothing to accept: ``fork`` is None."""
+
+    fork: BlockHeader | None = None
+    old_tip: str = ""
+    tip: BlockHeader | None = None
+    orphaned: int = 0
+    blocks: int = 0
+    transfers: int = 0
+    dry_run: bool = False
+    changes: list[Change] = field(default_factory=list)
+    #: Of a dry run: intents that are due on the branch and were not tried.
+    untried: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {
+            "accepted": self.fork is not None and not self.dry_run,
+            "dry_run": self.dry_run,
+            "fork": None if self.fork is None else {"height": self.fork.height, "hash": self.fork.hash},
+            "old_tip": self.old_tip,
+            "new_tip": None if self.tip is None else {"height": self.tip.height, "hash": self.tip.hash},
+            "orphaned_blocks": self.orphaned,
+            "blocks": self.blocks,
+            "transfers": self.transfers,
+            "untried": self.untried,
+            "changes": [change.document() for change in self.changes],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Branch:
+    """Another chain above ``base``; ``is_ours`` says whether we keep the header of ``base``."""
+
+    base: BlockHeader
+    is_ours: bool
+    blocks: tuple[Block, ...]
+    tip: BlockHeader
+
+
+class Accept:
+    """Takes the branch that the sources show. ``now`` is this machine's clock; ``show`` is told what is going on."""
+
+    def __init__(
+        self,
+        database: Database,
+        rules: MoneyRules,
+        books: Books,
+        sources: Sources,
+        read: ReadRules,
+        *,
+        now: Callable[[], float] = time.time,
+        show: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._rules = rules
+        self._books = books
+        self._sources = sources
+        self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
+        self._now = now
+        self._show = show
+        sources.on_wait = self._waits
+
+    async def run(
+        self, *, lowest: int, reason: str, actor: str, dry_run: bool = False, notify: bool = True
+    ) -> Acceptance:
+        """Undo our chain to where it forked, which must not be below ``lowest``, and apply the sources' chain.
+
+        Where the fork is below every header that we keep, it is undone to ``lowest``, if the money that we know below
+        it is in the sources' chain. Raises :class:`UsageError`, :class:`Refused` when the fork is lower,
+        ``SourcesDisagree``, :class:`Unreachable`.
+        """
+        cursor, kept = await in_thread(self._load)
+        branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
+        if branch is None:
+            return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
+        books = (PieceBooks if dry_run else CarefulBooks).like(self._books, notify=notify)
+        apply = partial(
+            self._apply, branch, cursor, read_all(branch.blocks, self._rules), books, reason, actor
+        )
+        untried = 0
+        try:
+            if isinstance(books, PieceBooks):
+                applied, untried = await self._rehearse(apply, books)
+            else:
+                applied = await committed(self._database.transact, apply)
+        except (BadStep, DataError, IntegrityError) as error:
+            raise Refused(
+                "source",
+                f"what the source says cannot be stored: {reason_of(error)}",
+                hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, or update sbtc-watcher",
+            ) from error
+        if applied.settled.more and not dry_run:
+            await self._settle(books)
+        return Acceptance(
+            fork=branch.base,
+            old_tip=cursor.clock.hash,
+            tip=branch.blocks[-1].header,
+            orphaned=applied.orphaned_blocks,
+            blocks=applied.blocks,
+            transfers=applied.transfers,
+            dry_run=dry_run,
+            changes=books.changes,
+            untried=untried,
+        )
+
+    async def _waits(self, why: str) -> None:
+        self._show(why)
+
+    def _load(self) -> tuple[Cursor, tuple[BlockHeader, ...]]:
+        with self._database.read() as connection:
+            cursor = chain_state.load_cursor(connection)
+            kept = chain_state.window_headers(connection, burn_blocks=ALL)
+        if cursor is None:
+            raise UsageError("the database has not begun to follow the chain: there is nothing to undo")
+        return cursor, kept or (cursor.header,)
+
+    # The branch
+
+    async def _find(
+        self, source: StacksApi, cursor: Cursor, kept: tuple[BlockHeader, ...], lowest: int
+    ) -> _Branch | None:
+        """Return the branch that a source has instead of ours, None when it has our newest block or shows no other."""
+        if await source.header(cursor.clock.hash) is not None:
+            return None
+        newest = await source.headers(limit=1)
+        if not newest:
+            raise SourceInconsistent("it has no blocks", url=source.url)
+        window = HeaderWindow(kept)
+        conflict = await self._conflict(source, window, newest[0].height)
+        if conflict is None:
+            return None
+        base = await self._ancestor(source, window, conflict)
+        is_ours = base is not None
+        if base is None:
+            base = await self._below(source, window, lowest)
+        elif base.height < lowest:
+            raise Refused(
+                "fork_is_lower",
+                f"the chain forked at height {base.height}, below --from {lowest}",
+                hint=f"if that is right: --from {base.height}",
+            )
+        top = newest[0].height
+        first = await headers_after(source, base, top)
+        if first is None:
+            raise SourceInconsistent(f"block {base.height} {base.hash} is gone again", url=source.url)
+        await self._second(source, first[0])
+        found: list[Block] = []
+        enough = min(top, cursor.clock.height + BATCH)
+        run = Run(source=source, base=base, first=first, top=top, tip=newest[0])
+        async with aclosing(self._feed.batches(run)) as batches:
+            async for some in batches:
+                found += some
+                self._sources.progressed()
+                self._show(f"reading the new branch: {found[-1].header.height:,} of {enough:,}")
+                if found[-1].header.height >= enough:
+                    break
+        refuse_repeats(source, found)
+        return _Branch(base=base, is_ours=is_ours, blocks=tuple(found), tip=newest[0])
+
+    async def _conflict(self, source: StacksApi, window: HeaderWindow, newest: int) -> int | None:
+        """Return a height at which the source has another block than ours; None when it only lags."""
+        height = min(newest, window.tip.height)
+        ours = window.at(height)
+        if ours is None:
+            return None
+        theirs = await source.header(height)
+        return height if theirs is not None and theirs.hash != ours.hash else None
+
+    async def _ancestor(self, source: StacksApi, window: HeaderWindow, conflict: int) -> BlockHeader | None:
+        search = window.search_fork(conflict)
+        try:
+            probe = next(search)
+            while True:
+                theirs = await source.header(probe)
+                if theirs is None:
+                    raise SourceInconsistent(f"it has no block {probe}", url=source.url)
+                probe = search.send(theirs.hash)
+        except StopIteration as stop:
+            found: BlockHeader | None = stop.value
+            return found
+
+    async def _below(self, source: StacksApi, window: HeaderWindow, lowest: int) -> BlockHeader:
+        """Return the source's block at ``lowest``, below every header that we keep, if our money below it is there."""
+        if lowest >= window.oldest.height:
+            raise Refused(
+                "fork_is_lower",
+                f"the chain forked below height {window.oldest.height}, the oldest header that is kept",
+                hint="name a height at or below the fork: --from H; what did not fork is found again",
+            )
+        base = await source.header(lowest)
+        if base is None:
+            raise SourceInconsistent(f"it has no block {lowest}", url=source.url)
+        known = await in_thread(self._newest_fact, lowest)
+        if known is not None and await source.header(known[1]) is None:
+            raise Refused(
+                "fork_is_lower",
+                f"block {known[1]} at height {known[0]}, which brought money, is not in the source's chain",
+                hint=f"the fork is lower: name a height below {known[0]}",
+            )
+        return base
+
+    def _newest_fact(self, height: int) -> tuple[int, str] | None:
+        """Return height and hash of the newest block up to a height whose facts we have as canonical."""
+        each = [
+            select(table.c.height, table.c.block_hash).where(table.c.height <= height, table.c.canonical)
+            for table in (transfer, attempt, refund)
+        ]
+        facts = union_all(*each).subquery()
+        with self._database.read() as connection:
+            row = connection.execute(select(facts).order_by(facts.c.height.desc()).limit(1)).one_or_none()
+        return None if row is None else (row.height, row.block_hash)
+
+    async def _second(self, source: StacksApi, first: BlockHeader) -> None:
+        """Raise ``SourcesDisagree`` when another healthy source has another block than the branch's first one."""
+        for other in self._sources.pool.others(source):
+            try:
+                theirs = await other.header(first.height)
+            except SourceError as error:
+                self._sources.pool.failed(other, error)
+                continue
+            if theirs is not None and theirs.hash != first.hash:
+                raise SourcesDisagree(
+                    f"at height {first.height} {source.url} has block {first.hash}, {other.url} has {theirs.hash}",
+                    hint="remove the wrong source from api_urls, then accept",
+                )
+
+    # The transaction
+
+    def _apply(
+        self,
+        branch: _Branch,
+        cursor: Cursor,
+        reading: Reading,
+        books: CarefulBooks,
+        reason: str,
+        actor: str,
+        connection: Connection,
+    ) -> Applied:
+        step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
+        ledger = Ledger(self._database, self._rules, books, now=self._now)
+        if not isinstance(books, PieceBooks):
+            books.changes.clear()  # what a transaction that was rolled back had noted
+        found = chain_state.load_cursor(connection, lock=True)
+        if found is None or found.clock.hash != cursor.clock.hash:
+            raise Refused(
+                "moved",
+                "the daemon moved meanwhile; nothing was done",
+                hint="look at `status`, try again",
+            )
+        operator_actions.store(
+            connection,
+            None,
+            operator_actions.ACCEPT_REORG,
+            found.clock,
+            now=self._now(),
+            reason=reason,
+            actor=actor,
+        )
+        if not branch.is_ours:
+            _plant(connection, branch.base)
+        return ledger.apply_on(connection, step, reading)
+
+    async def _rehearse(
+        self, apply: Callable[[Connection], Applied], books: PieceBooks
+    ) -> tuple[Applied, int]:
+        """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
+
+        def piece() -> Applied:
+            with undone(self._database) as connection:
+                return apply(connection)
+
+        applied = first = await committed(piece)
+        while applied.settled.more:
+            self._show(f"trying: {len(books.tried):,} intents")
+            applied = await committed(piece)
+
+        def untried() -> int:
+            with self._database.read() as connection:
+                return books.count_untried(connection, first.clock)
+
+        return first, await in_thread(untried)
+
+    async def _settle(self, books: CarefulBooks) -> None:
+        """Settle what is due after the transaction, beside a running daemon: who settles an intent says what changed."""
+
+        def work(connection: Connection) -> tuple[bool, list[Change]]:
+            found = chain_state.load_cursor(connection, lock=True)
+            assert found is not None, "a cursor stays"
+            some = CarefulBooks.like(books)
+            settled = some.settle_due(connection, (), found.clock, now=self._now())
+            return settled.more, some.changes
+
+        more = True
+        while more:
+            more, changes = await committed(self._database.transact, work)
+            books.changes.extend(changes)
+            self._show(f"settling: {count(len(books.changes), 'intent')} changed")
+
+
+def _plant(connection: Connection, base: BlockHeader) -> None:
+    """Keep the header of a block that we applied once and do not keep any more."""
+    chain_state.orphan_headers(connection, above=base.height - 1)
+    chain_state.add_headers(connection, [base])

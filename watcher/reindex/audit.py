@@ -1,0 +1,222 @@
+"""Audit: now and then read a few final blocks again, and compare them with what is stored.
+
+An API that showed a block before its events were complete, or showed others, is found out this way, and what it hid or
+made up is put right as a reindex does. It is a spot check: after the mempool the first thing that is left out when the
+request budget is short. What nobody confirms, or cannot be read again at once, is looked at by some of the next audits,
+and then left to a person.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from chain.errors import OperatorNeeded
+from chain.model import ReadRules
+from chain.source_pool import SourcePool
+from contracts.model import MoneyRules
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.concurrency import in_thread, unless
+from watcher.errors import WatcherError
+from watcher.indexer.settler import Books
+from watcher.log import get_logger
+from watcher.reindex.retrying_source import Sources
+from watcher.reindex.run import ALL, Ask, Reindex, Report
+from watcher.store import chain_state
+from watcher.store.database import Database
+
+#: Blocks of one audit: read with a handful of requests.
+SPAN = 50
+
+#: How long a look at them may take, seconds: what cannot be read soon is left to the next audit.
+PATIENCE = 600.0
+
+#: Wrong rows that the alarm names.
+NAMED = 5
+
+#: What could not be put right is looked at again: by the next audit, the second after that one, and so on.
+WAITS = (1, 2, 4, 8, 16)
+
+#: So many ranges may wait for that.
+MOST_OPEN = 10
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A range in which something is lacking that could not be put right."""
+
+    tries: int = 0
+    #: Audits until it is looked at again.
+    wait: int = 0
+
+
+class Audit:
+    """Reads blocks again whenever :meth:`call` was called. ``draw(n)`` gives a random number below n."""
+
+    def __init__(
+        self,
+        database: Database,
+        pool: SourcePool,
+        rules: MoneyRules,
+        books: Books,
+        read: ReadRules,
+        *,
+        network: str,
+        finality_burn_blocks: int,
+        now: Callable[[], float] = time.time,
+        draw: Callable[[int], int] = random.randrange,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_audit: Callable[[Report], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._pool = pool
+        self._rules = rules
+        self._books = books
+        self._read = read
+        self._network = network
+        self._finality = finality_burn_blocks
+        self._now = now
+        self._draw = draw
+        self._sleep = sleep
+        self._on_audit = on_audit
+        self._called = asyncio.Event()
+        #: By their first and last height, the one that was found first before the others.
+        self._open: dict[tuple[int, int], _Open] = {}
+
+    def call(self) -> None:
+        """Ask for an audit; on the event loop's thread. Calls during one make one more."""
+        self._called.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Audit whenever it is called for, until ``stop`` is set."""
+        while not stop.is_set():
+            await unless(stop, self._called.wait())
+            self._called.clear()
+            await unless(stop, self.once())
+
+    async def once(self) -> Report | None:
+        """Audit blocks drawn by lot, or those that an earlier audit could not put right.
+
+        Return what was found, None when nothing could be read. Never raises for the outside world: the next audit comes.
+        """
+        span: tuple[int, int] | None = None
+        report: Report | None = None
+        # What was open before stays so, whatever ends this audit, unless it is found to be right.
+        is_open = False
+        why = ""
+        try:
+            if self._pool.spare() is None:
+                return None
+            span = self._next()
+            is_open = span is not None
+            span = span or await in_thread(self._span)
+            if span is None:
+                return None
+            async with asyncio.timeout(PATIENCE):
+                report = await self._reindex(Ask(start=span[0], to=span[1], dry_run=True))
+            self._on_audit(report)
+            is_open = self._tell(report, span)
+            if is_open:
+                report = await self._reindex(Ask(start=span[0], to=span[1]))
+                is_open = bool(report.differences)
+                why = report.differences[0].note if is_open else ""
+        except SQLAlchemyError as error:
+            report, why = None, reason_of(error)
+            log.warning("audit.failed", reason=why)
+        except (WatcherError, OperatorNeeded, TimeoutError) as error:
+            report, why = None, str(error) or f"it took longer than {PATIENCE:.0f} s"
+            log.warning("audit.failed", reason=why)
+        except Exception as error:
+            report, why = None, f"unforeseen {type(error).__name__}"
+            unforeseen.note("audit", error)
+        if span is not None:
+            self._note(span, why, is_open=is_open)
+        return report
+
+    def _tell(self, report: Report, span: tuple[int, int]) -> bool:
+        """Log what was found; say whether there is something to put in or to put right."""
+        tally = report.tally
+        counts = {
+            "start": span[0],
+            "to": span[1],
+            "found": tally.found,
+            "attempts": tally.attempts,
+            "refunds": tally.refunds,
+            "corrections": tally.corrections,
+            "differences": tally.differences,
+        }
+        if lacking(report):
+            hint = (
+                "the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind"
+            )
+            wrong = [f"{row.row}: {row.note}" for row in (*report.corrections, *report.differences)]
+            log.error("audit.gap", **counts, wrong=wrong[:NAMED], hint=hint)
+        elif tally.found or tally.attempts or tally.refunds:
+            # Of an address or an order that became ours after the block: no alarm, but put in.
+            log.info("audit.older", **counts)
+        else:
+            log.info("audit.clean", blocks=tally.blocks, start=span[0], to=span[1])
+            return False
+        return True
+
+    def _next(self) -> tuple[int, int] | None:
+        """Return the open range whose turn it is, None where a range is to be drawn."""
+        for waiting in self._open.values():
+            waiting.wait -= 1
+        return next((span for span, waiting in self._open.items() if waiting.wait <= 0), None)
+
+    def _note(self, span: tuple[int, int], why: str, *, is_open: bool) -> None:
+        """Keep a range in which something is lacking for a later audit; after some of them raise the alarm and leave it."""
+        waiting = self._open.pop(span, _Open())
+        if not is_open:
+            return
+        start, to = span
+        if waiting.tries < len(WAITS) and len(self._open) < MOST_OPEN:
+            waiting.wait = WAITS[waiting.tries]
+            waiting.tries += 1
+            self._open[span] = waiting
+            log.warning("audit.unconfirmed", start=start, to=to, reason=why, next_after_audits=waiting.wait)
+            return
+        log.error(
+            "audit.given_up",
+            start=start,
+            to=to,
+            reason=why,
+            hint="what is stored and what the sources say differ, and nobody confirms it: see `sbtc-watcher check`, "
+            f"then `sbtc-watcher reindex --from {start} --to {to}`",
+        )
+
+    def _span(self) -> tuple[int, int] | None:
+        """Draw the heights of some final blocks whose headers are kept; None when there are none yet."""
+        with self._database.read() as connection:
+            cursor = chain_state.load_cursor(connection)
+            headers = chain_state.window_headers(connection, burn_blocks=ALL)
+        if cursor is None:
+            return None
+        final = [
+            header.height
+            for header in headers
+            if header.height
+            >= cursor.start_height  # those below were never read: only their headers are kept
+            and cursor.clock.burn_height - header.burn_height >= self._finality
+        ]
+        if not final:
+            return None
+        span = final[self._draw(max(1, len(final) - SPAN + 1)) :][:SPAN]
+        return span[0], span[-1]
+
+    async def _reindex(self, ask: Ask) -> Report:
+        sources = Sources(self._pool, network=self._network, sleep=self._sleep)
+        run = Reindex(self._database, self._rules, self._books, sources, self._read, now=self._now)
+        return await run.run(ask)
+
+
+def lacking(report: Report) -> bool:
+    """Say whether something is missing that a step should have stored, or stored that the chain does not bear out."""
+    return bool(report.overlooked or report.tally.corrections or report.tally.differences)

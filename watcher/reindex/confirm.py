@@ -1,0 +1,101 @@
+"""Is it true what a block says against our rows? It is read once more, by another source when there is one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from chain.api.client import StacksApi
+from chain.block_reader import read_blocks
+from chain.errors import SourceError, SourceInconsistent
+from chain.model import Block, ReadRules
+from contracts.model import Attempt, MoneyRules, Payment, Reading
+from contracts.payments import read_block
+from watcher.reindex.retrying_source import Sources
+
+#: With one source only, the time between its two readings, seconds.
+APART = 5.0
+
+
+@dataclass(slots=True)
+class Confirmed:
+    """What second readings found."""
+
+    #: Why the contents of some blocks (by hash) are not to be gone by.
+    doubts: dict[str, str] = field(default_factory=dict)
+    #: What blocks say that were not among those in hand; nothing, where they are not in the chain.
+    beside: dict[str, Reading] = field(default_factory=dict)
+    #: Blocks that were read twice, whatever came of it.
+    asked: set[str] = field(default_factory=set)
+    #: Blocks with a transaction of ours of which no source can say what became of it.
+    unknowable: set[str] = field(default_factory=set)
+
+    def add(self, more: "Confirmed") -> None:
+        """Take over what later readings found."""
+        self.doubts |= more.doubts
+        self.beside |= more.beside
+        self.asked |= more.asked
+
+
+async def confirm(
+    sources: Sources,
+    source: StacksApi,
+    hashes: Iterable[str],
+    blocks: Mapping[str, Block],
+    rules: MoneyRules,
+    read: ReadRules,
+) -> Confirmed:
+    """Read blocks by hash again that ``source`` showed; ``blocks`` are those in hand, the others it is asked for too.
+
+    Where several sources are configured, another one has to say the same, and one that says nothing confirms nothing.
+    Raises ``SourceError`` when ``source`` itself fails.
+    """
+    found = Confirmed()
+    several = len(sources.pool.health()) > 1
+    if not several:
+        await sources.rest(APART)
+    for block_hash in sorted(hashes):
+        found.asked.add(block_hash)
+        if block_hash in blocks:
+            first: Reading | None = read_block(blocks[block_hash], rules)
+        else:
+            first = await _read(source, block_hash, rules, read)
+            found.beside[block_hash] = first or Reading()
+        doubt = "no other source answers"
+        for other in sources.pool.others(source) if several else [source]:
+            try:
+                again = await _read(other, block_hash, rules, read)
+                if again is None and first is not None:  # it lags, or follows another chain
+                    raise SourceInconsistent(f"it does not have block {block_hash}", url=other.url)
+            except SourceError as error:
+                if not several:
+                    raise
+                sources.pool.failed(other, error)
+                continue
+            doubt = "" if again == first else f"{other.url} says otherwise"
+            break
+        if doubt:
+            found.doubts[block_hash] = doubt
+    return found
+
+
+async def knows(
+    sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: MoneyRules, read: ReadRules
+) -> bool:
+    """Say whether another source than ``source``, to which it is unknown, says what became of a fact's transaction."""
+    for other in sources.pool.others(source):
+        try:
+            found = await _read(other, fact.block.hash, rules, read)
+        except SourceError as error:
+            sources.pool.failed(other, error)
+            continue
+        if found is not None and fact.tx_id not in {each.tx_id for each in found.doubtful}:
+            return True
+    return False
+
+
+async def _read(source: StacksApi, block_hash: str, rules: MoneyRules, read: ReadRules) -> Reading | None:
+    """Return what a source says of a block, None for one that is not in its chain."""
+    header = await source.header(block_hash)
+    if header is None:
+        return None
+    [block] = await read_blocks(source, [header], read)
+    return read_block(block, rules)

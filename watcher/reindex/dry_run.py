@@ -1,0 +1,99 @@
+"""What a change would do, found out by doing it in a transaction that is rolled back."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from sqlalchemy import Connection, Table, select
+
+from contracts.model import Payment, Refund
+from watcher.domain.model import ChainClock
+from watcher.indexer.settler import SETTLE_LIMIT, Books, Settled
+from watcher.reindex.diff import Gaps
+from watcher.reindex.recorder import CarefulBooks, Change
+from watcher.reindex.repair import put_right, refute
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store.database import Database, chunks
+from watcher.store.schema import refund, transfer
+
+#: Of the intents that are due on another branch, so many are tried.
+MOST_DUE = 10_000
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def undone(database: Database) -> Iterator[Connection]:
+    """Open a write transaction, which takes its turn like any other, and leaves nothing behind."""
+    with database.begin() as connection:
+        yield connection
+        connection.rollback()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceBooks(CarefulBooks):
+    """Books for transactions that do the same and are rolled back: each settles some that those before it did not."""
+
+    tried: set[str] = field(default_factory=set)
+
+    def settle_due(
+        self,
+        connection: Connection,
+        touched: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """Settle some of those that are touched and, where it would be told of them, of up to :data:`MOST_DUE` that are due."""
+        due = intent_store.due_intents(connection, clock, limit=MOST_DUE) if self.notify else []
+        waiting = [key for key in dict.fromkeys([*sorted(touched), *due]) if key not in self.tried]
+        taken = self.batch(connection, waiting)
+        self.tried.update(taken)
+        settled = self.settle_apart(connection, taken, clock, now=now)
+        return replace(settled, more=len(waiting) > len(taken))
+
+    def count_untried(self, connection: Connection, clock: ChainClock) -> int:
+        """Return how many intents were due before anything was settled, and are more than are tried."""
+        return max(0, intent_store.count_due(connection, clock) - MOST_DUE) if self.notify else 0
+
+
+def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[Change]:
+    """Return what would change if ``gaps`` were filled and every intent in them settled."""
+    changes: list[Change] = []
+    for some in chunks(sorted(gaps.paid | gaps.tried), SETTLE_LIMIT):
+        ids = set(some)
+        careful = CarefulBooks.like(books, notify=False)
+        with undone(database) as connection:
+            cursor = chain_state.load_cursor(connection, lock=True)
+            assert cursor is not None, "a cursor stays"
+            refute(connection, gaps.wrong, at=cursor.newest)
+            # The chain may have forked since they were read.
+            paid = _fitting(connection, transfer, gaps.transfers, lambda found: found.payment)
+            returned = _fitting(connection, refund, gaps.refunds, lambda found: found[0])
+            ours = Gaps(
+                transfers=[p for p in paid if p.matched.intent is not None and p.matched.intent.id in ids],
+                attempts=[found for found in gaps.attempts if found[1] in ids],
+                refunds=[found for found in returned if found[1] in ids],
+                wrong=gaps.wrong,
+            )
+            put_right(connection, ours, at=cursor.newest, now=now)
+            careful.settle_apart(connection, some, cursor.clock, now=now)
+        changes += careful.changes
+    return changes
+
+
+def _fitting(
+    connection: Connection, table: Table, found: Sequence[_T], fact_of: Callable[[_T], Payment | Refund]
+) -> list[_T]:
+    """Return those of the facts found that no other block holds as canonical."""
+    blocks_of = {(fact.tx_id, fact.rank): fact.block.hash for fact in map(fact_of, found)}
+    gone = set()
+    for some in chunks(sorted({tx_id for tx_id, _ in blocks_of})):
+        query = select(table.c.tx_id, table.c.rank, table.c.block_hash)
+        for row in connection.execute(query.where(table.c.tx_id.in_(some), table.c.canonical)):
+            if blocks_of.get((row.tx_id, row.rank), row.block_hash) != row.block_hash:
+                gone.add((row.tx_id, row.rank))
+    return [each for each in found if (fact_of(each).tx_id, fact_of(each).rank) not in gone]

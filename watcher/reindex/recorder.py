@@ -1,0 +1,173 @@
+"""Books that touch only what is not as ``decide()`` says, and keep what that changed, for people to read."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from notifier import outbox
+from notifier.events import EventType
+from watcher.domain.model import ChainClock
+from watcher.domain.settlement import Decision, decide
+from watcher.indexer.settler import SETTLE_LIMIT, Books, Settled, as_told
+from watcher.log import get_logger
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.database import chunks
+from watcher.store.schema import intent as intent_table
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of one intent: ``before`` and ``after`` are {status, amount_received, amount_refunded, flags}."""
+
+    intent: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    #: {id, type, reason} of each event that was written.
+    events: tuple[dict[str, Any], ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {
+            "intent": self.intent,
+            "before": self.before,
+            "after": self.after,
+            "events": list(self.events),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarefulBooks(Books):
+    """An intent that stands as ``decide()`` says is left as it is, to the letter; what changes goes to ``changes``."""
+
+    changes: list[Change] = field(default_factory=list)
+
+    @classmethod
+    def like(cls, books: Books, *, notify: bool = True) -> "CarefulBooks":
+        """Return careful books that tell what ``books`` would tell; without ``notify`` nothing is delivered."""
+        same = {each.name: getattr(books, each.name) for each in dataclasses.fields(Books)}
+        return cls(**(same | {"notify": notify}))
+
+    def settle(
+        self,
+        connection: Connection,
+        ids: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """As :meth:`Books.settle`, for those of the intents that do not stand as ``decide()`` says."""
+        wrong = _wrong(connection, ids, clock)
+        before = _standings(connection, wrong)
+        earlier = outbox.told(connection, wrong)
+        settled = super().settle(connection, wrong, clock, now=now, seen_at=seen_at)
+        after = _standings(connection, wrong)
+        told = outbox.told(connection, wrong)
+        for key in sorted(wrong):
+            fresh = told[key][len(earlier[key]) :]
+            events = tuple({"id": row.id, "type": row.type.value, "reason": row.reason} for row in fresh)
+            if events or before[key] != after[key]:
+                self.changes.append(Change(intent=key, before=before[key], after=after[key], events=events))
+        return settled
+
+    def settle_due(
+        self,
+        connection: Connection,
+        touched: Collection[str],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> Settled:
+        """As :meth:`Books.settle_due`; but where nothing is to be delivered, of what is due only that.
+
+        What is due anyway has nothing to do with what its merchant is not to be told of: it is left to the daemon. Those
+        that are touched beyond what one transaction may settle are marked: whoever settles them delivers nothing either.
+        """
+        if self.notify:
+            return super().settle_due(connection, touched, clock, now=now, seen_at=seen_at)
+        left = intent_store.unnotified(connection, limit=SETTLE_LIMIT + 1)
+        waiting = list(dict.fromkeys([*sorted(touched), *left]))
+        taken = self.batch(connection, waiting)
+        intent_store.mark_unnotified(connection, sorted({*touched} - {*taken}), height=clock.height)
+        settled = self.settle_apart(connection, taken, clock, now=now)
+        return dataclasses.replace(settled, more=len(waiting) > len(taken))
+
+    def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
+        """Put nothing off: a person asked for it once, and may not want the daemon to tell of it."""
+        return []
+
+
+def merge(changes: Iterable[Change]) -> list[Change]:
+    """Return one change per intent, from its first ``before`` to its last ``after``."""
+    merged: dict[str, Change] = {}
+    for change in changes:
+        first = merged.get(change.intent)
+        if first is not None:
+            change = dataclasses.replace(change, before=first.before, events=first.events + change.events)
+        merged[change.intent] = change
+    return list(merged.values())
+
+
+def report_reversals(changes: Iterable[Change]) -> None:
+    """Raise the alarm for each intent whose told success was taken back for good; call it after the commit."""
+    for change in changes:
+        if any((event["type"], event["reason"]) == (EventType.FAILED, "reorged") for event in change.events):
+            log.critical(
+                "payment.reversed",
+                intent=change.intent,
+                hint="the chain does not hold money that was told as paid",
+            )
+
+
+def _wrong(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:
+    """Return the intents whose stored outcome is not the one that ``decide()`` gives."""
+    intents = intent_store.load_intents(connection, ids)
+    facts = transfer_store.load_facts(connection, intents)
+    told = outbox.told(connection, intents)
+    found = set()
+    for some in chunks(sorted(intents)):
+        query = select(intent_table).where(intent_table.c.id.in_(some))
+        for row in connection.execute(query).mappings():
+            key = row["id"]
+            decision = decide(intents[key], facts[key], [as_told(event) for event in told[key]], clock)
+            if decision.drafts or any(row[name] != value for name, value in _columns(decision).items()):
+                found.add(key)
+    return found
+
+
+def _columns(decision: Decision) -> dict[str, Any]:
+    height, burn_height = decision.anchor or (None, None)
+    return {
+        "status": decision.status,
+        "flags": sorted(decision.flags),
+        "received": decision.received,
+        "missing": decision.missing,
+        "over": decision.over,
+        "refunded": decision.refunded,
+        "anchor_height": height,
+        "anchor_burn_height": burn_height,
+        "wake_time": decision.wake.time,
+        "wake_height": decision.wake.height,
+        "wake_burn_height": decision.wake.burn_height,
+    }
+
+
+def _standings(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for some in chunks(sorted(ids)):
+        query = select(intent_table).where(intent_table.c.id.in_(some))
+        for row in connection.execute(query).mappings():
+            found[row["id"]] = {
+                "status": row["status"],
+                "amount_received": str(row["received"]),
+                "amount_refunded": str(row["refunded"]),
+                "flags": row["flags"],
+            }
+    return found

@@ -1,0 +1,501 @@
+"""Reindex: read blocks again, put right what our tables say, and let ``decide()`` speak; beside the running daemon.
+
+Only blocks of our own chain count: those that we keep by hash, and below them those that link to ours. What is right
+stays as it is. A row that its block does not bear out is refuted once a second reading confirms it (see ``confirming``):
+kept, orphaned, and the right one put in. An intent that stands as ``decide()`` says is not touched. Events have stable
+ids, so nothing is told twice. Each transaction holds the cursor, which keeps the follower's steps out.
+"""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from chain.ancestry import Lineage, height_at
+from chain.api.client import StacksApi
+from chain.block_fetcher import BlockFeed, Run
+from chain.errors import SourceError, SourceInconsistent
+from chain.model import Block, BlockHeader, ReadRules
+from contracts.model import MoneyRules, Reading
+from notifier.database_errors import reason_of
+from watcher.concurrency import committed, in_thread
+from watcher.domain.model import ChainClock
+from watcher.durations import is_ago
+from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
+from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
+from watcher.indexer.settler import SETTLE_LIMIT, Books
+from watcher.reindex.compare import find_gaps
+from watcher.reindex.confirm import Confirmed, confirm, knows
+from watcher.reindex.diff import Difference, Gaps, overlooked
+from watcher.reindex.dry_run import rehearse
+from watcher.reindex.recorder import CarefulBooks, Change, merge, report_reversals
+from watcher.reindex.repair import put_right
+from watcher.reindex.retrying_source import Sources
+from watcher.reindex.trace import Trace
+from watcher.store import chain_state, reindex_runs
+from watcher.store import intents as intent_store
+from watcher.store.database import Database, chunks
+from watcher.store.reindex_runs import Scan, Tally
+from watcher.text import count
+
+#: Blocks per transaction, and batches that are read ahead.
+BATCH = 50
+AHEAD = 4
+
+#: So many reorgs may disturb one run.
+MOVES = 100
+
+#: More Bitcoin blocks than any database keeps headers of.
+ALL = 1_000_000
+
+#: Rows that were or are wrong are listed up to here, and counted beyond.
+LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a person wants read again: from a height, a time (unix seconds), or for one intent."""
+
+    start: int | None = None
+    since: float | None = None
+    #: ``since`` as it was written: the same words go on with the same run.
+    since_text: str | None = None
+    to: int | None = None
+    intent: str | None = None
+    notify: bool = True
+    dry_run: bool = False
+
+    @property
+    def is_ago(self) -> bool:
+        """Whether ``since`` was written as how long ago, like ``2d``."""
+        return self.since_text is not None and is_ago(self.since_text)
+
+    def key(self) -> dict[str, Any]:
+        """Return what makes two commands the same."""
+        return {
+            "from": self.start,
+            "since": self.since_text,
+            "to": self.to,
+            "intent": self.intent,
+            "notify": self.notify,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is. ``note`` says why it waits, or what it does before it reads; empty while it reads."""
+
+    #: Blocks of the whole range, and those that were done, in an earlier call too.
+    total: int
+    done: int
+    tally: Tally
+    note: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a run found and changed. Counts include an earlier, interrupted call; lists are of this one."""
+
+    bottom: int
+    top: int
+    tally: Tally
+    resumed: bool = False
+    dry_run: bool = False
+    changes: list[Change] = field(default_factory=list)
+    #: Rows that were put right, and those that were left because nobody confirmed what their blocks say.
+    corrections: list[Difference] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    #: Of a dry run: missing facts that a step should have stored.
+    overlooked: int = 0
+    #: By this machine's clock.
+    seconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        tally = self.tally.document()
+        del tally["later"]
+        for name, rows in (("corrections", self.corrections), ("differences", self.differences)):
+            tally[name] = {"count": tally[name], "rows": [row.document() for row in rows]}
+        tally["changes"] = {
+            "count": tally["changes"],
+            "intents": [change.document() for change in self.changes],
+        }
+        return {
+            "from": self.bottom,
+            "to": self.top,
+            "dry_run": self.dry_run,
+            "resumed": self.resumed,
+            "seconds": round(self.seconds, 3),
+            **tally,
+        }
+
+
+class Moved(Exception):
+    """Our chain forked below the blocks in hand: they have to be read again."""
+
+
+class Reindex:
+    """One run; an object runs once. ``show`` is told of progress, ``now`` is this machine's clock."""
+
+    def __init__(
+        self,
+        database: Database,
+        rules: MoneyRules,
+        books: Books,
+        sources: Sources,
+        read: ReadRules,
+        *,
+        now: Callable[[], float] = time.time,
+        show: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._rules = rules
+        self._books = books
+        self._sources = sources
+        self._read_rules = read
+        self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
+        self._now = now
+        self._show = show
+        self._lineage: Lineage | None = None
+        #: The newest reorg when the lineage was made.
+        self._mark = 0
+        self._corrections: list[Difference] = []
+        self._differences: list[Difference] = []
+        self._changes: list[Change] = []
+        #: All that a dry run found.
+        self._gaps = Gaps()
+        self._run: Scan | None = None
+        self._told_at = float("-inf")
+        sources.on_wait = self._idle
+
+    async def run(self, ask: Ask) -> Report:
+        """Read the range again and put right what is wrong; see the module.
+
+        Raises :class:`UsageError`, :class:`NotFound`, :class:`Halted`, :class:`Unreachable`, and
+        :class:`LeaseHeld` when another process works on the same run.
+        """
+        began = self._now()
+        clock = await in_thread(self._check, ask)
+        run = None if ask.dry_run else await in_thread(self._resume, ask)
+        resumed = run is not None
+        if run is None:
+            run = await self._begin(ask, clock)
+        self._run = run
+        self._tell(run)
+        moves = 0
+        while True:
+            try:
+                await self._sources.use(lambda source: self._read(source, ask, run))
+                break
+            except Moved:
+                moves += 1
+                if moves > MOVES:
+                    raise Unreachable("the chain does not come to rest", hint="try again later") from None
+                self._lineage = None
+        if ask.dry_run:
+            self._changes += await in_thread(rehearse, self._database, self._books, self._gaps, self._now())
+            run.tally.changes = len(self._changes)
+            run.tally.events = sum(len(change.events) for change in self._changes)
+        else:
+            await committed(self._finish, ask, run)
+        return Report(
+            bottom=run.bottom,
+            top=run.top,
+            tally=run.tally,
+            resumed=resumed,
+            dry_run=ask.dry_run,
+            changes=merge(self._changes),
+            corrections=self._corrections,
+            differences=self._differences,
+            overlooked=await in_thread(self._overlooked),
+            seconds=self._now() - began,
+        )
+
+    # Before
+
+    def _check(self, ask: Ask) -> ChainClock:
+        with self._database.read() as connection:
+            cursor = chain_state.load_cursor(connection)
+            if cursor is None:
+                raise UsageError(
+                    "the database has not begun to follow the chain: there is nothing to read again",
+                    hint="start `sbtc-watcher run`; start_height says from where",
+                )
+            if cursor.halted is not None:
+                raise Halted(f"the daemon is halted: {cursor.halted['message']}", hint=cursor.halted["hint"])
+            if ask.intent is not None and not intent_store.load_intents(connection, [ask.intent]):
+                raise NotFound(f"no intent {ask.intent}", hint="sbtc-watcher intents list shows them")
+        return cursor.clock
+
+    def _resume(self, ask: Ask) -> Scan | None:
+        def work(connection: Connection) -> Scan | None:
+            run = reindex_runs.resume(connection, ask.key())
+            if run is not None:
+                reindex_runs.touch(connection, run, now=self._now())
+            return run
+
+        return self._database.transact(work)
+
+    async def _begin(self, ask: Ask, clock: ChainClock) -> Scan:
+        bottom = await self._bottom(ask, clock)
+        top = clock.height if ask.to is None else min(ask.to, clock.height)
+        if bottom > clock.height:
+            raise UsageError(
+                f"--from {bottom}: the newest block that was read is {clock.height}",
+                hint="blocks above it are read by `sbtc-watcher run`",
+            )
+        if bottom > top:
+            raise UsageError(f"--to {top} is below the first block, {bottom}")
+        if ask.dry_run:
+            return Scan(id="", bottom=bottom, top=top, position=bottom - 1, tally=Tally())
+
+        def store(connection: Connection) -> Scan:
+            return reindex_runs.start(connection, ask.key(), bottom=bottom, top=top, now=self._now())
+
+        return await in_thread(self._database.transact, store)
+
+    async def _bottom(self, ask: Ask, clock: ChainClock) -> int:
+        if ask.start is not None:
+            return max(1, ask.start)
+        since = ask.since
+        if since is None:
+            assert ask.intent is not None, "the command names a height, a time or an intent"
+            since = await in_thread(self._not_before, ask.intent)
+        elif ask.is_ago:  # counted from this machine's clock, which may be ahead of the chain's
+            since -= max(0.0, self._now() - clock.time)
+        moment = int(since)
+        return await self._sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
+
+    def _not_before(self, intent: str) -> int:
+        with self._database.read() as connection:
+            return intent_store.load_intents(connection, [intent])[intent].not_before
+
+    # Reading
+
+    async def _read(self, source: StacksApi, ask: Ask, run: Scan) -> None:
+        """Read from where the run is to its top with one source."""
+        if self._lineage is None or await in_thread(self._forked_below, self._lineage.top.height):
+            self._lineage = await self._ours(source, run)
+        lineage = self._lineage
+        top = min(run.top, lineage.top.height)
+        if run.position >= top:
+            return
+        below = run.position
+
+        trace = Trace(self._database, run)
+
+        async def walked(headers: Sequence[BlockHeader]) -> None:
+            self._sources.progressed()
+            await trace.add(headers)
+            await self._idle(f"following the chain down: {headers[-1].height:,}, to {below:,}")
+
+        try:
+            await lineage.trace(source, below, on_walk=walked)
+        finally:
+            await trace.store()
+        base = await lineage.header(source, max(below, lineage.oldest.height))
+        reading = Run(source=source, base=base, first=(), top=top, tip=lineage.top)
+        try:
+            async with aclosing(self._feed.batches(reading)) as batches:
+                async for some in batches:
+                    headers = [block.header for block in some]
+                    if any(lineage.hash_at(header.height) != header.hash for header in headers):
+                        raise SourceInconsistent("it shows blocks of another chain", url=source.url)
+                    try:
+                        await self._compare(source, ask, run, some)
+                    except (BadStep, DataError, IntegrityError) as error:
+                        text = f"what it says cannot be stored: {reason_of(error)}"
+                        raise SourceInconsistent(text, url=source.url) from error
+                    self._sources.progressed()
+                    self._tell(run)
+        except SourceError:
+            self._feed.slow_down()
+            raise
+
+    async def _ours(self, source: StacksApi, run: Scan) -> Lineage:
+        """Return the chain that the cursor stands on, as far as we keep its headers, or the run followed it down before."""
+
+        def load() -> tuple[tuple[BlockHeader, ...], int, str]:
+            with self._database.read() as connection:
+                cursor = chain_state.load_cursor(connection)
+                assert cursor is not None, "it was there"
+                return (
+                    chain_state.window_headers(connection, burn_blocks=ALL),
+                    chain_state.newest_reorg(connection),
+                    cursor.clock.hash,
+                )
+
+        kept, self._mark, tip = await in_thread(load)
+        if not kept:
+            header = await source.header(tip)
+            if header is None:
+                raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
+            kept = (header,)
+        return Lineage(kept, await in_thread(Trace(self._database, run).known))
+
+    async def _compare(self, source: StacksApi, ask: Ask, run: Scan, some: Sequence[Block]) -> None:
+        """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
+        hand = {block.header.hash: block for block in some}
+        reading = read_all(some, self._rules)
+        known = Confirmed()
+        while True:
+            try:
+                doubtful = await committed(self._take, ask, run, some, reading, known)
+            except UnknownStatus as error:
+                if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
+                    raise SourceInconsistent(str(error), url=source.url) from error
+                known.unknowable.add(error.fact.block.hash)
+            else:
+                if not doubtful:
+                    return
+                self._tell(run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs")
+                known.add(await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules))
+
+    def _take(
+        self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, known: Confirmed
+    ) -> set[str]:
+        """Compare some blocks with our tables and, unless it is a dry run, put right what differs, in one transaction.
+
+        Where blocks show rows to be wrong that were not read twice, nothing is done: they are returned by hash.
+        Raises Moved.
+        """
+        headers = [block.header for block in some]
+
+        def work(connection: Connection) -> tuple[Tally, Gaps, list[Change]] | set[str]:
+            now = self._now()
+            tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
+            books = CarefulBooks.like(self._books, notify=ask.notify)
+            cursor = chain_state.load_cursor(connection, lock=not ask.dry_run)
+            assert cursor is not None, "a cursor stays"
+            self._check_ours(connection, headers, cursor.clock.height)
+            beside = known.beside.values()
+            gaps = find_gaps(
+                connection,
+                self._rules,
+                some,
+                reading,
+                only=ask.intent,
+                beside=beside,
+                unknowable=known.unknowable,
+            )
+            if doubtful := gaps.evidence - known.asked:
+                return doubtful
+            gaps.leave(known.doubts)
+            tally.transfers += gaps.ours
+            mended = {row.tx_id for row in gaps.wrong}
+            tally.found += sum(p.payment.tx_id not in mended for p in gaps.transfers)
+            tally.attempts += sum(made.tx_id not in mended for made, _ in gaps.attempts)
+            tally.refunds += sum(made.tx_id not in mended for made, _ in gaps.refunds)
+            tally.corrections += len(gaps.wrong)
+            tally.differences += len(gaps.differences)
+            # Those whose rows were wrong come first: what was told of them may be false.
+            wrong = {row.intent for row in gaps.wrong}
+            paid = sorted(gaps.paid, key=lambda intent: (intent not in wrong, intent))
+            tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
+            if not ask.dry_run:
+                put_right(connection, gaps, at=cursor.newest, now=now)
+                # Decided in further transactions, by the daemon where this run does not come to it any more.
+                more = [key for key in paid[SETTLE_LIMIT:] if key in gaps.changed]
+                if ask.notify:
+                    intent_store.mark_due(connection, more)
+                else:
+                    intent_store.mark_unnotified(connection, more, height=cursor.clock.height)
+                settled = books.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
+                tally.changes += len(books.changes)
+                tally.events += settled.events
+                self._advance(connection, run, headers[-1].height, tally)
+            return tally, gaps, books.changes
+
+        if ask.dry_run:
+            with self._database.read() as connection:
+                done = work(connection)
+        else:
+            done = self._database.transact(work)
+        if isinstance(done, set):
+            return done
+        tally, gaps, changes = done
+        run.position, run.tally = headers[-1].height, tally
+        self._changes += changes
+        self._corrections += gaps.wrong[: LISTED - len(self._corrections)]
+        self._differences += gaps.differences[: LISTED - len(self._differences)]
+        if ask.dry_run:
+            self._gaps.add(gaps)
+        else:
+            report_reversals(changes)
+            self._settle_later(ask, run, gaps.paid & {*tally.later})
+        return set()
+
+    def _settle_later(self, ask: Ask, run: Scan, ids: Collection[str]) -> None:
+        """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""
+        for some in chunks(sorted(ids), SETTLE_LIMIT):
+
+            def work(connection: Connection, some: Sequence[str] = some) -> tuple[Tally, list[Change]]:
+                tally = replace(run.tally, later=sorted({*run.tally.later} - {*some}))
+                books = CarefulBooks.like(self._books, notify=ask.notify)
+                cursor = chain_state.load_cursor(connection, lock=True)
+                assert cursor is not None, "a cursor stays"
+                settled = books.settle_apart(connection, some, cursor.clock, now=self._now())
+                tally.changes += len(books.changes)
+                tally.events += settled.events
+                self._advance(connection, run, run.position, tally)
+                return tally, books.changes
+
+            run.tally, changes = self._database.transact(work)
+            report_reversals(changes)
+            self._changes += changes
+
+    def _check_ours(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:
+        """Raise Moved when a block is not in our chain any more: inside the transaction nothing can change that."""
+        kept = chain_state.canonical_hashes(connection, headers[0].height, headers[-1].height)
+        if (
+            headers[-1].height > newest
+            or any(kept.get(header.height, header.hash) != header.hash for header in headers)
+            or chain_state.has_forked(connection, headers[-1].height, since=self._mark)
+        ):
+            raise Moved
+
+    def _forked_below(self, height: int) -> bool:
+        with self._database.read() as connection:
+            return chain_state.has_forked(connection, height, since=self._mark)
+
+    def _advance(
+        self, connection: Connection, run: Scan, position: int, tally: Tally, *, finished: bool = False
+    ) -> None:
+        if not reindex_runs.advance(connection, run, position, tally, now=self._now(), finished=finished):
+            raise LeaseHeld(
+                "another process works on the same reindex", hint="`sbtc-watcher status` shows how far it is"
+            )
+
+    def _finish(self, ask: Ask, run: Scan) -> None:
+        """Settle what only failed attempts touched, and close the run."""
+        self._settle_later(ask, run, run.tally.later)
+        self._database.transact(
+            lambda connection: self._advance(connection, run, run.position, run.tally, finished=True)
+        )
+
+    def _overlooked(self) -> int:
+        with self._database.read() as connection:
+            return overlooked(connection, self._gaps)
+
+    def _tell(self, run: Scan, note: str = "") -> None:
+        done = max(0, run.position - run.bottom + 1)
+        self._show(Progress(total=run.top - run.bottom + 1, done=done, tally=run.tally, note=note))
+
+    async def _idle(self, note: str) -> None:
+        """Say that the run is alive though it does not move: on the screen, and now and then in ``status``."""
+        run = self._run
+        if run is None:
+            return
+        self._tell(run, note)
+        if not run.id or self._now() - self._told_at < reindex_runs.SILENCE / 4:
+            return
+        self._told_at = self._now()
+
+        def touch(connection: Connection) -> None:
+            reindex_runs.touch(connection, run, now=self._now())
+
+        await in_thread(self._database.transact, touch)

@@ -1,0 +1,48 @@
+"""The hashes that a reindex followed down, kept in pieces, so that the same run does not follow them down again."""
+
+from collections.abc import Sequence
+
+from chain.model import BlockHeader
+from watcher.concurrency import committed
+from watcher.store import reindex_runs
+from watcher.store.database import Database
+from watcher.store.reindex_runs import Scan
+
+#: Hashes of a piece: after so many, and when the trace ends or fails, they are stored.
+PIECE = 1000
+
+
+class Trace:
+    """Keeps what one run follows down; a dry run, which no other goes on with, keeps nothing."""
+
+    def __init__(self, database: Database, run: Scan) -> None:
+        self._database = database
+        self._run = run
+        self._top = 0
+        self._hashes: list[bytes] = []
+
+    def known(self) -> tuple[int, list[bytes]]:
+        """Return what the run followed down before: a height, and the hashes from there down without a gap."""
+        if not self._run.id:
+            return 0, []
+        with self._database.read() as connection:
+            return reindex_runs.kept_hashes(connection, self._run)
+
+    async def add(self, headers: Sequence[BlockHeader]) -> None:
+        """Take linked headers, newest first."""
+        if self._top - len(self._hashes) != headers[0].height:
+            await self.store()
+            self._top = headers[0].height
+        self._hashes += [bytes.fromhex(header.hash[2:]) for header in headers]
+        if len(self._hashes) >= PIECE:
+            await self.store()
+
+    async def store(self) -> None:
+        """Store what was taken since the last piece."""
+        top, hashes = self._top, self._hashes
+        self._top, self._hashes = top - len(hashes), []
+        if hashes and self._run.id:
+            await committed(
+                self._database.transact,
+                lambda connection: reindex_runs.keep_hashes(connection, self._run, top, hashes),
+            )

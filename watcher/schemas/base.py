@@ -1,0 +1,213 @@
+"""What the models share: amounts, times, and problems."""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from notifier.events import rfc3339
+from watcher.errors import Refused
+from watcher.schemas.fields import DEFAULT_LIMIT, CursorIn, IdIn, LimitIn, quote
+from watcher.text import suggest
+
+
+class Document(BaseModel):
+    """A document that the server answers with."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    _raw: dict[str, Any] | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        """Return the model of a JSON document and keep that in :attr:`raw`. Raises :class:`pydantic.ValidationError`."""
+        made = cls.model_validate(document)
+        made._raw = document
+        return made
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The JSON document as it came, with what this version does not know; of a part, as this version knows it."""
+        return self.model_dump(mode="json") if self._raw is None else self._raw
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what they say, whatever they were read from."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+
+class Request(BaseModel):
+    """A document that a caller sends. Unknown fields are refused; leave out what is not needed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    #: What the members are called in what is said of them.
+    member: ClassVar[str] = "field"
+
+    @classmethod
+    def of(cls, document: object) -> Self:
+        """Return the request in a JSON document, None for an empty one. Raises :class:`Refused` with all that is wrong."""
+        try:
+            return cls.model_validate({} if document is None else document)
+        except ValidationError as error:
+            raise refusal(error) from None
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document, without what was not given."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say what is wrong in our words, wherever the model is read: in a route, a list of them, or here."""
+        try:
+            return validate(document)
+        except ValidationError as error:
+            lines = [
+                _explained(line, cls.member, cls.model_fields) for line in error.errors(include_url=False)
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, lines) from None
+
+
+class Page(Request):
+    """Which page of a list."""
+
+    member: ClassVar[str] = "parameter"
+
+    limit: LimitIn = DEFAULT_LIMIT
+    """Rows of the page."""
+    cursor: CursorIn | None = None
+    """`next_cursor` of the page before; none for the first page."""
+
+
+class OwnedPage(Page):
+    """Which page of a list of things that merchants have."""
+
+    merchant: IdIn | None = None
+    """Whose, for an operator; a merchant sees only their own."""
+
+
+def refusal(error: ValidationError) -> Refused:
+    """Return the refusal that names every wrong field, those of a list by their place: ``intents.3.amount``."""
+    lines = [(".".join(map(str, line["loc"])), line["msg"]) for line in error.errors(include_url=False)]
+    if any(not field for field, _ in lines):
+        return Refused("validation", f"the body {lines[0][1]}")
+    return Refused("validation", errors=[{"field": field, "message": message} for field, message in lines])
+
+
+def _explained(line: ErrorDetails, member: str, known: Collection[str]) -> InitErrorDetails:
+    kind, given = line["type"], line["input"]
+    if kind == "missing":
+        message = "is missing"
+    elif kind == "extra_forbidden":
+        message = f"unknown {member}{suggest(str(line['loc'][-1]), known)}"
+    elif kind in ("enum", "literal_error"):
+        message = f"{quote(given)} is unknown; write {line['ctx']['expected'].replace(chr(39), '')}"
+    elif kind == "value_error":
+        message = str(line["ctx"]["error"])
+    else:
+        message = _MESSAGES.get(kind, line["msg"])
+    return InitErrorDetails(type=PydanticCustomError("request", message), loc=line["loc"], input=given)
+
+
+#: What pydantic's own errors say here.
+_MESSAGES = {
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+}
+
+
+def _digits(value: object) -> object:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("is not a number of base units in decimal digits")
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def _written(moment: datetime) -> str:
+    return rfc3339(moment.timestamp())
+
+
+#: Base units: ``int`` in Python, decimal digits as text in JSON.
+Amount = Annotated[
+    int,
+    BeforeValidator(_digits),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+$", "examples": ["50000"]}),
+]
+
+#: A moment: ``datetime`` in UTC, RFC 3339 with milliseconds in JSON.
+Time = Annotated[
+    datetime,
+    AfterValidator(_utc),
+    PlainSerializer(_written, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-20T12:00:00.000Z"]}),
+]
+
+Hex = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
+Metadata = dict[str, str]
+
+
+class FieldError(Document):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(Document):
+    """An error (RFC 9457). ``code`` is short and stable; ``detail`` is for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError] | None = None
+    """For `validation`: each field that is wrong."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Unprocessable Content",
+                    "status": 422,
+                    "code": "validation",
+                    "detail": "amount: 0 is not a number of base units; write 1 to 2^128-1 in decimal digits",
+                    "errors": [
+                        {
+                            "field": "amount",
+                            "message": "0 is not a number of base units; write 1 to 2^128-1 in decimal digits",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+
+def example(document: Mapping[str, Any]) -> ConfigDict:
+    """Return the configuration of a model with an example."""
+    return ConfigDict(json_schema_extra={"examples": [dict(document)]})

@@ -1,0 +1,299 @@
+"""The JSON that people and programs see of intents, transfers and merchants: the same in CLI, HTTP API and webhooks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.terms import payment_call
+from notifier.events import LIST_BODY, rfc3339
+from watcher.domain.coverage import cover, in_order, sort_money
+from watcher.domain.matching import trimmed
+from watcher.domain.model import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
+
+#: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
+SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an intent stands at one moment, as stored or as just decided."""
+
+    status: Status
+    flags: frozenset[Flag]
+    received: int
+    missing: int
+    over: int
+    refunded: int
+    anchor: tuple[int, int] | None
+    in_flight: bool
+    updated_at: int
+    #: Chain time of the tip at which the newest success was decided.
+    succeeded_at: int | None
+
+    @classmethod
+    def stored(cls, row: Mapping[Any, Any]) -> "Standing":
+        """Read it from a row of the intent table."""
+        anchored = row["anchor_height"] is not None
+        return cls(
+            status=Status(row["status"]),
+            flags=frozenset(Flag(flag) for flag in row["flags"]),
+            received=row["received"],
+            missing=row["missing"],
+            over=row["over"],
+            refunded=row["refunded"],
+            anchor=(row["anchor_height"], row["anchor_burn_height"]) if anchored else None,
+            in_flight=row["in_flight"],
+            updated_at=row["updated_at"],
+            succeeded_at=row["succeeded_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One entry of an intent's timeline."""
+
+    at: int
+    status: Status
+    reason: str | None
+
+
+def payment_intent(
+    intent: Intent,
+    standing: Standing,
+    facts: Facts,
+    timeline: Sequence[Change],
+    clock: ChainClock,
+    *,
+    payment_contract: str | None,
+    shown: int = SHOWN,
+) -> dict[str, Any]:
+    """Return an intent as people and programs see it; depths are counted from ``clock``.
+
+    Of each list ``shown`` entries are there: of very many transfers those that matter most, of attempts and refunds the
+    newest, of the timeline the first and the newest; all are counted.
+    """
+    attempts = sorted(
+        (failure for failure in facts.failures if failure.canonical),
+        key=lambda failure: (failure.height, failure.tx_index),
+    )
+    refunds = sorted(facts.refunds, key=lambda refund: refund.position)
+    return {
+        "id": intent.id,
+        "object": "payment_intent",
+        "merchant": intent.merchant,
+        "status": standing.status,
+        "flags": sorted(standing.flags),
+        # Stored for people who watch, and cleared a moment after the money has come.
+        "in_flight": standing.in_flight and standing.status is Status.PENDING,
+        "amount": str(intent.amount),
+        "asset": intent.asset,
+        "asset_identifier": intent.asset_identifier,
+        "recipient": intent.recipient,
+        "payer": intent.payer,
+        "reference": intent.reference,
+        "terms_hash": _hex(intent.terms_hash),
+        "match": intent.match,
+        "tolerance": str(intent.tolerance),
+        "amount_received": str(standing.received),
+        "amount_missing": str(standing.missing),
+        "amount_over": str(standing.over),
+        "amount_refunded": str(standing.refunded),
+        "confirmations": {
+            "level": intent.level,
+            "required": _depth(intent.required),
+            "reached": _depth(clock.depth(*standing.anchor)) if standing.anchor else None,
+        },
+        "expires_at": rfc3339(intent.expires_at),
+        "deadline": rfc3339(intent.deadline),
+        "late_policy": intent.late_policy,
+        "as_of": {"height": clock.height, "time": rfc3339(clock.time)},
+        "created_at": rfc3339(intent.created_at),
+        "updated_at": rfc3339(standing.updated_at),
+        "succeeded_at": rfc3339(standing.succeeded_at) if standing.succeeded_at is not None else None,
+        "metadata": dict(intent.metadata),
+        "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions, shown)],
+        "transfers_total": len(facts.inclusions),
+        "attempts": [
+            {
+                "tx_id": failure.tx_id,
+                "sender": failure.sender,
+                "reason": failure.reason,
+                "block_height": failure.height,
+            }
+            for failure in attempts[-shown:]
+        ],
+        "attempts_total": len(attempts),
+        "refunds": [_repayment(refund, clock) for refund in refunds[-shown:]],
+        "refunds_total": len(refunds),
+        "pay": {"memo": intent.reference, "contract": _contract_call(intent, payment_contract)},
+        "timeline": [
+            {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}
+            for change in (timeline if len(timeline) <= shown else [timeline[0], *timeline[-shown:]])
+        ],
+        "timeline_total": len(timeline),
+    }
+
+
+def fitting(make: Callable[[int], bytes]) -> bytes:
+    """Return ``make(shown)``, the body of an event, with as many entries of each list as :data:`LIST_BODY` has room for.
+
+    One entry of each is always there. What else an intent holds (its metadata) has limits of its own, and all of it is
+    far below :data:`notifier.events.MAX_BODY`.
+    """
+    shown = SHOWN
+    while len(body := make(shown)) > LIST_BODY and shown > 1:
+        shown //= 2
+    return body
+
+
+def event_data(
+    document: dict[str, Any],
+    *,
+    previous_status: Status | None,
+    reason: str | None,
+    supersedes: str | None,
+    network: str,
+    clock: ChainClock,
+    refund: Repayment | None = None,
+) -> dict[str, Any]:
+    """Return what a webhook's ``data`` holds, ``document`` being the intent at that moment.
+
+    Only that of a refund holds ``refund``.
+    """
+    data = {
+        "payment_intent": document,
+        "previous_status": previous_status,
+        "reason": reason,
+        "supersedes": supersedes,
+        "chain": {
+            "network": network,
+            "tip_height": clock.height,
+            "tip_hash": clock.hash,
+            "burn_block_height": clock.burn_height,
+        },
+    }
+    if refund is not None:
+        data["refund"] = {"amount": str(refund.amount), "tx_id": refund.tx_id}
+    return data
+
+
+def transfer(row: Mapping[Any, Any], clock: ChainClock) -> dict[str, Any]:
+    """Return a stored transfer for lists of money, matched or not."""
+    memo = bytes(row["memo"]) if row["memo"] is not None else None
+    return {
+        "id": row["id"],
+        "object": "transfer",
+        "tx_id": row["tx_id"],
+        "event_index": row["rank"],
+        "status": "canonical" if row["canonical"] else "orphaned",
+        "merchant": row["merchant_id"],
+        "intent": row["intent_id"],
+        "unmatched": row["reason"],
+        "assigned": row["assigned"],
+        "route": row["route"],
+        "asset_identifier": row["asset"],
+        "sender": row["sender"],
+        "recipient": row["recipient"],
+        "amount": str(row["amount"]),
+        "memo": {"hex": _hex(memo), "text": _printable(memo)} if memo is not None else None,
+        "terms_hash": _hex(bytes(row["terms_hash"])) if row["terms_hash"] is not None else None,
+        "block_height": row["height"],
+        "block_hash": row["block_hash"],
+        "block_time": rfc3339(row["time"]),
+        "burn_block_height": row["burn_height"],
+        "confirmations": _depth(clock.depth(row["height"], row["burn_height"])) if row["canonical"] else None,
+    }
+
+
+def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a merchant, never with a key."""
+    return {
+        "id": row["id"],
+        "object": "merchant",
+        "name": row["name"],
+        "recipient": row["recipient"],
+        "status": row["status"],
+        "level": row["level"],
+        "ttl": row["ttl"],
+        "tolerance": str(row["tolerance"]) if row["tolerance"] is not None else None,
+        "late_policy": row["late_policy"],
+        "created_at": rfc3339(row["created_at"]),
+        "updated_at": rfc3339(row["updated_at"]),
+    }
+
+
+def _shown(intent: Intent, inclusions: Sequence[Inclusion], most: int) -> Sequence[Inclusion]:
+    """Return the newest transfers, and of those that cover the intent the largest; in walking order."""
+    listed = in_order(inclusions)
+    if len(listed) <= most:
+        return listed
+    money = sort_money(intent, listed)
+    covering = cover(intent, money.on_time) or cover(intent, money.canonical)
+    keys = covering.keys if covering is not None else frozenset()
+    largest = sorted((i for i in listed if i.canonical and i.key in keys), key=lambda i: i.amount)[-most:]
+    shown = {*largest, *listed[-most:]}
+    return [inclusion for inclusion in listed if inclusion in shown]
+
+
+def _inclusion(inclusion: Inclusion, clock: ChainClock) -> dict[str, Any]:
+    return _identity(inclusion) | {
+        "sender": inclusion.sender,
+        "amount": str(inclusion.amount),
+        **_where(inclusion, clock),
+    }
+
+
+def _repayment(refund: Repayment, clock: ChainClock) -> dict[str, Any]:
+    return _identity(refund) | {
+        "sender": refund.sender,
+        "recipient": refund.recipient,
+        "amount": str(refund.amount),
+        **_where(refund, clock),
+    }
+
+
+def _identity(moved: Inclusion | Repayment) -> dict[str, Any]:
+    return {
+        "tx_id": moved.tx_id,
+        "event_index": moved.rank,
+        "status": "canonical" if moved.canonical else "orphaned",
+    }
+
+
+def _where(moved: Inclusion | Repayment, clock: ChainClock) -> dict[str, Any]:
+    depth = clock.depth(moved.height, moved.burn_height)
+    return {
+        "block_height": moved.height,
+        "block_hash": moved.block_hash,
+        "block_time": rfc3339(moved.time),
+        "burn_block_height": moved.burn_height,
+        "confirmations": _depth(depth) if moved.canonical else None,
+    }
+
+
+def _contract_call(intent: Intent, payment_contract: str | None) -> dict[str, Any] | None:
+    if payment_contract is None:
+        return None
+    return payment_call(
+        contract_id=payment_contract,
+        amount=intent.amount,
+        expires_at=intent.expires_at,
+        merchant=intent.recipient,
+        salt=intent.salt,
+        asset=intent.asset_identifier,
+        payer=intent.payer,
+    )
+
+
+def _depth(depth: Depth) -> dict[str, int]:
+    return {"stacks": depth.stacks, "bitcoin": depth.bitcoin}
+
+
+def _hex(data: bytes) -> str:
+    return f"0x{data.hex()}"
+
+
+def _printable(memo: bytes) -> str | None:
+    """Return a memo as text for people, trimmed; None when it is not plain ASCII."""
+    text = trimmed(memo.decode(errors="replace"))
+    return text if text and text.isascii() and text.isprintable() else None

@@ -1,0 +1,32 @@
+"""One caller's view of everything, in one open transaction: what the command line and the HTTP API do, as JSON documents.
+
+The documents are those of the public interface. A caller who is a merchant sees and changes only what is his; an
+operator (``merchant`` None) sees all. Nothing is committed here: whoever opened the transaction does it.
+
+Raises :class:`watcher.errors.Refused`, :class:`watcher.errors.NotFound` and the errors of :mod:`notifier.errors`.
+"""
+
+from collections.abc import Sequence
+
+from watcher.services import status as status_service
+from watcher.services.context import Document
+from watcher.services.merchant_service import MerchantDesk
+from watcher.services.payment_intents import MoneyDesk
+from watcher.services.status_reasons import Reason
+from watcher.services.webhooks import WebhookDesk
+
+
+class Desk(MoneyDesk, WebhookDesk, MerchantDesk):
+    """Everything that can be asked for."""
+
+    def status(self, *, known: Sequence[Reason] = ()) -> Document:
+        """Return how the daemon stands: for a merchant as far as it concerns them.
+
+        ``known``: what this process knows to be wrong and the database does not.
+        """
+        return status_service.document(
+            self.connection, self.settings, now=self.now, merchant=self.merchant, known=known
+        )
+
+
+__all__ = ["Desk"]

@@ -1,0 +1,85 @@
+"""What every part of the desk knows: the transaction, the settings, who asks, and what time it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Column, Connection, select
+
+from notifier.clock import database_time
+from notifier.secrets import Vault
+from watcher.config.settings import Settings
+from watcher.errors import Refused
+from watcher.indexer.settler import Books
+from watcher.schemas.base import OwnedPage, Page
+from watcher.schemas.fields import quote
+from watcher.services.webhook_secrets import check_sealing, open_vault
+
+#: A document of the public interface.
+Document = dict[str, Any]
+
+
+@dataclass
+class Base:
+    """``merchant``: whose things are seen, None for all. ``actor``: who acts, as acts keep it. ``now``: unix seconds."""
+
+    connection: Connection
+    settings: Settings
+    actor: str
+    now: float
+    merchant: str | None = None
+    #: The books and the vault, for callers that make many desks from the same settings.
+    books_of: Callable[[Settings], Books] = Books.of
+    vault_of: Callable[[Settings], Vault] = open_vault
+
+    @cached_property
+    def shared_now(self) -> float:
+        """The time of the clock that judges due times and leases, see :mod:`notifier.clock`."""
+        return database_time(self.connection, machine=self.now)
+
+    @cached_property
+    def books(self) -> Books:
+        return self.books_of(self.settings)
+
+    @cached_property
+    def vault(self) -> Vault:
+        return self.vault_of(self.settings)
+
+    @property
+    def sealing_vault(self) -> Vault:
+        """The vault, to store secrets with. Raises :class:`ConfigError` where it would store plain what others seal."""
+        check_sealing(self.connection, self.vault)
+        return self.vault
+
+    def owner(self, named: str | None) -> str:
+        """Return whose things a request creates: the caller's own, or those of the merchant whom an operator names.
+
+        Raises :class:`Refused`.
+        """
+        if self.merchant is None:
+            if named is None:
+                raise Refused("validation", errors=[{"field": "merchant", "message": "is missing"}])
+            return named
+        if named is not None:
+            message = "is an operator's to name; the API key says whose it is"
+            raise Refused("validation", errors=[{"field": "merchant", "message": message}])
+        return self.merchant
+
+    def read_page(self, page: Page, key: Column[Any], owner: Column[Any]) -> str | None:
+        """Return whose rows a list shows, None for everybody's.
+
+        Raises :class:`Refused` for a merchant who names one, and for a cursor that is no row's of this list.
+        """
+        named = page.merchant if isinstance(page, OwnedPage) else None
+        if named is not None:
+            self.owner(named)
+        whose = self.merchant or named
+        if page.cursor is not None:
+            query = select(key).where(key == page.cursor)
+            if whose is not None:
+                query = query.where(owner == whose)
+            if self.connection.execute(query).first() is None:
+                message = f"{quote(page.cursor)} is no cursor of this list; write the next_cursor of the page before"
+                raise Refused("validation", errors=[{"field": "cursor", "message": message}])
+        return whose

@@ -1,0 +1,146 @@
+"""Merchants and their API keys. Every function works on an open connection.
+
+Defaults that are None mean *as the settings say*. A recipient is never unwatched: money to a former one is stored.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from notifier.ids import Entropy, new_id
+from watcher.config.settings import Settings
+from watcher.errors import NotFound, Problems, Refused
+from watcher.schemas import AddApiKey, ChangeMerchant, NewMerchant
+from watcher.schemas.fields import as_written
+from watcher.services import api_keys
+from watcher.store import intents as intent_store
+from watcher.store.chain_state import load_cursor
+from watcher.store.schema import merchant
+
+
+def add(
+    connection: Connection,
+    settings: Settings,
+    request: NewMerchant,
+    *,
+    now: float,
+    entropy: Entropy = os.urandom,
+) -> tuple[Mapping[str, Any], str]:
+    """Store a merchant and watch their recipient; return their row and their API key, which is not kept.
+
+    Raises :class:`Refused` (``validation``, ``recipient_in_use``).
+    """
+    values = _values(settings, request)
+    load_cursor(connection, lock=True)  # nobody dedicates the recipient meanwhile
+    check_not_dedicated(connection, values["recipient"])
+    merchant_id = new_id("mer_", now, entropy)
+    connection.execute(
+        insert(merchant).values(
+            id=merchant_id, status="active", created_at=int(now), updated_at=int(now), **values
+        )
+    )
+    intent_store.watch(connection, values["recipient"], merchant_id)
+    _, key = api_keys.add(connection, settings.network, merchant_id, AddApiKey(), now=now, entropy=entropy)
+    return find(connection, merchant_id), key
+
+
+def find(connection: Connection, merchant_id: str, *, lock: bool = False) -> Mapping[str, Any]:
+    """Return a merchant's row; ``lock`` holds it until the transaction ends. Raises :class:`NotFound`."""
+    query = select(merchant).where(merchant.c.id == merchant_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"no merchant {merchant_id}", hint="sbtc-watcher merchants list shows them")
+    return {str(key): value for key, value in row.items()}
+
+
+def page(
+    connection: Connection, *, limit: int, cursor: str | None = None
+) -> tuple[list[Mapping[str, Any]], str | None]:
+    """Return up to ``limit`` merchants below the id ``cursor``, newest first, and the next page's cursor."""
+    query = select(merchant).order_by(merchant.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(merchant.c.id < cursor)
+    rows = [{str(key): value for key, value in row.items()} for row in connection.execute(query).mappings()]
+    return list(rows[:limit]), rows[limit - 1]["id"] if len(rows) > limit else None
+
+
+def change(
+    connection: Connection, settings: Settings, merchant_id: str, request: ChangeMerchant, *, now: float
+) -> Mapping[str, Any]:
+    """Change what is given and return the row; intents keep what they were created with.
+
+    Raises :class:`NotFound`, :class:`Refused` (``validation``, ``recipient_in_use``).
+    """
+    if request.recipient is not None:
+        load_cursor(connection, lock=True)  # first, as whoever creates an intent does
+    row = find(connection, merchant_id, lock=True)
+    values = _values(settings, request)
+    if "recipient" in values and values["recipient"] != row["recipient"]:
+        check_not_dedicated(connection, values["recipient"])
+        intent_store.watch(connection, values["recipient"], merchant_id)
+    connection.execute(
+        update(merchant).where(merchant.c.id == merchant_id).values(updated_at=int(now), **values)
+    )
+    if request.status is not None:
+        disable(connection, merchant_id, now)
+    return find(connection, merchant_id)
+
+
+def disable(connection: Connection, merchant_id: str, now: float) -> Mapping[str, Any]:
+    """Let a merchant create no more intents and revoke his keys; his open intents go on. Returns the row."""
+    find(connection, merchant_id, lock=True)
+    connection.execute(
+        update(merchant).where(merchant.c.id == merchant_id).values(status="disabled", updated_at=int(now))
+    )
+    api_keys.retire(connection, merchant_id, now=now)
+    return find(connection, merchant_id)
+
+
+def rotate_key(
+    connection: Connection,
+    settings: Settings,
+    merchant_id: str,
+    now: float,
+    overlap: float = 0,
+    entropy: Entropy = os.urandom,
+) -> str:
+    """Return a merchant's fresh key; his others end at once, or after ``overlap`` seconds.
+
+    Raises :class:`NotFound`, :class:`Refused`.
+    """
+    _, key = api_keys.rotate(
+        connection, settings.network, merchant_id, overlap=overlap, now=now, entropy=entropy
+    )
+    return key
+
+
+def check_not_dedicated(connection: Connection, principal: str) -> None:
+    """Raise :class:`Refused` (``recipient_in_use``) while an intent has this recipient to itself."""
+    cursor = load_cursor(connection)
+    time = cursor.clock.time if cursor is not None else 0
+    for other in intent_store.dedicated_intents(connection, [principal]).get(principal, ()):
+        if other.monitored_until >= time:
+            raise recipient_in_use(principal, f"is dedicated to {other.id}")
+
+
+def recipient_in_use(principal: str, why: str) -> Refused:
+    """Return the refusal of a recipient that others use, ``why`` being the rest of the sentence."""
+    message = f"{principal} {why}; use an address of its own"
+    return Refused("recipient_in_use", errors=[{"field": "recipient", "message": message}])
+
+
+def _values(settings: Settings, request: NewMerchant | ChangeMerchant) -> dict[str, Any]:
+    """Return what a request gives, as the table holds it. Raises :class:`Refused` for what the settings do not allow."""
+    problems = Problems()
+    values = {name: getattr(request, name) for name in request.model_fields_set - {"status"}}
+    if request.recipient is not None:
+        values["recipient"] = problems.read(
+            "recipient", lambda text: str(settings.network_facts.parse_principal(text)), request.recipient, ""
+        )
+    if request.level is not None:
+        problems.read("level", settings.parse_level, request.level, request.level)
+        values["level"] = as_written(request.level)
+    problems.check()
+    return values

@@ -1,0 +1,124 @@
+"""The desk for money: intents, and transfers that belong to none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from watcher.domain.model import Status
+from watcher.errors import Refused
+from watcher.schemas import (
+    Assign,
+    Cancel,
+    Dismiss,
+    Mark,
+    NewPaymentIntent,
+    NewPaymentIntents,
+    PaymentIntentFilters,
+    TransferFilters,
+)
+from watcher.services import intent_requests, operator_actions, queries
+from watcher.services.context import Base, Document
+from watcher.store.schema import intent, transfer
+
+
+class MoneyDesk(Base):
+    """Intents and transfers."""
+
+    def create_intent(self, request: NewPaymentIntent) -> Document:
+        """Create an intent and return it."""
+        [intent_id] = self._create(request.merchant, [request])
+        if isinstance(intent_id, Refused):
+            raise intent_id
+        return self.intent(intent_id)
+
+    def create_intents(self, request: NewPaymentIntents) -> Document:
+        """Create intents, all or none; return them as ``{data}``, in the order given.
+
+        Raises :class:`Refused` with everything that is wrong; fields are named ``intents.3.amount``, counted from 0.
+        """
+        for number, each in enumerate(request.intents):
+            if each.merchant is not None:
+                message = "stands once, beside intents"
+                raise Refused(
+                    "validation", errors=[{"field": f"intents.{number}.merchant", "message": message}]
+                )
+        made = self._create(request.merchant, request.intents)
+        refusals = {number: one for number, one in enumerate(made) if isinstance(one, Refused)}
+        if refusals:
+            errors = [error for number in sorted(refusals) for error in _numbered(number, refusals[number])]
+            raise Refused("validation", errors=errors)
+        ids = [str(intent_id) for intent_id in made]
+        return {"data": queries.intents_by_id(self.connection, ids, payment_contract=self._contract)}
+
+    def intent(self, intent_id: str) -> Document:
+        """Return one intent."""
+        return queries.intent(
+            self.connection, intent_id, payment_contract=self._contract, merchant=self.merchant
+        )
+
+    def intents(self, filters: PaymentIntentFilters) -> Document:
+        """Return a page of intents, newest first."""
+        whose = self.read_page(filters, intent.c.id, intent.c.merchant_id)
+        return queries.intents(self.connection, filters, payment_contract=self._contract, merchant=whose)
+
+    def cancel_intent(self, intent_id: str, request: Cancel) -> Document:
+        """Cancel a pending intent and return it."""
+        operator_actions.cancel(
+            self.connection, intent_id, reason=request.reason or "canceled", **self._by_whom()
+        )
+        return self.intent(intent_id)
+
+    def mark_intent(self, intent_id: str, request: Mark) -> Document:
+        """Declare an intent succeeded or failed and return it."""
+        operator_actions.mark(
+            self.connection,
+            intent_id,
+            status=Status(request.status),
+            reason=request.reason,
+            **self._by_whom(),
+        )
+        return self.intent(intent_id)
+
+    def dismiss_intent(self, intent_id: str, request: Dismiss) -> Document:
+        """Dismiss what is due of an ended intent and return it."""
+        operator_actions.dismiss(self.connection, intent_id, reason=request.reason, **self._by_whom())
+        return self.intent(intent_id)
+
+    def transfers(self, filters: TransferFilters) -> Document:
+        """Return a page of transfers, newest first."""
+        whose = self.read_page(filters, transfer.c.id, transfer.c.merchant_id)
+        return queries.transfers(self.connection, filters, merchant=whose)
+
+    def transfer(self, transfer_id: str) -> Document:
+        """Return one transfer."""
+        return queries.transfer(self.connection, transfer_id, merchant=self.merchant)
+
+    def assign_transfer(self, transfer_id: str, request: Assign) -> Document:
+        """Give unmatched money to an intent, and return the transfer."""
+        operator_actions.assign(
+            self.connection, transfer_id, request.intent, reason=request.reason, **self._by_whom()
+        )
+        return self.transfer(transfer_id)
+
+    @property
+    def _contract(self) -> str | None:
+        return self.settings.payment_contract
+
+    def _create(self, merchant: str | None, requests: Sequence[NewPaymentIntent]) -> Sequence[str | Refused]:
+        return intent_requests.create_many(
+            self.connection,
+            requests,
+            merchant_id=self.owner(merchant),
+            settings=self.settings,
+            books=self.books,
+            now=self.now,
+        )
+
+    def _by_whom(self) -> dict[str, Any]:
+        return {"actor": self.actor, "books": self.books, "now": self.now, "merchant": self.merchant}
+
+
+def _numbered(number: int, refused: Refused) -> list[Mapping[str, str]]:
+    """Return what is wrong with one of many."""
+    if not refused.errors:
+        return [{"field": f"intents.{number}", "message": str(refused)}]
+    return [{"field": f"intents.{number}.{e['field']}", "message": e["message"]} for e in refused.errors]

@@ -1,0 +1,162 @@
+"""What people and programs see: JSON documents made from the database, read-only. Lists are newest first.
+
+A page's cursor is the last id of the page before, so that pages stay whole while rows are added.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, select
+
+from notifier.ids import new_id
+from watcher.domain.matching import reference_key
+from watcher.domain.model import ChainClock
+from watcher.errors import NotFound
+from watcher.indexer.settler import BEFORE_THE_CHAIN, load_timelines
+from watcher.schemas import Page, PaymentIntentFilters, TransferFilters, serialize
+from watcher.services.status import status
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.database import chunks
+from watcher.store.filters import has_flag, has_metadata, needs_attention
+from watcher.store.schema import intent as intent_table
+from watcher.store.schema import transfer as transfer_table
+
+
+def intent(
+    connection: Connection, intent_id: str, *, payment_contract: str | None, merchant: str | None = None
+) -> dict[str, Any]:
+    """Return one intent; depths are counted from the newest applied block. ``merchant``: whose it must be.
+
+    Raises :class:`NotFound`.
+    """
+    row = intent_store.load_rows(connection, [intent_id]).get(intent_id)
+    if row is None or merchant not in (None, row["merchant_id"]):
+        raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
+    return _documents(connection, [row], payment_contract)[0]
+
+
+def intents_by_id(
+    connection: Connection, ids: Sequence[str], *, payment_contract: str | None
+) -> list[dict[str, Any]]:
+    """Return these intents in the order given; what does not exist is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in chunks(ids):
+        query = select(intent_table).where(intent_table.c.id.in_(some))
+        rows = connection.execute(query).mappings().all()
+        found |= {document["id"]: document for document in _documents(connection, rows, payment_contract)}
+    return [found[intent_id] for intent_id in ids if intent_id in found]
+
+
+def intents(
+    connection: Connection,
+    filters: PaymentIntentFilters,
+    *,
+    payment_contract: str | None,
+    merchant: str | None = None,
+) -> dict[str, Any]:
+    """Return a page of intents that pass every filter given, as ``{data, next_cursor}``.
+
+    Times are unix seconds of this machine's clock, from inclusive, to exclusive.
+    """
+    query = select(intent_table)
+    if merchant is not None:
+        query = query.where(intent_table.c.merchant_id == merchant)
+    if filters.status is not None:
+        query = query.where(intent_table.c.status == filters.status)
+    if filters.flag is not None:
+        query = query.where(has_flag(connection, filters.flag))
+    if filters.attention:
+        query = query.where(needs_attention(connection))
+    if filters.reference is not None:
+        query = query.where(_answers_to(filters.reference))
+    if filters.created_from is not None:
+        query = query.where(intent_table.c.id >= _first_id("pi_", filters.created_from))
+    if filters.created_to is not None:
+        query = query.where(intent_table.c.id < _first_id("pi_", filters.created_to))
+    for key, value in (filters.metadata or {}).items():
+        query = query.where(has_metadata(connection, key, value))
+    rows, following = _page(connection, query, intent_table, filters)
+    return {"data": _documents(connection, rows, payment_contract), "next_cursor": following}
+
+
+def transfers(
+    connection: Connection, filters: TransferFilters, *, merchant: str | None = None
+) -> dict[str, Any]:
+    """Return a page of stored transfers as ``{data, next_cursor}``."""
+    query = select(transfer_table)
+    if merchant is not None:
+        query = query.where(transfer_table.c.merchant_id == merchant)
+    if filters.unmatched:
+        query = query.where(transfer_table.c.intent_id.is_(None), transfer_table.c.canonical)
+    rows, following = _page(connection, query, transfer_table, filters)
+    clock = _clock(connection)
+    return {"data": [serialize.transfer(row, clock) for row in rows], "next_cursor": following}
+
+
+def transfer(connection: Connection, transfer_id: str, *, merchant: str | None = None) -> dict[str, Any]:
+    """Return one stored transfer. ``merchant``: whose it must be. Raises :class:`NotFound`."""
+    query = select(transfer_table).where(transfer_table.c.id == transfer_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None or merchant not in (None, row["merchant_id"]):
+        raise NotFound(f"no transfer {transfer_id}", hint="sbtc-watcher transfers list shows them")
+    return serialize.transfer(row, _clock(connection))
+
+
+def _documents(
+    connection: Connection, rows: Sequence[Mapping[Any, Any]], payment_contract: str | None
+) -> list[dict[str, Any]]:
+    ids = [row["id"] for row in rows]
+    known = transfer_store.load_facts(connection, ids)
+    changes = load_timelines(connection, ids)
+    clock = _clock(connection)
+    return [
+        serialize.payment_intent(
+            intent_store.read_intent(row),
+            serialize.Standing.stored(row),
+            known[row["id"]],
+            changes[row["id"]],
+            clock,
+            payment_contract=payment_contract,
+        )
+        for row in rows
+    ]
+
+
+def _page(
+    connection: Connection, query: Select[Any], table: Table, page: Page
+) -> tuple[list[Mapping[Any, Any]], str | None]:
+    if page.cursor is not None:
+        query = query.where(table.c.id < page.cursor)
+    rows = list(connection.execute(query.order_by(table.c.id.desc()).limit(page.limit + 1)).mappings())
+    return list(rows[: page.limit]), rows[page.limit - 1]["id"] if len(rows) > page.limit else None
+
+
+def _clock(connection: Connection) -> ChainClock:
+    cursor = chain_state.load_cursor(connection)
+    return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+
+
+def _answers_to(reference: str) -> ColumnElement[bool]:
+    """Return the condition that an intent has this reference, in the form in which references are compared."""
+    own = reference_key(reference, generated=False)
+    ours = reference_key(reference, generated=True)
+    generated = intent_table.c.reference_generated
+    key = intent_table.c.reference_key
+    return key.in_([own, ours]) & ((key == own) & ~generated | (key == ours) & generated)
+
+
+def _first_id(prefix: str, at: float) -> str:
+    """Return the lowest id that is made at a time or after it: ids hold their time."""
+    return new_id(prefix, max(0.0, at), bytes)
+
+
+__all__ = [
+    "intent",
+    "intents",
+    "intents_by_id",
+    "status",
+    "transfer",
+    "transfers",
+]

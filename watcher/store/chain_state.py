@@ -1,0 +1,333 @@
+"""Headers, the cursor and reorgs in the database. Every function works on an open connection."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from chain.api.dates import agreed
+from chain.model import BlockHeader
+from watcher.domain.model import ChainClock
+from watcher.store.database import chunks, upsert
+from watcher.store.schema import block, cursor, reorg
+
+#: Any number that nobody else locks in the same database.
+_BEGINNING_LOCK = 8_420_003
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Why the daemon does not move on, for people: it cannot know what is true."""
+
+    #: A short stable name, e.g. ``reorg_too_deep``.
+    code: str
+    message: str
+    hint: str
+
+
+#: Sources that have said nothing for so long leave it unknown how far behind we are, seconds.
+SILENT = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Where the daemon is: the newest applied canonical block, and the newest that a source told of."""
+
+    network: str
+    clock: ChainClock
+    #: The newest chain time applied, orphaned blocks included; see :data:`watcher.indexer.ledger.BELIEVED_AHEAD`.
+    newest_time: int
+    start_height: int
+    tip_height: int
+    tip_time: int
+    #: {code, message, hint, since}, None while the daemon moves.
+    halted: dict[str, Any] | None
+    sources: list[dict[str, Any]] | None
+    looked_at: int | None
+    moved_at: int
+
+    @property
+    def unanswered_seconds(self) -> float | None:
+        """How long no source had said anything of the chain when the last look ended; None where that is not known."""
+        known = [row.get("answered_seconds") for row in self.sources or []]
+        return min((seconds for seconds in known if seconds is not None), default=None)
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which the follower's clock was ahead of the sources' at the last look; None where nobody said."""
+        return agreed(row.get("clock_skew") for row in self.sources or [])
+
+    @property
+    def lag_blocks(self) -> int | None:
+        """Blocks between the newest that a source told of and the newest applied.
+
+        None when there seem to be none, but no source has answered for :data:`SILENT`: nobody knows.
+        """
+        behind = max(0, self.tip_height - self.clock.height)
+        silent = self.unanswered_seconds
+        return None if behind == 0 and silent is not None and silent > SILENT else behind
+
+    @property
+    def newest(self) -> int:
+        """The chain time as of which facts are orphaned now: never older than a success that was told before."""
+        return max(self.newest_time, self.clock.time)
+
+    @property
+    def header(self) -> BlockHeader:
+        """The cursor's header as far as the cursor itself says: without its parent, for when the header is lost."""
+        return BlockHeader(
+            height=self.clock.height,
+            hash=self.clock.hash,
+            block_hash="",
+            parent_hash="",
+            time=self.clock.time,
+            burn_height=self.clock.burn_height,
+            burn_hash="",
+            burn_time=self.clock.time,
+            tx_count=0,
+        )
+
+
+_CURSOR = select(cursor).where(cursor.c.id == 1)
+_CURSOR_LOCKED = _CURSOR.with_for_update()
+
+
+def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
+    """Return the cursor, None on a database that has not begun; ``lock`` holds it until the transaction ends.
+
+    On a database that has not begun the lock keeps others from beginning, and from holding it, too.
+    """
+    query = _CURSOR_LOCKED if lock else _CURSOR
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None and lock and connection.dialect.name == "postgresql":
+        # There is no row to lock yet.
+        connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING_LOCK)))
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    return Cursor(
+        network=row["network"],
+        clock=ChainClock(
+            height=row["height"], hash=row["hash"], time=row["time"], burn_height=row["burn_height"]
+        ),
+        newest_time=row["newest_time"],
+        start_height=row["start_height"],
+        tip_height=row["tip_height"],
+        tip_time=row["tip_time"],
+        halted=row["halted"],
+        sources=row["sources"],
+        looked_at=row["looked_at"],
+        moved_at=row["moved_at"],
+    )
+
+
+def begin_cursor(
+    connection: Connection, network: str, header: BlockHeader, *, tip: BlockHeader, now: int
+) -> None:
+    """Write the first cursor: ``header`` is the last block before those that will be read."""
+    connection.execute(
+        insert(cursor).values(
+            id=1,
+            network=network,
+            start_height=header.height + 1,
+            moved_at=now,
+            looked_at=now,
+            newest_time=header.time,
+            **_place(header, tip),
+        )
+    )
+
+
+def move_cursor(
+    connection: Connection, header: BlockHeader, *, newest_time: int, tip: BlockHeader, now: int
+) -> None:
+    """Set the cursor to ``header`` and clear a halt: what moves is not halted."""
+    place = _place(header, tip) | {"newest_time": newest_time}
+    connection.execute(
+        update(cursor).where(cursor.c.id == 1).values(moved_at=now, looked_at=now, halted=None, **place)
+    )
+
+
+def note_look(
+    connection: Connection,
+    *,
+    tip: BlockHeader | None,
+    sources: list[dict[str, Any]],
+    halt: Halt | None,
+    over: bool,
+    now: int,
+) -> None:
+    """Keep for ``status`` what a turn of the loop saw, without moving the cursor.
+
+    An earlier halt stays told until it is ``over``.
+    """
+    values: dict[str, Any] = {"sources": sources, "looked_at": now}
+    if over:
+        values["halted"] = None
+    if halt is not None:
+        before = load_cursor(connection, lock=True)
+        since = before.halted["since"] if before is not None and before.halted is not None else now
+        values["halted"] = {"code": halt.code, "message": halt.message, "hint": halt.hint, "since": since}
+    if tip is not None:
+        values |= {"tip_height": tip.height, "tip_time": tip.time}
+    connection.execute(update(cursor).where(cursor.c.id == 1).values(**values))
+
+
+def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
+    """Store headers as canonical; one that was orphaned before becomes canonical again, as it is described now."""
+    rows = [asdict(header) | {"canonical": True} for header in headers]
+    if rows:
+        statement = upsert(connection, block)
+        told = {column.name: statement.excluded[column.name] for column in block.c if column.name != "hash"}
+        connection.execute(statement.on_conflict_do_update(index_elements=[block.c.hash], set_=told), rows)
+
+
+def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeader | None:
+    """Return one of our canonical headers that has one of these hashes, None when there is none."""
+    for some in chunks(hashes):
+        query = select(block).where(block.c.hash.in_(some), block.c.canonical).limit(1)
+        row = connection.execute(query).mappings().one_or_none()
+        if row is not None:
+            return _header(row)
+    return None
+
+
+def restore_headers(connection: Connection, headers: Sequence[BlockHeader]) -> None:
+    """Store linked headers up to the cursor, oldest first, that were lost; others at their heights are orphaned."""
+    heights = block.c.height.between(headers[0].height, headers[-1].height)
+    ours = [header.hash for header in headers]
+    kept = connection.execute(select(block.c.hash).where(heights, block.c.canonical)).scalars().all()
+    for some in chunks(sorted({*kept} - {*ours})):
+        connection.execute(update(block).where(block.c.hash.in_(some)).values(canonical=False))
+    add_headers(connection, headers)
+
+
+def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
+    """Return our canonical header at a height, None when it is not kept."""
+    row = (
+        connection.execute(select(block).where(block.c.height == height, block.c.canonical))
+        .mappings()
+        .one_or_none()
+    )
+    return _header(row) if row is not None else None
+
+
+def newest_reorg(connection: Connection) -> int:
+    """Return the number of the newest reorg, 0 without any."""
+    return connection.execute(select(func.max(reorg.c.id))).scalar_one_or_none() or 0
+
+
+def has_forked(connection: Connection, height: int, *, since: int) -> bool:
+    """Say whether our chain has forked below a height since that reorg."""
+    query = select(reorg.c.id).where(reorg.c.id > since, reorg.c.ancestor_height < height)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def clock_at(header: BlockHeader) -> ChainClock:
+    """Return the chain clock as it stands when ``header`` is the newest applied block."""
+    return ChainClock(
+        height=header.height, hash=header.hash, time=header.time, burn_height=header.burn_height
+    )
+
+
+def canonical_hashes(connection: Connection, low: int, high: int) -> dict[int, str]:
+    """Return the hashes of our canonical blocks from one height to another, as far as their headers are kept."""
+    query = select(block.c.height, block.c.hash).where(block.c.height.between(low, high), block.c.canonical)
+    return {row.height: row.hash for row in connection.execute(query)}
+
+
+def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHeader, ...]:
+    """Return the unbroken canonical headers up to the cursor that reach ``burn_blocks`` Bitcoin blocks back.
+
+    Oldest first; empty where the cursor's own header is not kept.
+    """
+    tip = load_cursor(connection)
+    if tip is None:
+        return ()
+    newest = select(
+        cursor.c.burn_height
+    ).scalar_subquery()  # a number would make the planner read the whole table
+    found = connection.execute(
+        select(block).where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
+    ).mappings()
+    # Sorted here: asked for an order, SQLite would read every block there is by height.
+    rows = sorted(found, key=lambda row: -row["height"])
+    headers: list[BlockHeader] = []
+    for row in rows:
+        header = _header(row)
+        if header.hash != (headers[-1].parent_hash if headers else tip.clock.hash):
+            break
+        headers.append(header)
+    return tuple(reversed(headers))
+
+
+def orphan_headers(connection: Connection, *, above: int) -> int:
+    """Mark our canonical headers above a height as orphaned; return how many."""
+    return connection.execute(
+        update(block).where(block.c.height > above, block.c.canonical).values(canonical=False)
+    ).rowcount
+
+
+def note_reorg(
+    connection: Connection,
+    *,
+    ancestor: BlockHeader,
+    old: ChainClock,
+    new: BlockHeader,
+    orphaned: int,
+    now: int,
+) -> None:
+    """Keep a reorg for ``status`` and for people."""
+    connection.execute(
+        insert(reorg).values(
+            at=now,
+            ancestor_height=ancestor.height,
+            orphaned_blocks=orphaned,
+            burn_depth=max(0, old.burn_height - ancestor.burn_height),
+            old_tip=old.hash,
+            new_tip=new.hash,
+        )
+    )
+
+
+def count_reorgs(connection: Connection, *, since: int) -> int:
+    """Return how many reorgs were applied since a time of this machine's clock."""
+    return connection.execute(select(func.count()).select_from(reorg).where(reorg.c.at >= since)).scalar_one()
+
+
+def thin_headers(connection: Connection, *, keep_burn_blocks: int) -> int:
+    """Delete headers that no reorg can reach any more; return how many.
+
+    Counted from the cursor: on a branch that we left, Bitcoin may have been further.
+    """
+    here = load_cursor(connection)
+    if here is None:
+        return 0
+    lowest = here.clock.burn_height - keep_burn_blocks
+    return connection.execute(delete(block).where(block.c.burn_height < lowest)).rowcount
+
+
+def _place(header: BlockHeader, tip: BlockHeader) -> dict[str, Any]:
+    return {
+        "height": header.height,
+        "hash": header.hash,
+        "time": header.time,
+        "burn_height": header.burn_height,
+        "tip_height": tip.height,
+        "tip_time": tip.time,
+    }
+
+
+def _header(row: Mapping[Any, Any]) -> BlockHeader:
+    return BlockHeader(
+        height=row["height"],
+        hash=row["hash"],
+        block_hash=row["block_hash"],
+        parent_hash=row["parent_hash"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        burn_hash=row["burn_hash"],
+        burn_time=row["burn_time"],
+        tx_count=row["tx_count"],
+    )

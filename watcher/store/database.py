@@ -1,0 +1,392 @@
+"""The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
+
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, BindParameter, Connection, Table, bindparam, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as TransactionTimeout
+
+from notifier.database_errors import is_outage, reason_of
+from watcher.errors import ConfigError, Unreachable
+from watcher.log import get_logger
+from watcher.store import sqlite_file
+from watcher.store.fair_lock import PIECE, FairLock, Hurry
+
+#: How long a transaction waits for another process's write on SQLite, seconds.
+BUSY_TIMEOUT = 10.0
+
+#: How long a transaction waits for the writes of its own process that came before it, on SQLite, seconds.
+TURN_TIMEOUT = 10.0
+
+#: How long it waits for either once the process is about to end, seconds.
+LAST_WAIT = 1.0
+
+#: A write transaction on SQLite that was longer leaves the file free for a part of that time: other processes poll for
+#: it, and would not find it free between two long transactions that follow each other closely.
+LONG_TRANSACTION = 0.05
+FREE_PART = 0.2
+
+#: How often a transaction is made at most when PostgreSQL rolls it back in favour of another one, and the first wait
+#: in between, seconds; each further one is twice as long, with jitter.
+TRIES = 5
+FIRST_RETRY_WAIT = 0.02
+
+#: PostgreSQL's SQLSTATE for a serialization failure and a deadlock: the same transaction may succeed when made again.
+_REPEATABLE = frozenset({"40001", "40P01"})
+
+#: PostgreSQL: the most connections of one process, and how long a transaction waits for one of them, seconds.
+CONNECTIONS = 16
+CONNECTION_WAIT = 10.0
+
+#: PostgreSQL's own limits of every session, seconds. A transaction that says nothing for so long (its process was
+#: frozen, or cut off) is rolled back, so that it does not hold its locks against the others.
+STATEMENT_TIMEOUT = 30
+LOCK_TIMEOUT = 10
+SILENCE_TIMEOUT = 15
+
+#: How long an upgrade waits for another process's, seconds.
+UPGRADE_WAIT = 120
+
+#: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
+CHUNK = 500
+
+#: Any number that nobody else locks in the same database.
+_UPGRADE_LOCK = 8_420_001
+
+_T = TypeVar("_T")
+
+log = get_logger(__name__)
+
+
+class Database:
+    """One database, embedded (SQLite) or shared (PostgreSQL).
+
+    :meth:`transact` makes a write transaction, :meth:`begin` opens one that nobody repeats, :meth:`read` a consistent
+    view; all are to be held for milliseconds. On SQLite the writers of one process take turns, in the order in which
+    they came.
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Raise :class:`NotFound` when there is no SQLite file and ``create`` is false; the server of PostgreSQL is
+        asked by the first transaction.
+        """
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.file is not None:
+            sqlite_file.prepare(self.file, create=create)
+        options = {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else _postgresql(self.url)
+        try:
+            # Parameters hold secrets; so no error, and no traceback, quotes them.
+            self.engine = create_engine(self.url, hide_parameters=True, **options)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"database_url: {self.safe_url} needs the Python package {error.name}",
+                hint=f"in the folder of its source: {sys.prefix}/bin/pip install '.[postgres]'",
+            ) from error
+        self._hurry = Hurry()
+        self._turns = FairLock(self._hurry) if self.is_sqlite else None
+        #: Whether the write whose turn it is waits for another process.
+        self._is_held_outside = False
+        self._view: dict[str, Any] = {"readonly": True}
+        if not self.is_sqlite:
+            self._view = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", self._begin_sqlite)
+        else:
+            # First of all: the dialect itself reads texts when it gets its first connection.
+            event.listen(self.engine, "connect", _check_encoding, insert=True)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database, None for one in memory and for PostgreSQL."""
+        name = self.url.database
+        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
+
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what ``work`` returns, called with a write transaction that is committed afterwards.
+
+        When the database rolls it back in favour of another transaction (a deadlock, a serialization failure) it is
+        made again, :data:`TRIES` times at most: ``work`` changes nothing but the database.
+        """
+        for attempt in range(1, TRIES):
+            try:
+                with self.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not is_repeatable(error):
+                    raise
+                log.warning("database.repeated", sqlstate=_sqlstate(error), attempt=attempt)
+            time.sleep(FIRST_RETRY_WAIT * 2 ** (attempt - 1) * random.uniform(1, 2))  # noqa: S311 (only jitter)
+        with self.begin() as connection:
+            return work(connection)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open a write transaction: committed at the end, rolled back when the block raises."""
+        if self._turns is None:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self._turn(self._turns), self.engine.begin() as connection:
+            yield connection
+
+    def hurry(self) -> None:
+        """Let no transaction, also of those that wait, wait longer than :data:`LAST_WAIT` on SQLite: the process ends.
+
+        What has begun goes on to its end.
+        """
+        self._hurry.begin(LAST_WAIT)
+
+    @property
+    def writers_waiting(self) -> int:
+        """The number of this process's writers that wait for their turn; always 0 on PostgreSQL, which has many."""
+        return self._turns.waiting if self._turns is not None else 0
+
+    @contextmanager
+    def _turn(self, turns: FairLock) -> Iterator[None]:
+        if not turns.acquire(TURN_TIMEOUT):
+            if self._is_held_outside:
+                raise TransactionTimeout(
+                    "no turn to write: another process holds the database, and an earlier write of this one waits for it"
+                )
+            raise TransactionTimeout("no turn to write: other writes of this process hold the database")
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            took = time.monotonic() - began
+            if took > LONG_TRANSACTION:
+                time.sleep(took * FREE_PART)
+            turns.release()
+
+    def _begin_sqlite(self, connection: Connection) -> None:
+        # A write transaction takes the lock at once: a read that turns into a write could fail half-way as busy.
+        if connection.get_execution_options().get("readonly", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection), "SQLite's own driver"
+        began = time.monotonic()
+        # In pieces: SQLite's own wait cannot be ended.
+        driver.execute(f"PRAGMA busy_timeout={int(PIECE * 1000)}")
+        try:
+            while self._hurry.left(began, BUSY_TIMEOUT) > PIECE:
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        break
+                    self._is_held_outside = True
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            self._is_held_outside = False
+            driver.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that sees one moment and does not hold writers up."""
+        with self.engine.connect().execution_options(**self._view) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Raise :class:`Unreachable`, in one line, when the database does not serve what the block asks of it."""
+        try:
+            yield
+        except (SQLAlchemyError, ExceptionGroup) as error:
+            outage = _outage(error)
+            if outage is None:
+                raise  # a bug of ours
+            raise Unreachable(
+                f"database {self.safe_url} does not answer: {reason_of(outage)}",
+                hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
+            ) from error
+
+    def upgrade(self) -> None:
+        """Bring the schema to this version's revision; does nothing when it is there.
+
+        Raises :class:`ConfigError` when the database is newer than this program or does not let it make tables,
+        :class:`Unreachable` when it does not answer.
+        """
+        try:
+            current = self.revision()
+            known = {script.revision for script in _scripts().walk_revisions()}
+            if current is not None and current not in known:
+                raise ConfigError(
+                    f"the database has revision {current}, which this version does not know",
+                    hint="install the version that made it, or restore a backup",
+                )
+            if current != self.head():
+                with self.begin() as connection:
+                    if not self.is_sqlite:
+                        # Like SQLite's write lock: of two that upgrade at once, the second finds it done.
+                        connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT}s'"))
+                        connection.execute(text("SET LOCAL statement_timeout = 0"))
+                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+                    config = alembic_config()
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+        except OperationalError as error:
+            raise Unreachable(
+                f"database {self.safe_url} does not answer: {error.orig}", hint="check database_url"
+            ) from error
+        except ProgrammingError as error:
+            raise ConfigError(
+                f"database_url: the tables cannot be made in {self.safe_url}: {error.orig}",
+                hint="give it a database of its own, and run `sbtc-watcher db upgrade` as a user who may create tables there",
+            ) from error
+
+    def revision(self) -> str | None:
+        """Return the schema's revision, None for an empty database."""
+        with self.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    @staticmethod
+    def head() -> str:
+        """Return the revision that this program needs."""
+        head = _scripts().get_current_head()
+        assert head is not None, "the package carries its migrations"
+        return head
+
+    def size(self) -> int:
+        """Return the size of the database in bytes."""
+        with self.read() as connection:
+            return size(connection)
+
+    @property
+    def safe_url(self) -> str:
+        """The URL with its password masked, for people's eyes."""
+        return self.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Return what Alembic's commands take; the connection goes into its ``attributes``."""
+    config = Config()
+    config.set_main_option("script_location", "watcher.store:migrations")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(alembic_config())
+
+
+def _outage(error: Exception) -> Exception | None:
+    """Return the outage that an error is, or the first one of a group of nothing else; None where there is more to it."""
+    if isinstance(error, ExceptionGroup):
+        found = [_outage(each) for each in error.exceptions]
+        return found[0] if all(found) else None
+    return error if isinstance(error, SQLAlchemyError) and is_outage(error) else None
+
+
+def is_repeatable(error: DBAPIError) -> bool:
+    """Say whether the database rolled a transaction back that may succeed when it is made again."""
+    return _sqlstate(error) in _REPEATABLE
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def one_of(name: str) -> BindParameter[Any]:
+    """Return a parameter for ``column.in_(…)`` that takes a list; statements that are made once cost a third."""
+    return bindparam(name, expanding=True)
+
+
+def size(connection: Connection) -> int:
+    """Return the size of the database in bytes."""
+    if connection.dialect.name == "sqlite":
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
+    return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+
+
+def chunks(values: Sequence[_T], size: int = CHUNK) -> Iterator[Sequence[_T]]:
+    """Yield the values in pieces that fit one ``IN (…)``."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def upsert(connection: Connection, table: Table) -> sqlite.Insert:
+    """Return an INSERT that knows ON CONFLICT, in the dialect of the connection (both spell it the same)."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return cast("sqlite.Insert", postgresql.insert(table))
+
+
+def _postgresql(url: URL) -> dict[str, Any]:
+    """Return the options of an engine on PostgreSQL; what the URL says of the connection goes first."""
+    limits = {
+        "statement_timeout": STATEMENT_TIMEOUT,
+        "lock_timeout": LOCK_TIMEOUT,
+        "idle_in_transaction_session_timeout": SILENCE_TIMEOUT,
+    }
+    connection = {
+        "application_name": "sbtc-watcher",
+        "connect_timeout": 10,
+        # A server that went away without a word is noticed within half a minute, also while its answer is waited for.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 30_000,
+        # Never an outdated plan: the schema may be upgraded beside us, and the planner sees the values.
+        "prepare_threshold": None,
+        # Also where $PGCLIENTENCODING or the role says otherwise.
+        "client_encoding": "UTF8",
+        "options": " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items()),
+    }
+    if "options" in url.query:
+        connection["options"] = f"{connection['options']} {url.query['options']}"  # of two the last one holds
+    return {
+        "connect_args": {
+            name: value for name, value in connection.items() if name not in url.query or name == "options"
+        },
+        "pool_pre_ping": True,
+        "pool_size": CONNECTIONS // 2,
+        "max_overflow": CONNECTIONS - CONNECTIONS // 2,
+        "pool_timeout": CONNECTION_WAIT,
+    }
+
+
+def _check_encoding(connection: Any, _record: Any) -> None:
+    """Raise :class:`ConfigError` unless texts of any language can be stored and read back."""
+    for what in ("server_encoding", "client_encoding"):
+        found = connection.info.parameter_status(what)
+        if found not in ("UTF8", None):  # None: a proxy that does not say
+            name = connection.info.dbname
+            connection.close()
+            if what == "client_encoding":
+                raise ConfigError(f"database_url: client_encoding is {found}", hint="leave it out of the URL")
+            raise ConfigError(
+                f"database_url: the database {name} has the encoding {found}, and UTF8 is needed",
+                hint=f"make another one: createdb --encoding=UTF8 --template=template0 {name}_utf8",
+            )
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling is off: BEGIN is ours, see _begin_sqlite.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={int(BUSY_TIMEOUT * 1000)}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

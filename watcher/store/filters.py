@@ -1,0 +1,46 @@
+"""Conditions on small JSON columns, in SQL that both databases and their indexes understand."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, func, literal_column, type_coerce
+
+from watcher.domain.model import Flag
+from watcher.store.schema import Json, intent
+
+
+def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
+    """Return the condition that an intent carries one of these flags; the index of flagged intents serves it."""
+    condition: ColumnElement[bool] = literal_column("(intent.flags <> '[]')")
+    first, *others = (_holds(connection, intent.c.flags, f'"{flag}"') for flag in flags)
+    for other in others:
+        first |= other
+    return condition & first
+
+
+def needs_attention(connection: Connection) -> ColumnElement[bool]:
+    """Return the condition that an intent calls for a person.
+
+    That is money to be given back until it is or is dismissed, and a told success whose money a reorg took until somebody
+    marks the intent.
+    """
+    judged = has_flag(connection, Flag.MANUAL)
+    return has_flag(connection, Flag.REFUND_DUE, Flag.REORGED) & (
+        has_flag(connection, Flag.REFUND_DUE) | ~judged
+    )
+
+
+def has_metadata(connection: Connection, key: str, value: str) -> ColumnElement[bool]:
+    """Return the condition that an intent's metadata have exactly this text under this key."""
+    fragment = Json().process_bind_param({key: value}, connection.dialect)
+    assert fragment is not None, "a table is never null"
+    return _holds(connection, intent.c.metadata, fragment[1:-1])
+
+
+def _holds(connection: Connection, column: ColumnElement[Any], fragment: str) -> ColumnElement[bool]:
+    """Return the condition that a stored JSON text holds a fragment of compact JSON.
+
+    Exact for whole strings: a quotation mark inside a string is written with a backslash, and keys hold none.
+    """
+    find = func.instr if connection.dialect.name == "sqlite" else func.strpos
+    condition: ColumnElement[bool] = find(type_coerce(column, Text), fragment) > 0
+    return condition

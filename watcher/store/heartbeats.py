@@ -1,0 +1,77 @@
+"""Signs of life: every process writes which parts it runs, so that the others can tell when one has gone.
+
+A row is good until a moment that the process put off again and again; one that was killed, froze or cannot write lets it
+pass. Times are the database server's on PostgreSQL, and this machine's with SQLite, which one machine has.
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Collection
+from typing import Final
+
+from sqlalchemy import Connection, delete, select
+
+from notifier.clock import database_time
+from watcher.store.database import Database, upsert
+from watcher.store.schema import heartbeat
+
+#: The roles that no deployment is whole without.
+FOLLOWER: Final = "follower"
+NOTIFIER: Final = "notifier"
+
+#: A process that says nothing for so many polls, and so many seconds at least, is taken for gone.
+POLLS = 3
+LEAST_SILENCE = 10.0
+
+#: Heartbeats within that time, and the longest wait between two of them, seconds.
+BEATS = 4
+LONGEST_WAIT = 10.0
+
+#: Rows of processes that went without a word are deleted after so many seconds.
+KEPT = 86_400.0
+
+
+def silence_limit(poll_interval: float) -> float:
+    """Return after how many seconds without a heartbeat a process is taken for gone."""
+    return max(LEAST_SILENCE, POLLS * poll_interval)
+
+
+class Heartbeat:
+    """One process's sign of life. ``limit``: seconds for which each is good; ``now``: this machine's clock."""
+
+    def __init__(self, database: Database, *, limit: float, now: Callable[[], float] = time.time) -> None:
+        self.limit = limit
+        self.interval = min(limit / BEATS, LONGEST_WAIT)
+        self.process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._database = database
+        self._now = now
+
+    def write(self, roles: Collection[str], *, good_for: float = 0.0) -> None:
+        """Say that this process runs ``roles`` and no others, for ``good_for`` seconds (0: the limit)."""
+        self._database.transact(lambda connection: self._write(connection, roles, good_for or self.limit))
+
+    def _write(self, connection: Connection, roles: Collection[str], good_for: float) -> None:
+        now = database_time(connection, machine=self._now())
+        gone = heartbeat.c.process == self.process
+        connection.execute(
+            delete(heartbeat).where(
+                (gone & heartbeat.c.role.not_in(roles)) | (heartbeat.c.until < now - KEPT)
+            )
+        )
+        for role in sorted(roles):
+            values = {"seen": now, "until": now + good_for}
+            statement = upsert(connection, heartbeat).values(process=self.process, role=role, **values)
+            statement = statement.on_conflict_do_update(
+                index_elements=[heartbeat.c.process, heartbeat.c.role], set_=values
+            )
+            connection.execute(statement)
+
+
+def living_roles(connection: Connection, *, now: float) -> frozenset[str]:
+    """Return the roles that some living process runs. ``now``: this machine's clock, for SQLite."""
+    clock = database_time(connection, machine=now)
+    # One from the future was written before the clock was set back, by a process that has not written since.
+    good = (heartbeat.c.until > clock) & (heartbeat.c.seen <= clock + LEAST_SILENCE)
+    return frozenset(connection.execute(select(heartbeat.c.role).where(good).distinct()).scalars())

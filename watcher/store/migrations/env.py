@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the revisions on the connection that :class:`watcher.store.database.Database` hands over."""
+
+from alembic import context
+
+from notifier.schema import metadata as notifier_metadata
+from watcher.store.schema import metadata as watcher_metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=[watcher_metadata, notifier_metadata],
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

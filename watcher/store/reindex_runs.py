@@ -1,0 +1,168 @@
+"""The reindex runs in the database: where each one is, so that an interrupted one goes on, and for ``status``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from notifier.events import rfc3339
+from notifier.ids import new_id
+from watcher.store.database import upsert
+from watcher.store.schema import scan, scan_header
+
+#: A run that has not been heard of for so long is taken for interrupted, seconds. One that waits for a source speaks.
+SILENCE = 120
+
+#: How long ``status`` shows a run that was interrupted, seconds.
+SHOWN = 86_400
+
+#: How long the hashes that an interrupted run followed down are kept for it, seconds.
+KEPT = 30 * 86_400
+
+#: Bytes of a hash.
+_HASH = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a run has done so far, interruptions included."""
+
+    blocks: int = 0
+    #: Transfers of ours in the blocks read, and those among them that we did not have.
+    transfers: int = 0
+    found: int = 0
+    attempts: int = 0
+    #: Refunds that we did not have.
+    refunds: int = 0
+    #: Intents that changed, events written.
+    changes: int = 0
+    events: int = 0
+    #: Rows that the chain does not bear out: those that were put right, and those that were left unconfirmed.
+    corrections: int = 0
+    differences: int = 0
+    #: Intents that are to be settled: those that only a failed attempt touched at the end, for their money may be in a
+    #: later block, and those beyond what one transaction settles.
+    later: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as stored."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(slots=True, kw_only=True)
+class Scan:
+    """One run over the heights ``bottom`` to ``top``; ``position`` is the newest block that is done."""
+
+    id: str
+    bottom: int
+    top: int
+    position: int
+    tally: Tally
+
+
+def resume(connection: Connection, asked: Mapping[str, Any]) -> Scan | None:
+    """Return the unfinished run of the same command, None if there is none."""
+    query = select(scan).where(scan.c.asked == _key(asked), scan.c.finished_at.is_(None))
+    row = connection.execute(query.order_by(scan.c.id.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    return Scan(id=row.id, bottom=row.bottom, top=row.top, position=row.position, tally=Tally(**row.progress))
+
+
+def start(connection: Connection, asked: Mapping[str, Any], *, bottom: int, top: int, now: float) -> Scan:
+    """Store a run that has done nothing yet; what runs of long ago kept is deleted."""
+    old = select(scan.c.id).where(scan.c.updated_at < int(now) - KEPT)
+    connection.execute(delete(scan_header).where(scan_header.c.scan_id.in_(old)))
+    begun = Scan(id=new_id("scan_", now), bottom=bottom, top=top, position=bottom - 1, tally=Tally())
+    connection.execute(
+        insert(scan).values(
+            id=begun.id,
+            asked=_key(asked),
+            bottom=bottom,
+            top=top,
+            position=begun.position,
+            progress=begun.tally.document(),
+            started_at=int(now),
+            updated_at=int(now),
+        )
+    )
+    return begun
+
+
+def advance(
+    connection: Connection, run: Scan, position: int, tally: Tally, *, now: float, finished: bool = False
+) -> bool:
+    """Store how far a run has come; False when another process has moved it meanwhile."""
+    statement = update(scan).where(
+        scan.c.id == run.id, scan.c.position == run.position, scan.c.finished_at.is_(None)
+    )
+    values: dict[str, Any] = {
+        "position": position,
+        "progress": tally.document(),
+        "updated_at": int(now),
+        "finished_at": int(now) if finished else None,
+    }
+    if finished:
+        connection.execute(delete(scan_header).where(scan_header.c.scan_id == run.id))
+    return connection.execute(statement.values(**values)).rowcount == 1
+
+
+def keep_hashes(connection: Connection, run: Scan, top: int, hashes: Sequence[bytes]) -> None:
+    """Keep the hashes of blocks that a run followed down, from a height down without a gap."""
+    statement = upsert(connection, scan_header).values(scan_id=run.id, top=top, hashes=b"".join(hashes))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[scan_header.c.scan_id, scan_header.c.top],
+            set_={"hashes": statement.excluded.hashes},
+        )
+    )
+
+
+def kept_hashes(connection: Connection, run: Scan) -> tuple[int, list[bytes]]:
+    """Return what an interrupted run followed down: the height of the first hash, and the hashes without a gap."""
+    query = select(scan_header).where(scan_header.c.scan_id == run.id).order_by(scan_header.c.top.desc())
+    top: int | None = None
+    hashes: list[bytes] = []
+    for row in connection.execute(query):
+        top = row.top if top is None else top
+        known = top - row.top  # so many of them are above this piece
+        if known > len(hashes):
+            break
+        piece = bytes(row.hashes)
+        hashes += [piece[at : at + _HASH] for at in range((len(hashes) - known) * _HASH, len(piece), _HASH)]
+    return top or 0, hashes
+
+
+def touch(connection: Connection, run: Scan, *, now: float) -> None:
+    """Tell ``status`` that a run is alive, though it does not move."""
+    connection.execute(update(scan).where(scan.c.id == run.id).values(updated_at=int(now)))
+
+
+def latest(connection: Connection, *, now: float) -> dict[str, Any] | None:
+    """Return the newest run that has not ended, for ``status``; None without one.
+
+    One that was interrupted is shown for a day: the same command goes on with it.
+    """
+    query = select(scan).where(scan.c.finished_at.is_(None), scan.c.updated_at >= int(now) - SHOWN)
+    row = connection.execute(query.order_by(scan.c.id.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    blocks = row.top - row.bottom + 1
+    done = row.position - row.bottom + 1
+    names = ("transfers", "found", "changes", "events", "corrections", "differences")
+    return {
+        "state": "running" if row.updated_at >= now - SILENCE else "interrupted",
+        "from": row.bottom,
+        "to": row.top,
+        "position": row.position,
+        "progress": round(done / blocks, 4) if blocks else 0.0,
+        **{name: row.progress.get(name, 0) for name in names},
+        "started_at": rfc3339(row.started_at),
+        "updated_at": rfc3339(row.updated_at),
+    }
+
+
+def _key(asked: Mapping[str, Any]) -> str:
+    return json.dumps(dict(asked), sort_keys=True)

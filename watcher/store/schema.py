@@ -1,0 +1,474 @@
+"""The tables of the daemon. Chain facts are never deleted, only orphaned; intents keep their frozen policy.
+
+Times of the chain and of this machine are unix seconds. Amounts are exact at any size, see :class:`Amount`.
+
+Lock order on PostgreSQL, for every transaction: the lease, the cursor, the merchant, then its API keys or intents, the
+status counts, and last what the notifier owns (:mod:`notifier.schema`). Whoever writes facts or intents holds the cursor,
+so that their rows need no order of their own. What becomes the victim of a deadlock all the same is made again, in
+:meth:`watcher.store.database.Database.transact`.
+"""
+
+import json
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMING)
+
+
+class Amount(TypeDecorator[int]):
+    """A non-negative integer of up to 48 digits, exact on every database.
+
+    SQLite has no such number: there it is zero-padded text, which compares and sorts like the number. It is never
+    summed or cast in SQL.
+    """
+
+    impl = Numeric(48, 0)
+    cache_ok = True
+    DIGITS = 48
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(self.DIGITS))
+        return dialect.type_descriptor(Numeric(self.DIGITS, 0))
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if not 0 <= value < 10**self.DIGITS:
+            raise ValueError(f"amount {value} is negative or longer than {self.DIGITS} digits")
+        return f"{value:0{self.DIGITS}d}" if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+class Json(TypeDecorator[Any]):
+    """A small JSON document as text: read and written whole, never queried into."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Make an index partial on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+#: The rows of transfers, attempts and refunds that are not refuted: one for each place in a block.
+STANDS = "refuted is null"
+
+
+def _refuted() -> Column[str]:
+    """Return the column that says why the row's block, read again, does not bear it out; null while it stands.
+
+    Such a row is kept as a record of what was believed. It is never canonical.
+    """
+    return Column("refuted", Text)
+
+
+block = Table(
+    "block",
+    metadata,
+    Column("hash", String(66), primary_key=True),
+    Column("height", BigInteger, nullable=False),
+    Column("block_hash", String(66), nullable=False),
+    Column("parent_hash", String(66), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("burn_height", BigInteger, nullable=False),
+    Column("burn_hash", String(66), nullable=False),
+    Column("burn_time", BigInteger, nullable=False),
+    Column("tx_count", Integer, nullable=False),
+    Column("canonical", Boolean, nullable=False),
+    Index("uq_block_canonical_height", "height", unique=True, **_where("canonical")),
+    Index("ix_block_height", "height"),
+    Index("ix_block_burn_height", "burn_height"),
+)
+
+#: One row: where the daemon is. Every ledger transaction locks it.
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("network", String(16), nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("hash", String(66), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("burn_height", BigInteger, nullable=False),
+    #: The newest chain time applied, orphaned blocks included: does not go back with the tip's time, unless it was false.
+    Column("newest_time", BigInteger, nullable=False),
+    Column("start_height", BigInteger, nullable=False),
+    Column("tip_height", BigInteger, nullable=False),
+    Column("tip_time", BigInteger, nullable=False),
+    #: Why the daemon does not move: {code, message, hint, since}; null while it moves.
+    Column("halted", Json),
+    #: What the follower last saw of its sources, for ``status``: a list of rows.
+    Column("sources", Json),
+    Column("looked_at", BigInteger),
+    Column("moved_at", BigInteger, nullable=False),
+)
+
+#: One row on PostgreSQL: who may move the ledger, see :mod:`watcher.indexer.leader`. On SQLite a lock beside the file does it.
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    #: Host and process id.
+    Column("holder", Text, nullable=False),
+    #: Grows by one whenever the lease changes hands.
+    Column("epoch", BigInteger, nullable=False),
+    #: Unix seconds of the database server's clock.
+    Column("until", Double, nullable=False),
+)
+
+reorg = Table(
+    "reorg",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("ancestor_height", BigInteger, nullable=False),
+    Column("orphaned_blocks", Integer, nullable=False),
+    Column("burn_depth", Integer, nullable=False),
+    Column("old_tip", String(66), nullable=False),
+    Column("new_tip", String(66), nullable=False),
+    Index("ix_reorg_at", "at"),
+)
+
+#: The reindex runs, so that an interrupted one goes on. Few rows, one per run.
+scan = Table(
+    "scan",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    #: The command, as canonical JSON: the same one goes on where it was interrupted.
+    Column("asked", Text, nullable=False),
+    Column("bottom", BigInteger, nullable=False),
+    Column("top", BigInteger, nullable=False),
+    #: The newest height that is done.
+    Column("position", BigInteger, nullable=False),
+    Column("progress", Json, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+)
+
+#: The hashes of blocks below the kept headers that an unfinished run has followed down, a piece a row.
+scan_header = Table(
+    "scan_header",
+    metadata,
+    Column("scan_id", String(40), ForeignKey("scan.id"), primary_key=True),
+    #: Height of the first hash; the others are those below it, without a gap, 32 bytes each.
+    Column("top", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+merchant = Table(
+    "merchant",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("recipient", String(200), nullable=False, index=True),
+    Column("status", String(16), nullable=False),
+    Column("level", Json),
+    Column("ttl", BigInteger),
+    Column("tolerance", Amount),
+    Column("late_policy", String(16)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("merchant_id", String(40), ForeignKey("merchant.id"), nullable=False, index=True),
+    #: SHA-256 of the key: the key itself is shown once and never stored.
+    Column("hash", LargeBinary(32), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    #: What it may do: a list of ``read`` and ``write``.
+    Column("scopes", Json, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    #: Not to the second: written about once a minute.
+    Column("last_used_at", BigInteger),
+    #: From then on it is refused; null for never.
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+#: The answers to requests with an ``Idempotency-Key``, written with what they did; see :mod:`watcher.api.idempotency`.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    #: SHA-256 of whose key it is and the key.
+    Column("key", LargeBinary(32), primary_key=True),
+    #: SHA-256 of what was asked.
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("status", Integer, nullable=False),
+    #: The answer's bytes, sealed: they can hold secrets that are shown once.
+    Column("answer", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+#: Every present or past recipient of a merchant or of an intent: money to these is stored.
+recipient = Table(
+    "recipient",
+    metadata,
+    Column("principal", String(200), primary_key=True),
+    Column("merchant_id", String(40), ForeignKey("merchant.id"), primary_key=True),
+)
+
+intent = Table(
+    "intent",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("merchant_id", String(40), ForeignKey("merchant.id"), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("flags", Json, nullable=False),
+    Column("in_flight", Boolean, nullable=False, default=False),
+    Column("amount", Amount, nullable=False),
+    Column("asset", String(64), nullable=False),
+    Column("asset_identifier", String(330), nullable=False),
+    Column("recipient", String(200), nullable=False),
+    Column("payer", String(200)),
+    Column("reference", String(64), nullable=False),
+    #: The form in which references are compared; unique per merchant.
+    Column("reference_key", String(64), nullable=False),
+    Column("reference_generated", Boolean, nullable=False),
+    Column("terms_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("match", String(16), nullable=False),
+    Column("tolerance", Amount, nullable=False),
+    Column("level", String(16)),
+    Column("required_stacks", Integer, nullable=False),
+    Column("required_bitcoin", Integer, nullable=False),
+    Column("late_policy", String(16), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("inclusion_grace", BigInteger, nullable=False),
+    Column("monitoring", BigInteger, nullable=False),
+    Column("reorg_grace", BigInteger, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("received", Amount, nullable=False),
+    Column("missing", Amount, nullable=False),
+    Column("over", Amount, nullable=False),
+    Column("refunded", Amount, nullable=False),
+    Column("anchor_height", BigInteger),
+    Column("anchor_burn_height", BigInteger),
+    Column("wake_time", BigInteger),
+    Column("wake_height", BigInteger),
+    Column("wake_burn_height", BigInteger),
+    Column("as_of_height", BigInteger, nullable=False),
+    Column("as_of_time", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("succeeded_at", BigInteger),
+    UniqueConstraint("merchant_id", "reference_key"),
+    Index("ix_intent_status", "status", "id"),
+    Index("ix_intent_merchant", "merchant_id", "id"),
+    Index("ix_intent_merchant_status", "merchant_id", "status", "id"),
+    Index("ix_intent_reference", "reference_key", "id"),
+    Index("ix_intent_recipient", "recipient"),
+    Index("ix_intent_flagged", "id", **_where("flags <> '[]'")),
+    Index("ix_intent_dedicated", "recipient", **_where("match = 'recipient'")),
+    Index("ix_intent_wake_time", "wake_time", **_where("wake_time is not null")),
+    Index("ix_intent_wake_height", "wake_height", **_where("wake_height is not null")),
+    Index("ix_intent_wake_burn_height", "wake_burn_height", **_where("wake_burn_height is not null")),
+)
+
+#: The labels that intents answer to, in the forms of :func:`watcher.domain.matching.label_keys`.
+label = Table(
+    "label",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("intent_id", String(40), ForeignKey("intent.id"), primary_key=True),
+)
+
+transfer = Table(
+    "transfer",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("block_hash", String(66), nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("burn_height", BigInteger, nullable=False),
+    Column("tx_id", String(66), nullable=False),
+    Column("tx_index", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("asset", String(330), nullable=False),
+    Column("sender", String(200)),
+    Column("recipient", String(200), nullable=False),
+    Column("amount", Amount, nullable=False),
+    Column("route", String(16), nullable=False),
+    Column("memo", LargeBinary),
+    Column("terms_hash", LargeBinary(32)),
+    Column("canonical", Boolean, nullable=False),
+    #: Chain time of the step that orphaned it.
+    Column("orphaned_at", BigInteger),
+    Column("merchant_id", String(40)),
+    Column("intent_id", String(40), ForeignKey("intent.id")),
+    #: Why it belongs to no intent.
+    Column("reason", String(32)),
+    #: A person gave it to its intent.
+    Column("assigned", Boolean, nullable=False, default=False),
+    Column("seen_at", BigInteger, nullable=False),
+    _refuted(),
+    Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **_where(STANDS)),
+    Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
+    Index("ix_transfer_tx", "tx_id", "rank"),
+    Index("ix_transfer_intent", "intent_id", "id"),
+    Index("ix_transfer_height", "height"),
+    Index("ix_transfer_merchant", "merchant_id", "id"),
+    Index("ix_transfer_unmatched", "merchant_id", "id", **_where("intent_id is null")),
+    Index("ix_transfer_unmatched_id", "id", **_where("intent_id is null")),
+    Index("ix_transfer_unmatched_recipient", "recipient", **_where("intent_id is null")),
+)
+
+#: The labels of transfers that belong to no intent, for intents that are created later.
+stray = Table(
+    "stray",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("transfer_id", String(40), ForeignKey("transfer.id"), primary_key=True, index=True),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("block_hash", String(66), nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("burn_height", BigInteger, nullable=False),
+    Column("tx_id", String(66), nullable=False),
+    Column("tx_index", Integer, nullable=False),
+    Column("sender", String(200), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("canonical", Boolean, nullable=False),
+    Column("orphaned_at", BigInteger),
+    Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
+    _refuted(),
+    Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **_where(STANDS)),
+    Index("ix_attempt_height", "height"),
+)
+
+#: What merchants gave back through the payment contract, each for the intent that was paid.
+refund = Table(
+    "refund",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("block_hash", String(66), nullable=False),
+    Column("height", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("burn_height", BigInteger, nullable=False),
+    Column("tx_id", String(66), nullable=False),
+    Column("tx_index", Integer, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("sender", String(200), nullable=False),
+    Column("recipient", String(200), nullable=False),
+    Column("amount", Amount, nullable=False),
+    Column("canonical", Boolean, nullable=False),
+    Column("orphaned_at", BigInteger),
+    Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
+    _refuted(),
+    Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **_where(STANDS)),
+    Index("uq_refund_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
+    Index("ix_refund_height", "height"),
+)
+
+#: What people did: cancel, mark, assign, accept a reorg. Facts like any other, never deleted.
+act = Table(
+    "act",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    #: Null for an act upon the chain itself.
+    Column("intent_id", String(40), ForeignKey("intent.id"), index=True),
+    Column("kind", String(16), nullable=False),
+    Column("status", String(16)),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: The chain clock when it was done; a reorg below lowers the height to its fork point.
+    Column("height", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    #: For an assignment: which money; void when the chain says otherwise.
+    Column("tx_id", String(66)),
+    Column("rank", Integer),
+    Column("amount", Amount),
+    Column("recipient", String(200)),
+    Index("ix_act_height", "height"),
+    Index("ix_act_tx", "tx_id", "rank", **_where("tx_id is not null")),
+)
+
+#: Which parts each process runs, and until when that is good; see :mod:`watcher.store.heartbeats`.
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("process", String(300), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("seen", Double, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+#: Each change of an intent's status, for its timeline.
+transition = Table(
+    "transition",
+    metadata,
+    Column("intent_id", String(40), ForeignKey("intent.id"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text),
+)
+
+#: How many intents of each merchant have each status: kept, because counting a million rows is slow.
+status_count = Table(
+    "status_count",
+    metadata,
+    Column("merchant_id", String(40), primary_key=True),
+    Column("status", String(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+#: Words of the API that this version does not know, see :mod:`watcher.store.unknown_words`. A hundred rows at most.
+unknown_word = Table(
+    "unknown_word",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("word", String(64), primary_key=True),
+    #: Blocks in which it stood.
+    Column("blocks", BigInteger, nullable=False),
+    Column("first_height", BigInteger, nullable=False),
+    #: By this machine's clock.
+    Column("last_seen_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,357 @@
+"""Transfers, attempts, refunds and acts in the database, to and from the pure facts. Facts are orphaned, never deleted."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, text, union_all, update
+
+from contracts.model import Attempt, Payment, Refund, Route
+from notifier.ids import new_id
+from watcher.domain.matching import Claim, Matched, label_keys
+from watcher.domain.model import Act, ActKind, Facts, Failure, Inclusion, Intent, Repayment, Status
+from watcher.store.database import chunks, one_of, upsert
+from watcher.store.schema import STANDS, act, attempt, intent, refund, stray, transfer
+
+#: The facts of some intents.
+_TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
+_ATTEMPTS = select(attempt).where(attempt.c.intent_id.in_(one_of("ids")))
+_COUNTS = union_all(
+    *(
+        select(table.c.intent_id, func.count().label("number"))
+        .where(table.c.intent_id.in_(one_of("ids")))
+        .group_by(table.c.intent_id)
+        for table in (transfer, attempt)
+    )
+)
+_ACTS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
+_REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
+
+_CANONICAL = {"canonical": True, "orphaned_at": None}
+
+_STRAYS = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a payment belongs: the match, the merchant who may see it, and whether a person put it there."""
+
+    payment: Payment
+    matched: Matched
+    merchant: str | None
+    assigned: bool = False
+
+    @classmethod
+    def by_person(cls, payment: Payment, intent: Intent) -> "Placement":
+        """Return the placement that a person's assignment asks for."""
+        return cls(payment=payment, matched=Matched(intent=intent), merchant=intent.merchant, assigned=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A stored transfer that belongs to no intent."""
+
+    id: str
+    claim: Claim
+    #: Its label keys, the strongest first.
+    keys: tuple[str, ...]
+
+
+def put_transfers(connection: Connection, placements: Iterable[Placement], *, now: float) -> None:
+    """Store transfers as canonical; one that was orphaned in the same block before becomes canonical again."""
+    for placement in placements:
+        payment, found = placement.payment, placement.matched
+        values = transfer_values(payment) | _CANONICAL
+        values |= {
+            "merchant_id": placement.merchant,
+            "intent_id": found.intent.id if found.intent else None,
+            "reason": found.reason,
+            "assigned": placement.assigned,
+            "seen_at": int(now),
+        }
+        transfer_id = _put(connection, transfer, values, ("block_hash", "tx_id", "rank"), new_id("tr_", now))
+        connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
+        if found.intent is None and (keys := label_keys(payment.memo, payment.terms_hash)):
+            connection.execute(insert(stray), [{"key": key, "transfer_id": transfer_id} for key in keys])
+
+
+def put_attempts(connection: Connection, attempts: Iterable[tuple[Attempt, str]], *, now: float) -> None:
+    """Store failed attempts, each for an intent."""
+    for record, intent_id in attempts:
+        values = attempt_values(record) | _CANONICAL | {"intent_id": intent_id}
+        _put(connection, attempt, values, ("block_hash", "tx_id", "intent_id"), new_id("at_", now))
+
+
+def put_refunds(connection: Connection, refunds: Iterable[tuple[Refund, str]], *, now: float) -> None:
+    """Store refunds as canonical, each for an intent; one that was orphaned in the same block becomes so again."""
+    for record, intent_id in refunds:
+        values = refund_values(record) | _CANONICAL | {"intent_id": intent_id}
+        _put(connection, refund, values, ("block_hash", "tx_id", "rank"), new_id("rf_", now))
+
+
+def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
+    """Orphan every canonical fact above a height, as of chain time ``at``, and lower the acts above it to it.
+
+    Returns the intents it touches.
+    """
+    touched: set[str] = set()
+    for table in (transfer, attempt, refund):
+        standing = and_(table.c.height > above, table.c.canonical)
+        touched |= set(
+            connection.execute(
+                select(table.c.intent_id).where(standing, table.c.intent_id.is_not(None))
+            ).scalars()
+        )
+        connection.execute(update(table).where(standing).values(canonical=False, orphaned_at=at))
+    # Money on the new branch comes after what people did on the old one, whatever its height.
+    higher = act.c.height > above
+    acted = select(act.c.intent_id).where(higher, act.c.intent_id.is_not(None))
+    touched |= set(connection.execute(acted).scalars())
+    connection.execute(update(act).where(higher).values(height=above))
+    return touched
+
+
+def forget_times_after(connection: Connection, time: int) -> set[str]:
+    """Let what was orphaned as of a chain time after ``time`` be orphaned as of ``time``; return the intents it touches.
+
+    For false times only: it reads the whole tables.
+    """
+    touched: set[str] = set()
+    for table in (transfer, attempt, refund):
+        false = table.c.orphaned_at > time
+        touched |= set(
+            connection.execute(
+                select(table.c.intent_id).where(false, table.c.intent_id.is_not(None))
+            ).scalars()
+        )
+        connection.execute(update(table).where(false).values(orphaned_at=time))
+    return touched
+
+
+def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], dict[str, str]]:
+    """Return the intents that these transactions' transfers belonged to, by transfer and block."""
+    found: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
+    for some in chunks(sorted(tx_ids)):
+        query = select(transfer.c.tx_id, transfer.c.rank, transfer.c.block_hash, transfer.c.intent_id)
+        owned = transfer.c.intent_id.is_not(None) & transfer.c.refuted.is_(None)
+        for row in connection.execute(query.where(transfer.c.tx_id.in_(some), owned).order_by(transfer.c.id)):
+            found[(row.tx_id, row.rank)][row.block_hash] = row.intent_id
+    return found
+
+
+def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, str, int, str], str]:
+    """Return the intents that people gave transfers to, by (tx_id, rank, asset, amount, recipient).
+
+    The newest act wins; the asset is the intent's.
+    """
+    found: dict[tuple[str, int, str, int, str], str] = {}
+    for some in chunks(sorted(tx_ids)):
+        query = select(act, intent.c.asset_identifier).join(intent, intent.c.id == act.c.intent_id)
+        query = query.where(act.c.tx_id.is_not(None), act.c.tx_id.in_(some)).order_by(act.c.id)
+        for row in connection.execute(query):
+            found[(row.tx_id, row.rank, row.asset_identifier, row.amount, row.recipient)] = row.intent_id
+    return found
+
+
+def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Collection[str]) -> list[Stray]:
+    """Return the stored transfers without an intent that speak one of ``keys`` or went to one of ``dedicated``."""
+    ids: set[str] = set()
+    for some in chunks(sorted(keys)):
+        ids |= set(connection.execute(_STRAYS, {"keys": some}).scalars())
+    for some in chunks(sorted(dedicated)):
+        to = select(transfer.c.id).where(
+            transfer.c.intent_id.is_(None), transfer.c.refuted.is_(None), transfer.c.recipient.in_(some)
+        )
+        ids |= set(connection.execute(to).scalars())
+    rows: list[Mapping[Any, Any]] = []
+    for some in chunks(sorted(ids)):
+        query = select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(some))
+        rows += connection.execute(query.order_by(transfer.c.id)).mappings()
+    return [
+        Stray(
+            id=row["id"],
+            claim=Claim(
+                asset=row["asset"],
+                sender=row["sender"],
+                recipient=row["recipient"],
+                time=row["time"],
+                route=Route(row["route"]),
+                terms_hash=row["terms_hash"],
+            ),
+            keys=label_keys(row["memo"], row["terms_hash"]),
+        )
+        for row in rows
+    ]
+
+
+def give(
+    connection: Connection, transfer_id: str, intent_id: str, merchant: str, *, assigned: bool = False
+) -> None:
+    """Let a stored transfer belong to an intent."""
+    connection.execute(
+        update(transfer)
+        .where(transfer.c.id == transfer_id)
+        .values(intent_id=intent_id, merchant_id=merchant, reason=None, assigned=assigned)
+    )
+    connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
+
+
+def explain(connection: Connection, money: Stray, found: Matched) -> None:
+    """Let a stored transfer that belongs to no intent say why, as it was just found."""
+    values: dict[str, Any] = {"reason": found.reason}
+    if found.near is not None:
+        near = found.near
+        # What went to another address stays with the merchant of that address, if it has one.
+        ours = near.recipient == money.claim.recipient
+        values["merchant_id"] = (
+            near.merchant if ours else func.coalesce(transfer.c.merchant_id, near.merchant)
+        )
+    connection.execute(update(transfer).where(transfer.c.id == money.id).values(**values))
+
+
+def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]:
+    """Return all facts of each intent."""
+    inclusions: dict[str, list[Inclusion]] = defaultdict(list)
+    failures: dict[str, list[Failure]] = defaultdict(list)
+    acts: dict[str, list[Act]] = defaultdict(list)
+    refunds: dict[str, list[Repayment]] = defaultdict(list)
+    for some in chunks(sorted(ids)):
+        these = {"ids": some}
+        for row in connection.execute(_TRANSFERS, these).mappings():
+            inclusions[row["intent_id"]].append(_inclusion(row))
+        for row in connection.execute(_ATTEMPTS, these).mappings():
+            failures[row["intent_id"]].append(_failure(row))
+        for row in connection.execute(_ACTS, these).mappings():
+            if row["kind"] in set(ActKind):
+                acts[row["intent_id"]].append(_act(row))
+        for row in connection.execute(_REFUNDS, these).mappings():
+            refunds[row["intent_id"]].append(_repayment(row))
+    return {
+        key: Facts(
+            inclusions=tuple(inclusions[key]),
+            failures=tuple(failures[key]),
+            acts=tuple(acts[key]),
+            refunds=tuple(refunds[key]),
+        )
+        for key in ids
+    }
+
+
+def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
+    """Return how many transfers and attempts each intent has, in any branch; what a stranger can add to."""
+    found: Counter[str] = Counter()
+    for some in chunks(sorted(ids)):
+        for row in connection.execute(_COUNTS, {"ids": some}):
+            found[row.intent_id] += row.number
+    return found
+
+
+def _inclusion(row: Mapping[Any, Any]) -> Inclusion:
+    return Inclusion(
+        tx_id=row["tx_id"],
+        rank=row["rank"],
+        tx_index=row["tx_index"],
+        block_hash=row["block_hash"],
+        height=row["height"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        sender=row["sender"],
+        amount=row["amount"],
+        canonical=row["canonical"],
+        orphaned_at=row["orphaned_at"],
+        assigned=row["assigned"],
+        refuted=row["refuted"] is not None,
+    )
+
+
+def _failure(row: Mapping[Any, Any]) -> Failure:
+    return Failure(
+        tx_id=row["tx_id"],
+        tx_index=row["tx_index"],
+        sender=row["sender"],
+        reason=row["reason"],
+        block_hash=row["block_hash"],
+        height=row["height"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        canonical=row["canonical"],
+    )
+
+
+def _repayment(row: Mapping[Any, Any]) -> Repayment:
+    return Repayment(
+        tx_id=row["tx_id"],
+        rank=row["rank"],
+        tx_index=row["tx_index"],
+        block_hash=row["block_hash"],
+        height=row["height"],
+        time=row["time"],
+        burn_height=row["burn_height"],
+        sender=row["sender"],
+        recipient=row["recipient"],
+        amount=row["amount"],
+        canonical=row["canonical"],
+    )
+
+
+def _act(row: Mapping[Any, Any]) -> Act:
+    return Act(
+        kind=ActKind(row["kind"]),
+        status=Status(row["status"]) if row["status"] else None,
+        reason=row["reason"],
+        height=row["height"],
+        amount=row["amount"] or 0,
+    )
+
+
+def transfer_values(payment: Payment) -> dict[str, Any]:
+    """Return the columns that say what the chain says of a payment."""
+    return _place(payment) | {
+        "rank": payment.rank,
+        "asset": payment.asset,
+        "sender": payment.sender,
+        "recipient": payment.recipient,
+        "amount": payment.amount,
+        "route": payment.route,
+        "memo": payment.memo,
+        "terms_hash": payment.terms_hash,
+    }
+
+
+def attempt_values(record: Attempt) -> dict[str, Any]:
+    """Return the columns that say what the chain says of an attempt."""
+    return _place(record) | {"sender": record.sender, "reason": record.reason}
+
+
+def refund_values(record: Refund) -> dict[str, Any]:
+    """Return the columns that say what the chain says of a refund."""
+    return _place(record) | {
+        "rank": record.rank,
+        "sender": record.sender,
+        "recipient": record.recipient,
+        "amount": record.amount,
+    }
+
+
+def _place(record: Payment | Attempt | Refund) -> dict[str, Any]:
+    return {
+        "block_hash": record.block.hash,
+        "height": record.block.height,
+        "time": record.block.time,
+        "burn_height": record.block.burn_height,
+        "tx_id": record.tx_id,
+        "tx_index": record.tx_index,
+    }
+
+
+def _put(
+    connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], fresh_id: str
+) -> str:
+    """Insert a row, or bring the one with the same key that stands up to date; return its id."""
+    statement = upsert(connection, table).values(id=fresh_id, **values)
+    changes = {name: value for name, value in values.items() if name not in key}
+    statement = statement.on_conflict_do_update(
+        index_elements=[table.c[name] for name in key], index_where=text(STANDS), set_=changes
+    )
+    return str(connection.execute(statement.returning(table.c.id)).scalar_one())
