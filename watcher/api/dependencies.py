@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 from watcher.api.auth import Caller, api_of
 from watcher.api.route import ApiRequest
 from watcher.api.transactions import Api
-from watcher.services import Desk
+from watcher.services import Services
 from watcher.services.webhooks import endpoint_url
 
 #: How the two kinds of callers authenticate, for the description; :mod:`watcher.api.auth` does it.
@@ -35,7 +35,7 @@ class _Transaction:
 
 
 class Reading(_Transaction):
-    """Reads in one transaction; ``await read(lambda desk: desk.intent(id))`` is the answer."""
+    """Reads in one transaction; ``await read(lambda services: services.intent(id))`` is the answer."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Reading(_Transaction):
     ) -> None:
         super().__init__(request)
 
-    async def __call__(self, work: Callable[[Desk], Any]) -> Response:
+    async def __call__(self, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
         return await self.api.look(self.request, self.caller, work)
 
@@ -56,7 +56,7 @@ class Reading(_Transaction):
 
 
 class Writing(_Transaction):
-    """Writes in one transaction, once; ``await write(lambda desk: desk.cancel_intent(id, body))`` is the answer."""
+    """Writes in one transaction, once; ``await write(lambda services: services.cancel_intent(id, body))`` is the answer."""
 
     def __init__(
         self,
@@ -72,16 +72,16 @@ class Writing(_Transaction):
     ) -> None:
         super().__init__(request)
 
-    async def __call__(self, work: Callable[[Desk], Any]) -> Response:
+    async def __call__(self, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns."""
-        return await self._change(lambda desk, _: work(desk))
+        return await self._change(lambda services, _: work(services))
 
-    async def with_url(self, url: str | None, work: Callable[[Desk, Any], Any]) -> Response:
+    async def with_url(self, url: str | None, work: Callable[[Services, Any], Any]) -> Response:
         """The same, with an endpoint's URL (None for none) looked up before the transaction begins."""
         return await self._change(work, before=lambda: endpoint_url(self.api.settings, url))
 
     async def _change(
-        self, work: Callable[[Desk, Any], Any], *, before: Callable[[], object] | None = None
+        self, work: Callable[[Services, Any], Any], *, before: Callable[[], object] | None = None
     ) -> Response:
         status = self.request.scope["route"].status_code or 200
         return await self.api.change(self.request, self.caller, work, status=status, before=before)

@@ -1,4 +1,4 @@
-"""What routes work with: one transaction per request, in a worker thread, with a :class:`watcher.services.Desk` in it."""
+"""What routes work with: one transaction per request, in a worker thread, with a :class:`watcher.services.Services` in it."""
 
 import asyncio
 import contextvars
@@ -26,7 +26,7 @@ from watcher.api.route import ApiRequest
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Books
 from watcher.log import get_logger
-from watcher.services import Desk, api_keys
+from watcher.services import Services, api_keys
 from watcher.services.api_keys import Holder
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_vault
@@ -92,7 +92,7 @@ class Api:
         self,
         request: ApiRequest,
         caller: Caller,
-        work: Callable[[Desk, Any], Any],
+        work: Callable[[Services, Any], Any],
         *,
         status: int,
         before: Callable[[], object] | None = None,
@@ -114,7 +114,7 @@ class Api:
                 if known is not None:
                     return _response(known, replayed=True)
                 found = await self._submit(self._lookups, before)
-            answer, replayed = await self._write(caller, lambda desk: work(desk, found), once, status)
+            answer, replayed = await self._write(caller, lambda services: work(services, found), once, status)
         finally:
             if once is not None:
                 self._running.discard(once.digest)
@@ -128,12 +128,12 @@ class Api:
         if once is not None:
             await self._submit(self._readers, lambda: self._recall(once))
 
-    async def look(self, request: Request, caller: Caller, work: Callable[[Desk], Any]) -> Response:
+    async def look(self, request: Request, caller: Caller, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
 
         def read() -> bytes:
             with self._database.read() as connection:
-                return _encode(work(self._desk(connection, caller)))
+                return _encode(work(self._services(connection, caller)))
 
         return _tagged(request, await self._submit(self._readers, read))
 
@@ -148,7 +148,7 @@ class Api:
 
         def read() -> str:
             with self._database.read() as connection:
-                return str(self._desk(connection, caller).intent(intent_id)["status"])
+                return str(self._services(connection, caller).intent(intent_id)["status"])
 
         status = await self._submit(self._readers, read)
         if status not in seen:
@@ -218,8 +218,8 @@ class Api:
 
     # Transactions
 
-    def _desk(self, connection: Connection, caller: Caller) -> Desk:
-        return Desk(
+    def _services(self, connection: Connection, caller: Caller) -> Services:
+        return Services(
             connection=connection,
             settings=self.settings,
             merchant=caller.merchant,
@@ -230,7 +230,7 @@ class Api:
         )
 
     async def _write(
-        self, caller: Caller, work: Callable[[Desk], Any], once: Once | None, status: int
+        self, caller: Caller, work: Callable[[Services], Any], once: Once | None, status: int
     ) -> tuple[Answer, bool]:
         """Return the answer, and whether it is an earlier one."""
 
@@ -239,7 +239,7 @@ class Api:
                 known = idempotency.begin(connection, once, now=self._now())
                 if known is not None:
                     return known, True
-            document = work(self._desk(connection, caller))
+            document = work(self._services(connection, caller))
             answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
             if once is not None:
                 idempotency.remember(connection, once, answer, now=self._now())

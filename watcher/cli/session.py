@@ -20,7 +20,7 @@ from watcher.errors import ConfigError, NotFound, UsageError
 if TYPE_CHECKING:
     from watcher.cli.backends.protocol import Office
     from watcher.config.settings import Settings
-    from watcher.services import Desk
+    from watcher.services import Services
     from watcher.store.database import Database
 
 
@@ -86,7 +86,7 @@ class Session:
 
     @contextmanager
     def office(self, *, create: bool = False) -> Iterator["Office"]:
-        """Open what gives out desks: the server's, or this machine's database with the schema of this version."""
+        """Open the backend: the server's, or this machine's database with the schema of this version."""
         if self.server is None:
             from watcher.cli.backends.local import LocalOffice
 
@@ -100,16 +100,16 @@ class Session:
             yield office
 
     @contextmanager
-    def desk(self, *, write: bool = False, create: bool = False) -> Iterator["Desk"]:
-        """Open a desk for one transaction: to look, or with ``write`` to change something, all of it or nothing.
+    def services(self, *, write: bool = False, create: bool = False) -> Iterator["Services"]:
+        """Open the services for one transaction: to read, or with ``write`` to change something, all of it or nothing.
 
         A command prints what it changed before the block ends, so that what nobody can read is not done. ``create``: in a
         new database, if there is none.
         """
         with self.office(create=create) as office:
             try:
-                with office.writing() if write else office.reading() as desk:
-                    yield desk
+                with office.writing() if write else office.reading() as services:
+                    yield services
             except OutputFailed as error:
                 if write:
                     error.hint = "nothing was changed" if self.server is None else SERVER_DID_IT

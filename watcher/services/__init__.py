@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from watcher.services import status as status_service
 from watcher.services.context import Document
-from watcher.services.merchant_service import MerchantDesk
-from watcher.services.payment_intents import MoneyDesk
+from watcher.services.merchant_service import MerchantService
+from watcher.services.payment_intents import PaymentIntentService
 from watcher.services.status_reasons import Reason
-from watcher.services.webhooks import WebhookDesk
+from watcher.services.webhooks import WebhookService
 
 
-class Desk(MoneyDesk, WebhookDesk, MerchantDesk):
+class Services(PaymentIntentService, WebhookService, MerchantService):
     """Everything that can be asked for."""
 
     def status(self, *, known: Sequence[Reason] = ()) -> Document:
@@ -29,4 +29,4 @@ class Desk(MoneyDesk, WebhookDesk, MerchantDesk):
         )
 
 
-__all__ = ["Desk"]
+__all__ = ["Services"]

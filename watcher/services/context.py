@@ -1,4 +1,4 @@
-"""What every part of the desk knows: the transaction, the settings, who asks, and what time it is."""
+"""What every service knows: the transaction, the settings, who asks, and what time it is."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 
 @dataclass
-class Base:
+class Context:
     """``merchant``: whose things are seen, None for all. ``actor``: who acts, as acts keep it. ``now``: unix seconds."""
 
     connection: Connection
@@ -29,7 +29,7 @@ class Base:
     actor: str
     now: float
     merchant: str | None = None
-    #: The books and the vault, for callers that make many desks from the same settings.
+    #: The books and the vault, for callers that make many services from the same settings.
     books_of: Callable[[Settings], Books] = Books.of
     vault_of: Callable[[Settings], Vault] = open_vault
 

@@ -1,13 +1,13 @@
-"""The desk for merchants, which is an operator's."""
+"""Services for merchants and their keys; for operators only."""
 
 from notifier.events import rfc3339
 from watcher.schemas import AddApiKey, ChangeMerchant, NewMerchant, Page, RotateKey, serialize
 from watcher.services import api_keys, merchants
-from watcher.services.context import Base, Document
+from watcher.services.context import Context, Document
 from watcher.store.schema import merchant
 
 
-class MerchantDesk(Base):
+class MerchantService(Context):
     """Merchants and their keys."""
 
     def add_merchant(self, request: NewMerchant) -> Document:

@@ -1,4 +1,4 @@
-"""The desk for money: intents, and transfers that belong to none."""
+"""Services for payment intents and transfers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from watcher.schemas import (
     TransferFilters,
 )
 from watcher.services import intent_requests, operator_actions, queries
-from watcher.services.context import Base, Document
+from watcher.services.context import Context, Document
 from watcher.store.schema import intent, transfer
 
 
-class MoneyDesk(Base):
+class PaymentIntentService(Context):
     """Intents and transfers."""
 
     def create_intent(self, request: NewPaymentIntent) -> Document:

@@ -1,4 +1,4 @@
-"""The desk for webhooks: endpoints, events and their deliveries."""
+"""Services for webhooks: endpoints, events and their deliveries."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from watcher.schemas import (
     RotateSecret,
 )
 from watcher.services import merchants
-from watcher.services.context import Base, Document
+from watcher.services.context import Context, Document
 
 
 def endpoint_url(settings: Settings, url: str | None) -> CheckedUrl | None:
@@ -37,7 +37,7 @@ def endpoint_url(settings: Settings, url: str | None) -> CheckedUrl | None:
     )
 
 
-class WebhookDesk(Base):
+class WebhookService(Context):
     """Endpoints, events and deliveries."""
 
     def add_endpoint(self, request: NewEndpoint, *, url: CheckedUrl) -> Document:

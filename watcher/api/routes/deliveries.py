@@ -18,22 +18,22 @@ router = APIRouter(
 @router.get("", response_model=schemas.DeliveryPage, responses=reads())
 async def list_webhook_deliveries(filters: Annotated[DeliveryFilters, Query()], read: Read) -> Response:
     """List webhook deliveries, newest first."""
-    return await read(lambda desk: desk.deliveries(filters))
+    return await read(lambda services: services.deliveries(filters))
 
 
 @router.get("/{delivery_id}", response_model=schemas.Delivery, responses=reads(404))
 async def get_webhook_delivery(delivery_id: Id, read: Read) -> Response:
     """Return one webhook delivery with the log of its attempts."""
-    return await read(lambda desk: desk.delivery(delivery_id))
+    return await read(lambda services: services.delivery(delivery_id))
 
 
 @router.post("/{delivery_id}/dismiss", response_model=schemas.Delivery, responses=writes(404))
 async def dismiss_webhook_delivery(delivery_id: Id, write: Write) -> Response:
     """Take a dead webhook delivery out of the count of those that somebody has to look at; it stays dead."""
-    return await write(lambda desk: desk.dismiss_delivery(delivery_id))
+    return await write(lambda services: services.dismiss_delivery(delivery_id))
 
 
 @router.post("/{delivery_id}/retry", response_model=schemas.Delivery, responses=writes(404))
 async def retry_webhook_delivery(delivery_id: Id, write: Write) -> Response:
     """Try a pending or dead webhook delivery again at once."""
-    return await write(lambda desk: desk.retry_delivery(delivery_id))
+    return await write(lambda services: services.retry_delivery(delivery_id))

@@ -22,37 +22,37 @@ router = APIRouter(
 @router.post("", status_code=201, response_model=schemas.MerchantWithKey, responses=writes(404, status=201))
 async def create_merchant(body: NewMerchant, write: Write) -> Response:
     """Add a merchant. Their API key is shown this once."""
-    return await write(lambda desk: desk.add_merchant(body))
+    return await write(lambda services: services.add_merchant(body))
 
 
 @router.get("", response_model=schemas.MerchantPage, responses=reads(404))
 async def list_merchants(page: Annotated[Page, Query()], read: Read) -> Response:
     """List merchants, newest first."""
-    return await read(lambda desk: desk.merchants(page))
+    return await read(lambda services: services.merchants(page))
 
 
 @router.get("/{merchant_id}", response_model=schemas.Merchant, responses=reads(404))
 async def get_merchant(merchant_id: Id, read: Read) -> Response:
     """Return one merchant."""
-    return await read(lambda desk: desk.merchant_of(merchant_id))
+    return await read(lambda services: services.merchant_of(merchant_id))
 
 
 @router.patch("/{merchant_id}", response_model=schemas.Merchant, responses=writes(404))
 async def change_merchant(merchant_id: Id, body: ChangeMerchant, write: Write) -> Response:
     """Change a merchant, or disable them."""
-    return await write(lambda desk: desk.change_merchant(merchant_id, body))
+    return await write(lambda services: services.change_merchant(merchant_id, body))
 
 
 @router.post("/{merchant_id}/rotate_key", response_model=schemas.MerchantWithKey, responses=writes(404))
 async def rotate_merchant_key(merchant_id: Id, write: Write, body: RotateKey | None = None) -> Response:
     """Give a merchant a fresh API key, shown this once; their others end, at once or after an overlap."""
-    return await write(lambda desk: desk.rotate_merchant_key(merchant_id, body or RotateKey()))
+    return await write(lambda services: services.rotate_merchant_key(merchant_id, body or RotateKey()))
 
 
 @router.get("/{merchant_id}/keys", response_model=schemas.ApiKeyPage, responses=reads(404))
 async def list_merchant_keys(merchant_id: Id, read: Read) -> Response:
     """List all API keys that a merchant has or had, newest first; never the keys themselves."""
-    return await read(lambda desk: desk.merchant_keys(merchant_id))
+    return await read(lambda services: services.merchant_keys(merchant_id))
 
 
 @router.post(
@@ -63,10 +63,10 @@ async def list_merchant_keys(merchant_id: Id, read: Read) -> Response:
 )
 async def add_merchant_key(merchant_id: Id, write: Write, body: AddApiKey | None = None) -> Response:
     """Give a merchant one more API key, shown this once."""
-    return await write(lambda desk: desk.add_merchant_key(merchant_id, body or AddApiKey()))
+    return await write(lambda services: services.add_merchant_key(merchant_id, body or AddApiKey()))
 
 
 @router.post("/{merchant_id}/keys/{key_id}/revoke", response_model=schemas.ApiKey, responses=writes(404))
 async def revoke_merchant_key(merchant_id: Id, key_id: Id, write: Write) -> Response:
     """Make an API key invalid at once."""
-    return await write(lambda desk: desk.revoke_merchant_key(merchant_id, key_id))
+    return await write(lambda services: services.revoke_merchant_key(merchant_id, key_id))

@@ -32,7 +32,7 @@ bulk = APIRouter(
 @router.post("", status_code=201, response_model=schemas.PaymentIntent, responses=writes(404, status=201))
 async def create_payment_intent(body: NewPaymentIntent, write: Write) -> Response:
     """Create a payment intent: what is owed, to whom, and until when."""
-    return await write(lambda desk: desk.create_intent(body))
+    return await write(lambda services: services.create_intent(body))
 
 
 @bulk.post(
@@ -43,13 +43,13 @@ async def create_payment_intent(body: NewPaymentIntent, write: Write) -> Respons
 )
 async def create_payment_intents(body: NewPaymentIntents, write: Write) -> Response:
     """Create up to 500 payment intents, all or none; the body may have 2 MiB. Errors name the place: `intents.3.amount`."""
-    return await write(lambda desk: desk.create_intents(body))
+    return await write(lambda services: services.create_intents(body))
 
 
 @router.get("", response_model=schemas.PaymentIntentPage, responses=reads())
 async def list_payment_intents(filters: Annotated[PaymentIntentFilters, Query()], read: Read) -> Response:
     """List payment intents, newest first."""
-    return await read(lambda desk: desk.intents(filters))
+    return await read(lambda services: services.intents(filters))
 
 
 @router.get("/{intent_id}", response_model=schemas.PaymentIntent, responses=reads(404))
@@ -58,22 +58,22 @@ async def get_payment_intent(intent_id: Id, query: Annotated[WaitForStatus, Quer
     if query.wait:
         seen = _OPEN if query.seen is None else (query.seen,)
         await read.until_other(intent_id, seconds=query.wait, seen=seen)
-    return await read(lambda desk: desk.intent(intent_id))
+    return await read(lambda services: services.intent(intent_id))
 
 
 @router.post("/{intent_id}/cancel", response_model=schemas.PaymentIntent, responses=writes(404))
 async def cancel_payment_intent(intent_id: Id, write: Write, body: Cancel | None = None) -> Response:
     """Cancel a pending payment intent."""
-    return await write(lambda desk: desk.cancel_intent(intent_id, body or Cancel()))
+    return await write(lambda services: services.cancel_intent(intent_id, body or Cancel()))
 
 
 @router.post("/{intent_id}/mark", response_model=schemas.PaymentIntent, responses=writes(404))
 async def mark_payment_intent(intent_id: Id, body: Mark, write: Write) -> Response:
     """Declare a payment intent succeeded or failed, whatever its money says: a person knows better."""
-    return await write(lambda desk: desk.mark_intent(intent_id, body))
+    return await write(lambda services: services.mark_intent(intent_id, body))
 
 
 @router.post("/{intent_id}/dismiss", response_model=schemas.PaymentIntent, responses=writes(404))
 async def dismiss_payment_intent(intent_id: Id, body: Dismiss, write: Write) -> Response:
     """Dismiss what is due of an ended payment intent: it went back another way, or it stays. More money is due again."""
-    return await write(lambda desk: desk.dismiss_intent(intent_id, body))
+    return await write(lambda services: services.dismiss_intent(intent_id, body))

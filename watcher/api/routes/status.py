@@ -13,4 +13,4 @@ router = APIRouter(prefix="/v1/status", tags=["Status"], route_class=ApiRoute, d
 @router.get("", response_model=schemas.ServerStatus, responses=reads())
 async def get_status(read: Read) -> Response:
     """Return how the daemon stands. A merchant sees their own counts, and nothing of the operator's machines."""
-    return await read(lambda desk: desk.status(known=read.api.known_reasons()))
+    return await read(lambda services: services.status(known=read.api.known_reasons()))

@@ -16,16 +16,16 @@ router = APIRouter(prefix="/v1/transfers", tags=["Transfers"], route_class=ApiRo
 @router.get("", response_model=schemas.TransferPage, responses=reads())
 async def list_transfers(filters: Annotated[TransferFilters, Query()], read: Read) -> Response:
     """List money that arrived, newest first."""
-    return await read(lambda desk: desk.transfers(filters))
+    return await read(lambda services: services.transfers(filters))
 
 
 @router.get("/{transfer_id}", response_model=schemas.Transfer, responses=reads(404))
 async def get_transfer(transfer_id: Id, read: Read) -> Response:
     """Return one transfer."""
-    return await read(lambda desk: desk.transfer(transfer_id))
+    return await read(lambda services: services.transfer(transfer_id))
 
 
 @router.post("/{transfer_id}/assign", response_model=schemas.Transfer, responses=writes(404))
 async def assign_transfer(transfer_id: Id, body: Assign, write: Write) -> Response:
     """Give unmatched money to a payment intent, for a reason that is kept."""
-    return await write(lambda desk: desk.assign_transfer(transfer_id, body))
+    return await write(lambda services: services.assign_transfer(transfer_id, body))

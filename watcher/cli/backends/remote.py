@@ -1,4 +1,4 @@
-"""The desk at a server: what :class:`watcher.services.Desk` does there, asked over HTTP by :mod:`watcher.client`."""
+"""The services of a server: what :class:`watcher.services.Services` does, called over HTTP by :mod:`watcher.client`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from watcher.errors import Refused as Denied
 from watcher.errors import Unreachable, UsageError, WatcherError
 
 if TYPE_CHECKING:
-    from watcher.services import Desk
+    from watcher.services import Services
 
 #: Tries after the first, and seconds for one: somebody sits before it.
 RETRIES = 2
@@ -54,14 +54,14 @@ class RemoteOffice:
         return self._repeated
 
     @contextmanager
-    def reading(self) -> Iterator["Desk"]:
-        """Give out a desk; every call is a request."""
-        yield cast("Desk", RemoteDesk(self))
+    def reading(self) -> Iterator["Services"]:
+        """Return the services; every call is a request."""
+        yield cast("Desk", HttpServices(self))
 
     @contextmanager
-    def writing(self, *, idempotency_key: str | None = None) -> Iterator["Desk"]:
-        """Give out a desk; every change is a transaction there."""
-        yield cast("Desk", RemoteDesk(self, idempotency_key))
+    def writing(self, *, idempotency_key: str | None = None) -> Iterator["Services"]:
+        """Return the services; every change is a transaction there."""
+        yield cast("Desk", HttpServices(self, idempotency_key))
 
     def endpoint_url(self, url: str | None) -> Any:
         """Return nothing: the server looks it up."""
@@ -72,7 +72,7 @@ class RemoteOffice:
         self._client.close()
 
     def ask(self, request: Request[Any]) -> Document:
-        """Return the document that a request brings. Raises :class:`WatcherError`, as a desk here would."""
+        """Return the document that a request brings. Raises :class:`WatcherError`, as the services here would."""
         try:
             document, reply = self._client.document(request)
             read(
@@ -113,8 +113,8 @@ class RemoteOffice:
         return Unreachable(f"{server}: {error.detail}", hint=hint)
 
 
-class RemoteDesk:
-    """The methods of :class:`watcher.services.Desk`, each one request to the route of the same name."""
+class HttpServices:
+    """The methods of :class:`watcher.services.Services`, each one request to the route of the same name."""
 
     def __init__(self, office: RemoteOffice, idempotency_key: str | None = None) -> None:
         self._office = office

@@ -50,8 +50,8 @@ def list_(
         "cursor": cursor,
     }
     filters = DeliveryFilters.of(given(asked))
-    with of(context).desk() as desk:
-        found = desk.deliveries(filters)
+    with of(context).services() as services:
+        found = services.deliveries(filters)
     if as_json:
         render.document(found)
         return
@@ -74,16 +74,16 @@ def list_(
 @app.command()
 def show(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
     """Show a delivery with the log of its attempts."""
-    with of(context).desk() as desk:
-        found = desk.delivery(delivery)
+    with of(context).services() as services:
+        found = services.delivery(delivery)
     _print(found, as_json)
 
 
 @app.command()
 def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
     """Make a pending or dead delivery due at once, with the whole schedule before it."""
-    with of(context).desk(write=True) as desk:
-        found = desk.retry_delivery(delivery)
+    with of(context).services(write=True) as services:
+        found = services.retry_delivery(delivery)
         _print(found, as_json)
 
 
@@ -93,8 +93,8 @@ def dismiss(context: typer.Context, delivery: _Delivery, as_json: Json = False) 
 
     Example: sbtc-watcher deliveries dismiss dlv_…
     """
-    with of(context).desk(write=True) as desk:
-        found = desk.dismiss_delivery(delivery)
+    with of(context).services(write=True) as services:
+        found = services.dismiss_delivery(delivery)
         _print(found, as_json)
 
 
@@ -105,8 +105,8 @@ def recover(
     as_json: Json = False,
 ) -> None:
     """Make all dead deliveries of an endpoint due at once."""
-    with of(context).desk(write=True) as desk:
-        found = desk.recover_endpoint(endpoint)
+    with of(context).services(write=True) as services:
+        found = services.recover_endpoint(endpoint)
         if as_json:
             render.document(found)
         else:

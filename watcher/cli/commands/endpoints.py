@@ -49,8 +49,8 @@ def add(
     with session.office() as office:
         # Looks the name up, so it comes before the transaction.
         checked = office.endpoint_url(request.url)
-    with session.desk(write=True) as desk:
-        found = desk.add_endpoint(request, url=checked)
+    with session.services(write=True) as services:
+        found = services.add_endpoint(request, url=checked)
         _print_secret(found, as_json)
 
 
@@ -66,8 +66,8 @@ def list_(
     from watcher.schemas import OwnedPage
 
     page = OwnedPage.of(given({"merchant": merchant, "limit": limit, "cursor": cursor}))
-    with of(context).desk() as desk:
-        found = desk.endpoints(page)
+    with of(context).services() as services:
+        found = services.endpoints(page)
     if as_json:
         render.document(found)
         return
@@ -85,8 +85,8 @@ def list_(
 @app.command()
 def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Remove an endpoint; what was not delivered to it is dead, its log stays."""
-    with of(context).desk(write=True) as desk:
-        found = desk.remove_endpoint(endpoint)
+    with of(context).services(write=True) as services:
+        found = services.remove_endpoint(endpoint)
         if as_json:
             render.document(found)
         else:
@@ -98,8 +98,8 @@ def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -
     """Send to an endpoint again; what was held meanwhile is sent at once."""
     from watcher.schemas import ChangeEndpoint
 
-    with of(context).desk(write=True) as desk:
-        found = desk.change_endpoint(endpoint, ChangeEndpoint(status="enabled"))
+    with of(context).services(write=True) as services:
+        found = services.change_endpoint(endpoint, ChangeEndpoint(status="enabled"))
         _print(found, as_json)
 
 
@@ -108,8 +108,8 @@ def disable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) 
     """Send nothing to an endpoint until it is enabled; its deliveries are held."""
     from watcher.schemas import ChangeEndpoint
 
-    with of(context).desk(write=True) as desk:
-        found = desk.change_endpoint(endpoint, ChangeEndpoint(status="disabled"))
+    with of(context).services(write=True) as services:
+        found = services.change_endpoint(endpoint, ChangeEndpoint(status="disabled"))
         _print(found, as_json)
 
 
@@ -129,8 +129,8 @@ def rotate_secret(
     from watcher.schemas import RotateSecret
 
     request = RotateSecret.of(given({"overlap": overlap}))
-    with of(context).desk(write=True) as desk:
-        found = desk.rotate_endpoint_secret(endpoint, request)
+    with of(context).services(write=True) as services:
+        found = services.rotate_endpoint_secret(endpoint, request)
         until = found.get("previous_secret_expires_at")
         _print_secret(
             found, as_json, old=f"signs too until {when(until)} UTC" if until else "not valid any more"
@@ -140,8 +140,8 @@ def rotate_secret(
 @app.command("test")
 def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
-    with of(context).desk(write=True) as desk:
-        found = desk.test_endpoint(endpoint)
+    with of(context).services(write=True) as services:
+        found = services.test_endpoint(endpoint)
         if as_json:
             render.document(found)
             return

@@ -35,8 +35,8 @@ def list_(
 
     asked = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
     filters = EventFilters.of(given(asked))
-    with of(context).desk() as desk:
-        found = desk.events(filters)
+    with of(context).services() as services:
+        found = services.events(filters)
     if as_json:
         render.document(found)
         return
@@ -53,9 +53,9 @@ def show(context: typer.Context, event: _Event, as_json: Json = False) -> None:
     """Show an event: its body as it is sent, and where it went."""
     from watcher.schemas import DeliveryFilters
 
-    with of(context).desk() as desk:
-        found = desk.event(event)
-        sent = [] if as_json else desk.deliveries(DeliveryFilters(event=event, limit=MAX_LIMIT))["data"]
+    with of(context).services() as services:
+        found = services.event(event)
+        sent = [] if as_json else services.deliveries(DeliveryFilters(event=event, limit=MAX_LIMIT))["data"]
     if as_json:
         render.document(found)
         return
@@ -84,8 +84,8 @@ def redeliver(
     from watcher.schemas import Redeliver
 
     request = Redeliver.of(given({"endpoint": endpoint}))
-    with of(context).desk(write=True) as desk:
-        found = desk.redeliver_event(event, request)
+    with of(context).services(write=True) as services:
+        found = services.redeliver_event(event, request)
         if as_json:
             render.document(found)
         elif found["deliveries"]:
@@ -109,8 +109,8 @@ def replay(
 
     session = of(context)
     request = Replay.of({"since": read_moment(since, "--since", now=session.now)})
-    with session.desk(write=True) as desk:
-        found = desk.replay_endpoint(endpoint, request)
+    with session.services(write=True) as services:
+        found = services.replay_endpoint(endpoint, request)
         if as_json:
             render.document(found)
         else:

@@ -118,8 +118,8 @@ def _store(office: "Office", merchant: str | None, batch: list[Row], outcome: Ou
     try:
         # A line that cannot be read is no intent, so that the batch is refused, and the others are judged.
         request = NewPaymentIntents.of(given(asked))
-        with office.writing(idempotency_key=_key(merchant, batch)) as desk:
-            made = desk.create_intents(request)["data"]
+        with office.writing(idempotency_key=_key(merchant, batch)) as services:
+            made = services.create_intents(request)["data"]
     except Refused as refused:
         outcome.errors += _explain(batch, refused)
         return

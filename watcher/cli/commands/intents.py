@@ -116,8 +116,8 @@ def create(
         "merchant": merchant,
     }
     request = NewPaymentIntent.of(given(asked))
-    with session.desk(write=True) as desk:
-        found = desk.create_intent(request)
+    with session.services(write=True) as services:
+        found = services.create_intent(request)
         _print(session, found, as_json)
 
 
@@ -169,8 +169,8 @@ def list_(
         "cursor": cursor,
     }
     filters = PaymentIntentFilters.of(given(asked))
-    with session.desk() as desk:
-        found = desk.intents(filters)
+    with session.services() as services:
+        found = services.intents(filters)
     if as_json:
         render.document(found)
         return
@@ -198,8 +198,8 @@ def list_(
 def show(context: typer.Context, intent: _Intent, as_json: Json = False) -> None:
     """Show an intent: its money, failed attempts, timeline, and how to pay it."""
     session = of(context)
-    with session.desk() as desk:
-        found = desk.intent(intent)
+    with session.services() as services:
+        found = services.intent(intent)
     _print(session, found, as_json)
 
 
@@ -215,8 +215,8 @@ def cancel(
 
     session = of(context)
     request = Cancel.of({"reason": reason})
-    with session.desk(write=True) as desk:
-        found = desk.cancel_intent(intent, request)
+    with session.services(write=True) as services:
+        found = services.cancel_intent(intent, request)
         _print(session, found, as_json)
 
 
@@ -240,8 +240,8 @@ def mark(
 
     session = of(context)
     request = Mark.of({"status": status, "reason": reason})
-    with session.desk(write=True) as desk:
-        found = desk.mark_intent(intent, request)
+    with session.services(write=True) as services:
+        found = services.mark_intent(intent, request)
         _print(session, found, as_json)
 
 
@@ -264,8 +264,8 @@ def dismiss(
 
     session = of(context)
     request = Dismiss.of({"reason": reason})
-    with session.desk(write=True) as desk:
-        found = desk.dismiss_intent(intent, request)
+    with session.services(write=True) as services:
+        found = services.dismiss_intent(intent, request)
         _print(session, found, as_json)
 
 

@@ -36,8 +36,8 @@ def add(
 
     granted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     request = AddApiKey.of({"name": name, "scopes": granted})
-    with of(context).desk(write=True) as desk:
-        found = desk.add_merchant_key(merchant, request)
+    with of(context).services(write=True) as services:
+        found = services.add_merchant_key(merchant, request)
         if as_json:
             render.document(found)
             return
@@ -48,8 +48,8 @@ def add(
 @app.command("list")
 def list_(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
     """List the keys that a merchant has or had, newest first."""
-    with of(context).desk() as desk:
-        found = desk.merchant_keys(merchant)
+    with of(context).services() as services:
+        found = services.merchant_keys(merchant)
     if as_json:
         render.document(found)
         return
@@ -81,8 +81,8 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Make a key invalid at once."""
-    with of(context).desk(write=True) as desk:
-        found = desk.revoke_merchant_key(merchant, key)
+    with of(context).services(write=True) as services:
+        found = services.revoke_merchant_key(merchant, key)
         if as_json:
             render.document(found)
         else:

@@ -58,8 +58,8 @@ def add(
         "late_policy": late_policy,
     }
     request = NewMerchant.of(given(asked))
-    with of(context).desk(write=True, create=True) as desk:
-        found = desk.add_merchant(request)
+    with of(context).services(write=True, create=True) as services:
+        found = services.add_merchant(request)
         _print_key(found, as_json)
 
 
@@ -68,8 +68,8 @@ def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_j
     """List merchants, newest first."""
     from watcher.schemas import Page
 
-    with of(context).desk() as desk:
-        found = desk.merchants(Page.of(given({"limit": limit, "cursor": cursor})))
+    with of(context).services() as services:
+        found = services.merchants(Page.of(given({"limit": limit, "cursor": cursor})))
     if as_json:
         render.document(found)
         return
@@ -87,8 +87,8 @@ def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_j
 @app.command()
 def show(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
     """Show one merchant."""
-    with of(context).desk() as desk:
-        found = desk.merchant_of(merchant)
+    with of(context).services() as services:
+        found = services.merchant_of(merchant)
     _print(found, as_json)
 
 
@@ -143,8 +143,8 @@ def update(
         if changes[field] == DEFAULT:
             changes[field] = None
     request = ChangeMerchant.of(changes)
-    with of(context).desk(write=True) as desk:
-        found = desk.change_merchant(merchant, request)
+    with of(context).services(write=True) as services:
+        found = services.change_merchant(merchant, request)
         _print(found, as_json)
 
 
@@ -153,8 +153,8 @@ def disable(context: typer.Context, merchant: _Merchant, as_json: Json = False) 
     """Let a merchant create no more intents and revoke his keys; his open intents go on."""
     from watcher.schemas import ChangeMerchant
 
-    with of(context).desk(write=True) as desk:
-        found = desk.change_merchant(merchant, ChangeMerchant(status="disabled"))
+    with of(context).services(write=True) as services:
+        found = services.change_merchant(merchant, ChangeMerchant(status="disabled"))
         _print(found, as_json)
 
 
@@ -177,8 +177,8 @@ def rotate_key(
     from watcher.schemas import RotateKey
 
     request = RotateKey.of({"overlap": overlap})
-    with of(context).desk(write=True) as desk:
-        found = desk.rotate_merchant_key(merchant, request)
+    with of(context).services(write=True) as services:
+        found = services.rotate_merchant_key(merchant, request)
         until = found.get("previous_keys_expire_at")
         _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
 

@@ -57,8 +57,8 @@ def status(
 
 
 def _look(office: "Office") -> dict[str, Any]:
-    with office.reading() as desk:
-        return desk.status()
+    with office.reading() as services:
+        return services.status()
 
 
 def _watch(session: Session, office: "Office", found: dict[str, Any]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def list_(
     session = of(context)
     asked = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
     filters = TransferFilters.of(given(asked))
-    with session.desk() as desk:
-        found = desk.transfers(filters)
+    with session.services() as services:
+        found = services.transfers(filters)
     if as_json:
         render.document(found)
         return
@@ -69,9 +69,9 @@ def assign(
 
     session = of(context)
     request = Assign.of({"intent": intent, "reason": reason})
-    with session.desk(write=True) as desk:
-        found = desk.assign_transfer(transfer, request)
-        status = desk.intent(intent)["status"]
+    with session.services(write=True) as services:
+        found = services.assign_transfer(transfer, request)
+        status = services.intent(intent)["status"]
         if as_json:
             render.document(found)
             return

@@ -17,7 +17,7 @@ from tests import harness
 from tests.integration.watcher.api.api_fixture import ADMIN, Office, problem, wrong_fields
 from watcher.api import idempotency
 from watcher.api.idempotency import KEPT
-from watcher.services import Desk
+from watcher.services import Services
 from watcher.store.schema import idempotency as table
 
 ROOT = Path(__file__).parents[4]
@@ -201,14 +201,14 @@ async def test_a_request_that_is_being_done_is_a_conflict_that_passes(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    original = Desk.create_intent
+    original = Services.create_intent
 
-    def slow(desk: Desk, *args: Any, **named: Any) -> Any:
+    def slow(services: Services, *args: Any, **named: Any) -> Any:
         begun.set()
         assert go_on.wait(20)
-        return original(desk, *args, **named)
+        return original(services, *args, **named)
 
-    monkeypatch.setattr(Desk, "create_intent", slow)
+    monkeypatch.setattr(Services, "create_intent", slow)
     first = asyncio.create_task(post(office.client, "k1"))
     try:
         assert await asyncio.to_thread(begun.wait, 20)

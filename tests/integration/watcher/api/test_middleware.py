@@ -13,7 +13,7 @@ from tests.integration.watcher.api.api_fixture import Office, problem
 from tests.integration.watcher.ledger_fixture import World
 from watcher.api import middleware
 from watcher.api.rate_limit import RateLimit
-from watcher.services import Desk
+from watcher.services import Services
 
 PATH = "/v1/payment_intents"
 
@@ -95,10 +95,10 @@ async def test_the_frameworks_errors_have_the_same_shape(
 async def test_a_bug_is_a_problem_with_an_id_and_a_traceback_in_the_log(
     sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_desk: Desk, **_filters: object) -> None:
+    def broken(_desk: Services, **_filters: object) -> None:
         raise RuntimeError("the secret")
 
-    monkeypatch.setattr(Desk, "intents", broken)
+    monkeypatch.setattr(Services, "intents", broken)
     with logged() as lines:
         answer = await sqlite_office.client.get(PATH)
     assert problem(answer) == (500, "internal_error")

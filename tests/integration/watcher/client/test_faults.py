@@ -159,8 +159,8 @@ async def test_a_task_that_is_canceled_stops_asking() -> None:
 async def test_the_command_line_does_not_try_to_show_what_it_does_not_know(document: Any) -> None:
     async with Faulty((answer(200, document),)) as faulty:
         office = RemoteOffice(faulty.url, "sk_live_x")
-        with office.reading() as desk, pytest.raises(Unanswered, match="none that this client knows"):
-            await asyncio.to_thread(desk.intents)
+        with office.reading() as services, pytest.raises(Unanswered, match="none that this client knows"):
+            await asyncio.to_thread(services.intents)
         office.close()
 
 

@@ -1,4 +1,4 @@
-"""The desk on a real database: what callers may see and change, many intents at once, and events to pull."""
+"""The services on a real database: what callers may see and change, many intents at once, and events to pull."""
 
 import time
 from collections.abc import Iterator
@@ -35,16 +35,16 @@ from watcher.schemas import (
     RotateSecret,
     TransferFilters,
 )
-from watcher.services import Desk
+from watcher.services import Services
 from watcher.services.webhooks import endpoint_url
 
 URL = CheckedUrl("https://shop.example/webhooks")
 
 
 @contextmanager
-def sitting(world: World, merchant: str | None) -> Iterator[Desk]:
+def sitting(world: World, merchant: str | None) -> Iterator[Services]:
     with world.database.begin() as connection:
-        yield Desk(
+        yield Services(
             connection,
             world.settings,
             actor="test",
@@ -60,8 +60,8 @@ def batch(documents: object) -> NewPaymentIntents:
 
 
 def pull(world: World, after: str | None, **how: Any) -> dict[str, Any]:
-    with sitting(world, world.merchant) as desk:
-        return desk.events(EventFilters(after=after or "", **how))
+    with sitting(world, world.merchant) as services:
+        return services.events(EventFilters(after=after or "", **how))
 
 
 def pay(world: World, intent: str) -> None:
@@ -95,9 +95,9 @@ def test_a_page_of_pulled_events_goes_on_where_the_one_before_ended(world: World
 
 
 def test_pulled_bodies_are_signed_as_they_are_sent(world: World) -> None:
-    with sitting(world, world.merchant) as desk:
-        made = desk.add_endpoint(NewEndpoint(url=URL), url=URL)
-        desk.test_endpoint(made["endpoint"]["id"])  # a test tells nothing, so it is not pulled
+    with sitting(world, world.merchant) as services:
+        made = services.add_endpoint(NewEndpoint(url=URL), url=URL)
+        services.test_endpoint(made["endpoint"]["id"])  # a test tells nothing, so it is not pulled
     pay(world, world.create())
     world.clock.now = time.time()
     rows = pull(world, None, endpoint=made["endpoint"]["id"])["data"]
@@ -111,17 +111,19 @@ def test_an_event_that_was_not_told_to_the_merchant_is_no_place_to_pull_from(wor
     other = world.add_merchant("Other", principal_of("other"))
     pay(world, world.create())
     mine = pull(world, None)["data"][0]["id"]
-    with pytest.raises(NotFoundThere), sitting(world, other) as desk:
-        desk.events(EventFilters(after=mine))
+    with pytest.raises(NotFoundThere), sitting(world, other) as services:
+        services.events(EventFilters(after=mine))
     with pytest.raises(NotFoundThere):
         pull(world, "evt_none")
-    with pytest.raises(Refused), sitting(world, None) as desk:
-        desk.events(EventFilters(after=""))
+    with pytest.raises(Refused), sitting(world, None) as services:
+        services.events(EventFilters(after=""))
 
 
 def test_many_intents_are_created_in_their_order(world: World) -> None:
-    with sitting(world, world.merchant) as desk:
-        made = desk.create_intents(batch([{"amount": n, "reference": f"ORDER-{n}"} for n in range(1, 21)]))
+    with sitting(world, world.merchant) as services:
+        made = services.create_intents(
+            batch([{"amount": n, "reference": f"ORDER-{n}"} for n in range(1, 21)])
+        )
     assert [intent["reference"] for intent in made["data"]] == [f"ORDER-{n}" for n in range(1, 21)]
 
 
@@ -132,11 +134,11 @@ def test_of_many_intents_with_a_wrong_one_none_is_created(world: World) -> None:
         ([good, {"amount": 1, "asset": "doge"}, good], ["1.asset", "2.reference"]),
         ([good, {"amount": 1, "merchant": world.merchant}], ["1.merchant"]),
     ):
-        with pytest.raises(Refused) as refused, sitting(world, world.merchant) as desk:
-            desk.create_intents(batch(documents))
+        with pytest.raises(Refused) as refused, sitting(world, world.merchant) as services:
+            services.create_intents(batch(documents))
         assert [error["field"] for error in refused.value.errors] == [f"intents.{field}" for field in wrong]
-    with sitting(world, world.merchant) as desk:
-        assert desk.intents(PaymentIntentFilters())["data"] == []
+    with sitting(world, world.merchant) as services:
+        assert services.intents(PaymentIntentFilters())["data"] == []
 
 
 @pytest.mark.parametrize("documents", [None, {}, "pi", [], [{"amount": 1}] * 501])
@@ -148,16 +150,16 @@ def test_what_is_no_list_of_1_to_500_intents_is_refused(documents: object) -> No
 
 def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
     other = world.add_merchant("Other", principal_of("other"))
-    with sitting(world, world.merchant) as desk:
-        endpoint = desk.add_endpoint(NewEndpoint(url=URL), url=URL)["endpoint"]["id"]
-        delivery = desk.test_endpoint(endpoint)["delivery"]
+    with sitting(world, world.merchant) as services:
+        endpoint = services.add_endpoint(NewEndpoint(url=URL), url=URL)["endpoint"]["id"]
+        delivery = services.test_endpoint(endpoint)["delivery"]
     intent = world.create()
     pay(world, intent)
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 7, b"nobody's"))
     event = pull(world, None)["data"][0]["id"]
-    with sitting(world, world.merchant) as desk:
-        transfer = desk.transfers(TransferFilters(unmatched=True))["data"][0]["id"]
-        assert desk.transfer(transfer)["unmatched"] == "no_intent"
+    with sitting(world, world.merchant) as services:
+        transfer = services.transfers(TransferFilters(unmatched=True))["data"][0]["id"]
+        assert services.transfer(transfer)["unmatched"] == "no_intent"
     calls: list[tuple[str, tuple[Any, ...]]] = [
         ("intent", (intent,)),
         ("cancel_intent", (intent, Cancel())),
@@ -177,30 +179,30 @@ def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
         ("redeliver_event", (event, Redeliver())),
     ]
     for name, arguments in calls:
-        with pytest.raises((NotFound, NotFoundThere)), sitting(world, other) as desk:
-            getattr(desk, name)(*arguments)
-    with sitting(world, other) as desk:
+        with pytest.raises((NotFound, NotFoundThere)), sitting(world, other) as services:
+            getattr(services, name)(*arguments)
+    with sitting(world, other) as services:
         for page in (
-            desk.intents(PaymentIntentFilters()),
-            desk.transfers(TransferFilters()),
-            desk.endpoints(OwnedPage()),
-            desk.deliveries(DeliveryFilters()),
-            desk.events(EventFilters()),
+            services.intents(PaymentIntentFilters()),
+            services.transfers(TransferFilters()),
+            services.endpoints(OwnedPage()),
+            services.deliveries(DeliveryFilters()),
+            services.events(EventFilters()),
         ):
             assert page == {"data": [], "next_cursor": None}
         # Not even by asking for it by name.
         with pytest.raises(Refused):
-            desk.intents(PaymentIntentFilters(merchant=world.merchant))
+            services.intents(PaymentIntentFilters(merchant=world.merchant))
 
 
 def test_an_endpoint_changes_only_in_what_is_given(world: World) -> None:
-    with sitting(world, world.merchant) as desk:
-        made = desk.add_endpoint(NewEndpoint(url=URL, events=["payment.succeeded"]), url=URL)["endpoint"]
-        held = desk.change_endpoint(made["id"], ChangeEndpoint(status="disabled"))
+    with sitting(world, world.merchant) as services:
+        made = services.add_endpoint(NewEndpoint(url=URL, events=["payment.succeeded"]), url=URL)["endpoint"]
+        held = services.change_endpoint(made["id"], ChangeEndpoint(status="disabled"))
         assert held == made | {"status": "disabled", "disabled_reason": "operator"}
-        assert desk.change_endpoint(made["id"], ChangeEndpoint(status="enabled")) == made
-        assert desk.change_endpoint(made["id"], ChangeEndpoint(events=["*"]))["events"] == ["*"]
-        assert desk.change_endpoint(made["id"], ChangeEndpoint())["url"] == URL
+        assert services.change_endpoint(made["id"], ChangeEndpoint(status="enabled")) == made
+        assert services.change_endpoint(made["id"], ChangeEndpoint(events=["*"]))["events"] == ["*"]
+        assert services.change_endpoint(made["id"], ChangeEndpoint())["url"] == URL
 
 
 @pytest.mark.parametrize(
@@ -227,26 +229,26 @@ def test_a_url_is_checked_before_the_transaction(world: World) -> None:
 
 
 def test_an_operator_names_the_merchant_of_what_he_makes(world: World) -> None:
-    with sitting(world, None) as desk:
+    with sitting(world, None) as services:
         request = NewPaymentIntent(amount=1, merchant=world.merchant)
-        assert desk.create_intent(request)["merchant"] == world.merchant
-        added = desk.add_endpoint(NewEndpoint(url=URL, merchant=world.merchant), url=URL)
+        assert services.create_intent(request)["merchant"] == world.merchant
+        added = services.add_endpoint(NewEndpoint(url=URL, merchant=world.merchant), url=URL)
         assert added["endpoint"]["url"] == URL
-    with pytest.raises(Refused), sitting(world, None) as desk:
-        desk.create_intent(NewPaymentIntent(amount=1))
+    with pytest.raises(Refused), sitting(world, None) as services:
+        services.create_intent(NewPaymentIntent(amount=1))
 
 
 def test_a_merchant_is_added_changed_and_disabled(world: World) -> None:
-    with sitting(world, None) as desk:
-        made = desk.add_merchant(
+    with sitting(world, None) as services:
+        made = services.add_merchant(
             NewMerchant.of({"name": "New", "recipient": principal_of("new"), "level": "settled"})
         )
         assert made["api_key"].startswith("sk_live_")
         merchant = made["merchant"]["id"]
-        assert desk.change_merchant(merchant, ChangeMerchant(level=None))["level"] is None
-        assert desk.change_merchant(merchant, ChangeMerchant(status="disabled"))["status"] == "disabled"
-        assert desk.merchant_of(merchant)["name"] == "New"
-        assert desk.merchants(Page())["data"][0]["id"] == merchant
+        assert services.change_merchant(merchant, ChangeMerchant(level=None))["level"] is None
+        assert services.change_merchant(merchant, ChangeMerchant(status="disabled"))["status"] == "disabled"
+        assert services.merchant_of(merchant)["name"] == "New"
+        assert services.merchants(Page())["data"][0]["id"] == merchant
     for changes in ({"name": None}, {"recipient": None}, {"status": "active"}):
         with pytest.raises(Refused):
             ChangeMerchant.of(changes)
