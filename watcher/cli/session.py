@@ -18,7 +18,7 @@ from watcher.cli.output import OutputFailed
 from watcher.errors import ConfigError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from watcher.cli.backends.protocol import Office
+    from watcher.cli.backends.protocol import Backend
     from watcher.config.settings import Settings
     from watcher.services import Services
     from watcher.store.database import Database
@@ -85,19 +85,19 @@ class Session:
             log.configure("console", "debug" if self.verbose else "warning")
 
     @contextmanager
-    def office(self, *, create: bool = False) -> Iterator["Office"]:
+    def backend(self, *, create: bool = False) -> Iterator["Backend"]:
         """Open the backend: the server's, or this machine's database with the schema of this version."""
         if self.server is None:
-            from watcher.cli.backends.local import LocalOffice
+            from watcher.cli.backends.local import LocalBackend
 
             with self.database(create=create) as database:
-                yield LocalOffice(self, database)
+                yield LocalBackend(self, database)
             return
-        from watcher.cli.backends.remote import RemoteOffice
+        from watcher.cli.backends.remote import HttpBackend
 
         assert self.key is not None, "a server comes with a key"
-        with closing(RemoteOffice(self.server, self.key(), allow_http=self.allow_http)) as office:
-            yield office
+        with closing(HttpBackend(self.server, self.key(), allow_http=self.allow_http)) as backend:
+            yield backend
 
     @contextmanager
     def services(self, *, write: bool = False, create: bool = False) -> Iterator["Services"]:
@@ -106,9 +106,9 @@ class Session:
         A command prints what it changed before the block ends, so that what nobody can read is not done. ``create``: in a
         new database, if there is none.
         """
-        with self.office(create=create) as office:
+        with self.backend(create=create) as backend:
             try:
-                with office.writing() if write else office.reading() as services:
+                with backend.writing() if write else backend.reading() as services:
                     yield services
             except OutputFailed as error:
                 if write:

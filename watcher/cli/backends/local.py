@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalOffice:
+class LocalBackend:
     """Whoever may open the database is an operator."""
 
     session: "Session"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-class Office(Protocol):
+class Backend(Protocol):
     """Opens the services, one transaction at a time.
 
     A command says what it wants once; both kinds of desk have the methods of :class:`watcher.services.Services`, give the same

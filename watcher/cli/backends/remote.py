@@ -36,7 +36,7 @@ _LISTS = {
 }
 
 
-class RemoteOffice:
+class HttpBackend:
     """A server. ``key`` is a merchant's API key, or the admin token."""
 
     def __init__(self, server: str, key: str, *, allow_http: bool = False) -> None:
@@ -116,8 +116,8 @@ class RemoteOffice:
 class HttpServices:
     """The methods of :class:`watcher.services.Services`, each one request to the route of the same name."""
 
-    def __init__(self, office: RemoteOffice, idempotency_key: str | None = None) -> None:
-        self._office = office
+    def __init__(self, backend: HttpBackend, idempotency_key: str | None = None) -> None:
+        self._backend = backend
         self._key = idempotency_key
 
     def __getattr__(self, name: str) -> Callable[..., Document]:
@@ -137,11 +137,11 @@ class HttpServices:
         requests = [each for each in ids_and_request if isinstance(each, schemas.Request)]
         asked = requests[0].document() if requests else None
         if asked is not None:
-            self._office.check_merchant(asked.get("merchant"))
+            self._backend.check_merchant(asked.get("merchant"))
         if isinstance(route, Listing):
-            return self._office.ask(route.to(query=asked))
+            return self._backend.ask(route.to(query=asked))
         try:
             request = route.to(*ids, body=asked, idempotency_key=self._key)
         except NotFound as error:
             raise Missing(error.detail) from None
-        return self._office.ask(request)
+        return self._backend.ask(request)

@@ -46,9 +46,9 @@ def add(
     asked = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
     request = NewEndpoint.of(given(asked))
     session = of(context)
-    with session.office() as office:
+    with session.backend() as backend:
         # Looks the name up, so it comes before the transaction.
-        checked = office.endpoint_url(request.url)
+        checked = backend.endpoint_url(request.url)
     with session.services(write=True) as services:
         found = services.add_endpoint(request, url=checked)
         _print_secret(found, as_json)

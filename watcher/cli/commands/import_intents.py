@@ -21,7 +21,7 @@ from watcher.errors import Refused, UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from watcher.cli.backends.protocol import Office
+    from watcher.cli.backends.protocol import Backend
 
 #: Intents that are stored together, and bytes of their documents: less than a server takes at once.
 BATCH = 200
@@ -69,11 +69,11 @@ def import_(
     kind = format_ or format_of(file)
     outcome = Outcome(continue_at=from_line)
     try:
-        with session.office() as office, _opened(file) as source, _progress(source) as progress:
+        with session.backend() as backend, _opened(file) as source, _progress(source) as progress:
             rows = (row for row in read(kind, source) if row.line >= from_line)
             for batch in _batches(rows):
                 outcome.continue_at = batch[0].line
-                _store(office, merchant, batch, outcome)
+                _store(backend, merchant, batch, outcome)
                 if outcome.errors:
                     break
                 progress.update(
@@ -82,7 +82,7 @@ def import_(
                 if len(batch) == BATCH:
                     # Nobody else writes to SQLite meanwhile: let the daemon have its turn.
                     time.sleep(PAUSE)
-            repeated = office.repeated
+            repeated = backend.repeated
     except BaseException:
         if outcome.intents:
             stored = render.count(len(outcome.intents), "intent")
@@ -110,7 +110,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _store(office: "Office", merchant: str | None, batch: list[Row], outcome: Outcome) -> None:
+def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: Outcome) -> None:
     """Store a batch, or collect everything that is wrong with it."""
     from watcher.schemas import NewPaymentIntents
 
@@ -118,7 +118,7 @@ def _store(office: "Office", merchant: str | None, batch: list[Row], outcome: Ou
     try:
         # A line that cannot be read is no intent, so that the batch is refused, and the others are judged.
         request = NewPaymentIntents.of(given(asked))
-        with office.writing(idempotency_key=_key(merchant, batch)) as services:
+        with backend.writing(idempotency_key=_key(merchant, batch)) as services:
             made = services.create_intents(request)["data"]
     except Refused as refused:
         outcome.errors += _explain(batch, refused)

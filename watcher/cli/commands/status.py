@@ -18,7 +18,7 @@ from watcher.cli.session import Session, of
 from watcher.errors import UsageError
 
 if TYPE_CHECKING:
-    from watcher.cli.backends.protocol import Office
+    from watcher.cli.backends.protocol import Backend
 
 EXIT_CODES = {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
 
@@ -44,24 +44,24 @@ def status(
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other", hint="call `status --json` in a loop")
     session = of(context)
-    with session.office() as office:
-        found = _look(office)
+    with session.backend() as backend:
+        found = _look(backend)
         if as_json:
             render.document(found)
         elif watch:
-            found = _watch(session, office, found)
+            found = _watch(session, backend, found)
         else:
             for part in screen(found, now=session.now):
                 render.show(part)
     raise typer.Exit(EXIT_CODES[found["state"]])
 
 
-def _look(office: "Office") -> dict[str, Any]:
-    with office.reading() as services:
+def _look(backend: "Backend") -> dict[str, Any]:
+    with backend.reading() as services:
         return services.status()
 
 
-def _watch(session: Session, office: "Office", found: dict[str, Any]) -> dict[str, Any]:
+def _watch(session: Session, backend: "Backend", found: dict[str, Any]) -> dict[str, Any]:
     """Show the status again and again until Ctrl-C; return what was seen last."""
     from rich.live import Live
 
@@ -73,11 +73,11 @@ def _watch(session: Session, office: "Office", found: dict[str, Any]) -> dict[st
             while True:
                 render.line(line(found, now=session.now))
                 time.sleep(REFRESH)
-                found = _look(office)
+                found = _look(backend)
         with Live(Group(*screen(found, now=session.now)), console=out, auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH)
-                found = _look(office)
+                found = _look(backend)
                 live.update(Group(*screen(found, now=session.now)), refresh=True)
     except KeyboardInterrupt:
         return found

@@ -4,52 +4,52 @@ from chain.testing import txs
 from notifier import deliveries, endpoints
 from notifier.secrets import PLAIN, Vault
 from notifier.ssrf import CheckedUrl
-from tests.integration.watcher.api.api_fixture import Office
+from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher.services import api_keys
 
 URL = "https://203.0.113.7/hooks"
 
 
-def add_endpoint(office: Office, merchant: str, *, vault: Vault = PLAIN) -> str:
+def add_endpoint(api: ApiFixture, merchant: str, *, vault: Vault = PLAIN) -> str:
     """Add an endpoint without asking whether webhooks may go there; nothing is sent."""
-    with office.world.database.begin() as connection:
+    with api.world.database.begin() as connection:
         made, _ = endpoints.create(
             connection,
             merchant=merchant,
             url=CheckedUrl(URL),
             events=["*"],
             vault=vault,
-            now=office.world.clock(),
+            now=api.world.clock(),
         )
-    office.world.clock.now += 0.002  # ids of two milliseconds sort by time
+    api.world.clock.now += 0.002  # ids of two milliseconds sort by time
     return made.id
 
 
-def make_everything(office: Office) -> dict[str, str]:
+def make_everything(api: ApiFixture) -> dict[str, str]:
     """Let the merchant have one of each; return the ids by the names that paths have for them."""
-    world = office.world
-    endpoint = add_endpoint(office, office.merchant)
+    world = api.world
+    endpoint = add_endpoint(api, api.merchant)
     intent = world.create(reference="inv-1", metadata={"order": "1"})
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"), txs.sbtc_transfer(PAYER, SHOP, 7, b"stray"))
     [stray] = [row["id"] for row in world.transfers() if row["intent_id"] is None]
     with world.database.read() as connection:
-        key = api_keys.of_merchant(connection, office.merchant)[-1]["id"]
-        rows, _ = deliveries.list_deliveries(connection, merchant=office.merchant)
+        key = api_keys.of_merchant(connection, api.merchant)[-1]["id"]
+        rows, _ = deliveries.list_deliveries(connection, merchant=api.merchant)
     return {
         "intent_id": intent,
         "transfer_id": stray,
         "endpoint_id": endpoint,
         "delivery_id": rows[0]["id"],
         "event_id": rows[0]["event"],
-        "merchant_id": office.merchant,
+        "merchant_id": api.merchant,
         "key_id": key,
     }
 
 
-def make_doomed(office: Office) -> dict[str, dict[str, str]]:
+def make_doomed(api: ApiFixture) -> dict[str, dict[str, str]]:
     """Return ids, by operation, of things that the operation uses up or takes away from others."""
-    world = office.world
+    world = api.world
     changed, rotated = world.add_merchant("Changed", SHOP), world.add_merchant("Rotated", SHOP)
     with world.database.read() as connection:
         [key] = api_keys.of_merchant(connection, changed)
@@ -59,7 +59,7 @@ def make_doomed(office: Office) -> dict[str, dict[str, str]]:
     return {
         "cancel_payment_intent": {"intent_id": world.create(reference="inv-2")},
         "dismiss_payment_intent": {"intent_id": canceled},
-        "remove_webhook_endpoint": {"endpoint_id": add_endpoint(office, office.merchant)},
+        "remove_webhook_endpoint": {"endpoint_id": add_endpoint(api, api.merchant)},
         "change_merchant": {"merchant_id": changed},
         "rotate_merchant_key": {"merchant_id": rotated},
         "revoke_merchant_key": {"merchant_id": changed, "key_id": key["id"]},

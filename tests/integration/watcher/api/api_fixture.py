@@ -21,7 +21,7 @@ ADMIN = "the-operators-own-token"
 OTHER = principal("other shop")
 
 
-class Office:
+class ApiFixture:
     """``key`` is the merchant's own, ``other`` another merchant's; ``client`` sends the first."""
 
     def __init__(self, world: World, **settings: Any) -> None:

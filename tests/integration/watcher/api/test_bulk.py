@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chain.testing import principal, txs
-from tests.integration.watcher.api.api_fixture import Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import ApiFixture, problem, wrong_fields
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher import schemas
 from watcher.api.route import BulkRoute
@@ -22,76 +22,76 @@ def many(*intents: dict[str, Any]) -> dict[str, Any]:
     return {"intents": [{"amount": 1000} | fields for fields in intents]}
 
 
-async def stored(office: Office) -> int:
-    return int((await office.client.get("/v1/status")).json()["intents"]["pending"])
+async def stored(api: ApiFixture) -> int:
+    return int((await api.client.get("/v1/status")).json()["intents"]["pending"])
 
 
-async def test_five_hundred_are_made_in_the_order_given(office: Office) -> None:
+async def test_five_hundred_are_made_in_the_order_given(api: ApiFixture) -> None:
     orders = many(*({"reference": f"INV-{n}", "metadata": {"n": str(n)}} for n in range(500)))
     began = time.monotonic()
-    answer = await office.client.post(BULK, json=orders, headers={"idempotency-key": "b1"})
+    answer = await api.client.post(BULK, json=orders, headers={"idempotency-key": "b1"})
     assert time.monotonic() - began < PATIENCE
     assert answer.status_code == 201
     made = answer.json()
     assert schemas.PaymentIntentList.model_validate(made).model_dump(mode="json") == made
     assert [row["reference"] for row in made["data"]] == [f"INV-{n}" for n in range(500)]
-    assert await stored(office) == 500
+    assert await stored(api) == 500
     one = made["data"][250]
-    assert (await office.client.get(f"/v1/payment_intents/{one['id']}")).json() == one
-    again = await office.client.post(BULK, json=orders, headers={"idempotency-key": "b1"})
+    assert (await api.client.get(f"/v1/payment_intents/{one['id']}")).json() == one
+    again = await api.client.post(BULK, json=orders, headers={"idempotency-key": "b1"})
     assert again.content == answer.content
     assert again.headers["idempotent-replayed"] == "true"
-    assert await stored(office) == 500
-    told = (await office.client.get("/v1/events", params={"intent": one["id"]})).json()["data"]
+    assert await stored(api) == 500
+    told = (await api.client.get("/v1/events", params={"intent": one["id"]})).json()["data"]
     assert [row["type"] for row in told] == ["payment.created"]
 
 
-async def test_of_a_batch_with_wrong_ones_nothing_is_stored_and_all_errors_are_told(office: Office) -> None:
-    await office.create(reference="TAKEN")
+async def test_of_a_batch_with_wrong_ones_nothing_is_stored_and_all_errors_are_told(api: ApiFixture) -> None:
+    await api.create(reference="TAKEN")
     body = many({}, {"amount": 0}, {"reference": ""}, {"x": 1})
     body["intents"].append("no object")
-    fields = wrong_fields(await office.client.post(BULK, json=body))
+    fields = wrong_fields(await api.client.post(BULK, json=body))
     assert fields == ["intents.1.amount", "intents.2.reference", "intents.3.x", "intents.4"]
     body = many({}, {"asset": "doge"}, {"reference": "taken"}, {"reference": "A"}, {"reference": " a "})
-    fields = wrong_fields(await office.client.post(BULK, json=body))
+    fields = wrong_fields(await api.client.post(BULK, json=body))
     assert fields == ["intents.1.asset", "intents.2.reference", "intents.4.reference"]
-    assert await stored(office) == 1
+    assert await stored(api) == 1
 
 
-async def test_a_wrong_one_takes_nothing_from_those_after_it(office: Office) -> None:
+async def test_a_wrong_one_takes_nothing_from_those_after_it(api: ApiFixture) -> None:
     body = many({"reference": "A", "asset": "doge"}, {"reference": "A"}, {"reference": "A"})
-    fields = wrong_fields(await office.client.post(BULK, json=body))
+    fields = wrong_fields(await api.client.post(BULK, json=body))
     assert fields == ["intents.0.asset", "intents.2.reference"]
 
 
-async def test_two_of_a_batch_cannot_have_the_same_terms_or_the_same_own_recipient(office: Office) -> None:
+async def test_two_of_a_batch_cannot_have_the_same_terms_or_the_same_own_recipient(api: ApiFixture) -> None:
     same = {"salt": "00" * 16, "expires_at": 1_900_000_000 - 80_000_000}
-    assert wrong_fields(await office.client.post(BULK, json=many(same, same))) == ["intents.1.salt"]
+    assert wrong_fields(await api.client.post(BULK, json=many(same, same))) == ["intents.1.salt"]
     own = {"match": "recipient", "recipient": OWN}
-    assert wrong_fields(await office.client.post(BULK, json=many(own, own))) == ["intents.1.recipient"]
+    assert wrong_fields(await api.client.post(BULK, json=many(own, own))) == ["intents.1.recipient"]
     shared = many({"recipient": OWN}, own)
-    assert wrong_fields(await office.client.post(BULK, json=shared)) == ["intents.1.recipient"]
+    assert wrong_fields(await api.client.post(BULK, json=shared)) == ["intents.1.recipient"]
     then = many(own, {"recipient": OWN})
-    assert wrong_fields(await office.client.post(BULK, json=then)) == ["intents.1.recipient"]
-    assert await stored(office) == 0
+    assert wrong_fields(await api.client.post(BULK, json=then)) == ["intents.1.recipient"]
+    assert await stored(api) == 0
     each = many(*({"match": "recipient", "recipient": principal(f"own {n}")} for n in range(3)))
-    assert (await office.client.post(BULK, json=each)).status_code == 201
+    assert (await api.client.post(BULK, json=each)).status_code == 201
 
 
-async def test_money_that_came_before_is_found_for_each(office: Office) -> None:
-    office.world.mine(
+async def test_money_that_came_before_is_found_for_each(api: ApiFixture) -> None:
+    api.world.mine(
         txs.sbtc_transfer(PAYER, SHOP, 1000, b"ONE"),
         txs.sbtc_transfer(PAYER, SHOP, 400, b"two"),
         txs.sbtc_transfer(PAYER, SHOP, 1000, b"nobody's"),
     )
     body = many(*({"reference": name, "level": "included"} for name in ("One", "Two", "Three")))
-    made = (await office.client.post(BULK, json=body)).json()["data"]
+    made = (await api.client.post(BULK, json=body)).json()["data"]
     assert [(row["status"], row["amount_received"]) for row in made] == [
         ("succeeded", "1000"),
         ("pending", "400"),
         ("pending", "0"),
     ]
-    unmatched = (await office.client.get("/v1/transfers?unmatched=true")).json()["data"]
+    unmatched = (await api.client.get("/v1/transfers?unmatched=true")).json()["data"]
     assert [row["memo"]["text"] for row in unmatched] == ["nobody's"]
 
 
@@ -109,14 +109,14 @@ async def test_money_that_came_before_is_found_for_each(office: Office) -> None:
     ],
 )
 async def test_a_body_of_another_shape_is_refused(
-    sqlite_office: Office, body: object, field: str | None
+    sqlite_office: ApiFixture, body: object, field: str | None
 ) -> None:
     answer = await sqlite_office.client.post(BULK, json=body)
     assert problem(answer) == (422, "validation")
     assert [error["field"] for error in answer.json().get("errors", [])] == ([field] if field else [])
 
 
-async def test_it_has_a_larger_limit_for_bodies_and_keeps_it(sqlite_office: Office) -> None:
+async def test_it_has_a_larger_limit_for_bodies_and_keeps_it(sqlite_office: ApiFixture) -> None:
     rest = {"metadata": {f"k{n}": "x" * 500 for n in range(6)}}
     large = many(*(rest for _ in range(450)))
     assert (await sqlite_office.client.post(BULK, json=large)).status_code == 201
@@ -126,7 +126,7 @@ async def test_it_has_a_larger_limit_for_bodies_and_keeps_it(sqlite_office: Offi
     assert problem(answer) == (413, "body_too_large")
 
 
-async def test_the_same_key_with_another_batch_is_a_conflict(sqlite_office: Office) -> None:
+async def test_the_same_key_with_another_batch_is_a_conflict(sqlite_office: ApiFixture) -> None:
     headers = {"idempotency-key": "b2"}
     assert (await sqlite_office.client.post(BULK, json=many({}), headers=headers)).status_code == 201
     other = await sqlite_office.client.post(BULK, json=many({}, {}), headers=headers)

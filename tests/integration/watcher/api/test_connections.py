@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.integration.watcher.api.api_fixture import Office
+from tests.integration.watcher.api.api_fixture import ApiFixture
 from watcher.api import connection, server
 from watcher.api.connection import Connection
 
@@ -18,14 +18,14 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "GRACE", 0.2)
 
 
-async def opened(office: Office) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", office.site.port)
+async def opened(api: ApiFixture) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", api.site.port)
 
 
 @pytest.mark.parametrize(
     "sent", [b"", HEALTH[:20], HEALTH + HEALTH[:20]], ids=["nothing", "half", "one and a half"]
 )
-async def test_who_does_not_finish_asking_is_cut_off(sqlite_office: Office, sent: bytes) -> None:
+async def test_who_does_not_finish_asking_is_cut_off(sqlite_office: ApiFixture, sent: bytes) -> None:
     reader, writer = await opened(sqlite_office)
     writer.write(sent)
     async with asyncio.timeout(10):
@@ -34,7 +34,7 @@ async def test_who_does_not_finish_asking_is_cut_off(sqlite_office: Office, sent
     writer.close()
 
 
-async def test_who_drips_a_request_is_cut_off(sqlite_office: Office) -> None:
+async def test_who_drips_a_request_is_cut_off(sqlite_office: ApiFixture) -> None:
     reader, writer = await opened(sqlite_office)
     writer.write(HEALTH[:-2] + b"X: ")
     ended = asyncio.ensure_future(reader.read())
@@ -47,7 +47,7 @@ async def test_who_drips_a_request_is_cut_off(sqlite_office: Office) -> None:
 
 
 async def test_who_does_not_take_his_answer_is_cut_off(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = asyncio.Event()
     original = Connection.connection_lost
@@ -65,7 +65,7 @@ async def test_who_does_not_take_his_answer_is_cut_off(
             await lost.wait()
 
 
-async def test_who_waits_for_his_answer_or_asks_again_in_time_is_not(sqlite_office: Office) -> None:
+async def test_who_waits_for_his_answer_or_asks_again_in_time_is_not(sqlite_office: ApiFixture) -> None:
     intent = await sqlite_office.create()
     reader, writer = await opened(sqlite_office)
     wait = f"GET /v1/payment_intents/{intent['id']}?wait=1s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sqlite_office.key}\r\n\r\n"
@@ -80,7 +80,7 @@ async def test_who_waits_for_his_answer_or_asks_again_in_time_is_not(sqlite_offi
     writer.close()
 
 
-async def test_who_still_sends_at_the_end_of_a_stop_is_told_to_come_back(sqlite_office: Office) -> None:
+async def test_who_still_sends_at_the_end_of_a_stop_is_told_to_come_back(sqlite_office: ApiFixture) -> None:
     reader, writer = await opened(sqlite_office)
     head = (
         "POST /v1/payment_intents HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tests import harness
-from tests.integration.watcher.api.api_fixture import ADMIN, Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
 from watcher.api import idempotency
 from watcher.api.idempotency import KEPT
 from watcher.services import Services
@@ -31,19 +31,19 @@ async def post(
     return await client.post(f"/v1/payment_intents{path}", json=body, headers=headers)
 
 
-async def intents(office: Office) -> list[str]:
-    return [row["id"] for row in (await office.client.get("/v1/payment_intents")).json()["data"]]
+async def intents(api: ApiFixture) -> list[str]:
+    return [row["id"] for row in (await api.client.get("/v1/payment_intents")).json()["data"]]
 
 
 @asynccontextmanager
-async def another_process(office: Office, *point: str) -> AsyncIterator[httpx.AsyncClient]:
+async def another_process(api: ApiFixture, *point: str) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the same database from another process; it must have gone when the block ends, or is stopped."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.integration.watcher.api.serving_process",
-        harness.database_url(office.world.folder),
-        str(office.world.clock()),
+        harness.database_url(api.world.folder),
+        str(api.world.clock()),
         *point,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -52,7 +52,7 @@ async def another_process(office: Office, *point: str) -> AsyncIterator[httpx.As
     try:
         async with asyncio.timeout(30):
             port = int(await process.stdout.readline())
-        headers = {"authorization": f"Bearer {office.key}"}
+        headers = {"authorization": f"Bearer {api.key}"}
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30
         ) as client:
@@ -69,40 +69,40 @@ async def another_process(office: Office, *point: str) -> AsyncIterator[httpx.As
             raise
 
 
-async def test_the_same_request_gets_the_first_answer_again(office: Office) -> None:
-    first = await post(office.client, "k1")
-    again = await post(office.client, "k1")
+async def test_the_same_request_gets_the_first_answer_again(api: ApiFixture) -> None:
+    first = await post(api.client, "k1")
+    again = await post(api.client, "k1")
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
     assert "idempotent-replayed" not in first.headers
     assert again.headers["idempotent-replayed"] == "true"
-    assert await intents(office) == [first.json()["id"]]
-    assert office.woken == 1
+    assert await intents(api) == [first.json()["id"]]
+    assert api.woken == 1
 
 
-async def test_spacing_and_order_of_the_body_do_not_matter(office: Office) -> None:
-    first = await post(office.client, "k1")
+async def test_spacing_and_order_of_the_body_do_not_matter(api: ApiFixture) -> None:
+    first = await post(api.client, "k1")
     headers = {"idempotency-key": "k1", "content-type": "application/json"}
     text = '{ "metadata": {"order" : "1"},\n "amount":"50000" }'
-    again = await office.client.post("/v1/payment_intents", content=text, headers=headers)
+    again = await api.client.post("/v1/payment_intents", content=text, headers=headers)
     assert again.content == first.content
 
 
-async def test_a_number_written_as_a_text_is_the_same_number(office: Office) -> None:
+async def test_a_number_written_as_a_text_is_the_same_number(api: ApiFixture) -> None:
     """Clients write amounts in both ways, and one that sends its request again may have become another one."""
-    first = await post(office.client, "k1")
-    again = await post(office.client, "k1", {"amount": 50000, "metadata": {"order": "1"}})
+    first = await post(api.client, "k1")
+    again = await post(api.client, "k1", {"amount": 50000, "metadata": {"order": "1"}})
     assert (again.status_code, again.content) == (201, first.content)
 
 
-async def test_without_a_key_everything_is_done_each_time(office: Office) -> None:
-    await post(office.client, None)
-    await post(office.client, None)
-    assert len(await intents(office)) == 2
+async def test_without_a_key_everything_is_done_each_time(api: ApiFixture) -> None:
+    await post(api.client, None)
+    await post(api.client, None)
+    assert len(await intents(api)) == 2
 
 
-async def test_another_body_or_path_under_the_same_key_is_a_conflict(office: Office) -> None:
-    first = (await post(office.client, "k1")).json()["id"]
+async def test_another_body_or_path_under_the_same_key_is_a_conflict(api: ApiFixture) -> None:
+    first = (await post(api.client, "k1")).json()["id"]
     for body, path in (
         ({"amount": "50001"}, ""),
         ({"amount": 50001, "metadata": {"order": "1"}}, ""),
@@ -110,87 +110,87 @@ async def test_another_body_or_path_under_the_same_key_is_a_conflict(office: Off
         (ORDER, f"/{first}/cancel"),
         (None, f"/{first}/cancel"),
     ):
-        assert problem(await post(office.client, "k1", body, path)) == (409, "idempotency_mismatch")
-    assert await intents(office) == [first]
+        assert problem(await post(api.client, "k1", body, path)) == (409, "idempotency_mismatch")
+    assert await intents(api) == [first]
 
 
-async def test_a_refusal_is_not_kept(office: Office) -> None:
+async def test_a_refusal_is_not_kept(api: ApiFixture) -> None:
     """Nothing was done, so a corrected request may use the key."""
-    assert wrong_fields(await post(office.client, "k1", {"amount": 0})) == ["amount"]
-    assert (await post(office.client, "k1")).status_code == 201
+    assert wrong_fields(await post(api.client, "k1", {"amount": 0})) == ["amount"]
+    assert (await post(api.client, "k1")).status_code == 201
 
 
-async def test_merchants_and_operators_have_keys_of_their_own(office: Office) -> None:
-    mine = (await post(office.client, "k1")).json()
-    async with office.as_key(office.other_key) as other, office.as_key(ADMIN) as operator:
+async def test_merchants_and_operators_have_keys_of_their_own(api: ApiFixture) -> None:
+    mine = (await post(api.client, "k1")).json()
+    async with api.as_key(api.other_key) as other, api.as_key(ADMIN) as operator:
         theirs = (await post(other, "k1")).json()
-        operators = (await post(operator, "k1", {**ORDER, "merchant": office.merchant})).json()
+        operators = (await post(operator, "k1", {**ORDER, "merchant": api.merchant})).json()
     assert len({mine["id"], theirs["id"], operators["id"]}) == 3
-    assert theirs["merchant"] == office.other_merchant
+    assert theirs["merchant"] == api.other_merchant
 
 
-async def test_a_merchants_second_key_sees_what_the_first_did(office: Office) -> None:
-    first = await post(office.client, "k1")
-    async with office.as_key(office.add_key(office.merchant)) as second:
+async def test_a_merchants_second_key_sees_what_the_first_did(api: ApiFixture) -> None:
+    first = await post(api.client, "k1")
+    async with api.as_key(api.add_key(api.merchant)) as second:
         assert (await post(second, "k1")).content == first.content
 
 
-def pass_time(office: Office, seconds: int) -> None:
+def pass_time(api: ApiFixture, seconds: int) -> None:
     """Let time pass by the clock that judges; of PostgreSQL's own, which is not ours to set, the answers get older."""
-    office.world.clock.now += seconds
-    if not office.world.database.is_sqlite:
-        with office.world.database.begin() as connection:
+    api.world.clock.now += seconds
+    if not api.world.database.is_sqlite:
+        with api.world.database.begin() as connection:
             connection.execute(update(table).values(created_at=table.c.created_at - seconds))
 
 
-async def test_a_machine_whose_clock_is_wrong_forgets_no_answer(office: Office) -> None:
+async def test_a_machine_whose_clock_is_wrong_forgets_no_answer(api: ApiFixture) -> None:
     """On PostgreSQL, which several machines share, its clock judges."""
-    first = await post(office.client, "k1")
-    if office.world.database.is_sqlite:
+    first = await post(api.client, "k1")
+    if api.world.database.is_sqlite:
         return
-    office.world.clock.now += 2 * KEPT
-    assert (await post(office.client, "k1")).content == first.content
-    with office.world.database.begin() as connection:
-        assert idempotency.prune(connection, now=office.world.clock()) == 0
+    api.world.clock.now += 2 * KEPT
+    assert (await post(api.client, "k1")).content == first.content
+    with api.world.database.begin() as connection:
+        assert idempotency.prune(connection, now=api.world.clock()) == 0
 
 
-async def test_a_day_later_the_key_is_free(office: Office) -> None:
-    first = (await post(office.client, "k1")).json()["id"]
-    pass_time(office, KEPT - 10)
-    assert (await post(office.client, "k1")).json()["id"] == first
-    pass_time(office, 10)
-    later = await post(office.client, "k1")
+async def test_a_day_later_the_key_is_free(api: ApiFixture) -> None:
+    first = (await post(api.client, "k1")).json()["id"]
+    pass_time(api, KEPT - 10)
+    assert (await post(api.client, "k1")).json()["id"] == first
+    pass_time(api, 10)
+    later = await post(api.client, "k1")
     assert later.json()["id"] != first
     assert "idempotent-replayed" not in later.headers
-    assert (await post(office.client, "k1")).content == later.content
+    assert (await post(api.client, "k1")).content == later.content
 
 
-async def test_old_answers_are_deleted_and_young_ones_stay(office: Office) -> None:
-    await post(office.client, "old")
-    pass_time(office, KEPT)
-    await post(office.client, "young")
-    with office.world.database.begin() as connection:
-        assert idempotency.prune(connection, now=office.world.clock()) == 1
-        assert idempotency.prune(connection, now=office.world.clock()) == 0
-    assert (await post(office.client, "young")).headers["idempotent-replayed"] == "true"
+async def test_old_answers_are_deleted_and_young_ones_stay(api: ApiFixture) -> None:
+    await post(api.client, "old")
+    pass_time(api, KEPT)
+    await post(api.client, "young")
+    with api.world.database.begin() as connection:
+        assert idempotency.prune(connection, now=api.world.clock()) == 1
+        assert idempotency.prune(connection, now=api.world.clock()) == 0
+    assert (await post(api.client, "young")).headers["idempotent-replayed"] == "true"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 255, "a b", "0198f0e4-1c2d"])
-async def test_any_printable_ascii_is_a_key(sqlite_office: Office, key: str) -> None:
+async def test_any_printable_ascii_is_a_key(sqlite_office: ApiFixture, key: str) -> None:
     assert (await post(sqlite_office.client, key)).status_code == (201 if key else 422)
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "schlüssel", "a\tb"])
-async def test_a_wrong_key_is_named(sqlite_office: Office, key: str) -> None:
+async def test_a_wrong_key_is_named(sqlite_office: ApiFixture, key: str) -> None:
     headers = [(b"idempotency-key", key.encode())]
     answer = await sqlite_office.client.post("/v1/payment_intents", json=ORDER, headers=headers)
     assert wrong_fields(answer) == ["Idempotency-Key"]
 
 
-async def test_the_database_holds_neither_key_nor_answer(office: Office) -> None:
+async def test_the_database_holds_neither_key_nor_answer(api: ApiFixture) -> None:
     """A copy of the database does not tell secrets that are shown once."""
-    made = (await post(office.client, "a-key-that-is-long-enough-to-find")).json()
-    with office.world.database.read() as connection:
+    made = (await post(api.client, "a-key-that-is-long-enough-to-find")).json()
+    with api.world.database.read() as connection:
         [row] = connection.execute(select(table)).all()
     stored = b"".join(bytes(row[n]) for n in (0, 1, 3))
     for secret in (b"a-key-that-is", made["id"].encode(), b"payment_intent", b"50000"):
@@ -198,7 +198,7 @@ async def test_the_database_holds_neither_key_nor_answer(office: Office) -> None
 
 
 async def test_a_request_that_is_being_done_is_a_conflict_that_passes(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
     original = Services.create_intent
@@ -209,22 +209,22 @@ async def test_a_request_that_is_being_done_is_a_conflict_that_passes(
         return original(services, *args, **named)
 
     monkeypatch.setattr(Services, "create_intent", slow)
-    first = asyncio.create_task(post(office.client, "k1"))
+    first = asyncio.create_task(post(api.client, "k1"))
     try:
         assert await asyncio.to_thread(begun.wait, 20)
-        meanwhile = await post(office.client, "k1")
+        meanwhile = await post(api.client, "k1")
         assert problem(meanwhile) == (409, "idempotency_in_progress")
         assert meanwhile.headers["retry-after"] == "1"
     finally:
         go_on.set()
     made = await first
     assert made.status_code == 201
-    assert (await post(office.client, "k1")).content == made.content
+    assert (await post(api.client, "k1")).content == made.content
 
 
-async def test_of_fifty_equal_requests_to_two_processes_one_is_done(office: Office) -> None:
-    async with another_process(office) as elsewhere:
-        clients = [office.client, elsewhere] * 25
+async def test_of_fifty_equal_requests_to_two_processes_one_is_done(api: ApiFixture) -> None:
+    async with another_process(api) as elsewhere:
+        clients = [api.client, elsewhere] * 25
         answers = await asyncio.gather(*(post(client, "k1") for client in clients))
         codes = Counter(answer.status_code for answer in answers)
         assert set(codes) <= {201, 409}
@@ -235,34 +235,34 @@ async def test_of_fifty_equal_requests_to_two_processes_one_is_done(office: Offi
             if answer.status_code == 409:
                 assert problem(answer) == (409, "idempotency_in_progress")
                 assert answer.headers["retry-after"] == "1"
-        for client in (office.client, elsewhere):
+        for client in (api.client, elsewhere):
             assert (await post(client, "k1")).content == done[0].content
-    assert await intents(office) == [done[0].json()["id"]]
+    assert await intents(api) == [done[0].json()["id"]]
 
 
-async def test_after_a_kill_between_commit_and_answer_the_answer_is_given(office: Office) -> None:
-    async with another_process(office, "after the commit") as dying:
+async def test_after_a_kill_between_commit_and_answer_the_answer_is_given(api: ApiFixture) -> None:
+    async with another_process(api, "after the commit") as dying:
         with pytest.raises(httpx.RemoteProtocolError):
             await post(dying, "k1")
-    [made] = await intents(office)
-    again = await post(office.client, "k1")
+    [made] = await intents(api)
+    again = await post(api.client, "k1")
     assert (again.status_code, again.json()["id"]) == (201, made)
     assert again.headers["idempotent-replayed"] == "true"
-    assert await intents(office) == [made]
+    assert await intents(api) == [made]
 
 
-async def test_after_a_kill_before_the_commit_nothing_was_done(office: Office) -> None:
-    async with another_process(office, "before the commit") as dying:
+async def test_after_a_kill_before_the_commit_nothing_was_done(api: ApiFixture) -> None:
+    async with another_process(api, "before the commit") as dying:
         with pytest.raises(httpx.RemoteProtocolError):
             await post(dying, "k1")
-    assert await intents(office) == []
-    again = await post(office.client, "k1")
+    assert await intents(api) == []
+    again = await post(api.client, "k1")
     assert again.status_code == 201
     assert "idempotent-replayed" not in again.headers
-    assert await intents(office) == [again.json()["id"]]
+    assert await intents(api) == [again.json()["id"]]
 
 
-async def test_two_keys_are_none(sqlite_office: Office) -> None:
+async def test_two_keys_are_none(sqlite_office: ApiFixture) -> None:
     """Which of the two would it be? Something in between may take the other one."""
     headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
     answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": "1"}, headers=headers)

@@ -6,15 +6,15 @@ import json
 import httpx
 import pytest
 
-from tests.integration.watcher.api.api_fixture import Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import ApiFixture, problem, wrong_fields
 from watcher.api import json_body
 
 PATH = "/v1/payment_intents"
 JSON = {"content-type": "application/json"}
 
 
-async def send(office: Office, content: bytes, **headers: str) -> httpx.Response:
-    return await office.client.post(PATH, content=content, headers=JSON | headers)
+async def send(api: ApiFixture, content: bytes, **headers: str) -> httpx.Response:
+    return await api.client.post(PATH, content=content, headers=JSON | headers)
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ async def send(office: Office, content: bytes, **headers: str) -> httpx.Response
         (b'{"metadata":' + b"[" * 32 + b"]" * 32 + b"}", "nested deeper"),
     ],
 )
-async def test_what_is_no_plain_json_is_400(sqlite_office: Office, content: bytes, told: str) -> None:
+async def test_what_is_no_plain_json_is_400(sqlite_office: ApiFixture, content: bytes, told: str) -> None:
     answer = await send(sqlite_office, content)
     assert problem(answer) == (400, "invalid_json")
     assert told in answer.json()["detail"]
     assert (await sqlite_office.client.get(PATH)).json()["data"] == []
 
 
-async def test_a_number_too_large_for_an_amount_is_a_wrong_field(sqlite_office: Office) -> None:
+async def test_a_number_too_large_for_an_amount_is_a_wrong_field(sqlite_office: ApiFixture) -> None:
     assert wrong_fields(await send(sqlite_office, b'{"amount": ' + b"9" * 100 + b"}")) == ["amount"]
     assert wrong_fields(await send(sqlite_office, b'{"amount": 1e999}')) == ["amount"]
 
@@ -56,17 +56,17 @@ async def test_a_number_too_large_for_an_amount_is_a_wrong_field(sqlite_office: 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""]
 )
-async def test_another_content_type_is_415(sqlite_office: Office, kind: str) -> None:
+async def test_another_content_type_is_415(sqlite_office: ApiFixture, kind: str) -> None:
     answer = await sqlite_office.client.post(PATH, content=b'{"amount": 1}', headers={"content-type": kind})
     assert problem(answer) == (415, "unsupported_media_type")
 
 
-async def test_a_compressed_body_is_415(sqlite_office: Office) -> None:
+async def test_a_compressed_body_is_415(sqlite_office: ApiFixture) -> None:
     answer = await send(sqlite_office, b'{"amount": 1}', **{"content-encoding": "gzip"})
     assert problem(answer) == (415, "unsupported_media_type")
 
 
-async def test_the_charset_may_be_named(sqlite_office: Office) -> None:
+async def test_the_charset_may_be_named(sqlite_office: ApiFixture) -> None:
     named = {"content-type": 'Application/JSON; charset="UTF-8"'}
     answer = await sqlite_office.client.post(PATH, content=b'{"amount": 1}', headers=named)
     assert answer.status_code == 201
@@ -80,7 +80,7 @@ def padded(size: int) -> bytes:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_413(
-    sqlite_office: Office, chunked: bool
+    sqlite_office: ApiFixture, chunked: bool
 ) -> None:
     for size, status in ((json_body.MAX_BODY, 201), (json_body.MAX_BODY + 1, 413), (1_000_000, 413)):
         content = padded(size)
@@ -95,10 +95,10 @@ async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_413(
     assert len((await sqlite_office.client.get(PATH)).json()["data"]) == 1
 
 
-async def raw(office: Office, *lines: str, then: bytes = b"") -> bytes:
+async def raw(api: ApiFixture, *lines: str, then: bytes = b"") -> bytes:
     """Send a request as text and return what comes until the connection is closed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", office.site.port)
-    head = "\r\n".join([*lines, "host: x", f"authorization: Bearer {office.key}", "", ""])
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.site.port)
+    head = "\r\n".join([*lines, "host: x", f"authorization: Bearer {api.key}", "", ""])
     try:
         writer.write(head.encode() + then)
         async with asyncio.timeout(20):
@@ -107,7 +107,7 @@ async def raw(office: Office, *lines: str, then: bytes = b"") -> bytes:
         writer.close()
 
 
-async def test_a_huge_body_is_refused_before_it_is_sent(sqlite_office: Office) -> None:
+async def test_a_huge_body_is_refused_before_it_is_sent(sqlite_office: ApiFixture) -> None:
     answer = await raw(
         sqlite_office,
         f"POST {PATH} HTTP/1.1",
@@ -118,7 +118,7 @@ async def test_a_huge_body_is_refused_before_it_is_sent(sqlite_office: Office) -
     assert b"connection: close" in answer.lower()
 
 
-async def test_a_body_that_never_ends_is_cut_off(sqlite_office: Office) -> None:
+async def test_a_body_that_never_ends_is_cut_off(sqlite_office: ApiFixture) -> None:
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     try:
         answer = await raw(
@@ -134,7 +134,7 @@ async def test_a_body_that_never_ends_is_cut_off(sqlite_office: Office) -> None:
 
 
 async def test_a_body_that_does_not_come_is_408(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_body, "PATIENCE", 0.1)
     answer = await raw(
@@ -144,7 +144,7 @@ async def test_a_body_that_does_not_come_is_408(
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "request_timeout"
 
 
-async def test_a_body_that_ends_early_leaves_nothing_behind(sqlite_office: Office) -> None:
+async def test_a_body_that_ends_early_leaves_nothing_behind(sqlite_office: ApiFixture) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", sqlite_office.site.port)
     lines = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {sqlite_office.key}\r\n"
     writer.write(

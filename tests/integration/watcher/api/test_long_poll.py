@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from chain.testing import txs
 from tests import harness
-from tests.integration.watcher.api.api_fixture import Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import ApiFixture, problem, wrong_fields
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher.api import long_poll
 from watcher.api.errors import Problem
@@ -22,63 +22,63 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_poll, "PACE", 0.02)
 
 
-def ask(office: Office, intent: str, **query: str) -> asyncio.Task[httpx.Response]:
-    return asyncio.create_task(office.client.get(f"/v1/payment_intents/{intent}", params=query))
+def ask(api: ApiFixture, intent: str, **query: str) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(api.client.get(f"/v1/payment_intents/{intent}", params=query))
 
 
-async def waited_for(office: Office, count: int) -> None:
+async def waited_for(api: ApiFixture, count: int) -> None:
     """Wait until so many requests wait."""
-    assert office.site.api is not None
-    waiting = office.site.api.waiting
+    assert api.site.api is not None
+    waiting = api.site.api.waiting
     await harness.until(lambda: waiting.count == count, within=10)
 
 
-async def test_the_answer_comes_when_the_status_changes(office: Office) -> None:
-    made = await office.create(level="included")
-    asked = ask(office, made["id"], wait="30s")
-    await waited_for(office, 1)
-    office.world.mine(txs.sbtc_transfer(PAYER, SHOP, 1, b"no label"))
-    office.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
+async def test_the_answer_comes_when_the_status_changes(api: ApiFixture) -> None:
+    made = await api.create(level="included")
+    asked = ask(api, made["id"], wait="30s")
+    await waited_for(api, 1)
+    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 1, b"no label"))
+    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
     async with asyncio.timeout(10):
         answer = await asked
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
     assert answer.headers["etag"]
-    await waited_for(office, 0)
+    await waited_for(api, 0)
 
 
-async def test_without_a_change_the_answer_comes_in_the_end(office: Office) -> None:
-    made = await office.create()
-    answer = await ask(office, made["id"], wait="100ms")
+async def test_without_a_change_the_answer_comes_in_the_end(api: ApiFixture) -> None:
+    made = await api.create()
+    answer = await ask(api, made["id"], wait="100ms")
     assert (answer.status_code, answer.json()["status"]) == (200, "pending")
 
 
-async def test_an_intent_that_is_settled_is_not_waited_for(office: Office) -> None:
-    made = await office.create()
-    await office.client.post(f"/v1/payment_intents/{made['id']}/cancel")
+async def test_an_intent_that_is_settled_is_not_waited_for(api: ApiFixture) -> None:
+    made = await api.create()
+    await api.client.post(f"/v1/payment_intents/{made['id']}/cancel")
     async with asyncio.timeout(10):
-        answer = await ask(office, made["id"], wait="60s")
+        answer = await ask(api, made["id"], wait="60s")
     assert answer.json()["status"] == "canceled"
 
 
-async def test_a_status_that_is_not_the_known_one_is_told_at_once(office: Office) -> None:
-    made = await office.create()
+async def test_a_status_that_is_not_the_known_one_is_told_at_once(api: ApiFixture) -> None:
+    made = await api.create()
     async with asyncio.timeout(10):
-        answer = await ask(office, made["id"], wait="60s", seen="processing")
+        answer = await ask(api, made["id"], wait="60s", seen="processing")
     assert answer.json()["status"] == "pending"
-    asked = ask(office, made["id"], wait="30s", seen="pending")
-    await waited_for(office, 1)
-    await office.client.post(f"/v1/payment_intents/{made['id']}/cancel")
+    asked = ask(api, made["id"], wait="30s", seen="pending")
+    await waited_for(api, 1)
+    await api.client.post(f"/v1/payment_intents/{made['id']}/cancel")
     async with asyncio.timeout(10):
         assert (await asked).json()["status"] == "canceled"
 
 
 @pytest.mark.parametrize("wait", ["61s", "-1", "soon", "", "1h"])
-async def test_a_wrong_wait_is_named(sqlite_office: Office, wait: str) -> None:
+async def test_a_wrong_wait_is_named(sqlite_office: ApiFixture, wait: str) -> None:
     made = await sqlite_office.create()
     assert wrong_fields(await ask(sqlite_office, made["id"], wait=wait)) == ["wait"]
 
 
-async def test_what_is_not_there_is_not_waited_for(sqlite_office: Office) -> None:
+async def test_what_is_not_there_is_not_waited_for(sqlite_office: ApiFixture) -> None:
     made = await sqlite_office.create()
     async with sqlite_office.as_key(sqlite_office.other_key) as other:
         for intent in (made["id"], "pi_X"):
@@ -87,20 +87,20 @@ async def test_what_is_not_there_is_not_waited_for(sqlite_office: Office) -> Non
             assert problem(answer) == (404, "not_found")
 
 
-async def test_many_wait_and_others_are_served_meanwhile(office: Office) -> None:
+async def test_many_wait_and_others_are_served_meanwhile(api: ApiFixture) -> None:
     """Far more wait than there are threads."""
-    made = await office.create(level="included")
-    asked = [ask(office, made["id"], wait="60s") for _ in range(50)]
-    await waited_for(office, 50)
+    made = await api.create(level="included")
+    asked = [ask(api, made["id"], wait="60s") for _ in range(50)]
+    await waited_for(api, 50)
     async with asyncio.timeout(10):
-        assert (await office.client.get("/v1/payment_intents")).status_code == 200
-    office.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
+        assert (await api.client.get("/v1/payment_intents")).status_code == 200
+    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
     async with asyncio.timeout(20):
         answers = await asyncio.gather(*asked)
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}
 
 
-async def test_those_who_wait_are_counted(sqlite_office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_who_wait_are_counted(sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_poll, "MAX_OF_CALLER", 2)
     monkeypatch.setattr(long_poll, "MAX_WAITERS", 3)
     made = await sqlite_office.create()
@@ -121,7 +121,7 @@ async def test_those_who_wait_are_counted(sqlite_office: Office, monkeypatch: py
         await waited_for(sqlite_office, 0)
 
 
-async def test_who_goes_away_is_not_waited_with(sqlite_office: Office) -> None:
+async def test_who_goes_away_is_not_waited_with(sqlite_office: ApiFixture) -> None:
     made = await sqlite_office.create()
     asked = ask(sqlite_office, made["id"], wait="60s")
     await waited_for(sqlite_office, 1)
@@ -129,7 +129,7 @@ async def test_who_goes_away_is_not_waited_with(sqlite_office: Office) -> None:
     await waited_for(sqlite_office, 0)
 
 
-async def test_a_stop_releases_all_who_wait_at_once(sqlite_office: Office) -> None:
+async def test_a_stop_releases_all_who_wait_at_once(sqlite_office: ApiFixture) -> None:
     made = await sqlite_office.create()
     asked = [ask(sqlite_office, made["id"], wait="60s") for _ in range(5)]
     await waited_for(sqlite_office, 5)

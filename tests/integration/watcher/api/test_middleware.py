@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.integration.watcher.api.api_fixture import Office, problem
+from tests.integration.watcher.api.api_fixture import ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import World
 from watcher.api import middleware
 from watcher.api.rate_limit import RateLimit
@@ -32,7 +32,7 @@ def logged() -> Iterator[list[dict[str, Any]]]:
         yield lines
 
 
-async def test_a_request_has_an_id_in_its_answer_and_in_the_log(sqlite_office: Office) -> None:
+async def test_a_request_has_an_id_in_its_answer_and_in_the_log(sqlite_office: ApiFixture) -> None:
     with logged() as lines:
         answer = await sqlite_office.client.get(f"{PATH}?reference=secret-word")
     request_id = answer.headers["x-request-id"]
@@ -46,7 +46,7 @@ async def test_a_request_has_an_id_in_its_answer_and_in_the_log(sqlite_office: O
     assert sqlite_office.key not in str(lines)
 
 
-async def test_a_callers_own_id_is_kept_when_it_is_harmless(sqlite_office: Office) -> None:
+async def test_a_callers_own_id_is_kept_when_it_is_harmless(sqlite_office: ApiFixture) -> None:
     for given, kept in (
         ("order-1._x", True),
         ("x" * 64, True),
@@ -61,7 +61,7 @@ async def test_a_callers_own_id_is_kept_when_it_is_harmless(sqlite_office: Offic
         assert answer.headers["x-request-id"]
 
 
-async def test_every_answer_has_the_headers_of_safety(sqlite_office: Office) -> None:
+async def test_every_answer_has_the_headers_of_safety(sqlite_office: ApiFixture) -> None:
     for path in (PATH, "/nothing", "/healthz", "/openapi.json", "/docs", "/docs/swagger-ui.css"):
         for client in (sqlite_office.client, sqlite_office.stranger):
             headers = (await client.get(path)).headers
@@ -87,13 +87,13 @@ async def test_every_answer_has_the_headers_of_safety(sqlite_office: Office) -> 
     ],
 )
 async def test_the_frameworks_errors_have_the_same_shape(
-    sqlite_office: Office, method: str, path: str, status: int, code: str
+    sqlite_office: ApiFixture, method: str, path: str, status: int, code: str
 ) -> None:
     assert problem(await sqlite_office.client.request(method, path)) == (status, code)
 
 
 async def test_a_bug_is_a_problem_with_an_id_and_a_traceback_in_the_log(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_desk: Services, **_filters: object) -> None:
         raise RuntimeError("the secret")
@@ -109,7 +109,7 @@ async def test_a_bug_is_a_problem_with_an_id_and_a_traceback_in_the_log(
 
 
 async def test_a_database_that_is_gone_is_503_and_told_to_come_back(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = sqlite_office.world.database
 
@@ -132,7 +132,7 @@ async def test_a_database_that_is_gone_is_503_and_told_to_come_back(
 
 
 async def test_too_many_requests_at_once_are_503_but_health_answers(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "REQUESTS", 0)
     assert problem(await sqlite_office.client.get(PATH)) == (503, "unavailable")
@@ -140,19 +140,19 @@ async def test_too_many_requests_at_once_are_503_but_health_answers(
 
 
 async def test_who_asks_too_often_is_429_and_told_when(world: World) -> None:
-    async with Office(world, http_rate_limit=3) as office:
-        answers = [await office.client.get(PATH) for _ in range(4)]
+    async with ApiFixture(world, http_rate_limit=3) as api:
+        answers = [await api.client.get(PATH) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert problem(answers[-1]) == (429, "rate_limited")
         assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
         for left, answer in zip((2, 1, 0, 0), answers, strict=True):
             assert answer.headers["ratelimit-policy"] == '"default";q=3;w=60'
             assert answer.headers["ratelimit"].startswith(f'"default";r={left};t=')
-        async with office.as_key(office.other_key) as other:
+        async with api.as_key(api.other_key) as other:
             assert (await other.get(PATH)).status_code == 200
 
 
-async def test_without_a_limit_nothing_is_said_of_it(sqlite_office: Office) -> None:
+async def test_without_a_limit_nothing_is_said_of_it(sqlite_office: ApiFixture) -> None:
     answer = await sqlite_office.client.get(PATH)
     assert "ratelimit" not in answer.headers
     assert "ratelimit-policy" not in answer.headers
@@ -187,22 +187,22 @@ def test_keys_that_were_not_used_for_long_are_forgotten(monkeypatch: pytest.Monk
 
 async def test_other_origins_are_allowed_only_where_the_settings_say_so(world: World) -> None:
     asked = {"origin": "https://admin.shop.example", "access-control-request-method": "POST"}
-    async with Office(world) as office:
-        answer = await office.client.get(PATH, headers=asked)
+    async with ApiFixture(world) as api:
+        answer = await api.client.get(PATH, headers=asked)
         assert not [name for name in answer.headers if name.startswith("access-control")]
-    second = Office(world, http_cors_origins=["https://admin.shop.example"])
-    async with second as office:
-        preflight = await office.stranger.options(PATH, headers=asked)
+    second = ApiFixture(world, http_cors_origins=["https://admin.shop.example"])
+    async with second as api:
+        preflight = await api.stranger.options(PATH, headers=asked)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == "https://admin.shop.example"
-        answer = await office.client.get(PATH, headers=asked)
+        answer = await api.client.get(PATH, headers=asked)
         assert answer.headers["access-control-allow-origin"] == "https://admin.shop.example"
         assert "RateLimit" in answer.headers["access-control-expose-headers"]
-        stranger = await office.client.get(PATH, headers={"origin": "https://evil.example"})
+        stranger = await api.client.get(PATH, headers={"origin": "https://evil.example"})
         assert "access-control-allow-origin" not in stranger.headers
 
 
-async def test_what_can_be_got_has_a_head(sqlite_office: Office) -> None:
+async def test_what_can_be_got_has_a_head(sqlite_office: ApiFixture) -> None:
     intent = await sqlite_office.create()
     for path in ("/healthz", "/openapi.json", PATH, f"{PATH}/{intent['id']}"):
         whole, head = await sqlite_office.client.get(path), await sqlite_office.client.head(path)
@@ -212,7 +212,7 @@ async def test_what_can_be_got_has_a_head(sqlite_office: Office) -> None:
     assert (await sqlite_office.stranger.head(PATH)).status_code == 401
 
 
-async def test_a_wrong_method_is_told_all_that_are_right(sqlite_office: Office) -> None:
+async def test_a_wrong_method_is_told_all_that_are_right(sqlite_office: ApiFixture) -> None:
     endpoint = "/v1/webhook_endpoints"
     for path, right in (
         (PATH, "GET, HEAD, POST"),

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from tests.integration.watcher.api.all_routes import URL, make_everything
-from tests.integration.watcher.api.api_fixture import OTHER, Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import OTHER, ApiFixture, problem, wrong_fields
 from tests.integration.watcher.ledger_fixture import SHOP
 
 #: Bodies that are right, for the routes with an id in their path that need one; a text that names an id stands for it.
@@ -84,37 +84,37 @@ def names(operation: dict[str, Any]) -> set[str]:
     return {one["name"] for one in operation.get("parameters", []) if one["in"] == "query"}
 
 
-async def test_no_route_shows_or_changes_what_is_another_merchants(office: Office) -> None:
-    ids = make_everything(office)
-    description = (await office.stranger.get("/openapi.json")).json()
+async def test_no_route_shows_or_changes_what_is_another_merchants(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    description = (await api.stranger.get("/openapi.json")).json()
     assert len(operations(description)) > 30
     seen = set()
-    async with office.as_key(office.other_key) as other:
+    async with api.as_key(api.other_key) as other:
         for method, path, operation in operations(description):
             name = operation["operationId"]
             seen.add(name)
             if path.startswith("/v1/admin/"):
-                for client in (office.client, other):
+                for client in (api.client, other):
                     answer = await client.request(method, path.format(**ids))
                     assert problem(answer) == (401, "unauthorized"), name
             elif "{" in path:
                 answer = await send(other, method, path, ids, operation)
                 assert problem(answer) == (404, "not_found"), name
                 # It is not only the id that is wrong.
-                assert (await send(office.client, method, path, ids, operation)).status_code != 404, name
+                assert (await send(api.client, method, path, ids, operation)).status_code != 404, name
             elif name in LISTS:
-                await check_list(office, other, path, ids, operation)
+                await check_list(api, other, path, ids, operation)
             else:
                 assert name in OWN, f"{name} has no place in this test"
     assert seen >= LISTS | OWN | set(BODIES)
 
 
 async def check_list(
-    office: Office, other: httpx.AsyncClient, path: str, ids: dict[str, str], operation: dict[str, Any]
+    api: ApiFixture, other: httpx.AsyncClient, path: str, ids: dict[str, str], operation: dict[str, Any]
 ) -> None:
     nothing = {"data": [], "next_cursor": None}
     assert (await other.get(path)).json() == nothing
-    assert (await office.client.get(path)).json()["data"], path
+    assert (await api.client.get(path)).json()["data"], path
     for name in names(operation) - PLAIN:
         answer = await other.get(path, params={name: ids[FILTERS[name]]})
         if name == "merchant":
@@ -123,33 +123,33 @@ async def check_list(
             assert answer.json() == nothing, (path, name)
         else:
             assert answer.status_code in (404, 422), (path, name)
-        assert not secrets_in(answer, {**ids, FILTERS[name]: ""}, office), (path, name)
+        assert not secrets_in(answer, {**ids, FILTERS[name]: ""}, api), (path, name)
 
 
-def secrets_in(answer: httpx.Response, ids: dict[str, str], office: Office) -> list[str]:
+def secrets_in(answer: httpx.Response, ids: dict[str, str], api: ApiFixture) -> list[str]:
     """Return what an answer tells of the first merchant."""
-    secrets = [*ids.values(), office.merchant, SHOP, URL, "Shop", "inv-1"]
+    secrets = [*ids.values(), api.merchant, SHOP, URL, "Shop", "inv-1"]
     return [secret for secret in secrets if secret and secret in answer.text]
 
 
-async def test_what_a_merchant_makes_is_his_and_tells_nothing_of_others(office: Office) -> None:
-    ids = make_everything(office)
-    async with office.as_key(office.other_key) as other:
+async def test_what_a_merchant_makes_is_his_and_tells_nothing_of_others(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    async with api.as_key(api.other_key) as other:
         made = await other.post("/v1/payment_intents", json={"amount": 1})
         many = await other.post("/v1/payment_intents/bulk", json={"intents": [{"amount": 1}] * 2})
         endpoint = await other.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/hooks"})
         status = await other.get("/v1/status")
     for answer in (made, many, endpoint, status):
         assert answer.status_code in (200, 201), answer.text
-        assert secrets_in(answer, ids, office) == []
+        assert secrets_in(answer, ids, api) == []
     merchants = {made.json()["merchant"], endpoint.json()["endpoint"]["merchant"]}
-    assert merchants | {row["merchant"] for row in many.json()["data"]} == {office.other_merchant}
+    assert merchants | {row["merchant"] for row in many.json()["data"]} == {api.other_merchant}
     assert {row["recipient"] for row in (made.json(), *many.json()["data"])} == {OTHER}
 
 
-async def test_nobody_makes_something_in_anothers_name(office: Office) -> None:
-    whose = {"merchant": office.merchant}
-    async with office.as_key(office.other_key) as other:
+async def test_nobody_makes_something_in_anothers_name(api: ApiFixture) -> None:
+    whose = {"merchant": api.merchant}
+    async with api.as_key(api.other_key) as other:
         bodies = {
             "/v1/payment_intents": {"amount": 1, **whose},
             "/v1/payment_intents/bulk": {"intents": [{"amount": 1}], **whose},
@@ -161,30 +161,28 @@ async def test_nobody_makes_something_in_anothers_name(office: Office) -> None:
     assert wrong_fields(inside) == ["intents.0.merchant"]
 
 
-async def test_ids_in_a_body_must_be_the_merchants_own(office: Office) -> None:
-    ids = make_everything(office)
-    world = office.world
-    async with office.as_key(office.other_key) as other:
+async def test_ids_in_a_body_must_be_the_merchants_own(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    world = api.world
+    async with api.as_key(api.other_key) as other:
         theirs = await other.post("/v1/payment_intents", json={"amount": 1, "recipient": SHOP})
         assert problem(theirs) == (409, "recipient_in_use")
-        assert secrets_in(theirs, {**ids, "merchant_id": ""}, office) == [
-            SHOP
-        ]  # which he has written himself
+        assert secrets_in(theirs, {**ids, "merchant_id": ""}, api) == [SHOP]  # which he has written himself
         endpoint = (await other.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/hooks"})).json()
         tested = (await other.post(f"/v1/webhook_endpoints/{endpoint['endpoint']['id']}/test")).json()
         path = f"/v1/events/{tested['event']}/redeliver"
         answer = await other.post(path, json={"endpoint": ids["endpoint_id"]})
         assert problem(answer) == (404, "not_found")
-        intent = world.create(office.other_merchant)
-        mine = await office.client.post(
+        intent = world.create(api.other_merchant)
+        mine = await api.client.post(
             f"/v1/transfers/{ids['transfer_id']}/assign", json={"intent": intent, "reason": "x"}
         )
     assert problem(mine) == (404, "not_found")
 
 
-async def test_signed_bodies_are_for_the_merchant_alone(office: Office) -> None:
-    ids = make_everything(office)
-    async with office.as_key(office.other_key) as other:
+async def test_signed_bodies_are_for_the_merchant_alone(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    async with api.as_key(api.other_key) as other:
         pulled = await other.get("/v1/events", params={"after": ""})
         assert pulled.json() == {"data": [], "next_cursor": None}
         for params in (

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from notifier.events import EventType
-from tests.integration.watcher.api.api_fixture import Office, problem
+from tests.integration.watcher.api.api_fixture import ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import World
 from watcher import schemas as schema_models
 from watcher.api import docs
@@ -50,15 +50,15 @@ def references(node: Any) -> Iterator[str]:
             yield from references(value)
 
 
-async def described(office: Office) -> dict[str, Any]:
-    answer = await office.stranger.get("/openapi.json")
+async def described(api: ApiFixture) -> dict[str, Any]:
+    answer = await api.stranger.get("/openapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     found: dict[str, Any] = answer.json()
     return found
 
 
 async def test_the_description_is_openapi_3_1_and_every_reference_leads_somewhere(
-    sqlite_office: Office,
+    sqlite_office: ApiFixture,
 ) -> None:
     description = await described(sqlite_office)
     assert description["openapi"].startswith("3.1")
@@ -67,7 +67,7 @@ async def test_the_description_is_openapi_3_1_and_every_reference_leads_somewher
         assert reference.removeprefix("#/components/schemas/") in schemas, reference
 
 
-async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlite_office: Office) -> None:
+async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlite_office: ApiFixture) -> None:
     description = await described(sqlite_office)
     tags = {tag["name"] for tag in description["tags"]}
     found = list(operations(description))
@@ -102,7 +102,7 @@ async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlit
         assert "WWW-Authenticate" in answers["401"]["headers"], where
 
 
-async def test_every_type_of_event_is_described_as_a_webhook(sqlite_office: Office) -> None:
+async def test_every_type_of_event_is_described_as_a_webhook(sqlite_office: ApiFixture) -> None:
     description = await described(sqlite_office)
     assert set(description["webhooks"]) == {kind.value for kind in EventType}
     for webhook in description["webhooks"].values():
@@ -112,7 +112,7 @@ async def test_every_type_of_event_is_described_as_a_webhook(sqlite_office: Offi
         assert {parameter["name"] for parameter in webhook["post"]["parameters"]} == SIGNATURES
 
 
-async def test_generators_get_servers_and_optional_fields(sqlite_office: Office) -> None:
+async def test_generators_get_servers_and_optional_fields(sqlite_office: ApiFixture) -> None:
     """To them a field with a default, be it null, is one that is always there."""
     description = await described(sqlite_office)
     assert description["servers"] == [{"url": "/", "description": "This server."}]
@@ -121,7 +121,7 @@ async def test_generators_get_servers_and_optional_fields(sqlite_office: Office)
     assert request["required"] == ["amount"]
 
 
-async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: Office) -> None:
+async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: ApiFixture) -> None:
     for path, method, operation in operations(await described(sqlite_office)):
         declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
         assert sorted(declared) == sorted(re.findall(r"{(\w+)}", path)), (method, path)
@@ -150,7 +150,7 @@ def test_amounts_and_times_are_numbers_and_moments_in_python() -> None:
     assert schema_models.PaymentIntent.model_validate({**example, "later_field": 1}) == intent
 
 
-async def test_the_page_needs_nothing_from_elsewhere(sqlite_office: Office) -> None:
+async def test_the_page_needs_nothing_from_elsewhere(sqlite_office: ApiFixture) -> None:
     page = await sqlite_office.stranger.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "//" not in page.text.replace("<!doctype", "")
@@ -180,5 +180,5 @@ async def test_without_the_role_there_is_no_api_no_description_and_no_page(tmp_p
 
 
 @pytest.mark.parametrize("path", ["/docs/nothing.js", "/docs/..%2fdocs.py", "/redoc"])
-async def test_no_other_file_is_served(sqlite_office: Office, path: str) -> None:
+async def test_no_other_file_is_served(sqlite_office: ApiFixture, path: str) -> None:
     assert problem(await sqlite_office.stranger.get(path)) == (404, "not_found")

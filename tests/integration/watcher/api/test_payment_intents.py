@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chain.testing import principal, txs
-from tests.integration.watcher.api.api_fixture import ADMIN, Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher import schemas
 
@@ -15,33 +15,33 @@ def check(document: dict[str, Any]) -> None:
     assert schemas.PaymentIntent.model_validate(document).model_dump(mode="json") == document
 
 
-async def test_an_intent_is_created_and_can_be_read(office: Office) -> None:
-    answer = await office.client.post(
+async def test_an_intent_is_created_and_can_be_read(api: ApiFixture) -> None:
+    answer = await api.client.post(
         "/v1/payment_intents",
         json={"amount": "50000", "reference": "ORDER-1", "expires_in": "30m", "metadata": {"order": "1"}},
     )
     assert answer.status_code == 201
     made = answer.json()
     check(made)
-    assert (made["merchant"], made["amount"], made["reference"]) == (office.merchant, "50000", "ORDER-1")
+    assert (made["merchant"], made["amount"], made["reference"]) == (api.merchant, "50000", "ORDER-1")
     assert made["status"] == "pending"
     assert made["recipient"] == SHOP
     assert made["pay"]["contract"] is not None
-    read = await office.client.get(f"/v1/payment_intents/{made['id']}")
+    read = await api.client.get(f"/v1/payment_intents/{made['id']}")
     assert (read.status_code, read.json()) == (200, made)
-    assert office.woken == 1
+    assert api.woken == 1
 
 
-async def test_an_amount_is_a_whole_number_or_its_digits(office: Office) -> None:
+async def test_an_amount_is_a_whole_number_or_its_digits(api: ApiFixture) -> None:
     most = 2**128 - 1
     for amount in (1, "1", most, str(most)):
-        assert (await office.create(amount=amount))["amount"] == str(amount)
+        assert (await api.create(amount=amount))["amount"] == str(amount)
 
 
 @pytest.mark.parametrize(
     "amount", [0, "0", -1, "-1", 1.5, 1.0, "1.5", "1e3", 1e3, True, None, [], {}, "", " 1", 2**128, "9" * 40]
 )
-async def test_a_wrong_amount_is_named(sqlite_office: Office, amount: object) -> None:
+async def test_a_wrong_amount_is_named(sqlite_office: ApiFixture, amount: object) -> None:
     answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": amount})
     assert wrong_fields(answer) == ["amount"]
 
@@ -78,7 +78,7 @@ async def test_a_wrong_amount_is_named(sqlite_office: Office, amount: object) ->
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_is_stored(
-    sqlite_office: Office, field: str, value: object
+    sqlite_office: ApiFixture, field: str, value: object
 ) -> None:
     answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": "50000", field: value})
     assert wrong_fields(answer) == [field]
@@ -86,48 +86,48 @@ async def test_a_wrong_field_is_named_and_nothing_is_stored(
     assert (await sqlite_office.client.get("/v1/payment_intents")).json()["data"] == []
 
 
-async def test_all_wrong_fields_are_named_at_once(sqlite_office: Office) -> None:
+async def test_all_wrong_fields_are_named_at_once(sqlite_office: ApiFixture) -> None:
     answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": 0, "level": "deep"})
     assert sorted(wrong_fields(answer)) == ["amount", "level"]
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 5])
-async def test_a_body_that_is_no_object_is_refused(sqlite_office: Office, body: object) -> None:
+async def test_a_body_that_is_no_object_is_refused(sqlite_office: ApiFixture, body: object) -> None:
     answer = await sqlite_office.client.post("/v1/payment_intents", json=body)
     assert problem(answer) == (422, "validation")
 
 
-async def test_metadata_may_be_as_large_as_the_limits(office: Office) -> None:
+async def test_metadata_may_be_as_large_as_the_limits(api: ApiFixture) -> None:
     metadata = {f"{n:02}" + "é" * 38: "ü" * 500 for n in range(50)}
-    assert (await office.create(metadata=metadata))["metadata"] == metadata
+    assert (await api.create(metadata=metadata))["metadata"] == metadata
 
 
-async def test_a_reference_in_use_is_a_conflict(office: Office) -> None:
-    await office.create(reference="ORDER-1")
-    answer = await office.client.post("/v1/payment_intents", json={"amount": "1", "reference": " order-1 "})
+async def test_a_reference_in_use_is_a_conflict(api: ApiFixture) -> None:
+    await api.create(reference="ORDER-1")
+    answer = await api.client.post("/v1/payment_intents", json={"amount": "1", "reference": " order-1 "})
     assert problem(answer) == (409, "reference_taken")
-    async with office.as_key(office.other_key) as other:
+    async with api.as_key(api.other_key) as other:
         answer = await other.post("/v1/payment_intents", json={"amount": "1", "reference": "ORDER-1"})
     assert answer.status_code == 201
 
 
-async def test_a_paid_intent_shows_its_money_as_declared(office: Office) -> None:
-    made = await office.create(level="included")
-    office.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
-    read = (await office.client.get(f"/v1/payment_intents/{made['id']}")).json()
+async def test_a_paid_intent_shows_its_money_as_declared(api: ApiFixture) -> None:
+    made = await api.create(level="included")
+    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
+    read = (await api.client.get(f"/v1/payment_intents/{made['id']}")).json()
     check(read)
     assert read["status"] == "succeeded"
     assert [money["amount"] for money in read["transfers"]] == ["50000"]
 
 
-async def test_an_intent_is_canceled_with_and_without_a_reason(office: Office) -> None:
-    first, second, third = [await office.create() for _ in range(3)]
+async def test_an_intent_is_canceled_with_and_without_a_reason(api: ApiFixture) -> None:
+    first, second, third = [await api.create() for _ in range(3)]
     for made, sent in ((first, {}), (second, {"json": {}}), (third, {"json": {"reason": "no tea left"}})):
-        answer = await office.client.post(f"/v1/payment_intents/{made['id']}/cancel", **sent)
+        answer = await api.client.post(f"/v1/payment_intents/{made['id']}/cancel", **sent)
         assert answer.status_code == 200
         check(answer.json())
         assert answer.json()["status"] == "canceled"
-    again = await office.client.post(f"/v1/payment_intents/{first['id']}/cancel")
+    again = await api.client.post(f"/v1/payment_intents/{first['id']}/cancel")
     assert problem(again) == (409, "not_pending")
 
 
@@ -135,15 +135,15 @@ async def test_an_intent_is_canceled_with_and_without_a_reason(office: Office) -
     ("body", "fields"),
     [({"reason": ""}, ["reason"]), ({"reason": 5}, ["reason"]), ({"why": "x"}, ["why"])],
 )
-async def test_a_wrong_cancel_is_named(sqlite_office: Office, body: object, fields: list[str]) -> None:
+async def test_a_wrong_cancel_is_named(sqlite_office: ApiFixture, body: object, fields: list[str]) -> None:
     made = await sqlite_office.create()
     answer = await sqlite_office.client.post(f"/v1/payment_intents/{made['id']}/cancel", json=body)
     assert wrong_fields(answer) == fields
 
 
-async def test_an_intent_is_marked_by_its_merchant(office: Office) -> None:
-    made = await office.create()
-    answer = await office.client.post(
+async def test_an_intent_is_marked_by_its_merchant(api: ApiFixture) -> None:
+    made = await api.create()
+    answer = await api.client.post(
         f"/v1/payment_intents/{made['id']}/mark", json={"status": "succeeded", "reason": "cash"}
     )
     assert answer.status_code == 200
@@ -162,26 +162,26 @@ async def test_an_intent_is_marked_by_its_merchant(office: Office) -> None:
         ({"status": ["failed"], "reason": "x"}, ["status"]),
     ],
 )
-async def test_a_wrong_mark_is_named(sqlite_office: Office, body: object, fields: list[str]) -> None:
+async def test_a_wrong_mark_is_named(sqlite_office: ApiFixture, body: object, fields: list[str]) -> None:
     made = await sqlite_office.create()
     answer = await sqlite_office.client.post(f"/v1/payment_intents/{made['id']}/mark", json=body)
     assert sorted(wrong_fields(answer)) == sorted(fields)
 
 
 @pytest.mark.parametrize("path", ["", "/cancel", "/mark"])
-async def test_another_merchants_intent_does_not_exist(office: Office, path: str) -> None:
-    made = await office.create()
+async def test_another_merchants_intent_does_not_exist(api: ApiFixture, path: str) -> None:
+    made = await api.create()
     body = {"status": "failed", "reason": "x"} if path == "/mark" else None
-    async with office.as_key(office.other_key) as other:
+    async with api.as_key(api.other_key) as other:
         for intent in (made["id"], "pi_NONE", "pi_%00", "x" * 100, "%FF", "pi_é"):
             url = f"/v1/payment_intents/{intent}{path}"
             answer = await (other.post(url, json=body) if path else other.get(url))
             assert problem(answer) == (404, "not_found"), intent
-    read = await office.client.get(f"/v1/payment_intents/{made['id']}")
+    read = await api.client.get(f"/v1/payment_intents/{made['id']}")
     assert read.json()["status"] == "pending"
 
 
-async def test_a_dedicated_recipient_names_its_intent_only_to_its_merchant(sqlite_office: Office) -> None:
+async def test_a_dedicated_recipient_names_its_intent_only_to_its_merchant(sqlite_office: ApiFixture) -> None:
     body = {"amount": 5, "match": "recipient", "recipient": principal("dedicated")}
     made = (await sqlite_office.client.post("/v1/payment_intents", json=body)).json()["id"]
     again = await sqlite_office.client.post("/v1/payment_intents", json=body)
@@ -192,32 +192,32 @@ async def test_a_dedicated_recipient_names_its_intent_only_to_its_merchant(sqlit
     assert made not in theirs.text
 
 
-async def test_an_operator_sees_all_and_says_for_whom_he_creates(office: Office) -> None:
-    made = await office.create()
-    async with office.as_key(ADMIN) as operator:
+async def test_an_operator_sees_all_and_says_for_whom_he_creates(api: ApiFixture) -> None:
+    made = await api.create()
+    async with api.as_key(ADMIN) as operator:
         assert (await operator.get(f"/v1/payment_intents/{made['id']}")).status_code == 200
         theirs = await operator.post(
-            "/v1/payment_intents", json={"amount": 5, "merchant": office.other_merchant}
+            "/v1/payment_intents", json={"amount": 5, "merchant": api.other_merchant}
         )
-        assert (theirs.status_code, theirs.json()["merchant"]) == (201, office.other_merchant)
+        assert (theirs.status_code, theirs.json()["merchant"]) == (201, api.other_merchant)
         nobodys = await operator.post("/v1/payment_intents", json={"amount": 5})
         assert wrong_fields(nobodys) == ["merchant"]
         strange = await operator.post("/v1/payment_intents", json={"amount": 5, "merchant": 7})
         assert "is not an id" in strange.text
         listed = (await operator.get("/v1/payment_intents")).json()["data"]
-        assert {row["merchant"] for row in listed} == {office.merchant, office.other_merchant}
-        of_one = await operator.get("/v1/payment_intents", params={"merchant": office.merchant})
+        assert {row["merchant"] for row in listed} == {api.merchant, api.other_merchant}
+        of_one = await operator.get("/v1/payment_intents", params={"merchant": api.merchant})
         assert [row["id"] for row in of_one.json()["data"]] == [made["id"]]
 
 
-async def test_pages_stay_whole_while_intents_are_added(office: Office) -> None:
-    made = [(await office.create())["id"] for _ in range(5)]
-    first = (await office.client.get("/v1/payment_intents", params={"limit": 2})).json()
-    await office.create()
+async def test_pages_stay_whole_while_intents_are_added(api: ApiFixture) -> None:
+    made = [(await api.create())["id"] for _ in range(5)]
+    first = (await api.client.get("/v1/payment_intents", params={"limit": 2})).json()
+    await api.create()
     seen = [row["id"] for row in first["data"]]
     cursor = first["next_cursor"]
     for _ in range(5):
-        page = await office.client.get("/v1/payment_intents", params={"limit": 2, "cursor": cursor})
+        page = await api.client.get("/v1/payment_intents", params={"limit": 2, "cursor": cursor})
         seen += [row["id"] for row in page.json()["data"]]
         cursor = page.json()["next_cursor"]
         if cursor is None:
@@ -225,19 +225,19 @@ async def test_pages_stay_whole_while_intents_are_added(office: Office) -> None:
     assert seen == made[::-1]
 
 
-async def test_each_filter_leaves_what_it_names(office: Office) -> None:
-    plain = await office.create(metadata={"order id": "1", "shop": "a+b&c"})
-    paid = await office.create(
+async def test_each_filter_leaves_what_it_names(api: ApiFixture) -> None:
+    plain = await api.create(metadata={"order id": "1", "shop": "a+b&c"})
+    paid = await api.create(
         level="included", reference="paid one", metadata={"order id": "2", "shop": "a+b&c"}
     )
-    short = await office.create(level="included")
-    office.world.mine(
+    short = await api.create(level="included")
+    api.world.mine(
         txs.sbtc_transfer(PAYER, SHOP, 50_000, b"PAID ONE"),
         txs.sbtc_transfer(PAYER, SHOP, 1, short["reference"].encode()),
     )
 
     async def ids(**filters: str) -> list[str]:
-        answer = await office.client.get("/v1/payment_intents", params=filters)
+        answer = await api.client.get("/v1/payment_intents", params=filters)
         assert answer.status_code == 200, answer.text
         for row in answer.json()["data"]:
             check(row)
@@ -251,7 +251,7 @@ async def test_each_filter_leaves_what_it_names(office: Office) -> None:
     assert await ids(**{"metadata[shop]": "a+b&c"}) == [paid["id"], plain["id"]]
     assert await ids(**{"metadata[shop]": "a+b&c", "metadata[order id]": "1"}) == [plain["id"]]
     assert await ids(**{"metadata[shop]": "a"}) == []
-    now = int(office.world.clock())
+    now = int(api.world.clock())
     assert len(await ids(created_from=str(now - 3600), created_to=str(now + 3600))) == 3
     assert await ids(created_to="2020-01-01T00:00:00Z") == []
     assert await ids(status="pending", flag="underpaid", limit="1") == [short["id"]]
@@ -286,29 +286,31 @@ async def test_each_filter_leaves_what_it_names(office: Office) -> None:
         ("status[x]=pending", "status[x]"),
     ],
 )
-async def test_a_wrong_or_unknown_parameter_is_named(sqlite_office: Office, query: str, field: str) -> None:
+async def test_a_wrong_or_unknown_parameter_is_named(
+    sqlite_office: ApiFixture, query: str, field: str
+) -> None:
     assert wrong_fields(await sqlite_office.client.get(f"/v1/payment_intents?{query}")) == [field]
 
 
-async def test_how_to_filter_by_metadata_is_told(sqlite_office: Office) -> None:
+async def test_how_to_filter_by_metadata_is_told(sqlite_office: ApiFixture) -> None:
     answer = await sqlite_office.client.get("/v1/payment_intents?metadata=x")
     assert answer.json()["detail"] == "metadata: is written metadata[key]=value"
 
 
-async def test_a_change_takes_no_parameters(sqlite_office: Office) -> None:
+async def test_a_change_takes_no_parameters(sqlite_office: ApiFixture) -> None:
     answer = await sqlite_office.client.post("/v1/payment_intents?dry_run=1", json={"amount": 1})
     assert wrong_fields(answer) == ["dry_run"]
 
 
-async def test_an_etag_names_a_version_of_an_intent(office: Office) -> None:
-    made = await office.create()
+async def test_an_etag_names_a_version_of_an_intent(api: ApiFixture) -> None:
+    made = await api.create()
     url = f"/v1/payment_intents/{made['id']}"
-    tag = (await office.client.get(url)).headers["etag"]
+    tag = (await api.client.get(url)).headers["etag"]
     assert tag.startswith('"')
     for sent in (tag, f'"other", {tag}', f"W/{tag}", "*"):
-        same = await office.client.get(url, headers={"if-none-match": sent})
+        same = await api.client.get(url, headers={"if-none-match": sent})
         assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
-    await office.client.post(f"{url}/cancel")
-    changed = await office.client.get(url, headers={"if-none-match": tag})
+    await api.client.post(f"{url}/cancel")
+    changed = await api.client.get(url, headers={"if-none-match": tag})
     assert (changed.status_code, changed.json()["status"]) == (200, "canceled")
     assert changed.headers["etag"] != tag

@@ -15,7 +15,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks
 
 from tests.integration.watcher.api.all_routes import make_doomed, make_everything
-from tests.integration.watcher.api.api_fixture import ADMIN, Office
+from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture
 from tests.integration.watcher.ledger_fixture import World
 
 #: Requests per route: as declared and not, about things that are there and about made-up ones.
@@ -96,17 +96,17 @@ def _send(
 
 
 @pytest.fixture
-async def office(tmp_path: Any) -> Any:
+async def api(tmp_path: Any) -> Any:
     world = World(tmp_path)
-    async with Office(world) as made:
+    async with ApiFixture(world) as made:
         yield made
     world.database.close()
 
 
-async def test_every_answer_is_as_declared(office: Office) -> None:
-    ids = make_everything(office)
-    document = (await office.stranger.get("/openapi.json")).json()
-    worked, wrong = await asyncio.to_thread(ask, office.url, document, ids, make_doomed(office), office.key)
+async def test_every_answer_is_as_declared(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    document = (await api.stranger.get("/openapi.json")).json()
+    worked, wrong = await asyncio.to_thread(ask, api.url, document, ids, make_doomed(api), api.key)
     assert not wrong, "\n".join(wrong)
     routes = {f"{method.upper()} {path}" for path, found in document["paths"].items() for method in found}
     assert {route for route in routes if not worked[route]} == NEVER

@@ -7,7 +7,7 @@ from sqlalchemy import event, update
 from chain.testing import txs
 from notifier.schema import delivery, endpoint
 from tests.integration.watcher.api.all_routes import add_endpoint, make_everything
-from tests.integration.watcher.api.api_fixture import ADMIN, OTHER, Office, problem
+from tests.integration.watcher.api.api_fixture import ADMIN, OTHER, ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher import schemas
 from watcher.services import queries
@@ -24,28 +24,28 @@ SOURCE = {
 }
 
 
-async def test_an_operator_sees_all_of_it(office: Office) -> None:
-    make_everything(office)
-    async with office.as_key(ADMIN) as operator:
+async def test_an_operator_sees_all_of_it(api: ApiFixture) -> None:
+    make_everything(api)
+    async with api.as_key(ADMIN) as operator:
         found = (await operator.get("/v1/status")).json()
     assert schemas.ServerStatus.model_validate(found).model_dump(mode="json") == found
-    told = queries.status(office.world.database, office.world.settings, now=office.world.clock())
+    told = queries.status(api.world.database, api.world.settings, now=api.world.clock())
     same = ("intents", "outbox", "database", "sources", "unmatched", "reindex", "follower")
     for name in set(same) - {"outbox"}:
         assert found[name] == told[name], name
     assert found["outbox"]["pending"] == told["outbox"]["pending"] > 0
 
 
-async def test_a_merchant_sees_his_own_counts_and_the_same_shape(office: Office) -> None:
-    make_everything(office)
-    office.world.create(office.other_merchant)
-    office.world.mine(txs.sbtc_transfer(PAYER, OTHER, 5, b"X"), txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-1"))
-    add_endpoint(office, office.other_merchant)
-    with office.world.database.begin() as connection:
-        connection.execute(update(endpoint).where(endpoint.c.merchant == office.merchant).values(failed=3))
-    async with office.as_key(ADMIN) as operator, office.as_key(office.other_key) as other:
+async def test_a_merchant_sees_his_own_counts_and_the_same_shape(api: ApiFixture) -> None:
+    make_everything(api)
+    api.world.create(api.other_merchant)
+    api.world.mine(txs.sbtc_transfer(PAYER, OTHER, 5, b"X"), txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-1"))
+    add_endpoint(api, api.other_merchant)
+    with api.world.database.begin() as connection:
+        connection.execute(update(endpoint).where(endpoint.c.merchant == api.merchant).values(failed=3))
+    async with api.as_key(ADMIN) as operator, api.as_key(api.other_key) as other:
         all_of_it = (await operator.get("/v1/status")).json()
-        mine = (await office.client.get("/v1/status")).json()
+        mine = (await api.client.get("/v1/status")).json()
         theirs = (await other.get("/v1/status")).json()
     assert schemas.ServerStatus.model_validate(mine).model_dump(mode="json") == mine
     assert list(mine) == list(theirs) == list(all_of_it)
@@ -70,14 +70,14 @@ async def test_a_merchant_sees_his_own_counts_and_the_same_shape(office: Office)
     assert theirs["reasons"] == []
 
 
-async def test_a_merchants_dead_held_and_disabled_ones_are_his(office: Office) -> None:
-    ids = make_everything(office)
-    with office.world.database.begin() as connection:
+async def test_a_merchants_dead_held_and_disabled_ones_are_his(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    with api.world.database.begin() as connection:
         connection.execute(update(delivery).values(status="dead", next_attempt_at=None))
         connection.execute(update(delivery).where(delivery.c.id == ids["delivery_id"]).values(status="held"))
         connection.execute(update(endpoint).values(status="disabled", disabled_reason="failing"))
-    mine = (await office.client.get("/v1/status")).json()
-    async with office.as_key(ADMIN) as operator:
+    mine = (await api.client.get("/v1/status")).json()
+    async with api.as_key(ADMIN) as operator:
         all_of_it = (await operator.get("/v1/status")).json()
     assert mine["outbox"] == all_of_it["outbox"]
     assert mine["outbox"]["held"] == 1
@@ -86,10 +86,10 @@ async def test_a_merchants_dead_held_and_disabled_ones_are_his(office: Office) -
     assert disabled["hint"] == "once mended: enable it"
 
 
-async def test_a_merchant_learns_nothing_of_the_operators_machines(office: Office) -> None:
+async def test_a_merchant_learns_nothing_of_the_operators_machines(api: ApiFixture) -> None:
     halt = Halt(code="reorg_too_deep", message="node.internal says otherwise", hint="sbtc-watcher accept …")
-    office.world.ledger.note_look(tip=None, sources=[SOURCE], halt=halt)
-    answer = await office.client.get("/v1/status")
+    api.world.ledger.note_look(tip=None, sources=[SOURCE], halt=halt)
+    answer = await api.client.get("/v1/status")
     found = answer.json()
     assert found["state"] == "halted"
     assert found["halted"]["code"] == "reorg_too_deep"
@@ -98,22 +98,22 @@ async def test_a_merchant_learns_nothing_of_the_operators_machines(office: Offic
     assert [reason["code"] for reason in found["reasons"]] == ["halted", "source_failing"]
     assert found["reasons"][1]["message"] == "source #1 is down"
     assert (found["database"]["url"], found["database"]["bytes"]) == (None, None)
-    for secret in ("hidden", "internal", "key-in-path", "accept", str(office.world.folder)):
+    for secret in ("hidden", "internal", "key-in-path", "accept", str(api.world.folder)):
         assert secret not in answer.text
-    async with office.as_key(ADMIN) as operator:
+    async with api.as_key(ADMIN) as operator:
         assert SOURCE["url"] in (await operator.get("/v1/status")).text
 
 
-async def test_a_merchants_status_scans_no_big_table(office: Office) -> None:
+async def test_a_merchants_status_scans_no_big_table(api: ApiFixture) -> None:
     """What it costs does not grow with other merchants' intents, nor with his own: they are counted as they change."""
     asked = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
         asked.append(statement)
 
-    event.listen(office.world.database.engine, "before_cursor_execute", note)
-    assert (await office.client.get("/v1/status")).status_code == 200
-    event.remove(office.world.database.engine, "before_cursor_execute", note)
+    event.listen(api.world.database.engine, "before_cursor_execute", note)
+    assert (await api.client.get("/v1/status")).status_code == 200
+    event.remove(api.world.database.engine, "before_cursor_execute", note)
     counts = [one for one in asked if "count(*)" in one and "FROM intent" in one]
     # Those that are due, or set aside, are found by their indexes.
     woken = [one for one in counts if re.search(r"WHERE .*intent\.wake_\w+ IS NOT NULL", one, re.DOTALL)]
@@ -121,6 +121,6 @@ async def test_a_merchants_status_scans_no_big_table(office: Office) -> None:
     assert (len(counts), len(woken)) == (3, 2)
 
 
-async def test_a_status_needs_a_key_and_takes_no_parameters(sqlite_office: Office) -> None:
+async def test_a_status_needs_a_key_and_takes_no_parameters(sqlite_office: ApiFixture) -> None:
     assert problem(await sqlite_office.stranger.get("/v1/status")) == (401, "unauthorized")
     assert problem(await sqlite_office.client.get("/v1/status?all=1")) == (422, "validation")

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from notifier import ssrf
-from tests.integration.watcher.api.api_fixture import Office, problem
+from tests.integration.watcher.api.api_fixture import ApiFixture, problem
 from watcher.api import transactions as api_module
 from watcher.services import api_keys
 
@@ -15,7 +15,7 @@ PATH = "/v1/payment_intents"
 
 
 async def test_who_would_wait_too_long_for_a_thread_is_told_to_come_back(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(api_module, "PATIENCE", -1.0)
@@ -25,14 +25,14 @@ async def test_who_would_wait_too_long_for_a_thread_is_told_to_come_back(
     assert (await sqlite_office.client.get(PATH)).json()["data"] == []
 
 
-async def test_a_closed_api_takes_no_more_requests(sqlite_office: Office) -> None:
+async def test_a_closed_api_takes_no_more_requests(sqlite_office: ApiFixture) -> None:
     assert sqlite_office.site.api is not None
     sqlite_office.site.api.close()
     assert problem(await sqlite_office.client.get(PATH)) == (503, "unavailable")
 
 
 async def test_a_use_that_cannot_be_recorded_is_recorded_later(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = sqlite_office.site.api
     assert api is not None
@@ -56,7 +56,7 @@ async def test_a_use_that_cannot_be_recorded_is_recorded_later(
     assert len(recorded()) == 1
 
 
-async def test_readers_do_not_wait_for_a_writer(sqlite_office: Office) -> None:
+async def test_readers_do_not_wait_for_a_writer(sqlite_office: ApiFixture) -> None:
     """Another process holds the write lock of the SQLite file: reading goes on, writing waits for its turn."""
     await sqlite_office.create()
     blocker = sqlite3.connect(sqlite_office.world.folder / "watcher.db", isolation_level=None)
@@ -73,7 +73,7 @@ async def test_readers_do_not_wait_for_a_writer(sqlite_office: Office) -> None:
 
 
 async def test_names_that_are_slow_to_look_up_hold_nobody_else_up(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, answered = threading.Semaphore(0), threading.Event()
 

@@ -8,21 +8,21 @@ from sqlalchemy import update
 from notifier import endpoints
 from notifier.schema import delivery
 from tests.integration.watcher.api.all_routes import add_endpoint, make_everything
-from tests.integration.watcher.api.api_fixture import ADMIN, Office, problem, wrong_fields
+from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
 from watcher import schemas
 
 LIST = "/v1/webhook_endpoints"
 URL = "https://1.1.1.1/hooks"
 
 
-async def test_an_endpoint_is_added_listed_changed_and_removed(office: Office) -> None:
-    answer = await office.client.post(LIST, json={"url": URL, "legacy_v0": True})
+async def test_an_endpoint_is_added_listed_changed_and_removed(api: ApiFixture) -> None:
+    answer = await api.client.post(LIST, json={"url": URL, "legacy_v0": True})
     assert answer.status_code == 201
     made = answer.json()
     assert schemas.EndpointWithSecret.model_validate(made).model_dump(mode="json") == made
     assert made["secret"].startswith("whsec_")
     endpoint = made["endpoint"]
-    assert endpoint["merchant"] == office.merchant
+    assert endpoint["merchant"] == api.merchant
     assert endpoint["events"] == [
         "payment.succeeded",
         "payment.failed",
@@ -30,20 +30,20 @@ async def test_an_endpoint_is_added_listed_changed_and_removed(office: Office) -
         "payment.attention",
     ]
     one = f"{LIST}/{endpoint['id']}"
-    assert (await office.client.get(one)).json() == endpoint
-    assert (await office.client.get(LIST)).json() == {"data": [endpoint], "next_cursor": None}
-    changed = await office.client.patch(one, json={"events": ["*"], "status": "disabled"})
+    assert (await api.client.get(one)).json() == endpoint
+    assert (await api.client.get(LIST)).json() == {"data": [endpoint], "next_cursor": None}
+    changed = await api.client.patch(one, json={"events": ["*"], "status": "disabled"})
     assert changed.status_code == 200
     expected = endpoint | {"events": ["*"], "status": "disabled", "disabled_reason": "operator"}
     assert changed.json() == expected
-    assert (await office.client.get(one)).json() == expected
-    moved = await office.client.patch(one, json={"url": f"{URL}/2", "status": "enabled"})
+    assert (await api.client.get(one)).json() == expected
+    moved = await api.client.patch(one, json={"url": f"{URL}/2", "status": "enabled"})
     assert (moved.json()["url"], moved.json()["status"]) == (f"{URL}/2", "enabled")
-    removed = await office.client.delete(one)
+    removed = await api.client.delete(one)
     assert (removed.status_code, removed.json()) == (200, {"id": endpoint["id"], "removed": True})
-    assert problem(await office.client.get(one)) == (404, "not_found")
-    assert problem(await office.client.delete(one)) == (404, "not_found")
-    assert (await office.client.get(LIST)).json()["data"] == []
+    assert problem(await api.client.get(one)) == (404, "not_found")
+    assert problem(await api.client.delete(one)) == (404, "not_found")
+    assert (await api.client.get(LIST)).json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ async def test_an_endpoint_is_added_listed_changed_and_removed(office: Office) -
     ],
 )
 async def test_a_wrong_endpoint_is_refused_by_its_field(
-    sqlite_office: Office, body: dict[str, object], field: str
+    sqlite_office: ApiFixture, body: dict[str, object], field: str
 ) -> None:
     assert wrong_fields(await sqlite_office.client.post(LIST, json=body)) == [field]
     assert (await sqlite_office.client.get(LIST)).json()["data"] == []
@@ -76,7 +76,7 @@ async def test_a_wrong_endpoint_is_refused_by_its_field(
     "body", [{"url": "https://[::1]/"}, {"url": 1}, {"status": "removed"}, {"events": []}]
 )
 async def test_a_wrong_change_is_refused_and_changes_nothing(
-    sqlite_office: Office, body: dict[str, object]
+    sqlite_office: ApiFixture, body: dict[str, object]
 ) -> None:
     one = f"{LIST}/{add_endpoint(sqlite_office, sqlite_office.merchant)}"
     before = (await sqlite_office.client.get(one)).json()
@@ -84,26 +84,26 @@ async def test_a_wrong_change_is_refused_and_changes_nothing(
     assert (await sqlite_office.client.get(one)).json() == before
 
 
-async def test_a_secret_is_rotated_with_an_overlap(office: Office) -> None:
-    made = (await office.client.post(LIST, json={"url": URL})).json()
+async def test_a_secret_is_rotated_with_an_overlap(api: ApiFixture) -> None:
+    made = (await api.client.post(LIST, json={"url": URL})).json()
     one = f"{LIST}/{made['endpoint']['id']}"
-    rotated = await office.client.post(f"{one}/rotate_secret", json={"overlap": "1h"})
+    rotated = await api.client.post(f"{one}/rotate_secret", json={"overlap": "1h"})
     assert rotated.status_code == 200
     assert rotated.json()["endpoint"] == made["endpoint"]
     assert rotated.json()["secret"] not in ("", made["secret"])
     assert made["previous_secret_expires_at"] is None
     until = datetime.fromisoformat(rotated.json()["previous_secret_expires_at"]).timestamp()
-    assert until == pytest.approx(office.world.clock() + 3600, abs=1)
-    leaked = await office.client.post(f"{one}/rotate_secret", json={"overlap": 0})
+    assert until == pytest.approx(api.world.clock() + 3600, abs=1)
+    leaked = await api.client.post(f"{one}/rotate_secret", json={"overlap": 0})
     assert leaked.json()["previous_secret_expires_at"] is None
     for overlap in ("8d", -1, "soon"):
-        answer = await office.client.post(f"{one}/rotate_secret", json={"overlap": overlap})
+        answer = await api.client.post(f"{one}/rotate_secret", json={"overlap": overlap})
         assert wrong_fields(answer) == ["overlap"]
-    assert (await office.client.post(f"{one}/rotate_secret")).status_code == 200
+    assert (await api.client.post(f"{one}/rotate_secret")).status_code == 200
 
 
 async def test_one_endpoint_too_many_is_refused_with_what_to_do(
-    sqlite_office: Office, monkeypatch: pytest.MonkeyPatch
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A merchant's endpoints are bounded."""
     monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 1)
@@ -113,71 +113,71 @@ async def test_one_endpoint_too_many_is_refused_with_what_to_do(
     assert "remove one" in refused.json()["detail"]
 
 
-async def test_a_secret_is_the_same_when_its_answer_is_replayed(office: Office) -> None:
+async def test_a_secret_is_the_same_when_its_answer_is_replayed(api: ApiFixture) -> None:
     headers = {"idempotency-key": "e1"}
-    first = await office.client.post(LIST, json={"url": URL}, headers=headers)
-    again = await office.client.post(LIST, json={"url": URL}, headers=headers)
+    first = await api.client.post(LIST, json={"url": URL}, headers=headers)
+    again = await api.client.post(LIST, json={"url": URL}, headers=headers)
     assert again.content == first.content
     assert again.headers["idempotent-replayed"] == "true"
-    assert len((await office.client.get(LIST)).json()["data"]) == 1
+    assert len((await api.client.get(LIST)).json()["data"]) == 1
 
 
-async def test_a_test_event_goes_the_way_of_all_unless_the_endpoint_is_disabled(office: Office) -> None:
-    endpoint = add_endpoint(office, office.merchant)
-    tested = await office.client.post(f"{LIST}/{endpoint}/test")
+async def test_a_test_event_goes_the_way_of_all_unless_the_endpoint_is_disabled(api: ApiFixture) -> None:
+    endpoint = add_endpoint(api, api.merchant)
+    tested = await api.client.post(f"{LIST}/{endpoint}/test")
     assert tested.status_code == 200
-    found = (await office.client.get(f"/v1/webhook_deliveries/{tested.json()['delivery']}")).json()
+    found = (await api.client.get(f"/v1/webhook_deliveries/{tested.json()['delivery']}")).json()
     assert (found["event"], found["event_type"], found["status"]) == (
         tested.json()["event"],
         "webhook.test",
         "pending",
     )
-    await office.client.patch(f"{LIST}/{endpoint}", json={"status": "disabled"})
+    await api.client.patch(f"{LIST}/{endpoint}", json={"status": "disabled"})
     for act in ("test", "recover"):
-        assert problem(await office.client.post(f"{LIST}/{endpoint}/{act}")) == (409, "not_possible")
-    assert wrong_fields(await office.client.post(f"{LIST}/{endpoint}/test", json={"x": 1})) == ["x"]
+        assert problem(await api.client.post(f"{LIST}/{endpoint}/{act}")) == (409, "not_possible")
+    assert wrong_fields(await api.client.post(f"{LIST}/{endpoint}/test", json={"x": 1})) == ["x"]
 
 
-async def test_dead_deliveries_are_recovered_and_events_replayed(office: Office) -> None:
-    ids = make_everything(office)
-    with office.world.database.begin() as connection:
+async def test_dead_deliveries_are_recovered_and_events_replayed(api: ApiFixture) -> None:
+    ids = make_everything(api)
+    with api.world.database.begin() as connection:
         connection.execute(update(delivery).values(status="dead", next_attempt_at=None))
-    number = len((await office.client.get("/v1/webhook_deliveries?status=dead")).json()["data"])
+    number = len((await api.client.get("/v1/webhook_deliveries?status=dead")).json()["data"])
     one = f"{LIST}/{ids['endpoint_id']}"
-    recovered = await office.client.post(f"{one}/recover")
+    recovered = await api.client.post(f"{one}/recover")
     assert recovered.json() == {"endpoint": ids["endpoint_id"], "recovered": number, "complete": True}
     assert number > 1
     since = {"since": "2027-01-01T00:00:00Z"}
-    queued = await office.client.post(f"{one}/replay", json=since)
+    queued = await api.client.post(f"{one}/replay", json=since)
     assert queued.json() == {"endpoint": ids["endpoint_id"], "replayed": 0, "complete": True}
-    with office.world.database.begin() as connection:
+    with api.world.database.begin() as connection:
         connection.execute(update(delivery).values(status="delivered", next_attempt_at=None))
-    replayed = await office.client.post(f"{one}/replay", json=since)
+    replayed = await api.client.post(f"{one}/replay", json=since)
     assert replayed.json() == {"endpoint": ids["endpoint_id"], "replayed": number, "complete": True}
-    assert (await office.client.post(f"{one}/replay", json={"since": 4_000_000_000})).json()["replayed"] == 0
-    assert wrong_fields(await office.client.post(f"{one}/replay", json={})) == ["since"]
-    assert wrong_fields(await office.client.post(f"{one}/replay", json={"since": "today"})) == ["since"]
+    assert (await api.client.post(f"{one}/replay", json={"since": 4_000_000_000})).json()["replayed"] == 0
+    assert wrong_fields(await api.client.post(f"{one}/replay", json={})) == ["since"]
+    assert wrong_fields(await api.client.post(f"{one}/replay", json={"since": "today"})) == ["since"]
 
 
-async def test_pages_stay_right_while_endpoints_are_added(office: Office) -> None:
-    made = [add_endpoint(office, office.merchant) for _ in range(5)]
-    first = (await office.client.get(f"{LIST}?limit=2")).json()
-    add_endpoint(office, office.merchant)
-    second = (await office.client.get(f"{LIST}?limit=2&cursor={first['next_cursor']}")).json()
-    third = (await office.client.get(f"{LIST}?limit=2&cursor={second['next_cursor']}")).json()
+async def test_pages_stay_right_while_endpoints_are_added(api: ApiFixture) -> None:
+    made = [add_endpoint(api, api.merchant) for _ in range(5)]
+    first = (await api.client.get(f"{LIST}?limit=2")).json()
+    add_endpoint(api, api.merchant)
+    second = (await api.client.get(f"{LIST}?limit=2&cursor={first['next_cursor']}")).json()
+    third = (await api.client.get(f"{LIST}?limit=2&cursor={second['next_cursor']}")).json()
     seen = [row["id"] for page in (first, second, third) for row in page["data"]]
     assert seen == made[::-1]
     assert third["next_cursor"] is None
 
 
-async def test_an_operator_adds_an_endpoint_for_a_merchant_and_sees_all(office: Office) -> None:
-    mine = add_endpoint(office, office.merchant)
-    async with office.as_key(ADMIN) as operator:
-        made = await operator.post(LIST, json={"url": URL, "merchant": office.other_merchant})
-        assert made.json()["endpoint"]["merchant"] == office.other_merchant
+async def test_an_operator_adds_an_endpoint_for_a_merchant_and_sees_all(api: ApiFixture) -> None:
+    mine = add_endpoint(api, api.merchant)
+    async with api.as_key(ADMIN) as operator:
+        made = await operator.post(LIST, json={"url": URL, "merchant": api.other_merchant})
+        assert made.json()["endpoint"]["merchant"] == api.other_merchant
         assert wrong_fields(await operator.post(LIST, json={"url": URL})) == ["merchant"]
         missing = await operator.post(LIST, json={"url": URL, "merchant": "mer_X"})
         assert problem(missing) == (404, "not_found")
         assert len((await operator.get(LIST)).json()["data"]) == 2
-        his = (await operator.get(LIST, params={"merchant": office.merchant})).json()["data"]
+        his = (await operator.get(LIST, params={"merchant": api.merchant})).json()["data"]
     assert [row["id"] for row in his] == [mine]

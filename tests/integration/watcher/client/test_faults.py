@@ -20,7 +20,7 @@ from tests.integration.watcher.client.faulty_server import (
     reset,
     trickle,
 )
-from watcher.cli.backends.remote import RemoteOffice
+from watcher.cli.backends.remote import HttpBackend
 from watcher.client import ApiError, AsyncClient, RateLimited, Unreachable, client, retry
 from watcher.errors import Unreachable as Unanswered
 
@@ -158,10 +158,10 @@ async def test_a_task_that_is_canceled_stops_asking() -> None:
 )
 async def test_the_command_line_does_not_try_to_show_what_it_does_not_know(document: Any) -> None:
     async with Faulty((answer(200, document),)) as faulty:
-        office = RemoteOffice(faulty.url, "sk_live_x")
-        with office.reading() as services, pytest.raises(Unanswered, match="none that this client knows"):
+        api = HttpBackend(faulty.url, "sk_live_x")
+        with api.reading() as services, pytest.raises(Unanswered, match="none that this client knows"):
             await asyncio.to_thread(services.intents)
-        office.close()
+        api.close()
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "pay..example", "xn--zzzzzz99999.example"])
