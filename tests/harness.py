@@ -24,7 +24,7 @@ from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import LEVELS, Intent, LatePolicy, Match
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import Following
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Books
+from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store.database import Database
@@ -41,7 +41,7 @@ RULES = MoneyRules(
     ignored_senders=MAINNET.ignored_senders,
 )
 WATCHED = ReadRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))
-BOOKS = Books(network="mainnet", payment_contract=PAYMENT_CONTRACT)
+BOOKS = Settler(network="mainnet", payment_contract=PAYMENT_CONTRACT)
 MERCHANT = "mer_TEST"
 SHOP = principal("shop")
 
@@ -135,7 +135,7 @@ def add_merchant(database: Database, *, merchant_id: str = MERCHANT, recipient: 
 
 
 def add_intents(
-    database: Database, intents: Sequence[Intent], *, books: Books = BOOKS, now: float = 0.0
+    database: Database, intents: Sequence[Intent], *, settler: Settler = BOOKS, now: float = 0.0
 ) -> None:
     """Store intents as they are and settle them at the cursor."""
     with database.begin() as connection:
@@ -145,12 +145,12 @@ def add_intents(
             intent_store.add_intents(connection, [(intent, keys, key)])
         cursor = chain_state.load_cursor(connection, lock=True)
         clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
-        books.settle(connection, {intent.id for intent in intents}, clock, now=now)
+        settler.settle(connection, {intent.id for intent in intents}, clock, now=now)
 
 
-def make_ledger(database: Database, clock: Clock, *, books: Books = BOOKS) -> Ledger:
+def make_ledger(database: Database, clock: Clock, *, settler: Settler = BOOKS) -> Ledger:
     """Return a ledger that goes by a test's clock."""
-    return Ledger(database, RULES, books, now=clock)
+    return Ledger(database, RULES, settler, now=clock)
 
 
 def make_following(

@@ -39,7 +39,7 @@ from watcher.domain.model import Intent, LatePolicy, Status, Told
 from watcher.domain.settlement import decide
 from watcher.indexer import settler
 from watcher.indexer.loop import Turn
-from watcher.indexer.settler import Books, Settled, load_timelines
+from watcher.indexer.settler import Settled, Settler, load_timelines
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -68,8 +68,8 @@ class Crash(BaseException):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrashingBooks(Books):
-    """Books that die after settling, before the commit, when told to."""
+class CrashingSettler(Settler):
+    """A settler that dies after settling, before the commit, when told to."""
 
     armed: list[bool] = field(default_factory=list)
 
@@ -105,7 +105,7 @@ class History(RuleBasedStateMachine):
         self.serial = 0
         self.start_height = self.chain.tip.height
         self.chain.mine(burn=True)
-        self.books = CrashingBooks(
+        self.settler = CrashingSettler(
             network=harness.BOOKS.network, payment_contract=harness.BOOKS.payment_contract
         )
         self.pool = None
@@ -122,7 +122,7 @@ class History(RuleBasedStateMachine):
     def boot(self) -> None:
         if self.pool is not None:
             self.wait(self.pool.aclose())
-        ledger = harness.make_ledger(self.database, self.clock, books=self.books)
+        ledger = harness.make_ledger(self.database, self.clock, settler=self.settler)
         urls = [api.url for api in self.apis]
         self.following, self.pool = harness.make_following(
             ledger, urls, self.clock, finality=FINALITY, start_height=self.start_height + 1
@@ -239,11 +239,11 @@ class History(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The daemon dies with a transaction open, if it has one, and starts again."""
-        self.books.armed.append(True)
+        self.settler.armed.append(True)
         self.clock.now += 5
         with contextlib.suppress(Crash):
             self.wait(self.following.turn())
-        self.books.armed.clear()
+        self.settler.armed.clear()
         self.boot()
 
     @rule()
@@ -254,7 +254,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "chain"))
     @rule()
     def settle(self) -> None:
-        """Everything heals, the daemon catches up, and the books must be right."""
+        """Everything heals, the daemon catches up, and the settler must be right."""
         for api in self.apis:
             api.faults.clear()
             api.lag(0)

@@ -81,7 +81,7 @@ class Life:
         again = [tx for number, tx in enumerate(orphans) if keep[number % len(keep)]]
         self.world.fork(depth, [again, *[[]] * depth])
 
-    def books(self) -> list[Any]:
+    def settler(self) -> list[Any]:
         """Return how every intent stands, what it was told, and the money without an intent."""
         found: list[Any] = [self.world.unmatched()]
         for key in self.intents:
@@ -115,13 +115,13 @@ async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) 
         life = Life(world)
         for action in history:
             life.play(action)
-        before = life.books()
+        before = life.settler()
         missing = lose(world, lost)
         async with ScriptedApi(world.chain, ping_interval=None) as api:
             reading = Reading(world, [api])
             rehearsed = await reading.reindex(dry_run=True)
             report = await reading.reindex()
-            assert life.books() == before
+            assert life.settler() == before
             assert report.tally.found + report.tally.attempts + report.tally.refunds == missing
             assert (report.tally.events, report.differences) == (0, [])
             assert rehearsed.tally.events == 0

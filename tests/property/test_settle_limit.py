@@ -60,7 +60,7 @@ class Follower:
             while more:
                 more = self.ledger.settle_due().more
 
-    def books(self) -> Any:
+    def settler(self) -> Any:
         """Return all that was decided and said, but for the moments."""
         columns = ("id", "status", "flags", "received", "missing", "over", "anchor_height", "succeeded_at")
         told = ("id", "sequence", "reason", "subject", "supersedes", "as_of", "body")
@@ -108,7 +108,7 @@ def test_any_limit_ends_with_the_same_books(steps: list[Any], limit: int) -> Non
                 step = Reorg(ancestor=ancestor, blocks=models(chain, above=ancestor.height), tip=chain.tip)
             few.apply(step, limit)
             every.apply(step, 10_000)
-            assert few.books() == every.books()
+            assert few.settler() == every.settler()
     finally:
         for follower in followers:
             follower.database.close()

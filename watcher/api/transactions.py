@@ -24,7 +24,7 @@ from watcher.api.long_poll import Waiting
 from watcher.api.rate_limit import RateLimit
 from watcher.api.route import ApiRequest
 from watcher.config.settings import Settings
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.services import Services, api_keys
 from watcher.services.api_keys import Holder
@@ -75,7 +75,7 @@ class Api:
         self._database = database
         self._wake = wake
         self._now = now
-        self._books = Books.of(settings)
+        self._settler = Settler.of(settings)
         self._vault = open_vault(settings)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="api-read")
         self._writers = ThreadPoolExecutor(
@@ -225,7 +225,7 @@ class Api:
             merchant=caller.merchant,
             actor=caller.actor,
             now=self._now(),
-            books_of=lambda _: self._books,
+            settler_of=lambda _: self._settler,
             vault_of=lambda _: self._vault,
         )
 

@@ -35,7 +35,7 @@ from watcher.indexer.leader import Lease, lead
 from watcher.indexer.ledger import Applied, Ledger
 from watcher.indexer.loop import Following, Turn
 from watcher.indexer.mempool import InFlight
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Pulse, beat
 from watcher.monitoring.metrics import Metrics
@@ -326,7 +326,7 @@ def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics
         database,
         pool,
         money_rules(settings),
-        Books.of(settings),
+        Settler.of(settings),
         read_rules(settings),
         network=settings.network,
         finality_burn_blocks=settings.finality_burn_blocks,
@@ -336,7 +336,7 @@ def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics
 
 def make_ledger(settings: Settings, database: Database, lease: Lease | None = None) -> Ledger:
     """Make the ledger of a database under these settings; with a lease, only its holder may write."""
-    return Ledger(database, money_rules(settings), Books.of(settings), now=time.time, lease=lease)
+    return Ledger(database, money_rules(settings), Settler.of(settings), now=time.time, lease=lease)
 
 
 def read_rules(settings: Settings) -> ReadRules:

@@ -24,7 +24,7 @@ from notifier.testing import Arrival, Receiver
 from watcher.config.settings import Settings
 from watcher.domain.model import Intent
 from watcher.errors import WatcherError
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.schemas import NewMerchant, NewPaymentIntent, TransferFilters
 from watcher.services import intent_requests, merchants, queries
 from watcher.store import chain_state
@@ -77,7 +77,7 @@ class Stage:
         self.receiver = receiver
         #: Where the story begins; what is shown of time is counted from here.
         self.first = chain.tip
-        self._books = Books.of(settings)
+        self._settler = Settler.of(settings)
 
     # The merchants' side
 
@@ -111,7 +111,7 @@ class Stage:
                 request,
                 merchant_id=shop.merchant,
                 settings=self.settings,
-                books=self._books,
+                settler=self._settler,
                 now=now,
             )
             return intent_store.load_intents(connection, [made])[made]

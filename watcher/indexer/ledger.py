@@ -18,7 +18,7 @@ from watcher.domain.model import CLOCK_SLACK, ChainClock
 from watcher.errors import ConfigError
 from watcher.indexer.leader import Lease
 from watcher.indexer.matcher import BadStep, place, read_all
-from watcher.indexer.settler import Books, Settled
+from watcher.indexer.settler import Settled, Settler
 from watcher.log import get_logger
 from watcher.store import chain_state, unknown_words
 from watcher.store import intents as intent_store
@@ -64,14 +64,14 @@ class Ledger:
         self,
         database: Database,
         rules: MoneyRules,
-        books: Books,
+        settler: Settler,
         *,
         now: Callable[[], float],
         lease: Lease | None = None,
     ) -> None:
         self.database = database
         self.rules = rules
-        self.books = books
+        self.settler = settler
         self.now = now
         self.lease = lease
 
@@ -90,9 +90,9 @@ class Ledger:
         """
         with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
-        if cursor is not None and cursor.network != self.books.network:
+        if cursor is not None and cursor.network != self.settler.network:
             raise ConfigError(
-                f"network: the database follows {cursor.network}, the settings say {self.books.network}",
+                f"network: the database follows {cursor.network}, the settings say {self.settler.network}",
                 hint="choose another database_url for another network",
             )
         return cursor
@@ -131,10 +131,10 @@ class Ledger:
             if chain_state.load_cursor(connection, lock=True) is not None:
                 raise OutOfStep("another process has begun to follow the chain on this database")
             chain_state.add_headers(connection, headers)
-            chain_state.begin_cursor(connection, self.books.network, headers[-1], tip=tip, now=int(now))
+            chain_state.begin_cursor(connection, self.settler.network, headers[-1], tip=tip, now=int(now))
             intent_store.align_with_chain(connection, ahead=tip.time - int(now))
             clock = clock_at(headers[-1])
-            self.books.settle_due(connection, (), clock, now=now)
+            self.settler.settle_due(connection, (), clock, now=now)
 
         self._transact(work)
 
@@ -196,7 +196,7 @@ class Ledger:
         transfer_store.put_refunds(connection, placed.refunds, now=now)
         touched |= placed.intents
         clock = clock_at(last)
-        settled = self.books.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
+        settled = self.settler.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
         chain_state.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
         return Applied(
             clock=clock,
@@ -221,7 +221,7 @@ class Ledger:
         def work(connection: Connection) -> Settled:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
-            return self.books.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
+            return self.settler.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
 
         return self._transact(work)
 

@@ -1,4 +1,4 @@
-"""Keeping an intent's books: ask ``decide``, write what it says, and its events, on one open transaction.
+"""Settle intents on an open transaction: ask ``decide``, store the outcome, enqueue its events.
 
 Everything that can change a decision comes through here: a step of the chain, a new intent, a person's act.
 """
@@ -73,7 +73,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Books:
+class Settler:
     """The network's name and contract go into what is told; they are fixed while the daemon runs."""
 
     network: str
@@ -84,8 +84,8 @@ class Books:
     notify: bool = True
 
     @classmethod
-    def of(cls, settings: Settings) -> "Books":
-        """Return the books as the settings say."""
+    def of(cls, settings: Settings) -> "Settler":
+        """Return a settler for these settings."""
         return cls(
             network=settings.network.value,
             payment_contract=settings.payment_contract,
@@ -172,7 +172,7 @@ class Books:
         for height, ids in heights.items():
             header = chain_state.canonical_header(connection, min(height, clock.height))
             then = clock if header is None else chain_state.clock_at(header)
-            done.append(Books.settle(replace(self, notify=False), connection, ids, then, now=now))
+            done.append(Settler.settle(replace(self, notify=False), connection, ids, then, now=now))
         return Settled.together(done)
 
     def settle_due(

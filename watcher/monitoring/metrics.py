@@ -178,7 +178,7 @@ class Gauges(Collector):
             unforeseen.note("metrics", error)
         yield from self._chain(cursor)
         if found:
-            yield from _books(found)
+            yield from _counts(found)
 
     def _chain(self, cursor: Cursor | None) -> Iterable[Metric]:
         tip = _gauge("tip_height", "Newest block: that a source told of, and applied", "kind")
@@ -223,7 +223,7 @@ class Gauges(Collector):
         yield from (tip, age, lag, up, polled, skew, writable, halted)
 
 
-def _books(found: dict[str, Any]) -> Iterable[Metric]:
+def _counts(found: dict[str, Any]) -> Iterable[Metric]:
     intents = _gauge("intents", "Intents by status", "status")
     for status in Status:
         intents.add_metric([status.value], found["statuses"].get(status.value, 0))

@@ -28,9 +28,9 @@ from watcher.concurrency import committed, in_thread
 from watcher.errors import Refused, UsageError
 from watcher.indexer.ledger import Applied, Ledger
 from watcher.indexer.matcher import BadStep, read_all
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import PieceBooks, undone
-from watcher.reindex.recorder import CarefulBooks, Change
+from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import AHEAD, ALL, BATCH
 from watcher.services import operator_actions
@@ -89,7 +89,7 @@ class Accept:
         self,
         database: Database,
         rules: MoneyRules,
-        books: Books,
+        settler: Settler,
         sources: Sources,
         read: ReadRules,
         *,
@@ -98,7 +98,7 @@ class Accept:
     ) -> None:
         self._database = database
         self._rules = rules
-        self._books = books
+        self._settler = settler
         self._sources = sources
         self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
         self._now = now
@@ -118,14 +118,14 @@ class Accept:
         branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
-        books = (PieceBooks if dry_run else CarefulBooks).like(self._books, notify=notify)
+        settler = (PieceBooks if dry_run else RecordingSettler).like(self._settler, notify=notify)
         apply = partial(
-            self._apply, branch, cursor, read_all(branch.blocks, self._rules), books, reason, actor
+            self._apply, branch, cursor, read_all(branch.blocks, self._rules), settler, reason, actor
         )
         untried = 0
         try:
-            if isinstance(books, PieceBooks):
-                applied, untried = await self._rehearse(apply, books)
+            if isinstance(settler, PieceBooks):
+                applied, untried = await self._rehearse(apply, settler)
             else:
                 applied = await committed(self._database.transact, apply)
         except (BadStep, DataError, IntegrityError) as error:
@@ -135,7 +135,7 @@ class Accept:
                 hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, or update sbtc-watcher",
             ) from error
         if applied.settled.more and not dry_run:
-            await self._settle(books)
+            await self._settle(settler)
         return Acceptance(
             fork=branch.base,
             old_tip=cursor.clock.hash,
@@ -144,7 +144,7 @@ class Accept:
             blocks=applied.blocks,
             transfers=applied.transfers,
             dry_run=dry_run,
-            changes=books.changes,
+            changes=settler.changes,
             untried=untried,
         )
 
@@ -276,15 +276,15 @@ class Accept:
         branch: _Branch,
         cursor: Cursor,
         reading: Reading,
-        books: CarefulBooks,
+        settler: RecordingSettler,
         reason: str,
         actor: str,
         connection: Connection,
     ) -> Applied:
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
-        ledger = Ledger(self._database, self._rules, books, now=self._now)
-        if not isinstance(books, PieceBooks):
-            books.changes.clear()  # what a transaction that was rolled back had noted
+        ledger = Ledger(self._database, self._rules, settler, now=self._now)
+        if not isinstance(settler, PieceBooks):
+            settler.changes.clear()  # what a transaction that was rolled back had noted
         found = chain_state.load_cursor(connection, lock=True)
         if found is None or found.clock.hash != cursor.clock.hash:
             raise Refused(
@@ -306,7 +306,7 @@ class Accept:
         return ledger.apply_on(connection, step, reading)
 
     async def _rehearse(
-        self, apply: Callable[[Connection], Applied], books: PieceBooks
+        self, apply: Callable[[Connection], Applied], settler: PieceBooks
     ) -> tuple[Applied, int]:
         """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
 
@@ -316,30 +316,30 @@ class Accept:
 
         applied = first = await committed(piece)
         while applied.settled.more:
-            self._show(f"trying: {len(books.tried):,} intents")
+            self._show(f"trying: {len(settler.tried):,} intents")
             applied = await committed(piece)
 
         def untried() -> int:
             with self._database.read() as connection:
-                return books.count_untried(connection, first.clock)
+                return settler.count_untried(connection, first.clock)
 
         return first, await in_thread(untried)
 
-    async def _settle(self, books: CarefulBooks) -> None:
+    async def _settle(self, settler: RecordingSettler) -> None:
         """Settle what is due after the transaction, beside a running daemon: who settles an intent says what changed."""
 
         def work(connection: Connection) -> tuple[bool, list[Change]]:
             found = chain_state.load_cursor(connection, lock=True)
             assert found is not None, "a cursor stays"
-            some = CarefulBooks.like(books)
+            some = RecordingSettler.like(settler)
             settled = some.settle_due(connection, (), found.clock, now=self._now())
             return settled.more, some.changes
 
         more = True
         while more:
             more, changes = await committed(self._database.transact, work)
-            books.changes.extend(changes)
-            self._show(f"settling: {count(len(books.changes), 'intent')} changed")
+            settler.changes.extend(changes)
+            self._show(f"settling: {count(len(settler.changes), 'intent')} changed")
 
 
 def _plant(connection: Connection, base: BlockHeader) -> None:

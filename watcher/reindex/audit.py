@@ -22,7 +22,7 @@ from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import in_thread, unless
 from watcher.errors import WatcherError
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import ALL, Ask, Reindex, Report
@@ -64,7 +64,7 @@ class Audit:
         database: Database,
         pool: SourcePool,
         rules: MoneyRules,
-        books: Books,
+        settler: Settler,
         read: ReadRules,
         *,
         network: str,
@@ -77,7 +77,7 @@ class Audit:
         self._database = database
         self._pool = pool
         self._rules = rules
-        self._books = books
+        self._settler = settler
         self._read = read
         self._network = network
         self._finality = finality_burn_blocks
@@ -213,7 +213,7 @@ class Audit:
 
     async def _reindex(self, ask: Ask) -> Report:
         sources = Sources(self._pool, network=self._network, sleep=self._sleep)
-        run = Reindex(self._database, self._rules, self._books, sources, self._read, now=self._now)
+        run = Reindex(self._database, self._rules, self._settler, sources, self._read, now=self._now)
         return await run.run(ask)
 
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Table, select
 
 from contracts.model import Payment, Refund
 from watcher.domain.model import ChainClock
-from watcher.indexer.settler import SETTLE_LIMIT, Books, Settled
+from watcher.indexer.settler import SETTLE_LIMIT, Settled, Settler
 from watcher.reindex.diff import Gaps
-from watcher.reindex.recorder import CarefulBooks, Change
+from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.repair import put_right, refute
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
@@ -33,7 +33,7 @@ def undone(database: Database) -> Iterator[Connection]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PieceBooks(CarefulBooks):
+class PieceBooks(RecordingSettler):
     """Books for transactions that do the same and are rolled back: each settles some that those before it did not."""
 
     tried: set[str] = field(default_factory=set)
@@ -60,12 +60,12 @@ class PieceBooks(CarefulBooks):
         return max(0, intent_store.count_due(connection, clock) - MOST_DUE) if self.notify else 0
 
 
-def rehearse(database: Database, books: Books, gaps: Gaps, now: float) -> list[Change]:
+def rehearse(database: Database, settler: Settler, gaps: Gaps, now: float) -> list[Change]:
     """Return what would change if ``gaps`` were filled and every intent in them settled."""
     changes: list[Change] = []
     for some in chunks(sorted(gaps.paid | gaps.tried), SETTLE_LIMIT):
         ids = set(some)
-        careful = CarefulBooks.like(books, notify=False)
+        careful = RecordingSettler.like(settler, notify=False)
         with undone(database) as connection:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"

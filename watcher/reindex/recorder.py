@@ -1,4 +1,4 @@
-"""Books that touch only what is not as ``decide()`` says, and keep what that changed, for people to read."""
+"""A settler that touches only what is out of date, and records what it changed."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from notifier import outbox
 from notifier.events import EventType
 from watcher.domain.model import ChainClock
 from watcher.domain.settlement import Decision, decide
-from watcher.indexer.settler import SETTLE_LIMIT, Books, Settled, as_told
+from watcher.indexer.settler import SETTLE_LIMIT, Settled, Settler, as_told
 from watcher.log import get_logger
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -42,15 +42,15 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarefulBooks(Books):
+class RecordingSettler(Settler):
     """An intent that stands as ``decide()`` says is left as it is, to the letter; what changes goes to ``changes``."""
 
     changes: list[Change] = field(default_factory=list)
 
     @classmethod
-    def like(cls, books: Books, *, notify: bool = True) -> "CarefulBooks":
-        """Return careful books that tell what ``books`` would tell; without ``notify`` nothing is delivered."""
-        same = {each.name: getattr(books, each.name) for each in dataclasses.fields(Books)}
+    def like(cls, settler: Settler, *, notify: bool = True) -> "RecordingSettler":
+        """Return a recording settler that sends what ``settler`` would send; without ``notify`` nothing is delivered."""
+        same = {each.name: getattr(settler, each.name) for each in dataclasses.fields(Settler)}
         return cls(**(same | {"notify": notify}))
 
     def settle(

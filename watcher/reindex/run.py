@@ -27,12 +27,12 @@ from watcher.domain.model import ChainClock
 from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
-from watcher.indexer.settler import SETTLE_LIMIT, Books
+from watcher.indexer.settler import SETTLE_LIMIT, Settler
 from watcher.reindex.compare import find_gaps
 from watcher.reindex.confirm import Confirmed, confirm, knows
 from watcher.reindex.diff import Difference, Gaps, overlooked
 from watcher.reindex.dry_run import rehearse
-from watcher.reindex.recorder import CarefulBooks, Change, merge, report_reversals
+from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
 from watcher.reindex.repair import put_right
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.trace import Trace
@@ -145,7 +145,7 @@ class Reindex:
         self,
         database: Database,
         rules: MoneyRules,
-        books: Books,
+        settler: Settler,
         sources: Sources,
         read: ReadRules,
         *,
@@ -154,7 +154,7 @@ class Reindex:
     ) -> None:
         self._database = database
         self._rules = rules
-        self._books = books
+        self._settler = settler
         self._sources = sources
         self._read_rules = read
         self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
@@ -197,7 +197,7 @@ class Reindex:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
                 self._lineage = None
         if ask.dry_run:
-            self._changes += await in_thread(rehearse, self._database, self._books, self._gaps, self._now())
+            self._changes += await in_thread(rehearse, self._database, self._settler, self._gaps, self._now())
             run.tally.changes = len(self._changes)
             run.tally.events = sum(len(change.events) for change in self._changes)
         else:
@@ -368,7 +368,7 @@ class Reindex:
         def work(connection: Connection) -> tuple[Tally, Gaps, list[Change]] | set[str]:
             now = self._now()
             tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
-            books = CarefulBooks.like(self._books, notify=ask.notify)
+            settler = RecordingSettler.like(self._settler, notify=ask.notify)
             cursor = chain_state.load_cursor(connection, lock=not ask.dry_run)
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
@@ -404,11 +404,11 @@ class Reindex:
                     intent_store.mark_due(connection, more)
                 else:
                     intent_store.mark_unnotified(connection, more, height=cursor.clock.height)
-                settled = books.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
-                tally.changes += len(books.changes)
+                settled = settler.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
+                tally.changes += len(settler.changes)
                 tally.events += settled.events
                 self._advance(connection, run, headers[-1].height, tally)
-            return tally, gaps, books.changes
+            return tally, gaps, settler.changes
 
         if ask.dry_run:
             with self._database.read() as connection:
@@ -435,14 +435,14 @@ class Reindex:
 
             def work(connection: Connection, some: Sequence[str] = some) -> tuple[Tally, list[Change]]:
                 tally = replace(run.tally, later=sorted({*run.tally.later} - {*some}))
-                books = CarefulBooks.like(self._books, notify=ask.notify)
+                settler = RecordingSettler.like(self._settler, notify=ask.notify)
                 cursor = chain_state.load_cursor(connection, lock=True)
                 assert cursor is not None, "a cursor stays"
-                settled = books.settle_apart(connection, some, cursor.clock, now=self._now())
-                tally.changes += len(books.changes)
+                settled = settler.settle_apart(connection, some, cursor.clock, now=self._now())
+                tally.changes += len(settler.changes)
                 tally.events += settled.events
                 self._advance(connection, run, run.position, tally)
-                return tally, books.changes
+                return tally, settler.changes
 
             run.tally, changes = self._database.transact(work)
             report_reversals(changes)

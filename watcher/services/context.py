@@ -11,7 +11,7 @@ from notifier.clock import database_time
 from notifier.secrets import Vault
 from watcher.config.settings import Settings
 from watcher.errors import Refused
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.schemas.base import OwnedPage, Page
 from watcher.schemas.fields import quote
 from watcher.services.webhook_secrets import check_sealing, open_vault
@@ -30,7 +30,7 @@ class Context:
     now: float
     merchant: str | None = None
     #: The books and the vault, for callers that make many services from the same settings.
-    books_of: Callable[[Settings], Books] = Books.of
+    settler_of: Callable[[Settings], Settler] = Settler.of
     vault_of: Callable[[Settings], Vault] = open_vault
 
     @cached_property
@@ -39,8 +39,8 @@ class Context:
         return database_time(self.connection, machine=self.now)
 
     @cached_property
-    def books(self) -> Books:
-        return self.books_of(self.settings)
+    def settler(self) -> Settler:
+        return self.settler_of(self.settings)
 
     @cached_property
     def vault(self) -> Vault:

@@ -16,7 +16,7 @@ from watcher.domain.clocks import Clocks
 from watcher.domain.matching import by_strength, match
 from watcher.domain.model import CLOCK_SLACK, Intent, LatePolicy, Match
 from watcher.errors import Problems, Refused
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Books
+from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
 from watcher.schemas import NewPaymentIntent
 from watcher.schemas.fields import MAX_TTL, quote
 from watcher.services import merchants
@@ -103,7 +103,7 @@ def create(
     *,
     merchant_id: str,
     settings: Settings,
-    books: Books,
+    settler: Settler,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> str:
@@ -118,7 +118,7 @@ def create(
         [request],
         merchant_id=merchant_id,
         settings=settings,
-        books=books,
+        settler=settler,
         now=now,
         entropy=entropy,
     )
@@ -133,7 +133,7 @@ def create_many(
     *,
     merchant_id: str,
     settings: Settings,
-    books: Books,
+    settler: Settler,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> Sequence[str | Refused]:
@@ -172,7 +172,7 @@ def create_many(
             connection, [(intent, keys_of(intent), reference_key_of(intent)) for intent in intents]
         )
         _find_money(connection, intents)
-        books.settle(connection, [intent.id for intent in intents], clock, now=now)
+        settler.settle(connection, [intent.id for intent in intents], clock, now=now)
     return [intent.id if isinstance(intent, Intent) else intent for intent in made]
 
 

@@ -1,4 +1,4 @@
-"""What people do to intents and money: stored facts like any other, then the books are settled.
+"""What people do to intents and money: stored facts like any other, then the intents are settled.
 
 Each act holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or
 nothing. The intent is settled before the act too: it may be due, and a payment that a person has not seen yet comes first.
@@ -15,7 +15,7 @@ from notifier.ids import new_id
 from watcher.domain.model import ActKind, ChainClock, Intent, Status
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Books, as_told
+from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler, as_told
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -36,7 +36,7 @@ def cancel(
     *,
     reason: str = "canceled",
     actor: str,
-    books: Books,
+    settler: Settler,
     now: float,
     merchant: str | None = None,
 ) -> None:
@@ -45,7 +45,7 @@ def cancel(
     Raises :class:`NotFound`, :class:`Refused` (``not_pending``).
     """
     clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
+    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
     if intent.status is not Status.PENDING:
         raise Refused(
             "not_pending",
@@ -54,7 +54,7 @@ def cancel(
         )
     store(connection, intent_id, ActKind.CANCEL, clock, reason=reason, actor=actor, now=now)
     _note(connection, intent, f"canceled by {actor}: {reason}", now)
-    books.settle(connection, [intent_id], clock, now=now)
+    settler.settle(connection, [intent_id], clock, now=now)
 
 
 def mark(
@@ -64,7 +64,7 @@ def mark(
     status: Status,
     reason: str,
     actor: str,
-    books: Books,
+    settler: Settler,
     now: float,
     merchant: str | None = None,
 ) -> None:
@@ -73,10 +73,10 @@ def mark(
     Raises :class:`NotFound`.
     """
     clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
+    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
     store(connection, intent_id, ActKind.MARK, clock, status=status, reason=reason, actor=actor, now=now)
     _note(connection, intent, f"marked {status} by {actor}: {reason}", now)
-    books.settle(connection, [intent_id], clock, now=now)
+    settler.settle(connection, [intent_id], clock, now=now)
 
 
 def dismiss(
@@ -85,7 +85,7 @@ def dismiss(
     *,
     reason: str,
     actor: str,
-    books: Books,
+    settler: Settler,
     now: float,
     merchant: str | None = None,
 ) -> None:
@@ -96,7 +96,7 @@ def dismiss(
     Raises :class:`NotFound`, :class:`Refused` (``nothing_due``).
     """
     clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
+    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
     due = _refund_due(connection, intent, clock)
     if not due:
         raise Refused(
@@ -106,7 +106,7 @@ def dismiss(
         )
     store(connection, intent_id, ActKind.DISMISS, clock, reason=reason, actor=actor, now=now, amount=due)
     _note(connection, intent, f"refund of {due} dismissed by {actor}: {reason}", now)
-    books.settle(connection, [intent_id], clock, now=now)
+    settler.settle(connection, [intent_id], clock, now=now)
 
 
 def assign(
@@ -116,7 +116,7 @@ def assign(
     *,
     reason: str,
     actor: str,
-    books: Books,
+    settler: Settler,
     now: float,
     merchant: str | None = None,
 ) -> None:
@@ -130,7 +130,7 @@ def assign(
     ``refuted``, ``is_refund``).
     """
     clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, books, now)
+    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
     money = _find_transfer(connection, transfer_id, intent, merchant)
     if money["asset"] != intent.asset_identifier:
         raise Refused(
@@ -162,7 +162,7 @@ def assign(
     _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {reason}", now)
     for row in rows:
         transfer_store.give(connection, row.id, intent_id, intent.merchant, assigned=True)
-    books.settle(connection, [intent_id], clock, now=now)
+    settler.settle(connection, [intent_id], clock, now=now)
 
 
 def _refund_due(connection: Connection, intent: Intent, clock: ChainClock) -> int:
@@ -177,11 +177,16 @@ def _hold_clock(connection: Connection) -> ChainClock:
 
 
 def _settled_intent(
-    connection: Connection, intent_id: str, merchant: str | None, clock: ChainClock, books: Books, now: float
+    connection: Connection,
+    intent_id: str,
+    merchant: str | None,
+    clock: ChainClock,
+    settler: Settler,
+    now: float,
 ) -> Intent:
     """Return an intent as it stands at ``clock``."""
     _find_intent(connection, intent_id, merchant)
-    books.settle(connection, [intent_id], clock, now=now)
+    settler.settle(connection, [intent_id], clock, now=now)
     return _find_intent(connection, intent_id, merchant)
 
 

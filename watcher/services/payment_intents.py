@@ -109,12 +109,12 @@ class PaymentIntentService(Context):
             requests,
             merchant_id=self.owner(merchant),
             settings=self.settings,
-            books=self.books,
+            settler=self.settler,
             now=self.now,
         )
 
     def _by_whom(self) -> dict[str, Any]:
-        return {"actor": self.actor, "books": self.books, "now": self.now, "merchant": self.merchant}
+        return {"actor": self.actor, "settler": self.settler, "now": self.now, "merchant": self.merchant}
 
 
 def _numbered(number: int, refused: Refused) -> list[Mapping[str, str]]:

@@ -13,7 +13,7 @@ from tests import harness
 from watcher.config.settings import Settings
 from watcher.domain.model import Status
 from watcher.indexer.ledger import Applied, Ledger
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.schemas import Assign, Cancel, Dismiss, Mark, NewMerchant, NewPaymentIntent
 from watcher.services import intent_requests, merchants, operator_actions, queries
 from watcher.store.database import Database
@@ -31,7 +31,7 @@ class World:
         self,
         folder: Path,
         *,
-        books: Books = harness.BOOKS,
+        settler: Settler = harness.BOOKS,
         begin: bool = True,
         chain: ScriptedChain | None = None,
     ) -> None:
@@ -40,10 +40,10 @@ class World:
         self.settings = Settings(
             database_url=harness.database_url(folder), payment_contract=harness.PAYMENT_CONTRACT
         )
-        self.books = books
+        self.settler = settler
         self.clock = harness.Clock(START)
         self.chain = chain or ScriptedChain(time=START)
-        self.ledger = Ledger(self.database, harness.RULES, books, now=self.clock)
+        self.ledger = Ledger(self.database, harness.RULES, settler, now=self.clock)
         self.merchant = self.add_merchant("Shop", SHOP)
         self.live("follower", "notifier")
         if begin:
@@ -126,7 +126,7 @@ class World:
                 request,
                 merchant_id=merchant or self.merchant,
                 settings=self.settings,
-                books=self.books,
+                settler=self.settler,
                 now=self.clock(),
             )
         self.clock.now += 0.002  # ids of two milliseconds sort by time
@@ -140,7 +140,7 @@ class World:
                 intent,
                 reason=request.reason or "",
                 actor="test",
-                books=self.books,
+                settler=self.settler,
                 now=self.clock(),
                 **more,
             )
@@ -154,7 +154,7 @@ class World:
                 status=Status(request.status),
                 reason=request.reason,
                 actor="test",
-                books=self.books,
+                settler=self.settler,
                 now=self.clock(),
                 **more,
             )
@@ -167,7 +167,7 @@ class World:
                 intent,
                 reason=request.reason,
                 actor="test",
-                books=self.books,
+                settler=self.settler,
                 now=self.clock(),
                 **more,
             )
@@ -181,7 +181,7 @@ class World:
                 intent,
                 reason=request.reason,
                 actor="test",
-                books=self.books,
+                settler=self.settler,
                 now=self.clock(),
                 **more,
             )

@@ -228,7 +228,7 @@ async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
         world.database,
         rig.pool,
         harness.RULES,
-        world.books,
+        world.settler,
         harness.WATCHED,
         network="mainnet",
         finality_burn_blocks=6,

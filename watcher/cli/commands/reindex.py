@@ -142,7 +142,7 @@ async def _reindex(session: Session, database: "Database", screen: Screen, ask: 
         run = Reindex(
             database,
             ledger.rules,
-            ledger.books,
+            ledger.settler,
             _sources(session, pool),
             daemon_main.read_rules(settings),
             show=screen.show,
@@ -174,7 +174,7 @@ async def _accept(
         accept = Accept(
             database,
             ledger.rules,
-            ledger.books,
+            ledger.settler,
             _sources(session, pool),
             daemon_main.read_rules(settings),
             show=screen.say,

@@ -57,7 +57,7 @@ def run_out(world: World) -> None:
 
 
 def ledger_of(world: World, lease: Lease) -> Ledger:
-    return Ledger(world.database, harness.RULES, world.books, now=world.clock, lease=lease)
+    return Ledger(world.database, harness.RULES, world.settler, now=world.clock, lease=lease)
 
 
 def test_a_holder_is_a_host_and_a_process(shared: World) -> None:

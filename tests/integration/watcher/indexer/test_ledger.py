@@ -13,7 +13,7 @@ from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
 from watcher.errors import ConfigError
 from watcher.indexer.ledger import BadStep, Ledger, OutOfStep
-from watcher.indexer.settler import Books
+from watcher.indexer.settler import Settler
 from watcher.store.chain_state import Halt, canonical_header, load_cursor
 from watcher.store.schema import attempt, block, transfer
 
@@ -356,7 +356,7 @@ def test_a_database_that_has_not_begun_takes_no_step(before_the_chain: World) ->
 
 
 def test_a_database_of_another_network_is_refused(world: World) -> None:
-    other = Ledger(world.database, harness.RULES, Books(network="testnet"), now=world.clock)
+    other = Ledger(world.database, harness.RULES, Settler(network="testnet"), now=world.clock)
     with pytest.raises(ConfigError, match="follows mainnet, the settings say testnet"):
         other.cursor()
 
@@ -388,8 +388,8 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-class CrashingBooks(Books):
-    """Books that die after they have settled everything."""
+class CrashingSettler(Settler):
+    """A settler that dies after they have settled everything."""
 
     def settle(self, *args: object, **more: object) -> object:  # type: ignore[override]
         super().settle(*args, **more)  # type: ignore[arg-type]
@@ -402,7 +402,7 @@ def test_a_process_that_dies_before_the_commit_leaves_nothing_of_the_step(world:
     height = world.tip.height
     world.chain.mine([payment])
     before = snapshot(world)
-    dying = Ledger(world.database, harness.RULES, CrashingBooks(network="mainnet"), now=world.clock)
+    dying = Ledger(world.database, harness.RULES, CrashingSettler(network="mainnet"), now=world.clock)
     with pytest.raises(Crash):
         dying.apply(world.extend(height))
     assert snapshot(world) == before
@@ -416,7 +416,7 @@ def test_a_process_that_dies_in_a_reorg_leaves_nothing_of_it(world: World) -> No
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
     world.chain.reorg(1)
     before = snapshot(world)
-    dying = Ledger(world.database, harness.RULES, CrashingBooks(network="mainnet"), now=world.clock)
+    dying = Ledger(world.database, harness.RULES, CrashingSettler(network="mainnet"), now=world.clock)
     with pytest.raises(Crash):
         dying.apply(world.reorg())
     assert snapshot(world) == before
@@ -425,10 +425,10 @@ def test_a_process_that_dies_in_a_reorg_leaves_nothing_of_it(world: World) -> No
 
 
 def test_a_process_that_dies_while_an_intent_is_created_leaves_none(world: World) -> None:
-    world.books = CrashingBooks(network="mainnet")
+    world.settler = CrashingSettler(network="mainnet")
     with pytest.raises(Crash):
         world.create(reference="inv-1")
-    world.books = harness.BOOKS
+    world.settler = harness.BOOKS
     assert world.create(reference="inv-1")
     with world.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(event)).scalar_one() == 1

@@ -294,7 +294,7 @@ async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: P
     canceled = harness.intent_record("canceled", created_at=START - 3500)
     harness.add_intents(database, [intent, canceled])
     with database.begin() as connection:
-        operator_actions.cancel(connection, canceled.id, actor="test", books=harness.BOOKS, now=clock())
+        operator_actions.cancel(connection, canceled.id, actor="test", settler=harness.BOOKS, now=clock())
     paying = txs.sbtc_transfer(PAYER, harness.SHOP, 50_000, b"EARLY")
     paid = chain.mine([paying], seconds=START - 60 - chain.tip.time)
     chain.mine(n=40, seconds=600)
@@ -336,8 +336,8 @@ async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: Rig) -> No
 
 
 async def test_a_database_of_another_network_is_refused_by_name(rig: Rig) -> None:
-    books = harness.Books(network="testnet")
-    ledger = harness.make_ledger(rig.database, rig.clock, books=books)
+    settler = harness.Settler(network="testnet")
+    ledger = harness.make_ledger(rig.database, rig.clock, settler=settler)
     with pytest.raises(ConfigError, match="the database follows mainnet, the settings say testnet"):
         ledger.cursor()
 

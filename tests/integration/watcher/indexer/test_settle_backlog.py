@@ -18,7 +18,7 @@ from watcher.errors import Refused
 from watcher.indexer import settler as settler_module
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import Following, Turn
-from watcher.indexer.settler import Books, Settled
+from watcher.indexer.settler import Settled, Settler
 from watcher.services import queries
 from watcher.store import intents as intent_store
 
@@ -183,8 +183,8 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-class DyingBooks(Books):
-    """Books that die after they have settled everything, before the commit."""
+class CrashingSettler(Settler):
+    """A settler that dies after they have settled everything, before the commit."""
 
     def settle(self, *args: object, **more: object) -> object:  # type: ignore[override]
         super().settle(*args, **more)  # type: ignore[arg-type]
@@ -194,7 +194,7 @@ class DyingBooks(Books):
 def test_a_restart_goes_on_with_what_is_due(world: World) -> None:
     intents = [world.create() for _ in range(8)]
     world.mine(*pay(world, *intents))
-    dying = Ledger(world.database, harness.RULES, DyingBooks(network="mainnet"), now=world.clock)
+    dying = Ledger(world.database, harness.RULES, CrashingSettler(network="mainnet"), now=world.clock)
     with pytest.raises(Crash):
         dying.settle_due()
     assert backlog(world) == 5

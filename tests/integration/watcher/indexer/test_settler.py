@@ -1,4 +1,4 @@
-"""Keeping the books: what was decided, what was told and who is to hear it are written together, and only once."""
+"""Settling: decisions, events and their deliveries are written together, and only once."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
 from watcher.domain.model import Status
 from watcher.indexer.ledger import clock_at
-from watcher.indexer.settler import Books, load_timelines
+from watcher.indexer.settler import Settler, load_timelines
 from watcher.schemas import serialize
 
 
@@ -82,7 +82,7 @@ def test_settling_again_says_and_changes_nothing(world: World) -> None:
     world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
     before, told = world.show(intent), bodies(world, intent)
     with world.database.begin() as connection:
-        settled = world.books.settle(connection, [intent, "pi_X"], clock_at(world.tip), now=world.clock())
+        settled = world.settler.settle(connection, [intent, "pi_X"], clock_at(world.tip), now=world.clock())
     assert (settled.intents, settled.transitions, settled.events) == (1, (), 0)
     assert (world.show(intent), bodies(world, intent)) == (before, told)
 
@@ -101,8 +101,8 @@ def test_what_settling_did_is_counted(world: World) -> None:
 
 
 def test_each_subscriber_gets_a_delivery_with_the_event(world: World) -> None:
-    world.books = Books(network="mainnet", first_wait=7.0)
-    world.ledger = harness.make_ledger(world.database, world.clock, books=world.books)
+    world.settler = Settler(network="mainnet", first_wait=7.0)
+    world.ledger = harness.make_ledger(world.database, world.clock, settler=world.settler)
     subscribe(world, "we_all", ["*"])
     subscribe(world, "we_success", ["payment.succeeded"])
     subscribe(world, "we_failure", ["payment.failed"])

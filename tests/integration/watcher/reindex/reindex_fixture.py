@@ -51,7 +51,7 @@ class Reading:
             run = Reindex(
                 self.world.database,
                 harness.RULES,
-                self.world.books,
+                self.world.settler,
                 sources,
                 harness.WATCHED,
                 now=self.world.clock,
@@ -65,7 +65,7 @@ class Reading:
             accept = Accept(
                 self.world.database,
                 harness.RULES,
-                self.world.books,
+                self.world.settler,
                 sources,
                 harness.WATCHED,
                 now=self.world.clock,

@@ -17,7 +17,7 @@ from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_reindex import subscribe
 from watcher.errors import Refused, Unreachable
 from watcher.indexer.loop import Turn
-from watcher.reindex.recorder import CarefulBooks
+from watcher.reindex.recorder import RecordingSettler
 from watcher.store.schema import act, reorg
 
 
@@ -94,17 +94,17 @@ async def test_a_dry_run_accepts_nothing(world: World, reading: Reading) -> None
 
 
 def settled_by_transaction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
-    """Collect how many intents each transaction of careful books looks at."""
+    """Collect how many intents each transaction of a recording settler looks at."""
     found: list[tuple[Any, int]] = []
-    settle = CarefulBooks.settle
+    settle = RecordingSettler.settle
 
-    def noted(books: CarefulBooks, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+    def noted(settler: RecordingSettler, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
         known = sum(size for one, size in found if one is connection)
         found[:] = [(one, size) for one, size in found if one is not connection]
         found.append((connection, known + len(ids)))
-        return settle(books, connection, ids, *args, **more)
+        return settle(settler, connection, ids, *args, **more)
 
-    monkeypatch.setattr(CarefulBooks, "settle", noted)
+    monkeypatch.setattr(RecordingSettler, "settle", noted)
     return found
 
 

@@ -14,7 +14,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, STRANGE
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.reindex import dry_run
 from watcher.reindex import run as reindex_run
-from watcher.reindex.recorder import CarefulBooks
+from watcher.reindex.recorder import RecordingSettler
 from watcher.services import queries
 from watcher.store.schema import attempt, intent, transfer
 
@@ -237,14 +237,14 @@ async def test_no_notify_writes_events_and_delivers_none_now_or_later(world: Wor
 def capture_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Note how many intents each transaction settles."""
     sizes: list[int] = []
-    settle = CarefulBooks.settle
+    settle = RecordingSettler.settle
 
-    def noted(books: CarefulBooks, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+    def noted(settler: RecordingSettler, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
         sizes.append(len(ids))
-        return settle(books, connection, ids, *args, **more)
+        return settle(settler, connection, ids, *args, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(CarefulBooks, "settle", noted)
+        patched.setattr(RecordingSettler, "settle", noted)
         yield sizes
 
 

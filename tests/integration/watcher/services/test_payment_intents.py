@@ -154,7 +154,7 @@ def test_a_generated_reference_that_is_taken_is_drawn_again(world: World) -> Non
             NewPaymentIntent(amount=5),
             merchant_id=world.merchant,
             settings=world.settings,
-            books=world.books,
+            settler=world.settler,
             now=world.clock(),
             entropy=lambda n: next(draws) if n != 10 else bytes(10),
         )
@@ -169,7 +169,7 @@ def test_broken_randomness_is_no_endless_loop(world: World) -> None:
             NewPaymentIntent(amount=5),
             merchant_id=world.merchant,
             settings=world.settings,
-            books=world.books,
+            settler=world.settler,
             now=world.clock(),
             entropy=bytes,
         )
@@ -215,7 +215,7 @@ def test_a_generated_reference_that_another_merchant_uses_at_the_same_recipient_
             NewPaymentIntent(amount=5),
             merchant_id=world.merchant,
             settings=world.settings,
-            books=world.books,
+            settler=world.settler,
             now=world.clock(),
             entropy=lambda n: next(draws) if n != 10 else bytes(10),
         )
@@ -397,7 +397,7 @@ def test_what_is_taken_within_a_request_is_not_named_by_an_id_that_will_never_be
             requests,
             merchant_id=world.merchant,
             settings=world.settings,
-            books=world.books,
+            settler=world.settler,
             now=world.clock(),
         )
     assert isinstance(second, Refused)
@@ -415,7 +415,7 @@ def test_a_second_draw_forgets_nothing_that_the_batch_has_taken(world: World) ->
             [NewPaymentIntent(amount=n, match="recipient", recipient=own) for n in (1, 2)],
             merchant_id=world.merchant,
             settings=world.settings,
-            books=world.books,
+            settler=world.settler,
             now=world.clock(),
             entropy=lambda n: next(references) if n == 8 else os.urandom(n),
         )

@@ -50,7 +50,7 @@ def sitting(world: World, merchant: str | None) -> Iterator[Services]:
             actor="test",
             now=world.clock(),
             merchant=merchant,
-            books_of=lambda _: world.books,
+            settler_of=lambda _: world.settler,
         )
     world.clock.now += 0.002
 

@@ -122,7 +122,7 @@ def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: Worl
                     request,
                     merchant_id=shared.merchant,
                     settings=shared.settings,
-                    books=shared.books,
+                    settler=shared.settler,
                     now=shared.clock(),
                 )
             )
