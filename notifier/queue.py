@@ -65,8 +65,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """What one look at the queue gave."""
+class ClaimResult:
+    """What one query of the queue returned."""
 
     claims: list[Claim]
     #: When a rate limit lets more through; None if none held anything back.
@@ -100,7 +100,7 @@ def claim(
     room: int,
     endpoint_cap: int,
     endpoint_rate: float | None = None,
-) -> Claimed:
+) -> ClaimResult:
     """Lease up to ``room`` due deliveries, fairly among the endpoints that have some.
 
     An endpoint has at most ``endpoint_cap`` live leases over all workers (fewer after it said that it gets too much,
@@ -145,7 +145,7 @@ def claim(
             look_at = now + rate_wait(endpoint_rate)
         _spend(conn, found, given, endpoint_rate, now)
     claims = _load(conn, taken, {row.id: row for row in found}, lease, leased_until)
-    return Claimed(claims=claims, look_at=look_at)
+    return ClaimResult(claims=claims, look_at=look_at)
 
 
 def hand_back(conn: Connection, claims: Sequence[Claim]) -> None:

@@ -65,7 +65,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class RecordedAttempt:
     """What became of a delivery after an attempt."""
 
     result: Result
@@ -83,7 +83,7 @@ def settle(
     policy: Policy,
     jitters: Sequence[float],
     now: float | None = None,
-) -> list[Settled]:
+) -> list[RecordedAttempt]:
     """Store what came of attempts, in the order they ended; return what became of the deliveries.
 
     A result whose lease was lost is dropped: its row is another's by now, or was removed. ``jitters`` are random
@@ -111,7 +111,7 @@ def settle(
         updates.append({"the_id": row.id, **values})
         attempts.append(_attempt(row, result))
         settled.append(
-            Settled(
+            RecordedAttempt(
                 result=result,
                 status=DeliveryStatus(values["status"]),
                 next_attempt_at=values["next_attempt_at"],
@@ -134,7 +134,7 @@ class Settle(Protocol):
         policy: Policy,
         jitters: Sequence[float],
         now: float | None = None,
-    ) -> list[Settled]:
+    ) -> list[RecordedAttempt]:
         """Store what came of attempts."""
         ...
 
@@ -146,7 +146,7 @@ def settle_plainly(
     policy: Policy,
     jitters: Sequence[float],
     now: float | None = None,
-) -> list[Settled]:
+) -> list[RecordedAttempt]:
     """Store attempts that cannot be stored as they are: of what came of each only the status counts.
 
     Their endpoints are not judged. So nothing that an endpoint sent takes part, and no delivery is sent for ever.
@@ -166,7 +166,7 @@ def settle_plainly(
         conn.execute(_update_statement(tuple(values)), [{"the_id": row.id, **values}])
         conn.execute(insert(delivery_attempt), [_attempt(row, plain)])
         settled.append(
-            Settled(
+            RecordedAttempt(
                 result=plain,
                 status=DeliveryStatus(values["status"]),
                 next_attempt_at=values["next_attempt_at"],

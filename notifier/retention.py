@@ -14,7 +14,7 @@ START = (0, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class PruneResult:
     """What one batch did."""
 
     #: Bodies and answers that were emptied, and dead deliveries that were dismissed.
@@ -27,7 +27,7 @@ class Pruned:
 
 def prune(
     conn: Connection, *, before: float, now: float, after: tuple[int, str] = START, limit: int = BATCH
-) -> Pruned:
+) -> PruneResult:
     """Do one batch of what retention does to rows from before a time; again from where it says, while there is more.
 
     Bodies of events and logged answers are emptied, the rows stay. The body of an event stays too while a delivery of
@@ -37,7 +37,7 @@ def prune(
     events, place = _empty_events(conn, before, after, limit)
     answers = _empty_answers(conn, before, limit)
     dead = _dismiss(conn, before, now, limit)
-    return Pruned(
+    return PruneResult(
         count=events + answers + dead,
         after=place or after,
         more=place is not None or limit in (answers, dead),

@@ -258,7 +258,7 @@ class Worker:
 
     async def _settle_apart(
         self, result: delivery_results.Result
-    ) -> tuple[list[delivery_results.Settled], float]:
+    ) -> tuple[list[delivery_results.RecordedAttempt], float]:
         """Settle one result; what cannot be stored as it is, is stored as little more than its status."""
         try:
             return await asyncio.to_thread(self._settle_alone, result, delivery_results.settle)
@@ -270,21 +270,21 @@ class Worker:
 
     def _settle_alone(
         self, result: delivery_results.Result, settle: delivery_results.Settle
-    ) -> tuple[list[delivery_results.Settled], float]:
+    ) -> tuple[list[delivery_results.RecordedAttempt], float]:
         with self._database.begin() as conn:
             now = self._now(conn)
             return settle(conn, [result], policy=self._policy, jitters=[self._jitter()], now=now), now
 
     def _transact(
         self, results: Sequence[delivery_results.Result], room: int
-    ) -> tuple[list[delivery_results.Settled], queue.Claimed, float]:
+    ) -> tuple[list[delivery_results.RecordedAttempt], queue.ClaimResult, float]:
         """Do one turn's transaction, and return the time that it went by; runs in a worker thread."""
         with self._database.begin() as conn:
             queue.take_turn(conn)
             now = self._now(conn)
             settled = self._settle(conn, results, now)
             if room <= 0:
-                return settled, queue.Claimed(claims=[], look_at=None), now
+                return settled, queue.ClaimResult(claims=[], look_at=None), now
             clock.repair(conn, now=now)
             claimed = queue.claim(
                 conn,
@@ -299,7 +299,7 @@ class Worker:
 
     def _settle(
         self, conn: Connection, results: Sequence[delivery_results.Result], now: float
-    ) -> list[delivery_results.Settled]:
+    ) -> list[delivery_results.RecordedAttempt]:
         if not results:
             return []
         jitters = [self._jitter() for _ in results]
@@ -313,7 +313,7 @@ class Worker:
     def _forget(
         self,
         results: Sequence[delivery_results.Result],
-        settled: Sequence[delivery_results.Settled],
+        settled: Sequence[delivery_results.RecordedAttempt],
         now: float,
     ) -> None:
         """Drop results that are stored (or whose lease was lost), and count them."""
@@ -417,7 +417,7 @@ class Worker:
 
     def _last_transaction(
         self, results: Sequence[delivery_results.Result], unsent: Sequence[queue.Claim]
-    ) -> tuple[list[delivery_results.Settled], float]:
+    ) -> tuple[list[delivery_results.RecordedAttempt], float]:
         with self._database.begin() as conn:
             now = self._now(conn)
             queue.lock_endpoints(conn, [*(result.claim for result in results), *unsent])

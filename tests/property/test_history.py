@@ -39,7 +39,7 @@ from watcher.domain.model import Intent, LatePolicy, Status, Told
 from watcher.domain.settlement import decide
 from watcher.indexer import settler
 from watcher.indexer.loop import Turn
-from watcher.indexer.settler import Settled, Settler, load_timelines
+from watcher.indexer.settler import Settler, SettleResult, load_timelines
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -73,7 +73,7 @@ class CrashingSettler(Settler):
 
     armed: list[bool] = field(default_factory=list)
 
-    def settle(self, *args: Any, **named: Any) -> Settled:
+    def settle(self, *args: Any, **named: Any) -> SettleResult:
         settled = super().settle(*args, **named)
         if self.armed:
             self.armed.clear()

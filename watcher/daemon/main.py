@@ -32,7 +32,7 @@ from watcher.config.settings import Settings
 from watcher.daemon import periodic
 from watcher.daemon.file_lock import hold
 from watcher.indexer.leader import Lease, lead
-from watcher.indexer.ledger import Applied, Ledger
+from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.loop import Following, Turn
 from watcher.indexer.mempool import InFlight
 from watcher.indexer.settler import Settler
@@ -268,7 +268,7 @@ def make_following(
 ) -> Following:
     """Make the follower's loop on a database; the worker is woken when there is something to tell."""
 
-    def stepped(step: Step, applied: Applied, seconds: float) -> None:
+    def stepped(step: Step, applied: StepResult, seconds: float) -> None:
         metrics.on_step(step, applied, seconds)
         pulse.stepped()
 

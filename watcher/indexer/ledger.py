@@ -18,7 +18,7 @@ from watcher.domain.model import CLOCK_SLACK, ChainClock
 from watcher.errors import ConfigError
 from watcher.indexer.leader import Lease
 from watcher.indexer.matcher import BadStep, place, read_all
-from watcher.indexer.settler import Settled, Settler
+from watcher.indexer.settler import Settler, SettleResult
 from watcher.log import get_logger
 from watcher.store import chain_state, unknown_words
 from watcher.store import intents as intent_store
@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class StepResult:
     """What one step did."""
 
     clock: ChainClock
@@ -47,7 +47,7 @@ class Applied:
     #: Why each stored transfer that belongs to no intent does not.
     unmatched: tuple[str, ...] = ()
     orphaned_blocks: int
-    settled: Settled
+    settled: SettleResult
 
 
 class OutOfStep(Exception):
@@ -138,7 +138,7 @@ class Ledger:
 
         self._transact(work)
 
-    def apply(self, step: Step, seen_at: float | None = None) -> Applied:
+    def apply(self, step: Step, seen_at: float | None = None) -> StepResult:
         """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor, :class:`BadStep` when it cannot
         be; then nothing is changed.
 
@@ -153,7 +153,7 @@ class Ledger:
         step: Step,
         reading: Reading,
         seen_at: float | None = None,
-    ) -> Applied:
+    ) -> StepResult:
         """Apply one step, whose blocks say ``reading``, on an open transaction; see :meth:`apply`."""
         now = self.now()
         cursor = chain_state.load_cursor(connection, lock=True)
@@ -198,7 +198,7 @@ class Ledger:
         clock = clock_at(last)
         settled = self.settler.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
         chain_state.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
-        return Applied(
+        return StepResult(
             clock=clock,
             blocks=len(step.blocks),
             transfers=len(placed.transfers),
@@ -208,7 +208,7 @@ class Ledger:
             settled=settled,
         )
 
-    def settle_due(self, seen_at: float | None = None) -> Settled:
+    def settle_due(self, seen_at: float | None = None) -> SettleResult:
         """Settle some of the intents that are due at the cursor, in a transaction of its own; ``more`` says whether any are left.
 
         A step settles the first itself. ``seen_at``: when the look that found the newest step began.
@@ -216,9 +216,9 @@ class Ledger:
         with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
             if cursor is None or not intent_store.due_intents(connection, cursor.clock, limit=1):
-                return Settled()
+                return SettleResult()
 
-        def work(connection: Connection) -> Settled:
+        def work(connection: Connection) -> SettleResult:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
             return self.settler.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
@@ -264,4 +264,4 @@ def _check_links(chain: Sequence[Block], parent: str) -> None:
         parent = block.header.hash
 
 
-__all__ = ["Applied", "BadStep", "Ledger", "OutOfStep", "clock_at"]
+__all__ = ["BadStep", "Ledger", "OutOfStep", "StepResult", "clock_at"]

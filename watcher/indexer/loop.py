@@ -19,8 +19,8 @@ from notifier.database_errors import is_outage, reason_of
 from watcher import unforeseen
 from watcher.concurrency import committed, in_thread, unless
 from watcher.errors import WatcherError
-from watcher.indexer.ledger import Applied, BadStep, Ledger, OutOfStep
-from watcher.indexer.settler import Settled
+from watcher.indexer.ledger import BadStep, Ledger, OutOfStep, StepResult
+from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
 from watcher.store.chain_state import Halt
 
@@ -85,8 +85,8 @@ class Following:
         poll_interval: float,
         on_events: Callable[[], None] = lambda: None,
         on_turn: Callable[[Turn, str | None, BlockHeader | None, BlockHeader | None], None] = lambda *_: None,
-        on_step: Callable[[Step, Applied, float], None] = lambda *_: None,
-        on_settled: Callable[[Settled], None] = lambda _: None,
+        on_step: Callable[[Step, StepResult, float], None] = lambda *_: None,
+        on_settled: Callable[[SettleResult], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -374,7 +374,7 @@ async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -
         return None
 
 
-def _report(step: Step, applied: Applied) -> None:
+def _report(step: Step, applied: StepResult) -> None:
     log.info(
         "step.applied",
         kind=type(step).__name__.lower(),
@@ -388,7 +388,7 @@ def _report(step: Step, applied: Applied) -> None:
     _report_settled(applied.settled)
 
 
-def _report_settled(settled: Settled) -> None:
+def _report_settled(settled: SettleResult) -> None:
     for intent, before, after in settled.transitions:
         log.info("intent.moved", intent=intent, before=before, after=after)
     for intent in settled.reversed:

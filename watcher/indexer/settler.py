@@ -48,7 +48,7 @@ _TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class SettleResult:
     """What settling some intents did."""
 
     intents: int = 0
@@ -62,8 +62,8 @@ class Settled:
     more: bool = False
 
     @classmethod
-    def together(cls, done: Sequence["Settled"]) -> "Settled":
-        """Return what several calls did."""
+    def combine(cls, done: Sequence["SettleResult"]) -> "SettleResult":
+        """Return the sum of several results."""
         return cls(
             intents=sum(one.intents for one in done),
             transitions=tuple(moved for one in done for moved in one.transitions),
@@ -100,13 +100,13 @@ class Settler:
         *,
         now: float,
         seen_at: float | None = None,
-    ) -> Settled:
+    ) -> SettleResult:
         """Decide each of these intents at ``clock`` and write the outcome with its events.
 
         ``seen_at``: when the block that is the cause was first seen, for measuring.
         """
         rows = intent_store.load_rows(connection, ids)
-        before = Settled()
+        before = SettleResult()
         if self.notify and (heights := intent_store.unnotified_heights(rows)):
             before = self._settle_unnotified(connection, heights, clock, now=now)
             rows = intent_store.load_rows(connection, ids)
@@ -157,7 +157,7 @@ class Settler:
             outbox.enqueue_many(connection, events, now=now, first_wait=self.first_wait)
         else:
             outbox.insert_events(connection, events)
-        return Settled(
+        return SettleResult(
             intents=len(rows),
             transitions=(*before.transitions, *transitions),
             events=before.events + len(events),
@@ -166,14 +166,14 @@ class Settler:
 
     def _settle_unnotified(
         self, connection: Connection, heights: Mapping[int, Sequence[str]], clock: ChainClock, *, now: float
-    ) -> Settled:
+    ) -> SettleResult:
         """Settle intents as of our blocks of some heights, and deliver nothing: what is newer is not in it."""
         done = []
         for height, ids in heights.items():
             header = chain_state.canonical_header(connection, min(height, clock.height))
             then = clock if header is None else chain_state.clock_at(header)
             done.append(Settler.settle(replace(self, notify=False), connection, ids, then, now=now))
-        return Settled.together(done)
+        return SettleResult.combine(done)
 
     def settle_due(
         self,
@@ -183,7 +183,7 @@ class Settler:
         *,
         now: float,
         seen_at: float | None = None,
-    ) -> Settled:
+    ) -> SettleResult:
         """Settle intents whose facts changed and those that are due at ``clock``, as many as one transaction may hold.
 
         What goes beyond stays due, or is marked as due, for the next call: in a transaction of its own, by any process.
@@ -221,7 +221,7 @@ class Settler:
         *,
         now: float,
         seen_at: float | None = None,
-    ) -> Settled:
+    ) -> SettleResult:
         """Settle intents together, or one by one where one of them cannot be settled: that one is set aside."""
         try:
             with connection.begin_nested():
@@ -235,9 +235,9 @@ class Settler:
             if len(ids) <= 1:
                 unforeseen.note("settle", error)
                 intent_store.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
-                return Settled(intents=len(ids))
+                return SettleResult(intents=len(ids))
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
-        return Settled.together(done)
+        return SettleResult.combine(done)
 
     def _tell(
         self,

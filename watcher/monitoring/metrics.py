@@ -24,9 +24,9 @@ from notifier import outbox
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.domain.model import Status
-from watcher.indexer.ledger import Applied
+from watcher.indexer.ledger import StepResult
 from watcher.indexer.loop import Turn
-from watcher.indexer.settler import Settled
+from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Pulse
 from watcher.reindex.audit import lacking
@@ -92,7 +92,7 @@ class Metrics:
         self._requests.labels(url, str(code)).inc()
         self._request.observe(seconds)
 
-    def on_step(self, step: Step, applied: Applied, seconds: float) -> None:
+    def on_step(self, step: Step, applied: StepResult, seconds: float) -> None:
         """A step was committed."""
         self._step.observe(seconds)
         if isinstance(step, Reorg):
@@ -105,7 +105,7 @@ class Metrics:
         for reason in applied.unmatched:
             self._unmatched.labels(reason).inc()
 
-    def on_settled(self, settled: Settled) -> None:
+    def on_settled(self, settled: SettleResult) -> None:
         """Intents were settled, by a step or after it."""
         for _, before, after in settled.transitions:
             self._transitions.labels(before.value, after.value).inc()

@@ -26,7 +26,7 @@ from contracts.model import MoneyRules, Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import committed, in_thread
 from watcher.errors import Refused, UsageError
-from watcher.indexer.ledger import Applied, Ledger
+from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
 from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import PieceBooks, undone
@@ -280,7 +280,7 @@ class Accept:
         reason: str,
         actor: str,
         connection: Connection,
-    ) -> Applied:
+    ) -> StepResult:
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
         ledger = Ledger(self._database, self._rules, settler, now=self._now)
         if not isinstance(settler, PieceBooks):
@@ -306,11 +306,11 @@ class Accept:
         return ledger.apply_on(connection, step, reading)
 
     async def _rehearse(
-        self, apply: Callable[[Connection], Applied], settler: PieceBooks
-    ) -> tuple[Applied, int]:
+        self, apply: Callable[[Connection], StepResult], settler: PieceBooks
+    ) -> tuple[StepResult, int]:
         """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
 
-        def piece() -> Applied:
+        def piece() -> StepResult:
             with undone(self._database) as connection:
                 return apply(connection)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, select
 
 from contracts.model import Payment, Refund
 from watcher.domain.model import ChainClock
-from watcher.indexer.settler import SETTLE_LIMIT, Settled, Settler
+from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult
 from watcher.reindex.diff import Gaps
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.repair import put_right, refute
@@ -46,7 +46,7 @@ class PieceBooks(RecordingSettler):
         *,
         now: float,
         seen_at: float | None = None,
-    ) -> Settled:
+    ) -> SettleResult:
         """Settle some of those that are touched and, where it would be told of them, of up to :data:`MOST_DUE` that are due."""
         due = intent_store.due_intents(connection, clock, limit=MOST_DUE) if self.notify else []
         waiting = [key for key in dict.fromkeys([*sorted(touched), *due]) if key not in self.tried]

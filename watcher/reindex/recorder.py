@@ -11,7 +11,7 @@ from notifier import outbox
 from notifier.events import EventType
 from watcher.domain.model import ChainClock
 from watcher.domain.settlement import Decision, decide
-from watcher.indexer.settler import SETTLE_LIMIT, Settled, Settler, as_told
+from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult, as_told
 from watcher.log import get_logger
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -61,7 +61,7 @@ class RecordingSettler(Settler):
         *,
         now: float,
         seen_at: float | None = None,
-    ) -> Settled:
+    ) -> SettleResult:
         """As :meth:`Books.settle`, for those of the intents that do not stand as ``decide()`` says."""
         wrong = _wrong(connection, ids, clock)
         before = _standings(connection, wrong)
@@ -84,7 +84,7 @@ class RecordingSettler(Settler):
         *,
         now: float,
         seen_at: float | None = None,
-    ) -> Settled:
+    ) -> SettleResult:
         """As :meth:`Books.settle_due`; but where nothing is to be delivered, of what is due only that.
 
         What is due anyway has nothing to do with what its merchant is not to be told of: it is left to the daemon. Those

@@ -12,7 +12,7 @@ from notifier.schema import event
 from tests import harness
 from watcher.config.settings import Settings
 from watcher.domain.model import Status
-from watcher.indexer.ledger import Applied, Ledger
+from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.settler import Settler
 from watcher.schemas import Assign, Cancel, Dismiss, Mark, NewMerchant, NewPaymentIntent
 from watcher.services import intent_requests, merchants, operator_actions, queries
@@ -67,14 +67,14 @@ class World:
     def begin(self) -> None:
         self.ledger.begin([block.header for block in self.chain.blocks], self.chain.tip)
 
-    def mine(self, *payments: Tx, **how: Any) -> Applied:
+    def mine(self, *payments: Tx, **how: Any) -> StepResult:
         """Mine a block with these transactions (and empty ones with ``n=``) and apply it as one step."""
         height = self.chain.tip.height
         self.clock.now += 0.002
         self.chain.mine(payments, **how)
         return self.ledger.apply(self.extend(height))
 
-    def pass_time(self, seconds: int) -> Applied:
+    def pass_time(self, seconds: int) -> StepResult:
         """Mine one empty block, so much later."""
         return self.mine(seconds=seconds)
 
@@ -83,7 +83,7 @@ class World:
         blocks = [block for block in self.chain.blocks if block.header.height > above]
         return Extend(blocks=self._models(blocks), tip=self.chain.tip)
 
-    def fork(self, depth: int, blocks: Iterable[Iterable[Tx]] | None = None, **how: Any) -> Applied:
+    def fork(self, depth: int, blocks: Iterable[Iterable[Tx]] | None = None, **how: Any) -> StepResult:
         """Replace the newest blocks by others and apply that as one step."""
         self.clock.now += 0.002
         self.chain.reorg(depth, blocks, **how)
@@ -98,7 +98,7 @@ class World:
         blocks = [block for block in self.chain.blocks if block.header.height > ancestor.height]
         return Reorg(ancestor=ancestor, blocks=self._models(blocks), tip=self.chain.tip)
 
-    def apply(self, step: Step) -> Applied:
+    def apply(self, step: Step) -> StepResult:
         return self.ledger.apply(step)
 
     @property

@@ -18,7 +18,7 @@ from watcher.errors import Refused
 from watcher.indexer import settler as settler_module
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import Following, Turn
-from watcher.indexer.settler import Settled, Settler
+from watcher.indexer.settler import Settler, SettleResult
 from watcher.services import queries
 from watcher.store import intents as intent_store
 
@@ -49,7 +49,7 @@ def mark(world: World, intents: list[str]) -> None:
         intent_store.mark_due(connection, intents)
 
 
-def settle_all(world: World) -> list[Settled]:
+def settle_all(world: World) -> list[SettleResult]:
     """Settle until nothing is due; return what each transaction did."""
     done = []
     while True:
@@ -72,7 +72,7 @@ def test_intents_that_expire_at_one_block_are_settled_few_at_a_time(world: World
     assert [(s.intents, s.events, s.more) for s in settle_all(world)] == [(3, 3, True), (2, 2, False)]
     assert backlog(world) == 0
     assert [world.told(intent) for intent in intents] == [["created", "expired"]] * 8
-    assert world.ledger.settle_due() == Settled()
+    assert world.ledger.settle_due() == SettleResult()
 
 
 def test_intents_that_are_paid_in_one_block_are_settled_few_at_a_time(world: World) -> None:
@@ -278,9 +278,9 @@ async def test_a_stop_waits_for_the_transaction_in_hand_only(
 ) -> None:
     loop, _ = following
     stop = asyncio.Event()
-    settled: list[Settled] = []
+    settled: list[SettleResult] = []
 
-    def stop_at_once(some: Settled) -> None:
+    def stop_at_once(some: SettleResult) -> None:
         settled.append(some)
         stop.set()
 
