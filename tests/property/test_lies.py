@@ -18,7 +18,7 @@ from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.property.test_reindex import Life, forks, mines, payments
 from watcher.domain.model import Facts, Flag, Status
 from watcher.domain.settlement import Decision, decide
-from watcher.indexer.matcher import place, read_all
+from watcher.indexer.matcher import match_blocks, read_all
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.schema import attempt, refund, transfer
@@ -96,7 +96,7 @@ def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]
     reading = read_all(blocks, harness.RULES)
     with world.database.read() as connection:
         # In the order of the chain, as if each block were read when its predecessors were stored.
-        placed = place(connection, harness.RULES, reading)
+        placed = match_blocks(connection, harness.RULES, reading)
     rows: dict[Any, set[tuple[Any, ...]]] = {transfer: set(), attempt: set(), refund: set()}
     for placement in placed.transfers:
         owner = placement.matched.intent.id if placement.matched.intent is not None else None

@@ -59,7 +59,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matched:
+class MatchResult:
     """The answer for one payment: an intent, or why not; ``near`` is the intent that it almost fits."""
 
     intent: Intent | None = None
@@ -149,7 +149,7 @@ def match(
     labelled: Sequence[Intent],
     dedicated: Sequence[Intent],
     previous: str | None = None,
-) -> Matched:
+) -> MatchResult:
     """Find the intent that a transfer belongs to.
 
     ``labelled`` are the intents that answer to its label, the strongest label first; ``dedicated`` those whose own
@@ -157,18 +157,20 @@ def match(
     block which a reorg took: such a payment is never too early or too late.
     """
     if claim.route is Route.REFUND:  # money given back pays for nothing, whoever gets it
-        return Matched(reason=Unmatched.NO_INTENT)
-    best: Matched | None = None
+        return MatchResult(reason=Unmatched.NO_INTENT)
+    best: MatchResult | None = None
     by_label = () if claim.route is Route.PEG_IN else labelled
     for intent in (*by_label, *dedicated):
         reason = _misfit(claim, intent, remined=intent.id == previous)
         if reason is None:
-            return Matched(intent=intent)
+            return MatchResult(intent=intent)
         if best is None or _NEARNESS[reason] > _NEARNESS[best.reason or reason]:
-            best = Matched(reason=reason, near=intent)
+            best = MatchResult(reason=reason, near=intent)
     if best is not None:
         return best
-    return Matched(reason=Unmatched.UNKNOWN_TERMS if claim.terms_hash is not None else Unmatched.NO_INTENT)
+    return MatchResult(
+        reason=Unmatched.UNKNOWN_TERMS if claim.terms_hash is not None else Unmatched.NO_INTENT
+    )
 
 
 #: Of several reasons the one that came closest to a match is the one worth telling.

@@ -17,7 +17,7 @@ from notifier import outbox
 from watcher.domain.model import CLOCK_SLACK, ChainClock
 from watcher.errors import ConfigError
 from watcher.indexer.leader import Lease
-from watcher.indexer.matcher import BadStep, place, read_all
+from watcher.indexer.matcher import BadStep, match_blocks, read_all
 from watcher.indexer.settler import Settler, SettleResult
 from watcher.log import get_logger
 from watcher.store import chain_state, unknown_words
@@ -189,21 +189,21 @@ class Ledger:
         if repeated is not None:
             raise BadStep(f"block {repeated.hash} is in our chain at height {repeated.height} already")
         chain_state.add_headers(connection, (block.header for block in step.blocks))
-        placed = place(connection, self.rules, reading)
+        matches = match_blocks(connection, self.rules, reading)
         unknown_words.note(connection, step.blocks, now=int(now))
-        transfer_store.put_transfers(connection, placed.transfers, now=now)
-        transfer_store.put_attempts(connection, placed.attempts, now=now)
-        transfer_store.put_refunds(connection, placed.refunds, now=now)
-        touched |= placed.intents
+        transfer_store.put_transfers(connection, matches.transfers, now=now)
+        transfer_store.put_attempts(connection, matches.attempts, now=now)
+        transfer_store.put_refunds(connection, matches.refunds, now=now)
+        touched |= matches.intents
         clock = clock_at(last)
         settled = self.settler.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
         chain_state.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
         return StepResult(
             clock=clock,
             blocks=len(step.blocks),
-            transfers=len(placed.transfers),
+            transfers=len(matches.transfers),
             seen=len(reading.payments),
-            unmatched=tuple(p.matched.reason for p in placed.transfers if p.matched.reason is not None),
+            unmatched=tuple(p.matched.reason for p in matches.transfers if p.matched.reason is not None),
             orphaned_blocks=orphaned,
             settled=settled,
         )

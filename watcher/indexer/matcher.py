@@ -1,4 +1,4 @@
-"""Where the money, the attempts and the refunds of some blocks belong: one query of each kind, however many there are."""
+"""Match the transfers, attempts and refunds of some blocks to intents, with one query of each kind."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from chain.model import Block
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
 from contracts.payments import read_block
-from watcher.domain.matching import Claim, Matched, by_strength, label_keys, match
+from watcher.domain.matching import Claim, MatchResult, by_strength, label_keys, match
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
-from watcher.store.transfers import Placement
+from watcher.store.transfers import TransferMatch
 
 
 class BadStep(Exception):
@@ -31,10 +31,10 @@ class UnknownStatus(BadStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """What is ours to keep of some blocks, with where it belongs."""
+class BlockMatches:
+    """The transfers, attempts and refunds of some blocks that are kept, each with its intent."""
 
-    transfers: list[Placement]
+    transfers: list[TransferMatch]
     #: Each with an intent that it meant to pay.
     attempts: list[tuple[Attempt, str]]
     #: Each with the intent that it gives back.
@@ -58,13 +58,13 @@ def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
     )
 
 
-def place(
+def match_blocks(
     connection: Connection,
     rules: MoneyRules,
     reading: Reading,
     held: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
-) -> Placed:
-    """Find out what of a reading belongs where.
+) -> BlockMatches:
+    """Match the facts of some blocks to intents.
 
     ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
     money, whatever intents came later. Raises :class:`UnknownStatus`.
@@ -72,8 +72,8 @@ def place(
     for fact, _ in place_doubtful(connection, rules, reading):
         raise UnknownStatus(fact)
     payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
-    speaking: list[Payment | Attempt] = [*payments, *attempts]
-    keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in speaking}
+    labelled_facts: list[Payment | Attempt] = [*payments, *attempts]
+    keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled_facts}
     keys |= {id(refund): label_keys(None, refund.terms_hash) for refund in refunds}
     by_label = intent_store.intents_by_label(connection, {key for some in keys.values() for key in some})
     recipients = {payment.recipient for payment in payments}
@@ -87,19 +87,19 @@ def place(
     ]
     earlier = transfer_store.earlier_intents(connection, {payment.tx_id for payment in kept})
     assigned = transfer_store.assignments(connection, {payment.tx_id for payment in kept})
-    given = intent_store.load_intents(connection, set(assigned.values()))
-    placements = []
+    assigned_intents = intent_store.load_intents(connection, set(assigned.values()))
+    matches = []
     for payment in kept:
         identity = (payment.tx_id, payment.rank, payment.asset, payment.amount, payment.recipient)
         act = assigned.get(identity)
         if act is not None:
-            placements.append(Placement.by_person(payment, given[act]))
+            matches.append(TransferMatch.assigned_by_operator(payment, assigned_intents[act]))
             continue
         labelled = by_strength(by_label, keys[id(payment)])
         own = dedicated.get(payment.recipient, ())
         before = earlier.get((payment.tx_id, payment.rank), {})
         previous = next((of for block, of in reversed(before.items()) if block != payment.block.hash), None)
-        found = Matched()
+        found = MatchResult()
         holder = held.get((payment.block.hash, payment.tx_id, payment.rank))
         if holder is not None:
             found = match(
@@ -114,8 +114,8 @@ def place(
         merchant = watched.get(payment.recipient)
         if near is not None and (merchant is None or near.recipient == payment.recipient):
             merchant = near.merchant
-        placements.append(Placement(payment=payment, matched=found, merchant=merchant))
-    tries = [
+        matches.append(TransferMatch(payment=payment, matched=found, merchant=merchant))
+    matched_attempts = [
         (attempt, intent.id)
         for attempt in attempts
         for intent in by_strength(by_label, keys[id(attempt)])
@@ -124,14 +124,14 @@ def place(
         and attempt.block.time >= intent.not_before  # an older one meant something else, as older money did
     ]
     # The contract pays back who paid, so that the terms, the asset and who pays back are all there is to compare.
-    returned = [
+    matched_refunds = [
         (refund, intent.id)
         for refund in refunds
         for intent in by_strength(by_label, keys[id(refund)])
         if (refund.terms_hash, refund.asset, refund.sender)
         == (intent.terms_hash, intent.asset_identifier, intent.recipient)
     ]
-    return Placed(transfers=placements, attempts=tries, refunds=returned)
+    return BlockMatches(transfers=matches, attempts=matched_attempts, refunds=matched_refunds)
 
 
 def place_doubtful(
@@ -142,6 +142,6 @@ def place_doubtful(
         return []
     payments = tuple(fact for fact in reading.doubtful if isinstance(fact, Payment))
     attempts = tuple(fact for fact in reading.doubtful if isinstance(fact, Attempt))
-    ours = place(connection, rules, Reading(payments=payments, attempts=attempts))
+    ours = match_blocks(connection, rules, Reading(payments=payments, attempts=attempts))
     owners = ((p.payment, p.matched.intent) for p in ours.transfers)
     return [*((fact, owner.id if owner else None) for fact, owner in owners), *ours.attempts]

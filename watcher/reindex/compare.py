@@ -10,12 +10,12 @@ from chain.model import Block, PrintEvent, TxStatus
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
 from contracts.networks import asset_contract
 from contracts.payments import read_block
-from watcher.indexer.matcher import place, place_doubtful
+from watcher.indexer.matcher import match_blocks, place_doubtful
 from watcher.reindex.diff import Difference, Gaps
 from watcher.store import transfers as transfer_store
 from watcher.store.database import chunks
 from watcher.store.schema import attempt, refund, transfer
-from watcher.store.transfers import Placement
+from watcher.store.transfers import TransferMatch
 
 #: Of a transaction.
 UNKNOWN_STATUS = "has a status that this version does not know (a newer one may)"
@@ -50,10 +50,10 @@ def find_gaps(
     }
     left = tuple(fact for fact in reading.doubtful if fact.block.hash in unknowable)
     reading = replace(reading, doubtful=tuple(fact for fact in reading.doubtful if fact not in left))
-    placed = place(connection, rules, reading, held)
-    comparison.transfers(reading, placed.transfers)
-    comparison.attempts(placed.attempts)
-    comparison.refunds(placed.refunds)
+    matches = match_blocks(connection, rules, reading, held)
+    comparison.transfers(reading, matches.transfers)
+    comparison.attempts(matches.attempts)
+    comparison.refunds(matches.refunds)
     comparison.leave(place_doubtful(connection, rules, Reading(doubtful=left)))
     return comparison.gaps
 
@@ -92,35 +92,35 @@ class _Comparison:
             (row.block_hash, row.tx_id, row._mapping[third]): row for row in self._connection.execute(query)
         }
 
-    def transfers(self, reading: Reading, placements: Iterable[Placement]) -> None:
+    def transfers(self, reading: Reading, transfer_matches: Iterable[TransferMatch]) -> None:
         have = self.stored(transfer, "rank")
         said = {_key(payment): payment for payment in reading.payments}
-        placed = {_key(placement.payment): placement for placement in placements}
-        for key, due in placed.items():
+        by_key = {_key(transfer_match.payment): transfer_match for transfer_match in transfer_matches}
+        for key, due in by_key.items():
             if self._only in (None, _intent(due)):
                 self.gaps.ours += 1
                 if key not in have:
                     self.gaps.transfers.append(due)
         for key, row in have.items():
-            placement = placed.get(key)
-            if self._only not in (None, row.intent_id, _intent(placement)):
+            transfer_match = by_key.get(key)
+            if self._only not in (None, row.intent_id, _intent(transfer_match)):
                 continue
             note = self._oddity(row, said.get(key), transfer_store.transfer_values, lambda r: r.payments)
             # What a person assigned stays.
             if (
                 note is None
-                and placement is not None
+                and transfer_match is not None
                 and not row.assigned
-                and row.intent_id != _intent(placement)
+                and row.intent_id != _intent(transfer_match)
             ):
-                note = f"it belongs to {_intent(placement) or 'no intent'}, not to {row.intent_id or 'none'}"
+                note = f"it belongs to {_intent(transfer_match) or 'no intent'}, not to {row.intent_id or 'none'}"
             if note is None:
                 self._know(row)
                 continue
             self._refute(transfer, row, note)
-            if placement is not None:
-                self.gaps.transfers.append(placement)
-        wanted = [placement.payment for placement in self.gaps.transfers]
+            if transfer_match is not None:
+                self.gaps.transfers.append(transfer_match)
+        wanted = [transfer_match.payment for transfer_match in self.gaps.transfers]
         clashing = self._clashes(transfer, wanted)
         self.gaps.transfers = [p for p in self.gaps.transfers if _key(p.payment) not in clashing]
 
@@ -273,8 +273,8 @@ def _differing(row: Row[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if row._mapping[name] != value}
 
 
-def _intent(placement: Placement | None) -> str | None:
-    found = placement.matched.intent if placement is not None else None
+def _intent(transfer_match: TransferMatch | None) -> str | None:
+    found = transfer_match.matched.intent if transfer_match is not None else None
     return found.id if found is not None else None
 
 

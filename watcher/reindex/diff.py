@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from contracts.model import Attempt, Payment, Refund
 from watcher.store import intents as intent_store
 from watcher.store.schema import attempt
-from watcher.store.transfers import Placement
+from watcher.store.transfers import TransferMatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Gaps:
     """What comparing some blocks with our tables found."""
 
     #: Payments that we should have as canonical and do not; also those that stand in a row of ``wrong``, as they are.
-    transfers: list[Placement] = field(default_factory=list)
+    transfers: list[TransferMatch] = field(default_factory=list)
     #: The same of failed attempts, each for an intent.
     attempts: list[tuple[Attempt, str]] = field(default_factory=list)
     #: The same of refunds, each for its intent.

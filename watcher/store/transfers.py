@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, select, te
 
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
-from watcher.domain.matching import Claim, Matched, label_keys
+from watcher.domain.matching import Claim, MatchResult, label_keys
 from watcher.domain.model import Act, ActKind, Facts, Failure, Inclusion, Intent, Repayment, Status
 from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import STANDS, act, attempt, intent, refund, stray, transfer
@@ -34,18 +34,20 @@ _STRAYS = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Where a payment belongs: the match, the merchant who may see it, and whether a person put it there."""
+class TransferMatch:
+    """A payment with its match, the merchant who may see it, and whether an operator assigned it."""
 
     payment: Payment
-    matched: Matched
+    matched: MatchResult
     merchant: str | None
     assigned: bool = False
 
     @classmethod
-    def by_person(cls, payment: Payment, intent: Intent) -> "Placement":
-        """Return the placement that a person's assignment asks for."""
-        return cls(payment=payment, matched=Matched(intent=intent), merchant=intent.merchant, assigned=True)
+    def assigned_by_operator(cls, payment: Payment, intent: Intent) -> "TransferMatch":
+        """Return the match that an operator's assignment asks for."""
+        return cls(
+            payment=payment, matched=MatchResult(intent=intent), merchant=intent.merchant, assigned=True
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +60,16 @@ class Stray:
     keys: tuple[str, ...]
 
 
-def put_transfers(connection: Connection, placements: Iterable[Placement], *, now: float) -> None:
+def put_transfers(connection: Connection, transfer_matches: Iterable[TransferMatch], *, now: float) -> None:
     """Store transfers as canonical; one that was orphaned in the same block before becomes canonical again."""
-    for placement in placements:
-        payment, found = placement.payment, placement.matched
+    for transfer_match in transfer_matches:
+        payment, found = transfer_match.payment, transfer_match.matched
         values = transfer_values(payment) | _CANONICAL
         values |= {
-            "merchant_id": placement.merchant,
+            "merchant_id": transfer_match.merchant,
             "intent_id": found.intent.id if found.intent else None,
             "reason": found.reason,
-            "assigned": placement.assigned,
+            "assigned": transfer_match.assigned,
             "seen_at": int(now),
         }
         transfer_id = _put(connection, transfer, values, ("block_hash", "tx_id", "rank"), new_id("tr_", now))
@@ -197,7 +199,7 @@ def give(
     connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
 
 
-def explain(connection: Connection, money: Stray, found: Matched) -> None:
+def explain(connection: Connection, money: Stray, found: MatchResult) -> None:
     """Let a stored transfer that belongs to no intent say why, as it was just found."""
     values: dict[str, Any] = {"reason": found.reason}
     if found.near is not None:

@@ -11,7 +11,7 @@ from chain.model import BlockHeader
 from contracts.model import Payment, Route
 from watcher.domain.matching import (
     Claim,
-    Matched,
+    MatchResult,
     Unmatched,
     by_strength,
     intent_keys,
@@ -204,11 +204,11 @@ def test_a_claim_says_of_a_payment_what_matching_asks() -> None:
 
 
 def test_money_with_the_label_belongs_to_the_intent() -> None:
-    assert match(claim(), labelled=[intent()], dedicated=[]) == Matched(intent=intent())
+    assert match(claim(), labelled=[intent()], dedicated=[]) == MatchResult(intent=intent())
 
 
 def test_money_without_any_intent_belongs_to_none() -> None:
-    assert match(claim(), labelled=[], dedicated=[]) == Matched(reason=Unmatched.NO_INTENT)
+    assert match(claim(), labelled=[], dedicated=[]) == MatchResult(reason=Unmatched.NO_INTENT)
 
 
 def test_contract_money_with_a_hash_that_nobody_knows_says_so() -> None:
@@ -230,7 +230,7 @@ def test_money_that_almost_fits_says_what_is_wrong_and_with_which_intent(
     change: dict[str, Any], reason: Unmatched
 ) -> None:
     asked = intent(payer="SPPAYER")
-    assert match(claim(**change), labelled=[asked], dedicated=[]) == Matched(reason=reason, near=asked)
+    assert match(claim(**change), labelled=[asked], dedicated=[]) == MatchResult(reason=reason, near=asked)
 
 
 @pytest.mark.parametrize("time", [400, 2000])
@@ -273,14 +273,14 @@ def test_a_peg_in_counts_only_for_a_dedicated_recipient() -> None:
 def test_money_that_is_given_back_pays_for_nothing() -> None:
     back = claim(route=Route.REFUND)
     own = intent("own", match=Match.RECIPIENT)
-    assert match(back, labelled=[intent()], dedicated=[own]) == Matched(reason=Unmatched.NO_INTENT)
+    assert match(back, labelled=[intent()], dedicated=[own]) == MatchResult(reason=Unmatched.NO_INTENT)
 
 
 def test_of_several_reasons_the_nearest_miss_is_told() -> None:
     far = intent("far", recipient="SPOTHER")
     near = intent("near", payer="SPSOMEBODY")
     for labelled in ([far, near], [near, far]):
-        assert match(claim(), labelled=labelled, dedicated=[]) == Matched(
+        assert match(claim(), labelled=labelled, dedicated=[]) == MatchResult(
             reason=Unmatched.WRONG_PAYER, near=near
         )
 
