@@ -68,7 +68,7 @@ class Act:
         self._pace = pace
         self._order: Intent | None = None
         self._status: str | None = None
-        self._strays = 0
+        self._unmatched = 0
         self._history: list[str] = []
         self._heard: set[str] = set()
 
@@ -143,10 +143,10 @@ class Act:
         lines = words.standing(document, self._status)
         history = words.history(document)
         lines += [Text(line, "dim") for line in history if line not in self._history]
-        strays = await self.stage.unmatched(self.shop)
-        fresh = strays[: len(strays) - self._strays]
-        lines += [Text(f"ignored: {stray['unmatched']}", "red") for stray in fresh]
-        self._status, self._history, self._strays = document["status"], history, len(strays)
+        unmatched = await self.stage.unmatched(self.shop)
+        fresh = unmatched[: len(unmatched) - self._unmatched]
+        lines += [Text(f"ignored: {transfer['unmatched']}", "red") for transfer in fresh]
+        self._status, self._history, self._unmatched = document["status"], history, len(unmatched)
         return lines
 
     async def _follow_delivery(self, delivery_id: str, row: Row) -> None:

@@ -90,7 +90,7 @@ def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[
 
 
 def label_keys(memo: bytes | None, terms_hash: bytes | None) -> tuple[str, ...]:
-    """Return the label keys that a transfer speaks, the strongest first.
+    """Return the label keys that a transfer carries, the strongest first.
 
     The payment contract's print, where there is one, goes instead of the memo. Zero bytes at the ends never count: the
     chain pads STX memos, wallets pad others, and one hash in 256 ends in one.

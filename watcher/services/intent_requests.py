@@ -283,22 +283,24 @@ def _admit(taken: Taken, intent: Intent, entropy: Entropy) -> Intent:
 
 
 def _find_money(connection: Connection, intents: Sequence[Intent]) -> None:
-    """Match the stored transfers that speak the intents' labels once more, now that they exist."""
+    """Match the stored transfers that carry the intents' labels once more, now that the intents exist."""
     keys = {key for intent in intents for key in keys_of(intent)}
     dedicated = {intent.recipient for intent in intents if intent.match is Match.RECIPIENT}
-    strays = transfer_store.find_strays(connection, keys, dedicated=dedicated)
-    by_label = intent_store.intents_by_label(connection, {key for stray in strays for key in stray.keys})
-    to_own = intent_store.dedicated_intents(connection, {stray.claim.recipient for stray in strays})
-    for stray in strays:
+    unmatched = transfer_store.find_unmatched(connection, keys, dedicated=dedicated)
+    by_label = intent_store.intents_by_label(
+        connection, {key for transfer in unmatched for key in transfer.keys}
+    )
+    to_own = intent_store.dedicated_intents(connection, {transfer.claim.recipient for transfer in unmatched})
+    for transfer in unmatched:
         found = match(
-            stray.claim,
-            labelled=by_strength(by_label, stray.keys),
-            dedicated=to_own.get(stray.claim.recipient, ()),
+            transfer.claim,
+            labelled=by_strength(by_label, transfer.keys),
+            dedicated=to_own.get(transfer.claim.recipient, ()),
         )
         if found.intent is not None:
-            transfer_store.give(connection, stray.id, found.intent.id, found.intent.merchant)
+            transfer_store.assign_transfer(connection, transfer.id, found.intent.id, found.intent.merchant)
         else:
-            transfer_store.explain(connection, stray, found)
+            transfer_store.set_unmatched_reason(connection, transfer, found)
 
 
 def _first(*values: Any) -> Any:

@@ -161,7 +161,7 @@ def assign(
     store(connection, intent_id, ASSIGN, clock, reason=reason, actor=actor, now=now, **identity)
     _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {reason}", now)
     for row in rows:
-        transfer_store.give(connection, row.id, intent_id, intent.merchant, assigned=True)
+        transfer_store.assign_transfer(connection, row.id, intent_id, intent.merchant, assigned=True)
     settler.settle(connection, [intent_id], clock, now=now)
 
 

@@ -30,7 +30,7 @@ _REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
 
 _CANONICAL = {"canonical": True, "orphaned_at": None}
 
-_STRAYS = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
+_UNMATCHED = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class TransferMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stray:
+class UnmatchedTransfer:
     """A stored transfer that belongs to no intent."""
 
     id: str
@@ -156,11 +156,13 @@ def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[s
     return found
 
 
-def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Collection[str]) -> list[Stray]:
-    """Return the stored transfers without an intent that speak one of ``keys`` or went to one of ``dedicated``."""
+def find_unmatched(
+    connection: Connection, keys: Collection[str], *, dedicated: Collection[str]
+) -> list[UnmatchedTransfer]:
+    """Return the unmatched transfers that carry one of ``keys`` or went to one of ``dedicated``."""
     ids: set[str] = set()
     for some in chunks(sorted(keys)):
-        ids |= set(connection.execute(_STRAYS, {"keys": some}).scalars())
+        ids |= set(connection.execute(_UNMATCHED, {"keys": some}).scalars())
     for some in chunks(sorted(dedicated)):
         to = select(transfer.c.id).where(
             transfer.c.intent_id.is_(None), transfer.c.refuted.is_(None), transfer.c.recipient.in_(some)
@@ -171,7 +173,7 @@ def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Col
         query = select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(some))
         rows += connection.execute(query.order_by(transfer.c.id)).mappings()
     return [
-        Stray(
+        UnmatchedTransfer(
             id=row["id"],
             claim=Claim(
                 asset=row["asset"],
@@ -187,10 +189,10 @@ def find_strays(connection: Connection, keys: Collection[str], *, dedicated: Col
     ]
 
 
-def give(
+def assign_transfer(
     connection: Connection, transfer_id: str, intent_id: str, merchant: str, *, assigned: bool = False
 ) -> None:
-    """Let a stored transfer belong to an intent."""
+    """Assign a stored transfer to an intent."""
     connection.execute(
         update(transfer)
         .where(transfer.c.id == transfer_id)
@@ -199,8 +201,8 @@ def give(
     connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
 
 
-def explain(connection: Connection, money: Stray, found: MatchResult) -> None:
-    """Let a stored transfer that belongs to no intent say why, as it was just found."""
+def set_unmatched_reason(connection: Connection, money: UnmatchedTransfer, found: MatchResult) -> None:
+    """Store why a transfer is unmatched."""
     values: dict[str, Any] = {"reason": found.reason}
     if found.near is not None:
         near = found.near
