@@ -20,7 +20,7 @@ from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
 from watcher.schemas import NewPaymentIntent
 from watcher.schemas.fields import MAX_TTL, quote
 from watcher.services import merchants
-from watcher.services.uniqueness import Taken, keys_of, reference_key_of
+from watcher.services.uniqueness import UniquenessChecker, match_keys, reference_key_of
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -31,7 +31,7 @@ LOOKBACK = 86400
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REFERENCE_LENGTH = 12
 #: A second draw is rare; a tenth means that the randomness is broken.
-_DRAWS = 10
+_MAX_DRAWS = 10
 
 
 def prepare(
@@ -65,7 +65,7 @@ def prepare(
     late_policy = LatePolicy(_first(request.late_policy, merchant["late_policy"], settings.late_policy))
     generated = request.reference is None
     salt = request.salt or entropy(SALT_BYTES)
-    reference = request.reference or draw_reference(entropy)
+    reference = request.reference or random_reference(entropy)
     not_before = _not_before(problems, request, matching, clocks, expires_at)
     problems.check()
     return Intent(
@@ -158,25 +158,25 @@ def create_many(
             )
         except Refused as refused:
             made.append(refused)
-    taken = Taken(connection, merchant=merchant_id, time=clock.time)
-    taken.look_up([intent for intent in made if isinstance(intent, Intent)])
+    uniqueness = UniquenessChecker(connection, merchant=merchant_id, time=clock.time)
+    uniqueness.load([intent for intent in made if isinstance(intent, Intent)])
     for place, intent in enumerate(made):
         if isinstance(intent, Intent):
             try:
-                made[place] = _admit(taken, intent, entropy)
+                made[place] = _reserve_reference(uniqueness, intent, entropy)
             except Refused as refused:
                 made[place] = refused
     intents = [intent for intent in made if isinstance(intent, Intent)]
     if intents and len(intents) == len(made):
         intent_store.add_intents(
-            connection, [(intent, keys_of(intent), reference_key_of(intent)) for intent in intents]
+            connection, [(intent, match_keys(intent), reference_key_of(intent)) for intent in intents]
         )
-        _find_money(connection, intents)
+        _match_existing_transfers(connection, intents)
         settler.settle(connection, [intent.id for intent in intents], clock, now=now)
     return [intent.id if isinstance(intent, Intent) else intent for intent in made]
 
 
-def draw_reference(entropy: Entropy) -> str:
+def random_reference(entropy: Entropy) -> str:
     """Return 12 random Crockford base32 characters: easy to read and type, 60 bits."""
     number = int.from_bytes(entropy(8), "big")
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(0, 5 * _REFERENCE_LENGTH, 5))
@@ -264,27 +264,29 @@ def _principal_reader(settings: Settings) -> Any:
     return read
 
 
-def _admit(taken: Taken, intent: Intent, entropy: Entropy) -> Intent:
+def _reserve_reference(uniqueness: UniquenessChecker, intent: Intent, entropy: Entropy) -> Intent:
     """Return the intent, with a reference that is free: drawn again where it is ours. Raises :class:`Refused`."""
-    for _ in range(_DRAWS):
-        user = taken.user_of_reference(intent)
+    for _ in range(_MAX_DRAWS):
+        user = uniqueness.reference_owner(intent)
         if user is None:
             break
         if not intent.reference_generated:
             message = f"{intent.reference} is in use by {user}; choose another one"
             raise Refused("reference_taken", errors=[{"field": "reference", "message": message}])
-        intent = replace(intent, reference=draw_reference(entropy))
-        taken.look_up([intent])
+        intent = replace(intent, reference=random_reference(entropy))
+        uniqueness.load([intent])
     else:
-        raise RuntimeError(f"{_DRAWS} random references were all in use: the source of randomness is broken")
-    taken.check(intent)
-    taken.add(intent)
+        raise RuntimeError(
+            f"{_MAX_DRAWS} random references were all in use: the source of randomness is broken"
+        )
+    uniqueness.check(intent)
+    uniqueness.reserve(intent)
     return intent
 
 
-def _find_money(connection: Connection, intents: Sequence[Intent]) -> None:
+def _match_existing_transfers(connection: Connection, intents: Sequence[Intent]) -> None:
     """Match the stored transfers that carry the intents' labels once more, now that the intents exist."""
-    keys = {key for intent in intents for key in keys_of(intent)}
+    keys = {key for intent in intents for key in match_keys(intent)}
     dedicated = {intent.recipient for intent in intents if intent.match is Match.RECIPIENT}
     unmatched = transfer_store.find_unmatched(connection, keys, dedicated=dedicated)
     by_label = intent_store.intents_by_label(
@@ -307,4 +309,4 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-__all__ = ["LOOKBACK", "Refused", "create", "create_many", "draw_reference", "prepare"]
+__all__ = ["LOOKBACK", "Refused", "create", "create_many", "prepare", "random_reference"]

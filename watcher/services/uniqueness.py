@@ -1,4 +1,4 @@
-"""What a fresh intent must not take: references, terms and recipients that others have.
+"""Uniqueness of an intent's reference, terms and recipient.
 
 It is read for many intents at once, and goes on with those that are let in, so that of two in one batch the second is
 judged as if the first were stored.
@@ -26,7 +26,7 @@ _TERMS = select(intent_table.c.terms_hash).where(intent_table.c.terms_hash.in_(o
 _WATCHERS = select(recipient_table).where(recipient_table.c.principal.in_(one_of("principals")))
 
 
-def keys_of(intent: Intent) -> tuple[str, str]:
+def match_keys(intent: Intent) -> tuple[str, str]:
     """Return the label keys that an intent answers to."""
     return intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
 
@@ -36,7 +36,7 @@ def reference_key_of(intent: Intent) -> str:
     return reference_key(intent.reference, generated=intent.reference_generated)
 
 
-class Taken:
+class UniquenessChecker:
     """For intents of one ``merchant``, at a chain ``time``; whoever makes it holds the ledger's cursor."""
 
     def __init__(self, connection: Connection, *, merchant: str, time: int) -> None:
@@ -55,17 +55,19 @@ class Taken:
         #: An intent that is still monitored, by recipient.
         self._paid_at: dict[str, str] = {}
 
-    def look_up(self, intents: Sequence[Intent]) -> None:
-        """Read what the database has of all that these intents want."""
+    def load(self, intents: Sequence[Intent]) -> None:
+        """Load what the database has of the references, terms and recipients of these intents."""
         self._read_references({reference_key_of(intent) for intent in intents})
-        labels = {key for intent in intents for key in _spoken(intent)}
+        labels = {key for intent in intents for key in _reference_keys(intent)}
         for key, found in intent_store.intents_by_label(self._connection, labels).items():
             self._by_label[key] = found
         self._read_terms({intent.terms_hash for intent in intents})
         self._read_recipients({intent.recipient for intent in intents})
-        self._read_users({intent.recipient for intent in intents if intent.match is Match.RECIPIENT})
+        self._read_paid_recipients(
+            {intent.recipient for intent in intents if intent.match is Match.RECIPIENT}
+        )
 
-    def user_of_reference(self, intent: Intent) -> str | None:
+    def reference_owner(self, intent: Intent) -> str | None:
         """Say who has the intent's reference: an intent of its merchant, or one that is paid at the same recipient.
 
         The latter also when it only answers to what payers may write instead: the money would be its.
@@ -73,7 +75,7 @@ class Taken:
         own = self._references.get(reference_key_of(intent))
         if own is not None:
             return self._name(own)
-        for key in _spoken(intent):
+        for key in _reference_keys(intent):
             for other in self._by_label.get(key, ()):
                 if other.recipient == intent.recipient:
                     # Another merchant's intent is named to nobody.
@@ -106,11 +108,11 @@ class Taken:
         if where in self._paid_at:
             raise merchants.recipient_in_use(where, f"is the recipient of {self._name(self._paid_at[where])}")
 
-    def add(self, intent: Intent) -> None:
-        """Let what this intent wants be taken from here on."""
+    def reserve(self, intent: Intent) -> None:
+        """Reserve this intent's reference, terms and recipient."""
         self._added.add(intent.id)
         self._references[reference_key_of(intent)] = intent.id
-        for key in keys_of(intent):
+        for key in match_keys(intent):
             self._by_label[key].append(intent)
         self._terms.add(intent.terms_hash)
         if intent.match is Match.RECIPIENT:
@@ -139,7 +141,7 @@ class Taken:
             for row in self._connection.execute(_WATCHERS, {"principals": some}):
                 self._watchers[row.principal].add(row.merchant_id)
 
-    def _read_users(self, principals: Collection[str]) -> None:
+    def _read_paid_recipients(self, principals: Collection[str]) -> None:
         """Read who else is paid at recipients that are to be dedicated."""
         table = intent_table.c
         until = table.expires_at + table.inclusion_grace + table.monitoring
@@ -153,6 +155,6 @@ class Taken:
             self._paid_at |= {row.recipient: row.id for row in rows}
 
 
-def _spoken(intent: Intent) -> tuple[str, ...]:
-    """Return the label keys that a payer speaks who writes the intent's reference."""
+def _reference_keys(intent: Intent) -> tuple[str, ...]:
+    """Return the label keys of a payer who writes the intent's reference."""
     return label_keys(intent.reference.encode(), None)

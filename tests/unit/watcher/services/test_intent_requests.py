@@ -17,7 +17,7 @@ from watcher.domain.matching import reference_key
 from watcher.domain.model import Depth, Intent, LatePolicy, Match
 from watcher.errors import Refused
 from watcher.schemas import NewPaymentIntent
-from watcher.services.intent_requests import draw_reference, prepare
+from watcher.services.intent_requests import prepare, random_reference
 
 NOW = 1_800_000_000.75
 SETTINGS = Settings(database_url="sqlite:///unused.db")
@@ -400,11 +400,11 @@ def test_a_document_with_unknown_fields_is_refused_with_a_suggestion() -> None:
 
 def test_generated_references_can_be_read_and_typed() -> None:
     for _ in range(200):
-        reference = draw_reference(os.urandom)
+        reference = random_reference(os.urandom)
         assert len(reference) == 12
         assert reference_key(reference, generated=True) == reference, "no look-alikes"
-    assert draw_reference(bytes) == "0" * 12
-    assert draw_reference(lambda n: b"\xff" * n) == "Z" * 12
+    assert random_reference(bytes) == "0" * 12
+    assert random_reference(lambda n: b"\xff" * n) == "Z" * 12
 
 
 json_values = st.recursive(
