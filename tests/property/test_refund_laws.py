@@ -118,7 +118,7 @@ def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_whe
         touched = orphan_refunds(world) or world.touched
         if amounts[number]:
             # What a fork took is mined again, with the same amount or another.
-            standing = {refund.tx_id for refund in refunds.standing(story.refunds)}
+            standing = {refund.tx_id for refund in refunds.canonical(story.refunds)}
             taken = [refund.tx_id for refund in story.refunds if refund.tx_id not in standing]
             give_back(world, amounts[number], taken[0] if taken else f"r{number}")
         if not (touched or amounts[number] or due(decision, story)):
@@ -130,7 +130,7 @@ def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_whe
             assert deep(story, draft.refund)
     subjects = [draft.subject for draft in story.drafts if draft.type is EventType.REFUNDED]
     assert len(set(subjects)) == len(subjects)
-    for subject, refund in refunds.subjects(refunds.standing(story.refunds)).items():
+    for subject, refund in refunds.subjects(refunds.canonical(story.refunds)).items():
         assert (subject in subjects) >= deep(story, refund), "a deep refund was not told"
 
 

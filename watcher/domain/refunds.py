@@ -12,14 +12,14 @@ from watcher.domain.model import Act, Flag, Inclusion, Repayment
 _END_OF_BLOCK = (2**63, 2**63)
 
 
-def standing(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
+def canonical(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
     """Return the refunds that are in the canonical chain, in its order."""
     return tuple(sorted((r for r in refunds if r.canonical), key=lambda refund: refund.position))
 
 
 def total(refunds: Iterable[Repayment]) -> int:
     """Return how much was given back in the canonical chain, base units; may exceed 128 bits."""
-    return sum(refund.amount for refund in standing(refunds))
+    return sum(refund.amount for refund in canonical(refunds))
 
 
 def flags(refunded: int, received: int) -> frozenset[Flag]:
@@ -36,7 +36,7 @@ def due(money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: It
     comes later, nor for older money that is found later.
     """
     steps = [(inclusion.position, inclusion.amount) for inclusion in money]
-    steps += [(refund.position, -refund.amount) for refund in standing(refunds)]
+    steps += [(refund.position, -refund.amount) for refund in canonical(refunds)]
     steps += [((act.height, *_END_OF_BLOCK), -act.amount) for act in dismissals]
     outstanding = 0
     for _, amount in sorted(steps):
@@ -44,7 +44,7 @@ def due(money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: It
     return outstanding
 
 
-def subjects(standing: Iterable[Repayment]) -> dict[str, Repayment]:
+def subjects(canonical: Iterable[Repayment]) -> dict[str, Repayment]:
     """Return refunds by what a told event says of each: the transaction, the amount, and the how manieth of it there.
 
     It is the same on every branch, unless another amount moves there: a contract that gives back for the merchant may
@@ -52,7 +52,7 @@ def subjects(standing: Iterable[Repayment]) -> dict[str, Repayment]:
     """
     found: dict[str, Repayment] = {}
     alike: Counter[tuple[str, int]] = Counter()
-    for refund in standing:
+    for refund in canonical:
         what = (refund.tx_id, refund.amount)
         found[f"{refund.tx_id}#{alike[what]}={refund.amount}"] = refund
         alike[what] += 1

@@ -89,12 +89,12 @@ def decide(intent: Intent, facts: Facts, told: Sequence[Told], clock: ChainClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Standing:
-    """Where the intent stands; ``news`` = a verdict that has to be told, with its reason."""
+class _Outcome:
+    """Status and flags; ``is_new`` = a verdict that has to be sent, with its reason."""
 
     status: Status
     flags: frozenset[Flag]
-    news: bool = False
+    is_new: bool = False
     reason: str | None = None
 
 
@@ -122,7 +122,7 @@ class _Case:
         self.money = sort_money(intent, facts.inclusions)
         self.canonical = self.money.canonical
         self.received = sum(inclusion.amount for inclusion in self.canonical)
-        self.refunds = refunds.standing(facts.refunds)
+        self.refunds = refunds.canonical(facts.refunds)
         self.refunded = refunds.total(facts.refunds)
         self.on_time_cover = cover(intent, self.money.on_time)
         self.cover = self.on_time_cover
@@ -143,96 +143,98 @@ class _Case:
 
     def decide(self) -> Decision:
         if not any(event.type is EventType.CREATED for event in self.told):  # row 1
-            self._tell(EventType.CREATED, _Standing(status=Status.PENDING, flags=frozenset()))
-        standing = self._standing()
-        while standing.news:
+            self._tell(EventType.CREATED, _Outcome(status=Status.PENDING, flags=frozenset()))
+        outcome = self._outcome()
+        while outcome.is_new:
             self._tell(
-                _VERDICT_EVENT[standing.status], standing, standing.reason, self._verdict_subject(standing)
+                _VERDICT_EVENT[outcome.status], outcome, outcome.reason, self._verdict_subject(outcome)
             )
-            standing = self._standing()
-        if standing.status is Status.PROCESSING and Flag.REORGED not in standing.flags:  # row 3
+            outcome = self._outcome()
+        if outcome.status is Status.PROCESSING and Flag.REORGED not in outcome.flags:  # row 3
             verdict = self._last_verdict()
-            self._tell_once(EventType.PROCESSING, standing, subject=verdict.id if verdict else "")
-        if standing.status is Status.CANCELED:  # row 13
-            self._tell_once(EventType.CANCELED, standing)
-        self._call_attention(standing)
+            self._tell_once(EventType.PROCESSING, outcome, subject=verdict.id if verdict else "")
+        if outcome.status is Status.CANCELED:  # row 13
+            self._tell_once(EventType.CANCELED, outcome)
+        self._call_attention(outcome)
         for subject, refund in self._untold_refunds().items():
             if self._deep(refund):
-                self._tell(EventType.REFUNDED, standing, subject=subject, refund=refund)
+                self._tell(EventType.REFUNDED, outcome, subject=subject, refund=refund)
         return Decision(
-            status=standing.status,
-            flags=standing.flags,
+            status=outcome.status,
+            flags=outcome.flags,
             received=self.received,
             missing=max(0, self.intent.amount - self.received),
             over=max(0, self.received - self.intent.amount),
             refunded=self.refunded,
-            refund_due=self._refund_due(standing.status),
+            refund_due=self._refund_due(outcome.status),
             anchor=self._anchor(),
             drafts=tuple(self.drafts),
-            wake=self._wake(standing.status),
+            wake=self._wake(outcome.status),
         )
 
     # Where it stands
 
-    def _standing(self) -> _Standing:
+    def _outcome(self) -> _Outcome:
         told = self._last_verdict()
         verdict = told.verdict if told else None
         if self.mark is not None:  # row 2
             status = _marked(self.mark)
             taken = told is not None and verdict is status is Status.SUCCEEDED and self._lost_since(told)
             more = {Flag.MANUAL, Flag.REORGED} if taken else {Flag.MANUAL}
-            return self._stand(status, *more, news=verdict is not status, reason="manual")
+            return self._make_outcome(status, *more, is_new=verdict is not status, reason="manual")
         if told is not None and verdict is Status.SUCCEEDED:
             return self._after_success(told)
         if told is not None and verdict is not None:
             return self._after_no(told, verdict)
         if self.cancel is not None:  # row 13
-            return self._stand(Status.CANCELED)
+            return self._make_outcome(Status.CANCELED)
         if self.on_time_cover is not None:
             return self._covered()
         return self._uncovered()
 
-    def _stand(self, status: Status, *more: Flag, news: bool = False, reason: str | None = None) -> _Standing:
-        """Return a standing with the flags that the money alone gives, and ``more``."""
-        return _Standing(status=status, flags=self._flags(status) | set(more), news=news, reason=reason)
+    def _make_outcome(
+        self, status: Status, *more: Flag, is_new: bool = False, reason: str | None = None
+    ) -> _Outcome:
+        """Return an outcome with the flags that the money alone gives, and ``more``."""
+        return _Outcome(status=status, flags=self._flags(status) | set(more), is_new=is_new, reason=reason)
 
-    def _covered(self, *more: Flag) -> _Standing:
+    def _covered(self, *more: Flag) -> _Outcome:
         """Rows 3 and 4, also as the second half of rows 14 and 15a."""
         assert self.cover is not None, "asked only of a covered intent"
         deep = self._deep(self.cover)
-        return self._stand(Status.SUCCEEDED if deep else Status.PROCESSING, *more, news=deep)
+        return self._make_outcome(Status.SUCCEEDED if deep else Status.PROCESSING, *more, is_new=deep)
 
-    def _after_success(self, told: Told) -> _Standing:
+    def _after_success(self, told: Told) -> _Outcome:
         """Rows 5 and 6: what was told stays, unless a reorg provably took the money."""
         taken = self._lost_since(told)
         if self.cover is not None or not self._covered_with(taken):
             more = [Flag.LATE_EVIDENCE] if told.subject == Flag.LATE_EVIDENCE else []
-            return self._stand(Status.SUCCEEDED, *more)
+            return self._make_outcome(Status.SUCCEEDED, *more)
         if self._held(taken) and not self._failed_again(taken):  # row 6
-            return self._stand(Status.PROCESSING, Flag.REORGED)
-        return self._stand(Status.FAILED, Flag.REORGED, news=True, reason="reorged")  # row 6b
+            return self._make_outcome(Status.PROCESSING, Flag.REORGED)
+        return self._make_outcome(Status.FAILED, Flag.REORGED, is_new=True, reason="reorged")  # row 6b
 
-    def _after_no(self, told: Told, verdict: Status) -> _Standing:
+    def _after_no(self, told: Told, verdict: Status) -> _Outcome:
         """Rows 14 and 15: ``failed`` or ``expired`` was told."""
         if self.on_time_cover is not None:  # row 14
             return self._covered(Flag.LATE_EVIDENCE)
         if self.cover is not None:  # row 15a
             return self._covered()
         more = [Flag.REORGED] if told.reason == "reorged" else []
-        return self._stand(verdict, *more)  # row 15
+        return self._make_outcome(verdict, *more)  # row 15
 
-    def _uncovered(self) -> _Standing:
+    def _uncovered(self) -> _Outcome:
         """Rows 7 to 12: nothing told, and the on-time money does not cover."""
         lost = self.awaited
         if not self._held(lost) or self._failed_again(lost):
             reason = self._payers_failure()
             if reason is not None:  # row 10
-                return self._stand(Status.FAILED, news=True, reason=reason)
+                return self._make_outcome(Status.FAILED, is_new=True, reason=reason)
             if self.clock.time > self.intent.deadline:
                 if self.failures and not self.money.on_time:  # row 11
-                    return self._stand(Status.FAILED, news=True, reason=self.failures[-1].reason)
-                return self._stand(Status.EXPIRED, news=True)  # row 12
-        return self._stand(Status.PENDING)  # rows 1, 7, 8 and 9
+                    return self._make_outcome(Status.FAILED, is_new=True, reason=self.failures[-1].reason)
+                return self._make_outcome(Status.EXPIRED, is_new=True)  # row 12
+        return self._make_outcome(Status.PENDING)  # rows 1, 7, 8 and 9
 
     def _lost_since(self, told: Told) -> tuple[Loss, ...]:
         """Return what reorgs took after a success was told and, where a person marked it, after the mark.
@@ -366,29 +368,29 @@ class _Case:
     def _last_verdict(self) -> Told | None:
         return next((event for event in reversed(self.told) if event.verdict is not None), None)
 
-    def _verdict_subject(self, standing: _Standing) -> str:
-        if Flag.MANUAL in standing.flags:
+    def _verdict_subject(self, outcome: _Outcome) -> str:
+        if Flag.MANUAL in outcome.flags:
             return f"mark:{self.marks}"
-        return Flag.LATE_EVIDENCE if Flag.LATE_EVIDENCE in standing.flags else ""
+        return Flag.LATE_EVIDENCE if Flag.LATE_EVIDENCE in outcome.flags else ""
 
-    def _call_attention(self, standing: _Standing) -> None:
+    def _call_attention(self, outcome: _Outcome) -> None:
         """Rows 5, 6 and 15, and what the chain does to an intent that a person marked."""
-        calling = {inclusion.key: (inclusion, "surplus") for inclusion in self._surplus(standing.status)}
-        if standing.status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
-            for inclusion in self._late(standing.status):
+        calling = {inclusion.key: (inclusion, "surplus") for inclusion in self._surplus(outcome.status)}
+        if outcome.status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
+            for inclusion in self._late(outcome.status):
                 calling.setdefault(inclusion.key, (inclusion, "late"))
         if self.mark is not None:
-            reason = "surplus" if standing.status is Status.SUCCEEDED else "late"
+            reason = "surplus" if outcome.status is Status.SUCCEEDED else "late"
             for inclusion in self._since(self.mark):
                 calling.setdefault(inclusion.key, (inclusion, reason))
         for reason in ("surplus", "late"):
-            self._point_at([i for i, why in calling.values() if why == reason], standing, reason)
+            self._point_at([i for i, why in calling.values() if why == reason], outcome, reason)
         verdict = self._last_verdict()
-        if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in standing.flags:
+        if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(loss.at for loss in self.lost)
-            self._tell_once(EventType.ATTENTION, standing, "reorged", f"{verdict.id}@{newest}")
+            self._tell_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
 
-    def _point_at(self, money: Iterable[Inclusion], standing: _Standing, reason: str) -> None:
+    def _point_at(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
         """Call attention to money: once however much came, again when there is more of it; after the first few times
         only when it has doubled.
 
@@ -404,13 +406,13 @@ class _Case:
         if subject in earlier:  # as it was written before the sum stood in it
             return
         if len(earlier) < ATTENTION_EACH or not _grew_little(earlier[-1], number, total):
-            self._tell_once(EventType.ATTENTION, standing, reason, f"{subject}={total}")
+            self._tell_once(EventType.ATTENTION, outcome, reason, f"{subject}={total}")
 
     def _tell_once(
-        self, kind: EventType, standing: _Standing, reason: str | None = None, subject: str = ""
+        self, kind: EventType, outcome: _Outcome, reason: str | None = None, subject: str = ""
     ) -> None:
         if all((event.type, event.reason, event.subject) != (kind, reason, subject) for event in self.told):
-            self._tell(kind, standing, reason, subject)
+            self._tell(kind, outcome, reason, subject)
 
     def _untold_refunds(self) -> dict[str, Repayment]:
         """Return the refunds in the canonical chain that the merchant was not told of, in its order, by subject."""
@@ -421,7 +423,7 @@ class _Case:
     def _tell(
         self,
         kind: EventType,
-        standing: _Standing,
+        outcome: _Outcome,
         reason: str | None = None,
         subject: str = "",
         *,
@@ -437,11 +439,11 @@ class _Case:
             subject=subject,
             supersedes=verdict.id if verdict and kind in VERDICTS else None,
             previous_status=None if kind is EventType.CREATED else self.before,
-            status=standing.status,
-            flags=standing.flags,
+            status=outcome.status,
+            flags=outcome.flags,
             refund=refund,
         )
-        self.before = standing.status
+        self.before = outcome.status
         self.drafts.append(draft)
         self.told.append(Told(id=draft.id, type=kind, reason=reason, subject=subject, time=self.clock.time))
 

@@ -275,7 +275,7 @@ class Settler:
                 note_refunds(draft.status)
             if draft.type is EventType.SUCCEEDED:
                 succeeded_at = clock.time
-            standing = serialize.Standing(
+            state = serialize.IntentState(
                 status=draft.status,
                 flags=draft.flags,
                 received=decision.received,
@@ -292,12 +292,12 @@ class Settler:
                 shown: int,
                 draft: Draft = draft,
                 number: int = number,
-                standing: serialize.Standing = standing,
+                state: serialize.IntentState = state,
             ) -> bytes:
                 data = serialize.event_data(
                     serialize.payment_intent(
                         intent,
-                        standing,
+                        state,
                         facts,
                         timeline,
                         clock,

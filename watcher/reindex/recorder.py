@@ -64,10 +64,10 @@ class RecordingSettler(Settler):
     ) -> SettleResult:
         """As :meth:`Books.settle`, for those of the intents that do not stand as ``decide()`` says."""
         wrong = _wrong(connection, ids, clock)
-        before = _standings(connection, wrong)
+        before = _snapshots(connection, wrong)
         earlier = outbox.told(connection, wrong)
         settled = super().settle(connection, wrong, clock, now=now, seen_at=seen_at)
-        after = _standings(connection, wrong)
+        after = _snapshots(connection, wrong)
         told = outbox.told(connection, wrong)
         for key in sorted(wrong):
             fresh = told[key][len(earlier[key]) :]
@@ -159,7 +159,7 @@ def _columns(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _standings(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def _snapshots(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for some in chunks(sorted(ids)):
         query = select(intent_table).where(intent_table.c.id.in_(some))

@@ -15,7 +15,7 @@ SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class IntentState:
     """How an intent stands at one moment, as stored or as just decided."""
 
     status: Status
@@ -31,7 +31,7 @@ class Standing:
     succeeded_at: int | None
 
     @classmethod
-    def stored(cls, row: Mapping[Any, Any]) -> "Standing":
+    def stored(cls, row: Mapping[Any, Any]) -> "IntentState":
         """Read it from a row of the intent table."""
         anchored = row["anchor_height"] is not None
         return cls(
@@ -59,7 +59,7 @@ class Change:
 
 def payment_intent(
     intent: Intent,
-    standing: Standing,
+    state: IntentState,
     facts: Facts,
     timeline: Sequence[Change],
     clock: ChainClock,
@@ -81,10 +81,10 @@ def payment_intent(
         "id": intent.id,
         "object": "payment_intent",
         "merchant": intent.merchant,
-        "status": standing.status,
-        "flags": sorted(standing.flags),
+        "status": state.status,
+        "flags": sorted(state.flags),
         # Stored for people who watch, and cleared a moment after the money has come.
-        "in_flight": standing.in_flight and standing.status is Status.PENDING,
+        "in_flight": state.in_flight and state.status is Status.PENDING,
         "amount": str(intent.amount),
         "asset": intent.asset,
         "asset_identifier": intent.asset_identifier,
@@ -94,22 +94,22 @@ def payment_intent(
         "terms_hash": _hex(intent.terms_hash),
         "match": intent.match,
         "tolerance": str(intent.tolerance),
-        "amount_received": str(standing.received),
-        "amount_missing": str(standing.missing),
-        "amount_over": str(standing.over),
-        "amount_refunded": str(standing.refunded),
+        "amount_received": str(state.received),
+        "amount_missing": str(state.missing),
+        "amount_over": str(state.over),
+        "amount_refunded": str(state.refunded),
         "confirmations": {
             "level": intent.level,
             "required": _depth(intent.required),
-            "reached": _depth(clock.depth(*standing.anchor)) if standing.anchor else None,
+            "reached": _depth(clock.depth(*state.anchor)) if state.anchor else None,
         },
         "expires_at": rfc3339(intent.expires_at),
         "deadline": rfc3339(intent.deadline),
         "late_policy": intent.late_policy,
         "as_of": {"height": clock.height, "time": rfc3339(clock.time)},
         "created_at": rfc3339(intent.created_at),
-        "updated_at": rfc3339(standing.updated_at),
-        "succeeded_at": rfc3339(standing.succeeded_at) if standing.succeeded_at is not None else None,
+        "updated_at": rfc3339(state.updated_at),
+        "succeeded_at": rfc3339(state.succeeded_at) if state.succeeded_at is not None else None,
         "metadata": dict(intent.metadata),
         "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions, shown)],
         "transfers_total": len(facts.inclusions),

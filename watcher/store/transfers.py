@@ -99,13 +99,13 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
     """
     touched: set[str] = set()
     for table in (transfer, attempt, refund):
-        standing = and_(table.c.height > above, table.c.canonical)
+        canonical_rows = and_(table.c.height > above, table.c.canonical)
         touched |= set(
             connection.execute(
-                select(table.c.intent_id).where(standing, table.c.intent_id.is_not(None))
+                select(table.c.intent_id).where(canonical_rows, table.c.intent_id.is_not(None))
             ).scalars()
         )
-        connection.execute(update(table).where(standing).values(canonical=False, orphaned_at=at))
+        connection.execute(update(table).where(canonical_rows).values(canonical=False, orphaned_at=at))
     # Money on the new branch comes after what people did on the old one, whatever its height.
     higher = act.c.height > above
     acted = select(act.c.intent_id).where(higher, act.c.intent_id.is_not(None))

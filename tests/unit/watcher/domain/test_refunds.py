@@ -24,7 +24,7 @@ def repaid(tx: str = "0xa", rank: int = 1, *, amount: int = 500, height: int = 1
 
 def test_only_the_canonical_chain_counts():
     some = [repaid("0xb", height=12), repaid("0xa", height=11), repaid("0xc", canonical=False)]
-    assert [refund.tx_id for refund in refunds.standing(some)] == ["0xa", "0xb"]
+    assert [refund.tx_id for refund in refunds.canonical(some)] == ["0xa", "0xb"]
     assert refunds.total(some) == 1000
 
 
