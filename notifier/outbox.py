@@ -58,8 +58,8 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldRow:
-    """What an intent's earlier event said, without its body."""
+class EventHeader:
+    """An earlier event of an intent, without its body."""
 
     id: str
     type: EventType
@@ -147,13 +147,13 @@ def enqueue_many(
 
 
 def forget_times_after(conn: Connection, time: int) -> None:
-    """Let what was told at a chain time after ``time`` be told at ``time``. For false times only: it reads the whole table."""
+    """Date events sent after chain time ``time`` back to it. For false times only: it reads the whole table."""
     conn.execute(update(event).where(event.c.as_of > time).values(as_of=time))
 
 
-def told(conn: Connection, intents: Collection[str]) -> dict[str, list[ToldRow]]:
+def previous_events(conn: Connection, intents: Collection[str]) -> dict[str, list[EventHeader]]:
     """Return the events of each of these intents in order of sequence; an empty list where there are none."""
-    answer: dict[str, list[ToldRow]] = {intent: [] for intent in intents}
+    answer: dict[str, list[EventHeader]] = {intent: [] for intent in intents}
     wanted = list(answer)
     columns = (
         event.c.id,
@@ -173,7 +173,7 @@ def told(conn: Connection, intents: Collection[str]) -> dict[str, list[ToldRow]]
         )
         for row in rows:
             answer[row.intent].append(
-                ToldRow(
+                EventHeader(
                     id=row.id,
                     type=EventType(row.type),
                     n=row.n,
@@ -316,7 +316,7 @@ def list_events(
 
 
 def events_after(conn: Connection, after: str | None, *, merchant: str, limit: int = 20) -> list[EventRow]:
-    """Return what a merchant was told after an event (None: from the beginning), oldest first, without tests.
+    """Return the events that a merchant was sent after an event (None: from the beginning), oldest first, without tests.
 
     Nothing that is committed later comes before what was returned. :class:`NotFound` if he has no such event, or it
     is a test.

@@ -116,7 +116,7 @@ async def create(town: Town, merchant: str, *options: str, amount: int = 50_000)
     return made
 
 
-def told(town: Town, intent: dict[str, Any]) -> list[str]:
+def previous_events(town: Town, intent: dict[str, Any]) -> list[str]:
     """Return what the shop heard of an intent, in order: no resends, no refused signature."""
     arrivals = [
         a for a in town.receiver.arrivals if a.document["data"]["payment_intent"]["id"] == intent["id"]
@@ -186,7 +186,7 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: V
         "stx": ["created", "processing", "succeeded", "refunded"],
     }
     await town.receiver.wait_for(sum(map(len, heard.values())))
-    assert {name: told(town, intent) for name, intent in intents.items()} == heard
+    assert {name: previous_events(town, intent) for name, intent in intents.items()} == heard
 
     shown = {name: await town.json("intents", "show", intent["id"]) for name, intent in intents.items()}
     assert {name: (one["status"], one["flags"], one["amount_refunded"]) for name, one in shown.items()} == {
@@ -255,4 +255,4 @@ async def test_a_refund_follows_a_fork_and_is_told_once(vm: Vm, town: Town) -> N
         "payment.refunded",
         "payment.succeeded",
     ]
-    assert told(town, intent) == ["created", "succeeded", "refunded"]
+    assert previous_events(town, intent) == ["created", "succeeded", "refunded"]

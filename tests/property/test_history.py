@@ -35,7 +35,7 @@ from notifier.schema import event as event_table
 from tests import harness
 from tests.postgresql import Server
 from watcher.domain import refunds
-from watcher.domain.model import Intent, LatePolicy, Status, Told
+from watcher.domain.model import Intent, LatePolicy, SentEvent, Status
 from watcher.domain.settlement import decide
 from watcher.indexer import settler
 from watcher.indexer.loop import Turn
@@ -290,7 +290,7 @@ class History(RuleBasedStateMachine):
         with self.database.read() as connection:
             stored = intent_store.load_intents(connection, self.intents)
             facts = transfer_store.load_facts(connection, self.intents)
-            told = outbox.told(connection, self.intents)
+            told = outbox.previous_events(connection, self.intents)
             timelines = load_timelines(connection, self.intents)
             rows = {row.id: row for row in connection.execute(select(intent_table))}
             events = connection.execute(select(event_table)).all()
@@ -298,7 +298,7 @@ class History(RuleBasedStateMachine):
             ours = {(i.tx_id, i.rank, i.block_hash, i.amount) for i in facts[key].inclusions if i.canonical}
             assert ours == truth[key], f"{key}: stored transfers are not the chain's"
             earlier = [
-                Told(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)
+                SentEvent(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)
                 for row in told[key]
             ]
             decision = decide(intent, facts[key], earlier, cursor.clock)

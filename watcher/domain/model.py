@@ -249,8 +249,8 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """An event that was written for this intent; the list is in order of telling."""
+class SentEvent:
+    """An event that was sent for this intent; the list is in order of sending."""
 
     id: str
     type: EventType

@@ -1,6 +1,6 @@
 """What refunds through the payment contract say of an intent (pure). They never change its status.
 
-A refund counts while it is in the canonical chain, and is told when it is as deep as the intent asks of its money.
+A refund counts while it is in the canonical chain, and is sent when it is as deep as the intent asks of its money.
 """
 
 from collections import Counter
@@ -45,7 +45,7 @@ def due(money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: It
 
 
 def subjects(canonical: Iterable[Repayment]) -> dict[str, Repayment]:
-    """Return refunds by what a told event says of each: the transaction, the amount, and the how manieth of it there.
+    """Return refunds by (transaction, amount, ordinal), which a sent event names.
 
     It is the same on every branch, unless another amount moves there: a contract that gives back for the merchant may
     do other things before it on one branch, so that the same refund has another rank.

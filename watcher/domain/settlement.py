@@ -1,7 +1,7 @@
-"""What becomes of an intent: one pure function, :func:`decide`, over facts, verdicts told and the chain clock.
+"""What becomes of an intent: one pure function, :func:`decide`, over facts, verdicts sent and the chain clock.
 
 The rows named in comments are those of the status table in ``docs/states.md``. Money comes before attempts,
-attempts before the deadline; a verdict that was told is left only by positive evidence.
+attempts before the deadline; a verdict that was sent is left only by positive evidence.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,8 @@ from watcher.domain.model import (
     Intent,
     LatePolicy,
     Repayment,
+    SentEvent,
     Status,
-    Told,
 )
 
 #: So many events call attention to surplus, and as many to late money, each time that more comes. Whoever knows a
@@ -42,7 +42,7 @@ class Draft:
     subject: str
     #: Id of the verdict that this one replaces.
     supersedes: str | None
-    #: None when the intent is told for the first time.
+    #: None for the intent's first event.
     previous_status: Status | None
     status: Status
     flags: frozenset[Flag]
@@ -62,7 +62,7 @@ class Wake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """How the intent stands and what to tell. Amounts are base units; sums may exceed 128 bits."""
+    """The state of the intent and the events to send. Amounts are base units; sums may exceed 128 bits."""
 
     status: Status
     flags: frozenset[Flag]
@@ -79,13 +79,13 @@ class Decision:
     wake: Wake
 
 
-def decide(intent: Intent, facts: Facts, told: Sequence[Told], clock: ChainClock) -> Decision:
-    """Say where ``intent`` stands and what has to be told; the same input gives the same answer.
+def decide(intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> Decision:
+    """Return the state of ``intent`` and the events to send; the same input gives the same answer.
 
-    ``told`` lists the intent's earlier events in order. Asking again with the drafts appended to ``told`` yields
+    ``sent`` lists the intent's earlier events in order. Asking again with the drafts appended to ``sent`` yields
     the same status without drafts.
     """
-    return _Case(intent, facts, told, clock).decide()
+    return _Case(intent, facts, sent, clock).decide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +106,13 @@ _VERDICT_EVENT = {
 
 
 class _Case:
-    """One call of :func:`decide`: the facts sorted once, the events told so far, and those that are added."""
+    """One call of :func:`decide`: the facts sorted once, the events sent so far, and those that are added."""
 
-    def __init__(self, intent: Intent, facts: Facts, told: Sequence[Told], clock: ChainClock) -> None:
+    def __init__(self, intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> None:
         self.intent = intent
         self.facts = facts
         self.clock = clock
-        self.told = list(told)
+        self.sent = list(sent)
         self.drafts: list[Draft] = []
         self.before = intent.status
         self.mark = _last_act(facts.acts, ActKind.MARK)
@@ -129,7 +129,7 @@ class _Case:
         if self.cover is None and self.accepts_late:
             self.cover = cover(intent, self.canonical)
         self.lost_on_time = tuple(loss for loss in self.money.lost if loss.timely)
-        #: What a reorg took and may bring again. Refuted money matters only where a success was told because of it.
+        #: What a reorg took and may bring again. Refuted money matters only where a success was sent because of it.
         self.awaited = tuple(loss for loss in self.lost_on_time if not loss.inclusion.refuted)
         counts_late = self.accepts_late or self.mark is not None  # a person may have marked it for late money
         self.lost = self.money.lost if counts_late else self.lost_on_time
@@ -142,23 +142,23 @@ class _Case:
         )
 
     def decide(self) -> Decision:
-        if not any(event.type is EventType.CREATED for event in self.told):  # row 1
-            self._tell(EventType.CREATED, _Outcome(status=Status.PENDING, flags=frozenset()))
+        if not any(event.type is EventType.CREATED for event in self.sent):  # row 1
+            self._emit(EventType.CREATED, _Outcome(status=Status.PENDING, flags=frozenset()))
         outcome = self._outcome()
         while outcome.is_new:
-            self._tell(
+            self._emit(
                 _VERDICT_EVENT[outcome.status], outcome, outcome.reason, self._verdict_subject(outcome)
             )
             outcome = self._outcome()
         if outcome.status is Status.PROCESSING and Flag.REORGED not in outcome.flags:  # row 3
             verdict = self._last_verdict()
-            self._tell_once(EventType.PROCESSING, outcome, subject=verdict.id if verdict else "")
+            self._emit_once(EventType.PROCESSING, outcome, subject=verdict.id if verdict else "")
         if outcome.status is Status.CANCELED:  # row 13
-            self._tell_once(EventType.CANCELED, outcome)
+            self._emit_once(EventType.CANCELED, outcome)
         self._call_attention(outcome)
-        for subject, refund in self._untold_refunds().items():
+        for subject, refund in self._unsent_refunds().items():
             if self._deep(refund):
-                self._tell(EventType.REFUNDED, outcome, subject=subject, refund=refund)
+                self._emit(EventType.REFUNDED, outcome, subject=subject, refund=refund)
         return Decision(
             status=outcome.status,
             flags=outcome.flags,
@@ -175,17 +175,17 @@ class _Case:
     # Where it stands
 
     def _outcome(self) -> _Outcome:
-        told = self._last_verdict()
-        verdict = told.verdict if told else None
+        last = self._last_verdict()
+        verdict = last.verdict if last else None
         if self.mark is not None:  # row 2
             status = _marked(self.mark)
-            taken = told is not None and verdict is status is Status.SUCCEEDED and self._lost_since(told)
+            taken = last is not None and verdict is status is Status.SUCCEEDED and self._lost_since(last)
             more = {Flag.MANUAL, Flag.REORGED} if taken else {Flag.MANUAL}
             return self._make_outcome(status, *more, is_new=verdict is not status, reason="manual")
-        if told is not None and verdict is Status.SUCCEEDED:
-            return self._after_success(told)
-        if told is not None and verdict is not None:
-            return self._after_no(told, verdict)
+        if last is not None and verdict is Status.SUCCEEDED:
+            return self._after_success(last)
+        if last is not None and verdict is not None:
+            return self._after_no(last, verdict)
         if self.cancel is not None:  # row 13
             return self._make_outcome(Status.CANCELED)
         if self.on_time_cover is not None:
@@ -204,27 +204,27 @@ class _Case:
         deep = self._deep(self.cover)
         return self._make_outcome(Status.SUCCEEDED if deep else Status.PROCESSING, *more, is_new=deep)
 
-    def _after_success(self, told: Told) -> _Outcome:
-        """Rows 5 and 6: what was told stays, unless a reorg provably took the money."""
-        taken = self._lost_since(told)
+    def _after_success(self, last: SentEvent) -> _Outcome:
+        """Rows 5 and 6: what was sent stays, unless a reorg provably took the money."""
+        taken = self._lost_since(last)
         if self.cover is not None or not self._covered_with(taken):
-            more = [Flag.LATE_EVIDENCE] if told.subject == Flag.LATE_EVIDENCE else []
+            more = [Flag.LATE_EVIDENCE] if last.subject == Flag.LATE_EVIDENCE else []
             return self._make_outcome(Status.SUCCEEDED, *more)
         if self._held(taken) and not self._failed_again(taken):  # row 6
             return self._make_outcome(Status.PROCESSING, Flag.REORGED)
         return self._make_outcome(Status.FAILED, Flag.REORGED, is_new=True, reason="reorged")  # row 6b
 
-    def _after_no(self, told: Told, verdict: Status) -> _Outcome:
-        """Rows 14 and 15: ``failed`` or ``expired`` was told."""
+    def _after_no(self, last: SentEvent, verdict: Status) -> _Outcome:
+        """Rows 14 and 15: ``failed`` or ``expired`` was sent."""
         if self.on_time_cover is not None:  # row 14
             return self._covered(Flag.LATE_EVIDENCE)
         if self.cover is not None:  # row 15a
             return self._covered()
-        more = [Flag.REORGED] if told.reason == "reorged" else []
+        more = [Flag.REORGED] if last.reason == "reorged" else []
         return self._make_outcome(verdict, *more)  # row 15
 
     def _uncovered(self) -> _Outcome:
-        """Rows 7 to 12: nothing told, and the on-time money does not cover."""
+        """Rows 7 to 12: nothing sent, and the on-time money does not cover."""
         lost = self.awaited
         if not self._held(lost) or self._failed_again(lost):
             reason = self._payers_failure()
@@ -236,13 +236,13 @@ class _Case:
                 return self._make_outcome(Status.EXPIRED, is_new=True)  # row 12
         return self._make_outcome(Status.PENDING)  # rows 1, 7, 8 and 9
 
-    def _lost_since(self, told: Told) -> tuple[Loss, ...]:
-        """Return what reorgs took after a success was told and, where a person marked it, after the mark.
+    def _lost_since(self, last: SentEvent) -> tuple[Loss, ...]:
+        """Return what reorgs took after a success was sent and, where a person marked it, after the mark.
 
         A reorg that takes what stood when the mark was made lowers the mark to its fork point.
         """
         height = self.mark.height if self.mark is not None else -1
-        return tuple(loss for loss in self.lost if loss.at >= told.time and loss.inclusion.height > height)
+        return tuple(loss for loss in self.lost if loss.at >= last.time and loss.inclusion.height > height)
 
     def _covered_with(self, taken: Iterable[Loss]) -> bool:
         """Say whether there was a cover before reorgs took these: each payment as large as it ever was."""
@@ -345,7 +345,7 @@ class _Case:
 
     def _wake(self, status: Status) -> Wake:
         """Return when to look again although nothing happened; of a verdict or an act that stands only a refund wakes."""
-        places: list[Cover | Failure | Repayment] = [*self._untold_refunds().values()]
+        places: list[Cover | Failure | Repayment] = [*self._unsent_refunds().values()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
             places += self.failures
@@ -363,10 +363,10 @@ class _Case:
             ),
         )
 
-    # What is told
+    # Events
 
-    def _last_verdict(self) -> Told | None:
-        return next((event for event in reversed(self.told) if event.verdict is not None), None)
+    def _last_verdict(self) -> SentEvent | None:
+        return next((event for event in reversed(self.sent) if event.verdict is not None), None)
 
     def _verdict_subject(self, outcome: _Outcome) -> str:
         if Flag.MANUAL in outcome.flags:
@@ -388,7 +388,7 @@ class _Case:
         verdict = self._last_verdict()
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(loss.at for loss in self.lost)
-            self._tell_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
+            self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
 
     def _point_at(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
         """Call attention to money: once however much came, again when there is more of it; after the first few times
@@ -401,26 +401,26 @@ class _Case:
         if not calling:
             return
         newest, number, total = calling[-1], len(calling), sum(inclusion.amount for inclusion in calling)
-        earlier = [e.subject for e in self.told if (e.type, e.reason) == (EventType.ATTENTION, reason)]
+        earlier = [e.subject for e in self.sent if (e.type, e.reason) == (EventType.ATTENTION, reason)]
         subject = f"{newest.tx_id}:{newest.rank}+{number - 1}"
         if subject in earlier:  # as it was written before the sum stood in it
             return
         if len(earlier) < ATTENTION_EACH or not _grew_little(earlier[-1], number, total):
-            self._tell_once(EventType.ATTENTION, outcome, reason, f"{subject}={total}")
+            self._emit_once(EventType.ATTENTION, outcome, reason, f"{subject}={total}")
 
-    def _tell_once(
+    def _emit_once(
         self, kind: EventType, outcome: _Outcome, reason: str | None = None, subject: str = ""
     ) -> None:
-        if all((event.type, event.reason, event.subject) != (kind, reason, subject) for event in self.told):
-            self._tell(kind, outcome, reason, subject)
+        if all((event.type, event.reason, event.subject) != (kind, reason, subject) for event in self.sent):
+            self._emit(kind, outcome, reason, subject)
 
-    def _untold_refunds(self) -> dict[str, Repayment]:
-        """Return the refunds in the canonical chain that the merchant was not told of, in its order, by subject."""
-        told = {event.subject for event in self.told if event.type is EventType.REFUNDED}
+    def _unsent_refunds(self) -> dict[str, Repayment]:
+        """Return the refunds in the canonical chain that the merchant has no event of, in its order, by subject."""
+        sent = {event.subject for event in self.sent if event.type is EventType.REFUNDED}
         subjects = refunds.subjects(self.refunds)
-        return {subject: refund for subject, refund in subjects.items() if subject not in told}
+        return {subject: refund for subject, refund in subjects.items() if subject not in sent}
 
-    def _tell(
+    def _emit(
         self,
         kind: EventType,
         outcome: _Outcome,
@@ -430,7 +430,7 @@ class _Case:
         refund: Repayment | None = None,
     ) -> None:
         verdict = self._last_verdict()
-        n = sum(event.type is kind for event in self.told)
+        n = sum(event.type is kind for event in self.sent)
         draft = Draft(
             id=event_id(self.intent.id, kind, n),
             type=kind,
@@ -445,16 +445,18 @@ class _Case:
         )
         self.before = outcome.status
         self.drafts.append(draft)
-        self.told.append(Told(id=draft.id, type=kind, reason=reason, subject=subject, time=self.clock.time))
+        self.sent.append(
+            SentEvent(id=draft.id, type=kind, reason=reason, subject=subject, time=self.clock.time)
+        )
 
 
 def _grew_little(subject: str, number: int, total: int) -> bool:
     """Say whether money that a subject spoke of is still there and neither its number nor its sum has doubled since."""
-    others, _, told = subject.rpartition("+")[2].partition("=")
-    if not told:
+    others, _, previous_total = subject.rpartition("+")[2].partition("=")
+    if not previous_total:
         return False
     known = int(others) + 1
-    return known <= number < 2 * known and int(told) <= total < 2 * int(told)
+    return known <= number < 2 * known and int(previous_total) <= total < 2 * int(previous_total)
 
 
 def _marked(mark: Act) -> Status:

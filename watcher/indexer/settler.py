@@ -16,7 +16,7 @@ from notifier.events import EventType, event_body
 from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain import refunds
-from watcher.domain.model import ActKind, ChainClock, Facts, Status, Told
+from watcher.domain.model import ActKind, ChainClock, Facts, SentEvent, Status
 from watcher.domain.settlement import Decision, Draft, decide
 from watcher.errors import WatcherError
 from watcher.schemas import serialize
@@ -56,7 +56,7 @@ class SettleResult:
     transitions: tuple[tuple[str, Status, Status], ...] = ()
     #: Events written; some may have no endpoint to go to.
     events: int = 0
-    #: Intents whose told success a reorg took back for good.
+    #: Intents whose sent success a reorg took back for good.
     reversed: tuple[str, ...] = ()
     #: More intents are due: further transactions settle them.
     more: bool = False
@@ -74,7 +74,7 @@ class SettleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """The network's name and contract go into what is told; they are fixed while the daemon runs."""
+    """The network's name and contract go into every event; they are fixed while the daemon runs."""
 
     network: str
     payment_contract: str | None = None
@@ -111,10 +111,10 @@ class Settler:
             before = self._settle_unnotified(connection, heights, clock, now=now)
             rows = intent_store.load_rows(connection, ids)
         facts = transfer_store.load_facts(connection, rows)
-        told = outbox.told(connection, rows)
+        sent = outbox.previous_events(connection, rows)
         intents = {key: intent_store.read_intent(row) for key, row in rows.items()}
         decisions = {
-            key: decide(intent, facts[key], [as_told(row) for row in told[key]], clock)
+            key: decide(intent, facts[key], [to_sent_event(row) for row in sent[key]], clock)
             for key, intent in intents.items()
         }
         moved = [
@@ -134,12 +134,12 @@ class Settler:
         for key in ordered:
             intent, decision = intents[key], decisions[key]
             if key in timelines:
-                known, gained, written = self._tell(
+                known, gained, written = self._build_events(
                     rows[key],
                     facts[key],
                     timelines[key],
                     decision,
-                    len(told[key]),
+                    len(sent[key]),
                     clock,
                     now=now,
                     seen_at=seen_at,
@@ -239,7 +239,7 @@ class Settler:
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
         return SettleResult.combine(done)
 
-    def _tell(
+    def _build_events(
         self,
         row: Mapping[Any, Any],
         facts: Facts,
@@ -367,6 +367,6 @@ def _within(ids: Sequence[str], facts: Mapping[str, int], limit: int) -> list[st
     return taken
 
 
-def as_told(row: outbox.ToldRow) -> Told:
-    """Return an event that was written as the decision sees it."""
-    return Told(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)
+def to_sent_event(row: outbox.EventHeader) -> SentEvent:
+    """Return a stored event as ``decide`` takes it."""
+    return SentEvent(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)

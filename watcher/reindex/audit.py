@@ -121,7 +121,7 @@ class Audit:
             async with asyncio.timeout(PATIENCE):
                 report = await self._reindex(Ask(start=span[0], to=span[1], dry_run=True))
             self._on_audit(report)
-            is_open = self._tell(report, span)
+            is_open = self._report_findings(report, span)
             if is_open:
                 report = await self._reindex(Ask(start=span[0], to=span[1]))
                 is_open = bool(report.differences)
@@ -139,7 +139,7 @@ class Audit:
             self._note(span, why, is_open=is_open)
         return report
 
-    def _tell(self, report: Report, span: tuple[int, int]) -> bool:
+    def _report_findings(self, report: Report, span: tuple[int, int]) -> bool:
         """Log what was found; say whether there is something to put in or to put right."""
         tally = report.tally
         counts = {

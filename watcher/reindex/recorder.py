@@ -11,7 +11,7 @@ from notifier import outbox
 from notifier.events import EventType
 from watcher.domain.model import ChainClock
 from watcher.domain.settlement import Decision, decide
-from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult, as_told
+from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult, to_sent_event
 from watcher.log import get_logger
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -65,12 +65,12 @@ class RecordingSettler(Settler):
         """As :meth:`Books.settle`, for those of the intents that do not stand as ``decide()`` says."""
         wrong = _wrong(connection, ids, clock)
         before = _snapshots(connection, wrong)
-        earlier = outbox.told(connection, wrong)
+        earlier = outbox.previous_events(connection, wrong)
         settled = super().settle(connection, wrong, clock, now=now, seen_at=seen_at)
         after = _snapshots(connection, wrong)
-        told = outbox.told(connection, wrong)
+        sent = outbox.previous_events(connection, wrong)
         for key in sorted(wrong):
-            fresh = told[key][len(earlier[key]) :]
+            fresh = sent[key][len(earlier[key]) :]
             events = tuple({"id": row.id, "type": row.type.value, "reason": row.reason} for row in fresh)
             if events or before[key] != after[key]:
                 self.changes.append(Change(intent=key, before=before[key], after=after[key], events=events))
@@ -116,7 +116,7 @@ def merge(changes: Iterable[Change]) -> list[Change]:
 
 
 def report_reversals(changes: Iterable[Change]) -> None:
-    """Raise the alarm for each intent whose told success was taken back for good; call it after the commit."""
+    """Raise the alarm for each intent whose sent success was taken back for good; call it after the commit."""
     for change in changes:
         if any((event["type"], event["reason"]) == (EventType.FAILED, "reorged") for event in change.events):
             log.critical(
@@ -130,13 +130,13 @@ def _wrong(connection: Connection, ids: Collection[str], clock: ChainClock) -> s
     """Return the intents whose stored outcome is not the one that ``decide()`` gives."""
     intents = intent_store.load_intents(connection, ids)
     facts = transfer_store.load_facts(connection, intents)
-    told = outbox.told(connection, intents)
+    sent = outbox.previous_events(connection, intents)
     found = set()
     for some in chunks(sorted(intents)):
         query = select(intent_table).where(intent_table.c.id.in_(some))
         for row in connection.execute(query).mappings():
             key = row["id"]
-            decision = decide(intents[key], facts[key], [as_told(event) for event in told[key]], clock)
+            decision = decide(intents[key], facts[key], [to_sent_event(event) for event in sent[key]], clock)
             if decision.drafts or any(row[name] != value for name, value in _columns(decision).items()):
                 found.add(key)
     return found

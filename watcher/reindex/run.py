@@ -3,7 +3,7 @@
 Only blocks of our own chain count: those that we keep by hash, and below them those that link to ours. What is right
 stays as it is. A row that its block does not bear out is refuted once a second reading confirms it (see ``confirming``):
 kept, orphaned, and the right one put in. An intent that stands as ``decide()`` says is not touched. Events have stable
-ids, so nothing is told twice. Each transaction holds the cursor, which keeps the follower's steps out.
+ids, so nothing is sent twice. Each transaction holds the cursor, which keeps the follower's steps out.
 """
 
 import time
@@ -169,7 +169,7 @@ class Reindex:
         #: All that a dry run found.
         self._gaps = Gaps()
         self._run: Scan | None = None
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
         sources.on_wait = self._idle
 
     async def run(self, ask: Ask) -> Report:
@@ -185,7 +185,7 @@ class Reindex:
         if run is None:
             run = await self._begin(ask, clock)
         self._run = run
-        self._tell(run)
+        self._report_progress(run)
         moves = 0
         while True:
             try:
@@ -311,7 +311,7 @@ class Reindex:
                         text = f"what it says cannot be stored: {reason_of(error)}"
                         raise SourceInconsistent(text, url=source.url) from error
                     self._sources.progressed()
-                    self._tell(run)
+                    self._report_progress(run)
         except SourceError:
             self._feed.slow_down()
             raise
@@ -352,7 +352,9 @@ class Reindex:
             else:
                 if not doubtful:
                     return
-                self._tell(run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs")
+                self._report_progress(
+                    run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs"
+                )
                 known.add(await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules))
 
     def _take(
@@ -392,7 +394,7 @@ class Reindex:
             tally.refunds += sum(made.tx_id not in mended for made, _ in gaps.refunds)
             tally.corrections += len(gaps.wrong)
             tally.differences += len(gaps.differences)
-            # Those whose rows were wrong come first: what was told of them may be false.
+            # Those whose rows were wrong come first: what was sent of them may be false.
             wrong = {row.intent for row in gaps.wrong}
             paid = sorted(gaps.paid, key=lambda intent: (intent not in wrong, intent))
             tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
@@ -481,7 +483,7 @@ class Reindex:
         with self._database.read() as connection:
             return overlooked(connection, self._gaps)
 
-    def _tell(self, run: Scan, note: str = "") -> None:
+    def _report_progress(self, run: Scan, note: str = "") -> None:
         done = max(0, run.position - run.bottom + 1)
         self._show(Progress(total=run.top - run.bottom + 1, done=done, tally=run.tally, note=note))
 
@@ -490,10 +492,10 @@ class Reindex:
         run = self._run
         if run is None:
             return
-        self._tell(run, note)
-        if not run.id or self._now() - self._told_at < reindex_runs.SILENCE / 4:
+        self._report_progress(run, note)
+        if not run.id or self._now() - self._reported_at < reindex_runs.SILENCE / 4:
             return
-        self._told_at = self._now()
+        self._reported_at = self._now()
 
         def touch(connection: Connection) -> None:
             reindex_runs.touch(connection, run, now=self._now())

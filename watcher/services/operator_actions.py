@@ -15,7 +15,7 @@ from notifier.ids import new_id
 from watcher.domain.model import ActKind, ChainClock, Intent, Status
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler, as_told
+from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler, to_sent_event
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -167,8 +167,8 @@ def assign(
 
 def _refund_due(connection: Connection, intent: Intent, clock: ChainClock) -> int:
     known = transfer_store.load_facts(connection, [intent.id])[intent.id]
-    told = [as_told(row) for row in outbox.told(connection, [intent.id])[intent.id]]
-    return decide(intent, known, told, clock).refund_due
+    sent = [to_sent_event(row) for row in outbox.previous_events(connection, [intent.id])[intent.id]]
+    return decide(intent, known, sent, clock).refund_due
 
 
 def _hold_clock(connection: Connection) -> ChainClock:

@@ -178,12 +178,12 @@ async def test_the_recorded_story_is_told_in_the_same_order_and_shape(api: Scrip
     theirs = [line["msg"] for line in recorded("ws-messages") if "method" in line.get("msg", {})]
     theirs = [m for m in theirs if m["method"] in ("block", "mempool", "tx_update", "address_tx_update")]
     labels = {tx.tx_id: label for label, tx in ids.items()}
-    assert [told(m, labels) for m in heard] == [told(m, {}) for m in theirs]
+    assert [previous_events(m, labels) for m in heard] == [previous_events(m, {}) for m in theirs]
     for mine, original in zip(heard, theirs, strict=True):
         assert_same_shape(mine, original)
 
 
-def told(message: Any, labels: dict[str, str]) -> tuple[Any, ...]:
+def previous_events(message: Any, labels: dict[str, str]) -> tuple[Any, ...]:
     params = message["params"]
     if message["method"] == "block":
         return "block", params["height"], params["canonical"]

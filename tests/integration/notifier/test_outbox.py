@@ -83,7 +83,7 @@ def test_told_lists_each_intents_events_in_order_of_sequence(shop, engine):
     shop.tell("pi_1", EventType.ATTENTION, sequence=2, reason="late", subject="0xab/1")
     shop.tell("pi_2", EventType.EXPIRED)
     with engine.begin() as conn:
-        told = outbox.told(conn, ["pi_2", "pi_1", "pi_3"])
+        told = outbox.previous_events(conn, ["pi_2", "pi_1", "pi_3"])
     assert [row.type for row in told["pi_1"]] == [EventType.CREATED, EventType.ATTENTION, EventType.SUCCEEDED]
     assert (told["pi_1"][1].reason, told["pi_1"][1].subject, told["pi_1"][1].n) == ("late", "0xab/1", 0)
     assert [row.type for row in told["pi_2"]] == [EventType.EXPIRED]
@@ -94,7 +94,7 @@ def test_told_takes_any_number_of_intents(shop, engine):
     for number in range(3):
         shop.tell(f"pi_{number * 1000}")
     with engine.begin() as conn:
-        told = outbox.told(conn, {f"pi_{number}" for number in range(3000)})
+        told = outbox.previous_events(conn, {f"pi_{number}" for number in range(3000)})
     assert len(told) == 3000
     assert [intent for intent in sorted(told) if told[intent]] == ["pi_0", "pi_1000", "pi_2000"]
 

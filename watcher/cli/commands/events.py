@@ -120,5 +120,5 @@ def replay(
 
 def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
     """Return why an event was sent, and about which intent; nothing once the retention has emptied it."""
-    told = data or {}
-    return told.get("reason"), told.get("payment_intent", {}).get("id")
+    reason = data or {}
+    return reason.get("reason"), reason.get("payment_intent", {}).get("id")

@@ -295,7 +295,7 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None
         claims = lease(connection, now=now)
         queue.hand_back(connection, claims)
         outbox.stats(connection, now=now)
-        outbox.told(connection, ["pi_00000000007"])
+        outbox.previous_events(connection, ["pi_00000000007"])
         retention.prune(connection, before=1_700_000_100, now=now)
         clock.repair(connection, now=now)
         deliveries.replay(connection, "we_08", since=0, now=now)

@@ -21,8 +21,8 @@ from watcher.domain.model import (
     Intent,
     LatePolicy,
     Repayment,
+    SentEvent,
     Status,
-    Told,
 )
 from watcher.domain.settlement import Decision, Draft, decide
 
@@ -67,7 +67,7 @@ class Story:
         self.failures: list[Failure] = []
         self.acts: list[Act] = []
         self.refunds: list[Repayment] = []
-        self.told: list[Told] = []
+        self.told: list[SentEvent] = []
         self.drafts: list[Draft] = []
         self.blocks = 0
         self.decide()
@@ -206,7 +206,7 @@ class Story:
         assert decide(self.intent, self.facts, self.told, self.clock) == decision
         self._check_drafts(decision)
         self.told += [
-            Told(id=d.id, type=d.type, reason=d.reason, subject=d.subject, time=self.clock.time)
+            SentEvent(id=d.id, type=d.type, reason=d.reason, subject=d.subject, time=self.clock.time)
             for d in decision.drafts
         ]
         self.drafts += decision.drafts
@@ -227,7 +227,7 @@ class Story:
             before = draft.status
             assert draft.supersedes == (verdicts[-1].id if verdicts and draft.type in VERDICTS else None)
             if draft.type in VERDICTS:
-                told = Told(id=draft.id, type=draft.type)
+                told = SentEvent(id=draft.id, type=draft.type)
                 assert told.verdict is draft.status
                 assert not verdicts or verdicts[-1].verdict is not told.verdict, "the same verdict twice"
                 verdicts.append(told)

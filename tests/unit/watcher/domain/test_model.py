@@ -6,7 +6,7 @@ import pytest
 
 from notifier.events import EventType
 from tests.unit.watcher.domain.history import make_intent
-from watcher.domain.model import LEVELS, Act, ActKind, ChainClock, Depth, Inclusion, Status, Told
+from watcher.domain.model import LEVELS, Act, ActKind, ChainClock, Depth, Inclusion, SentEvent, Status
 
 CLOCK = ChainClock(height=100, hash="0x", time=0, burn_height=20)
 
@@ -80,4 +80,4 @@ def test_an_inclusion_is_known_by_its_payment_and_placed_by_its_block() -> None:
     ],
 )
 def test_only_three_events_are_verdicts(kind: EventType, verdict: Status | None) -> None:
-    assert Told(id="evt_", type=kind).verdict is verdict
+    assert SentEvent(id="evt_", type=kind).verdict is verdict
