@@ -1,4 +1,4 @@
-"""Follows the canonical chain of a pool of sources, one look at a time, and says how the cursor must move.
+"""Follow the canonical chain of a pool of sources, one poll at a time, and yield the steps of the cursor.
 
 Hashes decide. A source that shows less than we know (a lower tip, no block of our hash, no block of a height) lags, and
 nothing is undone; a fork needs another block at one of our heights, and then some (see ``chain.fork_choice``).
@@ -51,7 +51,7 @@ class Follower:
     """Turns what the pool's sources serve into steps from the window's tip on.
 
     One task uses it at a time. ``window`` is as stored, or empty for ``bootstrap`` to fill. ``poll_interval`` is the
-    time in seconds that two looks at a fork must be apart. Batches hold up to ``batch`` blocks; ``ahead`` of them are
+    time in seconds that two polls of a fork must be apart. Batches hold up to ``batch`` blocks; ``ahead`` of them are
     read at once.
     """
 
@@ -157,19 +157,19 @@ class Follower:
     def _fill(self, headers: Sequence[BlockHeader]) -> None:
         self._window.replace(headers)
         self._window.trim(self._keep)
-        self._see(self._filled[0])
+        self._note_tip(self._filled[0])
         self._filled = []
         self._evidence.clear()
 
-    async def turn(self) -> AsyncGenerator[Step, None]:
-        """Look once, and yield the steps to the tip that this look found, in order; often there are none.
+    async def poll(self) -> AsyncGenerator[Step, None]:
+        """Poll once, and yield the steps to the tip that was found, in order; often there are none.
 
-        A source that fails, in whatever, is followed by the next one in the same look, which goes on from there.
+        A source that fails, in whatever, is followed by the next one in the same poll, which goes on from there.
         Commit each step before asking for the next one: the window advances when the generator is resumed. Use
         ``contextlib.aclosing``: closing early leaves the window at the last step after which the generator was
         resumed, and cancels what is being read ahead. Throw ``refusal`` into it for a step that cannot be.
 
-        Raises ``SourceError`` (look again later), ``ReorgTooDeep`` or ``SourcesDisagree`` (halt; each further turn looks
+        Raises ``SourceError`` (poll again later), ``ReorgTooDeep`` or ``SourcesDisagree`` (halt; each further poll asks
         again, and goes on once the sources have healed), and ``LookupError`` when the window is empty.
         """
         _ = self._window.tip  # no source is to blame for an empty window
@@ -177,7 +177,7 @@ class Follower:
         for source in self._pool.attempts():
             run = None
             try:
-                verdict, run = await self._look(source)
+                verdict, run = await self._poll_source(source)
                 if run is not None:
                     self._serving = source
                     async with aclosing(self._steps(run)) as steps:
@@ -212,7 +212,7 @@ class Follower:
     def refusal(self, reason: str) -> SourceError:
         """Return what to throw into the turn when the last step cannot be stored whatever the database.
 
-        It is its source's failure: the turn goes on with the next source.
+        It is its source's failure: the poll goes on with the next source.
         """
         assert self._serving is not None, "steps have a source"
         return SourceInconsistent(reason, url=self._serving.url)
@@ -241,13 +241,13 @@ class Follower:
         self._window.apply(step)
         self._window.trim(self._keep)
 
-    def _see(self, header: BlockHeader) -> None:
+    def _note_tip(self, header: BlockHeader) -> None:
         if self._tip is None or header.height >= self._tip.height:
             self._tip = header
 
     # Looking
 
-    async def _look(self, source: StacksApi) -> tuple[Verdict, Run | None]:
+    async def _poll_source(self, source: StacksApi) -> tuple[Verdict, Run | None]:
         """Ask one source for something to read."""
         verdict, run = await self._ask(source)
         self._pool.answered(source)
@@ -345,7 +345,7 @@ class Follower:
             tip = await source.header(newest.hash)
         if tip is None:
             raise SourceInconsistent(f"its tip {newest.hash} is gone again", url=source.url)
-        self._see(tip)
+        self._note_tip(tip)
         return Run(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
 
     async def _falls_behind(self, source: StacksApi, shown: int) -> bool:
@@ -387,12 +387,12 @@ class Follower:
         differs = theirs is not None and self._window.judge(theirs.height, theirs.hash) is Verdict.CONFLICT
         # However many blocks it has, and however long ours has shown nothing new: other blocks are no reason to leave it.
         if not differs and height > shown + (0 if silent else TOLERATED_LAG):
-            self._see(newest[0])
+            self._note_tip(newest[0])
             return True
         if theirs is not None and differs:
             self._evidence.dispute(source, other, theirs)
         elif theirs is not None:
-            self._see(newest[0])
+            self._note_tip(newest[0])
             self._evidence.agree(other)
         return False
 

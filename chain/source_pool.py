@@ -93,9 +93,9 @@ class Patience:
 
     @classmethod
     def for_polls(cls, interval: float) -> "Patience":
-        """The patience for looks that are ``interval`` seconds apart.
+        """The policy for polls that are ``interval`` seconds apart.
 
-        A source that is left must stay left for some looks, or a stuck one would never be left at all.
+        A source that is left must stay left for some polls, or a stuck one would never be left at all.
         """
         usual = cls()
         return cls(lagging=max(usual.lagging, 6 * interval), settle=max(usual.settle, 24 * interval))
@@ -172,7 +172,7 @@ class SourcePool:
     # Choosing
 
     def attempts(self) -> Iterator[StacksApi]:
-        """Yield the sources for one look: the one to use and, each time that it did not serve, the next one.
+        """Yield the sources for one poll: the one to use and, each time that it did not serve, the next one.
 
         Each comes once at most. Raise what ``pick`` raises when not even the first can be used.
         """
@@ -223,7 +223,7 @@ class SourcePool:
         soonest = min(waits.values())
         ready = [source for source in current if waits[source.api.url] <= soonest]
         settled = now - self._patience.settle
-        # One that failed last is not gone back to as soon as its pause is over, which may be before the next look.
+        # One that failed last is not gone back to as soon as its pause is over, which may be before the next poll.
         calm = [source for source in ready if not source.failures or source.clean_since <= settled] or ready
         best = calm[0]
         if self._pinned in calm:
@@ -396,7 +396,7 @@ class SourcePool:
     # Showing and closing
 
     def exhausted(self, failure: SourceError) -> SourceError:
-        """The error of a look in which every source was asked in vain; ``failure`` is the last one's."""
+        """The error of a poll in which every source was asked in vain; ``failure`` is the last one's."""
         if len(self._sources) == 1:
             return failure
         error = self._none_usable()
@@ -404,7 +404,7 @@ class SourcePool:
         return error
 
     def _none_usable(self) -> SourceError:
-        """The error of a look that no source served: what each of them is at the moment.
+        """The error of a poll that no source served: what each of them is at the moment.
 
         Of a single source it is what that source said, so that an outage has one text from its beginning on.
         """

@@ -23,7 +23,7 @@ from contracts.terms import terms_hash
 from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import LEVELS, Intent, LatePolicy, Match
 from watcher.indexer.ledger import Ledger
-from watcher.indexer.loop import Following
+from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
@@ -153,7 +153,7 @@ def make_ledger(database: Database, clock: Clock, *, settler: Settler = BOOKS) -
     return Ledger(database, RULES, settler, now=clock)
 
 
-def make_following(
+def make_indexer(
     ledger: Ledger,
     urls: Sequence[str],
     clock: Clock,
@@ -161,7 +161,7 @@ def make_following(
     finality: int = 6,
     poll_interval: float = 5.0,
     start_height: int | None = None,
-) -> tuple[Following, SourcePool]:
+) -> tuple[IndexerLoop, SourcePool]:
     """Return the follower's loop over real HTTP, with waits that only move the test's clock."""
     pool = SourcePool(
         [StacksApi(url, user_agent="test") for url in urls], clock=clock, sleep=clock.sleep, rng=lambda: 0.5
@@ -174,7 +174,7 @@ def make_following(
         finality_burn_blocks=finality,
         clock=clock,
     )
-    following = Following(
+    following = IndexerLoop(
         ledger,
         follower,
         pool,

@@ -127,7 +127,7 @@ async def _pay(folder: Path, *recipients: str) -> None:
     database = harness.open_database(folder)
     clock = harness.Clock(time.time())
     async with ScriptedApi(chain) as api:
-        following, pool = harness.make_following(
+        following, pool = harness.make_indexer(
             harness.make_ledger(database, clock), [api.url], clock, poll_interval=0.01
         )
         await following.catch_up(asyncio.Event())

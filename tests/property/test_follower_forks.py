@@ -179,7 +179,7 @@ class Story:
 
         self.rig.before_commit = commit
         try:
-            await self.rig.turn(passed=passed)
+            await self.rig.poll_once(passed=passed)
         except (ChainError, ConsumerFailed):
             self.rig.check()
         finally:
@@ -201,7 +201,7 @@ async def tell(story: list[object], batch: int) -> None:
             api.thaw()
             api.faults.clear()
         chain.mine(told.payments(1))
-        await rig.settle(turns=40)
+        await rig.settle(polls=40)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

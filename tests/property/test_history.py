@@ -38,7 +38,7 @@ from watcher.domain import refunds
 from watcher.domain.model import Intent, LatePolicy, SentEvent, Status
 from watcher.domain.settlement import decide
 from watcher.indexer import settler
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 from watcher.indexer.settler import Settler, SettleResult, load_timelines
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
@@ -124,7 +124,7 @@ class History(RuleBasedStateMachine):
             self.wait(self.pool.aclose())
         ledger = harness.make_ledger(self.database, self.clock, settler=self.settler)
         urls = [api.url for api in self.apis]
-        self.following, self.pool = harness.make_following(
+        self.following, self.pool = harness.make_indexer(
             ledger, urls, self.clock, finality=FINALITY, start_height=self.start_height + 1
         )
 
@@ -234,7 +234,7 @@ class History(RuleBasedStateMachine):
     def turn(self) -> None:
         """The daemon looks once."""
         self.clock.now += 5
-        self.wait(self.following.turn())
+        self.wait(self.following.poll())
 
     @rule()
     def crash(self) -> None:
@@ -242,7 +242,7 @@ class History(RuleBasedStateMachine):
         self.settler.armed.append(True)
         self.clock.now += 5
         with contextlib.suppress(Crash):
-            self.wait(self.following.turn())
+            self.wait(self.following.poll())
         self.settler.armed.clear()
         self.boot()
 
@@ -261,8 +261,8 @@ class History(RuleBasedStateMachine):
         idle = 0
         for _ in range(60):
             self.clock.now += 61
-            turn = self.wait(self.following.turn())
-            idle = idle + 1 if turn is Turn.IDLE else 0
+            turn = self.wait(self.following.poll())
+            idle = idle + 1 if turn is PollResult.IDLE else 0
             cursor = self.following._ledger.cursor()
             if idle and cursor is not None and cursor.clock.hash == self.chain.tip.hash:
                 break

@@ -15,7 +15,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.config.settings import Settings
 from watcher.daemon import periodic
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 
 FINALITY = 6
 WINDOW = FINALITY + MARGIN_BURN_BLOCKS
@@ -57,15 +57,15 @@ async def relive(folder: Path, history: list[dict[str, Any]], back: int) -> None
                 await act(world, reading, action)
                 if not {"mine", "fork"} & set(action):
                     assert world.ledger.window(WINDOW) == before
-            following, pool = harness.make_following(world.ledger, [api.url], world.clock, finality=FINALITY)
+            following, pool = harness.make_indexer(world.ledger, [api.url], world.clock, finality=FINALITY)
             world.chain.mine(n=3, burn=True)
-            assert await following.turn() is Turn.MOVED
+            assert await following.poll() is PollResult.MOVED
             window = world.ledger.window(FINALITY - 1)
             depth = min(back, len(window) - 1)
             world.chain.reorg(depth, [[]] * (depth + 1))
             for _ in range(4):
                 world.clock.now += 61
-                assert await following.turn() in (Turn.IDLE, Turn.MOVED)
+                assert await following.poll() in (PollResult.IDLE, PollResult.MOVED)
             cursor = world.ledger.cursor()
             assert cursor is not None
             assert cursor.clock.hash == world.chain.tip.hash

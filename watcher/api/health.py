@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from notifier import outbox
 from notifier.database_errors import reason_of
 from watcher.api.errors import problem
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 from watcher.monitoring.liveness import Pulse
 from watcher.monitoring.metrics import Metrics
 from watcher.services.status_reasons import Code, Reason, no_follower, no_notifier, not_writable
@@ -90,7 +90,7 @@ def not_ready(
     halted: Mapping[str, str] | None = cursor.halted if cursor is not None else None
     if halted is not None:
         reasons.append(Reason(Code.HALTED, halted["message"], halted["hint"]))
-    elif pulse.turn is Turn.HALTED:
+    elif pulse.turn is PollResult.HALTED:
         # A halt before anything could be written down, as when the first source serves another network.
         reasons.append(Reason(Code.HALTED, pulse.trouble or "a person has to decide"))
     elif not pulse.reached:

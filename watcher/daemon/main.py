@@ -33,7 +33,7 @@ from watcher.daemon import periodic
 from watcher.daemon.file_lock import hold
 from watcher.indexer.leader import Lease, lead
 from watcher.indexer.ledger import Ledger, StepResult
-from watcher.indexer.loop import Following, Turn
+from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.indexer.mempool import InFlight
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
@@ -114,7 +114,7 @@ async def serve(
         pool = make_pool(settings, metrics)
         stack.push_async_callback(pool.aclose)
         lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
-        following = make_following(settings, database, pool, worker, metrics, pulse, lease)
+        indexer = make_indexer(settings, database, pool, worker, metrics, pulse, lease)
         if (proxies := ignored(os.environ)) is not None:
             log.warning("service.no_proxy", reason=proxies)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
@@ -124,7 +124,7 @@ async def serve(
                 # The next run is expected within the time that ``status`` would call a lag.
                 tasks.create_task(beat(pulse, heart, ended, stays=settings.ready_max_lag))
                 try:
-                    code = await _once(following, lease, worker, pulse, roles, stop)
+                    code = await _once(indexer, lease, worker, pulse, roles, stop)
                 finally:
                     ended.set()
         else:
@@ -132,41 +132,41 @@ async def serve(
             site = stack.enter_context(
                 Site(settings, database, pulse, metrics, api="api" in roles, wake=worker.wake)
             )
-            wakeup = following.wakeup = make_wakeup(settings, pool, following)
+            wakeup = indexer.wakeup = make_wakeup(settings, pool, indexer)
             audit = make_audit(settings, database, pool, metrics)
             beside: list[Part] = [make_in_flight(settings, database, pool).run, audit.run]
             if wakeup is not None:
                 beside.append(wakeup.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
-            follow = partial(_follow, following, beside, upkeep, lease, pulse)
+            follow = partial(_follow, indexer, beside, upkeep, lease, pulse)
             code = await _until_stopped(follow, worker, site, pulse, heart, roles, stop)
         log.info("service.stopped")
         return code
 
 
 async def _once(
-    following: Following,
+    indexer: IndexerLoop,
     lease: Lease | None,
     worker: Worker,
     pulse: Pulse,
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
-    turn = Turn.IDLE
+    turn = PollResult.IDLE
     if "follower" in roles:
         async with AsyncExitStack() as stack:
             if lease is not None:
                 await lease.take(stop)
                 await stack.enter_async_context(lease.kept())
             pulse.followed(True)
-            turn = await following.catch_up(stop)
+            turn = await indexer.catch_up(stop)
     if "notifier" in roles:
         await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
-    return 0 if turn is Turn.IDLE else 3
+    return 0 if turn is PollResult.IDLE else 3
 
 
 async def _follow(
-    following: Following,
+    indexer: IndexerLoop,
     beside: Sequence[Part],
     upkeep: Callable[[], AbstractAsyncContextManager[None]],
     lease: Lease | None,
@@ -181,12 +181,12 @@ async def _follow(
             async with upkeep(), asyncio.TaskGroup() as tasks:
                 for part in beside:
                     tasks.create_task(part(stop))
-                await following.run(stop)
+                await indexer.run(stop)
         finally:
             pulse.followed(False)
 
     async def stand_by(stop: asyncio.Event) -> None:
-        # Who gets the lease at once is no standby: its start ends with its first look at the chain.
+        # Who gets the lease at once is no standby: its start ends with its first poll of the chain.
         await unless(stop, asyncio.sleep(1.0))
         pulse.stands_by = True
         await stop.wait()
@@ -257,7 +257,7 @@ def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
     )
 
 
-def make_following(
+def make_indexer(
     settings: Settings,
     database: Database,
     pool: SourcePool,
@@ -265,7 +265,7 @@ def make_following(
     metrics: Metrics,
     pulse: Pulse,
     lease: Lease | None,
-) -> Following:
+) -> IndexerLoop:
     """Make the follower's loop on a database; the worker is woken when there is something to tell."""
 
     def stepped(step: Step, applied: StepResult, seconds: float) -> None:
@@ -280,7 +280,7 @@ def make_following(
         finality_burn_blocks=settings.finality_burn_blocks,
         on_unforeseen=partial(unforeseen.note, "source"),
     )
-    return Following(
+    return IndexerLoop(
         make_ledger(settings, database, lease),
         follower,
         pool,
@@ -291,11 +291,11 @@ def make_following(
         on_events=worker.wake,
         on_step=stepped,
         on_settled=metrics.on_settled,
-        on_turn=pulse.turned,
+        on_poll=pulse.turned,
     )
 
 
-def make_wakeup(settings: Settings, pool: SourcePool, following: Following) -> WakeUp | None:
+def make_wakeup(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> WakeUp | None:
     """Make the socket that shortens the follower's waits, None when the settings want none."""
     if not settings.websocket:
         return None
@@ -307,7 +307,7 @@ def make_wakeup(settings: Settings, pool: SourcePool, following: Following) -> W
 
     return WakeUp(
         sources,
-        following.nudge,
+        indexer.wake,
         api_key=settings.key_for,
         user_agent=USER_AGENT,
         on_unforeseen=partial(unforeseen.note, "websocket"),

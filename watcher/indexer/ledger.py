@@ -225,7 +225,7 @@ class Ledger:
 
         return self._transact(work)
 
-    def note_look(
+    def record_poll(
         self,
         *,
         tip: BlockHeader | None,
@@ -233,13 +233,13 @@ class Ledger:
         halt: Halt | None = None,
         over: bool = True,
     ) -> None:
-        """Keep for ``status`` what a turn saw that moved nothing: sources, the tip, and why we stand still.
+        """Record for ``status`` a poll that moved nothing: sources, the tip, and the halt, if any.
 
         Without a ``halt``, ``over`` says whether an earlier one has healed.
         """
         now = int(self.now())
         self._transact(
-            lambda connection: chain_state.note_look(
+            lambda connection: chain_state.record_poll(
                 connection, tip=tip, sources=sources, halt=halt, over=over, now=now
             )
         )

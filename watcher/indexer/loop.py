@@ -1,4 +1,4 @@
-"""The follower's loop: look, commit each step, tell ``status`` what was seen, wait; and never die of the outside world."""
+"""The indexer's loop: poll, commit each step, record the poll, wait; outside errors never end it."""
 
 import asyncio
 import time
@@ -26,13 +26,13 @@ from watcher.store.chain_state import Halt
 
 _T = TypeVar("_T")
 
-#: Looks in a row that may fail before ``catch_up`` gives up.
+#: Polls in a row that may fail before ``catch_up`` gives up.
 PATIENCE = 5
 
-#: Shortest time between the begin of two looks that nudges asked for, seconds.
+#: Shortest time between the begin of two polls that :meth:`IndexerLoop.wake` asked for, seconds.
 SPACING = 1.0
 
-#: How much of a burst of the request budget nudges leave alone: for the polls, and for catching up.
+#: Share of a burst of the request budget that is left to regular polls and to catching up.
 RESERVE = 0.5
 
 #: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
@@ -44,8 +44,8 @@ MAX_ALARMS = 1000
 log = get_logger(__name__)
 
 
-class Turn(StrEnum):
-    """How one turn of the loop ended."""
+class PollResult(StrEnum):
+    """The result of one poll."""
 
     #: At least one step was committed.
     MOVED = "moved"
@@ -63,14 +63,14 @@ class DatabaseTrouble(str):
     __slots__ = ()
 
 
-class Following:
+class IndexerLoop:
     """Moves the ledger along the chain.
 
     ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with the seconds it took,
-    ``on_settled`` after every further transaction that settled intents, ``on_turn`` after every turn with what it ran
+    ``on_settled`` after every further transaction that settled intents, ``on_poll`` after every poll with what it ran
     into, if anything, the newest applied block, and the newest that a source told of.
 
-    Set ``wakeup`` to a socket that calls :meth:`nudge`; it is told what each look finds. Clock and sleep are for tests.
+    Set ``wakeup`` to a socket that calls :meth:`wake`; it is given what each poll finds. Clock and sleep are for tests.
     """
 
     def __init__(
@@ -84,7 +84,9 @@ class Following:
         window_burn_blocks: int,
         poll_interval: float,
         on_events: Callable[[], None] = lambda: None,
-        on_turn: Callable[[Turn, str | None, BlockHeader | None, BlockHeader | None], None] = lambda *_: None,
+        on_poll: Callable[
+            [PollResult, str | None, BlockHeader | None, BlockHeader | None], None
+        ] = lambda *_: None,
         on_step: Callable[[Step, StepResult, float], None] = lambda *_: None,
         on_settled: Callable[[SettleResult], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -99,19 +101,19 @@ class Following:
         self._window_burn_blocks = window_burn_blocks
         self._poll_interval = poll_interval
         self._on_events = on_events
-        self._on_turn = on_turn
+        self._on_poll = on_poll
         self._on_step = on_step
         self._on_settled = on_settled
         self._clock = clock
         self._sleep = sleep
-        self._nudged = asyncio.Event()
+        self._woken = asyncio.Event()
         self._loaded = False
         #: The stored headers are lost, and no source has given them again: the window is the cursor alone.
-        self._bare = False
-        #: When the look began that found the newest step, by the ledger's clock.
+        self._window_lost = False
+        #: When the poll began that found the newest step, by the ledger's clock.
         self._seen_at: float | None = None
         self._last_trouble: str | None = None
-        self._alarmed: set[tuple[str, str]] = set()
+        self._logged_once: set[tuple[str, str]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until ``stop`` is set; the step in hand is finished first.
@@ -121,45 +123,45 @@ class Following:
         self._loaded = False  # another process may have moved the database meanwhile
         while not stop.is_set():
             began = self._clock()
-            # Cleared before the look: what comes during it may be too new for it.
-            self._nudged.clear()
-            turn = await unless(stop, self.turn())
-            if turn is None:
+            # Cleared before the poll: what comes during it may be too new for it.
+            self._woken.clear()
+            result = await unless(stop, self.poll())
+            if result is None:
                 return
             window = self._follower.window
             newest = window.tip if len(window) else None
-            self._on_turn(turn, self._last_trouble, newest, self._follower.tip)
-            if turn is not Turn.MOVED or self._is_current():
-                await unless(stop, self._rest(began))
+            self._on_poll(result, self._last_trouble, newest, self._follower.tip)
+            if result is not PollResult.MOVED or self._is_current():
+                await unless(stop, self._settle_until_poll(began))
 
-    def nudge(self) -> None:
-        """Look sooner than at the next poll: there may be something new. Any number of nudges makes one look."""
-        self._nudged.set()
+    def wake(self) -> None:
+        """Poll at once: there may be something new. Any number of calls makes one poll."""
+        self._woken.set()
 
-    async def _rest(self, began: float) -> None:
-        """Settle what is due until it is time to look again."""
-        pause = asyncio.ensure_future(self._pause(began))
+    async def _settle_until_poll(self, began: float) -> None:
+        """Settle what is due until the next poll."""
+        pause = asyncio.ensure_future(self._wait_for_poll(began))
         try:
-            while not pause.done() and await self._settle_some():
+            while not pause.done() and await self._settle_batch():
                 pass
             await pause
         finally:
             pause.cancel()
             await asyncio.wait({pause})
 
-    async def _pause(self, began: float) -> None:
-        """Wait a poll interval, or until a nudge that came after ``began`` may be followed."""
+    async def _wait_for_poll(self, began: float) -> None:
+        """Wait a poll interval, or until :meth:`wake` may be followed: not too soon after ``began``."""
         poll = asyncio.ensure_future(self._sleep(self._poll_interval))
-        nudge = asyncio.ensure_future(self._nudge(began))
+        wake = asyncio.ensure_future(self._wait_for_wake(began))
         try:
-            await asyncio.wait({poll, nudge}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({poll, wake}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in (poll, nudge):
+            for wait in (poll, wake):
                 wait.cancel()
-            await asyncio.wait({poll, nudge})
+            await asyncio.wait({poll, wake})
 
-    async def _nudge(self, began: float) -> None:
-        await self._nudged.wait()
+    async def _wait_for_wake(self, began: float) -> None:
+        await self._woken.wait()
         await self._sleep(max(0.0, began + SPACING - self._clock()))
         if self._pool.spare(RESERVE) is None:
             # The next poll will do.
@@ -170,83 +172,83 @@ class Following:
         tip = self._follower.tip
         return tip is not None and self._follower.window.tip.hash == tip.hash
 
-    async def catch_up(self, stop: asyncio.Event) -> Turn:
-        """Follow until a look, repeated one poll interval later, finds nothing and no intent is due; or until it cannot go on.
+    async def catch_up(self, stop: asyncio.Event) -> PollResult:
+        """Poll until two polls, one interval apart, find nothing and no intent is due; or until it cannot go on.
 
-        Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several looks in a row that failed.
+        Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several failed polls in a row.
         """
-        turns = [Turn.MOVED] * PATIENCE
+        results = [PollResult.MOVED] * PATIENCE
         while not stop.is_set():
-            turn = await unless(stop, self.turn())
-            while turn is not Turn.MOVED and await unless(stop, self._settle_some()):
+            result = await unless(stop, self.poll())
+            while result is not PollResult.MOVED and await unless(stop, self._settle_batch()):
                 pass
-            if turn is None or turn is Turn.HALTED:
-                return turn or Turn.WAITING
-            turns = [*turns[1:], turn]
-            if turns[-2:] == [Turn.IDLE, Turn.IDLE]:
-                return Turn.IDLE
-            if set(turns) == {Turn.WAITING}:
-                return Turn.WAITING
-            if turn is not Turn.MOVED:
+            if result is None or result is PollResult.HALTED:
+                return result or PollResult.WAITING
+            results = [*results[1:], result]
+            if results[-2:] == [PollResult.IDLE, PollResult.IDLE]:
+                return PollResult.IDLE
+            if set(results) == {PollResult.WAITING}:
+                return PollResult.WAITING
+            if result is not PollResult.MOVED:
                 await unless(stop, asyncio.sleep(self._poll_interval))
-        return Turn.WAITING
+        return PollResult.WAITING
 
-    async def turn(self) -> Turn:
-        """Look once and commit what there is. Raises only what is for whoever runs the loop, such as a lost lease.
+    async def poll(self) -> PollResult:
+        """Poll once and commit what there is. Raises only what is for whoever runs the loop, such as a lost lease.
 
-        An exception that nobody foresaw is a failed look: the next one begins anew from what the database says.
+        An exception that nobody foresaw is a failed poll: the next one begins anew from what the database says.
         """
         halt: Halt | None = None
-        turn = Turn.IDLE
-        confused = served = False
+        result = PollResult.IDLE
+        unforeseen_error = served = False
         try:
             await self._pool.check(self._network)
             await self._load()
             if await self._advance():
-                turn = Turn.MOVED
+                result = PollResult.MOVED
             served = True
         except SourceError as error:
-            turn = Turn.WAITING
-            self._trouble("source.failed", error, retry_after=error.retry_after)
+            result = PollResult.WAITING
+            self._log_trouble("source.failed", error, retry_after=error.retry_after)
         except OperatorNeeded as error:
-            turn = Turn.HALTED
+            result = PollResult.HALTED
             halt = Halt(code=_code(error), message=str(error), hint=error.hint)
-            self._trouble("follower.halted", error, hint=error.hint)
+            self._log_trouble("follower.halted", error, hint=error.hint)
         except OutOfStep as error:
             # Somebody else moved the database, or the last commit's answer was lost: begin again from what it says.
-            turn = Turn.WAITING
+            result = PollResult.WAITING
             self._loaded = False
-            self._trouble("follower.out_of_step", error)
+            self._log_trouble("follower.out_of_step", error)
         except SQLAlchemyError as error:
-            turn = Turn.WAITING
+            result = PollResult.WAITING
             self._loaded = False
-            self._database_trouble(error)
+            self._log_database_trouble(error)
         except WatcherError:
             raise
         except Exception as error:
-            turn = Turn.WAITING
-            confused = True
+            result = PollResult.WAITING
+            unforeseen_error = True
             self._last_trouble = f"unforeseen {type(error).__name__}: {error}"
             unforeseen.note("follower", error)
-        unwritten = await self._note(turn, halt)
+        unwritten = await self._record_poll(result, halt)
         if served:
             # One look, one error: a look that failed has told its own.
             if unwritten is None:
                 self._recovered()
             else:
-                self._database_trouble(unwritten)
-        if confused:
+                self._log_database_trouble(unwritten)
+        if unforeseen_error:
             self._loaded = False
-        if turn is Turn.HALTED or self._bare:
-            # A person may accept the branch, which moves the database: the next look goes by what it says then.
+        if result is PollResult.HALTED or self._window_lost:
+            # A person may accept the branch, which moves the database: the next poll goes by what it says then.
             self._loaded = False
-        return turn
+        return result
 
     async def _load(self) -> None:
         """Give the follower the window that the database has; on a fresh database, make it."""
         if self._loaded:
             return
-        self._bare = False
+        self._window_lost = False
         cursor = await in_thread(self._ledger.cursor)
         if cursor is None:
             since = await in_thread(self._ledger.awaited_since)
@@ -262,22 +264,22 @@ class Following:
                 await committed(self._ledger.restore_window, headers)
                 log.warning("follower.headers_restored", height=headers[-1].height, count=len(headers))
             else:
-                self._bare = True
+                self._window_lost = True
         self._loaded = True
 
     async def _advance(self) -> bool:
         moved = False
         self._seen_at = seen_at = self._ledger.now()
-        async with aclosing(self._follower.turn()) as steps:
+        async with aclosing(self._follower.poll()) as steps:
             step = await anext(steps, None)
             while step is not None:
                 began = time.monotonic()
                 try:
                     applied = await committed(self._ledger.apply, step, seen_at)
                 except (BadStep, DataError, IntegrityError) as error:
-                    # No database could store it, or it cannot be understood: the turn goes on with another source.
+                    # No database could store it, or it cannot be understood: the poll goes on with another source.
                     refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
-                    self._alarm("step.refused", str(refusal))
+                    self._log_once("step.refused", str(refusal))
                     step = await _next_after(steps, refusal)
                     continue
                 moved = True
@@ -289,18 +291,18 @@ class Following:
                 until = self._clock() + SETTLE_SECONDS
                 more = applied.settled.more
                 while more and self._clock() < until:
-                    more = await self._settle_some()
+                    more = await self._settle_batch()
                 step = await anext(steps, None)
         return moved
 
-    async def _settle_some(self) -> bool:
-        """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next look."""
+    async def _settle_batch(self) -> bool:
+        """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next poll."""
         try:
             settled = await committed(self._ledger.settle_due, self._seen_at)
         except WatcherError:
             raise
         except SQLAlchemyError as error:
-            self._database_trouble(error)
+            self._log_database_trouble(error)
             return False
         except Exception as error:
             unforeseen.note("settle_due", error)
@@ -313,7 +315,7 @@ class Following:
             self._on_events()
         return settled.more
 
-    async def _note(self, turn: Turn, halt: Halt | None) -> SQLAlchemyError | None:
+    async def _record_poll(self, result: PollResult, halt: Halt | None) -> SQLAlchemyError | None:
         """Keep for ``status`` what a look saw; return why that cannot be written, None when it is."""
         if not self._loaded:
             return None
@@ -325,36 +327,38 @@ class Following:
             for source in sources:
                 source["websocket"] = self.wakeup.state(source["url"])
         # A halt is over when a source shows our own chain again, not when nobody answers.
-        over = turn is Turn.MOVED or (turn is Turn.IDLE and self._follower.agrees)
+        over = result is PollResult.MOVED or (result is PollResult.IDLE and self._follower.agrees)
         try:
-            await in_thread(lambda: self._ledger.note_look(tip=tip, sources=sources, halt=halt, over=over))
+            await in_thread(lambda: self._ledger.record_poll(tip=tip, sources=sources, halt=halt, over=over))
         except SQLAlchemyError as error:
             return error
         return None
 
-    def _database_trouble(self, error: SQLAlchemyError) -> None:
+    def _log_database_trouble(self, error: SQLAlchemyError) -> None:
         if not is_outage(error):
             unforeseen.note("follower", error)
-        self._trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
+        self._log_trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
 
     def _report_unknown(self, step: Step) -> None:
         for block in step.blocks:
             for said in sorted(block.unknown):
-                self._alarm(
+                self._log_once(
                     "block.unknown_word",
                     f"{said.kind} {said.word!r}: the block was applied without what it says",
                     height=block.header.height,
                     hint="update sbtc-watcher, then reindex from this height",
                 )
 
-    def _alarm(self, name: str, reason: str, **fields: Any) -> None:
+    def _log_once(self, name: str, reason: str, **fields: Any) -> None:
         """Log what a person has to know once in this process, however often it comes."""
-        if (name, reason) not in self._alarmed and len(self._alarmed) < MAX_ALARMS:
-            self._alarmed.add((name, reason))
+        if (name, reason) not in self._logged_once and len(self._logged_once) < MAX_ALARMS:
+            self._logged_once.add((name, reason))
             log.error(name, reason=reason, **fields)
 
-    def _trouble(self, name: str, error: Exception | str, *, kind: type[str] = str, **fields: Any) -> None:
-        """Log a trouble when it begins or changes, not at every turn."""
+    def _log_trouble(
+        self, name: str, error: Exception | str, *, kind: type[str] = str, **fields: Any
+    ) -> None:
+        """Log a trouble when it begins or changes, not at every poll."""
         text = kind(f"{name} {error}")
         if text != self._last_trouble:
             self._last_trouble = text

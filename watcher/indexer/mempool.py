@@ -61,14 +61,14 @@ class InFlight:
         self._last_trouble: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every interval until ``stop`` is set."""
+        """Poll every interval until ``stop`` is set."""
         self._shown = None  # another process may have kept the flags meanwhile
         while not stop.is_set():
-            await unless(stop, self.look())
+            await unless(stop, self.poll())
             await unless(stop, self._sleep(self._interval))
 
-    async def look(self) -> None:
-        """Bring the flags up to date if somebody waits and there is budget to spare. Never raises for the outside world."""
+    async def poll(self) -> None:
+        """Update the flags if somebody waits and there is budget to spare. Never raises for the outside world."""
         try:
             if self._reader is None or not await in_thread(self._anybody_waits):
                 await in_thread(self._show, ())
@@ -135,7 +135,7 @@ class InFlight:
         self._shown = paid
 
     def _trouble(self, text: str) -> None:
-        """Log a trouble when it begins or changes, not at every look."""
+        """Log a trouble when it begins or changes, not at every poll."""
         if text != self._last_trouble:
             self._last_trouble = text
             log.warning("mempool.failed", reason=text)

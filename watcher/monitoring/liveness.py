@@ -11,7 +11,7 @@ from chain.model import BlockHeader
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import in_thread, unless
-from watcher.indexer.loop import DatabaseTrouble, Turn
+from watcher.indexer.loop import DatabaseTrouble, PollResult
 from watcher.log import get_logger
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.heartbeats import FOLLOWER, Heartbeat
@@ -22,10 +22,10 @@ RESTS, WORK = 2.0, 60.0
 log = get_logger(__name__)
 
 _WORDS = {
-    Turn.MOVED: "following",
-    Turn.IDLE: "following",
-    Turn.WAITING: "waiting",
-    Turn.HALTED: "halted",
+    PollResult.MOVED: "following",
+    PollResult.IDLE: "following",
+    PollResult.WAITING: "waiting",
+    PollResult.HALTED: "halted",
 }
 
 
@@ -54,10 +54,10 @@ class Pulse:
         self._bound = False
         self._beaten = False
         self._ready = False
-        #: Whether a look at the chain (without a follower: at the database) has succeeded in this process.
+        #: Whether a poll of the chain (without a follower: at the database) has succeeded in this process.
         self.reached = False
         #: How the last turn ended; None before the first one, and while the heartbeat speaks for this process.
-        self.turn: Turn | None = None
+        self.turn: PollResult | None = None
         #: What is wrong at the moment, one line.
         self.trouble: str | None = None
         #: Whether this process follows the chain at the moment; a standby on a shared database does not.
@@ -82,7 +82,11 @@ class Pulse:
         self._beat(reached=True)
 
     def turned(
-        self, turn: Turn, trouble: str | None, newest: BlockHeader | None, tip: BlockHeader | None = None
+        self,
+        turn: PollResult,
+        trouble: str | None,
+        newest: BlockHeader | None,
+        tip: BlockHeader | None = None,
     ) -> None:
         """A turn of the follower's loop ended.
 
@@ -91,7 +95,7 @@ class Pulse:
         self.turn, self.trouble, self.newest, self.tip = turn, trouble, newest, tip
         self._polled_at = self._clock()
         place = f"block {newest.height}, Bitcoin {newest.burn_height}" if newest is not None else None
-        self._beat(reached=turn in (Turn.MOVED, Turn.IDLE))
+        self._beat(reached=turn in (PollResult.MOVED, PollResult.IDLE))
         self._manager.status(": ".join(filter(None, (_WORDS[turn], trouble or place))))
 
     def wrote(self, trouble: str | None) -> None:
@@ -133,7 +137,7 @@ class Pulse:
 
     @property
     def last_poll_seconds(self) -> float | None:
-        """The age of this process's last finished look at the chain; None before the first."""
+        """The age of this process's last finished poll of the chain; None before the first."""
         return None if self._polled_at is None else max(0.0, self._clock() - self._polled_at)
 
     @property
@@ -164,7 +168,7 @@ async def beat(pulse: Pulse, heart: Heartbeat, stop: asyncio.Event, *, stays: fl
     With ``stays`` the last one is good for so many seconds instead: another process of the kind is to come.
 
     That is how a process knows whether the database takes writes, too. A heartbeat that ends in an error counts for the
-    watchdog as a failed look at the chain does: starting again would not mend it. One that does not end does not.
+    watchdog as a failed poll of the chain does: starting again would not mend it. One that does not end does not.
     """
     while not stop.is_set():
         try:

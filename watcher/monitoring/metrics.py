@@ -25,7 +25,7 @@ from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.domain.model import Status
 from watcher.indexer.ledger import StepResult
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Pulse
@@ -218,7 +218,7 @@ class Gauges(Collector):
         for url, state in sources:
             up.add_metric([url], state in _UP)
         # A halt before the database has begun is known to the process alone.
-        stands = self._pulse.turn is Turn.HALTED or (cursor is not None and cursor.halted is not None)
+        stands = self._pulse.turn is PollResult.HALTED or (cursor is not None and cursor.halted is not None)
         halted.add_metric([], stands)
         yield from (tip, age, lag, up, polled, skew, writable, halted)
 

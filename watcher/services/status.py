@@ -66,7 +66,7 @@ def document(
 ) -> dict[str, Any]:
     """Return the status document of ``interface``.
 
-    ``state`` is ``starting`` until the first look at the chain is done, ``halted`` while a person has to decide,
+    ``state`` is ``starting`` until the first poll of the chain is done, ``halted`` while a person has to decide,
     ``degraded`` while one of ``reasons`` holds, else ``ok``.
 
     ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source told of was made (the chain

@@ -10,7 +10,7 @@ MAX_SKEW = 60.0
 class Code(StrEnum):
     """A short stable name for what is wrong."""
 
-    #: The first look at the chain is not done.
+    #: The first poll of the chain is not done.
     STARTING = "starting"
     #: It cannot know what is true; a person decides.
     HALTED = "halted"

@@ -149,7 +149,7 @@ def move_cursor(
     )
 
 
-def note_look(
+def record_poll(
     connection: Connection,
     *,
     tip: BlockHeader | None,
@@ -158,7 +158,7 @@ def note_look(
     over: bool,
     now: int,
 ) -> None:
-    """Keep for ``status`` what a turn of the loop saw, without moving the cursor.
+    """Record a poll for ``status``, without moving the cursor.
 
     An earlier halt stays told until it is ``over``.
     """

@@ -169,20 +169,20 @@ class Rig:
         self.blocks += step.blocks
         self.steps.append(step)
 
-    async def turn(self, *, passed: float | None = None) -> list[Step]:
+    async def poll_once(self, *, passed: float | None = None) -> list[Step]:
         """Let time pass (a poll interval, unless told), take one turn and commit its steps."""
         self.clock.now += self.poll if passed is None else passed
         taken = len(self.steps)
-        async with aclosing(self.follower.turn()) as steps:
+        async with aclosing(self.follower.poll()) as steps:
             async for step in steps:
                 self.apply(step)
         self.check()
         return self.steps[taken:]
 
-    async def settle(self, *, turns: int = 12) -> None:
+    async def settle(self, *, polls: int = 12) -> None:
         """Take turns, with long pauses, until the consumer holds the canonical chain."""
-        for _ in range(turns):
-            await self.turn(passed=600)
+        for _ in range(polls):
+            await self.poll_once(passed=600)
             if self.is_current():
                 return
         raise AssertionError(f"still at {self.follower.window.tip}, not at {self.chain.tip}")

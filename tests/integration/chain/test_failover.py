@@ -26,11 +26,11 @@ async def test_a_block_mined_after_the_first_source_died_is_read_at_the_next_loo
     chain = ScriptedChain()
     async with following(chain, sources=2, poll=poll, patience=Patience.for_polls(poll)) as rig:
         chain.mine()
-        await rig.turn()
+        await rig.poll_once()
         await rig.apis[0].stop()
         for _ in range(60):
             chain.mine()
-            assert len(await rig.turn()) == 1
+            assert len(await rig.poll_once()) == 1
             assert rig.is_current()
         assert states(rig) == [SourceState.FAILING, SourceState.OK]
         assert rig.pool.health()[0].errors <= 12
@@ -58,7 +58,7 @@ async def test_whatever_the_first_source_fails_at_the_next_one_serves_in_the_sam
         break_it(rig.apis[0])
         break_it(rig.apis[1])
         chain.mine()
-        assert len(await rig.turn()) == 1
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
 
 
@@ -68,7 +68,7 @@ async def test_a_source_that_dies_while_many_blocks_are_read_is_followed_by_the_
     async with following(chain, sources=2, batch=10) as rig:
         chain.mine(n=200)
         rig.apis[0].before("blocks", lambda _: rig.apis[0].faults.fail(503, times=None) and None, nth=3)
-        steps = await rig.turn()
+        steps = await rig.poll_once()
         assert rig.is_current()
         assert len(steps) > 2
         assert [row.state for row in rig.pool.health()] == [SourceState.FAILING, SourceState.OK]
@@ -94,7 +94,7 @@ async def test_sources_that_all_fail_are_one_error_with_one_text_until_that_chan
         said = set()
         for passed in (5.0, 0.1, 0.1, 5.0, 5.0, 5.0, 0.1, 60.0, 5.0, 5.0):
             with pytest.raises(SourceUnavailable) as caught:
-                await rig.turn(passed=passed)
+                await rig.poll_once(passed=passed)
             said.add(str(caught.value))
         [text] = said
         assert ": 500" in text
@@ -108,7 +108,7 @@ async def test_a_single_source_that_fails_has_one_text_too() -> None:
         said = set()
         for passed in (5.0, 0.1, 5.0, 0.1, 60.0, 5.0):
             with pytest.raises(SourceError) as caught:
-                await rig.turn(passed=passed)
+                await rig.poll_once(passed=passed)
             said.add(str(caught.value))
         assert len(said) == 1
 
@@ -120,7 +120,7 @@ async def test_a_source_that_another_one_stands_in_for_is_logged_once() -> None:
         with capture_logs() as log:
             for _ in range(100):
                 chain.mine()
-                await rig.turn(passed=60)
+                await rig.poll_once(passed=60)
         [line] = [line for line in log if line["event"] == "source.replaced"]
         assert (line["source"], line["by"]) == (rig.sources[0].url, rig.sources[1].url)
         assert "500" in line["reason"]
@@ -132,11 +132,11 @@ async def test_a_failure_beside_a_source_that_lags_is_told() -> None:
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         chain.mine(n=2)
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[0].faults.fail(500, times=None)
         rig.apis[1].lag(1)
         with pytest.raises(SourceUnavailable, match="lagging"):
-            await rig.turn()
+            await rig.poll_once()
 
 
 async def test_a_source_that_hangs_at_its_check_holds_up_no_look_at_another() -> None:

@@ -23,7 +23,7 @@ async def test_a_chain_is_read_from_its_first_block_on(blocks: int) -> None:
     async with following(chain, start=1) as rig:
         assert rig.cursor is not None
         assert (rig.cursor.height, rig.cursor.hash) == (0, chain.header(1).parent_hash)
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert [block.header.height for block in rig.blocks] == list(range(1, blocks + 1))
         assert len(rig.blocks[0].transactions) == 1
@@ -39,9 +39,9 @@ async def test_a_look_before_the_first_block_was_applied_finds_it_again() -> Non
 
         rig.before_commit = die
         with pytest.raises(RuntimeError, match="killed"):
-            await rig.turn()
+            await rig.poll_once()
         rig.before_commit = None
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
 
 
@@ -86,10 +86,10 @@ async def test_a_tip_without_transactions_is_applied(validator: str | None) -> N
             chain.mine(n=empty, empty=True)
             if validator is not None:
                 rig.apis[0].extra_headers["etag"] = validator.format(tip=chain.tip.hash)
-            await rig.settle(turns=3)
+            await rig.settle(polls=3)
             assert rig.follower.window.tip == chain.tip
             assert rig.follower.tip == chain.tip
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
 
 
 async def test_an_empty_tip_costs_one_request_when_nothing_is_new() -> None:
@@ -97,9 +97,9 @@ async def test_an_empty_tip_costs_one_request_when_nothing_is_new() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(empty=True)
-        await rig.settle(turns=3)
+        await rig.settle(polls=3)
         rig.forget_requests()
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         (request,) = rig.apis[0].requests
         assert (request.route, request.status) == ("transactions", 304)
 
@@ -109,7 +109,7 @@ async def test_a_chain_of_empty_blocks_is_followed_from_the_first_on() -> None:
     chain = ScriptedChain(height=1)
     chain.mine(n=3, empty=True)
     async with following(chain, start=1) as rig:
-        await rig.settle(turns=3)
+        await rig.settle(polls=3)
         assert [len(block.transactions) for block in rig.blocks] == [0, 0, 0, 0]
         assert rig.blocks[-1].header == chain.tip
 
@@ -120,10 +120,10 @@ async def test_empty_blocks_fork_as_others_do() -> None:
     async with following(chain) as rig:
         chain.mine([pay(1)])
         chain.mine([pay(2)])
-        await rig.turn()
+        await rig.poll_once()
         branch = chain.fork(chain.tip.height - 1, keep="follow")
         branch.mine(n=2, empty=True)
         branch.promote()
-        await rig.turn(passed=POLL)
+        await rig.poll_once(passed=POLL)
         await rig.settle()
         assert rig.blocks[-1].header == chain.tip

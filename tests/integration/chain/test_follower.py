@@ -48,7 +48,7 @@ async def test_new_blocks_come_in_order_and_equal_the_truth(count: int) -> None:
     chain = ScriptedChain()
     async with following(chain, rules=WATCHING) as rig:
         mine(chain, count)
-        steps = await rig.turn()
+        steps = await rig.poll_once()
         assert rig.is_current()
         assert len(rig.blocks) == count
         assert [len(step.blocks) for step in steps] == [50] * (count // 50) + (
@@ -63,7 +63,7 @@ async def test_five_hundred_blocks_are_read_ahead_within_bounds() -> None:
     async with following(chain) as rig:
         mine(chain, 500, paying=False)
         chain.mine(payments(1))
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert [len(step.blocks) for step in rig.steps] == [50] * 10 + [1]
 
@@ -73,7 +73,7 @@ async def test_history_from_a_height_and_the_tip_are_the_same_code() -> None:
     mine(chain, 60)
     async with following(chain, start=121, rules=WATCHING) as rig:
         assert rig.cursor == chain.header(120)
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert rig.blocks[0].header.height == 121
 
@@ -82,10 +82,10 @@ async def test_nothing_new_costs_one_conditional_request_answered_304() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         mine(chain, 3)
-        await rig.turn()
-        await rig.turn()
+        await rig.poll_once()
+        await rig.poll_once()
         rig.forget_requests()
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         (request,) = rig.apis[0].requests
         assert (request.route, request.status) == ("transactions", 304)
         assert request.headers["if-none-match"] == f'"{chain.tip.hash}"'
@@ -98,7 +98,7 @@ async def test_any_number_of_new_blocks_with_up_to_50_transactions_costs_three_r
     chain = ScriptedChain()
     async with following(chain, rules=WATCHING) as rig:
         mine(chain, blocks)
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert len(rig.apis[0].requests) == expected
 
@@ -108,7 +108,7 @@ async def test_blocks_with_only_stx_transfers_cost_two_requests() -> None:
     async with following(chain) as rig:
         for amount in range(1, 20):
             chain.mine([txs.stx_transfer(PAYER, MERCHANT, amount)])
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert rig.apis[0].counts == {"transactions": 1, "blocks": 1}
 
@@ -117,7 +117,7 @@ async def test_catching_up_costs_about_one_request_per_full_page() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         mine(chain, 200, paying=False)
-        await rig.turn()
+        await rig.poll_once()
         counts = rig.apis[0].counts
         # 200 blocks of one or two transactions: 4 batches, each of 2 header pages and 1 or 2 transaction pages.
         assert counts["blocks"] <= 8
@@ -132,7 +132,7 @@ async def test_a_block_larger_than_one_page_is_read_to_its_end() -> None:
         crowd = [txs.sbtc_transfer(PAYER, MERCHANT, amount, memo=b"INV") for amount in range(1, 231)]
         chain.mine(crowd, burn=True)
         chain.mine(payments(1))
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert rig.apis[0].counts["tx_multiple"] == math.ceil(230 / 100) + 1
 
@@ -142,7 +142,7 @@ async def test_a_transaction_with_hundreds_of_events_is_read_whole() -> None:
     async with following(chain) as rig:
         many = [(MERCHANT, amount, f"INV-{amount}".encode()) for amount in range(1, 131)]
         chain.mine([txs.token_transfer_many(PAYER, many)])
-        await rig.turn()
+        await rig.poll_once()
         assert len(rig.blocks[0].transactions[0].events) == 260
         assert rig.is_current()
 
@@ -289,7 +289,7 @@ async def test_a_source_without_any_block_cannot_fill_the_window_and_only_lags_l
         rig.apis[0].faults.tamper = lambda _, body: {**body, "results": [], "total": 0}
         with pytest.raises(SourceUnavailable, match="no blocks yet"):
             await rig.make_follower(HeaderWindow()).bootstrap(None)
-        assert await rig.turn(passed=600) == []
+        assert await rig.poll_once(passed=600) == []
         assert rig.pool.health()[0].state is SourceState.LAGGING
 
 
@@ -304,7 +304,7 @@ async def test_a_turn_without_a_window_is_a_mistake_that_says_so() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         with pytest.raises(LookupError, match="bootstrap"):
-            await anext(rig.make_follower(HeaderWindow()).turn())
+            await anext(rig.make_follower(HeaderWindow()).poll())
 
 
 @pytest.mark.parametrize("route", ["transactions", "blocks", "tx_multiple"])
@@ -330,11 +330,11 @@ async def test_the_cursor_never_moves_on_an_error_and_the_next_turn_reads_on(
         # Enough failures for whatever asks again by itself.
         getattr(rig.apis[0].faults, fault)(route=route, times=None)
         with pytest.raises(error):
-            await rig.turn()
+            await rig.poll_once()
         assert rig.blocks == []
         assert rig.follower.window.headers == before
         rig.apis[0].faults.clear()
-        await rig.settle(turns=1 + 4)
+        await rig.settle(polls=1 + 4)
         assert rig.is_current()
 
 
@@ -353,7 +353,7 @@ async def test_an_unreadable_block_stops_the_cursor_right_before_it() -> None:
         )
         for _ in range(12):
             with pytest.raises(SourceMalformed):
-                await rig.turn(passed=600)
+                await rig.poll_once(passed=600)
         assert rig.follower.window.tip.height == bad - 1
         assert rig.blocks == rig.truth()[: len(rig.blocks)]
         api.faults.clear()
@@ -373,7 +373,7 @@ async def test_closing_early_leaves_the_window_and_no_task_behind() -> None:
 
         for nth in range(1, 20):
             rig.apis[0].before("transactions", hold, nth=nth)
-        async with aclosing(rig.follower.turn()) as steps:
+        async with aclosing(rig.follower.poll()) as steps:
             step = await anext(steps)
             assert len(step.blocks) == 50
             assert [task for task in asyncio.all_tasks() if "read_blocks" in repr(task)]
@@ -381,7 +381,7 @@ async def test_closing_early_leaves_the_window_and_no_task_behind() -> None:
         assert not [task for task in asyncio.all_tasks() if "read_blocks" in repr(task)]
         assert rig.follower.window.tip == tip
         rig.apis[0].faults.clear()
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
 
 
@@ -396,11 +396,11 @@ async def test_a_consumer_that_fails_gets_the_same_step_again() -> None:
 
         rig.before_commit = full
         with pytest.raises(RuntimeError, match="disk full"):
-            await rig.turn()
+            await rig.poll_once()
         rig.before_commit = None
         assert rig.follower.window.tip.height == 110
         rig.check()
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
 
 
@@ -410,7 +410,7 @@ async def test_what_was_read_before_a_failure_is_handed_over() -> None:
         mine(chain, 60, paying=False)
         rig.apis[0].before("blocks", lambda _: _fail(rig), nth=2)
         with pytest.raises(SourceUnavailable):
-            await rig.turn()
+            await rig.poll_once()
         assert len(rig.blocks) == 30
         rig.check()
         rig.apis[0].faults.clear()
@@ -423,7 +423,7 @@ async def test_a_source_without_a_word_for_a_whole_poll_is_compared_with_the_oth
         rig.apis[0].freeze()
         mine(chain, 2)
         for _ in range(8):
-            await rig.turn(passed=POLL)
+            await rig.poll_once(passed=POLL)
         assert rig.is_current()
         assert rig.follower.tip == chain.tip
 
@@ -436,7 +436,7 @@ async def test_a_source_that_falls_behind_the_others_is_left() -> None:
         rig.apis[1].faults.fail(500, times=None)
         for _ in range(16):
             mine(chain, 1)
-            await rig.turn(passed=POLL)
+            await rig.poll_once(passed=POLL)
         assert rig.is_current()
         assert [row.state for row in rig.pool.health()][1:] == [SourceState.FAILING, SourceState.OK]
 
@@ -448,7 +448,7 @@ async def test_a_source_that_is_a_block_late_is_not_left() -> None:
         rig.apis[0].lag(1)
         for _ in range(16):
             mine(chain, 1)
-            await rig.turn(passed=POLL)
+            await rig.poll_once(passed=POLL)
         assert rig.follower.window.tip.height == chain.tip.height - 1
         assert [row.state for row in rig.pool.health()] == [SourceState.OK, SourceState.OK]
 
@@ -459,5 +459,5 @@ async def test_a_tip_that_is_gone_before_its_header_is_read_is_asked_for_again()
         mine(chain, 80, paying=False)
         rig.apis[0].before("block", lambda _: chain.reorg(1) and None)
         with pytest.raises(SourceInconsistent, match="gone again"):
-            await rig.turn()
+            await rig.poll_once()
         await rig.settle()

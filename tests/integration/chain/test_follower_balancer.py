@@ -24,7 +24,7 @@ class Balanced(ScriptedApi):
 
 async def look(rig: Rig) -> None:
     try:
-        await rig.turn()
+        await rig.poll_once()
     except (SourceError, OperatorNeeded):
         rig.check()
 
@@ -43,7 +43,7 @@ async def test_a_replica_on_the_branch_we_left_does_not_take_us_back(seed: int, 
         stack.push_async_callback(rig.pool.aclose)
         await rig.start()
         chain.mine(n=3)
-        await rig.turn()
+        await rig.poll_once()
         stale = chain.clone()
         # The replica may have a block of the old branch that we never saw.
         if unseen:
@@ -63,18 +63,18 @@ async def test_a_chain_that_really_goes_back_is_followed_after_some_more_looks()
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         ours = chain.tip
         chain.reorg(2)
-        await rig.turn()
-        await rig.turn()
+        await rig.poll_once()
+        await rig.poll_once()
         assert reorgs(rig) == 1
         back = chain.fork(ours.hash, keep="follow")
         back.mine(n=2)
         back.promote()
         for _ in range(5):
-            assert await rig.turn() == []
-        assert len(await rig.turn()) == 1
+            assert await rig.poll_once() == []
+        assert len(await rig.poll_once()) == 1
         assert reorgs(rig) == 2
         assert rig.is_current()
 
@@ -83,18 +83,18 @@ async def test_a_chain_that_goes_back_to_a_lower_tip_is_followed_once_it_is_as_h
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         ours = chain.tip
         chain.reorg(2, [[]] * 6)
-        await rig.turn()
-        await rig.turn()
+        await rig.poll_once()
+        await rig.poll_once()
         chain.fork(ours.hash, keep="follow").promote()
         for _ in range(20):
-            assert await rig.turn() == []
+            assert await rig.poll_once() == []
             assert not rig.follower.agrees
         chain.mine(n=4)
         for _ in range(6):
-            await rig.turn()
+            await rig.poll_once()
         assert reorgs(rig) == 2
         assert rig.is_current()
 
@@ -105,10 +105,10 @@ async def test_what_was_left_long_ago_is_forgotten() -> None:
     async with following(chain) as rig:
         for _ in range(12):
             chain.mine(n=2, burn=True)
-            await rig.turn()
+            await rig.poll_once()
             chain.reorg(1, [[]] * 2, burn=True)
-            await rig.turn()
-            await rig.turn()
+            await rig.poll_once()
+            await rig.poll_once()
             assert rig.is_current()
         assert len(rig.follower._evidence._left) <= len(rig.follower.window)
 
@@ -120,14 +120,14 @@ async def test_a_tip_below_the_fork_is_inconsistent_not_a_crash() -> None:
     async with following(chain) as rig:
         api, shared = rig.apis[0], chain.tip.height
         chain.mine()
-        await rig.turn()
+        await rig.poll_once()
         one, two = chain.clone(), chain.clone()
         for replica, ancestor in (one, shared), (two, shared - 1):
             branch = replica.fork(ancestor, keep="follow")
             branch.mine(seconds=7)
             branch.promote()
         api.chain = one
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         api.chain = two
 
         def switch(_: object) -> None:
@@ -135,12 +135,12 @@ async def test_a_tip_below_the_fork_is_inconsistent_not_a_crash() -> None:
 
         api.before("block", switch)
         with pytest.raises(SourceInconsistent):
-            await rig.turn()
+            await rig.poll_once()
         rig.check()
         api.chain = one
         api.faults.clear()
         chain.fork(shared, keep="follow")
-        assert await rig.turn(passed=600) is not None
+        assert await rig.poll_once(passed=600) is not None
 
 
 async def test_a_fork_that_drops_a_block_at_the_depth_of_finality_halts() -> None:
@@ -152,15 +152,15 @@ async def test_a_fork_that_drops_a_block_at_the_depth_of_finality_halts() -> Non
         final = chain.mine()
         for _ in range(6):
             chain.mine(burn=True)
-        await rig.turn()
+        await rig.poll_once()
         tip = rig.follower.window.tip
         assert tip.burn_height - final.burn_height == tip.burn_height - shared.burn_height == 6
         branch = chain.fork(shared.height, keep="follow")
         branch.mine(n=10)
         branch.promote()
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         with pytest.raises(ReorgTooDeep) as halted:
-            await rig.turn()
+            await rig.poll_once()
         assert halted.value.fork_height == shared.height
 
 
@@ -171,12 +171,12 @@ async def test_a_fork_right_above_what_is_final_is_followed() -> None:
         final = chain.mine(burn=True)
         for _ in range(6):
             chain.mine(burn=True)
-        await rig.turn()
+        await rig.poll_once()
         branch = chain.fork(final.height, keep="follow")
         branch.mine(n=10, burn=True)
         branch.promote()
-        await rig.turn()
-        (step,) = await rig.turn()
+        await rig.poll_once()
+        (step,) = await rig.poll_once()
         assert isinstance(step, Reorg)
         assert step.ancestor == final
         assert rig.is_current()

@@ -76,7 +76,7 @@ async def reach_the_tip(rig: Rig, *, hours: float) -> None:
     while not rig.is_current():
         assert rig.clock.now < end, f"still at {rig.follower.window.tip.height} of {rig.chain.tip.height}"
         try:
-            await rig.turn()
+            await rig.poll_once()
         except SourceLimited as limited:
             rig.clock.now += limited.retry_after or 0
 
@@ -137,7 +137,7 @@ async def test_a_source_without_budget_is_left_for_one_that_has_some() -> None:
         began = rig.clock.now
         for _ in range(20):
             mine(chain, 1, 1)
-            await rig.turn(passed=2)
+            await rig.poll_once(passed=2)
             assert rig.is_current()
         # 60 requests: one budget would take 390 seconds.
         assert rig.clock.now - began < 300
@@ -148,8 +148,8 @@ async def test_a_used_up_budget_shows_as_limited_and_does_not_count_as_a_failure
     chain = ScriptedChain()
     async with following(chain, requests_per_minute=5) as rig:
         mine(chain, 3, 3)
-        await rig.turn()
-        await rig.turn(passed=0)
+        await rig.poll_once()
+        await rig.poll_once(passed=0)
         (row,) = rig.pool.health()
         assert (row.state, row.errors) == (SourceState.LIMITED, 0)
 
@@ -169,7 +169,7 @@ async def test_a_turn_that_waits_for_its_budget_ends_at_once_when_it_is_cancelle
         await rig.pool.aclose()
         rig.pool = SourcePool([StacksApi(api.url)], sleep=sleep, requests_per_minute=5)
         rig.follower = rig.make_follower(rig.follower.window)
-        turn = asyncio.create_task(rig.turn(passed=0))
+        turn = asyncio.create_task(rig.poll_once(passed=0))
         await asyncio.wait_for(waiting.wait(), 10)
         began = time.monotonic()
         turn.cancel()

@@ -13,7 +13,7 @@ from tests.integration.chain.follower_fixture import POLL, Rig, following
 async def look(rig: Rig) -> list[Step] | Exception:
     """Take a turn; what it raised, or its steps."""
     try:
-        return await rig.turn()
+        return await rig.poll_once()
     except (SourceError, OperatorNeeded) as error:
         return error
 
@@ -119,7 +119,7 @@ async def test_a_disagreement_is_over_when_the_other_source_comes_round() -> Non
                 break
         rig.apis[1].chain = chain
         chain.mine()
-        assert len(await rig.turn()) == 1
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
         assert reorgs(rig) == []
 
@@ -129,11 +129,11 @@ async def test_a_second_source_that_stays_behind_on_an_old_branch_lags_and_stops
     chain.mine(n=5)
     async with following(chain, sources=2) as rig:
         chain.mine()
-        await rig.turn()
+        await rig.poll_once()
         stopped = chain.clone()
         chain.reorg(1)
-        await rig.turn()
-        await rig.turn()
+        await rig.poll_once()
+        await rig.poll_once()
         assert len(reorgs(rig)) == 1
         rig.apis[1].chain = stopped
         for _ in range(6 * COMPARE_POLLS):
@@ -150,7 +150,7 @@ async def test_sources_that_agree_cost_one_more_request_now_and_then() -> None:
     async with following(chain, sources=2) as rig:
         for _ in range(5 * COMPARE_POLLS):
             chain.mine()
-            await rig.turn()
+            await rig.poll_once()
         assert len(rig.apis[1].requests) <= 5
         assert states(rig) == [SourceState.OK, SourceState.OK]
 
@@ -214,7 +214,7 @@ async def test_a_first_source_stuck_on_an_old_branch_is_a_case_for_a_person_unti
     chain.mine(n=30)
     async with following(chain, sources=2, poll=poll, patience=Patience.for_polls(poll)) as rig:
         chain.mine()
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[0].freeze()
         chain.reorg(1)
         said: list[object] = []

@@ -27,7 +27,7 @@ async def test_a_fork_is_one_step_with_the_whole_new_branch(depth: int, keep: Ke
     async with following(chain, rules=WATCHING) as rig:
         chain.mine([PAYMENT])
         chain.mine(n=depth)
-        await rig.turn()
+        await rig.poll_once()
         old = chain.tip
         branch = chain.fork(old.height - depth - 1, keep=keep)
         branch.mine([txs.failed(PAYMENT)], burn=True)
@@ -35,23 +35,23 @@ async def test_a_fork_is_one_step_with_the_whole_new_branch(depth: int, keep: Ke
         branch.mine(n=depth + 1 if keep == "stale" else max(1, depth // 2))
         branch.promote()
         assert chain.tip.hash == branch.tip.hash
-        assert await rig.turn() == []
-        assert await rig.turn(passed=POLL / 2) == []
+        assert await rig.poll_once() == []
+        assert await rig.poll_once(passed=POLL / 2) == []
         rig.forget_requests()
-        (step,) = await rig.turn()
+        (step,) = await rig.poll_once()
         assert isinstance(step, Reorg)
         assert step.ancestor == chain.header(old.height - depth - 1)
         assert step.tip == chain.tip == step.blocks[-1].header
         assert rig.is_current()
         assert rig.apis[0].counts["block"] <= 22
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
 
 
 async def test_a_reorged_transaction_comes_with_its_outcome_on_the_new_branch() -> None:
     chain = ScriptedChain()
     async with following(chain, rules=WATCHING) as rig:
         chain.mine([PAYMENT])
-        await rig.turn()
+        await rig.poll_once()
         assert rig.blocks[0].transactions[-1].status == "success"
         chain.reorg(1, [[], [txs.failed(PAYMENT)]])
         await rig.settle()
@@ -63,10 +63,10 @@ async def test_a_branch_far_beyond_our_tip_goes_on_in_ordinary_steps() -> None:
     chain.mine(n=5)
     async with following(chain, batch=10) as rig:
         chain.mine(n=3)
-        await rig.turn()
+        await rig.poll_once()
         chain.reorg(3, [[]] * 75)
-        await rig.turn()
-        steps = await rig.turn()
+        await rig.poll_once()
+        steps = await rig.poll_once()
         assert [type(step) for step in steps] == [Reorg] + [Extend] * (len(steps) - 1)
         assert len(steps[0].blocks) < 30
         assert rig.is_current()
@@ -77,13 +77,13 @@ async def test_a_reorg_while_following_it_is_not_mixed() -> None:
     chain.mine(n=40)
     async with following(chain, rules=WATCHING) as rig:
         chain.mine([PAYMENT])
-        await rig.turn()
+        await rig.poll_once()
         chain.reorg(20, [[]] * 40)
-        await rig.turn()
+        await rig.poll_once()
         # While the fork point is searched, the chain changes again.
         rig.apis[0].before("block", lambda _: chain.reorg(45, [[PAYMENT], [], []]) and None, nth=3)
         with pytest.raises(SourceInconsistent):
-            await rig.turn()
+            await rig.poll_once()
         assert rig.blocks != []
         await rig.settle()
 
@@ -94,7 +94,7 @@ async def test_a_source_that_returns_to_our_chain_during_the_search_is_looked_at
     async with following(chain) as rig:
         ours = chain.tip
         chain.reorg(20, [[]] * 40)
-        await rig.turn()
+        await rig.poll_once()
 
         def go_back(_: object) -> None:
             back = chain.fork(ours.hash, keep="follow")
@@ -104,8 +104,8 @@ async def test_a_source_that_returns_to_our_chain_during_the_search_is_looked_at
         # The shared block is found; then the header after it is our own again.
         rig.apis[0].before("blocks", go_back, nth=2)
         with pytest.raises(SourceInconsistent, match="changed its chain"):
-            await rig.turn()
-        (step,) = await rig.turn(passed=600)
+            await rig.poll_once()
+        (step,) = await rig.poll_once(passed=600)
         assert isinstance(step, Extend)
         assert rig.is_current()
 
@@ -134,7 +134,7 @@ async def test_a_reorg_between_two_requests_of_a_read_never_mixes_branches(route
 
         rig.apis[0].before(route, fork, nth=nth)
         try:
-            await rig.turn()
+            await rig.poll_once()
         except SourceInconsistent:
             rig.check()
         # Whatever was handed over is whole: each block equals the script's block of that hash, orphaned or not.
@@ -147,15 +147,15 @@ async def test_a_lower_tip_is_lag_and_undoes_nothing() -> None:
     chain.mine(n=20)
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[0].lag(4)
         for _ in range(5):
-            assert await rig.turn() == []
+            assert await rig.poll_once() == []
         assert states(rig) == [SourceState.LAGGING]
         assert rig.follower.tip == chain.tip
         chain.mine()
         rig.apis[0].lag(0)
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
 
 
@@ -165,7 +165,7 @@ async def test_a_source_that_lost_everything_below_the_window_only_lags() -> Non
     async with following(chain) as rig:
         rig.apis[0].lag(25)
         for _ in range(3):
-            assert await rig.turn() == []
+            assert await rig.poll_once() == []
         assert rig.follower.window.tip == chain.tip
 
 
@@ -173,42 +173,42 @@ async def test_a_replica_that_does_not_know_our_hash_yet_only_lags() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         chain.mine()
         api = rig.apis[0]
         # A balancer: the list comes from a current replica, the headers from one that is behind.
         api.before("blocks", lambda _: api.lag(4))
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         assert api.requests[-1].path.endswith(f"/{rig.follower.window.tip.height}")
         assert api.requests[-1].status == 404
         api.before("transactions", lambda _: api.lag(0))
-        assert len(await rig.turn()) == 1
+        assert len(await rig.poll_once()) == 1
 
 
 async def test_a_replica_that_knows_our_block_only_by_height_lags() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         chain.mine()
         api = rig.apis[0]
         api.before("blocks", lambda _: api.lag(4))
         api.before("block", lambda _: api.lag(0))
-        assert await rig.turn() == []
-        assert len(await rig.turn()) == 1
+        assert await rig.poll_once() == []
+        assert len(await rig.poll_once()) == 1
 
 
 async def test_a_tip_that_goes_back_to_one_of_our_blocks_is_lag() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         chain.reorg(2, [])
         for _ in range(4):
-            assert await rig.turn() == []
+            assert await rig.poll_once() == []
         chain.mine(n=1, burn=True)
-        await rig.turn()
-        (step,) = await rig.turn()
+        await rig.poll_once()
+        (step,) = await rig.poll_once()
         assert isinstance(step, Reorg)
         assert rig.is_current()
 
@@ -217,10 +217,10 @@ async def test_a_lagging_source_is_left_for_a_healthy_one_in_the_same_turn() -> 
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         chain.mine()
         rig.apis[0].lag(3)
-        assert len(await rig.turn()) == 1
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
         assert states(rig) == [SourceState.LAGGING, SourceState.OK]
 
@@ -229,16 +229,16 @@ async def test_a_fork_that_is_gone_at_the_second_look_was_none() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         ours = chain.tip
         chain.reorg(2)
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         chain.fork(ours.hash, keep="follow").promote()
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         # The first sight is forgotten: the next fork waits again.
         chain.reorg(2)
-        assert await rig.turn() == []
-        assert len(await rig.turn()) == 1
+        assert await rig.poll_once() == []
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
 
 
@@ -246,12 +246,12 @@ async def test_another_fork_at_the_second_look_waits_again() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         chain.reorg(2)
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         chain.reorg(4, [[]] * 5)
-        assert await rig.turn() == []
-        assert len(await rig.turn()) == 1
+        assert await rig.poll_once() == []
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
 
 
@@ -259,11 +259,11 @@ async def test_a_growing_fork_below_our_tip_is_recognized_at_its_first_height() 
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=10)
-        await rig.turn()
+        await rig.poll_once()
         chain.reorg(8, [[]])
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         chain.mine()
-        (step,) = await rig.turn()
+        (step,) = await rig.poll_once()
         assert isinstance(step, Reorg)
         assert len(step.blocks) == 2
         assert rig.is_current()
@@ -273,14 +273,14 @@ async def test_a_second_healthy_source_must_have_the_fork_too() -> None:
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[1].freeze()
         chain.reorg(2)
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         # It contradicts once, then it has caught up.
-        assert await rig.turn() == []
+        assert await rig.poll_once() == []
         rig.apis[1].thaw()
-        assert len(await rig.turn()) == 1
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
 
 
@@ -289,15 +289,15 @@ async def test_a_lagging_or_failing_second_source_has_no_opinion() -> None:
         chain = ScriptedChain()
         async with following(chain, sources=2) as rig:
             chain.mine(n=5)
-            await rig.turn()
+            await rig.poll_once()
             chain.reorg(2)
             if trouble == "lag":
                 rig.apis[1].lag(4)
             else:
                 rig.apis[1].faults.fail(500, times=None)
-            await rig.turn()
+            await rig.poll_once()
             # One that does not answer is waited for while its last answer is fresh.
-            assert len(await rig.turn(passed=POLL if trouble == "lag" else 61)) == 1
+            assert len(await rig.poll_once(passed=POLL if trouble == "lag" else 61)) == 1
             assert rig.is_current()
 
 
@@ -305,19 +305,19 @@ async def test_two_healthy_sources_that_keep_contradicting_each_other_halt_until
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[1].freeze()
         ours = chain.tip
         chain.reorg(2)
         for _ in range(3):
-            assert await rig.turn() == []
+            assert await rig.poll_once() == []
         for _ in range(3):
             with pytest.raises(SourcesDisagree, match=ours.hash) as halted:
-                await rig.turn()
+                await rig.poll_once()
             assert rig.sources[1].url in str(halted.value)
         assert rig.follower.window.tip == ours
         rig.apis[1].thaw()
-        assert len(await rig.turn()) == 1
+        assert len(await rig.poll_once()) == 1
         assert rig.is_current()
 
 
@@ -325,13 +325,13 @@ async def test_early_wake_ups_do_not_count_as_patience() -> None:
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         chain.mine(n=5)
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[1].freeze()
         chain.reorg(2)
-        await rig.turn()
-        await rig.turn()
+        await rig.poll_once()
+        await rig.poll_once()
         for _ in range(10):
-            assert await rig.turn(passed=0.01) == []
+            assert await rig.poll_once(passed=0.01) == []
 
 
 @pytest.mark.parametrize("depth", [FINALITY, FINALITY + 1, FINALITY + 4, FINALITY + 5, FINALITY + 20])
@@ -340,30 +340,30 @@ async def test_a_fork_deeper_than_finality_halts_and_heals(depth: int) -> None:
     chain.mine(n=30, burn=True)
     async with following(chain) as rig:
         chain.mine([PAYMENT])
-        await rig.turn()
+        await rig.poll_once()
         ours, ancestor = chain.tip, chain.tip.height - 1 - depth
         chain.reorg(depth + 1, [[]] * (depth + 2))
-        await rig.turn()
+        await rig.poll_once()
         if depth <= FINALITY:
-            (step,) = await rig.turn()
+            (step,) = await rig.poll_once()
             assert isinstance(step, Reorg)
             assert step.ancestor.height == ancestor
             return
         with pytest.raises(ReorgTooDeep) as halted:
-            await rig.turn()
+            await rig.poll_once()
         # Inside the window the fork is named, below it only bounded.
         assert halted.value.fork_height == max(ancestor, ours.height - 1 - 10 - 1)
         assert halted.value.burn_depth == min(depth, 10)
         rig.forget_requests()
         with pytest.raises(ReorgTooDeep):
-            await rig.turn()
+            await rig.poll_once()
         assert len(rig.apis[0].requests) <= 3
         assert rig.follower.window.tip == ours
         # The source comes back to what we know, and goes on from there.
         back = chain.fork(ours.hash, keep="follow")
         back.mine([txs.stx_transfer(PAYER, MERCHANT, 5)])
         back.promote()
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
 
 
@@ -381,7 +381,7 @@ async def test_a_liar_that_shows_other_events_than_the_listed_block_has_is_not_b
 
         rig.apis[0].faults.tamper = lie
         # The other source is asked instead, in the same look.
-        await rig.turn()
+        await rig.poll_once()
         assert rig.is_current()
         assert states(rig)[0] is SourceState.FAILING
 
@@ -398,7 +398,7 @@ async def test_headers_that_do_not_link_to_our_tip_are_not_applied() -> None:
 
         rig.apis[0].faults.tamper = lie
         with pytest.raises(SourceInconsistent, match="do not link"):
-            await rig.turn()
+            await rig.poll_once()
         rig.check()
 
 
@@ -408,10 +408,10 @@ async def test_a_long_run_through_reorgs_keeps_the_window_bounded() -> None:
     async with following(chain) as rig:
         for _ in range(8):
             chain.mine(n=5, burn=True)
-            await rig.turn()
+            await rig.poll_once()
             chain.reorg(2, [[]] * 3, burn=True)
-            await rig.turn()
-            await rig.turn()
+            await rig.poll_once()
+            await rig.poll_once()
             assert rig.is_current()
             window = rig.follower.window
             assert window.burn_depth(window.oldest) <= FINALITY + 4

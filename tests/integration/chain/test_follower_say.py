@@ -30,7 +30,7 @@ class Flaky(Faults):
 async def look(rig: Rig, *, passed: float | None = None) -> list[Step] | Exception:
     """Take a turn; what it raised, or its steps."""
     try:
-        return await rig.turn(passed=passed)
+        return await rig.poll_once(passed=passed)
     except (SourceError, OperatorNeeded) as error:
         return error
 
@@ -55,7 +55,7 @@ async def test_a_first_source_that_answers_six_of_ten_requests_is_not_overruled_
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[0].faults = Flaky(seed, 0.4)
         lying = lie(chain, rig.apis[1])
         said = []
@@ -72,7 +72,7 @@ async def test_a_fork_that_is_true_is_followed_although_a_source_fails_often(see
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[0].faults = Flaky(seed, 0.4)
         chain.reorg(2)
         for _ in range(30):
@@ -88,7 +88,7 @@ async def test_a_source_that_answered_lately_is_waited_for_and_one_that_did_not_
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
         while len(rig.apis[1].requests) == 0:
-            await rig.turn()
+            await rig.poll_once()
         heard = rig.clock.now
         if trouble == "fails":
             rig.apis[1].faults.fail(500, times=None)
@@ -123,7 +123,7 @@ async def test_a_source_that_never_says_what_it_has_there_becomes_a_case_for_a_p
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[1].faults.fail(500, route="block", times=None)
         chain.reorg(2)
         said: list[object] = []
@@ -145,7 +145,7 @@ async def test_a_source_that_is_a_block_behind_still_says_where_the_fork_begins(
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
         chain.mine(n=2)
-        await rig.turn()
+        await rig.poll_once()
         rig.apis[0].lag(1)
         lie(chain, rig.apis[1])
         said = [await look(rig) for _ in range(20)]

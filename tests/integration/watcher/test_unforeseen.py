@@ -24,7 +24,7 @@ from watcher.daemon import periodic
 from watcher.errors import LeaseLost
 from watcher.indexer import leader
 from watcher.indexer.leader import Lease
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 from watcher.indexer.mempool import InFlight
 from watcher.monitoring import liveness
 from watcher.monitoring.metrics import Metrics
@@ -83,12 +83,12 @@ class Rig:
     def __init__(self, world: World, urls: list[str]) -> None:
         self.ledger = harness.make_ledger(world.database, world.clock)
         self.clock = world.clock
-        self.following, self.pool = harness.make_following(self.ledger, urls, world.clock)
+        self.following, self.pool = harness.make_indexer(self.ledger, urls, world.clock)
         self.troubles: list[str | None] = []
 
-    async def turn(self) -> Turn:
+    async def poll_once(self) -> PollResult:
         self.clock.now += 61
-        turn = await self.following.turn()
+        turn = await self.following.poll()
         self.troubles.append(self.following._last_trouble)
         return turn
 
@@ -97,7 +97,7 @@ class Rig:
 async def rig(world: World) -> AsyncIterator[Rig]:
     async with ScriptedApi(world.chain, ping_interval=None) as api:
         rig = Rig(world, [api.url])
-        await rig.turn()
+        await rig.poll_once()
         yield rig
         await rig.pool.aclose()
 
@@ -110,10 +110,10 @@ async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost
     world.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))])
     monkeypatch.setattr(transfer_store, "put_transfers", failing_first(transfer_store.put_transfers))
     with logged() as lines:
-        assert await rig.turn() is Turn.WAITING
+        assert await rig.poll_once() is PollResult.WAITING
         assert rig.troubles[-1] == "unforeseen RuntimeError: a bug"
         assert world.status(intent) == "pending"
-        assert await rig.turn() is Turn.MOVED
+        assert await rig.poll_once() is PollResult.MOVED
     assert rig.troubles[-1] is None
     assert world.status(intent) in ("processing", "succeeded")
     assert counted("follower") == 1
@@ -131,7 +131,7 @@ async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_l
     monkeypatch.setattr(transfer_store, "put_transfers", boom)
     with logged() as lines:
         for _ in range(4):
-            assert await rig.turn() is Turn.WAITING
+            assert await rig.poll_once() is PollResult.WAITING
     assert rig.ledger.cursor() == before or rig.ledger.cursor().clock == before.clock  # type: ignore[union-attr]
     assert counted("follower") == 4
     assert len(lines) == 1
@@ -146,12 +146,12 @@ async def test_a_lost_lease_still_ends_the_loop(rig: Rig, monkeypatch: pytest.Mo
     rig.following._loaded = False
     monkeypatch.setattr(rig.ledger, "cursor", lost)
     with pytest.raises(LeaseLost):
-        await rig.turn()
+        await rig.poll_once()
 
 
 async def test_a_cancelled_look_is_cancelled(rig: Rig, counted: Counted) -> None:
     """A stop is no exception of the outside world."""
-    task = asyncio.create_task(rig.turn())
+    task = asyncio.create_task(rig.poll_once())
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -178,13 +178,13 @@ async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next
     ):
         rig = Rig(world, [liar.url, honest.url])
         rig.pool._sources[0].api._on_unforeseen = seen.append
-        await rig.turn()
+        await rig.poll_once()
         fetch = rig.pool._sources[0].api._fetcher.json
         rig.pool._sources[0].api._fetcher.json = lambda answer: fetch(answer) | {"liar": True}  # type: ignore[method-assign, operator]
         world.chain.mine(n=2)
         # Before the back-off of the first one has ended.
-        turns = [await rig.following.turn() for _ in range(2)]
-        assert Turn.MOVED in turns
+        turns = [await rig.following.poll() for _ in range(2)]
+        assert PollResult.MOVED in turns
         assert rig.pool.health()[0].state is SourceState.FAILING
         await rig.pool.aclose()
     assert [type(error) for error in seen[:1]] == [KeyError]
@@ -197,7 +197,7 @@ async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
     world.create()
     async with ScriptedApi(world.chain, ping_interval=None) as api:
         rig = Rig(world, [api.url])
-        await rig.turn()
+        await rig.poll_once()
         part = InFlight(
             world.database,
             rig.pool,
@@ -209,13 +209,13 @@ async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
         )
         with monkeypatch.context() as patch:
             patch.setattr(MempoolReader, "read", boom)
-            await part.look()
+            await part.poll()
         assert counted("mempool") == 1
         with monkeypatch.context() as patch:
             patch.setattr(InFlight, "_show", boom)
-            await part.look()
+            await part.poll()
         assert counted("mempool") == 2
-        await part.look()
+        await part.poll()
         assert counted("mempool") == 2
         await rig.pool.aclose()
 

@@ -20,7 +20,7 @@ from watcher.api.health import not_ready
 from watcher.api.server import Site
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
-from watcher.indexer.loop import DatabaseTrouble, Turn
+from watcher.indexer.loop import DatabaseTrouble, PollResult
 from watcher.monitoring.liveness import Pulse
 from watcher.monitoring.metrics import Gauges, Metrics
 from watcher.monitoring.systemd import ServiceManager
@@ -79,9 +79,9 @@ async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> No
     pulse = make_pulse()
     async with serving(settings_of(world), world.database, pulse) as (client, _, _):
         before = await client.get("/readyz")
-        pulse.turned(Turn.WAITING, "no source answers", None)
+        pulse.turned(PollResult.WAITING, "no source answers", None)
         failed = await client.get("/readyz")
-        pulse.turned(Turn.IDLE, None, None)
+        pulse.turned(PollResult.IDLE, None, None)
         after = await client.get("/readyz")
     assert before.status_code == failed.status_code == 503
     assert before.headers["content-type"] == "application/problem+json"
@@ -99,8 +99,8 @@ async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> No
 
 async def test_a_halted_daemon_is_not_ready_until_it_moves_again(world: World) -> None:
     pulse = make_pulse()
-    pulse.turned(Turn.IDLE, None, None)
-    world.ledger.note_look(
+    pulse.turned(PollResult.IDLE, None, None)
+    world.ledger.record_poll(
         tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="decide")
     )
     async with serving(settings_of(world), world.database, pulse) as (client, _, _):
@@ -113,7 +113,7 @@ async def test_a_halted_daemon_is_not_ready_until_it_moves_again(world: World) -
 
 async def test_a_halt_before_the_database_has_begun_is_told(before_the_chain: World) -> None:
     pulse = make_pulse()
-    pulse.turned(Turn.HALTED, "the source serves testnet", None)
+    pulse.turned(PollResult.HALTED, "the source serves testnet", None)
     settings = settings_of(before_the_chain)
     async with serving(settings, before_the_chain.database, pulse) as (client, _, _):
         answer = await client.get("/readyz")
@@ -129,7 +129,7 @@ async def test_a_database_that_does_not_answer_is_a_reason_and_the_counters_are_
     settings = Settings(database_url=f"sqlite:///{tmp_path}/watcher.db", http_bind="127.0.0.1:0")
     database = Database(settings.database_url)
     pulse = make_pulse()
-    pulse.turned(Turn.IDLE, None, None)
+    pulse.turned(PollResult.IDLE, None, None)
     async with serving(settings, database, pulse) as (client, _, _):
         ready = await client.get("/readyz")
         metrics = await client.get("/metrics")
@@ -175,7 +175,7 @@ def test_lag_is_measured_in_chain_time_between_the_newest_known_and_the_newest_a
     world: World,
 ) -> None:
     pulse = make_pulse()
-    pulse.turned(Turn.MOVED, None, None)
+    pulse.turned(PollResult.MOVED, None, None)
     cursor = cursor_of(world)
     for behind, ready in ((0, True), (600, True), (601, False)):
         lagging = replace(cursor, tip_time=cursor.clock.time + behind, tip_height=cursor.clock.height + 3)
@@ -203,7 +203,7 @@ def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
         return [reason.code for reason in not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())]
 
     pulse.followed(True)
-    pulse.turned(Turn.IDLE, None, world.tip)
+    pulse.turned(PollResult.IDLE, None, world.tip)
     now[0] = 600.0
     assert codes() == []
     pulse.stepped()
@@ -211,7 +211,7 @@ def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
     assert codes() == []
     now[0] = 1201.0
     assert codes() == ["lagging"]
-    pulse.turned(Turn.IDLE, None, world.tip)
+    pulse.turned(PollResult.IDLE, None, world.tip)
     assert codes() == []
     now[0] = 2000.0
     pulse.followed(False)
@@ -223,7 +223,7 @@ def test_a_follower_that_rests_longer_than_the_lag_limit_is_not_silent(world: Wo
     now = [0.0]
     pulse = Pulse(ServiceManager(), rest=3600.0, clock=lambda: now[0])
     pulse.followed(True)
-    pulse.turned(Turn.IDLE, None, world.tip)
+    pulse.turned(PollResult.IDLE, None, world.tip)
     now[0] = 3700.0
     assert not_ready(cursor_of(world), ROLES, 0, pulse, max_lag=600, now=world.clock()) == []
 
@@ -239,7 +239,7 @@ def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind
     cursor = cursor_of(world)
     world.chain.mine(n=30, seconds=30)
     pulse.turned(
-        Turn.WAITING, DatabaseTrouble("database.failed database is locked"), world.tip, world.chain.tip
+        PollResult.WAITING, DatabaseTrouble("database.failed database is locked"), world.tip, world.chain.tip
     )
     found = not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())
     assert [reason.code for reason in found] == ["starting", "not_writable", "lagging"]

@@ -88,7 +88,7 @@ async def test_a_merchants_dead_held_and_disabled_ones_are_his(api: ApiFixture) 
 
 async def test_a_merchant_learns_nothing_of_the_operators_machines(api: ApiFixture) -> None:
     halt = Halt(code="reorg_too_deep", message="node.internal says otherwise", hint="sbtc-watcher accept …")
-    api.world.ledger.note_look(tip=None, sources=[SOURCE], halt=halt)
+    api.world.ledger.record_poll(tip=None, sources=[SOURCE], halt=halt)
     answer = await api.client.get("/v1/status")
     found = answer.json()
     assert found["state"] == "halted"

@@ -13,7 +13,7 @@ from tests.integration.watcher.reindex.test_accept_reorg import cursor, fork_dee
 from watcher.config.settings import Settings
 from watcher.daemon import periodic
 from watcher.errors import Refused
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 from watcher.store.schema import block
 
 
@@ -23,14 +23,14 @@ async def reading(world: World) -> AsyncIterator[Reading]:
         yield Reading(world, [api])
 
 
-async def turns(reading: Reading, n: int = 4) -> list[Turn]:
+async def turns(reading: Reading, n: int = 4) -> list[PollResult]:
     """Start the loop anew and let it look some times."""
     world = reading.world
-    following, pool = harness.make_following(world.ledger, [api.url for api in reading.apis], world.clock)
+    following, pool = harness.make_indexer(world.ledger, [api.url for api in reading.apis], world.clock)
     seen = []
     for _ in range(n):
         world.clock.now += 61
-        seen.append(await following.turn())
+        seen.append(await following.poll())
     await pool.aclose()
     return seen
 
@@ -59,7 +59,7 @@ async def test_a_branch_with_lower_bitcoin_heights_keeps_its_headers(world: Worl
     thin(world)
     assert len(world.ledger.window(10)) == 42
     world.chain.mine(n=2)
-    assert (await turns(reading))[:2] == [Turn.MOVED, Turn.IDLE]
+    assert (await turns(reading))[:2] == [PollResult.MOVED, PollResult.IDLE]
     assert cursor(world).clock.hash == world.chain.tip.hash
 
 
@@ -81,10 +81,10 @@ async def test_lost_headers_are_read_again_at_the_start(world: World, reading: R
     before = world.ledger.window(10)
     lose_headers(world)
     world.chain.mine([pay(world, made)])
-    assert (await turns(reading))[:2] == [Turn.MOVED, Turn.IDLE]
+    assert (await turns(reading))[:2] == [PollResult.MOVED, PollResult.IDLE]
     assert world.ledger.window(11)[: len(before)] == before
     world.chain.reorg(3, [[pay(world, made)], [], [], []], burn=True)
-    assert Turn.HALTED not in await turns(reading)
+    assert PollResult.HALTED not in await turns(reading)
     assert cursor(world).clock.hash == world.chain.tip.hash
     assert world.status(made) == "succeeded"
 
@@ -93,7 +93,7 @@ async def test_a_window_that_ends_below_the_cursor_is_no_window(world: World, re
     world.mine(n=30, burn=True)
     lose_headers(world, above=125)
     assert world.ledger.window(10) == ()
-    assert (await turns(reading))[0] is Turn.IDLE
+    assert (await turns(reading))[0] is PollResult.IDLE
     assert world.ledger.window(10)[-1].hash == cursor(world).clock.hash
 
 
@@ -108,7 +108,7 @@ async def test_headers_of_another_chain_give_way_to_those_below_the_cursor(
         for row in rows:
             other = "0x" + "ee" * 31 + f"{row['height'] - 100:02x}"
             connection.execute(block.insert().values(**(dict(row) | {"hash": other})))
-    assert (await turns(reading))[0] is Turn.IDLE
+    assert (await turns(reading))[0] is PollResult.IDLE
     window = world.ledger.window(10)
     assert (window[-1].hash, len(window)) == (cursor(world).clock.hash, 11)
 
@@ -118,10 +118,10 @@ async def test_a_source_that_lags_behind_the_cursor_is_waited_for(world: World, 
     world.mine(n=30, burn=True)
     lose_headers(world)
     reading.api.lag(5)
-    assert set(await turns(reading)) == {Turn.WAITING}
+    assert set(await turns(reading)) == {PollResult.WAITING}
     assert cursor(world).halted is None
     reading.api.lag(0)
-    assert (await turns(reading))[0] is Turn.IDLE
+    assert (await turns(reading))[0] is PollResult.IDLE
 
 
 async def test_without_headers_another_chain_halts_until_a_person_accepts_it(
@@ -133,13 +133,13 @@ async def test_without_headers_another_chain_halts_until_a_person_accepts_it(
     world.mine(pay(world, made))
     fork_deep(world, 110, [pay(world, made)])
     lose_headers(world)
-    assert (await turns(reading))[-1] is Turn.HALTED
+    assert (await turns(reading))[-1] is PollResult.HALTED
     assert cursor(world).halted["code"] == "reorg_too_deep"
     with pytest.raises(Refused, match="below height 121"):
         await reading.accept(121)
     accepted = await reading.accept(110)
     assert accepted.tip is not None
-    assert (await turns(reading))[-1] is Turn.IDLE
+    assert (await turns(reading))[-1] is PollResult.IDLE
     assert cursor(world).clock.hash == world.chain.tip.hash
     assert world.told(made) == ["created", "succeeded"]
 
@@ -151,17 +151,17 @@ async def test_without_headers_a_source_that_shows_our_chain_again_ends_the_halt
     ours = world.chain.tip.hash
     fork_deep(world, 110, [])
     lose_headers(world)
-    following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)
+    following, pool = harness.make_indexer(world.ledger, [reading.api.url], world.clock)
     for _ in range(4):
         world.clock.now += 61
-        turn = await following.turn()
-    assert turn is Turn.HALTED
+        turn = await following.poll()
+    assert turn is PollResult.HALTED
     back = world.chain.fork(ours, keep="follow")
     back.mine(n=2)
     back.promote()
     for _ in range(3):
         world.clock.now += 61
-        await following.turn()
+        await following.poll()
     assert cursor(world).clock.hash == world.chain.tip.hash
     assert cursor(world).halted is None
     assert len(world.ledger.window(10)) > 8

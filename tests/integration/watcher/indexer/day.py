@@ -14,7 +14,7 @@ from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain, Tx, principal, txs
 from tests import harness
 from tests.timeline import Timeline
-from watcher.indexer.loop import Following
+from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.mempool import InFlight
 
 #: A day on mainnet, roughly.
@@ -88,7 +88,7 @@ class Town:
             finality_burn_blocks=6,
             clock=self.time,
         )
-        self.following = Following(
+        self.following = IndexerLoop(
             self.ledger,
             self.follower,
             self.pool,
@@ -149,7 +149,7 @@ class Town:
                 next_block = self.time.now + GAPS[blocks % len(GAPS)]
                 blocks += 1
                 if socket:
-                    self.following.nudge()
+                    self.following.wake()
             await self.at_rest()
             for height in self._applied:
                 if height in self._mined:

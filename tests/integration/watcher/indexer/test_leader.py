@@ -119,7 +119,7 @@ def test_without_the_lease_nothing_is_written(shared: World, make_lease: Callabl
     first, second = make_lease("first"), make_lease("second")
     stale, fresh = ledger_of(shared, first), ledger_of(shared, second)
     with pytest.raises(LeaseLost):
-        stale.note_look(tip=None, sources=[])
+        stale.record_poll(tip=None, sources=[])
     assert first.acquire()
     intent = shared.create()
     shared.ledger = stale
@@ -131,7 +131,7 @@ def test_without_the_lease_nothing_is_written(shared: World, make_lease: Callabl
     shared.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, shared.memo(intent))])
     for act in (
         lambda: stale.apply(shared.extend(height)),
-        lambda: stale.note_look(tip=None, sources=[{"url": "stale"}]),
+        lambda: stale.record_poll(tip=None, sources=[{"url": "stale"}]),
         lambda: stale.begin([], shared.tip),
     ):
         with pytest.raises(LeaseLost):

@@ -363,10 +363,10 @@ def test_a_database_of_another_network_is_refused(world: World) -> None:
 
 def test_a_halt_is_kept_with_its_beginning_until_the_cursor_moves(world: World) -> None:
     halt = Halt(code="reorg_too_deep", message="m", hint="h")
-    world.ledger.note_look(tip=None, sources=[{"state": "ok"}], halt=halt)
+    world.ledger.record_poll(tip=None, sources=[{"state": "ok"}], halt=halt)
     began = int(world.clock())
     world.clock.now += 100
-    world.ledger.note_look(tip=world.tip, sources=[], halt=halt)
+    world.ledger.record_poll(tip=world.tip, sources=[], halt=halt)
     cursor = world.ledger.cursor()
     assert cursor is not None
     assert cursor.halted == {"code": "reorg_too_deep", "message": "m", "hint": "h", "since": began}

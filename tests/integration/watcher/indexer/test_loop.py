@@ -20,7 +20,7 @@ from watcher.api.health import not_ready
 from watcher.concurrency import committed, unless
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
-from watcher.indexer.loop import Following, Turn
+from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.monitoring.liveness import Pulse
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
@@ -50,12 +50,12 @@ class Rig:
         self.database = database
         self.clock = harness.Clock(START)
         self.ledger = harness.make_ledger(database, self.clock)
-        self.following: Following
-        self.following, self.pool = harness.make_following(self.ledger, [api.url], self.clock)
+        self.following: IndexerLoop
+        self.following, self.pool = harness.make_indexer(self.ledger, [api.url], self.clock)
 
-    async def turn(self) -> Turn:
+    async def poll_once(self) -> PollResult:
         self.clock.now += 61
-        return await self.following.turn()
+        return await self.following.poll()
 
     def height(self) -> int:
         cursor = self.ledger.cursor()
@@ -71,7 +71,7 @@ async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> 
     database = harness.open_database(tmp_path)
     async with ScriptedApi(chain, ping_interval=None) as api:
         rig = Rig(tmp_path, chain, api, database)
-        await rig.turn()
+        await rig.poll_once()
         harness.add_merchant(database)
         yield rig
         await rig.pool.aclose()
@@ -83,11 +83,11 @@ async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(
     blocker = Database(rig.database.url.render_as_string(hide_password=False))
     with blocker.begin() as connection, capture_logs() as log:
         chain_state.load_cursor(connection, lock=True)
-        assert await rig.turn() is Turn.WAITING
+        assert await rig.poll_once() is PollResult.WAITING
     assert [line["event"] for line in log if line["log_level"] == "error"] == ["database.failed"]
     blocker.close()
     before = rig.height()
-    while await rig.turn() is not Turn.MOVED:
+    while await rig.poll_once() is not PollResult.MOVED:
         assert rig.height() == before
     assert rig.height() == rig.chain.tip.height
 
@@ -104,14 +104,14 @@ async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(ri
     before = rig.height()
     with capture_logs() as log:
         for _ in range(3):
-            assert await rig.turn() is Turn.WAITING
+            assert await rig.poll_once() is PollResult.WAITING
     assert [line["reason"] for line in log if line["event"] == "database.failed"] == [
         "database or disk is full (INSERT)"
     ], "once, and without the statement and its values"
     assert rig.height() == before
     event.remove(rig.database.engine, "connect", small_disk)
     rig.database.engine.dispose()
-    assert await rig.turn() is Turn.MOVED
+    assert await rig.poll_once() is PollResult.MOVED
     with rig.database.read() as connection:
         assert len(connection.execute(select(transfer.c.id)).all()) == 200
 
@@ -132,11 +132,11 @@ async def test_a_disk_that_takes_nothing_while_the_chain_rests_is_one_error_unti
         rig.api.faults.fail(503, times=None)
     with capture_logs() as log:
         for _ in range(3):
-            await rig.turn()
+            await rig.poll_once()
         event.remove(rig.database.engine, "before_cursor_execute", fail)
         rig.api.faults.clear()
         rig.clock.now += 3600
-        assert await rig.turn() is Turn.IDLE
+        assert await rig.poll_once() is PollResult.IDLE
     first = "database.failed" if source == "serves" else "source.failed"
     assert [line["event"] for line in log] == [first, "follower.recovered"]
 
@@ -158,10 +158,10 @@ async def test_a_connection_that_is_cut_in_a_step_leaves_nothing_of_it(rig: Rig,
     rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")], n=3)
     before = rig.height()
     event.listen(rig.database.engine, "before_cursor_execute", cut)
-    assert await rig.turn() is Turn.WAITING
+    assert await rig.poll_once() is PollResult.WAITING
     assert cuts
     assert rig.height() == before
-    assert await rig.turn() is Turn.MOVED
+    assert await rig.poll_once() is PollResult.MOVED
     assert rig.height() == rig.chain.tip.height
     with rig.database.read() as connection:
         assert len(connection.execute(select(transfer.c.id)).all()) == 1
@@ -175,13 +175,13 @@ async def test_a_server_that_restarts_stops_the_cursor_and_it_goes_on(tmp_path: 
     try:
         async with ScriptedApi(chain, ping_interval=None) as api:
             rig = Rig(tmp_path, chain, api, database)
-            await rig.turn()
+            await rig.poll_once()
             chain.mine(n=3)
             server.halt()
-            assert await rig.turn() is Turn.WAITING
-            assert await rig.turn() is Turn.WAITING
+            assert await rig.poll_once() is PollResult.WAITING
+            assert await rig.poll_once() is PollResult.WAITING
             server.start()
-            assert await rig.turn() is Turn.MOVED
+            assert await rig.poll_once() is PollResult.MOVED
             assert rig.height() == chain.tip.height
             await rig.pool.aclose()
     finally:
@@ -198,7 +198,7 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault:
     getattr(rig.api.faults, fault)(times=None)
     before = rig.height()
     for _ in range(3):
-        assert await rig.turn() is Turn.WAITING
+        assert await rig.poll_once() is PollResult.WAITING
     cursor = rig.ledger.cursor()
     assert cursor is not None
     assert cursor.clock.height == before
@@ -207,7 +207,7 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault:
     rig.api.faults.clear()
     rig.clock.now += 3600
     for _ in range(5):
-        await rig.turn()
+        await rig.poll_once()
     assert rig.height() == rig.chain.tip.height
 
 
@@ -218,7 +218,7 @@ async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
 ) -> None:
     """Nobody knows how far behind it is, also where only the newest transactions are still listed."""
     pulse = Pulse(ServiceManager(), rest=5.0)
-    pulse.turned(Turn.IDLE, None, None)
+    pulse.turned(PollResult.IDLE, None, None)
     metrics = Metrics()
     metrics.watch(rig.database, pulse, None)
 
@@ -230,22 +230,22 @@ async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
     def lag() -> int | None:
         return status_service.status(rig.database, SETTINGS, now=rig.clock())["lag"]["blocks"]
 
-    await rig.turn()
+    await rig.poll_once()
     assert reasons() == []
     assert "sbtc_watcher_lag_blocks 0.0" in metrics.exposition()[0].decode()
     rig.api.faults.fail(status, route=route, times=None)
     before = rig.clock()
     while rig.clock() + 61 < before + 600:
         rig.chain.mine()
-        pulse.turned(await rig.turn(), None, None)
+        pulse.turned(await rig.poll_once(), None, None)
         assert reasons() == []
     assert lag() is None
     assert "sbtc_watcher_lag_blocks NaN" in metrics.exposition()[0].decode()
-    pulse.turned(await rig.turn(), None, None)
+    pulse.turned(await rig.poll_once(), None, None)
     assert reasons() == ["source_failing"]
     rig.api.faults.clear()
     rig.clock.now += 300
-    pulse.turned(await rig.turn(), None, None)
+    pulse.turned(await rig.poll_once(), None, None)
     assert reasons() == []
     assert lag() == 0
 
@@ -257,8 +257,8 @@ async def test_how_far_the_clock_is_off_is_kept_for_other_processes(tmp_path: Pa
     ledger = harness.make_ledger(database, clock)
     async with ScriptedApi(chain, ping_interval=None) as api:
         api.extra_headers["date"] = formatdate(time.time() - 300, usegmt=True)
-        following, pool = harness.make_following(ledger, [api.url], clock)
-        await following.turn()
+        following, pool = harness.make_indexer(ledger, [api.url], clock)
+        await following.poll()
         cursor = ledger.cursor()
         assert cursor is not None
         assert cursor.clock_skew == pytest.approx(300, abs=10)
@@ -276,10 +276,10 @@ async def test_an_outage_of_the_source_is_one_error_in_the_log_and_its_end_one_l
     with capture_logs() as log:
         for pause in (0, 61, 3, 5, 5, 5, 61, 5, 5):
             rig.clock.now += pause - 61
-            assert await rig.turn() is Turn.WAITING
+            assert await rig.poll_once() is PollResult.WAITING
         rig.api.faults.clear()
         rig.clock.now += 600
-        assert await rig.turn() is Turn.IDLE
+        assert await rig.poll_once() is PollResult.IDLE
     assert [line["event"] for line in log] == ["source.failed", "follower.recovered"]
 
 
@@ -300,8 +300,8 @@ async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: P
     chain.mine(n=40, seconds=600)
     ledger = harness.make_ledger(database, clock)
     async with ScriptedApi(chain, ping_interval=None) as api:
-        following, pool = harness.make_following(ledger, [api.url], clock)
-        assert await following.turn() is Turn.MOVED
+        following, pool = harness.make_indexer(ledger, [api.url], clock)
+        assert await following.poll() is PollResult.MOVED
         await pool.aclose()
     with database.read() as connection:
         shown = queries.intent(connection, intent.id, payment_contract=None)
@@ -328,7 +328,7 @@ async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: Rig) -> No
             imitation,
         ]
     )
-    assert await rig.turn() is Turn.MOVED
+    assert await rig.poll_once() is PollResult.MOVED
     assert rig.height() == rig.chain.tip.height
     with rig.database.read() as connection:
         amounts = set(connection.execute(select(transfer.c.amount)).scalars())

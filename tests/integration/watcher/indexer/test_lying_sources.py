@@ -16,7 +16,7 @@ from chain.api.parse_fields import MAX_TIME
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from tests import harness
 from watcher.config.settings import Settings
-from watcher.indexer.loop import Following, Turn
+from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.monitoring.metrics import Metrics
 from watcher.services import queries
 from watcher.services import status as status_service
@@ -39,8 +39,8 @@ class Rig:
         self.database = database
         self.clock = harness.Clock(START)
         self.ledger = harness.make_ledger(database, self.clock)
-        self.following: Following
-        self.following, self.pool = harness.make_following(self.ledger, [api.url for api in apis], self.clock)
+        self.following: IndexerLoop
+        self.following, self.pool = harness.make_indexer(self.ledger, [api.url for api in apis], self.clock)
 
     def lie(self, **lies: Callable[[Json], None]) -> None:
         """Let the first API change the answers of these routes."""
@@ -53,13 +53,13 @@ class Rig:
 
         self.liar.faults.tamper = tamper
 
-    async def turn(self) -> Turn:
+    async def poll_once(self) -> PollResult:
         self.clock.now += 5
-        return await self.following.turn()
+        return await self.following.poll()
 
     async def catch_up(self) -> None:
         """Take one turn and expect the newest block to be applied: a source that fails is followed by the next one."""
-        assert await self.turn() is Turn.MOVED
+        assert await self.poll_once() is PollResult.MOVED
         cursor = self.ledger.cursor()
         assert cursor is not None
         assert cursor.clock.hash == self.chain.tip.hash
@@ -85,7 +85,7 @@ async def rig(tmp_path: Path, backend: str) -> AsyncIterator[Rig]:
         apis = [await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(2)]
         rig = Rig(chain, apis, database)
         stack.push_async_callback(rig.pool.aclose)
-        await rig.turn()
+        await rig.poll_once()
         harness.add_merchant(database)
         yield rig
     database.close()
@@ -186,7 +186,7 @@ async def test_a_machine_whose_clock_is_weeks_behind_follows_honest_sources(rig:
     """These blocks are of the year 2027, as the servers' own dates are; this machine's clock is what it is."""
     assert rig.chain.tip.time > time.time() + 86_400
     rig.chain.mine(n=3, seconds=600)
-    assert await rig.turn() is Turn.MOVED
+    assert await rig.poll_once() is PollResult.MOVED
     assert rig.state_of_the_liar()["state"] == "ok"
 
 
@@ -227,7 +227,7 @@ async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: Ri
     rig.lie(transactions=said("ok"), block_transactions=said("ok"))
     rig.honest.faults.tamper = rig.liar.faults.tamper
     for _ in range(3):
-        assert await rig.turn() is Turn.WAITING
+        assert await rig.poll_once() is PollResult.WAITING
     assert rig.stored() == []
     rig.liar.faults.clear()
     rig.honest.faults.clear()

@@ -52,9 +52,9 @@ class Rig:
     def shows(self, name: str) -> bool:
         return bool(self.world.show(name)["in_flight"])
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         self.time.now += INTERVAL
-        await self.part.look()
+        await self.part.poll()
 
 
 @pytest.fixture
@@ -74,15 +74,15 @@ def terms(world: World, name: str) -> dict[str, Any]:
 
 async def test_a_pending_payment_is_shown_until_it_is_mined(rig: Rig) -> None:
     name = rig.world.create()
-    await rig.look()
+    await rig.poll()
     assert not rig.shows(name)
     payment = rig.pay(name)
-    await rig.look()
+    await rig.poll()
     assert rig.shows(name)
     assert rig.world.status(name) == "pending"
     rig.world.mine(payment)
     assert (rig.world.status(name), rig.shows(name)) == ("succeeded", False)
-    await rig.look()
+    await rig.poll()
     with rig.world.database.read() as connection:
         assert connection.execute(select(intent.c.id).where(intent.c.in_flight)).all() == []
 
@@ -100,7 +100,7 @@ async def test_every_way_to_pay_is_recognized(rig: Rig) -> None:
     ):
         rig.chain.add_pending(tx)
     other = world.create()
-    await rig.look()
+    await rig.poll()
     assert [rig.shows(name) for name in (by_memo, by_stx, by_contract, dedicated, other)] == [True] * 4 + [
         False
     ]
@@ -119,7 +119,7 @@ async def test_what_would_not_count_is_not_shown(rig: Rig) -> None:
         txs.contract_payment(f"{PAYER}.sbtc-payments", PAYER, SHOP, 50_000, **terms(world, name)),
     ):
         rig.chain.add_pending(tx)
-    await rig.look()
+    await rig.poll()
     assert not rig.shows(name)
     assert not rig.shows(picky)
 
@@ -127,18 +127,18 @@ async def test_what_would_not_count_is_not_shown(rig: Rig) -> None:
 async def test_a_dropped_payment_is_no_longer_shown(rig: Rig) -> None:
     name = rig.world.create()
     payment = rig.pay(name)
-    await rig.look()
+    await rig.poll()
     rig.chain.drop_pending(payment.tx_id, "too_expensive")
-    await rig.look()
+    await rig.poll()
     assert not rig.shows(name)
 
 
 async def test_a_replacement_is_shown_in_its_stead(rig: Rig) -> None:
     name = rig.world.create()
     rig.pay(name, nonce=1, fee=1)
-    await rig.look()
+    await rig.poll()
     rig.pay(name, nonce=1, fee=2)
-    await rig.look()
+    await rig.poll()
     assert rig.shows(name)
 
 
@@ -149,7 +149,7 @@ async def test_a_payment_that_a_reorg_took_is_shown_when_it_waits_again(rig: Rig
     assert rig.world.status(name) == "processing"
     rig.world.fork(1)
     assert rig.world.status(name) == "pending"
-    await rig.look()
+    await rig.poll()
     assert rig.shows(name)
 
 
@@ -157,11 +157,11 @@ async def test_what_we_know_as_mined_is_not_shown_though_an_api_still_lists_it(r
     name = rig.world.create(amount=90_000)
     payment = rig.pay(name, 50_000)
     rig.server.freeze()
-    await rig.look()
+    await rig.poll()
     assert rig.shows(name)
     rig.world.mine(payment)
     assert rig.world.status(name) == "pending", "underpaid"
-    await rig.look()
+    await rig.poll()
     assert not rig.shows(name)
 
 
@@ -170,7 +170,7 @@ async def test_a_failed_attempt_is_not_shown_though_an_api_still_lists_it(rig: R
     payment = rig.pay(name)
     rig.server.freeze()
     rig.world.mine(txs.failed(payment))
-    await rig.look()
+    await rig.poll()
     assert not rig.shows(name)
 
 
@@ -178,7 +178,7 @@ async def test_it_moves_no_status_and_tells_nobody(rig: Rig) -> None:
     name = rig.world.create()
     before = rig.world.show(name)
     rig.pay(name)
-    await rig.look()
+    await rig.poll()
     assert rig.world.show(name) == before | {"in_flight": True}
     with rig.world.database.read() as connection:
         told = connection.execute(select(event.c.type)).scalars().all()
@@ -189,17 +189,17 @@ async def test_while_nobody_waits_nothing_is_asked(rig: Rig) -> None:
     name = rig.world.create()
     rig.world.cancel(name)
     rig.pay(name)
-    await rig.look()
+    await rig.poll()
     assert rig.server.requests == []
 
 
 async def test_an_intent_that_no_longer_waits_is_cleared(rig: Rig) -> None:
     name = rig.world.create()
     rig.pay(name)
-    await rig.look()
+    await rig.poll()
     rig.world.cancel(name)
     assert not rig.shows(name)
-    await rig.look()
+    await rig.poll()
     with rig.world.database.read() as connection:
         assert connection.execute(select(intent.c.in_flight)).scalars().all() == [False]
 
@@ -209,17 +209,17 @@ async def test_a_short_budget_leaves_the_mempool_out(world: World) -> None:
         rig = Rig(world, server, requests_per_minute=50)
         name = world.create()
         rig.pay(name)
-        await rig.look()
+        await rig.poll()
         assert rig.shows(name)
         meter = rig.pool.pick().meter
         assert meter is not None
         for _ in range(5):
             await meter.acquire()
         server.clear()
-        await rig.part.look()
+        await rig.part.poll()
         assert server.requests == []
         assert rig.shows(name), "what was read a moment ago still holds"
-        await rig.look()
+        await rig.poll()
         assert [request.status for request in server.requests] == [304]
         await rig.pool.aclose()
 
@@ -227,15 +227,15 @@ async def test_a_short_budget_leaves_the_mempool_out(world: World) -> None:
 async def test_a_failing_source_is_no_news_until_it_has_failed_for_long(rig: Rig) -> None:
     name = rig.world.create()
     rig.pay(name)
-    await rig.look()
+    await rig.poll()
     rig.server.faults.fail(500, times=None)
     for _ in range(STALE - 1):
-        await rig.look()
+        await rig.poll()
         assert rig.shows(name)
-    await rig.look()
+    await rig.poll()
     assert not rig.shows(name), "nobody knows any more"
     rig.server.faults.clear()
-    await rig.look()
+    await rig.poll()
     assert rig.shows(name)
 
 
@@ -263,7 +263,7 @@ async def test_flags_that_a_process_left_behind_are_put_right(rig: Rig, reading:
         connection.execute(update(intent).values(in_flight=True))
     assert rig.shows(name)
     part = rig.make(MempoolReader(frozenset()) if reading else None)
-    await part.look()
+    await part.poll()
     assert not rig.shows(name)
 
 
@@ -275,10 +275,10 @@ async def test_a_database_that_does_not_answer_changes_nothing(rig: Rig) -> None
     rig.pay(name)
     engine = rig.world.database.engine
     sqlalchemy_event.listen(engine, "before_cursor_execute", refuse)
-    await rig.look()
+    await rig.poll()
     sqlalchemy_event.remove(engine, "before_cursor_execute", refuse)
     assert not rig.shows(name)
-    await rig.look()
+    await rig.poll()
     assert rig.shows(name)
 
 
@@ -290,7 +290,7 @@ async def test_a_reading_that_the_budget_breaks_off_changes_nothing(world: World
         rig.pay(name)
         for number in range(220):
             rig.chain.add_pending(txs.stx_transfer(PAYER, STRANGER, 1, b"", label=str(number)))
-        await rig.look()
+        await rig.poll()
         assert 1 < len(server.requests) < 5
         assert not rig.shows(name)
         await rig.pool.aclose()

@@ -13,7 +13,7 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from notifier.schema import event as event_table
 from tests import harness
 from watcher.domain.model import Intent, Status
-from watcher.indexer.loop import Following, Turn
+from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.store.database import Database
 from watcher.store.schema import intent as intent_table
 
@@ -31,16 +31,16 @@ class Stage:
     api: ScriptedApi
     clock: harness.Clock
     database: Database
-    following: Following
+    following: IndexerLoop
     intent: Intent
 
     async def catch_up(self) -> None:
         """Look until the daemon is where the chain is."""
         for _ in range(20):
             self.clock.now += 6
-            turn = await self.following.turn()
+            turn = await self.following.poll()
             cursor = self.following._ledger.cursor()
-            if turn is Turn.IDLE and cursor is not None and cursor.clock.hash == self.chain.tip.hash:
+            if turn is PollResult.IDLE and cursor is not None and cursor.clock.hash == self.chain.tip.hash:
                 return
         raise AssertionError("the daemon did not catch up")
 
@@ -70,10 +70,10 @@ async def stage(folder: Path, keep: Keep, *, level: str) -> AsyncIterator[Stage]
     clock = harness.Clock(START)
     database = harness.open_database(folder)
     async with ScriptedApi(chain, ping_interval=None) as api:
-        following, pool = harness.make_following(harness.make_ledger(database, clock), [api.url], clock)
+        following, pool = harness.make_indexer(harness.make_ledger(database, clock), [api.url], clock)
         try:
             chain.mine(n=3)
-            await following.turn()
+            await following.poll()
             harness.add_merchant(database)
             intent = harness.intent_record("order", created_at=START, level=level, expires_at=START + 40_000)
             harness.add_intents(database, [intent])
@@ -218,7 +218,7 @@ async def test_a_source_that_lags_undoes_nothing(tmp_path: Path) -> None:
         s.api.lag(4)
         for _ in range(5):
             s.clock.now += 6
-            await s.following.turn()
+            await s.following.poll()
         assert s.status() is Status.SUCCEEDED
         assert s.told() == before
         s.api.lag(0)
@@ -239,8 +239,8 @@ async def test_a_fork_below_finality_halts_until_the_chain_is_back(tmp_path: Pat
         turns = set()
         for _ in range(4):
             s.clock.now += 6
-            turns.add(await s.following.turn())
-        assert Turn.HALTED in turns
+            turns.add(await s.following.poll())
+        assert PollResult.HALTED in turns
         cursor = s.following._ledger.cursor()
         assert cursor is not None
         assert cursor.halted is not None
@@ -289,17 +289,15 @@ async def test_a_halt_stays_told_through_a_hiccup_and_a_restart(tmp_path: Path) 
         turns = []
         for _ in range(4):
             s.clock.now += 6
-            turns.append(await s.following.turn())
-        assert turns[-1] is Turn.HALTED
+            turns.append(await s.following.poll())
+        assert turns[-1] is PollResult.HALTED
         since = s.halted()["since"]
         s.api.faults.fail(503)
         s.clock.now += 6
-        assert await s.following.turn() is Turn.WAITING
+        assert await s.following.poll() is PollResult.WAITING
         assert s.halted()["since"] == since
-        restarted, pool = harness.make_following(
-            harness.make_ledger(s.database, s.clock), [s.api.url], s.clock
-        )
+        restarted, pool = harness.make_indexer(harness.make_ledger(s.database, s.clock), [s.api.url], s.clock)
         s.clock.now += 600
-        await restarted.turn()
+        await restarted.poll()
         assert s.halted()["since"] == since
         await pool.aclose()

@@ -17,7 +17,7 @@ from watcher.domain.settlement import Decision
 from watcher.errors import Refused
 from watcher.indexer import settler as settler_module
 from watcher.indexer.ledger import Ledger
-from watcher.indexer.loop import Following, Turn
+from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.indexer.settler import Settler, SettleResult
 from watcher.services import queries
 from watcher.store import intents as intent_store
@@ -248,16 +248,16 @@ def test_a_mark_and_an_assignment_come_after_what_the_chain_said_first(world: Wo
 
 
 @pytest.fixture
-async def following(world: World) -> AsyncIterator[tuple[Following, ScriptedApi]]:
+async def following(world: World) -> AsyncIterator[tuple[IndexerLoop, ScriptedApi]]:
     """The follower's loop on the world's chain, over real HTTP."""
     async with ScriptedApi(world.chain, ping_interval=None) as api:
-        made, pool = harness.make_following(world.ledger, [api.url], world.clock, poll_interval=60.0)
+        made, pool = harness.make_indexer(world.ledger, [api.url], world.clock, poll_interval=60.0)
         yield made, api
         await pool.aclose()
 
 
 async def test_the_loop_settles_while_it_rests_also_without_a_source(
-    world: World, following: tuple[Following, ScriptedApi]
+    world: World, following: tuple[IndexerLoop, ScriptedApi]
 ) -> None:
     """A restart while every source is down goes on with what is due."""
     loop, api = following
@@ -274,7 +274,7 @@ async def test_the_loop_settles_while_it_rests_also_without_a_source(
 
 
 async def test_a_stop_waits_for_the_transaction_in_hand_only(
-    world: World, following: tuple[Following, ScriptedApi]
+    world: World, following: tuple[IndexerLoop, ScriptedApi]
 ) -> None:
     loop, _ = following
     stop = asyncio.Event()
@@ -294,14 +294,14 @@ async def test_a_stop_waits_for_the_transaction_in_hand_only(
 
 
 async def test_catching_up_ends_when_nothing_is_left_to_settle(
-    world: World, following: tuple[Following, ScriptedApi]
+    world: World, following: tuple[IndexerLoop, ScriptedApi]
 ) -> None:
     loop, _ = following
     for _ in range(5 * LIMIT):
         world.create(expires_in=60)
     world.chain.mine(seconds=1000)
     loop._poll_interval = 0.0
-    assert await loop.catch_up(asyncio.Event()) is Turn.IDLE
+    assert await loop.catch_up(asyncio.Event()) is PollResult.IDLE
     assert backlog(world) == 0
 
 

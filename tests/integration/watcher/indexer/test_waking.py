@@ -16,7 +16,7 @@ from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain
 from tests import harness
 from tests.timeline import Timeline
-from watcher.indexer.loop import Following
+from watcher.indexer.loop import IndexerLoop
 
 POLL = 30.0
 
@@ -40,7 +40,7 @@ class Rig:
             finality_burn_blocks=6,
             clock=self.time,
         )
-        self.following = Following(
+        self.following = IndexerLoop(
             self.ledger,
             follower,
             self.pool,
@@ -48,7 +48,7 @@ class Rig:
             start_height=None,
             window_burn_blocks=6 + MARGIN_BURN_BLOCKS,
             poll_interval=POLL,
-            on_turn=lambda *_: self.looks.append(self.time.now - 1000.0),
+            on_poll=lambda *_: self.looks.append(self.time.now - 1000.0),
             clock=self.time,
             sleep=self.time.sleep,
         )
@@ -123,7 +123,7 @@ async def test_after_a_look_that_brought_everything_it_rests_too(rig: Rig) -> No
 async def test_a_nudge_makes_it_look_at_once(rig: Rig) -> None:
     await rig.time.advance(10)
     rig.chain.mine()
-    rig.following.nudge()
+    rig.following.wake()
     await rig.looked(2)
     assert (rig.looks, rig.height()) == ([0, 10], rig.chain.tip.height)
 
@@ -131,10 +131,10 @@ async def test_a_nudge_makes_it_look_at_once(rig: Rig) -> None:
 async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig: Rig) -> None:
     await rig.time.advance(10)
     for _ in range(100):
-        rig.following.nudge()
+        rig.following.wake()
     await rig.looked(2)
     for _ in range(100):
-        rig.following.nudge()
+        rig.following.wake()
     await rig.time.asleep(2)
     await rig.time.advance(0.9)
     assert rig.looks == [0, 10]
@@ -148,7 +148,7 @@ async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig
 
 async def test_what_is_told_during_a_look_is_looked_at_afterwards(rig: Rig) -> None:
     def mined_too_late(_: object) -> None:
-        rig.following.nudge()
+        rig.following.wake()
 
     rig.api.before("transactions", mined_too_late)
     await rig.time.advance(POLL)
@@ -164,7 +164,7 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
         rig.api.clear()
         for _ in range(60):
             # One that comes while a look begins is answered by that look: nudge until the loop rests and heard it.
-            await until(lambda: rig.following.nudge() is None and len(rig.time.due) >= 2)
+            await until(lambda: rig.following.wake() is None and len(rig.time.due) >= 2)
             await rig.time.advance(0.25)
         assert len(rig.api.requests) < 30
         assert rig.pool.spare(0.4) is not None
@@ -178,7 +178,7 @@ async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig
     socket_time = Timeline()
     wakeup = WakeUp(
         lambda: [rig.api.url],
-        rig.following.nudge,
+        rig.following.wake,
         clock=socket_time,
         sleep=socket_time.sleep,
         rng=lambda: 1.0,
@@ -213,7 +213,7 @@ async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(ri
     socket_time = Timeline()
     wakeup = WakeUp(
         lambda: [rig.api.url],
-        rig.following.nudge,
+        rig.following.wake,
         clock=socket_time,
         sleep=socket_time.sleep,
         rng=lambda: 1.0,

@@ -16,7 +16,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_reindex import subscribe
 from watcher.errors import Refused, Unreachable
-from watcher.indexer.loop import Turn
+from watcher.indexer.loop import PollResult
 from watcher.reindex.recorder import RecordingSettler
 from watcher.store.schema import act, reorg
 
@@ -220,27 +220,27 @@ async def test_a_dry_run_names_what_is_due_on_the_branch_too(
 
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:
     """Row by row as it happens: halt, status says why, a person accepts, the running daemon follows the branch."""
-    following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)
+    following, pool = harness.make_indexer(world.ledger, [reading.api.url], world.clock)
     made = world.create(level="anchored")
     world.chain.mine([pay(world, made)], n=10, burn=True)
 
-    async def turns() -> list[Turn]:
+    async def turns() -> list[PollResult]:
         seen = []
         for _ in range(4):
             world.clock.now += 61
-            seen.append(await following.turn())
+            seen.append(await following.poll())
         return seen
 
     await turns()
     assert world.status(made) == "succeeded"
     fork_deep(world, 100, [])
-    assert (await turns())[-1] is Turn.HALTED
+    assert (await turns())[-1] is PollResult.HALTED
     assert cursor(world).halted["code"] == "reorg_too_deep"
     assert "--accept-reorg" in cursor(world).halted["hint"]
     await reading.accept(100)
     assert cursor(world).halted is None
     world.chain.mine([pay(world, made, "again")], n=3, burn=True)
-    assert Turn.HALTED not in (await turns())[1:]
+    assert PollResult.HALTED not in (await turns())[1:]
     assert cursor(world).clock.hash == world.chain.tip.hash
     assert cursor(world).halted is None
     assert world.status(made) == "succeeded"
@@ -409,10 +409,10 @@ async def test_a_branch_far_above_ours_is_applied_in_part_and_followed_from_ther
     accepted = await reading.accept(101)
     assert accepted.tip is not None
     assert 160 <= accepted.tip.height < world.chain.tip.height
-    following, pool = harness.make_following(world.ledger, [reading.api.url], world.clock)
+    following, pool = harness.make_indexer(world.ledger, [reading.api.url], world.clock)
     for _ in range(5):
         world.clock.now += 61
-        await following.turn()
+        await following.poll()
     assert cursor(world).clock.hash == world.chain.tip.hash
     with world.database.read() as connection:
         assert len(connection.execute(select(reorg)).all()) == 1

@@ -349,7 +349,7 @@ async def test_a_source_of_another_network_is_refused(world: World) -> None:
 
 async def test_a_halted_daemon_is_not_read_around(world: World, reading: Reading) -> None:
     """Nobody knows which chain is right: a person decides that first."""
-    world.ledger.note_look(
+    world.ledger.record_poll(
         tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="look")
     )
     with pytest.raises(Halted, match="forked"):

@@ -34,7 +34,7 @@ def status(world: World, **more: Any) -> dict[str, Any]:
 
 def test_a_daemon_at_the_tip_is_ok(world: World) -> None:
     world.clock.now = START + 3.5
-    world.ledger.note_look(tip=None, sources=[SOURCE | {"note": None}])
+    world.ledger.record_poll(tip=None, sources=[SOURCE | {"note": None}])
     document = status(world)
     assert document == {
         "state": "ok",
@@ -118,7 +118,7 @@ def test_a_database_that_has_not_begun_is_starting(before_the_chain: World) -> N
 def test_the_lag_says_who_is_behind(world: World) -> None:
     world.chain.mine(n=3, seconds=100)
     world.clock.now = START + 310
-    world.ledger.note_look(tip=world.tip, sources=[])
+    world.ledger.record_poll(tip=world.tip, sources=[])
     world.clock.now = START + 320
     document = status(world)
     assert document["tip"] == {"height": 103, "age_seconds": 20.0}
@@ -150,7 +150,7 @@ def test_counts_follow_the_tables(world: World) -> None:
 
 def test_a_halt_goes_before_everything(world: World) -> None:
     halt = Halt(code="reorg_too_deep", message="m", hint="h")
-    world.ledger.note_look(tip=None, sources=[{"url": "http://a", "state": "down"}], halt=halt)
+    world.ledger.record_poll(tip=None, sources=[{"url": "http://a", "state": "down"}], halt=halt)
     document = status(world)
     assert document["state"] == "halted"
     assert document["halted"] == {
@@ -162,7 +162,7 @@ def test_a_halt_goes_before_everything(world: World) -> None:
 
 
 def test_a_source_that_is_not_ok_degrades(world: World) -> None:
-    world.ledger.note_look(tip=None, sources=[SOURCE, {"url": "http://b", "state": "lagging"}])
+    world.ledger.record_poll(tip=None, sources=[SOURCE, {"url": "http://b", "state": "lagging"}])
     document = status(world)
     assert document["state"] == "degraded"
     assert document["reasons"] == [
@@ -173,7 +173,7 @@ def test_a_source_that_is_not_ok_degrades(world: World) -> None:
 def test_a_cursor_far_behind_the_tip_degrades(world: World) -> None:
     world.chain.mine(seconds=601)
     world.clock.now = world.tip.time
-    world.ledger.note_look(tip=world.tip, sources=[])
+    world.ledger.record_poll(tip=world.tip, sources=[])
     assert status(world)["state"] == "degraded"
 
 
@@ -324,7 +324,7 @@ def test_a_heartbeat_from_before_the_clock_was_set_back_is_nobodys(world: World)
 def test_a_clock_that_differs_from_the_sources_by_more_than_a_minute_is_told(
     world: World, skew: float | None, told: bool
 ) -> None:
-    world.ledger.note_look(tip=None, sources=[SOURCE | {"clock_skew": skew}])
+    world.ledger.record_poll(tip=None, sources=[SOURCE | {"clock_skew": skew}])
     assert codes(world) == (["clock_skew"] if told else [])
     if told:
         [reason] = status(world)["reasons"]

@@ -200,7 +200,7 @@ def test_the_mempool_flags_wait_for_a_step(shared: World) -> None:
     # Without a reader nothing is shown, and no source is asked.
     pool = SourcePool([StacksApi("http://127.0.0.1:9")])
     flags = InFlight(shared.database, pool, harness.RULES, None, interval=15.0)
-    while_cursor_is_held(shared, lambda: asyncio.run(flags.look()))
+    while_cursor_is_held(shared, lambda: asyncio.run(flags.poll()))
     assert shared.show(intent_id)["in_flight"] is False
 
 

@@ -304,7 +304,7 @@ async def _receive(folder: Path, recipient: str, amount: int, memo: bytes) -> No
     database = harness.open_database(folder)
     clock = harness.Clock()
     async with ScriptedApi(chain) as api:
-        following, pool = harness.make_following(
+        following, pool = harness.make_indexer(
             harness.make_ledger(database, clock), [api.url], clock, poll_interval=0.01
         )
         await following.catch_up(asyncio.Event())

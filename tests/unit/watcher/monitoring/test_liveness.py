@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chain.model import BlockHeader
-from watcher.indexer.loop import DatabaseTrouble, Turn
+from watcher.indexer.loop import DatabaseTrouble, PollResult
 from watcher.monitoring.liveness import Pulse, beat
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.database import Database
@@ -42,8 +42,8 @@ def header(height: int) -> BlockHeader:
     )
 
 
-@pytest.mark.parametrize("turn", Turn)
-def test_ready_comes_after_http_is_bound_and_the_first_look_whatever_it_found(turn: Turn) -> None:
+@pytest.mark.parametrize("turn", PollResult)
+def test_ready_comes_after_http_is_bound_and_the_first_look_whatever_it_found(turn: PollResult) -> None:
     for bound_first in (True, False):
         manager = Manager()
         pulse = Pulse(manager, rest=5.0)
@@ -69,21 +69,21 @@ def test_every_turn_and_step_feeds_the_watchdog() -> None:
     manager = Manager()
     pulse = Pulse(manager, rest=5.0)
     pulse.stepped()
-    for turn in Turn:
+    for turn in PollResult:
         pulse.turned(turn, None, None)
-    assert manager.sent.count("WATCHDOG=1") == 1 + len(Turn)
+    assert manager.sent.count("WATCHDOG=1") == 1 + len(PollResult)
 
 
 @pytest.mark.parametrize(
     ("turn", "trouble", "line"),
     [
-        (Turn.MOVED, None, "following: block 7, Bitcoin 900000"),
-        (Turn.IDLE, None, "following: block 7, Bitcoin 900000"),
-        (Turn.WAITING, "no source answers", "waiting: no source answers"),
-        (Turn.HALTED, "the chain forked below finality", "halted: the chain forked below finality"),
+        (PollResult.MOVED, None, "following: block 7, Bitcoin 900000"),
+        (PollResult.IDLE, None, "following: block 7, Bitcoin 900000"),
+        (PollResult.WAITING, "no source answers", "waiting: no source answers"),
+        (PollResult.HALTED, "the chain forked below finality", "halted: the chain forked below finality"),
     ],
 )
-def test_the_status_line_says_what_the_loop_does(turn: Turn, trouble: str | None, line: str) -> None:
+def test_the_status_line_says_what_the_loop_does(turn: PollResult, trouble: str | None, line: str) -> None:
     manager = Manager()
     Pulse(manager, rest=5.0).turned(turn, trouble, header(7))
     assert manager.sent[-1] == f"STATUS={line}"
@@ -91,9 +91,9 @@ def test_the_status_line_says_what_the_loop_does(turn: Turn, trouble: str | None
 
 def test_a_look_that_reached_no_source_is_not_a_look_that_succeeded() -> None:
     pulse = Pulse(Manager(), rest=5.0)
-    pulse.turned(Turn.WAITING, "no source answers", None)
+    pulse.turned(PollResult.WAITING, "no source answers", None)
     assert not pulse.reached
-    pulse.turned(Turn.IDLE, None, None)
+    pulse.turned(PollResult.IDLE, None, None)
     assert pulse.reached
 
 
@@ -210,7 +210,7 @@ async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None
 def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again() -> None:
     pulse = Pulse(Manager(), rest=5.0)
     pulse.followed(True)
-    pulse.turned(Turn.HALTED, "forked", None)
+    pulse.turned(PollResult.HALTED, "forked", None)
     assert "follower" in pulse.roles
     pulse.followed(False)
     assert pulse.turn is None
@@ -223,11 +223,13 @@ def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_writte
     now = [0.0]
     pulse = Pulse(Manager(), rest=5.0, clock=lambda: now[0])
     pulse.followed(True)
-    pulse.turned(Turn.WAITING, DatabaseTrouble("database or disk is full (INSERT)"), header(7), header(9))
+    pulse.turned(
+        PollResult.WAITING, DatabaseTrouble("database or disk is full (INSERT)"), header(7), header(9)
+    )
     pulse.wrote(None)
     assert pulse.unwritable is not None
     assert "disk is full" in pulse.unwritable
-    pulse.turned(Turn.IDLE, None, header(9), header(9))
+    pulse.turned(PollResult.IDLE, None, header(9), header(9))
     assert pulse.unwritable is None
     now[0] = 4.0
     assert pulse.last_poll_seconds == 4.0
@@ -237,5 +239,5 @@ def test_what_a_source_says_of_its_database_says_nothing_of_ours() -> None:
     pulse = Pulse(Manager(), rest=5.0)
     pulse.followed(True)
     pulse.wrote(None)
-    pulse.turned(Turn.WAITING, "database.failed: so the source says", header(7), header(9))
+    pulse.turned(PollResult.WAITING, "database.failed: so the source says", header(7), header(9))
     assert pulse.unwritable is None
