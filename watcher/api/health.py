@@ -14,13 +14,13 @@ from notifier import outbox
 from notifier.database_errors import reason_of
 from watcher.api.errors import problem
 from watcher.indexer.loop import PollResult
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.services.status_reasons import Code, Reason, no_follower, no_notifier, not_writable
 from watcher.store import chain_state
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database
-from watcher.store.heartbeats import FOLLOWER, NOTIFIER, living_roles
+from watcher.store.heartbeats import FOLLOWER, NOTIFIER, live_roles
 from watcher.text import count
 
 _T = TypeVar("_T")
@@ -35,14 +35,14 @@ class Health:
     def __init__(
         self,
         database: Database,
-        pulse: Pulse,
+        liveness: Liveness,
         metrics: Metrics,
         *,
         max_lag: float,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._pulse = pulse
+        self._liveness = liveness
         self._metrics = metrics
         self._max_lag = max_lag
         self._now = now
@@ -70,9 +70,9 @@ class Health:
         now = self._now()
         with self._database.read() as connection:
             cursor = chain_state.load_cursor(connection)
-            roles = living_roles(connection, now=now)
+            roles = live_roles(connection, now=now)
             due = 0 if NOTIFIER in roles else outbox.count_due(connection, now=now)
-        return not_ready(cursor, roles, due, self._pulse, max_lag=self._max_lag, now=now)
+        return not_ready(cursor, roles, due, self._liveness, max_lag=self._max_lag, now=now)
 
     async def _in_thread(self, function: Callable[[], _T]) -> _T:
         async with asyncio.timeout(PATIENCE):
@@ -80,7 +80,7 @@ class Health:
 
 
 def not_ready(
-    cursor: Cursor | None, roles: Collection[str], due: int, pulse: Pulse, *, max_lag: float, now: float
+    cursor: Cursor | None, roles: Collection[str], due: int, liveness: Liveness, *, max_lag: float, now: float
 ) -> list[Reason]:
     """Return why nobody should rely on the daemon.
 
@@ -90,22 +90,22 @@ def not_ready(
     halted: Mapping[str, str] | None = cursor.halted if cursor is not None else None
     if halted is not None:
         reasons.append(Reason(Code.HALTED, halted["message"], halted["hint"]))
-    elif pulse.turn is PollResult.HALTED:
+    elif liveness.poll_result is PollResult.HALTED:
         # A halt before anything could be written down, as when the first source serves another network.
-        reasons.append(Reason(Code.HALTED, pulse.trouble or "a person has to decide"))
-    elif not pulse.reached:
-        reasons.append(Reason(Code.STARTING, pulse.trouble or "the first look is not done"))
+        reasons.append(Reason(Code.HALTED, liveness.trouble or "a person has to decide"))
+    elif not liveness.reached:
+        reasons.append(Reason(Code.STARTING, liveness.trouble or "the first look is not done"))
     elif cursor is None:
         reasons.append(Reason(Code.STARTING, "no block is applied yet"))
-    if pulse.unwritable is not None:
-        reasons.append(not_writable(pulse.unwritable))
-    elif FOLLOWER not in roles and pulse.reached and not pulse.follows:
+    if liveness.unwritable is not None:
+        reasons.append(not_writable(liveness.unwritable))
+    elif FOLLOWER not in roles and liveness.reached and not liveness.is_following:
         # A process that follows is known by its own turns; one that only starts has not looked yet.
         reasons.append(no_follower())
     if due and NOTIFIER not in roles:
         reasons.append(no_notifier(due))
     if cursor is not None:
-        behind, blocks_behind = _behind(cursor, pulse)
+        behind, blocks_behind = _behind(cursor, liveness)
         if behind > max_lag:
             text = f"{count(blocks_behind, 'block')}, {behind} s of chain time behind the newest known block"
             reasons.append(Reason(Code.LAGGING, text))
@@ -114,12 +114,12 @@ def not_ready(
             # Where no source says what the tip is, no lag can be seen.
             reasons.append(Reason(Code.SOURCE_FAILING, _silence(cursor, unanswered)))
         silent = now - cursor.looked_at if cursor.looked_at is not None else 0.0
-        if pulse.turn is None and pulse.reached and silent > max_lag:
+        if liveness.poll_result is None and liveness.reached and silent > max_lag:
             # Only where another process follows the chain: the one that follows it here is known by its turns.
             reasons.append(Reason(Code.LAGGING, f"no process has looked at the chain for {silent:.0f} s"))
-        if pulse.silent_seconds > max(max_lag, pulse.patience):
+        if liveness.silent_seconds > max(max_lag, liveness.max_silence):
             # One that hangs tells nothing, while its process's heartbeats go on.
-            text = f"the follower has finished no look and no step for {pulse.silent_seconds:.0f} s"
+            text = f"the follower has finished no look and no step for {liveness.silent_seconds:.0f} s"
             reasons.append(Reason(Code.LAGGING, text))
     return reasons
 
@@ -131,12 +131,12 @@ def _silence(cursor: Cursor, seconds: float) -> str:
     return f"no source has said anything of the chain for {seconds:.0f} s: {notes}"
 
 
-def _behind(cursor: Cursor, pulse: Pulse) -> tuple[int, int]:
+def _behind(cursor: Cursor, liveness: Liveness) -> tuple[int, int]:
     """Return how far the applied blocks are behind the newest known one, in seconds of chain time and in blocks."""
     time_, height = cursor.tip_time, cursor.tip_height
-    if pulse.follows and pulse.tip is not None:
+    if liveness.is_following and liveness.tip is not None:
         # What this process saw, also when it could not write it down.
-        time_, height = max(time_, pulse.tip.time), max(height, pulse.tip.height)
+        time_, height = max(time_, liveness.tip.time), max(height, liveness.tip.height)
     return time_ - cursor.clock.time, height - cursor.clock.height
 
 

@@ -21,7 +21,7 @@ from watcher.api.transactions import Api
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.log import get_logger
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.services.status_reasons import Reason, not_writable
 from watcher.store.database import Database
@@ -86,7 +86,7 @@ def bind(address: tuple[str, int]) -> socket.socket:
 
 
 class Site:
-    """What the daemon serves: a context manager that binds ``http_bind`` and tells the pulse that it is bound.
+    """What the daemon serves: a context manager that binds ``http_bind`` and tells the liveness that it is bound.
 
     Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing;
     nor, without the API, where another process listens there already.
@@ -97,7 +97,7 @@ class Site:
         self,
         settings: Settings,
         database: Database,
-        pulse: Pulse,
+        liveness: Liveness,
         metrics: Metrics,
         *,
         api: bool = False,
@@ -105,8 +105,8 @@ class Site:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._pulse = pulse
-        self._health = Health(database, pulse, metrics, max_lag=settings.ready_max_lag)
+        self._liveness = liveness
+        self._health = Health(database, liveness, metrics, max_lag=settings.ready_max_lag)
         #: The merchant API, None where it is not served.
         self.api: Api | None = None
         if api and settings.http_address:
@@ -114,7 +114,7 @@ class Site:
         self._listener: socket.socket | None = None
 
     def _known_reasons(self) -> list[Reason]:
-        why = self._pulse.unwritable
+        why = self._liveness.unwritable
         return [not_writable(why)] if why is not None else []
 
     def __enter__(self) -> Self:
@@ -130,7 +130,7 @@ class Site:
             else:
                 host, port = self._listener.getsockname()[:2]
                 log.info("http.bound", host=host, port=port)
-        self._pulse.bound()
+        self._liveness.on_http_bound()
         return self
 
     def __exit__(

@@ -37,7 +37,7 @@ from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.indexer.mempool import InFlight
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
-from watcher.monitoring.liveness import Pulse, beat
+from watcher.monitoring.liveness import Liveness, run_heartbeat
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
 from watcher.reindex.audit import Audit
@@ -108,13 +108,13 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, database))
         metrics = Metrics()
-        pulse = Pulse(ServiceManager.of(os.environ), rest=settings.poll_interval, roles=roles)
-        heart = Heartbeat(database, limit=silence_limit(settings.poll_interval))
+        liveness = Liveness(ServiceManager.of(os.environ), rest=settings.poll_interval, roles=roles)
+        heartbeat = Heartbeat(database, limit=silence_limit(settings.poll_interval))
         worker = make_worker(settings, database, metrics)
         pool = make_pool(settings, metrics)
         stack.push_async_callback(pool.aclose)
         lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
-        indexer = make_indexer(settings, database, pool, worker, metrics, pulse, lease)
+        indexer = make_indexer(settings, database, pool, worker, metrics, liveness, lease)
         if (proxies := ignored(os.environ)) is not None:
             log.warning("service.no_proxy", reason=proxies)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
@@ -122,15 +122,17 @@ async def serve(
             ended = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 # The next run is expected within the time that ``status`` would call a lag.
-                tasks.create_task(beat(pulse, heart, ended, stays=settings.ready_max_lag))
+                tasks.create_task(
+                    run_heartbeat(liveness, heartbeat, ended, grace_seconds=settings.ready_max_lag)
+                )
                 try:
-                    code = await _once(indexer, lease, worker, pulse, roles, stop)
+                    code = await _once(indexer, lease, worker, liveness, roles, stop)
                 finally:
                     ended.set()
         else:
-            metrics.watch(database, pulse, pool if "follower" in roles else None)
+            metrics.watch(database, liveness, pool if "follower" in roles else None)
             site = stack.enter_context(
-                Site(settings, database, pulse, metrics, api="api" in roles, wake=worker.wake)
+                Site(settings, database, liveness, metrics, api="api" in roles, wake=worker.wake)
             )
             wakeup = indexer.wakeup = make_wakeup(settings, pool, indexer)
             audit = make_audit(settings, database, pool, metrics)
@@ -138,8 +140,8 @@ async def serve(
             if wakeup is not None:
                 beside.append(wakeup.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
-            follow = partial(_follow, indexer, beside, upkeep, lease, pulse)
-            code = await _until_stopped(follow, worker, site, pulse, heart, roles, stop)
+            follow = partial(_follow, indexer, beside, upkeep, lease, liveness)
+            code = await _until_stopped(follow, worker, site, liveness, heartbeat, roles, stop)
         log.info("service.stopped")
         return code
 
@@ -148,7 +150,7 @@ async def _once(
     indexer: IndexerLoop,
     lease: Lease | None,
     worker: Worker,
-    pulse: Pulse,
+    liveness: Liveness,
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
@@ -158,7 +160,7 @@ async def _once(
             if lease is not None:
                 await lease.take(stop)
                 await stack.enter_async_context(lease.kept())
-            pulse.followed(True)
+            liveness.on_role_change(True)
             turn = await indexer.catch_up(stop)
     if "notifier" in roles:
         await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
@@ -170,25 +172,25 @@ async def _follow(
     beside: Sequence[Part],
     upkeep: Callable[[], AbstractAsyncContextManager[None]],
     lease: Lease | None,
-    pulse: Pulse,
+    liveness: Liveness,
     stop: asyncio.Event,
 ) -> None:
     """Follow the chain and keep the house; on a shared database only while the lease is ours."""
 
     async def work(stop: asyncio.Event) -> None:
-        pulse.followed(True)
+        liveness.on_role_change(True)
         try:
             async with upkeep(), asyncio.TaskGroup() as tasks:
                 for part in beside:
                     tasks.create_task(part(stop))
                 await indexer.run(stop)
         finally:
-            pulse.followed(False)
+            liveness.on_role_change(False)
 
     async def stand_by(stop: asyncio.Event) -> None:
         # Who gets the lease at once is no standby: its start ends with its first poll of the chain.
         await unless(stop, asyncio.sleep(1.0))
-        pulse.stands_by = True
+        liveness.is_standby = True
         await stop.wait()
 
     await (work(stop) if lease is None else lead(lease, work, stand_by, stop))
@@ -198,8 +200,8 @@ async def _until_stopped(
     follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     worker: Worker,
     site: Site,
-    pulse: Pulse,
-    heart: Heartbeat,
+    liveness: Liveness,
+    heartbeat: Heartbeat,
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
@@ -208,21 +210,21 @@ async def _until_stopped(
         async with asyncio.TaskGroup() as tasks:
             if "follower" in roles:
                 tasks.create_task(_within(follow(stop), stop), name="follower")
-            tasks.create_task(_within(beat(pulse, heart, stop), stop), name="heartbeat")
+            tasks.create_task(_within(run_heartbeat(liveness, heartbeat, stop), stop), name="heartbeat")
             if "notifier" in roles:
                 tasks.create_task(_within(worker.run(stop), stop), name="notifier")
             tasks.create_task(_within(site.serve(stop), stop), name="http")
-            tasks.create_task(_stopped(stop, pulse), name="stop")
+            tasks.create_task(_stopped(stop, liveness), name="stop")
     except* TimeoutError:
         late = True
         log.error("service.stopped_late", limit_seconds=STOP_WITHIN)
     return 1 if late else 0
 
 
-async def _stopped(stop: asyncio.Event, pulse: Pulse) -> None:
+async def _stopped(stop: asyncio.Event, liveness: Liveness) -> None:
     """Keep the process alive until it is told to stop, whatever parts it runs."""
     await stop.wait()
-    pulse.stopping()
+    liveness.stopping()
 
 
 async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
@@ -263,14 +265,14 @@ def make_indexer(
     pool: SourcePool,
     worker: Worker,
     metrics: Metrics,
-    pulse: Pulse,
+    liveness: Liveness,
     lease: Lease | None,
 ) -> IndexerLoop:
     """Make the follower's loop on a database; the worker is woken when there is something to tell."""
 
     def stepped(step: Step, applied: StepResult, seconds: float) -> None:
         metrics.on_step(step, applied, seconds)
-        pulse.stepped()
+        liveness.on_step()
 
     follower = Follower(
         pool,
@@ -291,7 +293,7 @@ def make_indexer(
         on_events=worker.wake,
         on_step=stepped,
         on_settled=metrics.on_settled,
-        on_poll=pulse.turned,
+        on_poll=liveness.on_poll,
     )
 
 

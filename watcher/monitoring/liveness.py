@@ -1,4 +1,4 @@
-"""What this process's loop did last: what readiness and the service manager go by. Used on the event loop only."""
+"""Liveness of this process, for /readyz and the systemd watchdog. Used on the event loop only."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from watcher.log import get_logger
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.heartbeats import FOLLOWER, Heartbeat
 
-#: A loop that rests between two turns may be silent for so many times its rest, and this many seconds of work.
+#: A loop may be silent for so many times its rest between two polls, and this many seconds of work.
 RESTS, WORK = 2.0, 60.0
 
 log = get_logger(__name__)
@@ -29,11 +29,11 @@ _WORDS = {
 }
 
 
-class Pulse:
+class Liveness:
     """Takes what the follower's loop (or, in a process that does not follow, the heartbeat) tells, and passes it on.
 
-    systemd's READY is sent when HTTP is bound and the first look has ended, whatever it found; the watchdog is fed by
-    every finished turn and every committed step, or where nobody follows by every heartbeat. ``rest`` is how long the loop
+    systemd's READY is sent when HTTP is bound and the first poll has ended, whatever it found; the watchdog is fed by
+    every finished poll and every committed step, or where nobody follows by every heartbeat. ``rest`` is how long the loop
     rests, seconds; ``roles`` are the parts that this process is to run.
     """
 
@@ -49,69 +49,69 @@ class Pulse:
         self._roles = roles
         self._clock = clock
         #: How long the loop may be silent at work, seconds.
-        self.patience = RESTS * rest + WORK
-        manager.watch_within(self.patience)
+        self.max_silence = RESTS * rest + WORK
+        manager.extend_watchdog(self.max_silence)
         self._bound = False
-        self._beaten = False
+        self._progressed = False
         self._ready = False
         #: Whether a poll of the chain (without a follower: at the database) has succeeded in this process.
         self.reached = False
-        #: How the last turn ended; None before the first one, and while the heartbeat speaks for this process.
-        self.turn: PollResult | None = None
+        #: The result of the last poll; None before the first one, and while heartbeats stand in for it.
+        self.poll_result: PollResult | None = None
         #: What is wrong at the moment, one line.
         self.trouble: str | None = None
         #: Whether this process follows the chain at the moment; a standby on a shared database does not.
-        self.follows = False
+        self.is_following = False
         #: Whether heartbeats speak for this process, because it neither follows nor is about to.
-        self.stands_by = FOLLOWER not in roles
+        self.is_standby = FOLLOWER not in roles
         #: The newest applied block and the newest that a source told of, as this process's follower knows them.
         self.newest: BlockHeader | None = None
         self.tip: BlockHeader | None = None
         self._polled_at: float | None = None
-        self._moved_at = clock()
+        self._progress_at = clock()
         self._unwritten: str | None = None
         self._roles_changed = asyncio.Event()
 
-    def bound(self) -> None:
+    def on_http_bound(self) -> None:
         """The HTTP server's socket listens, or there is to be none."""
         self._bound = True
-        self._start()
+        self._notify_ready()
 
-    def stepped(self) -> None:
+    def on_step(self) -> None:
         """A step was committed."""
-        self._beat(reached=True)
+        self._record_progress(reached=True)
 
-    def turned(
+    def on_poll(
         self,
-        turn: PollResult,
+        result: PollResult,
         trouble: str | None,
         newest: BlockHeader | None,
         tip: BlockHeader | None = None,
     ) -> None:
-        """A turn of the follower's loop ended.
+        """A poll ended.
 
         ``trouble`` is what it ran into, ``newest`` the newest applied block, ``tip`` the newest that a source told of.
         """
-        self.turn, self.trouble, self.newest, self.tip = turn, trouble, newest, tip
+        self.poll_result, self.trouble, self.newest, self.tip = result, trouble, newest, tip
         self._polled_at = self._clock()
         place = f"block {newest.height}, Bitcoin {newest.burn_height}" if newest is not None else None
-        self._beat(reached=turn in (PollResult.MOVED, PollResult.IDLE))
-        self._manager.status(": ".join(filter(None, (_WORDS[turn], trouble or place))))
+        self._record_progress(reached=result in (PollResult.MOVED, PollResult.IDLE))
+        self._manager.status(": ".join(filter(None, (_WORDS[result], trouble or place))))
 
-    def wrote(self, trouble: str | None) -> None:
+    def on_heartbeat(self, trouble: str | None) -> None:
         """A heartbeat was written; ``trouble`` says why not when it failed."""
         self._unwritten = trouble
-        if not self.stands_by:
+        if not self.is_standby:
             return
         self.trouble = None if trouble is None else f"the database takes no writes: {trouble}"
-        self._beat(reached=trouble is None)
+        self._record_progress(reached=trouble is None)
         self._manager.status(f"waiting: {self.trouble}" if self.trouble else "serving")
 
-    def followed(self, follows: bool) -> None:
+    def on_role_change(self, is_following: bool) -> None:
         """The loop begins, or has ended because another process follows the chain now."""
-        self.follows, self.stands_by = follows, False
-        self._moved_at = self._clock()
-        self.turn = None
+        self.is_following, self.is_standby = is_following, False
+        self._progress_at = self._clock()
+        self.poll_result = None
         # A standby's looks at the database say nothing of the chain.
         self.reached = False
         self._roles_changed.set()
@@ -119,7 +119,7 @@ class Pulse:
     @property
     def roles(self) -> frozenset[str]:
         """The parts that run at the moment."""
-        return self._roles if self.follows else self._roles - {FOLLOWER}
+        return self._roles if self.is_following else self._roles - {FOLLOWER}
 
     async def until_roles_change(self, limit: float) -> None:
         """Wait until :attr:`roles` are others than when this ended last, ``limit`` seconds at most."""
@@ -142,48 +142,52 @@ class Pulse:
 
     @property
     def silent_seconds(self) -> float:
-        """For how long this process's follower has finished no look and no step; 0 where it does not follow."""
-        return max(0.0, self._clock() - self._moved_at) if self.follows else 0.0
+        """For how long this process's follower has finished no poll and no step; 0 where it does not follow."""
+        return max(0.0, self._clock() - self._progress_at) if self.is_following else 0.0
 
     def stopping(self) -> None:
         """The daemon was told to stop."""
         self._manager.stopping()
 
-    def _beat(self, *, reached: bool) -> None:
-        self._beaten = True
-        self._moved_at = self._clock()
+    def _record_progress(self, *, reached: bool) -> None:
+        self._progressed = True
+        self._progress_at = self._clock()
         self.reached = self.reached or reached
         self._manager.alive()
-        self._start()
+        self._notify_ready()
 
-    def _start(self) -> None:
-        if self._bound and self._beaten and not self._ready:
+    def _notify_ready(self) -> None:
+        if self._bound and self._progressed and not self._ready:
             self._ready = True
             self._manager.ready()
 
 
-async def beat(pulse: Pulse, heart: Heartbeat, stop: asyncio.Event, *, stays: float = 0.0) -> None:
+async def run_heartbeat(
+    liveness: Liveness, heartbeat: Heartbeat, stop: asyncio.Event, *, grace_seconds: float = 0.0
+) -> None:
     """Write this process's heartbeats until ``stop`` is set, and take them back at the end.
 
-    With ``stays`` the last one is good for so many seconds instead: another process of the kind is to come.
+    With ``grace_seconds`` the last one is good for so many seconds instead: another process of the kind is to come.
 
     That is how a process knows whether the database takes writes, too. A heartbeat that ends in an error counts for the
     watchdog as a failed poll of the chain does: starting again would not mend it. One that does not end does not.
     """
     while not stop.is_set():
         try:
-            await in_thread(heart.write, pulse.roles)
+            await in_thread(heartbeat.write, liveness.roles)
         except SQLAlchemyError as error:
-            pulse.wrote(reason_of(error))
+            liveness.on_heartbeat(reason_of(error))
         except Exception as error:  # whatever it is, the process goes on without this heartbeat
             unforeseen.note("heartbeat", error)
-            pulse.wrote(type(error).__name__)
+            liveness.on_heartbeat(type(error).__name__)
         else:
-            pulse.wrote(None)
+            liveness.on_heartbeat(None)
         # Who has begun to follow says so at once: until then the others believe that nobody does.
-        await unless(stop, pulse.until_roles_change(heart.interval))
+        await unless(stop, liveness.until_roles_change(heartbeat.interval))
     try:
-        await in_thread(partial(heart.write, pulse.roles if stays else (), good_for=stays))
+        await in_thread(
+            partial(heartbeat.write, liveness.roles if grace_seconds else (), good_for=grace_seconds)
+        )
     except SQLAlchemyError as error:
         log.warning("heartbeat.not_taken_back", reason=reason_of(error))
     except Exception as error:

@@ -28,7 +28,7 @@ from watcher.indexer.ledger import StepResult
 from watcher.indexer.loop import PollResult
 from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.reindex.audit import lacking
 from watcher.reindex.run import Report
 from watcher.services import status as status_service
@@ -83,9 +83,9 @@ class Metrics:
         self._step = self._histogram("step_seconds", "Length of the transaction that applies a step")
         self.registry.register(unforeseen.COUNTER)
 
-    def watch(self, database: Database, pulse: Pulse, pool: SourcePool | None) -> None:
+    def watch(self, database: Database, liveness: Liveness, pool: SourcePool | None) -> None:
         """Show how things stand, too. ``pool``: the sources of a process that follows the chain, None elsewhere."""
-        self.registry.register(Gauges(database, pulse, pool))
+        self.registry.register(Gauges(database, liveness, pool))
 
     def on_request(self, url: str, code: int, seconds: float) -> None:
         """A source answered, or failed to."""
@@ -149,13 +149,13 @@ class Gauges(Collector):
     def __init__(
         self,
         database: Database,
-        pulse: Pulse,
+        liveness: Liveness,
         pool: SourcePool | None,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
-        self._pulse = pulse
+        self._liveness = liveness
         self._pool = pool
         self._now = now
 
@@ -191,14 +191,14 @@ class Gauges(Collector):
         polled = _gauge("last_poll_seconds", "Age of the last finished look at the chain")
         skew = _gauge("clock_skew_seconds", "Seconds by which the follower's clock is ahead of the sources'")
         writable = _gauge("writable", "1 while the database takes this process's writes, 0 while it does not")
-        writable.add_metric([], self._pulse.unwritable is None)
+        writable.add_metric([], self._liveness.unwritable is None)
         halted = _gauge("halted", "1 while the daemon stands still until a person decides")
-        last_poll = self._pulse.last_poll_seconds
+        last_poll = self._liveness.last_poll_seconds
         if cursor is not None:
             height, time_ = cursor.tip_height, cursor.tip_time
-            if self._pulse.follows and self._pulse.tip is not None:
+            if self._liveness.is_following and self._liveness.tip is not None:
                 # What this process saw, also when it could not write it down.
-                height, time_ = max(height, self._pulse.tip.height), max(time_, self._pulse.tip.time)
+                height, time_ = max(height, self._liveness.tip.height), max(time_, self._liveness.tip.time)
             elif cursor.looked_at is not None:
                 last_poll = max(0.0, self._now() - cursor.looked_at)
             tip.add_metric(["chain"], height)
@@ -218,7 +218,9 @@ class Gauges(Collector):
         for url, state in sources:
             up.add_metric([url], state in _UP)
         # A halt before the database has begun is known to the process alone.
-        stands = self._pulse.turn is PollResult.HALTED or (cursor is not None and cursor.halted is not None)
+        stands = self._liveness.poll_result is PollResult.HALTED or (
+            cursor is not None and cursor.halted is not None
+        )
         halted.add_metric([], stands)
         yield from (tip, age, lag, up, polled, skew, writable, halted)
 

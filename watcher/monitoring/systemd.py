@@ -46,7 +46,7 @@ class ServiceManager:
         if self.watchdog is not None:
             self._send("WATCHDOG=1")
 
-    def watch_within(self, seconds: float) -> None:
+    def extend_watchdog(self, seconds: float) -> None:
         """Make sure that so many seconds of silence are allowed: work that is slower by its settings is not dead."""
         if self.watchdog is not None and self.watchdog < seconds:
             self.watchdog = seconds

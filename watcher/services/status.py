@@ -30,7 +30,7 @@ from watcher.store import intents as intent_store
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database, chunks, size
 from watcher.store.filters import needs_attention
-from watcher.store.heartbeats import FOLLOWER, NOTIFIER, living_roles
+from watcher.store.heartbeats import FOLLOWER, NOTIFIER, live_roles
 from watcher.store.schema import intent, status_count, transfer
 
 _DAY = 86400
@@ -131,7 +131,7 @@ def document(
         _place(document, cursor, now=now)
         if merchant is not None:
             _hide(document)
-    roles = living_roles(connection, now=now)
+    roles = live_roles(connection, now=now)
     due = 0 if NOTIFIER in roles else outbox.count_due(connection, now=now)
     skew = cursor.clock_skew if cursor is not None else None
     reasons = [*known, *_reasons(document, skew, settings, box, roles, due, how=_HOW[merchant is None])]

@@ -1,4 +1,4 @@
-"""Signs of life: every process writes which parts it runs, so that the others can tell when one has gone.
+"""Heartbeats: every process records the roles that it runs, so that the others notice when one is gone.
 
 A row is good until a moment that the process put off again and again; one that was killed, froze or cannot write lets it
 pass. Times are the database server's on PostgreSQL, and this machine's with SQLite, which one machine has.
@@ -39,7 +39,7 @@ def silence_limit(poll_interval: float) -> float:
 
 
 class Heartbeat:
-    """One process's sign of life. ``limit``: seconds for which each is good; ``now``: this machine's clock."""
+    """One process's heartbeat. ``limit``: seconds for which each is good; ``now``: this machine's clock."""
 
     def __init__(self, database: Database, *, limit: float, now: Callable[[], float] = time.time) -> None:
         self.limit = limit
@@ -69,7 +69,7 @@ class Heartbeat:
             connection.execute(statement)
 
 
-def living_roles(connection: Connection, *, now: float) -> frozenset[str]:
+def live_roles(connection: Connection, *, now: float) -> frozenset[str]:
     """Return the roles that some living process runs. ``now``: this machine's clock, for SQLite."""
     clock = database_time(connection, machine=now)
     # One from the future was written before the clock was set back, by a process that has not written since.

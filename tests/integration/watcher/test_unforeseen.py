@@ -272,7 +272,7 @@ def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Cou
 
 async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without a follower says what is wrong and lives."""
-    made = liveness.Pulse(ServiceManager(None, watchdog=None), rest=5.0, roles=frozenset({"api"}))
+    made = liveness.Liveness(ServiceManager(None, watchdog=None), rest=5.0, roles=frozenset({"api"}))
     troubles: list[str | None] = []
     stop = asyncio.Event()
 
@@ -281,12 +281,12 @@ async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch
         if trouble is None:
             stop.set()
 
-    monkeypatch.setattr(made, "wrote", wrote)
+    monkeypatch.setattr(made, "on_heartbeat", wrote)
     database = harness.open_database(tmp_path)
-    heart = Heartbeat(database, limit=0.04)
-    monkeypatch.setattr(heart, "write", failing_first(heart.write))
+    heartbeat = Heartbeat(database, limit=0.04)
+    monkeypatch.setattr(heartbeat, "write", failing_first(heartbeat.write))
     async with asyncio.timeout(10):
-        await liveness.beat(made, heart, stop)
+        await liveness.run_heartbeat(made, heartbeat, stop)
     database.close()
     assert troubles[:2] == ["RuntimeError", None]
     assert counted("heartbeat") == 1

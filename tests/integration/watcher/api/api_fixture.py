@@ -11,7 +11,7 @@ from chain.testing import principal
 from tests.integration.watcher.ledger_fixture import World
 from watcher.api.server import Site
 from watcher.config.settings import Settings
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
 from watcher.schemas import AddApiKey
@@ -46,9 +46,11 @@ class ApiFixture:
                 **self.more,
             }
         )
-        pulse = Pulse(ServiceManager(), rest=1.0)
+        liveness = Liveness(ServiceManager(), rest=1.0)
         self.site = self._stack.enter_context(
-            Site(settings, self.world.database, pulse, Metrics(), api=True, wake=self._wake, now=self._clock)
+            Site(
+                settings, self.world.database, liveness, Metrics(), api=True, wake=self._wake, now=self._clock
+            )
         )
         self.serving = asyncio.create_task(self.site.serve(self.stop))
         self.url = f"http://127.0.0.1:{self.site.port}"

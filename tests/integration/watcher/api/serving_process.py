@@ -14,7 +14,7 @@ from watcher import log
 from watcher.api import idempotency, transactions
 from watcher.api.server import Site
 from watcher.config.settings import Settings
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.database import Database
@@ -45,8 +45,8 @@ async def serve(url: str, now: float) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     settings = Settings(database_url=url, http_bind="127.0.0.1:0", http_rate_limit=None)
     database = Database(url)
-    pulse = Pulse(ServiceManager(), rest=1.0)
-    with Site(settings, database, pulse, Metrics(), api=True, now=lambda: now) as site:
+    liveness = Liveness(ServiceManager(), rest=1.0)
+    with Site(settings, database, liveness, Metrics(), api=True, now=lambda: now) as site:
         os.write(1, f"{site.port}\n".encode())
         await site.serve(stop)
     database.close()

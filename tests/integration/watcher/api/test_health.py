@@ -21,7 +21,7 @@ from watcher.api.server import Site
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.indexer.loop import DatabaseTrouble, PollResult
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Gauges, Metrics
 from watcher.monitoring.systemd import ServiceManager
 from watcher.services.status_reasons import Code, Reason
@@ -33,29 +33,29 @@ from watcher.store.database import Database
 ROLES = frozenset({"follower", "notifier", "api"})
 
 
-def make_pulse() -> Pulse:
-    """The pulse of a process that follows the chain."""
-    pulse = Pulse(ServiceManager(), rest=1.0)
-    pulse.followed(True)
-    return pulse
+def make_pulse() -> Liveness:
+    """The liveness of a process that follows the chain."""
+    liveness = Liveness(ServiceManager(), rest=1.0)
+    liveness.on_role_change(True)
+    return liveness
 
 
-def make_standby() -> Pulse:
-    pulse = Pulse(ServiceManager(), rest=1.0)
-    pulse.stands_by = True
-    pulse.wrote(None)
-    return pulse
+def make_standby() -> Liveness:
+    liveness = Liveness(ServiceManager(), rest=1.0)
+    liveness.is_standby = True
+    liveness.on_heartbeat(None)
+    return liveness
 
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, database: Database, pulse: Pulse
+    settings: Settings, database: Database, liveness: Liveness
 ) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.Event, asyncio.Task[None]]]:
     """Serve on a free port; the block gets a client, the stop and the server's task."""
     metrics = Metrics()
-    metrics.watch(database, pulse, None)
+    metrics.watch(database, liveness, None)
     stop = asyncio.Event()
-    with Site(settings, database, pulse, metrics) as site:
+    with Site(settings, database, liveness, metrics) as site:
         task = asyncio.create_task(site.serve(stop))
         assert site.port is not None
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=20) as client:
@@ -76,12 +76,12 @@ async def test_a_process_that_serves_is_alive_whatever_the_chain_does(world: Wor
 
 
 async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> None:
-    pulse = make_pulse()
-    async with serving(settings_of(world), world.database, pulse) as (client, _, _):
+    liveness = make_pulse()
+    async with serving(settings_of(world), world.database, liveness) as (client, _, _):
         before = await client.get("/readyz")
-        pulse.turned(PollResult.WAITING, "no source answers", None)
+        liveness.on_poll(PollResult.WAITING, "no source answers", None)
         failed = await client.get("/readyz")
-        pulse.turned(PollResult.IDLE, None, None)
+        liveness.on_poll(PollResult.IDLE, None, None)
         after = await client.get("/readyz")
     assert before.status_code == failed.status_code == 503
     assert before.headers["content-type"] == "application/problem+json"
@@ -98,12 +98,12 @@ async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> No
 
 
 async def test_a_halted_daemon_is_not_ready_until_it_moves_again(world: World) -> None:
-    pulse = make_pulse()
-    pulse.turned(PollResult.IDLE, None, None)
+    liveness = make_pulse()
+    liveness.on_poll(PollResult.IDLE, None, None)
     world.ledger.record_poll(
         tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="decide")
     )
-    async with serving(settings_of(world), world.database, pulse) as (client, _, _):
+    async with serving(settings_of(world), world.database, liveness) as (client, _, _):
         halted = await client.get("/readyz")
         world.mine()
         moved = await client.get("/readyz")
@@ -112,10 +112,10 @@ async def test_a_halted_daemon_is_not_ready_until_it_moves_again(world: World) -
 
 
 async def test_a_halt_before_the_database_has_begun_is_told(before_the_chain: World) -> None:
-    pulse = make_pulse()
-    pulse.turned(PollResult.HALTED, "the source serves testnet", None)
+    liveness = make_pulse()
+    liveness.on_poll(PollResult.HALTED, "the source serves testnet", None)
     settings = settings_of(before_the_chain)
-    async with serving(settings, before_the_chain.database, pulse) as (client, _, _):
+    async with serving(settings, before_the_chain.database, liveness) as (client, _, _):
         answer = await client.get("/readyz")
         metrics = await client.get("/metrics")
     assert {"code": "halted", "message": "the source serves testnet", "hint": ""} in answer.json()["reasons"]
@@ -128,9 +128,9 @@ async def test_a_database_that_does_not_answer_is_a_reason_and_the_counters_are_
     (tmp_path / "watcher.db").write_bytes(b"this is no database" * 100)
     settings = Settings(database_url=f"sqlite:///{tmp_path}/watcher.db", http_bind="127.0.0.1:0")
     database = Database(settings.database_url)
-    pulse = make_pulse()
-    pulse.turned(PollResult.IDLE, None, None)
-    async with serving(settings, database, pulse) as (client, _, _):
+    liveness = make_pulse()
+    liveness.on_poll(PollResult.IDLE, None, None)
+    async with serving(settings, database, liveness) as (client, _, _):
         ready = await client.get("/readyz")
         metrics = await client.get("/metrics")
     database.close()
@@ -149,9 +149,9 @@ async def test_a_database_that_hangs_is_a_reason_not_a_hang(
     gate = threading.Event()
     monkeypatch.setattr(health_module, "PATIENCE", 0.1)
     monkeypatch.setattr(chain_state, "load_cursor", lambda _connection: gate.wait(20))
-    pulse = make_pulse()
+    liveness = make_pulse()
     try:
-        async with serving(settings_of(world), world.database, pulse) as (client, _, _):
+        async with serving(settings_of(world), world.database, liveness) as (client, _, _):
             ready = await client.get("/readyz")
             metrics = await client.get("/metrics")
             alive = await client.get("/healthz")
@@ -174,80 +174,84 @@ def cursor_of(world: World) -> Cursor:
 def test_lag_is_measured_in_chain_time_between_the_newest_known_and_the_newest_applied_block(
     world: World,
 ) -> None:
-    pulse = make_pulse()
-    pulse.turned(PollResult.MOVED, None, None)
+    liveness = make_pulse()
+    liveness.on_poll(PollResult.MOVED, None, None)
     cursor = cursor_of(world)
     for behind, ready in ((0, True), (600, True), (601, False)):
         lagging = replace(cursor, tip_time=cursor.clock.time + behind, tip_height=cursor.clock.height + 3)
         # However old both are: a chain that stands still is not our lag.
-        found = not_ready(lagging, ROLES, 0, pulse, max_lag=600, now=cursor.clock.time + 10**6)
+        found = not_ready(lagging, ROLES, 0, liveness, max_lag=600, now=cursor.clock.time + 10**6)
         assert [reason.code for reason in found] == ([] if ready else ["lagging"])
         assert ready or found[0].message == "3 blocks, 601 s of chain time behind the newest known block"
 
 
 def test_a_process_beside_the_follower_notices_that_nobody_follows(world: World) -> None:
-    pulse = make_standby()
+    liveness = make_standby()
     cursor = replace(cursor_of(world), looked_at=1000)
-    assert not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=1600.0) == []
-    [reason] = not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=1601.0)
+    assert not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=1600.0) == []
+    [reason] = not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=1601.0)
     assert reason == Reason(Code.LAGGING, "no process has looked at the chain for 601 s")
 
 
 def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
     """A loop that hangs tells nothing, so its own silence counts; while it applies blocks it is not silent."""
     now = [0.0]
-    pulse = Pulse(ServiceManager(), rest=5.0, clock=lambda: now[0])
+    liveness = Liveness(ServiceManager(), rest=5.0, clock=lambda: now[0])
     cursor = cursor_of(world)
 
     def codes() -> list[str]:
-        return [reason.code for reason in not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())]
+        return [
+            reason.code for reason in not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=world.clock())
+        ]
 
-    pulse.followed(True)
-    pulse.turned(PollResult.IDLE, None, world.tip)
+    liveness.on_role_change(True)
+    liveness.on_poll(PollResult.IDLE, None, world.tip)
     now[0] = 600.0
     assert codes() == []
-    pulse.stepped()
+    liveness.on_step()
     now[0] = 1200.0
     assert codes() == []
     now[0] = 1201.0
     assert codes() == ["lagging"]
-    pulse.turned(PollResult.IDLE, None, world.tip)
+    liveness.on_poll(PollResult.IDLE, None, world.tip)
     assert codes() == []
     now[0] = 2000.0
-    pulse.followed(False)
+    liveness.on_role_change(False)
     assert "lagging" not in codes(), "another process may follow now, and is known by what it wrote"
 
 
 def test_a_follower_that_rests_longer_than_the_lag_limit_is_not_silent(world: World) -> None:
     """Polls that are an hour apart are no fault, however short the limit is."""
     now = [0.0]
-    pulse = Pulse(ServiceManager(), rest=3600.0, clock=lambda: now[0])
-    pulse.followed(True)
-    pulse.turned(PollResult.IDLE, None, world.tip)
+    liveness = Liveness(ServiceManager(), rest=3600.0, clock=lambda: now[0])
+    liveness.on_role_change(True)
+    liveness.on_poll(PollResult.IDLE, None, world.tip)
     now[0] = 3700.0
-    assert not_ready(cursor_of(world), ROLES, 0, pulse, max_lag=600, now=world.clock()) == []
+    assert not_ready(cursor_of(world), ROLES, 0, liveness, max_lag=600, now=world.clock()) == []
 
 
 def test_a_database_without_a_cursor_is_starting() -> None:
-    pulse = make_standby()
-    assert [reason.code for reason in not_ready(None, ROLES, 0, pulse, max_lag=600, now=0.0)] == ["starting"]
+    liveness = make_standby()
+    assert [reason.code for reason in not_ready(None, ROLES, 0, liveness, max_lag=600, now=0.0)] == [
+        "starting"
+    ]
 
 
 def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind(world: World) -> None:
     """Health is what the process knows, not what it last wrote down."""
-    pulse = make_pulse()
+    liveness = make_pulse()
     cursor = cursor_of(world)
     world.chain.mine(n=30, seconds=30)
-    pulse.turned(
+    liveness.on_poll(
         PollResult.WAITING, DatabaseTrouble("database.failed database is locked"), world.tip, world.chain.tip
     )
-    found = not_ready(cursor, ROLES, 0, pulse, max_lag=600, now=world.clock())
+    found = not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=world.clock())
     assert [reason.code for reason in found] == ["starting", "not_writable", "lagging"]
     assert found[1].message == "the database takes no writes: database.failed database is locked"
     assert found[2].message.startswith("30 blocks, 900 s of chain time behind")
     gauges = {
         sample.name: sample.value
-        for family in Gauges(world.database, pulse, None, now=world.clock).collect()
+        for family in Gauges(world.database, liveness, None, now=world.clock).collect()
         for sample in family.samples
         if sample.name
         in ("sbtc_watcher_lag_blocks", "sbtc_watcher_writable", "sbtc_watcher_last_poll_seconds")
@@ -257,7 +261,7 @@ def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind
 
 
 def test_a_process_without_a_part_that_nobody_runs_is_not_ready(world: World) -> None:
-    pulse = make_standby()
+    liveness = make_standby()
     cursor = cursor_of(world)
     now = cursor.clock.time
     for roles, due, codes in (
@@ -267,7 +271,7 @@ def test_a_process_without_a_part_that_nobody_runs_is_not_ready(world: World) ->
         (ROLES - {"notifier"}, 1, ["no_notifier"]),
         (frozenset[str](), 1, ["no_follower", "no_notifier"]),
     ):
-        found = not_ready(cursor, roles, due, pulse, max_lag=600, now=now)
+        found = not_ready(cursor, roles, due, liveness, max_lag=600, now=now)
         assert [reason.code for reason in found] == codes, roles
 
 

@@ -21,7 +21,7 @@ from watcher.concurrency import committed, unless
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.indexer.loop import IndexerLoop, PollResult
-from watcher.monitoring.liveness import Pulse
+from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
 from watcher.services import operator_actions, queries
@@ -217,14 +217,14 @@ async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
     rig: Rig, status: int, route: str | None
 ) -> None:
     """Nobody knows how far behind it is, also where only the newest transactions are still listed."""
-    pulse = Pulse(ServiceManager(), rest=5.0)
-    pulse.turned(PollResult.IDLE, None, None)
+    liveness = Liveness(ServiceManager(), rest=5.0)
+    liveness.on_poll(PollResult.IDLE, None, None)
     metrics = Metrics()
-    metrics.watch(rig.database, pulse, None)
+    metrics.watch(rig.database, liveness, None)
 
     def reasons() -> list[str]:
         cursor = rig.ledger.cursor()
-        found = not_ready(cursor, frozenset({"follower"}), 0, pulse, max_lag=600, now=rig.clock())
+        found = not_ready(cursor, frozenset({"follower"}), 0, liveness, max_lag=600, now=rig.clock())
         return [reason.code for reason in found]
 
     def lag() -> int | None:
@@ -237,15 +237,15 @@ async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
     before = rig.clock()
     while rig.clock() + 61 < before + 600:
         rig.chain.mine()
-        pulse.turned(await rig.poll_once(), None, None)
+        liveness.on_poll(await rig.poll_once(), None, None)
         assert reasons() == []
     assert lag() is None
     assert "sbtc_watcher_lag_blocks NaN" in metrics.exposition()[0].decode()
-    pulse.turned(await rig.poll_once(), None, None)
+    liveness.on_poll(await rig.poll_once(), None, None)
     assert reasons() == ["source_failing"]
     rig.api.faults.clear()
     rig.clock.now += 300
-    pulse.turned(await rig.poll_once(), None, None)
+    liveness.on_poll(await rig.poll_once(), None, None)
     assert reasons() == []
     assert lag() == 0
 

@@ -8,10 +8,10 @@ import pytest
 
 from chain.model import BlockHeader
 from watcher.indexer.loop import DatabaseTrouble, PollResult
-from watcher.monitoring.liveness import Pulse, beat
+from watcher.monitoring.liveness import Liveness, run_heartbeat
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.database import Database
-from watcher.store.heartbeats import LONGEST_WAIT, Heartbeat, living_roles, silence_limit
+from watcher.store.heartbeats import LONGEST_WAIT, Heartbeat, live_roles, silence_limit
 
 
 class Manager(ServiceManager):
@@ -46,31 +46,31 @@ def header(height: int) -> BlockHeader:
 def test_ready_comes_after_http_is_bound_and_the_first_look_whatever_it_found(turn: PollResult) -> None:
     for bound_first in (True, False):
         manager = Manager()
-        pulse = Pulse(manager, rest=5.0)
-        steps = [pulse.bound, lambda: pulse.turned(turn, None, None)]  # noqa: B023
+        liveness = Liveness(manager, rest=5.0)
+        steps = [liveness.on_http_bound, lambda: liveness.on_poll(turn, None, None)]  # noqa: B023
         first, second = steps if bound_first else steps[::-1]
         first()
         assert "READY=1" not in manager.sent
         second()
-        pulse.turned(turn, None, None)
+        liveness.on_poll(turn, None, None)
         assert manager.sent.count("READY=1") == 1
 
 
 def test_a_committed_step_ends_the_first_look_so_that_a_long_catch_up_is_no_slow_start() -> None:
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0)
-    pulse.bound()
-    pulse.stepped()
+    liveness = Liveness(manager, rest=5.0)
+    liveness.on_http_bound()
+    liveness.on_step()
     assert manager.sent == ["WATCHDOG=1", "READY=1"]
-    assert pulse.reached
+    assert liveness.reached
 
 
 def test_every_turn_and_step_feeds_the_watchdog() -> None:
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0)
-    pulse.stepped()
+    liveness = Liveness(manager, rest=5.0)
+    liveness.on_step()
     for turn in PollResult:
-        pulse.turned(turn, None, None)
+        liveness.on_poll(turn, None, None)
     assert manager.sent.count("WATCHDOG=1") == 1 + len(PollResult)
 
 
@@ -85,21 +85,21 @@ def test_every_turn_and_step_feeds_the_watchdog() -> None:
 )
 def test_the_status_line_says_what_the_loop_does(turn: PollResult, trouble: str | None, line: str) -> None:
     manager = Manager()
-    Pulse(manager, rest=5.0).turned(turn, trouble, header(7))
+    Liveness(manager, rest=5.0).on_poll(turn, trouble, header(7))
     assert manager.sent[-1] == f"STATUS={line}"
 
 
 def test_a_look_that_reached_no_source_is_not_a_look_that_succeeded() -> None:
-    pulse = Pulse(Manager(), rest=5.0)
-    pulse.turned(PollResult.WAITING, "no source answers", None)
-    assert not pulse.reached
-    pulse.turned(PollResult.IDLE, None, None)
-    assert pulse.reached
+    liveness = Liveness(Manager(), rest=5.0)
+    liveness.on_poll(PollResult.WAITING, "no source answers", None)
+    assert not liveness.reached
+    liveness.on_poll(PollResult.IDLE, None, None)
+    assert liveness.reached
 
 
 def test_a_long_rest_widens_the_watchdog() -> None:
     manager = Manager(watchdog=600.0)
-    Pulse(manager, rest=400.0)
+    Liveness(manager, rest=400.0)
     assert manager.sent == ["WATCHDOG_USEC=860000000"]
 
 
@@ -110,7 +110,7 @@ def heart_on(folder: Path, **more: float) -> tuple[Database, Heartbeat]:
 
 def test_several_heartbeats_fit_into_the_shortest_watchdog(tmp_path: Path) -> None:
     manager = Manager(watchdog=1.0)
-    Pulse(manager, rest=0.0)
+    Liveness(manager, rest=0.0)
     assert manager.watchdog is not None
     assert manager.watchdog > 3 * LONGEST_WAIT
 
@@ -121,55 +121,55 @@ def test_a_process_is_taken_for_gone_after_three_polls_and_ten_seconds_at_least(
 
 async def test_a_process_without_a_follower_beats_by_writing_to_its_database(tmp_path: Path) -> None:
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0, roles=frozenset({"notifier", "api"}))
-    pulse.bound()
-    database, heart = heart_on(tmp_path)
+    liveness = Liveness(manager, rest=5.0, roles=frozenset({"notifier", "api"}))
+    liveness.on_http_bound()
+    database, heartbeat = heart_on(tmp_path)
     database.upgrade()
     stop = asyncio.Event()
-    task = asyncio.create_task(beat(pulse, heart, stop))
+    task = asyncio.create_task(run_heartbeat(liveness, heartbeat, stop))
     await asyncio.wait_for(manager.told.wait(), 10)
     with database.read() as connection:
-        assert living_roles(connection, now=time.time()) == {"notifier", "api"}
+        assert live_roles(connection, now=time.time()) == {"notifier", "api"}
     stop.set()
     await task
     with database.read() as connection:
-        assert living_roles(connection, now=time.time()) == set(), "what stops in order says so"
+        assert live_roles(connection, now=time.time()) == set(), "what stops in order says so"
     database.close()
     assert manager.sent[:2] == ["WATCHDOG=1", "READY=1"]
     assert manager.sent[-1] == "STATUS=serving"
-    assert pulse.reached
+    assert liveness.reached
 
 
 async def test_a_database_that_takes_no_writes_is_told_but_feeds_the_watchdog(tmp_path: Path) -> None:
     (tmp_path / "watcher.db").write_bytes(b"no database" * 100)
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0, roles=frozenset({"api"}))
-    database, heart = heart_on(tmp_path)
+    liveness = Liveness(manager, rest=5.0, roles=frozenset({"api"}))
+    database, heartbeat = heart_on(tmp_path)
     stop = asyncio.Event()
-    task = asyncio.create_task(beat(pulse, heart, stop))
+    task = asyncio.create_task(run_heartbeat(liveness, heartbeat, stop))
     await asyncio.wait_for(manager.told.wait(), 10)
     stop.set()
     await task
     database.close()
     assert manager.sent[0] == "WATCHDOG=1"
     assert manager.sent[1].startswith("STATUS=waiting: the database takes no writes: file is not a database")
-    assert pulse.unwritable is not None
-    assert not pulse.reached
+    assert liveness.unwritable is not None
+    assert not liveness.reached
 
 
 async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: Path) -> None:
     """A loop that does not turn any more has to be ended, however well the rest of the process lives."""
     manager = Manager()
-    pulse = Pulse(manager, rest=5.0)
-    pulse.followed(True)
-    database, heart = heart_on(tmp_path)
+    liveness = Liveness(manager, rest=5.0)
+    liveness.on_role_change(True)
+    database, heartbeat = heart_on(tmp_path)
     database.upgrade()
     stop = asyncio.Event()
-    task = asyncio.create_task(beat(pulse, heart, stop))
+    task = asyncio.create_task(run_heartbeat(liveness, heartbeat, stop))
     for _ in range(1000):
         await asyncio.sleep(0.01)
         with database.read() as connection:
-            if living_roles(connection, now=time.time()) == {"follower"}:
+            if live_roles(connection, now=time.time()) == {"follower"}:
                 break
     else:
         pytest.fail("no heartbeat was written")
@@ -181,13 +181,13 @@ async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: P
 
 async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None:
     """Until its next heartbeat in turn, ten seconds later, the others would believe that nobody follows."""
-    pulse = Pulse(Manager(), rest=15.0, roles=frozenset({"follower", "api"}))
+    liveness = Liveness(Manager(), rest=15.0, roles=frozenset({"follower", "api"}))
     database, _ = heart_on(tmp_path)
-    heart = Heartbeat(database, limit=45.0)
-    assert heart.interval == LONGEST_WAIT
+    heartbeat = Heartbeat(database, limit=45.0)
+    assert heartbeat.interval == LONGEST_WAIT
     database.upgrade()
     stop = asyncio.Event()
-    task = asyncio.create_task(beat(pulse, heart, stop))
+    task = asyncio.create_task(run_heartbeat(liveness, heartbeat, stop))
 
     async def becomes(expected: set[str]) -> None:
         async with asyncio.timeout(LONGEST_WAIT / 2):
@@ -195,12 +195,12 @@ async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None
             while found != expected:
                 await asyncio.sleep(0.01)
                 with database.read() as connection:
-                    found = living_roles(connection, now=time.time())
+                    found = live_roles(connection, now=time.time())
 
     await becomes({"api"})
-    pulse.followed(True)
+    liveness.on_role_change(True)
     await becomes({"api", "follower"})
-    pulse.followed(False)
+    liveness.on_role_change(False)
     await becomes({"api"})
     stop.set()
     await task
@@ -208,36 +208,36 @@ async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None
 
 
 def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again() -> None:
-    pulse = Pulse(Manager(), rest=5.0)
-    pulse.followed(True)
-    pulse.turned(PollResult.HALTED, "forked", None)
-    assert "follower" in pulse.roles
-    pulse.followed(False)
-    assert pulse.turn is None
-    assert "follower" not in pulse.roles
-    assert not pulse.stands_by, "it may get the lease again at once"
+    liveness = Liveness(Manager(), rest=5.0)
+    liveness.on_role_change(True)
+    liveness.on_poll(PollResult.HALTED, "forked", None)
+    assert "follower" in liveness.roles
+    liveness.on_role_change(False)
+    assert liveness.poll_result is None
+    assert "follower" not in liveness.roles
+    assert not liveness.is_standby, "it may get the lease again at once"
 
 
 def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_written() -> None:
     """A small heartbeat may still fit on a disk that a block does not fit on."""
     now = [0.0]
-    pulse = Pulse(Manager(), rest=5.0, clock=lambda: now[0])
-    pulse.followed(True)
-    pulse.turned(
+    liveness = Liveness(Manager(), rest=5.0, clock=lambda: now[0])
+    liveness.on_role_change(True)
+    liveness.on_poll(
         PollResult.WAITING, DatabaseTrouble("database or disk is full (INSERT)"), header(7), header(9)
     )
-    pulse.wrote(None)
-    assert pulse.unwritable is not None
-    assert "disk is full" in pulse.unwritable
-    pulse.turned(PollResult.IDLE, None, header(9), header(9))
-    assert pulse.unwritable is None
+    liveness.on_heartbeat(None)
+    assert liveness.unwritable is not None
+    assert "disk is full" in liveness.unwritable
+    liveness.on_poll(PollResult.IDLE, None, header(9), header(9))
+    assert liveness.unwritable is None
     now[0] = 4.0
-    assert pulse.last_poll_seconds == 4.0
+    assert liveness.last_poll_seconds == 4.0
 
 
 def test_what_a_source_says_of_its_database_says_nothing_of_ours() -> None:
-    pulse = Pulse(Manager(), rest=5.0)
-    pulse.followed(True)
-    pulse.wrote(None)
-    pulse.turned(PollResult.WAITING, "database.failed: so the source says", header(7), header(9))
-    assert pulse.unwritable is None
+    liveness = Liveness(Manager(), rest=5.0)
+    liveness.on_role_change(True)
+    liveness.on_heartbeat(None)
+    liveness.on_poll(PollResult.WAITING, "database.failed: so the source says", header(7), header(9))
+    assert liveness.unwritable is None

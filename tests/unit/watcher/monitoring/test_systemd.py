@@ -61,9 +61,9 @@ def test_a_loop_that_rests_longer_than_the_watchdog_asks_for_more(
 ) -> None:
     bound, name = manager_socket
     manager = ServiceManager.of({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"})
-    manager.watch_within(60)
-    manager.watch_within(61.5)
-    manager.watch_within(61.5)
+    manager.extend_watchdog(60)
+    manager.extend_watchdog(61.5)
+    manager.extend_watchdog(61.5)
     assert received(bound) == ["WATCHDOG_USEC=61500000"]
     assert manager.watchdog == 61.5
 
