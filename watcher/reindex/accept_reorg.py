@@ -29,7 +29,7 @@ from watcher.errors import Refused, UsageError
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
 from watcher.indexer.settler import Settler
-from watcher.reindex.dry_run import PieceBooks, undone
+from watcher.reindex.dry_run import PieceBooks, rolled_back
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import AHEAD, ALL, BATCH
@@ -311,7 +311,7 @@ class Accept:
         """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
 
         def piece() -> StepResult:
-            with undone(self._database) as connection:
+            with rolled_back(self._database) as connection:
                 return apply(connection)
 
         applied = first = await committed(piece)

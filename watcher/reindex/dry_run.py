@@ -1,4 +1,4 @@
-"""What a change would do, found out by doing it in a transaction that is rolled back."""
+"""Dry run: apply the changes in a transaction and roll it back."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 @contextmanager
-def undone(database: Database) -> Iterator[Connection]:
+def rolled_back(database: Database) -> Iterator[Connection]:
     """Open a write transaction, which takes its turn like any other, and leaves nothing behind."""
     with database.begin() as connection:
         yield connection
@@ -60,13 +60,13 @@ class PieceBooks(RecordingSettler):
         return max(0, intent_store.count_due(connection, clock) - MOST_DUE) if self.notify else 0
 
 
-def rehearse(database: Database, settler: Settler, gaps: Gaps, now: float) -> list[Change]:
+def simulate_corrections(database: Database, settler: Settler, gaps: Gaps, now: float) -> list[Change]:
     """Return what would change if ``gaps`` were filled and every intent in them settled."""
     changes: list[Change] = []
     for some in chunks(sorted(gaps.paid | gaps.tried), SETTLE_LIMIT):
         ids = set(some)
         careful = RecordingSettler.like(settler, notify=False)
-        with undone(database) as connection:
+        with rolled_back(database) as connection:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
             refute(connection, gaps.wrong, at=cursor.newest)

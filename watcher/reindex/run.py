@@ -31,7 +31,7 @@ from watcher.indexer.settler import SETTLE_LIMIT, Settler
 from watcher.reindex.compare import find_gaps
 from watcher.reindex.confirm import Confirmed, confirm, knows
 from watcher.reindex.diff import Difference, Gaps, overlooked
-from watcher.reindex.dry_run import rehearse
+from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
 from watcher.reindex.repair import put_right
 from watcher.reindex.retrying_source import Sources
@@ -197,7 +197,9 @@ class Reindex:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
                 self._lineage = None
         if ask.dry_run:
-            self._changes += await in_thread(rehearse, self._database, self._settler, self._gaps, self._now())
+            self._changes += await in_thread(
+                simulate_corrections, self._database, self._settler, self._gaps, self._now()
+            )
             run.tally.changes = len(self._changes)
             run.tally.events = sum(len(change.events) for change in self._changes)
         else:

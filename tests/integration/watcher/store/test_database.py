@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as TransactionTimeout
 from tests import harness
 from tests.integration.watcher.ledger_fixture import World
 from watcher.errors import ConfigError, Unreachable
-from watcher.reindex.dry_run import undone
+from watcher.reindex.dry_run import rolled_back
 from watcher.store.database import Database, chunks
 from watcher.store.schema import act, status_count
 from watcher.store.schema import transfer as transfer_table
@@ -167,13 +167,13 @@ def test_a_hurry_shortens_the_waits_for_another_process(
 
 
 def test_what_is_only_tried_out_takes_its_turn_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rehearsal holds the write lock like any other transaction, and leaves nothing behind."""
+    """A dry run holds the write lock like any other transaction, and leaves nothing behind."""
     monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 0.05)
     monkeypatch.setattr("watcher.store.database.TURN_TIMEOUT", 0.0)
     database = harness.open_database(tmp_path)
-    with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), undone(database):
+    with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), rolled_back(database):
         pass
-    with undone(database) as connection:
+    with rolled_back(database) as connection:
         connection.execute(insert(status_count).values(merchant_id="mer_X", status="pending", count=1))
         with pytest.raises(TransactionTimeout), database.begin():
             pass
