@@ -29,7 +29,7 @@ from watcher.indexer.loop import PollResult
 from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Liveness
-from watcher.reindex.audit import lacking
+from watcher.reindex.audit import has_errors
 from watcher.reindex.run import Report
 from watcher.services import status as status_service
 from watcher.store import chain_state, reindex_runs
@@ -122,7 +122,7 @@ class Metrics:
     def on_audit(self, report: Report) -> None:
         """Blocks were read again."""
         self._audited.inc(report.tally.blocks)
-        if lacking(report):
+        if has_errors(report):
             self._gaps.inc()
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:

@@ -151,7 +151,7 @@ class Audit:
             "corrections": tally.corrections,
             "differences": tally.differences,
         }
-        if lacking(report):
+        if has_errors(report):
             hint = (
                 "the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind"
             )
@@ -217,6 +217,6 @@ class Audit:
         return await run.run(ask)
 
 
-def lacking(report: Report) -> bool:
+def has_errors(report: Report) -> bool:
     """Say whether something is missing that a step should have stored, or stored that the chain does not bear out."""
-    return bool(report.overlooked or report.tally.corrections or report.tally.differences)
+    return bool(report.missed or report.tally.corrections or report.tally.differences)

@@ -1,4 +1,4 @@
-"""Compare blocks with our tables, column by column, and with where money belongs by the rules. Reads only."""
+"""Diff blocks against the database, column by column, and against the matching rules. Read-only."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
 from contracts.networks import asset_contract
 from contracts.payments import read_block
 from watcher.indexer.matcher import match_blocks, place_doubtful
-from watcher.reindex.diff import Difference, Gaps
+from watcher.reindex.diff import BlockDiff, Difference
 from watcher.store import transfers as transfer_store
 from watcher.store.database import chunks
 from watcher.store.schema import attempt, refund, transfer
@@ -23,24 +23,24 @@ UNKNOWN_STATUS = "has a status that this version does not know (a newer one may)
 _Fact = TypeVar("_Fact", Payment, Refund)
 
 
-def find_gaps(
+def diff_blocks(
     connection: Connection,
     rules: MoneyRules,
     blocks: Sequence[Block],
     reading: Reading,
     *,
     only: str | None = None,
-    beside: Iterable[Reading] = (),
+    elsewhere: Iterable[Reading] = (),
     unknowable: Collection[str] = (),
-) -> Gaps:
+) -> BlockDiff:
     """Compare canonical blocks, contiguous and oldest first, with our tables; ``reading`` is what they say.
 
-    ``only``: one intent's facts. ``beside``: what further blocks say that hold the same transactions by our tables.
+    ``only``: one intent's facts. ``elsewhere``: what further blocks say that hold the same transactions by our tables.
     ``unknowable``: blocks (by hash) of which no source can say what became of a transaction that is ours: that one is left.
     Raises :class:`watcher.indexer.matcher.UnknownStatus` for one in another block.
     """
     moved: list[Payment | Refund] = [*reading.payments, *reading.refunds]
-    for other in beside:
+    for other in elsewhere:
         moved += [*other.payments, *other.refunds]
     comparison = _Comparison(connection, rules, blocks, only, {_key(fact) for fact in moved})
     held = {
@@ -55,11 +55,11 @@ def find_gaps(
     comparison.attempts(matches.attempts)
     comparison.refunds(matches.refunds)
     comparison.leave(place_doubtful(connection, rules, Reading(doubtful=left)))
-    return comparison.gaps
+    return comparison.diff
 
 
 class _Comparison:
-    """One call of :func:`find_gaps`."""
+    """One call of :func:`diff_blocks`."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class _Comparison:
         only: str | None,
         says: set[tuple[str, str, int]],
     ) -> None:
-        self.gaps = Gaps()
+        self.diff = BlockDiff()
         self._connection = connection
         self._rules = rules
         self._blocks = {block.header.hash: block for block in blocks}
@@ -98,14 +98,14 @@ class _Comparison:
         by_key = {_key(transfer_match.payment): transfer_match for transfer_match in transfer_matches}
         for key, due in by_key.items():
             if self._only in (None, _intent(due)):
-                self.gaps.ours += 1
+                self.diff.ours += 1
                 if key not in have:
-                    self.gaps.transfers.append(due)
+                    self.diff.transfers.append(due)
         for key, row in have.items():
             transfer_match = by_key.get(key)
             if self._only not in (None, row.intent_id, _intent(transfer_match)):
                 continue
-            note = self._oddity(row, said.get(key), transfer_store.transfer_values, lambda r: r.payments)
+            note = self._mismatch(row, said.get(key), transfer_store.transfer_values, lambda r: r.payments)
             # What a person assigned stays.
             if (
                 note is None
@@ -115,14 +115,14 @@ class _Comparison:
             ):
                 note = f"it belongs to {_intent(transfer_match) or 'no intent'}, not to {row.intent_id or 'none'}"
             if note is None:
-                self._know(row)
+                self._note_match(row)
                 continue
             self._refute(transfer, row, note)
             if transfer_match is not None:
-                self.gaps.transfers.append(transfer_match)
-        wanted = [transfer_match.payment for transfer_match in self.gaps.transfers]
-        clashing = self._clashes(transfer, wanted)
-        self.gaps.transfers = [p for p in self.gaps.transfers if _key(p.payment) not in clashing]
+                self.diff.transfers.append(transfer_match)
+        wanted = [transfer_match.payment for transfer_match in self.diff.transfers]
+        conflicting = self._conflicts(transfer, wanted)
+        self.diff.transfers = [p for p in self.diff.transfers if _key(p.payment) not in conflicting]
 
     def attempts(self, tries: Iterable[tuple[Attempt, str]]) -> None:
         said = {
@@ -131,20 +131,20 @@ class _Comparison:
             if self._only in (None, intent_id)
         }
         have = self.stored(attempt, "intent_id")
-        self.gaps.attempts += [found for key, found in said.items() if key not in have]
+        self.diff.attempts += [found for key, found in said.items() if key not in have]
         for key, row in have.items():
             if self._only not in (None, row.intent_id):
                 continue
             found = said.get(key)
-            note = self._oddity(row, found[0] if found is not None else None, transfer_store.attempt_values)
+            note = self._mismatch(row, found[0] if found is not None else None, transfer_store.attempt_values)
             if note is not None:
                 self._refute(attempt, row, note)
-                self.gaps.attempts += [found] if found is not None else []
+                self.diff.attempts += [found] if found is not None else []
 
     def refunds(self, refunds: Iterable[tuple[Refund, str]]) -> None:
         said = {_key(made): (made, intent_id) for made, intent_id in refunds}
         have = self.stored(refund, "rank")
-        self.gaps.refunds += [
+        self.diff.refunds += [
             found for key, found in said.items() if key not in have and self._only in (None, found[1])
         ]
         for key, row in have.items():
@@ -152,25 +152,25 @@ class _Comparison:
             if self._only not in (None, row.intent_id, found[1] if found is not None else None):
                 continue
             made = found[0] if found is not None else None
-            note = self._oddity(row, made, transfer_store.refund_values, lambda r: r.refunds)
+            note = self._mismatch(row, made, transfer_store.refund_values, lambda r: r.refunds)
             if note is None and found is not None and found[1] != row.intent_id:
                 note = f"it belongs to {found[1]}, not to {row.intent_id}"
             if note is None:
-                self._know(row)
+                self._note_match(row)
                 continue
             self._refute(refund, row, note)
-            self.gaps.refunds += [found] if found is not None else []
-        clashing = self._clashes(refund, [made for made, _ in self.gaps.refunds])
-        self.gaps.refunds = [found for found in self.gaps.refunds if _key(found[0]) not in clashing]
+            self.diff.refunds += [found] if found is not None else []
+        conflicting = self._conflicts(refund, [made for made, _ in self.diff.refunds])
+        self.diff.refunds = [found for found in self.diff.refunds if _key(found[0]) not in conflicting]
 
     def leave(self, doubtful: Iterable[tuple[Payment | Attempt, str | None]]) -> None:
         """Note what cannot be put in, each transaction once."""
-        noted = {row.tx_id for row in self.gaps.differences}
+        noted = {row.tx_id for row in self.diff.differences}
         for fact, intent_id in doubtful:
             if fact.tx_id in noted or self._only not in (None, intent_id):
                 continue
             noted.add(fact.tx_id)
-            self.gaps.differences.append(
+            self.diff.differences.append(
                 Difference(
                     row="",
                     kind=transfer.name if isinstance(fact, Payment) else attempt.name,
@@ -182,11 +182,11 @@ class _Comparison:
                 )
             )
 
-    def _know(self, row: Row[Any]) -> None:
+    def _note_match(self, row: Row[Any]) -> None:
         if row.intent_id is not None and self._only in (None, row.intent_id):
-            self.gaps.known.add(row.intent_id)
+            self.diff.known.add(row.intent_id)
 
-    def _oddity(
+    def _mismatch(
         self,
         row: Row[Any],
         said: Any,
@@ -215,23 +215,23 @@ class _Comparison:
 
     def _refute(self, table: Table, row: Row[Any], note: str, *evidence: str) -> None:
         if (row.block_hash, row.tx_id) in self._unknown:
-            self.gaps.differences.append(
+            self.diff.differences.append(
                 _difference(table, row, f"its transaction {UNKNOWN_STATUS}; left as it is")
             )
-            self._know(row)
+            self._note_match(row)
             return
         own = [row.block_hash] if row.block_hash in self._blocks else []
-        self.gaps.wrong.append(_difference(table, row, note, *own, *evidence))
+        self.diff.wrong.append(_difference(table, row, note, *own, *evidence))
 
-    def _clashes(self, table: Table, wanted: Sequence[_Fact]) -> set[tuple[str, str, int]]:
+    def _conflicts(self, table: Table, wanted: Sequence[_Fact]) -> set[tuple[str, str, int]]:
         """Refute what stands elsewhere of the facts that are missing here; return those that two blocks hold.
 
         A transaction is in one block. Whether the other one holds it, only its contents can say: they are asked for
         by naming it as evidence.
         """
-        refuted = {row.row for row in self.gaps.wrong}
+        refuted = {row.row for row in self.diff.wrong}
         here = {(fact.tx_id, fact.rank): fact for fact in wanted}
-        clashing = set()
+        conflicting = set()
         for some in chunks(sorted({fact.tx_id for fact in wanted})):
             query = select(table).where(table.c.tx_id.in_(some), table.c.canonical)
             for row in self._connection.execute(query):
@@ -240,15 +240,15 @@ class _Comparison:
                     continue
                 note = f"the chain has it in block {fact.block.hash}"
                 if (row.block_hash, row.tx_id) in self._unknown:
-                    clashing.add(_key(fact))
+                    conflicting.add(_key(fact))
                     self._refute(table, row, note)
                 elif (row.block_hash, row.tx_id, row.rank) in self._says:
-                    clashing.add(_key(fact))
+                    conflicting.add(_key(fact))
                     note += f" and in block {row.block_hash}, which cannot be; left as it is"
-                    self.gaps.differences.append(_difference(table, row, note))
+                    self.diff.differences.append(_difference(table, row, note))
                 else:
                     self._refute(table, row, note, fact.block.hash, row.block_hash)
-        return clashing
+        return conflicting
 
 
 def _key(fact: Payment | Refund) -> tuple[str, str, int]:

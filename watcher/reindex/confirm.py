@@ -22,7 +22,7 @@ class Confirmed:
     #: Why the contents of some blocks (by hash) are not to be gone by.
     doubts: dict[str, str] = field(default_factory=dict)
     #: What blocks say that were not among those in hand; nothing, where they are not in the chain.
-    beside: dict[str, Reading] = field(default_factory=dict)
+    elsewhere: dict[str, Reading] = field(default_factory=dict)
     #: Blocks that were read twice, whatever came of it.
     asked: set[str] = field(default_factory=set)
     #: Blocks with a transaction of ours of which no source can say what became of it.
@@ -31,7 +31,7 @@ class Confirmed:
     def add(self, more: "Confirmed") -> None:
         """Take over what later readings found."""
         self.doubts |= more.doubts
-        self.beside |= more.beside
+        self.elsewhere |= more.elsewhere
         self.asked |= more.asked
 
 
@@ -58,7 +58,7 @@ async def confirm(
             first: Reading | None = read_block(blocks[block_hash], rules)
         else:
             first = await _read(source, block_hash, rules, read)
-            found.beside[block_hash] = first or Reading()
+            found.elsewhere[block_hash] = first or Reading()
         doubt = "no other source answers"
         for other in sources.pool.others(source) if several else [source]:
             try:

@@ -1,4 +1,4 @@
-"""What some blocks say and our tables do not, and the other way round."""
+"""The differences between some blocks and the database."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -42,8 +42,8 @@ class Difference:
 
 
 @dataclass(slots=True, kw_only=True)
-class Gaps:
-    """What comparing some blocks with our tables found."""
+class BlockDiff:
+    """The differences between some blocks and the database: what is missing, and what is wrong."""
 
     #: Payments that we should have as canonical and do not; also those that stand in a row of ``wrong``, as they are.
     transfers: list[TransferMatch] = field(default_factory=list)
@@ -60,8 +60,8 @@ class Gaps:
     #: Payments that belong to us, known ones included.
     ours: int = 0
 
-    def add(self, more: "Gaps") -> None:
-        """Take over what other blocks lack."""
+    def add(self, more: "BlockDiff") -> None:
+        """Add the differences of other blocks."""
         self.transfers += more.transfers
         self.attempts += more.attempts
         self.refunds += more.refunds
@@ -83,7 +83,7 @@ class Gaps:
         return found | {intent_id for _, intent_id in self.refunds}
 
     @property
-    def tried(self) -> set[str]:
+    def attempted(self) -> set[str]:
         """The intents of attempts that were missing or wrong."""
         wrong = {row.intent for row in self.wrong if row.intent is not None and row.kind == attempt.name}
         return {intent_id for _, intent_id in self.attempts} | wrong
@@ -93,7 +93,7 @@ class Gaps:
         """The blocks on whose contents it depends whether a row is wrong."""
         return {block for row in self.wrong for block in row.evidence}
 
-    def leave(self, doubts: Mapping[str, str]) -> None:
+    def exclude(self, doubts: Mapping[str, str]) -> None:
         """Leave alone what depends on blocks whose contents are in doubt: block hash -> why.
 
         Nothing is put in either that such a block says, or that stands in a row which is left.
@@ -113,13 +113,13 @@ class Gaps:
         self.refunds = [found for found in self.refunds if stands(found[0])]
 
 
-def overlooked(connection: Connection, gaps: Gaps) -> int:
+def count_missed(connection: Connection, diff: BlockDiff) -> int:
     """Count the missing facts that a step should have stored: those that are newer than their intent.
 
     Of what is older, or belongs to no intent, nobody may have known yet that it is ours.
     """
-    owned = [(p.payment.block, p.matched.intent.id) for p in gaps.transfers if p.matched.intent is not None]
-    owned += [(made.block, intent_id) for made, intent_id in gaps.attempts]
-    owned += [(made.block, intent_id) for made, intent_id in gaps.refunds]
+    owned = [(p.payment.block, p.matched.intent.id) for p in diff.transfers if p.matched.intent is not None]
+    owned += [(made.block, intent_id) for made, intent_id in diff.attempts]
+    owned += [(made.block, intent_id) for made, intent_id in diff.refunds]
     intents = intent_store.load_intents(connection, {intent_id for _, intent_id in owned})
     return sum(block.time >= intents[intent_id].created_at for block, intent_id in owned)

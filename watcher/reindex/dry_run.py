@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Table, select
 from contracts.model import Payment, Refund
 from watcher.domain.model import ChainClock
 from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult
-from watcher.reindex.diff import Gaps
+from watcher.reindex.diff import BlockDiff
 from watcher.reindex.recorder import Change, RecordingSettler
-from watcher.reindex.repair import put_right, refute
+from watcher.reindex.repair import apply_corrections, refute
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store.database import Database, chunks
@@ -60,26 +60,26 @@ class PieceBooks(RecordingSettler):
         return max(0, intent_store.count_due(connection, clock) - MOST_DUE) if self.notify else 0
 
 
-def simulate_corrections(database: Database, settler: Settler, gaps: Gaps, now: float) -> list[Change]:
-    """Return what would change if ``gaps`` were filled and every intent in them settled."""
+def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:
+    """Return what would change if ``diff`` were filled and every intent in them settled."""
     changes: list[Change] = []
-    for some in chunks(sorted(gaps.paid | gaps.tried), SETTLE_LIMIT):
+    for some in chunks(sorted(diff.paid | diff.attempted), SETTLE_LIMIT):
         ids = set(some)
         careful = RecordingSettler.like(settler, notify=False)
         with rolled_back(database) as connection:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
-            refute(connection, gaps.wrong, at=cursor.newest)
+            refute(connection, diff.wrong, at=cursor.newest)
             # The chain may have forked since they were read.
-            paid = _fitting(connection, transfer, gaps.transfers, lambda found: found.payment)
-            returned = _fitting(connection, refund, gaps.refunds, lambda found: found[0])
-            ours = Gaps(
+            paid = _fitting(connection, transfer, diff.transfers, lambda found: found.payment)
+            returned = _fitting(connection, refund, diff.refunds, lambda found: found[0])
+            ours = BlockDiff(
                 transfers=[p for p in paid if p.matched.intent is not None and p.matched.intent.id in ids],
-                attempts=[found for found in gaps.attempts if found[1] in ids],
+                attempts=[found for found in diff.attempts if found[1] in ids],
                 refunds=[found for found in returned if found[1] in ids],
-                wrong=gaps.wrong,
+                wrong=diff.wrong,
             )
-            put_right(connection, ours, at=cursor.newest, now=now)
+            apply_corrections(connection, ours, at=cursor.newest, now=now)
             careful.settle_apart(connection, some, cursor.clock, now=now)
         changes += careful.changes
     return changes

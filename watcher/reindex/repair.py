@@ -1,10 +1,10 @@
-"""Put right what a comparison with the chain found: refute the rows that are wrong, then put in what is missing."""
+"""Apply a diff to the database: refute the rows that are wrong, then insert what is missing."""
 
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, delete, update
 
-from watcher.reindex.diff import Difference, Gaps
+from watcher.reindex.diff import BlockDiff, Difference
 from watcher.store import transfers as transfer_store
 from watcher.store.database import chunks
 from watcher.store.schema import act, attempt, refund, stray, transfer
@@ -12,16 +12,16 @@ from watcher.store.schema import act, attempt, refund, stray, transfer
 _TABLES = {table.name: table for table in (transfer, attempt, refund)}
 
 
-def put_right(connection: Connection, gaps: Gaps, *, at: int, now: float) -> None:
-    """Write what ``gaps`` lists, on an open transaction; nothing is settled yet.
+def apply_corrections(connection: Connection, diff: BlockDiff, *, at: int, now: float) -> None:
+    """Write the corrections that ``diff`` lists, on an open transaction; nothing is settled yet.
 
     ``at``: the newest chain time so far, from which on refuted money counts as lost.
     """
-    refute(connection, gaps.wrong, at=at)
-    _lower_acts(connection, gaps)
-    transfer_store.put_transfers(connection, gaps.transfers, now=now)
-    transfer_store.put_attempts(connection, gaps.attempts, now=now)
-    transfer_store.put_refunds(connection, gaps.refunds, now=now)
+    refute(connection, diff.wrong, at=at)
+    _lower_acts(connection, diff)
+    transfer_store.put_transfers(connection, diff.transfers, now=now)
+    transfer_store.put_attempts(connection, diff.attempts, now=now)
+    transfer_store.put_refunds(connection, diff.refunds, now=now)
 
 
 def refute(connection: Connection, wrong: Sequence[Difference], *, at: int) -> None:
@@ -37,20 +37,20 @@ def refute(connection: Connection, wrong: Sequence[Difference], *, at: int) -> N
         connection.execute(delete(stray).where(stray.c.transfer_id.in_(some)))
 
 
-def _lower_acts(connection: Connection, gaps: Gaps) -> None:
+def _lower_acts(connection: Connection, diff: BlockDiff) -> None:
     """Let the money that is put right come after what people did to its intents, as after a reorg: nobody knew of it."""
-    for intent_id, height in _changed(gaps):
+    for intent_id, height in _changed(diff):
         later = and_(act.c.intent_id == intent_id, act.c.height >= height)
         connection.execute(update(act).where(later).values(height=height - 1))
 
 
-def _changed(gaps: Gaps) -> Iterable[tuple[str, int]]:
+def _changed(diff: BlockDiff) -> Iterable[tuple[str, int]]:
     """Return the intents that get other money than the wrong rows said, with the height of its block."""
-    was = {(row.intent, row.tx_id, row.amount, row.height) for row in gaps.wrong if row.kind == transfer.name}
+    was = {(row.intent, row.tx_id, row.amount, row.height) for row in diff.wrong if row.kind == transfer.name}
     wrong = {tx_id for _, tx_id, _, _ in was}
     becomes = {
         (p.matched.intent.id, p.payment.tx_id, p.payment.amount, p.payment.block.height)
-        for p in gaps.transfers
+        for p in diff.transfers
         if p.matched.intent is not None and p.payment.tx_id in wrong
     }
     return sorted({(intent, height) for intent, _, _, height in was ^ becomes if intent is not None})

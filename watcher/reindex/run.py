@@ -28,12 +28,12 @@ from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
 from watcher.indexer.settler import SETTLE_LIMIT, Settler
-from watcher.reindex.compare import find_gaps
+from watcher.reindex.compare import diff_blocks
 from watcher.reindex.confirm import Confirmed, confirm, knows
-from watcher.reindex.diff import Difference, Gaps, overlooked
+from watcher.reindex.diff import BlockDiff, Difference, count_missed
 from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
-from watcher.reindex.repair import put_right
+from watcher.reindex.repair import apply_corrections
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.trace import Trace
 from watcher.store import chain_state, reindex_runs
@@ -110,7 +110,7 @@ class Report:
     corrections: list[Difference] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     #: Of a dry run: missing facts that a step should have stored.
-    overlooked: int = 0
+    missed: int = 0
     #: By this machine's clock.
     seconds: float = 0.0
 
@@ -167,7 +167,7 @@ class Reindex:
         self._differences: list[Difference] = []
         self._changes: list[Change] = []
         #: All that a dry run found.
-        self._gaps = Gaps()
+        self._diff = BlockDiff()
         self._run: Scan | None = None
         self._reported_at = float("-inf")
         sources.on_wait = self._idle
@@ -198,7 +198,7 @@ class Reindex:
                 self._lineage = None
         if ask.dry_run:
             self._changes += await in_thread(
-                simulate_corrections, self._database, self._settler, self._gaps, self._now()
+                simulate_corrections, self._database, self._settler, self._diff, self._now()
             )
             run.tally.changes = len(self._changes)
             run.tally.events = sum(len(change.events) for change in self._changes)
@@ -213,7 +213,7 @@ class Reindex:
             changes=merge(self._changes),
             corrections=self._corrections,
             differences=self._differences,
-            overlooked=await in_thread(self._overlooked),
+            missed=await in_thread(self._count_missed),
             seconds=self._now() - began,
         )
 
@@ -341,7 +341,7 @@ class Reindex:
 
     async def _compare(self, source: StacksApi, ask: Ask, run: Scan, some: Sequence[Block]) -> None:
         """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
-        hand = {block.header.hash: block for block in some}
+        blocks_by_hash = {block.header.hash: block for block in some}
         reading = read_all(some, self._rules)
         known = Confirmed()
         while True:
@@ -357,7 +357,11 @@ class Reindex:
                 self._report_progress(
                     run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs"
                 )
-                known.add(await confirm(self._sources, source, doubtful, hand, self._rules, self._read_rules))
+                known.add(
+                    await confirm(
+                        self._sources, source, doubtful, blocks_by_hash, self._rules, self._read_rules
+                    )
+                )
 
     def _take(
         self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, known: Confirmed
@@ -369,41 +373,41 @@ class Reindex:
         """
         headers = [block.header for block in some]
 
-        def work(connection: Connection) -> tuple[Tally, Gaps, list[Change]] | set[str]:
+        def work(connection: Connection) -> tuple[Tally, BlockDiff, list[Change]] | set[str]:
             now = self._now()
             tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
             settler = RecordingSettler.like(self._settler, notify=ask.notify)
             cursor = chain_state.load_cursor(connection, lock=not ask.dry_run)
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
-            beside = known.beside.values()
-            gaps = find_gaps(
+            elsewhere = known.elsewhere.values()
+            diff = diff_blocks(
                 connection,
                 self._rules,
                 some,
                 reading,
                 only=ask.intent,
-                beside=beside,
+                elsewhere=elsewhere,
                 unknowable=known.unknowable,
             )
-            if doubtful := gaps.evidence - known.asked:
+            if doubtful := diff.evidence - known.asked:
                 return doubtful
-            gaps.leave(known.doubts)
-            tally.transfers += gaps.ours
-            mended = {row.tx_id for row in gaps.wrong}
-            tally.found += sum(p.payment.tx_id not in mended for p in gaps.transfers)
-            tally.attempts += sum(made.tx_id not in mended for made, _ in gaps.attempts)
-            tally.refunds += sum(made.tx_id not in mended for made, _ in gaps.refunds)
-            tally.corrections += len(gaps.wrong)
-            tally.differences += len(gaps.differences)
+            diff.exclude(known.doubts)
+            tally.transfers += diff.ours
+            corrected = {row.tx_id for row in diff.wrong}
+            tally.found += sum(p.payment.tx_id not in corrected for p in diff.transfers)
+            tally.attempts += sum(made.tx_id not in corrected for made, _ in diff.attempts)
+            tally.refunds += sum(made.tx_id not in corrected for made, _ in diff.refunds)
+            tally.corrections += len(diff.wrong)
+            tally.differences += len(diff.differences)
             # Those whose rows were wrong come first: what was sent of them may be false.
-            wrong = {row.intent for row in gaps.wrong}
-            paid = sorted(gaps.paid, key=lambda intent: (intent not in wrong, intent))
-            tally.later = sorted({*tally.later, *(gaps.tried - gaps.paid), *paid[SETTLE_LIMIT:]})
+            wrong = {row.intent for row in diff.wrong}
+            paid = sorted(diff.paid, key=lambda intent: (intent not in wrong, intent))
+            tally.later = sorted({*tally.later, *(diff.attempted - diff.paid), *paid[SETTLE_LIMIT:]})
             if not ask.dry_run:
-                put_right(connection, gaps, at=cursor.newest, now=now)
+                apply_corrections(connection, diff, at=cursor.newest, now=now)
                 # Decided in further transactions, by the daemon where this run does not come to it any more.
-                more = [key for key in paid[SETTLE_LIMIT:] if key in gaps.changed]
+                more = [key for key in paid[SETTLE_LIMIT:] if key in diff.changed]
                 if ask.notify:
                     intent_store.mark_due(connection, more)
                 else:
@@ -412,7 +416,7 @@ class Reindex:
                 tally.changes += len(settler.changes)
                 tally.events += settled.events
                 self._advance(connection, run, headers[-1].height, tally)
-            return tally, gaps, settler.changes
+            return tally, diff, settler.changes
 
         if ask.dry_run:
             with self._database.read() as connection:
@@ -421,16 +425,16 @@ class Reindex:
             done = self._database.transact(work)
         if isinstance(done, set):
             return done
-        tally, gaps, changes = done
+        tally, diff, changes = done
         run.position, run.tally = headers[-1].height, tally
         self._changes += changes
-        self._corrections += gaps.wrong[: LISTED - len(self._corrections)]
-        self._differences += gaps.differences[: LISTED - len(self._differences)]
+        self._corrections += diff.wrong[: LISTED - len(self._corrections)]
+        self._differences += diff.differences[: LISTED - len(self._differences)]
         if ask.dry_run:
-            self._gaps.add(gaps)
+            self._diff.add(diff)
         else:
             report_reversals(changes)
-            self._settle_later(ask, run, gaps.paid & {*tally.later})
+            self._settle_later(ask, run, diff.paid & {*tally.later})
         return set()
 
     def _settle_later(self, ask: Ask, run: Scan, ids: Collection[str]) -> None:
@@ -481,9 +485,9 @@ class Reindex:
             lambda connection: self._advance(connection, run, run.position, run.tally, finished=True)
         )
 
-    def _overlooked(self) -> int:
+    def _count_missed(self) -> int:
         with self._database.read() as connection:
-            return overlooked(connection, self._gaps)
+            return count_missed(connection, self._diff)
 
     def _report_progress(self, run: Scan, note: str = "") -> None:
         done = max(0, run.position - run.bottom + 1)

@@ -61,7 +61,7 @@ async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, 
         await pool.aclose()
 
 
-def overlooked(reading: Reading) -> str:
+def count_missed(reading: Reading) -> str:
     """Return an intent that was paid in a block whose events the API hid, with finality passed since."""
     world = reading.world
     intent = world.create()
@@ -96,13 +96,13 @@ def misread(reading: Reading) -> str:
 
 
 async def test_a_payment_that_the_api_hid_is_found_and_told(reading: Reading) -> None:
-    intent = overlooked(reading)
+    intent = count_missed(reading)
     seen: list[Report] = []
     async with auditing(reading, on_audit=seen.append) as (audit, _):
         report = await audit.once()
     assert report is not None
     assert (report.tally.found, report.tally.changes) == (1, 1)
-    assert [audit_module.lacking(one) for one in seen] == [True]
+    assert [audit_module.has_errors(one) for one in seen] == [True]
     assert reading.world.status(intent) == "succeeded"
     assert reading.world.told(intent)[-1] == "succeeded"
 
@@ -117,7 +117,7 @@ async def test_an_audit_of_what_is_right_changes_nothing(reading: Reading) -> No
     async with auditing(reading) as (audit, _):
         report = await audit.once()
     assert report is not None
-    assert not audit_module.lacking(report)
+    assert not audit_module.has_errors(report)
     assert report.tally.blocks > 0
     assert reading.snapshot() == before
 
@@ -150,7 +150,7 @@ async def test_only_final_blocks_that_were_read_are_audited(reading: Reading) ->
 
 
 async def test_an_audit_is_left_out_when_the_budget_is_short(reading: Reading) -> None:
-    overlooked(reading)
+    count_missed(reading)
     async with auditing(reading, requests_per_minute=1) as (audit, _):
         before = len(reading.api.requests)
         assert await audit.once() is None
@@ -158,7 +158,7 @@ async def test_an_audit_is_left_out_when_the_budget_is_short(reading: Reading) -
 
 
 async def test_a_source_that_fails_ends_the_audit_not_the_daemon(reading: Reading) -> None:
-    overlooked(reading)
+    count_missed(reading)
     async with auditing(reading) as (audit, _):
         reading.api.faults.fail(500, times=None)
         assert await audit.once() is None
@@ -175,7 +175,7 @@ async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Rea
         report = await audit.once()
     assert report is not None
     assert report.tally.found == 1
-    assert [audit_module.lacking(one) for one in seen] == [False]
+    assert [audit_module.has_errors(one) for one in seen] == [False]
     assert world.unmatched() == [("no_intent", 5)]
 
 
@@ -193,12 +193,12 @@ async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Re
         report = await audit.once()
     assert report is not None
     assert report.tally.attempts == 0
-    assert not audit_module.lacking(report)
+    assert not audit_module.has_errors(report)
     assert (world.status(intent), world.told(intent)) == ("pending", ["created"])
 
 
 async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Reading) -> None:
-    intent = overlooked(reading)
+    intent = count_missed(reading)
     world, faults = reading.world, reading.api.faults
     world.mine(n=2 * audit_module.SPAN)
     for _ in range(FINALITY):
@@ -223,16 +223,16 @@ async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Read
 
 
 async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Reading) -> None:
-    overlooked(reading)
+    count_missed(reading)
     seen: asyncio.Queue[Report] = asyncio.Queue()
     stop = asyncio.Event()
     async with auditing(reading, on_audit=seen.put_nowait) as (audit, _):
         task = asyncio.create_task(audit.run(stop))
         async with asyncio.timeout(20):
             audit.call()
-            assert audit_module.lacking(await seen.get())
+            assert audit_module.has_errors(await seen.get())
             audit.call()
-            while audit_module.lacking(await seen.get()):
+            while audit_module.has_errors(await seen.get()):
                 audit.call()
             stop.set()
             await task

@@ -89,7 +89,7 @@ async def test_an_audit_alarms_and_puts_right(world: World, reading: Reading) ->
         assert report is not None
         assert world.status(made) == "succeeded"
         await audit.once()
-    assert [audit_module.lacking(one) for one in seen] == [True, False]
+    assert [audit_module.has_errors(one) for one in seen] == [True, False]
 
 
 async def test_an_audit_alarms_at_money_that_was_made_up_too(world: World, reading: Reading) -> None:

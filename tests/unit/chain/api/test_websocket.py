@@ -84,9 +84,9 @@ def test_a_new_subscription_is_not_blamed_for_what_was_before_it() -> None:
 
 
 @given(st.lists(st.integers(min_value=1, max_value=9), min_size=1, max_size=30))
-def test_a_socket_that_tells_every_block_is_never_silent(gaps: list[int]) -> None:
+def test_a_socket_that_tells_every_block_is_never_silent(diff: list[int]) -> None:
     silence, now, height = watch(), 0.0, 100
-    for gap in gaps:
+    for gap in diff:
         now, height = now + 20 * gap, height + gap
         silence.heard(height, now)
         silence.note_tip(height, now + 1)
