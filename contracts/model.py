@@ -89,7 +89,7 @@ class Reading:
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
     #: What transactions with an unknown status bring if they succeeded, and meant to bring if not: it is neither.
-    doubtful: tuple[Payment | Attempt, ...] = ()
+    unknown_status: tuple[Payment | Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ def read_block(block: Block, rules: MoneyRules) -> Reading:
         payments=tuple(payments),
         attempts=tuple(attempts),
         refunds=tuple(refunds),
-        doubtful=tuple(doubtful),
+        unknown_status=tuple(doubtful),
     )
 
 

@@ -54,7 +54,7 @@ def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
         payments=tuple(payment for reading in readings for payment in reading.payments),
         attempts=tuple(attempt for reading in readings for attempt in reading.attempts),
         refunds=tuple(refund for reading in readings for refund in reading.refunds),
-        doubtful=tuple(fact for reading in readings for fact in reading.doubtful),
+        unknown_status=tuple(fact for reading in readings for fact in reading.unknown_status),
     )
 
 
@@ -69,7 +69,7 @@ def match_blocks(
     ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
     money, whatever intents came later. Raises :class:`UnknownStatus`.
     """
-    for fact, _ in place_doubtful(connection, rules, reading):
+    for fact, _ in match_unknown_status(connection, rules, reading):
         raise UnknownStatus(fact)
     payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
     labelled_facts: list[Payment | Attempt] = [*payments, *attempts]
@@ -134,14 +134,14 @@ def match_blocks(
     return BlockMatches(transfers=matches, attempts=matched_attempts, refunds=matched_refunds)
 
 
-def place_doubtful(
+def match_unknown_status(
     connection: Connection, rules: MoneyRules, reading: Reading
 ) -> list[tuple[Payment | Attempt, str | None]]:
     """Return what is ours of transactions with an unknown status, each with the intent that it would belong to."""
-    if not reading.doubtful:
+    if not reading.unknown_status:
         return []
-    payments = tuple(fact for fact in reading.doubtful if isinstance(fact, Payment))
-    attempts = tuple(fact for fact in reading.doubtful if isinstance(fact, Attempt))
+    payments = tuple(fact for fact in reading.unknown_status if isinstance(fact, Payment))
+    attempts = tuple(fact for fact in reading.unknown_status if isinstance(fact, Attempt))
     ours = match_blocks(connection, rules, Reading(payments=payments, attempts=attempts))
     owners = ((p.payment, p.matched.intent) for p in ours.transfers)
     return [*((fact, owner.id if owner else None) for fact, owner in owners), *ours.attempts]

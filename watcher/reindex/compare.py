@@ -10,7 +10,7 @@ from chain.model import Block, PrintEvent, TxStatus
 from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
 from contracts.networks import asset_contract
 from contracts.payments import read_block
-from watcher.indexer.matcher import match_blocks, place_doubtful
+from watcher.indexer.matcher import match_blocks, match_unknown_status
 from watcher.reindex.diff import BlockDiff, Difference
 from watcher.store import transfers as transfer_store
 from watcher.store.database import chunks
@@ -48,13 +48,13 @@ def diff_blocks(
         for key, row in comparison.stored(transfer, "rank").items()
         if row.intent_id is not None and not row.assigned
     }
-    left = tuple(fact for fact in reading.doubtful if fact.block.hash in unknowable)
-    reading = replace(reading, doubtful=tuple(fact for fact in reading.doubtful if fact not in left))
+    left = tuple(fact for fact in reading.unknown_status if fact.block.hash in unknowable)
+    reading = replace(reading, doubtful=tuple(fact for fact in reading.unknown_status if fact not in left))
     matches = match_blocks(connection, rules, reading, held)
     comparison.transfers(reading, matches.transfers)
     comparison.attempts(matches.attempts)
     comparison.refunds(matches.refunds)
-    comparison.leave(place_doubtful(connection, rules, Reading(doubtful=left)))
+    comparison.leave(match_unknown_status(connection, rules, Reading(unknown_status=left)))
     return comparison.diff
 
 

@@ -16,7 +16,7 @@ APART = 5.0
 
 
 @dataclass(slots=True)
-class Confirmed:
+class SecondReadings:
     """What second readings found."""
 
     #: Why the contents of some blocks (by hash) are not to be gone by.
@@ -24,15 +24,15 @@ class Confirmed:
     #: What blocks say that were not among those in hand; nothing, where they are not in the chain.
     elsewhere: dict[str, Reading] = field(default_factory=dict)
     #: Blocks that were read twice, whatever came of it.
-    asked: set[str] = field(default_factory=set)
+    read_again: set[str] = field(default_factory=set)
     #: Blocks with a transaction of ours of which no source can say what became of it.
     unknowable: set[str] = field(default_factory=set)
 
-    def add(self, more: "Confirmed") -> None:
+    def add(self, more: "SecondReadings") -> None:
         """Take over what later readings found."""
         self.doubts |= more.doubts
         self.elsewhere |= more.elsewhere
-        self.asked |= more.asked
+        self.read_again |= more.read_again
 
 
 async def confirm(
@@ -42,18 +42,18 @@ async def confirm(
     blocks: Mapping[str, Block],
     rules: MoneyRules,
     read: ReadRules,
-) -> Confirmed:
+) -> SecondReadings:
     """Read blocks by hash again that ``source`` showed; ``blocks`` are those in hand, the others it is asked for too.
 
     Where several sources are configured, another one has to say the same, and one that says nothing confirms nothing.
     Raises ``SourceError`` when ``source`` itself fails.
     """
-    found = Confirmed()
+    found = SecondReadings()
     several = len(sources.pool.health()) > 1
     if not several:
         await sources.rest(APART)
     for block_hash in sorted(hashes):
-        found.asked.add(block_hash)
+        found.read_again.add(block_hash)
         if block_hash in blocks:
             first: Reading | None = read_block(blocks[block_hash], rules)
         else:
@@ -87,7 +87,7 @@ async def knows(
         except SourceError as error:
             sources.pool.failed(other, error)
             continue
-        if found is not None and fact.tx_id not in {each.tx_id for each in found.doubtful}:
+        if found is not None and fact.tx_id not in {each.tx_id for each in found.unknown_status}:
             return True
     return False
 

@@ -29,7 +29,7 @@ from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
 from watcher.indexer.settler import SETTLE_LIMIT, Settler
 from watcher.reindex.compare import diff_blocks
-from watcher.reindex.confirm import Confirmed, confirm, knows
+from watcher.reindex.confirm import SecondReadings, confirm, knows
 from watcher.reindex.diff import BlockDiff, Difference, count_missed
 from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
@@ -343,28 +343,28 @@ class Reindex:
         """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
         blocks_by_hash = {block.header.hash: block for block in some}
         reading = read_all(some, self._rules)
-        known = Confirmed()
+        confirmed = SecondReadings()
         while True:
             try:
-                doubtful = await committed(self._take, ask, run, some, reading, known)
+                doubtful = await committed(self._take, ask, run, some, reading, confirmed)
             except UnknownStatus as error:
                 if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
-                known.unknowable.add(error.fact.block.hash)
+                confirmed.unknowable.add(error.fact.block.hash)
             else:
                 if not doubtful:
                     return
                 self._report_progress(
                     run, f"reading {count(len(doubtful), 'block')} once more: what is stored differs"
                 )
-                known.add(
+                confirmed.add(
                     await confirm(
                         self._sources, source, doubtful, blocks_by_hash, self._rules, self._read_rules
                     )
                 )
 
     def _take(
-        self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, known: Confirmed
+        self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, confirmed: SecondReadings
     ) -> set[str]:
         """Compare some blocks with our tables and, unless it is a dry run, put right what differs, in one transaction.
 
@@ -380,7 +380,7 @@ class Reindex:
             cursor = chain_state.load_cursor(connection, lock=not ask.dry_run)
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
-            elsewhere = known.elsewhere.values()
+            elsewhere = confirmed.elsewhere.values()
             diff = diff_blocks(
                 connection,
                 self._rules,
@@ -388,11 +388,11 @@ class Reindex:
                 reading,
                 only=ask.intent,
                 elsewhere=elsewhere,
-                unknowable=known.unknowable,
+                unknowable=confirmed.unknowable,
             )
-            if doubtful := diff.evidence - known.asked:
+            if doubtful := diff.evidence - confirmed.read_again:
                 return doubtful
-            diff.exclude(known.doubts)
+            diff.exclude(confirmed.doubts)
             tally.transfers += diff.ours
             corrected = {row.tx_id for row in diff.wrong}
             tally.found += sum(p.payment.tx_id not in corrected for p in diff.transfers)

@@ -160,6 +160,6 @@ def test_a_call_whose_status_is_unknown_is_in_doubt():
     """Whether it paid or failed, nobody can say: it is told apart from both."""
     reading = read(replace(failed(SBTC, "transfer", *TRANSFER), status=TxStatus.UNKNOWN))
     assert (reading.payments, reading.attempts) == ((), ())
-    assert [(fact.recipient, fact.amount, fact.memo) for fact in reading.doubtful] == [
+    assert [(fact.recipient, fact.amount, fact.memo) for fact in reading.unknown_status] == [
         (MERCHANT, 1000, b"K7Q2M8ZR4T9C")
     ]

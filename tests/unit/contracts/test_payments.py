@@ -440,5 +440,5 @@ def test_what_a_transaction_with_an_unknown_status_moved_is_in_doubt():
     """It is no payment, and it is not dropped either."""
     reading = read(replace(succeeded(ft(0, amount=7)), status=TxStatus.UNKNOWN))
     assert reading.payments == ()
-    assert [(fact.recipient, fact.amount) for fact in reading.doubtful] == [(MERCHANT, 7)]
-    assert read(succeeded(ft(0))).doubtful == ()
+    assert [(fact.recipient, fact.amount) for fact in reading.unknown_status] == [(MERCHANT, 7)]
+    assert read(succeeded(ft(0))).unknown_status == ()
