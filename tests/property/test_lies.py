@@ -140,11 +140,11 @@ async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
             reading = Reading(world, [api])
             would = await reading.reindex(dry_run=True)
             report = await reading.reindex()
-            assert would.tally.corrections == report.tally.corrections
+            assert would.counts.corrections == report.counts.corrections
             assert report.differences == []
             settled = reading.snapshot()
             again = await reading.reindex()
-            assert (again.tally.corrections, again.tally.found, again.tally.changes) == (0, 0, 0)
+            assert (again.counts.corrections, again.counts.found, again.counts.changes) == (0, 0, 0)
             assert reading.snapshot() == settled
         alone, rows = fresh(life)
         for table, names in ((transfer, TRANSFER), (attempt, ATTEMPT), (refund, REFUND)):

@@ -122,11 +122,11 @@ async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) 
             rehearsed = await reading.reindex(dry_run=True)
             report = await reading.reindex()
             assert life.settler() == before
-            assert report.tally.found + report.tally.attempts + report.tally.refunds == missing
-            assert (report.tally.events, report.differences) == (0, [])
-            assert rehearsed.tally.events == 0
+            assert report.counts.found + report.counts.attempts + report.counts.refunds == missing
+            assert (report.counts.events, report.differences) == (0, [])
+            assert rehearsed.counts.events == 0
             settled = reading.snapshot()
-            assert (await reading.reindex()).tally.found == 0
+            assert (await reading.reindex()).counts.found == 0
             assert reading.snapshot() == settled
     finally:
         world.database.close()

@@ -85,8 +85,8 @@ class Screen:
         pace = (step.done - self._before) / max(self._clock() - self._began, 0.001)
         parts = [
             f"{pace:,.0f} blocks/s",
-            render.count(step.tally.transfers, "transfer"),
-            render.count(step.tally.changes, "change"),
+            render.count(step.counts.transfers, "transfer"),
+            render.count(step.counts.changes, "change"),
         ]
         if pace > 0:
             parts.append(f"{span((step.total - step.done) / pace)} left")

@@ -121,7 +121,7 @@ class Metrics:
 
     def on_audit(self, report: Report) -> None:
         """Blocks were read again."""
-        self._audited.inc(report.tally.blocks)
+        self._audited.inc(report.counts.blocks)
         if has_errors(report):
             self._gaps.inc()
 

@@ -25,7 +25,7 @@ from watcher.errors import WatcherError
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import ALL, Ask, Reindex, Report
+from watcher.reindex.run import ALL, Reindex, ReindexRequest, Report
 from watcher.store import chain_state
 from watcher.store.database import Database
 
@@ -119,11 +119,11 @@ class Audit:
             if span is None:
                 return None
             async with asyncio.timeout(PATIENCE):
-                report = await self._reindex(Ask(start=span[0], to=span[1], dry_run=True))
+                report = await self._reindex(ReindexRequest(start=span[0], to=span[1], dry_run=True))
             self._on_audit(report)
             is_open = self._report_findings(report, span)
             if is_open:
-                report = await self._reindex(Ask(start=span[0], to=span[1]))
+                report = await self._reindex(ReindexRequest(start=span[0], to=span[1]))
                 is_open = bool(report.differences)
                 why = report.differences[0].note if is_open else ""
         except SQLAlchemyError as error:
@@ -141,27 +141,27 @@ class Audit:
 
     def _report_findings(self, report: Report, span: tuple[int, int]) -> bool:
         """Log what was found; say whether there is something to put in or to put right."""
-        tally = report.tally
-        counts = {
+        counts = report.counts
+        fields = {
             "start": span[0],
             "to": span[1],
-            "found": tally.found,
-            "attempts": tally.attempts,
-            "refunds": tally.refunds,
-            "corrections": tally.corrections,
-            "differences": tally.differences,
+            "found": counts.found,
+            "attempts": counts.attempts,
+            "refunds": counts.refunds,
+            "corrections": counts.corrections,
+            "differences": counts.differences,
         }
         if has_errors(report):
             hint = (
                 "the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind"
             )
             wrong = [f"{row.row}: {row.note}" for row in (*report.corrections, *report.differences)]
-            log.error("audit.gap", **counts, wrong=wrong[:NAMED], hint=hint)
-        elif tally.found or tally.attempts or tally.refunds:
+            log.error("audit.gap", **fields, wrong=wrong[:NAMED], hint=hint)
+        elif counts.found or counts.attempts or counts.refunds:
             # Of an address or an order that became ours after the block: no alarm, but put in.
-            log.info("audit.older", **counts)
+            log.info("audit.older", **fields)
         else:
-            log.info("audit.clean", blocks=tally.blocks, start=span[0], to=span[1])
+            log.info("audit.clean", blocks=counts.blocks, start=span[0], to=span[1])
             return False
         return True
 
@@ -211,12 +211,12 @@ class Audit:
         span = final[self._draw(max(1, len(final) - SPAN + 1)) :][:SPAN]
         return span[0], span[-1]
 
-    async def _reindex(self, ask: Ask) -> Report:
+    async def _reindex(self, request: ReindexRequest) -> Report:
         sources = Sources(self._pool, network=self._network, sleep=self._sleep)
         run = Reindex(self._database, self._rules, self._settler, sources, self._read, now=self._now)
-        return await run.run(ask)
+        return await run.run(request)
 
 
 def has_errors(report: Report) -> bool:
     """Say whether something is missing that a step should have stored, or stored that the chain does not bear out."""
-    return bool(report.missed or report.tally.corrections or report.tally.differences)
+    return bool(report.missed or report.counts.corrections or report.counts.differences)

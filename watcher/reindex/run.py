@@ -35,11 +35,11 @@ from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
 from watcher.reindex.repair import apply_corrections
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.trace import Trace
+from watcher.reindex.trace import HashRecorder
 from watcher.store import chain_state, reindex_runs
 from watcher.store import intents as intent_store
 from watcher.store.database import Database, chunks
-from watcher.store.reindex_runs import Scan, Tally
+from watcher.store.reindex_runs import ReindexCounts, ReindexRun
 from watcher.text import count
 
 #: Blocks per transaction, and batches that are read ahead.
@@ -57,8 +57,8 @@ LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """What a person wants read again: from a height, a time (unix seconds), or for one intent."""
+class ReindexRequest:
+    """A request to reindex: from a height, a time (unix seconds), or for one intent."""
 
     start: int | None = None
     since: float | None = None
@@ -92,7 +92,7 @@ class Progress:
     #: Blocks of the whole range, and those that were done, in an earlier call too.
     total: int
     done: int
-    tally: Tally
+    counts: ReindexCounts
     note: str = ""
 
 
@@ -102,7 +102,7 @@ class Report:
 
     bottom: int
     top: int
-    tally: Tally
+    counts: ReindexCounts
     resumed: bool = False
     dry_run: bool = False
     changes: list[Change] = field(default_factory=list)
@@ -116,12 +116,12 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        tally = self.tally.document()
-        del tally["later"]
+        counts = self.counts.document()
+        del counts["later"]
         for name, rows in (("corrections", self.corrections), ("differences", self.differences)):
-            tally[name] = {"count": tally[name], "rows": [row.document() for row in rows]}
-        tally["changes"] = {
-            "count": tally["changes"],
+            counts[name] = {"count": counts[name], "rows": [row.document() for row in rows]}
+        counts["changes"] = {
+            "count": counts["changes"],
             "intents": [change.document() for change in self.changes],
         }
         return {
@@ -130,11 +130,11 @@ class Report:
             "dry_run": self.dry_run,
             "resumed": self.resumed,
             "seconds": round(self.seconds, 3),
-            **tally,
+            **counts,
         }
 
 
-class Moved(Exception):
+class ChainMoved(Exception):
     """Our chain forked below the blocks in hand: they have to be read again."""
 
 
@@ -168,48 +168,48 @@ class Reindex:
         self._changes: list[Change] = []
         #: All that a dry run found.
         self._diff = BlockDiff()
-        self._run: Scan | None = None
+        self._run: ReindexRun | None = None
         self._reported_at = float("-inf")
-        sources.on_wait = self._idle
+        sources.on_wait = self._report_waiting
 
-    async def run(self, ask: Ask) -> Report:
+    async def run(self, request: ReindexRequest) -> Report:
         """Read the range again and put right what is wrong; see the module.
 
         Raises :class:`UsageError`, :class:`NotFound`, :class:`Halted`, :class:`Unreachable`, and
         :class:`LeaseHeld` when another process works on the same run.
         """
         began = self._now()
-        clock = await in_thread(self._check, ask)
-        run = None if ask.dry_run else await in_thread(self._resume, ask)
+        clock = await in_thread(self._check, request)
+        run = None if request.dry_run else await in_thread(self._resume, request)
         resumed = run is not None
         if run is None:
-            run = await self._begin(ask, clock)
+            run = await self._begin(request, clock)
         self._run = run
         self._report_progress(run)
-        moves = 0
+        reorgs = 0
         while True:
             try:
-                await self._sources.use(lambda source: self._read(source, ask, run))
+                await self._sources.use(lambda source: self._read(source, request, run))
                 break
-            except Moved:
-                moves += 1
-                if moves > MOVES:
+            except ChainMoved:
+                reorgs += 1
+                if reorgs > MOVES:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
                 self._lineage = None
-        if ask.dry_run:
+        if request.dry_run:
             self._changes += await in_thread(
                 simulate_corrections, self._database, self._settler, self._diff, self._now()
             )
-            run.tally.changes = len(self._changes)
-            run.tally.events = sum(len(change.events) for change in self._changes)
+            run.counts.changes = len(self._changes)
+            run.counts.events = sum(len(change.events) for change in self._changes)
         else:
-            await committed(self._finish, ask, run)
+            await committed(self._finish, request, run)
         return Report(
             bottom=run.bottom,
             top=run.top,
-            tally=run.tally,
+            counts=run.counts,
             resumed=resumed,
-            dry_run=ask.dry_run,
+            dry_run=request.dry_run,
             changes=merge(self._changes),
             corrections=self._corrections,
             differences=self._differences,
@@ -219,7 +219,7 @@ class Reindex:
 
     # Before
 
-    def _check(self, ask: Ask) -> ChainClock:
+    def _check(self, request: ReindexRequest) -> ChainClock:
         with self._database.read() as connection:
             cursor = chain_state.load_cursor(connection)
             if cursor is None:
@@ -229,22 +229,22 @@ class Reindex:
                 )
             if cursor.halted is not None:
                 raise Halted(f"the daemon is halted: {cursor.halted['message']}", hint=cursor.halted["hint"])
-            if ask.intent is not None and not intent_store.load_intents(connection, [ask.intent]):
-                raise NotFound(f"no intent {ask.intent}", hint="sbtc-watcher intents list shows them")
+            if request.intent is not None and not intent_store.load_intents(connection, [request.intent]):
+                raise NotFound(f"no intent {request.intent}", hint="sbtc-watcher intents list shows them")
         return cursor.clock
 
-    def _resume(self, ask: Ask) -> Scan | None:
-        def work(connection: Connection) -> Scan | None:
-            run = reindex_runs.resume(connection, ask.key())
+    def _resume(self, request: ReindexRequest) -> ReindexRun | None:
+        def work(connection: Connection) -> ReindexRun | None:
+            run = reindex_runs.resume(connection, request.key())
             if run is not None:
                 reindex_runs.touch(connection, run, now=self._now())
             return run
 
         return self._database.transact(work)
 
-    async def _begin(self, ask: Ask, clock: ChainClock) -> Scan:
-        bottom = await self._bottom(ask, clock)
-        top = clock.height if ask.to is None else min(ask.to, clock.height)
+    async def _begin(self, request: ReindexRequest, clock: ChainClock) -> ReindexRun:
+        bottom = await self._bottom(request, clock)
+        top = clock.height if request.to is None else min(request.to, clock.height)
         if bottom > clock.height:
             raise UsageError(
                 f"--from {bottom}: the newest block that was read is {clock.height}",
@@ -252,22 +252,22 @@ class Reindex:
             )
         if bottom > top:
             raise UsageError(f"--to {top} is below the first block, {bottom}")
-        if ask.dry_run:
-            return Scan(id="", bottom=bottom, top=top, position=bottom - 1, tally=Tally())
+        if request.dry_run:
+            return ReindexRun(id="", bottom=bottom, top=top, position=bottom - 1, counts=ReindexCounts())
 
-        def store(connection: Connection) -> Scan:
-            return reindex_runs.start(connection, ask.key(), bottom=bottom, top=top, now=self._now())
+        def store(connection: Connection) -> ReindexRun:
+            return reindex_runs.start(connection, request.key(), bottom=bottom, top=top, now=self._now())
 
         return await in_thread(self._database.transact, store)
 
-    async def _bottom(self, ask: Ask, clock: ChainClock) -> int:
-        if ask.start is not None:
-            return max(1, ask.start)
-        since = ask.since
+    async def _bottom(self, request: ReindexRequest, clock: ChainClock) -> int:
+        if request.start is not None:
+            return max(1, request.start)
+        since = request.since
         if since is None:
-            assert ask.intent is not None, "the command names a height, a time or an intent"
-            since = await in_thread(self._not_before, ask.intent)
-        elif ask.is_ago:  # counted from this machine's clock, which may be ahead of the chain's
+            assert request.intent is not None, "the command names a height, a time or an intent"
+            since = await in_thread(self._not_before, request.intent)
+        elif request.is_ago:  # counted from this machine's clock, which may be ahead of the chain's
             since -= max(0.0, self._now() - clock.time)
         moment = int(since)
         return await self._sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
@@ -278,7 +278,7 @@ class Reindex:
 
     # Reading
 
-    async def _read(self, source: StacksApi, ask: Ask, run: Scan) -> None:
+    async def _read(self, source: StacksApi, request: ReindexRequest, run: ReindexRun) -> None:
         """Read from where the run is to its top with one source."""
         if self._lineage is None or await in_thread(self._forked_below, self._lineage.top.height):
             self._lineage = await self._ours(source, run)
@@ -288,12 +288,12 @@ class Reindex:
             return
         below = run.position
 
-        trace = Trace(self._database, run)
+        trace = HashRecorder(self._database, run)
 
         async def walked(headers: Sequence[BlockHeader]) -> None:
             self._sources.progressed()
             await trace.add(headers)
-            await self._idle(f"following the chain down: {headers[-1].height:,}, to {below:,}")
+            await self._report_waiting(f"following the chain down: {headers[-1].height:,}, to {below:,}")
 
         try:
             await lineage.trace(source, below, on_walk=walked)
@@ -308,7 +308,7 @@ class Reindex:
                     if any(lineage.hash_at(header.height) != header.hash for header in headers):
                         raise SourceInconsistent("it shows blocks of another chain", url=source.url)
                     try:
-                        await self._compare(source, ask, run, some)
+                        await self._compare(source, request, run, some)
                     except (BadStep, DataError, IntegrityError) as error:
                         text = f"what it says cannot be stored: {reason_of(error)}"
                         raise SourceInconsistent(text, url=source.url) from error
@@ -318,7 +318,7 @@ class Reindex:
             self._feed.slow_down()
             raise
 
-    async def _ours(self, source: StacksApi, run: Scan) -> Lineage:
+    async def _ours(self, source: StacksApi, run: ReindexRun) -> Lineage:
         """Return the chain that the cursor stands on, as far as we keep its headers, or the run followed it down before."""
 
         def load() -> tuple[tuple[BlockHeader, ...], int, str]:
@@ -337,16 +337,18 @@ class Reindex:
             if header is None:
                 raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
             kept = (header,)
-        return Lineage(kept, await in_thread(Trace(self._database, run).known))
+        return Lineage(kept, await in_thread(HashRecorder(self._database, run).known))
 
-    async def _compare(self, source: StacksApi, ask: Ask, run: Scan, some: Sequence[Block]) -> None:
+    async def _compare(
+        self, source: StacksApi, request: ReindexRequest, run: ReindexRun, some: Sequence[Block]
+    ) -> None:
         """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
         blocks_by_hash = {block.header.hash: block for block in some}
         reading = read_all(some, self._rules)
         confirmed = SecondReadings()
         while True:
             try:
-                doubtful = await committed(self._take, ask, run, some, reading, confirmed)
+                doubtful = await committed(self._compare_and_correct, request, run, some, reading, confirmed)
             except UnknownStatus as error:
                 if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
@@ -363,8 +365,13 @@ class Reindex:
                     )
                 )
 
-    def _take(
-        self, ask: Ask, run: Scan, some: Sequence[Block], reading: Reading, confirmed: SecondReadings
+    def _compare_and_correct(
+        self,
+        request: ReindexRequest,
+        run: ReindexRun,
+        some: Sequence[Block],
+        reading: Reading,
+        confirmed: SecondReadings,
     ) -> set[str]:
         """Compare some blocks with our tables and, unless it is a dry run, put right what differs, in one transaction.
 
@@ -373,11 +380,11 @@ class Reindex:
         """
         headers = [block.header for block in some]
 
-        def work(connection: Connection) -> tuple[Tally, BlockDiff, list[Change]] | set[str]:
+        def work(connection: Connection) -> tuple[ReindexCounts, BlockDiff, list[Change]] | set[str]:
             now = self._now()
-            tally = replace(run.tally, blocks=run.tally.blocks + len(some), later=[*run.tally.later])
-            settler = RecordingSettler.like(self._settler, notify=ask.notify)
-            cursor = chain_state.load_cursor(connection, lock=not ask.dry_run)
+            counts = replace(run.counts, blocks=run.counts.blocks + len(some), later=[*run.counts.later])
+            settler = RecordingSettler.like(self._settler, notify=request.notify)
+            cursor = chain_state.load_cursor(connection, lock=not request.dry_run)
             assert cursor is not None, "a cursor stays"
             self._check_ours(connection, headers, cursor.clock.height)
             elsewhere = confirmed.elsewhere.values()
@@ -386,73 +393,75 @@ class Reindex:
                 self._rules,
                 some,
                 reading,
-                only=ask.intent,
+                only=request.intent,
                 elsewhere=elsewhere,
                 unknowable=confirmed.unknowable,
             )
             if doubtful := diff.evidence - confirmed.read_again:
                 return doubtful
             diff.exclude(confirmed.doubts)
-            tally.transfers += diff.ours
+            counts.transfers += diff.ours
             corrected = {row.tx_id for row in diff.wrong}
-            tally.found += sum(p.payment.tx_id not in corrected for p in diff.transfers)
-            tally.attempts += sum(made.tx_id not in corrected for made, _ in diff.attempts)
-            tally.refunds += sum(made.tx_id not in corrected for made, _ in diff.refunds)
-            tally.corrections += len(diff.wrong)
-            tally.differences += len(diff.differences)
+            counts.found += sum(p.payment.tx_id not in corrected for p in diff.transfers)
+            counts.attempts += sum(made.tx_id not in corrected for made, _ in diff.attempts)
+            counts.refunds += sum(made.tx_id not in corrected for made, _ in diff.refunds)
+            counts.corrections += len(diff.wrong)
+            counts.differences += len(diff.differences)
             # Those whose rows were wrong come first: what was sent of them may be false.
             wrong = {row.intent for row in diff.wrong}
             paid = sorted(diff.paid, key=lambda intent: (intent not in wrong, intent))
-            tally.later = sorted({*tally.later, *(diff.attempted - diff.paid), *paid[SETTLE_LIMIT:]})
-            if not ask.dry_run:
+            counts.later = sorted({*counts.later, *(diff.attempted - diff.paid), *paid[SETTLE_LIMIT:]})
+            if not request.dry_run:
                 apply_corrections(connection, diff, at=cursor.newest, now=now)
                 # Decided in further transactions, by the daemon where this run does not come to it any more.
                 more = [key for key in paid[SETTLE_LIMIT:] if key in diff.changed]
-                if ask.notify:
+                if request.notify:
                     intent_store.mark_due(connection, more)
                 else:
                     intent_store.mark_unnotified(connection, more, height=cursor.clock.height)
                 settled = settler.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
-                tally.changes += len(settler.changes)
-                tally.events += settled.events
-                self._advance(connection, run, headers[-1].height, tally)
-            return tally, diff, settler.changes
+                counts.changes += len(settler.changes)
+                counts.events += settled.events
+                self._advance(connection, run, headers[-1].height, counts)
+            return counts, diff, settler.changes
 
-        if ask.dry_run:
+        if request.dry_run:
             with self._database.read() as connection:
                 done = work(connection)
         else:
             done = self._database.transact(work)
         if isinstance(done, set):
             return done
-        tally, diff, changes = done
-        run.position, run.tally = headers[-1].height, tally
+        counts, diff, changes = done
+        run.position, run.counts = headers[-1].height, counts
         self._changes += changes
         self._corrections += diff.wrong[: LISTED - len(self._corrections)]
         self._differences += diff.differences[: LISTED - len(self._differences)]
-        if ask.dry_run:
+        if request.dry_run:
             self._diff.add(diff)
         else:
             report_reversals(changes)
-            self._settle_later(ask, run, diff.paid & {*tally.later})
+            self._settle_later(request, run, diff.paid & {*counts.later})
         return set()
 
-    def _settle_later(self, ask: Ask, run: Scan, ids: Collection[str]) -> None:
+    def _settle_later(self, request: ReindexRequest, run: ReindexRun, ids: Collection[str]) -> None:
         """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""
         for some in chunks(sorted(ids), SETTLE_LIMIT):
 
-            def work(connection: Connection, some: Sequence[str] = some) -> tuple[Tally, list[Change]]:
-                tally = replace(run.tally, later=sorted({*run.tally.later} - {*some}))
-                settler = RecordingSettler.like(self._settler, notify=ask.notify)
+            def work(
+                connection: Connection, some: Sequence[str] = some
+            ) -> tuple[ReindexCounts, list[Change]]:
+                counts = replace(run.counts, later=sorted({*run.counts.later} - {*some}))
+                settler = RecordingSettler.like(self._settler, notify=request.notify)
                 cursor = chain_state.load_cursor(connection, lock=True)
                 assert cursor is not None, "a cursor stays"
                 settled = settler.settle_apart(connection, some, cursor.clock, now=self._now())
-                tally.changes += len(settler.changes)
-                tally.events += settled.events
-                self._advance(connection, run, run.position, tally)
-                return tally, settler.changes
+                counts.changes += len(settler.changes)
+                counts.events += settled.events
+                self._advance(connection, run, run.position, counts)
+                return counts, settler.changes
 
-            run.tally, changes = self._database.transact(work)
+            run.counts, changes = self._database.transact(work)
             report_reversals(changes)
             self._changes += changes
 
@@ -464,36 +473,42 @@ class Reindex:
             or any(kept.get(header.height, header.hash) != header.hash for header in headers)
             or chain_state.has_forked(connection, headers[-1].height, since=self._mark)
         ):
-            raise Moved
+            raise ChainMoved
 
     def _forked_below(self, height: int) -> bool:
         with self._database.read() as connection:
             return chain_state.has_forked(connection, height, since=self._mark)
 
     def _advance(
-        self, connection: Connection, run: Scan, position: int, tally: Tally, *, finished: bool = False
+        self,
+        connection: Connection,
+        run: ReindexRun,
+        position: int,
+        counts: ReindexCounts,
+        *,
+        finished: bool = False,
     ) -> None:
-        if not reindex_runs.advance(connection, run, position, tally, now=self._now(), finished=finished):
+        if not reindex_runs.advance(connection, run, position, counts, now=self._now(), finished=finished):
             raise LeaseHeld(
                 "another process works on the same reindex", hint="`sbtc-watcher status` shows how far it is"
             )
 
-    def _finish(self, ask: Ask, run: Scan) -> None:
+    def _finish(self, request: ReindexRequest, run: ReindexRun) -> None:
         """Settle what only failed attempts touched, and close the run."""
-        self._settle_later(ask, run, run.tally.later)
+        self._settle_later(request, run, run.counts.later)
         self._database.transact(
-            lambda connection: self._advance(connection, run, run.position, run.tally, finished=True)
+            lambda connection: self._advance(connection, run, run.position, run.counts, finished=True)
         )
 
     def _count_missed(self) -> int:
         with self._database.read() as connection:
             return count_missed(connection, self._diff)
 
-    def _report_progress(self, run: Scan, note: str = "") -> None:
+    def _report_progress(self, run: ReindexRun, note: str = "") -> None:
         done = max(0, run.position - run.bottom + 1)
-        self._show(Progress(total=run.top - run.bottom + 1, done=done, tally=run.tally, note=note))
+        self._show(Progress(total=run.top - run.bottom + 1, done=done, counts=run.counts, note=note))
 
-    async def _idle(self, note: str) -> None:
+    async def _report_waiting(self, note: str) -> None:
         """Say that the run is alive though it does not move: on the screen, and now and then in ``status``."""
         run = self._run
         if run is None:

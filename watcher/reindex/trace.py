@@ -6,16 +6,16 @@ from chain.model import BlockHeader
 from watcher.concurrency import committed
 from watcher.store import reindex_runs
 from watcher.store.database import Database
-from watcher.store.reindex_runs import Scan
+from watcher.store.reindex_runs import ReindexRun
 
 #: Hashes of a piece: after so many, and when the trace ends or fails, they are stored.
 PIECE = 1000
 
 
-class Trace:
+class HashRecorder:
     """Keeps what one run follows down; a dry run, which no other goes on with, keeps nothing."""
 
-    def __init__(self, database: Database, run: Scan) -> None:
+    def __init__(self, database: Database, run: ReindexRun) -> None:
         self._database = database
         self._run = run
         self._top = 0

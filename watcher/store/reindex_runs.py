@@ -12,7 +12,7 @@ from notifier.ids import new_id
 from watcher.store.database import upsert
 from watcher.store.schema import scan, scan_header
 
-#: A run that has not been heard of for so long is taken for interrupted, seconds. One that waits for a source speaks.
+#: Seconds without an update after which a run counts as interrupted.
 SILENCE = 120
 
 #: How long ``status`` shows a run that was interrupted, seconds.
@@ -26,8 +26,8 @@ _HASH = 32
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
-    """What a run has done so far, interruptions included."""
+class ReindexCounts:
+    """Counts of a reindex run, over all its interruptions."""
 
     blocks: int = 0
     #: Transfers of ours in the blocks read, and those among them that we did not have.
@@ -52,38 +52,44 @@ class Tally:
 
 
 @dataclass(slots=True, kw_only=True)
-class Scan:
+class ReindexRun:
     """One run over the heights ``bottom`` to ``top``; ``position`` is the newest block that is done."""
 
     id: str
     bottom: int
     top: int
     position: int
-    tally: Tally
+    counts: ReindexCounts
 
 
-def resume(connection: Connection, asked: Mapping[str, Any]) -> Scan | None:
+def resume(connection: Connection, request_key: Mapping[str, Any]) -> ReindexRun | None:
     """Return the unfinished run of the same command, None if there is none."""
-    query = select(scan).where(scan.c.asked == _key(asked), scan.c.finished_at.is_(None))
+    query = select(scan).where(scan.c.asked == _key(request_key), scan.c.finished_at.is_(None))
     row = connection.execute(query.order_by(scan.c.id.desc()).limit(1)).one_or_none()
     if row is None:
         return None
-    return Scan(id=row.id, bottom=row.bottom, top=row.top, position=row.position, tally=Tally(**row.progress))
+    return ReindexRun(
+        id=row.id, bottom=row.bottom, top=row.top, position=row.position, counts=ReindexCounts(**row.progress)
+    )
 
 
-def start(connection: Connection, asked: Mapping[str, Any], *, bottom: int, top: int, now: float) -> Scan:
+def start(
+    connection: Connection, request_key: Mapping[str, Any], *, bottom: int, top: int, now: float
+) -> ReindexRun:
     """Store a run that has done nothing yet; what runs of long ago kept is deleted."""
     old = select(scan.c.id).where(scan.c.updated_at < int(now) - KEPT)
     connection.execute(delete(scan_header).where(scan_header.c.scan_id.in_(old)))
-    begun = Scan(id=new_id("scan_", now), bottom=bottom, top=top, position=bottom - 1, tally=Tally())
+    begun = ReindexRun(
+        id=new_id("scan_", now), bottom=bottom, top=top, position=bottom - 1, counts=ReindexCounts()
+    )
     connection.execute(
         insert(scan).values(
             id=begun.id,
-            asked=_key(asked),
+            asked=_key(request_key),
             bottom=bottom,
             top=top,
             position=begun.position,
-            progress=begun.tally.document(),
+            progress=begun.counts.document(),
             started_at=int(now),
             updated_at=int(now),
         )
@@ -92,7 +98,13 @@ def start(connection: Connection, asked: Mapping[str, Any], *, bottom: int, top:
 
 
 def advance(
-    connection: Connection, run: Scan, position: int, tally: Tally, *, now: float, finished: bool = False
+    connection: Connection,
+    run: ReindexRun,
+    position: int,
+    counts: ReindexCounts,
+    *,
+    now: float,
+    finished: bool = False,
 ) -> bool:
     """Store how far a run has come; False when another process has moved it meanwhile."""
     statement = update(scan).where(
@@ -100,7 +112,7 @@ def advance(
     )
     values: dict[str, Any] = {
         "position": position,
-        "progress": tally.document(),
+        "progress": counts.document(),
         "updated_at": int(now),
         "finished_at": int(now) if finished else None,
     }
@@ -109,7 +121,7 @@ def advance(
     return connection.execute(statement.values(**values)).rowcount == 1
 
 
-def keep_hashes(connection: Connection, run: Scan, top: int, hashes: Sequence[bytes]) -> None:
+def keep_hashes(connection: Connection, run: ReindexRun, top: int, hashes: Sequence[bytes]) -> None:
     """Keep the hashes of blocks that a run followed down, from a height down without a gap."""
     statement = upsert(connection, scan_header).values(scan_id=run.id, top=top, hashes=b"".join(hashes))
     connection.execute(
@@ -120,7 +132,7 @@ def keep_hashes(connection: Connection, run: Scan, top: int, hashes: Sequence[by
     )
 
 
-def kept_hashes(connection: Connection, run: Scan) -> tuple[int, list[bytes]]:
+def kept_hashes(connection: Connection, run: ReindexRun) -> tuple[int, list[bytes]]:
     """Return what an interrupted run followed down: the height of the first hash, and the hashes without a gap."""
     query = select(scan_header).where(scan_header.c.scan_id == run.id).order_by(scan_header.c.top.desc())
     top: int | None = None
@@ -135,7 +147,7 @@ def kept_hashes(connection: Connection, run: Scan) -> tuple[int, list[bytes]]:
     return top or 0, hashes
 
 
-def touch(connection: Connection, run: Scan, *, now: float) -> None:
+def touch(connection: Connection, run: ReindexRun, *, now: float) -> None:
     """Tell ``status`` that a run is alive, though it does not move."""
     connection.execute(update(scan).where(scan.c.id == run.id).values(updated_at=int(now)))
 
@@ -164,5 +176,5 @@ def latest(connection: Connection, *, now: float) -> dict[str, Any] | None:
     }
 
 
-def _key(asked: Mapping[str, Any]) -> str:
-    return json.dumps(dict(asked), sort_keys=True)
+def _key(request_key: Mapping[str, Any]) -> str:
+    return json.dumps(dict(request_key), sort_keys=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from watcher.reindex.diff import Difference
     from watcher.reindex.recorder import Change
     from watcher.reindex.retrying_source import Sources
-    from watcher.reindex.run import Ask, Report
+    from watcher.reindex.run import ReindexRequest, Report
     from watcher.store.database import Database
 
 #: Changed intents and odd rows that are printed for people; ``--json`` has all.
@@ -74,9 +74,9 @@ def reindex(
             assert start is not None, "checked"
             accepted = _run(_accept(session, database, screen, start, reason or "", dry_run, no_notify))
         else:
-            from watcher.reindex.run import Ask
+            from watcher.reindex.run import ReindexRequest
 
-            ask = Ask(
+            request = ReindexRequest(
                 start=start,
                 since=moment,
                 since_text=since,
@@ -85,7 +85,7 @@ def reindex(
                 notify=not no_notify,
                 dry_run=dry_run,
             )
-            report = _run(_reindex(session, database, screen, ask))
+            report = _run(_reindex(session, database, screen, request))
     if as_json:
         render.document(accepted.document() if accept_reorg else report.document())
     elif accept_reorg:
@@ -130,7 +130,9 @@ def _run(work: Any) -> Any:
         raise
 
 
-async def _reindex(session: Session, database: "Database", screen: Screen, ask: "Ask") -> "Report":
+async def _reindex(
+    session: Session, database: "Database", screen: Screen, request: "ReindexRequest"
+) -> "Report":
     from watcher.daemon import main as daemon_main
     from watcher.reindex.run import Reindex
 
@@ -147,7 +149,7 @@ async def _reindex(session: Session, database: "Database", screen: Screen, ask: 
             daemon_main.read_rules(settings),
             show=screen.show,
         )
-        report = await run.run(ask)
+        report = await run.run(request)
     finally:
         await pool.aclose()
     screen.done(report)
@@ -196,21 +198,21 @@ def _sources(session: Session, pool: Any) -> "Sources":
 
 
 def _show_report(report: "Report", *, notified: bool) -> None:
-    tally = report.tally
+    counts = report.counts
     _show_changes(report.changes)
     would = "would be " if report.dry_run else ""
     _show_rows(f"Rows that the chain does not bear out; they {would or 'were '}put right", report.corrections)
     _show_rows("Left as it is: nobody confirms it, or says what became of it", report.differences)
-    for count in (tally.corrections, tally.differences):
+    for count in (counts.corrections, counts.differences):
         if count > SHOWN:
             render.note(f"… and {count - SHOWN:,} more: --json lists them.")
-    refunds = f"{render.count(tally.refunds, 'refund')} {would}put in, " if tally.refunds else ""
-    corrected = f"{render.count(tally.corrections, 'row')} {would}put right, " if tally.corrections else ""
+    refunds = f"{render.count(counts.refunds, 'refund')} {would}put in, " if counts.refunds else ""
+    corrected = f"{render.count(counts.corrections, 'row')} {would}put right, " if counts.corrections else ""
     render.note(
-        f"Blocks {report.bottom:,} to {report.top:,}: {render.count(tally.transfers, 'transfer')} of ours, "
-        f"{tally.found:,} of them {would}put in, {refunds}{corrected}{render.count(tally.changes, 'change')}, "
-        f"{render.count(tally.events, 'event')}"
-        + ("" if report.dry_run or not tally.events else _delivery(notified))
+        f"Blocks {report.bottom:,} to {report.top:,}: {render.count(counts.transfers, 'transfer')} of ours, "
+        f"{counts.found:,} of them {would}put in, {refunds}{corrected}{render.count(counts.changes, 'change')}, "
+        f"{render.count(counts.events, 'event')}"
+        + ("" if report.dry_run or not counts.events else _delivery(notified))
         + "."
     )
 

@@ -361,7 +361,7 @@ async def test_a_refund_that_was_overlooked_is_found_and_told_once(world: World,
     assert [change.document() for change in rehearsed.changes] == [
         change.document() for change in report.changes
     ]
-    assert (report.tally.refunds, rehearsed.tally.refunds, report.tally.differences) == (1, 1, 0)
+    assert (report.counts.refunds, rehearsed.counts.refunds, report.counts.differences) == (1, 1, 0)
     [change] = report.changes
     assert (change.before["amount_refunded"], change.after["amount_refunded"]) == ("0", "20000")
     assert change.after["flags"] == ["partially_refunded"]
@@ -370,7 +370,7 @@ async def test_a_refund_that_was_overlooked_is_found_and_told_once(world: World,
     assert reasons(world, intent)[-1] == ("succeeded", f"refunded 20000 by {given.tx_id}")
     done = reading.snapshot()
     again = await reading.reindex()
-    assert (again.changes, again.tally.refunds, reading.snapshot()) == ([], 0, done)
+    assert (again.changes, again.counts.refunds, reading.snapshot()) == ([], 0, done)
 
 
 async def test_a_lost_refund_that_was_told_comes_back_in_silence(world: World, reading: Reading) -> None:
@@ -380,7 +380,7 @@ async def test_a_lost_refund_that_was_told_comes_back_in_silence(world: World, r
     before = {key: value for key, value in reading.snapshot().items() if key != "refund"}
     reading.lose(transfers=False, attempts=False)
     report = await reading.reindex(intent=intent)
-    assert (report.tally.refunds, report.changes) == (1, [])
+    assert (report.counts.refunds, report.changes) == (1, [])
     assert {key: value for key, value in reading.snapshot().items() if key != "refund"} == before
     assert world.show(intent)["refunds_total"] == 1
 
@@ -390,7 +390,7 @@ async def test_a_reindex_of_one_intent_leaves_anothers_refund_alone(world: World
     world.mine(pay(world, ours), pay(world, theirs))
     reading.overlook(lambda: world.mine(back(world, ours, 1), back(world, theirs, 2)))
     report = await reading.reindex(intent=ours)
-    assert report.tally.refunds == 1
+    assert report.counts.refunds == 1
     assert (world.show(ours)["refunds_total"], world.show(theirs)["refunds_total"]) == (1, 0)
 
 

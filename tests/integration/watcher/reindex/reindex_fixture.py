@@ -14,7 +14,7 @@ from tests import harness
 from tests.integration.watcher.ledger_fixture import World
 from watcher.reindex.accept_reorg import Accept, Acceptance
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import Ask, Progress, Reindex, Report
+from watcher.reindex.run import Progress, Reindex, ReindexRequest, Report
 from watcher.store import chain_state, schema
 from watcher.store import transfers as transfer_store
 
@@ -43,10 +43,10 @@ class Reading:
         self.apis = list(apis)
         self.api = self.apis[0]
 
-    async def reindex(self, *, show: Callable[[Progress], None] = lambda _: None, **ask: Any) -> Report:
+    async def reindex(self, *, show: Callable[[Progress], None] = lambda _: None, **request: Any) -> Report:
         """Read again, from the first block unless told otherwise."""
-        if not {"start", "since", "intent"} & set(ask):
-            ask["start"] = 1
+        if not {"start", "since", "intent"} & set(request):
+            request["start"] = 1
         async with self.sources() as sources:
             run = Reindex(
                 self.world.database,
@@ -57,7 +57,7 @@ class Reading:
                 now=self.world.clock,
                 show=show,
             )
-            return await run.run(Ask(**ask))
+            return await run.run(ReindexRequest(**request))
 
     async def accept(self, lowest: int, *, reason: str = "checked", **more: Any) -> Acceptance:
         """Accept the branch that the sources show."""

@@ -306,7 +306,7 @@ async def test_refunds_follow_the_branch_that_is_accepted(world: World, reading:
     done = reading.snapshot()
     for _ in range(2):
         report = await reading.reindex()
-        assert (report.changes, report.tally.refunds, report.tally.differences) == ([], 0, 0)
+        assert (report.changes, report.counts.refunds, report.counts.differences) == ([], 0, 0)
         assert reading.snapshot() == done
 
 

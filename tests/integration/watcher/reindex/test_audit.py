@@ -101,7 +101,7 @@ async def test_a_payment_that_the_api_hid_is_found_and_told(reading: Reading) ->
     async with auditing(reading, on_audit=seen.append) as (audit, _):
         report = await audit.once()
     assert report is not None
-    assert (report.tally.found, report.tally.changes) == (1, 1)
+    assert (report.counts.found, report.counts.changes) == (1, 1)
     assert [audit_module.has_errors(one) for one in seen] == [True]
     assert reading.world.status(intent) == "succeeded"
     assert reading.world.told(intent)[-1] == "succeeded"
@@ -118,7 +118,7 @@ async def test_an_audit_of_what_is_right_changes_nothing(reading: Reading) -> No
         report = await audit.once()
     assert report is not None
     assert not audit_module.has_errors(report)
-    assert report.tally.blocks > 0
+    assert report.counts.blocks > 0
     assert reading.snapshot() == before
 
 
@@ -174,7 +174,7 @@ async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Rea
     async with auditing(reading, on_audit=seen.append) as (audit, _):
         report = await audit.once()
     assert report is not None
-    assert report.tally.found == 1
+    assert report.counts.found == 1
     assert [audit_module.has_errors(one) for one in seen] == [False]
     assert world.unmatched() == [("no_intent", 5)]
 
@@ -192,7 +192,7 @@ async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Re
     async with auditing(reading) as (audit, _):
         report = await audit.once()
     assert report is not None
-    assert report.tally.attempts == 0
+    assert report.counts.attempts == 0
     assert not audit_module.has_errors(report)
     assert (world.status(intent), world.told(intent)) == ("pending", ["created"])
 
@@ -218,7 +218,7 @@ async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Read
         await pool.check("mainnet")
         report = await audit.once()
     assert report is not None
-    assert report.tally.found == 1
+    assert report.counts.found == 1
     assert world.status(intent) == "succeeded"
 
 
@@ -269,7 +269,7 @@ async def test_what_somebody_confirms_later_is_put_right_by_a_later_audit(readin
         reading.api.faults.clear()
         report = await audit.once()
         assert report is not None
-        assert (report.tally.corrections, report.tally.differences) == (1, 0)
+        assert (report.counts.corrections, report.counts.differences) == (1, 0)
         with capture_logs() as logs:
             await audit.once()
     assert reading.world.status(intent) == "succeeded"

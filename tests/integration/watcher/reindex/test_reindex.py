@@ -91,7 +91,7 @@ async def test_a_payment_that_an_emptied_transfers_table_lost_is_found(
     report = await reading.reindex()
     assert world.status(made) == "succeeded"
     assert world.told(made) == ["created", "processing", "succeeded"]
-    assert (report.tally.found, report.tally.events) == (1, 1)
+    assert (report.counts.found, report.counts.events) == (1, 1)
     [change] = report.changes
     assert (change.before["status"], change.after["status"]) == ("pending", "succeeded")
     assert change.after["amount_received"] == "50000"
@@ -109,7 +109,7 @@ async def test_a_second_reindex_changes_nothing_and_sends_nothing(world: World, 
     world.clock.now += 1000
     report = await reading.reindex()
     assert reading.snapshot() == before
-    assert (report.tally.found, report.tally.changes, report.tally.events) == (0, 0, 0)
+    assert (report.counts.found, report.counts.changes, report.counts.events) == (0, 0, 0)
 
 
 async def test_what_is_right_stays_to_the_letter(world: World, reading: Reading) -> None:
@@ -119,8 +119,8 @@ async def test_what_is_right_stays_to_the_letter(world: World, reading: Reading)
     before = reading.snapshot()
     report = await reading.reindex()
     assert reading.snapshot() == before
-    assert report.tally.transfers == 10
-    assert (report.tally.found, report.changes, report.differences) == (0, [], [])
+    assert report.counts.transfers == 10
+    assert (report.counts.found, report.changes, report.differences) == (0, [], [])
 
 
 async def test_lost_rows_come_back_as_they_were(world: World, reading: Reading) -> None:
@@ -137,8 +137,8 @@ async def test_lost_rows_come_back_as_they_were(world: World, reading: Reading) 
     unmatched = world.unmatched()
     reading.lose()
     report = await reading.reindex()
-    assert report.tally.found == 10
-    assert report.tally.attempts == 2
+    assert report.counts.found == 10
+    assert report.counts.attempts == 2
     assert seen() == before
     assert {key: world.told(key) for key in made.values()} == told
     assert world.unmatched() == unmatched
@@ -158,7 +158,7 @@ async def test_a_told_verdict_is_never_taken_back_because_rows_are_missing(
     assert (world.status(made), world.told(made)) == ("succeeded", told)
     report = await reading.reindex(intent=made)
     assert (world.status(made), world.told(made)) == ("succeeded", told)
-    assert report.tally.events == 0
+    assert report.counts.events == 0
 
 
 async def test_a_year_of_old_blocks_resends_nothing(world: World, reading: Reading) -> None:
@@ -172,8 +172,8 @@ async def test_a_year_of_old_blocks_resends_nothing(world: World, reading: Readi
     before = reading.snapshot()
     report = await reading.reindex(start=1)
     assert reading.snapshot() == before
-    assert (report.tally.transfers, report.differences) == (10, [])
-    assert report.tally.blocks == world.tip.height - 100
+    assert (report.counts.transfers, report.differences) == (10, [])
+    assert report.counts.blocks == world.tip.height - 100
     reading.lose()
     await reading.reindex(start=1)
     assert reading.rows(delivery) == []
@@ -260,11 +260,11 @@ async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
     with capture_sizes(monkeypatch) as sizes:
         report = await reading.reindex()
     assert [sizes.count(n) for n in (1, 2)] == [2, 4]
-    assert (report.tally.found, report.tally.changes, report.tally.events) == (7, 10, 10)
+    assert (report.counts.found, report.counts.changes, report.counts.events) == (7, 10, 10)
     assert sorted(change.intent for change in report.changes) == sorted([*made, *tried])
     assert {world.told(one)[-1] for one in made} == {"succeeded"}
     assert {world.told(one)[-1] for one in tried} == {"failed:abort_by_response"}
-    assert report.tally.later == []
+    assert report.counts.later == []
 
 
 async def test_a_dry_run_of_very_many_intents_holds_the_database_for_a_few_at_a_time(
@@ -318,10 +318,10 @@ async def test_a_range_is_read_and_no_block_above_the_cursor(world: World, readi
     height = world.tip.height
     world.chain.mine(n=5)
     report = await reading.reindex(start=101, to=103)
-    assert (report.bottom, report.top, report.tally.blocks) == (101, 103, 3)
+    assert (report.bottom, report.top, report.counts.blocks) == (101, 103, 3)
     assert (world.status(made), world.status(later)) == ("succeeded", "pending")
     report = await reading.reindex(start=101, to=height + 100)
-    assert (report.top, report.tally.blocks) == (height, height - 100)
+    assert (report.top, report.counts.blocks) == (height, height - 100)
 
 
 async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
@@ -342,7 +342,7 @@ async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
     report = await reading.reindex()
     assert world.told(made) == ["created", "succeeded"]
     assert world.told(lonely) == ["created", "failed:abort_by_response"]
-    assert report.tally.attempts == 2
+    assert report.counts.attempts == 2
 
 
 async def test_what_a_person_assigned_stays_assigned(world: World, reading: Reading) -> None:
@@ -409,7 +409,7 @@ async def test_rows_that_the_chain_does_not_bear_out_are_put_right_and_kept(
     assert report.differences == []
     assert {world.show(key)["amount_received"] for key in made.values()} == {"50000"}
     assert {world.status(key) for key in made.values()} == {"succeeded"}
-    assert report.tally.events == 0, "the money behind the wrong rows is there"
+    assert report.counts.events == 0, "the money behind the wrong rows is there"
 
 
 async def test_strangers_money_is_stored_as_unmatched_only(world: World, reading: Reading) -> None:
@@ -417,7 +417,7 @@ async def test_strangers_money_is_stored_as_unmatched_only(world: World, reading
         lambda: world.mine(txs.sbtc_transfer(STRANGER, SHOP, 7), txs.stx_transfer(PAYER, OWN, 1))
     )
     report = await reading.reindex()
-    assert (report.tally.found, report.changes) == (1, [])
+    assert (report.counts.found, report.changes) == (1, [])
     assert world.unmatched() == [("no_intent", 7)]
 
 
@@ -430,7 +430,7 @@ async def test_an_orphaned_row_of_a_canonical_block_becomes_canonical_again(
         connection.execute(update(transfer).values(canonical=False, orphaned_at=START))
     report = await reading.reindex()
     [row] = world.transfers()
-    assert (report.tally.found, row["canonical"], row["orphaned_at"]) == (1, True, None)
+    assert (report.counts.found, row["canonical"], row["orphaned_at"]) == (1, True, None)
 
 
 async def test_status_shows_a_run_until_it_has_ended(world: World, reading: Reading) -> None:
@@ -467,7 +467,7 @@ async def test_the_first_block_of_the_chain_is_read_again_too(
         world.mine(n=2)
         async with ScriptedApi(world.chain, ping_interval=None) as api:
             report = await Reading(world, [api]).reindex(**how)
-        assert (report.bottom, report.tally.blocks, report.tally.found) == (1, 3, 1)
+        assert (report.bottom, report.counts.blocks, report.counts.found) == (1, 3, 1)
         assert world.status(intent) == "succeeded"
     finally:
         world.database.close()

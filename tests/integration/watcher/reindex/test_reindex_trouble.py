@@ -98,12 +98,12 @@ async def test_an_interrupted_run_goes_on_where_it_was_committed(
     world.mine(n=3)
     report = await reading.reindex(start=101)
     assert (report.resumed, report.bottom, report.top) == (True, 101, 140)
-    assert (report.tally.blocks, report.tally.found, report.tally.changes) == (40, 8, 8)
+    assert (report.counts.blocks, report.counts.found, report.counts.changes) == (40, 8, 8)
     assert len(report.changes) == 4, "the list is of this call"
     assert [world.status(key) for key in made] == ["succeeded"] * 8
     assert [world.told(key) for key in made] == [["created", "succeeded"]] * 8
     again = await reading.reindex(start=101)
-    assert (again.resumed, again.top, again.tally.found) == (False, 143, 0)
+    assert (again.resumed, again.top, again.counts.found) == (False, 143, 0)
 
 
 @pytest.mark.parametrize("when", ["while it went down", "while it read"])
@@ -209,7 +209,7 @@ async def test_a_cancelled_run_finishes_the_transaction_in_hand(
     assert world.status(made[0]) == "succeeded"
     monkeypatch.setattr(reindex_runs, "advance", original)
     report = await reading.reindex(start=101)
-    assert (report.resumed, report.tally.blocks, report.tally.found) == (True, 40, 8)
+    assert (report.resumed, report.counts.blocks, report.counts.found) == (True, 40, 8)
 
 
 async def test_two_processes_do_not_work_on_one_run(
@@ -221,9 +221,9 @@ async def test_two_processes_do_not_work_on_one_run(
     def other_moves(progress: Progress) -> None:
         if progress.done == 10:
             with world.database.begin() as connection:
-                run = reindex_runs.resume(connection, reindex_run.Ask(start=101).key())
+                run = reindex_runs.resume(connection, reindex_run.ReindexRequest(start=101).key())
                 assert run is not None
-                assert reindex_runs.advance(connection, run, run.position + 5, run.tally, now=world.clock())
+                assert reindex_runs.advance(connection, run, run.position + 5, run.counts, now=world.clock())
 
     with pytest.raises(LeaseHeld):
         await reading.reindex(start=101, show=other_moves)
@@ -270,7 +270,7 @@ async def test_a_block_that_was_orphaned_while_it_was_read_is_never_stored(
     assert world.transfers() == []
     assert world.status(made) == "pending"
     assert orphans.isdisjoint(block.header.hash for block in world.chain.blocks)
-    assert report.tally.found == 0
+    assert report.counts.found == 0
 
 
 async def test_a_source_with_another_chain_below_ours_puts_nothing_in(world: World, reading: Reading) -> None:
@@ -288,7 +288,7 @@ async def test_a_source_with_another_chain_below_ours_puts_nothing_in(world: Wor
             await Reading(world, [api]).reindex(start=101)
         assert world.transfers() == []
         report = await Reading(world, [api, reading.api]).reindex(start=101)
-    assert (report.tally.blocks, report.tally.found) == (30, 0)
+    assert (report.counts.blocks, report.counts.found) == (30, 0)
 
 
 async def test_headers_that_do_not_link_are_not_followed(world: World, reading: Reading) -> None:
@@ -318,7 +318,7 @@ async def test_a_source_that_fails_now_and_then_only_slows_it_down(
         getattr(reading.api.faults, fault)(times=2, route=route)
     report = await reading.reindex(start=101)
     assert [world.status(key) for key in made] == ["succeeded"] * 8
-    assert (report.tally.blocks, report.tally.found) == (40, 8)
+    assert (report.counts.blocks, report.counts.found) == (40, 8)
 
 
 async def test_a_dead_source_ends_it_and_it_can_go_on_later(world: World, reading: Reading) -> None:
@@ -454,7 +454,7 @@ async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_so
 
     monkeypatch.setattr(recorder, "decide", decide)
     report = await reading.reindex(dry_run=dry_run)
-    assert report.tally.found == 3
+    assert report.counts.found == 3
     assert sorted(change.intent for change in report.changes) == [made[0], made[2]]
     if not dry_run:
         assert [world.status(key) for key in made] == ["succeeded", "pending", "succeeded"]
@@ -486,14 +486,14 @@ async def test_a_payment_whose_status_is_not_known_is_set_aside_and_the_others_a
     rename_statuses(reading, odd.tx_id)
     for dry_run in (True, False):
         report = await reading.reindex(dry_run=dry_run)
-        assert report.tally.found == 1
+        assert report.counts.found == 1
         [left] = report.differences
         assert (left.tx_id, left.intent, left.height) == (odd.tx_id, made, 101)
         assert "has a status that this version does not know" in left.note
     assert [world.status(key) for key in (made, other)] == ["pending", "succeeded"]
     async with ScriptedApi(world.chain, ping_interval=None) as honest:
         report = await Reading(world, [reading.api, honest]).reindex()
-    assert (report.tally.found, report.differences, world.status(made)) == (1, [], "succeeded")
+    assert (report.counts.found, report.differences, world.status(made)) == (1, [], "succeeded")
 
 
 async def test_a_payment_that_is_stored_stays_though_its_status_is_called_otherwise_now(
@@ -523,4 +523,4 @@ async def test_an_older_payment_of_unknown_status_to_an_address_that_became_ours
     rename_statuses(reading, odd.tx_id)
     report = await reading.reindex()
     assert [(left.tx_id, left.intent) for left in report.differences] == [(odd.tx_id, None)]
-    assert (report.tally.found, world.status(made)) == (1, "succeeded")
+    assert (report.counts.found, world.status(made)) == (1, "succeeded")

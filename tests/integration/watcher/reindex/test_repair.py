@@ -59,7 +59,7 @@ async def settles(reading: Reading) -> Report:
     report = await reading.reindex()
     done = reading.snapshot()
     again = await reading.reindex()
-    assert (again.corrections, again.differences, again.changes, again.tally.found) == ([], [], [], 0)
+    assert (again.corrections, again.differences, again.changes, again.counts.found) == ([], [], [], 0)
     assert reading.snapshot() == done
     return report
 
@@ -227,7 +227,7 @@ async def test_every_column_is_compared(world: World, reading: Reading, column: 
     with world.database.begin() as connection:
         connection.execute(update(transfer).values(**column))
     report = await settles(reading)
-    assert report.tally.corrections == 1
+    assert report.counts.corrections == 1
     assert next(iter(column)) in report.corrections[0].note or "height" in column
     [right, wrong] = sorted(reading.rows(transfer), key=lambda row: row.refuted is not None)
     assert getattr(wrong, next(iter(column))) == next(iter(column.values())), "kept as it was"
@@ -289,7 +289,7 @@ async def test_failed_calls_are_put_right_too(world: World, reading: Reading) ->
     assert [(e["reason"], e["sender"]) for e in world.show(other)["attempts"]] == [
         ("abort_by_response", PAYER)
     ]
-    assert report.tally.corrections == 2
+    assert report.counts.corrections == 2
 
 
 async def test_a_success_whose_call_had_failed_is_taken_back_at_once(world: World, reading: Reading) -> None:
@@ -302,7 +302,7 @@ async def test_a_success_whose_call_had_failed_is_taken_back_at_once(world: Worl
         report = await settles(reading)
     assert world.told(made)[-1] == "failed:reorged"
     assert [(entry["event"], entry["intent"]) for entry in logs] == [("payment.reversed", made)]
-    assert (report.tally.found, report.tally.attempts, report.tally.corrections) == (0, 0, 1)
+    assert (report.counts.found, report.counts.attempts, report.counts.corrections) == (0, 0, 1)
 
 
 async def test_refunds_are_put_right_too(world: World, reading: Reading) -> None:
@@ -358,12 +358,12 @@ async def test_a_second_source_that_says_otherwise_leaves_everything(world: Worl
         api.faults.tamper = lie
         both = Reading(world, [api, reading.api])
         report = await both.reindex()
-        assert (report.tally.corrections, report.tally.differences) == (0, 1)
+        assert (report.counts.corrections, report.counts.differences) == (0, 1)
         assert "says otherwise" in report.differences[0].note
         assert "left as it is" in report.differences[0].note
         assert reading.snapshot() == before
         alone = await Reading(world, [api]).reindex(dry_run=True)
-    assert alone.tally.corrections == 1, "with one source its word is all there is"
+    assert alone.counts.corrections == 1, "with one source its word is all there is"
 
 
 async def test_a_second_source_that_is_silent_confirms_nothing(world: World, reading: Reading) -> None:
@@ -378,7 +378,7 @@ async def test_a_second_source_that_is_silent_confirms_nothing(world: World, rea
         api.faults.clear()
         world.clock.now += 3600
         report = await both.reindex()
-    assert (report.tally.corrections, report.tally.differences) == (1, 0)
+    assert (report.counts.corrections, report.counts.differences) == (1, 0)
     assert world.status(made) == "succeeded"
 
 
@@ -404,7 +404,7 @@ async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_
 
         api.faults.tamper = lie
         report = await Reading(world, [reading.api, api]).reindex(start=101, to=101)
-    assert report.tally.differences == 1
+    assert report.counts.differences == 1
     assert "left as it is" in report.differences[0].note
     assert reading.snapshot() == before
     await settles(reading)
@@ -428,7 +428,7 @@ async def test_one_source_has_to_say_it_twice(world: World, reading: Reading) ->
     before = world.clock()
     report = await reading.reindex()
     assert world.clock() - before >= 5.0
-    assert (report.tally.corrections, report.tally.differences) == (0, 1)
+    assert (report.counts.corrections, report.counts.differences) == (0, 1)
     assert world.status(made) == "pending"
 
 
@@ -502,7 +502,7 @@ async def test_one_intents_reindex_puts_right_what_concerns_it(world: World, rea
     false_blocks.mine(world, lambda block: replace(block, transactions=shown), tx)
     false_blocks.mine(world, false_blocks.without_labels, pay(world, other))
     report = await reading.reindex(intent=ours)
-    assert report.tally.corrections == 1
+    assert report.counts.corrections == 1
     assert [world.status(key) for key in (ours, theirs, other)] == ["succeeded", "processing", "pending"]
 
 

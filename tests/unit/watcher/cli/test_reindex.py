@@ -22,7 +22,7 @@ from watcher.reindex.recorder import Change, merge
 from watcher.reindex.run import Progress, Report
 from watcher.store import transfers as transfer_store
 from watcher.store.database import Database
-from watcher.store.reindex_runs import Tally
+from watcher.store.reindex_runs import ReindexCounts
 
 PAYER = principal("payer")
 
@@ -138,7 +138,9 @@ def test_plain_lines_come_now_and_then_with_pace_and_time_left(capsys: pytest.Ca
     now = 0.0
 
     def step(done: int, note: str = "") -> Progress:
-        return Progress(total=1000, done=done, tally=Tally(transfers=done // 10, changes=1), note=note)
+        return Progress(
+            total=1000, done=done, counts=ReindexCounts(transfers=done // 10, changes=1), note=note
+        )
 
     with Screen(clock=lambda: now, every=5.0) as screen:
         screen.show(step(100))
@@ -149,7 +151,7 @@ def test_plain_lines_come_now_and_then_with_pace_and_time_left(capsys: pytest.Ca
         screen.show(step(600, "no source\x1b[2J serves"))
         now += 5.0
         screen.say("reading")
-        screen.done(Report(bottom=1, top=1000, tally=Tally(), seconds=17.0))
+        screen.done(Report(bottom=1, top=1000, counts=ReindexCounts(), seconds=17.0))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "100 of 1,000 blocks: 0 blocks/s, 10 transfers, 1 change",
@@ -165,11 +167,11 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
     with Screen() as screen:
-        screen.show(Progress(total=10, done=5, tally=Tally(transfers=3, changes=2)))
+        screen.show(Progress(total=10, done=5, counts=ReindexCounts(transfers=3, changes=2)))
         assert screen._bar is not None
         screen._bar.refresh()
         screen.say("the new branch")
-        screen.done(Report(bottom=1, top=10, tally=Tally()))
+        screen.done(Report(bottom=1, top=10, counts=ReindexCounts()))
     shown = capsys.readouterr().err
     assert "50%" in shown
     assert "3 transfers, 2 changes" in shown
@@ -185,8 +187,10 @@ def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
         for n in range(SHOWN + 3)
     ]
     right = [replace(row, row=f"tr_right_{n}") for n, row in enumerate(odd + odd)]
-    tally = Tally(differences=len(odd), corrections=len(right), changes=len(changes), events=2, refunds=2)
-    report = Report(bottom=1, top=2, tally=tally, changes=changes, differences=odd, corrections=right)
+    counts = ReindexCounts(
+        differences=len(odd), corrections=len(right), changes=len(changes), events=2, refunds=2
+    )
+    report = Report(bottom=1, top=2, counts=counts, changes=changes, differences=odd, corrections=right)
     _show_report(report, notified=False)
     out, err = capsys.readouterr()
     assert "late_evidence" in out
