@@ -9,7 +9,7 @@ from notifier.events import EventType
 from tests.property.test_settlement_laws import Fork, Mined, Step, Tx, World, lively, policies
 from tests.unit.watcher.domain.history import PAYER, Story
 from watcher.domain import refunds
-from watcher.domain.model import ActKind, Flag, Repayment
+from watcher.domain.model import Flag, OperatorActionKind, Repayment
 from watcher.domain.settlement import Decision, Draft
 
 MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
@@ -97,7 +97,7 @@ def test_refunds_change_nothing_but_their_own_flags_and_events(
         )
         assert with_them.flags - REFUNDED == without.flags - REFUNDED
         if all(
-            act.kind is not ActKind.DISMISS for act in plain.story.acts
+            action.kind is not OperatorActionKind.DISMISS for action in plain.story.actions
         ):  # what is due differs, and so does that
             assert with_them.refund_due <= without.refund_due <= with_them.refund_due + with_them.refunded
         assert bool(with_them.flags & MONEY_BACK) == (with_them.refunded > 0)

@@ -10,8 +10,6 @@ from hypothesis import example, given
 from notifier.events import EventType
 from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, STRANGER, Story
 from watcher.domain.model import (
-    Act,
-    ActKind,
     ChainClock,
     Depth,
     Facts,
@@ -20,6 +18,8 @@ from watcher.domain.model import (
     Inclusion,
     Intent,
     LatePolicy,
+    OperatorAction,
+    OperatorActionKind,
     Status,
 )
 from watcher.domain.settlement import ATTENTION_EACH, Decision, decide
@@ -52,7 +52,7 @@ class Fork:
 
 @dataclass(frozen=True)
 class Person:
-    act: ActKind
+    act: OperatorActionKind
     status: Status | None = None
 
 
@@ -78,9 +78,9 @@ forks = st.builds(
     fates=st.lists(st.sampled_from(["again", "less", "fails", "gone"]), min_size=3, max_size=3).map(tuple),
 )
 people = st.one_of(
-    st.just(Person(ActKind.CANCEL)),
-    st.just(Person(ActKind.DISMISS)),
-    st.builds(Person, st.just(ActKind.MARK), st.sampled_from([Status.SUCCEEDED, Status.FAILED])),
+    st.just(Person(OperatorActionKind.CANCEL)),
+    st.just(Person(OperatorActionKind.DISMISS)),
+    st.builds(Person, st.just(OperatorActionKind.MARK), st.sampled_from([Status.SUCCEEDED, Status.FAILED])),
 )
 policies = st.fixed_dictionaries(
     {
@@ -125,14 +125,16 @@ class World:
         self.newest = max(self.newest, self.story.clock.time)
 
     def _act(self, person: Person) -> None:
-        if person.act is ActKind.CANCEL and self.story.intent.status is not Status.PENDING:
+        if person.act is OperatorActionKind.CANCEL and self.story.intent.status is not Status.PENDING:
             return
-        due = self.story.decide().refund_due if person.act is ActKind.DISMISS else 0
-        if person.act is ActKind.DISMISS and not due:
+        due = self.story.decide().refund_due if person.act is OperatorActionKind.DISMISS else 0
+        if person.act is OperatorActionKind.DISMISS and not due:
             return
         self.touched = True
-        act = Act(kind=person.act, status=person.status, height=self.story.clock.height, amount=due)
-        self.story.acts.append(act)
+        action = OperatorAction(
+            kind=person.act, status=person.status, height=self.story.clock.height, amount=due
+        )
+        self.story.actions.append(action)
 
     def _mine(self, block: Mined) -> None:
         tip = self.headers[-1]
@@ -169,9 +171,12 @@ class World:
         depth = min(fork.depth, len(self.headers) - 1)
         dropped = self.headers[len(self.headers) - depth :]
         del self.headers[len(self.headers) - depth :]
-        lowered = [replace(act, height=min(act.height, self.headers[-1].height)) for act in self.story.acts]
-        self.touched = lowered != self.story.acts
-        self.story.acts = lowered
+        lowered = [
+            replace(action, height=min(action.height, self.headers[-1].height))
+            for action in self.story.actions
+        ]
+        self.touched = lowered != self.story.actions
+        self.story.actions = lowered
         carried: list[Tx] = []
         pool = [tx for header in dropped for tx in self.by_block[header.hash]]
         for number, tx in enumerate(pool):
@@ -281,7 +286,7 @@ def test_the_order_of_rows_does_not_matter(
         inclusions, failures = list(facts.inclusions), list(facts.failures)
         dice.shuffle(inclusions)
         dice.shuffle(failures)
-        shuffled = Facts(inclusions=tuple(inclusions), failures=tuple(failures), acts=facts.acts)
+        shuffled = Facts(inclusions=tuple(inclusions), failures=tuple(failures), actions=facts.actions)
         decision = decide(story.intent, shuffled, story.told, story.clock)
         assert decision == story.decide()
 
@@ -409,7 +414,7 @@ MARK_SINKS: list[Step] = [
     Mined(1, 0, (Tx("a", (1,)),)),
     Fork(1, (), ("gone",)),
     Mined(1, 0, ()),
-    Person(ActKind.MARK, Status.SUCCEEDED),
+    Person(OperatorActionKind.MARK, Status.SUCCEEDED),
     Fork(1, (), ("gone",)),
 ]
 

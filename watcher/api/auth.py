@@ -20,7 +20,7 @@ class Caller:
     """A caller who may do what he asks for. ``merchant`` None: an operator."""
 
     merchant: str | None
-    #: As acts keep it: ``key:key_…``, or ``admin``.
+    #: As operator actions record it: ``key:key_…``, or ``admin``.
     actor: str
     #: None for an operator.
     key_id: str | None = None

@@ -64,7 +64,7 @@ class Session:
 
     @property
     def actor(self) -> str:
-        """Who acts, as acts keep it: ``cli:alice``."""
+        """The actor, as operator actions record it: ``cli:alice``."""
         try:
             return f"cli:{getpass.getuser()}"
         except (KeyError, OSError):  # a container's user without a name

@@ -215,7 +215,7 @@ class Repayment:
         return (self.height, self.tx_index, self.rank)
 
 
-class ActKind(StrEnum):
+class OperatorActionKind(StrEnum):
     """What a person can do to an intent."""
 
     CANCEL = "cancel"
@@ -225,10 +225,10 @@ class ActKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """A person's act: a stored fact like any other."""
+class OperatorAction:
+    """What an operator or a merchant did to an intent: a stored fact like any other."""
 
-    kind: ActKind
+    kind: OperatorActionKind
     #: ``succeeded`` or ``failed`` for a mark.
     status: Status | None = None
     reason: str = ""
@@ -240,11 +240,11 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that is known of an intent; acts in the order they were done."""
+    """All that is known of an intent; actions in the order they were done."""
 
     inclusions: tuple[Inclusion, ...] = ()
     failures: tuple[Failure, ...] = ()
-    acts: tuple[Act, ...] = ()
+    actions: tuple[OperatorAction, ...] = ()
     refunds: tuple[Repayment, ...] = ()
 
 

@@ -6,7 +6,7 @@ A refund counts while it is in the canonical chain, and is sent when it is as de
 from collections import Counter
 from collections.abc import Iterable
 
-from watcher.domain.model import Act, Flag, Inclusion, Repayment
+from watcher.domain.model import Flag, Inclusion, OperatorAction, Repayment
 
 #: After everything that stands at a height in the chain.
 _END_OF_BLOCK = (2**63, 2**63)
@@ -29,7 +29,9 @@ def flags(refunded: int, received: int) -> frozenset[Flag]:
     return frozenset({Flag.REFUNDED if refunded >= received else Flag.PARTIALLY_REFUNDED})
 
 
-def due(money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: Iterable[Act]) -> int:
+def due(
+    money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: Iterable[OperatorAction]
+) -> int:
     """Return how much of the money that pays for nothing is still to be given back, base units.
 
     In chain order: a refund or a dismissal takes off what had come before it, so that neither makes up for money that
@@ -37,7 +39,7 @@ def due(money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: It
     """
     steps = [(inclusion.position, inclusion.amount) for inclusion in money]
     steps += [(refund.position, -refund.amount) for refund in canonical(refunds)]
-    steps += [((act.height, *_END_OF_BLOCK), -act.amount) for act in dismissals]
+    steps += [((action.height, *_END_OF_BLOCK), -action.amount) for action in dismissals]
     outstanding = 0
     for _, amount in sorted(steps):
         outstanding = max(0, outstanding + amount)

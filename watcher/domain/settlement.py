@@ -11,8 +11,6 @@ from notifier.events import VERDICTS, EventType, event_id
 from watcher.domain import refunds
 from watcher.domain.coverage import Cover, Loss, cover, in_order, sort_money
 from watcher.domain.model import (
-    Act,
-    ActKind,
     ChainClock,
     Facts,
     Failure,
@@ -20,6 +18,8 @@ from watcher.domain.model import (
     Inclusion,
     Intent,
     LatePolicy,
+    OperatorAction,
+    OperatorActionKind,
     Repayment,
     SentEvent,
     Status,
@@ -115,9 +115,9 @@ class _Case:
         self.sent = list(sent)
         self.drafts: list[Draft] = []
         self.before = intent.status
-        self.mark = _last_act(facts.acts, ActKind.MARK)
-        self.marks = sum(act.kind is ActKind.MARK for act in facts.acts)
-        self.cancel = _last_act(facts.acts, ActKind.CANCEL)
+        self.mark = _last_action(facts.actions, OperatorActionKind.MARK)
+        self.marks = sum(action.kind is OperatorActionKind.MARK for action in facts.actions)
+        self.cancel = _last_action(facts.actions, OperatorActionKind.CANCEL)
         self.accepts_late = intent.late_policy is LatePolicy.ACCEPT and self.cancel is None
         self.money = sort_money(intent, facts.inclusions)
         self.canonical = self.money.canonical
@@ -320,7 +320,7 @@ class _Case:
 
     def _refund_due(self, status: Status) -> int:
         """Return what is to be given back: money that does not pay an intent which ended, and did not go back."""
-        dismissals = [act for act in self.facts.acts if act.kind is ActKind.DISMISS]
+        dismissals = [action for action in self.facts.actions if action.kind is OperatorActionKind.DISMISS]
         return refunds.due(self._idle(status), self.facts.refunds, dismissals)
 
     def _idle(self, status: Status) -> Iterable[Inclusion]:
@@ -332,9 +332,9 @@ class _Case:
         since = self._since(self.mark) if self.mark is not None else ()
         return dict.fromkeys([*self._surplus(status), *since])
 
-    def _since(self, act: Act) -> tuple[Inclusion, ...]:
-        """Return the money above the height of an act, also when it stood lower before: rather twice than never."""
-        return tuple(inclusion for inclusion in self.canonical if inclusion.height > act.height)
+    def _since(self, action: OperatorAction) -> tuple[Inclusion, ...]:
+        """Return the money above the height of an action, also when it stood lower before: rather twice than never."""
+        return tuple(inclusion for inclusion in self.canonical if inclusion.height > action.height)
 
     def _anchor(self) -> tuple[int, int] | None:
         if self.cover is not None:
@@ -344,7 +344,7 @@ class _Case:
         return (max(i.height for i in self.canonical), max(i.burn_height for i in self.canonical))
 
     def _wake(self, status: Status) -> Wake:
-        """Return when to look again although nothing happened; of a verdict or an act that stands only a refund wakes."""
+        """Return when to look again although nothing happened; of a verdict or an action that stands only a refund wakes."""
         places: list[Cover | Failure | Repayment] = [*self._unsent_refunds().values()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
@@ -459,13 +459,13 @@ def _grew_little(subject: str, number: int, total: int) -> bool:
     return known <= number < 2 * known and int(previous_total) <= total < 2 * int(previous_total)
 
 
-def _marked(mark: Act) -> Status:
+def _marked(mark: OperatorAction) -> Status:
     assert mark.status is not None, "a mark without a status is refused when it is stored"
     return mark.status
 
 
-def _last_act(acts: Iterable[Act], kind: ActKind) -> Act | None:
-    return next((act for act in reversed(tuple(acts)) if act.kind is kind), None)
+def _last_action(actions: Iterable[OperatorAction], kind: OperatorActionKind) -> OperatorAction | None:
+    return next((action for action in reversed(tuple(actions)) if action.kind is kind), None)
 
 
 def _next(here: int, points: Iterable[int]) -> int | None:

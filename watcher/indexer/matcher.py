@@ -91,9 +91,9 @@ def match_blocks(
     matches = []
     for payment in kept:
         identity = (payment.tx_id, payment.rank, payment.asset, payment.amount, payment.recipient)
-        act = assigned.get(identity)
-        if act is not None:
-            matches.append(TransferMatch.assigned_by_operator(payment, assigned_intents[act]))
+        action = assigned.get(identity)
+        if action is not None:
+            matches.append(TransferMatch.assigned_by_operator(payment, assigned_intents[action]))
             continue
         labelled = by_strength(by_label, keys[id(payment)])
         own = dedicated.get(payment.recipient, ())

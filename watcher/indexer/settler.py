@@ -1,6 +1,6 @@
 """Settle intents on an open transaction: ask ``decide``, store the outcome, enqueue its events.
 
-Everything that can change a decision comes through here: a step of the chain, a new intent, a person's act.
+Everything that can change a decision comes through here: a step of the chain, a new intent, an operator action.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from notifier.events import EventType, event_body
 from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain import refunds
-from watcher.domain.model import ActKind, ChainClock, Facts, SentEvent, Status
+from watcher.domain.model import ChainClock, Facts, OperatorActionKind, SentEvent, Status
 from watcher.domain.settlement import Decision, Draft, decide
 from watcher.errors import WatcherError
 from watcher.schemas import serialize
@@ -350,7 +350,7 @@ def _why(draft: Draft, facts: Facts) -> str | None:
     if draft.type is EventType.CREATED:
         return "created"
     if draft.reason == "manual":
-        mark = next(act for act in reversed(facts.acts) if act.kind is ActKind.MARK)
+        mark = next(action for action in reversed(facts.actions) if action.kind is OperatorActionKind.MARK)
         return f"manual: {mark.reason}"
     return draft.reason
 

@@ -1,6 +1,6 @@
 """A person decides that a fork deeper than finality is right: undo to the fork point and apply the new branch.
 
-One transaction does it all: the act (who, when, why), the undoing, the new branch, and a decision for the intents that
+One transaction does it all: the action (who, when, why), the undoing, the new branch, and a decision for the intents that
 it touches; of very many the others are decided in further ones. A dry run makes that transaction as often as it takes to
 decide them all, a few each time, and rolls each back. The running daemon notices at its next look and goes on from
 there.

@@ -18,7 +18,7 @@ def apply_corrections(connection: Connection, diff: BlockDiff, *, at: int, now: 
     ``at``: the newest chain time so far, from which on refuted money counts as lost.
     """
     refute(connection, diff.wrong, at=at)
-    _lower_acts(connection, diff)
+    _lower_actions(connection, diff)
     transfer_store.put_transfers(connection, diff.transfers, now=now)
     transfer_store.put_attempts(connection, diff.attempts, now=now)
     transfer_store.put_refunds(connection, diff.refunds, now=now)
@@ -37,7 +37,7 @@ def refute(connection: Connection, wrong: Sequence[Difference], *, at: int) -> N
         connection.execute(delete(stray).where(stray.c.transfer_id.in_(some)))
 
 
-def _lower_acts(connection: Connection, diff: BlockDiff) -> None:
+def _lower_actions(connection: Connection, diff: BlockDiff) -> None:
     """Let the money that is put right come after what people did to its intents, as after a reorg: nobody knew of it."""
     for intent_id, height in _changed(diff):
         later = and_(act.c.intent_id == intent_id, act.c.height >= height)

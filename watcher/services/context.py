@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 @dataclass
 class Context:
-    """``merchant``: whose things are seen, None for all. ``actor``: who acts, as acts keep it. ``now``: unix seconds."""
+    """``merchant``: whose things are seen, None for all. ``actor``: who acts, as operator actions record it. ``now``: unix seconds."""
 
     connection: Connection
     settings: Settings

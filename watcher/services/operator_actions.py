@@ -1,7 +1,7 @@
-"""What people do to intents and money: stored facts like any other, then the intents are settled.
+"""Operator actions on intents and transfers: stored facts like any other, then the intents are settled.
 
-Each act holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or
-nothing. The intent is settled before the act too: it may be due, and a payment that a person has not seen yet comes first.
+Each action holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or
+nothing. The intent is settled before the action too: it may be due, and a payment that a person has not seen yet comes first.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 from contracts.model import Route
 from notifier import outbox
 from notifier.ids import new_id
-from watcher.domain.model import ActKind, ChainClock, Intent, Status
+from watcher.domain.model import ChainClock, Intent, OperatorActionKind, Status
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
 from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler, to_sent_event
@@ -21,10 +21,10 @@ from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.schema import act, recipient, transfer, transition
 
-#: The kind of act that gives money to an intent.
+#: The kind of action that gives money to an intent.
 ASSIGN = "assign"
 
-#: The kind of act that takes a branch for right which forked below what counts as final.
+#: The kind of action that takes a branch for right which forked below what counts as final.
 ACCEPT_REORG = "accept_reorg"
 
 _TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
@@ -52,7 +52,7 @@ def cancel(
             f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
             hint="mark it, if a person knows better",
         )
-    store(connection, intent_id, ActKind.CANCEL, clock, reason=reason, actor=actor, now=now)
+    store(connection, intent_id, OperatorActionKind.CANCEL, clock, reason=reason, actor=actor, now=now)
     _note(connection, intent, f"canceled by {actor}: {reason}", now)
     settler.settle(connection, [intent_id], clock, now=now)
 
@@ -74,7 +74,16 @@ def mark(
     """
     clock = _hold_clock(connection)
     intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
-    store(connection, intent_id, ActKind.MARK, clock, status=status, reason=reason, actor=actor, now=now)
+    store(
+        connection,
+        intent_id,
+        OperatorActionKind.MARK,
+        clock,
+        status=status,
+        reason=reason,
+        actor=actor,
+        now=now,
+    )
     _note(connection, intent, f"marked {status} by {actor}: {reason}", now)
     settler.settle(connection, [intent_id], clock, now=now)
 
@@ -104,7 +113,16 @@ def dismiss(
             f"no refund is due of intent {intent_id}, which is {intent.status}",
             hint="sbtc-watcher intents list --flag refund_due shows where one is",
         )
-    store(connection, intent_id, ActKind.DISMISS, clock, reason=reason, actor=actor, now=now, amount=due)
+    store(
+        connection,
+        intent_id,
+        OperatorActionKind.DISMISS,
+        clock,
+        reason=reason,
+        actor=actor,
+        now=now,
+        amount=due,
+    )
     _note(connection, intent, f"refund of {due} dismissed by {actor}: {reason}", now)
     settler.settle(connection, [intent_id], clock, now=now)
 
@@ -122,7 +140,7 @@ def assign(
 ) -> None:
     """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: whose the intent must be.
 
-    The same money that other blocks included goes with it, and must not belong to an intent there. The act names the
+    The same money that other blocks included goes with it, and must not belong to an intent there. The action names the
     money by transaction, rank, amount and recipient, and is void for money that differs in one of them or is not of the
     intent's asset.
 
@@ -223,7 +241,7 @@ def _find_transfer(
 def store(
     connection: Connection, intent_id: str | None, kind: str, clock: ChainClock, *, now: float, **values: Any
 ) -> None:
-    """Store an act: of a person upon an intent, or with None upon the chain."""
+    """Store an operator action: on an intent, or with None on the chain."""
     connection.execute(
         insert(act).values(
             id=_next_id(connection, now),
@@ -245,7 +263,7 @@ def _note(connection: Connection, intent: Intent, words: str, now: float) -> Non
 
 
 def _next_id(connection: Connection, now: float) -> str:
-    """Return an id that sorts after every act's: the newest act wins, also when two share a millisecond."""
+    """Return an id that sorts after every action's: the newest action wins, also when two share a millisecond."""
     fresh = new_id("act_", now)
     last = connection.execute(select(func.max(act.c.id))).scalar_one()
     if last is None or last < fresh:

@@ -1,4 +1,4 @@
-"""Transfers, attempts, refunds and acts in the database, to and from the pure facts. Facts are orphaned, never deleted."""
+"""Rows of transfers, attempts, refunds and operator actions, to and from the domain's facts. Facts are orphaned, never deleted."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -10,7 +10,16 @@ from sqlalchemy import Connection, Table, and_, delete, func, insert, select, te
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
 from watcher.domain.matching import Claim, MatchResult, label_keys
-from watcher.domain.model import Act, ActKind, Facts, Failure, Inclusion, Intent, Repayment, Status
+from watcher.domain.model import (
+    Facts,
+    Failure,
+    Inclusion,
+    Intent,
+    OperatorAction,
+    OperatorActionKind,
+    Repayment,
+    Status,
+)
 from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import STANDS, act, attempt, intent, refund, stray, transfer
 
@@ -25,7 +34,7 @@ _COUNTS = union_all(
         for table in (transfer, attempt)
     )
 )
-_ACTS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
+_ACTIONS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
 _REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
 
 _CANONICAL = {"canonical": True, "orphaned_at": None}
@@ -93,7 +102,7 @@ def put_refunds(connection: Connection, refunds: Iterable[tuple[Refund, str]], *
 
 
 def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
-    """Orphan every canonical fact above a height, as of chain time ``at``, and lower the acts above it to it.
+    """Orphan every canonical fact above a height, as of chain time ``at``, and lower the actions above it to it.
 
     Returns the intents it touches.
     """
@@ -145,7 +154,7 @@ def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tup
 def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, str, int, str], str]:
     """Return the intents that people gave transfers to, by (tx_id, rank, asset, amount, recipient).
 
-    The newest act wins; the asset is the intent's.
+    The newest action wins; the asset is the intent's.
     """
     found: dict[tuple[str, int, str, int, str], str] = {}
     for some in chunks(sorted(tx_ids)):
@@ -218,7 +227,7 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
     """Return all facts of each intent."""
     inclusions: dict[str, list[Inclusion]] = defaultdict(list)
     failures: dict[str, list[Failure]] = defaultdict(list)
-    acts: dict[str, list[Act]] = defaultdict(list)
+    actions: dict[str, list[OperatorAction]] = defaultdict(list)
     refunds: dict[str, list[Repayment]] = defaultdict(list)
     for some in chunks(sorted(ids)):
         these = {"ids": some}
@@ -226,16 +235,16 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
             inclusions[row["intent_id"]].append(_inclusion(row))
         for row in connection.execute(_ATTEMPTS, these).mappings():
             failures[row["intent_id"]].append(_failure(row))
-        for row in connection.execute(_ACTS, these).mappings():
-            if row["kind"] in set(ActKind):
-                acts[row["intent_id"]].append(_act(row))
+        for row in connection.execute(_ACTIONS, these).mappings():
+            if row["kind"] in set(OperatorActionKind):
+                actions[row["intent_id"]].append(_action(row))
         for row in connection.execute(_REFUNDS, these).mappings():
             refunds[row["intent_id"]].append(_repayment(row))
     return {
         key: Facts(
             inclusions=tuple(inclusions[key]),
             failures=tuple(failures[key]),
-            acts=tuple(acts[key]),
+            actions=tuple(actions[key]),
             refunds=tuple(refunds[key]),
         )
         for key in ids
@@ -299,9 +308,9 @@ def _repayment(row: Mapping[Any, Any]) -> Repayment:
     )
 
 
-def _act(row: Mapping[Any, Any]) -> Act:
-    return Act(
-        kind=ActKind(row["kind"]),
+def _action(row: Mapping[Any, Any]) -> OperatorAction:
+    return OperatorAction(
+        kind=OperatorActionKind(row["kind"]),
         status=Status(row["status"]) if row["status"] else None,
         reason=row["reason"],
         height=row["height"],

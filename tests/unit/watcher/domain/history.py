@@ -10,8 +10,6 @@ from typing import Any
 
 from notifier.events import VERDICTS, EventType, event_id
 from watcher.domain.model import (
-    Act,
-    ActKind,
     ChainClock,
     Depth,
     Facts,
@@ -20,6 +18,8 @@ from watcher.domain.model import (
     Inclusion,
     Intent,
     LatePolicy,
+    OperatorAction,
+    OperatorActionKind,
     Repayment,
     SentEvent,
     Status,
@@ -65,7 +65,7 @@ class Story:
         self.clock = ChainClock(height=100, hash="0x100", time=500, burn_height=10)
         self.inclusions: list[Inclusion] = []
         self.failures: list[Failure] = []
-        self.acts: list[Act] = []
+        self.actions: list[OperatorAction] = []
         self.refunds: list[Repayment] = []
         self.told: list[SentEvent] = []
         self.drafts: list[Draft] = []
@@ -133,7 +133,7 @@ class Story:
             )
             - 1
         )
-        self.acts = [replace(act, height=min(act.height, above)) for act in self.acts]
+        self.actions = [replace(action, height=min(action.height, above)) for action in self.actions]
         self.inclusions = [
             replace(i, canonical=False, orphaned_at=orphaned) if i.canonical and i.tx_id in txs else i
             for i in self.inclusions
@@ -176,17 +176,23 @@ class Story:
     # People
 
     def cancel(self) -> "Story":
-        self.acts.append(Act(kind=ActKind.CANCEL, height=self.clock.height))
+        self.actions.append(OperatorAction(kind=OperatorActionKind.CANCEL, height=self.clock.height))
         return self
 
     def mark(self, status: Status, reason: str = "seen in the wallet") -> "Story":
-        self.acts.append(Act(kind=ActKind.MARK, status=status, reason=reason, height=self.clock.height))
+        self.actions.append(
+            OperatorAction(
+                kind=OperatorActionKind.MARK, status=status, reason=reason, height=self.clock.height
+            )
+        )
         return self
 
     def dismiss(self) -> "Story":
         """Dismiss what is due at the moment."""
         due = self.decide().refund_due
-        self.acts.append(Act(kind=ActKind.DISMISS, height=self.clock.height, amount=due))
+        self.actions.append(
+            OperatorAction(kind=OperatorActionKind.DISMISS, height=self.clock.height, amount=due)
+        )
         return self
 
     # The decision
@@ -196,7 +202,7 @@ class Story:
         return Facts(
             inclusions=tuple(self.inclusions),
             failures=tuple(self.failures),
-            acts=tuple(self.acts),
+            actions=tuple(self.actions),
             refunds=tuple(self.refunds),
         )
 

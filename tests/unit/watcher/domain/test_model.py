@@ -6,7 +6,16 @@ import pytest
 
 from notifier.events import EventType
 from tests.unit.watcher.domain.history import make_intent
-from watcher.domain.model import LEVELS, Act, ActKind, ChainClock, Depth, Inclusion, SentEvent, Status
+from watcher.domain.model import (
+    LEVELS,
+    ChainClock,
+    Depth,
+    Inclusion,
+    OperatorAction,
+    OperatorActionKind,
+    SentEvent,
+    Status,
+)
 
 CLOCK = ChainClock(height=100, hash="0x", time=0, burn_height=20)
 
@@ -46,9 +55,9 @@ def test_deadline_and_monitoring_follow_from_the_frozen_policy() -> None:
 
 
 def test_facts_are_frozen() -> None:
-    act = Act(kind=ActKind.CANCEL, height=1)
+    action = OperatorAction(kind=OperatorActionKind.CANCEL, height=1)
     with pytest.raises(FrozenInstanceError):
-        act.height = 2  # type: ignore[misc]
+        action.height = 2  # type: ignore[misc]
 
 
 def test_an_inclusion_is_known_by_its_payment_and_placed_by_its_block() -> None:

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, Story
 from watcher.domain import refunds
-from watcher.domain.model import Act, ActKind, Flag, Inclusion, LatePolicy, Repayment, Status
+from watcher.domain.model import (
+    Flag,
+    Inclusion,
+    LatePolicy,
+    OperatorAction,
+    OperatorActionKind,
+    Repayment,
+    Status,
+)
 
 
 def due(story: Story) -> int:
@@ -186,10 +194,12 @@ def test_never_more_is_due_than_came_nor_less_than_is_left(
     given_back = [
         Repayment(tx_id="r", amount=n, recipient="SP", **match_blocks(at), **WHERE) for at, n in back.items()
     ]
-    acts = [Act(kind=ActKind.DISMISS, height=height, amount=n) for height, n in dismissed]
+    actions = [
+        OperatorAction(kind=OperatorActionKind.DISMISS, height=height, amount=n) for height, n in dismissed
+    ]
     total = sum(came.values())
     settled = sum(back.values()) + sum(n for _, n in dismissed)
-    found = refunds.due(money, given_back, acts)
+    found = refunds.due(money, given_back, actions)
     assert max(0, total - settled) <= found <= total
     last = Inclusion(tx_id="z", amount=7, **match_blocks((99, 0, 0)), **WHERE)
-    assert refunds.due([*money, last], given_back, acts) == found + 7
+    assert refunds.due([*money, last], given_back, actions) == found + 7
