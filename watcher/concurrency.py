@@ -1,4 +1,4 @@
-"""Waiting on the event loop: for work in threads, for the end of a transaction, and for no longer than until a stop."""
+"""Run blocking work in threads, transactions to their end, and awaitables until a stop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-async def in_thread(function: Callable[..., _T], *args: Any) -> _T:
+async def run_in_thread(function: Callable[..., _T], *args: Any) -> _T:
     """Run short, blocking database work in a worker thread."""
     return await asyncio.to_thread(function, *args)
 
 
-async def committed(function: Callable[..., _T], *args: Any) -> _T:
+async def run_transaction(function: Callable[..., _T], *args: Any) -> _T:
     """Run a transaction in a thread and wait for its end even when cancelled: nobody may guess whether it happened."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *args))
     try:
@@ -22,8 +22,8 @@ async def committed(function: Callable[..., _T], *args: Any) -> _T:
         raise
 
 
-async def unless(stop: asyncio.Event, work: Awaitable[_T]) -> _T | None:
-    """Wait for ``work``, but no longer than until ``stop`` is set: then cancel it and return None."""
+async def run_until_stopped(stop: asyncio.Event, work: Awaitable[_T]) -> _T | None:
+    """Run ``work`` until it ends or ``stop`` is set; then cancel it and return None."""
     task = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())
     try:

@@ -56,7 +56,7 @@ class Health:
     async def reasons(self) -> list[Reason]:
         """Return why the daemon is not ready; empty when it is."""
         try:
-            return await self._in_thread(self._read)
+            return await self._run_in_thread(self._read)
         except TimeoutError:
             return [Reason(Code.DATABASE, f"the database does not answer within {PATIENCE:.0f} s")]
         except SQLAlchemyError as error:
@@ -64,7 +64,7 @@ class Health:
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics and their content type. Raises :class:`TimeoutError`."""
-        return await self._in_thread(lambda: self._metrics.exposition(accept))
+        return await self._run_in_thread(lambda: self._metrics.exposition(accept))
 
     def _read(self) -> list[Reason]:
         now = self._now()
@@ -74,7 +74,7 @@ class Health:
             due = 0 if NOTIFIER in roles else outbox.count_due(connection, now=now)
         return not_ready(cursor, roles, due, self._liveness, max_lag=self._max_lag, now=now)
 
-    async def _in_thread(self, function: Callable[[], _T]) -> _T:
+    async def _run_in_thread(self, function: Callable[[], _T]) -> _T:
         async with asyncio.timeout(PATIENCE):
             return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 

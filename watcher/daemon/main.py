@@ -26,7 +26,7 @@ from contracts.model import MoneyRules
 from notifier.worker import Worker
 from watcher import __version__, event_loop, unforeseen
 from watcher.api.server import Site
-from watcher.concurrency import unless
+from watcher.concurrency import run_until_stopped
 from watcher.config.proxies import ignored
 from watcher.config.settings import Settings
 from watcher.daemon import periodic
@@ -163,7 +163,7 @@ async def _once(
             liveness.on_role_change(True)
             turn = await indexer.catch_up(stop)
     if "notifier" in roles:
-        await unless(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
+        await run_until_stopped(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
     return 0 if turn is PollResult.IDLE else 3
 
 
@@ -189,7 +189,7 @@ async def _follow(
 
     async def stand_by(stop: asyncio.Event) -> None:
         # Who gets the lease at once is no standby: its start ends with its first poll of the chain.
-        await unless(stop, asyncio.sleep(1.0))
+        await run_until_stopped(stop, asyncio.sleep(1.0))
         liveness.is_standby = True
         await stop.wait()
 

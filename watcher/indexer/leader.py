@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from notifier.clock import server_time
 from notifier.database_errors import reason_of
 from watcher import unforeseen
-from watcher.concurrency import committed, in_thread, unless
+from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.log import get_logger
 from watcher.store.database import Database, upsert
@@ -95,14 +95,14 @@ class Lease:
             try:
                 if await self._try():
                     return True
-                if (other := await in_thread(self._holder)) != known:
+                if (other := await run_in_thread(self._holder)) != known:
                     log.info("lease.waiting", holder=other)
                     known = other
             except SQLAlchemyError as error:
                 log.error("lease.failed", reason=reason_of(error))
             except Exception as error:
                 unforeseen.note("lease", error)
-            await unless(stop, asyncio.sleep(SECONDS / TRIES))
+            await run_until_stopped(stop, asyncio.sleep(SECONDS / TRIES))
         return False
 
     async def take(self, stop: asyncio.Event) -> None:
@@ -110,9 +110,9 @@ class Lease:
         for _ in range(TRIES + 2):
             if await self._try():
                 return
-            await unless(stop, asyncio.sleep(SECONDS / TRIES))
+            await run_until_stopped(stop, asyncio.sleep(SECONDS / TRIES))
         raise LeaseHeld(
-            f"another process ({await in_thread(self._holder)}) follows the chain on this database",
+            f"another process ({await run_in_thread(self._holder)}) follows the chain on this database",
             hint="stop it first, or start this one with --role notifier",
         )
 
@@ -132,7 +132,7 @@ class Lease:
                 raise self._lost() from group
             raise
         try:
-            await committed(self.release)
+            await run_transaction(self.release)
         except SQLAlchemyError as error:
             log.error("lease.failed", reason=reason_of(error))
         except Exception as error:
@@ -140,7 +140,7 @@ class Lease:
             unforeseen.note("lease", error)
 
     async def _try(self) -> bool:
-        taken = await committed(self.acquire)
+        taken = await run_transaction(self.acquire)
         if taken:
             log.info("lease.taken", holder=self.holder, epoch=self.epoch)
         return taken
@@ -149,7 +149,7 @@ class Lease:
         while True:
             await asyncio.sleep(SECONDS / TRIES)
             try:
-                await committed(self.renew)
+                await run_transaction(self.renew)
             except SQLAlchemyError as error:
                 # It may still be ours: what is committed meanwhile looks for itself.
                 log.error("lease.failed", reason=reason_of(error))

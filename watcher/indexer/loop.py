@@ -17,7 +17,7 @@ from chain.model import BlockHeader, Step
 from chain.source_pool import SourcePool
 from notifier.database_errors import is_outage, reason_of
 from watcher import unforeseen
-from watcher.concurrency import committed, in_thread, unless
+from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
 from watcher.errors import WatcherError
 from watcher.indexer.ledger import BadStep, Ledger, OutOfStep, StepResult
 from watcher.indexer.settler import SettleResult
@@ -125,14 +125,14 @@ class IndexerLoop:
             began = self._clock()
             # Cleared before the poll: what comes during it may be too new for it.
             self._woken.clear()
-            result = await unless(stop, self.poll())
+            result = await run_until_stopped(stop, self.poll())
             if result is None:
                 return
             window = self._follower.window
             newest = window.tip if len(window) else None
             self._on_poll(result, self._last_trouble, newest, self._follower.tip)
             if result is not PollResult.MOVED or self._is_current():
-                await unless(stop, self._settle_until_poll(began))
+                await run_until_stopped(stop, self._settle_until_poll(began))
 
     def wake(self) -> None:
         """Poll at once: there may be something new. Any number of calls makes one poll."""
@@ -179,8 +179,8 @@ class IndexerLoop:
         """
         results = [PollResult.MOVED] * PATIENCE
         while not stop.is_set():
-            result = await unless(stop, self.poll())
-            while result is not PollResult.MOVED and await unless(stop, self._settle_batch()):
+            result = await run_until_stopped(stop, self.poll())
+            while result is not PollResult.MOVED and await run_until_stopped(stop, self._settle_batch()):
                 pass
             if result is None or result is PollResult.HALTED:
                 return result or PollResult.WAITING
@@ -190,7 +190,7 @@ class IndexerLoop:
             if set(results) == {PollResult.WAITING}:
                 return PollResult.WAITING
             if result is not PollResult.MOVED:
-                await unless(stop, asyncio.sleep(self._poll_interval))
+                await run_until_stopped(stop, asyncio.sleep(self._poll_interval))
         return PollResult.WAITING
 
     async def poll(self) -> PollResult:
@@ -249,19 +249,19 @@ class IndexerLoop:
         if self._loaded:
             return
         self._window_lost = False
-        cursor = await in_thread(self._ledger.cursor)
+        cursor = await run_in_thread(self._ledger.cursor)
         if cursor is None:
-            since = await in_thread(self._ledger.awaited_since)
+            since = await run_in_thread(self._ledger.awaited_since)
             headers = await self._follower.bootstrap(self._start_height, since, now=self._ledger.now())
             tip = self._follower.tip or headers[-1]
-            await committed(self._ledger.begin, headers, tip)
+            await run_transaction(self._ledger.begin, headers, tip)
             log.info("follower.begun", height=headers[-1].height, burn_height=headers[-1].burn_height)
         else:
-            headers = await in_thread(self._ledger.window, self._window_burn_blocks)
+            headers = await run_in_thread(self._ledger.window, self._window_burn_blocks)
             if headers:
                 self._follower.window.replace(headers)
             elif headers := await self._follower.refill(cursor.header):
-                await committed(self._ledger.restore_window, headers)
+                await run_transaction(self._ledger.restore_window, headers)
                 log.warning("follower.headers_restored", height=headers[-1].height, count=len(headers))
             else:
                 self._window_lost = True
@@ -275,7 +275,7 @@ class IndexerLoop:
             while step is not None:
                 began = time.monotonic()
                 try:
-                    applied = await committed(self._ledger.apply, step, seen_at)
+                    applied = await run_transaction(self._ledger.apply, step, seen_at)
                 except (BadStep, DataError, IntegrityError) as error:
                     # No database could store it, or it cannot be understood: the poll goes on with another source.
                     refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
@@ -298,7 +298,7 @@ class IndexerLoop:
     async def _settle_batch(self) -> bool:
         """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next poll."""
         try:
-            settled = await committed(self._ledger.settle_due, self._seen_at)
+            settled = await run_transaction(self._ledger.settle_due, self._seen_at)
         except WatcherError:
             raise
         except SQLAlchemyError as error:
@@ -329,7 +329,9 @@ class IndexerLoop:
         # A halt is over when a source shows our own chain again, not when nobody answers.
         over = result is PollResult.MOVED or (result is PollResult.IDLE and self._follower.agrees)
         try:
-            await in_thread(lambda: self._ledger.record_poll(tip=tip, sources=sources, halt=halt, over=over))
+            await run_in_thread(
+                lambda: self._ledger.record_poll(tip=tip, sources=sources, halt=halt, over=over)
+            )
         except SQLAlchemyError as error:
             return error
         return None

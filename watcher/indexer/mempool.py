@@ -19,7 +19,7 @@ from contracts.mempool import PendingPayment, read_pending
 from contracts.model import MoneyRules
 from notifier.database_errors import reason_of
 from watcher import unforeseen
-from watcher.concurrency import in_thread, unless
+from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.domain.matching import Claim, by_strength, label_keys, match
 from watcher.domain.model import Status
 from watcher.log import get_logger
@@ -64,14 +64,14 @@ class InFlight:
         """Poll every interval until ``stop`` is set."""
         self._shown = None  # another process may have kept the flags meanwhile
         while not stop.is_set():
-            await unless(stop, self.poll())
-            await unless(stop, self._sleep(self._interval))
+            await run_until_stopped(stop, self.poll())
+            await run_until_stopped(stop, self._sleep(self._interval))
 
     async def poll(self) -> None:
         """Update the flags if somebody waits and there is budget to spare. Never raises for the outside world."""
         try:
-            if self._reader is None or not await in_thread(self._anybody_waits):
-                await in_thread(self._show, ())
+            if self._reader is None or not await run_in_thread(self._anybody_waits):
+                await run_in_thread(self._show, ())
                 return
             payments = await self._read(self._reader)
             if payments is not None:
@@ -79,7 +79,7 @@ class InFlight:
             elif self._clock() - self._read_at >= STALE * self._interval:
                 payments = ()
             if payments is not None:
-                await in_thread(self._show, payments)
+                await run_in_thread(self._show, payments)
         except SQLAlchemyError as error:
             self._trouble(reason_of(error))
         except Exception as error:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from chain.model import BlockHeader
 from notifier.database_errors import reason_of
 from watcher import unforeseen
-from watcher.concurrency import in_thread, unless
+from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.indexer.loop import DatabaseTrouble, PollResult
 from watcher.log import get_logger
 from watcher.monitoring.systemd import ServiceManager
@@ -174,7 +174,7 @@ async def run_heartbeat(
     """
     while not stop.is_set():
         try:
-            await in_thread(heartbeat.write, liveness.roles)
+            await run_in_thread(heartbeat.write, liveness.roles)
         except SQLAlchemyError as error:
             liveness.on_heartbeat(reason_of(error))
         except Exception as error:  # whatever it is, the process goes on without this heartbeat
@@ -183,9 +183,9 @@ async def run_heartbeat(
         else:
             liveness.on_heartbeat(None)
         # Who has begun to follow says so at once: until then the others believe that nobody does.
-        await unless(stop, liveness.until_roles_change(heartbeat.interval))
+        await run_until_stopped(stop, liveness.until_roles_change(heartbeat.interval))
     try:
-        await in_thread(
+        await run_in_thread(
             partial(heartbeat.write, liveness.roles if grace_seconds else (), good_for=grace_seconds)
         )
     except SQLAlchemyError as error:

@@ -24,7 +24,7 @@ from chain.header_window import HeaderWindow
 from chain.model import Block, BlockHeader, ReadRules, Reorg
 from contracts.model import MoneyRules, Reading
 from notifier.database_errors import reason_of
-from watcher.concurrency import committed, in_thread
+from watcher.concurrency import run_in_thread, run_transaction
 from watcher.errors import Refused, UsageError
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
@@ -114,7 +114,7 @@ class Accept:
         it is in the sources' chain. Raises :class:`UsageError`, :class:`Refused` when the fork is lower,
         ``SourcesDisagree``, :class:`Unreachable`.
         """
-        cursor, kept = await in_thread(self._load)
+        cursor, kept = await run_in_thread(self._load)
         branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
@@ -127,7 +127,7 @@ class Accept:
             if isinstance(settler, PieceBooks):
                 applied, untried = await self._rehearse(apply, settler)
             else:
-                applied = await committed(self._database.transact, apply)
+                applied = await run_transaction(self._database.transact, apply)
         except (BadStep, DataError, IntegrityError) as error:
             raise Refused(
                 "source",
@@ -235,7 +235,7 @@ class Accept:
         base = await source.header(lowest)
         if base is None:
             raise SourceInconsistent(f"it has no block {lowest}", url=source.url)
-        known = await in_thread(self._newest_fact, lowest)
+        known = await run_in_thread(self._newest_fact, lowest)
         if known is not None and await source.header(known[1]) is None:
             raise Refused(
                 "fork_is_lower",
@@ -314,16 +314,16 @@ class Accept:
             with rolled_back(self._database) as connection:
                 return apply(connection)
 
-        applied = first = await committed(piece)
+        applied = first = await run_transaction(piece)
         while applied.settled.more:
             self._show(f"trying: {len(settler.tried):,} intents")
-            applied = await committed(piece)
+            applied = await run_transaction(piece)
 
         def untried() -> int:
             with self._database.read() as connection:
                 return settler.count_untried(connection, first.clock)
 
-        return first, await in_thread(untried)
+        return first, await run_in_thread(untried)
 
     async def _settle(self, settler: RecordingSettler) -> None:
         """Settle what is due after the transaction, beside a running daemon: who settles an intent says what changed."""
@@ -337,7 +337,7 @@ class Accept:
 
         more = True
         while more:
-            more, changes = await committed(self._database.transact, work)
+            more, changes = await run_transaction(self._database.transact, work)
             settler.changes.extend(changes)
             self._show(f"settling: {count(len(settler.changes), 'intent')} changed")
 

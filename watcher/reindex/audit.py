@@ -20,7 +20,7 @@ from chain.source_pool import SourcePool
 from contracts.model import MoneyRules
 from notifier.database_errors import reason_of
 from watcher import unforeseen
-from watcher.concurrency import in_thread, unless
+from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.errors import WatcherError
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
@@ -96,9 +96,9 @@ class Audit:
     async def run(self, stop: asyncio.Event) -> None:
         """Audit whenever it is called for, until ``stop`` is set."""
         while not stop.is_set():
-            await unless(stop, self._called.wait())
+            await run_until_stopped(stop, self._called.wait())
             self._called.clear()
-            await unless(stop, self.once())
+            await run_until_stopped(stop, self.once())
 
     async def once(self) -> Report | None:
         """Audit blocks drawn by lot, or those that an earlier audit could not put right.
@@ -115,7 +115,7 @@ class Audit:
                 return None
             span = self._next()
             is_open = span is not None
-            span = span or await in_thread(self._span)
+            span = span or await run_in_thread(self._span)
             if span is None:
                 return None
             async with asyncio.timeout(PATIENCE):

@@ -22,7 +22,7 @@ from chain.errors import SourceError, SourceInconsistent
 from chain.model import Block, BlockHeader, ReadRules
 from contracts.model import MoneyRules, Reading
 from notifier.database_errors import reason_of
-from watcher.concurrency import committed, in_thread
+from watcher.concurrency import run_in_thread, run_transaction
 from watcher.domain.model import ChainClock
 from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
@@ -179,8 +179,8 @@ class Reindex:
         :class:`LeaseHeld` when another process works on the same run.
         """
         began = self._now()
-        clock = await in_thread(self._check, request)
-        run = None if request.dry_run else await in_thread(self._resume, request)
+        clock = await run_in_thread(self._check, request)
+        run = None if request.dry_run else await run_in_thread(self._resume, request)
         resumed = run is not None
         if run is None:
             run = await self._begin(request, clock)
@@ -197,13 +197,13 @@ class Reindex:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
                 self._lineage = None
         if request.dry_run:
-            self._changes += await in_thread(
+            self._changes += await run_in_thread(
                 simulate_corrections, self._database, self._settler, self._diff, self._now()
             )
             run.counts.changes = len(self._changes)
             run.counts.events = sum(len(change.events) for change in self._changes)
         else:
-            await committed(self._finish, request, run)
+            await run_transaction(self._finish, request, run)
         return Report(
             bottom=run.bottom,
             top=run.top,
@@ -213,7 +213,7 @@ class Reindex:
             changes=merge(self._changes),
             corrections=self._corrections,
             differences=self._differences,
-            missed=await in_thread(self._count_missed),
+            missed=await run_in_thread(self._count_missed),
             seconds=self._now() - began,
         )
 
@@ -258,7 +258,7 @@ class Reindex:
         def store(connection: Connection) -> ReindexRun:
             return reindex_runs.start(connection, request.key(), bottom=bottom, top=top, now=self._now())
 
-        return await in_thread(self._database.transact, store)
+        return await run_in_thread(self._database.transact, store)
 
     async def _bottom(self, request: ReindexRequest, clock: ChainClock) -> int:
         if request.start is not None:
@@ -266,7 +266,7 @@ class Reindex:
         since = request.since
         if since is None:
             assert request.intent is not None, "the command names a height, a time or an intent"
-            since = await in_thread(self._not_before, request.intent)
+            since = await run_in_thread(self._not_before, request.intent)
         elif request.is_ago:  # counted from this machine's clock, which may be ahead of the chain's
             since -= max(0.0, self._now() - clock.time)
         moment = int(since)
@@ -280,7 +280,7 @@ class Reindex:
 
     async def _read(self, source: StacksApi, request: ReindexRequest, run: ReindexRun) -> None:
         """Read from where the run is to its top with one source."""
-        if self._lineage is None or await in_thread(self._forked_below, self._lineage.top.height):
+        if self._lineage is None or await run_in_thread(self._forked_below, self._lineage.top.height):
             self._lineage = await self._ours(source, run)
         lineage = self._lineage
         top = min(run.top, lineage.top.height)
@@ -331,13 +331,13 @@ class Reindex:
                     cursor.clock.hash,
                 )
 
-        kept, self._mark, tip = await in_thread(load)
+        kept, self._mark, tip = await run_in_thread(load)
         if not kept:
             header = await source.header(tip)
             if header is None:
                 raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
             kept = (header,)
-        return Lineage(kept, await in_thread(HashRecorder(self._database, run).known))
+        return Lineage(kept, await run_in_thread(HashRecorder(self._database, run).known))
 
     async def _compare(
         self, source: StacksApi, request: ReindexRequest, run: ReindexRun, some: Sequence[Block]
@@ -348,7 +348,9 @@ class Reindex:
         confirmed = SecondReadings()
         while True:
             try:
-                doubtful = await committed(self._compare_and_correct, request, run, some, reading, confirmed)
+                doubtful = await run_transaction(
+                    self._compare_and_correct, request, run, some, reading, confirmed
+                )
             except UnknownStatus as error:
                 if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
@@ -521,4 +523,4 @@ class Reindex:
         def touch(connection: Connection) -> None:
             reindex_runs.touch(connection, run, now=self._now())
 
-        await in_thread(self._database.transact, touch)
+        await run_in_thread(self._database.transact, touch)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chain.model import BlockHeader
-from watcher.concurrency import committed
+from watcher.concurrency import run_transaction
 from watcher.store import reindex_runs
 from watcher.store.database import Database
 from watcher.store.reindex_runs import ReindexRun
@@ -42,7 +42,7 @@ class HashRecorder:
         top, hashes = self._top, self._hashes
         self._top, self._hashes = top - len(hashes), []
         if hashes and self._run.id:
-            await committed(
+            await run_transaction(
                 self._database.transact,
                 lambda connection: reindex_runs.keep_hashes(connection, self._run, top, hashes),
             )

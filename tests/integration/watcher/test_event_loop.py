@@ -15,7 +15,7 @@ from chain.errors import SourceUnavailable
 from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain
 from watcher import event_loop
-from watcher.concurrency import in_thread
+from watcher.concurrency import run_in_thread
 
 HANGING = 40
 SOON = Timeouts(connect=0.5, read=5, total=5)
@@ -60,7 +60,7 @@ def test_database_work_goes_on_while_look_ups_of_sources_hang_and_so_does_a_stop
             await pool.check("mainnet")
         assert len(set(names.asked)) == HANGING + 1
         async with asyncio.timeout(20):
-            done = await in_thread(lambda: "stored")
+            done = await run_in_thread(lambda: "stored")
         stop.set()
         await socket_task
         await pool.aclose()

@@ -17,7 +17,7 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
 from tests import harness, postgresql
 from watcher.api.health import not_ready
-from watcher.concurrency import committed, unless
+from watcher.concurrency import run_transaction, run_until_stopped
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.indexer.loop import IndexerLoop, PollResult
@@ -354,7 +354,7 @@ async def test_a_commit_is_waited_for_even_when_cancelled(rig: Rig) -> None:
             connection.execute(text("UPDATE cursor SET looked_at = 7"))
         done.append(True)
 
-    task = asyncio.ensure_future(committed(commit))
+    task = asyncio.ensure_future(run_transaction(commit))
     await started.wait()
     task.cancel()
     await asyncio.sleep(0)
@@ -368,5 +368,5 @@ async def test_a_commit_is_waited_for_even_when_cancelled(rig: Rig) -> None:
 async def test_a_stop_cuts_a_wait_short() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().call_soon(stop.set)
-    assert await unless(stop, asyncio.sleep(60, "slept")) is None
-    assert await unless(asyncio.Event(), asyncio.sleep(0, "slept")) == "slept"
+    assert await run_until_stopped(stop, asyncio.sleep(60, "slept")) is None
+    assert await run_until_stopped(asyncio.Event(), asyncio.sleep(0, "slept")) == "slept"
