@@ -27,7 +27,7 @@ from typing import Any
 
 from notifier import endpoints, outbox
 from notifier.events import EventType, event_body, event_id
-from notifier.secrets import PLAIN, Vault
+from notifier.secrets import PLAIN, SecretStore
 from notifier.ssrf import CheckedUrl
 from notifier.worker import Worker
 from watcher.daemon import main as daemon_main
@@ -93,7 +93,7 @@ def _asked(pipe: Connection) -> bool:
 class Shop:
     """A merchant with endpoints at the sink."""
 
-    def __init__(self, database: Database, base: str, vault: Vault) -> None:
+    def __init__(self, database: Database, base: str, secret_store: SecretStore) -> None:
         self.database = database
         self.count = 0
         self.ids = []
@@ -104,7 +104,7 @@ class Shop:
                     merchant=f"mer_{number}",
                     url=CheckedUrl(f"{base}/{number}"),
                     events=["*"],
-                    vault=vault,
+                    secret_store=secret_store,
                     now=time.time(),
                 )
                 self.ids.append(made.id)
@@ -140,9 +140,11 @@ class Shop:
         return written
 
 
-def make_worker(database: Database, vault: Vault) -> Worker:
+def make_worker(database: Database, secret_store: SecretStore) -> Worker:
     """Make a worker with the default settings."""
-    return Worker(database, user_agent="bench", allow_http=True, allow_private=True, vault=vault)
+    return Worker(
+        database, user_agent="bench", allow_http=True, allow_private=True, secret_store=secret_store
+    )
 
 
 async def backlog(shop: Shop, worker: Worker, pipe: Connection, events: int) -> dict[str, Any]:
@@ -234,12 +236,12 @@ async def measure(url: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Take every figure on one database."""
     database = Database(url)
     database.upgrade()
-    vault = Vault([bytes(32)]) if arguments.sealed else PLAIN
+    secret_store = SecretStore([bytes(32)]) if arguments.sealed else PLAIN
     try:
         with receiving() as (base, pipe):
-            shop = Shop(database, base, vault)
+            shop = Shop(database, base, secret_store)
             figures: dict[str, Any] = {}
-            worker = make_worker(database, vault)
+            worker = make_worker(database, secret_store)
             await backlog(shop, worker, pipe, 200)  # warms up
             runs = [await backlog(shop, worker, pipe, arguments.events) for _ in range(arguments.runs)]
             figures["backlog"] = sorted(runs, key=lambda run: run["per_second"])[len(runs) // 2]

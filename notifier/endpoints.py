@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from notifier import bulk, outbox
-from notifier.errors import InvalidEndpoint, NotFound, NotPossible, Sealed
+from notifier.errors import DecryptionFailed, InvalidEndpoint, NotFound, NotPossible
 from notifier.events import (
     DEFAULT_EVENTS,
     EventType,
@@ -32,7 +32,7 @@ from notifier.schema import (
     endpoint,
     event,
 )
-from notifier.secrets import Vault
+from notifier.secrets import SecretStore
 from notifier.signing import SECRET_BYTES, make_secret
 from notifier.ssrf import CheckedUrl
 
@@ -66,7 +66,7 @@ def create(
     url: CheckedUrl,
     events: Iterable[str] = DEFAULT_EVENTS,
     legacy_v0: bool = False,
-    vault: Vault,
+    secret_store: SecretStore,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
@@ -92,7 +92,7 @@ def create(
             status=EndpointStatus.ENABLED.value,
             disabled_reason=None,
             legacy_v0=legacy_v0,
-            secrets=vault.first(secret, owner=id_),
+            secrets=secret_store.first(secret, owner=id_),
             created_at=now,
         )
     )
@@ -207,13 +207,13 @@ def rotate_secret(
     *,
     merchant: str | None = None,
     overlap: float = DEFAULT_OVERLAP,
-    vault: Vault,
+    secret_store: SecretStore,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
     """Give an endpoint a new secret, returned once; the old ones go on signing beside it for ``overlap`` seconds.
 
-    An overlap of 0 is for a secret that leaked, or that the vault cannot open any more. :class:`InvalidEndpoint` if
+    An overlap of 0 is for a secret that leaked, or that the secret store cannot open any more. :class:`InvalidEndpoint` if
     it is negative or above a week, :class:`NotPossible` if too many secrets are valid already, :class:`Sealed` if an
     old one that should stay valid does not open.
     """
@@ -221,21 +221,21 @@ def rotate_secret(
         raise InvalidEndpoint("overlap", "an overlap is between 0 and 7 days")
     row = _row(conn, id, merchant, lock=EXCLUSIVE)
     secret = make_secret(entropy(SECRET_BYTES))
-    stored = vault.rotate(row.secrets, secret, owner=id, now=now, overlap=overlap)
+    stored = secret_store.rotate(row.secrets, secret, owner=id, now=now, overlap=overlap)
     conn.execute(update(endpoint).where(endpoint.c.id == id).values(secrets=stored))
     return get(conn, id), secret
 
 
 def secrets(
-    conn: Connection, id: str, *, merchant: str | None = None, vault: Vault, now: float
+    conn: Connection, id: str, *, merchant: str | None = None, secret_store: SecretStore, now: float
 ) -> tuple[str, ...]:
     """Return the secrets that sign for an endpoint at a moment, the current one last. :class:`Sealed` if one does not open."""
     row = _row(conn, id, merchant)
-    return vault.valid_secrets(row.secrets, owner=row.id, now=now)
+    return secret_store.valid_secrets(row.secrets, owner=row.id, now=now)
 
 
-def unreadable(conn: Connection, *, vault: Vault, now: float) -> list[str]:
-    """Return the ids of endpoints with a secret that the vault does not open: nothing can be signed for them."""
+def unreadable(conn: Connection, *, secret_store: SecretStore, now: float) -> list[str]:
+    """Return the ids of endpoints with a secret that the secret store does not open: nothing can be signed for them."""
     rows = conn.execute(
         select(endpoint.c.id, endpoint.c.secrets)
         .where(endpoint.c.status != EndpointStatus.REMOVED)
@@ -244,8 +244,8 @@ def unreadable(conn: Connection, *, vault: Vault, now: float) -> list[str]:
     found = []
     for row in rows:
         try:
-            vault.valid_secrets(row.secrets, owner=row.id, now=now)
-        except Sealed:
+            secret_store.valid_secrets(row.secrets, owner=row.id, now=now)
+        except DecryptionFailed:
             found.append(row.id)
     return found
 

@@ -46,7 +46,7 @@ class NotPossible(NotifierError):
     """The endpoint, event or delivery is in a state that does not allow this."""
 
 
-class Sealed(NotifierError):
+class DecryptionFailed(NotifierError):
     """A secret of an endpoint does not open with the keys at hand."""
 
     def __init__(self, endpoint: str, why: str) -> None:

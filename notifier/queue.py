@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from notifier.retry import Health, rate_room, rate_spent, rate_wait
 from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
-from notifier.secrets import Stored
+from notifier.secrets import StoredSecrets
 
 #: After so many failed attempts an event does not hold back the next one of its intent any more.
 HOLDING_ATTEMPTS = 3
@@ -56,7 +56,7 @@ class Claim:
     url: str
     legacy_v0: bool
     #: As stored; see :mod:`notifier.secrets`.
-    secrets: Stored
+    secrets: StoredSecrets
     #: None if retention emptied it.
     body: bytes | None
     #: When the writer first saw what the event speaks of; None where nothing is measured.

@@ -1,6 +1,6 @@
-"""An endpoint's secrets as they are stored: a list of ``{"secret", "valid_until"}``, the current one last.
+"""Webhook secrets at rest, encrypted: a list of ``{"secret", "valid_until"}``, the current one last.
 
-A :class:`Vault` is the one place where a secret turns into what the database holds and back. With a key it seals
+A :class:`SecretStore` is the one place where a secret turns into what the database holds and back. With a key it seals
 them by AES-256-GCM, bound to the endpoint they belong to, so that a copy of the database signs nothing and a sealed
 secret moved to another endpoint does not open. Without a key they are stored as they are. Plain secrets stay
 readable with a key; every rotation seals all that the endpoint still has.
@@ -16,77 +16,81 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from notifier.errors import NotPossible, Sealed
+from notifier.errors import DecryptionFailed, NotPossible
 
 #: What the column ``endpoint.secrets`` holds.
-Stored = list[dict[str, Any]]
+StoredSecrets = list[dict[str, Any]]
 
 #: More signatures than this would only make the header long.
 MAX_SECRETS = 5
 
 KEY_BYTES = 32
 
-#: How a sealed secret begins: what seals it, then the key's name, then nonce and ciphertext.
-_SEALED = "aes256gcm:"
+#: How an encrypted secret begins: the cipher, then the key's name, then nonce and ciphertext.
+_ENCRYPTED = "aes256gcm:"
 _NONCE_BYTES = 12
 
 
-class Vault:
-    """Seals and opens secrets. The first key seals, every key opens; without keys secrets are stored plain."""
+class SecretStore:
+    """Encrypts and decrypts secrets. The first key encrypts, every key decrypts; without keys secrets are stored plain."""
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
         for key in keys:
             if len(key) != KEY_BYTES:
                 raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
         self._ciphers = {_name(key): AESGCM(key) for key in keys}
-        # What was opened, as long as an endpoint has it: opening at every attempt would cost as much as signing.
-        self._opened: dict[tuple[str, str], str] = {}
+        # What was decrypted, as long as an endpoint has it: decrypting at every attempt would cost as much as signing.
+        self._decrypted: dict[tuple[str, str], str] = {}
 
     @property
-    def seals(self) -> bool:
+    def encrypts(self) -> bool:
         """Say whether secrets are encrypted."""
         return bool(self._ciphers)
 
     @property
-    def sealing_key(self) -> str | None:
-        """The name of the key that seals; None without keys."""
+    def encryption_key(self) -> str | None:
+        """The name of the key that encrypts; None without keys."""
         return next(iter(self._ciphers), None)
 
-    def seal(self, secret: str, *, owner: str) -> str:
+    def encrypt(self, secret: str, *, owner: str) -> str:
         """Return what is stored for a secret of the endpoint ``owner``."""
         if not self._ciphers:
             return secret
         name, cipher = next(iter(self._ciphers.items()))
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = cipher.encrypt(nonce, secret.encode(), owner.encode())
-        return f"{_SEALED}{name}:{base64.b64encode(nonce + sealed).decode()}"
+        ciphertext = cipher.encrypt(nonce, secret.encode(), owner.encode())
+        return f"{_ENCRYPTED}{name}:{base64.b64encode(nonce + ciphertext).decode()}"
 
-    def unseal(self, stored: str, *, owner: str) -> str:
-        """Return the secret behind what is stored; :class:`Sealed` if the keys do not open it."""
-        if not stored.startswith(_SEALED):
+    def decrypt(self, stored: str, *, owner: str) -> str:
+        """Return the stored secret in plain text; :class:`Sealed` if the keys do not decrypt it."""
+        if not stored.startswith(_ENCRYPTED):
             return stored
-        known = self._opened.get((owner, stored))
+        known = self._decrypted.get((owner, stored))
         if known is not None:
             return known
-        name, _, text = stored.removeprefix(_SEALED).partition(":")
+        name, _, text = stored.removeprefix(_ENCRYPTED).partition(":")
         cipher = self._ciphers.get(name)
         if cipher is None:
-            raise Sealed(owner, f"it needs the key {name}, which secret_key_file does not hold")
+            raise DecryptionFailed(owner, f"it needs the key {name}, which secret_key_file does not hold")
         try:
-            sealed = base64.b64decode(text, validate=True)
-            secret = cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], owner.encode()).decode()
+            ciphertext = base64.b64decode(text, validate=True)
+            secret = cipher.decrypt(
+                ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], owner.encode()
+            ).decode()
         except (InvalidTag, ValueError) as error:
-            raise Sealed(owner, "it was damaged, or belongs to another endpoint") from error
-        if len(self._opened) >= _MAX_OPENED:
-            self._opened.clear()
-        self._opened[owner, stored] = secret
+            raise DecryptionFailed(owner, "it was damaged, or belongs to another endpoint") from error
+        if len(self._decrypted) >= _MAX_DECRYPTED:
+            self._decrypted.clear()
+        self._decrypted[owner, stored] = secret
         return secret
 
-    def first(self, secret: str, *, owner: str) -> Stored:
+    def first(self, secret: str, *, owner: str) -> StoredSecrets:
         """Return the column's value for an endpoint that has just this secret."""
-        return [{"secret": self.seal(secret, owner=owner), "valid_until": None}]
+        return [{"secret": self.encrypt(secret, owner=owner), "valid_until": None}]
 
-    def rotate(self, stored: Stored, secret: str, *, owner: str, now: float, overlap: float) -> Stored:
+    def rotate(
+        self, stored: StoredSecrets, secret: str, *, owner: str, now: float, overlap: float
+    ) -> StoredSecrets:
         """Return the column's value with ``secret`` as the current one; the others stay valid for ``overlap`` seconds.
 
         An overlap of 0 ends all others at once, also those that an earlier rotation left valid, and those that do
@@ -95,7 +99,7 @@ class Vault:
         until = now + overlap
         kept = [
             {
-                "secret": self.seal(self.unseal(entry["secret"], owner=owner), owner=owner),
+                "secret": self.encrypt(self.decrypt(entry["secret"], owner=owner), owner=owner),
                 "valid_until": min(until, entry["valid_until"] or until),
             }
             for entry in stored
@@ -109,13 +113,13 @@ class Vault:
 
     def valid_secrets(self, stored: Sequence[dict[str, Any]], *, owner: str, now: float) -> tuple[str, ...]:
         """Return the secrets to sign with at ``now``, the current one last; :class:`Sealed` if one does not open."""
-        return tuple(self.unseal(entry["secret"], owner=owner) for entry in stored if _valid(entry, now))
+        return tuple(self.decrypt(entry["secret"], owner=owner) for entry in stored if _valid(entry, now))
 
 
 #: Stores secrets as they are.
-PLAIN = Vault()
+PLAIN = SecretStore()
 
-_MAX_OPENED = 10_000
+_MAX_DECRYPTED = 10_000
 
 
 def read_keys(text: str) -> list[bytes]:

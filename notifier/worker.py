@@ -24,7 +24,7 @@ from notifier.database_errors import is_outage, reason_of
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
 from notifier.retry import DEFAULT_SCHEDULE
-from notifier.secrets import PLAIN, Vault
+from notifier.secrets import PLAIN, SecretStore
 from notifier.sender import Outcome, Sender
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class Worker:
         concurrency: int = 256,
         endpoint_concurrency: int = 8,
         endpoint_rate: float | None = None,
-        vault: Vault = PLAIN,
+        secret_store: SecretStore = PLAIN,
         allow_http: bool = False,
         allow_private: bool = False,
         disable_after: float = 5 * 86400.0,
@@ -108,7 +108,7 @@ class Worker:
         self._concurrency = concurrency
         self._endpoint_concurrency = endpoint_concurrency
         self._endpoint_rate = endpoint_rate
-        self._vault = vault
+        self._secret_store = secret_store
         self._allow_http = allow_http
         self._allow_private = allow_private
         self._poll_interval = poll_interval
@@ -357,7 +357,9 @@ class Worker:
                     id=claimed.event,
                     timestamp=int(now),
                     body=claimed.body,
-                    secrets=self._vault.valid_secrets(claimed.secrets, owner=claimed.endpoint, now=now),
+                    secrets=self._secret_store.valid_secrets(
+                        claimed.secrets, owner=claimed.endpoint, now=now
+                    ),
                     legacy_v0=claimed.legacy_v0,
                 )
             except (NotifierError, ValueError) as error:

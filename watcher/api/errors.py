@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from notifier.database_errors import is_outage, reason_of
-from notifier.errors import InvalidEndpoint, NotifierError, Sealed
+from notifier.errors import DecryptionFailed, InvalidEndpoint, NotifierError
 from notifier.errors import NotFound as NotifierNotFound
 from watcher.errors import NotFound, Refused
 from watcher.log import get_logger
@@ -92,7 +92,7 @@ def install(app: FastAPI) -> None:
             return problem(404, "not_found", str(error))
         if isinstance(error, InvalidEndpoint):
             return invalid([{"field": error.field, "message": str(error)}])
-        if isinstance(error, Sealed):
+        if isinstance(error, DecryptionFailed):
             log.error("http.secret_sealed", reason=str(error))
             return problem(503, "secret_sealed", str(error), headers={"retry-after": str(DATABASE_RETRY)})
         return problem(409, "not_possible", str(error))

@@ -103,7 +103,7 @@ def recall(connection: Connection, once: Once, *, now: float) -> Answer | None:
             "this Idempotency-Key was used for another request",
             hint="send the same path and body again, or use a fresh key",
         )
-    return Answer(status=row.status, body=_open(once, bytes(row.answer)))
+    return Answer(status=row.status, body=_decrypt(once, bytes(row.answer)))
 
 
 def begin(connection: Connection, once: Once, *, now: float) -> Answer | None:
@@ -127,7 +127,7 @@ def remember(connection: Connection, once: Once, answer: Answer, *, now: float) 
             key=once.digest,
             fingerprint=once.asked,
             status=answer.status,
-            answer=_seal(once, answer.body),
+            answer=_encrypt(once, answer.body),
             created_at=int(database_time(connection, machine=now)),
         )
     )
@@ -154,14 +154,14 @@ def _cipher(once: Once) -> AESGCM:
     return AESGCM(derivation.derive(once.key.encode()))
 
 
-def _seal(once: Once, body: bytes) -> bytes:
+def _encrypt(once: Once, body: bytes) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
     return nonce + _cipher(once).encrypt(nonce, body, once.asked)
 
 
-def _open(once: Once, sealed: bytes) -> bytes:
+def _decrypt(once: Once, ciphertext: bytes) -> bytes:
     try:
-        return _cipher(once).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], once.asked)
+        return _cipher(once).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], once.asked)
     except InvalidTag:
         raise Refused(
             "idempotency_mismatch", "the stored answer to this Idempotency-Key is damaged"

@@ -29,7 +29,7 @@ from watcher.log import get_logger
 from watcher.services import Services, api_keys
 from watcher.services.api_keys import Holder
 from watcher.services.status_reasons import Reason
-from watcher.services.webhook_secrets import open_vault
+from watcher.services.webhook_secrets import open_secret_store
 from watcher.store.database import Database
 from watcher.store.schema import intent
 
@@ -76,7 +76,7 @@ class Api:
         self._wake = wake
         self._now = now
         self._settler = Settler.of(settings)
-        self._vault = open_vault(settings)
+        self._secret_store = open_secret_store(settings)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="api-read")
         self._writers = ThreadPoolExecutor(
             1 if database.is_sqlite else WRITERS, thread_name_prefix="api-write"
@@ -226,7 +226,7 @@ class Api:
             actor=caller.actor,
             now=self._now(),
             settler_of=lambda _: self._settler,
-            vault_of=lambda _: self._vault,
+            secret_store_of=lambda _: self._secret_store,
         )
 
     async def _write(

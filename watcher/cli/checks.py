@@ -24,7 +24,7 @@ from watcher.cli.render import count
 from watcher.config.proxies import ignored
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
-from watcher.services.webhook_secrets import check_vault, open_vault
+from watcher.services.webhook_secrets import check_secrets, open_secret_store
 from watcher.store import chain_state
 from watcher.store.database import Database
 
@@ -119,12 +119,12 @@ def database(found: Database, given: Settings) -> list[Finding]:
 
 def _secrets(found: Database, given: Settings) -> list[Finding]:
     try:
-        vault = open_vault(given)
-        check_vault(found, vault)
+        secret_store = open_secret_store(given)
+        check_secrets(found, secret_store)
     except ConfigError as problem:
         text = "; ".join(filter(None, (str(problem), problem.hint)))
         return [error("secrets", text, exit_code=2)]
-    return [ok("secrets", f"encrypted by {given.secret_key_file}")] if vault.seals else []
+    return [ok("secrets", f"encrypted by {given.secret_key_file}")] if secret_store.encrypts else []
 
 
 def _endpoints(connection: Connection) -> list[Finding]:

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         Field(default_factory=lambda data: NETWORKS[data["network"]].ignored_senders)
     )
     verify_amount_over: Annotated[None, RAW, not_built("compare two sources before a success")] = None
-    #: Read by :func:`watcher.services.webhook_secrets.open_vault`.
+    #: Read by :func:`watcher.services.webhook_secrets.open_secret_store`.
     secret_key_file: OptionalPath = None
     http_bind: str = "127.0.0.1:8420"
     admin_token: OptionalToken = None

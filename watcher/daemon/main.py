@@ -41,7 +41,7 @@ from watcher.monitoring.liveness import Liveness, run_heartbeat
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
 from watcher.reindex.audit import Audit
-from watcher.services.webhook_secrets import check_vault, open_vault
+from watcher.services.webhook_secrets import check_secrets, open_secret_store
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat, silence_limit
 
@@ -76,7 +76,7 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
             # Before anything starts, refuse another network's database, and secrets that nothing could be signed with.
             make_ledger(settings, database).cursor()
             if roles & {"notifier", "api"}:
-                check_vault(database, open_vault(settings))
+                check_secrets(database, open_secret_store(settings))
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         spare_collections()
@@ -374,7 +374,7 @@ def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Wor
         allow_private=settings.webhook_allow_private,
         disable_after=settings.webhook_disable_after,
         endpoint_rate=settings.webhook_endpoint_rate,
-        vault=open_vault(settings),
+        secret_store=open_secret_store(settings),
         user_agent=USER_AGENT,
         on_attempt=metrics.on_attempt,
         on_first_attempt=metrics.on_first_attempt,

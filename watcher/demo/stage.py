@@ -91,7 +91,7 @@ class Stage:
             request = NewMerchant(name=name, recipient=principal(f"shop {name}"))
             row, _ = merchants.add(connection, self.settings, request, now=now)
             endpoint, secret = endpoints.create(
-                connection, merchant=row["id"], url=url, events=EVENTS, vault=PLAIN, now=now
+                connection, merchant=row["id"], url=url, events=EVENTS, secret_store=PLAIN, now=now
             )
             shop = Shop(merchant=row["id"], recipient=row["recipient"], endpoint=endpoint.id, path=path)
             return shop, secret

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import Column, Connection, select
 
 from notifier.clock import database_time
-from notifier.secrets import Vault
+from notifier.secrets import SecretStore
 from watcher.config.settings import Settings
 from watcher.errors import Refused
 from watcher.indexer.settler import Settler
 from watcher.schemas.base import OwnedPage, Page
 from watcher.schemas.fields import quote
-from watcher.services.webhook_secrets import check_sealing, open_vault
+from watcher.services.webhook_secrets import check_encryption, open_secret_store
 
 #: A document of the public interface.
 Document = dict[str, Any]
@@ -29,9 +29,9 @@ class Context:
     actor: str
     now: float
     merchant: str | None = None
-    #: The books and the vault, for callers that make many services from the same settings.
+    #: The books and the secret store, for callers that make many services from the same settings.
     settler_of: Callable[[Settings], Settler] = Settler.of
-    vault_of: Callable[[Settings], Vault] = open_vault
+    secret_store_of: Callable[[Settings], SecretStore] = open_secret_store
 
     @cached_property
     def shared_now(self) -> float:
@@ -43,14 +43,14 @@ class Context:
         return self.settler_of(self.settings)
 
     @cached_property
-    def vault(self) -> Vault:
-        return self.vault_of(self.settings)
+    def secret_store(self) -> SecretStore:
+        return self.secret_store_of(self.settings)
 
     @property
-    def sealing_vault(self) -> Vault:
-        """The vault, to store secrets with. Raises :class:`ConfigError` where it would store plain what others seal."""
-        check_sealing(self.connection, self.vault)
-        return self.vault
+    def encrypting_store(self) -> SecretStore:
+        """The secret store, to store secrets with. Raises :class:`ConfigError` where it would store plain what others encrypt."""
+        check_encryption(self.connection, self.secret_store)
+        return self.secret_store
 
     def owner(self, named: str | None) -> str:
         """Return whose things a request creates: the caller's own, or those of the merchant whom an operator names.

@@ -50,7 +50,7 @@ class WebhookService(Context):
             url=url,
             events=DEFAULT_EVENTS if request.events is None else request.events,
             legacy_v0=bool(request.legacy_v0),
-            vault=self.sealing_vault,
+            secret_store=self.encrypting_store,
             now=self.now,
         )
         return _with_secret(added, secret, previous_until=None)
@@ -106,7 +106,7 @@ class WebhookService(Context):
             endpoint_id,
             merchant=self.merchant,
             overlap=overlap,
-            vault=self.sealing_vault,
+            secret_store=self.encrypting_store,
             now=self.now,
         )
         return _with_secret(found, secret, previous_until=self.now + overlap if overlap > 0 else None)
@@ -195,7 +195,11 @@ class WebhookService(Context):
         secrets: Sequence[str] = ()
         if filters.endpoint is not None:
             secrets = endpoints.secrets(
-                self.connection, filters.endpoint, merchant=self.merchant, vault=self.vault, now=self.now
+                self.connection,
+                filters.endpoint,
+                merchant=self.merchant,
+                secret_store=self.secret_store,
+                now=self.now,
             )
         after = filters.after or None
         rows = outbox.events_after(self.connection, after, merchant=self.merchant, limit=filters.limit)

@@ -80,7 +80,7 @@ class Shop:
         self.engine = engine
         self.clock = clock
         self.secrets = {}
-        self.vault = PLAIN
+        self.secret_store = PLAIN
 
     def endpoint(
         self, url="https://shop.example/x", *, receiver=None, path="/", events=DEFAULT_EVENTS, **more
@@ -94,7 +94,7 @@ class Shop:
                 merchant="mer_1",
                 url=ssrf.CheckedUrl(url),
                 events=events,
-                vault=self.vault,
+                secret_store=self.secret_store,
                 now=self.clock(),
                 **more,
             )

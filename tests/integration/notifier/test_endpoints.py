@@ -35,7 +35,7 @@ def test_a_merchant_has_at_most_so_many_endpoints_and_removing_one_makes_room(sh
     first, second, _ = (shop.endpoint() for _ in range(3))
     with engine.begin() as conn:
         endpoints.disable(conn, second)
-        endpoints.create(conn, merchant="mer_2", url="https://x.example", vault=PLAIN, now=0.0)
+        endpoints.create(conn, merchant="mer_2", url="https://x.example", secret_store=PLAIN, now=0.0)
     with pytest.raises(NotPossible, match=r"mer_1 has 3 webhook endpoints.*remove one"):
         shop.endpoint()
     with engine.begin() as conn:
@@ -98,7 +98,7 @@ def test_another_merchants_endpoint_is_not_found_by_any_way(shop, engine, clock)
             lambda: endpoints.remove(conn, id_, merchant="mer_2"),
             lambda: endpoints.enable(conn, id_, merchant="mer_2", now=0),
             lambda: endpoints.disable(conn, id_, merchant="mer_2"),
-            lambda: endpoints.rotate_secret(conn, id_, merchant="mer_2", vault=PLAIN, now=0),
+            lambda: endpoints.rotate_secret(conn, id_, merchant="mer_2", secret_store=PLAIN, now=0),
             lambda: endpoints.send_test(conn, id_, merchant="mer_2", now=0),
         ):
             with pytest.raises(NotFound, match=f"no endpoint '{id_}'"):
@@ -137,4 +137,4 @@ def test_disabling_twice_keeps_the_first_reason_and_enabling_twice_changes_nothi
 def test_an_overlap_beyond_a_week_is_refused(shop, engine, overlap):
     id_ = shop.endpoint()
     with pytest.raises(InvalidEndpoint, match="between 0 and 7 days"), engine.begin() as conn:
-        endpoints.rotate_secret(conn, id_, overlap=overlap, vault=PLAIN, now=0)
+        endpoints.rotate_secret(conn, id_, overlap=overlap, secret_store=PLAIN, now=0)

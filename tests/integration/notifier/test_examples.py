@@ -250,7 +250,7 @@ async def test_the_npm_libraries_accept_a_captured_delivery_with_either_secret_o
     id_ = shop.endpoint(receiver=receiver, legacy_v0=True)
     old = shop.secrets[id_]
     with engine.begin() as conn:
-        _, current = endpoints.rotate_secret(conn, id_, vault=PLAIN, now=clock())
+        _, current = endpoints.rotate_secret(conn, id_, secret_store=PLAIN, now=clock())
     event = shop.tell()
     await drain()
     [arrival] = receiver.arrivals

@@ -110,7 +110,7 @@ def test_redeliver_keeps_merchants_apart(shop, engine, clock):
     event = shop.tell()
     with engine.begin() as conn:
         foreign, _ = endpoints.create(
-            conn, merchant="mer_2", url="https://x.example", vault=PLAIN, now=clock()
+            conn, merchant="mer_2", url="https://x.example", secret_store=PLAIN, now=clock()
         )
         with pytest.raises(NotFound, match="no endpoint"):
             deliveries.redeliver(conn, event, endpoint_id=foreign.id, now=clock())

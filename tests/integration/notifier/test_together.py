@@ -84,7 +84,7 @@ def test_two_rotations_at_once_keep_both_secrets(shop, engine, clock, meanwhile)
     id_ = shop.endpoint()
 
     def rotate(conn):
-        return endpoints.rotate_secret(conn, id_, vault=shop.vault, now=clock())
+        return endpoints.rotate_secret(conn, id_, secret_store=shop.secret_store, now=clock())
 
     with engine.connect() as conn:
         before = conn.execute(text("SELECT json_array_length(secrets) FROM endpoint")).scalar_one()

@@ -28,7 +28,7 @@ async def test_what_goes_over_the_socket_satisfies_every_public_verifier(
     endpoint = shop.endpoint(receiver=receiver, legacy_v0=True)
     old = shop.secrets[endpoint]
     with engine.begin() as conn:
-        _, current = endpoints.rotate_secret(conn, endpoint, vault=PLAIN, now=clock())
+        _, current = endpoints.rotate_secret(conn, endpoint, secret_store=PLAIN, now=clock())
     id_ = shop.tell()
     await drain()
     [arrival] = receiver.arrivals
@@ -47,7 +47,7 @@ async def test_what_goes_over_the_socket_satisfies_every_public_verifier(
 async def test_after_the_overlap_only_the_current_secret_signs(shop, engine, old_receiver, drain, clock):
     endpoint = shop.endpoint(receiver=old_receiver)
     with engine.begin() as conn:
-        _, current = endpoints.rotate_secret(conn, endpoint, vault=PLAIN, now=clock(), overlap=60)
+        _, current = endpoints.rotate_secret(conn, endpoint, secret_store=PLAIN, now=clock(), overlap=60)
     clock.advance(60)
     old_receiver.trust(current)
     shop.tell()

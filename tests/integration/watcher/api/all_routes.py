@@ -2,7 +2,7 @@
 
 from chain.testing import txs
 from notifier import deliveries, endpoints
-from notifier.secrets import PLAIN, Vault
+from notifier.secrets import PLAIN, SecretStore
 from notifier.ssrf import CheckedUrl
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
@@ -11,7 +11,7 @@ from watcher.services import api_keys
 URL = "https://203.0.113.7/hooks"
 
 
-def add_endpoint(api: ApiFixture, merchant: str, *, vault: Vault = PLAIN) -> str:
+def add_endpoint(api: ApiFixture, merchant: str, *, secret_store: SecretStore = PLAIN) -> str:
     """Add an endpoint without asking whether webhooks may go there; nothing is sent."""
     with api.world.database.begin() as connection:
         made, _ = endpoints.create(
@@ -19,7 +19,7 @@ def add_endpoint(api: ApiFixture, merchant: str, *, vault: Vault = PLAIN) -> str
             merchant=merchant,
             url=CheckedUrl(URL),
             events=["*"],
-            vault=vault,
+            secret_store=secret_store,
             now=api.world.clock(),
         )
     api.world.clock.now += 0.002  # ids of two milliseconds sort by time

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 
 from notifier import bulk
 from notifier.schema import delivery, event
-from notifier.secrets import Vault
+from notifier.secrets import SecretStore
 from tests.integration.watcher.api.all_routes import add_endpoint, make_everything
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
 from watcher import schemas
@@ -234,7 +234,7 @@ async def test_a_secret_that_does_not_open_is_the_servers_trouble_and_says_how_t
     api: ApiFixture,
 ) -> None:
     make_everything(api)
-    endpoint = add_endpoint(api, api.merchant, vault=Vault([bytes(32)]))
+    endpoint = add_endpoint(api, api.merchant, secret_store=SecretStore([bytes(32)]))
     asked = {"after": "", "endpoint": endpoint}
     assert problem(await api.client.get(EVENTS, params=asked)) == (503, "secret_sealed")
     url = f"/v1/webhook_endpoints/{endpoint}/rotate_secret"

@@ -258,7 +258,7 @@ def test_due_webhooks_that_find_no_notifier_are_told(world: World) -> None:
             merchant=world.merchant,
             url=CheckedUrl("https://1.1.1.1/"),
             events=["*"],
-            vault=PLAIN,
+            secret_store=PLAIN,
             now=world.clock(),
         )
     world.live("follower", "api")
@@ -281,7 +281,7 @@ def test_whether_webhooks_are_due_is_judged_by_the_clock_that_delivers_them(worl
             merchant=world.merchant,
             url=CheckedUrl("https://1.1.1.1/"),
             events=["*"],
-            vault=PLAIN,
+            secret_store=PLAIN,
             now=world.clock(),
         )
     world.create()

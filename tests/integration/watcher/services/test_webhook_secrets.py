@@ -10,14 +10,14 @@ from sqlalchemy import text
 
 from notifier import endpoints, outbox, sealing_keys, ssrf
 from notifier.events import EventType, event_body, event_id
-from notifier.secrets import PLAIN, Vault
+from notifier.secrets import PLAIN, SecretStore
 from notifier.testing import Receiver
 from tests import harness
 from watcher.config.settings import Settings
 from watcher.daemon import main as daemon_main
 from watcher.errors import ConfigError, Unreachable
 from watcher.monitoring.metrics import Metrics
-from watcher.services.webhook_secrets import check_sealing, check_vault, open_vault
+from watcher.services.webhook_secrets import check_encryption, check_secrets, open_secret_store
 from watcher.store.database import alembic_config
 
 KEY, OTHER = "11" * 32, "22" * 32
@@ -41,14 +41,14 @@ def settings_with(path, tmp_path, **more):
     return Settings(database_url=harness.database_url(tmp_path), secret_key_file=path, **more)
 
 
-def add(database, vault, url="https://shop.example/x"):
+def add(database, secret_store, url="https://shop.example/x"):
     with database.begin() as connection:
         return endpoints.create(
             connection,
             merchant="mer_1",
             url=ssrf.CheckedUrl(url),
             events=["*"],
-            vault=vault,
+            secret_store=secret_store,
             now=time.time(),
         )
 
@@ -59,7 +59,7 @@ def dump(database):
 
 
 def test_without_the_setting_secrets_are_plain(tmp_path):
-    assert not open_vault(Settings(database_url=f"sqlite:///{tmp_path}/x.db")).seals
+    assert not open_secret_store(Settings(database_url=f"sqlite:///{tmp_path}/x.db")).encrypts
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ def test_a_key_file_that_is_none_is_one_line_that_says_so(tmp_path, content, mes
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message) as caught:
-        open_vault(settings_with(path, tmp_path))
+        open_secret_store(settings_with(path, tmp_path))
     assert "\n" not in str(caught.value)
     assert "openssl rand -hex 32" in f"{caught.value} {caught.value.hint}"
 
 
 def test_a_folder_is_no_key_file(tmp_path):
     with pytest.raises(ConfigError, match="is a directory"):
-        open_vault(settings_with(tmp_path, tmp_path))
+        open_secret_store(settings_with(tmp_path, tmp_path))
 
 
 def test_the_database_holds_nothing_to_sign_with(database, key_file, tmp_path):
-    _, secret = add(database, open_vault(settings_with(key_file, tmp_path)))
+    _, secret = add(database, open_secret_store(settings_with(key_file, tmp_path)))
     assert "aes256gcm:" in dump(database)
     assert secret not in dump(database)
     assert secret.removeprefix("whsec_") not in dump(database)
@@ -95,19 +95,19 @@ def test_the_database_holds_nothing_to_sign_with(database, key_file, tmp_path):
 
 @pytest.mark.parametrize("keys", [[], [bytes.fromhex(OTHER)]])
 def test_a_start_without_the_key_that_sealed_is_refused_in_one_line(database, key_file, tmp_path, keys):
-    added, _ = add(database, open_vault(settings_with(key_file, tmp_path)))
+    added, _ = add(database, open_secret_store(settings_with(key_file, tmp_path)))
     add(database, PLAIN)
     with pytest.raises(
         ConfigError, match=f"secret_key_file: .* secrets of 1 endpoint .*{added.id}"
     ) as caught:
-        check_vault(database, Vault(keys))
+        check_secrets(database, SecretStore(keys))
     assert "\n" not in str(caught.value)
     assert caught.value.hint
-    check_vault(database, Vault([*keys, bytes.fromhex(KEY)]))
+    check_secrets(database, SecretStore([*keys, bytes.fromhex(KEY)]))
 
 
 def test_the_daemon_does_not_start_with_the_wrong_key(database, key_file, tmp_path):
-    add(database, open_vault(settings_with(key_file, tmp_path)))
+    add(database, open_secret_store(settings_with(key_file, tmp_path)))
     key_file.write_text(OTHER)
     with pytest.raises(ConfigError, match="do not open the secrets"):
         daemon_main.run(settings_with(key_file, tmp_path), frozenset({"notifier"}), once=True)
@@ -120,12 +120,12 @@ def test_a_start_waits_for_nobody_who_writes_to_the_database(
     """Who holds the lock for long (a backup, a migration) stops no daemon that starts meanwhile."""
     monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 0.05)
     settings = settings_with(key_file, tmp_path)
-    vault = open_vault(settings) if keyed else PLAIN
-    check_vault(database, vault)
+    secret_store = open_secret_store(settings) if keyed else PLAIN
+    check_secrets(database, secret_store)
     other = harness.open_database(tmp_path)
     try:
         with other.begin():
-            check_vault(database, vault)
+            check_secrets(database, secret_store)
             if keyed:
                 assert daemon_main.run(settings, frozenset({"api"}), once=True) == 0
     finally:
@@ -146,7 +146,7 @@ def test_a_start_on_a_database_that_does_not_serve_is_refused_in_one_line(tmp_pa
 async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_file, tmp_path):
     settings = settings_with(key_file, tmp_path, webhook_allow_http=True, webhook_allow_private=True)
     async with Receiver() as receiver:
-        added, secret = add(database, open_vault(settings), receiver.url())
+        added, secret = add(database, open_secret_store(settings), receiver.url())
         receiver.trust(secret)
         id_ = event_id("pi_1", EventType.SUCCEEDED, 0)
         now = int(time.time())
@@ -164,7 +164,7 @@ async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_fil
         with database.begin() as connection:
             outbox.enqueue(connection, row, now=now)
             _, current = endpoints.rotate_secret(
-                connection, added.id, vault=open_vault(settings), now=time.time()
+                connection, added.id, secret_store=open_secret_store(settings), now=time.time()
             )
         async with asyncio.timeout(20):
             assert await daemon_main.make_worker(settings, database, Metrics()).drain(time.monotonic() + 10)
@@ -176,8 +176,8 @@ async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_fil
 
 def test_a_database_with_sealed_secrets_remembers_their_key_when_it_is_upgraded(database):
     """One from an earlier version: the migration finds the names in what is stored, and plain secrets are refused."""
-    vault = Vault([bytes.fromhex(KEY)])
-    add(database, vault)
+    secret_store = SecretStore([bytes.fromhex(KEY)])
+    add(database, secret_store)
     add(database, PLAIN)
     scripts = ScriptDirectory.from_config(alembic_config())
     [made] = [script for script in scripts.walk_revisions() if "sealing_key" in script.path]
@@ -187,8 +187,8 @@ def test_a_database_with_sealed_secrets_remembers_their_key_when_it_is_upgraded(
         command.downgrade(config, made.down_revision)
     database.upgrade()
     with database.begin() as connection:
-        assert sealing_keys.remembered(connection) == [vault.sealing_key]
-        with pytest.raises(ConfigError, match=f"secret_key_file: not set, .* {vault.sealing_key}"):
-            check_sealing(connection, PLAIN)
-        check_sealing(connection, Vault([bytes.fromhex(OTHER)]))
-        assert len(sealing_keys.remembered(connection)) == 2
+        assert sealing_keys.known_keys(connection) == [secret_store.encryption_key]
+        with pytest.raises(ConfigError, match=f"secret_key_file: not set, .* {secret_store.encryption_key}"):
+            check_encryption(connection, PLAIN)
+        check_encryption(connection, SecretStore([bytes.fromhex(OTHER)]))
+        assert len(sealing_keys.known_keys(connection)) == 2

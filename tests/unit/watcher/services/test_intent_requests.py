@@ -174,9 +174,9 @@ def test_what_is_no_principal_of_this_network_is_refused(field: str, text: objec
 
 
 def test_contracts_can_pay_and_be_paid() -> None:
-    vault = f"{OTHER}.vault"
-    intent = ask(recipient=vault, payer=vault)
-    assert (intent.recipient, intent.payer) == (vault, vault)
+    secret_store = f"{OTHER}.vault"
+    intent = ask(recipient=secret_store, payer=secret_store)
+    assert (intent.recipient, intent.payer) == (secret_store, secret_store)
 
 
 def test_an_unknown_asset_is_refused_with_the_known_ones() -> None:
