@@ -58,14 +58,14 @@ async def authenticate(request: Request, scope: Scope) -> Caller:
         caller = Caller(merchant=None, actor="admin")
         _limit(api, request, caller)
         return caller
-    holder = await api.holder(token)
-    if holder is None:
+    owner = await api.key_owner(token)
+    if owner is None:
         raise _unauthorized("the API key is wrong, or not valid any more", error="invalid_token")
-    caller = Caller(merchant=holder.merchant, actor=f"key:{holder.key_id}", key_id=holder.key_id)
+    caller = Caller(merchant=owner.merchant, actor=f"key:{owner.key_id}", key_id=owner.key_id)
     request.scope["state"]["caller"] = caller.actor
     _limit(api, request, caller)
-    api.used(holder.key_id)
-    if scope not in holder.scopes:
+    api.record_use(owner.key_id)
+    if scope not in owner.scopes:
         raise Problem(
             403,
             "missing_scope",

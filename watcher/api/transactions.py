@@ -27,7 +27,7 @@ from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.services import Services, api_keys
-from watcher.services.api_keys import Holder
+from watcher.services.api_keys import ApiKeyOwner
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
 from watcher.store.database import Database
@@ -166,16 +166,16 @@ class Api:
                 task.cancel()
             await asyncio.wait({changed, gone})
 
-    async def holder(self, key: str) -> Holder | None:
-        """Return whose valid API key this is."""
+    async def key_owner(self, key: str) -> ApiKeyOwner | None:
+        """Return the owner of a valid API key."""
 
-        def find() -> Holder | None:
+        def find() -> ApiKeyOwner | None:
             with self._database.read() as connection:
-                return api_keys.holder(connection, key, now=self._now())
+                return api_keys.find_owner(connection, key, now=self._now())
 
         return await self._submit(self._readers, find)
 
-    def used(self, key_id: str) -> None:
+    def record_use(self, key_id: str) -> None:
         """Note that a key was used; written about once a minute."""
         self._used[key_id] = self._now()
 

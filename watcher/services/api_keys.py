@@ -37,8 +37,8 @@ DEFAULT_NAME = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Whose key it is, and what it may do."""
+class ApiKeyOwner:
+    """The owner of an API key, and its scopes."""
 
     key_id: str
     merchant: str
@@ -117,8 +117,8 @@ def retire(connection: Connection, merchant_id: str, *, now: float, overlap: flo
     if until is None:
         connection.execute(update(api_key).where(*mine).values(revoked_at=int(now)))
         return
-    later = or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > until)
-    connection.execute(update(api_key).where(*mine, later).values(expires_at=until))
+    running_longer = or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > until)
+    connection.execute(update(api_key).where(*mine, running_longer).values(expires_at=until))
 
 
 def overlap_end(now: float, overlap: float) -> int | None:
@@ -144,8 +144,8 @@ def rotate(
     return add(connection, network, merchant_id, AddApiKey(), now=now, entropy=entropy)
 
 
-def holder(connection: Connection, key: str, *, now: float) -> Holder | None:
-    """Return whose valid key this is, None if it is nobody's."""
+def find_owner(connection: Connection, key: str, *, now: float) -> ApiKeyOwner | None:
+    """Return the owner of a valid key, None if there is none."""
     if not _SHAPE.fullmatch(key):
         return None  # whoever guesses wildly costs no query
     digest = _hash(key)
@@ -153,7 +153,7 @@ def holder(connection: Connection, key: str, *, now: float) -> Holder | None:
     # The index found it by its hash already; the last comparison takes the same time whatever the key.
     if row is None or not hmac.compare_digest(bytes(row.hash), digest):
         return None
-    return Holder(
+    return ApiKeyOwner(
         key_id=row.id, merchant=row.merchant_id, scopes=frozenset(Scope(scope) for scope in row.scopes)
     )
 

@@ -72,7 +72,7 @@ async def test_a_revoked_key_is_refused_at_once(api: ApiFixture) -> None:
     second = api.add_key(api.merchant)
     assert (await get(api, second)).status_code == 200
     with api.world.database.begin() as connection:
-        holder = api_keys.holder(connection, second, now=api.world.clock())
+        holder = api_keys.find_owner(connection, second, now=api.world.clock())
         assert holder is not None
         api_keys.revoke(connection, holder.key_id, now=api.world.clock())
     assert problem(await get(api, second)) == (401, "unauthorized")

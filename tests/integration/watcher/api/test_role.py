@@ -37,7 +37,7 @@ def a_key(folder: Path) -> str:
         row, key = merchants.add(
             connection, settings, NewMerchant(name="Shop", recipient=harness.SHOP), now=1.0
         )
-        assert api_keys.holder(connection, key, now=2.0) is not None
+        assert api_keys.find_owner(connection, key, now=2.0) is not None
         assert row["status"] == "active"
     database.close()
     return key

@@ -35,7 +35,7 @@ def change(world: World, merchant: str, **fields: Any) -> Mapping[str, Any]:
 
 def whose(world: World, key: str) -> str | None:
     with world.database.read() as connection:
-        holder = api_keys.holder(connection, key, now=world.clock())
+        holder = api_keys.find_owner(connection, key, now=world.clock())
     return None if holder is None else holder.merchant
 
 
