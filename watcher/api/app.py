@@ -16,14 +16,14 @@ from watcher.api.routes import (
     transfers,
     webhook_endpoints,
 )
-from watcher.api.transactions import Api
+from watcher.api.transactions import TransactionRunner
 
 #: What scripts of other origins may send and see, where the settings allow them any.
 _ALLOWED = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-Id")
 _EXPOSED = ("ETag", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 
 
-def make_app(health: Health, api: Api | None = None) -> FastAPI:
+def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
     """Return the application: the routes that every role has, and with ``api`` the merchant API and its page."""
     app = FastAPI(
         title="sbtc-watcher",

@@ -10,7 +10,7 @@ from watcher.api.errors import Problem, not_found
 from watcher.schemas import Scope
 
 if TYPE_CHECKING:
-    from watcher.api.transactions import Api
+    from watcher.api.transactions import TransactionRunner
 
 _REALM = 'Bearer realm="sbtc-watcher"'
 
@@ -31,9 +31,9 @@ class Caller:
         return self.merchant or "operator"
 
 
-def api_of(request: Request) -> "Api":
+def api_of(request: Request) -> "TransactionRunner":
     """Return the API that the request came to."""
-    api: Api = request.app.state.api
+    api: TransactionRunner = request.app.state.api
     return api
 
 
@@ -84,14 +84,14 @@ def _token(request: Request) -> str:
     return token
 
 
-def _is_admin(api: "Api", token: str) -> bool:
+def _is_admin(api: "TransactionRunner", token: str) -> bool:
     secret = api.settings.admin_token
     if secret is None:
         return False
     return hmac.compare_digest(token.encode("latin-1", "replace"), secret.get_secret_value().encode())
 
 
-def _limit(api: "Api", request: Request, caller: Caller) -> None:
+def _limit(api: "TransactionRunner", request: Request, caller: Caller) -> None:
     headers, wait = api.rate_limit.take(caller.key_id or caller.actor)
     request.scope["state"]["headers"] = headers
     if wait is not None:

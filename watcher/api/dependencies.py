@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 
 from watcher.api.auth import Caller, api_of
 from watcher.api.route import ApiRequest
-from watcher.api.transactions import Api
+from watcher.api.transactions import TransactionRunner
 from watcher.services import Services
 from watcher.services.webhooks import endpoint_url
 
@@ -28,7 +28,7 @@ class _Transaction:
     """One request's way to the database."""
 
     def __init__(self, request: Request) -> None:
-        self.api: Api = api_of(request)
+        self.api: TransactionRunner = api_of(request)
         self.caller: Caller = request.state.authenticated
         assert isinstance(request, ApiRequest)
         self.request = request
@@ -48,7 +48,7 @@ class Reading(_Transaction):
 
     async def __call__(self, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
-        return await self.api.look(self.request, self.caller, work)
+        return await self.api.read(self.request, self.caller, work)
 
     async def until_other(self, intent_id: str, *, seconds: float, seen: Collection[str]) -> None:
         """Wait while an intent's status is one of ``seen``, but no longer than ``seconds``."""
@@ -84,7 +84,7 @@ class Writing(_Transaction):
         self, work: Callable[[Services, Any], Any], *, before: Callable[[], object] | None = None
     ) -> Response:
         status = self.request.scope["route"].status_code or 200
-        return await self.api.change(self.request, self.caller, work, status=status, before=before)
+        return await self.api.write(self.request, self.caller, work, status=status, before=before)
 
 
 Read = Annotated[Reading, Depends()]

@@ -1,4 +1,4 @@
-"""Doing a request once, however often it is sent: the answers to requests that carried an ``Idempotency-Key``.
+"""Idempotency: the stored answers to requests that carried an ``Idempotency-Key``.
 
 An answer is written in the transaction of what the request did: a process that dies before the commit leaves nothing,
 one that dies after it leaves the answer. Only what was done is kept; a refusal did nothing, and is judged again.
@@ -48,8 +48,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Once:
-    """One request to be done once: whose (``scope``: a merchant's id, or ``operator``), his key, and what he asks."""
+class IdempotentRequest:
+    """A request with an idempotency key. ``scope``: a merchant's id, or ``operator``; ``asked``: its fingerprint."""
 
     scope: str
     key: str
@@ -89,45 +89,45 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def recall(connection: Connection, once: Once, *, now: float) -> Answer | None:
+def recall(connection: Connection, idempotent: IdempotentRequest, *, now: float) -> Answer | None:
     """Return the answer that this request got already, None if it was not done within :data:`KEPT` seconds.
 
     Raises :class:`Refused` (``idempotency_mismatch``) when another request had the same key.
     """
-    row = connection.execute(select(idempotency).where(idempotency.c.key == once.digest)).one_or_none()
+    row = connection.execute(select(idempotency).where(idempotency.c.key == idempotent.digest)).one_or_none()
     if row is None or row.created_at <= database_time(connection, machine=now) - KEPT:
         return None
-    if bytes(row.fingerprint) != once.asked:
+    if bytes(row.fingerprint) != idempotent.asked:
         raise Refused(
             "idempotency_mismatch",
             "this Idempotency-Key was used for another request",
             hint="send the same path and body again, or use a fresh key",
         )
-    return Answer(status=row.status, body=_decrypt(once, bytes(row.answer)))
+    return Answer(status=row.status, body=_decrypt(idempotent, bytes(row.answer)))
 
 
-def begin(connection: Connection, once: Once, *, now: float) -> Answer | None:
+def begin(connection: Connection, idempotent: IdempotentRequest, *, now: float) -> Answer | None:
     """Begin a write transaction's work: like :func:`recall`, and from here on nobody else does the same request.
 
     Raises :class:`Refused`, also with ``idempotency_in_progress`` when another process is at it.
     """
     if connection.dialect.name != "sqlite":  # there the write lock does it
-        number = int.from_bytes(once.digest[:8], "big", signed=True)
+        number = int.from_bytes(idempotent.digest[:8], "big", signed=True)
         got = connection.execute(text("SELECT pg_try_advisory_xact_lock(:number)"), {"number": number})
         if not got.scalar_one():
             raise in_progress()
-    return recall(connection, once, now=now)
+    return recall(connection, idempotent, now=now)
 
 
-def remember(connection: Connection, once: Once, answer: Answer, *, now: float) -> None:
+def remember(connection: Connection, idempotent: IdempotentRequest, answer: Answer, *, now: float) -> None:
     """Store the answer to what this transaction did."""
-    connection.execute(delete(idempotency).where(idempotency.c.key == once.digest))  # an outdated one
+    connection.execute(delete(idempotency).where(idempotency.c.key == idempotent.digest))  # an outdated one
     connection.execute(
         insert(idempotency).values(
-            key=once.digest,
-            fingerprint=once.asked,
+            key=idempotent.digest,
+            fingerprint=idempotent.asked,
             status=answer.status,
-            answer=_encrypt(once, answer.body),
+            answer=_encrypt(idempotent, answer.body),
             created_at=int(database_time(connection, machine=now)),
         )
     )
@@ -149,19 +149,21 @@ def in_progress() -> Refused:
     )
 
 
-def _cipher(once: Once) -> AESGCM:
-    derivation = HKDF(algorithm=SHA256(), length=32, salt=once.digest, info=_PURPOSE)
-    return AESGCM(derivation.derive(once.key.encode()))
+def _cipher(idempotent: IdempotentRequest) -> AESGCM:
+    derivation = HKDF(algorithm=SHA256(), length=32, salt=idempotent.digest, info=_PURPOSE)
+    return AESGCM(derivation.derive(idempotent.key.encode()))
 
 
-def _encrypt(once: Once, body: bytes) -> bytes:
+def _encrypt(idempotent: IdempotentRequest, body: bytes) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + _cipher(once).encrypt(nonce, body, once.asked)
+    return nonce + _cipher(idempotent).encrypt(nonce, body, idempotent.asked)
 
 
-def _decrypt(once: Once, ciphertext: bytes) -> bytes:
+def _decrypt(idempotent: IdempotentRequest, ciphertext: bytes) -> bytes:
     try:
-        return _cipher(once).decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], once.asked)
+        return _cipher(idempotent).decrypt(
+            ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], idempotent.asked
+        )
     except InvalidTag:
         raise Refused(
             "idempotency_mismatch", "the stored answer to this Idempotency-Key is damaged"

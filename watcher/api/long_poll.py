@@ -1,4 +1,4 @@
-"""Waiting for an intent's status to change: one look at the database per second for everybody who waits.
+"""Long polling: wait for an intent's status to change, with one query per second for all waiters.
 
 Nobody holds a thread while he waits. Who waits is counted, and released at once when the process stops.
 """
@@ -15,7 +15,7 @@ from watcher import unforeseen
 from watcher.api.errors import Problem
 from watcher.log import get_logger
 
-#: Seconds between two looks.
+#: Seconds between two polls.
 PACE = 1.0
 
 #: Who may wait at the same time, of one caller and altogether.
@@ -26,16 +26,16 @@ MAX_WAITERS = 256
 MAX_WAIT = 60.0
 
 #: Returns the statuses of intents by id; those that do not exist are left out.
-Look = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+StatusReader = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
 log = get_logger(__name__)
 
 
-class Waiting:
-    """Who waits for which intent. ``look`` reads statuses."""
+class LongPoll:
+    """Who waits for which intent. ``read_statuses`` reads statuses."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, read_statuses: StatusReader) -> None:
+        self._read_statuses = read_statuses
         self._waiters: dict[str, dict[asyncio.Event, str]] = defaultdict(dict)
         self._of_caller: Counter[str] = Counter()
         self._somebody = asyncio.Event()
@@ -46,7 +46,7 @@ class Waiting:
         """How many wait."""
         return self._of_caller.total()
 
-    async def until_other(self, caller: str, intent_id: str, status: str, seconds: float) -> None:
+    async def wait_for_change(self, caller: str, intent_id: str, status: str, seconds: float) -> None:
         """Return when the intent's status is not ``status`` any more, after ``seconds``, or when all are released.
 
         Raises :class:`Problem` (429, 503) when too many wait already.
@@ -61,7 +61,7 @@ class Waiting:
                 return
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look once per second while somebody waits, until ``stop`` is set."""
+        """Poll once per second while somebody waits, until ``stop`` is set."""
         stopped = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
@@ -69,7 +69,7 @@ class Waiting:
                 await asyncio.wait({somebody, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 somebody.cancel()
                 if not stop.is_set():
-                    await self._look_once()
+                    await self._poll_once()
                     await asyncio.wait({stopped}, timeout=PACE)
         finally:
             stopped.cancel()
@@ -82,11 +82,11 @@ class Waiting:
             for changed in waiters:
                 changed.set()
 
-    async def _look_once(self) -> None:
-        # Whoever comes during the look is for the next one: this one may not have looked for his intent.
+    async def _poll_once(self) -> None:
+        # Waiters that register during a poll are served by the next one.
         asked = {intent_id: list(waiters.items()) for intent_id, waiters in self._waiters.items()}
         try:
-            found = await self._look(list(asked))
+            found = await self._read_statuses(list(asked))
         except (SQLAlchemyError, Problem) as error:
             # Whoever waits gets his answer, or the trouble, at the end of his wait.
             log.warning("http.waiting_failed", reason=reason_of(error))

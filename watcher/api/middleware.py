@@ -1,4 +1,4 @@
-"""What surrounds every request: an id, a line in the log, the headers that every answer has, and a limit of how many."""
+"""ASGI middleware: request id, access log, security headers, concurrency limit."""
 
 import asyncio
 import re
@@ -38,7 +38,7 @@ _HEADERS = {
 log = get_logger(__name__)
 
 
-class Frame:
+class RequestMiddleware:
     """An ASGI application around another one."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -54,13 +54,13 @@ class Frame:
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         scope["state"] = state = {**state, "headers": {}, "caller": None}
         path = scope["path"]
-        asked = scope["method"]
-        if asked == "HEAD":  # every GET can be asked for its head; the server leaves the body out
+        method = scope["method"]
+        if method == "HEAD":  # every GET can be asked for its head; the server leaves the body out
             scope = {**scope, "method": "GET"}
         began = time.monotonic()
         status = 0
 
-        async def framed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -71,24 +71,26 @@ class Frame:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 if self._running > REQUESTS and path not in HEALTH:
-                    await unavailable("too many requests at once; try again")(scope, receive, framed)
+                    await unavailable("too many requests at once; try again")(
+                        scope, receive, send_with_headers
+                    )
                 else:
-                    await self._app(scope, receive, framed)
+                    await self._app(scope, receive, send_with_headers)
             except asyncio.CancelledError:
                 # The server stops, and has waited for this request as long as it waits for any.
                 if status == 0:
-                    await unavailable("the server is stopping; try again")(scope, receive, framed)
+                    await unavailable("the server is stopping; try again")(scope, receive, send_with_headers)
             except Exception:
                 unforeseen.COUNTER.labels("http").inc()
-                log.exception("http.failed", method=asked, path=path[:_MAX_PATH])
+                log.exception("http.failed", method=method, path=path[:_MAX_PATH])
                 if status == 0:
-                    await _broken()(scope, receive, framed)
+                    await _broken()(scope, receive, send_with_headers)
             finally:
                 self._running -= 1
-                tell = log.debug if path in HEALTH else log.info
-                tell(
+                log_request = log.debug if path in HEALTH else log.info
+                log_request(
                     "http.request",
-                    method=asked,
+                    method=method,
                     path=path[:_MAX_PATH],
                     status=status,
                     duration_ms=round((time.monotonic() - began) * 1000, 1),

@@ -1,4 +1,4 @@
-"""How often one key may ask: a token bucket per key, in this process.
+"""Per-key rate limit: an in-process token bucket.
 
 Headers: draft-ietf-httpapi-ratelimit-headers (``RateLimit-Policy``, ``RateLimit``). The bucket holds a minute's requests
 and refills evenly.

@@ -16,8 +16,8 @@ import uvicorn
 from watcher.api.app import make_app
 from watcher.api.connection import Connection
 from watcher.api.health import Health
-from watcher.api.middleware import REQUESTS, Frame
-from watcher.api.transactions import Api
+from watcher.api.middleware import REQUESTS, RequestMiddleware
+from watcher.api.transactions import TransactionRunner
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.log import get_logger
@@ -85,7 +85,7 @@ def bind(address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-class Site:
+class HttpServer:
     """What the daemon serves: a context manager that binds ``http_bind`` and tells the liveness that it is bound.
 
     Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing;
@@ -108,9 +108,11 @@ class Site:
         self._liveness = liveness
         self._health = Health(database, liveness, metrics, max_lag=settings.ready_max_lag)
         #: The merchant API, None where it is not served.
-        self.api: Api | None = None
+        self.api: TransactionRunner | None = None
         if api and settings.http_address:
-            self.api = Api(settings, database, wake=wake, known_reasons=self._known_reasons, now=now)
+            self.api = TransactionRunner(
+                settings, database, wake=wake, known_reasons=self._known_reasons, now=now
+            )
         self._listener: socket.socket | None = None
 
     def _known_reasons(self) -> list[Reason]:
@@ -152,7 +154,7 @@ class Site:
         if self._listener is None:
             return
         config = uvicorn.Config(
-            Frame(make_app(self._health, self.api)),
+            RequestMiddleware(make_app(self._health, self.api)),
             http=Connection,
             ws="none",
             lifespan="off",

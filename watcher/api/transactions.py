@@ -19,8 +19,8 @@ from watcher import unforeseen
 from watcher.api import idempotency
 from watcher.api.auth import Caller
 from watcher.api.errors import Problem
-from watcher.api.idempotency import Answer, Once
-from watcher.api.long_poll import Waiting
+from watcher.api.idempotency import Answer, IdempotentRequest
+from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
 from watcher.api.route import ApiRequest
 from watcher.config.settings import Settings
@@ -53,7 +53,7 @@ MEDIA_TYPE = "application/json"
 log = get_logger(__name__)
 
 
-class Api:
+class TransactionRunner:
     """``wake`` is called after every change: there may be events to deliver. ``now``: this machine's clock.
 
     ``known_reasons`` says what is wrong with this process, for the status.
@@ -71,7 +71,7 @@ class Api:
         self.settings = settings
         self.known_reasons = known_reasons
         self.rate_limit = RateLimit(settings.http_rate_limit)
-        self.waiting = Waiting(self._statuses)
+        self.long_poll = LongPoll(self._statuses)
         self._database = database
         self._wake = wake
         self._now = now
@@ -88,7 +88,7 @@ class Api:
 
     # What routes call
 
-    async def change(
+    async def write(
         self,
         request: ApiRequest,
         caller: Caller,
@@ -102,40 +102,42 @@ class Api:
         ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name); ``work``
         gets what it returns. Nothing that raises leaves anything behind.
         """
-        once = await _once(request, caller)
-        if once is not None:
-            if once.digest in self._running:
+        idempotent = await _once(request, caller)
+        if idempotent is not None:
+            if idempotent.digest in self._running:
                 raise idempotency.in_progress()
-            self._running.add(once.digest)
+            self._running.add(idempotent.digest)
         found = None
         try:
             if before is not None:
-                known = await self._submit(self._readers, lambda: self._recall(once))
+                known = await self._submit(self._readers, lambda: self._recall_answer(idempotent))
                 if known is not None:
                     return _response(known, replayed=True)
                 found = await self._submit(self._lookups, before)
-            answer, replayed = await self._write(caller, lambda services: work(services, found), once, status)
+            answer, replayed = await self._run_write(
+                caller, lambda services: work(services, found), idempotent, status
+            )
         finally:
-            if once is not None:
-                self._running.discard(once.digest)
+            if idempotent is not None:
+                self._running.discard(idempotent.digest)
         if not replayed:
             self._wake()
         return _response(answer, replayed=replayed)
 
     async def check_key(self, request: ApiRequest, caller: Caller) -> None:
         """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another request."""
-        once = await _once(request, caller)
-        if once is not None:
-            await self._submit(self._readers, lambda: self._recall(once))
+        idempotent = await _once(request, caller)
+        if idempotent is not None:
+            await self._submit(self._readers, lambda: self._recall_answer(idempotent))
 
-    async def look(self, request: Request, caller: Caller, work: Callable[[Services], Any]) -> Response:
+    async def read(self, request: Request, caller: Caller, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
 
         def read() -> bytes:
             with self._database.read() as connection:
                 return _encode(work(self._services(connection, caller)))
 
-        return _tagged(request, await self._submit(self._readers, read))
+        return _with_etag(request, await self._submit(self._readers, read))
 
     async def wait_for_intent(
         self, request: Request, caller: Caller, intent_id: str, *, seconds: float, seen: Collection[str]
@@ -154,9 +156,9 @@ class Api:
         if status not in seen:
             return
         changed = asyncio.ensure_future(
-            self.waiting.until_other(caller.key_id or caller.scope, intent_id, status, seconds)
+            self.long_poll.wait_for_change(caller.key_id or caller.scope, intent_id, status, seconds)
         )
-        gone = asyncio.ensure_future(_gone(request))
+        gone = asyncio.ensure_future(_disconnected(request))
         try:
             await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
             if changed.done():
@@ -184,7 +186,7 @@ class Api:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve those who wait and record when keys were used, until ``stop`` is set."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.waiting.run(stop))
+            tasks.create_task(self.long_poll.run(stop))
             while not stop.is_set():
                 try:
                     async with asyncio.timeout(RECORDS):
@@ -212,7 +214,7 @@ class Api:
 
     def close(self) -> None:
         """Take no more requests."""
-        self.waiting.release()
+        self.long_poll.release()
         for threads in (self._readers, self._writers, self._lookups):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -229,31 +231,35 @@ class Api:
             secret_store_of=lambda _: self._secret_store,
         )
 
-    async def _write(
-        self, caller: Caller, work: Callable[[Services], Any], once: Once | None, status: int
+    async def _run_write(
+        self,
+        caller: Caller,
+        work: Callable[[Services], Any],
+        idempotent: IdempotentRequest | None,
+        status: int,
     ) -> tuple[Answer, bool]:
         """Return the answer, and whether it is an earlier one."""
 
         def write(connection: Connection) -> tuple[Answer, bool]:
-            if once is not None:
-                known = idempotency.begin(connection, once, now=self._now())
+            if idempotent is not None:
+                known = idempotency.begin(connection, idempotent, now=self._now())
                 if known is not None:
                     return known, True
             document = work(self._services(connection, caller))
             answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
-            if once is not None:
-                idempotency.remember(connection, once, answer, now=self._now())
+            if idempotent is not None:
+                idempotency.remember(connection, idempotent, answer, now=self._now())
             return answer, False
 
         # Waited for even when the caller is gone: the key is free again only when it is known what became of it.
         transaction = partial(self._database.transact, write)
         return await self._submit(self._writers, transaction, to_the_end=True)
 
-    def _recall(self, once: Once | None) -> Answer | None:
-        if once is None:
+    def _recall_answer(self, idempotent: IdempotentRequest | None) -> Answer | None:
+        if idempotent is None:
             return None
         with self._database.read() as connection:
-            return idempotency.recall(connection, once, now=self._now())
+            return idempotency.recall(connection, idempotent, now=self._now())
 
     async def _statuses(self, intent_ids: Collection[str]) -> Mapping[str, str]:
         query = select(intent.c.id, intent.c.status).where(intent.c.id.in_(intent_ids))
@@ -294,16 +300,16 @@ class Api:
             raise
 
 
-async def _once(request: ApiRequest, caller: Caller) -> Once | None:
+async def _once(request: ApiRequest, caller: Caller) -> IdempotentRequest | None:
     """Return what a request with an idempotency key is known by, None without one. Raises :class:`Refused`."""
     keys = request.headers.getlist("idempotency-key")
     if not keys:
         return None
     asked = idempotency.fingerprint(request.method, request.url.path, await request.json())
-    return Once(scope=caller.scope, key=idempotency.check_key(*keys), asked=asked)
+    return IdempotentRequest(scope=caller.scope, key=idempotency.check_key(*keys), asked=asked)
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     """Return when the caller has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
@@ -323,7 +329,7 @@ def _response(answer: Answer, *, replayed: bool) -> Response:
     )
 
 
-def _tagged(request: Request, body: bytes) -> Response:
+def _with_etag(request: Request, body: bytes) -> Response:
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     wanted = {
         word.strip().removeprefix("W/")

@@ -25,7 +25,7 @@ from chain.source_pool import Patience, SourcePool, SourceState
 from contracts.model import MoneyRules
 from notifier.worker import Worker
 from watcher import __version__, event_loop, unforeseen
-from watcher.api.server import Site
+from watcher.api.server import HttpServer
 from watcher.concurrency import run_until_stopped
 from watcher.config.proxies import ignored
 from watcher.config.settings import Settings
@@ -131,8 +131,8 @@ async def serve(
                     ended.set()
         else:
             metrics.watch(database, liveness, pool if "follower" in roles else None)
-            site = stack.enter_context(
-                Site(settings, database, liveness, metrics, api="api" in roles, wake=worker.wake)
+            server = stack.enter_context(
+                HttpServer(settings, database, liveness, metrics, api="api" in roles, wake=worker.wake)
             )
             wakeup = indexer.wakeup = make_wakeup(settings, pool, indexer)
             audit = make_audit(settings, database, pool, metrics)
@@ -141,7 +141,7 @@ async def serve(
                 beside.append(wakeup.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
             follow = partial(_follow, indexer, beside, upkeep, lease, liveness)
-            code = await _until_stopped(follow, worker, site, liveness, heartbeat, roles, stop)
+            code = await _until_stopped(follow, worker, server, liveness, heartbeat, roles, stop)
         log.info("service.stopped")
         return code
 
@@ -199,7 +199,7 @@ async def _follow(
 async def _until_stopped(
     follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     worker: Worker,
-    site: Site,
+    server: HttpServer,
     liveness: Liveness,
     heartbeat: Heartbeat,
     roles: frozenset[str],
@@ -213,7 +213,7 @@ async def _until_stopped(
             tasks.create_task(_within(run_heartbeat(liveness, heartbeat, stop), stop), name="heartbeat")
             if "notifier" in roles:
                 tasks.create_task(_within(worker.run(stop), stop), name="notifier")
-            tasks.create_task(_within(site.serve(stop), stop), name="http")
+            tasks.create_task(_within(server.serve(stop), stop), name="http")
             tasks.create_task(_stopped(stop, liveness), name="stop")
     except* TimeoutError:
         late = True

@@ -19,7 +19,7 @@ from tests.integration.chain.api.websocket_fixture import waking
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
 from watcher import unforeseen
 from watcher.api import long_poll
-from watcher.api.long_poll import Waiting
+from watcher.api.long_poll import LongPoll
 from watcher.daemon import periodic
 from watcher.errors import LeaseLost
 from watcher.indexer import leader
@@ -303,10 +303,10 @@ async def test_those_who_wait_are_served_by_the_next_look(
         return answer
 
     found = failing_first(lambda ids: dict.fromkeys(ids, "succeeded"))
-    waiting, stop = Waiting(look), asyncio.Event()
+    waiting, stop = LongPoll(look), asyncio.Event()
     running = asyncio.create_task(waiting.run(stop))
     async with asyncio.timeout(10):
-        await waiting.until_other("x", "a", "pending", 60)
+        await waiting.wait_for_change("x", "a", "pending", 60)
         stop.set()
         await running
     assert counted("long_poll") == 1

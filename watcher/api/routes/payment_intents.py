@@ -57,7 +57,7 @@ async def get_payment_intent(intent_id: Id, query: Annotated[WaitForStatus, Quer
     """Return one payment intent, with `wait` when its status changes."""
     if query.wait:
         seen = _OPEN if query.seen is None else (query.seen,)
-        await read.until_other(intent_id, seconds=query.wait, seen=seen)
+        await read.wait_for_change(intent_id, seconds=query.wait, seen=seen)
     return await read(lambda services: services.intent(intent_id))
 
 

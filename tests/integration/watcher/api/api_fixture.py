@@ -9,7 +9,7 @@ import httpx
 
 from chain.testing import principal
 from tests.integration.watcher.ledger_fixture import World
-from watcher.api.server import Site
+from watcher.api.server import HttpServer
 from watcher.config.settings import Settings
 from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
@@ -48,7 +48,7 @@ class ApiFixture:
         )
         liveness = Liveness(ServiceManager(), rest=1.0)
         self.site = self._stack.enter_context(
-            Site(
+            HttpServer(
                 settings, self.world.database, liveness, Metrics(), api=True, wake=self._wake, now=self._clock
             )
         )

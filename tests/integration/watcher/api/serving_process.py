@@ -12,7 +12,7 @@ from typing import Any
 
 from watcher import log
 from watcher.api import idempotency, transactions
-from watcher.api.server import Site
+from watcher.api.server import HttpServer
 from watcher.config.settings import Settings
 from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
@@ -46,7 +46,7 @@ async def serve(url: str, now: float) -> None:
     settings = Settings(database_url=url, http_bind="127.0.0.1:0", http_rate_limit=None)
     database = Database(url)
     liveness = Liveness(ServiceManager(), rest=1.0)
-    with Site(settings, database, liveness, Metrics(), api=True, now=lambda: now) as site:
+    with HttpServer(settings, database, liveness, Metrics(), api=True, now=lambda: now) as site:
         os.write(1, f"{site.port}\n".encode())
         await site.serve(stop)
     database.close()

@@ -17,7 +17,7 @@ from tests.integration.watcher.ledger_fixture import World
 from watcher.api import errors
 from watcher.api import health as health_module
 from watcher.api.health import not_ready
-from watcher.api.server import Site
+from watcher.api.server import HttpServer
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.indexer.loop import DatabaseTrouble, PollResult
@@ -55,7 +55,7 @@ async def serving(
     metrics = Metrics()
     metrics.watch(database, liveness, None)
     stop = asyncio.Event()
-    with Site(settings, database, liveness, metrics) as site:
+    with HttpServer(settings, database, liveness, metrics) as site:
         task = asyncio.create_task(site.serve(stop))
         assert site.port is not None
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=20) as client:
@@ -315,7 +315,7 @@ async def test_a_stop_ends_the_server_though_a_client_keeps_its_connection_open(
 
 async def test_an_empty_address_serves_nothing_and_holds_nothing_up(world: World) -> None:
     settings = Settings(database_url=world.settings.database_url, http_bind="")
-    with Site(settings, world.database, make_pulse(), Metrics()) as site:
+    with HttpServer(settings, world.database, make_pulse(), Metrics()) as site:
         assert site.port is None
         async with asyncio.timeout(5):
             await site.serve(asyncio.Event())
@@ -330,10 +330,10 @@ def test_an_address_in_use_is_one_line_that_names_the_setting(world: World, fami
         settings = Settings(database_url=world.settings.database_url, http_bind=shown)
         with (
             pytest.raises(ConfigError) as error,
-            Site(settings, world.database, make_pulse(), Metrics(), api=True),
+            HttpServer(settings, world.database, make_pulse(), Metrics(), api=True),
         ):
             pass
-        with Site(settings, world.database, make_pulse(), Metrics()) as site:
+        with HttpServer(settings, world.database, make_pulse(), Metrics()) as site:
             assert site.port is None, "only the API insists on it"
     assert str(error.value) == f"http_bind: cannot listen on {shown}: address already in use"
     assert error.value.exit_code == 2
@@ -343,4 +343,4 @@ def test_an_address_in_use_is_one_line_that_names_the_setting(world: World, fami
 def test_a_host_that_is_none_is_one_line_too(world: World) -> None:
     settings = Settings(database_url=world.settings.database_url, http_bind="192.0.2.1:1")
     with pytest.raises(ConfigError, match=r"http_bind: cannot listen on 192\.0\.2\.1:1: "):
-        Site(settings, world.database, make_pulse(), Metrics()).__enter__()
+        HttpServer(settings, world.database, make_pulse(), Metrics()).__enter__()

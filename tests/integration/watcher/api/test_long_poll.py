@@ -14,7 +14,7 @@ from tests.integration.watcher.api.api_fixture import ApiFixture, problem, wrong
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher.api import long_poll
 from watcher.api.errors import Problem
-from watcher.api.long_poll import Waiting
+from watcher.api.long_poll import LongPoll
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def ask(api: ApiFixture, intent: str, **query: str) -> asyncio.Task[httpx.Respon
 async def waited_for(api: ApiFixture, count: int) -> None:
     """Wait until so many requests wait."""
     assert api.site.api is not None
-    waiting = api.site.api.waiting
+    waiting = api.site.api.long_poll
     await harness.until(lambda: waiting.count == count, within=10)
 
 
@@ -154,21 +154,21 @@ async def test_nobody_waits_nobody_looks_and_one_look_serves_all() -> None:
             del found["b"]
         return found
 
-    waiting = Waiting(look)
+    waiting = LongPoll(look)
     stop = asyncio.Event()
     running = asyncio.create_task(waiting.run(stop))
     await asyncio.sleep(0)
     assert looks == []
     async with asyncio.timeout(10):
         await asyncio.gather(
-            waiting.until_other("x", "a", "pending", 60),
-            waiting.until_other("y", "a", "pending", 60),
-            waiting.until_other("x", "b", "pending", 60),
+            waiting.wait_for_change("x", "a", "pending", 60),
+            waiting.wait_for_change("y", "a", "pending", 60),
+            waiting.wait_for_change("x", "b", "pending", 60),
         )
         assert looks == [["a", "b"]] * 4 + [["b"]]
         stop.set()
         await running
-        await waiting.until_other("x", "a", "pending", 60)
+        await waiting.wait_for_change("x", "a", "pending", 60)
     assert waiting.count == 0
 
 
@@ -184,13 +184,13 @@ async def test_who_comes_during_a_look_waits_for_the_next_one() -> None:
         await go_on.wait()
         return dict.fromkeys(ids, "pending" if looks < 3 else "succeeded")
 
-    waiting = Waiting(look)
+    waiting = LongPoll(look)
     stop = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(waiting.run(stop))
-        tasks.create_task(waiting.until_other("x", "a", "pending", 60))
+        tasks.create_task(waiting.wait_for_change("x", "a", "pending", 60))
         await looking.wait()
-        late = tasks.create_task(waiting.until_other("x", "b", "pending", 60))
+        late = tasks.create_task(waiting.wait_for_change("x", "b", "pending", 60))
         await asyncio.sleep(0)
         go_on.set()
         await late
@@ -208,11 +208,11 @@ async def test_a_problem_with_threads_does_not_end_the_looking(tmp_path: Path) -
             raise Problem(503, "unavailable", "busy")
         return {"a": "succeeded"}
 
-    waiting = Waiting(look)
+    waiting = LongPoll(look)
     stop = asyncio.Event()
     running = asyncio.create_task(waiting.run(stop))
     async with asyncio.timeout(10):
-        await waiting.until_other("x", "a", "pending", 60)
+        await waiting.wait_for_change("x", "a", "pending", 60)
         stop.set()
         await running
     assert calls == 2
