@@ -10,7 +10,7 @@ from chain.api.parse import TxPage
 from chain.block_reader import read_blocks
 from chain.errors import SourceError, SourceInconsistent
 from chain.header_window import links
-from chain.model import Block, BlockHeader, PrintEvent, ReadRules, Transaction
+from chain.model import Block, BlockHeader, FetchRules, PrintEvent, Transaction
 
 #: Headers that one request brings.
 HEADER_ROWS = 30
@@ -67,7 +67,7 @@ class BlockFeed:
     Large blocks shrink it too: ``ahead`` batches together hold about ``max_ahead`` bytes at most.
     """
 
-    def __init__(self, rules: ReadRules, *, batch: int, ahead: int, max_ahead: int = MAX_AHEAD) -> None:
+    def __init__(self, rules: FetchRules, *, batch: int, ahead: int, max_ahead: int = MAX_AHEAD) -> None:
         if batch < 1 or ahead < 1:
             raise ValueError("batch and ahead must be at least 1")
         self._rules = rules

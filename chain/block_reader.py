@@ -12,7 +12,16 @@ import structlog
 from chain.api.client import MAX_IDS, StacksApi
 from chain.api.parse import TxDetail, TxPage, TxSummary
 from chain.errors import SourceInconsistent, SourceMalformed
-from chain.model import Block, BlockHeader, ContractCall, Event, ReadRules, Transaction, TxStatus, UnknownWord
+from chain.model import (
+    Block,
+    BlockHeader,
+    ContractCall,
+    Event,
+    FetchRules,
+    Transaction,
+    TxStatus,
+    UnknownWord,
+)
 
 #: Rows of a transaction list that one request brings.
 PAGE_ROWS = 50
@@ -34,7 +43,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 async def read_blocks(
-    source: StacksApi, headers: Sequence[BlockHeader], rules: ReadRules, *, page: TxPage | None = None
+    source: StacksApi, headers: Sequence[BlockHeader], rules: FetchRules, *, page: TxPage | None = None
 ) -> tuple[Block, ...]:
     """Read the blocks of ``headers`` (contiguous, oldest first); ``page`` saves a request if it shows the newest.
 
@@ -139,7 +148,7 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
     return rows
 
 
-async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: ReadRules) -> dict[str, TxDetail]:
+async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: FetchRules) -> dict[str, TxDetail]:
     """Fetch what the list does not say, by transaction id; every answer agrees with its row."""
     found: dict[str, TxDetail] = {}
     wanted = [row for row in rows if _has_events(row) or _wants_args(row, rules)]
@@ -158,7 +167,7 @@ async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: ReadRule
     )
 
 
-def _groups(rows: Sequence[TxSummary], rules: ReadRules) -> list[tuple[Sequence[TxSummary], bool]]:
+def _groups(rows: Sequence[TxSummary], rules: FetchRules) -> list[tuple[Sequence[TxSummary], bool]]:
     """Split by whether arguments are wanted, unless one request can hold all."""
     if len(rows) <= MAX_IDS:
         return [(rows, any(_wants_args(row, rules) for row in rows))]
@@ -167,7 +176,7 @@ def _groups(rows: Sequence[TxSummary], rules: ReadRules) -> list[tuple[Sequence[
 
 
 def _transactions(
-    rows: Iterable[TxSummary], details: dict[str, TxDetail], rules: ReadRules
+    rows: Iterable[TxSummary], details: dict[str, TxDetail], rules: FetchRules
 ) -> Iterable[Transaction]:
     for row in rows:
         call: ContractCall | None = None
@@ -218,7 +227,7 @@ def _has_events(row: TxSummary) -> bool:
     return row.status in _MAY_PAY and row.transfer is None and row.kind not in _WITHOUT_EVENTS
 
 
-def _wants_args(row: TxSummary, rules: ReadRules) -> bool:
+def _wants_args(row: TxSummary, rules: FetchRules) -> bool:
     # A failed call shows in its arguments what it meant to pay; a successful one may carry the memo only there.
     return (
         row.kind == "contract_call"

@@ -20,7 +20,7 @@ from chain.block_reader import refuse_repeats
 from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.fork_choice import ForkEvidence
 from chain.header_window import HeaderWindow, Verdict, links
-from chain.model import Block, BlockHeader, Extend, ReadRules, Reorg, Step, parent_of_first
+from chain.model import Block, BlockHeader, Extend, FetchRules, Reorg, Step, parent_of_first
 from chain.source_pool import SourcePool
 
 #: Bitcoin blocks of headers kept below finality, so that a fork that is too deep can still be named.
@@ -59,7 +59,7 @@ class Follower:
         self,
         pool: SourcePool,
         window: HeaderWindow,
-        rules: ReadRules,
+        rules: FetchRules,
         *,
         poll_interval: float,
         finality_burn_blocks: int,

@@ -172,7 +172,7 @@ Step = Extend | Reorg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadRules:
+class FetchRules:
     """What the follower must fetch beyond events: contracts whose *failed* calls are read with their arguments."""
 
     watched_contracts: frozenset[str] = field(default_factory=frozenset)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from chain.clarity import Buffer, NoneValue, PrincipalValue, Some, UInt
 from chain.model import MEMO_BYTES, ContractCall
-from contracts.model import MoneyRules
+from contracts.model import PaymentRules
 from contracts.networks import asset_contract
 from contracts.prints import read_value
 from contracts.terms import PAY_STX, PAY_TOKEN, terms_hash
@@ -40,8 +40,8 @@ class PaymentCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meant:
-    """What a call means to pay; whether it does, only the events of a mined transaction say."""
+class IntendedPayment:
+    """The payment that a call intends; only the events of a mined transaction prove it."""
 
     #: Full asset identifier, or ``STX``.
     asset: str
@@ -53,7 +53,7 @@ class Meant:
     terms_hash: bytes | None = None
 
 
-def read_meant(call: ContractCall, rules: MoneyRules) -> Meant | None:
+def read_intended_payment(call: ContractCall, rules: PaymentRules) -> IntendedPayment | None:
     """Return what a call of the payment contract, or of ``transfer`` of a token in use, means to pay; None for others."""
     if call.args is None:
         return None
@@ -62,7 +62,7 @@ def read_meant(call: ContractCall, rules: MoneyRules) -> Meant | None:
         payment = read_payment_call(call.function, call.args)
         if payment is None or payment.token not in assets:
             return None
-        return Meant(
+        return IntendedPayment(
             asset=assets[payment.token],
             recipient=payment.merchant,
             amount=payment.amount,
@@ -73,7 +73,7 @@ def read_meant(call: ContractCall, rules: MoneyRules) -> Meant | None:
     transfer = read_transfer_call(call.args)
     if transfer is None:
         return None
-    return Meant(
+    return IntendedPayment(
         asset=assets[call.contract_id],
         sender=transfer.sender,
         recipient=transfer.recipient,

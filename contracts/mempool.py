@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from chain.api.parse_mempool import PendingTx
 from chain.model import STX
-from contracts.calls import Meant, read_meant
-from contracts.model import MoneyRules, Route
+from contracts.calls import IntendedPayment, read_intended_payment
+from contracts.model import PaymentRules, Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,28 +22,30 @@ class PendingPayment:
     terms_hash: bytes | None = None
 
 
-def read_pending(tx: PendingTx, rules: MoneyRules) -> PendingPayment | None:
+def read_pending(tx: PendingTx, rules: PaymentRules) -> PendingPayment | None:
     """Return what a pending transaction means to pay: by a transfer of STX, a token's ``transfer`` or the payment contract.
 
     None for everything else, for assets that are not in use, and for senders whose transfers never count. Payments
     through other contracts cannot be foreseen.
     """
     if tx.call is not None:
-        meant = read_meant(tx.call, rules)
+        intended = read_intended_payment(tx.call, rules)
     elif tx.transfer is not None and STX in rules.assets:
         transfer = tx.transfer
-        meant = Meant(asset=STX, recipient=transfer.recipient, amount=transfer.amount, memo=transfer.memo)
+        intended = IntendedPayment(
+            asset=STX, recipient=transfer.recipient, amount=transfer.amount, memo=transfer.memo
+        )
     else:
-        meant = None
-    if meant is None or (meant.sender or tx.sender) in rules.ignored_senders:
+        intended = None
+    if intended is None or (intended.sender or tx.sender) in rules.ignored_senders:
         return None
     return PendingPayment(
         tx_id=tx.tx_id,
-        asset=meant.asset,
-        sender=meant.sender or tx.sender,
-        recipient=meant.recipient,
-        amount=meant.amount,
-        route=Route.TRANSFER if meant.terms_hash is None else Route.CONTRACT,
-        memo=meant.memo,
-        terms_hash=meant.terms_hash,
+        asset=intended.asset,
+        sender=intended.sender or tx.sender,
+        recipient=intended.recipient,
+        amount=intended.amount,
+        route=Route.TRANSFER if intended.terms_hash is None else Route.CONTRACT,
+        memo=intended.memo,
+        terms_hash=intended.terms_hash,
     )

@@ -93,8 +93,8 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MoneyRules:
-    """What counts as money, from the settings."""
+class PaymentRules:
+    """The assets, contracts and senders that decide what counts as a payment, from the settings."""
 
     #: Asset identifiers in use, ``STX`` among them.
     assets: frozenset[str]

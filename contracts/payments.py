@@ -22,8 +22,8 @@ from chain.model import (
     TransferEvent,
     TxStatus,
 )
-from contracts.calls import TRANSFER, TransferCall, read_meant, read_transfer_call
-from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
+from contracts.calls import TRANSFER, TransferCall, read_intended_payment, read_transfer_call
+from contracts.model import Attempt, Payment, PaymentRules, Reading, Refund, Route
 from contracts.networks import asset_contract, sbtc_asset, sbtc_registry
 from contracts.prints import (
     is_completed_deposit,
@@ -48,7 +48,7 @@ class _Label:
     terms_hash: bytes
 
 
-def read_block(block: Block, rules: MoneyRules) -> Reading:
+def read_block(block: Block, rules: PaymentRules) -> Reading:
     """Return the payments, attempts and refunds of a block, in chain order."""
     payments: list[Payment] = []
     attempts: list[Attempt] = []
@@ -73,7 +73,7 @@ def read_block(block: Block, rules: MoneyRules) -> Reading:
 
 
 def _payments(
-    header: BlockHeader, tx: Transaction, rules: MoneyRules, labels: dict[int, _Label]
+    header: BlockHeader, tx: Transaction, rules: PaymentRules, labels: dict[int, _Label]
 ) -> Iterator[Payment]:
     memos = _memos(tx, rules.memo_router)
     pegged_in = _pegged_in(tx.events, rules.sbtc_contract)
@@ -211,10 +211,10 @@ def _pegged_in(events: tuple[Event, ...], sbtc_contract: str) -> bool:
     )
 
 
-def _attempts(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterator[Attempt]:
+def _attempts(header: BlockHeader, tx: Transaction, rules: PaymentRules) -> Iterator[Attempt]:
     """Yield what a failed call meant to pay: one attempt at most."""
-    meant = None if tx.call is None else read_meant(tx.call, rules)
-    if meant is None:
+    intended = None if tx.call is None else read_intended_payment(tx.call, rules)
+    if intended is None:
         return
     yield Attempt(
         block=header,
@@ -222,9 +222,9 @@ def _attempts(header: BlockHeader, tx: Transaction, rules: MoneyRules) -> Iterat
         tx_index=tx.tx_index,
         sender=tx.sender,
         reason=tx.status.value,
-        asset=meant.asset,
-        recipient=meant.recipient,
-        amount=meant.amount,
-        memo=meant.memo,
-        terms_hash=meant.terms_hash,
+        asset=intended.asset,
+        recipient=intended.recipient,
+        amount=intended.amount,
+        memo=intended.memo,
+        terms_hash=intended.terms_hash,
     )

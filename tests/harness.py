@@ -14,10 +14,10 @@ from sqlalchemy import insert
 from chain.api.client import StacksApi
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
-from chain.model import ReadRules
+from chain.model import FetchRules
 from chain.source_pool import SourcePool
 from chain.testing import principal
-from contracts.model import MoneyRules
+from contracts.model import PaymentRules
 from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
 from watcher.domain.matching import intent_keys, reference_key
@@ -33,14 +33,14 @@ from watcher.store.schema import merchant
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SBTC = sbtc_asset(MAINNET.sbtc_contract)
 PAYMENT_CONTRACT = f"{principal('deployer')}.sbtc-payments"
-RULES = MoneyRules(
+RULES = PaymentRules(
     assets=frozenset({SBTC, "STX"}),
     sbtc_contract=MAINNET.sbtc_contract,
     payment_contract=PAYMENT_CONTRACT,
     memo_router=MAINNET.memo_router,
     ignored_senders=MAINNET.ignored_senders,
 )
-WATCHED = ReadRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))
+WATCHED = FetchRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))
 BOOKS = Settler(network="mainnet", payment_contract=PAYMENT_CONTRACT)
 MERCHANT = "mer_TEST"
 SHOP = principal("shop")

@@ -5,9 +5,9 @@ from chain.model import (
     Block,
     ContractCall,
     Event,
+    FetchRules,
     MintEvent,
     PrintEvent,
-    ReadRules,
     Transaction,
     TransferEvent,
     TxStatus,
@@ -17,17 +17,17 @@ from chain.testing import txs
 from chain.testing.canonical import ScriptedBlock
 from chain.testing.txs import Tx
 
-_NONE_WATCHED = ReadRules()
+_NONE_WATCHED = FetchRules()
 _FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
 
 
-def block_model(block: ScriptedBlock, rules: ReadRules = _NONE_WATCHED) -> Block:
+def block_model(block: ScriptedBlock, rules: FetchRules = _NONE_WATCHED) -> Block:
     """The block with the transactions that can matter: what succeeded, and failed calls of watched contracts."""
     models = (_transaction(tx, index, rules) for index, tx in enumerate(block.txs))
     return Block(header=block.header, transactions=tuple(model for model in models if model is not None))
 
 
-def _transaction(tx: Tx, index: int, rules: ReadRules) -> Transaction | None:
+def _transaction(tx: Tx, index: int, rules: FetchRules) -> Transaction | None:
     watched = tx.kind == txs.CONTRACT_CALL and tx.contract_id in rules.watched_contracts
     succeeded = tx.status == TxStatus.SUCCESS
     if tx.is_system or not (succeeded or (watched and tx.status in _FAILED)):

@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chain.errors import ChainError
-from chain.model import ReadRules, Reorg, Step
+from chain.model import FetchRules, Reorg, Step
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT, Tx
 from tests.integration.chain.follower_fixture import POLL, Rig, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
-WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))
+WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 
 
 class ConsumerFailed(Exception):

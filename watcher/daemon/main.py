@@ -20,9 +20,9 @@ from chain.api.websocket import WakeUp
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
 from chain.mempool import MempoolReader
-from chain.model import ReadRules, Step
+from chain.model import FetchRules, Step
 from chain.source_pool import Patience, SourcePool, SourceState
-from contracts.model import MoneyRules
+from contracts.model import PaymentRules
 from notifier.worker import Worker
 from watcher import __version__, event_loop, unforeseen
 from watcher.api.server import HttpServer
@@ -277,7 +277,7 @@ def make_indexer(
     follower = Follower(
         pool,
         HeaderWindow(),
-        read_rules(settings),
+        fetch_rules(settings),
         poll_interval=settings.poll_interval,
         finality_burn_blocks=settings.finality_burn_blocks,
         on_unforeseen=partial(unforeseen.note, "source"),
@@ -318,8 +318,8 @@ def make_wakeup(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> W
 
 def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> InFlight:
     """Make what shows pending payments; when the settings want none shown, it sees to that."""
-    reader = MempoolReader(read_rules(settings).watched_contracts) if settings.mempool else None
-    return InFlight(database, pool, money_rules(settings), reader, interval=settings.mempool_interval)
+    reader = MempoolReader(fetch_rules(settings).watched_contracts) if settings.mempool else None
+    return InFlight(database, pool, payment_rules(settings), reader, interval=settings.mempool_interval)
 
 
 def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics: Metrics) -> Audit:
@@ -327,9 +327,9 @@ def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics
     return Audit(
         database,
         pool,
-        money_rules(settings),
+        payment_rules(settings),
         Settler.of(settings),
-        read_rules(settings),
+        fetch_rules(settings),
         network=settings.network,
         finality_burn_blocks=settings.finality_burn_blocks,
         on_audit=metrics.on_audit,
@@ -338,22 +338,22 @@ def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics
 
 def make_ledger(settings: Settings, database: Database, lease: Lease | None = None) -> Ledger:
     """Make the ledger of a database under these settings; with a lease, only its holder may write."""
-    return Ledger(database, money_rules(settings), Settler.of(settings), now=time.time, lease=lease)
+    return Ledger(database, payment_rules(settings), Settler.of(settings), now=time.time, lease=lease)
 
 
-def read_rules(settings: Settings) -> ReadRules:
+def fetch_rules(settings: Settings) -> FetchRules:
     """Return what has to be read of transactions under these settings, beyond their events."""
     tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
-    return ReadRules(
+    return FetchRules(
         watched_contracts=frozenset(
             tokens | ({settings.payment_contract} if settings.payment_contract else set())
         )
     )
 
 
-def money_rules(settings: Settings) -> MoneyRules:
+def payment_rules(settings: Settings) -> PaymentRules:
     """Return what counts as money under these settings."""
-    return MoneyRules(
+    return PaymentRules(
         assets=frozenset(spec.identifier for spec in settings.assets.values()),
         sbtc_contract=settings.sbtc_contract,
         payment_contract=settings.payment_contract,

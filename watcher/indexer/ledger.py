@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from chain.model import Block, BlockHeader, Reorg, Step
-from contracts.model import MoneyRules, Reading
+from contracts.model import PaymentRules, Reading
 from notifier import outbox
 from watcher.domain.model import CLOCK_SLACK, ChainClock
 from watcher.errors import ConfigError
@@ -63,7 +63,7 @@ class Ledger:
     def __init__(
         self,
         database: Database,
-        rules: MoneyRules,
+        rules: PaymentRules,
         settler: Settler,
         *,
         now: Callable[[], float],

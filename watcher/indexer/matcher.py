@@ -7,7 +7,7 @@ from types import MappingProxyType
 from sqlalchemy import Connection
 
 from chain.model import Block
-from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund
+from contracts.model import Attempt, Payment, PaymentRules, Reading, Refund
 from contracts.payments import read_block
 from watcher.domain.matching import Claim, MatchResult, by_strength, label_keys, match
 from watcher.store import intents as intent_store
@@ -47,7 +47,7 @@ class BlockMatches:
         return found | {intent for _, intent in self.attempts} | {intent for _, intent in self.refunds}
 
 
-def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
+def read_all(blocks: Sequence[Block], rules: PaymentRules) -> Reading:
     """Return what several blocks say, in chain order."""
     readings = [read_block(block, rules) for block in blocks]
     return Reading(
@@ -60,7 +60,7 @@ def read_all(blocks: Sequence[Block], rules: MoneyRules) -> Reading:
 
 def match_blocks(
     connection: Connection,
-    rules: MoneyRules,
+    rules: PaymentRules,
     reading: Reading,
     held: Mapping[tuple[str, str, int], str] = MappingProxyType({}),
 ) -> BlockMatches:
@@ -135,7 +135,7 @@ def match_blocks(
 
 
 def match_unknown_status(
-    connection: Connection, rules: MoneyRules, reading: Reading
+    connection: Connection, rules: PaymentRules, reading: Reading
 ) -> list[tuple[Payment | Attempt, str | None]]:
     """Return what is ours of transactions with an unknown status, each with the intent that it would belong to."""
     if not reading.unknown_status:

@@ -16,7 +16,7 @@ from chain.errors import SourceError
 from chain.mempool import MempoolReader
 from chain.source_pool import SourcePool
 from contracts.mempool import PendingPayment, read_pending
-from contracts.model import MoneyRules
+from contracts.model import PaymentRules
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_until_stopped
@@ -41,7 +41,7 @@ class InFlight:
         self,
         database: Database,
         pool: SourcePool,
-        rules: MoneyRules,
+        rules: PaymentRules,
         reader: MempoolReader | None,
         *,
         interval: float,

@@ -21,8 +21,8 @@ from chain.block_fetcher import BlockFeed, Run, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
 from chain.header_window import HeaderWindow
-from chain.model import Block, BlockHeader, ReadRules, Reorg
-from contracts.model import MoneyRules, Reading
+from chain.model import Block, BlockHeader, FetchRules, Reorg
+from contracts.model import PaymentRules, Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.errors import Refused, UsageError
@@ -88,10 +88,10 @@ class Accept:
     def __init__(
         self,
         database: Database,
-        rules: MoneyRules,
+        rules: PaymentRules,
         settler: Settler,
         sources: Sources,
-        read: ReadRules,
+        fetch_rules: FetchRules,
         *,
         now: Callable[[], float] = time.time,
         show: Callable[[str], None] = lambda _: None,
@@ -100,7 +100,7 @@ class Accept:
         self._rules = rules
         self._settler = settler
         self._sources = sources
-        self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
+        self._feed = BlockFeed(fetch_rules, batch=BATCH, ahead=AHEAD)
         self._now = now
         self._show = show
         sources.on_wait = self._waits

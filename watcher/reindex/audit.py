@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain.errors import OperatorNeeded
-from chain.model import ReadRules
+from chain.model import FetchRules
 from chain.source_pool import SourcePool
-from contracts.model import MoneyRules
+from contracts.model import PaymentRules
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_until_stopped
@@ -63,9 +63,9 @@ class Audit:
         self,
         database: Database,
         pool: SourcePool,
-        rules: MoneyRules,
+        rules: PaymentRules,
         settler: Settler,
-        read: ReadRules,
+        fetch_rules: FetchRules,
         *,
         network: str,
         finality_burn_blocks: int,
@@ -78,7 +78,7 @@ class Audit:
         self._pool = pool
         self._rules = rules
         self._settler = settler
-        self._read = read
+        self._fetch_rules = fetch_rules
         self._network = network
         self._finality = finality_burn_blocks
         self._now = now
@@ -213,7 +213,7 @@ class Audit:
 
     async def _reindex(self, request: ReindexRequest) -> Report:
         sources = Sources(self._pool, network=self._network, sleep=self._sleep)
-        run = Reindex(self._database, self._rules, self._settler, sources, self._read, now=self._now)
+        run = Reindex(self._database, self._rules, self._settler, sources, self._fetch_rules, now=self._now)
         return await run.run(request)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, Table, select
 
 from chain.model import Block, PrintEvent, TxStatus
-from contracts.model import Attempt, MoneyRules, Payment, Reading, Refund, Route
+from contracts.model import Attempt, Payment, PaymentRules, Reading, Refund, Route
 from contracts.networks import asset_contract
 from contracts.payments import read_block
 from watcher.indexer.matcher import match_blocks, match_unknown_status
@@ -25,7 +25,7 @@ _Fact = TypeVar("_Fact", Payment, Refund)
 
 def diff_blocks(
     connection: Connection,
-    rules: MoneyRules,
+    rules: PaymentRules,
     blocks: Sequence[Block],
     reading: Reading,
     *,
@@ -64,7 +64,7 @@ class _Comparison:
     def __init__(
         self,
         connection: Connection,
-        rules: MoneyRules,
+        rules: PaymentRules,
         blocks: Sequence[Block],
         only: str | None,
         says: set[tuple[str, str, int]],
@@ -278,7 +278,7 @@ def _intent(transfer_match: TransferMatch | None) -> str | None:
     return found.id if found is not None else None
 
 
-def _under_other_settings(block: Block, row: Row[Any], rules: MoneyRules) -> Iterator[Reading]:
+def _under_other_settings(block: Block, row: Row[Any], rules: PaymentRules) -> Iterator[Reading]:
     """Yield what the row's transaction says under settings that may have been in force when the row was stored.
 
     Settings act on new blocks only: a sender that is ignored since, or another payment contract, refutes nothing. They

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from chain.api.client import StacksApi
 from chain.block_reader import read_blocks
 from chain.errors import SourceError, SourceInconsistent
-from chain.model import Block, ReadRules
-from contracts.model import Attempt, MoneyRules, Payment, Reading
+from chain.model import Block, FetchRules
+from contracts.model import Attempt, Payment, PaymentRules, Reading
 from contracts.payments import read_block
 from watcher.reindex.retrying_source import Sources
 
@@ -40,8 +40,8 @@ async def confirm(
     source: StacksApi,
     hashes: Iterable[str],
     blocks: Mapping[str, Block],
-    rules: MoneyRules,
-    read: ReadRules,
+    rules: PaymentRules,
+    fetch_rules: FetchRules,
 ) -> SecondReadings:
     """Read blocks by hash again that ``source`` showed; ``blocks`` are those in hand, the others it is asked for too.
 
@@ -57,12 +57,12 @@ async def confirm(
         if block_hash in blocks:
             first: Reading | None = read_block(blocks[block_hash], rules)
         else:
-            first = await _read(source, block_hash, rules, read)
+            first = await _read(source, block_hash, rules, fetch_rules)
             found.elsewhere[block_hash] = first or Reading()
         doubt = "no other source answers"
         for other in sources.pool.others(source) if several else [source]:
             try:
-                again = await _read(other, block_hash, rules, read)
+                again = await _read(other, block_hash, rules, fetch_rules)
                 if again is None and first is not None:  # it lags, or follows another chain
                     raise SourceInconsistent(f"it does not have block {block_hash}", url=other.url)
             except SourceError as error:
@@ -78,7 +78,7 @@ async def confirm(
 
 
 async def knows(
-    sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: MoneyRules, read: ReadRules
+    sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: PaymentRules, read: FetchRules
 ) -> bool:
     """Say whether another source than ``source``, to which it is unknown, says what became of a fact's transaction."""
     for other in sources.pool.others(source):
@@ -92,10 +92,12 @@ async def knows(
     return False
 
 
-async def _read(source: StacksApi, block_hash: str, rules: MoneyRules, read: ReadRules) -> Reading | None:
+async def _read(
+    source: StacksApi, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
+) -> Reading | None:
     """Return what a source says of a block, None for one that is not in its chain."""
     header = await source.header(block_hash)
     if header is None:
         return None
-    [block] = await read_blocks(source, [header], read)
+    [block] = await read_blocks(source, [header], fetch_rules)
     return read_block(block, rules)

@@ -19,8 +19,8 @@ from chain.ancestry import Lineage, height_at
 from chain.api.client import StacksApi
 from chain.block_fetcher import BlockFeed, Run
 from chain.errors import SourceError, SourceInconsistent
-from chain.model import Block, BlockHeader, ReadRules
-from contracts.model import MoneyRules, Reading
+from chain.model import Block, BlockHeader, FetchRules
+from contracts.model import PaymentRules, Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.domain.model import ChainClock
@@ -144,10 +144,10 @@ class Reindex:
     def __init__(
         self,
         database: Database,
-        rules: MoneyRules,
+        rules: PaymentRules,
         settler: Settler,
         sources: Sources,
-        read: ReadRules,
+        fetch_rules: FetchRules,
         *,
         now: Callable[[], float] = time.time,
         show: Callable[[Progress], None] = lambda _: None,
@@ -156,8 +156,8 @@ class Reindex:
         self._rules = rules
         self._settler = settler
         self._sources = sources
-        self._read_rules = read
-        self._feed = BlockFeed(read, batch=BATCH, ahead=AHEAD)
+        self._fetch_rules = fetch_rules
+        self._feed = BlockFeed(fetch_rules, batch=BATCH, ahead=AHEAD)
         self._now = now
         self._show = show
         self._lineage: Lineage | None = None
@@ -352,7 +352,7 @@ class Reindex:
                     self._compare_and_correct, request, run, some, reading, confirmed
                 )
             except UnknownStatus as error:
-                if await knows(self._sources, source, error.fact, self._rules, self._read_rules):
+                if await knows(self._sources, source, error.fact, self._rules, self._fetch_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
                 confirmed.unknowable.add(error.fact.block.hash)
             else:
@@ -363,7 +363,7 @@ class Reindex:
                 )
                 confirmed.add(
                     await confirm(
-                        self._sources, source, doubtful, blocks_by_hash, self._rules, self._read_rules
+                        self._sources, source, doubtful, blocks_by_hash, self._rules, self._fetch_rules
                     )
                 )
 

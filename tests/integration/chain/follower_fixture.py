@@ -14,9 +14,9 @@ from chain.model import (
     ContractCall,
     Event,
     Extend,
+    FetchRules,
     MintEvent,
     PrintEvent,
-    ReadRules,
     Step,
     Transaction,
     TransferEvent,
@@ -72,7 +72,7 @@ def true_events(tx: Tx) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def true_block(block: ScriptedBlock, rules: ReadRules) -> Block:
+def true_block(block: ScriptedBlock, rules: FetchRules) -> Block:
     """The block that a reader must make of a scripted one."""
     found = []
     for index, tx in enumerate(block.txs):
@@ -110,7 +110,7 @@ class Rig:
         chain: ScriptedChain,
         apis: Sequence[ScriptedApi],
         *,
-        rules: ReadRules | None = None,
+        rules: FetchRules | None = None,
         batch: int = 50,
         ahead: int = 4,
         poll: float = POLL,
@@ -118,7 +118,7 @@ class Rig:
     ) -> None:
         self.chain = chain
         self.apis = apis
-        self.rules = rules or ReadRules()
+        self.rules = rules or FetchRules()
         self.clock = Clock()
         self.sources = [StacksApi(api.url) for api in apis]
         self.pool = SourcePool(
@@ -215,7 +215,7 @@ async def following(
     *,
     sources: int = 1,
     start: int | None = None,
-    rules: ReadRules | None = None,
+    rules: FetchRules | None = None,
     batch: int = 50,
     ahead: int = 4,
     **options: Any,

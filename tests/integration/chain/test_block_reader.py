@@ -8,13 +8,13 @@ import structlog
 from chain.api.client import StacksApi
 from chain.block_reader import read_blocks
 from chain.errors import SourceInconsistent, SourceMalformed
-from chain.model import Block, BlockHeader, ReadRules, TransferEvent, TxStatus, UnknownWord
+from chain.model import Block, BlockHeader, FetchRules, TransferEvent, TxStatus, UnknownWord
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
 from tests.integration.chain.follower_fixture import true_block
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
-WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))
+WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def source(api: ScriptedApi) -> AsyncIterator[StacksApi]:
     await client.aclose()
 
 
-def truth(chain: ScriptedChain, headers: Sequence[BlockHeader], rules: ReadRules) -> tuple[Block, ...]:
+def truth(chain: ScriptedChain, headers: Sequence[BlockHeader], rules: FetchRules) -> tuple[Block, ...]:
     return tuple(true_block(chain.block(header.hash), rules) for header in headers)
 
 
@@ -106,7 +106,7 @@ async def test_arguments_are_read_for_watched_contracts_only(
     assert args == [chain.block(headers[0].hash).txs[0].args, None, chain.block(headers[0].hash).txs[2].args]
     # What fits one request is one request.
     assert api.counts["tx_multiple"] == 1
-    (plain,) = await read_blocks(source, headers, ReadRules())
+    (plain,) = await read_blocks(source, headers, FetchRules())
     assert [tx.call.args for tx in plain.transactions if tx.call is not None] == [None, None]
     assert api.requests[-1].query["exclude_function_args"] == "true"
 

@@ -14,14 +14,14 @@ from chain.errors import (
     SourceUnavailable,
 )
 from chain.header_window import HeaderWindow
-from chain.model import Extend, ReadRules, Step
+from chain.model import Extend, FetchRules, Step
 from chain.source_pool import SourceState
 from chain.testing import Request, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
 from tests.integration.chain.follower_fixture import FINALITY, POLL, Rig, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
-WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))
+WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 
 
 def payments(height: int) -> list[Tx]:

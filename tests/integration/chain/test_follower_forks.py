@@ -3,7 +3,7 @@
 import pytest
 
 from chain.errors import ReorgTooDeep, SourceInconsistent, SourcesDisagree
-from chain.model import Extend, ReadRules, Reorg
+from chain.model import Extend, FetchRules, Reorg
 from chain.source_pool import SourceState
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
@@ -11,7 +11,7 @@ from chain.testing.txs import SBTC_CONTRACT
 from tests.integration.chain.follower_fixture import FINALITY, POLL, Rig, following, true_block
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
-WATCHING = ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))
+WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 PAYMENT = txs.sbtc_transfer(PAYER, MERCHANT, 50_000, memo=b"INV-1")
 
 

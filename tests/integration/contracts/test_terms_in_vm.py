@@ -13,7 +13,7 @@ from chain.address import Principal
 from chain.clarity import Buffer, Err, NoneValue, Ok, PrincipalValue, Some, UInt, Value
 from chain.model import MAX_AMOUNT, STX, Block, BlockHeader, ContractCall, Transaction, TxStatus
 from chain.testing import principal
-from contracts.model import MoneyRules, Payment, Route
+from contracts.model import Payment, PaymentRules, Route
 from contracts.networks import sbtc_asset
 from contracts.payments import read_block
 from contracts.prints import RefundPrint, read_payment_print, read_refund_print
@@ -25,7 +25,7 @@ LATER = 4_102_444_800
 MERCHANT, PAYER = principal("merchant"), principal("payer")
 TOY_ASSET = f"{TOY}::toy"
 ASSETS = {STX: None, sbtc_asset(SBTC): SBTC, TOY_ASSET: TOY}
-RULES = MoneyRules(assets=frozenset(ASSETS), sbtc_contract=SBTC, payment_contract=PAYMENTS)
+RULES = PaymentRules(assets=frozenset(ASSETS), sbtc_contract=SBTC, payment_contract=PAYMENTS)
 DENY = 2
 
 salts: Iterator[bytes] = (hashlib.sha256(f"salt {number}".encode()).digest()[:16] for number in count())

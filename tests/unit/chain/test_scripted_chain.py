@@ -8,9 +8,9 @@ from chain import clarity
 from chain.address import parse_principal
 from chain.model import (
     ContractCall,
+    FetchRules,
     MintEvent,
     PrintEvent,
-    ReadRules,
     TransferEvent,
     TxStatus,
 )
@@ -346,7 +346,7 @@ def test_the_expected_model_holds_what_can_matter_with_the_rank_of_every_event()
     unknown = txs.sbtc_transfer(PAYER, MERCHANT, 8, status="something_else")
     chain.mine([odd, stx, failing, unknown, txs.deploy(f"{PAYER}.thing")], burn=True)
     block = block_model(
-        chain.block(chain.tip.height), ReadRules(watched_contracts=frozenset({SBTC_CONTRACT}))
+        chain.block(chain.tip.height), FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
     )
     assert block.header == chain.tip
     first, second, third, fourth = block.transactions

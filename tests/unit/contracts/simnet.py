@@ -17,7 +17,7 @@ from chain.model import (
     TransferEvent,
     TxStatus,
 )
-from contracts.model import MoneyRules, Reading
+from contracts.model import PaymentRules, Reading
 from contracts.payments import read_block
 
 DATA = Path(__file__).parents[2] / "data/simnet"
@@ -32,7 +32,7 @@ TOY = RECORDED["contracts"]["payment"]
 PAYMENTS = "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.sbtc-payments"
 FAKE = f"{BOB}.sbtc-token"
 
-RULES = MoneyRules(assets=frozenset({SBTC_ASSET, STX}), sbtc_contract=SBTC, payment_contract=PAYMENTS)
+RULES = PaymentRules(assets=frozenset({SBTC_ASSET, STX}), sbtc_contract=SBTC, payment_contract=PAYMENTS)
 
 
 def unhex(text: str) -> bytes:
@@ -128,7 +128,7 @@ def node_block(name: str) -> Block:
     )
 
 
-def read(*transactions: Transaction, rules: MoneyRules = RULES) -> Reading:
+def read(*transactions: Transaction, rules: PaymentRules = RULES) -> Reading:
     return read_block(Block(header=header(), transactions=transactions), rules)
 
 

@@ -146,7 +146,7 @@ async def _reindex(
             ledger.rules,
             ledger.settler,
             _sources(session, pool),
-            daemon_main.read_rules(settings),
+            daemon_main.fetch_rules(settings),
             show=screen.show,
         )
         report = await run.run(request)
@@ -178,7 +178,7 @@ async def _accept(
             ledger.rules,
             ledger.settler,
             _sources(session, pool),
-            daemon_main.read_rules(settings),
+            daemon_main.fetch_rules(settings),
             show=screen.say,
         )
         return await accept.run(

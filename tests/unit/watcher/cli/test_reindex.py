@@ -57,7 +57,7 @@ class Shore:
             ledger.begin([block.header for block in self.chain.blocks], self.chain.tip)
         else:
             above = [block for block in self.chain.blocks if block.header.height > cursor.clock.height]
-            models = tuple(block_model(block, daemon_main.read_rules(settings)) for block in above)
+            models = tuple(block_model(block, daemon_main.fetch_rules(settings)) for block in above)
             ledger.apply(Extend(blocks=models, tip=self.chain.tip))
         database.close()
 
