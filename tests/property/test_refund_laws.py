@@ -10,7 +10,7 @@ from tests.property.test_settlement_laws import Fork, Mined, Step, Tx, World, li
 from tests.unit.watcher.domain.history import PAYER, Story
 from watcher.domain import refunds
 from watcher.domain.model import Flag, OperatorActionKind, Repayment
-from watcher.domain.settlement import Decision, Draft
+from watcher.domain.settlement import Decision, EventDraft
 
 MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
 #: All that refunds may change of an intent's flags.
@@ -46,7 +46,7 @@ def orphan_refunds(world: World) -> bool:
     return world.story.refunds != before
 
 
-def essence(drafts: list[Draft]) -> list[tuple[object, ...]]:
+def essence(drafts: list[EventDraft]) -> list[tuple[object, ...]]:
     """Return what is told but refunds, as the merchant sees it."""
     return [
         (d.id, d.type, d.reason, d.subject, d.supersedes, d.previous_status, d.status, d.flags - REFUNDED)
@@ -57,7 +57,7 @@ def essence(drafts: list[Draft]) -> list[tuple[object, ...]]:
 
 def due(decision: Decision, story: Story) -> bool:
     """Say whether the clock has come to where the decision asked to be taken again."""
-    wake, clock = decision.wake, story.clock
+    wake, clock = decision.next_check, story.clock
     return (
         (wake.time is not None and wake.time <= clock.time)
         or (wake.height is not None and wake.height <= clock.height)

@@ -386,7 +386,11 @@ def test_without_money_nothing_stays_open_for_ever(
     story.now(last, height=story.clock.height + 100, burn=story.clock.burn_height + 100)
     decision = story.decide()
     assert decision.status not in {Status.PENDING, Status.PROCESSING}
-    assert (decision.wake.time, decision.wake.height, decision.wake.burn_height) == (None, None, None)
+    assert (decision.next_check.time, decision.next_check.height, decision.next_check.burn_height) == (
+        None,
+        None,
+        None,
+    )
 
 
 @given(lively, st.sets(st.integers(0, 13)), policies, st.data())
@@ -394,7 +398,7 @@ def test_nothing_changes_before_the_next_wake_point(
     steps: list[Step], cuts: set[int], policy: dict[str, object], data: st.DataObject
 ) -> None:
     story, decision = tell(steps, cuts, policy)
-    here, wake = story.clock, decision.wake
+    here, wake = story.clock, decision.next_check
 
     def before(now: int, point: int | None) -> int:
         return data.draw(st.integers(now, now + 500 if point is None else point - 1))
@@ -426,7 +430,7 @@ def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
 ) -> None:
     always, lazy = Story(**policy), Story(**policy)
     eager_world, lazy_world = World(always), World(lazy)
-    wake = lazy.decide().wake
+    wake = lazy.decide().next_check
     for step in steps:
         eager_world.apply(step)
         decision = always.decide()
@@ -438,7 +442,7 @@ def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
             (clock.burn_height, wake.burn_height),
         ]
         if lazy_world.touched or any(due is not None and now >= due for now, due in points):
-            wake = lazy.decide().wake
+            wake = lazy.decide().next_check
         assert lazy.intent.status is decision.status
         assert lazy.told == always.told
 

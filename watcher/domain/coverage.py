@@ -8,8 +8,8 @@ from watcher.domain.model import Inclusion, Intent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
-    """The transfers up to the one that reaches what is owed, in walking order."""
+class Coverage:
+    """The transfers up to the one that covers the amount, in walking order."""
 
     #: Those transfers and the rest of the covering transaction; money after them is surplus.
     keys: frozenset[tuple[str, int]]
@@ -21,7 +21,7 @@ class Cover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class OrphanedPayment:
     """An orphaned inclusion that brought more than the canonical chain makes good of the same payment.
 
     One that was refuted is lost as well: a success may have been told because of it.
@@ -43,7 +43,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
+class SortedTransfers:
     """The transfers of an intent, sorted by what they mean; those that moved nothing are left out."""
 
     #: In the canonical chain by the deadline, or as good as; in walking order.
@@ -52,7 +52,7 @@ class Money:
     late: tuple[Inclusion, ...]
     #: What reorgs took and the canonical chain does not make good, in the order of those reorgs. A payment that several
     #: branches included may be here several times, with different amounts.
-    lost: tuple[Loss, ...]
+    lost: tuple[OrphanedPayment, ...]
 
     @property
     def canonical(self) -> tuple[Inclusion, ...]:
@@ -75,7 +75,7 @@ def _place(inclusion: Inclusion) -> tuple[tuple[int, int, int], str, bool, int, 
     )
 
 
-def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:
+def sort_transfers(intent: Intent, inclusions: Iterable[Inclusion]) -> SortedTransfers:
     """Sort the transfers of ``intent``.
 
     On time is a block time up to the deadline. A payment that was on time in a block which a reorg took stays so
@@ -83,13 +83,13 @@ def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:
     """
     on_time: list[Inclusion] = []
     late: list[Inclusion] = []
-    lost: list[Loss] = []
+    lost: list[OrphanedPayment] = []
     moved = sorted(
         (i for i in inclusions if i.amount), key=lambda inclusion: (inclusion.key, _history(inclusion))
     )
     for _, history in groupby(moved, key=lambda inclusion: inclusion.key):
         grace_until = -1
-        taken: list[Loss] = []
+        taken: list[OrphanedPayment] = []
         #: What stands again of the payment, for what was on time and for what was late.
         again = {True: 0, False: 0}
         for inclusion in history:
@@ -100,18 +100,18 @@ def sort_money(intent: Intent, inclusions: Iterable[Inclusion]) -> Money:
                 # must not matter.
                 again = {True: inclusion.amount if timely else 0, False: inclusion.amount}
             else:
-                taken.append(Loss(inclusion=inclusion, timely=timely))
+                taken.append(OrphanedPayment(inclusion=inclusion, timely=timely))
                 if timely and not inclusion.refuted:  # what was never there gives nothing time
                     grace_until = orphaned_at(inclusion) + intent.reorg_grace
-        lost += [loss for loss in taken if loss.inclusion.amount > again[loss.timely]]
-    return Money(
+        lost += [orphaned for orphaned in taken if orphaned.inclusion.amount > again[orphaned.timely]]
+    return SortedTransfers(
         on_time=in_order(on_time),
         late=in_order(late),
-        lost=tuple(sorted(lost, key=lambda loss: (loss.at, loss.inclusion.position))),
+        lost=tuple(sorted(lost, key=lambda orphaned: (orphaned.at, orphaned.inclusion.position))),
     )
 
 
-def cover(intent: Intent, inclusions: Iterable[Inclusion]) -> Cover | None:
+def find_coverage(intent: Intent, inclusions: Iterable[Inclusion]) -> Coverage | None:
     """Walk the inclusions, given in walking order, until they reach amount − tolerance; None when they do not."""
     walked: list[Inclusion] = []
     total = 0
@@ -125,7 +125,7 @@ def cover(intent: Intent, inclusions: Iterable[Inclusion]) -> Cover | None:
             reached = inclusion
     if reached is None:
         return None
-    return Cover(
+    return Coverage(
         keys=frozenset(inclusion.key for inclusion in walked),
         total=total,
         height=max(inclusion.height for inclusion in walked),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from notifier.events import VERDICTS, EventType, event_id
 from watcher.domain import refunds
-from watcher.domain.coverage import Cover, Loss, cover, in_order, sort_money
+from watcher.domain.coverage import Coverage, OrphanedPayment, find_coverage, in_order, sort_transfers
 from watcher.domain.model import (
     ChainClock,
     Facts,
@@ -31,7 +31,7 @@ ATTENTION_EACH = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class EventDraft:
     """An event to write: what to say, and how the intent stood at that moment."""
 
     id: str
@@ -51,8 +51,8 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wake:
-    """The nearest points at which the decision may change although no fact does; None = never."""
+class NextCheck:
+    """The next points at which the decision may change without a new fact; None = never."""
 
     #: Chain time in unix seconds, due when the clock is at or past it.
     time: int | None = None
@@ -75,8 +75,8 @@ class Decision:
     refund_due: int
     #: Height and Bitcoin height that the depth is counted from, None without money.
     anchor: tuple[int, int] | None
-    drafts: tuple[Draft, ...]
-    wake: Wake
+    drafts: tuple[EventDraft, ...]
+    next_check: NextCheck
 
 
 def decide(intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> Decision:
@@ -113,28 +113,30 @@ class _Case:
         self.facts = facts
         self.clock = clock
         self.sent = list(sent)
-        self.drafts: list[Draft] = []
+        self.drafts: list[EventDraft] = []
         self.before = intent.status
         self.mark = _last_action(facts.actions, OperatorActionKind.MARK)
         self.marks = sum(action.kind is OperatorActionKind.MARK for action in facts.actions)
         self.cancel = _last_action(facts.actions, OperatorActionKind.CANCEL)
         self.accepts_late = intent.late_policy is LatePolicy.ACCEPT and self.cancel is None
-        self.money = sort_money(intent, facts.inclusions)
+        self.money = sort_transfers(intent, facts.inclusions)
         self.canonical = self.money.canonical
         self.received = sum(inclusion.amount for inclusion in self.canonical)
         self.refunds = refunds.canonical(facts.refunds)
         self.refunded = refunds.total(facts.refunds)
-        self.on_time_cover = cover(intent, self.money.on_time)
+        self.on_time_cover = find_coverage(intent, self.money.on_time)
         self.cover = self.on_time_cover
         if self.cover is None and self.accepts_late:
-            self.cover = cover(intent, self.canonical)
-        self.lost_on_time = tuple(loss for loss in self.money.lost if loss.timely)
+            self.cover = find_coverage(intent, self.canonical)
+        self.lost_on_time = tuple(orphaned for orphaned in self.money.lost if orphaned.timely)
         #: What a reorg took and may bring again. Refuted money matters only where a success was sent because of it.
-        self.awaited = tuple(loss for loss in self.lost_on_time if not loss.inclusion.refuted)
+        self.awaited = tuple(orphaned for orphaned in self.lost_on_time if not orphaned.inclusion.refuted)
         counts_late = self.accepts_late or self.mark is not None  # a person may have marked it for late money
         self.lost = self.money.lost if counts_late else self.lost_on_time
         # Of several the newest.
-        timely = {loss.tx_id: self._hold(loss) for loss in self.lost if not loss.inclusion.refuted}
+        timely = {
+            orphaned.tx_id: self._hold(orphaned) for orphaned in self.lost if not orphaned.inclusion.refuted
+        }
         failures = (f for f in facts.failures if f.canonical)
         self.failures = sorted(
             (f for f in failures if f.time <= max(intent.deadline, timely.get(f.tx_id, 0))),
@@ -169,7 +171,7 @@ class _Case:
             refund_due=self._refund_due(outcome.status),
             anchor=self._anchor(),
             drafts=tuple(self.drafts),
-            wake=self._wake(outcome.status),
+            next_check=self._next_check(outcome.status),
         )
 
     # Where it stands
@@ -236,29 +238,35 @@ class _Case:
                 return self._make_outcome(Status.EXPIRED, is_new=True)  # row 12
         return self._make_outcome(Status.PENDING)  # rows 1, 7, 8 and 9
 
-    def _lost_since(self, last: SentEvent) -> tuple[Loss, ...]:
+    def _lost_since(self, last: SentEvent) -> tuple[OrphanedPayment, ...]:
         """Return what reorgs took after a success was sent and, where a person marked it, after the mark.
 
         A reorg that takes what stood when the mark was made lowers the mark to its fork point.
         """
         height = self.mark.height if self.mark is not None else -1
-        return tuple(loss for loss in self.lost if loss.at >= last.time and loss.inclusion.height > height)
+        return tuple(
+            orphaned
+            for orphaned in self.lost
+            if orphaned.at >= last.time and orphaned.inclusion.height > height
+        )
 
-    def _covered_with(self, taken: Iterable[Loss]) -> bool:
+    def _covered_with(self, taken: Iterable[OrphanedPayment]) -> bool:
         """Say whether there was a cover before reorgs took these: each payment as large as it ever was."""
         kept = self.canonical if self.accepts_late else self.money.on_time
-        known = sorted([*kept, *(loss.inclusion for loss in taken)], key=lambda inclusion: inclusion.amount)
+        known = sorted(
+            [*kept, *(orphaned.inclusion for orphaned in taken)], key=lambda inclusion: inclusion.amount
+        )
         most = {inclusion.key: inclusion for inclusion in known}
-        return cover(self.intent, in_order(most.values())) is not None
+        return find_coverage(self.intent, in_order(most.values())) is not None
 
-    def _held(self, lost: Iterable[Loss]) -> bool:
+    def _held(self, lost: Iterable[OrphanedPayment]) -> bool:
         """Say whether an orphaned payment may still be mined again in time (rows 6 and 7)."""
-        return any(self.clock.time <= self._hold(loss) for loss in lost)
+        return any(self.clock.time <= self._hold(orphaned) for orphaned in lost)
 
-    def _failed_again(self, lost: Iterable[Loss]) -> bool:
+    def _failed_again(self, lost: Iterable[OrphanedPayment]) -> bool:
         """Say whether every orphaned payment has failed on the new branch, as deep as the intent asks for."""
         failed = {failure.tx_id for failure in self.failures if self._deep(failure)}
-        return all(loss.tx_id in failed for loss in lost)
+        return all(orphaned.tx_id in failed for orphaned in lost)
 
     def _payers_failure(self) -> str | None:
         """Return the reason of the bound payer's newest failure that was deep enough before any money came.
@@ -281,10 +289,10 @@ class _Case:
             None,
         )
 
-    def _hold(self, loss: Loss) -> int:
-        return loss.at + self.intent.reorg_grace
+    def _hold(self, orphaned: OrphanedPayment) -> int:
+        return orphaned.at + self.intent.reorg_grace
 
-    def _deep(self, place: Cover | Failure | Repayment) -> bool:
+    def _deep(self, place: Coverage | Failure | Repayment) -> bool:
         return self.clock.depth(place.height, place.burn_height).reaches(self.intent.required)
 
     def _flags(self, status: Status) -> frozenset[Flag]:
@@ -343,19 +351,19 @@ class _Case:
             return None
         return (max(i.height for i in self.canonical), max(i.burn_height for i in self.canonical))
 
-    def _wake(self, status: Status) -> Wake:
+    def _next_check(self, status: Status) -> NextCheck:
         """Return when to look again although nothing happened; of a verdict or an action that stands only a refund wakes."""
-        places: list[Cover | Failure | Repayment] = [*self._unsent_refunds().values()]
+        places: list[Coverage | Failure | Repayment] = [*self._unsent_refunds().values()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
             places += self.failures
             if self.cover is not None:
                 places.append(self.cover)
-            times += [self._hold(loss) + 1 for loss in self.money.lost]
+            times += [self._hold(orphaned) + 1 for orphaned in self.money.lost]
             if status is Status.PENDING:
                 times.append(self.intent.deadline + 1)
         required = self.intent.required
-        return Wake(
+        return NextCheck(
             time=_next(self.clock.time, times),
             height=_next(self.clock.height, (place.height + required.stacks - 1 for place in places)),
             burn_height=_next(
@@ -387,7 +395,7 @@ class _Case:
             self._point_at([i for i, why in calling.values() if why == reason], outcome, reason)
         verdict = self._last_verdict()
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
-            newest = max(loss.at for loss in self.lost)
+            newest = max(orphaned.at for orphaned in self.lost)
             self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
 
     def _point_at(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
@@ -431,7 +439,7 @@ class _Case:
     ) -> None:
         verdict = self._last_verdict()
         n = sum(event.type is kind for event in self.sent)
-        draft = Draft(
+        draft = EventDraft(
             id=event_id(self.intent.id, kind, n),
             type=kind,
             n=n,

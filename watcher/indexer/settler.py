@@ -17,7 +17,7 @@ from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain import refunds
 from watcher.domain.model import ChainClock, Facts, OperatorActionKind, SentEvent, Status
-from watcher.domain.settlement import Decision, Draft, decide
+from watcher.domain.settlement import Decision, EventDraft, decide
 from watcher.errors import WatcherError
 from watcher.schemas import serialize
 from watcher.store import chain_state
@@ -290,7 +290,7 @@ class Settler:
 
             def body(
                 shown: int,
-                draft: Draft = draft,
+                draft: EventDraft = draft,
                 number: int = number,
                 state: serialize.IntentState = state,
             ) -> bytes:
@@ -346,7 +346,7 @@ def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, li
     return found
 
 
-def _why(draft: Draft, facts: Facts) -> str | None:
+def _why(draft: EventDraft, facts: Facts) -> str | None:
     if draft.type is EventType.CREATED:
         return "created"
     if draft.reason == "manual":

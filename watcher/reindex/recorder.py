@@ -153,9 +153,9 @@ def _columns(decision: Decision) -> dict[str, Any]:
         "refunded": decision.refunded,
         "anchor_height": height,
         "anchor_burn_height": burn_height,
-        "wake_time": decision.wake.time,
-        "wake_height": decision.wake.height,
-        "wake_burn_height": decision.wake.burn_height,
+        "wake_time": decision.next_check.time,
+        "wake_height": decision.next_check.height,
+        "wake_burn_height": decision.next_check.burn_height,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.terms import payment_call
 from notifier.events import LIST_BODY, rfc3339
-from watcher.domain.coverage import cover, in_order, sort_money
+from watcher.domain.coverage import find_coverage, in_order, sort_transfers
 from watcher.domain.matching import trimmed
 from watcher.domain.model import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
 
@@ -227,8 +227,8 @@ def _shown(intent: Intent, inclusions: Sequence[Inclusion], most: int) -> Sequen
     listed = in_order(inclusions)
     if len(listed) <= most:
         return listed
-    money = sort_money(intent, listed)
-    covering = cover(intent, money.on_time) or cover(intent, money.canonical)
+    money = sort_transfers(intent, listed)
+    covering = find_coverage(intent, money.on_time) or find_coverage(intent, money.canonical)
     keys = covering.keys if covering is not None else frozenset()
     largest = sorted((i for i in listed if i.canonical and i.key in keys), key=lambda i: i.amount)[-most:]
     shown = {*largest, *listed[-most:]}

@@ -24,7 +24,7 @@ from watcher.domain.model import (
     SentEvent,
     Status,
 )
-from watcher.domain.settlement import Decision, Draft, decide
+from watcher.domain.settlement import Decision, EventDraft, decide
 
 DEADLINE = 1100
 GRACE = 200
@@ -68,7 +68,7 @@ class Story:
         self.actions: list[OperatorAction] = []
         self.refunds: list[Repayment] = []
         self.told: list[SentEvent] = []
-        self.drafts: list[Draft] = []
+        self.drafts: list[EventDraft] = []
         self.blocks = 0
         self.decide()
 
@@ -251,10 +251,10 @@ class Story:
         return [short(draft) for draft in self.decide().drafts]
 
     @property
-    def verdicts(self) -> list[Draft]:
+    def verdicts(self) -> list[EventDraft]:
         return [draft for draft in self.drafts if draft.type in VERDICTS]
 
 
-def short(draft: Draft) -> str:
+def short(draft: EventDraft) -> str:
     kind = draft.type.removeprefix("payment.")
     return f"{kind}:{draft.reason}" if draft.reason else kind

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.watcher.domain.history import DEADLINE, GRACE, make_intent
-from watcher.domain.coverage import cover, in_order, orphaned_at, sort_money
+from watcher.domain.coverage import find_coverage, in_order, orphaned_at, sort_transfers
 from watcher.domain.model import Inclusion
 
 INTENT = make_intent()
@@ -31,12 +31,12 @@ def orphaned(one: Inclusion, at: int) -> Inclusion:
 
 def lost(*rows: Inclusion, timely: bool = True) -> tuple[Inclusion, ...]:
     """Return what of the rows is lost and was on time, or was not."""
-    return tuple(loss.inclusion for loss in sort_money(INTENT, rows).lost if loss.timely is timely)
+    return tuple(loss.inclusion for loss in sort_transfers(INTENT, rows).lost if loss.timely is timely)
 
 
 def test_the_deadline_parts_on_time_from_late() -> None:
     timely, late = inclusion("a", time=DEADLINE), inclusion("b", time=DEADLINE + 1, height=11)
-    money = sort_money(INTENT, [late, timely])
+    money = sort_transfers(INTENT, [late, timely])
     assert (money.on_time, money.late) == ((timely,), (late,))
     assert money.canonical == (timely, late)
     assert money.lost == ()
@@ -44,11 +44,11 @@ def test_the_deadline_parts_on_time_from_late() -> None:
 
 def test_an_assigned_payment_is_on_time_whenever_it_came() -> None:
     assigned = replace(inclusion("a", time=DEADLINE + 9000), assigned=True)
-    assert sort_money(INTENT, [assigned]).on_time == (assigned,)
+    assert sort_transfers(INTENT, [assigned]).on_time == (assigned,)
 
 
 def test_nothing_is_made_of_transfers_of_nothing() -> None:
-    money = sort_money(INTENT, [inclusion("a", 0), orphaned(inclusion("b", 0), 950)])
+    money = sort_transfers(INTENT, [inclusion("a", 0), orphaned(inclusion("b", 0), 950)])
     assert (money.canonical, money.lost) == ((), ())
 
 
@@ -56,7 +56,7 @@ def test_nothing_is_made_of_transfers_of_nothing() -> None:
 def test_mined_again_within_the_grace_stays_on_time(again: int, on_time: bool) -> None:
     first = orphaned(inclusion("a", time=DEADLINE), DEADLINE)
     second = inclusion("a", time=DEADLINE + again, height=11)
-    money = sort_money(INTENT, [second, first])
+    money = sort_transfers(INTENT, [second, first])
     assert money.on_time == ((second,) if on_time else ())
     assert money.late == (() if on_time else (second,))
     assert lost(first, second) == (() if on_time else (first,)), "mined again too late makes nothing good"
@@ -68,14 +68,14 @@ def test_each_orphaning_of_a_timely_payment_starts_a_grace() -> None:
         orphaned(inclusion("a", time=DEADLINE + GRACE, height=11), DEADLINE + GRACE),
         inclusion("a", time=DEADLINE + 2 * GRACE, height=12),
     ]
-    assert sort_money(INTENT, rows).on_time == (rows[2],)
-    assert sort_money(INTENT, [rows[0], rows[2]]).late == (rows[2],)
+    assert sort_transfers(INTENT, rows).on_time == (rows[2],)
+    assert sort_transfers(INTENT, [rows[0], rows[2]]).late == (rows[2],)
 
 
 def test_a_late_payment_gets_no_grace() -> None:
     first = orphaned(inclusion("a", time=DEADLINE + 1), DEADLINE + 1)
     second = inclusion("a", time=DEADLINE + 2, height=11)
-    money = sort_money(INTENT, [first, second])
+    money = sort_transfers(INTENT, [first, second])
     assert money.late == (second,)
     assert money.lost == ()
     assert lost(first, timely=False) == (first,)
@@ -107,7 +107,7 @@ def test_late_money_mined_again_late_is_made_good_and_what_was_on_time_is_not() 
 
 def test_two_events_of_one_transaction_are_two_payments() -> None:
     one, two = inclusion("a", 60, rank=1), inclusion("a", 60, rank=4)
-    assert sort_money(INTENT, [two, one]).on_time == (one, two)
+    assert sort_transfers(INTENT, [two, one]).on_time == (one, two)
 
 
 def test_walking_order_is_block_then_transaction_then_event() -> None:
@@ -123,16 +123,16 @@ def test_the_cover_ends_with_its_transaction() -> None:
         inclusion("b", 7, rank=1, height=16),
         inclusion("c", 9, height=40),
     ]
-    found = cover(INTENT, rows)
+    found = find_coverage(INTENT, rows)
     assert found is not None
     assert found.keys == {("a", 0), ("b", 0), ("b", 1)}
     assert (found.total, found.height, found.burn_height) == (107, 16, 3)
 
 
 def test_too_little_covers_nothing() -> None:
-    assert cover(INTENT, [inclusion("a", 99)]) is None
-    assert cover(INTENT, []) is None
-    assert cover(make_intent(tolerance=1), [inclusion("a", 99)]) is not None
+    assert find_coverage(INTENT, [inclusion("a", 99)]) is None
+    assert find_coverage(INTENT, []) is None
+    assert find_coverage(make_intent(tolerance=1), [inclusion("a", 99)]) is not None
 
 
 def test_an_orphaned_inclusion_without_its_time_is_a_bug() -> None:
@@ -148,7 +148,7 @@ def test_reorgs_are_followed_in_the_order_in_which_they_came_not_by_height() -> 
     ]
     assert lost(*rows) == (rows[0], rows[1])
     third = inclusion("a", 1, time=DEADLINE + 2 * GRACE, height=16)
-    assert sort_money(INTENT, [*rows, third]).on_time == (third,)
+    assert sort_transfers(INTENT, [*rows, third]).on_time == (third,)
     assert lost(*rows, third) == (rows[0],)
 
 
@@ -156,6 +156,6 @@ def test_refuted_money_is_lost_and_gives_nothing_time() -> None:
     """It was never there: the same payment mined later is judged by its own block."""
     first = replace(orphaned(inclusion("a", time=DEADLINE), DEADLINE), refuted=True)
     second = inclusion("a", time=DEADLINE + 1, height=11)
-    money = sort_money(INTENT, [first, second])
+    money = sort_transfers(INTENT, [first, second])
     assert (money.on_time, money.late) == ((), (second,))
     assert lost(first, second) == (first,)

@@ -21,7 +21,7 @@ def test_row_10_the_bound_payers_abort_fails_the_intent_at_depth() -> None:
     story = Story(payer=PAYER).fail("x", "abort_by_post_condition")
     decision = story.decide()
     assert decision.status is Status.PENDING
-    assert decision.wake.height == 103
+    assert decision.next_check.height == 103
     assert story.grow(1).say() == []
     assert story.grow(1).say() == ["failed:abort_by_post_condition"]
     assert story.intent.status is Status.FAILED
@@ -31,7 +31,7 @@ def test_row_10_needs_the_bitcoin_depth_too() -> None:
     story = Story(payer=PAYER, required=Depth(stacks=1, bitcoin=2)).fail("x").grow(30, burn=1)
     decision = story.decide()
     assert decision.status is Status.PENDING
-    assert decision.wake.burn_height == 12
+    assert decision.next_check.burn_height == 12
     assert story.grow(1, burn=1).say() == ["failed:abort_by_response"]
 
 
@@ -114,7 +114,7 @@ def test_row_12_partial_money_expires_underpaid() -> None:
 
 def test_row_12_a_chain_that_stands_still_expires_nothing() -> None:
     story = Story()
-    assert story.decide().wake.time == DEADLINE + 1
+    assert story.decide().next_check.time == DEADLINE + 1
     assert story.say() == []
     assert story.intent.status is Status.PENDING
 
@@ -132,6 +132,6 @@ def test_row_12_waits_for_money_that_a_reorg_took_until_the_grace_is_over() -> N
     story.orphan("a", at=DEADLINE + 5)
     decision = story.decide()
     assert decision.status is Status.PENDING
-    assert decision.wake.time == DEADLINE + 5 + GRACE + 1
+    assert decision.next_check.time == DEADLINE + 5 + GRACE + 1
     assert story.now(DEADLINE + 5 + GRACE).say() == []
     assert story.now(DEADLINE + 5 + GRACE + 1).say() == ["expired"]

@@ -17,7 +17,7 @@ def test_row_1_a_created_intent_is_pending_and_said_once() -> None:
     assert story.say() == []
     decision = story.decide()
     assert (decision.received, decision.missing, decision.over, decision.anchor) == (0, 100, 0, None)
-    assert decision.wake.time == DEADLINE + 1
+    assert decision.next_check.time == DEADLINE + 1
 
 
 def test_row_3_covered_but_not_deep_is_processing() -> None:
@@ -26,7 +26,7 @@ def test_row_3_covered_but_not_deep_is_processing() -> None:
     assert decision.status is Status.PROCESSING
     assert [d.type for d in decision.drafts] == [EventType.PROCESSING]
     assert decision.anchor == (101, 10)
-    assert (decision.wake.time, decision.wake.height) == (None, 103)
+    assert (decision.next_check.time, decision.next_check.height) == (None, 103)
 
 
 def test_row_3_processing_is_told_once_between_two_verdicts() -> None:
@@ -156,7 +156,7 @@ def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
     assert decision.flags == {Flag.SURPLUS, Flag.REFUND_DUE}
     assert (decision.received, decision.over) == (170, 70)
     assert decision.anchor == (101, 10), "surplus does not make it look less deep"
-    assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
+    assert decision.next_check.time is decision.next_check.height is decision.next_check.burn_height is None
 
 
 def test_row_5_attention_is_told_once_for_all_that_one_decision_finds_and_again_for_more() -> None:

@@ -35,7 +35,7 @@ def test_row_14_goes_through_processing_while_it_is_not_deep() -> None:
     decision = story.decide()
     assert decision.status is Status.PROCESSING
     assert decision.flags == {Flag.LATE_EVIDENCE}
-    assert decision.wake.height == 209
+    assert decision.next_check.height == 209
     assert story.grow(9).say() == ["succeeded"]
 
 
@@ -92,7 +92,7 @@ def test_row_15_late_money_is_held_by_default() -> None:
     assert decision.status is Status.EXPIRED
     assert decision.flags == {Flag.LATE, Flag.REFUND_DUE}
     assert (decision.received, decision.missing) == (100, 0)
-    assert decision.wake.time is decision.wake.height is None
+    assert decision.next_check.time is decision.next_check.height is None
 
 
 def test_row_15_the_second_after_the_deadline_is_late() -> None:

@@ -12,7 +12,7 @@ def test_row_2_a_mark_tells_the_verdict() -> None:
     decision = story.decide()
     assert decision.status is Status.SUCCEEDED
     assert decision.flags == {Flag.MANUAL}
-    assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
+    assert decision.next_check.time is decision.next_check.height is decision.next_check.burn_height is None
 
 
 def test_row_2_a_mark_supersedes_what_was_told() -> None:
@@ -160,7 +160,7 @@ def test_row_13_canceled_is_told_once_and_stays() -> None:
     decision = story.decide()
     assert decision.status is Status.CANCELED
     assert decision.flags == frozenset()
-    assert decision.wake.time is decision.wake.height is decision.wake.burn_height is None
+    assert decision.next_check.time is decision.next_check.height is decision.next_check.burn_height is None
 
 
 def test_row_13_money_after_the_cancel_is_late_and_covers_nothing() -> None:
@@ -220,12 +220,12 @@ def test_row_13_an_accept_policy_means_nothing_after_a_cancel_and_a_mark() -> No
 @pytest.mark.parametrize("close", ["cancel", "mark"])
 def test_what_a_person_closed_never_wakes(close: str) -> None:
     story = Story(payer=PAYER).fail("x")
-    assert story.decide().wake.height is not None
+    assert story.decide().next_check.height is not None
     if close == "cancel":
         story.cancel()
     else:
         story.mark(Status.FAILED)
-    wake = story.decide().wake
+    wake = story.decide().next_check
     assert wake.time is wake.height is wake.burn_height is None
 
 

@@ -22,18 +22,18 @@ def test_a_refund_is_flagged_at_once_and_told_when_it_is_deep():
     decision = story.decide()
     assert (decision.status, decision.refunded, decision.drafts) == (Status.SUCCEEDED, 30, ())
     assert decision.flags == {Flag.PARTIALLY_REFUNDED}
-    assert decision.wake.height == story.clock.height + 2
+    assert decision.next_check.height == story.clock.height + 2
     assert story.grow().say() == []
     [draft] = story.grow().decide().drafts
     assert (draft.type, draft.reason, draft.supersedes) == ("payment.refunded", None, None)
     assert (draft.previous_status, draft.status) == (Status.SUCCEEDED, Status.SUCCEEDED)
     assert draft.refund is story.refunds[0]
-    assert story.decide().wake.height is None
+    assert story.decide().next_check.height is None
 
 
 def test_bitcoin_depth_counts_for_refunds_too():
     story = paid(required=Depth(stacks=1, bitcoin=2)).refund("r", 30)
-    assert story.decide().wake.burn_height == story.clock.burn_height + 2
+    assert story.decide().next_check.burn_height == story.clock.burn_height + 2
     assert story.grow(1, burn=1).say() == []
     assert story.grow(1, burn=1).say() == ["refunded"]
 
@@ -90,7 +90,7 @@ def test_a_refund_of_a_canceled_and_of_a_marked_intent_is_told():
     marked = Story().mark(Status.SUCCEEDED)
     marked.decide()
     marked.pay("a", 100).refund("r", 100).decide()
-    assert marked.decide().wake.height == marked.clock.height + 2
+    assert marked.decide().next_check.height == marked.clock.height + 2
     assert marked.grow(2).say() == ["refunded"]
 
 

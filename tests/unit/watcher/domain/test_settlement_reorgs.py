@@ -21,7 +21,7 @@ def test_row_6_a_reorg_that_takes_a_success_goes_back_to_processing() -> None:
     assert decision.flags == {Flag.REORGED}
     assert [(d.type, d.reason) for d in decision.drafts] == [(EventType.ATTENTION, "reorged")]
     assert (decision.received, decision.missing) == (0, 100)
-    assert decision.wake.time == 540 + GRACE + 1
+    assert decision.next_check.time == 540 + GRACE + 1
 
 
 def test_row_6_holds_at_the_same_chain_time_as_the_success() -> None:
@@ -34,7 +34,7 @@ def test_row_6_is_not_fooled_by_a_new_tip_that_is_older() -> None:
     story = paid().orphan("a", at=505, height=100)
     decision = story.decide()
     assert decision.status is Status.PROCESSING
-    assert decision.wake.time == 530 + GRACE + 1
+    assert decision.next_check.time == 530 + GRACE + 1
 
 
 def test_row_6_one_of_several_covering_transfers_is_enough() -> None:
@@ -140,7 +140,7 @@ def test_row_6b_not_mined_again_in_reorg_grace_fails_and_supersedes() -> None:
     decision = story.decide()
     assert decision.status is Status.FAILED
     assert decision.flags == {Flag.REORGED}
-    assert decision.wake.time is None
+    assert decision.next_check.time is None
 
 
 def test_row_6b_a_batch_over_the_grace_fails_at_once() -> None:
@@ -153,7 +153,7 @@ def test_row_6b_it_fails_on_the_new_branch_at_depth() -> None:
     story.decide()
     decision = story.fail("a").decide()
     assert decision.status is Status.PROCESSING
-    assert decision.wake.height == story.clock.height + 2
+    assert decision.next_check.height == story.clock.height + 2
     assert story.grow(2).say() == ["failed:reorged"]
 
 
@@ -276,7 +276,7 @@ def test_row_6_an_accepted_late_success_can_be_taken_and_come_back() -> None:
     assert story.orphan("a").say() == ["attention:reorged"]
     decision = story.decide()
     assert decision.flags == {Flag.REORGED}
-    assert decision.wake.time == story.clock.time + GRACE + 1
+    assert decision.next_check.time == story.clock.time + GRACE + 1
     assert story.pay("a", 100).say() == []
     assert story.decide().flags == {Flag.LATE}
 
@@ -289,7 +289,7 @@ def test_row_7_unseen_before_the_success_is_as_if_never_seen() -> None:
     assert decision.flags == frozenset()
     assert decision.drafts == ()
     assert decision.received == 0
-    assert decision.wake.time == 510 + GRACE + 1, "the nearest point, not the deadline"
+    assert decision.next_check.time == 510 + GRACE + 1, "the nearest point, not the deadline"
 
 
 def test_row_7_holds_back_row_10() -> None:
