@@ -18,7 +18,7 @@ from chain.api.parse import TxPage
 from chain.block_fetcher import HEADER_ROWS, BlockFeed, Run, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed, SourceUnavailable
-from chain.fork_choice import ForkEvidence
+from chain.fork_choice import ForkChoice
 from chain.header_window import HeaderWindow, Verdict, links
 from chain.model import Block, BlockHeader, Extend, FetchRules, Reorg, Step, parent_of_first
 from chain.source_pool import SourcePool
@@ -76,7 +76,7 @@ class Follower:
         self._batch = batch
         self._clock = clock
         self._feed = BlockFeed(rules, batch=batch, ahead=ahead)
-        self._evidence = ForkEvidence(
+        self._fork_choice = ForkChoice(
             pool, window, poll_interval=poll_interval, finality_burn_blocks=finality_burn_blocks, clock=clock
         )
         self._tip: BlockHeader | None = window.tip if len(window) else None
@@ -159,7 +159,7 @@ class Follower:
         self._window.trim(self._keep)
         self._note_tip(self._filled[0])
         self._filled = []
-        self._evidence.clear()
+        self._fork_choice.clear()
 
     async def poll(self) -> AsyncGenerator[Step, None]:
         """Poll once, and yield the steps to the tip that was found, in order; often there are none.
@@ -236,7 +236,7 @@ class Follower:
     def _advance(self, step: Step) -> None:
         """The consumer has committed ``step``."""
         if isinstance(step, Reorg):
-            self._evidence.followed(step.ancestor)
+            self._fork_choice.on_reorg(step.ancestor)
             self._tip = step.tip
         self._window.apply(step)
         self._window.trim(self._keep)
@@ -249,20 +249,20 @@ class Follower:
 
     async def _poll_source(self, source: StacksApi) -> tuple[Verdict, Run | None]:
         """Ask one source for something to read."""
-        verdict, run = await self._ask(source)
+        verdict, run = await self._ask_source(source)
         self._pool.answered(source)
         shown = run.top if run is not None else self._window.tip.height
-        if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._falls_behind(source, shown):
-            verdict = self._lags(source, shown)
+        if verdict in (Verdict.SAME, Verdict.AHEAD) and await self._compare_sources(source, shown):
+            verdict = self._mark_lagging(source, shown)
         return verdict, run
 
-    def _lags(self, source: StacksApi, height: int | None) -> Verdict:
+    def _mark_lagging(self, source: StacksApi, height: int | None) -> Verdict:
         _log.info("source.lags", action="source.lags", source=source.url, tip_height=height)
         self._pool.succeeded(source)
         self._pool.lagging(source, height)
         return Verdict.LAGGING
 
-    async def _ask(self, source: StacksApi) -> tuple[Verdict, Run | None]:
+    async def _ask_source(self, source: StacksApi) -> tuple[Verdict, Run | None]:
         ours = self._window.tip
         self._agrees = False
         seen, etag = self._etags.get(source.url, (None, None))
@@ -272,7 +272,7 @@ class Follower:
             return Verdict.SAME, None
         newest = await self._newest(source, page)
         if newest is None:
-            return self._lags(source, None), None
+            return self._mark_lagging(source, None), None
         self._etags[source.url] = (newest.hash, page.etag)
         height, block_hash = newest.height, newest.hash
         verdict = self._window.judge(height, block_hash)
@@ -280,22 +280,22 @@ class Follower:
             self._agree()
             return verdict, None
         if verdict is Verdict.LAGGING:
-            return self._lags(source, height), None
+            return self._mark_lagging(source, height), None
         if verdict is Verdict.AHEAD:
             first = await headers_after(source, ours, height)
             if first is not None:
                 self._agree()
-                return verdict, await self._run(source, ours, first, newest, page)
+                return verdict, await self._range(source, ours, first, newest, page)
             # It has a higher block, but says nothing of ours: what does it have at our height?
             theirs = await source.header(ours.height)
             if theirs is None:
-                return self._lags(source, None), None
+                return self._mark_lagging(source, None), None
             if theirs.hash == ours.hash:
                 self._agree()
-                return self._lags(source, None), None
+                return self._mark_lagging(source, None), None
             verdict, height, block_hash = Verdict.CONFLICT, theirs.height, theirs.hash
         self._pool.answered(source)
-        ancestor = await self._evidence.weigh(source, height, block_hash)
+        ancestor = await self._fork_choice.confirm(source, height, block_hash)
         if ancestor is None:
             return verdict, None
         if newest.height <= ancestor.height:
@@ -305,7 +305,7 @@ class Follower:
         first = await headers_after(source, ancestor, newest.height)
         if first is None or first[0] == self._window.at(ancestor.height + 1):
             raise SourceInconsistent("it changed its chain while the fork was looked for", url=source.url)
-        return verdict, await self._run(source, ancestor, first, newest, page)
+        return verdict, await self._range(source, ancestor, first, newest, page)
 
     async def _newest(self, source: StacksApi, page: TxPage) -> _Newest | None:
         """Return the source's newest block, also when it has no transactions and is not on the page of the newest ones."""
@@ -330,9 +330,9 @@ class Follower:
     def _agree(self) -> None:
         """A source showed our own block at our height: nothing is in doubt."""
         self._agrees = True
-        self._evidence.clear()
+        self._fork_choice.clear()
 
-    async def _run(
+    async def _range(
         self,
         source: StacksApi,
         base: BlockHeader,
@@ -348,7 +348,7 @@ class Follower:
         self._note_tip(tip)
         return Run(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
 
-    async def _falls_behind(self, source: StacksApi, shown: int) -> bool:
+    async def _compare_sources(self, source: StacksApi, shown: int) -> bool:
         """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show.
 
         Raises ``SourcesDisagree`` when another one has had other blocks than ours at several comparisons.
@@ -357,11 +357,11 @@ class Follower:
         if self._shown not in (None, (source.url, shown)):
             self._shown_at = now
         self._shown = source.url, shown
-        if now - self._compared_at < pause and not self._evidence.disputed:
+        if now - self._compared_at < pause and not self._fork_choice.disputed:
             return False
         self._compared_at = now
         silent = now - self._shown_at >= pause
-        for other in self._pool.others(source, within=self._evidence.say):
+        for other in self._pool.others(source, within=self._fork_choice.recent_seconds):
             try:
                 behind = await self._compare(source, other, shown, silent)
             except SourceError as error:
@@ -369,7 +369,7 @@ class Follower:
                 continue
             if behind:
                 return True
-        self._evidence.insist()
+        self._fork_choice.raise_if_disputed()
         return False
 
     async def _compare(self, source: StacksApi, other: StacksApi, shown: int, silent: bool) -> bool:
@@ -377,8 +377,8 @@ class Follower:
         ours = self._window.tip.height
         newest = await other.headers(limit=HEADER_ROWS)
         if not newest or newest[0].height < ours - TOLERATED_LAG:
-            self._evidence.agree(other)
-            self._lags(other, newest[0].height if newest else None)
+            self._fork_choice.clear_dispute(other)
+            self._mark_lagging(other, newest[0].height if newest else None)
             return False
         height = newest[0].height
         self._pool.succeeded(other, tip_height=height)
@@ -390,10 +390,10 @@ class Follower:
             self._note_tip(newest[0])
             return True
         if theirs is not None and differs:
-            self._evidence.dispute(source, other, theirs)
+            self._fork_choice.dispute(source, other, theirs)
         elif theirs is not None:
             self._note_tip(newest[0])
-            self._evidence.agree(other)
+            self._fork_choice.clear_dispute(other)
         return False
 
     # A fresh database

@@ -1,12 +1,12 @@
-"""Weighs a foreign block at one of our heights: is it a fork to follow, to wait for, or one that a person must judge?
+"""Fork choice: follow another block at one of our heights, wait, or leave it to an operator.
 
-It is believed when a second look, at least one poll interval later, finds the same block, and when no other source
+It is believed when a second poll, at least one interval later, finds the same block, and when no other source
 contradicts it. Every source has a say that is healthy or answered within the last minute, however often it fails in
 between, and however far it lags: what it has at that height, or where the fork begins, must be the fork's block; one
-that does not answer now is waited for. A way back to a branch that we left takes more looks. The state lives between
-looks; a look that finds our own chain again clears it.
+that does not answer now is waited for. A way back to a branch that we orphaned takes more polls. The state lives between
+polls; a poll that finds our own chain again clears it.
 
-The other way round, a source that has other blocks than the one we follow is disputed: see ``ForkEvidence.dispute``.
+The other way round, a source that has other blocks than the one we follow is disputed: see ``ForkChoice.dispute``.
 """
 
 import time
@@ -22,16 +22,16 @@ from chain.model import BlockHeader
 from chain.source_pool import SourcePool
 
 #: So many reads, each a poll interval apart, may a second source contradict a fork before the two disagree for good.
-PATIENT_READS = 3
+MAX_CONTRADICTED_READS = 3
 #: So many such reads are waited for one that has a say and does not say what it has.
-PATIENT_SILENCES = 12
+MAX_UNANSWERED_READS = 12
 #: A source that answered in so many seconds has a say, or in so many poll intervals, when looks are rare.
-SAY_SECONDS, SAY_POLLS = 60.0, 12
+RECENT_SECONDS, RECENT_POLLS = 60.0, 12
 #: Reads, each a poll interval apart, at which the same foreign block must be found …
-READS = 2
+REQUIRED_READS = 2
 #: … and when it leads back to a branch that we left, which must have grown as high as ours since: behind one address
 #: there may still be a replica that stopped on it.
-READS_BACK = 6
+REQUIRED_READS_BACK = 6
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -48,13 +48,13 @@ class _Candidate:
     read_at: float
     reads: int = 1
     #: Whether the fork is a way back to a branch that we left.
-    leads_back: bool
+    is_orphaned_branch: bool
     #: What other sources have instead, and at which height, by URL; until they take it back.
-    denials: dict[str, tuple[int, str]] = field(default_factory=dict)
+    contradictions: dict[str, tuple[int, str]] = field(default_factory=dict)
     #: Reads at which there was a denial, or a source that did not answer; and the time of the last such read.
-    denied: int = 0
-    unanswered: int = 0
-    held_at: float = float("-inf")
+    contradicted_reads: int = 0
+    unanswered_reads: int = 0
+    last_hold_at: float = float("-inf")
     #: Fork height and depth in Bitcoin blocks, once found to be too deep: the hash fixes both.
     too_deep: tuple[int, int] | None = None
 
@@ -67,8 +67,8 @@ class _Dispute:
     comparisons: int = 0
 
 
-class ForkEvidence:
-    """What speaks for a fork so far. Uses ``window`` as it stands at each call."""
+class ForkChoice:
+    """The evidence for a fork so far. Uses ``window`` as it stands at each call."""
 
     def __init__(
         self,
@@ -85,35 +85,39 @@ class ForkEvidence:
         self._finality = finality_burn_blocks
         self._clock = clock
         #: Seconds for which a source that answered has a say.
-        self.say = max(SAY_SECONDS, SAY_POLLS * poll_interval)
+        self.recent_seconds = max(RECENT_SECONDS, RECENT_POLLS * poll_interval)
         self._candidate: _Candidate | None = None
         #: By URL.
         self._disputes: dict[str, _Dispute] = {}
         #: Blocks that we orphaned ourselves, with their heights.
-        self._left: dict[str, int] = {}
+        self._orphaned: dict[str, int] = {}
 
     def clear(self) -> None:
         """Forget the candidate: a source has our tip in its chain."""
         self._candidate = None
 
-    def followed(self, ancestor: BlockHeader) -> None:
+    def on_reorg(self, ancestor: BlockHeader) -> None:
         """The fork was followed. Call it while the window still ends with what was above ``ancestor``."""
         headers = self._window.headers
-        self._left = {known: height for known, height in self._left.items() if height >= headers[0].height}
-        self._left |= {header.hash: header.height for header in headers if header.height > ancestor.height}
+        self._orphaned = {
+            known: height for known, height in self._orphaned.items() if height >= headers[0].height
+        }
+        self._orphaned |= {
+            header.hash: header.height for header in headers if header.height > ancestor.height
+        }
         self._disputes.clear()
         self.clear()
 
     @property
     def disputed(self) -> bool:
         """Whether another source has had other blocks than ours for so long that a person must judge."""
-        return any(dispute.comparisons >= PATIENT_READS for dispute in self._disputes.values())
+        return any(dispute.comparisons >= MAX_CONTRADICTED_READS for dispute in self._disputes.values())
 
     def dispute(self, source: StacksApi, other: StacksApi, theirs: BlockHeader) -> None:
         """``other`` has ``theirs`` at a height where ``source`` goes on from our block.
 
-        No fork is followed because of it, but what neither takes back in ``PATIENT_READS`` comparisons is a case for
-        ``insist``. The silence of ``other`` settles nothing.
+        No fork is followed because of it, but what neither takes back in ``MAX_CONTRADICTED_READS`` comparisons is a case for
+        ``raise_if_disputed``. The silence of ``other`` settles nothing.
         """
         dispute = self._disputes.setdefault(other.url, _Dispute(""))
         dispute.comparisons += 1
@@ -124,37 +128,37 @@ class ForkEvidence:
         if dispute.comparisons == 1:
             _log.warning("fork.disputed", action="fork.disputed", reason=dispute.text)
 
-    def agree(self, other: StacksApi) -> None:
+    def clear_dispute(self, other: StacksApi) -> None:
         """``other`` has our block, or is too far behind to say anything."""
         self._disputes.pop(other.url, None)
 
-    def insist(self) -> None:
+    def raise_if_disputed(self) -> None:
         """Raise ``SourcesDisagree`` when ``disputed``."""
         for dispute in self._disputes.values():
-            if dispute.comparisons >= PATIENT_READS:
+            if dispute.comparisons >= MAX_CONTRADICTED_READS:
                 raise SourcesDisagree(dispute.text)
 
-    async def weigh(self, source: StacksApi, height: int, block_hash: str) -> BlockHeader | None:
+    async def confirm(self, source: StacksApi, height: int, block_hash: str) -> BlockHeader | None:
         """Take up that ``source`` has ``block_hash`` at ``height`` instead of ours; the newest shared header once the
         fork is believed, None while it is not.
 
         Raises ``ReorgTooDeep``, ``SourcesDisagree``, and ``SourceError`` when ``source`` cannot serve.
         """
-        candidate = await self._seen_again(source, height, block_hash)
+        candidate = await self._reread(source, height, block_hash)
         if candidate is None:
             return None
-        behind = await self._contradicted(source, candidate)
+        behind = await self._corroborate(source, candidate)
         if behind is None:
             return None
         if candidate.too_deep is None:
             ancestor, first = await self._fork(source, candidate)
             lost = self._window.at(ancestor.height + 1) if ancestor is not None else None
             if ancestor is not None and lost is not None and self._window.burn_depth(lost) < self._finality:
-                candidate.leads_back |= first in self._left
-                if candidate.reads < _enough(candidate):
+                candidate.is_orphaned_branch |= first in self._orphaned
+                if candidate.reads < _required_reads(candidate):
                     return None
                 # Who has no block as high as the candidate may still have ours where the fork begins.
-                if await self._hears(source, candidate, behind, (lost.height, first)) is None:
+                if await self._ask_others(source, candidate, behind, (lost.height, first)) is None:
                     return None
                 return ancestor
             shared = ancestor or self._window.oldest
@@ -163,15 +167,15 @@ class ForkEvidence:
         fork_height, depth = candidate.too_deep
         raise ReorgTooDeep(fork_height=fork_height, burn_depth=depth)
 
-    async def _seen_again(self, source: StacksApi, height: int, block_hash: str) -> _Candidate | None:
+    async def _reread(self, source: StacksApi, height: int, block_hash: str) -> _Candidate | None:
         """The candidate, once it was read often enough."""
         now = self._clock()
         known = self._candidate
         if known is not None and self._hash(known.height) == known.ours:
             # At a lower height than our tip's, the source's own tip is lower than ours.
-            grown = height == self._window.tip.height or not known.leads_back
+            grown = height == self._window.tip.height or not known.is_orphaned_branch
             counts = grown and now - known.read_at >= self._poll_interval
-            if not counts and known.reads < _enough(known):
+            if not counts and known.reads < _required_reads(known):
                 return None
             again: str | None = block_hash
             if height != known.height:
@@ -181,44 +185,48 @@ class ForkEvidence:
                 if counts:
                     known.reads += 1
                     known.read_at = now
-                return known if known.reads >= _enough(known) else None
+                return known if known.reads >= _required_reads(known) else None
         ours = self._hash(height)
         assert ours is not None
         self._candidate = _Candidate(
-            height=height, hash=block_hash, ours=ours, read_at=now, leads_back=block_hash in self._left
+            height=height,
+            hash=block_hash,
+            ours=ours,
+            read_at=now,
+            is_orphaned_branch=block_hash in self._orphaned,
         )
         _log.warning(
             "fork.seen", action="fork.seen", height=height, hash=block_hash, ours=ours, source=source.url
         )
         return None
 
-    async def _contradicted(self, source: StacksApi, candidate: _Candidate) -> list[StacksApi] | None:
+    async def _corroborate(self, source: StacksApi, candidate: _Candidate) -> list[StacksApi] | None:
         """Ask all others that have a say; those that have no block of that height, None while it is not believed.
 
         Without any opinion it stands, unless it was contradicted before: whoever did so has to take it back.
         """
-        voices = self._pool.others(source, within=self.say)
-        behind = await self._hears(source, candidate, voices, (candidate.height, candidate.hash))
-        if behind is not None and len(behind) == len(voices):
-            self.insist()
+        others = self._pool.others(source, within=self.recent_seconds)
+        behind = await self._ask_others(source, candidate, others, (candidate.height, candidate.hash))
+        if behind is not None and len(behind) == len(others):
+            self.raise_if_disputed()
         return behind
 
-    async def _hears(
-        self, source: StacksApi, candidate: _Candidate, voices: list[StacksApi], block: tuple[int, str]
+    async def _ask_others(
+        self, source: StacksApi, candidate: _Candidate, others: list[StacksApi], block: tuple[int, str]
     ) -> list[StacksApi] | None:
-        """Ask ``voices`` for a block of the fork, by height and hash; those that have none of that height.
+        """Ask ``others`` for a block of the fork, by height and hash; those that have none of that height.
 
         None while somebody contradicts it, or has a say and does not answer. Raises ``SourcesDisagree`` when that lasts.
         """
         height, wanted = block
         behind: list[StacksApi] = []
         silent: list[str] = []
-        for other in voices:
+        for other in others:
             try:
                 theirs = await other.header(height)
             except SourceError as error:
                 self._pool.failed(other, error)
-                if self._pool.heard(other, within=self.say):
+                if self._pool.answered_within(other, within=self.recent_seconds):
                     silent.append(other.url)
                 else:
                     behind.append(other)
@@ -228,23 +236,23 @@ class ForkEvidence:
                 self._pool.lagging(other)
                 behind.append(other)
             elif theirs.hash == wanted:
-                candidate.denials.pop(other.url, None)
+                candidate.contradictions.pop(other.url, None)
             else:
-                candidate.denials[other.url] = (height, theirs.hash)
-        if not candidate.denials and not silent:
+                candidate.contradictions[other.url] = (height, theirs.hash)
+        if not candidate.contradictions and not silent:
             return behind
         now = self._clock()
-        if now - candidate.held_at >= self._poll_interval:
-            candidate.held_at = now
-            candidate.denied += bool(candidate.denials)
-            candidate.unanswered += not candidate.denials
-        if candidate.denied >= PATIENT_READS and candidate.denials:
-            denier, (at, instead) = next(iter(candidate.denials.items()))
+        if now - candidate.last_hold_at >= self._poll_interval:
+            candidate.last_hold_at = now
+            candidate.contradicted_reads += bool(candidate.contradictions)
+            candidate.unanswered_reads += not candidate.contradictions
+        if candidate.contradicted_reads >= MAX_CONTRADICTED_READS and candidate.contradictions:
+            url, (at, instead) = next(iter(candidate.contradictions.items()))
             raise SourcesDisagree(
                 f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's chain has "
-                f"{candidate.ours}; at height {at} {denier} has {instead}, which is not of that fork"
+                f"{candidate.ours}; at height {at} {url} has {instead}, which is not of that fork"
             )
-        if candidate.unanswered >= PATIENT_SILENCES:
+        if candidate.unanswered_reads >= MAX_UNANSWERED_READS:
             raise SourcesDisagree(
                 f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's chain has "
                 f"{candidate.ours}; {', '.join(silent)} answered lately, but does not say what it has there"
@@ -275,6 +283,6 @@ class ForkEvidence:
         return header.hash if header is not None else None
 
 
-def _enough(candidate: _Candidate) -> int:
-    """How many reads it takes to believe it."""
-    return READS_BACK if candidate.leads_back else READS
+def _required_reads(candidate: _Candidate) -> int:
+    """The number of reads that confirm it."""
+    return REQUIRED_READS_BACK if candidate.is_orphaned_branch else REQUIRED_READS

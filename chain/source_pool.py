@@ -248,7 +248,7 @@ class SourcePool:
             )
         ]
 
-    def heard(self, source: StacksApi, *, within: float) -> bool:
+    def answered_within(self, source: StacksApi, *, within: float) -> bool:
         """Whether this source answered in the last ``within`` seconds."""
         return self._clock() - self._of(source).heard_at <= within
 

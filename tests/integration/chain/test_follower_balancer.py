@@ -110,7 +110,7 @@ async def test_what_was_left_long_ago_is_forgotten() -> None:
             await rig.poll_once()
             await rig.poll_once()
             assert rig.is_current()
-        assert len(rig.follower._evidence._left) <= len(rig.follower.window)
+        assert len(rig.follower._fork_choice._orphaned) <= len(rig.follower.window)
 
 
 async def test_a_tip_below_the_fork_is_inconsistent_not_a_crash() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from chain.errors import OperatorNeeded, SourceError, SourcesDisagree
 from chain.follower import COMPARE_POLLS
-from chain.fork_choice import PATIENT_SILENCES, SAY_SECONDS
+from chain.fork_choice import MAX_UNANSWERED_READS, RECENT_SECONDS
 from chain.model import Reorg, Step
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
@@ -95,7 +95,7 @@ async def test_a_source_that_answered_lately_is_waited_for_and_one_that_did_not_
         else:
             rig.apis[1].faults.rate_limit(600, times=None)
         chain.reorg(2)
-        while rig.clock.now + POLL <= heard + SAY_SECONDS:
+        while rig.clock.now + POLL <= heard + RECENT_SECONDS:
             assert await look(rig) == []
         assert reorgs(rig) == []
         await look(rig)
@@ -127,11 +127,11 @@ async def test_a_source_that_never_says_what_it_has_there_becomes_a_case_for_a_p
         rig.apis[1].faults.fail(500, route="block", times=None)
         chain.reorg(2)
         said: list[object] = []
-        while len(said) < PATIENT_SILENCES + 2:
+        while len(said) < MAX_UNANSWERED_READS + 2:
             # It answers other requests all the time.
             rig.pool.answered(rig.sources[1])
             said.append(await look(rig))
-        assert said[:PATIENT_SILENCES] == [[]] * PATIENT_SILENCES
+        assert said[:MAX_UNANSWERED_READS] == [[]] * MAX_UNANSWERED_READS
         assert isinstance(said[-1], SourcesDisagree)
         assert f"{rig.sources[1].url} answered lately, but does not say what it has there" in str(said[-1])
         rig.apis[1].faults.clear()
