@@ -1,4 +1,4 @@
-"""Which block belongs at each height of a range, by hash: known headers, and below them what a source links to them."""
+"""The hash of each height of a range: known headers, and below them what a source links to them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -9,7 +9,7 @@ from chain.header_window import links
 from chain.model import BlockHeader, parent_of_first
 
 
-class Lineage:
+class HeaderAncestry:
     """The chain that ends in ``kept`` (linked headers, oldest first, at least one), as far down as it was traced.
 
     ``known``: hashes (32 bytes each) that an earlier trace found, from a height down without a gap. Where the trace
@@ -23,7 +23,7 @@ class Lineage:
         #: Whether ``oldest`` is where the chain begins.
         self.is_whole = False
         #: Hashes below ``kept``, highest first; bytes, because there may be millions.
-        self._walked: list[bytes] = []
+        self._traced: list[bytes] = []
         self._known_top, self._known = known
 
     @property
@@ -39,7 +39,7 @@ class Lineage:
         if height >= first:
             return self.kept[height - first].hash
         index = first - 1 - height
-        return f"0x{self._walked[index].hex()}" if index < len(self._walked) else None
+        return f"0x{self._traced[index].hex()}" if index < len(self._traced) else None
 
     async def trace(
         self,
@@ -66,13 +66,13 @@ class Lineage:
                 self.is_whole = True
                 if self.oldest.height == 1:
                     self.oldest = parent_of_first(self.oldest)
-                    self._walked.append(bytes.fromhex(self.oldest.hash[2:]))
+                    self._traced.append(bytes.fromhex(self.oldest.hash[2:]))
                 return
             if not links(older[-1], [*older[-2::-1], self.oldest]):
                 raise SourceInconsistent(
                     f"the blocks it lists below {self.oldest.height} do not link", url=source.url
                 )
-            self._walked += [bytes.fromhex(header.hash[2:]) for header in older]
+            self._traced += [bytes.fromhex(header.hash[2:]) for header in older]
             self.oldest = older[-1]
             if on_walk is not None:
                 await on_walk(older)
@@ -91,7 +91,7 @@ class Lineage:
         oldest = await source.header(f"0x{known[-1].hex()}")
         if oldest is None:
             raise _gone(source, lowest, f"0x{known[-1].hex()}")
-        self._walked += known
+        self._traced += known
         self.oldest = oldest
         return True
 

@@ -1,4 +1,4 @@
-"""Reads a run of blocks from one source: batch by batch, a few batches at once, handed over in chain order."""
+"""Fetch a range of blocks from one source: batch by batch, some batches ahead, in chain order."""
 
 import asyncio
 from collections import deque
@@ -16,14 +16,14 @@ from chain.model import Block, BlockHeader, FetchRules, PrintEvent, Transaction
 HEADER_ROWS = 30
 
 #: Bytes of blocks that are read ahead of the consumer: while more wait, nothing more is asked for.
-MAX_AHEAD = 16 * 2**20
+MAX_PREFETCH_BYTES = 16 * 2**20
 
 #: What an event or a transaction takes beside its texts, bytes: about what Python's objects take.
 _OVERHEAD = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class BlockRange:
     """Blocks to read from one source: from ``base`` (exclusive) up to height ``top``."""
 
     source: StacksApi
@@ -60,20 +60,22 @@ async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tupl
     return headers
 
 
-class BlockFeed:
-    """Reads runs at an adaptive pace: a batch shrinks after trouble and grows again with every one that was read.
+class BlockFetcher:
+    """Fetches ranges at an adaptive pace: a batch shrinks after trouble and grows again with every one that was read.
 
     So one unreadable block holds up no readable one before it, and a small request budget still finishes something.
-    Large blocks shrink it too: ``ahead`` batches together hold about ``max_ahead`` bytes at most.
+    Large blocks shrink it too: ``prefetch`` batches together hold about ``max_prefetch_bytes`` bytes at most.
     """
 
-    def __init__(self, rules: FetchRules, *, batch: int, ahead: int, max_ahead: int = MAX_AHEAD) -> None:
-        if batch < 1 or ahead < 1:
+    def __init__(
+        self, rules: FetchRules, *, batch: int, prefetch: int, max_prefetch_bytes: int = MAX_PREFETCH_BYTES
+    ) -> None:
+        if batch < 1 or prefetch < 1:
             raise ValueError("batch and ahead must be at least 1")
         self._rules = rules
         self._batch = batch
-        self._ahead = ahead
-        self._max_ahead = max_ahead
+        self._prefetch = prefetch
+        self._max_prefetch_bytes = max_prefetch_bytes
         self._pace = batch
         #: Blocks of the size of the last ones that a batch may have, so that all that are read ahead fit.
         self._fitting = batch
@@ -82,7 +84,7 @@ class BlockFeed:
         """Read less at once."""
         self._pace = max(1, self._pace // 4)
 
-    async def batches(self, run: Run) -> AsyncGenerator[tuple[Block, ...], None]:
+    async def batches(self, run: BlockRange) -> AsyncGenerator[tuple[Block, ...], None]:
         """Yield the blocks of ``run`` in order, in tuples of at most ``batch``.
 
         Raises ``SourceError`` after everything before the trouble was handed over. Closing cancels what is in flight.
@@ -92,8 +94,8 @@ class BlockFeed:
         stopped: SourceError | None = None
         try:
             while True:
-                ahead = self._ahead if self._pace == self._batch <= self._fitting else 1
-                while stopped is None and last.height < run.top and len(reads) < ahead:
+                prefetch = self._prefetch if self._pace == self._batch <= self._fitting else 1
+                while stopped is None and last.height < run.top and len(reads) < prefetch:
                     try:
                         ready = await self._fill(run, last, ready)
                     except SourceError as error:
@@ -107,7 +109,7 @@ class BlockFeed:
                     break
                 blocks = await reads[0]
                 reads.popleft()
-                self._fitting = self._max_ahead * len(blocks) // (self._ahead * size_of(blocks))
+                self._fitting = self._max_prefetch_bytes * len(blocks) // (self._prefetch * size_of(blocks))
                 yield blocks
                 del blocks  # the consumer's from here on
                 self._pace = min(self._batch, self._pace * 2, max(1, self._fitting))
@@ -119,7 +121,7 @@ class BlockFeed:
             await asyncio.gather(*reads, return_exceptions=True)
 
     async def _fill(
-        self, run: Run, last: BlockHeader, ready: tuple[BlockHeader, ...]
+        self, run: BlockRange, last: BlockHeader, ready: tuple[BlockHeader, ...]
     ) -> tuple[BlockHeader, ...]:
         """Add headers to ``ready``, which follow ``last``, until they are a batch or reach the top."""
         while len(ready) < self._pace and last.height + len(ready) < run.top:

@@ -15,7 +15,7 @@ import structlog
 
 from chain.api.client import StacksApi
 from chain.api.parse import TxPage
-from chain.block_fetcher import HEADER_ROWS, BlockFeed, Run, headers_after
+from chain.block_fetcher import HEADER_ROWS, BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.fork_choice import ForkChoice
@@ -51,7 +51,7 @@ class Follower:
     """Turns what the pool's sources serve into steps from the window's tip on.
 
     One task uses it at a time. ``window`` is as stored, or empty for ``bootstrap`` to fill. ``poll_interval`` is the
-    time in seconds that two polls of a fork must be apart. Batches hold up to ``batch`` blocks; ``ahead`` of them are
+    time in seconds that two polls of a fork must be apart. Batches hold up to ``batch`` blocks; ``prefetch`` of them are
     read at once.
     """
 
@@ -64,7 +64,7 @@ class Follower:
         poll_interval: float,
         finality_burn_blocks: int,
         batch: int = 50,
-        ahead: int = 4,
+        prefetch: int = 4,
         clock: Callable[[], float] = time.monotonic,
         on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
     ) -> None:
@@ -75,7 +75,7 @@ class Follower:
         self._keep = finality_burn_blocks + MARGIN_BURN_BLOCKS
         self._batch = batch
         self._clock = clock
-        self._feed = BlockFeed(rules, batch=batch, ahead=ahead)
+        self._fetcher = BlockFetcher(rules, batch=batch, prefetch=prefetch)
         self._fork_choice = ForkChoice(
             pool, window, poll_interval=poll_interval, finality_burn_blocks=finality_burn_blocks, clock=clock
         )
@@ -191,7 +191,7 @@ class Follower:
                 self._pool.failed(source, error)
                 failure = error
                 if run is not None:
-                    self._feed.slow_down()
+                    self._fetcher.slow_down()
                 continue
             except ChainError:
                 raise
@@ -217,9 +217,9 @@ class Follower:
         assert self._serving is not None, "steps have a source"
         return SourceInconsistent(reason, url=self._serving.url)
 
-    async def _steps(self, run: Run) -> AsyncGenerator[Step, None]:
+    async def _steps(self, run: BlockRange) -> AsyncGenerator[Step, None]:
         ours = self._window.tip
-        async with aclosing(self._feed.batches(run)) as batches:
+        async with aclosing(self._fetcher.batches(run)) as batches:
             if run.base != ours:
                 branch: list[Block] = []
                 # Undo and redo are one step. What goes far beyond our old tip comes in ordinary steps after it.
@@ -247,7 +247,7 @@ class Follower:
 
     # Looking
 
-    async def _poll_source(self, source: StacksApi) -> tuple[Verdict, Run | None]:
+    async def _poll_source(self, source: StacksApi) -> tuple[Verdict, BlockRange | None]:
         """Ask one source for something to read."""
         verdict, run = await self._ask_source(source)
         self._pool.answered(source)
@@ -262,7 +262,7 @@ class Follower:
         self._pool.lagging(source, height)
         return Verdict.LAGGING
 
-    async def _ask_source(self, source: StacksApi) -> tuple[Verdict, Run | None]:
+    async def _ask_source(self, source: StacksApi) -> tuple[Verdict, BlockRange | None]:
         ours = self._window.tip
         self._agrees = False
         seen, etag = self._etags.get(source.url, (None, None))
@@ -339,14 +339,14 @@ class Follower:
         first: tuple[BlockHeader, ...],
         newest: _Newest,
         page: TxPage,
-    ) -> Run:
+    ) -> BlockRange:
         tip: BlockHeader | None = first[-1]
         if first[-1].height < newest.height:
             tip = await source.header(newest.hash)
         if tip is None:
             raise SourceInconsistent(f"its tip {newest.hash} is gone again", url=source.url)
         self._note_tip(tip)
-        return Run(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
+        return BlockRange(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
 
     async def _compare_sources(self, source: StacksApi, shown: int) -> bool:
         """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show.

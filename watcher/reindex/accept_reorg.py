@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, union_all
 from sqlalchemy.exc import DataError, IntegrityError
 
 from chain.api.client import StacksApi
-from chain.block_fetcher import BlockFeed, Run, headers_after
+from chain.block_fetcher import BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
 from chain.header_window import HeaderWindow
@@ -32,7 +32,7 @@ from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import PieceBooks, rolled_back
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import AHEAD, ALL, BATCH
+from watcher.reindex.run import ALL, BATCH, PREFETCH_BATCHES
 from watcher.services import operator_actions
 from watcher.store import chain_state
 from watcher.store.chain_state import Cursor
@@ -100,7 +100,7 @@ class Accept:
         self._rules = rules
         self._settler = settler
         self._sources = sources
-        self._feed = BlockFeed(fetch_rules, batch=BATCH, ahead=AHEAD)
+        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH, prefetch=PREFETCH_BATCHES)
         self._now = now
         self._show = show
         sources.on_wait = self._waits
@@ -191,8 +191,8 @@ class Accept:
         await self._second(source, first[0])
         found: list[Block] = []
         enough = min(top, cursor.clock.height + BATCH)
-        run = Run(source=source, base=base, first=first, top=top, tip=newest[0])
-        async with aclosing(self._feed.batches(run)) as batches:
+        run = BlockRange(source=source, base=base, first=first, top=top, tip=newest[0])
+        async with aclosing(self._fetcher.batches(run)) as batches:
             async for some in batches:
                 found += some
                 self._sources.progressed()

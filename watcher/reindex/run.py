@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from chain.ancestry import Lineage, height_at
+from chain.ancestry import HeaderAncestry, height_at
 from chain.api.client import StacksApi
-from chain.block_fetcher import BlockFeed, Run
+from chain.block_fetcher import BlockFetcher, BlockRange
 from chain.errors import SourceError, SourceInconsistent
 from chain.model import Block, BlockHeader, FetchRules
 from contracts.model import PaymentRules, Reading
@@ -44,7 +44,7 @@ from watcher.text import count
 
 #: Blocks per transaction, and batches that are read ahead.
 BATCH = 50
-AHEAD = 4
+PREFETCH_BATCHES = 4
 
 #: So many reorgs may disturb one run.
 MOVES = 100
@@ -157,10 +157,10 @@ class Reindex:
         self._settler = settler
         self._sources = sources
         self._fetch_rules = fetch_rules
-        self._feed = BlockFeed(fetch_rules, batch=BATCH, ahead=AHEAD)
+        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH, prefetch=PREFETCH_BATCHES)
         self._now = now
         self._show = show
-        self._lineage: Lineage | None = None
+        self._ancestry: HeaderAncestry | None = None
         #: The newest reorg when the lineage was made.
         self._mark = 0
         self._corrections: list[Difference] = []
@@ -195,7 +195,7 @@ class Reindex:
                 reorgs += 1
                 if reorgs > MOVES:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
-                self._lineage = None
+                self._ancestry = None
         if request.dry_run:
             self._changes += await run_in_thread(
                 simulate_corrections, self._database, self._settler, self._diff, self._now()
@@ -280,10 +280,10 @@ class Reindex:
 
     async def _read(self, source: StacksApi, request: ReindexRequest, run: ReindexRun) -> None:
         """Read from where the run is to its top with one source."""
-        if self._lineage is None or await run_in_thread(self._forked_below, self._lineage.top.height):
-            self._lineage = await self._ours(source, run)
-        lineage = self._lineage
-        top = min(run.top, lineage.top.height)
+        if self._ancestry is None or await run_in_thread(self._forked_below, self._ancestry.top.height):
+            self._ancestry = await self._ours(source, run)
+        ancestry = self._ancestry
+        top = min(run.top, ancestry.top.height)
         if run.position >= top:
             return
         below = run.position
@@ -296,16 +296,16 @@ class Reindex:
             await self._report_waiting(f"following the chain down: {headers[-1].height:,}, to {below:,}")
 
         try:
-            await lineage.trace(source, below, on_walk=walked)
+            await ancestry.trace(source, below, on_walk=walked)
         finally:
             await trace.store()
-        base = await lineage.header(source, max(below, lineage.oldest.height))
-        reading = Run(source=source, base=base, first=(), top=top, tip=lineage.top)
+        base = await ancestry.header(source, max(below, ancestry.oldest.height))
+        reading = BlockRange(source=source, base=base, first=(), top=top, tip=ancestry.top)
         try:
-            async with aclosing(self._feed.batches(reading)) as batches:
+            async with aclosing(self._fetcher.batches(reading)) as batches:
                 async for some in batches:
                     headers = [block.header for block in some]
-                    if any(lineage.hash_at(header.height) != header.hash for header in headers):
+                    if any(ancestry.hash_at(header.height) != header.hash for header in headers):
                         raise SourceInconsistent("it shows blocks of another chain", url=source.url)
                     try:
                         await self._compare(source, request, run, some)
@@ -315,10 +315,10 @@ class Reindex:
                     self._sources.progressed()
                     self._report_progress(run)
         except SourceError:
-            self._feed.slow_down()
+            self._fetcher.slow_down()
             raise
 
-    async def _ours(self, source: StacksApi, run: ReindexRun) -> Lineage:
+    async def _ours(self, source: StacksApi, run: ReindexRun) -> HeaderAncestry:
         """Return the chain that the cursor stands on, as far as we keep its headers, or the run followed it down before."""
 
         def load() -> tuple[tuple[BlockHeader, ...], int, str]:
@@ -337,7 +337,7 @@ class Reindex:
             if header is None:
                 raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
             kept = (header,)
-        return Lineage(kept, await run_in_thread(HashRecorder(self._database, run).known))
+        return HeaderAncestry(kept, await run_in_thread(HashRecorder(self._database, run).known))
 
     async def _compare(
         self, source: StacksApi, request: ReindexRequest, run: ReindexRun, some: Sequence[Block]

@@ -142,7 +142,7 @@ class Rig:
             poll_interval=self.poll,
             finality_burn_blocks=FINALITY,
             batch=self.batch,
-            ahead=self.ahead,
+            prefetch=self.ahead,
             clock=self.clock,
         )
 

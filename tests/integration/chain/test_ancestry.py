@@ -2,7 +2,7 @@
 
 import pytest
 
-from chain.ancestry import Lineage, height_at
+from chain.ancestry import HeaderAncestry, height_at
 from chain.api.client import StacksApi
 from chain.errors import SourceError, SourceInconsistent
 from chain.testing import ScriptedApi, ScriptedChain
@@ -22,7 +22,7 @@ def kept(chain: ScriptedChain, low: int) -> list:
 
 async def test_every_hash_down_to_a_height_is_known_and_linked():
     chain = grown()
-    lineage = Lineage(kept(chain, 290))
+    ancestry = HeaderAncestry(kept(chain, 290))
     walked = []
 
     async def on_walk(headers) -> None:
@@ -30,56 +30,56 @@ async def test_every_hash_down_to_a_height_is_known_and_linked():
 
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 215, on_walk=on_walk)
+        await ancestry.trace(source, 215, on_walk=on_walk)
         assert api.counts["blocks"] == 3, "one request for thirty blocks"
-        assert [lineage.hash_at(height) for height in range(215, 301)] == [
+        assert [ancestry.hash_at(height) for height in range(215, 301)] == [
             chain.header(height).hash for height in range(215, 301)
         ]
-        assert (lineage.hash_at(214), lineage.hash_at(301)) == (None, None)
-        assert (lineage.oldest, lineage.top, lineage.is_whole) == (chain.header(215), chain.tip, False)
+        assert (ancestry.hash_at(214), ancestry.hash_at(301)) == (None, None)
+        assert (ancestry.oldest, ancestry.top, ancestry.is_whole) == (chain.header(215), chain.tip, False)
         assert walked == [260, 230, 215]
-        assert await lineage.header(source, 220) == chain.header(220)
-        assert await lineage.header(source, 295) == chain.header(295)
+        assert await ancestry.header(source, 220) == chain.header(220)
+        assert await ancestry.header(source, 295) == chain.header(295)
         await source.aclose()
 
 
 async def test_heights_that_are_kept_cost_no_request():
     chain = grown()
-    lineage = Lineage(kept(chain, 290))
+    ancestry = HeaderAncestry(kept(chain, 290))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 290)
+        await ancestry.trace(source, 290)
         assert api.requests == []
         await source.aclose()
 
 
 async def test_it_ends_where_the_chain_begins():
     chain = grown(20)
-    lineage = Lineage(kept(chain, 115))
+    ancestry = HeaderAncestry(kept(chain, 115))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 1)
-        assert (lineage.oldest.height, lineage.is_whole) == (100, True)
+        await ancestry.trace(source, 1)
+        assert (ancestry.oldest.height, ancestry.is_whole) == (100, True)
         api.clear()
-        await lineage.trace(source, 1)
+        await ancestry.trace(source, 1)
         assert api.requests == []
         await source.aclose()
 
 
 async def test_after_an_error_it_goes_on_where_it_stopped():
     chain = grown()
-    lineage = Lineage(kept(chain, 290))
+    ancestry = HeaderAncestry(kept(chain, 290))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
         api.before("blocks", lambda _: api.faults.fail(503) and None, nth=3)
         with pytest.raises(SourceError):
-            await lineage.trace(source, 150)
-        reached = lineage.oldest.height
+            await ancestry.trace(source, 150)
+        reached = ancestry.oldest.height
         assert reached == 230
         api.clear()
-        await lineage.trace(source, 150)
+        await ancestry.trace(source, 150)
         assert api.counts["blocks"] == 3
-        assert lineage.hash_at(151) == chain.header(151).hash
+        assert ancestry.hash_at(151) == chain.header(151).hash
         await source.aclose()
 
 
@@ -92,21 +92,21 @@ async def test_a_source_on_another_branch_is_found_out():
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
         with pytest.raises(SourceInconsistent, match="does not have block 290"):
-            await Lineage(known).trace(source, 110)
+            await HeaderAncestry(known).trace(source, 110)
         await source.aclose()
 
 
 async def test_a_block_that_is_gone_from_a_source_is_not_a_base():
     chain = grown()
-    lineage = Lineage(kept(chain, 290))
+    ancestry = HeaderAncestry(kept(chain, 290))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 250)
+        await ancestry.trace(source, 250)
         branch = chain.fork(200, keep="follow")
         branch.mine(n=10)
         branch.promote()
         with pytest.raises(SourceInconsistent, match="does not have block 260"):
-            await lineage.header(source, 260)
+            await ancestry.header(source, 260)
         await source.aclose()
 
 
@@ -131,14 +131,14 @@ def known(chain: ScriptedChain, top: int, low: int) -> tuple[int, list[bytes]]:
 async def test_what_an_earlier_trace_found_is_not_asked_for_again(top: int):
     """The trace goes down to it, and on below it with one request for the header there."""
     chain = grown()
-    lineage = Lineage(kept(chain, 290), known(chain, top, 130))
+    ancestry = HeaderAncestry(kept(chain, 290), known(chain, top, 130))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 110)
+        await ancestry.trace(source, 110)
         assert api.counts["blocks"] == (1 if top == 289 else 2)
         assert api.counts["block"] == 1
         await source.aclose()
-    assert [lineage.hash_at(height) for height in range(110, 301)] == [
+    assert [ancestry.hash_at(height) for height in range(110, 301)] == [
         chain.header(height).hash for height in range(110, 301)
     ]
 
@@ -146,25 +146,25 @@ async def test_what_an_earlier_trace_found_is_not_asked_for_again(top: int):
 async def test_what_an_earlier_trace_found_of_another_chain_is_left():
     chain, other = grown(), ScriptedChain(time=START, seed="other")
     other.mine(n=200)
-    lineage = Lineage(kept(chain, 290), known(other, 280, 130))
+    ancestry = HeaderAncestry(kept(chain, 290), known(other, 280, 130))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 110)
+        await ancestry.trace(source, 110)
         await source.aclose()
-    assert [lineage.hash_at(height) for height in range(110, 301)] == [
+    assert [ancestry.hash_at(height) for height in range(110, 301)] == [
         chain.header(height).hash for height in range(110, 301)
     ]
 
 
 async def test_a_source_that_does_not_have_what_an_earlier_trace_found_fails():
     chain = grown()
-    lineage = Lineage(kept(chain, 290), known(chain, 289, 130))
+    ancestry = HeaderAncestry(kept(chain, 290), known(chain, 289, 130))
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
         api.faults.tamper = lambda route, body: {"error": "gone"} if route == "block" else body
         api.faults.fail(404, times=None, route="block")
         with pytest.raises(SourceError):
-            await lineage.trace(source, 110)
+            await ancestry.trace(source, 110)
         await source.aclose()
 
 
@@ -172,10 +172,12 @@ async def test_block_0_which_nobody_has_is_never_asked_for():
     chain = ScriptedChain(time=START, height=1)
     chain.mine(n=20)
     top, hashes = known(chain, 9, 1)
-    lineage = Lineage(kept(chain, 10), (top, [*hashes, bytes.fromhex(chain.header(1).parent_hash[2:])]))
+    ancestry = HeaderAncestry(
+        kept(chain, 10), (top, [*hashes, bytes.fromhex(chain.header(1).parent_hash[2:])])
+    )
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        await lineage.trace(source, 0)
+        await ancestry.trace(source, 0)
         await source.aclose()
-    assert lineage.hash_at(0) == chain.header(1).parent_hash
-    assert lineage.hash_at(1) == chain.header(1).hash
+    assert ancestry.hash_at(0) == chain.header(1).parent_hash
+    assert ancestry.hash_at(1) == chain.header(1).hash

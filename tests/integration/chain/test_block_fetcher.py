@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from chain.api.client import StacksApi
-from chain.block_fetcher import BlockFeed, Run, size_of
+from chain.block_fetcher import BlockFetcher, BlockRange, size_of
 from chain.model import LONGEST_VALUE, FetchRules
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
@@ -33,9 +33,9 @@ def chain_of(blocks: int, size: int, count: int) -> ScriptedChain:
     return chain
 
 
-def run_of(chain: ScriptedChain, source: StacksApi) -> Run:
+def run_of(chain: ScriptedChain, source: StacksApi) -> BlockRange:
     first = chain.blocks[0].header
-    return Run(source=source, base=first, first=(), top=chain.tip.height, tip=chain.tip)
+    return BlockRange(source=source, base=first, first=(), top=chain.tip.height, tip=chain.tip)
 
 
 async def test_megabytes_of_prints_are_not_held() -> None:
@@ -43,7 +43,7 @@ async def test_megabytes_of_prints_are_not_held() -> None:
     chain = chain_of(40, 10_000, 10)
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        feed = BlockFeed(FetchRules(), batch=5, ahead=4)
+        feed = BlockFetcher(FetchRules(), batch=5, prefetch=4)
         held = []
         async with aclosing(feed.batches(run_of(chain, source))) as batches:
             async for blocks in batches:
@@ -59,7 +59,7 @@ async def test_large_blocks_are_read_ahead_by_their_bytes(max_ahead: int, ahead:
     chain = chain_of(24, LONGEST_VALUE, 20)
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
-        feed = BlockFeed(FetchRules(), batch=1, ahead=4, max_ahead=max_ahead)
+        feed = BlockFetcher(FetchRules(), batch=1, prefetch=4, max_prefetch_bytes=max_ahead)
         read_ahead = []
         taken = 0
         async with aclosing(feed.batches(run_of(chain, source))) as batches:
