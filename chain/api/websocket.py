@@ -1,11 +1,11 @@
-"""The wake-up socket: a WebSocket that says when to look, and nothing else.
+"""The API's WebSocket: hints that a new block may be there, and nothing else.
 
-Each ``block`` message of ``/extended/v1/ws`` makes the follower look at once instead of at its next poll. What is true is
+Each ``block`` message of ``/extended/v1/ws`` makes the indexer poll at once instead of at its next interval. What is true is
 read by REST, so a lost, late, doubled or forged message costs at most time, and the polls go on meanwhile.
 
 The server's oddities, all seen in API 9.0: a client that misses a pong is unsubscribed while its socket stays open; a
 server that restarts neither closes its old sockets nor says anything on them; nothing is ever sent again. Hence a
-socket that is silent while looks find new blocks is given up for a new one; every opened socket makes the follower look;
+socket that is silent while polls find new blocks is given up for a new one; every opened socket makes the indexer poll;
 and every socket is replaced after an hour.
 """
 
@@ -32,14 +32,14 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WakeUpPatience:
+class WebSocketTimeouts:
     """How long the socket waits for what; seconds."""
 
     #: To connect, with all that belongs to it; to send a message.
     open: float = 10.0
     #: For the answer to a subscription.
     answer: float = 10.0
-    #: Without a message since a look found a new block; the second such block ends it at once.
+    #: Without a message since a poll found a new block; the second such block ends it at once.
     silence: float = 60.0
     #: A socket that lived so long was a good one: the next is tried at once.
     proven: float = 60.0
@@ -56,58 +56,60 @@ class WakeUpPatience:
     flood: int = 500
 
 
-class Lost(Exception):
+class SocketLost(Exception):
     """The socket is of no use; the text says why."""
 
 
-#: So many looks may find a new tip that no message told of.
-_UNTOLD = 2
+#: Polls that may find a new tip which no message announced.
+_MAX_UNANNOUNCED = 2
 
 
-class Silence:
-    """Tells when a socket has been silent for too long; it is told the time. A quiet chain is no reason."""
+class StaleDetector:
+    """Detects a socket that is silent although the chain moves. Times are arguments."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
         #: Newest height known from elsewhere, None before the first; and that of the last message.
         self._tip: int | None = None
-        self._told = 0
+        self._announced = 0
         #: When the chain was first seen to move without a message, and how often since.
         self._since: float | None = None
-        self._untold = 0
+        self._unannounced = 0
 
-    def opened(self) -> None:
+    def on_subscribed(self) -> None:
         """A subscription begins: what is known already will not be told."""
-        self._told, self._since, self._untold = self._tip or 0, None, 0
+        self._announced, self._since, self._unannounced = self._tip or 0, None, 0
 
     def note_tip(self, height: int, now: float) -> None:
         """The chain is known to have this height."""
         if self._tip is None:
-            self._told = self._tip = height
-        if height > max(self._told, self._tip):
-            self._untold += 1
+            self._announced = self._tip = height
+        if height > max(self._announced, self._tip):
+            self._unannounced += 1
         self._tip = height
-        if height > self._told and self._since is None:
+        if height > self._announced and self._since is None:
             self._since = now
 
-    def heard(self, height: int, now: float) -> None:
+    def on_message(self, height: int, now: float) -> None:
         """A message came, about a block of this height."""
-        self._told, self._since, self._untold = height, None, 0
+        self._announced, self._since, self._unannounced = height, None, 0
         if self._tip is not None and self._tip > height:
             # An old block, or one of a losing branch: the socket lives, but has not told of the tip.
             self._since = now
 
-    def too_long(self, now: float) -> bool:
+    def is_stale(self, now: float) -> bool:
         """Whether the chain has moved for the whole limit, or twice, without a message."""
-        return self._untold >= _UNTOLD or (self._since is not None and now - self._since >= self._limit)
+        return self._unannounced >= _MAX_UNANNOUNCED or (
+            self._since is not None and now - self._since >= self._limit
+        )
 
 
-class WakeUp:
+class BlockWebSocket:
     """Keeps one socket open and calls ``on_block`` when there may be something new; ``run`` owns all it starts.
 
     ``sources`` gives base URLs, the best one first, each time a socket is opened; after a failure the next one is tried.
     ``api_key`` gives the key of a URL.
-    Tell :meth:`note_tip` the newest height after each look, so that silence is noticed. Clock, sleep and random are
+    Give :meth:`note_tip` the newest height after each poll, so that silence is noticed. Clock, sleep and random are
     arguments for tests; time limits of the network itself go by the event loop's clock.
     """
 
@@ -118,7 +120,7 @@ class WakeUp:
         *,
         api_key: Callable[[str], str | None] = lambda _: None,
         user_agent: str = "sbtc-watcher",
-        patience: WakeUpPatience | None = None,
+        timeouts: WebSocketTimeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
@@ -129,19 +131,19 @@ class WakeUp:
         self._on_block = on_block
         self._api_key = api_key
         self._user_agent = user_agent
-        self._patience = patience or WakeUpPatience()
+        self._timeouts = timeouts or WebSocketTimeouts()
         self._clock = clock
         self._sleep = sleep
         self._rng = rng
-        self._silence = Silence(self._patience.silence)
+        self._staleness = StaleDetector(self._timeouts.silence)
         self._url: str | None = None
         self._open = False
         self._trouble: str | None = None
         #: Subscription that waits for its answer, and since when.
         self._number = 0
         self._asked_at: float | None = None
-        #: Looks found blocks that the socket did not tell of.
-        self._silent = asyncio.Event()
+        #: Polls found blocks that the socket did not announce.
+        self._stale = asyncio.Event()
         self._messages = 0
 
     @property
@@ -158,9 +160,9 @@ class WakeUp:
     def note_tip(self, height: int) -> None:
         """The newest height that is known by REST."""
         now = self._clock()
-        self._silence.note_tip(height, now)
-        if self._silence.too_long(now):
-            self._silent.set()
+        self._staleness.note_tip(height, now)
+        if self._staleness.is_stale(now):
+            self._stale.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep a socket open until ``stop`` is set. Never raises for what a server does."""
@@ -177,14 +179,14 @@ class WakeUp:
                 await self._session(self._url)
                 failures = 0
                 continue
-            except (OSError, UnicodeError, WebSocketException, Lost) as error:
-                self._lose(error)
+            except (OSError, UnicodeError, WebSocketException, SocketLost) as error:
+                self._close(error)
             except Exception as error:
                 self._on_unforeseen(error)
-                self._lose(error)
-            if self._clock() - began >= self._patience.proven:
+                self._close(error)
+            if self._clock() - began >= self._timeouts.proven:
                 failures = 0
-            pause = min(self._patience.longest, self._patience.backoff * 2.0 ** min(failures, 30))
+            pause = min(self._timeouts.longest, self._timeouts.backoff * 2.0 ** min(failures, 30))
             failures += 1
             # Half of it is fixed, half is chance: many clients must not come back in step.
             await self._sleep(pause * (0.5 + 0.5 * self._rng()))
@@ -198,56 +200,56 @@ class WakeUp:
             # Proxies from the environment are not settings of this program; and nothing worth compressing is sent.
             proxy=None,
             compression=None,
-            open_timeout=self._patience.open,
+            open_timeout=self._timeouts.open,
             close_timeout=1.0,
             create_connection=_Connection,
-            ping_interval=self._patience.ping,
-            ping_timeout=self._patience.ping,
+            ping_interval=self._timeouts.ping,
+            ping_timeout=self._timeouts.ping,
             max_size=MAX_MESSAGE,
             max_queue=16,
         ) as socket:
             try:
-                await _first(self._listen(socket), self._guard(socket), self._heed_silence())
+                await _first(self._listen(socket), self._guard(socket), self._raise_when_stale())
             finally:
                 self._asked_at = None
 
     async def _listen(self, socket: ClientConnection) -> None:
         async for message in socket:
             self._messages += 1
-            if self._messages > self._patience.flood:
-                raise Lost(f"more than {self._patience.flood} messages in {self._patience.tick:g} s")
-            self._take(message)
-        raise Lost("the server closed it")
+            if self._messages > self._timeouts.flood:
+                raise SocketLost(f"more than {self._timeouts.flood} messages in {self._timeouts.tick:g} s")
+            self._handle(message)
+        raise SocketLost("the server closed it")
 
     async def _guard(self, socket: ClientConnection) -> None:
         opened = self._clock()
         await self._subscribe(socket)
         while True:
             self._messages = 0
-            await self._sleep(self._patience.tick)
+            await self._sleep(self._timeouts.tick)
             now = self._clock()
-            if now - opened >= self._patience.reopen:
+            if now - opened >= self._timeouts.reopen:
                 return
             if self._asked_at is not None:
-                if now - self._asked_at >= self._patience.answer:
-                    raise Lost("the subscription was not answered")
-            elif self._silence.too_long(now):
-                self._silent.set()
+                if now - self._asked_at >= self._timeouts.answer:
+                    raise SocketLost("the subscription was not answered")
+            elif self._staleness.is_stale(now):
+                self._stale.set()
 
-    async def _heed_silence(self) -> None:
-        self._silent.clear()
-        await self._silent.wait()
-        raise Lost("it stayed silent while the chain moved")
+    async def _raise_when_stale(self) -> None:
+        self._stale.clear()
+        await self._stale.wait()
+        raise SocketLost("it stayed silent while the chain moved")
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         self._number += 1
         self._asked_at = self._clock()
-        self._silence.opened()
+        self._staleness.on_subscribed()
         request = {"jsonrpc": "2.0", "id": self._number, "method": "subscribe", "params": {"event": "block"}}
-        async with asyncio.timeout(self._patience.open):
+        async with asyncio.timeout(self._timeouts.open):
             await socket.send(json.dumps(request))
 
-    def _take(self, message: str | bytes) -> None:
+    def _handle(self, message: str | bytes) -> None:
         """Look for our answer and for blocks; everything else, and nonsense, is left alone."""
         try:
             said = json.loads(message)
@@ -256,30 +258,30 @@ class WakeUp:
         if not isinstance(said, dict):
             return
         if said.get("method") == "block":
-            self._heard(said.get("params"))
+            self._on_block_message(said.get("params"))
         elif self._asked_at is not None and said.get("id") == self._number:
             if "result" not in said:
-                raise Lost("the subscription was refused")
+                raise SocketLost("the subscription was refused")
             self._subscribed()
 
-    def _heard(self, params: object) -> None:
+    def _on_block_message(self, params: object) -> None:
         height = params.get("height") if isinstance(params, dict) else None
         if isinstance(height, int) and not isinstance(height, bool) and 0 <= height <= MAX_COUNT:
-            self._silence.heard(height, self._clock())
+            self._staleness.on_message(height, self._clock())
             self._on_block()
 
     def _subscribed(self) -> None:
         self._asked_at = None
         if not self._open:
             self._open, self._trouble = True, None
-            _log.info("wakeup.open", action="wakeup.open", source=self._url)
+            _log.info("websocket.open", action="websocket.open", source=self._url)
         # What happened while nobody listened is not sent again.
         self._on_block()
 
-    def _lose(self, error: Exception) -> None:
+    def _close(self, error: Exception) -> None:
         trouble = _reason(error)
         if self._open or trouble != self._trouble:
-            _log.warning("wakeup.lost", action="wakeup.lost", source=self._url, reason=trouble)
+            _log.warning("websocket.lost", action="websocket.lost", source=self._url, reason=trouble)
         self._open, self._trouble = False, trouble
 
 

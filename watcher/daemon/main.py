@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.api.client import StacksApi
-from chain.api.websocket import WakeUp
+from chain.api.websocket import BlockWebSocket
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
 from chain.mempool import MempoolReader
@@ -134,11 +134,11 @@ async def serve(
             server = stack.enter_context(
                 HttpServer(settings, database, liveness, metrics, api="api" in roles, wake=worker.wake)
             )
-            wakeup = indexer.wakeup = make_wakeup(settings, pool, indexer)
+            websocket = indexer.websocket = make_websocket(settings, pool, indexer)
             audit = make_audit(settings, database, pool, metrics)
             beside: list[Part] = [make_in_flight(settings, database, pool).run, audit.run]
-            if wakeup is not None:
-                beside.append(wakeup.run)
+            if websocket is not None:
+                beside.append(websocket.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
             follow = partial(_follow, indexer, beside, upkeep, lease, liveness)
             code = await _until_stopped(follow, worker, server, liveness, heartbeat, roles, stop)
@@ -297,7 +297,7 @@ def make_indexer(
     )
 
 
-def make_wakeup(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> WakeUp | None:
+def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> BlockWebSocket | None:
     """Make the socket that shortens the follower's waits, None when the settings want none."""
     if not settings.websocket:
         return None
@@ -307,7 +307,7 @@ def make_wakeup(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> W
         bad = (SourceState.FAILING, SourceState.REFUSED)
         return [row.url for row in rows if row.state not in bad] or [row.url for row in rows]
 
-    return WakeUp(
+    return BlockWebSocket(
         sources,
         indexer.wake,
         api_key=settings.key_for,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from chain.api.websocket import WakeUp
+from chain.api.websocket import BlockWebSocket
 from chain.errors import OperatorNeeded, SourceError
 from chain.follower import Follower
 from chain.model import BlockHeader, Step
@@ -70,7 +70,7 @@ class IndexerLoop:
     ``on_settled`` after every further transaction that settled intents, ``on_poll`` after every poll with what it ran
     into, if anything, the newest applied block, and the newest that a source told of.
 
-    Set ``wakeup`` to a socket that calls :meth:`wake`; it is given what each poll finds. Clock and sleep are for tests.
+    Set ``websocket`` to a socket that calls :meth:`wake`; it is given what each poll finds. Clock and sleep are for tests.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class IndexerLoop:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.wakeup: WakeUp | None = None
+        self.websocket: BlockWebSocket | None = None
         self._ledger = ledger
         self._follower = follower
         self._pool = pool
@@ -321,11 +321,11 @@ class IndexerLoop:
             return None
         sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
         tip = self._follower.tip
-        if self.wakeup is not None:
+        if self.websocket is not None:
             if tip is not None:
-                self.wakeup.note_tip(tip.height)
+                self.websocket.note_tip(tip.height)
             for source in sources:
-                source["websocket"] = self.wakeup.state(source["url"])
+                source["websocket"] = self.websocket.state(source["url"])
         # A halt is over when a source shows our own chain again, not when nobody answers.
         over = result is PollResult.MOVED or (result is PollResult.IDLE and self._follower.agrees)
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from chain.api.client import StacksApi
 from chain.api.transport import Timeouts
-from chain.api.websocket import WakeUp
+from chain.api.websocket import BlockWebSocket
 from chain.errors import SourceUnavailable
 from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain
@@ -52,9 +52,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 def test_database_work_goes_on_while_look_ups_of_sources_hang_and_so_does_a_stop(names: Names) -> None:
     async def main() -> str:
         sources = [StacksApi(f"http://n{n}.hangs.test", timeouts=SOON) for n in range(HANGING)]
-        wakeup = WakeUp(lambda: ["http://socket.hangs.test"], lambda: None)
+        websocket = BlockWebSocket(lambda: ["http://socket.hangs.test"], lambda: None)
         stop = asyncio.Event()
-        socket_task = asyncio.create_task(wakeup.run(stop))
+        socket_task = asyncio.create_task(websocket.run(stop))
         pool = SourcePool(sources)
         with pytest.raises(SourceUnavailable):
             await pool.check("mainnet")

@@ -340,18 +340,18 @@ async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
 
 
 async def test_a_socket_that_fails_unforeseen_is_a_lost_socket() -> None:
-    """The wake-up socket is opened again after a pause, and who runs it is told."""
+    """The WebSocket is opened again after a pause, and who runs it is told."""
     seen: list[Exception] = []
     async with (
         ScriptedApi(ScriptedChain(), ping_interval=None) as api,
         waking(api.url, on_unforeseen=seen.append) as alarm,
     ):
         await alarm.open()
-        real = alarm.wakeup._take
-        alarm.wakeup._take = boom  # type: ignore[method-assign]
+        real = alarm.websocket._handle
+        alarm.websocket._handle = boom  # type: ignore[method-assign]
         api.chain.mine()
         await alarm.lost("a bug")
-        alarm.wakeup._take = real  # type: ignore[method-assign]
+        alarm.websocket._handle = real  # type: ignore[method-assign]
         await alarm.time.advance(2.0)
         await alarm.open()
     assert [type(error) for error in seen] == [RuntimeError]

@@ -1,4 +1,4 @@
-"""The wake-up socket against the scripted API and the recorded oddities of the real one, on a timeline of its own."""
+"""The WebSocket against the scripted API and the recorded oddities of the real one, on a timeline of its own."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def test_an_opened_socket_makes_one_look_and_then_one_for_each_block() -> 
     """The first look catches up with what was not told."""
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
-        assert alarm.wakeup.state(api.url) == "open"
+        assert alarm.websocket.state(api.url) == "open"
         api.chain.mine()
         await alarm.called(2)
         api.chain.mine(n=3)
@@ -98,12 +98,12 @@ async def test_a_subscription_that_a_missed_pong_took_is_cured_by_a_new_socket()
         await socket.wait_closed()
 
     async with talking(talk) as url, waking(url) as alarm:
-        alarm.wakeup.note_tip(19)
+        alarm.websocket.note_tip(19)
         await alarm.called(2)
-        alarm.wakeup.note_tip(20)
-        alarm.wakeup.note_tip(missed)
+        alarm.websocket.note_tip(20)
+        alarm.websocket.note_tip(missed)
         assert alarm.state == "open"
-        alarm.wakeup.note_tip(22)
+        alarm.websocket.note_tip(22)
         await alarm.lost("it stayed silent while the chain moved")
         await alarm.time.advance(1)
         await alarm.called(4)
@@ -114,10 +114,10 @@ async def test_the_scripted_servers_missed_pong_is_cured_too() -> None:
     """Also on a chain that is slow: the next block does not come."""
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
-        alarm.wakeup.note_tip(api.chain.tip.height)
+        alarm.websocket.note_tip(api.chain.tip.height)
         await asyncio.gather(api.heartbeat(), api.heartbeat())
         assert api.hub.subscribers("block") == 0
-        alarm.wakeup.note_tip(api.chain.mine().height)
+        alarm.websocket.note_tip(api.chain.mine().height)
         await alarm.time.advance(60)
         await alarm.lost("it stayed silent while the chain moved")
         await alarm.time.advance(1)
@@ -133,15 +133,15 @@ async def test_a_server_that_restarted_without_a_word_is_left_at_the_second_bloc
     assert [("msg" in line, "close" in line) for line in lines] == [(False, False), (True, False)]
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
-        alarm.wakeup.note_tip(api.chain.tip.height)
+        alarm.websocket.note_tip(api.chain.tip.height)
         api.restart_silently()
-        alarm.wakeup.note_tip(api.chain.mine().height)
+        alarm.websocket.note_tip(api.chain.mine().height)
         assert alarm.state == "open"
-        alarm.wakeup.note_tip(api.chain.mine().height)
+        alarm.websocket.note_tip(api.chain.mine().height)
         await alarm.lost("it stayed silent while the chain moved")
         await alarm.time.advance(1)
         await alarm.called(2)
-        assert alarm.wakeup.is_open
+        assert alarm.websocket.is_open
         api.chain.mine()
         await alarm.called(3)
 
@@ -157,7 +157,7 @@ async def test_a_socket_that_answers_but_never_tells_is_not_opened_again_and_aga
             await alarm.called(opened)
             for _ in range(3):
                 height += 1
-                alarm.wakeup.note_tip(height)
+                alarm.websocket.note_tip(height)
             await alarm.time.advance(await alarm.lost("it stayed silent while the chain moved"))
         assert alarm.pauses == [1, 2, 4, 8, 16]
 
@@ -165,7 +165,7 @@ async def test_a_socket_that_answers_but_never_tells_is_not_opened_again_and_aga
 async def test_a_quiet_chain_keeps_its_socket_until_the_hour_and_then_gets_a_fresh_one() -> None:
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
-        alarm.wakeup.note_tip(api.chain.tip.height)
+        alarm.websocket.note_tip(api.chain.tip.height)
         await alarm.time.advance(3590)
         assert (api.counts["ws"], alarm.calls) == (1, 1)
         await alarm.time.advance(10)
@@ -218,8 +218,8 @@ async def test_after_a_failure_the_next_source_is_tried() -> None:
             await alarm.lost("HTTP 503")
             await alarm.time.advance(1)
             await alarm.called(1)
-            assert alarm.wakeup.state(good.url) == "open"
-            assert alarm.wakeup.state(broken.url) is None
+            assert alarm.websocket.state(good.url) == "open"
+            assert alarm.websocket.state(broken.url) is None
 
 
 async def test_the_key_of_a_source_is_sent_with_the_handshake_and_to_no_other_source() -> None:

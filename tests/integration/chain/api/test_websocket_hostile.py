@@ -1,4 +1,4 @@
-"""Servers that mean harm, or are none: the wake-up socket survives them all, in bounded time and memory."""
+"""Servers that mean harm, or are none: the WebSocket survives them all, in bounded time and memory."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from chain.api.websocket import MAX_MESSAGE, WakeUpPatience
+from chain.api.websocket import MAX_MESSAGE, WebSocketTimeouts
 from chain.testing import ScriptedApi, ScriptedChain
 from tests.integration.chain.api.websocket_fixture import HASTY, answer, block, subscription, talking, waking
 
@@ -97,7 +97,7 @@ async def test_a_flood_of_messages_ends_the_socket() -> None:
         for height in range(10_000):
             await block(socket, height)
 
-    async with talking(talk) as url, waking(url, patience=WakeUpPatience(flood=50)) as alarm:
+    async with talking(talk) as url, waking(url, patience=WebSocketTimeouts(flood=50)) as alarm:
         await alarm.lost("more than 50 messages in 5 s")
         assert alarm.calls == 50, "the answer is one of the messages"
 
@@ -110,7 +110,7 @@ async def test_a_brisk_but_honest_server_is_no_flood() -> None:
         while True:
             await block(socket, await sent.get())
 
-    async with talking(talk) as url, waking(url, patience=WakeUpPatience(flood=50)) as alarm:
+    async with talking(talk) as url, waking(url, patience=WebSocketTimeouts(flood=50)) as alarm:
         await alarm.called(1)
         for height in range(1, 200):
             sent.put_nowait(height)
@@ -205,7 +205,7 @@ async def test_a_server_that_is_gone_from_the_net_is_noticed_by_our_pings() -> N
         socket.transport.pause_reading()  # type: ignore[attr-defined]
         await frozen.wait()
 
-    async with talking(talk) as url, waking(url, patience=WakeUpPatience(ping=0.05)) as alarm:
+    async with talking(talk) as url, waking(url, patience=WebSocketTimeouts(ping=0.05)) as alarm:
         await alarm.lost("keepalive ping timeout")
         frozen.set()
 

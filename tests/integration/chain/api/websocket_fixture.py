@@ -8,7 +8,7 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
-from chain.api.websocket import WakeUp, WakeUpPatience
+from chain.api.websocket import BlockWebSocket, WebSocketTimeouts
 from tests.timeline import Timeline
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
@@ -24,7 +24,7 @@ class Alarm:
         self.pauses: list[float] = []
         self._losses = 0
         self.stop = asyncio.Event()
-        self.wakeup = WakeUp(
+        self.websocket = BlockWebSocket(
             lambda: urls,
             self._call,
             clock=self.time,
@@ -37,7 +37,7 @@ class Alarm:
         self.calls += 1
 
     async def _sleep(self, seconds: float) -> None:
-        if seconds != WakeUpPatience().tick:
+        if seconds != WebSocketTimeouts().tick:
             self.pauses.append(seconds)
         await self.time.sleep(seconds)
 
@@ -56,7 +56,7 @@ class Alarm:
 
     async def open(self) -> None:
         """Wait until it is subscribed."""
-        await self.until(lambda: self.wakeup.is_open)
+        await self.until(lambda: self.websocket.is_open)
 
     async def lost(self, why: str = "") -> float:
         """Wait until the socket is given up once more, for this reason; how long it waits to try again."""
@@ -69,22 +69,22 @@ class Alarm:
 
     @property
     def state(self) -> str:
-        url = self.wakeup._url
-        return (self.wakeup.state(url) if url else None) or ""
+        url = self.websocket._url
+        return (self.websocket.state(url) if url else None) or ""
 
 
 @asynccontextmanager
 async def waking(*urls: str, **options: Any) -> AsyncIterator[Alarm]:
     """Run a wake-up socket over these sources; it must end when told to, without an error."""
     alarm = Alarm(urls, **options)
-    task = asyncio.create_task(alarm.wakeup.run(alarm.stop))
+    task = asyncio.create_task(alarm.websocket.run(alarm.stop))
     try:
         yield alarm
     finally:
         alarm.stop.set()
         async with asyncio.timeout(5):
             await task
-        assert not alarm.wakeup.is_open
+        assert not alarm.websocket.is_open
 
 
 @asynccontextmanager
@@ -126,4 +126,4 @@ async def block(socket: ServerConnection, height: int) -> None:
 
 
 #: Quick network limits, for servers that do not answer.
-HASTY = WakeUpPatience(open=0.2)
+HASTY = WebSocketTimeouts(open=0.2)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chain.api.client import StacksApi
-from chain.api.websocket import WakeUp
+from chain.api.websocket import BlockWebSocket
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
 from chain.source_pool import SourcePool
@@ -176,15 +176,15 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
 async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig: Rig) -> None:
     """The server behind the address was replaced: polls find two blocks, and the next one comes by the new socket."""
     socket_time = Timeline()
-    wakeup = WakeUp(
+    websocket = BlockWebSocket(
         lambda: [rig.api.url],
         rig.following.wake,
         clock=socket_time,
         sleep=socket_time.sleep,
         rng=lambda: 1.0,
     )
-    rig.following.wakeup = wakeup
-    task = asyncio.create_task(wakeup.run(rig.stop))
+    rig.following.websocket = websocket
+    task = asyncio.create_task(websocket.run(rig.stop))
     await rig.time.advance(2)
     await rig.looked(2)
     assert rig.socket() == "open"
@@ -194,9 +194,9 @@ async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig
         rig.chain.mine()
         await rig.time.advance(POLL)
         await rig.looked(looks + 1)
-    await until(lambda: not wakeup.is_open)
+    await until(lambda: not websocket.is_open)
     await socket_time.advance(1)
-    await until(lambda: wakeup.is_open)
+    await until(lambda: websocket.is_open)
     await rig.time.advance(1)
     await rig.applied()
     before = rig.time.now
@@ -211,15 +211,15 @@ async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig
 async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(rig: Rig) -> None:
     """No block is lost whatever becomes of the socket; and ``status`` says how it is."""
     socket_time = Timeline()
-    wakeup = WakeUp(
+    websocket = BlockWebSocket(
         lambda: [rig.api.url],
         rig.following.wake,
         clock=socket_time,
         sleep=socket_time.sleep,
         rng=lambda: 1.0,
     )
-    rig.following.wakeup = wakeup
-    task = asyncio.create_task(wakeup.run(rig.stop))
+    rig.following.websocket = websocket
+    task = asyncio.create_task(websocket.run(rig.stop))
     await rig.time.advance(2)
     await rig.looked(2)
     assert rig.socket() == "open"
@@ -232,7 +232,7 @@ async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(ri
 
     rig.api.faults.fail(503, route="ws", times=None)
     await rig.api.hub.close()
-    await until(lambda: not wakeup.is_open)
+    await until(lambda: not websocket.is_open)
     looks = len(rig.looks)
     rig.chain.mine(n=2)
     await rig.time.advance(POLL - 1)
@@ -250,7 +250,7 @@ async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(ri
     await rig.time.asleep(2)
     await rig.time.advance(1)
     await rig.applied()
-    assert (rig.height(), wakeup.is_open) == (missed.height, True)
+    assert (rig.height(), websocket.is_open) == (missed.height, True)
     assert rig.socket() == "open"
     rig.stop.set()
     await task

@@ -90,11 +90,11 @@ async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> Non
         await pool.check("mainnet")
         # The first one's socket is left for the second one's, to which the key was not given.
         pool.failed(pool.pick(), SourceUnavailable("down", url=apis[0].url))
-        wakeup = daemon_main.make_wakeup(settings, pool, cast(Any, SimpleNamespace(nudge=lambda: None)))
-        assert wakeup is not None
+        websocket = daemon_main.make_websocket(settings, pool, cast(Any, SimpleNamespace(nudge=lambda: None)))
+        assert websocket is not None
         stop = asyncio.Event()
-        running = asyncio.ensure_future(wakeup.run(stop))
-        await harness.until(lambda: wakeup.is_open)
+        running = asyncio.ensure_future(websocket.run(stop))
+        await harness.until(lambda: websocket.is_open)
         stop.set()
         await running
         assert [seen.route for seen in apis[1].requests].count("ws") == 1
