@@ -1,4 +1,4 @@
-"""Several API servers as one: which to use, how fast, and what each is worth at the moment.
+"""A pool of API servers: selection, rate limits, back-off and failover.
 
 The order of the list is the order of preference. A step uses one source from beginning to end; between steps the pool
 moves away from a source that fails, lags, or has used up its budget, and comes back only after it had no trouble for a
@@ -17,7 +17,7 @@ import structlog
 
 from chain.api.client import ApiStatus, StacksApi
 from chain.api.dates import ServerDates
-from chain.api.rate_limit import Budget, OnRequest, Pacer
+from chain.api.rate_limit import OnRequest, RateLimiter, RequestBudget
 from chain.errors import (
     OperatorNeeded,
     SourceError,
@@ -78,21 +78,21 @@ class SourceHealth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class BackoffPolicy:
     """How long the pool waits for what; seconds."""
 
-    #: First pause after a failure; doubles with each further one, up to ``longest``.
+    #: First pause after a failure; doubles with each further one, up to ``max_backoff``.
     backoff: float = 1.0
-    longest: float = 300.0
+    max_backoff: float = 300.0
     #: How long a source counts as lagging after it was seen to lag.
     lagging: float = 30.0
     #: How long a better source must have been free of trouble before the pool goes back to it.
     settle: float = 120.0
     #: Longest pause that a source may ask for in the middle of a step; a longer one is raised as ``SourceLimited``.
-    turn: float = 5.0
+    max_wait: float = 5.0
 
     @classmethod
-    def for_polls(cls, interval: float) -> "Patience":
+    def for_polls(cls, interval: float) -> "BackoffPolicy":
         """The policy for polls that are ``interval`` seconds apart.
 
         A source that is left must stay left for some polls, or a stuck one would never be left at all.
@@ -106,7 +106,7 @@ class _Source:
     """What the pool knows of one source; times are of the pool's clock."""
 
     api: StacksApi
-    pacer: Pacer
+    limiter: RateLimiter
     checked: bool = True
     #: Why a person must act.
     unfit: OperatorNeeded | None = None
@@ -146,25 +146,30 @@ class SourcePool:
         rng: Callable[[], float] = random.random,
         requests_per_minute: int | None = None,
         requests_per_month: int | None = None,
-        patience: Patience | None = None,
+        backoff: BackoffPolicy | None = None,
         on_request: OnRequest | None = None,
     ) -> None:
         if not sources:
             raise ValueError("a pool needs at least one source")
         self._clock = clock
         self._rng = rng
-        self._patience = patience or Patience()
+        self._backoff = backoff or BackoffPolicy()
         self._network: str | None = None
         self._sources: list[_Source] = []
         self._dates = ServerDates()
         for api in sources:
             api.dates = self._dates
-            budget = Budget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
-            pacer = Pacer(
-                api.url, budget, turn=self._patience.turn, clock=clock, sleep=sleep, on_request=on_request
+            budget = RequestBudget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
+            limiter = RateLimiter(
+                api.url,
+                budget,
+                max_wait=self._backoff.max_wait,
+                clock=clock,
+                sleep=sleep,
+                on_request=on_request,
             )
-            api.meter = pacer
-            self._sources.append(_Source(api, pacer, heard_at=clock()))
+            api.limiter = limiter
+            self._sources.append(_Source(api, limiter, heard_at=clock()))
         self._pinned = self._sources[0]
         #: Checks that are under way.
         self._checks: dict[_Source, asyncio.Task[None]] = {}
@@ -179,7 +184,7 @@ class SourcePool:
         asked: list[StacksApi] = []
         while True:
             try:
-                source = self.pick(besides=asked)
+                source = self.pick(exclude=asked)
             except SourceError:
                 if not asked:
                     raise
@@ -202,27 +207,27 @@ class SourcePool:
         assert failure is not None, "there was an attempt, or attempts() has raised"
         raise self.exhausted(failure)
 
-    def pick(self, *, besides: Collection[StacksApi] = ()) -> StacksApi:
+    def pick(self, *, exclude: Collection[StacksApi] = ()) -> StacksApi:
         """The source for the next step. Raise ``SourceLimited`` or ``SourceUnavailable`` when there is none.
 
         The error's ``retry_after`` says when one may be back. A lagging source is better than none, and one that
-        must wait for its budget is worth the wait when there is no other. ``besides``: those that are out of question.
+        must wait for its budget is worth the wait when there is no other. ``exclude``: those that are out of question.
         """
         now = self._clock()
         usable = [
-            source for source in self._sources if source.api not in besides and self._wait(source, now) == 0
+            source for source in self._sources if source.api not in exclude and self._wait(source, now) == 0
         ]
         if not usable:
             raise self._none_usable()
         current = [source for source in usable if source.lagging_until <= now] or usable
-        waits = {source.api.url: source.pacer.budget.wait(now) for source in current}
+        waits = {source.api.url: source.limiter.budget.wait(now) for source in current}
         for source in current:
             if waits[source.api.url] > 0:
                 # A dry source is gone back to when it had a budget for a while, not with each request it may send.
                 source.clean_since = max(source.clean_since, now + waits[source.api.url])
         soonest = min(waits.values())
         ready = [source for source in current if waits[source.api.url] <= soonest]
-        settled = now - self._patience.settle
+        settled = now - self._backoff.settle
         # One that failed last is not gone back to as soon as its pause is over, which may be before the next poll.
         calm = [source for source in ready if not source.failures or source.clean_since <= settled] or ready
         best = calm[0]
@@ -252,14 +257,14 @@ class SourcePool:
         """Whether this source answered in the last ``within`` seconds."""
         return self._clock() - self._of(source).heard_at <= within
 
-    def spare(self, share: float = 0.75) -> StacksApi | None:
+    def idle_source(self, share: float = 0.75) -> StacksApi | None:
         """The source of the last step, for requests that can be left out, such as the mempool's.
 
         None when it is in trouble, or when less than ``share`` of a burst is left of its budget.
         """
         now, source = self._clock(), self._pinned
         usable = source.checked and self._pause(source, now) == 0
-        return source.api if usable and source.pacer.budget.is_plentiful(now, share) else None
+        return source.api if usable and source.limiter.budget.is_plentiful(now, share) else None
 
     # What the follower learned
 
@@ -287,10 +292,10 @@ class SourcePool:
                     by=source.url,
                     reason=str(other.error),
                 )
-        known.pacer.tried = True
+        known.limiter.tried = True
         known.retry_at = 0.0
         if latency is not None:
-            known.pacer.latency = latency
+            known.limiter.latency = latency
         if tip_height is not None:
             known.tip_height = tip_height
             if all(tip_height >= (other.tip_height or 0) for other in self._sources if other is not known):
@@ -300,19 +305,19 @@ class SourcePool:
         """A request to this source failed: leave it alone for a while, longer each time."""
         known = self._of(source)
         now = self._clock()
-        known.pacer.tried = True
+        known.limiter.tried = True
         known.error = error
         if isinstance(error, SourceLimited) and error.retry_after:
             # Being asked to slow down is no fault, unless it does not say for how long.
-            known.pacer.budget.block(now, error.retry_after)
-            known.clean_since = max(known.clean_since, now + known.pacer.budget.blocked(now))
+            known.limiter.budget.block(now, error.retry_after)
+            known.clean_since = max(known.clean_since, now + known.limiter.budget.blocked(now))
             return
         known.errors += 1
         known.failures += 1
         known.refused = isinstance(error, SourceRefused)
-        patience = self._patience
-        pause = patience.longest if known.refused else patience.backoff * 2.0 ** min(known.failures - 1, 30)
-        pause = min(pause, patience.longest)
+        backoff = self._backoff
+        pause = backoff.max_backoff if known.refused else backoff.backoff * 2.0 ** min(known.failures - 1, 30)
+        pause = min(pause, backoff.max_backoff)
         # Half of it is fixed, half is chance: many clients must not come back in step.
         known.retry_at = now + pause * (0.5 + 0.5 * self._rng())
         known.clean_since = known.retry_at
@@ -322,7 +327,7 @@ class SourcePool:
         known = self._of(source)
         if tip_height is not None:
             known.tip_height = tip_height
-        known.lagging_until = self._clock() + self._patience.lagging
+        known.lagging_until = self._clock() + self._backoff.lagging
         known.clean_since = max(known.clean_since, known.lagging_until)
 
     # Checking
@@ -428,7 +433,7 @@ class SourcePool:
                 state=self._state(source, now),
                 version=source.version,
                 tip_height=source.tip_height,
-                latency_ms=None if source.pacer.latency is None else round(source.pacer.latency * 1000),
+                latency_ms=None if source.limiter.latency is None else round(source.limiter.latency * 1000),
                 errors=source.errors,
                 answered_seconds=None if source.answered_at is None else round(now - source.answered_at, 1),
                 clock_skew=None if (ahead := self._dates.ahead(source.api.url)) is None else round(ahead, 1),
@@ -458,7 +463,7 @@ class SourcePool:
         """Seconds until the source may be asked again; infinite when a person must act."""
         if source.unfit:
             return float("inf")
-        return max(source.pacer.budget.blocked(now), source.retry_at - now, 0.0)
+        return max(source.limiter.budget.blocked(now), source.retry_at - now, 0.0)
 
     def _wait(self, source: _Source, now: float) -> float:
         """Seconds until a step may use the source. One that is not checked yet waits for the next check."""
@@ -470,9 +475,9 @@ class SourcePool:
             return SourceState.REFUSED
         if source.failures:
             return SourceState.FAILING
-        if source.pacer.budget.wait(now) > 0:
+        if source.limiter.budget.wait(now) > 0:
             return SourceState.LIMITED
-        if not source.checked or not source.pacer.tried:
+        if not source.checked or not source.limiter.tried:
             return SourceState.UNKNOWN
         return SourceState.LAGGING if source.lagging_until > now else SourceState.OK
 

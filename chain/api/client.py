@@ -18,11 +18,11 @@ from chain.api.dates import ServerDates
 from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.api.parse_fields import HASH, MAX_TIME, Malformed
 from chain.api.parse_mempool import PendingPage
-from chain.api.transport import MAX_BODY, Answer, Fetcher, Meter, Timeouts, TooLarge, UrlTooLong
+from chain.api.transport import MAX_BODY, Answer, Fetcher, Limiter, Timeouts, TooLarge, UrlTooLong
 from chain.errors import ChainError, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.model import BlockHeader, parent_of_first
 
-__all__ = ["ApiStatus", "Meter", "StacksApi", "Timeouts", "TxDetail", "TxPage", "TxSummary"]
+__all__ = ["ApiStatus", "Limiter", "StacksApi", "Timeouts", "TxDetail", "TxPage", "TxSummary"]
 
 #: Most events per transaction that the API gives at once; without ``event_limit`` it gives 20.
 EVENT_WINDOW = 100
@@ -43,7 +43,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class StacksApi:
-    """A client of one API server. ``url`` names it in messages; ``meter`` paces and counts its requests."""
+    """A client of one API server. ``url`` names it in messages; ``limiter`` paces and counts its requests."""
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class StacksApi:
         return self._fetcher.url
 
     @property
-    def meter(self) -> Meter | None:
+    def limiter(self) -> Limiter | None:
         """Who paces and counts the requests; None sends them as they come."""
-        return self._fetcher.meter
+        return self._fetcher.limiter
 
-    @meter.setter
-    def meter(self, meter: Meter) -> None:
-        self._fetcher.meter = meter
+    @limiter.setter
+    def limiter(self, limiter: Limiter) -> None:
+        self._fetcher.limiter = limiter
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -1,6 +1,6 @@
-"""How many requests a source may get, and when: token buckets, and what the source itself says.
+"""Rate limits of a source: token buckets, and what the source itself asks for.
 
-``TokenBucket`` and ``Budget`` are told the time; ``Pacer`` has the clock and makes each request wait for its turn.
+``TokenBucket`` and ``RequestBudget`` are told the time; ``RateLimiter`` has the clock and makes each request wait for its turn.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ MINUTE = 60.0
 MONTH = 31 * 86_400.0
 
 #: Longest wait that a header can ask for, in seconds: a source's mistake must not silence it for days.
-LONGEST_WAIT = 3600.0
+MAX_WAIT_SECONDS = 3600.0
 
 #: Shortest wait that is slept, in seconds: a clock that is not exact must not need many of them.
 TICK = 1e-6
@@ -49,7 +49,7 @@ class TokenBucket:
         self._at = max(self._at, now)
 
 
-class Budget:
+class RequestBudget:
     """The buckets of one source (none is fine), and the time before which it asked not to be called."""
 
     def __init__(self, *, per_minute: int | None, per_month: int | None, now: float) -> None:
@@ -82,8 +82,8 @@ class Budget:
         )
 
     def block(self, now: float, seconds: float) -> None:
-        """Send nothing for so long (at most ``LONGEST_WAIT``)."""
-        self._blocked_until = max(self._blocked_until, now + min(max(seconds, 0.0), LONGEST_WAIT))
+        """Send nothing for so long (at most ``MAX_WAIT_SECONDS``)."""
+        self._blocked_until = max(self._blocked_until, now + min(max(seconds, 0.0), MAX_WAIT_SECONDS))
 
     def obey(self, now: float, code: int, headers: Mapping[str, str]) -> None:
         """Follow ``Retry-After`` and the ``ratelimit-*`` headers of an answer.
@@ -96,20 +96,20 @@ class Budget:
         reset = _number(headers.get("ratelimit-reset"))
         if _number(headers.get("ratelimit-remaining")) == 0 and reset is not None:
             self.block(now, reset)
-        for name, period in (("second", 1.0), ("minute", MINUTE), ("month", LONGEST_WAIT)):
+        for name, period in (("second", 1.0), ("minute", MINUTE), ("month", MAX_WAIT_SECONDS)):
             if _number(headers.get(f"x-ratelimit-remaining-stacks-{name}")) == 0:
                 self.block(now, period if reset is None else max(reset, 1.0))
 
 
-class Pacer:
+class RateLimiter:
     """Paces and counts one source's requests: the ``Meter`` that ``chain.api.transport`` asks before each."""
 
     def __init__(
         self,
         url: str,
-        budget: Budget,
+        budget: RequestBudget,
         *,
-        turn: float,
+        max_wait: float,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
         on_request: OnRequest | None = None,
@@ -120,7 +120,7 @@ class Pacer:
         #: Whether any request was made.
         self.tried = False
         self._url = url
-        self._turn = turn
+        self._max_wait = max_wait
         self._queue = asyncio.Lock()
         self._clock = clock
         self._sleep = sleep
@@ -134,15 +134,15 @@ class Pacer:
         ``turn``, because another source may serve meanwhile.
         """
         async with self._queue:
-            self._heed()
+            self._raise_if_blocked()
             while (wait := self.budget.wait(self._clock())) > 0:
                 await self._sleep(max(wait, TICK))
-                self._heed()
+                self._raise_if_blocked()
             self.budget.take(self._clock())
 
-    def _heed(self) -> None:
+    def _raise_if_blocked(self) -> None:
         """Raise ``SourceLimited`` while the source asks for a long pause."""
-        if (blocked := self.budget.blocked(self._clock())) > self._turn:
+        if (blocked := self.budget.blocked(self._clock())) > self._max_wait:
             raise SourceLimited("the source asks to wait", url=self._url, retry_after=blocked)
 
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:

@@ -37,7 +37,7 @@ class Timeouts:
     total: float = 30.0
 
 
-class Meter(Protocol):
+class Limiter(Protocol):
     """Who counts and paces the requests to one source; the pool sets one on each of its sources."""
 
     async def acquire(self) -> None:
@@ -72,7 +72,7 @@ class _NoCookies(CookieJar):
 
 
 class Fetcher:
-    """Sends the GET requests for one base URL. ``meter`` may be set at any time."""
+    """Sends the GET requests for one base URL. ``limiter`` may be set at any time."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Fetcher:
             raise ValueError(f"a source must be http(s)://host[:port][/path], not {base_url!r}")
         #: What messages and `status` show: without user name and password.
         self.url = str(url.copy_with(username=None, password=None)).rstrip("/")
-        self.meter: Meter | None = None
+        self.limiter: Limiter | None = None
         self._base = str(url).rstrip("/")
         self._timeouts = timeouts
         self._headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": user_agent}
@@ -111,8 +111,8 @@ class Fetcher:
 
     async def get(self, path: str, *, etag: str | None = None, cap: int = MAX_BODY) -> Answer:
         """GET ``path`` (with its query). Raise ``SourceError`` for anything but 200, 404, and 304 to an ``etag``."""
-        if self.meter is not None:
-            await self.meter.acquire()
+        if self.limiter is not None:
+            await self.limiter.acquire()
         if etag is not None and not _fits_a_header(etag):
             etag = None
         headers = self._headers if etag is None else {**self._headers, "if-none-match": etag}
@@ -137,8 +137,8 @@ class Fetcher:
         except httpx.HTTPError as error:
             raise self._unavailable(path, f"{type(error).__name__}: {_line(str(error))}") from error
         finally:
-            if self.meter is not None:
-                self.meter.observe(code, loop.time() - started, got)
+            if self.limiter is not None:
+                self.limiter.observe(code, loop.time() - started, got)
         if code == 200 or (code == 304 and etag is not None):
             return Answer(code, got, body)
         if code == 404 and self._is_api_404(body):

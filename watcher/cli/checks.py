@@ -181,7 +181,7 @@ class _Answer:
 async def _ask(url: str, given: Settings) -> _Answer:
     api = StacksApi(url, user_agent=USER_AGENT, api_key=given.key_for(url), timeouts=_TIMEOUTS)
     ear = _Ear()
-    api.meter = ear
+    api.limiter = ear
     try:
         finding = await _identify(api, ear, given)
     except ChainError as problem:

@@ -21,7 +21,7 @@ from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
 from chain.mempool import MempoolReader
 from chain.model import FetchRules, Step
-from chain.source_pool import Patience, SourcePool, SourceState
+from chain.source_pool import BackoffPolicy, SourcePool, SourceState
 from contracts.model import PaymentRules
 from notifier.worker import Worker
 from watcher import __version__, event_loop, unforeseen
@@ -254,7 +254,7 @@ def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
         ],
         requests_per_minute=settings.api_requests_per_minute,
         requests_per_month=settings.api_requests_per_month,
-        patience=Patience.for_polls(settings.poll_interval),
+        backoff=BackoffPolicy.for_polls(settings.poll_interval),
         on_request=metrics.on_request if metrics is not None else None,
     )
 

@@ -163,7 +163,7 @@ class IndexerLoop:
     async def _wait_for_wake(self, began: float) -> None:
         await self._woken.wait()
         await self._sleep(max(0.0, began + SPACING - self._clock()))
-        if self._pool.spare(RESERVE) is None:
+        if self._pool.idle_source(RESERVE) is None:
             # The next poll will do.
             await self._sleep(self._poll_interval)
 

@@ -87,12 +87,12 @@ class InFlight:
 
     async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
         """Return what is meant to be paid at the moment; None when the budget, or the source, does not let us know."""
-        source = self._pool.spare()
+        source = self._pool.idle_source()
         if source is None:
             return None
 
         def may() -> bool:
-            spare: StacksApi | None = self._pool.spare()
+            spare: StacksApi | None = self._pool.idle_source()
             return spare is source
 
         try:

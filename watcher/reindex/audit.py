@@ -111,7 +111,7 @@ class Audit:
         is_open = False
         why = ""
         try:
-            if self._pool.spare() is None:
+            if self._pool.idle_source() is None:
                 return None
             span = self._next()
             is_open = span is not None

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from chain.api.client import StacksApi
 from chain.api.transport import Timeouts
 from chain.errors import SourceError, SourceUnavailable
-from chain.source_pool import Patience, SourcePool, SourceState
+from chain.source_pool import BackoffPolicy, SourcePool, SourceState
 from chain.testing import ScriptedApi, ScriptedChain
 from tests.integration.chain.follower_fixture import Clock, Rig, following
 
@@ -24,7 +24,7 @@ def states(rig: Rig) -> list[SourceState]:
 async def test_a_block_mined_after_the_first_source_died_is_read_at_the_next_look(poll: float) -> None:
     """Also every later one, and the dead one is asked less and less often."""
     chain = ScriptedChain()
-    async with following(chain, sources=2, poll=poll, patience=Patience.for_polls(poll)) as rig:
+    async with following(chain, sources=2, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:
         chain.mine()
         await rig.poll_once()
         await rig.apis[0].stop()
@@ -54,7 +54,7 @@ async def test_whatever_the_first_source_fails_at_the_next_one_serves_in_the_sam
     poll: float, break_it: Callable[[ScriptedApi], object]
 ) -> None:
     chain = ScriptedChain()
-    async with following(chain, sources=3, poll=poll, patience=Patience.for_polls(poll)) as rig:
+    async with following(chain, sources=3, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:
         break_it(rig.apis[0])
         break_it(rig.apis[1])
         chain.mine()

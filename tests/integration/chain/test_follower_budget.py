@@ -8,7 +8,7 @@ import pytest
 
 from chain.api.client import StacksApi
 from chain.api.rate_limit import MINUTE
-from chain.api.transport import Meter
+from chain.api.transport import Limiter
 from chain.errors import SourceLimited
 from chain.model import Reorg
 from chain.source_pool import SourcePool, SourceState
@@ -36,8 +36,8 @@ class Sent:
         self.at: list[float] = []
         self.by: Counter[str] = Counter()
         for source in rig.sources:
-            assert source.meter is not None
-            source.meter = Noted(source.meter, source.url, self)
+            assert source.limiter is not None
+            source.limiter = Noted(source.limiter, source.url, self)
 
     def most_within(self, period: float) -> int:
         return max(sum(start <= at < start + period for at in self.at) for start in self.at)
@@ -46,12 +46,12 @@ class Sent:
 class Noted:
     """A meter that tells what it lets through."""
 
-    def __init__(self, meter: Meter, url: str, sent: Sent) -> None:
-        self.meter, self.url, self.sent = meter, url, sent
-        self.observe = meter.observe
+    def __init__(self, limiter: Limiter, url: str, sent: Sent) -> None:
+        self.limiter, self.url, self.sent = limiter, url, sent
+        self.observe = limiter.observe
 
     async def acquire(self) -> None:
-        await self.meter.acquire()
+        await self.limiter.acquire()
         self.sent.at.append(self.sent.rig.clock.now)
         self.sent.by[self.url] += 1
 
@@ -91,9 +91,9 @@ async def test_catching_up_ends_however_small_the_budget(
     async with following(chain, requests_per_minute=per_minute, requests_per_month=per_month) as rig:
         # The budget is as good as used up when the work begins.
         for _ in range(per_minute or 30):
-            meter = rig.sources[0].meter
-            assert meter is not None
-            await meter.acquire()
+            limiter = rig.sources[0].limiter
+            assert limiter is not None
+            await limiter.acquire()
         sent = Sent(rig)
         mine(chain, 120, 12)
         await reach_the_tip(rig, hours=hours)

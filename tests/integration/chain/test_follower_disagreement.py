@@ -5,7 +5,7 @@ import pytest
 from chain.errors import OperatorNeeded, SourceError, SourcesDisagree
 from chain.follower import COMPARE_POLLS
 from chain.model import Reorg, Step
-from chain.source_pool import Patience, SourceState
+from chain.source_pool import BackoffPolicy, SourceState
 from chain.testing import ScriptedChain
 from tests.integration.chain.follower_fixture import POLL, Rig, following
 
@@ -160,7 +160,7 @@ async def test_a_second_source_far_ahead_is_asked_for_our_own_height(honest: boo
     """With rare looks both go on by more blocks than one request lists."""
     chain = ScriptedChain()
     chain.mine(n=5)
-    async with following(chain, sources=2, poll=600.0, patience=Patience.for_polls(600.0)) as rig:
+    async with following(chain, sources=2, poll=600.0, patience=BackoffPolicy.for_polls(600.0)) as rig:
         mine, other = rig.apis[0], rig.apis[1]
         other.chain = chain.clone()
         said: list[object] = []
@@ -212,7 +212,7 @@ async def test_a_first_source_stuck_on_an_old_branch_is_a_case_for_a_person_unti
     """It answers, and shows another block: nobody can tell it from an honest source on a slow chain beside a liar."""
     chain = ScriptedChain()
     chain.mine(n=30)
-    async with following(chain, sources=2, poll=poll, patience=Patience.for_polls(poll)) as rig:
+    async with following(chain, sources=2, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:
         chain.mine()
         await rig.poll_once()
         rig.apis[0].freeze()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.api.client import StacksApi
-from chain.api.rate_limit import LONGEST_WAIT
+from chain.api.rate_limit import MAX_WAIT_SECONDS
 from chain.errors import (
     SourceError,
     SourceInconsistent,
@@ -15,9 +15,9 @@ from chain.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from chain.source_pool import Patience, SourcePool, SourceState
+from chain.source_pool import BackoffPolicy, SourcePool, SourceState
 
-PATIENCE = Patience(backoff=1.0, longest=300.0, lagging=30.0, settle=120.0)
+PATIENCE = BackoffPolicy(backoff=1.0, max_backoff=300.0, lagging=30.0, settle=120.0)
 CLIENT = httpx.AsyncClient(trust_env=False)
 
 
@@ -41,7 +41,7 @@ class Setup:
         self.clock = Clock()
         self.apis = [StacksApi(f"http://{name}.test", client=CLIENT) for name in "abcd"[:count]]
         self.pool = SourcePool(
-            self.apis, clock=self.clock, sleep=self.clock.sleep, rng=rng, patience=PATIENCE, **options
+            self.apis, clock=self.clock, sleep=self.clock.sleep, rng=rng, backoff=PATIENCE, **options
         )
 
     def picked(self):
@@ -229,11 +229,11 @@ async def test_a_used_up_budget_moves_the_pool_to_the_next_source_until_the_firs
     setup = Setup(requests_per_minute=50)
     assert setup.picked() == "a"
     for _ in range(10):
-        await setup.apis[0].meter.acquire()
+        await setup.apis[0].limiter.acquire()
     assert setup.states() == [SourceState.LIMITED, SourceState.UNKNOWN]
-    assert setup.pool.spare() is None, "nothing is spare at a source whose budget is used up"
+    assert setup.pool.idle_source() is None, "nothing is spare at a source whose budget is used up"
     assert setup.picked() == "b"
-    assert setup.pool.spare() is setup.apis[1]
+    assert setup.pool.idle_source() is setup.apis[1]
     assert setup.pool.others(setup.apis[1]) == [setup.apis[0]], "a second opinion is worth the wait"
     setup.clock.now += 110
     assert setup.picked() == "b"
@@ -243,17 +243,17 @@ async def test_a_used_up_budget_moves_the_pool_to_the_next_source_until_the_firs
 
 async def test_when_all_budgets_are_used_up_the_shortest_wait_is_preferred():
     setup = Setup(requests_per_minute=5)
-    await setup.apis[0].meter.acquire()
+    await setup.apis[0].limiter.acquire()
     setup.clock.now += 2
-    await setup.apis[1].meter.acquire()
+    await setup.apis[1].limiter.acquire()
     assert setup.picked() == "a"
-    await setup.apis[0].meter.acquire()
+    await setup.apis[0].limiter.acquire()
     assert setup.picked() == "b"
 
 
 async def test_a_used_up_budget_is_better_than_a_source_that_lags():
     setup = Setup(requests_per_minute=5)
-    await setup.apis[0].meter.acquire()
+    await setup.apis[0].limiter.acquire()
     setup.pool.lagging(setup.apis[1])
     assert setup.picked() == "a"
 
@@ -262,7 +262,7 @@ def test_a_source_that_asks_for_a_very_long_pause_is_gone_back_to_after_the_long
     setup = Setup()
     setup.pool.failed(setup.apis[0], SourceLimited("slow down", retry_after=1e12))
     assert setup.picked() == "b"
-    setup.clock.now += LONGEST_WAIT + PATIENCE.settle
+    setup.clock.now += MAX_WAIT_SECONDS + PATIENCE.settle
     assert setup.picked() == "a"
 
 
@@ -270,29 +270,29 @@ def test_a_source_that_asks_for_a_very_long_pause_is_gone_back_to_after_the_long
     ("interval", "lagging", "settle"), [(1, 30, 120), (5, 30, 120), (60, 360, 1440), (600, 3600, 14400)]
 )
 def test_a_source_stays_left_for_some_looks_however_rare_they_are(interval, lagging, settle):
-    patience = Patience.for_polls(interval)
+    patience = BackoffPolicy.for_polls(interval)
     assert (patience.lagging, patience.settle) == (lagging, settle)
 
 
 async def test_what_can_be_left_out_gets_only_what_is_left_of_a_burst():
     setup = Setup(requests_per_minute=50)
-    meter = setup.apis[0].meter
+    limiter = setup.apis[0].limiter
     for left, enough in (9, 0.75), (8, 0.75), (7, 0.7), (6, 0.6), (5, 0.5):
-        await meter.acquire()
-        assert setup.pool.spare(enough) is setup.apis[0]
-        assert setup.pool.spare(left / 10 + 0.05) is None
+        await limiter.acquire()
+        assert setup.pool.idle_source(enough) is setup.apis[0]
+        assert setup.pool.idle_source(left / 10 + 0.05) is None
 
 
 def test_nothing_is_spare_at_a_source_in_trouble():
     setup = Setup()
     setup.pool.failed(setup.apis[0], SourceInconsistent("mixed"))
-    assert setup.pool.spare() is None
+    assert setup.pool.idle_source() is None
 
 
 def test_health_has_a_row_per_source_in_order():
     seen = []
     setup = Setup(on_request=lambda *report: seen.append(report))
-    setup.apis[0].meter.observe(200, 0.08, {})
+    setup.apis[0].limiter.observe(200, 0.08, {})
     setup.pool.succeeded(setup.apis[0], tip_height=5)
     setup.pool.failed(setup.apis[1], SourceUnavailable("GET /extended: 500 boom", url="http://b.test"))
     one, two = setup.pool.health()

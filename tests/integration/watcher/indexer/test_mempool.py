@@ -211,10 +211,10 @@ async def test_a_short_budget_leaves_the_mempool_out(world: World) -> None:
         rig.pay(name)
         await rig.poll()
         assert rig.shows(name)
-        meter = rig.pool.pick().meter
-        assert meter is not None
+        limiter = rig.pool.pick().limiter
+        assert limiter is not None
         for _ in range(5):
-            await meter.acquire()
+            await limiter.acquire()
         server.clear()
         await rig.part.poll()
         assert server.requests == []

@@ -167,7 +167,7 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
             await until(lambda: rig.following.wake() is None and len(rig.time.due) >= 2)
             await rig.time.advance(0.25)
         assert len(rig.api.requests) < 30
-        assert rig.pool.spare(0.4) is not None
+        assert rig.pool.idle_source(0.4) is not None
         before = len(rig.looks)
         await rig.time.advance(POLL)
         await rig.looked(before + 1)

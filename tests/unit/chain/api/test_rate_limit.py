@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.api.rate_limit import LONGEST_WAIT, MINUTE, MONTH, Budget, Pacer, TokenBucket
+from chain.api.rate_limit import MAX_WAIT_SECONDS, MINUTE, MONTH, RateLimiter, RequestBudget, TokenBucket
 from chain.errors import SourceLimited
 
 
@@ -25,9 +25,11 @@ class Clock:
         self.now += seconds
 
 
-def pacer(clock, *, per_minute=None, per_month=None, turn=5.0, on_request=None):
-    budget = Budget(per_minute=per_minute, per_month=per_month, now=clock())
-    return Pacer("http://a.test", budget, turn=turn, clock=clock, sleep=clock.sleep, on_request=on_request)
+def limiter(clock, *, per_minute=None, per_month=None, turn=5.0, on_request=None):
+    budget = RequestBudget(per_minute=per_minute, per_month=per_month, now=clock())
+    return RateLimiter(
+        "http://a.test", budget, max_wait=turn, clock=clock, sleep=clock.sleep, on_request=on_request
+    )
 
 
 async def send(paced, requests):
@@ -87,7 +89,7 @@ def test_a_burst_is_part_of_the_limit(burst):
 
 async def test_without_a_budget_nothing_waits():
     clock = Clock()
-    free = pacer(clock)
+    free = limiter(clock)
     for _ in range(1000):
         await free.acquire()
     assert clock.slept == []
@@ -96,7 +98,7 @@ async def test_without_a_budget_nothing_waits():
 @pytest.mark.parametrize(("limit", "burst", "wait"), [(60, 12, 60 / 49), (5, 1, 60 / 5), (1, 1, 60)])
 async def test_requests_beyond_the_burst_wait_for_one_token_each(limit, burst, wait):
     clock = Clock()
-    paced = pacer(clock, per_minute=limit)
+    paced = limiter(clock, per_minute=limit)
     await send(paced, burst)
     assert clock.slept == []
     await send(paced, 8)
@@ -106,14 +108,14 @@ async def test_requests_beyond_the_burst_wait_for_one_token_each(limit, burst, w
 async def test_even_a_very_long_wait_for_the_own_budget_is_waited():
     """A step that was given up whenever the budget is dry would begin again with each token and never end."""
     clock = Clock()
-    paced = pacer(clock, per_month=20)
+    paced = limiter(clock, per_month=20)
     await send(paced, 21)
     assert sum(clock.slept) == pytest.approx(MONTH)
 
 
 async def test_requests_at_once_are_let_through_in_order_each_with_a_token_of_its_own():
     clock = Clock()
-    paced = pacer(clock, per_minute=5)
+    paced = limiter(clock, per_minute=5)
     at = []
 
     async def request(name):
@@ -126,7 +128,7 @@ async def test_requests_at_once_are_let_through_in_order_each_with_a_token_of_it
 
 async def test_who_is_cancelled_while_waiting_takes_no_token_and_keeps_nobody_waiting():
     clock = Clock()
-    paced = pacer(clock, per_minute=5)
+    paced = limiter(clock, per_minute=5)
     await paced.acquire()
     waiting = asyncio.Event()
 
@@ -150,7 +152,7 @@ async def test_who_is_cancelled_while_waiting_takes_no_token_and_keeps_nobody_wa
 
 async def test_a_budget_is_plentiful_until_a_quarter_of_a_burst_is_used():
     clock = Clock()
-    paced = pacer(clock, per_month=150_000)
+    paced = limiter(clock, per_month=150_000)
     await send(paced, 50)
     assert paced.budget.is_plentiful(clock())
     await send(paced, 1)
@@ -166,7 +168,7 @@ async def test_a_budget_is_plentiful_until_a_quarter_of_a_burst_is_used():
     [
         (429, {"retry-after": "30"}, 30),
         (503, {"retry-after": "7"}, 7),
-        (429, {"retry-after": "999999999"}, LONGEST_WAIT),
+        (429, {"retry-after": "999999999"}, MAX_WAIT_SECONDS),
         (200, {"retry-after": "30"}, 0),
         (429, {}, 0),
         (200, {"ratelimit-remaining": "0", "ratelimit-reset": "12"}, 12),
@@ -176,13 +178,13 @@ async def test_a_budget_is_plentiful_until_a_quarter_of_a_burst_is_used():
         (200, {"x-ratelimit-remaining-stacks-second": "0"}, 1),
         (200, {"x-ratelimit-remaining-stacks-minute": "0"}, 60),
         (200, {"x-ratelimit-remaining-stacks-minute": "0", "ratelimit-reset": "9"}, 9),
-        (200, {"x-ratelimit-remaining-stacks-month": "0"}, LONGEST_WAIT),
+        (200, {"x-ratelimit-remaining-stacks-month": "0"}, MAX_WAIT_SECONDS),
         (200, {"x-ratelimit-remaining-stacks-month": "4"}, 0),
     ],
 )
 async def test_what_the_source_says_is_obeyed(code, headers, seconds):
     clock = Clock()
-    paced = pacer(clock)
+    paced = limiter(clock)
     paced.observe(code, 0.1, headers)
     assert paced.budget.blocked(clock()) == seconds
     if seconds > 5:
@@ -195,7 +197,7 @@ async def test_what_the_source_says_is_obeyed(code, headers, seconds):
 
 async def test_a_shorter_block_does_not_replace_a_longer_one():
     clock = Clock()
-    paced = pacer(clock)
+    paced = limiter(clock)
     paced.observe(429, 0.1, {"retry-after": "30"})
     paced.observe(429, 0.1, {"retry-after": "3"})
     assert paced.budget.blocked(clock()) == 30
@@ -203,7 +205,7 @@ async def test_a_shorter_block_does_not_replace_a_longer_one():
 
 async def test_who_waited_for_his_turn_meets_a_block_that_came_meanwhile():
     clock = Clock()
-    paced = pacer(clock, per_minute=60)
+    paced = limiter(clock, per_minute=60)
 
     async def sleep(seconds):
         clock.now += seconds
@@ -217,7 +219,7 @@ async def test_who_waited_for_his_turn_meets_a_block_that_came_meanwhile():
 
 async def test_a_short_block_is_waited_for():
     clock = Clock()
-    paced = pacer(clock)
+    paced = limiter(clock)
     paced.observe(200, 0.1, {"x-ratelimit-remaining-stacks-second": "0"})
     await paced.acquire()
     assert clock.slept == [1]
@@ -226,7 +228,7 @@ async def test_a_short_block_is_waited_for():
 async def test_each_request_is_reported_and_only_usable_answers_count_for_latency():
     clock = Clock()
     seen = []
-    paced = pacer(clock, on_request=lambda *report: seen.append(report))
+    paced = limiter(clock, on_request=lambda *report: seen.append(report))
     assert not paced.tried
     paced.observe(200, 0.1, {})
     paced.observe(500, 9.0, {})
