@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class RunningChange:
     """A change that goes on in the background."""
 
     endpoint: str
@@ -98,9 +98,9 @@ def step(conn: Connection, *, now: float, entropy: Entropy = os.urandom) -> bool
     return True
 
 
-def unfinished(
+def running_changes(
     conn: Connection, *, endpoint_id: str | None = None, merchant: str | None = None
-) -> list[Unfinished]:
+) -> list[RunningChange]:
     """Return the changes that go on in the background, of one endpoint or one merchant."""
     query = _query().order_by(bulk_change.c.endpoint, bulk_change.c.kind)
     if endpoint_id is not None:
@@ -108,11 +108,12 @@ def unfinished(
     if merchant is not None:
         query = query.where(endpoint.c.merchant == merchant)
     return [
-        Unfinished(endpoint=row.endpoint, kind=Kind(row.kind), done=row.done) for row in conn.execute(query)
+        RunningChange(endpoint=row.endpoint, kind=Kind(row.kind), done=row.done)
+        for row in conn.execute(query)
     ]
 
 
-def afresh(now: float, *, enabled: bool = True) -> dict[str, Any]:
+def fresh_schedule(now: float, *, enabled: bool = True) -> dict[str, Any]:
     """Return the values of a delivery that has the whole schedule before it, due at once or once it is enabled."""
     return {
         "status": (DeliveryStatus.PENDING if enabled else DeliveryStatus.HELD).value,
@@ -185,7 +186,7 @@ def _revive(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place
     meant = [is_dead, has_body]
     if change.since is not None:
         meant.append(_tried_since(change.since))
-    values = afresh(now, enabled=change.status == EndpointStatus.ENABLED)
+    values = fresh_schedule(now, enabled=change.status == EndpointStatus.ENABLED)
     done = conn.execute(update(delivery).where(delivery.c.id.in_(ids), *meant).values(values)).rowcount
     return done, {"after": ids[-1]} if len(ids) == BATCH else None
 

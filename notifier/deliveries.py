@@ -77,7 +77,9 @@ def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float)
         raise NotPossible(f"delivery {id} is being sent right now; look at it again in a moment")
     _require_enabled(target)
     _require_body(outbox.get_event(conn, row.event))
-    conn.execute(update(delivery).where(delivery.c.id == id).values(ordered=False, **bulk.afresh(now)))
+    conn.execute(
+        update(delivery).where(delivery.c.id == id).values(ordered=False, **bulk.fresh_schedule(now))
+    )
 
 
 def recover(conn: Connection, endpoint_id: str, *, merchant: str | None = None, now: float) -> int:
@@ -180,7 +182,7 @@ def _hasten(
     # What is being sent at the moment is left to its attempt.
     idle = (delivery.c.status == DeliveryStatus.PENDING.value, delivery.c.lease.is_(None))
     ids = list(waiting.values())
-    conn.execute(update(delivery).where(delivery.c.id.in_(ids), *idle).values(bulk.afresh(now)))
+    conn.execute(update(delivery).where(delivery.c.id.in_(ids), *idle).values(bulk.fresh_schedule(now)))
     return waiting
 
 

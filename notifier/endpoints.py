@@ -23,7 +23,7 @@ from notifier.events import (
     rfc3339,
 )
 from notifier.ids import Entropy, new_id
-from notifier.retry import Health
+from notifier.retry import EndpointHealth
 from notifier.schema import (
     EXCLUSIVE,
     SHARED,
@@ -306,7 +306,7 @@ def endpoint_json(found: Endpoint) -> dict[str, Any]:
     }
 
 
-_HEALTHY: dict[str, Any] = asdict(Health())
+_HEALTHY: dict[str, Any] = asdict(EndpointHealth())
 
 
 def _row(conn: Connection, id: str, merchant: str | None, *, lock: dict[str, Any] | None = None) -> Row[Any]:

@@ -1,7 +1,7 @@
 # ruff: noqa: A002 (an id is called id)
 """What can go wrong in this package, outside of an attempt.
 
-An attempt that fails is no exception: it is an :class:`notifier.sender.Outcome` that is stored and retried.
+An attempt that fails is no exception: it is an :class:`notifier.sender.SendResult` that is stored and retried.
 
 ::
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from notifier.retry import Health, rate_room, rate_spent, rate_wait
+from notifier.retry import EndpointHealth, rate_room, rate_spent, rate_wait
 from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
 from notifier.secrets import StoredSecrets
 
@@ -37,7 +37,7 @@ from notifier.secrets import StoredSecrets
 HOLDING_ATTEMPTS = 3
 
 #: Any number that nobody else locks in the same database.
-_TURN_LOCK = 8_420_002
+_CLAIM_LOCK = 8_420_002
 
 _NOW = bindparam("now", type_=Double)
 _ENDPOINT = bindparam("the_endpoint", type_=Text)
@@ -70,25 +70,25 @@ class ClaimResult:
 
     claims: list[Claim]
     #: When a rate limit lets more through; None if none held anything back.
-    look_at: float | None
+    next_at: float | None
 
 
-def take_turn(conn: Connection) -> None:
-    """Wait until no other worker is in its turn; to be called first in a transaction that claims. See the lock order.
+def lock_claims(conn: Connection) -> None:
+    """Wait until no other worker claims; to be called first in a transaction that claims. See the lock order.
 
     Two workers that claimed at the same time would each fill an endpoint's slots. SQLite has one writer anyway; on
     PostgreSQL a lock makes it so, for the milliseconds that a turn takes. A worker that was frozen within a turn
     holds the others up until the server ends its session.
     """
     if conn.dialect.name == "postgresql":
-        conn.execute(_PATIENCE)
+        conn.execute(_LOCK_TIMEOUTS)
         conn.execute(_LOCK)
 
 
-_PATIENCE = text(
+_LOCK_TIMEOUTS = text(
     "SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '20s', true)"
 )
-_LOCK = text(f"SELECT pg_advisory_xact_lock({_TURN_LOCK})")
+_LOCK = text(f"SELECT pg_advisory_xact_lock({_CLAIM_LOCK})")
 
 
 def claim(
@@ -135,20 +135,20 @@ def claim(
             if room == 0:
                 break
         candidates = left
-    look_at = None
+    next_at = None
     if endpoint_rate is not None:
         if any(
             free[row.id] == given[row.id]
             and rate_room(row.sent_until, endpoint_rate, now=now) <= given[row.id]
             for row in found
         ):
-            look_at = now + rate_wait(endpoint_rate)
+            next_at = now + rate_wait(endpoint_rate)
         _spend(conn, found, given, endpoint_rate, now)
     claims = _load(conn, taken, {row.id: row for row in found}, lease, leased_until)
-    return ClaimResult(claims=claims, look_at=look_at)
+    return ClaimResult(claims=claims, next_at=next_at)
 
 
-def hand_back(conn: Connection, claims: Sequence[Claim]) -> None:
+def release(conn: Connection, claims: Sequence[Claim]) -> None:
     """Give up leases without an attempt: the rows are due again at once."""
     lock_endpoints(conn, claims)
     for lease in {claimed.lease for claimed in claims}:
@@ -171,7 +171,7 @@ def lock_endpoints(conn: Connection, claims: Sequence[Claim]) -> None:
 
 def _free(row: Row[Any], cap: int, rate: float | None, now: float) -> int:
     """Return how many more attempts an endpoint gets."""
-    free: int = Health(broken=row.broken, slots=row.slots).allowed(cap) - row.in_flight
+    free: int = EndpointHealth(broken=row.broken, slots=row.slots).allowed(cap) - row.in_flight
     return free if rate is None else min(free, rate_room(row.sent_until, rate, now=now))
 
 

@@ -1,4 +1,4 @@
-"""What came of attempts, stored: the deliveries, their log, and the health of the endpoints.
+"""Record the results of attempts: deliveries, their log, and the health of the endpoints.
 
 One short transaction of the caller's. A result counts only if the row still carries the lease it was claimed with.
 Endpoints are locked before deliveries, as everywhere, so that nobody waits in a circle.
@@ -15,7 +15,7 @@ from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bin
 
 from notifier import endpoints
 from notifier.queue import Claim
-from notifier.retry import HOLDING, Health, Verdict, next_attempt_at, parse_retry_after, verdict
+from notifier.retry import HOLDING, EndpointHealth, Verdict, next_attempt_at, parse_retry_after, verdict
 from notifier.schema import (
     STEADY,
     DeliveryStatus,
@@ -25,23 +25,23 @@ from notifier.schema import (
     delivery_attempt,
     endpoint,
 )
-from notifier.sender import Outcome
+from notifier.sender import SendResult
 
 log = structlog.get_logger(__name__)
 
 _CHUNK = 500
-_HEALTH = tuple(Health.__dataclass_fields__)
+_HEALTH = tuple(EndpointHealth.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class AttemptResult:
     """What came of one claimed delivery."""
 
     claim: Claim
     #: When the attempt began, and when it had ended.
     started_at: float
     ended_at: float
-    outcome: Outcome
+    outcome: SendResult
 
     @property
     def retry_after(self) -> float | None:
@@ -68,7 +68,7 @@ class Policy:
 class RecordedAttempt:
     """What became of a delivery after an attempt."""
 
-    result: Result
+    result: AttemptResult
     status: DeliveryStatus
     next_attempt_at: float | None
     #: Seconds from first sight of what the event speaks of to its first attempt; None for later attempts,
@@ -76,9 +76,9 @@ class RecordedAttempt:
     latency: float | None = None
 
 
-def settle(
+def record_results(
     conn: Connection,
-    results: Sequence[Result],
+    results: Sequence[AttemptResult],
     *,
     policy: Policy,
     jitters: Sequence[float],
@@ -104,13 +104,13 @@ def settle(
     if now is not None:
         ours = [(replace(result, ended_at=now), jitter) for result, jitter in ours]
     enabled = _judge_endpoints(conn, targets, [result for result, _ in ours], policy)
-    updates, attempts, settled = [], [], []
+    updates, attempts, recorded = [], [], []
     for result, jitter in ours:
         row = rows[result.claim.delivery]
         values = _after(row, result, enabled=enabled[row.endpoint], policy=policy, jitter=jitter)
         updates.append({"the_id": row.id, **values})
         attempts.append(_attempt(row, result))
-        settled.append(
+        recorded.append(
             RecordedAttempt(
                 result=result,
                 status=DeliveryStatus(values["status"]),
@@ -120,16 +120,16 @@ def settle(
         )
     conn.execute(_update_statement(tuple(updates[0])), updates)
     conn.execute(insert(delivery_attempt), attempts)
-    return settled
+    return recorded
 
 
-class Settle(Protocol):
-    """What :func:`settle` and :func:`settle_plainly` take."""
+class RecordResults(Protocol):
+    """What :func:`record_results` and :func:`record_results_plainly` take."""
 
     def __call__(
         self,
         conn: Connection,
-        results: Sequence[Result],
+        results: Sequence[AttemptResult],
         *,
         policy: Policy,
         jitters: Sequence[float],
@@ -139,9 +139,9 @@ class Settle(Protocol):
         ...
 
 
-def settle_plainly(
+def record_results_plainly(
     conn: Connection,
-    results: Sequence[Result],
+    results: Sequence[AttemptResult],
     *,
     policy: Policy,
     jitters: Sequence[float],
@@ -151,11 +151,11 @@ def settle_plainly(
 
     Their endpoints are not judged. So nothing that an endpoint sent takes part, and no delivery is sent for ever.
     """
-    settled = []
+    recorded = []
     for result, jitter in zip(results, jitters, strict=True):
         code = result.outcome.status_code
         error = None if code is not None else "internal error: what came of it could not be stored"
-        outcome = Outcome(status_code=code, error=error, seconds=0.0)
+        outcome = SendResult(status_code=code, error=error, seconds=0.0)
         plain = replace(result, outcome=outcome, ended_at=result.ended_at if now is None else now)
         row = _load(conn, _deliveries_query(), [result.claim.delivery]).get(result.claim.delivery)
         if row is None or row.lease != result.claim.lease:
@@ -165,14 +165,14 @@ def settle_plainly(
         values = _after(row, plain, enabled=enabled, policy=policy, jitter=jitter)
         conn.execute(_update_statement(tuple(values)), [{"the_id": row.id, **values}])
         conn.execute(insert(delivery_attempt), [_attempt(row, plain)])
-        settled.append(
+        recorded.append(
             RecordedAttempt(
                 result=plain,
                 status=DeliveryStatus(values["status"]),
                 next_attempt_at=values["next_attempt_at"],
             )
         )
-    return settled
+    return recorded
 
 
 @cache
@@ -209,13 +209,15 @@ def _update_statement(names: tuple[str, ...]) -> Update:
 
 
 def _judge_endpoints(
-    conn: Connection, rows: dict[str, Row[Any]], results: Sequence[Result], policy: Policy
+    conn: Connection, rows: dict[str, Row[Any]], results: Sequence[AttemptResult], policy: Policy
 ) -> dict[str, bool]:
     """Store what the attempts say about their endpoints, disable those that are gone or hopeless.
 
     Returns for each endpoint whether it is enabled afterwards.
     """
-    before = {id_: Health(**{name: getattr(row, name) for name in _HEALTH}) for id_, row in rows.items()}
+    before = {
+        id_: EndpointHealth(**{name: getattr(row, name) for name in _HEALTH}) for id_, row in rows.items()
+    }
     after = dict(before)
     reasons: dict[str, DisabledReason] = {}
     for result in results:
@@ -229,7 +231,7 @@ def _judge_endpoints(
         )
         if verdict(code) is Verdict.GONE:
             reasons[id_] = DisabledReason.GONE
-        elif after[id_].hopeless(now=result.ended_at, disable_after=policy.disable_after):
+        elif after[id_].should_disable(now=result.ended_at, disable_after=policy.disable_after):
             reasons.setdefault(id_, DisabledReason.FAILING)
     for id_, health in after.items():
         if health != before[id_]:
@@ -253,7 +255,9 @@ def _judge_endpoints(
     return {id_: row.status == EndpointStatus.ENABLED and id_ not in reasons for id_, row in rows.items()}
 
 
-def _after(row: Row[Any], result: Result, *, enabled: bool, policy: Policy, jitter: float) -> dict[str, Any]:
+def _after(
+    row: Row[Any], result: AttemptResult, *, enabled: bool, policy: Policy, jitter: float
+) -> dict[str, Any]:
     """Return the new values of a delivery after an attempt."""
     outcome, now = result.outcome, result.ended_at
     used = row.used + 1
@@ -282,14 +286,14 @@ def _after(row: Row[Any], result: Result, *, enabled: bool, policy: Policy, jitt
     }
 
 
-def _latency(row: Row[Any], result: Result) -> float | None:
+def _latency(row: Row[Any], result: AttemptResult) -> float | None:
     seen_at = result.claim.seen_at
     if seen_at is None or row.attempts or not row.ordered:
         return None
     return result.started_at - seen_at
 
 
-def _attempt(row: Row[Any], result: Result) -> dict[str, Any]:
+def _attempt(row: Row[Any], result: AttemptResult) -> dict[str, Any]:
     """Return the attempt's line in the log."""
     return {
         "delivery": row.id,

@@ -100,7 +100,7 @@ def verdict(status_code: int | None) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class EndpointHealth:
     """What is remembered of an endpoint's recent attempts."""
 
     #: Transport failures and 5xx in a row; of an open breaker's probes those that failed.
@@ -128,7 +128,7 @@ class Health:
 
     def after(
         self, status_code: int | None, *, now: float, pause: float, cap: int, retry_after: float | None = None
-    ) -> "Health":
+    ) -> "EndpointHealth":
         """Return the health after one more attempt that ended with this status (None = no answer).
 
         ``pause`` is the first wait between two probes, ``cap`` what the settings allow at once, ``retry_after`` the
@@ -139,13 +139,13 @@ class Health:
         said = verdict(status_code)
         if said is Verdict.OK:
             slots = None if self.slots is None or self.slots + 1 >= cap else self.slots + 1
-            return Health(held_until=held, slots=slots)
+            return EndpointHealth(held_until=held, slots=slots)
         if status_code in HOLDING and retry_after is not None:
             held = max(held or now, now + min(retry_after, RETRY_AFTER_CAP))
         broken, paused = 0, None
         if said is Verdict.BROKEN:
             broken, paused = self._broken_again(now, pause)
-        return Health(
+        return EndpointHealth(
             broken=broken,
             failed=self.failed + 1,
             failing_since=now if self.failing_since is None else self.failing_since,
@@ -154,7 +154,7 @@ class Health:
             slots=max(1, self.allowed(cap) // 2) if status_code in OVERLOADED else self.slots,
         )
 
-    def hopeless(self, *, now: float, disable_after: float) -> bool:
+    def should_disable(self, *, now: float, disable_after: float) -> bool:
         """Say whether the endpoint has only failed for so long, and often enough, that it should be disabled."""
         if self.failing_since is None or self.failed < DISABLE_ATTEMPTS:
             return False

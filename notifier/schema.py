@@ -5,7 +5,7 @@ written, so that a time that was written under a wrong clock is put right once t
 
 **Lock order**, for every statement of this package on PostgreSQL (SQLite has one writer at a time anyway):
 
-1. the workers' turn (:func:`notifier.queue.take_turn`),
+1. the workers' turn (:func:`notifier.queue.lock_claims`),
 2. events, as they are inserted,
 3. endpoints, in order of their ids, each once and in the strongest mode that the transaction needs:
    :data:`SHARED` (FOR KEY SHARE) to write deliveries for it, :data:`STEADY` (FOR NO KEY UPDATE) to write its health or
@@ -138,7 +138,7 @@ endpoint = Table(
     # See notifier.secrets.
     Column("secrets", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    # notifier.retry.Health
+    # notifier.retry.EndpointHealth
     Column("broken", Integer, nullable=False, default=0),
     Column("failed", Integer, nullable=False, default=0),
     Column("failing_since", Double),

@@ -33,7 +33,7 @@ STALE_CONNECTIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SendResult:
     """What came of one attempt."""
 
     #: None if no status came within the time.
@@ -115,7 +115,7 @@ class Sender:
         await self._session.close()
         self._session = None
 
-    async def send(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    async def send(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> SendResult:
         """POST ``body`` once and return what came of it; whatever the endpoint does is an outcome, not an exception."""
         started = self._stopwatch()
         answer = _Answer()
@@ -133,7 +133,7 @@ class Sender:
         if answer.status is None:
             # Refused by the library, or not at its end when the time was: the status line may be there all the same.
             answer.take_raw()
-        return Outcome(
+        return SendResult(
             status_code=answer.status,
             # Once the status is there it decides, whatever happens to the body.
             error=error if answer.status is None else None,

@@ -1,4 +1,4 @@
-"""The delivery worker: claim what is due, send it, settle it; again.
+"""The delivery worker: claim what is due, send it, record the result; repeat.
 
 One loop owns the database side (one short transaction per turn: what was tried is settled, then what is due is
 claimed) and starts one task per claimed delivery, never more than ``concurrency``. A slow endpoint holds its own
@@ -25,7 +25,7 @@ from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
 from notifier.retry import DEFAULT_SCHEDULE
 from notifier.secrets import PLAIN, SecretStore
-from notifier.sender import Outcome, Sender
+from notifier.sender import Sender, SendResult
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Worker:
     All in seconds. Several workers may share a database.
 
     No exception ends it: what comes of one delivery stays there, and is told to ``on_unforeseen`` with the place
-    (``attempt``, ``settle``, ``queue``).
+    (``attempt``, ``record``, ``queue``).
     """
 
     def __init__(
@@ -133,9 +133,9 @@ class Worker:
             endpoint_cap=endpoint_concurrency,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._look = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
-        self._results: list[delivery_results.Result] = []
+        self._results: list[delivery_results.AttemptResult] = []
         # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval; by
         # the elapsed time.
         self._soonest = math.inf
@@ -151,10 +151,10 @@ class Worker:
         )
 
     def wake(self) -> None:
-        """Look at the queue at once, e.g. after a commit that enqueued events. May be called from any thread."""
+        """Poll the queue at once, e.g. after a commit that enqueued events. May be called from any thread."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._look.set)
+            loop.call_soon_threadsafe(self._wakeup.set)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until ``stop`` is set; then settle what was tried and hand back the rest, within ``grace``."""
@@ -189,54 +189,54 @@ class Worker:
         failed = 0
         try:
             async with sender, asyncio.TaskGroup() as tasks:
-                relay = tasks.create_task(self._relay(stop))
+                relay = tasks.create_task(self._wake_when_stopped(stop))
                 while not (stop.is_set() or idle):
-                    self._look.clear()
+                    self._wakeup.clear()
                     try:
-                        turned = await self._turn(sender, tasks)
+                        went_well = await self._run_once(sender, tasks)
                     except Exception as error:
                         # What was claimed and not started comes back when its lease has run out.
                         self._on_unforeseen("queue", error)
-                        turned = False
-                    nothing_left = until_idle and turned and not (self._running or self._results)
-                    bulk_left = await self._bulk.advance(at_once=nothing_left) if turned else True
-                    failed = 0 if turned else failed + 1
+                        went_well = False
+                    nothing_left = until_idle and went_well and not (self._running or self._results)
+                    bulk_left = await self._bulk.advance(at_once=nothing_left) if went_well else True
+                    failed = 0 if went_well else failed + 1
                     if until_idle and failed >= DRAIN_TRIES and self._outage is not None:
                         break
                     if nothing_left and not bulk_left:
                         idle = True
                     else:
-                        await self._pause(self._until_next_look() if turned else DATABASE_PAUSE)
+                        await self._pause(self._until_next_poll() if went_well else DATABASE_PAUSE)
                 relay.cancel()
-                await self._wind_up()
+                await self._shut_down()
         finally:
             self._loop = None
             # A task that was canceled before it began took no leave of its slot.
             self._running.clear()
         return idle
 
-    async def _turn(self, sender: Sender, tasks: asyncio.TaskGroup) -> bool:
-        """Settle, claim and start; False if the database did not allow it (everything is kept for the next turn)."""
+    async def _run_once(self, sender: Sender, tasks: asyncio.TaskGroup) -> bool:
+        """Record, claim and start; False if the database did not allow it (everything is kept for the next cycle)."""
         results = list(self._results)
         # What is settled in this turn leaves its slots.
         room = self._concurrency - len(self._running)
         begun = self._elapsed()
         try:
-            settled, taken, now = await asyncio.to_thread(self._transact, results, room)
+            recorded, taken, now = await asyncio.to_thread(self._transact, results, room)
         except Exception as error:
             self._outage = error if is_outage(error) else None
             await self._failed(error, results)
             return False
         self._outage = None
-        self._forget(results, settled, now)
-        if taken.look_at is not None:
-            self._soonest = min(self._soonest, self._elapsed() + taken.look_at - now)
+        self._drop(results, recorded, now)
+        if taken.next_at is not None:
+            self._soonest = min(self._soonest, self._elapsed() + taken.next_at - now)
         for claimed in taken.claims:
             task = tasks.create_task(self._attempt(sender, claimed, begun))
             self._running[task] = claimed
         return True
 
-    async def _failed(self, error: Exception, results: Sequence[delivery_results.Result]) -> None:
+    async def _failed(self, error: Exception, results: Sequence[delivery_results.AttemptResult]) -> None:
         """Say why a transaction failed. Unless the database is at fault, settle the results without the others."""
         if is_outage(error):
             log.error("deliveries.database_failed", reason=reason_of(error), unsettled=len(results))
@@ -244,47 +244,49 @@ class Worker:
         self._on_unforeseen("queue", error)
         for result in results:
             try:
-                settled, now = await self._settle_apart(result)
+                recorded, now = await self._record_one(result)
             except Exception as trouble:
                 # Not even the least can be written: it and the rest are kept, and nothing is claimed meanwhile.
                 log.error(
                     "deliveries.database_failed", reason=reason_of(trouble), unsettled=len(self._results)
                 )
                 return
-            self._forget([result], settled, now)
+            self._drop([result], recorded, now)
         if results:
             # What made the transaction fail is out of the way.
-            self._look.set()
+            self._wakeup.set()
 
-    async def _settle_apart(
-        self, result: delivery_results.Result
+    async def _record_one(
+        self, result: delivery_results.AttemptResult
     ) -> tuple[list[delivery_results.RecordedAttempt], float]:
         """Settle one result; what cannot be stored as it is, is stored as little more than its status."""
         try:
-            return await asyncio.to_thread(self._settle_alone, result, delivery_results.settle)
+            return await asyncio.to_thread(self._record_alone, result, delivery_results.record_results)
         except Exception as error:
             if is_outage(error):
                 raise
             self._on_unforeseen("settle", error)
-            return await asyncio.to_thread(self._settle_alone, result, delivery_results.settle_plainly)
+            return await asyncio.to_thread(
+                self._record_alone, result, delivery_results.record_results_plainly
+            )
 
-    def _settle_alone(
-        self, result: delivery_results.Result, settle: delivery_results.Settle
+    def _record_alone(
+        self, result: delivery_results.AttemptResult, record: delivery_results.RecordResults
     ) -> tuple[list[delivery_results.RecordedAttempt], float]:
         with self._database.begin() as conn:
             now = self._now(conn)
-            return settle(conn, [result], policy=self._policy, jitters=[self._jitter()], now=now), now
+            return record(conn, [result], policy=self._policy, jitters=[self._jitter()], now=now), now
 
     def _transact(
-        self, results: Sequence[delivery_results.Result], room: int
+        self, results: Sequence[delivery_results.AttemptResult], room: int
     ) -> tuple[list[delivery_results.RecordedAttempt], queue.ClaimResult, float]:
-        """Do one turn's transaction, and return the time that it went by; runs in a worker thread."""
+        """Run the transaction of one cycle, and return the time that it went by; runs in a worker thread."""
         with self._database.begin() as conn:
-            queue.take_turn(conn)
+            queue.lock_claims(conn)
             now = self._now(conn)
-            settled = self._settle(conn, results, now)
+            recorded = self._record(conn, results, now)
             if room <= 0:
-                return settled, queue.ClaimResult(claims=[], look_at=None), now
+                return recorded, queue.ClaimResult(claims=[], next_at=None), now
             clock.repair(conn, now=now)
             claimed = queue.claim(
                 conn,
@@ -295,31 +297,31 @@ class Worker:
                 endpoint_cap=self._endpoint_concurrency,
                 endpoint_rate=self._endpoint_rate,
             )
-        return settled, claimed, now
+        return recorded, claimed, now
 
-    def _settle(
-        self, conn: Connection, results: Sequence[delivery_results.Result], now: float
+    def _record(
+        self, conn: Connection, results: Sequence[delivery_results.AttemptResult], now: float
     ) -> list[delivery_results.RecordedAttempt]:
         if not results:
             return []
         jitters = [self._jitter() for _ in results]
-        return delivery_results.settle(conn, results, policy=self._policy, jitters=jitters, now=now)
+        return delivery_results.record_results(conn, results, policy=self._policy, jitters=jitters, now=now)
 
     def _now(self, conn: Connection) -> float:
         """Return the time that judges what processes share."""
         machine = self._clock()
         return machine if self._given_clock is not None else clock.database_time(conn, machine=machine)
 
-    def _forget(
+    def _drop(
         self,
-        results: Sequence[delivery_results.Result],
-        settled: Sequence[delivery_results.RecordedAttempt],
+        results: Sequence[delivery_results.AttemptResult],
+        recorded: Sequence[delivery_results.RecordedAttempt],
         now: float,
     ) -> None:
         """Drop results that are stored (or whose lease was lost), and count them."""
         # New ones were only added behind them meanwhile.
         del self._results[: len(results)]
-        for done in settled:
+        for done in recorded:
             self._on_attempt(done.status.value, done.result.outcome.seconds)
             if done.latency is not None:
                 self._on_first_attempt(done.latency)
@@ -338,18 +340,18 @@ class Worker:
                 return
             outcome = await self._send(sender, claimed, started_at)
             self._results.append(
-                delivery_results.Result(
+                delivery_results.AttemptResult(
                     claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome
                 )
             )
         finally:
             # The slot is free before the loop looks, not some time after.
             del self._running[task]
-            self._look.set()
+            self._wakeup.set()
 
-    async def _send(self, sender: Sender, claimed: queue.Claim, now: float) -> Outcome:
+    async def _send(self, sender: Sender, claimed: queue.Claim, now: float) -> SendResult:
         if claimed.body is None:
-            return Outcome(status_code=None, error="the event's body was pruned", seconds=0.0)
+            return SendResult(status_code=None, error="the event's body was pruned", seconds=0.0)
         try:
             try:
                 # Signed afresh at every attempt: receivers refuse timestamps that are five minutes old.
@@ -363,19 +365,19 @@ class Worker:
                     legacy_v0=claimed.legacy_v0,
                 )
             except (NotifierError, ValueError) as error:
-                return Outcome(status_code=None, error=f"not signed: {error}", seconds=0.0)
+                return SendResult(status_code=None, error=f"not signed: {error}", seconds=0.0)
             return await sender.send(claimed.url, body=claimed.body, headers=headers)
         except Exception as error:
             # A bug of ours or of the client's must not take the other endpoints' deliveries down with it.
             log.error("delivery.attempt_crashed", delivery=claimed.delivery, endpoint=claimed.endpoint)
             self._on_unforeseen("attempt", error)
-            return Outcome(status_code=None, error=f"internal error: {type(error).__name__}", seconds=0.0)
+            return SendResult(status_code=None, error=f"internal error: {type(error).__name__}", seconds=0.0)
 
-    async def _relay(self, stop: asyncio.Event) -> None:
+    async def _wake_when_stopped(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self._look.set()
+        self._wakeup.set()
 
-    def _until_next_look(self) -> float:
+    def _until_next_poll(self) -> float:
         now = self._elapsed()
         wait = min(self._soonest, self._bulk.next_at) - now
         if self._soonest <= now:
@@ -385,11 +387,11 @@ class Worker:
     async def _pause(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self._look.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             pass
 
-    async def _wind_up(self) -> None:
+    async def _shut_down(self) -> None:
         """Give attempts under way their grace, settle what was tried, hand back the rest."""
         claims = dict(self._running)
         if claims:
@@ -405,27 +407,27 @@ class Worker:
             return
         for last in range(LAST_TRIES):
             try:
-                settled, now = await asyncio.to_thread(self._last_transaction, results, unsent)
+                recorded, now = await asyncio.to_thread(self._last_transaction, results, unsent)
             except Exception as error:
                 await self._failed(error, results)
                 results = list(self._results)
                 if last + 1 < LAST_TRIES:
                     await asyncio.sleep(DATABASE_PAUSE)
             else:
-                self._forget(results, settled, now)
+                self._drop(results, recorded, now)
                 return
         # The leases run out by themselves; these events are then sent a second time, under the same ids.
         self._results.clear()
 
     def _last_transaction(
-        self, results: Sequence[delivery_results.Result], unsent: Sequence[queue.Claim]
+        self, results: Sequence[delivery_results.AttemptResult], unsent: Sequence[queue.Claim]
     ) -> tuple[list[delivery_results.RecordedAttempt], float]:
         with self._database.begin() as conn:
             now = self._now(conn)
             queue.lock_endpoints(conn, [*(result.claim for result in results), *unsent])
-            settled = self._settle(conn, results, now)
-            queue.hand_back(conn, unsent)
-        return settled, now
+            recorded = self._record(conn, results, now)
+            queue.release(conn, unsent)
+        return recorded, now
 
 
 def _boot_time() -> float:

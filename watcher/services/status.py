@@ -191,7 +191,7 @@ def _count(
         "failing_endpoints": list(box.failing_endpoints),
         "bulk_changes": [
             {"endpoint": change.endpoint, "kind": change.kind.value, "done": change.done}
-            for change in bulk.unfinished(connection, merchant=merchant)
+            for change in bulk.running_changes(connection, merchant=merchant)
         ],
     }
     return box

@@ -222,7 +222,7 @@ class WebhookService(Context):
         return {"event": event_id, "deliveries": made}
 
     def _is_complete(self, endpoint_id: str) -> bool:
-        return not bulk.unfinished(self.connection, endpoint_id=endpoint_id)
+        return not bulk.running_changes(self.connection, endpoint_id=endpoint_id)
 
     def _with_merchants(self, rows: Sequence[Document]) -> list[Document]:
         """Return deliveries with the merchants whose they are."""

@@ -57,7 +57,7 @@ def statuses(shop):
 
 def left(engine):
     with engine.begin() as conn:
-        return bulk.unfinished(conn)
+        return bulk.running_changes(conn)
 
 
 def test_disabling_and_enabling_are_bounded_and_end_where_they_should(shop, engine, clock, step, written):
@@ -254,10 +254,10 @@ def test_only_what_concerns_an_endpoint_or_a_merchant_is_shown_to_them(shop, eng
     with engine.begin() as conn:
         endpoints.disable(conn, one)
         endpoints.disable(conn, two)
-        assert {change.endpoint for change in bulk.unfinished(conn)} == {one, two}
-        assert [change.endpoint for change in bulk.unfinished(conn, endpoint_id=one)] == [one]
-        assert len(bulk.unfinished(conn, merchant="mer_1")) == 2
-        assert bulk.unfinished(conn, merchant="mer_2") == []
+        assert {change.endpoint for change in bulk.running_changes(conn)} == {one, two}
+        assert [change.endpoint for change in bulk.running_changes(conn, endpoint_id=one)] == [one]
+        assert len(bulk.running_changes(conn, merchant="mer_1")) == 2
+        assert bulk.running_changes(conn, merchant="mer_2") == []
 
 
 async def test_a_drain_does_the_whole_change_and_sends_what_it_made_due(shop, engine, receiver, drain, clock):

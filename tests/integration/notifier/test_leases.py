@@ -13,12 +13,12 @@ from notifier import deliveries, endpoints, queue
 from notifier import results as delivery_results
 from notifier.errors import NotPossible
 from notifier.schema import endpoint
-from notifier.sender import Outcome
+from notifier.sender import SendResult
 from notifier.testing import Answer
 from notifier.worker import LEASE_MARGIN
 
 POLICY = delivery_results.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
-OK = Outcome(status_code=200, error=None, seconds=0.1)
+OK = SendResult(status_code=200, error=None, seconds=0.1)
 
 
 @pytest.fixture
@@ -40,9 +40,11 @@ def claim(engine, clock):
 @pytest.fixture
 def settle(engine, clock):
     def store(claimed, outcome=OK):
-        result = delivery_results.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome)
+        result = delivery_results.AttemptResult(
+            claim=claimed, started_at=clock(), ended_at=clock(), outcome=outcome
+        )
         with engine.begin() as conn:
-            return delivery_results.settle(conn, [result], policy=POLICY, jitters=[0.0])
+            return delivery_results.record_results(conn, [result], policy=POLICY, jitters=[0.0])
 
     return store
 
@@ -114,11 +116,11 @@ def test_what_is_handed_back_is_due_at_once_and_nobody_elses_lease_is_touched(sh
     shop.tell()
     [mine] = claim(lease="lease_a")
     with engine.begin() as conn:
-        queue.hand_back(conn, [mine])
+        queue.release(conn, [mine])
     [theirs] = claim(lease="lease_b")
     assert theirs.delivery == mine.delivery
     with engine.begin() as conn:
-        queue.hand_back(conn, [mine])
+        queue.release(conn, [mine])
     assert shop.delivery().lease == "lease_b"
 
 
@@ -141,7 +143,7 @@ def test_an_attempt_under_way_when_its_endpoint_is_disabled_still_counts(
     [claimed] = claim()
     with engine.begin() as conn:
         endpoints.disable(conn, id_)
-    [settled] = settle(claimed, Outcome(status_code=status, error=None, seconds=0.1))
+    [settled] = settle(claimed, SendResult(status_code=status, error=None, seconds=0.1))
     assert settled.status == expected
     assert (shop.delivery().status, shop.delivery().attempts, shop.delivery().lease) == (expected, 1, None)
 

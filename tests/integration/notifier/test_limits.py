@@ -48,7 +48,7 @@ def test_without_a_rate_nothing_but_the_slots_limits_and_nothing_calls_for_anoth
     for number in range(30):
         shop.tell(f"pi_{number}")
     found = claim()
-    assert (len(found.claims), found.look_at) == (8, None)
+    assert (len(found.claims), found.next_at) == (8, None)
 
 
 def test_a_rate_that_holds_nothing_back_calls_for_no_other_look(shop, claim):
@@ -135,7 +135,7 @@ async def test_an_overloaded_endpoint_gets_half_as_much_at_once_and_recovers_one
     found = claim()
     assert len(found.claims) == 2
     with engine.begin() as conn:
-        queue.hand_back(conn, found.claims)
+        queue.release(conn, found.claims)
     clock.advance(60)
     await drain(endpoint_concurrency=8)
     with engine.begin() as conn:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from notifier import bulk, deliveries, endpoints, outbox, queue, retention
 from notifier import clock as clocks
 from notifier import results as delivery_results
-from notifier.sender import Outcome
+from notifier.sender import SendResult
 from notifier.ssrf import CheckedUrl
 
 pytestmark = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
@@ -18,7 +18,7 @@ WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 POLICY = delivery_results.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
-REFUSED = Outcome(status_code=500, error=None, seconds=0.1)
+REFUSED = SendResult(status_code=500, error=None, seconds=0.1)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def crossed(engine):
 
 
 def claim(conn, now, **more):
-    queue.take_turn(conn)
+    queue.lock_claims(conn)
     clocks.repair(conn, now=now)
     return queue.claim(
         conn, lease="lease_a", now=now, leased_until=now + 30, room=10, endpoint_cap=8, **more
@@ -117,15 +117,15 @@ def test_what_changes_all_deliveries_of_an_endpoint_beside_settling_and_claiming
         claims = [claimed for claimed in claim(conn, clock()) if claimed.endpoint == two]
         bulk.start(conn, one, bulk.Kind.REPLAY, now=clock(), since=0, last_position=9)
     results = [
-        delivery_results.Result(claim=claimed, started_at=clock(), ended_at=clock(), outcome=REFUSED)
+        delivery_results.AttemptResult(claim=claimed, started_at=clock(), ended_at=clock(), outcome=REFUSED)
         for claimed in claims
     ]
     clock.advance(31)
     crossed(
         lambda a: endpoints.get(a, one, lock={}),
         lambda b: (
-            queue.take_turn(b),
-            delivery_results.settle(b, results, policy=POLICY, jitters=[0.0] * len(results)),
+            queue.lock_claims(b),
+            delivery_results.record_results(b, results, policy=POLICY, jitters=[0.0] * len(results)),
         ),
         lambda a: change(a, one, clock()),
         lambda b: claim(b, clock(), endpoint_rate=rate),
@@ -143,10 +143,10 @@ def test_handing_back_beside_disabling_either_endpoint(shop, engine, clock, cros
         lambda a: endpoints.get(a, one, lock={}),
         lambda b: queue.lock_endpoints(b, by_endpoint[two]),
         lambda a: endpoints.disable(a, one),
-        lambda b: queue.hand_back(b, by_endpoint[two]),
+        lambda b: queue.release(b, by_endpoint[two]),
     )
     with engine.begin() as conn:
-        queue.hand_back(conn, claims)
+        queue.release(conn, claims)
     assert {row.lease for row in shop.deliveries()} == {None}
 
 

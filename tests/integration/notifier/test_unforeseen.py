@@ -11,7 +11,7 @@ from notifier import queue
 from notifier import results as delivery_results
 from notifier.retry import DEFAULT_SCHEDULE
 from notifier.schema import delivery_attempt
-from notifier.sender import Outcome, Sender
+from notifier.sender import Sender, SendResult
 from notifier.testing import Answer
 
 POISON = Answer(status=429, headers={"Retry-After": "poison"}, body=b"slow down")
@@ -92,14 +92,14 @@ async def test_a_success_that_cannot_be_settled_as_it_is_stays_a_success(
     shop, receiver, deliver, monkeypatch
 ):
     """What arrived is not sent again because its answer could not be stored."""
-    real = delivery_results.settle
+    real = delivery_results.record_results
 
     def settle(conn, results, **more):
         if results:
             raise RuntimeError("a bug")
         return real(conn, results, **more)
 
-    monkeypatch.setattr(delivery_results, "settle", settle)
+    monkeypatch.setattr(delivery_results, "record_results", settle)
     shop.endpoint(receiver=receiver)
     shop.tell()
     assert await deliver()
@@ -113,7 +113,7 @@ async def test_what_the_database_refuses_of_a_result_is_left_out(shop, receiver,
 
     async def dirty(self, url, **more):
         if "bad" in url:
-            return Outcome(status_code=None, error="a\x00b\ud800", seconds=0.0)
+            return SendResult(status_code=None, error="a\x00b\ud800", seconds=0.0)
         return await send(self, url, **more)
 
     monkeypatch.setattr(Sender, "send", dirty)
@@ -167,13 +167,13 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
     shop, receiver, make_worker, running, poisoned, monkeypatch
 ):
     """As while the database is away: it is kept, nothing is claimed, and the worker goes on trying."""
-    real, loop, tried = delivery_results.settle_plainly, asyncio.get_running_loop(), asyncio.Event()
+    real, loop, tried = delivery_results.record_results_plainly, asyncio.get_running_loop(), asyncio.Event()
 
     def away(*_, **__):
         loop.call_soon_threadsafe(tried.set)
         raise OperationalError("update", {}, Exception("disk I/O error"))
 
-    monkeypatch.setattr(delivery_results, "settle_plainly", away)
+    monkeypatch.setattr(delivery_results, "record_results_plainly", away)
     monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
     shop.endpoint(receiver=receiver)
     receiver.always(POISON)
@@ -183,7 +183,7 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
     async with running(worker), asyncio.timeout(20):
         await tried.wait()
         assert shop.delivery().lease is not None
-        monkeypatch.setattr(delivery_results, "settle_plainly", real)
+        monkeypatch.setattr(delivery_results, "record_results_plainly", real)
         worker.wake()
         await stored.wait()
     assert (shop.delivery().status, shop.delivery().attempts) == ("pending", 1)

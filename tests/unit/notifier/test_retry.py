@@ -11,7 +11,7 @@ from notifier.retry import (
     MAX_PAUSE_FACTOR,
     OVERLOADED,
     RETRY_AFTER_CAP,
-    Health,
+    EndpointHealth,
     Verdict,
     next_attempt_at,
     parse_retry_after,
@@ -127,7 +127,7 @@ def after(health, status, *, now=1000.0, pause=30.0, cap=8, retry_after=None):
 
 
 def failed(times, status=500, **more):
-    health = Health()
+    health = EndpointHealth()
     for _ in range(times):
         health = after(health, status, **more)
     return health
@@ -143,7 +143,7 @@ def test_the_breaker_opens_after_five_breakdowns_in_a_row_and_closes_with_a_succ
     assert health.breaker_open
     assert health.paused_until == 1030
     assert health.allowed(8) == 1
-    assert after(health, 200, now=1030) == Health()
+    assert after(health, 200, now=1030) == EndpointHealth()
 
 
 def test_each_failed_probe_doubles_the_pause_from_half_a_minute_to_ten():
@@ -179,7 +179,7 @@ def test_an_endpoint_that_says_no_is_alive_and_opens_no_breaker():
 
 @pytest.mark.parametrize("status", sorted(OVERLOADED))
 def test_a_word_of_overload_halves_what_an_endpoint_gets_and_each_success_adds_one(status):
-    health = after(Health(), status)
+    health = after(EndpointHealth(), status)
     assert health.allowed(8) == 4
     assert after(health, status).allowed(8) == 2
     assert failed(4, 429).allowed(8) == failed(9, 429).allowed(8) == 1
@@ -188,11 +188,13 @@ def test_a_word_of_overload_halves_what_an_endpoint_gets_and_each_success_adds_o
         health = after(health, 200)
         allowed.append(health.allowed(8))
     assert allowed == [5, 6, 7, 8]
-    assert health == Health(), "a healthy endpoint is remembered as nothing, so its row is not written"
+    assert health == EndpointHealth(), (
+        "a healthy endpoint is remembered as nothing, so its row is not written"
+    )
 
 
 def test_a_smaller_setting_goes_before_what_an_endpoint_had():
-    assert after(Health(), 429, cap=100).allowed(3) == 3
+    assert after(EndpointHealth(), 429, cap=100).allowed(3) == 3
 
 
 @pytest.mark.parametrize(
@@ -200,11 +202,11 @@ def test_a_smaller_setting_goes_before_what_an_endpoint_had():
     [(429, 60.0, 1060.0), (503, 60.0, 1060.0), (503, 1e9, 1000 + DAY), (500, 60.0, None), (429, None, None)],
 )
 def test_retry_after_holds_the_whole_endpoint_where_it_means_something(status, asked, held):
-    assert after(Health(), status, retry_after=asked).held_until == held
+    assert after(EndpointHealth(), status, retry_after=asked).held_until == held
 
 
 def test_a_success_or_a_shorter_wish_ends_no_hold_before_its_time():
-    health = after(Health(), 429, retry_after=60)
+    health = after(EndpointHealth(), 429, retry_after=60)
     assert after(health, 429, now=1010, retry_after=5).held_until == 1060
     assert after(health, 200, now=1010).held_until == 1060
     assert after(health, 200, now=1060).held_until is None
@@ -215,11 +217,11 @@ def test_a_success_or_a_shorter_wish_ends_no_hold_before_its_time():
     [(DISABLE_ATTEMPTS, 5 * DAY, True), (DISABLE_ATTEMPTS - 1, 9 * DAY, False), (99, 5 * DAY - 1, False)],
 )
 def test_an_endpoint_is_hopeless_after_five_days_and_ten_failures(failures, since, expected):
-    assert failed(failures, 400).hopeless(now=1000 + since, disable_after=5 * DAY) is expected
+    assert failed(failures, 400).should_disable(now=1000 + since, disable_after=5 * DAY) is expected
 
 
 def test_an_endpoint_without_failures_is_not_hopeless():
-    assert not Health().hopeless(now=1e9, disable_after=0)
+    assert not EndpointHealth().should_disable(now=1e9, disable_after=0)
 
 
 @given(

@@ -293,7 +293,7 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None
     now = busy.clock()
     with plans(busy) as found, busy.database.begin() as connection:
         claims = lease(connection, now=now)
-        queue.hand_back(connection, claims)
+        queue.release(connection, claims)
         outbox.stats(connection, now=now)
         outbox.previous_events(connection, ["pi_00000000007"])
         retention.prune(connection, before=1_700_000_100, now=now)
