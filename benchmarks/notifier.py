@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--sealed", action="store_true", help="with encrypted secrets")
     arguments = parser.parse_args()
     figures = {}
-    daemon_main.spare_collections()
+    daemon_main.tune_garbage_collector()
     for name in arguments.databases.split(","):
         with (
             tempfile.TemporaryDirectory() as folder,

@@ -43,6 +43,6 @@ def arm(point: str, armed: Path) -> None:
 
 
 if __name__ == "__main__":
-    leader.SECONDS = 2.0  # who starts next need not wait for long
+    leader.LEASE_SECONDS = 2.0  # who starts next need not wait for long
     arm(sys.argv[1], Path(sys.argv[2]))
     sys.exit(daemon_main.run(load_settings(), daemon_main.ROLES, once=False))

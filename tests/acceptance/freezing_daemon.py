@@ -19,7 +19,7 @@ from watcher.store import chain_state, database
 if __name__ == "__main__":
     log.configure("json", "info")
     armed = Path(sys.argv[1])
-    leader.SECONDS = 2.0
+    leader.LEASE_SECONDS = 2.0
     database.SILENCE_TIMEOUT = 2
     move_cursor = chain_state.move_cursor
 

@@ -19,7 +19,7 @@ from tests import harness
 from tests.acceptance.conftest import PROGRAM, ROOT, Town
 from tests.postgresql import Server
 from watcher.domain.model import Intent
-from watcher.indexer.leader import Lease, holding
+from watcher.indexer.leader import Lease, current_holder
 from watcher.services import queries
 from watcher.store.database import Database
 
@@ -70,7 +70,7 @@ async def led_by(database: Database, process: asyncio.subprocess.Process) -> int
 
     def led() -> bool:
         with database.read() as connection:
-            found = holding(connection)
+            found = current_holder(connection)
         if found is not None and found.holder.endswith(f":{process.pid}") and found.remaining:
             epochs.append(found.epoch)
         return bool(epochs)

@@ -34,7 +34,7 @@ from watcher.daemon.file_lock import hold
 from watcher.indexer.leader import Lease, lead
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.loop import IndexerLoop, PollResult
-from watcher.indexer.mempool import InFlight
+from watcher.indexer.mempool import MempoolFlags
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Liveness, run_heartbeat
@@ -51,10 +51,10 @@ USER_AGENT = f"sbtc-watcher/{__version__}"
 ROLES = frozenset({"follower", "notifier", "api"})
 
 #: How long a stopping daemon waits for its parts, seconds.
-STOP_WITHIN = 10.0
+STOP_TIMEOUT_SECONDS = 10.0
 
 #: How long ``run --once`` delivers before it leaves the rest to the next run, seconds.
-DRAIN_WITHIN = 120.0
+DRAIN_TIMEOUT_SECONDS = 120.0
 
 #: Runs until the event is set.
 Part = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
@@ -79,13 +79,13 @@ def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
                 check_secrets(database, open_secret_store(settings))
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
-        spare_collections()
+        tune_garbage_collector()
         # What tries again by itself never comes here; `once` has no time for it.
         stack.enter_context(database.answering())
         return event_loop.run(serve(settings, database, roles, once=once))
 
 
-def spare_collections() -> None:
+def tune_garbage_collector() -> None:
     """Leave what the start has loaded out of the garbage collector's rounds, and let it make them less often.
 
     Every delivery makes some objects in cycles; with the defaults looking for them costs a sixth of the throughput.
@@ -136,11 +136,11 @@ async def serve(
             )
             websocket = indexer.websocket = make_websocket(settings, pool, indexer)
             audit = make_audit(settings, database, pool, metrics)
-            beside: list[Part] = [make_in_flight(settings, database, pool).run, audit.run]
+            parts: list[Part] = [make_in_flight(settings, database, pool).run, audit.run]
             if websocket is not None:
-                beside.append(websocket.run)
+                parts.append(websocket.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
-            follow = partial(_follow, indexer, beside, upkeep, lease, liveness)
+            follow = partial(_follow, indexer, parts, upkeep, lease, liveness)
             code = await _until_stopped(follow, worker, server, liveness, heartbeat, roles, stop)
         log.info("service.stopped")
         return code
@@ -158,30 +158,30 @@ async def _once(
     if "follower" in roles:
         async with AsyncExitStack() as stack:
             if lease is not None:
-                await lease.take(stop)
-                await stack.enter_async_context(lease.kept())
+                await lease.acquire_or_fail(stop)
+                await stack.enter_async_context(lease.keep_renewed())
             liveness.on_role_change(True)
             turn = await indexer.catch_up(stop)
     if "notifier" in roles:
-        await run_until_stopped(stop, worker.drain(time.monotonic() + DRAIN_WITHIN))
+        await run_until_stopped(stop, worker.drain(time.monotonic() + DRAIN_TIMEOUT_SECONDS))
     return 0 if turn is PollResult.IDLE else 3
 
 
 async def _follow(
     indexer: IndexerLoop,
-    beside: Sequence[Part],
+    parts: Sequence[Part],
     upkeep: Callable[[], AbstractAsyncContextManager[None]],
     lease: Lease | None,
     liveness: Liveness,
     stop: asyncio.Event,
 ) -> None:
-    """Follow the chain and keep the house; on a shared database only while the lease is ours."""
+    """Run the indexer and the periodic jobs; on a shared database only while we hold the leader lease."""
 
     async def work(stop: asyncio.Event) -> None:
         liveness.on_role_change(True)
         try:
             async with upkeep(), asyncio.TaskGroup() as tasks:
-                for part in beside:
+                for part in parts:
                     tasks.create_task(part(stop))
                 await indexer.run(stop)
         finally:
@@ -209,15 +209,15 @@ async def _until_stopped(
     try:
         async with asyncio.TaskGroup() as tasks:
             if "follower" in roles:
-                tasks.create_task(_within(follow(stop), stop), name="follower")
-            tasks.create_task(_within(run_heartbeat(liveness, heartbeat, stop), stop), name="heartbeat")
+                tasks.create_task(_run_part(follow(stop), stop), name="follower")
+            tasks.create_task(_run_part(run_heartbeat(liveness, heartbeat, stop), stop), name="heartbeat")
             if "notifier" in roles:
-                tasks.create_task(_within(worker.run(stop), stop), name="notifier")
-            tasks.create_task(_within(server.serve(stop), stop), name="http")
+                tasks.create_task(_run_part(worker.run(stop), stop), name="notifier")
+            tasks.create_task(_run_part(server.serve(stop), stop), name="http")
             tasks.create_task(_stopped(stop, liveness), name="stop")
     except* TimeoutError:
         late = True
-        log.error("service.stopped_late", limit_seconds=STOP_WITHIN)
+        log.error("service.stopped_late", limit_seconds=STOP_TIMEOUT_SECONDS)
     return 1 if late else 0
 
 
@@ -227,17 +227,17 @@ async def _stopped(stop: asyncio.Event, liveness: Liveness) -> None:
     liveness.stopping()
 
 
-async def _within(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Run one part; after ``stop`` it may take :data:`STOP_WITHIN` seconds. A part that dies stops the whole daemon."""
+async def _run_part(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Run one part; after ``stop`` it may take :data:`STOP_TIMEOUT_SECONDS` seconds. A part that dies stops the whole daemon."""
     async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
 
-        async def call_time() -> None:
+        async def start_timeout() -> None:
             await stop.wait()
-            limit.reschedule(asyncio.get_running_loop().time() + STOP_WITHIN)
+            limit.reschedule(asyncio.get_running_loop().time() + STOP_TIMEOUT_SECONDS)
 
-        timekeeper = tasks.create_task(call_time())
+        timer = tasks.create_task(start_timeout())
         await work
-        timekeeper.cancel()
+        timer.cancel()
 
 
 def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
@@ -316,10 +316,10 @@ def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -
     )
 
 
-def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> InFlight:
+def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> MempoolFlags:
     """Make what shows pending payments; when the settings want none shown, it sees to that."""
     reader = MempoolReader(fetch_rules(settings).watched_contracts) if settings.mempool else None
-    return InFlight(database, pool, payment_rules(settings), reader, interval=settings.mempool_interval)
+    return MempoolFlags(database, pool, payment_rules(settings), reader, interval=settings.mempool_interval)
 
 
 def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics: Metrics) -> Audit:

@@ -47,7 +47,7 @@ Note = dict[str, Any]
 
 
 @contextmanager
-def announced(settings: Settings, config: Path | None) -> Iterator[None]:
+def announce(settings: Settings, config: Path | None) -> Iterator[None]:
     """Leave a note of this daemon while the block runs, where one can be left; ``config``: its settings file."""
     folder = _folder(config)
     path = None

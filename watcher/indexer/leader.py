@@ -25,16 +25,16 @@ from watcher.store.database import Database, upsert
 from watcher.store.schema import lease
 
 #: How long a holder that says nothing keeps the lease, seconds.
-SECONDS = 15.0
+LEASE_SECONDS = 15.0
 
 #: Tries to renew it, or to take it over, within that time.
-TRIES = 5
+TRIES_PER_LEASE = 5
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class LeaseHolder:
     """Who has the lease, or had it last."""
 
     #: Host and process id.
@@ -56,7 +56,7 @@ class Lease:
 
     def acquire(self) -> bool:
         """Take the lease if nobody has it; say whether it is ours."""
-        until = server_time() + SECONDS
+        until = server_time() + LEASE_SECONDS
         with self._database.begin() as connection:
             statement = upsert(connection, lease).values(id=1, holder=self.holder, epoch=1, until=until)
             statement = statement.on_conflict_do_update(
@@ -71,14 +71,16 @@ class Lease:
     def renew(self) -> None:
         """Keep the lease for as long again. Raises :class:`LeaseLost` when another took it."""
         with self._database.begin() as connection:
-            kept = connection.execute(self._ours().values(until=server_time() + SECONDS)).rowcount
+            kept = connection.execute(
+                self._update_ours().values(until=server_time() + LEASE_SECONDS)
+            ).rowcount
         if not kept:
             raise self._lost()
 
     def release(self) -> None:
         """Give the lease back, so that a standby need not wait; no effect when another took it."""
         with self._database.begin() as connection:
-            connection.execute(self._ours().values(until=0.0))
+            connection.execute(self._update_ours().values(until=0.0))
         self.epoch = None
 
     def check(self, connection: Connection) -> None:
@@ -93,7 +95,7 @@ class Lease:
         known: str | None = None
         while not stop.is_set():
             try:
-                if await self._try():
+                if await self._try_acquire():
                     return True
                 if (other := await run_in_thread(self._holder)) != known:
                     log.info("lease.waiting", holder=other)
@@ -102,29 +104,29 @@ class Lease:
                 log.error("lease.failed", reason=reason_of(error))
             except Exception as error:
                 unforeseen.note("lease", error)
-            await run_until_stopped(stop, asyncio.sleep(SECONDS / TRIES))
+            await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE))
         return False
 
-    async def take(self, stop: asyncio.Event) -> None:
+    async def acquire_or_fail(self, stop: asyncio.Event) -> None:
         """Wait no longer than a holder that died keeps it. Raises :class:`LeaseHeld` when somebody lives who has it."""
-        for _ in range(TRIES + 2):
-            if await self._try():
+        for _ in range(TRIES_PER_LEASE + 2):
+            if await self._try_acquire():
                 return
-            await run_until_stopped(stop, asyncio.sleep(SECONDS / TRIES))
+            await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE))
         raise LeaseHeld(
             f"another process ({await run_in_thread(self._holder)}) follows the chain on this database",
             hint="stop it first, or start this one with --role notifier",
         )
 
     @asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
+    async def keep_renewed(self) -> AsyncIterator[None]:
         """Renew the lease while the block runs, then give it back.
 
         When another takes it, the block is cancelled and :class:`LeaseLost` is raised.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(self._keep())
+                keeping = tasks.create_task(self._renew_forever())
                 yield
                 keeping.cancel()
         except BaseExceptionGroup as group:
@@ -139,15 +141,15 @@ class Lease:
             # It runs out by itself.
             unforeseen.note("lease", error)
 
-    async def _try(self) -> bool:
+    async def _try_acquire(self) -> bool:
         taken = await run_transaction(self.acquire)
         if taken:
             log.info("lease.taken", holder=self.holder, epoch=self.epoch)
         return taken
 
-    async def _keep(self) -> None:
+    async def _renew_forever(self) -> None:
         while True:
-            await asyncio.sleep(SECONDS / TRIES)
+            await asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE)
             try:
                 await run_transaction(self.renew)
             except SQLAlchemyError as error:
@@ -160,10 +162,10 @@ class Lease:
 
     def _holder(self) -> str | None:
         with self._database.read() as connection:
-            found = holding(connection)
+            found = current_holder(connection)
         return found.holder if found is not None else None
 
-    def _ours(self) -> Update:
+    def _update_ours(self) -> Update:
         return update(lease).where(
             lease.c.id == 1, lease.c.holder == self.holder, lease.c.epoch == self.epoch
         )
@@ -189,20 +191,20 @@ async def lead(
             standing.cancel()
         if lease.epoch is not None:
             try:
-                async with lease.kept():
+                async with lease.keep_renewed():
                     await follow(stop)
             except LeaseLost as error:
                 lease.epoch = None
                 log.error("lease.lost", reason=str(error), hint=error.hint)
 
 
-def holding(connection: Connection) -> Holding | None:
+def current_holder(connection: Connection) -> LeaseHolder | None:
     """Return who has the lease of a PostgreSQL database, or had it last; None when nobody ever took it."""
     query = select(lease.c.holder, lease.c.epoch, (lease.c.until - server_time()).label("remaining"))
     row = connection.execute(query.where(lease.c.id == 1)).one_or_none()
     if row is None:
         return None
-    return Holding(holder=row.holder, epoch=row.epoch, remaining=max(0.0, row.remaining))
+    return LeaseHolder(holder=row.holder, epoch=row.epoch, remaining=max(0.0, row.remaining))
 
 
 async def _run(part: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:

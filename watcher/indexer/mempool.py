@@ -34,7 +34,7 @@ STALE = 8
 log = get_logger(__name__)
 
 
-class InFlight:
+class MempoolFlags:
     """Keeps the flags; without a ``reader`` nothing is shown. One instance per database at a time."""
 
     def __init__(

@@ -67,4 +67,4 @@ class ServiceManager:
                 out.setblocking(False)
                 out.sendto(message.encode(), self._address)
         except OSError as error:
-            log.warning("service_manager.deaf", message=message, reason=str(error))
+            log.warning("systemd.notify_failed", message=message, reason=str(error))

@@ -23,7 +23,7 @@ from notifier.schema import (
 from watcher import __version__
 from watcher.config.settings import Settings
 from watcher.domain.model import Status
-from watcher.indexer.leader import holding
+from watcher.indexer.leader import current_holder
 from watcher.services.status_reasons import Code, Reason, clock_skew, no_follower, no_notifier
 from watcher.store import chain_state, reindex_runs, unknown_words
 from watcher.store import intents as intent_store
@@ -237,7 +237,7 @@ def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.S
 def _machines(connection: Connection, document: dict[str, Any], *, now: float) -> None:
     """Add what only operators see."""
     document["reindex"] = reindex_runs.latest(connection, now=now)
-    leader = None if connection.dialect.name == "sqlite" else holding(connection)
+    leader = None if connection.dialect.name == "sqlite" else current_holder(connection)
     if leader is not None:
         document["follower"] = {
             "holder": leader.holder,

@@ -25,7 +25,7 @@ from watcher.errors import LeaseLost
 from watcher.indexer import leader
 from watcher.indexer.leader import Lease
 from watcher.indexer.loop import PollResult
-from watcher.indexer.mempool import InFlight
+from watcher.indexer.mempool import MempoolFlags
 from watcher.monitoring import liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
@@ -198,7 +198,7 @@ async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
     async with ScriptedApi(world.chain, ping_interval=None) as api:
         rig = Rig(world, [api.url])
         await rig.poll_once()
-        part = InFlight(
+        part = MempoolFlags(
             world.database,
             rig.pool,
             harness.RULES,
@@ -212,7 +212,7 @@ async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
             await part.poll()
         assert counted("mempool") == 1
         with monkeypatch.context() as patch:
-            patch.setattr(InFlight, "_show", boom)
+            patch.setattr(MempoolFlags, "_show", boom)
             await part.poll()
         assert counted("mempool") == 2
         await part.poll()
@@ -316,7 +316,7 @@ async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
     world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither waiting for the lease nor keeping it ends; a lease that is lost does end the keeping."""
-    monkeypatch.setattr(leader, "SECONDS", 0.05)
+    monkeypatch.setattr(leader, "LEASE_SECONDS", 0.05)
     lease, renewed = Lease(world.database), asyncio.Event()
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(lease, "acquire", failing_first(lambda: True))
@@ -326,7 +326,7 @@ async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
     async with asyncio.timeout(10):
         assert await lease.wait_for(asyncio.Event())
         assert counted("lease") == 1
-        async with lease.kept():
+        async with lease.keep_renewed():
             await renewed.wait()
     assert counted("lease") == 3
 
@@ -335,7 +335,7 @@ async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
 
     monkeypatch.setattr(lease, "renew", lost)
     with pytest.raises(LeaseLost):
-        async with asyncio.timeout(10), lease.kept():
+        async with asyncio.timeout(10), lease.keep_renewed():
             await asyncio.Event().wait()
 
 

@@ -42,7 +42,7 @@ def run(
 
     config = config_file(session.config)
     runtime_file.check(session.settings, config)
-    with runtime_file.announced(session.settings, config):
+    with runtime_file.announce(session.settings, config):
         code = daemon_main.run(session.settings, roles, once)
     raise typer.Exit(code)
 

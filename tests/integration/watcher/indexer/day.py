@@ -15,7 +15,7 @@ from chain.testing import ScriptedApi, ScriptedChain, Tx, principal, txs
 from tests import harness
 from tests.timeline import Timeline
 from watcher.indexer.loop import IndexerLoop
-from watcher.indexer.mempool import InFlight
+from watcher.indexer.mempool import MempoolFlags
 
 #: A day on mainnet, roughly.
 BLOCKS_A_DAY = 12_000
@@ -103,7 +103,7 @@ class Town:
         self._parts: list[Callable[[asyncio.Event], Awaitable[None]]] = [self.following.run]
         if mempool:
             reader = MempoolReader(harness.WATCHED.watched_contracts)
-            shows = InFlight(
+            shows = MempoolFlags(
                 self.database,
                 self.pool,
                 harness.RULES,

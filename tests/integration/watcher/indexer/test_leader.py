@@ -18,7 +18,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
 from tests.postgresql import Server
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.indexer import leader
-from watcher.indexer.leader import Lease, holding, lead
+from watcher.indexer.leader import Lease, current_holder, lead
 from watcher.indexer.ledger import Ledger
 from watcher.store.database import Database
 from watcher.store.schema import lease as lease_table
@@ -47,7 +47,7 @@ def make_lease(shared: World) -> Callable[[str], Lease]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a lease last for a moment only."""
-    monkeypatch.setattr(leader, "SECONDS", 1.5)
+    monkeypatch.setattr(leader, "LEASE_SECONDS", 1.5)
 
 
 def run_out(world: World) -> None:
@@ -69,7 +69,7 @@ def test_one_holds_it_until_it_runs_out_and_each_change_has_an_epoch(
 ) -> None:
     first, second = make_lease("first"), make_lease("second")
     with shared.database.read() as connection:
-        assert holding(connection) is None
+        assert current_holder(connection) is None
     assert first.acquire()
     assert not second.acquire()
     assert not first.acquire(), "a holder that forgot itself waits like anybody"
@@ -77,10 +77,10 @@ def test_one_holds_it_until_it_runs_out_and_each_change_has_an_epoch(
     run_out(shared)
     assert second.acquire()
     with shared.database.read() as connection:
-        found = holding(connection)
+        found = current_holder(connection)
     assert found is not None
     assert (found.holder, found.epoch) == ("second", 2)
-    assert 10 < found.remaining <= leader.SECONDS
+    assert 10 < found.remaining <= leader.LEASE_SECONDS
 
 
 def test_a_renewal_keeps_it_also_when_it_had_run_out_but_nobody_came(
@@ -213,7 +213,7 @@ async def test_a_standby_leads_as_soon_as_the_leader_stops(
         async with leading(make_lease("second"), log):
             await seen(log, "second waits")
             began = time.monotonic()
-            await harness.until(lambda: time.monotonic() - began > 1.5 * leader.SECONDS)
+            await harness.until(lambda: time.monotonic() - began > 1.5 * leader.LEASE_SECONDS)
             assert "second leads" not in log, "the leader renews its lease"
             stop_first.set()
             await seen(log, "second leads")
@@ -266,10 +266,10 @@ async def test_a_single_run_takes_over_from_a_dead_holder_but_not_from_a_living_
     assert dead.acquire()
     run_out(shared)
     async with asyncio.timeout(20):
-        await living.take(asyncio.Event())
-        async with living.kept():
+        await living.acquire_or_fail(asyncio.Event())
+        async with living.keep_renewed():
             with pytest.raises(LeaseHeld, match=r"another process \(living\) follows") as caught:
-                await make_lease("third").take(asyncio.Event())
+                await make_lease("third").acquire_or_fail(asyncio.Event())
     assert caught.value.exit_code == 3
     third = Database(harness.database_url(shared.folder))
     assert Lease(third).acquire(), "it was given back"
@@ -280,6 +280,6 @@ async def test_what_the_work_raises_comes_out(shared: World, make_lease: Callabl
     lease = make_lease("first")
     assert lease.acquire()
     with pytest.raises(ExceptionGroup) as caught:
-        async with lease.kept():
+        async with lease.keep_renewed():
             raise RuntimeError("a bug")
     assert [str(error) for error in caught.value.exceptions] == ["a bug"]

@@ -17,7 +17,7 @@ from notifier.schema import event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
 from tests.timeline import Timeline
-from watcher.indexer.mempool import STALE, InFlight
+from watcher.indexer.mempool import STALE, MempoolFlags
 from watcher.store.schema import intent
 
 INTERVAL = 15.0
@@ -33,8 +33,8 @@ class Rig:
         reader = MempoolReader(harness.WATCHED.watched_contracts)
         self.part = self.make(reader)
 
-    def make(self, reader: MempoolReader | None) -> InFlight:
-        return InFlight(
+    def make(self, reader: MempoolReader | None) -> MempoolFlags:
+        return MempoolFlags(
             self.world.database,
             self.pool,
             harness.RULES,

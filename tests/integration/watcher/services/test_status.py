@@ -15,7 +15,7 @@ from notifier.ssrf import CheckedUrl
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, World
 from watcher import __version__
 from watcher.config.settings import Settings
-from watcher.indexer.leader import SECONDS, Lease
+from watcher.indexer.leader import LEASE_SECONDS, Lease
 from watcher.services import queries
 from watcher.services import status as status_service
 from watcher.services.status_reasons import no_notifier, not_writable
@@ -91,7 +91,7 @@ def test_who_follows_the_chain_on_a_shared_database_is_shown(world: World) -> No
     assert lease.acquire()
     shown = status(world)["follower"]
     assert (shown["holder"], shown["epoch"]) == (lease.holder, 1)
-    assert 0 < shown["remaining_seconds"] <= SECONDS
+    assert 0 < shown["remaining_seconds"] <= LEASE_SECONDS
     lease.release()
     assert status(world)["follower"]["remaining_seconds"] == 0
 

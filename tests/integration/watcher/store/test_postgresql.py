@@ -20,7 +20,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
 from tests.postgresql import Server
 from watcher.errors import ConfigError, Refused, Unreachable
 from watcher.indexer.ledger import OutOfStep
-from watcher.indexer.mempool import InFlight
+from watcher.indexer.mempool import MempoolFlags
 from watcher.schemas import ChangeMerchant, NewPaymentIntent
 from watcher.services import intent_requests, merchants
 from watcher.store import database as database_module
@@ -199,7 +199,7 @@ def test_the_mempool_flags_wait_for_a_step(shared: World) -> None:
         connection.execute(update(intent).where(intent.c.id == intent_id).values(in_flight=True))
     # Without a reader nothing is shown, and no source is asked.
     pool = SourcePool([StacksApi("http://127.0.0.1:9")])
-    flags = InFlight(shared.database, pool, harness.RULES, None, interval=15.0)
+    flags = MempoolFlags(shared.database, pool, harness.RULES, None, interval=15.0)
     while_cursor_is_held(shared, lambda: asyncio.run(flags.poll()))
     assert shared.show(intent_id)["in_flight"] is False
 

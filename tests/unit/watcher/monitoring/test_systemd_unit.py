@@ -90,9 +90,9 @@ def test_the_unit_says_exactly_what_it_promises() -> None:
 
 
 def test_the_unit_waits_longer_for_the_stop_than_the_daemon_takes() -> None:
-    from watcher.daemon.main import STOP_WITHIN
+    from watcher.daemon.main import STOP_TIMEOUT_SECONDS
 
-    assert int(EXPECTED["Service"]["TimeoutStopSec"][0].removesuffix("s")) > STOP_WITHIN
+    assert int(EXPECTED["Service"]["TimeoutStopSec"][0].removesuffix("s")) > STOP_TIMEOUT_SECONDS
 
 
 def test_every_credential_shown_is_a_setting_or_is_named_by_one() -> None:
