@@ -25,7 +25,7 @@ _logged: dict[str, tuple[str, float]] = {}
 log = get_logger(__name__)
 
 
-def note(where: str, error: BaseException) -> None:
+def report(where: str, error: BaseException) -> None:
     """Count an exception, and log it with its traceback. May be called from any thread."""
     COUNTER.labels(where).inc()
     text, now = f"{type(error).__name__}: {error}", time.monotonic()

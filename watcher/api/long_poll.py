@@ -92,7 +92,7 @@ class LongPoll:
             log.warning("http.waiting_failed", reason=reason_of(error))
             return
         except Exception as error:
-            unforeseen.note("long_poll", error)
+            unforeseen.report("long_poll", error)
             return
         for intent_id, waiters in asked.items():
             for changed, status in waiters:

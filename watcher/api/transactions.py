@@ -210,7 +210,7 @@ class TransactionRunner:
             log.warning("http.uses_not_recorded", reason=reason_of(error))
             self._used = used | self._used
         except Exception as error:
-            unforeseen.note("key_usage", error)
+            unforeseen.report("key_usage", error)
 
     def close(self) -> None:
         """Take no more requests."""

@@ -248,7 +248,7 @@ def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
                 url,
                 api_key=settings.key_for(url),
                 user_agent=USER_AGENT,
-                on_unforeseen=partial(unforeseen.note, "source"),
+                on_unforeseen=partial(unforeseen.report, "source"),
             )
             for url in settings.api_urls
         ],
@@ -280,7 +280,7 @@ def make_indexer(
         fetch_rules(settings),
         poll_interval=settings.poll_interval,
         finality_burn_blocks=settings.finality_burn_blocks,
-        on_unforeseen=partial(unforeseen.note, "source"),
+        on_unforeseen=partial(unforeseen.report, "source"),
     )
     return IndexerLoop(
         make_ledger(settings, database, lease),
@@ -312,7 +312,7 @@ def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -
         indexer.wake,
         api_key=settings.key_for,
         user_agent=USER_AGENT,
-        on_unforeseen=partial(unforeseen.note, "websocket"),
+        on_unforeseen=partial(unforeseen.report, "websocket"),
     )
 
 
@@ -378,7 +378,7 @@ def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Wor
         user_agent=USER_AGENT,
         on_attempt=metrics.on_attempt,
         on_first_attempt=metrics.on_first_attempt,
-        on_unforeseen=unforeseen.note,
+        on_unforeseen=unforeseen.report,
     )
 
 

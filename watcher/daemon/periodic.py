@@ -73,9 +73,9 @@ def guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
         except SQLAlchemyError as error:
             log.warning("job.failed", job=name, reason=reason_of(error))
             if not is_outage(error):
-                unforeseen.note(f"job {name}", error)
+                unforeseen.report(f"job {name}", error)
         except Exception as error:
-            unforeseen.note(f"job {name}", error)
+            unforeseen.report(f"job {name}", error)
 
     return run
 

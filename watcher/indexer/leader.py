@@ -103,7 +103,7 @@ class Lease:
             except SQLAlchemyError as error:
                 log.error("lease.failed", reason=reason_of(error))
             except Exception as error:
-                unforeseen.note("lease", error)
+                unforeseen.report("lease", error)
             await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE))
         return False
 
@@ -139,7 +139,7 @@ class Lease:
             log.error("lease.failed", reason=reason_of(error))
         except Exception as error:
             # It runs out by itself.
-            unforeseen.note("lease", error)
+            unforeseen.report("lease", error)
 
     async def _try_acquire(self) -> bool:
         taken = await run_transaction(self.acquire)
@@ -158,7 +158,7 @@ class Lease:
             except LeaseLost:
                 raise
             except Exception as error:
-                unforeseen.note("lease", error)
+                unforeseen.report("lease", error)
 
     def _holder(self) -> str | None:
         with self._database.read() as connection:

@@ -229,7 +229,7 @@ class IndexerLoop:
             result = PollResult.WAITING
             unforeseen_error = True
             self._last_trouble = f"unforeseen {type(error).__name__}: {error}"
-            unforeseen.note("follower", error)
+            unforeseen.report("follower", error)
         unwritten = await self._record_poll(result, halt)
         if served:
             # One look, one error: a look that failed has told its own.
@@ -305,7 +305,7 @@ class IndexerLoop:
             self._log_database_trouble(error)
             return False
         except Exception as error:
-            unforeseen.note("settle_due", error)
+            unforeseen.report("settle_due", error)
             return False
         if settled.intents:
             self._on_settled(settled)
@@ -338,7 +338,7 @@ class IndexerLoop:
 
     def _log_database_trouble(self, error: SQLAlchemyError) -> None:
         if not is_outage(error):
-            unforeseen.note("follower", error)
+            unforeseen.report("follower", error)
         self._log_trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
 
     def _report_unknown(self, step: Step) -> None:

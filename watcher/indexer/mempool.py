@@ -83,7 +83,7 @@ class MempoolFlags:
         except SQLAlchemyError as error:
             self._trouble(reason_of(error))
         except Exception as error:
-            unforeseen.note("mempool", error)
+            unforeseen.report("mempool", error)
 
     async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
         """Return what is meant to be paid at the moment; None when the budget, or the source, does not let us know."""
@@ -102,7 +102,7 @@ class MempoolFlags:
             self._trouble(str(error))
             return None
         except Exception as error:
-            unforeseen.note("mempool", error)
+            unforeseen.report("mempool", error)
             return None
         if pending is None:
             return None

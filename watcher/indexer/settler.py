@@ -233,7 +233,7 @@ class Settler:
                 # PostgreSQL's word for a table or a right that is missing, which no intent can be blamed for.
                 raise
             if len(ids) <= 1:
-                unforeseen.note("settle", error)
+                unforeseen.report("settle", error)
                 intent_store.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
                 return SettleResult(intents=len(ids))
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]

@@ -178,7 +178,7 @@ async def run_heartbeat(
         except SQLAlchemyError as error:
             liveness.on_heartbeat(reason_of(error))
         except Exception as error:  # whatever it is, the process goes on without this heartbeat
-            unforeseen.note("heartbeat", error)
+            unforeseen.report("heartbeat", error)
             liveness.on_heartbeat(type(error).__name__)
         else:
             liveness.on_heartbeat(None)
@@ -192,4 +192,4 @@ async def run_heartbeat(
         log.warning("heartbeat.not_taken_back", reason=reason_of(error))
     except Exception as error:
         # A stop in order does not fail over a last word.
-        unforeseen.note("heartbeat", error)
+        unforeseen.report("heartbeat", error)

@@ -175,7 +175,7 @@ class Gauges(Collector):
             log.warning("metrics.database_failed", reason=reason_of(error))
         except Exception as error:
             # What this process knows is still shown, this count among it.
-            unforeseen.note("metrics", error)
+            unforeseen.report("metrics", error)
         yield from self._chain(cursor)
         if found:
             yield from _counts(found)

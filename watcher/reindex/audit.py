@@ -134,7 +134,7 @@ class Audit:
             log.warning("audit.failed", reason=why)
         except Exception as error:
             report, why = None, f"unforeseen {type(error).__name__}"
-            unforeseen.note("audit", error)
+            unforeseen.report("audit", error)
         if span is not None:
             self._note(span, why, is_open=is_open)
         return report

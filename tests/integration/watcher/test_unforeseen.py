@@ -359,7 +359,7 @@ async def test_a_socket_that_fails_unforeseen_is_a_lost_socket() -> None:
 
 def test_the_count_is_among_the_metrics(counted: Counted) -> None:
     """By the place, so that an alert can name it."""
-    unforeseen.note("attempt", ValueError("odd"))
+    unforeseen.report("attempt", ValueError("odd"))
     text = Metrics().exposition()[0].decode()
     assert 'sbtc_watcher_unforeseen_total{where="attempt"}' in text
     assert counted("attempt") == 1
@@ -371,8 +371,8 @@ def test_the_same_exception_is_logged_again_after_a_while(monkeypatch: pytest.Mo
     monkeypatch.setattr(unforeseen.time, "monotonic", lambda: now[0])
     with logged() as lines:
         for error in (ValueError("a"), ValueError("a"), ValueError("b")):
-            unforeseen.note("one", error)
-        unforeseen.note("two", ValueError("b"))
+            unforeseen.report("one", error)
+        unforeseen.report("two", ValueError("b"))
         now[0] += unforeseen.LOG_AGAIN
-        unforeseen.note("one", ValueError("b"))
+        unforeseen.report("one", ValueError("b"))
     assert [line["where"] for line in lines] == ["one", "one", "two", "one"]
