@@ -38,7 +38,7 @@ from watcher.services import merchants
 from watcher.store.database import Database
 
 RATE = 200
-CONNECTIONS = 12
+MAX_CONNECTIONS = 12
 #: In percent; see above.
 MIX = {"create": 25, "read": 60, "list": 10, "status": 5}
 PATIENCE = 30.0
@@ -140,9 +140,9 @@ async def creating(client: Client, seconds: float) -> dict[str, Any]:
         while time.monotonic() < began + seconds:
             await client.create()
 
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(one() for _ in range(MAX_CONNECTIONS)))
     return {
-        "connections": CONNECTIONS,
+        "connections": MAX_CONNECTIONS,
         "per_second": round((len(client.ids) - before) / (time.monotonic() - began)),
     }
 

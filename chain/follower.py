@@ -29,9 +29,9 @@ MARGIN_BURN_BLOCKS = 4
 COMPARE_POLLS = 6
 #: … by more than this many blocks (or by any, when ours has shown nothing else all that time), and whether they have
 #: the same blocks. One that is this far below our tip only lags.
-TOLERATED_LAG = 3
+TOLERATED_LAG_BLOCKS = 3
 #: Headers that are walked down in search of a block of some time: the window, and hours before it.
-SEARCHED = 3_000
+MAX_HEADERS_SEARCHED = 3_000
 
 #: The index hash of the newest block, as lists over the whole chain have it in their validator.
 HASH_IN_ETAG = re.compile(r"0x[0-9a-f]{64}")
@@ -113,7 +113,7 @@ class Follower:
 
         Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 a made-up block 0), or with
         None right after the present tip; but no later than with the first block at or after ``since``, in unix seconds,
-        of the newest :data:`SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the
+        of the newest :data:`MAX_HEADERS_SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the
         present tip, ``since`` is taken back, so that a clock that runs ahead skips no block.
         Raises ``SourceError``; another call goes on where this one stopped.
         """
@@ -376,7 +376,7 @@ class Follower:
         """Whether ``other`` is ahead of ``source``; also whether both have our blocks, which the evidence keeps."""
         ours = self._window.tip.height
         newest = await other.headers(limit=HEADER_ROWS)
-        if not newest or newest[0].height < ours - TOLERATED_LAG:
+        if not newest or newest[0].height < ours - TOLERATED_LAG_BLOCKS:
             self._fork_choice.clear_dispute(other)
             self._mark_lagging(other, newest[0].height if newest else None)
             return False
@@ -386,7 +386,7 @@ class Follower:
         theirs = known[0] if known else await other.header(ours)
         differs = theirs is not None and self._window.judge(theirs.height, theirs.hash) is Verdict.CONFLICT
         # However many blocks it has, and however long ours has shown nothing new: other blocks are no reason to leave it.
-        if not differs and height > shown + (0 if silent else TOLERATED_LAG):
+        if not differs and height > shown + (0 if silent else TOLERATED_LAG_BLOCKS):
             self._note_tip(newest[0])
             return True
         if theirs is not None and differs:
@@ -464,5 +464,5 @@ class Follower:
     def _is_filled(self, since: int | None) -> bool:
         begin = self._begin(since)
         if begin is None:
-            return len(self._filled) >= SEARCHED
+            return len(self._filled) >= MAX_HEADERS_SEARCHED
         return self._filled[begin].burn_height - self._filled[-1].burn_height > self._keep

@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 _log = structlog.stdlib.get_logger(__name__)
 
 #: How long a look waits for the checks of other sources while one serves, seconds: they end beside it.
-CHECK_WAIT: Final = 1.0
+CHECK_WAIT_SECONDS: Final = 1.0
 
 
 class SourceState(StrEnum):
@@ -354,7 +354,7 @@ class SourcePool:
         self._checks |= {source: asyncio.create_task(self._check(source, network)) for source in due}
         if not first and any(source.checked for source in self._sources):
             if due:
-                await asyncio.wait([self._checks[source] for source in due], timeout=CHECK_WAIT)
+                await asyncio.wait([self._checks[source] for source in due], timeout=CHECK_WAIT_SECONDS)
         elif self._checks:
             await asyncio.wait(self._checks.values())
         self._finish_checks()

@@ -16,7 +16,7 @@ from typing import Any
 API_VERSION = "2026-11-20"
 
 #: Bytes of a webhook's body, at most.
-MAX_BODY = 256 * 1024
+MAX_BODY_BYTES = 256 * 1024
 
 #: Bytes above which the lists in a body are shortened: some receivers take no more than 100 KiB unless they are told to.
 LIST_BODY = 96 * 1024

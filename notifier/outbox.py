@@ -30,7 +30,7 @@ from notifier.schema import (
 )
 
 #: Stays below every database's limit of bound values.
-_CHUNK = 500
+_CHUNK_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +165,10 @@ def previous_events(conn: Connection, intents: Collection[str]) -> dict[str, lis
         event.c.subject,
         event.c.as_of,
     )
-    for start in range(0, len(wanted), _CHUNK):
+    for start in range(0, len(wanted), _CHUNK_SIZE):
         rows = conn.execute(
             select(*columns)
-            .where(event.c.intent.in_(wanted[start : start + _CHUNK]))
+            .where(event.c.intent.in_(wanted[start : start + _CHUNK_SIZE]))
             .order_by(event.c.intent, event.c.sequence)
         )
         for row in rows:

@@ -42,7 +42,7 @@ _CLAIM_LOCK = 8_420_002
 _NOW = bindparam("now", type_=Double)
 _ENDPOINT = bindparam("the_endpoint", type_=Text)
 #: Values in one ``IN (…)``.
-_CHUNK = 500
+_CHUNK_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +153,10 @@ def release(conn: Connection, claims: Sequence[Claim]) -> None:
     lock_endpoints(conn, claims)
     for lease in {claimed.lease for claimed in claims}:
         ids = [claimed.delivery for claimed in claims if claimed.lease == lease]
-        for start in range(0, len(ids), _CHUNK):
+        for start in range(0, len(ids), _CHUNK_SIZE):
             conn.execute(
                 update(delivery)
-                .where(delivery.c.id.in_(ids[start : start + _CHUNK]), delivery.c.lease == lease)
+                .where(delivery.c.id.in_(ids[start : start + _CHUNK_SIZE]), delivery.c.lease == lease)
                 .values(lease=None, leased_until=None)
             )
 
@@ -164,8 +164,8 @@ def release(conn: Connection, claims: Sequence[Claim]) -> None:
 def lock_endpoints(conn: Connection, claims: Sequence[Claim]) -> None:
     """Lock the endpoints of these deliveries, as the lock order says, before the deliveries are changed."""
     ids = sorted({claimed.endpoint for claimed in claims})
-    for start in range(0, len(ids), _CHUNK):
-        query = select(endpoint.c.id).where(endpoint.c.id.in_(ids[start : start + _CHUNK]))
+    for start in range(0, len(ids), _CHUNK_SIZE):
+        query = select(endpoint.c.id).where(endpoint.c.id.in_(ids[start : start + _CHUNK_SIZE]))
         conn.execute(query.order_by(endpoint.c.id).with_for_update(**STEADY))
 
 
@@ -317,8 +317,8 @@ def _load(
     """Read what is needed to send the rows that were just leased."""
     ids = sorted({row.event for row in rows})
     events: dict[str, Row[Any]] = {}
-    for start in range(0, len(ids), _CHUNK):
-        found = conn.execute(_bodies_query(), {"wanted": ids[start : start + _CHUNK]})
+    for start in range(0, len(ids), _CHUNK_SIZE):
+        found = conn.execute(_bodies_query(), {"wanted": ids[start : start + _CHUNK_SIZE]})
         events |= {row.id: row for row in found}
     return [
         Claim(

@@ -29,7 +29,7 @@ from notifier.sender import SendResult
 
 log = structlog.get_logger(__name__)
 
-_CHUNK = 500
+_CHUNK_SIZE = 500
 _HEALTH = tuple(EndpointHealth.__dataclass_fields__)
 
 
@@ -196,8 +196,8 @@ _WANTED: BindParameter[str] = bindparam("wanted", type_=Text, expanding=True)
 def _load(conn: Connection, query: Select[Any], wanted: Sequence[str]) -> dict[str, Row[Any]]:
     ids = sorted(set(wanted))
     found: dict[str, Row[Any]] = {}
-    for start in range(0, len(ids), _CHUNK):
-        rows = conn.execute(query, {"wanted": ids[start : start + _CHUNK]})
+    for start in range(0, len(ids), _CHUNK_SIZE):
+        rows = conn.execute(query, {"wanted": ids[start : start + _CHUNK_SIZE]})
         found |= {row.id: row for row in rows}
     return found
 

@@ -23,11 +23,11 @@ from notifier.errors import RefusedUrl
 from notifier.status_line import read_head
 
 #: So much of an answer's body is read, then the connection is dropped.
-MAX_ANSWER = 16 * 1024
+MAX_ANSWER_BYTES = 16 * 1024
 #: So much of it is kept.
-KEPT_ANSWER = 1024
+KEPT_ANSWER_BYTES = 1024
 #: Bytes of an answer, head included, that are kept as they came, for what the library refuses.
-MAX_RAW = 32 * 1024
+MAX_RAW_BYTES = 32 * 1024
 #: So many kept connections may turn out to be closed within one attempt.
 STALE_CONNECTIONS = 3
 
@@ -101,10 +101,10 @@ class Sender:
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
             auto_decompress=False,
-            read_bufsize=MAX_ANSWER,
+            read_bufsize=MAX_ANSWER_BYTES,
             # Cookies are longer than the library's 8 KiB at times. Longer lines still have a status before them.
-            max_line_size=MAX_ANSWER,
-            max_field_size=MAX_ANSWER,
+            max_line_size=MAX_ANSWER_BYTES,
+            max_field_size=MAX_ANSWER_BYTES,
         )
         return self
 
@@ -138,7 +138,7 @@ class Sender:
             # Once the status is there it decides, whatever happens to the body.
             error=error if answer.status is None else None,
             seconds=self._stopwatch() - started,
-            response=bytes(answer.body[:KEPT_ANSWER]),
+            response=bytes(answer.body[:KEPT_ANSWER_BYTES]),
             retry_after=answer.retry_after,
         )
 
@@ -166,7 +166,7 @@ class Sender:
             try:
                 answer.retry_after = response.headers.get("Retry-After")
                 answer.status = response.status
-                while len(answer.body) < MAX_ANSWER and (chunk := await response.content.readany()):
+                while len(answer.body) < MAX_ANSWER_BYTES and (chunk := await response.content.readany()):
                     answer.body += chunk
             finally:
                 if not response.content.at_eof():
@@ -228,8 +228,8 @@ class _Protocol(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
-        if len(self._raw) < MAX_RAW:
-            self._raw += data[: MAX_RAW - len(self._raw)]
+        if len(self._raw) < MAX_RAW_BYTES:
+            self._raw += data[: MAX_RAW_BYTES - len(self._raw)]
         super().data_received(data)
 
     def is_connected(self) -> bool:

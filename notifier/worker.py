@@ -30,10 +30,10 @@ from notifier.sender import Sender, SendResult
 log = structlog.get_logger(__name__)
 
 #: A lease outlives the attempt by so much: time to store what came of it, even on a busy database.
-LEASE_MARGIN = 15.0
+LEASE_MARGIN_SECONDS = 15.0
 
 #: Wait after a turn that the database did not allow.
-DATABASE_PAUSE = 1.0
+DATABASE_PAUSE_SECONDS = 1.0
 
 #: So many turns in a row that the database did not allow end a drain.
 DRAIN_TRIES = 5
@@ -206,7 +206,7 @@ class Worker:
                     if nothing_left and not bulk_left:
                         idle = True
                     else:
-                        await self._pause(self._until_next_poll() if went_well else DATABASE_PAUSE)
+                        await self._pause(self._until_next_poll() if went_well else DATABASE_PAUSE_SECONDS)
                 relay.cancel()
                 await self._shut_down()
         finally:
@@ -292,7 +292,7 @@ class Worker:
                 conn,
                 lease=new_id("lease_", now, self._entropy),
                 now=now,
-                leased_until=now + self._timeout + LEASE_MARGIN,
+                leased_until=now + self._timeout + LEASE_MARGIN_SECONDS,
                 room=room,
                 endpoint_cap=self._endpoint_concurrency,
                 endpoint_rate=self._endpoint_rate,
@@ -333,7 +333,7 @@ class Worker:
         assert task is not None
         started_at = self._clock()
         try:
-            if self._elapsed() - claimed_at > LEASE_MARGIN:
+            if self._elapsed() - claimed_at > LEASE_MARGIN_SECONDS:
                 # This process was held up since it claimed. The lease could run out within the attempt, and another
                 # worker send beside it; so the row is left to whoever claims it then.
                 log.warning("delivery.claimed_too_long_ago", delivery=claimed.delivery)
@@ -412,7 +412,7 @@ class Worker:
                 await self._failed(error, results)
                 results = list(self._results)
                 if last + 1 < LAST_TRIES:
-                    await asyncio.sleep(DATABASE_PAUSE)
+                    await asyncio.sleep(DATABASE_PAUSE_SECONDS)
             else:
                 self._drop(results, recorded, now)
                 return

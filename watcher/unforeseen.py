@@ -18,7 +18,7 @@ COUNTER = Counter(
 )
 
 #: Seconds after which the same one of the same place is logged again: some work is tried again every second.
-LOG_AGAIN = 300.0
+LOG_AGAIN_AFTER_SECONDS = 300.0
 
 _logged: dict[str, tuple[str, float]] = {}
 
@@ -30,7 +30,7 @@ def report(where: str, error: BaseException) -> None:
     COUNTER.labels(where).inc()
     text, now = f"{type(error).__name__}: {error}", time.monotonic()
     known, at = _logged.get(where, ("", 0.0))
-    if text == known and now - at < LOG_AGAIN:
+    if text == known and now - at < LOG_AGAIN_AFTER_SECONDS:
         return
     _logged[where] = text, now
     log.error(

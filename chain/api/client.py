@@ -18,7 +18,7 @@ from chain.api.dates import ServerDates
 from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.api.parse_fields import HASH, MAX_TIME, Malformed
 from chain.api.parse_mempool import PendingPage
-from chain.api.transport import MAX_BODY, Answer, Fetcher, Limiter, Timeouts, TooLarge, UrlTooLong
+from chain.api.transport import MAX_BODY_BYTES, Answer, Fetcher, Limiter, Timeouts, TooLarge, UrlTooLong
 from chain.errors import ChainError, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.model import BlockHeader, parent_of_first
 
@@ -35,7 +35,7 @@ MAX_IDS = 100
 _MAX_SINGLE = 32 * 2**20
 
 #: How far a block's time may be ahead of every clock that is known, seconds: clocks differ.
-MAX_LEAD = 7200.0
+MAX_LEAD_SECONDS = 7200.0
 
 _T = TypeVar("_T")
 
@@ -53,7 +53,7 @@ class StacksApi:
         api_key: str | None = None,
         timeouts: Timeouts | None = None,
         client: httpx.AsyncClient | None = None,
-        max_body: int = MAX_BODY,
+        max_body: int = MAX_BODY_BYTES,
         on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
     ) -> None:
         self._fetcher = Fetcher(
@@ -273,7 +273,7 @@ class StacksApi:
         """Raise ``SourceMalformed`` for a block that nobody can have made yet: intents would expire by its time."""
         latest = self.dates.latest(self.url)
         for header in headers:
-            if header.time > latest + MAX_LEAD:
+            if header.time > latest + MAX_LEAD_SECONDS:
                 raise SourceMalformed(
                     f"block {header.height} {header.hash} is dated {_utc(header.time)}, but it is {_utc(latest)} at most, "
                     "by this machine's clock and the sources'",

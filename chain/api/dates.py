@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from chain.api.transport import http_date
 
 #: How long the date of a server's last answer counts, seconds.
-HEARD = 3600.0
+DATE_VALID_SECONDS = 3600.0
 
 #: A server's date says something of this machine's clock only between 2025 and 2100.
 _SENSIBLE = (1_735_689_600.0, 4_102_444_800.0)
@@ -40,7 +40,7 @@ class ServerDates:
         """Return how many seconds this machine's clock is ahead of a server's; None if it said nothing of use lately."""
         moment = self._monotonic()
         date, heard = self._heard.get(url, (0.0, moment))
-        if not _SENSIBLE[0] <= date < _SENSIBLE[1] or moment - heard > HEARD:
+        if not _SENSIBLE[0] <= date < _SENSIBLE[1] or moment - heard > DATE_VALID_SECONDS:
             return None
         # The header is cut to whole seconds.
         return self._now() - (date + 0.5 + moment - heard)
@@ -55,7 +55,7 @@ class ServerDates:
         dates = {
             known: date + moment - heard
             for known, (date, heard) in self._heard.items()
-            if moment - heard <= HEARD
+            if moment - heard <= DATE_VALID_SECONDS
         }
         others = [date for known, date in dates.items() if known != url]
         return max([self._now(), *(others or [*dates.values()])])

@@ -19,7 +19,7 @@ import httpx
 from chain.errors import SourceError, SourceLimited, SourceMalformed, SourceRefused, SourceUnavailable
 
 #: Largest answer that is read, in bytes after decompression.
-MAX_BODY = 8 * 2**20
+MAX_BODY_BYTES = 8 * 2**20
 
 #: Longest validator that is sent back.
 _MAX_ETAG = 256
@@ -109,7 +109,7 @@ class Fetcher:
         if self._owned:
             await self._client.aclose()
 
-    async def get(self, path: str, *, etag: str | None = None, cap: int = MAX_BODY) -> Answer:
+    async def get(self, path: str, *, etag: str | None = None, cap: int = MAX_BODY_BYTES) -> Answer:
         """GET ``path`` (with its query). Raise ``SourceError`` for anything but 200, 404, and 304 to an ``etag``."""
         if self.limiter is not None:
             await self.limiter.acquire()

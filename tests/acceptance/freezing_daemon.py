@@ -20,7 +20,7 @@ if __name__ == "__main__":
     log.configure("json", "info")
     armed = Path(sys.argv[1])
     leader.LEASE_SECONDS = 2.0
-    database.SILENCE_TIMEOUT = 2
+    database.IDLE_TIMEOUT_SECONDS = 2
     move_cursor = chain_state.move_cursor
 
     def freeze(*args: Any, **named: Any) -> None:

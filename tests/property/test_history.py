@@ -92,7 +92,7 @@ class History(RuleBasedStateMachine):
     def begin(self, keep: Any, sources: int, limit: int) -> None:
         """``limit``: so many intents are settled by one transaction."""
         self.limited = pytest.MonkeyPatch()
-        self.limited.setattr(settler, "SETTLE_LIMIT", limit)
+        self.limited.setattr(settler, "MAX_INTENTS_PER_TRANSACTION", limit)
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
         self.keep = keep

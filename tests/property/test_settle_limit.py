@@ -55,7 +55,7 @@ class Follower:
 
     def apply(self, step: Step, limit: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(settler, "SETTLE_LIMIT", limit)
+            patch.setattr(settler, "MAX_INTENTS_PER_TRANSACTION", limit)
             more = self.ledger.apply(step).settled.more
             while more:
                 more = self.ledger.settle_due().more

@@ -10,7 +10,7 @@ from typing import cast
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 #: How long a caller may take to ask, or to take an answer: at least so many seconds, less than twice as many.
-PATIENCE = 15.0
+CONNECTION_IDLE_SECONDS = 15.0
 
 
 class Connection(H11Protocol):
@@ -23,7 +23,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch."""
         super().connection_made(transport)
-        self._watch = self.loop.call_later(PATIENCE, self._look)
+        self._watch = self.loop.call_later(CONNECTION_IDLE_SECONDS, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Watch no more."""
@@ -37,4 +37,4 @@ class Connection(H11Protocol):
             self.transport.abort()
             return
         self._idle_after = (request,) if idle else None
-        self._watch = self.loop.call_later(PATIENCE, self._look)
+        self._watch = self.loop.call_later(CONNECTION_IDLE_SECONDS, self._look)

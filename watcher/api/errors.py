@@ -20,8 +20,8 @@ from watcher.log import get_logger
 MEDIA_TYPE = "application/problem+json"
 
 #: What a client waits for when the database is in trouble, and when a request with its key is being done, seconds.
-DATABASE_RETRY = 5
-IN_PROGRESS_RETRY = 1
+DATABASE_RETRY_SECONDS = 5
+IN_PROGRESS_RETRY_SECONDS = 1
 
 log = get_logger(__name__)
 
@@ -79,7 +79,7 @@ def install(app: FastAPI) -> None:
             return invalid(error.errors, "" if error.errors else str(error))
         more = {"errors": error.errors} if error.errors else {}
         busy = error.code == "idempotency_in_progress"
-        headers = {"retry-after": str(IN_PROGRESS_RETRY)} if busy else None
+        headers = {"retry-after": str(IN_PROGRESS_RETRY_SECONDS)} if busy else None
         return problem(409, error.code, str(error), headers=headers, **more)
 
     @app.exception_handler(NotFound)
@@ -94,7 +94,9 @@ def install(app: FastAPI) -> None:
             return invalid([{"field": error.field, "message": str(error)}])
         if isinstance(error, DecryptionFailed):
             log.error("http.secret_sealed", reason=str(error))
-            return problem(503, "secret_sealed", str(error), headers={"retry-after": str(DATABASE_RETRY)})
+            return problem(
+                503, "secret_sealed", str(error), headers={"retry-after": str(DATABASE_RETRY_SECONDS)}
+            )
         return problem(409, "not_possible", str(error))
 
     @app.exception_handler(SQLAlchemyError)
@@ -144,4 +146,4 @@ def _methods(request: Request) -> list[str]:
 
 def unavailable(detail: str) -> Response:
     """Return the answer while something that is needed does not work."""
-    return problem(503, "unavailable", detail, headers={"retry-after": str(DATABASE_RETRY)})
+    return problem(503, "unavailable", detail, headers={"retry-after": str(DATABASE_RETRY_SECONDS)})

@@ -26,7 +26,7 @@ from watcher.text import count
 _T = TypeVar("_T")
 
 #: How long an answer waits for the database, seconds.
-PATIENCE = 5.0
+DATABASE_TIMEOUT_SECONDS = 5.0
 
 
 class Health:
@@ -58,7 +58,9 @@ class Health:
         try:
             return await self._run_in_thread(self._read)
         except TimeoutError:
-            return [Reason(Code.DATABASE, f"the database does not answer within {PATIENCE:.0f} s")]
+            return [
+                Reason(Code.DATABASE, f"the database does not answer within {DATABASE_TIMEOUT_SECONDS:.0f} s")
+            ]
         except SQLAlchemyError as error:
             return [Reason(Code.DATABASE, f"the database does not answer: {reason_of(error)}")]
 
@@ -75,7 +77,7 @@ class Health:
         return not_ready(cursor, roles, due, self._liveness, max_lag=self._max_lag, now=now)
 
     async def _run_in_thread(self, function: Callable[[], _T]) -> _T:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DATABASE_TIMEOUT_SECONDS):
             return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
 
@@ -164,7 +166,9 @@ def routes(health: Health) -> APIRouter:
         try:
             body, content_type = await health.exposition(request.headers.get("accept", ""))
         except TimeoutError:
-            return problem(503, "database", f"the database does not answer within {PATIENCE:.0f} s")
+            return problem(
+                503, "database", f"the database does not answer within {DATABASE_TIMEOUT_SECONDS:.0f} s"
+            )
         return Response(body, headers={"content-type": content_type})
 
     return router

@@ -27,7 +27,7 @@ from watcher.errors import Refused
 from watcher.store.schema import idempotency
 
 #: How long an answer is given again, seconds.
-KEPT = 86_400
+KEPT_SECONDS = 86_400
 
 #: Characters of a key, at most.
 MAX_KEY = 255
@@ -90,12 +90,12 @@ def _plain(value: Any) -> Any:
 
 
 def recall(connection: Connection, idempotent: IdempotentRequest, *, now: float) -> Answer | None:
-    """Return the answer that this request got already, None if it was not done within :data:`KEPT` seconds.
+    """Return the answer that this request got already, None if it was not done within :data:`KEPT_SECONDS` seconds.
 
     Raises :class:`Refused` (``idempotency_mismatch``) when another request had the same key.
     """
     row = connection.execute(select(idempotency).where(idempotency.c.key == idempotent.digest)).one_or_none()
-    if row is None or row.created_at <= database_time(connection, machine=now) - KEPT:
+    if row is None or row.created_at <= database_time(connection, machine=now) - KEPT_SECONDS:
         return None
     if bytes(row.fingerprint) != idempotent.asked:
         raise Refused(
@@ -135,7 +135,7 @@ def remember(connection: Connection, idempotent: IdempotentRequest, answer: Answ
 
 def prune(connection: Connection, *, now: float) -> int:
     """Delete a batch of rows that do not count any more; return how many, 0 when all are gone."""
-    before = database_time(connection, machine=now) - KEPT
+    before = database_time(connection, machine=now) - KEPT_SECONDS
     old = select(idempotency.c.key).where(idempotency.c.created_at <= before).limit(_BATCH)
     return connection.execute(delete(idempotency).where(idempotency.c.key.in_(old))).rowcount
 

@@ -15,13 +15,13 @@ from starlette.requests import ClientDisconnect
 from watcher.api.errors import Problem
 
 #: Bytes of a body, unless a route says otherwise.
-MAX_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 
 #: Bytes that are read beyond that and thrown away, so that the sender gets to read the refusal.
-_DRAINED = 1024 * 1024
+_MAX_DRAINED_BYTES = 1024 * 1024
 
 #: How long a body may take, seconds.
-PATIENCE = 15.0
+BODY_TIMEOUT_SECONDS = 15.0
 
 #: Lists and objects within each other; digits of a number.
 MAX_DEPTH = 32
@@ -61,22 +61,25 @@ def parse(data: bytes) -> Any:
 
 async def _read(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    too_big = declared.isdigit() and (len(declared) > 12 or int(declared) > limit + _DRAINED)
+    too_big = declared.isdigit() and (len(declared) > 12 or int(declared) > limit + _MAX_DRAINED_BYTES)
     data = bytearray()
     drained = 0
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             if not too_big:
                 async for piece in request.stream():
                     if drained or len(data) + len(piece) > limit:
                         drained += len(piece)
                     else:
                         data += piece
-                    if drained > _DRAINED:
+                    if drained > _MAX_DRAINED_BYTES:
                         break
     except TimeoutError:
         raise Problem(
-            408, "request_timeout", f"the body did not come within {PATIENCE:.0f} s", headers=_CLOSE
+            408,
+            "request_timeout",
+            f"the body did not come within {BODY_TIMEOUT_SECONDS:.0f} s",
+            headers=_CLOSE,
         ) from None
     except ClientDisconnect:
         raise Problem(400, "disconnected", "the body ended early") from None
@@ -85,7 +88,7 @@ async def _read(request: Request, limit: int) -> bytes:
             413,
             "body_too_large",
             f"the body has more than {limit} bytes",
-            headers=_CLOSE if too_big or drained > _DRAINED else None,
+            headers=_CLOSE if too_big or drained > _MAX_DRAINED_BYTES else None,
         )
     return bytes(data)
 

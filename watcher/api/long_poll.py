@@ -16,7 +16,7 @@ from watcher.api.errors import Problem
 from watcher.log import get_logger
 
 #: Seconds between two polls.
-PACE = 1.0
+POLL_SECONDS = 1.0
 
 #: Who may wait at the same time, of one caller and altogether.
 MAX_OF_CALLER = 64
@@ -70,7 +70,7 @@ class LongPoll:
                 somebody.cancel()
                 if not stop.is_set():
                     await self._poll_once()
-                    await asyncio.wait({stopped}, timeout=PACE)
+                    await asyncio.wait({stopped}, timeout=POLL_SECONDS)
         finally:
             stopped.cancel()
             self.release()

@@ -16,7 +16,7 @@ from watcher.api.errors import problem, unavailable
 from watcher.log import get_logger
 
 #: Requests at the same time; more are answered 503. The health routes are always answered.
-REQUESTS = 512
+MAX_REQUESTS = 512
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _MAX_PATH = 200
@@ -70,7 +70,7 @@ class RequestMiddleware:
         self._running += 1
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                if self._running > REQUESTS and path not in HEALTH:
+                if self._running > MAX_REQUESTS and path not in HEALTH:
                     await unavailable("too many requests at once; try again")(
                         scope, receive, send_with_headers
                     )

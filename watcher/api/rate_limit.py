@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 
-WINDOW = 60
+WINDOW_SECONDS = 60
 
 #: Keys that are remembered; beyond that those whose bucket is full again are forgotten.
 _MAX_KEYS = 10_000
@@ -32,20 +32,20 @@ class RateLimit:
         if tokens >= 1:
             tokens -= 1
         else:
-            wait = max(1, math.ceil((1 - tokens) * WINDOW / self._quota))
+            wait = max(1, math.ceil((1 - tokens) * WINDOW_SECONDS / self._quota))
         self._buckets[key] = (tokens, now)
         if len(self._buckets) > _MAX_KEYS:
             self._forget(now)
-        full_in = math.ceil((self._quota - tokens) * WINDOW / self._quota)
+        full_in = math.ceil((self._quota - tokens) * WINDOW_SECONDS / self._quota)
         return {
-            "ratelimit-policy": f'"default";q={self._quota};w={WINDOW}',
+            "ratelimit-policy": f'"default";q={self._quota};w={WINDOW_SECONDS}',
             "ratelimit": f'"default";r={int(tokens)};t={full_in}',
         }, wait
 
     def _tokens(self, key: str, now: float) -> float:
         assert self._quota is not None, "there is a limit"
         tokens, at = self._buckets.get(key, (float(self._quota), now))
-        return min(float(self._quota), tokens + (now - at) * self._quota / WINDOW)
+        return min(float(self._quota), tokens + (now - at) * self._quota / WINDOW_SECONDS)
 
     def _forget(self, now: float) -> None:
         assert self._quota is not None, "there is a limit"

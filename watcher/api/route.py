@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 
 from watcher import schemas
 from watcher.api.auth import Caller, api_of, authenticate, authenticate_operator
-from watcher.api.json_body import MAX_BODY, parse, read_body
+from watcher.api.json_body import MAX_BODY_BYTES, parse, read_body
 from watcher.errors import Refused
 from watcher.schemas import Scope
 
@@ -24,7 +24,7 @@ class Empty(schemas.Request):
 class ApiRequest(Request):
     """A request whose body is JSON that cannot be read in two ways, and no larger than its route allows."""
 
-    max_body = MAX_BODY
+    max_body = MAX_BODY_BYTES
 
     async def body(self) -> bytes:
         """Return the bytes. Raises :class:`Problem` (400, 408, 413, 415)."""
@@ -43,7 +43,7 @@ class ApiRequest(Request):
 class ApiRoute(APIRoute):
     """A route for merchants with a key, and for operators: GET needs the scope to read, everything else that to write."""
 
-    max_body = MAX_BODY
+    max_body = MAX_BODY_BYTES
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""

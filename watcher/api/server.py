@@ -16,7 +16,7 @@ import uvicorn
 from watcher.api.app import make_app
 from watcher.api.connection import Connection
 from watcher.api.health import Health
-from watcher.api.middleware import REQUESTS, RequestMiddleware
+from watcher.api.middleware import MAX_REQUESTS, RequestMiddleware
 from watcher.api.transactions import TransactionRunner
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
@@ -27,16 +27,16 @@ from watcher.services.status_reasons import Reason, not_writable
 from watcher.store.database import Database
 
 #: How long answers under way may go on after the stop, seconds.
-GRACE = 5
+STOP_GRACE_SECONDS = 5
 
 #: How long a thread that computes keeps the others waiting, seconds. A change asks the database some thirty times while it holds
 #: the ledger's lock, and after each time may have to wait so long for its turn: Python's own 5 ms made 150 of that.
-SWITCH = 0.0005
+SWITCH_INTERVAL_SECONDS = 0.0005
 
 log = get_logger(__name__)
 
 #: Connections at the same time; more are refused. Requests have a limit of their own, which says so properly.
-CONNECTIONS = 2 * REQUESTS
+MAX_CONNECTIONS = 2 * MAX_REQUESTS
 
 
 class _Server(uvicorn.Server):
@@ -150,7 +150,7 @@ class HttpServer:
         return None if self._listener is None else int(self._listener.getsockname()[1])
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until ``stop`` is set, then finish the answers under way, within :data:`GRACE` seconds."""
+        """Serve until ``stop`` is set, then finish the answers under way, within :data:`STOP_GRACE_SECONDS` seconds."""
         if self._listener is None:
             return
         config = uvicorn.Config(
@@ -162,11 +162,11 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=GRACE,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=STOP_GRACE_SECONDS,
         )
         if self.api is not None:
-            sys.setswitchinterval(SWITCH)
+            sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         server = _Server(config)
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.serve(sockets=[self._listener]))

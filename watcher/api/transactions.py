@@ -36,17 +36,17 @@ from watcher.store.schema import intent
 _T = TypeVar("_T")
 
 #: Threads for requests; SQLite has one writer at a time anyway, who would only be waited for in less fair ways.
-READERS = 4
-WRITERS = 4
+READ_THREADS = 4
+WRITE_THREADS = 4
 
 #: Threads for what a change needs to know before it begins: names that one merchant has looked up must not hold up the rest.
-LOOKUPS = 8
+LOOKUP_THREADS = 8
 
 #: How long a request may wait for a thread, seconds.
-PATIENCE = 10.0
+THREAD_WAIT_SECONDS = 10.0
 
 #: Seconds between two records of when keys were used.
-RECORDS = 60.0
+KEY_USE_INTERVAL_SECONDS = 60.0
 
 MEDIA_TYPE = "application/json"
 
@@ -77,11 +77,11 @@ class TransactionRunner:
         self._now = now
         self._settler = Settler.of(settings)
         self._secret_store = open_secret_store(settings)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="api-read")
+        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="api-read")
         self._writers = ThreadPoolExecutor(
-            1 if database.is_sqlite else WRITERS, thread_name_prefix="api-write"
+            1 if database.is_sqlite else WRITE_THREADS, thread_name_prefix="api-write"
         )
-        self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="api-lookup")
+        self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="api-lookup")
         #: What is being done in this process under an idempotency key.
         self._running: set[bytes] = set()
         self._used: dict[str, float] = {}
@@ -189,7 +189,7 @@ class TransactionRunner:
             tasks.create_task(self.long_poll.run(stop))
             while not stop.is_set():
                 try:
-                    async with asyncio.timeout(RECORDS):
+                    async with asyncio.timeout(KEY_USE_INTERVAL_SECONDS):
                         await stop.wait()
                 except TimeoutError:
                     pass
@@ -278,7 +278,7 @@ class TransactionRunner:
         context = contextvars.copy_context()
 
         def begin() -> _T:
-            if time.monotonic() - asked > PATIENCE:
+            if time.monotonic() - asked > THREAD_WAIT_SECONDS:
                 raise Problem(
                     503, "unavailable", "too many requests at once; try again", headers={"retry-after": "1"}
                 )

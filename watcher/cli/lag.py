@@ -7,10 +7,10 @@ from watcher.cli.format import span
 from watcher.cli.render import count
 
 #: A newest block older than this is worth a word, seconds; blocks are seconds apart, a few minutes at most.
-STILL = 600.0
+STALLED_AFTER_SECONDS = 600.0
 
 #: A daemon that was silent for so long is taken for gone, seconds.
-SILENT = 600.0
+SILENT_AFTER_SECONDS = 600.0
 
 _SOURCES = {
     "failing": "does not serve: it is left alone for a while, longer each time, and asked again",
@@ -34,7 +34,7 @@ def _us(found: Mapping[str, Any]) -> list[str]:
     lag = found["lag"]
     lines = []
     silent = lag["api_seconds"]
-    if silent is not None and silent > SILENT:
+    if silent is not None and silent > SILENT_AFTER_SECONDS:
         lines.append(f"We: nobody has looked at the chain for {span(silent)}. Start `sbtc-watcher run`")
     if lag["blocks"] and found["halted"] is None:
         behind = f"{count(lag['blocks'], 'block')} ({span(lag['our_seconds'])} of chain time) behind the tip"
@@ -64,7 +64,7 @@ def _sources(found: Mapping[str, Any]) -> list[str]:
 def _chain(found: Mapping[str, Any]) -> list[str]:
     age = found["lag"]["chain_seconds"]
     silent = found["lag"]["api_seconds"]
-    if age is None or age <= STILL or (silent is not None and silent > SILENT):
+    if age is None or age <= STALLED_AFTER_SECONDS or (silent is not None and silent > SILENT_AFTER_SECONDS):
         return []
     sound = sum(source.get("state") == "ok" for source in found["sources"])
     newest = f"no source knows a block younger than {span(age)}"

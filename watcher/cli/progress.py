@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from watcher.reindex.run import Report
 
 #: Seconds between two plain lines.
-EVERY = 5.0
+LINE_INTERVAL_SECONDS = 5.0
 
 
 class Screen:
     """Shows the progress of one command while it is open. The clock is an argument for tests."""
 
-    def __init__(self, *, clock: Any = time.monotonic, every: float = EVERY) -> None:
+    def __init__(self, *, clock: Any = time.monotonic, every: float = LINE_INTERVAL_SECONDS) -> None:
         self._clock = clock
         self._every = every
         self._began = clock()

@@ -14,7 +14,7 @@ import httpx
 from watcher.client.methods import Methods, T
 from watcher.client.request import A, Paged, Request
 from watcher.client.retry import (
-    MAX_ANSWER,
+    MAX_ANSWER_BYTES,
     Lost,
     Reply,
     Rules,
@@ -254,8 +254,8 @@ class _Arrival:
 
     def add(self, piece: bytes) -> None:
         self._body += piece
-        if len(self._body) > MAX_ANSWER:
-            raise _TooMuch(f"the answer has more than {MAX_ANSWER:,} bytes")
+        if len(self._body) > MAX_ANSWER_BYTES:
+            raise _TooMuch(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
         if time.monotonic() > self._end:
             raise _TooMuch("the answer did not end in time")
 

@@ -18,10 +18,10 @@ from watcher.schemas import (
 )
 
 #: How long the server is asked to hold one answer back, seconds; it allows 60.
-LONGEST_WAIT = 30
+MAX_WAIT_SECONDS = 30
 
 #: An answer that comes sooner without news is followed by a pause, seconds.
-SHORTEST_WAIT = 1.0
+MIN_WAIT_SECONDS = 1.0
 
 #: In these, the chain or a person can still decide.
 OPEN = ("pending", "processing")
@@ -173,10 +173,10 @@ def wait_for(
     # Below a second the server would be asked over and over at the end.
     while found.status in OPEN and (left := int(end - clock())) > 0:
         began, seen = clock(), found.status
-        wait = min(left, LONGEST_WAIT)
+        wait = min(left, MAX_WAIT_SECONDS)
         found = yield routes.INTENT.to(intent_id, query={"wait": f"{wait}s", "seen": seen}, patience=wait)
-        if found.status == seen and clock() - began < SHORTEST_WAIT:
-            yield Pause(SHORTEST_WAIT)  # the server stops, and holds nobody any more
+        if found.status == seen and clock() - began < MIN_WAIT_SECONDS:
+            yield Pause(MIN_WAIT_SECONDS)  # the server stops, and holds nobody any more
     return found
 
 

@@ -17,17 +17,17 @@ from watcher.client.request import A, Request
 from watcher.schemas import Problem
 
 #: Bytes of an answer, at most: a thousand intents have a few MB.
-MAX_ANSWER = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 #: Characters of an idempotency key, at most.
 MAX_KEY = 255
 
 #: The waits between tries double from here to there, seconds, and are cut by up to a half at random.
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 8.0
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 8.0
 
 #: A server that asks for a longer pause is not waited for, seconds.
-PATIENCE = 60.0
+MAX_RETRY_AFTER_SECONDS = 60.0
 
 _PROBLEM = "application/problem+json"
 
@@ -169,9 +169,9 @@ def _pause(error: ApiError, number: int, rules: Rules) -> float | None:
     if not again:
         return None
     # Capped before it is raised to a power: the number of tries is the caller's to choose.
-    usual = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(number, 16)) * (1 - rules.chance() / 2)
+    usual = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(number, 16)) * (1 - rules.chance() / 2)
     asked = error.retry_after or 0.0
-    return None if asked > PATIENCE else max(usual, asked)
+    return None if asked > MAX_RETRY_AFTER_SECONDS else max(usual, asked)
 
 
 def _judge(reply: Reply) -> ApiError | None:

@@ -39,10 +39,10 @@ PAYMENT_CONTRACT: Final = f"{principal('deployer')}.sbtc-payments"
 EVENTS: Final = (*DEFAULT_EVENTS, EventType.ATTENTION)
 
 #: How long the daemon may take for one commit or one attempt, seconds. It needs a fraction of one.
-PATIENCE: Final = 12.0
+WAIT_TIMEOUT_SECONDS: Final = 12.0
 
 #: Time between two looks at the database, seconds.
-LOOK: Final = 0.02
+POLL_SECONDS: Final = 0.02
 
 
 class Stuck(WatcherError):
@@ -186,12 +186,12 @@ class Stage:
         return await asyncio.to_thread(run)
 
     async def wait_for(self, query: Callable[[Connection], _T | None], complaint: str) -> _T:
-        """Run a query again and again until it finds something. Raises :class:`Stuck` after :data:`PATIENCE`."""
-        deadline = time.monotonic() + PATIENCE
+        """Run a query again and again until it finds something. Raises :class:`Stuck` after :data:`WAIT_TIMEOUT_SECONDS`."""
+        deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
         while (found := await self.read(query)) is None:
             if time.monotonic() > deadline:
-                raise Stuck(f"{complaint} within {PATIENCE:g} s")
-            await asyncio.sleep(LOOK)
+                raise Stuck(f"{complaint} within {WAIT_TIMEOUT_SECONDS:g} s")
+            await asyncio.sleep(POLL_SECONDS)
         return found
 
     async def _write(self, change: Callable[[Connection], _T]) -> _T:

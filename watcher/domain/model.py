@@ -10,7 +10,7 @@ from enum import StrEnum
 from notifier.events import VERDICTS, EventType
 
 #: Blocks may be dated so much earlier than this machine's clock would date them, seconds.
-CLOCK_SLACK = 120
+CLOCK_SLACK_SECONDS = 120
 
 
 class Status(StrEnum):

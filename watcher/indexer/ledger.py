@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from chain.model import Block, BlockHeader, Reorg, Step
 from contracts.model import PaymentRules, Reading
 from notifier import outbox
-from watcher.domain.model import CLOCK_SLACK, ChainClock
+from watcher.domain.model import CLOCK_SLACK_SECONDS, ChainClock
 from watcher.errors import ConfigError
 from watcher.indexer.leader import Lease
 from watcher.indexer.matcher import BadStep, match_blocks, read_all
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 #: How far the newest time seen may be ahead of the newest block's, seconds: as far as a reorg can turn the clock back.
-BELIEVED_AHEAD = 86_400
+MAX_TIME_AHEAD_SECONDS = 86_400
 
 log = get_logger(__name__)
 
@@ -117,7 +117,7 @@ class Ledger:
         """Return since when money of the open intents may be in the chain, by this machine's clock; None without any."""
         with self.database.read() as connection:
             created_at = intent_store.oldest_open(connection)
-        return None if created_at is None else created_at - CLOCK_SLACK
+        return None if created_at is None else created_at - CLOCK_SLACK_SECONDS
 
     def begin(self, headers: Sequence[BlockHeader], tip: BlockHeader) -> None:
         """Store the header window of a fresh database; the cursor is its last header.
@@ -177,7 +177,7 @@ class Ledger:
                 orphaned=orphaned,
                 now=int(now),
             )
-        if newest > last.time + BELIEVED_AHEAD:
+        if newest > last.time + MAX_TIME_AHEAD_SECONDS:
             # No reorg turns the clock back so far: some block was given a false time. What was stored by it would
             # hold intents back until that time comes.
             log.warning("chain.false_time_forgotten", false_time=newest, time=last.time, height=last.height)

@@ -27,19 +27,19 @@ from watcher.store.chain_state import Halt
 _T = TypeVar("_T")
 
 #: Polls in a row that may fail before ``catch_up`` gives up.
-PATIENCE = 5
+MAX_FAILED_POLLS = 5
 
 #: Shortest time between the begin of two polls that :meth:`IndexerLoop.wake` asked for, seconds.
-SPACING = 1.0
+MIN_POLL_SPACING_SECONDS = 1.0
 
 #: Share of a burst of the request budget that is left to regular polls and to catching up.
-RESERVE = 0.5
+BUDGET_RESERVE = 0.5
 
 #: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
-SETTLE_SECONDS = 1.0
+SETTLE_BETWEEN_STEPS_SECONDS = 1.0
 
 #: Different alarms that are logged, each once.
-MAX_ALARMS = 1000
+MAX_LOGGED_ONCE = 1000
 
 log = get_logger(__name__)
 
@@ -162,8 +162,8 @@ class IndexerLoop:
 
     async def _wait_for_wake(self, began: float) -> None:
         await self._woken.wait()
-        await self._sleep(max(0.0, began + SPACING - self._clock()))
-        if self._pool.idle_source(RESERVE) is None:
+        await self._sleep(max(0.0, began + MIN_POLL_SPACING_SECONDS - self._clock()))
+        if self._pool.idle_source(BUDGET_RESERVE) is None:
             # The next poll will do.
             await self._sleep(self._poll_interval)
 
@@ -177,7 +177,7 @@ class IndexerLoop:
 
         Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several failed polls in a row.
         """
-        results = [PollResult.MOVED] * PATIENCE
+        results = [PollResult.MOVED] * MAX_FAILED_POLLS
         while not stop.is_set():
             result = await run_until_stopped(stop, self.poll())
             while result is not PollResult.MOVED and await run_until_stopped(stop, self._settle_batch()):
@@ -288,7 +288,7 @@ class IndexerLoop:
                 self._report_unknown(step)
                 if applied.settled.events:
                     self._on_events()
-                until = self._clock() + SETTLE_SECONDS
+                until = self._clock() + SETTLE_BETWEEN_STEPS_SECONDS
                 more = applied.settled.more
                 while more and self._clock() < until:
                     more = await self._settle_batch()
@@ -353,7 +353,7 @@ class IndexerLoop:
 
     def _log_once(self, name: str, reason: str, **fields: Any) -> None:
         """Log what a person has to know once in this process, however often it comes."""
-        if (name, reason) not in self._logged_once and len(self._logged_once) < MAX_ALARMS:
+        if (name, reason) not in self._logged_once and len(self._logged_once) < MAX_LOGGED_ONCE:
             self._logged_once.add((name, reason))
             log.error(name, reason=reason, **fields)
 

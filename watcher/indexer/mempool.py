@@ -29,7 +29,7 @@ from watcher.store.database import Database, chunks
 from watcher.store.schema import attempt, intent, transfer
 
 #: Without a complete reading for so many intervals, nothing is shown as in flight: nobody knows any more.
-STALE = 8
+STALE_AFTER_INTERVALS = 8
 
 log = get_logger(__name__)
 
@@ -76,7 +76,7 @@ class MempoolFlags:
             payments = await self._read(self._reader)
             if payments is not None:
                 self._read_at, self._last_trouble = self._clock(), None
-            elif self._clock() - self._read_at >= STALE * self._interval:
+            elif self._clock() - self._read_at >= STALE_AFTER_INTERVALS * self._interval:
                 payments = ()
             if payments is not None:
                 await run_in_thread(self._show, payments)

@@ -31,18 +31,18 @@ BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
 
 
 #: Intents that one transaction settles: it holds the write lock for about a tenth of a second then.
-SETTLE_LIMIT = 100
+MAX_INTENTS_PER_TRANSACTION = 100
 
 #: Stored transfers and attempts that one transaction loads to decide upon; a single intent may have more.
-FACTS_LIMIT = 2_000
+MAX_FACTS_PER_TRANSACTION = 2_000
 
 #: An intent with more facts than that is not settled in the step that brings it another one, but when the chain clock is
 #: so many seconds further: whoever knows a reference can send dust with every block.
-CROWDED = 1_000
-CROWDED_WAIT = 60
+OVERSIZED_FACTS = 1_000
+OVERSIZED_WAIT_SECONDS = 60
 
 #: An intent that could not be settled is tried again after so many seconds of the chain clock.
-RETRY_AFTER = 3_600
+SET_ASIDE_SECONDS = 3_600
 
 _TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids"))).order_by(transition.c.n)
 
@@ -187,31 +187,31 @@ class Settler:
         """Settle intents whose facts changed and those that are due at ``clock``, as many as one transaction may hold.
 
         What goes beyond stays due, or is marked as due, for the next call: in a transaction of its own, by any process.
-        One that cannot be settled is set aside for :data:`RETRY_AFTER`, and does not keep the others waiting.
+        One that cannot be settled is set aside for :data:`SET_ASIDE_SECONDS`, and does not keep the others waiting.
         """
         waiting = sorted(touched)
-        first = waiting[:SETTLE_LIMIT]
+        first = waiting[:MAX_INTENTS_PER_TRANSACTION]
         intent_store.notify(connection, first)
-        intent_store.mark_due(connection, waiting[SETTLE_LIMIT:])
-        due = intent_store.due_intents(connection, clock, limit=SETTLE_LIMIT + 1)
+        intent_store.mark_due(connection, waiting[MAX_INTENTS_PER_TRANSACTION:])
+        due = intent_store.due_intents(connection, clock, limit=MAX_INTENTS_PER_TRANSACTION + 1)
         wanted = list(dict.fromkeys([*first, *due]))
         facts = transfer_store.count_facts(connection, wanted)
-        if crowded := self._crowded(first, facts):
-            intent_store.postpone(connection, crowded, until=clock.time + CROWDED_WAIT)
-            wanted = [key for key in wanted if key not in crowded]
-        taken = _within(wanted[:SETTLE_LIMIT], facts, FACTS_LIMIT)
+        if oversized := self._oversized(first, facts):
+            intent_store.postpone(connection, oversized, until=clock.time + OVERSIZED_WAIT_SECONDS)
+            wanted = [key for key in wanted if key not in oversized]
+        taken = _within(wanted[:MAX_INTENTS_PER_TRANSACTION], facts, MAX_FACTS_PER_TRANSACTION)
         intent_store.mark_due(connection, [key for key in first if key in wanted and key not in taken])
         settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
         return replace(settled, more=len(wanted) > len(taken))
 
     def batch(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """Return the first of some intents, as many as one transaction may settle."""
-        some = ids[:SETTLE_LIMIT]
-        return _within(some, transfer_store.count_facts(connection, some), FACTS_LIMIT)
+        some = ids[:MAX_INTENTS_PER_TRANSACTION]
+        return _within(some, transfer_store.count_facts(connection, some), MAX_FACTS_PER_TRANSACTION)
 
-    def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
+    def _oversized(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
         """Return those of the intents that have too many facts to be settled in the step that brings another one."""
-        return [key for key in ids if facts[key] > CROWDED]
+        return [key for key in ids if facts[key] > OVERSIZED_FACTS]
 
     def settle_apart(
         self,
@@ -234,7 +234,7 @@ class Settler:
                 raise
             if len(ids) <= 1:
                 unforeseen.report("settle", error)
-                intent_store.set_aside(connection, ids, until=clock.time + RETRY_AFTER)
+                intent_store.set_aside(connection, ids, until=clock.time + SET_ASIDE_SECONDS)
                 return SettleResult(intents=len(ids))
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
         return SettleResult.combine(done)

@@ -17,7 +17,7 @@ from watcher.monitoring.systemd import ServiceManager
 from watcher.store.heartbeats import FOLLOWER, Heartbeat
 
 #: A loop may be silent for so many times its rest between two polls, and this many seconds of work.
-RESTS, WORK = 2.0, 60.0
+MAX_SILENT_RESTS, MAX_WORK_SECONDS = 2.0, 60.0
 
 log = get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Liveness:
         self._roles = roles
         self._clock = clock
         #: How long the loop may be silent at work, seconds.
-        self.max_silence = RESTS * rest + WORK
+        self.max_silence = MAX_SILENT_RESTS * rest + MAX_WORK_SECONDS
         manager.extend_watchdog(self.max_silence)
         self._bound = False
         self._progressed = False

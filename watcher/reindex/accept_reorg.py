@@ -32,7 +32,7 @@ from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import PieceBooks, rolled_back
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import ALL, BATCH, PREFETCH_BATCHES
+from watcher.reindex.run import ALL_BURN_BLOCKS, BATCH_BLOCKS, PREFETCH_BATCHES
 from watcher.services import operator_actions
 from watcher.store import chain_state
 from watcher.store.chain_state import Cursor
@@ -100,7 +100,7 @@ class Accept:
         self._rules = rules
         self._settler = settler
         self._sources = sources
-        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH, prefetch=PREFETCH_BATCHES)
+        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH_BLOCKS, prefetch=PREFETCH_BATCHES)
         self._now = now
         self._show = show
         sources.on_wait = self._waits
@@ -154,7 +154,7 @@ class Accept:
     def _load(self) -> tuple[Cursor, tuple[BlockHeader, ...]]:
         with self._database.read() as connection:
             cursor = chain_state.load_cursor(connection)
-            kept = chain_state.window_headers(connection, burn_blocks=ALL)
+            kept = chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS)
         if cursor is None:
             raise UsageError("the database has not begun to follow the chain: there is nothing to undo")
         return cursor, kept or (cursor.header,)
@@ -190,7 +190,7 @@ class Accept:
             raise SourceInconsistent(f"block {base.height} {base.hash} is gone again", url=source.url)
         await self._second(source, first[0])
         found: list[Block] = []
-        enough = min(top, cursor.clock.height + BATCH)
+        enough = min(top, cursor.clock.height + BATCH_BLOCKS)
         run = BlockRange(source=source, base=base, first=first, top=top, tip=newest[0])
         async with aclosing(self._fetcher.batches(run)) as batches:
             async for some in batches:

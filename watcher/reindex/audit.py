@@ -25,24 +25,24 @@ from watcher.errors import WatcherError
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import ALL, Reindex, ReindexRequest, Report
+from watcher.reindex.run import ALL_BURN_BLOCKS, Reindex, ReindexRequest, Report
 from watcher.store import chain_state
 from watcher.store.database import Database
 
 #: Blocks of one audit: read with a handful of requests.
-SPAN = 50
+AUDIT_BLOCKS = 50
 
 #: How long a look at them may take, seconds: what cannot be read soon is left to the next audit.
-PATIENCE = 600.0
+AUDIT_TIMEOUT_SECONDS = 600.0
 
 #: Wrong rows that the alarm names.
-NAMED = 5
+MAX_ROWS_LOGGED = 5
 
 #: What could not be put right is looked at again: by the next audit, the second after that one, and so on.
-WAITS = (1, 2, 4, 8, 16)
+AUDITS_UNTIL_RETRY = (1, 2, 4, 8, 16)
 
 #: So many ranges may wait for that.
-MOST_OPEN = 10
+MAX_OPEN_RANGES = 10
 
 log = get_logger(__name__)
 
@@ -118,7 +118,7 @@ class Audit:
             span = span or await run_in_thread(self._span)
             if span is None:
                 return None
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(AUDIT_TIMEOUT_SECONDS):
                 report = await self._reindex(ReindexRequest(start=span[0], to=span[1], dry_run=True))
             self._on_audit(report)
             is_open = self._report_findings(report, span)
@@ -130,7 +130,7 @@ class Audit:
             report, why = None, reason_of(error)
             log.warning("audit.failed", reason=why)
         except (WatcherError, OperatorNeeded, TimeoutError) as error:
-            report, why = None, str(error) or f"it took longer than {PATIENCE:.0f} s"
+            report, why = None, str(error) or f"it took longer than {AUDIT_TIMEOUT_SECONDS:.0f} s"
             log.warning("audit.failed", reason=why)
         except Exception as error:
             report, why = None, f"unforeseen {type(error).__name__}"
@@ -156,7 +156,7 @@ class Audit:
                 "the blocks are read again now; `sbtc-watcher reindex --since 2d` looks for more of the kind"
             )
             wrong = [f"{row.row}: {row.note}" for row in (*report.corrections, *report.differences)]
-            log.error("audit.gap", **fields, wrong=wrong[:NAMED], hint=hint)
+            log.error("audit.gap", **fields, wrong=wrong[:MAX_ROWS_LOGGED], hint=hint)
         elif counts.found or counts.attempts or counts.refunds:
             # Of an address or an order that became ours after the block: no alarm, but put in.
             log.info("audit.older", **fields)
@@ -177,8 +177,8 @@ class Audit:
         if not is_open:
             return
         start, to = span
-        if waiting.tries < len(WAITS) and len(self._open) < MOST_OPEN:
-            waiting.wait = WAITS[waiting.tries]
+        if waiting.tries < len(AUDITS_UNTIL_RETRY) and len(self._open) < MAX_OPEN_RANGES:
+            waiting.wait = AUDITS_UNTIL_RETRY[waiting.tries]
             waiting.tries += 1
             self._open[span] = waiting
             log.warning("audit.unconfirmed", start=start, to=to, reason=why, next_after_audits=waiting.wait)
@@ -196,7 +196,7 @@ class Audit:
         """Draw the heights of some final blocks whose headers are kept; None when there are none yet."""
         with self._database.read() as connection:
             cursor = chain_state.load_cursor(connection)
-            headers = chain_state.window_headers(connection, burn_blocks=ALL)
+            headers = chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS)
         if cursor is None:
             return None
         final = [
@@ -208,7 +208,7 @@ class Audit:
         ]
         if not final:
             return None
-        span = final[self._draw(max(1, len(final) - SPAN + 1)) :][:SPAN]
+        span = final[self._draw(max(1, len(final) - AUDIT_BLOCKS + 1)) :][:AUDIT_BLOCKS]
         return span[0], span[-1]
 
     async def _reindex(self, request: ReindexRequest) -> Report:

@@ -12,7 +12,7 @@ from contracts.payments import read_block
 from watcher.reindex.retrying_source import Sources
 
 #: With one source only, the time between its two readings, seconds.
-APART = 5.0
+SECOND_READING_DELAY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ async def confirm(
     found = SecondReadings()
     several = len(sources.pool.health()) > 1
     if not several:
-        await sources.rest(APART)
+        await sources.rest(SECOND_READING_DELAY_SECONDS)
     for block_hash in sorted(hashes):
         found.read_again.add(block_hash)
         if block_hash in blocks:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, select
 
 from contracts.model import Payment, Refund
 from watcher.domain.model import ChainClock
-from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult
+from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult
 from watcher.reindex.diff import BlockDiff
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.repair import apply_corrections, refute
@@ -63,7 +63,7 @@ class PieceBooks(RecordingSettler):
 def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:
     """Return what would change if ``diff`` were filled and every intent in them settled."""
     changes: list[Change] = []
-    for some in chunks(sorted(diff.paid | diff.attempted), SETTLE_LIMIT):
+    for some in chunks(sorted(diff.paid | diff.attempted), MAX_INTENTS_PER_TRANSACTION):
         ids = set(some)
         careful = RecordingSettler.like(settler, notify=False)
         with rolled_back(database) as connection:

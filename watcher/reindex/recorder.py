@@ -11,7 +11,7 @@ from notifier import outbox
 from notifier.events import EventType
 from watcher.domain.model import ChainClock
 from watcher.domain.settlement import Decision, decide
-from watcher.indexer.settler import SETTLE_LIMIT, Settler, SettleResult, to_sent_event
+from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult, to_sent_event
 from watcher.log import get_logger
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -92,14 +92,14 @@ class RecordingSettler(Settler):
         """
         if self.notify:
             return super().settle_due(connection, touched, clock, now=now, seen_at=seen_at)
-        left = intent_store.unnotified(connection, limit=SETTLE_LIMIT + 1)
+        left = intent_store.unnotified(connection, limit=MAX_INTENTS_PER_TRANSACTION + 1)
         waiting = list(dict.fromkeys([*sorted(touched), *left]))
         taken = self.batch(connection, waiting)
         intent_store.mark_unnotified(connection, sorted({*touched} - {*taken}), height=clock.height)
         settled = self.settle_apart(connection, taken, clock, now=now)
         return dataclasses.replace(settled, more=len(waiting) > len(taken))
 
-    def _crowded(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
+    def _oversized(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
         """Put nothing off: a person asked for it once, and may not want the daemon to tell of it."""
         return []
 

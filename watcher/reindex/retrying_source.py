@@ -10,13 +10,13 @@ from chain.source_pool import SourcePool
 from watcher.errors import Unreachable
 
 #: Failures in a row without any progress before a command gives up. The pool pauses longer after each: half a minute.
-PATIENCE = 7
+MAX_FAILURES = 7
 
 #: How long a command waits without any progress when it is told for how long, seconds. A small plan takes its time.
-LONGEST = 3600.0
+MAX_WAIT_SECONDS = 3600.0
 
 #: Longest single wait, seconds: then it says again that it is alive.
-PAUSE = 30.0
+MAX_PAUSE_SECONDS = 30.0
 
 _T = TypeVar("_T")
 
@@ -65,13 +65,13 @@ class Sources:
 
     async def _wait(self, error: SourceError) -> None:
         self._failures += error.retry_after is None
-        if self._failures >= PATIENCE or self._waited >= LONGEST:
+        if self._failures >= MAX_FAILURES or self._waited >= MAX_WAIT_SECONDS:
             raise Unreachable(
                 f"no source serves what is needed: {error}",
                 hint="`sbtc-watcher check` looks at each source; the same command goes on where this one stopped",
             ) from error
         if self.on_wait is not None:
             await self.on_wait(str(error))
-        pause = min(max(error.retry_after or 1.0, 0.1), PAUSE)
+        pause = min(max(error.retry_after or 1.0, 0.1), MAX_PAUSE_SECONDS)
         self._waited += pause
         await self._sleep(pause)

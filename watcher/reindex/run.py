@@ -27,7 +27,7 @@ from watcher.domain.model import ChainClock
 from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
-from watcher.indexer.settler import SETTLE_LIMIT, Settler
+from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
 from watcher.reindex.compare import diff_blocks
 from watcher.reindex.confirm import SecondReadings, confirm, knows
 from watcher.reindex.diff import BlockDiff, Difference, count_missed
@@ -43,17 +43,17 @@ from watcher.store.reindex_runs import ReindexCounts, ReindexRun
 from watcher.text import count
 
 #: Blocks per transaction, and batches that are read ahead.
-BATCH = 50
+BATCH_BLOCKS = 50
 PREFETCH_BATCHES = 4
 
 #: So many reorgs may disturb one run.
-MOVES = 100
+MAX_REORGS = 100
 
 #: More Bitcoin blocks than any database keeps headers of.
-ALL = 1_000_000
+ALL_BURN_BLOCKS = 1_000_000
 
 #: Rows that were or are wrong are listed up to here, and counted beyond.
-LISTED = 1000
+MAX_ROWS_LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ class Reindex:
         self._settler = settler
         self._sources = sources
         self._fetch_rules = fetch_rules
-        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH, prefetch=PREFETCH_BATCHES)
+        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH_BLOCKS, prefetch=PREFETCH_BATCHES)
         self._now = now
         self._show = show
         self._ancestry: HeaderAncestry | None = None
@@ -193,7 +193,7 @@ class Reindex:
                 break
             except ChainMoved:
                 reorgs += 1
-                if reorgs > MOVES:
+                if reorgs > MAX_REORGS:
                     raise Unreachable("the chain does not come to rest", hint="try again later") from None
                 self._ancestry = None
         if request.dry_run:
@@ -326,7 +326,7 @@ class Reindex:
                 cursor = chain_state.load_cursor(connection)
                 assert cursor is not None, "it was there"
                 return (
-                    chain_state.window_headers(connection, burn_blocks=ALL),
+                    chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS),
                     chain_state.newest_reorg(connection),
                     cursor.clock.hash,
                 )
@@ -412,16 +412,20 @@ class Reindex:
             # Those whose rows were wrong come first: what was sent of them may be false.
             wrong = {row.intent for row in diff.wrong}
             paid = sorted(diff.paid, key=lambda intent: (intent not in wrong, intent))
-            counts.later = sorted({*counts.later, *(diff.attempted - diff.paid), *paid[SETTLE_LIMIT:]})
+            counts.later = sorted(
+                {*counts.later, *(diff.attempted - diff.paid), *paid[MAX_INTENTS_PER_TRANSACTION:]}
+            )
             if not request.dry_run:
                 apply_corrections(connection, diff, at=cursor.newest, now=now)
                 # Decided in further transactions, by the daemon where this run does not come to it any more.
-                more = [key for key in paid[SETTLE_LIMIT:] if key in diff.changed]
+                more = [key for key in paid[MAX_INTENTS_PER_TRANSACTION:] if key in diff.changed]
                 if request.notify:
                     intent_store.mark_due(connection, more)
                 else:
                     intent_store.mark_unnotified(connection, more, height=cursor.clock.height)
-                settled = settler.settle_apart(connection, paid[:SETTLE_LIMIT], cursor.clock, now=now)
+                settled = settler.settle_apart(
+                    connection, paid[:MAX_INTENTS_PER_TRANSACTION], cursor.clock, now=now
+                )
                 counts.changes += len(settler.changes)
                 counts.events += settled.events
                 self._advance(connection, run, headers[-1].height, counts)
@@ -437,8 +441,8 @@ class Reindex:
         counts, diff, changes = done
         run.position, run.counts = headers[-1].height, counts
         self._changes += changes
-        self._corrections += diff.wrong[: LISTED - len(self._corrections)]
-        self._differences += diff.differences[: LISTED - len(self._differences)]
+        self._corrections += diff.wrong[: MAX_ROWS_LISTED - len(self._corrections)]
+        self._differences += diff.differences[: MAX_ROWS_LISTED - len(self._differences)]
         if request.dry_run:
             self._diff.add(diff)
         else:
@@ -448,7 +452,7 @@ class Reindex:
 
     def _settle_later(self, request: ReindexRequest, run: ReindexRun, ids: Collection[str]) -> None:
         """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""
-        for some in chunks(sorted(ids), SETTLE_LIMIT):
+        for some in chunks(sorted(ids), MAX_INTENTS_PER_TRANSACTION):
 
             def work(
                 connection: Connection, some: Sequence[str] = some
@@ -516,7 +520,7 @@ class Reindex:
         if run is None:
             return
         self._report_progress(run, note)
-        if not run.id or self._now() - self._reported_at < reindex_runs.SILENCE / 4:
+        if not run.id or self._now() - self._reported_at < reindex_runs.STALE_AFTER_SECONDS / 4:
             return
         self._reported_at = self._now()
 

@@ -9,7 +9,7 @@ from watcher.store.database import Database
 from watcher.store.reindex_runs import ReindexRun
 
 #: Hashes of a piece: after so many, and when the trace ends or fails, they are stored.
-PIECE = 1000
+HASHES_PER_ROW = 1000
 
 
 class HashRecorder:
@@ -34,7 +34,7 @@ class HashRecorder:
             await self.store()
             self._top = headers[0].height
         self._hashes += [bytes.fromhex(header.hash[2:]) for header in headers]
-        if len(self._hashes) >= PIECE:
+        if len(self._hashes) >= HASHES_PER_ROW:
             await self.store()
 
     async def store(self) -> None:

@@ -11,7 +11,7 @@ from watcher.domain.matching import trimmed
 from watcher.domain.model import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
 
 #: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
-SHOWN = 50
+MAX_ENTRIES_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def payment_intent(
     clock: ChainClock,
     *,
     payment_contract: str | None,
-    shown: int = SHOWN,
+    shown: int = MAX_ENTRIES_SHOWN,
 ) -> dict[str, Any]:
     """Return an intent as people and programs see it; depths are counted from ``clock``.
 
@@ -138,9 +138,9 @@ def fitting(make: Callable[[int], bytes]) -> bytes:
     """Return ``make(shown)``, the body of an event, with as many entries of each list as :data:`LIST_BODY` has room for.
 
     One entry of each is always there. What else an intent holds (its metadata) has limits of its own, and all of it is
-    far below :data:`notifier.events.MAX_BODY`.
+    far below :data:`notifier.events.MAX_BODY_BYTES`.
     """
-    shown = SHOWN
+    shown = MAX_ENTRIES_SHOWN
     while len(body := make(shown)) > LIST_BODY and shown > 1:
         shown //= 2
     return body

@@ -14,7 +14,7 @@ from notifier.ids import Entropy, new_id
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
 from watcher.domain.matching import by_strength, match
-from watcher.domain.model import CLOCK_SLACK, Intent, LatePolicy, Match
+from watcher.domain.model import CLOCK_SLACK_SECONDS, Intent, LatePolicy, Match
 from watcher.errors import Problems, Refused
 from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
 from watcher.schemas import NewPaymentIntent
@@ -26,7 +26,7 @@ from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
 #: Money that was mined up to so long before the intent was created (by the earlier clock) counts for it, seconds.
-LOOKBACK = 86400
+LOOKBACK_SECONDS = 86400
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REFERENCE_LENGTH = 12
@@ -249,9 +249,9 @@ def _not_before(
                 "not_before",
                 "is fixed by match = recipient: nothing before the creation counts; leave it out",
             )
-        return max(0, clocks.earlier - CLOCK_SLACK)
+        return max(0, clocks.earlier - CLOCK_SLACK_SECONDS)
     if request.not_before is None:
-        return max(0, clocks.earlier - LOOKBACK)
+        return max(0, clocks.earlier - LOOKBACK_SECONDS)
     if request.not_before >= expires_at and not problems.about("expires_at", "expires_in"):
         problems.add("not_before", "is not before the intent expires; give an earlier time")
     return request.not_before
@@ -309,4 +309,4 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-__all__ = ["LOOKBACK", "Refused", "create", "create_many", "prepare", "random_reference"]
+__all__ = ["LOOKBACK_SECONDS", "Refused", "create", "create_many", "prepare", "random_reference"]

@@ -41,7 +41,7 @@ OPERATORS: Final = frozenset({Code.NO_FOLLOWER, Code.NO_NOTIFIER, Code.NOT_WRITA
 DEAD_HINT: Final = "retry or dismiss what `sbtc-watcher deliveries list --status dead` shows"
 
 #: So many disabled endpoints are named.
-_SHOWN = 5
+_MAX_IDS_SHOWN = 5
 
 #: How a merchant (False) and an operator (True) enable an endpoint.
 _HOW = {False: "enable it", True: "sbtc-watcher endpoints enable {}"}
@@ -344,9 +344,9 @@ def _reasons(
             f"endpoint {id_} was disabled ({why}), its webhooks are held",
             f"once mended: {how.format(id_)}",
         )
-        for id_, why in box.disabled_endpoints[:_SHOWN]
+        for id_, why in box.disabled_endpoints[:_MAX_IDS_SHOWN]
     ]
-    if (more := len(box.disabled_endpoints) - _SHOWN) > 0:
+    if (more := len(box.disabled_endpoints) - _MAX_IDS_SHOWN) > 0:
         text = (
             "1 more webhook endpoint was disabled"
             if more == 1
@@ -360,8 +360,8 @@ def _reasons(
 
 
 def _unknown(words: Sequence[unknown_words.Seen]) -> Reason:
-    named = ", ".join(f"{seen.kind} {seen.word!r}" for seen in words[:_SHOWN])
-    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    named = ", ".join(f"{seen.kind} {seen.word!r}" for seen in words[:_MAX_IDS_SHOWN])
+    more = f" and {len(words) - _MAX_IDS_SHOWN} more" if len(words) > _MAX_IDS_SHOWN else ""
     lowest = min(seen.first_height for seen in words)
     return Reason(
         Code.UNKNOWN_WORDS,

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 #: So many seconds of difference between this machine's clock and the sources' are no matter.
-MAX_SKEW = 60.0
+MAX_SKEW_SECONDS = 60.0
 
 
 class Code(StrEnum):
@@ -72,7 +72,7 @@ def no_notifier(due: int) -> Reason:
 
 def clock_skew(seconds: float) -> Reason | None:
     """Return the reason for a machine's clock that is ``seconds`` ahead of the sources'; None when it is near enough."""
-    if abs(seconds) <= MAX_SKEW:
+    if abs(seconds) <= MAX_SKEW_SECONDS:
         return None
     return Reason(
         Code.CLOCK_SKEW,

@@ -27,7 +27,7 @@ class Halt:
 
 
 #: Sources that have said nothing for so long leave it unknown how far behind we are, seconds.
-SILENT = 60.0
+SILENT_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Cursor:
 
     network: str
     clock: ChainClock
-    #: The newest chain time applied, orphaned blocks included; see :data:`watcher.indexer.ledger.BELIEVED_AHEAD`.
+    #: The newest chain time applied, orphaned blocks included; see :data:`watcher.indexer.ledger.MAX_TIME_AHEAD_SECONDS`.
     newest_time: int
     start_height: int
     tip_height: int
@@ -62,11 +62,11 @@ class Cursor:
     def lag_blocks(self) -> int | None:
         """Blocks between the newest that a source told of and the newest applied.
 
-        None when there seem to be none, but no source has answered for :data:`SILENT`: nobody knows.
+        None when there seem to be none, but no source has answered for :data:`SILENT_AFTER_SECONDS`: nobody knows.
         """
         behind = max(0, self.tip_height - self.clock.height)
         silent = self.unanswered_seconds
-        return None if behind == 0 and silent is not None and silent > SILENT else behind
+        return None if behind == 0 and silent is not None and silent > SILENT_AFTER_SECONDS else behind
 
     @property
     def newest(self) -> int:

@@ -25,42 +25,42 @@ from watcher.store import sqlite_file
 from watcher.store.fair_lock import PIECE, FairLock, Hurry
 
 #: How long a transaction waits for another process's write on SQLite, seconds.
-BUSY_TIMEOUT = 10.0
+BUSY_TIMEOUT_SECONDS = 10.0
 
 #: How long a transaction waits for the writes of its own process that came before it, on SQLite, seconds.
-TURN_TIMEOUT = 10.0
+WRITE_LOCK_TIMEOUT_SECONDS = 10.0
 
 #: How long it waits for either once the process is about to end, seconds.
 LAST_WAIT = 1.0
 
 #: A write transaction on SQLite that was longer leaves the file free for a part of that time: other processes poll for
 #: it, and would not find it free between two long transactions that follow each other closely.
-LONG_TRANSACTION = 0.05
-FREE_PART = 0.2
+LONG_TRANSACTION_SECONDS = 0.05
+PAUSE_SHARE = 0.2
 
 #: How often a transaction is made at most when PostgreSQL rolls it back in favour of another one, and the first wait
 #: in between, seconds; each further one is twice as long, with jitter.
-TRIES = 5
-FIRST_RETRY_WAIT = 0.02
+MAX_TRIES = 5
+FIRST_RETRY_SECONDS = 0.02
 
 #: PostgreSQL's SQLSTATE for a serialization failure and a deadlock: the same transaction may succeed when made again.
 _REPEATABLE = frozenset({"40001", "40P01"})
 
 #: PostgreSQL: the most connections of one process, and how long a transaction waits for one of them, seconds.
-CONNECTIONS = 16
-CONNECTION_WAIT = 10.0
+MAX_CONNECTIONS = 16
+CONNECTION_TIMEOUT_SECONDS = 10.0
 
 #: PostgreSQL's own limits of every session, seconds. A transaction that says nothing for so long (its process was
 #: frozen, or cut off) is rolled back, so that it does not hold its locks against the others.
-STATEMENT_TIMEOUT = 30
-LOCK_TIMEOUT = 10
-SILENCE_TIMEOUT = 15
+STATEMENT_TIMEOUT_SECONDS = 30
+LOCK_TIMEOUT_SECONDS = 10
+IDLE_TIMEOUT_SECONDS = 15
 
 #: How long an upgrade waits for another process's, seconds.
-UPGRADE_WAIT = 120
+UPGRADE_TIMEOUT_SECONDS = 120
 
 #: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
-CHUNK = 500
+CHUNK_SIZE = 500
 
 #: Any number that nobody else locks in the same database.
 _UPGRADE_LOCK = 8_420_001
@@ -86,7 +86,9 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.file is not None:
             sqlite_file.prepare(self.file, create=create)
-        options = {"connect_args": {"timeout": BUSY_TIMEOUT}} if self.is_sqlite else _postgresql(self.url)
+        options = (
+            {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}} if self.is_sqlite else _postgresql(self.url)
+        )
         try:
             # Parameters hold secrets; so no error, and no traceback, quotes them.
             self.engine = create_engine(self.url, hide_parameters=True, **options)
@@ -119,9 +121,9 @@ class Database:
         """Return what ``work`` returns, called with a write transaction that is committed afterwards.
 
         When the database rolls it back in favour of another transaction (a deadlock, a serialization failure) it is
-        made again, :data:`TRIES` times at most: ``work`` changes nothing but the database.
+        made again, :data:`MAX_TRIES` times at most: ``work`` changes nothing but the database.
         """
-        for attempt in range(1, TRIES):
+        for attempt in range(1, MAX_TRIES):
             try:
                 with self.begin() as connection:
                     return work(connection)
@@ -129,7 +131,7 @@ class Database:
                 if not is_repeatable(error):
                     raise
                 log.warning("database.repeated", sqlstate=_sqlstate(error), attempt=attempt)
-            time.sleep(FIRST_RETRY_WAIT * 2 ** (attempt - 1) * random.uniform(1, 2))  # noqa: S311 (only jitter)
+            time.sleep(FIRST_RETRY_SECONDS * 2 ** (attempt - 1) * random.uniform(1, 2))  # noqa: S311 (only jitter)
         with self.begin() as connection:
             return work(connection)
 
@@ -157,7 +159,7 @@ class Database:
 
     @contextmanager
     def _turn(self, turns: FairLock) -> Iterator[None]:
-        if not turns.acquire(TURN_TIMEOUT):
+        if not turns.acquire(WRITE_LOCK_TIMEOUT_SECONDS):
             if self._is_held_outside:
                 raise TransactionTimeout(
                     "no turn to write: another process holds the database, and an earlier write of this one waits for it"
@@ -168,8 +170,8 @@ class Database:
             yield
         finally:
             took = time.monotonic() - began
-            if took > LONG_TRANSACTION:
-                time.sleep(took * FREE_PART)
+            if took > LONG_TRANSACTION_SECONDS:
+                time.sleep(took * PAUSE_SHARE)
             turns.release()
 
     def _begin_sqlite(self, connection: Connection) -> None:
@@ -183,7 +185,7 @@ class Database:
         # In pieces: SQLite's own wait cannot be ended.
         driver.execute(f"PRAGMA busy_timeout={int(PIECE * 1000)}")
         try:
-            while self._hurry.left(began, BUSY_TIMEOUT) > PIECE:
+            while self._hurry.left(began, BUSY_TIMEOUT_SECONDS) > PIECE:
                 try:
                     driver.execute("BEGIN IMMEDIATE")
                     return
@@ -194,7 +196,7 @@ class Database:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         finally:
             self._is_held_outside = False
-            driver.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+            driver.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -234,7 +236,7 @@ class Database:
                 with self.begin() as connection:
                     if not self.is_sqlite:
                         # Like SQLite's write lock: of two that upgrade at once, the second finds it done.
-                        connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT}s'"))
+                        connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_TIMEOUT_SECONDS}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))
                         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
                     config = alembic_config()
@@ -318,7 +320,7 @@ def size(connection: Connection) -> int:
     return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
 
 
-def chunks(values: Sequence[_T], size: int = CHUNK) -> Iterator[Sequence[_T]]:
+def chunks(values: Sequence[_T], size: int = CHUNK_SIZE) -> Iterator[Sequence[_T]]:
     """Yield the values in pieces that fit one ``IN (…)``."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
@@ -334,9 +336,9 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert:
 def _postgresql(url: URL) -> dict[str, Any]:
     """Return the options of an engine on PostgreSQL; what the URL says of the connection goes first."""
     limits = {
-        "statement_timeout": STATEMENT_TIMEOUT,
-        "lock_timeout": LOCK_TIMEOUT,
-        "idle_in_transaction_session_timeout": SILENCE_TIMEOUT,
+        "statement_timeout": STATEMENT_TIMEOUT_SECONDS,
+        "lock_timeout": LOCK_TIMEOUT_SECONDS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_SECONDS,
     }
     connection = {
         "application_name": "sbtc-watcher",
@@ -359,9 +361,9 @@ def _postgresql(url: URL) -> dict[str, Any]:
             name: value for name, value in connection.items() if name not in url.query or name == "options"
         },
         "pool_pre_ping": True,
-        "pool_size": CONNECTIONS // 2,
-        "max_overflow": CONNECTIONS - CONNECTIONS // 2,
-        "pool_timeout": CONNECTION_WAIT,
+        "pool_size": MAX_CONNECTIONS // 2,
+        "max_overflow": MAX_CONNECTIONS - MAX_CONNECTIONS // 2,
+        "pool_timeout": CONNECTION_TIMEOUT_SECONDS,
     }
 
 
@@ -387,6 +389,6 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={int(BUSY_TIMEOUT * 1000)}",
+        f"busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -22,20 +22,20 @@ FOLLOWER: Final = "follower"
 NOTIFIER: Final = "notifier"
 
 #: A process that says nothing for so many polls, and so many seconds at least, is taken for gone.
-POLLS = 3
-LEAST_SILENCE = 10.0
+SILENT_POLLS = 3
+MIN_SILENCE_SECONDS = 10.0
 
 #: Heartbeats within that time, and the longest wait between two of them, seconds.
-BEATS = 4
-LONGEST_WAIT = 10.0
+HEARTBEATS_PER_LIMIT = 4
+MAX_INTERVAL_SECONDS = 10.0
 
 #: Rows of processes that went without a word are deleted after so many seconds.
-KEPT = 86_400.0
+KEPT_SECONDS = 86_400.0
 
 
 def silence_limit(poll_interval: float) -> float:
     """Return after how many seconds without a heartbeat a process is taken for gone."""
-    return max(LEAST_SILENCE, POLLS * poll_interval)
+    return max(MIN_SILENCE_SECONDS, SILENT_POLLS * poll_interval)
 
 
 class Heartbeat:
@@ -43,7 +43,7 @@ class Heartbeat:
 
     def __init__(self, database: Database, *, limit: float, now: Callable[[], float] = time.time) -> None:
         self.limit = limit
-        self.interval = min(limit / BEATS, LONGEST_WAIT)
+        self.interval = min(limit / HEARTBEATS_PER_LIMIT, MAX_INTERVAL_SECONDS)
         self.process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._database = database
         self._now = now
@@ -57,7 +57,7 @@ class Heartbeat:
         gone = heartbeat.c.process == self.process
         connection.execute(
             delete(heartbeat).where(
-                (gone & heartbeat.c.role.not_in(roles)) | (heartbeat.c.until < now - KEPT)
+                (gone & heartbeat.c.role.not_in(roles)) | (heartbeat.c.until < now - KEPT_SECONDS)
             )
         )
         for role in sorted(roles):
@@ -73,5 +73,5 @@ def live_roles(connection: Connection, *, now: float) -> frozenset[str]:
     """Return the roles that some living process runs. ``now``: this machine's clock, for SQLite."""
     clock = database_time(connection, machine=now)
     # One from the future was written before the clock was set back, by a process that has not written since.
-    good = (heartbeat.c.until > clock) & (heartbeat.c.seen <= clock + LEAST_SILENCE)
+    good = (heartbeat.c.until > clock) & (heartbeat.c.seen <= clock + MIN_SILENCE_SECONDS)
     return frozenset(connection.execute(select(heartbeat.c.role).where(good).distinct()).scalars())

@@ -13,13 +13,13 @@ from watcher.store.database import upsert
 from watcher.store.schema import scan, scan_header
 
 #: Seconds without an update after which a run counts as interrupted.
-SILENCE = 120
+STALE_AFTER_SECONDS = 120
 
 #: How long ``status`` shows a run that was interrupted, seconds.
-SHOWN = 86_400
+SHOWN_SECONDS = 86_400
 
 #: How long the hashes that an interrupted run followed down are kept for it, seconds.
-KEPT = 30 * 86_400
+HASHES_KEPT_SECONDS = 30 * 86_400
 
 #: Bytes of a hash.
 _HASH = 32
@@ -77,7 +77,7 @@ def start(
     connection: Connection, request_key: Mapping[str, Any], *, bottom: int, top: int, now: float
 ) -> ReindexRun:
     """Store a run that has done nothing yet; what runs of long ago kept is deleted."""
-    old = select(scan.c.id).where(scan.c.updated_at < int(now) - KEPT)
+    old = select(scan.c.id).where(scan.c.updated_at < int(now) - HASHES_KEPT_SECONDS)
     connection.execute(delete(scan_header).where(scan_header.c.scan_id.in_(old)))
     begun = ReindexRun(
         id=new_id("scan_", now), bottom=bottom, top=top, position=bottom - 1, counts=ReindexCounts()
@@ -157,7 +157,7 @@ def latest(connection: Connection, *, now: float) -> dict[str, Any] | None:
 
     One that was interrupted is shown for a day: the same command goes on with it.
     """
-    query = select(scan).where(scan.c.finished_at.is_(None), scan.c.updated_at >= int(now) - SHOWN)
+    query = select(scan).where(scan.c.finished_at.is_(None), scan.c.updated_at >= int(now) - SHOWN_SECONDS)
     row = connection.execute(query.order_by(scan.c.id.desc()).limit(1)).one_or_none()
     if row is None:
         return None
@@ -165,7 +165,7 @@ def latest(connection: Connection, *, now: float) -> dict[str, Any] | None:
     done = row.position - row.bottom + 1
     names = ("transfers", "found", "changes", "events", "corrections", "differences")
     return {
-        "state": "running" if row.updated_at >= now - SILENCE else "interrupted",
+        "state": "running" if row.updated_at >= now - STALE_AFTER_SECONDS else "interrupted",
         "from": row.bottom,
         "to": row.top,
         "position": row.position,

@@ -11,10 +11,10 @@ from chain.model import Block
 from watcher.store.schema import unknown_word
 
 #: Words that are kept; what comes beyond is in the log.
-MAX_KEPT = 100
+MAX_WORDS_KEPT = 100
 
 #: How long a word counts after it was last seen, seconds.
-FORGOTTEN_AFTER = 7 * 86_400
+FORGET_AFTER_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,8 @@ def note(connection: Connection, blocks: Sequence[Block], *, now: int) -> None:
     counts = Counter(word for block in blocks for word in block.unknown)
     if not counts:
         return
-    connection.execute(delete(unknown_word).where(unknown_word.c.last_seen_at < now - FORGOTTEN_AFTER))
-    left = MAX_KEPT - connection.execute(select(func.count()).select_from(unknown_word)).scalar_one()
+    connection.execute(delete(unknown_word).where(unknown_word.c.last_seen_at < now - FORGET_AFTER_SECONDS))
+    left = MAX_WORDS_KEPT - connection.execute(select(func.count()).select_from(unknown_word)).scalar_one()
     for said, count in sorted(counts.items()):
         row = (unknown_word.c.kind == said.kind) & (unknown_word.c.word == said.word)
         known = connection.execute(
@@ -51,7 +51,7 @@ def note(connection: Connection, blocks: Sequence[Block], *, now: int) -> None:
 
 def load(connection: Connection, *, now: float) -> list[Seen]:
     """Return the words that were seen lately and that this version still does not know, in the order they came."""
-    query = select(unknown_word).where(unknown_word.c.last_seen_at >= int(now) - FORGOTTEN_AFTER)
+    query = select(unknown_word).where(unknown_word.c.last_seen_at >= int(now) - FORGET_AFTER_SECONDS)
     return [
         Seen(kind=row.kind, word=row.word, blocks=row.blocks, first_height=row.first_height)
         for row in connection.execute(query.order_by(unknown_word.c.first_height, unknown_word.c.word))

@@ -19,7 +19,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from notifier import deliveries, endpoints
-from notifier.events import MAX_BODY, EventType, event_body, event_id
+from notifier.events import MAX_BODY_BYTES, EventType, event_body, event_id
 from notifier.secrets import PLAIN
 
 ROOT = Path(__file__).parents[3]
@@ -107,8 +107,8 @@ def tell_largest(shop, clock):
         id_ = event_id("pi_large", EventType.SUCCEEDED, 0)
         return event_body(id=id_, type=EventType.SUCCEEDED, created_at=clock(), sequence=1, data=data)
 
-    largest = body("x" * (MAX_BODY - len(body(""))))
-    assert len(largest) == MAX_BODY
+    largest = body("x" * (MAX_BODY_BYTES - len(body(""))))
+    assert len(largest) == MAX_BODY_BYTES
     return shop.tell("pi_large", body=largest)
 
 

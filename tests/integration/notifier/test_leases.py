@@ -15,7 +15,7 @@ from notifier.errors import NotPossible
 from notifier.schema import endpoint
 from notifier.sender import SendResult
 from notifier.testing import Answer
-from notifier.worker import LEASE_MARGIN
+from notifier.worker import LEASE_MARGIN_SECONDS
 
 POLICY = delivery_results.Policy(schedule=(0, 60), breaker_pause=30, disable_after=1e9)
 OK = SendResult(status_code=200, error=None, seconds=0.1)
@@ -184,7 +184,7 @@ async def test_a_worker_that_died_leaves_its_row_to_the_next_one_under_the_same_
         await killed
     await drain()
     assert len(old_receiver.arrivals) == 1, "the lease still holds"
-    clock.advance(60 + LEASE_MARGIN)
+    clock.advance(60 + LEASE_MARGIN_SECONDS)
     await drain()
     assert [arrival.id for arrival in old_receiver.arrivals] == [event, event]
     assert shop.delivery().status == "delivered"
@@ -233,7 +233,7 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
     shop, receiver, engine, make_worker, running, monkeypatch
 ):
     """What was tried is kept in memory and stored when the database comes back."""
-    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE_SECONDS", 0.01)
     settled, failed_thrice = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -276,7 +276,7 @@ async def test_a_claim_that_lay_too_long_is_not_sent_but_left_to_the_next_one(
         def begin(self):
             with engine.begin() as conn:
                 yield conn
-            clock.advance(LEASE_MARGIN + 1)
+            clock.advance(LEASE_MARGIN_SECONDS + 1)
 
     shop.endpoint(receiver=old_receiver)
     shop.tell()
@@ -302,7 +302,7 @@ async def test_while_a_slow_attempt_lasts_no_other_worker_sends_the_row(
     stop, slow = asyncio.Event(), make_worker(timeout=60.0)
     task = asyncio.create_task(slow.run(stop))
     await old_receiver.wait_for(1)
-    clock.advance(60 + LEASE_MARGIN - 0.1)
+    clock.advance(60 + LEASE_MARGIN_SECONDS - 0.1)
     await drain()
     assert len(old_receiver.arrivals) == 1
     # The machine slept: the lease is over, the first attempt is not.

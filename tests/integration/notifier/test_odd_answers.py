@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from notifier import endpoints
 from notifier.schema import endpoint
-from notifier.sender import KEPT_ANSWER, Sender
+from notifier.sender import KEPT_ANSWER_BYTES, Sender
 from tests.integration.notifier.raw import read_request, scripted
 
 #: Longer than a test takes, so that an answer whose end does not come shows as a failure.
@@ -91,7 +91,7 @@ async def test_nothing_after_the_status_line_changes_the_outcome(sender, status,
         outcome = await sender.send(f"http://127.0.0.1:{port}/", body=b"{}", headers={})
     assert (outcome.status_code, outcome.error) == (status, None)
     assert outcome.ok == (status < 300)
-    assert len(outcome.response) <= KEPT_ANSWER
+    assert len(outcome.response) <= KEPT_ANSWER_BYTES
 
 
 @pytest.mark.parametrize("odd", ["a long cookie", "a space before the colon", "NUL", "bare line feeds"])

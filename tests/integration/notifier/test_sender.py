@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from notifier.dns import Resolver
-from notifier.sender import KEPT_ANSWER, Sender
+from notifier.sender import KEPT_ANSWER_BYTES, Sender
 from notifier.testing import Answer
 
 
@@ -57,7 +57,7 @@ async def test_any_2xx_is_success(sender, receiver, status):
 async def test_only_the_first_kibibyte_of_the_answer_is_kept(sender, receiver):
     receiver.plan(Answer(body=b"x" * 5000))
     outcome = await sender.send(receiver.url(), body=b"{}", headers={})
-    assert outcome.response == b"x" * KEPT_ANSWER
+    assert outcome.response == b"x" * KEPT_ANSWER_BYTES
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(sender):

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from notifier.dns import MAX_LOOKUPS, Resolver
-from notifier.sender import KEPT_ANSWER, MAX_ANSWER, Sender
+from notifier.sender import KEPT_ANSWER_BYTES, MAX_ANSWER_BYTES, Sender
 from notifier.testing import Answer
 from tests.integration.notifier.raw import read_request, scripted
 
@@ -140,7 +140,7 @@ async def test_a_body_that_trickles_ends_with_the_time_and_the_status_stands(pos
     assert LIMIT * 0.9 <= outcome.seconds < 5
 
 
-@pytest.mark.parametrize(("size", "waits"), [(MAX_ANSWER, False), (MAX_ANSWER - 1, True)])
+@pytest.mark.parametrize(("size", "waits"), [(MAX_ANSWER_BYTES, False), (MAX_ANSWER_BYTES - 1, True)])
 async def test_an_answer_is_read_up_to_16_kib_and_no_further(size, waits):
     """After so much the attempt is over at once, although the answer goes on; before that more is waited for."""
     gate = asyncio.Event()
@@ -160,7 +160,7 @@ async def test_an_answer_is_read_up_to_16_kib_and_no_further(size, waits):
         outcome = await sender.send(f"http://127.0.0.1:{port}/", body=b"{}", headers={})
         gate.set()
     assert outcome.ok
-    assert outcome.response == b"x" * KEPT_ANSWER
+    assert outcome.response == b"x" * KEPT_ANSWER_BYTES
     assert not waits or outcome.seconds >= LIMIT * 0.9
 
 

@@ -139,7 +139,7 @@ async def test_results_are_settled_although_nothing_can_be_claimed(
         return claim(*arguments, **more)
 
     monkeypatch.setattr(queue, "claim", failing)
-    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE_SECONDS", 0.01)
     gate = asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=gate))
@@ -174,7 +174,7 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
         raise OperationalError("update", {}, Exception("disk I/O error"))
 
     monkeypatch.setattr(delivery_results, "record_results_plainly", away)
-    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE_SECONDS", 0.01)
     shop.endpoint(receiver=receiver)
     receiver.always(POISON)
     shop.tell()

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 from notifier.schema import endpoint, event
 from notifier.sender import Sender
 from notifier.testing import Answer, Receiver
-from notifier.worker import LEASE_MARGIN
+from notifier.worker import LEASE_MARGIN_SECONDS
 
 
 @pytest.mark.parametrize("secrets", [[], [{"secret": "not a secret", "valid_until": None}]])
@@ -52,7 +52,7 @@ async def test_a_delivery_without_a_body_is_not_sent(shop, engine, receiver, dra
 async def test_a_stop_on_a_dead_database_ends_and_the_lease_brings_the_row_back(
     shop, engine, old_receiver, make_worker, drain, clock, monkeypatch
 ):
-    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE", 0.01)
+    monkeypatch.setattr("notifier.worker.DATABASE_PAUSE_SECONDS", 0.01)
 
     class Dying:
         dead = False
@@ -74,7 +74,7 @@ async def test_a_stop_on_a_dead_database_ends_and_the_lease_brings_the_row_back(
     async with asyncio.timeout(10):
         await task
     assert shop.delivery().lease is not None
-    clock.advance(5 + LEASE_MARGIN)
+    clock.advance(5 + LEASE_MARGIN_SECONDS)
     await drain()
     assert shop.delivery().status == "delivered"
     assert len({arrival.id for arrival in old_receiver.arrivals}) == 1

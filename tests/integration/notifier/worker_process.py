@@ -14,7 +14,7 @@ from watcher.store.database import Database
 async def run(url: str, name: str, limit: float, margin: float, grace: float) -> None:
     """Deliver until SIGTERM."""
     # As in production a lease outlives its attempt; only by less, so that a test does not wait for long.
-    worker.LEASE_MARGIN = margin
+    worker.LEASE_MARGIN_SECONDS = margin
     database, stop = Database(url), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     sys.stdout.write("begun\n")

@@ -296,7 +296,7 @@ async def test_those_who_wait_are_served_by_the_next_look(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop behind long polls does not end over one look."""
-    monkeypatch.setattr(long_poll, "PACE", 0.01)
+    monkeypatch.setattr(long_poll, "POLL_SECONDS", 0.01)
 
     async def look(ids: Collection[str]) -> Mapping[str, str]:
         answer: Mapping[str, str] = found(ids)
@@ -373,6 +373,6 @@ def test_the_same_exception_is_logged_again_after_a_while(monkeypatch: pytest.Mo
         for error in (ValueError("a"), ValueError("a"), ValueError("b")):
             unforeseen.report("one", error)
         unforeseen.report("two", ValueError("b"))
-        now[0] += unforeseen.LOG_AGAIN
+        now[0] += unforeseen.LOG_AGAIN_AFTER_SECONDS
         unforeseen.report("one", ValueError("b"))
     assert [line["where"] for line in lines] == ["one", "one", "two", "one"]

@@ -29,7 +29,7 @@ BATCH_BYTES = 1024 * 1024
 
 
 #: Between two batches, seconds; longer than SQLite's waiters sleep between two tries.
-PAUSE = 0.2
+BATCH_PAUSE_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ def import_(
                 )
                 if len(batch) == BATCH:
                     # Nobody else writes to SQLite meanwhile: let the daemon have its turn.
-                    time.sleep(PAUSE)
+                    time.sleep(BATCH_PAUSE_SECONDS)
             repeated = backend.repeated
     except BaseException:
         if outcome.intents:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 #: Larger than any webhook of ours.
-MAX_BODY = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 
 
 def listen(
@@ -71,7 +71,7 @@ async def _serve(port: int, verifier: "Webhook", *, verbose: bool, as_json: bool
             return web.Response()
         return web.Response(status=401, text=arrival["refused"])
 
-    app = web.Application(client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_post("/{path:.*}", receive)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()

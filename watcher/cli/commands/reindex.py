@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from watcher.store.database import Database
 
 #: Changed intents and odd rows that are printed for people; ``--json`` has all.
-SHOWN = 50
+MAX_ROWS_SHOWN = 50
 
 
 def reindex(
@@ -204,8 +204,8 @@ def _show_report(report: "Report", *, notified: bool) -> None:
     _show_rows(f"Rows that the chain does not bear out; they {would or 'were '}put right", report.corrections)
     _show_rows("Left as it is: nobody confirms it, or says what became of it", report.differences)
     for count in (counts.corrections, counts.differences):
-        if count > SHOWN:
-            render.note(f"… and {count - SHOWN:,} more: --json lists them.")
+        if count > MAX_ROWS_SHOWN:
+            render.note(f"… and {count - MAX_ROWS_SHOWN:,} more: --json lists them.")
     refunds = f"{render.count(counts.refunds, 'refund')} {would}put in, " if counts.refunds else ""
     corrected = f"{render.count(counts.corrections, 'row')} {would}put right, " if counts.corrections else ""
     render.note(
@@ -219,7 +219,7 @@ def _show_report(report: "Report", *, notified: bool) -> None:
 
 def _show_rows(title: str, rows: "list[Difference]") -> None:
     if rows:
-        listed = [(row.row, row.height, row.intent, row.note) for row in rows[:SHOWN]]
+        listed = [(row.row, row.height, row.intent, row.note) for row in rows[:MAX_ROWS_SHOWN]]
         render.show(render.heading(title))
         render.show(render.table(("Row", "Height", "Intent", "Note"), listed, right=("Height",)))
 
@@ -248,7 +248,7 @@ def _show_changes(changes: "list[Change]") -> None:
     if not changes:
         return
     rows = []
-    for change in changes[:SHOWN]:
+    for change in changes[:MAX_ROWS_SHOWN]:
         told = [event["type"].removeprefix("payment.") for event in change.events]
         rows.append(
             (
@@ -260,8 +260,8 @@ def _show_changes(changes: "list[Change]") -> None:
             )
         )
     render.show(render.table(("Intent", "Status", "Received", "Flags", "Told"), rows, right=("Received",)))
-    if len(changes) > SHOWN:
-        render.note(f"… and {len(changes) - SHOWN:,} more: --json lists them.")
+    if len(changes) > MAX_ROWS_SHOWN:
+        render.note(f"… and {len(changes) - MAX_ROWS_SHOWN:,} more: --json lists them.")
 
 
 def _both(before: str, after: str) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXIT_CODES = {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
 
 #: Seconds between two looks with ``--watch``.
-REFRESH = 2.0
+REFRESH_SECONDS = 2.0
 
 
 def status(
@@ -72,11 +72,11 @@ def _watch(session: Session, backend: "Backend", found: dict[str, Any]) -> dict[
         if not out.is_terminal:
             while True:
                 render.line(line(found, now=session.now))
-                time.sleep(REFRESH)
+                time.sleep(REFRESH_SECONDS)
                 found = _look(backend)
         with Live(Group(*screen(found, now=session.now)), console=out, auto_refresh=False) as live:
             while True:
-                time.sleep(REFRESH)
+                time.sleep(REFRESH_SECONDS)
                 found = _look(backend)
                 live.update(Group(*screen(found, now=session.now)), refresh=True)
     except KeyboardInterrupt:

@@ -14,8 +14,8 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.2)
-    monkeypatch.setattr(server, "GRACE", 0.2)
+    monkeypatch.setattr(connection, "CONNECTION_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(server, "STOP_GRACE_SECONDS", 0.2)
 
 
 async def opened(api: ApiFixture) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

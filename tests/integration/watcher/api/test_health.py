@@ -147,7 +147,7 @@ async def test_a_database_that_hangs_is_a_reason_not_a_hang(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    monkeypatch.setattr(health_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(health_module, "DATABASE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(chain_state, "load_cursor", lambda _connection: gate.wait(20))
     liveness = make_pulse()
     try:

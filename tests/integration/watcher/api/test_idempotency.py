@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from tests import harness
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
 from watcher.api import idempotency
-from watcher.api.idempotency import KEPT
+from watcher.api.idempotency import KEPT_SECONDS
 from watcher.services import Services
 from watcher.store.schema import idempotency as table
 
@@ -148,7 +148,7 @@ async def test_a_machine_whose_clock_is_wrong_forgets_no_answer(api: ApiFixture)
     first = await post(api.client, "k1")
     if api.world.database.is_sqlite:
         return
-    api.world.clock.now += 2 * KEPT
+    api.world.clock.now += 2 * KEPT_SECONDS
     assert (await post(api.client, "k1")).content == first.content
     with api.world.database.begin() as connection:
         assert idempotency.prune(connection, now=api.world.clock()) == 0
@@ -156,7 +156,7 @@ async def test_a_machine_whose_clock_is_wrong_forgets_no_answer(api: ApiFixture)
 
 async def test_a_day_later_the_key_is_free(api: ApiFixture) -> None:
     first = (await post(api.client, "k1")).json()["id"]
-    pass_time(api, KEPT - 10)
+    pass_time(api, KEPT_SECONDS - 10)
     assert (await post(api.client, "k1")).json()["id"] == first
     pass_time(api, 10)
     later = await post(api.client, "k1")
@@ -167,7 +167,7 @@ async def test_a_day_later_the_key_is_free(api: ApiFixture) -> None:
 
 async def test_old_answers_are_deleted_and_young_ones_stay(api: ApiFixture) -> None:
     await post(api.client, "old")
-    pass_time(api, KEPT)
+    pass_time(api, KEPT_SECONDS)
     await post(api.client, "young")
     with api.world.database.begin() as connection:
         assert idempotency.prune(connection, now=api.world.clock()) == 1

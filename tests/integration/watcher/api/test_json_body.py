@@ -82,7 +82,11 @@ def padded(size: int) -> bytes:
 async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_413(
     sqlite_office: ApiFixture, chunked: bool
 ) -> None:
-    for size, status in ((json_body.MAX_BODY, 201), (json_body.MAX_BODY + 1, 413), (1_000_000, 413)):
+    for size, status in (
+        (json_body.MAX_BODY_BYTES, 201),
+        (json_body.MAX_BODY_BYTES + 1, 413),
+        (1_000_000, 413),
+    ):
         content = padded(size)
 
         async def pieces(content: bytes = content) -> object:
@@ -136,7 +140,7 @@ async def test_a_body_that_never_ends_is_cut_off(sqlite_office: ApiFixture) -> N
 async def test_a_body_that_does_not_come_is_408(
     sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_body, "PATIENCE", 0.1)
+    monkeypatch.setattr(json_body, "BODY_TIMEOUT_SECONDS", 0.1)
     answer = await raw(
         sqlite_office, f"POST {PATH} HTTP/1.1", "content-type: application/json", "content-length: 5"
     )

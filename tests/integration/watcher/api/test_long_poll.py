@@ -19,7 +19,7 @@ from watcher.api.long_poll import LongPoll
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(long_poll, "PACE", 0.02)
+    monkeypatch.setattr(long_poll, "POLL_SECONDS", 0.02)
 
 
 def ask(api: ApiFixture, intent: str, **query: str) -> asyncio.Task[httpx.Response]:

@@ -134,7 +134,7 @@ async def test_a_database_that_is_gone_is_503_and_told_to_come_back(
 async def test_too_many_requests_at_once_are_503_but_health_answers(
     sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "REQUESTS", 0)
+    monkeypatch.setattr(middleware, "MAX_REQUESTS", 0)
     assert problem(await sqlite_office.client.get(PATH)) == (503, "unavailable")
     assert (await sqlite_office.client.get("/healthz")).status_code == 200
 

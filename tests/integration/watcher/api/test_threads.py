@@ -18,7 +18,7 @@ async def test_who_would_wait_too_long_for_a_thread_is_told_to_come_back(
     sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(api_module, "PATIENCE", -1.0)
+        patched.setattr(api_module, "THREAD_WAIT_SECONDS", -1.0)
         answer = await sqlite_office.client.post(PATH, json={"amount": 1})
     assert problem(answer) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
@@ -86,7 +86,7 @@ async def test_names_that_are_slow_to_look_up_hold_nobody_else_up(
     body = {"url": "https://slow.example/"}
     adding = [
         asyncio.create_task(sqlite_office.client.post("/v1/webhook_endpoints", json=body))
-        for _ in range(api_module.READERS)
+        for _ in range(api_module.READ_THREADS)
     ]
     try:
         for _ in adding:

@@ -31,7 +31,7 @@ DONE = answer(200, {"id": "we_1", "removed": True})
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are as short as the machine allows; their length is proved where no clock runs."""
-    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ async def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(kind: An
 
 
 async def test_an_answer_without_measure_is_not_taken(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MAX_ANSWER", 1000)
+    monkeypatch.setattr(client, "MAX_ANSWER_BYTES", 1000)
     huge = answer(200, b"[" + b" " * 2000 + b"]")
     async with Faulty((huge,)) as server, calling(kind, server.url, KEY, retries=0) as caller:
         with pytest.raises(Unreachable, match=r"more than 1,000 bytes"):

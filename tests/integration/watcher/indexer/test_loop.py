@@ -65,8 +65,8 @@ class Rig:
 
 @pytest.fixture
 async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT", 0.05)
-    monkeypatch.setattr(database_module, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT_SECONDS", 0.05)
     chain = ScriptedChain(time=START)
     database = harness.open_database(tmp_path)
     async with ScriptedApi(chain, ping_interval=None) as api:

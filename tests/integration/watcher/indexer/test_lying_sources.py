@@ -257,7 +257,7 @@ async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_nam
     assert [line for line in log if line["log_level"] == "error"] == [], "a word is told once"
     assert [word.blocks for word in words(rig)] == [2]
     assert 'sbtc_watcher_unknown_words_total{kind="status"} 2.0' in metrics.exposition()[0].decode()
-    rig.clock.now += unknown_words.FORGOTTEN_AFTER + 1
+    rig.clock.now += unknown_words.FORGET_AFTER_SECONDS + 1
     assert reasons(rig) == []
 
 
@@ -301,6 +301,6 @@ async def test_words_without_end_are_not_kept_without_end(rig: Rig) -> None:
         payments = [txs.stx_transfer(PAYER, principal("stranger"), start + n + 1, b"memo") for n in range(15)]
         rig.chain.mine(payments)
         await rig.catch_up()
-    assert len(words(rig)) == unknown_words.MAX_KEPT
+    assert len(words(rig)) == unknown_words.MAX_WORDS_KEPT
     [reason] = reasons(rig)
     assert len(reason["message"]) < 500

@@ -17,7 +17,7 @@ from notifier.schema import event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
 from tests.timeline import Timeline
-from watcher.indexer.mempool import STALE, MempoolFlags
+from watcher.indexer.mempool import STALE_AFTER_INTERVALS, MempoolFlags
 from watcher.store.schema import intent
 
 INTERVAL = 15.0
@@ -229,7 +229,7 @@ async def test_a_failing_source_is_no_news_until_it_has_failed_for_long(rig: Rig
     rig.pay(name)
     await rig.poll()
     rig.server.faults.fail(500, times=None)
-    for _ in range(STALE - 1):
+    for _ in range(STALE_AFTER_INTERVALS - 1):
         await rig.poll()
         assert rig.shows(name)
     await rig.poll()

@@ -28,7 +28,7 @@ LIMIT = 3
 @pytest.fixture(autouse=True)
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one transaction settle three intents."""
-    monkeypatch.setattr("watcher.indexer.settler.SETTLE_LIMIT", LIMIT)
+    monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", LIMIT)
 
 
 def backlog(world: World) -> int:
@@ -328,7 +328,7 @@ def test_an_intent_that_cannot_be_settled_keeps_nobody_waiting(
     assert unforeseen.COUNTER.labels("settle")._value.get() == before + 1
     assert (backlog(world), set_aside(world)) == (0, 1)
     broken = False
-    world.pass_time(settler_module.RETRY_AFTER)
+    world.pass_time(settler_module.SET_ASIDE_SECONDS)
     settle_all(world)
     assert world.status(poisoned) == "succeeded"
     assert world.told(poisoned) == ["created", "succeeded"]
@@ -357,7 +357,7 @@ def test_an_intent_with_very_many_payments_is_not_loaded_by_each_step(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dust costs its sender a fee for each payment and us a look now and then; no sat of it is lost."""
-    monkeypatch.setattr(settler_module, "CROWDED", 3)
+    monkeypatch.setattr(settler_module, "OVERSIZED_FACTS", 3)
     crowded, other = world.create(), world.create()
     for number in range(6):
         dust = txs.sbtc_transfer(PAYER, SHOP, 7, world.memo(crowded), label=str(number))
@@ -367,7 +367,7 @@ def test_an_intent_with_very_many_payments_is_not_loaded_by_each_step(
     applied = world.mine(*pay(world, crowded, other), seconds=10)
     assert world.status(other) == "succeeded"
     assert world.status(crowded) == "pending"
-    world.pass_time(settler_module.CROWDED_WAIT)
+    world.pass_time(settler_module.OVERSIZED_WAIT_SECONDS)
     settle_all(world)
     assert world.status(crowded) == "succeeded"
     assert world.show(crowded)["amount_received"] == str(50_000 + 6 * 7)
@@ -376,8 +376,8 @@ def test_an_intent_with_very_many_payments_is_not_loaded_by_each_step(
 def test_one_transaction_loads_a_bounded_number_of_payments(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settler_module, "SETTLE_LIMIT", 100)
-    monkeypatch.setattr(settler_module, "FACTS_LIMIT", 4)
+    monkeypatch.setattr(settler_module, "MAX_INTENTS_PER_TRANSACTION", 100)
+    monkeypatch.setattr(settler_module, "MAX_FACTS_PER_TRANSACTION", 4)
     intents = [world.create() for _ in range(3)]
     dust = [
         txs.sbtc_transfer(PAYER, SHOP, 7, world.memo(intent), label=f"{intent}{number}")

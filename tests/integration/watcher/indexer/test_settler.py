@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from chain.testing import principal, txs
-from notifier.events import API_VERSION, LIST_BODY, MAX_BODY, EventType, event_id
+from notifier.events import API_VERSION, LIST_BODY, MAX_BODY_BYTES, EventType, event_id
 from notifier.schema import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
@@ -239,7 +239,7 @@ def test_the_largest_body_is_far_below_the_limit(world: World) -> None:
     """Metadata is never shortened; all that may be given, as long as JSON can make it, has room beside one of each list."""
     metadata = {f"{number:02d}".ljust(40, "\x01"): "\x01" * 500 for number in range(50)}
     intent, sizes = spammed(world, metadata=metadata, reference="R" * 34)
-    assert LIST_BODY < max(sizes) < MAX_BODY * 0.75
+    assert LIST_BODY < max(sizes) < MAX_BODY_BYTES * 0.75
     last = bodies(world, intent)[-1]["data"]["payment_intent"]
     assert last["metadata"] == metadata
     assert (len(last["attempts"]), len(last["timeline"])) == (1, 2)
@@ -258,4 +258,4 @@ def test_a_body_is_made_with_as_many_entries_as_there_is_room_for() -> None:
     assert len(serialize.fitting(make)) <= LIST_BODY
     assert tried == [50, 25, 12]
     assert serialize.fitting(lambda shown: b"x" * (LIST_BODY + shown)) == b"x" * (LIST_BODY + 1)
-    assert serialize.fitting(lambda shown: b"x" * shown) == b"x" * serialize.SHOWN
+    assert serialize.fitting(lambda shown: b"x" * shown) == b"x" * serialize.MAX_ENTRIES_SHOWN

@@ -118,7 +118,7 @@ async def test_of_very_many_intents_each_is_decided_and_named(
     world.mine(*[pay(world, one, label=one) for one in made])
     world.mine(n=10, burn=True)
     fork_deep(world, 101, [])
-    monkeypatch.setattr("watcher.indexer.settler.SETTLE_LIMIT", 2)
+    monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
     before = reading.snapshot()
     sizes = settled_by_transaction(monkeypatch)
     accepted = await reading.accept(101, **how)
@@ -142,7 +142,7 @@ async def test_an_intent_with_very_many_payments_is_decided_at_once(
     world.mine(pay(world, made))
     world.mine(n=10, burn=True)
     fork_deep(world, 101, [])
-    monkeypatch.setattr("watcher.indexer.settler.CROWDED", 0)
+    monkeypatch.setattr("watcher.indexer.settler.OVERSIZED_FACTS", 0)
     accepted = await reading.accept(101, **how)
     assert [(change.intent, change.after["status"]) for change in accepted.changes] == [(made, "processing")]
 
@@ -152,7 +152,7 @@ async def test_not_to_tell_of_a_branch_keeps_nothing_else_from_anybody(
 ) -> None:
     """What was due before the branch was accepted, and had not been settled yet, is delivered."""
     subscribe(world)
-    monkeypatch.setattr("watcher.indexer.settler.SETTLE_LIMIT", 2)
+    monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
     made = [world.create(level="settled") for _ in range(7)]
     fork = world.mine(*[pay(world, one, label=one) for one in made]).clock.height
     while world.ledger.settle_due().more:
@@ -173,7 +173,7 @@ async def test_the_daemon_goes_on_without_a_word_when_the_command_that_was_not_t
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscribe(world)
-    monkeypatch.setattr("watcher.indexer.settler.SETTLE_LIMIT", 2)
+    monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
     made = [world.create() for _ in range(5)]
     fork = world.mine().clock.height
     world.mine(*[pay(world, one, label=one) for one in made])
@@ -201,7 +201,7 @@ async def test_a_dry_run_names_what_is_due_on_the_branch_too(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the acceptance itself would settle it; of very many that are due some are tried, and it says how many are not."""
-    monkeypatch.setattr("watcher.indexer.settler.SETTLE_LIMIT", 2)
+    monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
     world.mine()
     made = [world.create(expires_in=60) for _ in range(7)]
     world.mine(n=10, burn=True)

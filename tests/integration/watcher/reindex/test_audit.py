@@ -80,7 +80,7 @@ def misread(reading: Reading) -> str:
     false_blocks.mine(
         world, false_blocks.without_labels, txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
     )
-    world.mine(n=2 * audit_module.SPAN)
+    world.mine(n=2 * audit_module.AUDIT_BLOCKS)
     for _ in range(FINALITY):
         world.mine(burn=True)
     honest = itertools.cycle([True, False])
@@ -145,8 +145,8 @@ async def test_only_final_blocks_that_were_read_are_audited(reading: Reading) ->
         for block in world.chain.blocks
         if world.tip.burn_height - block.header.burn_height >= FINALITY and block.header.height > start
     ]
-    assert drawn == [len(final) - audit_module.SPAN + 1]
-    assert (report.bottom, report.top) == (final[-audit_module.SPAN], final[-1])
+    assert drawn == [len(final) - audit_module.AUDIT_BLOCKS + 1]
+    assert (report.bottom, report.top) == (final[-audit_module.AUDIT_BLOCKS], final[-1])
 
 
 async def test_an_audit_is_left_out_when_the_budget_is_short(reading: Reading) -> None:
@@ -200,7 +200,7 @@ async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Re
 async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Reading) -> None:
     intent = count_missed(reading)
     world, faults = reading.world, reading.api.faults
-    world.mine(n=2 * audit_module.SPAN)
+    world.mine(n=2 * audit_module.AUDIT_BLOCKS)
     for _ in range(FINALITY):
         world.mine(burn=True)
     draws = iter([0])
@@ -242,7 +242,7 @@ async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The waits grow, other blocks are drawn in between, and the last word is an alarm that names the blocks."""
-    monkeypatch.setattr(audit_module, "WAITS", (1, 2))
+    monkeypatch.setattr(audit_module, "AUDITS_UNTIL_RETRY", (1, 2))
     intent = misread(reading)
     draws = iter([0])
     logs = []
@@ -280,7 +280,7 @@ async def test_audits_remember_a_bounded_number_of_ranges(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What they cannot remember is left to a person at once."""
-    monkeypatch.setattr(audit_module, "MOST_OPEN", 0)
+    monkeypatch.setattr(audit_module, "MAX_OPEN_RANGES", 0)
     misread(reading)
     async with auditing(reading) as (audit, _):
         with capture_logs() as logs:

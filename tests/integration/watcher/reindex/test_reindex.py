@@ -256,7 +256,7 @@ async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
     payments = [pay(world, one, label=one) for one in made]
     failed = [txs.failed(pay(world, one, label=one)) for one in tried]
     reading.overlook(lambda: world.mine(*payments, *failed))
-    monkeypatch.setattr(reindex_run, "SETTLE_LIMIT", 2)
+    monkeypatch.setattr(reindex_run, "MAX_INTENTS_PER_TRANSACTION", 2)
     with capture_sizes(monkeypatch) as sizes:
         report = await reading.reindex()
     assert [sizes.count(n) for n in (1, 2)] == [2, 4]
@@ -273,7 +273,7 @@ async def test_a_dry_run_of_very_many_intents_holds_the_database_for_a_few_at_a_
     """What is rolled back holds the write lock as long as what is not."""
     made = [world.create() for _ in range(5)]
     reading.overlook(lambda: world.mine(*[pay(world, one, label=one) for one in made]))
-    monkeypatch.setattr(dry_run, "SETTLE_LIMIT", 2)
+    monkeypatch.setattr(dry_run, "MAX_INTENTS_PER_TRANSACTION", 2)
     with capture_sizes(monkeypatch) as sizes:
         report = await reading.reindex(dry_run=True)
     assert sizes == [2, 2, 1]
@@ -338,7 +338,7 @@ async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
         world.mine(n=10)
 
     reading.overlook(story)
-    monkeypatch.setattr(reindex_run, "BATCH", 2)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 2)
     report = await reading.reindex()
     assert world.told(made) == ["created", "succeeded"]
     assert world.told(lonely) == ["created", "failed:abort_by_response"]

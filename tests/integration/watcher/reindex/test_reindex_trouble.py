@@ -18,7 +18,7 @@ from tests.integration.watcher.reindex.test_reindex import subscribe
 from watcher.domain.model import Intent
 from watcher.domain.settlement import Decision
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
-from watcher.indexer.settler import RETRY_AFTER
+from watcher.indexer.settler import SET_ASIDE_SECONDS
 from watcher.reindex import recorder
 from watcher.reindex import run as reindex_run
 from watcher.reindex.run import Progress
@@ -58,7 +58,7 @@ def paid_world(world: World, reading: Reading, blocks: int = 40) -> list[str]:
 async def dies_before_the_rest(reading: Reading, monkeypatch: pytest.MonkeyPatch, *, notify: bool) -> None:
     """Read again; the process dies when two intents are settled."""
     with monkeypatch.context() as patch:
-        patch.setattr(reindex_run, "SETTLE_LIMIT", 2)
+        patch.setattr(reindex_run, "MAX_INTENTS_PER_TRANSACTION", 2)
 
         def die(*_: object) -> None:
             raise Killed
@@ -87,7 +87,7 @@ def dying_after(position: int) -> object:
 async def test_an_interrupted_run_goes_on_where_it_was_committed(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(world, reading)
     with pytest.raises(Killed):
         await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
     world: World, reading: Reading, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below the kept headers only what it had not followed yet is asked for, and it still has to link to our chain."""
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = world.create()
     reading.overlook(lambda: world.mine(pay(world, made)))
     world.mine(n=300)
@@ -140,7 +140,7 @@ async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
 async def test_a_run_of_long_ago_is_neither_shown_nor_kept(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     world.mine(n=40, burn=True)
     reading.forget_headers(8)
     with pytest.raises(Killed):
@@ -156,7 +156,7 @@ async def test_a_run_of_long_ago_is_neither_shown_nor_kept(
 async def test_another_command_begins_a_run_of_its_own(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     paid_world(world, reading)
     with pytest.raises(Killed):
         await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ async def test_another_command_begins_a_run_of_its_own(
 async def test_a_crash_inside_a_transaction_leaves_nothing_of_the_chunk(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(world, reading)
     original = reindex_runs.advance
     calls = []
@@ -193,7 +193,7 @@ async def test_a_cancelled_run_finishes_the_transaction_in_hand(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C cancels the task: what was begun is committed, and the run goes on later."""
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(world, reading)
     loop = asyncio.get_running_loop()
     original = reindex_runs.advance
@@ -215,7 +215,7 @@ async def test_a_cancelled_run_finishes_the_transaction_in_hand(
 async def test_two_processes_do_not_work_on_one_run(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(world, reading)
 
     def other_moves(progress: Progress) -> None:
@@ -234,7 +234,7 @@ async def test_a_reorg_during_the_run_is_noticed_and_the_new_branch_is_read(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon undoes blocks that were read already, before they are compared."""
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(world, reading)
     forks = 0
 
@@ -312,7 +312,7 @@ async def test_headers_that_do_not_link_are_not_followed(world: World, reading: 
 async def test_a_source_that_fails_now_and_then_only_slows_it_down(
     world: World, reading: Reading, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH", 5)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(world, reading)
     for route in ("blocks", "transactions", "tx_multiple"):
         getattr(reading.api.faults, fault)(times=2, route=route)
@@ -377,7 +377,7 @@ async def test_a_chain_that_never_rests_ends_it(
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.mine(n=3)
-    monkeypatch.setattr(reindex_run, "MOVES", 2)
+    monkeypatch.setattr(reindex_run, "MAX_REORGS", 2)
     monkeypatch.setattr(reindex_run.chain_state, "canonical_hashes", lambda *_: {101: "0xelse"})
     with pytest.raises(Unreachable, match="rest"):
         await reading.reindex()
@@ -459,7 +459,7 @@ async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_so
     if not dry_run:
         assert [world.status(key) for key in made] == ["succeeded", "pending", "succeeded"]
         monkeypatch.undo()
-        world.pass_time(RETRY_AFTER)
+        world.pass_time(SET_ASIDE_SECONDS)
         assert world.status(made[1]) == "succeeded"
 
 

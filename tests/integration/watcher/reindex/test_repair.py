@@ -254,7 +254,7 @@ async def test_a_payment_stored_in_the_wrong_block_moves(
     world: World, reading: Reading, batch: int, to: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the wrong block is not among those in hand: its contents are asked for."""
-    monkeypatch.setattr(reindex_run, "BATCH", batch)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", batch)
     made = world.create()
     world.mine(n=2)
     world.mine(pay(world, made))
@@ -386,7 +386,7 @@ async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_
     world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second source agrees about the block where it is, and says otherwise about the one where it was thought."""
-    monkeypatch.setattr(reindex_run, "BATCH", 1)
+    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 1)
     made = world.create()
     world.mine(pay(world, made))
     world.mine()

@@ -118,7 +118,7 @@ def test_a_start_waits_for_nobody_who_writes_to_the_database(
     database, key_file, tmp_path, monkeypatch, keyed
 ):
     """Who holds the lock for long (a backup, a migration) stops no daemon that starts meanwhile."""
-    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 0.05)
     settings = settings_with(key_file, tmp_path)
     secret_store = open_secret_store(settings) if keyed else PLAIN
     check_secrets(database, secret_store)

@@ -88,7 +88,7 @@ def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(tmp_p
 
 
 def test_who_gets_no_turn_to_write_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcher.store.database.TURN_TIMEOUT", 0.01)
+    monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 0.01)
     database = harness.open_database(tmp_path)
     with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), database.begin():
         pass
@@ -108,7 +108,7 @@ def held_outside(database: Database) -> sqlite3.Connection:
 def test_who_waits_behind_a_write_that_waits_for_another_process_blames_that_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 1.0)
+    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 1.0)
     database = harness.open_database(tmp_path)
     errors: list[Exception] = []
 
@@ -124,7 +124,7 @@ def test_who_waits_behind_a_write_that_waits_for_another_process_blames_that_one
         first.start()
         while not database._is_held_outside:
             assert first.is_alive()
-        monkeypatch.setattr("watcher.store.database.TURN_TIMEOUT", 0.0)
+        monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 0.0)
         write()
         first.join(20)
     assert "another process holds the database" in str(errors[0])
@@ -138,8 +138,8 @@ def test_a_hurry_shortens_the_waits_for_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
 ) -> None:
     """Of all writers: the one whose turn it is, and those behind it."""
-    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 1000.0)
-    monkeypatch.setattr("watcher.store.database.TURN_TIMEOUT", 1000.0)
+    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 1000.0)
+    monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 1000.0)
     monkeypatch.setattr("watcher.store.database.LAST_WAIT", 0.1)
     database = harness.open_database(tmp_path)
     errors: list[Exception] = []
@@ -168,8 +168,8 @@ def test_a_hurry_shortens_the_waits_for_another_process(
 
 def test_what_is_only_tried_out_takes_its_turn_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run holds the write lock like any other transaction, and leaves nothing behind."""
-    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 0.05)
-    monkeypatch.setattr("watcher.store.database.TURN_TIMEOUT", 0.0)
+    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 0.0)
     database = harness.open_database(tmp_path)
     with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), rolled_back(database):
         pass
@@ -198,7 +198,7 @@ def test_a_long_transaction_leaves_the_file_free_before_the_next_turn(
             pass
 
     monkeypatch.setattr("watcher.store.database.time", SimpleNamespace(monotonic=clock, sleep=pause))
-    monkeypatch.setattr("watcher.store.database.TURN_TIMEOUT", 0.0)
+    monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 0.0)
     for seconds in (0.04, 0.5):
         with database.begin():
             clock.now += seconds
@@ -263,7 +263,7 @@ def test_a_folder_that_takes_no_files_is_a_settings_error() -> None:
 
 
 def test_a_locked_database_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 0.05)
     holder = sqlite3.connect(tmp_path / "watcher.db", isolation_level=None)
     holder.execute("PRAGMA journal_mode=WAL")
     holder.execute("BEGIN EXCLUSIVE")

@@ -84,8 +84,8 @@ def test_a_reader_cannot_write(shared: World) -> None:
 def test_connections_are_bounded_and_waiting_for_one_ends(
     shared: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "CONNECTIONS", 2)
-    monkeypatch.setattr(database_module, "CONNECTION_WAIT", 0.05)
+    monkeypatch.setattr(database_module, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(database_module, "CONNECTION_TIMEOUT_SECONDS", 0.05)
     few = Database(harness.database_url(shared.folder))
     with few.read(), few.read(), pytest.raises(PoolTimeout), few.read():
         pass
@@ -94,7 +94,7 @@ def test_connections_are_bounded_and_waiting_for_one_ends(
 
 def test_a_silent_transaction_is_ended_by_the_server(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a frozen process holds is free again soon."""
-    monkeypatch.setattr(database_module, "SILENCE_TIMEOUT", 1)
+    monkeypatch.setattr(database_module, "IDLE_TIMEOUT_SECONDS", 1)
     frozen = Database(harness.database_url(shared.folder))
 
     def wake_up_late() -> None:
@@ -189,7 +189,7 @@ def test_what_becomes_a_victim_again_and_again_is_given_up(shared: World) -> Non
 
     with pytest.raises(OperationalError):
         shared.database.transact(fail)
-    assert len(calls) == database_module.TRIES
+    assert len(calls) == database_module.MAX_TRIES
 
 
 def test_the_mempool_flags_wait_for_a_step(shared: World) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.api.dates import HEARD, ServerDates
+from chain.api.dates import DATE_VALID_SECONDS, ServerDates
 
 NOW = 1_800_000_000
 HOUR = 3600
@@ -71,7 +71,7 @@ def test_a_date_goes_on_with_the_time_that_passes_and_whatever_the_clock_is_set_
 
 def test_a_date_that_was_heard_long_ago_does_not_count(dates: ServerDates, clocks: Clocks) -> None:
     say(dates, "a", NOW + 5 * HOUR)
-    clocks.pass_time(HEARD + 1)
+    clocks.pass_time(DATE_VALID_SECONDS + 1)
     assert dates.latest("b") == clocks.now
 
 
@@ -93,7 +93,7 @@ def test_how_far_this_machine_is_ahead_is_seen_by_what_a_server_says(
     assert dates.skew() == pytest.approx(90, abs=1)
     clocks.now -= HOUR
     assert dates.skew() == pytest.approx(90 - HOUR, abs=1)
-    clocks.pass_time(HEARD)
+    clocks.pass_time(DATE_VALID_SECONDS)
     assert dates.skew() is None
 
 

@@ -12,7 +12,7 @@ import pytest
 from chain.model import Extend
 from chain.testing import ScriptedApi, ScriptedChain, block_model, principal, txs
 from tests.unit.watcher.cli.runner import SHOP, Cli, calling
-from watcher.cli.commands.reindex import SHOWN, _show_acceptance, _show_report
+from watcher.cli.commands.reindex import MAX_ROWS_SHOWN, _show_acceptance, _show_report
 from watcher.cli.progress import Screen
 from watcher.config.settings import load_settings
 from watcher.daemon import main as daemon_main
@@ -181,10 +181,12 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     standing = {"status": "pending", "amount_received": "0", "flags": []}
     after = standing | {"status": "succeeded", "flags": ["late_evidence"]}
-    changes = [Change(intent=f"pi_{n}", before=standing, after=after, events=()) for n in range(SHOWN + 5)]
+    changes = [
+        Change(intent=f"pi_{n}", before=standing, after=after, events=()) for n in range(MAX_ROWS_SHOWN + 5)
+    ]
     odd = [
         Difference(row=f"tr_{n}", kind="transfer", tx_id="0x", height=n, intent=None, amount=1, note="odd")
-        for n in range(SHOWN + 3)
+        for n in range(MAX_ROWS_SHOWN + 3)
     ]
     right = [replace(row, row=f"tr_right_{n}") for n, row in enumerate(odd + odd)]
     counts = ReindexCounts(
@@ -200,7 +202,7 @@ def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
     assert "were put right" in out
     assert "… and 5 more" in err
     assert "… and 3 more" in err
-    assert f"… and {SHOWN + 6} more" in err
+    assert f"… and {MAX_ROWS_SHOWN + 6} more" in err
     assert f"{len(right)} rows put right" in err
     assert "which nobody delivers" in err
     assert "2 refunds put in" in err

@@ -20,7 +20,7 @@ from watcher.client import (
     webhooks,
 )
 from watcher.client.request import Request, written
-from watcher.client.retry import PATIENCE, Lost, Pause, Reply, Rules, Try, exchange, read
+from watcher.client.retry import MAX_RETRY_AFTER_SECONDS, Lost, Pause, Reply, Rules, Try, exchange, read
 from watcher.domain.model import Status
 from watcher.schemas import NewPaymentIntent
 
@@ -132,7 +132,7 @@ def test_the_last_error_is_raised_when_the_tries_are_used_up() -> None:
 
 
 def test_a_server_that_wants_a_long_pause_is_not_waited_for() -> None:
-    error, steps = run(LOOK, reply(429, "rate_limited", retry_after=str(PATIENCE + 1)))
+    error, steps = run(LOOK, reply(429, "rate_limited", retry_after=str(MAX_RETRY_AFTER_SECONDS + 1)))
     assert (type(error), pauses(steps)) == (RateLimited, [])
 
 
