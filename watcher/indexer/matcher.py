@@ -75,7 +75,7 @@ def match_blocks(
     labelled_facts: list[Payment | Attempt] = [*payments, *attempts]
     keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled_facts}
     keys |= {id(refund): label_keys(None, refund.terms_hash) for refund in refunds}
-    by_label = intent_store.intents_by_label(connection, {key for some in keys.values() for key in some})
+    by_label = intent_store.intents_by_label(connection, {key for batch in keys.values() for key in batch})
     recipients = {payment.recipient for payment in payments}
     watched = intent_store.watched(connection, recipients)
     dedicated = intent_store.dedicated_intents(connection, watched)

@@ -147,7 +147,7 @@ def paid_intents(connection: Connection, payments: Sequence[PendingPayment]) -> 
     if cursor is None or not payments:
         return set()
     keys = {payment.tx_id: label_keys(payment.memo, payment.terms_hash) for payment in payments}
-    by_label = intent_store.intents_by_label(connection, {key for some in keys.values() for key in some})
+    by_label = intent_store.intents_by_label(connection, {key for batch in keys.values() for key in batch})
     dedicated = intent_store.dedicated_intents(connection, {payment.recipient for payment in payments})
     found: dict[str, str] = {}
     for payment in payments:
@@ -173,16 +173,16 @@ def paid_intents(connection: Connection, payments: Sequence[PendingPayment]) -> 
 def _mined(connection: Connection, found: Mapping[str, str]) -> set[str]:
     """Return those of some transactions, each with its intent, that we know as mined: an API may list them for hours."""
     mined: set[str] = set()
-    for some in chunks(sorted(found)):
-        paid = select(transfer.c.tx_id).where(transfer.c.tx_id.in_(some), transfer.c.canonical)
-        intents = {found[tx_id] for tx_id in some}
+    for batch in chunks(sorted(found)):
+        paid = select(transfer.c.tx_id).where(transfer.c.tx_id.in_(batch), transfer.c.canonical)
+        intents = {found[tx_id] for tx_id in batch}
         failed = select(attempt.c.tx_id).where(
-            attempt.c.intent_id.in_(intents), attempt.c.tx_id.in_(some), attempt.c.canonical
+            attempt.c.intent_id.in_(intents), attempt.c.tx_id.in_(batch), attempt.c.canonical
         )
         mined |= set(connection.execute(union(paid, failed)).scalars())
     return mined
 
 
 def _set(connection: Connection, ids: Collection[str], *, in_flight: bool) -> None:
-    for some in chunks(sorted(ids)):
-        connection.execute(update(intent).where(intent.c.id.in_(some)).values(in_flight=in_flight))
+    for batch in chunks(sorted(ids)):
+        connection.execute(update(intent).where(intent.c.id.in_(batch)).values(in_flight=in_flight))

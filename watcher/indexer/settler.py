@@ -339,8 +339,8 @@ class Settler:
 def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[serialize.Change]]:
     """Return what each intent's timeline has so far, oldest first."""
     found: dict[str, list[serialize.Change]] = {key: [] for key in ids}
-    for some in chunks(sorted(found)):
-        for row in connection.execute(_TIMELINES, {"ids": some}):
+    for batch in chunks(sorted(found)):
+        for row in connection.execute(_TIMELINES, {"ids": batch}):
             change = serialize.Change(at=row.at, status=Status(row.status), reason=row.reason)
             found[row.intent_id].append(change)
     return found

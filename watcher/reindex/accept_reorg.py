@@ -193,8 +193,8 @@ class Accept:
         enough = min(top, cursor.clock.height + BATCH_BLOCKS)
         run = BlockRange(source=source, base=base, first=first, top=top, tip=newest[0])
         async with aclosing(self._fetcher.batches(run)) as batches:
-            async for some in batches:
-                found += some
+            async for batch in batches:
+                found += batch
                 self._sources.progressed()
                 self._show(f"reading the new branch: {found[-1].header.height:,} of {enough:,}")
                 if found[-1].header.height >= enough:
@@ -331,9 +331,9 @@ class Accept:
         def work(connection: Connection) -> tuple[bool, list[Change]]:
             found = chain_state.load_cursor(connection, lock=True)
             assert found is not None, "a cursor stays"
-            some = RecordingSettler.like(settler)
-            settled = some.settle_due(connection, (), found.clock, now=self._now())
-            return settled.more, some.changes
+            batch = RecordingSettler.like(settler)
+            settled = batch.settle_due(connection, (), found.clock, now=self._now())
+            return settled.more, batch.changes
 
         more = True
         while more:

@@ -232,8 +232,8 @@ class _Comparison:
         refuted = {row.row for row in self.diff.wrong}
         here = {(fact.tx_id, fact.rank): fact for fact in wanted}
         conflicting = set()
-        for some in chunks(sorted({fact.tx_id for fact in wanted})):
-            query = select(table).where(table.c.tx_id.in_(some), table.c.canonical)
+        for batch in chunks(sorted({fact.tx_id for fact in wanted})):
+            query = select(table).where(table.c.tx_id.in_(batch), table.c.canonical)
             for row in self._connection.execute(query):
                 fact = here.get((row.tx_id, row.rank))
                 if fact is None or row.block_hash == fact.block.hash or row.id in refuted:

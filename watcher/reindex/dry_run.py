@@ -63,8 +63,8 @@ class PieceBooks(RecordingSettler):
 def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:
     """Return what would change if ``diff`` were filled and every intent in them settled."""
     changes: list[Change] = []
-    for some in chunks(sorted(diff.paid | diff.attempted), MAX_INTENTS_PER_TRANSACTION):
-        ids = set(some)
+    for batch in chunks(sorted(diff.paid | diff.attempted), MAX_INTENTS_PER_TRANSACTION):
+        ids = set(batch)
         careful = RecordingSettler.like(settler, notify=False)
         with rolled_back(database) as connection:
             cursor = chain_state.load_cursor(connection, lock=True)
@@ -80,7 +80,7 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
                 wrong=diff.wrong,
             )
             apply_corrections(connection, ours, at=cursor.newest, now=now)
-            careful.settle_apart(connection, some, cursor.clock, now=now)
+            careful.settle_apart(connection, batch, cursor.clock, now=now)
         changes += careful.changes
     return changes
 
@@ -91,9 +91,9 @@ def _fitting(
     """Return those of the facts found that no other block holds as canonical."""
     blocks_of = {(fact.tx_id, fact.rank): fact.block.hash for fact in map(fact_of, found)}
     gone = set()
-    for some in chunks(sorted({tx_id for tx_id, _ in blocks_of})):
+    for batch in chunks(sorted({tx_id for tx_id, _ in blocks_of})):
         query = select(table.c.tx_id, table.c.rank, table.c.block_hash)
-        for row in connection.execute(query.where(table.c.tx_id.in_(some), table.c.canonical)):
+        for row in connection.execute(query.where(table.c.tx_id.in_(batch), table.c.canonical)):
             if blocks_of.get((row.tx_id, row.rank), row.block_hash) != row.block_hash:
                 gone.add((row.tx_id, row.rank))
     return [each for each in found if (fact_of(each).tx_id, fact_of(each).rank) not in gone]

@@ -132,8 +132,8 @@ def _wrong(connection: Connection, ids: Collection[str], clock: ChainClock) -> s
     facts = transfer_store.load_facts(connection, intents)
     sent = outbox.previous_events(connection, intents)
     found = set()
-    for some in chunks(sorted(intents)):
-        query = select(intent_table).where(intent_table.c.id.in_(some))
+    for batch in chunks(sorted(intents)):
+        query = select(intent_table).where(intent_table.c.id.in_(batch))
         for row in connection.execute(query).mappings():
             key = row["id"]
             decision = decide(intents[key], facts[key], [to_sent_event(event) for event in sent[key]], clock)
@@ -161,8 +161,8 @@ def _columns(decision: Decision) -> dict[str, Any]:
 
 def _snapshots(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for some in chunks(sorted(ids)):
-        query = select(intent_table).where(intent_table.c.id.in_(some))
+    for batch in chunks(sorted(ids)):
+        query = select(intent_table).where(intent_table.c.id.in_(batch))
         for row in connection.execute(query).mappings():
             found[row["id"]] = {
                 "status": row["status"],

@@ -33,8 +33,8 @@ def refute(connection: Connection, wrong: Sequence[Difference], *, at: int) -> N
         statement = update(table).where(table.c.id == bindparam("row"))
         statement = statement.values(canonical=False, orphaned_at=at, refuted=bindparam("note"))
         connection.execute(statement, [{"row": row.row, "note": row.note} for row in rows])
-    for some in chunks([row.row for row in wrong if row.kind == transfer.name]):
-        connection.execute(delete(stray).where(stray.c.transfer_id.in_(some)))
+    for batch in chunks([row.row for row in wrong if row.kind == transfer.name]):
+        connection.execute(delete(stray).where(stray.c.transfer_id.in_(batch)))
 
 
 def _lower_actions(connection: Connection, diff: BlockDiff) -> None:

@@ -303,12 +303,12 @@ class Reindex:
         reading = BlockRange(source=source, base=base, first=(), top=top, tip=ancestry.top)
         try:
             async with aclosing(self._fetcher.batches(reading)) as batches:
-                async for some in batches:
-                    headers = [block.header for block in some]
+                async for batch in batches:
+                    headers = [block.header for block in batch]
                     if any(ancestry.hash_at(header.height) != header.hash for header in headers):
                         raise SourceInconsistent("it shows blocks of another chain", url=source.url)
                     try:
-                        await self._compare(source, request, run, some)
+                        await self._compare(source, request, run, batch)
                     except (BadStep, DataError, IntegrityError) as error:
                         text = f"what it says cannot be stored: {reason_of(error)}"
                         raise SourceInconsistent(text, url=source.url) from error
@@ -340,16 +340,16 @@ class Reindex:
         return HeaderAncestry(kept, await run_in_thread(HashRecorder(self._database, run).known))
 
     async def _compare(
-        self, source: StacksApi, request: ReindexRequest, run: ReindexRun, some: Sequence[Block]
+        self, source: StacksApi, request: ReindexRequest, run: ReindexRun, batch: Sequence[Block]
     ) -> None:
         """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
-        blocks_by_hash = {block.header.hash: block for block in some}
-        reading = read_all(some, self._rules)
+        blocks_by_hash = {block.header.hash: block for block in batch}
+        reading = read_all(batch, self._rules)
         confirmed = SecondReadings()
         while True:
             try:
                 doubtful = await run_transaction(
-                    self._compare_and_correct, request, run, some, reading, confirmed
+                    self._compare_and_correct, request, run, batch, reading, confirmed
                 )
             except UnknownStatus as error:
                 if await knows(self._sources, source, error.fact, self._rules, self._fetch_rules):
@@ -371,7 +371,7 @@ class Reindex:
         self,
         request: ReindexRequest,
         run: ReindexRun,
-        some: Sequence[Block],
+        batch: Sequence[Block],
         reading: Reading,
         confirmed: SecondReadings,
     ) -> set[str]:
@@ -380,11 +380,11 @@ class Reindex:
         Where blocks show rows to be wrong that were not read twice, nothing is done: they are returned by hash.
         Raises Moved.
         """
-        headers = [block.header for block in some]
+        headers = [block.header for block in batch]
 
         def work(connection: Connection) -> tuple[ReindexCounts, BlockDiff, list[Change]] | set[str]:
             now = self._now()
-            counts = replace(run.counts, blocks=run.counts.blocks + len(some), later=[*run.counts.later])
+            counts = replace(run.counts, blocks=run.counts.blocks + len(batch), later=[*run.counts.later])
             settler = RecordingSettler.like(self._settler, notify=request.notify)
             cursor = chain_state.load_cursor(connection, lock=not request.dry_run)
             assert cursor is not None, "a cursor stays"
@@ -393,7 +393,7 @@ class Reindex:
             diff = diff_blocks(
                 connection,
                 self._rules,
-                some,
+                batch,
                 reading,
                 only=request.intent,
                 elsewhere=elsewhere,
@@ -452,16 +452,16 @@ class Reindex:
 
     def _settle_later(self, request: ReindexRequest, run: ReindexRun, ids: Collection[str]) -> None:
         """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""
-        for some in chunks(sorted(ids), MAX_INTENTS_PER_TRANSACTION):
+        for batch in chunks(sorted(ids), MAX_INTENTS_PER_TRANSACTION):
 
             def work(
-                connection: Connection, some: Sequence[str] = some
+                connection: Connection, batch: Sequence[str] = batch
             ) -> tuple[ReindexCounts, list[Change]]:
-                counts = replace(run.counts, later=sorted({*run.counts.later} - {*some}))
+                counts = replace(run.counts, later=sorted({*run.counts.later} - {*batch}))
                 settler = RecordingSettler.like(self._settler, notify=request.notify)
                 cursor = chain_state.load_cursor(connection, lock=True)
                 assert cursor is not None, "a cursor stays"
-                settled = settler.settle_apart(connection, some, cursor.clock, now=self._now())
+                settled = settler.settle_apart(connection, batch, cursor.clock, now=self._now())
                 counts.changes += len(settler.changes)
                 counts.events += settled.events
                 self._advance(connection, run, run.position, counts)

@@ -42,8 +42,8 @@ def intents_by_id(
 ) -> list[dict[str, Any]]:
     """Return these intents in the order given; what does not exist is left out."""
     found: dict[str, dict[str, Any]] = {}
-    for some in chunks(ids):
-        query = select(intent_table).where(intent_table.c.id.in_(some))
+    for batch in chunks(ids):
+        query = select(intent_table).where(intent_table.c.id.in_(batch))
         rows = connection.execute(query).mappings().all()
         found |= {document["id"]: document for document in _documents(connection, rows, payment_contract)}
     return [found[intent_id] for intent_id in ids if intent_id in found]

@@ -204,17 +204,17 @@ def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.S
     counts: dict[str, int] = {}
     dead = 0
     oldest: float | None = None
-    for some in chunks([row.id for row in his]):
+    for batch in chunks([row.id for row in his]):
         counted = (
             select(delivery.c.status, func.count().label("deliveries"))
-            .where(is_open, delivery.c.endpoint.in_(some), is_waiting)
+            .where(is_open, delivery.c.endpoint.in_(batch), is_waiting)
             .group_by(delivery.c.status)
         )
         for row in connection.execute(counted):
             counts[row.status] = counts.get(row.status, 0) + row.deliveries
-        given_up = select(func.count()).select_from(delivery).where(is_dead, delivery.c.endpoint.in_(some))
+        given_up = select(func.count()).select_from(delivery).where(is_dead, delivery.c.endpoint.in_(batch))
         dead += connection.execute(given_up).scalar_one()
-        first = select(func.min(delivery.c.created_at)).where(is_pending, delivery.c.endpoint.in_(some))
+        first = select(func.min(delivery.c.created_at)).where(is_pending, delivery.c.endpoint.in_(batch))
         since = connection.execute(first).scalar_one()
         if since is not None:
             oldest = since if oldest is None else min(oldest, since)

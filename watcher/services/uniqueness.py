@@ -125,31 +125,31 @@ class UniquenessChecker:
         return "another intent of this request" if intent_id in self._added else intent_id
 
     def _read_references(self, keys: Collection[str]) -> None:
-        for some in chunks(sorted(keys)):
-            rows = self._connection.execute(_REFERENCES, {"merchant": self._merchant, "keys": some})
+        for batch in chunks(sorted(keys)):
+            rows = self._connection.execute(_REFERENCES, {"merchant": self._merchant, "keys": batch})
             self._references |= {row.reference_key: row.id for row in rows}
 
     def _read_terms(self, hashes: Collection[bytes]) -> None:
-        for some in chunks(sorted(hashes)):
-            found = self._connection.execute(_TERMS, {"hashes": some}).scalars()
+        for batch in chunks(sorted(hashes)):
+            found = self._connection.execute(_TERMS, {"hashes": batch}).scalars()
             self._terms |= {bytes(terms_hash) for terms_hash in found}
 
     def _read_recipients(self, principals: Collection[str]) -> None:
         for principal, found in intent_store.dedicated_intents(self._connection, principals).items():
             self._dedicated[principal] = found
-        for some in chunks(sorted(principals)):
-            for row in self._connection.execute(_WATCHERS, {"principals": some}):
+        for batch in chunks(sorted(principals)):
+            for row in self._connection.execute(_WATCHERS, {"principals": batch}):
                 self._watchers[row.principal].add(row.merchant_id)
 
     def _read_paid_recipients(self, principals: Collection[str]) -> None:
         """Read who else is paid at recipients that are to be dedicated."""
         table = intent_table.c
         until = table.expires_at + table.inclusion_grace + table.monitoring
-        for some in chunks(sorted(principals)):
-            defaults = select(merchant_table.c.recipient).where(merchant_table.c.recipient.in_(some))
+        for batch in chunks(sorted(principals)):
+            defaults = select(merchant_table.c.recipient).where(merchant_table.c.recipient.in_(batch))
             self._defaults |= set(self._connection.execute(defaults).scalars())
             paid = select(table.recipient, func.min(table.id).label("id")).where(
-                table.recipient.in_(some), until >= self._time
+                table.recipient.in_(batch), until >= self._time
             )
             rows = self._connection.execute(paid.group_by(table.recipient))
             self._paid_at |= {row.recipient: row.id for row in rows}

@@ -185,8 +185,8 @@ def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
 
 def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeader | None:
     """Return one of our canonical headers that has one of these hashes, None when there is none."""
-    for some in chunks(hashes):
-        query = select(block).where(block.c.hash.in_(some), block.c.canonical).limit(1)
+    for batch in chunks(hashes):
+        query = select(block).where(block.c.hash.in_(batch), block.c.canonical).limit(1)
         row = connection.execute(query).mappings().one_or_none()
         if row is not None:
             return _header(row)
@@ -198,8 +198,8 @@ def restore_headers(connection: Connection, headers: Sequence[BlockHeader]) -> N
     heights = block.c.height.between(headers[0].height, headers[-1].height)
     ours = [header.hash for header in headers]
     kept = connection.execute(select(block.c.hash).where(heights, block.c.canonical)).scalars().all()
-    for some in chunks(sorted({*kept} - {*ours})):
-        connection.execute(update(block).where(block.c.hash.in_(some)).values(canonical=False))
+    for batch in chunks(sorted({*kept} - {*ours})):
+        connection.execute(update(block).where(block.c.hash.in_(batch)).values(canonical=False))
     add_headers(connection, headers)
 
 

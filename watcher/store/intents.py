@@ -91,8 +91,8 @@ _DECIDED = update(intent).where(intent.c.id == bindparam("intent"))
 def load_rows(connection: Connection, ids: Collection[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of intents by id; unknown ids are left out."""
     found: dict[str, Mapping[Any, Any]] = {}
-    for some in chunks(sorted(ids)):
-        for row in connection.execute(_INTENTS, {"ids": some}).mappings():
+    for batch in chunks(sorted(ids)):
+        for row in connection.execute(_INTENTS, {"ids": batch}).mappings():
             found[row["id"]] = row
     return found
 
@@ -156,14 +156,14 @@ def add_transitions(
 
 def note_successes(connection: Connection, ids: Collection[str], *, at: int) -> None:
     """Remember the chain time at which the newest success of these intents was decided."""
-    for some in chunks(sorted(ids)):
-        connection.execute(update(intent).where(intent.c.id.in_(some)).values(succeeded_at=at))
+    for batch in chunks(sorted(ids)):
+        connection.execute(update(intent).where(intent.c.id.in_(batch)).values(succeeded_at=at))
 
 
 def mark_due(connection: Connection, ids: Sequence[str]) -> None:
     """Let intents be due at any clock, until their next decision."""
-    for some in chunks(ids):
-        connection.execute(_MARK_DUE, {"ids": some})
+    for batch in chunks(ids):
+        connection.execute(_MARK_DUE, {"ids": batch})
 
 
 def mark_unnotified(connection: Connection, ids: Sequence[str], *, height: int) -> None:
@@ -171,14 +171,14 @@ def mark_unnotified(connection: Connection, ids: Sequence[str], *, height: int) 
 
     Those that are marked as due already are left: of what they wait for somebody is to be told.
     """
-    for some in chunks(ids):
-        connection.execute(_MARK_UNNOTIFIED, {"ids": some, "mark": -height})
+    for batch in chunks(ids):
+        connection.execute(_MARK_UNNOTIFIED, {"ids": batch, "mark": -height})
 
 
 def notify(connection: Connection, ids: Sequence[str]) -> None:
     """Let all be delivered that is said of intents, also where :func:`mark_unnotified` said otherwise."""
-    for some in chunks(ids):
-        connection.execute(_NOTIFY, {"ids": some})
+    for batch in chunks(ids):
+        connection.execute(_NOTIFY, {"ids": batch})
 
 
 def unnotified(connection: Connection, *, limit: int) -> list[str]:
@@ -197,14 +197,14 @@ def unnotified_heights(rows: Mapping[str, Mapping[Any, Any]]) -> dict[int, list[
 
 def postpone(connection: Connection, ids: Sequence[str], *, until: int) -> None:
     """Let intents be due when the chain clock is at ``until``, unix seconds, if they are not anyway before."""
-    for some in chunks(ids):
-        connection.execute(_POSTPONE, {"ids": some, "until": until})
+    for batch in chunks(ids):
+        connection.execute(_POSTPONE, {"ids": batch, "until": until})
 
 
 def set_aside(connection: Connection, ids: Sequence[str], *, until: int) -> None:
     """Let intents not be due before the chain clock is at ``until``, unix seconds, unless a fact of theirs changes."""
-    for some in chunks(ids):
-        connection.execute(_SET_ASIDE, {"ids": some, "until": until})
+    for batch in chunks(ids):
+        connection.execute(_SET_ASIDE, {"ids": batch, "until": until})
 
 
 def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> list[str]:
@@ -263,8 +263,8 @@ def align_with_chain(connection: Connection, *, ahead: int) -> None:
 def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str, list[Intent]]:
     """Return the intents that answer to each label key, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
-    for some in chunks(sorted(keys)):
-        for row in connection.execute(_BY_LABEL, {"keys": some}).mappings():
+    for batch in chunks(sorted(keys)):
+        for row in connection.execute(_BY_LABEL, {"keys": batch}).mappings():
             found[row["key"]].append(read_intent(row))
     return found
 
@@ -272,8 +272,8 @@ def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str,
 def dedicated_intents(connection: Connection, principals: Collection[str]) -> dict[str, list[Intent]]:
     """Return the intents that have each principal to themselves, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
-    for some in chunks(sorted(principals)):
-        for row in connection.execute(_DEDICATED, {"principals": some}).mappings():
+    for batch in chunks(sorted(principals)):
+        for row in connection.execute(_DEDICATED, {"principals": batch}).mappings():
             found[row["recipient"]].append(read_intent(row))
     return found
 
@@ -281,9 +281,9 @@ def dedicated_intents(connection: Connection, principals: Collection[str]) -> di
 def watched(connection: Connection, principals: Collection[str]) -> dict[str, str]:
     """Return the merchant of each watched principal (the oldest, where several share one)."""
     found: dict[str, str] = {}
-    for some in chunks(sorted(principals)):
+    for batch in chunks(sorted(principals)):
         query = (
-            select(recipient).where(recipient.c.principal.in_(some)).order_by(recipient.c.merchant_id.desc())
+            select(recipient).where(recipient.c.principal.in_(batch)).order_by(recipient.c.merchant_id.desc())
         )
         found |= {row.principal: row.merchant_id for row in connection.execute(query)}
     return found
@@ -321,8 +321,8 @@ def read_intent(row: Mapping[Any, Any]) -> Intent:
 
 def _in_turn(*queues: Sequence[str]) -> Iterator[str]:
     """Yield the first of each queue, the second of each, and so on; one that has ended is left out."""
-    for some in zip_longest(*queues):
-        yield from (key for key in some if key is not None)
+    for batch in zip_longest(*queues):
+        yield from (key for key in batch if key is not None)
 
 
 def _moment(clock: ChainClock) -> dict[str, int]:

@@ -143,10 +143,12 @@ def forget_times_after(connection: Connection, time: int) -> set[str]:
 def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], dict[str, str]]:
     """Return the intents that these transactions' transfers belonged to, by transfer and block."""
     found: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
-    for some in chunks(sorted(tx_ids)):
+    for batch in chunks(sorted(tx_ids)):
         query = select(transfer.c.tx_id, transfer.c.rank, transfer.c.block_hash, transfer.c.intent_id)
         owned = transfer.c.intent_id.is_not(None) & transfer.c.refuted.is_(None)
-        for row in connection.execute(query.where(transfer.c.tx_id.in_(some), owned).order_by(transfer.c.id)):
+        for row in connection.execute(
+            query.where(transfer.c.tx_id.in_(batch), owned).order_by(transfer.c.id)
+        ):
             found[(row.tx_id, row.rank)][row.block_hash] = row.intent_id
     return found
 
@@ -157,9 +159,9 @@ def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[s
     The newest action wins; the asset is the intent's.
     """
     found: dict[tuple[str, int, str, int, str], str] = {}
-    for some in chunks(sorted(tx_ids)):
+    for batch in chunks(sorted(tx_ids)):
         query = select(act, intent.c.asset_identifier).join(intent, intent.c.id == act.c.intent_id)
-        query = query.where(act.c.tx_id.is_not(None), act.c.tx_id.in_(some)).order_by(act.c.id)
+        query = query.where(act.c.tx_id.is_not(None), act.c.tx_id.in_(batch)).order_by(act.c.id)
         for row in connection.execute(query):
             found[(row.tx_id, row.rank, row.asset_identifier, row.amount, row.recipient)] = row.intent_id
     return found
@@ -170,16 +172,16 @@ def find_unmatched(
 ) -> list[UnmatchedTransfer]:
     """Return the unmatched transfers that carry one of ``keys`` or went to one of ``dedicated``."""
     ids: set[str] = set()
-    for some in chunks(sorted(keys)):
-        ids |= set(connection.execute(_UNMATCHED, {"keys": some}).scalars())
-    for some in chunks(sorted(dedicated)):
+    for batch in chunks(sorted(keys)):
+        ids |= set(connection.execute(_UNMATCHED, {"keys": batch}).scalars())
+    for batch in chunks(sorted(dedicated)):
         to = select(transfer.c.id).where(
-            transfer.c.intent_id.is_(None), transfer.c.refuted.is_(None), transfer.c.recipient.in_(some)
+            transfer.c.intent_id.is_(None), transfer.c.refuted.is_(None), transfer.c.recipient.in_(batch)
         )
         ids |= set(connection.execute(to).scalars())
     rows: list[Mapping[Any, Any]] = []
-    for some in chunks(sorted(ids)):
-        query = select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(some))
+    for batch in chunks(sorted(ids)):
+        query = select(transfer).where(transfer.c.intent_id.is_(None), transfer.c.id.in_(batch))
         rows += connection.execute(query.order_by(transfer.c.id)).mappings()
     return [
         UnmatchedTransfer(
@@ -229,8 +231,8 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
     failures: dict[str, list[Failure]] = defaultdict(list)
     actions: dict[str, list[OperatorAction]] = defaultdict(list)
     refunds: dict[str, list[Repayment]] = defaultdict(list)
-    for some in chunks(sorted(ids)):
-        these = {"ids": some}
+    for batch in chunks(sorted(ids)):
+        these = {"ids": batch}
         for row in connection.execute(_TRANSFERS, these).mappings():
             inclusions[row["intent_id"]].append(_inclusion(row))
         for row in connection.execute(_ATTEMPTS, these).mappings():
@@ -254,8 +256,8 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
 def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
     """Return how many transfers and attempts each intent has, in any branch; what a stranger can add to."""
     found: Counter[str] = Counter()
-    for some in chunks(sorted(ids)):
-        for row in connection.execute(_COUNTS, {"ids": some}):
+    for batch in chunks(sorted(ids)):
+        for row in connection.execute(_COUNTS, {"ids": batch}):
             found[row.intent_id] += row.number
     return found
 
