@@ -189,7 +189,7 @@ def read_key(key: str | None, file: str | None) -> str:
     return found
 
 
-def given(options: Mapping[str, object]) -> dict[str, object]:
+def drop_none(options: Mapping[str, object]) -> dict[str, object]:
     """Return the options that were given."""
     return {name: value for name, value in options.items() if value is not None}
 

@@ -12,17 +12,17 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from watcher.client.methods import Methods, T
-from watcher.client.request import A, Paged, Request
+from watcher.client.request import A, PageRequest, Request
 from watcher.client.retry import (
     MAX_ANSWER_BYTES,
-    Lost,
+    NetworkError,
     Reply,
-    Rules,
-    Try,
-    exchange,
+    RetryRules,
+    SendRequest,
     read,
+    send_with_retries,
 )
-from watcher.client.types import Talk
+from watcher.client.types import Workflow
 
 R = TypeVar("R")
 
@@ -48,8 +48,8 @@ class _Base(Methods):
         self._headers = httpx.Headers(
             {"authorization": f"Bearer {_checked_key(api_key)}", "accept-encoding": "identity"}
         )
-        self._rules = Rules(
-            timeout=timeout, retries=retries, chance=random.random, fresh_key=lambda: uuid.uuid4().hex
+        self._rules = RetryRules(
+            timeout=timeout, retries=retries, random=random.random, fresh_key=lambda: uuid.uuid4().hex
         )
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class _Base(Methods):
         # A proxy of the environment would get to read what goes by http://.
         return {"follow_redirects": False, "trust_env": self.base_url.startswith("https://")}
 
-    def _arguments(self, attempt: Try) -> dict[str, Any]:
+    def _arguments(self, attempt: SendRequest) -> dict[str, Any]:
         headers = self._headers.copy()
         headers.update(attempt.headers)
         return {
@@ -105,15 +105,15 @@ class Client(_Base):
 
     def document(self, request: Request[Any]) -> tuple[dict[str, Any], Reply]:
         """Send a request; return the JSON document as it came, and the reply that held it."""
-        return self._drive(exchange(request, self._rules))
+        return self._drive(send_with_retries(request, self._rules))
 
-    def talk(self, talk: Talk[A]) -> A:
+    def talk(self, talk: Workflow[A]) -> A:
         """Send the requests of a call that takes several."""
         return self._drive(talk)
 
-    def each(self, request: Paged[A, T]) -> Iterator[T]:
+    def each(self, request: PageRequest[A, T]) -> Iterator[T]:
         """Iterate over all pages."""
-        following: Paged[A, T] | None = request
+        following: PageRequest[A, T] | None = request
         while following is not None:
             page: Any = self.send(following)
             yield from page.data
@@ -139,15 +139,15 @@ class Client(_Base):
             except StopIteration as done:
                 result: R = done.value
                 return result
-            if isinstance(step, Try):
-                brought = self._try(step)
+            if isinstance(step, SendRequest):
+                brought = self._send_once(step)
             elif isinstance(step, Request):
                 brought = self.send(step)
             else:
                 time.sleep(step.seconds)
                 brought = None
 
-    def _try(self, attempt: Try) -> Reply | Lost:
+    def _send_once(self, attempt: SendRequest) -> Reply | NetworkError:
         arrival = _Arrival(attempt.timeout)
         try:
             with self._http.stream(**self._arguments(attempt)) as response:
@@ -155,7 +155,7 @@ class Client(_Base):
                     arrival.add(piece)
                 return arrival.reply(response)
         except (httpx.RequestError, _TooMuch) as error:
-            return Lost(_why(error))
+            return NetworkError(_why(error))
 
 
 class AsyncClient(_Base):
@@ -184,15 +184,15 @@ class AsyncClient(_Base):
 
     async def document(self, request: Request[Any]) -> tuple[dict[str, Any], Reply]:
         """Send a request; return the JSON document as it came, and the reply that held it."""
-        return await self._drive(exchange(request, self._rules))
+        return await self._drive(send_with_retries(request, self._rules))
 
-    async def talk(self, talk: Talk[A]) -> A:
+    async def talk(self, talk: Workflow[A]) -> A:
         """Send the requests of a call that takes several."""
         return await self._drive(talk)
 
-    async def each(self, request: Paged[A, T]) -> AsyncIterator[T]:
+    async def each(self, request: PageRequest[A, T]) -> AsyncIterator[T]:
         """Iterate over all pages."""
-        following: Paged[A, T] | None = request
+        following: PageRequest[A, T] | None = request
         while following is not None:
             page: Any = await self.send(following)
             for row in page.data:
@@ -219,15 +219,15 @@ class AsyncClient(_Base):
             except StopIteration as done:
                 result: R = done.value
                 return result
-            if isinstance(step, Try):
-                brought = await self._try(step)
+            if isinstance(step, SendRequest):
+                brought = await self._send_once(step)
             elif isinstance(step, Request):
                 brought = await self.send(step)
             else:
                 await asyncio.sleep(step.seconds)
                 brought = None
 
-    async def _try(self, attempt: Try) -> Reply | Lost:
+    async def _send_once(self, attempt: SendRequest) -> Reply | NetworkError:
         arrival = _Arrival(attempt.timeout)
         try:
             async with (
@@ -238,7 +238,7 @@ class AsyncClient(_Base):
                     arrival.add(piece)
                 return arrival.reply(response)
         except (httpx.RequestError, _TooMuch, TimeoutError) as error:
-            return Lost(_why(error))
+            return NetworkError(_why(error))
 
 
 class _TooMuch(Exception):

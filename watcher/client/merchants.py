@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from watcher.client import routes
-from watcher.client.request import Paged, Request, given
+from watcher.client.request import PageRequest, Request, drop_none
 from watcher.client.types import Units
 from watcher.schemas import (
     ApiKey,
@@ -27,13 +27,13 @@ def add_merchant(
     idempotency_key: str | None = None,
 ) -> Request[MerchantWithKey]:
     """Add a merchant; his API key is shown this once."""
-    body = given(
+    body = drop_none(
         name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
     )
     return routes.ADD_MERCHANT.to(body=body, idempotency_key=idempotency_key)
 
 
-def merchants(*, limit: int | None = None, cursor: str | None = None) -> Paged[MerchantPage, Merchant]:
+def merchants(*, limit: int | None = None, cursor: str | None = None) -> PageRequest[MerchantPage, Merchant]:
     """List merchants, newest first."""
     return routes.MERCHANTS.to(query={"limit": limit, "cursor": cursor})
 
@@ -57,7 +57,7 @@ def rotate_merchant_key(
     merchant_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
 ) -> Request[MerchantWithKey]:
     """Give a merchant a fresh key, shown this once; his others end, at once or after ``overlap``."""
-    body = given(overlap=overlap)
+    body = drop_none(overlap=overlap)
     return routes.ROTATE_MERCHANT_KEY.to(merchant_id, body=body, idempotency_key=idempotency_key)
 
 
@@ -74,7 +74,7 @@ def add_merchant_key(
     idempotency_key: str | None = None,
 ) -> Request[NewApiKey]:
     """Give a merchant one more key, shown this once; ``scopes`` are ``read`` and ``write``."""
-    body = given(name=name, scopes=None if scopes is None else list(scopes))
+    body = drop_none(name=name, scopes=None if scopes is None else list(scopes))
     return routes.ADD_MERCHANT_KEY.to(merchant_id, body=body, idempotency_key=idempotency_key)
 
 

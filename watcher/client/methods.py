@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeVar, overlo
 
 from watcher.client import merchants as admin
 from watcher.client import payment_intents, webhooks
-from watcher.client.request import A, Paged, Request
-from watcher.client.types import Talk
+from watcher.client.request import A, PageRequest, Request
+from watcher.client.types import Workflow
 
 if TYPE_CHECKING:
     from watcher.client.client import AsyncClient, Client
@@ -19,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Call(Generic[P, A]):
+class Method(Generic[P, A]):
     """A method that sends one request and returns its answer."""
 
     def __init__(self, build: Callable[P, Request[A]]) -> None:
@@ -43,10 +43,10 @@ class Call(Generic[P, A]):
         return call
 
 
-class TalkCall(Generic[P, A]):
+class WorkflowMethod(Generic[P, A]):
     """A method that sends as many requests as it needs, and returns the last answer."""
 
-    def __init__(self, build: Callable[P, Talk[A]]) -> None:
+    def __init__(self, build: Callable[P, Workflow[A]]) -> None:
         self._build = build
         self.__doc__ = build.__doc__
 
@@ -67,10 +67,10 @@ class TalkCall(Generic[P, A]):
         return call
 
 
-class Each(Generic[P, A, T]):
+class PaginatedMethod(Generic[P, A, T]):
     """A method that iterates over a whole list, fetching page after page."""
 
-    def __init__(self, build: Callable[P, Paged[A, T]]) -> None:
+    def __init__(self, build: Callable[P, PageRequest[A, T]]) -> None:
         self._build = build
         self.__doc__ = f"Iterate over all pages of :meth:`{build.__name__}`."
 
@@ -95,49 +95,49 @@ class Each(Generic[P, A, T]):
 class Methods:
     """Everything that can be asked for."""
 
-    create_intent = Call(payment_intents.create_intent)
-    create_intents = Call(payment_intents.create_intents)
-    intent = Call(payment_intents.intent)
-    intents = Call(payment_intents.intents)
-    each_intent = Each(payment_intents.intents)
-    cancel_intent = Call(payment_intents.cancel_intent)
-    mark_intent = Call(payment_intents.mark_intent)
-    dismiss_intent = Call(payment_intents.dismiss_intent)
-    wait_for = TalkCall(payment_intents.wait_for)
-    transfer = Call(payment_intents.transfer)
-    transfers = Call(payment_intents.transfers)
-    each_transfer = Each(payment_intents.transfers)
-    assign_transfer = Call(payment_intents.assign_transfer)
+    create_intent = Method(payment_intents.create_intent)
+    create_intents = Method(payment_intents.create_intents)
+    intent = Method(payment_intents.intent)
+    intents = Method(payment_intents.intents)
+    each_intent = PaginatedMethod(payment_intents.intents)
+    cancel_intent = Method(payment_intents.cancel_intent)
+    mark_intent = Method(payment_intents.mark_intent)
+    dismiss_intent = Method(payment_intents.dismiss_intent)
+    wait_for = WorkflowMethod(payment_intents.wait_for)
+    transfer = Method(payment_intents.transfer)
+    transfers = Method(payment_intents.transfers)
+    each_transfer = PaginatedMethod(payment_intents.transfers)
+    assign_transfer = Method(payment_intents.assign_transfer)
 
-    add_endpoint = Call(webhooks.add_endpoint)
-    endpoint = Call(webhooks.endpoint)
-    endpoints = Call(webhooks.endpoints)
-    each_endpoint = Each(webhooks.endpoints)
-    change_endpoint = Call(webhooks.change_endpoint)
-    remove_endpoint = Call(webhooks.remove_endpoint)
-    rotate_endpoint_secret = Call(webhooks.rotate_endpoint_secret)
-    test_endpoint = Call(webhooks.test_endpoint)
-    recover_endpoint = Call(webhooks.recover_endpoint)
-    replay_endpoint = Call(webhooks.replay_endpoint)
-    delivery = Call(webhooks.delivery)
-    deliveries = Call(webhooks.deliveries)
-    each_delivery = Each(webhooks.deliveries)
-    retry_delivery = Call(webhooks.retry_delivery)
-    dismiss_delivery = Call(webhooks.dismiss_delivery)
-    event = Call(webhooks.event)
-    events = Call(webhooks.events)
-    each_event = Each(webhooks.events)
-    redeliver_event = Call(webhooks.redeliver_event)
-    pull = Call(webhooks.pull)
-    each_pulled = Each(webhooks.pull)
-    status = Call(webhooks.status)
+    add_endpoint = Method(webhooks.add_endpoint)
+    endpoint = Method(webhooks.endpoint)
+    endpoints = Method(webhooks.endpoints)
+    each_endpoint = PaginatedMethod(webhooks.endpoints)
+    change_endpoint = Method(webhooks.change_endpoint)
+    remove_endpoint = Method(webhooks.remove_endpoint)
+    rotate_endpoint_secret = Method(webhooks.rotate_endpoint_secret)
+    test_endpoint = Method(webhooks.test_endpoint)
+    recover_endpoint = Method(webhooks.recover_endpoint)
+    replay_endpoint = Method(webhooks.replay_endpoint)
+    delivery = Method(webhooks.delivery)
+    deliveries = Method(webhooks.deliveries)
+    each_delivery = PaginatedMethod(webhooks.deliveries)
+    retry_delivery = Method(webhooks.retry_delivery)
+    dismiss_delivery = Method(webhooks.dismiss_delivery)
+    event = Method(webhooks.event)
+    events = Method(webhooks.events)
+    each_event = PaginatedMethod(webhooks.events)
+    redeliver_event = Method(webhooks.redeliver_event)
+    pull = Method(webhooks.pull)
+    each_pulled = PaginatedMethod(webhooks.pull)
+    status = Method(webhooks.status)
 
-    add_merchant = Call(admin.add_merchant)
-    merchant = Call(admin.merchant)
-    merchants = Call(admin.merchants)
-    each_merchant = Each(admin.merchants)
-    change_merchant = Call(admin.change_merchant)
-    rotate_merchant_key = Call(admin.rotate_merchant_key)
-    merchant_keys = Call(admin.merchant_keys)
-    add_merchant_key = Call(admin.add_merchant_key)
-    revoke_merchant_key = Call(admin.revoke_merchant_key)
+    add_merchant = Method(admin.add_merchant)
+    merchant = Method(admin.merchant)
+    merchants = Method(admin.merchants)
+    each_merchant = PaginatedMethod(admin.merchants)
+    change_merchant = Method(admin.change_merchant)
+    rotate_merchant_key = Method(admin.rotate_merchant_key)
+    merchant_keys = Method(admin.merchant_keys)
+    add_merchant_key = Method(admin.add_merchant_key)
+    revoke_merchant_key = Method(admin.revoke_merchant_key)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from watcher.client import routes
-from watcher.client.request import Paged, Request, given
-from watcher.client.retry import Pause
-from watcher.client.types import Moment, Talk, Units
+from watcher.client.request import PageRequest, Request, drop_none
+from watcher.client.retry import Sleep
+from watcher.client.types import Moment, Units, Workflow
 from watcher.schemas import (
     NewPaymentIntent,
     PaymentIntent,
@@ -50,7 +50,7 @@ def create_intent(
 
     ``client.create_intent(50_000, reference="ORDER-7", expires_in="30m", metadata={"order_id": "7"})``
     """
-    body = given(
+    body = drop_none(
         amount=amount,
         asset=asset,
         recipient=recipient,
@@ -83,11 +83,11 @@ def create_intents(
     listed = [
         intent.model_dump(mode="json", exclude_unset=True)
         if isinstance(intent, NewPaymentIntent)
-        else given(**intent)
+        else drop_none(**intent)
         for intent in intents
     ]
     return routes.CREATE_INTENTS.to(
-        body=given(intents=listed, merchant=merchant), idempotency_key=idempotency_key
+        body=drop_none(intents=listed, merchant=merchant), idempotency_key=idempotency_key
     )
 
 
@@ -108,7 +108,7 @@ def intents(
     merchant: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
-) -> Paged[PaymentIntentPage, PaymentIntent]:
+) -> PageRequest[PaymentIntentPage, PaymentIntent]:
     """List intents, newest first: a page of up to 100; ``attention``: only those that call for a person.
 
     ``client.intents(status="pending", metadata={"shop": "2"}).data``
@@ -133,7 +133,7 @@ def cancel_intent(
     intent_id: str, *, reason: str | None = None, idempotency_key: str | None = None
 ) -> Request[PaymentIntent]:
     """Cancel a pending intent; money that still comes is flagged late."""
-    return routes.CANCEL_INTENT.to(intent_id, body=given(reason=reason), idempotency_key=idempotency_key)
+    return routes.CANCEL_INTENT.to(intent_id, body=drop_none(reason=reason), idempotency_key=idempotency_key)
 
 
 def mark_intent(
@@ -162,7 +162,7 @@ def wait_for(
     timeout: float = 300.0,
     *,
     clock: Callable[[], float] = time.monotonic,
-) -> Talk[PaymentIntent]:
+) -> Workflow[PaymentIntent]:
     """Wait until an intent is neither pending nor processing, and return it; after ``timeout`` seconds as it is then.
 
     ``paid = client.wait_for(intent, timeout=600).status == "succeeded"``
@@ -174,9 +174,11 @@ def wait_for(
     while found.status in OPEN and (left := int(end - clock())) > 0:
         began, seen = clock(), found.status
         wait = min(left, MAX_WAIT_SECONDS)
-        found = yield routes.INTENT.to(intent_id, query={"wait": f"{wait}s", "seen": seen}, patience=wait)
+        found = yield routes.INTENT.to(
+            intent_id, query={"wait": f"{wait}s", "seen": seen}, extra_timeout=wait
+        )
         if found.status == seen and clock() - began < MIN_WAIT_SECONDS:
-            yield Pause(MIN_WAIT_SECONDS)  # the server stops, and holds nobody any more
+            yield Sleep(MIN_WAIT_SECONDS)  # the server stops, and holds nobody any more
     return found
 
 
@@ -186,7 +188,7 @@ def transfers(
     merchant: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
-) -> Paged[TransferPage, Transfer]:
+) -> PageRequest[TransferPage, Transfer]:
     """List money that arrived, newest first; ``unmatched``: only what belongs to no intent."""
     query = {"unmatched": unmatched, "merchant": merchant, "limit": limit, "cursor": cursor}
     return routes.TRANSFERS.to(query=query)

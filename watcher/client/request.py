@@ -31,17 +31,17 @@ class Request(Generic[A]):
     #: By default one is made for everything that changes something.
     idempotency_key: str | None = None
     #: How much longer than others the answer may take, seconds.
-    patience: float = 0.0
+    extra_timeout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paged(Request[A], Generic[A, T]):
+class PageRequest(Request[A], Generic[A, T]):
     """A request for the first page of a list of ``T``."""
 
     #: The parameter that continues a list, and whether an empty page is the only end.
     continued_by: str = "cursor"
 
-    def following(self, page: Any) -> "Paged[A, T] | None":
+    def following(self, page: Any) -> "PageRequest[A, T] | None":
         """Return the request for the page after ``page``, None when that was the last."""
         if page.next_cursor is None or not page.data:
             return None
@@ -62,7 +62,7 @@ class Route(Generic[A]):
         body: Any = None,
         query: Mapping[str, object] | None = None,
         idempotency_key: str | None = None,
-        patience: float = 0.0,
+        extra_timeout: float = 0.0,
     ) -> Request[A]:
         """Return a request to this route; what is None in the query is left out.
 
@@ -75,10 +75,10 @@ class Route(Generic[A]):
             method=self.method,
             path=self.path.format(*ids),
             answer=self.answer,
-            query=written(query),
+            query=encode_query(query),
             body=body,
             idempotency_key=idempotency_key,
-            patience=patience,
+            extra_timeout=extra_timeout,
         )
 
 
@@ -90,18 +90,20 @@ class Listing(Generic[A, T]):
     answer: type[A]
     item: type[T]
 
-    def to(self, *, query: Mapping[str, object] | None = None, continued_by: str = "cursor") -> Paged[A, T]:
+    def to(
+        self, *, query: Mapping[str, object] | None = None, continued_by: str = "cursor"
+    ) -> PageRequest[A, T]:
         """Return the request for a page."""
-        return Paged(
+        return PageRequest(
             method="GET",
             path=self.path,
             answer=self.answer,
-            query=written(query),
+            query=encode_query(query),
             continued_by=continued_by,
         )
 
 
-def written(query: Mapping[str, object] | None) -> dict[str, str]:
+def encode_query(query: Mapping[str, object] | None) -> dict[str, str]:
     """Return parameters as they stand in a URL: ``{"metadata": {"a": "1"}}`` is ``metadata[a]=1``."""
     found: dict[str, str] = {}
     for name, value in (query or {}).items():
@@ -119,7 +121,7 @@ def written(query: Mapping[str, object] | None) -> dict[str, str]:
     return found
 
 
-def given(**fields: Any) -> dict[str, Any]:
+def drop_none(**fields: Any) -> dict[str, Any]:
     """Return what is not None, as JSON has it: amounts as text, times as RFC 3339."""
     return {name: _plain(value) for name, value in fields.items() if value is not None}
 

@@ -1,6 +1,6 @@
-"""How one request is done: tries, waits, and what becomes of answers; without the sending itself.
+"""Retries of one request, as a generator: what to send, when to wait, what an answer means; without I/O.
 
-:func:`exchange` is a generator: it yields what to do (:class:`Try`, :class:`Pause`) and gets back what came of it. So the
+:func:`send_with_retries` is a generator: it yields what to do (:class:`SendRequest`, :class:`Sleep`) and gets back what came of it. So the
 sync and the async client have one set of rules, and differ only in who waits.
 """
 
@@ -52,8 +52,8 @@ _IN_PROGRESS = "idempotency_in_progress"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """Send this, and give back a :class:`Reply`, or the :class:`Lost` that it ended in."""
+class SendRequest:
+    """Send this, and give back a :class:`Reply`, or the :class:`NetworkError` that it ended in."""
 
     method: str
     path: str
@@ -65,7 +65,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Sleep:
     """Wait so long, seconds."""
 
     seconds: float
@@ -81,43 +81,45 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class NetworkError:
     """Why there is no answer."""
 
     why: str
 
 
-Exchange = Generator[Try | Pause, Reply | Lost | None, tuple[dict[str, Any], Reply]]
+Exchange = Generator[SendRequest | Sleep, Reply | NetworkError | None, tuple[dict[str, Any], Reply]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """``timeout``: of one try, seconds. ``retries``: tries after the first. ``chance`` returns 0 to 1 at random."""
+class RetryRules:
+    """``timeout``: of one try, seconds. ``retries``: tries after the first. ``random`` returns 0 to 1 at random."""
 
     timeout: float
     retries: int
-    chance: Callable[[], float]
+    random: Callable[[], float]
     fresh_key: Callable[[], str]
 
 
-def exchange(request: Request[Any], rules: Rules) -> Exchange:
+def send_with_retries(request: Request[Any], rules: RetryRules) -> Exchange:
     """Return the JSON document that the server answers with, and the reply it came in.
 
     A request that changes something carries an idempotency key, the same at every try, so that it is done once.
     Raises :class:`ApiError`.
     """
-    attempt = _first(request, rules)
+    attempt = _first_attempt(request, rules)
     for number in range(rules.retries + 1):
         reply = yield attempt
         assert reply is not None, "a try has an outcome"
-        error = Unreachable(reply.why, code="no_answer") if isinstance(reply, Lost) else _judge(reply)
+        error = (
+            Unreachable(reply.why, code="no_answer") if isinstance(reply, NetworkError) else _error_of(reply)
+        )
         if error is None:
             assert isinstance(reply, Reply)
             return _document(reply), reply
         wait = _pause(error, number, rules)
         if wait is None or number == rules.retries:
             raise error
-        yield Pause(wait)
+        yield Sleep(wait)
     raise AssertionError("the last try returns or raises")
 
 
@@ -131,7 +133,7 @@ def read(request: Request[A], document: dict[str, Any], reply: Reply) -> A:
         raise _unknown(reply, f"{request.answer.__name__}.{where}: {problem['msg']}") from None
 
 
-def _first(request: Request[Any], rules: Rules) -> Try:
+def _first_attempt(request: Request[Any], rules: RetryRules) -> SendRequest:
     headers = {"accept": "application/json"}
     content = None
     if request.method != "GET":
@@ -151,17 +153,17 @@ def _first(request: Request[Any], rules: Rules) -> Try:
             ).encode()
     except (TypeError, ValueError) as error:
         raise Refused(f"the request is not JSON or not Unicode: {error}", code="invalid_json") from None
-    return Try(
+    return SendRequest(
         method=request.method,
         path=request.path,
         query=request.query,
         headers=headers,
         content=content,
-        timeout=rules.timeout + request.patience,
+        timeout=rules.timeout + request.extra_timeout,
     )
 
 
-def _pause(error: ApiError, number: int, rules: Rules) -> float | None:
+def _pause(error: ApiError, number: int, rules: RetryRules) -> float | None:
     """Return how long to wait before the next try, None when there is no point in one."""
     again = (
         error.status in _LATER or error.code == _IN_PROGRESS or (error.status is None and bool(error.code))
@@ -169,12 +171,12 @@ def _pause(error: ApiError, number: int, rules: Rules) -> float | None:
     if not again:
         return None
     # Capped before it is raised to a power: the number of tries is the caller's to choose.
-    usual = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(number, 16)) * (1 - rules.chance() / 2)
+    usual = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(number, 16)) * (1 - rules.random() / 2)
     asked = error.retry_after or 0.0
     return None if asked > MAX_RETRY_AFTER_SECONDS else max(usual, asked)
 
 
-def _judge(reply: Reply) -> ApiError | None:
+def _error_of(reply: Reply) -> ApiError | None:
     """Return what is wrong with an answer, None if it is one."""
     if 200 <= reply.status < 300:
         return None

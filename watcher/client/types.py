@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from watcher.client.request import A, Request
-from watcher.client.retry import Pause
+from watcher.client.retry import Sleep
 
 #: A time: RFC 3339, unix seconds, or a datetime with its zone.
 Moment = datetime | str | int
@@ -14,4 +14,4 @@ Moment = datetime | str | int
 Units = int | str
 
 #: Several requests that make one call: yields them and pauses, gets what they bring.
-Talk = Generator[Request[Any] | Pause, Any, A]
+Workflow = Generator[Request[Any] | Sleep, Any, A]

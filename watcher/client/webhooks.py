@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from watcher.client import routes
-from watcher.client.request import Paged, Request, given
+from watcher.client.request import PageRequest, Request, drop_none
 from watcher.client.types import Moment
 from watcher.schemas import (
     Delivery,
@@ -38,13 +38,13 @@ def add_endpoint(
     ``secret = client.add_endpoint("https://shop.example/hooks").secret``
     """
     events = None if events is None else list(events)
-    body = given(url=url, events=events, legacy_v0=legacy_v0, merchant=merchant)
+    body = drop_none(url=url, events=events, legacy_v0=legacy_v0, merchant=merchant)
     return routes.ADD_ENDPOINT.to(body=body, idempotency_key=idempotency_key)
 
 
 def endpoints(
     *, merchant: str | None = None, limit: int | None = None, cursor: str | None = None
-) -> Paged[EndpointPage, Endpoint]:
+) -> PageRequest[EndpointPage, Endpoint]:
     """List endpoints, newest first."""
     return routes.ENDPOINTS.to(query={"merchant": merchant, "limit": limit, "cursor": cursor})
 
@@ -65,7 +65,7 @@ def change_endpoint(
 ) -> Request[Endpoint]:
     """Change what is given; ``status="disabled"`` holds its deliveries back, ``"enabled"`` sends them."""
     events = None if events is None else list(events)
-    body = given(url=url, events=events, legacy_v0=legacy_v0, status=status)
+    body = drop_none(url=url, events=events, legacy_v0=legacy_v0, status=status)
     return routes.CHANGE_ENDPOINT.to(endpoint_id, body=body, idempotency_key=idempotency_key)
 
 
@@ -78,7 +78,7 @@ def rotate_endpoint_secret(
     endpoint_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
 ) -> Request[EndpointWithSecret]:
     """Give an endpoint a fresh secret, shown this once; the old one signs too for ``overlap`` (24h, 0 if it leaked)."""
-    body = given(overlap=overlap)
+    body = drop_none(overlap=overlap)
     return routes.ROTATE_ENDPOINT_SECRET.to(endpoint_id, body=body, idempotency_key=idempotency_key)
 
 
@@ -100,7 +100,7 @@ def replay_endpoint(
     endpoint_id: str, *, since: Moment, idempotency_key: str | None = None
 ) -> Request[Replayed]:
     """Send an endpoint everything it subscribes to again, from a time on."""
-    body = given(since=since)
+    body = drop_none(since=since)
     return routes.REPLAY_ENDPOINT.to(endpoint_id, body=body, idempotency_key=idempotency_key)
 
 
@@ -112,7 +112,7 @@ def deliveries(
     merchant: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
-) -> Paged[DeliveryPage, ListedDelivery]:
+) -> PageRequest[DeliveryPage, ListedDelivery]:
     """List deliveries, newest first."""
     return routes.DELIVERIES.to(
         query={
@@ -148,7 +148,7 @@ def events(
     merchant: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
-) -> Paged[EventPage, Event]:
+) -> PageRequest[EventPage, Event]:
     """List events, newest first."""
     query = {"type": type, "intent": intent, "merchant": merchant, "limit": limit, "cursor": cursor}
     return routes.EVENTS.to(query=query)
@@ -163,13 +163,13 @@ def redeliver_event(
     event_id: str, *, endpoint: str | None = None, idempotency_key: str | None = None
 ) -> Request[Redelivered]:
     """Send an event again, under the same id: to one endpoint, or to all that got it."""
-    body = given(endpoint=endpoint)
+    body = drop_none(endpoint=endpoint)
     return routes.REDELIVER_EVENT.to(event_id, body=body, idempotency_key=idempotency_key)
 
 
 def pull(
     after: str | None = None, *, endpoint: str | None = None, limit: int | None = None
-) -> Paged[PulledEvents, PulledEvent]:
+) -> PageRequest[PulledEvents, PulledEvent]:
     """Return what was told after an event, oldest first; from the beginning without ``after``.
 
     Each holds the body byte for byte as webhooks have it; with ``endpoint`` signed with its secrets, so that the same

@@ -34,7 +34,7 @@ def step(engine, clock):
 
 
 @pytest.fixture
-def written(engine):
+def encode_query(engine):
     """Return a list that gets the number of deliveries that each transaction wrote."""
     counts = []
 

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import Cursor, Json, Limit, OfMerchant
-from watcher.cli.session import given, of
+from watcher.cli.session import drop_none, of
 
 app = Commands("deliveries", "See how deliveries went, attempt by attempt; try again.")
 
@@ -49,7 +49,7 @@ def list_(
         "limit": limit,
         "cursor": cursor,
     }
-    filters = DeliveryFilters.of(given(asked))
+    filters = DeliveryFilters.of(drop_none(asked))
     with of(context).services() as services:
         found = services.deliveries(filters)
     if as_json:

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import Cursor, Json, Limit, OfMerchant, Owner
-from watcher.cli.session import given, of
+from watcher.cli.session import drop_none, of
 
 app = Commands("endpoints", "Add, test and remove the URLs that get webhooks.")
 
@@ -44,7 +44,7 @@ def add(
 
     names = None if events is None else [name.strip() for name in events.split(",") if name.strip()]
     asked = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
-    request = NewEndpoint.of(given(asked))
+    request = NewEndpoint.of(drop_none(asked))
     session = of(context)
     with session.backend() as backend:
         # Looks the name up, so it comes before the transaction.
@@ -65,7 +65,7 @@ def list_(
     """List endpoints, newest first."""
     from watcher.schemas import OwnedPage
 
-    page = OwnedPage.of(given({"merchant": merchant, "limit": limit, "cursor": cursor}))
+    page = OwnedPage.of(drop_none({"merchant": merchant, "limit": limit, "cursor": cursor}))
     with of(context).services() as services:
         found = services.endpoints(page)
     if as_json:
@@ -128,7 +128,7 @@ def rotate_secret(
     """Give an endpoint a fresh signing secret, which is shown this once."""
     from watcher.schemas import RotateSecret
 
-    request = RotateSecret.of(given({"overlap": overlap}))
+    request = RotateSecret.of(drop_none({"overlap": overlap}))
     with of(context).services(write=True) as services:
         found = services.rotate_endpoint_secret(endpoint, request)
         until = found.get("previous_secret_expires_at")

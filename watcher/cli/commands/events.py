@@ -11,7 +11,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import MAX_LIMIT, Cursor, Json, Limit, OfMerchant
-from watcher.cli.session import given, of, read_moment
+from watcher.cli.session import drop_none, of, read_moment
 
 app = Commands("events", "See what merchants were told; send it again.")
 
@@ -34,7 +34,7 @@ def list_(
     from watcher.schemas import EventFilters
 
     asked = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
-    filters = EventFilters.of(given(asked))
+    filters = EventFilters.of(drop_none(asked))
     with of(context).services() as services:
         found = services.events(filters)
     if as_json:
@@ -83,7 +83,7 @@ def redeliver(
     """Send an event again, under the same event id."""
     from watcher.schemas import Redeliver
 
-    request = Redeliver.of(given({"endpoint": endpoint}))
+    request = Redeliver.of(drop_none({"endpoint": endpoint}))
     with of(context).services(write=True) as services:
         found = services.redeliver_event(event, request)
         if as_json:

@@ -15,7 +15,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.csv_rows import Format, Row, format_of, read
 from watcher.cli.options import Json, Owner
-from watcher.cli.session import given, of
+from watcher.cli.session import drop_none, of
 from watcher.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: 
     asked = {"intents": [row.document for row in batch], "merchant": merchant}
     try:
         # A line that cannot be read is no intent, so that the batch is refused, and the others are judged.
-        request = NewPaymentIntents.of(given(asked))
+        request = NewPaymentIntents.of(drop_none(asked))
         with backend.writing(idempotency_key=_key(merchant, batch)) as services:
             made = services.create_intents(request)["data"]
     except Refused as refused:

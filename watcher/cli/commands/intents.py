@@ -10,7 +10,7 @@ from watcher.cli.commands import import_intents
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
 from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant, Owner
-from watcher.cli.session import Session, given, of, read_moment, read_pairs
+from watcher.cli.session import Session, drop_none, of, read_moment, read_pairs
 from watcher.domain.model import Flag, Status
 
 app = Commands("intents", "Create payment intents, see how they stand, cancel, mark or dismiss them.")
@@ -115,7 +115,7 @@ def create(
         "metadata": read_pairs(metadata, "--metadata"),
         "merchant": merchant,
     }
-    request = NewPaymentIntent.of(given(asked))
+    request = NewPaymentIntent.of(drop_none(asked))
     with session.services(write=True) as services:
         found = services.create_intent(request)
         _print(session, found, as_json)
@@ -168,7 +168,7 @@ def list_(
         "limit": limit,
         "cursor": cursor,
     }
-    filters = PaymentIntentFilters.of(given(asked))
+    filters = PaymentIntentFilters.of(drop_none(asked))
     with session.services() as services:
         found = services.intents(filters)
     if as_json:

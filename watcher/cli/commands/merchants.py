@@ -10,7 +10,7 @@ from watcher.cli.commands import keys
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit
-from watcher.cli.session import given, of
+from watcher.cli.session import drop_none, of
 from watcher.errors import UsageError
 
 app = Commands("merchants", "Add, change and disable merchants; their keys to the HTTP API.")
@@ -57,7 +57,7 @@ def add(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
-    request = NewMerchant.of(given(asked))
+    request = NewMerchant.of(drop_none(asked))
     with of(context).services(write=True, create=True) as services:
         found = services.add_merchant(request)
         _print_key(found, as_json)
@@ -69,7 +69,7 @@ def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_j
     from watcher.schemas import Page
 
     with of(context).services() as services:
-        found = services.merchants(Page.of(given({"limit": limit, "cursor": cursor})))
+        found = services.merchants(Page.of(drop_none({"limit": limit, "cursor": cursor})))
     if as_json:
         render.document(found)
         return
@@ -136,7 +136,7 @@ def update(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
-    changes = given(asked)
+    changes = drop_none(asked)
     if not changes:
         raise UsageError("nothing to change", hint="sbtc-watcher merchants update --help lists what can be")
     for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):

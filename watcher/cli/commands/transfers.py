@@ -8,7 +8,7 @@ from watcher.cli import render
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
 from watcher.cli.options import Cursor, Json, Limit, OfMerchant
-from watcher.cli.session import given, of
+from watcher.cli.session import drop_none, of
 
 app = Commands("transfers", "See money that came in; give unmatched money to its intent.")
 
@@ -29,7 +29,7 @@ def list_(
 
     session = of(context)
     asked = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
-    filters = TransferFilters.of(given(asked))
+    filters = TransferFilters.of(drop_none(asked))
     with session.services() as services:
         found = services.transfers(filters)
     if as_json:

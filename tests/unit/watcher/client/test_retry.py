@@ -19,12 +19,21 @@ from watcher.client import (
     routes,
     webhooks,
 )
-from watcher.client.request import Request, written
-from watcher.client.retry import MAX_RETRY_AFTER_SECONDS, Lost, Pause, Reply, Rules, Try, exchange, read
+from watcher.client.request import Request, encode_query
+from watcher.client.retry import (
+    MAX_RETRY_AFTER_SECONDS,
+    NetworkError,
+    Reply,
+    RetryRules,
+    SendRequest,
+    Sleep,
+    read,
+    send_with_retries,
+)
 from watcher.domain.model import Status
 from watcher.schemas import NewPaymentIntent
 
-RULES = Rules(timeout=30, retries=3, chance=lambda: 0.0, fresh_key=lambda: "fresh")
+RULES = RetryRules(timeout=30, retries=3, random=lambda: 0.0, fresh_key=lambda: "fresh")
 LOOK = routes.STATUS.to()
 CHANGE = routes.CANCEL_INTENT.to("pi_1", body={"reason": "x"})
 
@@ -39,17 +48,19 @@ def reply(status: int, body: Any = None, **headers: str) -> Reply:
     return Reply(status=status, headers=named, body=content)
 
 
-def run(request: Request[Any], *outcomes: Reply | Lost, rules: Rules = RULES) -> tuple[Any, list[Any]]:
+def run(
+    request: Request[Any], *outcomes: Reply | NetworkError, rules: RetryRules = RULES
+) -> tuple[Any, list[Any]]:
     """Return the document or error that a request ends in, and the tries and pauses on the way."""
     steps: list[Any] = []
     left = list(outcomes)
-    talk = exchange(request, rules)
-    given: Reply | Lost | None = None
+    talk = send_with_retries(request, rules)
+    given: Reply | NetworkError | None = None
     try:
         while True:
             step = talk.send(given)
             steps.append(step)
-            given = left.pop(0) if isinstance(step, Try) else None
+            given = left.pop(0) if isinstance(step, SendRequest) else None
     except StopIteration as done:
         document, _ = done.value
         ended: Any = document
@@ -60,21 +71,21 @@ def run(request: Request[Any], *outcomes: Reply | Lost, rules: Rules = RULES) ->
 
 
 def pauses(steps: list[Any]) -> list[float]:
-    return [step.seconds for step in steps if isinstance(step, Pause)]
+    return [step.seconds for step in steps if isinstance(step, Sleep)]
 
 
 def test_a_lost_connection_is_tried_again_under_the_same_key() -> None:
-    found, steps = run(CHANGE, Lost("reset"), Lost("reset"), reply(200, {"id": "pi_1"}))
-    tries = [step for step in steps if isinstance(step, Try)]
+    found, steps = run(CHANGE, NetworkError("reset"), NetworkError("reset"), reply(200, {"id": "pi_1"}))
+    tries = [step for step in steps if isinstance(step, SendRequest)]
     assert found == {"id": "pi_1"}
     assert [attempt.headers["idempotency-key"] for attempt in tries] == ["fresh"] * 3
     assert pauses(steps) == [0.5, 1.0]
 
 
 def test_pauses_double_up_to_a_limit_and_are_cut_at_random() -> None:
-    lost = [Lost("reset")] * 8
-    longer = Rules(timeout=30, retries=7, chance=lambda: 0.0, fresh_key=lambda: "k")
-    shorter = Rules(timeout=30, retries=7, chance=lambda: 1.0, fresh_key=lambda: "k")
+    lost = [NetworkError("reset")] * 8
+    longer = RetryRules(timeout=30, retries=7, random=lambda: 0.0, fresh_key=lambda: "k")
+    shorter = RetryRules(timeout=30, retries=7, random=lambda: 1.0, fresh_key=lambda: "k")
     assert pauses(run(LOOK, *lost, rules=longer)[1]) == [0.5, 1, 2, 4, 8, 8, 8]
     assert pauses(run(LOOK, *lost, rules=shorter)[1]) == [0.25, 0.5, 1, 2, 4, 4, 4]
 
@@ -127,7 +138,7 @@ def test_an_error_names_its_fields() -> None:
 def test_the_last_error_is_raised_when_the_tries_are_used_up() -> None:
     error, steps = run(LOOK, *[reply(429, "rate_limited", retry_after="3")] * 4)
     assert (type(error), error.retry_after, len(steps)) == (RateLimited, 3.0, 7)
-    error, _ = run(LOOK, *[Lost("nobody there")] * 4)
+    error, _ = run(LOOK, *[NetworkError("nobody there")] * 4)
     assert (type(error), str(error), error.status) == (Unreachable, "nobody there", None)
 
 
@@ -163,11 +174,11 @@ def test_a_document_of_another_shape_is_unreachable_and_says_where() -> None:
 
 
 def test_a_callers_own_key_is_used_and_looking_needs_none() -> None:
-    first = next(exchange(payment_intents.create_intent(5, idempotency_key="mine"), RULES))
-    assert isinstance(first, Try)
+    first = next(send_with_retries(payment_intents.create_intent(5, idempotency_key="mine"), RULES))
+    assert isinstance(first, SendRequest)
     assert first.headers["idempotency-key"] == "mine"
-    look = next(exchange(LOOK, RULES))
-    assert isinstance(look, Try)
+    look = next(send_with_retries(LOOK, RULES))
+    assert isinstance(look, SendRequest)
     assert "idempotency-key" not in look.headers
     assert look.content is None
 
@@ -175,13 +186,13 @@ def test_a_callers_own_key_is_used_and_looking_needs_none() -> None:
 def test_what_json_cannot_carry_is_refused_before_it_is_sent() -> None:
     for value in (float("nan"), object(), {1, 2}):
         with pytest.raises(Refused, match="not JSON"):
-            next(exchange(routes.CREATE_INTENT.to(body={"amount": value}), RULES))
+            next(send_with_retries(routes.CREATE_INTENT.to(body={"amount": value}), RULES))
 
 
 @pytest.mark.parametrize("key", ["", "a\nb", "schlüssel", "x" * 256])
 def test_an_idempotency_key_that_is_none_is_refused_before_it_is_sent(key: str) -> None:
     with pytest.raises(Refused, match="printable ASCII"):
-        next(exchange(payment_intents.create_intent(5, idempotency_key=key), RULES))
+        next(send_with_retries(payment_intents.create_intent(5, idempotency_key=key), RULES))
 
 
 def test_half_a_character_is_refused_before_it_is_sent() -> None:
@@ -190,7 +201,7 @@ def test_half_a_character_is_refused_before_it_is_sent() -> None:
         payment_intents.create_intent(5, reference="\ud800"),
     ):
         with pytest.raises(Refused, match="not Unicode"):
-            next(exchange(request, RULES))
+            next(send_with_retries(request, RULES))
 
 
 @pytest.mark.parametrize("odd", ["", "../admin", "a/b", "a?b", "..", "x" * 65, "é"])
@@ -201,14 +212,14 @@ def test_an_id_that_would_lead_elsewhere_does_not_exist(odd: str) -> None:
 
 def test_times_and_lists_are_written_as_the_api_reads_them() -> None:
     when = datetime(2026, 1, 31, 13, 0, 0, 999, tzinfo=timezone(timedelta(hours=1)))
-    assert written({"a": None, "b": True, "c": False, "d": when, "e": Status.PENDING, "f": 7}) == {
+    assert encode_query({"a": None, "b": True, "c": False, "d": when, "e": Status.PENDING, "f": 7}) == {
         "b": "true",
         "c": "false",
         "d": "2026-01-31T12:00:00.000Z",
         "e": "pending",
         "f": "7",
     }
-    assert written({"metadata": {"a": "1", "b": "2"}}) == {"metadata[a]": "1", "metadata[b]": "2"}
+    assert encode_query({"metadata": {"a": "1", "b": "2"}}) == {"metadata[a]": "1", "metadata[b]": "2"}
     body = payment_intents.create_intent(5, expires_at=when.replace(microsecond=0), metadata={"a": "b"}).body
     assert body == {"amount": 5, "expires_at": "2026-01-31T12:00:00.000Z", "metadata": {"a": "b"}}
     many = payment_intents.create_intents(
@@ -275,7 +286,7 @@ def test_a_wait_ends_with_its_time_and_never_hurries() -> None:
         "30s",
         "30s",
         "5s",
-        Pause(1.0),
+        Sleep(1.0),
         "4s",
     ]
     now[0] += 4
