@@ -17,10 +17,10 @@ from rich.console import Console
 
 from watcher import log
 from watcher.daemon import main as daemon_main
-from watcher.demo.act import Act, Outcome, Pace, count
+from watcher.demo.act import Outcome, Pace, SceneRunner, count
 from watcher.demo.scenes import SCENES
 from watcher.demo.screen import Screen
-from watcher.demo.stage import Shop, Stage, Stuck, open_stage
+from watcher.demo.stage import Environment, Shop, TimedOut, open_environment
 
 FAST = Pace(row=0.0, scene=0.0, schedule=(0.0, 0.2, 0.3, 0.3, 0.3), limit=60.0)
 READABLE = Pace(row=0.9, scene=1.5, schedule=(0.0, 1.0, 2.0, 2.0, 2.0), limit=180.0)
@@ -47,8 +47,8 @@ def run(fast: bool, console: Console | None = None, *, closed: Collection[str] =
     with _journal() as journal:
         try:
             with tempfile.TemporaryDirectory(prefix="sbtc-watcher-demo-") as folder:
-                return asyncio.run(_perform(Path(folder), screen, pace, frozenset(closed)))
-        except Stuck as stuck:
+                return asyncio.run(_run_daemon_and_scenes(Path(folder), screen, pace, frozenset(closed)))
+        except TimedOut as stuck:
             screen.trouble(str(stuck), journal.getvalue())
             return 1
         except _Unread:
@@ -57,14 +57,14 @@ def run(fast: bool, console: Console | None = None, *, closed: Collection[str] =
             return INTERRUPTED
 
 
-async def _perform(folder: Path, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
+async def _run_daemon_and_scenes(folder: Path, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     """Run the daemon beside the play; stop it when the play is over, or end the play when it stops."""
-    async with open_stage(folder, schedule=pace.schedule) as stage:
+    async with open_environment(folder, schedule=pace.schedule) as environment:
         stop = asyncio.Event()
         daemon = asyncio.create_task(
-            daemon_main.serve(stage.settings, stage.database, daemon_main.ROLES, stop=stop)
+            daemon_main.serve(environment.settings, environment.database, daemon_main.ROLES, stop=stop)
         )
-        play = asyncio.create_task(_play(stage, screen, pace, closed))
+        play = asyncio.create_task(_run_scenes(environment, screen, pace, closed))
         try:
             await asyncio.wait({daemon, play}, timeout=pace.limit, return_when=asyncio.FIRST_COMPLETED)
             if play.done():
@@ -73,47 +73,49 @@ async def _perform(folder: Path, screen: Screen, pace: Pace, closed: frozenset[s
                 # A signal ended it, which it takes for the whole process; or it broke, which is raised here.
                 daemon.result()
                 return INTERRUPTED
-            raise Stuck(f"the demo did not end within {pace.limit:g} s")
+            raise TimedOut(f"the demo did not end within {pace.limit:g} s")
         finally:
             play.cancel()
             stop.set()
             await asyncio.wait({daemon, play})
 
 
-async def _play(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
+async def _run_scenes(environment: Environment, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     try:
-        return await _play_scenes(stage, screen, pace, closed)
+        return await _play_scenes(environment, screen, pace, closed)
     except SystemExit as error:  # what rich makes of a closed pipe; it would tear down the event loop
         raise _Unread from error
 
 
-async def _play_scenes(stage: Stage, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
+async def _play_scenes(environment: Environment, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     began = time.monotonic()
-    screen.intro(stage.api.url.removeprefix("http://"), stage.receiver.base.removeprefix("http://"))
+    screen.intro(
+        environment.api.url.removeprefix("http://"), environment.receiver.base.removeprefix("http://")
+    )
     outcomes = [Outcome(title=scene.title, expected=scene.expects) for scene in SCENES]
     shops: list[Shop] = []
-    stuck: Stuck | None = None  # what is missing is named first
+    stuck: TimedOut | None = None  # what is missing is named first
     try:
-        await stage.followed()
+        await environment.followed()
         await asyncio.sleep(2 * pace.scene)
         for number, (scene, outcome) in enumerate(zip(SCENES, outcomes, strict=True), start=1):
             screen.scene(number, scene.title, scene.about)
-            shops.append(await stage.open_shop(scene.name))
-            act = Act(stage, screen, pace, shops[-1])
+            shops.append(await environment.open_shop(scene.name))
+            runner = SceneRunner(environment, screen, pace, shops[-1])
             if scene.name in closed:
-                act.close_shop()
+                runner.close_shop()
             scene_began = time.monotonic()
-            await scene.play(act)
+            await scene.play(runner)
             outcome.seconds = time.monotonic() - scene_began
             await asyncio.sleep(pace.scene)
         # What comes after its scene is over counts too: one more block, and every delivery comes to its end.
-        stage.chain.mine(burn=True)
-        await stage.followed()
-        await stage.delivered()
-    except Stuck as error:
+        environment.chain.mine(burn=True)
+        await environment.followed()
+        await environment.delivered()
+    except TimedOut as error:
         stuck = error
     for shop, outcome in zip(shops, outcomes, strict=False):
-        await count(stage, shop, outcome)
+        await count(environment, shop, outcome)
     screen.summary(outcomes, time.monotonic() - began)
     if stuck is not None:
         raise stuck

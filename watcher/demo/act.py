@@ -13,7 +13,7 @@ from chain.testing import Tx
 from notifier.testing import Answer, plan_of
 from watcher.demo import words
 from watcher.demo.screen import Row, Screen
-from watcher.demo.stage import Shop, Stage
+from watcher.demo.stage import Environment, Shop
 from watcher.domain.model import Intent
 from watcher.schemas import NewPaymentIntent
 
@@ -58,11 +58,11 @@ class Outcome:
         return not (self.missing or self.unexpected or self.refused)
 
 
-class Act:
+class SceneRunner:
     """Lets a scene's script change the chain; after each change waits for the daemon and shows what came of it."""
 
-    def __init__(self, stage: Stage, screen: Screen, pace: Pace, shop: Shop) -> None:
-        self.stage = stage
+    def __init__(self, environment: Environment, screen: Screen, pace: Pace, shop: Shop) -> None:
+        self.environment = environment
         self.shop = shop
         self._screen = screen
         self._pace = pace
@@ -86,7 +86,7 @@ class Act:
     async def ask(self, amount: int, *, asset: str = "sbtc", **wishes: Any) -> Intent:
         """The shop creates an intent; base units."""
         request = NewPaymentIntent(amount=amount, asset=asset, **wishes)
-        self._order = await self.stage.create_intent(self.shop, request)
+        self._order = await self.environment.create_intent(self.shop, request)
         lines = [
             Text(f"asks for {words.amount(amount, asset)}"),
             Text(f"ref {self._order.reference}", "bold"),
@@ -96,37 +96,37 @@ class Act:
 
     async def mine(self, says: str, txs: Iterable[Tx] = (), **how: Any) -> BlockHeader:
         """Mine blocks, with :meth:`ScriptedChain.mine`'s keywords, and show what came of it."""
-        header = self.stage.chain.mine(txs, **how)
-        await self._show([words.block(header, self.stage.first), Text(says)], [])
+        header = self.environment.chain.mine(txs, **how)
+        await self._show([words.block(header, self.environment.first), Text(says)], [])
         return header
 
     async def fork(self, says: str, below: BlockHeader, txs: Iterable[Tx] = ()) -> BlockHeader:
         """A Bitcoin fork: another branch takes the place of ``below`` and everything on it, and is one block longer."""
-        chain = self.stage.chain
+        chain = self.environment.chain
         lost = chain.tip.height - below.height + 1
         branch = chain.fork(below.height - 1)
         branch.mine(txs, burn=True)
         branch.mine(n=lost, burn=True)
         gone = Text(f"↶ reorg, {lost} block{'s' if lost > 1 else ''} gone", "bold red")
-        await self._show([words.block(branch.tip, self.stage.first), gone, Text(says)], [])
+        await self._show([words.block(branch.tip, self.environment.first), gone, Text(says)], [])
         return branch.tip
 
     def fail_next(self, *statuses: int) -> None:
         """Let the shop's server answer its next requests with these statuses."""
-        self.stage.receiver.plan(*plan_of(statuses), path=self.shop.path)
+        self.environment.receiver.plan(*plan_of(statuses), path=self.shop.path)
 
     def close_shop(self) -> None:
         """Let the shop's server answer 503 from now on."""
-        self.stage.receiver.always(Answer(status=503), self.shop.path)
+        self.environment.receiver.always(Answer(status=503), self.shop.path)
 
     async def _show(self, chain: list[Text], merchant: list[Text]) -> None:
         """Wait for the commit, show a row; then a row for each further attempt at a webhook."""
-        await self.stage.followed()
+        await self.environment.followed()
         row = Row(chain=chain, watcher=await self._standing(), merchant=merchant, asked=bool(merchant))
         if row.asked:
             ttl = words.elapsed(self.order.expires_at - self.order.created_at)
             row.watcher.append(Text(f"expires in {ttl}", "dim"))
-        for told in await self.stage.deliveries(self.shop):
+        for told in await self.environment.deliveries(self.shop):
             if told["id"] in self._heard:
                 continue
             self._heard.add(told["id"])
@@ -139,11 +139,11 @@ class Act:
 
     async def _standing(self) -> list[Text]:
         """Return how the order stands, and what is new about it."""
-        document = await self.stage.intent(self.order.id)
+        document = await self.environment.intent(self.order.id)
         lines = words.standing(document, self._status)
         history = words.history(document)
         lines += [Text(line, "dim") for line in history if line not in self._history]
-        unmatched = await self.stage.unmatched(self.shop)
+        unmatched = await self.environment.unmatched(self.shop)
         fresh = unmatched[: len(unmatched) - self._unmatched]
         lines += [Text(f"ignored: {transfer['unmatched']}", "red") for transfer in fresh]
         self._status, self._history, self._unmatched = document["status"], history, len(unmatched)
@@ -154,7 +154,7 @@ class Act:
         number, tried_at = 0, ""
         while True:
             number += 1
-            delivery, attempt = await self.stage.attempt(delivery_id, number)
+            delivery, attempt = await self.environment.attempt(delivery_id, number)
             if tried_at:
                 row.watcher.append(Text(f"{words.between(tried_at, attempt['at']):.1f} s later", "dim"))
             row.merchant += self._heard_lines(delivery, attempt)
@@ -168,7 +168,7 @@ class Act:
 
     def _heard_lines(self, delivery: dict[str, Any], attempt: dict[str, Any]) -> list[Text]:
         number, status = attempt["number"], attempt["status_code"]
-        came = self.stage.arrivals(self.shop, delivery["event"])
+        came = self.environment.arrivals(self.shop, delivery["event"])
         if _taken(attempt) and came[-1].refused is None:
             return words.webhook(came[-1].document, number)
         lines = [Text(f"✘ attempt {number}: {status or attempt['error']}", "bold red")]
@@ -180,14 +180,14 @@ class Act:
         await asyncio.sleep(self._pace.row)
 
 
-async def count(stage: Stage, shop: Shop, outcome: Outcome) -> None:
+async def count(environment: Environment, shop: Shop, outcome: Outcome) -> None:
     """Fill in what arrived at a shop: from the requests that came in and the attempts that the watcher logged."""
-    for delivery in await stage.deliveries(shop):
-        came = stage.arrivals(shop, delivery["event"])
+    for delivery in await environment.deliveries(shop):
+        came = environment.arrivals(shop, delivery["event"])
         taken = sum(_taken(attempt) for attempt in delivery["log"])
         outcome.attempts += len(delivery["log"])
         outcome.arrived += [words.event_name(arrival.document) for arrival in came[:1] * taken]
-    outcome.refused = sum(arrival.refused is not None for arrival in stage.receiver.at(shop.path))
+    outcome.refused = sum(arrival.refused is not None for arrival in environment.receiver.at(shop.path))
 
 
 def _taken(attempt: dict[str, Any]) -> bool:

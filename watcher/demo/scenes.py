@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chain.model import TxStatus
 from chain.testing import Tx, principal, txs
-from watcher.demo.act import Act
+from watcher.demo.act import SceneRunner
 from watcher.demo.stage import PAYMENT_CONTRACT
 
 ALICE = principal("alice")
@@ -24,89 +24,89 @@ class Scene:
     name: str
     title: str
     about: str
-    play: Callable[[Act], Awaitable[None]]
+    play: Callable[[SceneRunner], Awaitable[None]]
     expects: tuple[str, ...] = ()
 
 
-async def _memo(act: Act) -> None:
-    order = await act.ask(50_000)
-    paid = txs.sbtc_transfer(ALICE, order.recipient, 50_000, act.memo)
-    await act.mine("alice pays 50,000 sats", [paid])
+async def _memo(runner: SceneRunner) -> None:
+    order = await runner.ask(50_000)
+    paid = txs.sbtc_transfer(ALICE, order.recipient, 50_000, runner.memo)
+    await runner.mine("alice pays 50,000 sats", [paid])
 
 
-async def _contract(act: Act) -> None:
-    await act.ask(2_500_000)
-    await act.mine("alice calls pay-token", [_pay_token(act, ALICE)])
-    await act.mine("a Bitcoin block", burn=True, seconds=TEN_MINUTES)
-    await act.mine("a Bitcoin block", burn=True, seconds=TEN_MINUTES)
+async def _contract(runner: SceneRunner) -> None:
+    await runner.ask(2_500_000)
+    await runner.mine("alice calls pay-token", [_pay_token(runner, ALICE)])
+    await runner.mine("a Bitcoin block", burn=True, seconds=TEN_MINUTES)
+    await runner.mine("a Bitcoin block", burn=True, seconds=TEN_MINUTES)
 
 
-async def _stx(act: Act) -> None:
-    order = await act.ask(25_000_000, asset="stx", level="included")
-    await act.mine("bob pays 25 STX", [txs.stx_transfer(BOB, order.recipient, 25_000_000, act.memo)])
+async def _stx(runner: SceneRunner) -> None:
+    order = await runner.ask(25_000_000, asset="stx", level="included")
+    await runner.mine("bob pays 25 STX", [txs.stx_transfer(BOB, order.recipient, 25_000_000, runner.memo)])
 
 
-async def _top_up(act: Act) -> None:
-    order = await act.ask(60_000)
-    first = txs.sbtc_transfer(ALICE, order.recipient, 45_000, act.memo)
-    await act.mine("alice pays 45,000 sats", [first])
-    second = txs.sbtc_transfer(ALICE, order.recipient, 15_000, act.memo)
-    await act.mine("alice pays 15,000 sats", [second])
+async def _top_up(runner: SceneRunner) -> None:
+    order = await runner.ask(60_000)
+    first = txs.sbtc_transfer(ALICE, order.recipient, 45_000, runner.memo)
+    await runner.mine("alice pays 45,000 sats", [first])
+    second = txs.sbtc_transfer(ALICE, order.recipient, 15_000, runner.memo)
+    await runner.mine("alice pays 15,000 sats", [second])
 
 
-async def _abort(act: Act) -> None:
-    await act.ask(80_000, payer=BOB)
-    copied = _pay_token(act, MALLORY, status=TxStatus.ABORT_BY_RESPONSE)
-    await act.mine("mallory copies his call, which aborts", [copied])
-    aborted = _pay_token(act, BOB, status=TxStatus.ABORT_BY_POST_CONDITION)
-    await act.mine("bob's own call aborts on a post-condition", [aborted])
+async def _abort(runner: SceneRunner) -> None:
+    await runner.ask(80_000, payer=BOB)
+    copied = _pay_token(runner, MALLORY, status=TxStatus.ABORT_BY_RESPONSE)
+    await runner.mine("mallory copies his call, which aborts", [copied])
+    aborted = _pay_token(runner, BOB, status=TxStatus.ABORT_BY_POST_CONDITION)
+    await runner.mine("bob's own call aborts on a post-condition", [aborted])
 
 
-async def _expiry(act: Act) -> None:
-    await act.ask(30_000, expires_in="1h")
-    await act.mine("6 Bitcoin blocks, but no payment", n=6, burn=True, seconds=TEN_MINUTES)
-    await act.mine("2 more: 10 minutes of grace are over", n=2, burn=True, seconds=TEN_MINUTES)
+async def _expiry(runner: SceneRunner) -> None:
+    await runner.ask(30_000, expires_in="1h")
+    await runner.mine("6 Bitcoin blocks, but no payment", n=6, burn=True, seconds=TEN_MINUTES)
+    await runner.mine("2 more: 10 minutes of grace are over", n=2, burn=True, seconds=TEN_MINUTES)
 
 
-async def _look_alike(act: Act) -> None:
-    order = await act.ask(90_000, expires_in="7d")
-    fake = txs.fake_token(MALLORY, order.recipient, 90_000, act.memo)
-    await act.mine("mallory sends 90,000 units of her own “sbtc-token”", [fake])
+async def _look_alike(runner: SceneRunner) -> None:
+    order = await runner.ask(90_000, expires_in="7d")
+    fake = txs.fake_token(MALLORY, order.recipient, 90_000, runner.memo)
+    await runner.mine("mallory sends 90,000 units of her own “sbtc-token”", [fake])
 
 
-async def _down(act: Act) -> None:
-    order = await act.ask(70_000)
-    act.fail_next(503, 503)
-    paid = txs.sbtc_transfer(ALICE, order.recipient, 70_000, act.memo)
-    await act.mine("alice pays 70,000 sats", [paid])
+async def _down(runner: SceneRunner) -> None:
+    order = await runner.ask(70_000)
+    runner.fail_next(503, 503)
+    paid = txs.sbtc_transfer(ALICE, order.recipient, 70_000, runner.memo)
+    await runner.mine("alice pays 70,000 sats", [paid])
 
 
-async def _unseen(act: Act) -> None:
-    order = await act.ask(3_000_000, expires_in="4h")
-    paid = txs.sbtc_transfer(BOB, order.recipient, 3_000_000, act.memo)
-    block = await act.mine("bob pays 3,000,000 sats", [paid])
-    await act.fork("and the payment with it", block)
-    await act.mine("bob's payment is back", [paid])
-    await act.mine("2 Bitcoin blocks", n=2, burn=True, seconds=TEN_MINUTES)
+async def _unseen(runner: SceneRunner) -> None:
+    order = await runner.ask(3_000_000, expires_in="4h")
+    paid = txs.sbtc_transfer(BOB, order.recipient, 3_000_000, runner.memo)
+    block = await runner.mine("bob pays 3,000,000 sats", [paid])
+    await runner.fork("and the payment with it", block)
+    await runner.mine("bob's payment is back", [paid])
+    await runner.mine("2 Bitcoin blocks", n=2, burn=True, seconds=TEN_MINUTES)
 
 
-async def _mined_again(act: Act) -> None:
-    order = await act.ask(40_000)
-    paid = txs.sbtc_transfer(ALICE, order.recipient, 40_000, act.memo)
-    block = await act.mine("alice pays 40,000 sats", [paid])
-    await act.fork("but the payment is back", block, [paid])
+async def _mined_again(runner: SceneRunner) -> None:
+    order = await runner.ask(40_000)
+    paid = txs.sbtc_transfer(ALICE, order.recipient, 40_000, runner.memo)
+    block = await runner.mine("alice pays 40,000 sats", [paid])
+    await runner.fork("but the payment is back", block, [paid])
 
 
-async def _taken_back(act: Act) -> None:
-    order = await act.ask(95_000)
-    paid = txs.sbtc_transfer(CAROL, order.recipient, 95_000, act.memo)
-    block = await act.mine("carol pays 95,000 sats", [paid])
-    await act.fork("and the payment with it", block)
-    await act.mine("13 Bitcoin blocks without it", n=13, burn=True, seconds=TEN_MINUTES)
+async def _taken_back(runner: SceneRunner) -> None:
+    order = await runner.ask(95_000)
+    paid = txs.sbtc_transfer(CAROL, order.recipient, 95_000, runner.memo)
+    block = await runner.mine("carol pays 95,000 sats", [paid])
+    await runner.fork("and the payment with it", block)
+    await runner.mine("13 Bitcoin blocks without it", n=13, burn=True, seconds=TEN_MINUTES)
 
 
-def _pay_token(act: Act, payer: str, *, status: str = TxStatus.SUCCESS) -> Tx:
-    order = act.order
+def _pay_token(runner: SceneRunner, payer: str, *, status: str = TxStatus.SUCCESS) -> Tx:
+    order = runner.order
     return txs.contract_payment(
         PAYMENT_CONTRACT,
         payer,

@@ -45,7 +45,7 @@ WAIT_TIMEOUT_SECONDS: Final = 12.0
 POLL_SECONDS: Final = 0.02
 
 
-class Stuck(WatcherError):
+class TimedOut(WatcherError):
     """The daemon did not do in time what the demo waits for."""
 
 
@@ -59,8 +59,8 @@ class Shop:
     path: str
 
 
-class Stage:
-    """Changes the chain and the shops' orders; reads what came of it. Made by :func:`open_stage`."""
+class Environment:
+    """Changes the chain and the shops' orders; reads what came of it. Made by :func:`open_environment`."""
 
     def __init__(
         self,
@@ -186,11 +186,11 @@ class Stage:
         return await asyncio.to_thread(run)
 
     async def wait_for(self, query: Callable[[Connection], _T | None], complaint: str) -> _T:
-        """Run a query again and again until it finds something. Raises :class:`Stuck` after :data:`WAIT_TIMEOUT_SECONDS`."""
+        """Run a query again and again until it finds something. Raises :class:`TimedOut` after :data:`WAIT_TIMEOUT_SECONDS`."""
         deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
         while (found := await self.read(query)) is None:
             if time.monotonic() > deadline:
-                raise Stuck(f"{complaint} within {WAIT_TIMEOUT_SECONDS:g} s")
+                raise TimedOut(f"{complaint} within {WAIT_TIMEOUT_SECONDS:g} s")
             await asyncio.sleep(POLL_SECONDS)
         return found
 
@@ -203,7 +203,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, *, schedule: tuple[float, ...]) -> AsyncIterator[Stage]:
+async def open_environment(folder: Path, *, schedule: tuple[float, ...]) -> AsyncIterator[Environment]:
     """Set everything up but the daemon; ``schedule`` are the waits between attempts at a webhook, seconds."""
     chain = ScriptedChain(height=1000, burn_height=900_000, time=int(time.time()))
     async with ScriptedApi(chain, network_id=1) as api, Receiver() as receiver:
@@ -224,6 +224,6 @@ async def open_stage(folder: Path, *, schedule: tuple[float, ...]) -> AsyncItera
         database = Database(settings.database_url)
         try:
             await asyncio.to_thread(database.upgrade)
-            yield Stage(settings, database, chain, api, receiver)
+            yield Environment(settings, database, chain, api, receiver)
         finally:
             database.close()
