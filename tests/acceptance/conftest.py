@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass
-class Town:
+class Deployment:
     """Everything around the daemon, and the daemon."""
 
     folder: Path
@@ -107,7 +107,7 @@ class Town:
 
 
 @pytest.fixture
-async def town(tmp_path: Path) -> AsyncIterator[Town]:
+async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
     """A chain that begins now, its API, a receiver, and settings for a daemon on a fresh database."""
     chain = ScriptedChain(time=int(time.time()) - 100)
     chain.mine(n=3, burn=True)
@@ -124,15 +124,15 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
             "SBTC_WATCHER_WEBHOOK_RETRY_SCHEDULE": "0s,200ms,200ms,200ms,500ms",
             "SBTC_WATCHER_WEBHOOK_TIMEOUT": "2s",
         }
-        town = Town(tmp_path, chain, api, receiver, environment)
+        deployment = Deployment(tmp_path, chain, api, receiver, environment)
         try:
-            yield town
+            yield deployment
         finally:
-            await town.stop()
+            await deployment.stop()
 
 
 @pytest.fixture
-def served(town: Town) -> Town:
+def served(deployment: Deployment) -> Deployment:
     """The town, with HTTP on a free port."""
-    town.environment["SBTC_WATCHER_HTTP_BIND"] = "127.0.0.1:0"
-    return town
+    deployment.environment["SBTC_WATCHER_HTTP_BIND"] = "127.0.0.1:0"
+    return deployment

@@ -6,12 +6,12 @@ import json
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.conftest import Town
+from tests.acceptance.conftest import Deployment
 
 
-async def base_url(town: Town, *, daemon: int = 0) -> str:
+async def base_url(deployment: Deployment, *, daemon: int = 0) -> str:
     """Return where a daemon serves, as its log says."""
-    log = town.folder / "daemon.log"
+    log = deployment.folder / "daemon.log"
     async with asyncio.timeout(20):
         while True:
             written = await asyncio.to_thread(log.read_text)

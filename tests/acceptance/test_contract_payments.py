@@ -14,7 +14,7 @@ from chain.model import TxStatus
 from chain.testing import Tx, principal, txs
 from chain.testing import events as ev
 from tests import harness
-from tests.acceptance.conftest import Town
+from tests.acceptance.conftest import Deployment
 from tests.integration.contracts.vm import SBTC, Answer, Vm, hexed_value, running
 
 PAYER, STRANGER = principal("vm payer"), principal("vm stranger")
@@ -109,17 +109,19 @@ def transfer(vm: Vm, intent: dict[str, Any]) -> tuple[Answer, Tx]:
     return execute(vm, SBTC, "transfer", args, PAYER)
 
 
-async def create(town: Town, merchant: str, *options: str, amount: int = 50_000) -> dict[str, Any]:
-    made: dict[str, Any] = await town.json(
+async def create(
+    deployment: Deployment, merchant: str, *options: str, amount: int = 50_000
+) -> dict[str, Any]:
+    made: dict[str, Any] = await deployment.json(
         "intents", "create", "--merchant", merchant, "--amount", str(amount), *options
     )
     return made
 
 
-def previous_events(town: Town, intent: dict[str, Any]) -> list[str]:
+def previous_events(deployment: Deployment, intent: dict[str, Any]) -> list[str]:
     """Return what the shop heard of an intent, in order: no resends, no refused signature."""
     arrivals = [
-        a for a in town.receiver.arrivals if a.document["data"]["payment_intent"]["id"] == intent["id"]
+        a for a in deployment.receiver.arrivals if a.document["data"]["payment_intent"]["id"] == intent["id"]
     ]
     assert [arrival.refused for arrival in arrivals] == [None] * len(arrivals)
     assert len({arrival.id for arrival in arrivals}) == len(arrivals)
@@ -130,8 +132,8 @@ def previous_events(town: Town, intent: dict[str, Any]) -> list[str]:
     ]
 
 
-def refunds_told(town: Town, intent: dict[str, Any]) -> list[dict[str, str]]:
-    documents = [arrival.document for arrival in town.receiver.arrivals]
+def refunds_told(deployment: Deployment, intent: dict[str, Any]) -> list[dict[str, str]]:
+    documents = [arrival.document for arrival in deployment.receiver.arrivals]
     return [
         document["data"]["refund"]
         for document in sorted(documents, key=lambda document: document["sequence"])
@@ -140,14 +142,16 @@ def refunds_told(town: Town, intent: dict[str, Any]) -> list[dict[str, str]]:
 
 
 @pytest.mark.usefixtures("backend")
-async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: Vm, town: Town) -> None:
+async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(
+    vm: Vm, deployment: Deployment
+) -> None:
     """Paid in sBTC, in STX, twice in both ways, refunded in part and in full; refused calls change nothing."""
-    shop = await town.shop(events=EVERY)
-    await town.start()
-    await town.caught_up()
+    shop = await deployment.shop(events=EVERY)
+    await deployment.start()
+    await deployment.caught_up()
     names = ("token", "twice", "both", "part", "full", "expired")
-    intents = {name: await create(town, shop["merchant"]) for name in names}
-    intents["stx"] = await create(town, shop["merchant"], "--asset", "stx", amount=STX_AMOUNT)
+    intents = {name: await create(deployment, shop["merchant"]) for name in names}
+    intents["stx"] = await create(deployment, shop["merchant"], "--asset", "stx", amount=STX_AMOUNT)
     assert intents["token"]["pay"]["contract"]["function"] == "pay-token"
     assert intents["stx"]["pay"]["contract"]["function"] == "pay-stx"
 
@@ -158,8 +162,8 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: V
     cheap = intents["expired"]["pay"]["contract"]
     args = [hexed_value(UInt(1)) if a["name"] == "amount" else a["hex"] for a in cheap["arguments"]]
     _, spoiled = execute(vm, cheap["contract_id"], cheap["function"], args, STRANGER)
-    town.chain.mine([*(tx for _, tx in paid.values()), spoiled], burn=True)
-    await town.caught_up()
+    deployment.chain.mine([*(tx for _, tx in paid.values()), spoiled], burn=True)
+    await deployment.caught_up()
 
     again, second = pay(vm, intents["twice"], STRANGER)
     assert (encode(again.result).hex(), again.events) == ("08" + encode(UInt(1409)).hex(), [])
@@ -171,10 +175,10 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: V
     over, too_much = refund(vm, intents["full"], 1)
     assert over.events == []
     _, of_stx = refund(vm, intents["stx"], STX_AMOUNT)
-    town.chain.mine([second, direct, not_his, *(tx for _, tx in parts)], burn=True)
-    town.chain.mine([whole, too_much, of_stx])
-    town.chain.mine(n=2, burn=True)
-    await town.caught_up()
+    deployment.chain.mine([second, direct, not_his, *(tx for _, tx in parts)], burn=True)
+    deployment.chain.mine([whole, too_much, of_stx])
+    deployment.chain.mine(n=2, burn=True)
+    await deployment.caught_up()
     heard = {
         "token": ["created", "succeeded"],
         "twice": ["created", "succeeded"],
@@ -185,10 +189,10 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: V
         # STX is anchored by default: two Bitcoin blocks for the payment, and for the refund.
         "stx": ["created", "processing", "succeeded", "refunded"],
     }
-    await town.receiver.wait_for(sum(map(len, heard.values())))
-    assert {name: previous_events(town, intent) for name, intent in intents.items()} == heard
+    await deployment.receiver.wait_for(sum(map(len, heard.values())))
+    assert {name: previous_events(deployment, intent) for name, intent in intents.items()} == heard
 
-    shown = {name: await town.json("intents", "show", intent["id"]) for name, intent in intents.items()}
+    shown = {name: await deployment.json("intents", "show", intent["id"]) for name, intent in intents.items()}
     assert {name: (one["status"], one["flags"], one["amount_refunded"]) for name, one in shown.items()} == {
         "token": ("succeeded", [], "0"),
         "twice": ("succeeded", [], "0"),
@@ -204,7 +208,7 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: V
     ]
     assert shown["both"]["amount_received"] == "100000"
     assert [row["amount"] for row in shown["part"]["refunds"]] == ["10000", "5000"]
-    assert refunds_told(town, intents["part"]) == [
+    assert refunds_told(deployment, intents["part"]) == [
         {"amount": amount, "tx_id": tx.tx_id}
         for amount, (_, tx) in zip(("10000", "5000"), parts, strict=True)
     ]
@@ -218,41 +222,41 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(vm: V
     for name in ("part", "full", "stx"):
         assert any("refunded" in (entry["reason"] or "") for entry in shown[name]["timeline"])
     assert shown["expired"]["transfers"] == []
-    unmatched = await town.json("transfers", "list", "--unmatched")
+    unmatched = await deployment.json("transfers", "list", "--unmatched")
     assert [(row["amount"], row["unmatched"]) for row in unmatched["data"]] == [("1", "unknown_terms")]
-    card = await town.cli("intents", "show", intents["part"]["id"])
+    card = await deployment.cli("intents", "show", intents["part"]["id"])
     assert "Given back" in card
 
 
 @pytest.mark.usefixtures("backend")
-async def test_a_refund_follows_a_fork_and_is_told_once(vm: Vm, town: Town) -> None:
+async def test_a_refund_follows_a_fork_and_is_told_once(vm: Vm, deployment: Deployment) -> None:
     """A Bitcoin fork takes a refund that was told; mined again, it stands again, and nobody hears of it twice."""
-    shop = await town.shop(events=EVERY)
-    await town.start()
-    await town.caught_up()
-    intent = await create(town, shop["merchant"])
+    shop = await deployment.shop(events=EVERY)
+    await deployment.start()
+    await deployment.caught_up()
+    intent = await create(deployment, shop["merchant"])
     _, paid = pay(vm, intent)
-    town.chain.mine([paid], burn=True)
+    deployment.chain.mine([paid], burn=True)
     _, given = refund(vm, intent, 50_000)
-    town.chain.mine([given])
-    await town.receiver.wait_for(3)
-    town.chain.reorg(1)
-    await town.caught_up()
-    shown = await town.json("intents", "show", intent["id"])
+    deployment.chain.mine([given])
+    await deployment.receiver.wait_for(3)
+    deployment.chain.reorg(1)
+    await deployment.caught_up()
+    shown = await deployment.json("intents", "show", intent["id"])
     assert (shown["status"], shown["flags"], shown["amount_refunded"]) == ("succeeded", [], "0")
     assert [row["status"] for row in shown["refunds"]] == ["orphaned"]
     assert "undone by a reorg" in shown["timeline"][-1]["reason"]
-    town.chain.mine([given])
-    town.chain.mine()
-    await town.caught_up()
-    shown = await town.json("intents", "show", intent["id"])
+    deployment.chain.mine([given])
+    deployment.chain.mine()
+    await deployment.caught_up()
+    shown = await deployment.json("intents", "show", intent["id"])
     assert (shown["flags"], shown["refunds_total"]) == (["refunded"], 2)
-    report = await town.json("reindex", "--from", "1")
+    report = await deployment.json("reindex", "--from", "1")
     assert (report["refunds"], report["events"], report["differences"]["count"]) == (0, 0, 0)
-    events = await town.json("events", "list")
+    events = await deployment.json("events", "list")
     assert sorted(event["type"] for event in events["data"]) == [
         "payment.created",
         "payment.refunded",
         "payment.succeeded",
     ]
-    assert previous_events(town, intent) == ["created", "succeeded", "refunded"]
+    assert previous_events(deployment, intent) == ["created", "succeeded", "refunded"]

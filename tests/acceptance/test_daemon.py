@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from chain.testing import principal, txs
 from notifier.testing import Answer
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, Town
+from tests.acceptance.conftest import PROGRAM, Deployment
 from tests.acceptance.dying_daemon import POINTS
 
 PAYER = principal("payer")
@@ -30,24 +30,24 @@ def pay(intent: dict[str, Any], amount: int | None = None) -> txs.Tx:
 
 @ON_BOTH
 async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_every_field(
-    town: Town,
+    deployment: Deployment,
 ) -> None:
     """The whole path: CLI, chain, depth, webhook; verified by two public libraries."""
-    shop = await town.shop(events="payment.processing,payment.succeeded")
-    daemon = await town.start()
-    await town.caught_up()
-    intent = await town.json(
+    shop = await deployment.shop(events="payment.processing,payment.succeeded")
+    daemon = await deployment.start()
+    await deployment.caught_up()
+    intent = await deployment.json(
         *("intents", "create", "--merchant", shop["merchant"], "--amount", "50000", "--level", "anchored"),
         *("--metadata", "order_id=12345"),
     )
-    town.chain.mine([pay(intent)], burn=True)
-    [processing] = await town.receiver.wait_for(1)
+    deployment.chain.mine([pay(intent)], burn=True)
+    [processing] = await deployment.receiver.wait_for(1)
     assert processing.document["type"] == "payment.processing"
-    town.chain.mine(burn=True)
-    await town.caught_up()
-    assert len(town.receiver.arrivals) == 1, "told before the asked depth"
-    town.chain.mine(burn=True)
-    _, succeeded = await town.receiver.wait_for(2)
+    deployment.chain.mine(burn=True)
+    await deployment.caught_up()
+    assert len(deployment.receiver.arrivals) == 1, "told before the asked depth"
+    deployment.chain.mine(burn=True)
+    _, succeeded = await deployment.receiver.wait_for(2)
     assert succeeded.refused is None
 
     document = Webhook(shop["secret"]).verify(succeeded.body, succeeded.headers)
@@ -65,9 +65,9 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     assert (data["previous_status"], data["reason"], data["supersedes"]) == ("processing", None, None)
     assert data["chain"] == {
         "network": "mainnet",
-        "tip_height": town.chain.tip.height,
-        "tip_hash": town.chain.tip.hash,
-        "burn_block_height": town.chain.tip.burn_height,
+        "tip_height": deployment.chain.tip.height,
+        "tip_hash": deployment.chain.tip.hash,
+        "burn_block_height": deployment.chain.tip.burn_height,
     }
     told = data["payment_intent"]
     fields = """id object merchant status flags in_flight amount asset asset_identifier recipient payer reference
@@ -102,10 +102,10 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     ]
     for key in ("expires_at", "deadline", "created_at", "updated_at", "succeeded_at"):
         assert RFC3339.fullmatch(told[key]), key
-    shown = await town.json("intents", "show", intent["id"])
+    shown = await deployment.json("intents", "show", intent["id"])
     assert (shown["status"], shown["succeeded_at"]) == ("succeeded", told["succeeded_at"])
     assert [entry["status"] for entry in shown["timeline"]] == ["pending", "processing", "succeeded"]
-    status = await town.json("status")
+    status = await deployment.json("status")
     assert (status["state"], status["intents"].get("succeeded"), status["outbox"]["pending"]) == ("ok", 1, 0)
 
     began = time.monotonic()
@@ -120,94 +120,98 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     indirect=["backend"],
 )
 @ON_BOTH
-async def test_a_kill_in_the_middle_of_a_step_loses_and_doubles_nothing(town: Town, point: str) -> None:
+async def test_a_kill_in_the_middle_of_a_step_loses_and_doubles_nothing(
+    deployment: Deployment, point: str
+) -> None:
     """SIGKILL inside the open transaction; the next start does the step again, and the merchant hears it once."""
-    shop = await town.shop()
-    armed = town.folder / "armed"
-    daemon = await town.start(sys.executable, "-m", "tests.acceptance.dying_daemon", point, str(armed))
-    await town.caught_up()
-    intent = await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    shop = await deployment.shop()
+    armed = deployment.folder / "armed"
+    daemon = await deployment.start(sys.executable, "-m", "tests.acceptance.dying_daemon", point, str(armed))
+    await deployment.caught_up()
+    intent = await deployment.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
     armed.touch()
-    town.chain.mine([pay(intent)])
+    deployment.chain.mine([pay(intent)])
     assert await asyncio.wait_for(daemon.wait(), 20) == -signal.SIGKILL
-    shown = await town.json("intents", "show", intent["id"])
+    shown = await deployment.json("intents", "show", intent["id"])
     assert (shown["status"], shown["transfers"]) == ("pending", []), "a torn step was committed"
-    await town.start()
-    await town.receiver.wait_for(1)
-    town.chain.mine()
-    await town.caught_up()
-    events = await town.json("events", "list")
+    await deployment.start()
+    await deployment.receiver.wait_for(1)
+    deployment.chain.mine()
+    await deployment.caught_up()
+    events = await deployment.json("events", "list")
     assert sorted(event["type"] for event in events["data"]) == ["payment.created", "payment.succeeded"]
-    assert [arrival.document["type"] for arrival in town.receiver.arrivals] == ["payment.succeeded"]
-    assert town.receiver.arrivals[0].refused is None
+    assert [arrival.document["type"] for arrival in deployment.receiver.arrivals] == ["payment.succeeded"]
+    assert deployment.receiver.arrivals[0].refused is None
 
 
-async def test_a_kill_in_the_middle_of_a_delivery_sends_the_same_event_again(town: Town) -> None:
+async def test_a_kill_in_the_middle_of_a_delivery_sends_the_same_event_again(deployment: Deployment) -> None:
     """The receiver has the request and the daemon dies before the answer: at least once, under the same id."""
-    shop = await town.shop()
-    daemon = await town.start()
-    await town.caught_up()
-    intent = await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    shop = await deployment.shop()
+    daemon = await deployment.start()
+    await deployment.caught_up()
+    intent = await deployment.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
     never = asyncio.Event()
-    town.receiver.plan(Answer(gate=never), path="/hook")
-    town.chain.mine([pay(intent)])
-    await town.receiver.wait_for(1)
+    deployment.receiver.plan(Answer(gate=never), path="/hook")
+    deployment.chain.mine([pay(intent)])
+    await deployment.receiver.wait_for(1)
     daemon.kill()
     await daemon.wait()
-    await town.start()
-    first, second = await town.receiver.wait_for(2, within=40)
+    await deployment.start()
+    first, second = await deployment.receiver.wait_for(2, within=40)
     assert first.id == second.id
     assert first.body == second.body
     assert first.headers["webhook-signature"] != "" != second.headers["webhook-signature"]
-    deliveries = await town.json("deliveries", "list")
+    deliveries = await deployment.json("deliveries", "list")
     assert len(deliveries["data"]) == 1
 
 
 @ON_BOTH
-async def test_run_once_catches_up_delivers_and_leaves(town: Town) -> None:
+async def test_run_once_catches_up_delivers_and_leaves(deployment: Deployment) -> None:
     """``run --once`` is a whole daemon's turn in one call; calling it again changes nothing."""
-    shop = await town.shop()
-    await town.cli("run", "--once")
-    intent = await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
-    town.chain.mine([pay(intent)], n=60)
-    await town.cli("run", "--once")
-    assert [arrival.document["type"] for arrival in town.receiver.arrivals] == ["payment.succeeded"]
-    await town.cli("run", "--once")
-    assert len(town.receiver.arrivals) == 1
+    shop = await deployment.shop()
+    await deployment.cli("run", "--once")
+    intent = await deployment.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    deployment.chain.mine([pay(intent)], n=60)
+    await deployment.cli("run", "--once")
+    assert [arrival.document["type"] for arrival in deployment.receiver.arrivals] == ["payment.succeeded"]
+    await deployment.cli("run", "--once")
+    assert len(deployment.receiver.arrivals) == 1
 
 
-async def test_a_second_follower_on_the_same_database_is_refused(town: Town) -> None:
+async def test_a_second_follower_on_the_same_database_is_refused(deployment: Deployment) -> None:
     """Two followers would fight over one cursor: the second one exits 3 and says who holds it."""
-    daemon = await town.start()
-    await town.caught_up()
-    await town.cli("run", "--once", code=3)
+    daemon = await deployment.start()
+    await deployment.caught_up()
+    await deployment.cli("run", "--once", code=3)
     assert daemon.returncode is None
 
 
-async def test_a_source_that_does_not_answer_ends_run_once_with_3_and_moves_nothing(town: Town) -> None:
+async def test_a_source_that_does_not_answer_ends_run_once_with_3_and_moves_nothing(
+    deployment: Deployment,
+) -> None:
     """No API: the exit code says unreachable, the database is untouched."""
-    await town.cli("run", "--once")
-    before = await town.json("status")
-    town.api.faults.fail(503, times=None)
-    town.chain.mine()
-    await town.cli("run", "--once", code=3)
-    town.api.faults.clear()
-    await town.cli("run", "--once")
-    after = await town.json("status")
+    await deployment.cli("run", "--once")
+    before = await deployment.json("status")
+    deployment.api.faults.fail(503, times=None)
+    deployment.chain.mine()
+    await deployment.cli("run", "--once", code=3)
+    deployment.api.faults.clear()
+    await deployment.cli("run", "--once")
+    after = await deployment.json("status")
     assert (before["cursor"]["height"], after["cursor"]["height"]) == (
-        town.chain.tip.height - 1,
-        town.chain.tip.height,
+        deployment.chain.tip.height - 1,
+        deployment.chain.tip.height,
     )
 
 
-async def test_run_once_obeys_sigterm_while_an_endpoint_hangs(town: Town) -> None:
+async def test_run_once_obeys_sigterm_while_an_endpoint_hangs(deployment: Deployment) -> None:
     """Delivering may take long; leaving must not."""
-    shop = await town.shop(events="payment.created")
-    town.environment["SBTC_WATCHER_WEBHOOK_TIMEOUT"] = "30s"
-    town.receiver.always(Answer(gate=asyncio.Event()), path="/hook")
-    await town.cli("run", "--once")
-    await town.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
-    process = await town.start(*PROGRAM, "run", "--once")
-    await town.receiver.wait_for(1)
+    shop = await deployment.shop(events="payment.created")
+    deployment.environment["SBTC_WATCHER_WEBHOOK_TIMEOUT"] = "30s"
+    deployment.receiver.always(Answer(gate=asyncio.Event()), path="/hook")
+    await deployment.cli("run", "--once")
+    await deployment.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
+    process = await deployment.start(*PROGRAM, "run", "--once")
+    await deployment.receiver.wait_for(1)
     process.send_signal(signal.SIGTERM)
     await asyncio.wait_for(process.wait(), 10)

@@ -11,23 +11,23 @@ from sqlalchemy import make_url
 
 from chain.testing import principal, txs
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, Town
+from tests.acceptance.conftest import PROGRAM, Deployment
 from tests.acceptance.serving import base_url, only, samples, until
 
 PAYER = principal("payer")
 
 
-async def status_until(town: Town, *codes: str, within: float = 30.0) -> dict[str, Any]:
+async def status_until(deployment: Deployment, *codes: str, within: float = 30.0) -> dict[str, Any]:
     """Ask for the status until these reasons, and no others, are told."""
     async with asyncio.timeout(within):
         while True:
-            found: dict[str, Any] = json.loads(await town.cli("status", "--json", code=None))
+            found: dict[str, Any] = json.loads(await deployment.cli("status", "--json", code=None))
             if [reason["code"] for reason in found["reasons"]] == list(codes):
                 return found
             await asyncio.sleep(0.2)
 
 
-async def test_a_daemon_that_was_killed_is_missed(served: Town) -> None:
+async def test_a_daemon_that_was_killed_is_missed(served: Deployment) -> None:
     """Nothing was written at its end: only that it writes no more tells that it has gone."""
     daemon = await served.start()
     await served.caught_up()
@@ -38,7 +38,7 @@ async def test_a_daemon_that_was_killed_is_missed(served: Town) -> None:
     assert found["state"] == "degraded"
 
 
-async def test_a_daemon_that_was_stopped_is_missed_at_once(served: Town) -> None:
+async def test_a_daemon_that_was_stopped_is_missed_at_once(served: Deployment) -> None:
     daemon = await served.start()
     await served.caught_up()
     await status_until(served)
@@ -48,7 +48,7 @@ async def test_a_daemon_that_was_stopped_is_missed_at_once(served: Town) -> None
     assert reason["code"] == "no_follower"
 
 
-async def test_the_api_beside_a_follower_that_was_killed_is_not_ready(served: Town) -> None:
+async def test_the_api_beside_a_follower_that_was_killed_is_not_ready(served: Deployment) -> None:
     follower = await served.start(*PROGRAM, "run", "--role", "follower")
     await served.caught_up()
     await served.start(*PROGRAM, "run", "--role", "api,notifier")
@@ -62,7 +62,7 @@ async def test_the_api_beside_a_follower_that_was_killed_is_not_ready(served: To
         await until(client, "/readyz", 200)
 
 
-async def test_due_webhooks_that_nobody_delivers_are_told(served: Town) -> None:
+async def test_due_webhooks_that_nobody_delivers_are_told(served: Deployment) -> None:
     shop = await served.shop(events="payment.succeeded")
     await served.start(*PROGRAM, "run", "--role", "follower,api")
     await served.caught_up()
@@ -78,7 +78,7 @@ async def test_due_webhooks_that_nobody_delivers_are_told(served: Town) -> None:
         await until(client, "/readyz", 200)
 
 
-async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served: Town) -> None:
+async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served: Deployment) -> None:
     """The gauges show how far the daemon is behind by what it knows, not by what it last wrote down."""
     await served.start()
     await served.caught_up()
@@ -106,7 +106,7 @@ async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served:
     await served.caught_up()
 
 
-async def test_a_stop_is_in_order_while_the_database_is_locked_from_outside(served: Town) -> None:
+async def test_a_stop_is_in_order_while_the_database_is_locked_from_outside(served: Deployment) -> None:
     """What waits for the other process has done nothing yet, and gives up soon; so does the last heartbeat."""
     daemon = await served.start()
     await served.caught_up()

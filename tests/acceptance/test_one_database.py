@@ -11,28 +11,28 @@ from typing import Any
 import pytest
 
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 
 ADD = ("merchants", "add", "Shop", "--recipient", harness.SHOP)
 
 
 @pytest.fixture
-def unit(town: Town) -> Town:
+def unit(deployment: Deployment) -> Deployment:
     """A machine with a settings file for all, where the daemon alone gets a state directory."""
-    config = town.folder / "config.toml"
-    config.write_text(f'api_urls = ["{town.api.url}"]\npoll_interval = "100ms"\nhttp_bind = ""\n')
-    for name in [*town.environment]:
+    config = deployment.folder / "config.toml"
+    config.write_text(f'api_urls = ["{deployment.api.url}"]\npoll_interval = "100ms"\nhttp_bind = ""\n')
+    for name in [*deployment.environment]:
         if name.startswith("SBTC_WATCHER_"):
-            del town.environment[name]
-    town.environment |= {
+            del deployment.environment[name]
+    deployment.environment |= {
         "SBTC_WATCHER_CONFIG": str(config),
-        "HOME": str(town.folder / "home"),
-        "XDG_RUNTIME_DIR": str(town.folder / "run"),
+        "HOME": str(deployment.folder / "home"),
+        "XDG_RUNTIME_DIR": str(deployment.folder / "run"),
     }
-    return town
+    return deployment
 
 
-async def start(unit: Town, **more: str) -> asyncio.subprocess.Process:
+async def start(unit: Deployment, **more: str) -> asyncio.subprocess.Process:
     """Start the daemon as a unit does, with variables that commands do not get, and wait until it has started."""
     (unit.folder / "state").mkdir(exist_ok=True)
     mine = unit.environment
@@ -47,7 +47,7 @@ async def start(unit: Town, **more: str) -> asyncio.subprocess.Process:
     return daemon
 
 
-async def refused(unit: Town, *command: str) -> Sequence[str]:
+async def refused(unit: Deployment, *command: str) -> Sequence[str]:
     """Run a command that is to be refused with exit 2; return its lines."""
     process = await asyncio.create_subprocess_exec(
         *PROGRAM,
@@ -63,7 +63,7 @@ async def refused(unit: Town, *command: str) -> Sequence[str]:
     return err.decode().splitlines()
 
 
-async def test_a_command_that_would_use_another_database_than_the_daemon_is_refused(unit: Town) -> None:
+async def test_a_command_that_would_use_another_database_than_the_daemon_is_refused(unit: Deployment) -> None:
     """It names both, and how to come to the same one; nothing is made. Then that way is gone."""
     daemon = await start(unit)
     theirs = f"sqlite:///{unit.folder}/state/sbtc-watcher.db"
@@ -86,14 +86,14 @@ async def test_a_command_that_would_use_another_database_than_the_daemon_is_refu
     assert list((unit.folder / "run").rglob("*.json")) == []
 
 
-async def test_a_database_that_is_named_on_purpose_is_used(unit: Town, tmp_path: Path) -> None:
+async def test_a_database_that_is_named_on_purpose_is_used(unit: Deployment, tmp_path: Path) -> None:
     """What the caller's environment names is meant: a copy to look at, a playground beside the daemon."""
     await start(unit)
     unit.environment["SBTC_WATCHER_DATABASE_URL"] = f"sqlite:///{tmp_path}/other.db"
     await unit.json(*ADD)
 
 
-async def test_a_daemon_that_was_killed_refuses_nothing(unit: Town) -> None:
+async def test_a_daemon_that_was_killed_refuses_nothing(unit: Deployment) -> None:
     """Its note stays behind, and counts no more."""
     daemon = await start(unit)
     daemon.kill()
@@ -106,7 +106,7 @@ async def test_a_daemon_that_was_killed_refuses_nothing(unit: Town) -> None:
     ("setting", "value"),
     [("payment_contract", harness.PAYMENT_CONTRACT), ("default_ttl", "20m"), ("late_policy", "accept")],
 )
-async def test_what_is_stored_follows_the_daemons_rules(unit: Town, setting: str, value: str) -> None:
+async def test_what_is_stored_follows_the_daemons_rules(unit: Deployment, setting: str, value: str) -> None:
     """A rule that the daemon alone got refuses a command that writes; one that reads goes on."""
     with (unit.folder / "config.toml").open("a") as config:
         config.write(f'database_url = "sqlite:///{unit.folder}/state/sbtc-watcher.db"\n')
@@ -122,7 +122,7 @@ async def test_what_is_stored_follows_the_daemons_rules(unit: Town, setting: str
     await unit.json(*ADD)
 
 
-async def test_endpoints_get_no_plain_secret_beside_a_daemon_with_a_key(unit: Town) -> None:
+async def test_endpoints_get_no_plain_secret_beside_a_daemon_with_a_key(unit: Deployment) -> None:
     """Also the first endpoint, and also when the daemon does not run: the database remembers."""
     key = unit.folder / "webhook.key"
     key.write_text("11" * 32)

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chain.testing import principal, txs
 from notifier.testing import plan_of
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 from tests.acceptance.serving import base_url, only, samples, until
 
 PAYER = principal("payer")
@@ -92,7 +92,7 @@ def managing(name: str) -> Iterator[Manager]:
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-async def test_systemd_is_told_of_start_life_and_stop(served: Town, tmp_path: Path, kind: str) -> None:
+async def test_systemd_is_told_of_start_life_and_stop(served: Deployment, tmp_path: Path, kind: str) -> None:
     """READY after migrations, HTTP and the first look; then a fed watchdog and a status line; then STOPPING."""
     name = str(tmp_path / "notify") if kind == "path" else f"@sbtc-watcher-acceptance-{os.getpid()}"
     served.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "120000000"}
@@ -118,7 +118,7 @@ async def test_systemd_is_told_of_start_life_and_stop(served: Town, tmp_path: Pa
 
 
 async def test_a_start_without_a_source_is_ready_for_systemd_but_not_for_money(
-    served: Town, tmp_path: Path
+    served: Deployment, tmp_path: Path
 ) -> None:
     """The first look counts whatever it found: the unit must not fail because a source is down."""
     served.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
@@ -137,7 +137,7 @@ async def test_a_start_without_a_source_is_ready_for_systemd_but_not_for_money(
 
 
 async def test_a_notifier_feeds_the_watchdog_and_serves_health_without_looking_at_the_chain(
-    served: Town, tmp_path: Path
+    served: Deployment, tmp_path: Path
 ) -> None:
     follower = await served.start(*PROGRAM, "run", "--role", "follower")
     await served.caught_up()
@@ -157,7 +157,7 @@ async def test_a_notifier_feeds_the_watchdog_and_serves_health_without_looking_a
     assert follower.returncode is None
 
 
-async def test_a_payment_moves_the_metrics_and_every_name_is_there(served: Town) -> None:
+async def test_a_payment_moves_the_metrics_and_every_name_is_there(served: Deployment) -> None:
     shop = await served.shop(events="payment.succeeded")
     await served.start()
     await served.caught_up()
@@ -229,7 +229,7 @@ async def settled(client: httpx.AsyncClient) -> dict[str, Any]:
             await asyncio.sleep(0.05)
 
 
-async def test_a_delivery_that_is_retried_counts_its_latency_once(served: Town) -> None:
+async def test_a_delivery_that_is_retried_counts_its_latency_once(served: Deployment) -> None:
     shop = await served.shop(events="payment.succeeded")
     served.receiver.plan(*plan_of([500, 500]), path="/hook")
     await served.start()
@@ -249,7 +249,7 @@ async def test_a_delivery_that_is_retried_counts_its_latency_once(served: Town) 
 
 
 @pytest.mark.parametrize("role", ["all", "api", "api,notifier"])
-async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Town, role: str) -> None:
+async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Deployment, role: str) -> None:
     """A second process that is to serve the API says which setting gives it a port of its own."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -267,7 +267,7 @@ async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Town
     assert "SBTC_WATCHER_HTTP_BIND=127.0.0.1:0" in said[1]
 
 
-async def test_roles_without_the_api_share_a_machine_and_its_settings(served: Town) -> None:
+async def test_roles_without_the_api_share_a_machine_and_its_settings(served: Deployment) -> None:
     """A follower and a notifier with one http_bind: the second goes on without HTTP, says so, and delivers."""
     shop = await served.shop(events="payment.succeeded")
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -310,16 +310,16 @@ def test_what_nobody_foresaw_is_critical_in_the_journal(tmp_path: Path) -> None:
     assert {line[:3] for line in written} == {"<2>"}
 
 
-async def test_a_refused_start_is_an_error_in_the_journal(town: Town) -> None:
+async def test_a_refused_start_is_an_error_in_the_journal(deployment: Deployment) -> None:
     """What ends the daemon before it logs has a priority too: `journalctl -p err` shows why the unit failed."""
-    town.environment["SBTC_WATCHER_NETWORK"] = "atlantis"
-    log = town.folder / "journal"
+    deployment.environment["SBTC_WATCHER_NETWORK"] = "atlantis"
+    log = deployment.folder / "journal"
     with log.open("wb") as journal:
         found = os.fstat(journal.fileno())
         process = await asyncio.create_subprocess_exec(
             *PROGRAM,
             "run",
-            env=town.environment | {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
+            env=deployment.environment | {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
             cwd=ROOT,
             stderr=journal,
         )
@@ -328,7 +328,7 @@ async def test_a_refused_start_is_an_error_in_the_journal(town: Town) -> None:
     assert re.fullmatch(r"<3>error: network \(SBTC_WATCHER_NETWORK\): must be .*\n", log.read_text())
 
 
-async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served: Town) -> None:
+async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served: Deployment) -> None:
     daemon = await served.start()
     url = httpx.URL(await base_url(served))
     reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -342,14 +342,14 @@ async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served
     writer.close()
 
 
-async def test_status_can_be_watched_in_a_pipe_and_ends_quietly(town: Town) -> None:
+async def test_status_can_be_watched_in_a_pipe_and_ends_quietly(deployment: Deployment) -> None:
     """Plain lines where nobody sees a screen; Ctrl-C gives the exit code of what was seen last."""
-    await town.start()
-    await town.caught_up()
+    await deployment.start()
+    await deployment.caught_up()
     process = await asyncio.create_subprocess_exec(
         *PROGRAM,
         *("status", "--watch"),
-        env=town.environment,
+        env=deployment.environment,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.conftest import ROOT, Town
+from tests.acceptance.conftest import ROOT, Deployment
 
 
 class Player:
@@ -61,8 +61,8 @@ async def run(folder: Path, url: str, *arguments: str, code: int = 0) -> str:
         "SBTC_WATCHER_HTTP_BIND": "",
         "SBTC_WATCHER_POLL_INTERVAL": "200ms",
     }
-    town = Town(folder, None, None, None, environment)  # type: ignore[arg-type]
-    return await town.cli(*arguments, code=code)
+    deployment = Deployment(folder, None, None, None, environment)  # type: ignore[arg-type]
+    return await deployment.cli(*arguments, code=code)
 
 
 async def test_a_payment_is_made_taken_away_and_made_again_by_orders(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from tests import harness
 from tests.served import ADMIN, serving
-from tests.unit.watcher.cli.runner import DATABASE_URL, Answer, Cli, calling
+from tests.unit.watcher.cli.runner import DATABASE_URL, Answer, CliRunner, calling
 from watcher.cli.commands import import_intents
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat
@@ -71,7 +71,7 @@ class Side:
 class Both:
     """The same twice: one side is called on the machine itself, one through the server."""
 
-    cli: Cli
+    cli: CliRunner
     monkeypatch: pytest.MonkeyPatch
     url: str
     here: Side
@@ -87,13 +87,15 @@ class Both:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as cli:
         yield cli
 
 
 @pytest.fixture
-def both(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
+def both(cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
     here, there = (_populate(cli, Side(principal(name))) for name in SHOPS)
     asyncio.run(_pay(tmp_path, here.recipient, there.recipient))
     for side in (here, there):
@@ -106,7 +108,7 @@ def both(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         yield Both(cli, monkeypatch, url, here, there)
 
 
-def _populate(cli: Cli, side: Side) -> Side:
+def _populate(cli: CliRunner, side: Side) -> Side:
     added = cli.doc("merchants", "add", "Tea shop", "--recipient", side.recipient)
     side.merchant, side.key = added["merchant"]["id"], added["api_key"]
     side.key_id = cli.doc("merchants", "keys", "list", side.merchant)["data"][0]["id"]
@@ -335,7 +337,7 @@ def test_what_a_server_could_not_even_read_is_an_error_of_its_line(both: Both, t
 @pytest.mark.parametrize(
     "command", ["demo", "run", "reindex --from 1", "check", "listen --secret x", "db current"]
 )
-def test_what_needs_the_daemons_machine_says_so_in_a_line(cli: Cli, command: str) -> None:
+def test_what_needs_the_daemons_machine_says_so_in_a_line(cli: CliRunner, command: str) -> None:
     told = cli("--server", "http://127.0.0.1:1", "--api-key", "sk_live_x", *command.split(), code=2)
     assert (told.out, told.err.count("\n")) == ("", 1)
     assert "works on the daemon's own machine only" in told.err

@@ -16,7 +16,7 @@ from chain.testing import principal, txs
 from notifier.schema import event
 from notifier.testing import Answer
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 from tests.postgresql import Server
 from watcher.domain.model import Intent
 from watcher.indexer.leader import Lease, current_holder
@@ -29,9 +29,9 @@ PAYER = principal("payer")
 
 
 @pytest.fixture
-def database(town: Town) -> Iterator[Database]:
+def database(deployment: Deployment) -> Iterator[Database]:
     """The database that all share, with a merchant."""
-    opened = harness.open_database(town.folder)
+    opened = harness.open_database(deployment.folder)
     harness.add_merchant(opened)
     yield opened
     opened.close()
@@ -43,9 +43,11 @@ def pay(intent: Intent) -> txs.Tx:
     )
 
 
-async def add_endpoint(town: Town, path: str) -> None:
-    added = await town.json("endpoints", "add", town.receiver.url(path), "--merchant", harness.MERCHANT)
-    town.receiver.trust(added["secret"], path)
+async def add_endpoint(deployment: Deployment, path: str) -> None:
+    added = await deployment.json(
+        "endpoints", "add", deployment.receiver.url(path), "--merchant", harness.MERCHANT
+    )
+    deployment.receiver.trust(added["secret"], path)
 
 
 def add_intents(database: Database, count: int) -> list[Intent]:
@@ -55,13 +57,13 @@ def add_intents(database: Database, count: int) -> list[Intent]:
     return intents
 
 
-async def start_follower(town: Town) -> asyncio.subprocess.Process:
+async def start_follower(deployment: Deployment) -> asyncio.subprocess.Process:
     program = "tests.acceptance.freezing_daemon"
-    return await town.start(sys.executable, "-m", program, str(town.folder / "armed"))
+    return await deployment.start(sys.executable, "-m", program, str(deployment.folder / "armed"))
 
 
-async def start_notifier(town: Town) -> asyncio.subprocess.Process:
-    return await town.start(*PROGRAM, "run", "--role", "notifier")
+async def start_notifier(deployment: Deployment) -> asyncio.subprocess.Process:
+    return await deployment.start(*PROGRAM, "run", "--role", "notifier")
 
 
 async def led_by(database: Database, process: asyncio.subprocess.Process) -> int:
@@ -79,40 +81,40 @@ async def led_by(database: Database, process: asyncio.subprocess.Process) -> int
     return epochs[0]
 
 
-async def logged(town: Town, name: str) -> None:
+async def logged(deployment: Deployment, name: str) -> None:
     """Wait until the processes' common log has an entry of that name."""
-    await harness.until(lambda: name in (town.folder / "daemon.log").read_text())
+    await harness.until(lambda: name in (deployment.folder / "daemon.log").read_text())
 
 
-async def told_once(town: Town, database: Database, intent: Intent) -> None:
+async def told_once(deployment: Deployment, database: Database, intent: Intent) -> None:
     """See that the intent succeeded and the merchant heard it, once."""
-    await town.receiver.wait_for(1, within=30)
+    await deployment.receiver.wait_for(1, within=30)
     with database.read() as connection:
         shown = queries.intent(connection, intent.id, payment_contract=None)
         events = list(connection.execute(select(event.c.type).order_by(event.c.sequence)).scalars())
     assert (shown["status"], len(shown["transfers"])) == ("succeeded", 1)
     assert events == ["payment.created", "payment.succeeded"]
-    assert [arrival.document["type"] for arrival in town.receiver.arrivals] == ["payment.succeeded"]
-    assert town.receiver.arrivals[0].refused is None
+    assert [arrival.document["type"] for arrival in deployment.receiver.arrivals] == ["payment.succeeded"]
+    assert deployment.receiver.arrivals[0].refused is None
 
 
 async def test_a_standby_takes_over_from_a_killed_leader_and_tells_once(
-    town: Town, database: Database
+    deployment: Deployment, database: Database
 ) -> None:
-    await add_endpoint(town, "/hook")
-    leader = await start_follower(town)
+    await add_endpoint(deployment, "/hook")
+    leader = await start_follower(deployment)
     assert await led_by(database, leader) == 1
-    await town.caught_up()
-    standby = await start_follower(town)
-    await start_notifier(town)
-    await logged(town, "lease.waiting")
+    await deployment.caught_up()
+    standby = await start_follower(deployment)
+    await start_notifier(deployment)
+    await logged(deployment, "lease.waiting")
     [intent] = add_intents(database, 1)
     leader.kill()
-    town.chain.mine([pay(intent)])
+    deployment.chain.mine([pay(intent)])
     assert await led_by(database, standby) == 2
-    await town.caught_up()
-    await told_once(town, database, intent)
-    status = await town.json("status")
+    await deployment.caught_up()
+    await told_once(deployment, database, intent)
+    status = await deployment.json("status")
     assert status["follower"]["holder"].endswith(f":{standby.pid}")
     standby.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(standby.wait(), 10) == 0
@@ -120,76 +122,76 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_tells_once(
 
 @pytest.mark.parametrize("in_a_step", [False, True])
 async def test_a_frozen_leader_wakes_up_as_standby_and_commits_nothing(
-    town: Town, database: Database, in_a_step: bool
+    deployment: Deployment, database: Database, in_a_step: bool
 ) -> None:
     """Between two steps, and right before the commit of one: that step is the standby's to do."""
-    await add_endpoint(town, "/hook")
-    frozen = await start_follower(town)
+    await add_endpoint(deployment, "/hook")
+    frozen = await start_follower(deployment)
     assert await led_by(database, frozen) == 1
-    await town.caught_up()
-    standby = await start_follower(town)
-    await start_notifier(town)
-    await logged(town, "lease.waiting")
+    await deployment.caught_up()
+    standby = await start_follower(deployment)
+    await start_notifier(deployment)
+    await logged(deployment, "lease.waiting")
     [intent] = add_intents(database, 1)
     if in_a_step:
-        (town.folder / "armed").touch()
-        town.chain.mine([pay(intent)])
-        await harness.until(lambda: not (town.folder / "armed").exists())
+        (deployment.folder / "armed").touch()
+        deployment.chain.mine([pay(intent)])
+        await harness.until(lambda: not (deployment.folder / "armed").exists())
     else:
         frozen.send_signal(signal.SIGSTOP)
-        town.chain.mine([pay(intent)])
+        deployment.chain.mine([pay(intent)])
     assert await led_by(database, standby) == 2
-    await town.caught_up()
+    await deployment.caught_up()
     frozen.send_signal(signal.SIGCONT)
-    await logged(town, "lease.lost")
-    town.chain.mine(n=2)
-    await town.caught_up()
-    await told_once(town, database, intent)
+    await logged(deployment, "lease.lost")
+    deployment.chain.mine(n=2)
+    await deployment.caught_up()
+    await told_once(deployment, database, intent)
     assert await led_by(database, standby) == 2, "it must not be taken back"
     # Both live, and change places again when the leader leaves.
     standby.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(standby.wait(), 10) == 0
     assert await led_by(database, frozen) == 3
-    town.chain.mine()
-    await town.caught_up()
-    await told_once(town, database, intent)
+    deployment.chain.mine()
+    await deployment.caught_up()
+    await told_once(deployment, database, intent)
 
 
-async def test_several_notifiers_send_each_delivery_once(town: Town, database: Database) -> None:
+async def test_several_notifiers_send_each_delivery_once(deployment: Deployment, database: Database) -> None:
     """Slow and failing endpoints included: nobody sends what another is sending."""
     for path in ("/fast", "/slow", "/failing"):
-        await add_endpoint(town, path)
+        await add_endpoint(deployment, path)
     intents = add_intents(database, 40)
     slow = asyncio.Event()
-    town.receiver.plan(*[Answer(gate=slow)] * 4, path="/slow")
-    town.receiver.plan(*[Answer(status=500)] * 5, path="/failing")
-    notifiers = [await start_notifier(town) for _ in range(3)]
-    await town.cli("run", "--once", "--role", "follower")
-    town.chain.mine([pay(intent) for intent in intents])
-    await town.cli("run", "--once", "--role", "follower")
-    await town.receiver.wait_for(40, path="/fast", within=30)
+    deployment.receiver.plan(*[Answer(gate=slow)] * 4, path="/slow")
+    deployment.receiver.plan(*[Answer(status=500)] * 5, path="/failing")
+    notifiers = [await start_notifier(deployment) for _ in range(3)]
+    await deployment.cli("run", "--once", "--role", "follower")
+    deployment.chain.mine([pay(intent) for intent in intents])
+    await deployment.cli("run", "--once", "--role", "follower")
+    await deployment.receiver.wait_for(40, path="/fast", within=30)
     slow.set()
-    await town.receiver.wait_for(45, path="/failing", within=30)
-    await town.receiver.wait_for(40, path="/slow", within=30)
+    await deployment.receiver.wait_for(45, path="/failing", within=30)
+    await deployment.receiver.wait_for(40, path="/slow", within=30)
     for notifier in notifiers:
         notifier.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(notifier.wait(), 15) == 0
     for path, repeated in (("/fast", 0), ("/slow", 0), ("/failing", 5)):
-        counts = Counter(arrival.id for arrival in town.receiver.at(path))
+        counts = Counter(arrival.id for arrival in deployment.receiver.at(path))
         assert (len(counts), sum(counts.values())) == (40, 40 + repeated), path
-    assert {arrival.refused for arrival in town.receiver.arrivals} == {None}
+    assert {arrival.refused for arrival in deployment.receiver.arrivals} == {None}
 
 
 async def test_an_outage_ends_run_once_in_one_line_while_it_waits_for_the_lease(
-    town: Town, database: Database, postgresql_server: Server
+    deployment: Deployment, database: Database, postgresql_server: Server
 ) -> None:
     """Exit code 3, and no traceback."""
     assert Lease(database).acquire()
-    process = await town.start(*PROGRAM, "run", "--once")
-    await logged(town, "service.started")
-    with postgresql_server.cut_off(town.environment["SBTC_WATCHER_DATABASE_URL"]):
+    process = await deployment.start(*PROGRAM, "run", "--once")
+    await logged(deployment, "service.started")
+    with postgresql_server.cut_off(deployment.environment["SBTC_WATCHER_DATABASE_URL"]):
         assert await asyncio.wait_for(process.wait(), 60) == 3
-        assert "does not answer" in (log := (town.folder / "daemon.log").read_text())
+        assert "does not answer" in (log := (deployment.folder / "daemon.log").read_text())
         assert "Traceback" not in log
 
 
@@ -208,15 +210,15 @@ COMMANDS = (
 
 
 async def test_every_command_says_in_one_line_that_the_database_is_down(
-    town: Town, database: Database, postgresql_server: Server
+    deployment: Deployment, database: Database, postgresql_server: Server
 ) -> None:
-    url = town.environment["SBTC_WATCHER_DATABASE_URL"]
+    url = deployment.environment["SBTC_WATCHER_DATABASE_URL"]
     with postgresql_server.cut_off(url):
         for command in COMMANDS:
             process = await asyncio.create_subprocess_exec(
                 *PROGRAM,
                 *command.split(),
-                env=town.environment,
+                env=deployment.environment,
                 cwd=ROOT,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -228,17 +230,18 @@ async def test_every_command_says_in_one_line_that_the_database_is_down(
 
 @pytest.mark.parametrize("command", ["run --once", "reindex --from 1"])
 async def test_an_outage_in_the_middle_ends_a_command_in_one_line(
-    town: Town, database: Database, postgresql_server: Server, command: str
+    deployment: Deployment, database: Database, postgresql_server: Server, command: str
 ) -> None:
-    await town.cli("run", "--once")
-    town.chain.mine(n=3)
+    await deployment.cli("run", "--once")
+    deployment.chain.mine(n=3)
     with ExitStack() as stack:
         cut = partial(
-            stack.enter_context, postgresql_server.cut_off(town.environment["SBTC_WATCHER_DATABASE_URL"])
+            stack.enter_context,
+            postgresql_server.cut_off(deployment.environment["SBTC_WATCHER_DATABASE_URL"]),
         )
-        town.api.before("transactions" if command.startswith("run") else "block", lambda _: cut())
-        process = await town.start(*PROGRAM, *command.split())
+        deployment.api.before("transactions" if command.startswith("run") else "block", lambda _: cut())
+        process = await deployment.start(*PROGRAM, *command.split())
         assert await asyncio.wait_for(process.wait(), 60) == 3
-    log = (town.folder / "daemon.log").read_text()
+    log = (deployment.folder / "daemon.log").read_text()
     assert "Traceback" not in log
     assert "not currently accepting connections" in log or "terminating connection" in log

@@ -7,28 +7,28 @@ import sys
 
 import pytest
 
-from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 
 #: Starts what follows as shells start a job in the background: SIGINT ignored.
 IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
-async def test_a_closed_terminal_ends_the_daemon_as_sigterm_does(town: Town) -> None:
+async def test_a_closed_terminal_ends_the_daemon_as_sigterm_does(deployment: Deployment) -> None:
     """SIGHUP is a stop in order, with exit code 0."""
-    daemon = await town.start()
-    await town.caught_up()
+    daemon = await deployment.start()
+    await deployment.caught_up()
     daemon.send_signal(signal.SIGHUP)
     assert await asyncio.wait_for(daemon.wait(), 30) == 0
-    assert '"service.stopped"' in (town.folder / "daemon.log").read_text()
+    assert '"service.stopped"' in (deployment.folder / "daemon.log").read_text()
 
 
-async def test_nohup_keeps_the_daemon_running(town: Town) -> None:
+async def test_nohup_keeps_the_daemon_running(deployment: Deployment) -> None:
     """A daemon started with SIGHUP ignored goes on following after its terminal is closed."""
-    daemon = await town.start("nohup", *PROGRAM, "run")
-    await town.caught_up()
+    daemon = await deployment.start("nohup", *PROGRAM, "run")
+    await deployment.caught_up()
     daemon.send_signal(signal.SIGHUP)
-    town.chain.mine()
-    await town.caught_up()
+    deployment.chain.mine()
+    await deployment.caught_up()
     daemon.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(daemon.wait(), 30) == 0
 
@@ -41,19 +41,19 @@ async def test_nohup_keeps_the_daemon_running(town: Town) -> None:
     ],
 )
 async def test_what_was_started_in_the_background_ends_at_sigint(
-    town: Town, command: tuple[str, ...], code: int
+    deployment: Deployment, command: tuple[str, ...], code: int
 ) -> None:
     """A program that runs until Ctrl-C takes SIGINT though its shell had it ignored."""
-    await town.cli("db", "upgrade")
+    await deployment.cli("db", "upgrade")
     process = await asyncio.create_subprocess_exec(
         *(*IN_BACKGROUND, *PROGRAM, *command),
-        env=town.environment,
+        env=deployment.environment,
         cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    town.processes.append(process)
+    deployment.processes.append(process)
     assert process.stdout is not None
     async with asyncio.timeout(30):
         assert await process.stdout.readline()

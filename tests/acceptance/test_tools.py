@@ -19,7 +19,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.acceptance.conftest import PROGRAM, ROOT, Town
+from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoaXMgdGVzdCwgMzIgYnl0ZXMgbG9uZw=="
 EVENT = {
@@ -183,14 +183,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-async def test_status_is_watched_on_a_terminal_until_ctrl_c(town: Town) -> None:
-    await town.start()
-    await town.caught_up()
+async def test_status_is_watched_on_a_terminal_until_ctrl_c(deployment: Deployment) -> None:
+    await deployment.start()
+    await deployment.caught_up()
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *PROGRAM,
         *("status", "--watch"),
-        env=town.environment | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
+        env=deployment.environment | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
         cwd=ROOT,
         stdin=theirs,
         stdout=theirs,

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from chain.api.parse_fields import MAX_TIME
 from chain.testing import txs
 from notifier.schema import event
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
 from watcher.store.schema import attempt, refund, transfer
 
 DAY = 86_400
@@ -27,9 +27,9 @@ class FalseTimes:
     """A world whose blocks are told with times that may be wrong, 10 seconds apart in truth."""
 
     def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
+        self.fixture = LedgerFixture(folder)
         self.now = START
-        self.intents = [self.world.create() for _ in range(3)]
+        self.intents = [self.fixture.create() for _ in range(3)]
         self.paid = 0
 
     def time(self, error: int) -> int:
@@ -37,33 +37,33 @@ class FalseTimes:
         return min(self.now + error, MAX_TIME)
 
     def act(self, action: dict[str, Any]) -> None:
-        world = self.world
+        fixture = self.fixture
         if "mine" in action:
             payments = [] if action["pay"] is None else [self.payment(self.intents[action["pay"]])]
-            world.mine(*payments, time=self.time(action["mine"]))
+            fixture.mine(*payments, time=self.time(action["mine"]))
             return
-        depth = min(action["fork"], world.tip.height - world.chain.blocks[0].header.height)
+        depth = min(action["fork"], fixture.tip.height - fixture.chain.blocks[0].header.height)
         if depth:
-            branch = world.chain.fork(world.tip.height - depth, keep="follow")
+            branch = fixture.chain.fork(fixture.tip.height - depth, keep="follow")
             for error in action["blocks"]:
                 branch.mine(time=self.time(error))
             branch.promote()
-            world.apply(world.reorg())
+            fixture.apply(fixture.reorg())
 
     def payment(self, intent: str) -> txs.Tx:
         self.paid += 1
-        return txs.sbtc_transfer(PAYER, SHOP, 50_000, self.world.memo(intent), label=str(self.paid))
+        return txs.sbtc_transfer(PAYER, SHOP, 50_000, self.fixture.memo(intent), label=str(self.paid))
 
     def pass_days(self) -> None:
         for seconds in (10, 7200, DAY, DAY):
             self.now += seconds
-            self.world.mine(time=self.now)
+            self.fixture.mine(time=self.now)
 
 
-def latest(world: World) -> int:
+def latest(fixture: LedgerFixture) -> int:
     """Return the latest chain time at which anything is said to have been orphaned or told."""
     columns = [table.c.orphaned_at for table in (transfer, attempt, refund)] + [event.c.as_of]
-    with world.database.read() as connection:
+    with fixture.database.read() as connection:
         return max(connection.execute(select(func.max(column))).scalar_one() or 0 for column in columns)
 
 
@@ -94,12 +94,12 @@ def test_after_any_false_times_every_intent_comes_to_an_end(history: list[dict[s
             for action in history:
                 told.act(action)
             told.pass_days()
-            world = told.world
-            statuses = {world.status(intent) for intent in told.intents}
-            cursor = world.ledger.cursor()
+            fixture = told.fixture
+            statuses = {fixture.status(intent) for intent in told.intents}
+            cursor = fixture.ledger.cursor()
             assert cursor is not None
             assert statuses <= {"succeeded", "failed", "expired"}
-            assert cursor.newest_time == world.tip.time
-            assert latest(world) <= world.tip.time
+            assert cursor.newest_time == fixture.tip.time
+            assert latest(fixture) <= fixture.tip.time
         finally:
-            told.world.database.close()
+            told.fixture.database.close()

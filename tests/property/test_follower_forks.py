@@ -11,7 +11,7 @@ from chain.model import FetchRules, Reorg, Step
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT, Tx
-from tests.integration.chain.follower_fixture import POLL, Rig, following
+from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
@@ -113,7 +113,7 @@ actions = st.one_of(
 class Story:
     """Plays actions on a chain that two servers show to one follower."""
 
-    def __init__(self, chain: ScriptedChain, rig: Rig) -> None:
+    def __init__(self, chain: ScriptedChain, rig: FollowerFixture) -> None:
         self.chain = chain
         self.rig = rig
         self.paid = 0
@@ -186,13 +186,13 @@ class Story:
             self.rig.before_commit = None
 
 
-async def tell(story: list[object], batch: int) -> None:
+async def tell(history: list[object], batch: int) -> None:
     chain = ScriptedChain()
     chain.mine(n=20, burn=True)
     chain.mine(n=50)
     async with following(chain, sources=2, rules=WATCHING, batch=batch) as rig:
         told = Story(chain, rig)
-        for action in story:
+        for action in history:
             await told.play(action)
             assert told.forked or not any(isinstance(step, Reorg) for step in rig.steps)
         told.ended = True
@@ -205,6 +205,6 @@ async def tell(story: list[object], batch: int) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(story=st.lists(actions, max_size=14), batch=st.sampled_from([1, 7, 50]))
-def test_the_steps_always_lead_to_the_canonical_chain(story: list[object], batch: int) -> None:
-    asyncio.run(tell(story, batch))
+@given(history=st.lists(actions, max_size=14), batch=st.sampled_from([1, 7, 50]))
+def test_the_steps_always_lead_to_the_canonical_chain(history: list[object], batch: int) -> None:
+    asyncio.run(tell(history, batch))

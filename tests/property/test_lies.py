@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from chain.testing import ScriptedApi, txs
 from tests import harness
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from tests.integration.watcher.reindex import false_blocks
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.property.test_reindex import Life, forks, mines, payments
@@ -62,7 +62,7 @@ class LiedTo(Life):
         mine = action["mine"]
         paid = [self.payment(*payment) for payment in mine["payments"]]
         how = {"n": mine["n"], "burn": mine["burn"], "seconds": mine["seconds"]}
-        false_blocks.mine(self.world, self.lie(action, paid), *paid, **how)
+        false_blocks.mine(self.fixture, self.lie(action, paid), *paid, **how)
 
     def lie(self, action: dict[str, Any], paid: list[txs.Tx]) -> false_blocks.Lie:
         match action["lie"]:
@@ -75,26 +75,26 @@ class LiedTo(Life):
             case "failing":
                 return false_blocks.failing
             case "made up":
-                return false_blocks.also(self.world, self.payment(*action["invented"]))
+                return false_blocks.also(self.fixture, self.payment(*action["invented"]))
         other = false_blocks.also(
-            self.world,
+            self.fixture,
             *(replace(self.payment(*action["invented"]), tx_id=tx.tx_id) for tx in paid[:1]),
         )
         return lambda block: other(false_blocks.without_transactions(block)) if block.transactions else block
 
 
-def stored(world: World, table: Any, values: list[str]) -> set[tuple[Any, ...]]:
-    with world.database.read() as connection:
+def stored(fixture: LedgerFixture, table: Any, values: list[str]) -> set[tuple[Any, ...]]:
+    with fixture.database.read() as connection:
         rows = connection.execute(select(table).where(table.c.canonical)).mappings()
         return {tuple(row[name] for name in values) for row in rows}
 
 
 def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]]]]:
     """Return the facts of each intent, and the rows of each table, that the final chain alone gives."""
-    world = life.world
-    blocks = world._models(block for block in world.chain.blocks if block.header.height > 100)
+    fixture = life.fixture
+    blocks = fixture._models(block for block in fixture.chain.blocks if block.header.height > 100)
     reading = read_all(blocks, harness.RULES)
-    with world.database.read() as connection:
+    with fixture.database.read() as connection:
         # In the order of the chain, as if each block were read when its predecessors were stored.
         placed = match_blocks(connection, harness.RULES, reading)
     rows: dict[Any, set[tuple[Any, ...]]] = {transfer: set(), attempt: set(), refund: set()}
@@ -105,7 +105,7 @@ def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]
         rows[attempt].add((*transfer_store.attempt_values(made).values(), intent))
     for back, intent in placed.refunds:
         rows[refund].add((*transfer_store.refund_values(back).values(), intent))
-    with world.database.read() as connection:
+    with fixture.database.read() as connection:
         known = transfer_store.load_facts(connection, life.intents)
     return {
         key: Facts(
@@ -119,9 +119,9 @@ def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]
 
 def expected(life: LiedTo, alone: dict[str, Facts]) -> dict[str, Decision]:
     """Return what ``decide()`` says of each intent when nothing was ever told."""
-    cursor = life.world.ledger.cursor()
+    cursor = life.fixture.ledger.cursor()
     assert cursor is not None
-    with life.world.database.read() as connection:
+    with life.fixture.database.read() as connection:
         intents = intent_store.load_intents(connection, life.intents)
     return {
         key: decide(replace(intent, status=Status.PENDING), alone[key], [], cursor.clock)
@@ -130,14 +130,14 @@ def expected(life: LiedTo, alone: dict[str, Facts]) -> dict[str, Decision]:
 
 
 async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
-    world = World(folder)
+    fixture = LedgerFixture(folder)
     try:
-        life = LiedTo(world)
+        life = LiedTo(fixture)
         for action in history:
             life.play(action)
-        before = {key: world.told(key) for key in life.intents}
-        async with ScriptedApi(world.chain, ping_interval=None) as api:
-            reading = Reading(world, [api])
+        before = {key: fixture.sent_events(key) for key in life.intents}
+        async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+            reading = Reading(fixture, [api])
             would = await reading.reindex(dry_run=True)
             report = await reading.reindex()
             assert would.counts.corrections == report.counts.corrections
@@ -148,12 +148,12 @@ async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
             assert reading.snapshot() == settled
         alone, rows = fresh(life)
         for table, names in ((transfer, TRANSFER), (attempt, ATTEMPT), (refund, REFUND)):
-            assert stored(world, table, [*names, "intent_id"]) == rows[table]
+            assert stored(fixture, table, [*names, "intent_id"]) == rows[table]
         for key, decision in expected(life, alone).items():
-            shown = world.show(key)
+            shown = fixture.show(key)
             assert shown["amount_received"] == str(decision.received)
             assert shown["amount_refunded"] == str(decision.refunded)
-            told = world.told(key)
+            told = fixture.sent_events(key)
             assert told[: len(before[key])] == before[key], "what was told stays told"
             if any("fork" in action for action in history):
                 continue
@@ -164,7 +164,7 @@ async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
             if "succeeded" in before[key] and shown["status"] == "processing":
                 assert Flag.REORGED in shown["flags"] or decision.status is Status.PROCESSING
     finally:
-        world.database.close()
+        fixture.database.close()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

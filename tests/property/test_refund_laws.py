@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 from hypothesis import example, given
 
 from notifier.events import EventType
-from tests.property.test_settlement_laws import Fork, Mined, Step, Tx, World, lively, policies
-from tests.unit.watcher.domain.history import PAYER, Story
+from tests.property.test_settlement_laws import Fork, Mined, Step, StepFixture, Tx, lively, policies
+from tests.unit.watcher.domain.history import PAYER, IntentHistory
 from watcher.domain import refunds
 from watcher.domain.model import Flag, OperatorActionKind, Repayment
 from watcher.domain.settlement import Decision, EventDraft
@@ -20,9 +20,9 @@ REFUNDED = MONEY_BACK | {Flag.REFUND_DUE}
 given_back = st.lists(st.sampled_from([0, 0, 0, 1, 40, 100]), min_size=14, max_size=14)
 
 
-def give_back(world: World, amount: int, name: str) -> None:
+def give_back(fixture: StepFixture, amount: int, name: str) -> None:
     """Put a refund into the newest block, in a transaction of its own."""
-    tip = world.headers[-1]
+    tip = fixture.headers[-1]
     repaid = Repayment(
         tx_id=name,
         rank=1,
@@ -35,15 +35,15 @@ def give_back(world: World, amount: int, name: str) -> None:
         recipient=PAYER,
         amount=amount,
     )
-    world.story.refunds.append(repaid)
+    fixture.history.refunds.append(repaid)
 
 
-def orphan_refunds(world: World) -> bool:
+def orphan_refunds(fixture: StepFixture) -> bool:
     """Take the canonical mark from the refunds in blocks that a fork dropped; say whether there were any."""
-    standing = {header.hash for header in world.headers}
-    before = list(world.story.refunds)
-    world.story.refunds = [replace(r, canonical=r.block_hash in standing) for r in before]
-    return world.story.refunds != before
+    standing = {header.hash for header in fixture.headers}
+    before = list(fixture.history.refunds)
+    fixture.history.refunds = [replace(r, canonical=r.block_hash in standing) for r in before]
+    return fixture.history.refunds != before
 
 
 def essence(drafts: list[EventDraft]) -> list[tuple[object, ...]]:
@@ -55,9 +55,9 @@ def essence(drafts: list[EventDraft]) -> list[tuple[object, ...]]:
     ]
 
 
-def due(decision: Decision, story: Story) -> bool:
+def due(decision: Decision, history: IntentHistory) -> bool:
     """Say whether the clock has come to where the decision asked to be taken again."""
-    wake, clock = decision.next_check, story.clock
+    wake, clock = decision.next_check, history.clock
     return (
         (wake.time is not None and wake.time <= clock.time)
         or (wake.height is not None and wake.height <= clock.height)
@@ -82,14 +82,14 @@ TAKEN_BACK: list[Step] = [
 def test_refunds_change_nothing_but_their_own_flags_and_events(
     steps: list[Step], amounts: list[int], policy: dict[str, object]
 ) -> None:
-    plain, refunded = World(Story(**policy)), World(Story(**policy))
+    plain, refunded = StepFixture(IntentHistory(**policy)), StepFixture(IntentHistory(**policy))
     for number, step in enumerate(steps):
         plain.apply(step)
         refunded.apply(step)
         orphan_refunds(refunded)
         if amounts[number]:
             give_back(refunded, amounts[number], f"r{number}")
-        without, with_them = plain.story.decide(), refunded.story.decide()
+        without, with_them = plain.history.decide(), refunded.history.decide()
         assert (with_them.status, with_them.received, with_them.anchor) == (
             without.status,
             without.received,
@@ -97,12 +97,12 @@ def test_refunds_change_nothing_but_their_own_flags_and_events(
         )
         assert with_them.flags - REFUNDED == without.flags - REFUNDED
         if all(
-            action.kind is not OperatorActionKind.DISMISS for action in plain.story.actions
+            action.kind is not OperatorActionKind.DISMISS for action in plain.history.actions
         ):  # what is due differs, and so does that
             assert with_them.refund_due <= without.refund_due <= with_them.refund_due + with_them.refunded
         assert bool(with_them.flags & MONEY_BACK) == (with_them.refunded > 0)
         assert (Flag.REFUNDED in with_them.flags) == (with_them.refunded >= max(1, with_them.received))
-    assert essence(refunded.story.drafts) == essence(plain.story.drafts)
+    assert essence(refunded.history.drafts) == essence(plain.history.drafts)
 
 
 @example(TAKEN_BACK, [0, 100, 0, 0, 0, 100, *[0] * 8], {})
@@ -110,31 +110,31 @@ def test_refunds_change_nothing_but_their_own_flags_and_events(
 def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_when_something_is_due(
     steps: list[Step], amounts: list[int], policy: dict[str, object]
 ) -> None:
-    story = Story(**policy)
-    world = World(story)
-    decision = story.decide()
+    history = IntentHistory(**policy)
+    fixture = StepFixture(history)
+    decision = history.decide()
     for number, step in enumerate(steps):
-        world.apply(step)
-        touched = orphan_refunds(world) or world.touched
+        fixture.apply(step)
+        touched = orphan_refunds(fixture) or fixture.touched
         if amounts[number]:
             # What a fork took is mined again, with the same amount or another.
-            standing = {refund.tx_id for refund in refunds.canonical(story.refunds)}
-            taken = [refund.tx_id for refund in story.refunds if refund.tx_id not in standing]
-            give_back(world, amounts[number], taken[0] if taken else f"r{number}")
-        if not (touched or amounts[number] or due(decision, story)):
+            standing = {refund.tx_id for refund in refunds.canonical(history.refunds)}
+            taken = [refund.tx_id for refund in history.refunds if refund.tx_id not in standing]
+            give_back(fixture, amounts[number], taken[0] if taken else f"r{number}")
+        if not (touched or amounts[number] or due(decision, history)):
             continue
-        decision = story.decide()
+        decision = history.decide()
         told = [draft for draft in decision.drafts if draft.refund is not None]
         for draft in told:
-            assert draft.refund in story.refunds
-            assert deep(story, draft.refund)
-    subjects = [draft.subject for draft in story.drafts if draft.type is EventType.REFUNDED]
+            assert draft.refund in history.refunds
+            assert deep(history, draft.refund)
+    subjects = [draft.subject for draft in history.drafts if draft.type is EventType.REFUNDED]
     assert len(set(subjects)) == len(subjects)
-    for subject, refund in refunds.subjects(refunds.canonical(story.refunds)).items():
-        assert (subject in subjects) >= deep(story, refund), "a deep refund was not told"
+    for subject, refund in refunds.subjects(refunds.canonical(history.refunds)).items():
+        assert (subject in subjects) >= deep(history, refund), "a deep refund was not told"
 
 
-def deep(story: Story, refund: Repayment | None) -> bool:
+def deep(history: IntentHistory, refund: Repayment | None) -> bool:
     assert refund is not None
     assert refund.canonical
-    return story.clock.depth(refund.height, refund.burn_height).reaches(story.intent.required)
+    return history.clock.depth(refund.height, refund.burn_height).reaches(history.intent.required)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from chain.testing import ScriptedApi, txs
 from tests.harness import PAYMENT_CONTRACT
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.store.schema import attempt, refund, stray, transfer
 
@@ -48,28 +48,28 @@ histories = st.lists(st.one_of(mines, mines, mines, forks, marks), min_size=1, m
 class Life:
     """Plays a history on a world."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.intents = [world.create(**policy) for policy in POLICIES]
+    def __init__(self, fixture: LedgerFixture) -> None:
+        self.fixture = fixture
+        self.intents = [fixture.create(**policy) for policy in POLICIES]
         self.serial = 0
 
     def play(self, action: dict[str, Any]) -> None:
         if "mark" in action:
-            self.world.mark(self.intents[action["mark"]], action["status"])
+            self.fixture.mark(self.intents[action["mark"]], action["status"])
         elif "fork" in action:
-            self.fork(min(action["fork"], self.world.tip.height - 100), action["keep"])
+            self.fork(min(action["fork"], self.fixture.tip.height - 100), action["keep"])
         else:
             paid = [self.payment(*payment) for payment in action["payments"]]
-            self.world.mine(*paid, n=action["n"], burn=action["burn"], seconds=action["seconds"])
+            self.fixture.mine(*paid, n=action["n"], burn=action["burn"], seconds=action["seconds"])
 
     def payment(self, which: int, amount: int, sender: str, how: str) -> txs.Tx:
         self.serial += 1
         if how == "is refunded":
-            digest = self.world.terms_hash(self.intents[which])
+            digest = self.fixture.terms_hash(self.intents[which])
             return txs.contract_refund(
                 PAYMENT_CONTRACT, SHOP, sender, amount, intent_id=digest, label=str(self.serial)
             )
-        memo = self.world.memo(self.intents[which])
+        memo = self.fixture.memo(self.intents[which])
         made = txs.sbtc_transfer(sender, SHOP, amount, memo, label=str(self.serial))
         return txs.failed(made) if how == "fails" else made
 
@@ -77,28 +77,28 @@ class Life:
         """Replace blocks; some of their transactions are mined again."""
         if depth < 1:
             return
-        orphans = [tx for block in self.world.chain.blocks[-depth:] for tx in block.txs if not tx.is_system]
+        orphans = [tx for block in self.fixture.chain.blocks[-depth:] for tx in block.txs if not tx.is_system]
         again = [tx for number, tx in enumerate(orphans) if keep[number % len(keep)]]
-        self.world.fork(depth, [again, *[[]] * depth])
+        self.fixture.fork(depth, [again, *[[]] * depth])
 
     def settler(self) -> list[Any]:
         """Return how every intent stands, what it was told, and the money without an intent."""
-        found: list[Any] = [self.world.unmatched()]
+        found: list[Any] = [self.fixture.unmatched()]
         for key in self.intents:
-            shown = self.world.show(key)
+            shown = self.fixture.show(key)
             del shown["updated_at"]
             # Rows that come back have other ids, so they may be listed in another order.
             shown["transfers"].sort(key=repr)
             shown["attempts"].sort(key=repr)
             shown["refunds"].sort(key=repr)
-            found.append((shown, self.world.told(key)))
+            found.append((shown, self.fixture.sent_events(key)))
         return found
 
 
-def lose(world: World, lost: list[bool]) -> int:
+def lose(fixture: LedgerFixture, lost: list[bool]) -> int:
     """Delete some canonical rows; return how many. What was orphaned stands in no block that could be read again."""
     count = 0
-    with world.database.begin() as connection:
+    with fixture.database.begin() as connection:
         for table in (transfer, attempt, refund):
             ids = connection.execute(select(table.c.id).where(table.c.canonical)).scalars().all()
             gone = [row for number, row in enumerate(sorted(ids)) if lost[number % len(lost)]]
@@ -110,15 +110,15 @@ def lose(world: World, lost: list[bool]) -> int:
 
 
 async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) -> None:
-    world = World(folder)
+    fixture = LedgerFixture(folder)
     try:
-        life = Life(world)
+        life = Life(fixture)
         for action in history:
             life.play(action)
         before = life.settler()
-        missing = lose(world, lost)
-        async with ScriptedApi(world.chain, ping_interval=None) as api:
-            reading = Reading(world, [api])
+        missing = lose(fixture, lost)
+        async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+            reading = Reading(fixture, [api])
             rehearsed = await reading.reindex(dry_run=True)
             report = await reading.reindex()
             assert life.settler() == before
@@ -129,7 +129,7 @@ async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) 
             assert (await reading.reindex()).counts.found == 0
             assert reading.snapshot() == settled
     finally:
-        world.database.close()
+        fixture.database.close()
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chain.follower import MARGIN_BURN_BLOCKS
 from chain.testing import ScriptedApi, txs
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.config.settings import Settings
 from watcher.daemon import periodic
@@ -29,49 +29,53 @@ retention = st.sampled_from([{"thin": True}, {"prune": True}, {"reindex": True}]
 histories = st.lists(st.one_of(mines, mines, forks, retention), min_size=1, max_size=10)
 
 
-async def act(world: World, reading: Reading, action: dict[str, Any]) -> None:
-    config = Settings(database_url=world.settings.database_url, retention_days=1)
+async def act(fixture: LedgerFixture, reading: Reading, action: dict[str, Any]) -> None:
+    config = Settings(database_url=fixture.settings.database_url, retention_days=1)
     if "mine" in action:
-        paid = [txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(world.create()))] if action["pay"] else []
-        world.mine(*paid, n=action["mine"], burn=action["burn"])
+        paid = (
+            [txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(fixture.create()))] if action["pay"] else []
+        )
+        fixture.mine(*paid, n=action["mine"], burn=action["burn"])
     elif "fork" in action:
-        depth = min(action["fork"], world.tip.height - world.ledger.window(10_000)[0].height)
+        depth = min(action["fork"], fixture.tip.height - fixture.ledger.window(10_000)[0].height)
         if depth:
-            world.fork(depth, [[]] * action["blocks"], burn=action["burn"])
+            fixture.fork(depth, [[]] * action["blocks"], burn=action["burn"])
     elif "thin" in action:
-        periodic.thin_headers(config, world.database)
+        periodic.thin_headers(config, fixture.database)
     elif "prune" in action:
-        periodic.prune_outbox(config, world.database)
-        periodic.prune_idempotency(world.database)
+        periodic.prune_outbox(config, fixture.database)
+        periodic.prune_idempotency(fixture.database)
     else:
         await reading.reindex()
 
 
 async def relive(folder: Path, history: list[dict[str, Any]], back: int) -> None:
-    world = World(folder)
+    fixture = LedgerFixture(folder)
     try:
-        async with ScriptedApi(world.chain, ping_interval=None) as api:
-            reading = Reading(world, [api])
+        async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+            reading = Reading(fixture, [api])
             for action in history:
-                before = world.ledger.window(WINDOW)
-                await act(world, reading, action)
+                before = fixture.ledger.window(WINDOW)
+                await act(fixture, reading, action)
                 if not {"mine", "fork"} & set(action):
-                    assert world.ledger.window(WINDOW) == before
-            following, pool = harness.make_indexer(world.ledger, [api.url], world.clock, finality=FINALITY)
-            world.chain.mine(n=3, burn=True)
+                    assert fixture.ledger.window(WINDOW) == before
+            following, pool = harness.make_indexer(
+                fixture.ledger, [api.url], fixture.clock, finality=FINALITY
+            )
+            fixture.chain.mine(n=3, burn=True)
             assert await following.poll() is PollResult.MOVED
-            window = world.ledger.window(FINALITY - 1)
+            window = fixture.ledger.window(FINALITY - 1)
             depth = min(back, len(window) - 1)
-            world.chain.reorg(depth, [[]] * (depth + 1))
+            fixture.chain.reorg(depth, [[]] * (depth + 1))
             for _ in range(4):
-                world.clock.now += 61
+                fixture.clock.now += 61
                 assert await following.poll() in (PollResult.IDLE, PollResult.MOVED)
-            cursor = world.ledger.cursor()
+            cursor = fixture.ledger.cursor()
             assert cursor is not None
-            assert cursor.clock.hash == world.chain.tip.hash
+            assert cursor.clock.hash == fixture.chain.tip.hash
             await pool.aclose()
     finally:
-        world.database.close()
+        fixture.database.close()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

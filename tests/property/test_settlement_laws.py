@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import example, given
 
 from notifier.events import EventType
-from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, STRANGER, Story
+from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, STRANGER, IntentHistory
 from watcher.domain.model import (
     ChainClock,
     Depth,
@@ -99,19 +99,19 @@ lively = st.lists(st.one_of(mined, mined, forks, people), max_size=14)
 
 
 @dataclass
-class World:
+class StepFixture:
     """A chain under a story: applies steps as the ledger does and keeps the story's facts and clock."""
 
-    story: Story
+    history: IntentHistory
     headers: list[ChainClock] = field(default_factory=list)
     by_block: dict[str, tuple[Tx, ...]] = field(default_factory=dict)
     newest: int = 0
     touched: bool = True
 
     def __post_init__(self) -> None:
-        self.headers = [self.story.clock]
-        self.by_block = {self.story.clock.hash: ()}
-        self.newest = self.story.clock.time
+        self.headers = [self.history.clock]
+        self.by_block = {self.history.clock.hash: ()}
+        self.newest = self.history.clock.time
 
     def apply(self, step: Step) -> None:
         self.touched = False
@@ -121,20 +121,20 @@ class World:
             self._mine(step)
         else:
             self._fork(step)
-        self.story.clock = self.headers[-1]
-        self.newest = max(self.newest, self.story.clock.time)
+        self.history.clock = self.headers[-1]
+        self.newest = max(self.newest, self.history.clock.time)
 
     def _act(self, person: Person) -> None:
-        if person.act is OperatorActionKind.CANCEL and self.story.intent.status is not Status.PENDING:
+        if person.act is OperatorActionKind.CANCEL and self.history.intent.status is not Status.PENDING:
             return
-        due = self.story.decide().refund_due if person.act is OperatorActionKind.DISMISS else 0
+        due = self.history.decide().refund_due if person.act is OperatorActionKind.DISMISS else 0
         if person.act is OperatorActionKind.DISMISS and not due:
             return
         self.touched = True
         action = OperatorAction(
-            kind=person.act, status=person.status, height=self.story.clock.height, amount=due
+            kind=person.act, status=person.status, height=self.history.clock.height, amount=due
         )
-        self.story.actions.append(action)
+        self.history.actions.append(action)
 
     def _mine(self, block: Mined) -> None:
         tip = self.headers[-1]
@@ -159,9 +159,9 @@ class World:
                 failure = Failure(
                     tx_id=tx.name, tx_index=index, sender=tx.sender, reason="abort_by_response", **place
                 )
-                self.story.failures.append(failure)
+                self.history.failures.append(failure)
             for rank, amount in enumerate(tx.amounts):
-                self.story.inclusions.append(
+                self.history.inclusions.append(
                     Inclusion(
                         tx_id=tx.name, rank=rank, tx_index=index, sender=tx.sender, amount=amount, **place
                     )
@@ -173,10 +173,10 @@ class World:
         del self.headers[len(self.headers) - depth :]
         lowered = [
             replace(action, height=min(action.height, self.headers[-1].height))
-            for action in self.story.actions
+            for action in self.history.actions
         ]
-        self.touched = lowered != self.story.actions
-        self.story.actions = lowered
+        self.touched = lowered != self.history.actions
+        self.history.actions = lowered
         carried: list[Tx] = []
         pool = [tx for header in dropped for tx in self.by_block[header.hash]]
         for number, tx in enumerate(pool):
@@ -188,28 +188,28 @@ class World:
             elif fate == "fails":
                 carried.append(replace(tx, amounts=()))
         hashes = {header.hash for header in dropped}
-        gone = [i for i in self.story.inclusions if i.canonical and i.block_hash in hashes]
+        gone = [i for i in self.history.inclusions if i.canonical and i.block_hash in hashes]
         for number, block in enumerate(fork.blocks):
             self._mine(replace(block, txs=(*carried, *block.txs)) if number == 0 else block)
         # The ledger's promise: the newest chain time that was ever applied, this step included.
         at = max(self.newest, self.headers[-1].time)
-        self.story.inclusions = [
-            replace(i, canonical=False, orphaned_at=at) if i in gone else i for i in self.story.inclusions
+        self.history.inclusions = [
+            replace(i, canonical=False, orphaned_at=at) if i in gone else i for i in self.history.inclusions
         ]
-        before = list(self.story.failures)
-        self.story.failures = [replace(f, canonical=False) if f.block_hash in hashes else f for f in before]
-        self.touched = self.touched or bool(gone) or before != self.story.failures
+        before = list(self.history.failures)
+        self.history.failures = [replace(f, canonical=False) if f.block_hash in hashes else f for f in before]
+        self.touched = self.touched or bool(gone) or before != self.history.failures
 
 
-def tell(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> tuple[Story, Decision]:
+def tell(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> tuple[IntentHistory, Decision]:
     """Apply the steps and decide after those whose number is in ``cuts``, and at the end."""
-    story = Story(**policy)
-    world = World(story)
+    history = IntentHistory(**policy)
+    world = StepFixture(history)
     for number, step in enumerate(steps):
         world.apply(step)
         if number in cuts:
-            story.decide()
-    return story, story.decide()
+            history.decide()
+    return history, history.decide()
 
 
 def lasting(decision: Decision) -> tuple[object, ...]:
@@ -278,17 +278,17 @@ def test_batch_size_does_not_matter(steps: list[Step], cuts: set[int], policy: d
 def test_the_order_of_rows_does_not_matter(
     steps: list[Step], policy: dict[str, object], dice: random.Random
 ) -> None:
-    story = Story(**policy)
-    world = World(story)
+    history = IntentHistory(**policy)
+    world = StepFixture(history)
     for step in steps:
         world.apply(step)
-        facts = story.facts
+        facts = history.facts
         inclusions, failures = list(facts.inclusions), list(facts.failures)
         dice.shuffle(inclusions)
         dice.shuffle(failures)
         shuffled = Facts(inclusions=tuple(inclusions), failures=tuple(failures), actions=facts.actions)
-        decision = decide(story.intent, shuffled, story.told, story.clock)
-        assert decision == story.decide()
+        decision = decide(history.intent, shuffled, history.sent, history.clock)
+        assert decision == history.decide()
 
 
 @given(lively, st.sets(st.integers(0, 13)), policies)
@@ -296,34 +296,36 @@ def test_events_form_one_chain_of_alternating_verdicts(
     steps: list[Step], cuts: set[int], policy: dict[str, object]
 ) -> None:
     """``Story.decide`` checks at every step: deterministic, idempotent, ids from (intent, type, n), supersedes."""
-    story, _ = tell(steps, cuts, policy)
-    assert len({draft.id for draft in story.drafts}) == len(story.drafts)
-    statuses = [draft.status for draft in story.verdicts]
+    history, _ = tell(steps, cuts, policy)
+    assert len({draft.id for draft in history.drafts}) == len(history.drafts)
+    statuses = [draft.status for draft in history.verdicts]
     assert all(one is not two for one, two in pairwise(statuses))
-    assert [d.supersedes for d in story.verdicts] == [None, *(d.id for d in story.verdicts)][: len(statuses)]
-    subjects = [(d.reason, d.subject) for d in story.drafts if d.type is EventType.ATTENTION]
+    assert [d.supersedes for d in history.verdicts] == [None, *(d.id for d in history.verdicts)][
+        : len(statuses)
+    ]
+    subjects = [(d.reason, d.subject) for d in history.drafts if d.type is EventType.ATTENTION]
     assert len(set(subjects)) == len(subjects)
-    assert [d.type for d in story.drafts].count(EventType.CREATED) == 1
-    assert [d.type for d in story.drafts].count(EventType.CANCELED) <= 1
+    assert [d.type for d in history.drafts].count(EventType.CREATED) == 1
+    assert [d.type for d in history.drafts].count(EventType.CANCELED) <= 1
 
 
 @given(quiet, policies)
 def test_a_success_is_told_exactly_when_money_covers_at_depth(
     steps: list[Step], policy: dict[str, object]
 ) -> None:
-    story = Story(**policy)
-    world = World(story)
-    late = story.intent.late_policy is LatePolicy.ACCEPT
+    history = IntentHistory(**policy)
+    world = StepFixture(history)
+    late = history.intent.late_policy is LatePolicy.ACCEPT
     for step in steps:
         world.apply(step)
-        decision = story.decide()
-        paid = deep(story.intent, story.inclusions, story.clock, until=story.intent.deadline)
+        decision = history.decide()
+        paid = deep(history.intent, history.inclusions, history.clock, until=history.intent.deadline)
         if (
             not paid
             and late
-            and covering(story.intent, story.inclusions, until=story.intent.deadline) is None
+            and covering(history.intent, history.inclusions, until=history.intent.deadline) is None
         ):
-            paid = deep(story.intent, story.inclusions, story.clock, until=None)
+            paid = deep(history.intent, history.inclusions, history.clock, until=None)
         assert (decision.status is Status.SUCCEEDED) == paid
 
 
@@ -349,17 +351,17 @@ TIP_GOES_BACK: list[Step] = [
 def test_no_fork_makes_a_false_success_or_loses_a_true_one(
     steps: list[Step], cuts: set[int], policy: dict[str, object]
 ) -> None:
-    story = Story(**policy)
-    world = World(story)
+    history = IntentHistory(**policy)
+    world = StepFixture(history)
     for number, step in enumerate(steps):
         world.apply(step)
         if number not in cuts:
             continue
-        decision = story.decide()
-        intent = story.intent
-        known = {i.key for i in story.inclusions if not i.canonical and i.amount}
+        decision = history.decide()
+        intent = history.intent
+        known = {i.key for i in history.inclusions if not i.canonical and i.amount}
         may = [
-            replace(i, time=min(i.time, intent.deadline)) if i.key in known else i for i in story.inclusions
+            replace(i, time=min(i.time, intent.deadline)) if i.key in known else i for i in history.inclusions
         ]
         until = None if intent.late_policy is LatePolicy.ACCEPT else intent.deadline
         told = [d for d in decision.drafts if d.type is EventType.SUCCEEDED]
@@ -367,24 +369,28 @@ def test_no_fork_makes_a_false_success_or_loses_a_true_one(
             assert covering(intent, may, until=until) is not None
         if told:
             assert any(
-                deep(intent, [i for i in may if i.position <= last.position], story.clock, until=until)
+                deep(intent, [i for i in may if i.position <= last.position], history.clock, until=until)
                 for last in may
             )
-        if deep(intent, story.inclusions, story.clock, until=intent.deadline):
+        if deep(intent, history.inclusions, history.clock, until=intent.deadline):
             assert decision.status is Status.SUCCEEDED
         if any(d.type in {EventType.FAILED, EventType.EXPIRED} for d in decision.drafts):
-            assert covering(intent, story.inclusions, until=intent.deadline) is None
+            assert covering(intent, history.inclusions, until=intent.deadline) is None
 
 
 @given(lively, st.sets(st.integers(0, 13)), policies)
 def test_without_money_nothing_stays_open_for_ever(
     steps: list[Step], cuts: set[int], policy: dict[str, object]
 ) -> None:
-    story, _ = tell(steps, cuts, policy)
-    end = max(story.intent.deadline, DEADLINE, *(i.orphaned_at or 0 for i in story.inclusions), 0) + GRACE + 1
-    last = max(story.clock.time, end)
-    story.now(last, height=story.clock.height + 100, burn=story.clock.burn_height + 100)
-    decision = story.decide()
+    history, _ = tell(steps, cuts, policy)
+    end = (
+        max(history.intent.deadline, DEADLINE, *(i.orphaned_at or 0 for i in history.inclusions), 0)
+        + GRACE
+        + 1
+    )
+    last = max(history.clock.time, end)
+    history.now(last, height=history.clock.height + 100, burn=history.clock.burn_height + 100)
+    decision = history.decide()
     assert decision.status not in {Status.PENDING, Status.PROCESSING}
     assert (decision.next_check.time, decision.next_check.height, decision.next_check.burn_height) == (
         None,
@@ -397,8 +403,8 @@ def test_without_money_nothing_stays_open_for_ever(
 def test_nothing_changes_before_the_next_wake_point(
     steps: list[Step], cuts: set[int], policy: dict[str, object], data: st.DataObject
 ) -> None:
-    story, decision = tell(steps, cuts, policy)
-    here, wake = story.clock, decision.next_check
+    history, decision = tell(steps, cuts, policy)
+    here, wake = history.clock, decision.next_check
 
     def before(now: int, point: int | None) -> int:
         return data.draw(st.integers(now, now + 500 if point is None else point - 1))
@@ -409,7 +415,7 @@ def test_nothing_changes_before_the_next_wake_point(
         height=before(here.height, wake.height),
         burn_height=before(here.burn_height, wake.burn_height),
     )
-    assert decide(story.intent, story.facts, story.told, later) == replace(decision, drafts=())
+    assert decide(history.intent, history.facts, history.sent, later) == replace(decision, drafts=())
 
 
 #: Money is lost, the tip comes back to the time of that, a person marks the intent, and a fork takes the block under
@@ -428,8 +434,8 @@ MARK_SINKS: list[Step] = [
 def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
     steps: list[Step], policy: dict[str, object]
 ) -> None:
-    always, lazy = Story(**policy), Story(**policy)
-    eager_world, lazy_world = World(always), World(lazy)
+    always, lazy = IntentHistory(**policy), IntentHistory(**policy)
+    eager_world, lazy_world = StepFixture(always), StepFixture(lazy)
     wake = lazy.decide().next_check
     for step in steps:
         eager_world.apply(step)
@@ -444,7 +450,7 @@ def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
         if lazy_world.touched or any(due is not None and now >= due for now, due in points):
             wake = lazy.decide().next_check
         assert lazy.intent.status is decision.status
-        assert lazy.told == always.told
+        assert lazy.sent == always.sent
 
 
 @given(st.lists(st.sampled_from([0, 1, 1, 1, 3, 60, 10**9]), max_size=120), st.sets(st.integers(0, 119)))
@@ -452,15 +458,15 @@ def test_attention_to_surplus_is_told_no_more_often_than_the_money_doubles(
     dust: list[int], cuts: set[int]
 ) -> None:
     """After the first few; and what was told last speaks of more than half of what there is."""
-    story = Story().pay("a", 100).grow(2)
-    story.decide()
+    history = IntentHistory().pay("a", 100).grow(2)
+    history.decide()
     for number, amount in enumerate(dust):
-        story.pay(f"d{number}", amount)
+        history.pay(f"d{number}", amount)
         if number in cuts:
-            story.decide()
-    decision = story.decide()
+            history.decide()
+    decision = history.decide()
     moved = [amount for amount in dust if amount]
-    told = [draft for draft in story.drafts if draft.type is EventType.ATTENTION]
+    told = [draft for draft in history.drafts if draft.type is EventType.ATTENTION]
     assert decision.received == 100 + sum(moved)
     assert len(told) <= ATTENTION_EACH + len(moved).bit_length() + sum(moved).bit_length()
     assert bool(told) == bool(moved) == (Flag.SURPLUS in decision.flags)

@@ -102,7 +102,7 @@ def true_block(block: ScriptedBlock, rules: FetchRules) -> Block:
     return Block(header=block.header, transactions=tuple(found), unknown=frozenset(unknown))
 
 
-class Rig:
+class FollowerFixture:
     """A follower over real sockets, with a consumer that keeps the blocks in a list. ``options`` are the pool's."""
 
     def __init__(
@@ -219,13 +219,13 @@ async def following(
     batch: int = 50,
     ahead: int = 4,
     **options: Any,
-) -> AsyncIterator[Rig]:
+) -> AsyncIterator[FollowerFixture]:
     """A rig with ``sources`` servers of ``chain``, started at ``start`` or the tip; ``options`` go to the rig."""
     async with AsyncExitStack() as stack:
         apis = [
             await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(sources)
         ]
-        rig = Rig(chain, apis, rules=rules, batch=batch, ahead=ahead, **options)
+        rig = FollowerFixture(chain, apis, rules=rules, batch=batch, ahead=ahead, **options)
         stack.push_async_callback(rig.pool.aclose)
         await rig.start(start)
         rig.forget_requests()

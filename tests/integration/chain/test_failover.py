@@ -11,12 +11,12 @@ from chain.api.transport import Timeouts
 from chain.errors import SourceError, SourceUnavailable
 from chain.source_pool import BackoffPolicy, SourcePool, SourceState
 from chain.testing import ScriptedApi, ScriptedChain
-from tests.integration.chain.follower_fixture import Clock, Rig, following
+from tests.integration.chain.follower_fixture import Clock, FollowerFixture, following
 
 POLLS = [5.0, 20.0, 60.0, 600.0]
 
 
-def states(rig: Rig) -> list[SourceState]:
+def states(rig: FollowerFixture) -> list[SourceState]:
     return [row.state for row in rig.pool.health()]
 
 
@@ -78,7 +78,7 @@ async def test_a_fresh_database_begins_with_the_source_that_serves() -> None:
     chain = ScriptedChain()
     chain.mine(n=20)
     async with ScriptedApi(chain, ping_interval=None) as down, ScriptedApi(chain, ping_interval=None) as up:
-        rig = Rig(chain, [down, up])
+        rig = FollowerFixture(chain, [down, up])
         down.faults.fail(503, times=None)
         await rig.start()
         assert rig.cursor == chain.tip

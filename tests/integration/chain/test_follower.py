@@ -18,7 +18,7 @@ from chain.model import Extend, FetchRules, Step
 from chain.source_pool import SourceState
 from chain.testing import Request, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
-from tests.integration.chain.follower_fixture import FINALITY, POLL, Rig, following
+from tests.integration.chain.follower_fixture import FINALITY, POLL, FollowerFixture, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
@@ -239,7 +239,7 @@ async def test_an_interrupted_bootstrap_goes_on_where_it_stopped() -> None:
         assert api.counts["blocks"] <= 3
 
 
-def _fail(rig: Rig) -> None:
+def _fail(rig: FollowerFixture) -> None:
     rig.apis[0].faults.fail(500, route="blocks")
 
 

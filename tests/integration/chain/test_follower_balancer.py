@@ -10,7 +10,7 @@ from chain.errors import OperatorNeeded, ReorgTooDeep, SourceError, SourceIncons
 from chain.model import Reorg
 from chain.testing import ScriptedApi, ScriptedChain
 from chain.testing.view import View
-from tests.integration.chain.follower_fixture import Rig, following
+from tests.integration.chain.follower_fixture import FollowerFixture, following
 
 
 class Balanced(ScriptedApi):
@@ -22,14 +22,14 @@ class Balanced(ScriptedApi):
         return super()._view() if self.choose is None else View(*self.choose())
 
 
-async def look(rig: Rig) -> None:
+async def look(rig: FollowerFixture) -> None:
     try:
         await rig.poll_once()
     except (SourceError, OperatorNeeded):
         rig.check()
 
 
-def reorgs(rig: Rig) -> int:
+def reorgs(rig: FollowerFixture) -> int:
     return sum(isinstance(step, Reorg) for step in rig.steps)
 
 
@@ -39,7 +39,7 @@ async def test_a_replica_on_the_branch_we_left_does_not_take_us_back(seed: int, 
     chain = ScriptedChain()
     chain.mine(n=30)
     async with Balanced(chain, ping_interval=None) as api, AsyncExitStack() as stack:
-        rig = Rig(chain, [api])
+        rig = FollowerFixture(chain, [api])
         stack.push_async_callback(rig.pool.aclose)
         await rig.start()
         chain.mine(n=3)

@@ -14,7 +14,7 @@ from chain.model import Reorg
 from chain.source_pool import SourcePool, SourceState
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
-from tests.integration.chain.follower_fixture import Rig, following
+from tests.integration.chain.follower_fixture import FollowerFixture, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 
@@ -31,7 +31,7 @@ def mine(chain: ScriptedChain, count: int, size: int) -> None:
 class Sent:
     """Notes when each request of a rig's sources may go out."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: FollowerFixture) -> None:
         self.rig = rig
         self.at: list[float] = []
         self.by: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class Noted:
 class TwentyAMinute(Faults):
     """A server's own limit."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: FollowerFixture) -> None:
         super().__init__()
         self.rig = rig
         self.served: Counter[int] = Counter()
@@ -70,7 +70,7 @@ class TwentyAMinute(Faults):
         return Fault(status=429, headers={"retry-after": "60"}) if self.served[minute] > 20 else None
 
 
-async def reach_the_tip(rig: Rig, *, hours: float) -> None:
+async def reach_the_tip(rig: FollowerFixture, *, hours: float) -> None:
     """Poll until the consumer holds the canonical chain."""
     end = rig.clock.now + hours * 3600
     while not rig.is_current():
@@ -164,7 +164,7 @@ async def test_a_turn_that_waits_for_its_budget_ends_at_once_when_it_is_cancelle
             waiting.set()
             await asyncio.sleep(seconds)
 
-        rig = Rig(chain, [api])
+        rig = FollowerFixture(chain, [api])
         await rig.start(101)
         await rig.pool.aclose()
         rig.pool = SourcePool([StacksApi(api.url)], sleep=sleep, requests_per_minute=5)

@@ -7,10 +7,10 @@ from chain.follower import COMPARE_POLLS
 from chain.model import Reorg, Step
 from chain.source_pool import BackoffPolicy, SourceState
 from chain.testing import ScriptedChain
-from tests.integration.chain.follower_fixture import POLL, Rig, following
+from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
 
 
-async def look(rig: Rig) -> list[Step] | Exception:
+async def look(rig: FollowerFixture) -> list[Step] | Exception:
     """Take a turn; what it raised, or its steps."""
     try:
         return await rig.poll_once()
@@ -18,11 +18,11 @@ async def look(rig: Rig) -> list[Step] | Exception:
         return error
 
 
-def reorgs(rig: Rig) -> list[Step]:
+def reorgs(rig: FollowerFixture) -> list[Step]:
     return [step for step in rig.steps if isinstance(step, Reorg)]
 
 
-def states(rig: Rig) -> list[SourceState]:
+def states(rig: FollowerFixture) -> list[SourceState]:
     return [row.state for row in rig.pool.health()]
 
 

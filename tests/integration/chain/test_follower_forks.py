@@ -8,14 +8,14 @@ from chain.source_pool import SourceState
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT
-from tests.integration.chain.follower_fixture import FINALITY, POLL, Rig, following, true_block
+from tests.integration.chain.follower_fixture import FINALITY, POLL, FollowerFixture, following, true_block
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
 WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 PAYMENT = txs.sbtc_transfer(PAYER, MERCHANT, 50_000, memo=b"INV-1")
 
 
-def states(rig: Rig) -> list[SourceState]:
+def states(rig: FollowerFixture) -> list[SourceState]:
     return [row.state for row in rig.pool.health()]
 
 

@@ -10,7 +10,7 @@ from chain.fork_choice import MAX_UNANSWERED_READS, RECENT_SECONDS
 from chain.model import Reorg, Step
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
-from tests.integration.chain.follower_fixture import POLL, Rig, following
+from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
 
 PAYMENT = txs.sbtc_transfer(principal("payer"), principal("merchant"), 50_000, memo=b"INV-1")
 
@@ -27,7 +27,7 @@ class Flaky(Faults):
         return Fault(status=500) if self._random.random() < self._share else super().take(route)
 
 
-async def look(rig: Rig, *, passed: float | None = None) -> list[Step] | Exception:
+async def look(rig: FollowerFixture, *, passed: float | None = None) -> list[Step] | Exception:
     """Take a turn; what it raised, or its steps."""
     try:
         return await rig.poll_once(passed=passed)
@@ -35,7 +35,7 @@ async def look(rig: Rig, *, passed: float | None = None) -> list[Step] | Excepti
         return error
 
 
-def reorgs(rig: Rig) -> list[Step]:
+def reorgs(rig: FollowerFixture) -> list[Step]:
     return [step for step in rig.steps if isinstance(step, Reorg)]
 
 

@@ -15,7 +15,7 @@ SBTC = NETWORKS[NetworkName.MAINNET].sbtc_contract
 PAYER, SHOP = principal("payer"), principal("shop")
 
 
-class Rig:
+class MempoolFixture:
     def __init__(self, server: ScriptedApi) -> None:
         self.chain, self.server = server.chain, server
         self.source = StacksApi(server.url)
@@ -36,18 +36,18 @@ class Rig:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def rig() -> AsyncIterator[MempoolFixture]:
     async with ScriptedApi(ScriptedChain(), ping_interval=None) as server:
-        rig = Rig(server)
+        rig = MempoolFixture(server)
         yield rig
         await rig.source.aclose()
 
 
-async def test_an_empty_mempool_is_empty(rig: Rig) -> None:
+async def test_an_empty_mempool_is_empty(rig: MempoolFixture) -> None:
     assert await rig.read() == []
 
 
-async def test_calls_come_with_their_arguments_and_transfers_of_stx_need_none(rig: Rig) -> None:
+async def test_calls_come_with_their_arguments_and_transfers_of_stx_need_none(rig: MempoolFixture) -> None:
     sbtc = txs.sbtc_transfer(PAYER, SHOP, 5, b"memo")
     stx = txs.stx_transfer(PAYER, SHOP, 7, b"other")
     rig.chain.add_pending(sbtc)
@@ -61,14 +61,14 @@ async def test_calls_come_with_their_arguments_and_transfers_of_stx_need_none(ri
     assert dict(rig.server.counts) == {"mempool": 1, "tx_multiple": 1}
 
 
-async def test_calls_of_other_contracts_are_left_out_and_cost_nothing(rig: Rig) -> None:
+async def test_calls_of_other_contracts_are_left_out_and_cost_nothing(rig: MempoolFixture) -> None:
     rig.chain.add_pending(txs.call(f"{principal('dex')}.dex", "swap", PAYER))
     rig.chain.add_pending(txs.fake_token(PAYER, SHOP, 5, b"memo"))
     assert await rig.read() == []
     assert dict(rig.server.counts) == {"mempool": 1}
 
 
-async def test_when_nothing_changed_a_reading_costs_one_empty_answer(rig: Rig) -> None:
+async def test_when_nothing_changed_a_reading_costs_one_empty_answer(rig: MempoolFixture) -> None:
     ids = rig.pay(120)
     assert await rig.read() == ids
     assert dict(rig.server.counts) == {"mempool": 3, "tx_multiple": 2}
@@ -76,7 +76,7 @@ async def test_when_nothing_changed_a_reading_costs_one_empty_answer(rig: Rig) -
     assert [(request.route, request.status) for request in rig.server.requests] == [("mempool", 304)]
 
 
-async def test_only_new_calls_are_asked_about(rig: Rig) -> None:
+async def test_only_new_calls_are_asked_about(rig: MempoolFixture) -> None:
     rig.pay(10)
     await rig.read()
     fresh = txs.sbtc_transfer(PAYER, SHOP, 9, b"fresh")
@@ -86,7 +86,7 @@ async def test_only_new_calls_are_asked_about(rig: Rig) -> None:
     assert asked == fresh.tx_id
 
 
-async def test_what_was_mined_or_dropped_is_gone(rig: Rig) -> None:
+async def test_what_was_mined_or_dropped_is_gone(rig: MempoolFixture) -> None:
     first, second, third = (
         txs.sbtc_transfer(PAYER, SHOP, 9, b"memo", label=label) for label in ("a", "b", "c")
     )
@@ -99,7 +99,9 @@ async def test_what_was_mined_or_dropped_is_gone(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("mined", [True, False])
-async def test_what_is_mined_or_dropped_between_two_requests_is_left_out(rig: Rig, mined: bool) -> None:
+async def test_what_is_mined_or_dropped_between_two_requests_is_left_out(
+    rig: MempoolFixture, mined: bool
+) -> None:
     first, second = (txs.sbtc_transfer(PAYER, SHOP, 9, b"memo", label=label) for label in ("a", "b"))
     rig.chain.add_pending(first)
     rig.chain.add_pending(second)
@@ -114,7 +116,7 @@ async def test_what_is_mined_or_dropped_between_two_requests_is_left_out(rig: Ri
     assert await rig.read() == [second.tx_id]
 
 
-async def test_a_huge_mempool_is_read_only_so_far_down(rig: Rig) -> None:
+async def test_a_huge_mempool_is_read_only_so_far_down(rig: MempoolFixture) -> None:
     rig.reader = MempoolReader(frozenset({SBTC}), max_pages=2)
     ids = rig.pay(150, stx=True)
     assert await rig.read() == ids[:100]
@@ -123,7 +125,7 @@ async def test_a_huge_mempool_is_read_only_so_far_down(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("allowed", "route"), [(0, "mempool"), (2, "tx_multiple")])
 async def test_a_reading_stops_before_a_request_that_it_may_not_make(
-    rig: Rig, allowed: int, route: str
+    rig: MempoolFixture, allowed: int, route: str
 ) -> None:
     ids = rig.pay(120)
     answers = iter([True] * allowed + [False])
@@ -133,7 +135,7 @@ async def test_a_reading_stops_before_a_request_that_it_may_not_make(
     assert await rig.read() == ids, "an unfinished reading leaves nothing behind"
 
 
-async def test_another_source_is_read_from_the_beginning(rig: Rig) -> None:
+async def test_another_source_is_read_from_the_beginning(rig: MempoolFixture) -> None:
     ids = rig.pay(2)
     await rig.read()
     async with ScriptedApi(rig.chain, ping_interval=None) as other:
@@ -145,7 +147,7 @@ async def test_another_source_is_read_from_the_beginning(rig: Rig) -> None:
         assert [(request.route, request.status) for request in other.requests] == [("mempool", 200)]
 
 
-async def test_a_failure_in_between_leaves_the_last_reading_as_it_was(rig: Rig) -> None:
+async def test_a_failure_in_between_leaves_the_last_reading_as_it_was(rig: MempoolFixture) -> None:
     rig.pay(1)
     await rig.read()
     rig.pay(3, stx=True)
@@ -155,6 +157,6 @@ async def test_a_failure_in_between_leaves_the_last_reading_as_it_was(rig: Rig) 
     assert len(await rig.read() or ()) == 4
 
 
-async def test_a_cursor_of_another_form_is_never_sent(rig: Rig) -> None:
+async def test_a_cursor_of_another_form_is_never_sent(rig: MempoolFixture) -> None:
     with pytest.raises(ValueError, match="time:hash"):
         await rig.source.mempool(cursor="5&limit=1")

@@ -123,7 +123,7 @@ class Shop:
         }
         return outbox.EventRow(**values | more)
 
-    def tell(self, intent="pi_1", type=EventType.SUCCEEDED, n=0, sequence=1, **more):
+    def enqueue(self, intent="pi_1", type=EventType.SUCCEEDED, n=0, sequence=1, **more):
         """Enqueue an event and return its id."""
         row = self.row(intent, type, n, sequence, **more)
         with self.engine.begin() as conn:

@@ -63,7 +63,7 @@ def left(engine):
 def test_disabling_and_enabling_are_bounded_and_end_where_they_should(shop, engine, clock, step, written):
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     written.clear()
     with engine.begin() as conn:
         assert endpoints.disable(conn, id_).status == "disabled"
@@ -88,7 +88,7 @@ def test_an_endpoint_that_is_enabled_while_its_deliveries_are_still_being_held_g
     """The last word counts: the batches go by what the endpoint is, not by what somebody said first."""
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         endpoints.disable(conn, id_)
     step()
@@ -104,7 +104,7 @@ def test_removing_is_bounded_and_nothing_of_a_removed_endpoint_is_sent_or_counte
 ):
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(update(delivery).where(delivery.c.intent == "pi_3").values(status="held"))
     written.clear()
@@ -123,7 +123,7 @@ def test_recovering_is_bounded_and_takes_each_dead_one_once(shop, engine, clock,
     """What dies again meanwhile is not revived again: else it would never end."""
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     dead = update(delivery).values(status="dead", next_attempt_at=None, used=3)
     with engine.begin() as conn:
         conn.execute(dead)
@@ -145,7 +145,7 @@ def test_recovering_is_bounded_and_takes_each_dead_one_once(shop, engine, clock,
 def test_a_replay_is_bounded_and_a_restart_goes_on_with_it(shop, engine, clock, step, written):
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
         clock.advance(1)
     with engine.begin() as conn:
         conn.execute(delete(delivery))
@@ -169,7 +169,7 @@ def test_what_is_queued_already_is_not_queued_again_however_often_it_is_replayed
     """Pending or held, by the first way or by a replay before; what arrived is sent again."""
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         ids = [row.id for row in shop_rows(conn)]
         conn.execute(update(delivery).where(delivery.c.id.in_(ids[:4])).values(status="delivered"))
@@ -188,10 +188,10 @@ def shop_rows(conn):
 
 def test_a_replay_that_is_asked_for_again_while_it_runs_covers_both(shop, engine, clock, step):
     id_ = shop.endpoint()
-    old = shop.tell("pi_old")
+    old = shop.enqueue("pi_old")
     clock.advance(100)
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         deliveries.replay(conn, id_, since=0, now=clock())
@@ -206,12 +206,12 @@ def test_a_replay_leaves_out_what_is_written_while_it_runs(shop, engine, clock, 
     """That has a delivery of its own."""
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         deliveries.replay(conn, id_, since=0, now=clock())
     clock.advance(5)
-    later = shop.tell("pi_later")
+    later = shop.enqueue("pi_later")
     with engine.begin() as conn:
         conn.execute(update(delivery).where(delivery.c.event == later).values(status="delivered"))
     while step():
@@ -222,7 +222,7 @@ def test_a_replay_leaves_out_what_is_written_while_it_runs(shop, engine, clock, 
 def test_changes_of_a_removed_endpoint_end(shop, engine, clock, step):
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         deliveries.replay(conn, id_, since=0, now=clock())
@@ -236,7 +236,7 @@ def test_changes_of_a_removed_endpoint_end(shop, engine, clock, step):
 def test_what_is_revived_for_an_endpoint_that_was_disabled_meanwhile_is_held(shop, engine, clock, step):
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(update(delivery).values(status="dead", next_attempt_at=None))
         deliveries.recover(conn, id_, now=clock())
@@ -250,7 +250,7 @@ def test_what_is_revived_for_an_endpoint_that_was_disabled_meanwhile_is_held(sho
 def test_only_what_concerns_an_endpoint_or_a_merchant_is_shown_to_them(shop, engine, clock):
     one, two = shop.endpoint(), shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         endpoints.disable(conn, one)
         endpoints.disable(conn, two)
@@ -263,7 +263,7 @@ def test_only_what_concerns_an_endpoint_or_a_merchant_is_shown_to_them(shop, eng
 async def test_a_drain_does_the_whole_change_and_sends_what_it_made_due(shop, engine, receiver, drain, clock):
     id_ = shop.endpoint(receiver=receiver)
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         deliveries.replay(conn, id_, since=0, now=clock())
@@ -299,7 +299,7 @@ async def test_an_endpoint_that_is_disabled_for_failing_holds_what_it_has_in_bat
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=410))
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await make_worker(concurrency=1).drain(time.monotonic() + 20)
     with engine.begin() as conn:
         assert conn.execute(select(endpoint.c.status)).scalar_one() == "disabled"
@@ -310,7 +310,7 @@ async def test_an_endpoint_that_is_disabled_for_failing_holds_what_it_has_in_bat
 def test_two_workers_share_the_changes_and_never_do_a_batch_twice(shop, engine, clock):
     one, two = shop.endpoint(), shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         for id_ in (one, two):
@@ -326,7 +326,7 @@ def test_two_workers_share_the_changes_and_never_do_a_batch_twice(shop, engine, 
 
 def test_a_redelivery_that_waits_already_is_not_doubled_but_due_at_once(shop, engine, clock):
     id_ = shop.endpoint()
-    event_id = shop.tell()
+    event_id = shop.enqueue()
     with engine.begin() as conn:
         conn.execute(update(delivery).values(status="delivered", next_attempt_at=None))
         [made] = deliveries.redeliver(conn, event_id, now=clock())
@@ -343,7 +343,7 @@ def test_a_redelivery_that_waits_already_is_not_doubled_but_due_at_once(shop, en
 @pytest.mark.parametrize("kind", list(EventType))
 def test_a_replay_sends_no_type_that_is_not_subscribed_to(shop, engine, clock, step, kind):
     id_ = shop.endpoint(events=["payment.failed"])
-    shop.tell("pi_1", kind)
+    shop.enqueue("pi_1", kind)
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         assert deliveries.replay(conn, id_, since=0, now=clock()) == (kind is EventType.FAILED)
@@ -357,7 +357,7 @@ def test_a_batch_reads_its_part_of_each_table_by_an_index(shop, engine, clock):
     """A replay of years must not read all of them again for every batch."""
     id_ = shop.endpoint()
     for number in range(MANY):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     seen = []
 
     @event.listens_for(engine, "before_cursor_execute")

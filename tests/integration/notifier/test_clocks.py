@@ -30,7 +30,7 @@ async def test_a_retry_that_was_planned_under_a_clock_that_was_ahead_waits_as_lo
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
     clock.advance(HOURS)
-    shop.tell()
+    shop.enqueue()
     await drain(schedule=(0, 60))
     clock.advance(-HOURS)
     await drain(schedule=(0, 60))
@@ -49,7 +49,7 @@ async def test_what_was_written_under_a_clock_that_was_ahead_is_sent_at_once(
     """And it is not younger than nothing: it counts from when the right clock saw it."""
     shop.endpoint(receiver=receiver)
     clock.advance(HOURS)
-    shop.tell()
+    shop.enqueue()
     clock.advance(-HOURS)
     assert claim(engine, clock(), lease="lease_of_a_killed_one") != []
     clock.advance(10)
@@ -75,13 +75,13 @@ async def test_an_endpoint_rests_no_longer_than_it_was_meant_to(
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(*[answer] * times)
     clock.advance(HOURS)
-    shop.tell("pi_0")
+    shop.enqueue("pi_0")
     for number in range(1, times):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain(schedule=(0, 1, 1, 1), endpoint_concurrency=8, breaker_pause=30)
     assert len(old_receiver.arrivals) == times
     clock.advance(-HOURS)
-    shop.tell("pi_new")
+    shop.enqueue("pi_new")
     clock.advance(0.5)
     await drain(schedule=(0, 1, 1, 1), breaker_pause=30)
     assert len(old_receiver.arrivals) == times, "it still rests"
@@ -93,7 +93,7 @@ async def test_an_endpoint_rests_no_longer_than_it_was_meant_to(
 def test_a_rate_limit_lets_through_again_after_the_clock_was_set_back(shop, engine, clock):
     shop.endpoint()
     for number in range(3):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     clock.advance(HOURS)
     assert len(claim(engine, clock(), endpoint_rate=1.0)) == 1
     clock.advance(-HOURS)
@@ -105,7 +105,7 @@ def test_a_rate_limit_lets_through_again_after_the_clock_was_set_back(shop, engi
 def test_a_lease_from_a_clock_that_was_ahead_lasts_as_long_as_any_and_no_longer(shop, engine, clock):
     """Its worker may live: nobody takes the row at once. It may be dead: nobody waits two hours."""
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     clock.advance(HOURS)
     assert len(claim(engine, clock(), lease="lease_a")) == 1
     clock.advance(-HOURS)
@@ -121,7 +121,7 @@ async def test_a_clock_that_jumps_ahead_makes_due_what_waits_and_loses_nothing(
 ):
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
-    shop.tell()
+    shop.enqueue()
     await drain(schedule=(0, 60))
     clock.advance(HOURS)
     await drain(schedule=(0, 60))
@@ -130,7 +130,7 @@ async def test_a_clock_that_jumps_ahead_makes_due_what_waits_and_loses_nothing(
 
 def test_a_right_clock_repairs_nothing(shop, engine, clock):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     before = shop.delivery()
     with engine.begin() as conn:
         clocks.repair(conn, now=clock())
@@ -145,7 +145,7 @@ def test_times_are_put_right_in_batches(shop, engine, clock, monkeypatch):
         shop.endpoint()
         clock.advance(HOURS)
         for number in range(5):
-            shop.tell(f"pi_{number}")
+            shop.enqueue(f"pi_{number}")
         clock.advance(-HOURS)
         right = []
         for _ in range(3):
@@ -193,7 +193,7 @@ async def test_a_host_whose_clock_is_ahead_does_not_claim_a_live_lease(shop, rec
     gate = asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=gate))
-    shop.tell()
+    shop.enqueue()
     async with running(make_host(0.0)), asyncio.timeout(20):
         await receiver.wait_for(1)
         await make_host(60.0).drain(time.monotonic() + 10)
@@ -209,7 +209,7 @@ async def test_a_host_with_a_wrong_clock_sends_what_is_due(shop, old_receiver, m
     """Whichever host wrote it: the writer's clock is wrong by as much the other way."""
     shop.endpoint(receiver=old_receiver)
     shop.clock.now = time.time() - ahead
-    shop.tell()
+    shop.enqueue()
     assert await make_host(ahead).drain(time.monotonic() + 10)
     assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)
 
@@ -218,7 +218,7 @@ async def test_a_host_with_a_wrong_clock_sends_what_is_due(shop, old_receiver, m
 async def test_a_retry_is_planned_by_the_servers_clock(shop, engine, old_receiver, make_host):
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
-    shop.tell()
+    shop.enqueue()
     await make_host(3600.0, schedule=(0, 60)).drain(time.monotonic() + 10)
     with engine.begin() as conn:
         now = clocks.database_time(conn, machine=0.0)
@@ -228,14 +228,14 @@ async def test_a_retry_is_planned_by_the_servers_clock(shop, engine, old_receive
 def test_an_opt_in_event_is_written_with_its_stamp(shop, clock):
     """Every way of writing a delivery says when: else its times could not be put right."""
     shop.endpoint(events=["*"])
-    shop.tell(type=EventType.CREATED)
+    shop.enqueue(type=EventType.CREATED)
     assert shop.delivery().stamped_at == clock()
 
 
 async def test_every_way_of_making_a_delivery_due_says_when(shop, engine, receiver, drain, clock):
     endpoint = shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=400))
-    event = shop.tell()
+    event = shop.enqueue()
     await drain(schedule=(0,))
     first = shop.delivery().id
 

@@ -107,7 +107,7 @@ def test_another_merchants_endpoint_is_not_found_by_any_way(shop, engine, clock)
 
 def test_a_removed_endpoint_is_gone_with_its_secrets_and_its_open_deliveries_are_dead(shop, engine, clock):
     id_ = shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     with engine.begin() as conn:
         endpoints.remove(conn, id_)
         with pytest.raises(NotFound):
@@ -120,7 +120,7 @@ def test_a_removed_endpoint_is_gone_with_its_secrets_and_its_open_deliveries_are
 
 def test_disabling_twice_keeps_the_first_reason_and_enabling_twice_changes_nothing(shop, engine, clock):
     id_ = shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     with engine.begin() as conn:
         assert endpoints.disable(conn, id_).disabled_reason == "operator"
         again = endpoints.disable(conn, id_, reason=endpoints.DisabledReason.GONE)

@@ -109,12 +109,12 @@ def tell_largest(shop, clock):
 
     largest = body("x" * (MAX_BODY_BYTES - len(body(""))))
     assert len(largest) == MAX_BODY_BYTES
-    return shop.tell("pi_large", body=largest)
+    return shop.enqueue("pi_large", body=largest)
 
 
 async def deliver_twice(shop, engine, drain, clock, id_):
     """Deliver a success and a test event, and the success again; return their ids."""
-    paid = shop.tell("pi_1", EventType.SUCCEEDED)
+    paid = shop.enqueue("pi_1", EventType.SUCCEEDED)
     with engine.begin() as conn:
         test, _ = endpoints.send_test(conn, id_, now=clock())
     assert await drain(timeout=15.0)
@@ -178,9 +178,9 @@ async def test_the_fastapi_receiver_does_not_let_an_older_event_overwrite_a_newe
     path = tmp_path / "shop.db"
     async with listening(*command, WEBHOOK_SECRET=shop.secrets[id_], SHOP_DATABASE=str(path)) as url:
         move(engine, id_, url)
-        shop.tell("pi_1", EventType.FAILED, sequence=2)
+        shop.enqueue("pi_1", EventType.FAILED, sequence=2)
         assert await drain(timeout=15.0)
-        shop.tell("pi_1", EventType.SUCCEEDED, sequence=1)
+        shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=1)
         assert await drain()
     assert {row.status for row in shop.deliveries()} == {"delivered"}
     assert rows(path, "SELECT * FROM story") == [("pi_1", 2, "payment.failed")]
@@ -217,7 +217,7 @@ async def test_the_express_receiver_takes_each_event_once(shop, engine, drain, c
         move(engine, id_, url)
         paid, test = await deliver_twice(shop, engine, drain, clock, id_)
         assert await post_forged(f"{url}/webhooks") == 400
-        third = shop.tell("pi_2")
+        third = shop.enqueue("pi_2")
         assert await drain()
         large = tell_largest(shop, clock)
         assert await drain()
@@ -251,7 +251,7 @@ async def test_the_npm_libraries_accept_a_captured_delivery_with_either_secret_o
     old = shop.secrets[id_]
     with engine.begin() as conn:
         _, current = endpoints.rotate_secret(conn, id_, secret_store=PLAIN, now=clock())
-    event = shop.tell()
+    event = shop.enqueue()
     await drain()
     [arrival] = receiver.arrivals
     code, said = await asyncio.to_thread(ask_npm, node_folder, [old, current], arrival.headers, arrival.body)
@@ -264,7 +264,7 @@ async def test_the_npm_libraries_accept_a_captured_delivery_with_either_secret_o
 async def test_the_npm_libraries_refuse_a_changed_body(shop, receiver, drain, node_folder):
     """Shows that they can."""
     id_ = shop.endpoint(receiver=receiver)
-    shop.tell()
+    shop.enqueue()
     await drain()
     [arrival] = receiver.arrivals
     body = arrival.body.replace(b"pi_1", b"pi_2")

@@ -22,7 +22,7 @@ async def give_up(shop, drain, clock):
     """Let an endpoint fail for longer than allowed; return what was logged."""
     with capture_logs() as logs:
         for number in range(12):
-            shop.tell(f"pi_{number}")
+            shop.enqueue(f"pi_{number}")
             await drain(disable_after=5 * DAY)
             clock.advance(DAY / 2)
     return [line for line in logs if line["event"] == "endpoint.disabled"]
@@ -44,7 +44,7 @@ async def test_giving_up_is_an_alarm_that_says_what_to_do(shop, engine, old_rece
 async def test_a_410_is_the_same_alarm_at_once(shop, engine, receiver, drain, clock):
     id_ = shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=410))
-    shop.tell()
+    shop.enqueue()
     with capture_logs() as logs:
         await drain()
     [alarm] = [line for line in logs if line["event"] == "endpoint.disabled"]
@@ -79,18 +79,18 @@ async def test_enabling_it_also_recovers_what_died_since_it_last_took_a_webhook(
     """What was given up before its last success stays dead, and so does what no body is left of."""
     id_ = shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
-    early = shop.tell("pi_early")
+    early = shop.enqueue("pi_early")
     await drain(schedule=(0,))
     clock.advance(DAY)
-    shop.tell("pi_fine")
+    shop.enqueue("pi_fine")
     await drain(schedule=(0,))
     clock.advance(DAY)
     old_receiver.plan(Answer(status=500), Answer(status=500), Answer(status=410))
-    lost = shop.tell("pi_lost")
+    lost = shop.enqueue("pi_lost")
     await drain(schedule=(0,))
-    pruned = shop.tell("pi_pruned")
+    pruned = shop.enqueue("pi_pruned")
     await drain(schedule=(0,))
-    gone = shop.tell("pi_gone")
+    gone = shop.enqueue("pi_gone")
     await drain()
     with engine.begin() as conn:
         conn.execute(update(event).where(event.c.id == pruned).values(body=None))

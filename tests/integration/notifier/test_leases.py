@@ -51,7 +51,7 @@ def settle(engine, clock):
 
 def test_a_claimed_row_is_nobody_elses_until_its_lease_runs_out(shop, claim, clock):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [first] = claim(lease="lease_a")
     assert claim(lease="lease_b") == []
     clock.advance(29.9)
@@ -65,7 +65,7 @@ def test_leases_that_ran_out_take_no_slot(shop, claim, clock):
     """Else an endpoint whose worker died with all its slots would never be sent to again."""
     shop.endpoint()
     for number in range(4):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     assert len(claim(endpoint_cap=2)) == 2
     assert claim(endpoint_cap=2) == []
     clock.advance(30)
@@ -76,7 +76,7 @@ def test_an_endpoint_with_more_under_way_than_it_may_have_by_now_gets_nothing(sh
     """It said that it gets too much while eight attempts were open: fewer slots than those are no room at all."""
     shop.endpoint()
     for number in range(20):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     assert len(claim(endpoint_cap=8)) == 8
     with engine.begin() as conn:
         conn.execute(update(endpoint).values(slots=2))
@@ -88,7 +88,7 @@ def test_a_row_that_was_written_while_its_endpoint_was_disabled_waits_until_it_i
 ):
     """On PostgreSQL the two may cross: the row is pending, not held, and still nothing is sent."""
     id_ = shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     with engine.begin() as conn:
         conn.execute(update(endpoint).values(status="disabled", disabled_reason="operator"))
     assert claim() == []
@@ -99,7 +99,7 @@ def test_a_row_that_was_written_while_its_endpoint_was_disabled_waits_until_it_i
 
 def test_a_result_counts_only_under_the_lease_that_the_row_still_has(shop, claim, settle, clock):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [stale] = claim(lease="lease_a")
     clock.advance(30)
     [current] = claim(lease="lease_b")
@@ -113,7 +113,7 @@ def test_a_result_counts_only_under_the_lease_that_the_row_still_has(shop, claim
 
 def test_what_is_handed_back_is_due_at_once_and_nobody_elses_lease_is_touched(shop, engine, claim, clock):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [mine] = claim(lease="lease_a")
     with engine.begin() as conn:
         queue.release(conn, [mine])
@@ -126,7 +126,7 @@ def test_what_is_handed_back_is_due_at_once_and_nobody_elses_lease_is_touched(sh
 
 def test_a_result_for_a_removed_endpoint_is_dropped(shop, engine, claim, settle):
     id_ = shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [claimed] = claim()
     with engine.begin() as conn:
         endpoints.remove(conn, id_)
@@ -139,7 +139,7 @@ def test_an_attempt_under_way_when_its_endpoint_is_disabled_still_counts(
     shop, engine, claim, settle, status, expected
 ):
     id_ = shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [claimed] = claim()
     with engine.begin() as conn:
         endpoints.disable(conn, id_)
@@ -150,7 +150,7 @@ def test_an_attempt_under_way_when_its_endpoint_is_disabled_still_counts(
 
 def test_a_delivery_being_sent_cannot_be_retried_by_hand(shop, engine, claim, clock):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [claimed] = claim()
     with pytest.raises(NotPossible, match="being sent"), engine.begin() as conn:
         deliveries.retry(conn, claimed.delivery, now=clock())
@@ -161,7 +161,7 @@ async def test_two_workers_on_one_database_send_each_event_once(shop, receiver, 
         shop.endpoint(receiver=receiver, path=f"/{number}")
     async with running(make_worker(concurrency=4)) as one, running(make_worker(concurrency=4)) as two:
         for number in range(20):
-            shop.tell(f"pi_{number}")
+            shop.enqueue(f"pi_{number}")
             one.wake()
             two.wake()
         await receiver.wait_for(60)
@@ -174,7 +174,7 @@ async def test_a_worker_that_died_leaves_its_row_to_the_next_one_under_the_same_
     shop, old_receiver, make_worker, drain, clock
 ):
     shop.endpoint(receiver=old_receiver)
-    event = shop.tell()
+    event = shop.enqueue()
     old_receiver.plan(Answer(gate=asyncio.Event()))
     worker = make_worker(timeout=60.0)
     killed = asyncio.create_task(worker.run(asyncio.Event()))
@@ -194,7 +194,7 @@ async def test_a_stop_waits_for_attempts_under_way_and_settles_them(shop, receiv
     gate = asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=gate))
-    shop.tell()
+    shop.enqueue()
     stop = asyncio.Event()
     task = asyncio.create_task(make_worker().run(stop))
     await receiver.wait_for(1)
@@ -208,7 +208,7 @@ async def test_a_stop_waits_for_attempts_under_way_and_settles_them(shop, receiv
 async def test_a_stop_hands_back_what_takes_too_long(shop, receiver, make_worker):
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=asyncio.Event()))
-    shop.tell()
+    shop.enqueue()
     stop = asyncio.Event()
     task = asyncio.create_task(make_worker(grace=0.05).run(stop))
     await receiver.wait_for(1)
@@ -222,7 +222,7 @@ async def test_a_stop_hands_back_what_takes_too_long(shop, receiver, make_worker
 async def test_a_drain_ends_at_its_deadline(shop, receiver, make_worker):
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=asyncio.Event()))
-    shop.tell()
+    shop.enqueue()
     worker = make_worker(grace=0.01)
     async with asyncio.timeout(10):
         assert not await worker.drain(time.monotonic() + 0.3)
@@ -252,7 +252,7 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
     database, gate = Flaky(), asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=gate))
-    shop.tell()
+    shop.enqueue()
     worker = make_worker(database=database, on_attempt=lambda _result, _seconds: settled.set())
     async with running(worker), asyncio.timeout(10):
         await receiver.wait_for(1)
@@ -279,7 +279,7 @@ async def test_a_claim_that_lay_too_long_is_not_sent_but_left_to_the_next_one(
             clock.advance(LEASE_MARGIN_SECONDS + 1)
 
     shop.endpoint(receiver=old_receiver)
-    shop.tell()
+    shop.enqueue()
     with capture_logs() as logs:
         await make_worker(database=Slow()).drain(time.monotonic() + 20)
     assert old_receiver.arrivals == []
@@ -298,7 +298,7 @@ async def test_while_a_slow_attempt_lasts_no_other_worker_sends_the_row(
     gate = asyncio.Event()
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(gate=gate))
-    event = shop.tell()
+    event = shop.enqueue()
     stop, slow = asyncio.Event(), make_worker(timeout=60.0)
     task = asyncio.create_task(slow.run(stop))
     await old_receiver.wait_for(1)

@@ -32,7 +32,7 @@ def claim(engine, clock):
 def test_an_endpoint_gets_its_rate_spread_evenly_whoever_claims(shop, claim, clock):
     shop.endpoint()
     for number in range(30):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     first = claim(rate=20)
     assert len(first.claims) == 2
     assert first.look_at == pytest.approx(clock() + 0.1)
@@ -46,21 +46,21 @@ def test_an_endpoint_gets_its_rate_spread_evenly_whoever_claims(shop, claim, clo
 def test_without_a_rate_nothing_but_the_slots_limits_and_nothing_calls_for_another_look(shop, claim):
     shop.endpoint()
     for number in range(30):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     found = claim()
     assert (len(found.claims), found.next_at) == (8, None)
 
 
 def test_a_rate_that_holds_nothing_back_calls_for_no_other_look(shop, claim):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     assert claim(rate=100).look_at is None
 
 
 async def test_a_running_worker_keeps_the_rate_and_its_pace(shop, engine, receiver, make_worker, running):
     shop.endpoint(receiver=receiver)
     for number in range(20):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     worker = make_worker(endpoint_rate=40, endpoint_concurrency=100, clock=time.time, poll_interval=30)
     began = time.time()
     async with running(worker):
@@ -76,9 +76,9 @@ async def test_retry_after_holds_the_whole_endpoint_and_no_other(shop, old_recei
     shop.endpoint(receiver=old_receiver, path="/busy")
     shop.endpoint(receiver=old_receiver, path="/free")
     old_receiver.plan(Answer(status=429, headers={"Retry-After": "600"}), path="/busy")
-    shop.tell("pi_1")
+    shop.enqueue("pi_1")
     await drain()
-    shop.tell("pi_2")
+    shop.enqueue("pi_2")
     clock.advance(599)
     await drain()
     assert len(old_receiver.at("/busy")) == 1
@@ -92,7 +92,7 @@ async def test_retry_after_holds_the_whole_endpoint_and_no_other(shop, old_recei
 async def test_a_person_ends_a_hold_by_disabling_and_enabling(shop, engine, old_receiver, drain, clock):
     id_ = shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=503, headers={"Retry-After": "86400"}))
-    shop.tell()
+    shop.enqueue()
     await drain()
     with engine.begin() as conn:
         endpoints.disable(conn, id_)
@@ -106,9 +106,9 @@ async def test_a_new_address_has_not_failed_yet(shop, engine, old_receiver, drai
     id_ = shop.endpoint(receiver=old_receiver, path="/old")
     old_receiver.plan(*[Answer(status=503, headers={"Retry-After": "86400"})] * 5, path="/old")
     for number in range(5):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain()
-    shop.tell("pi_fresh")
+    shop.enqueue("pi_fresh")
     await drain()
     assert len(old_receiver.arrivals) == 5
     with engine.begin() as conn:
@@ -126,12 +126,12 @@ async def test_an_overloaded_endpoint_gets_half_as_much_at_once_and_recovers_one
     id_ = shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=status), Answer(status=status))
     for number in range(2):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain(endpoint_concurrency=8)
     with engine.begin() as conn:
         assert conn.execute(select(endpoint.c.slots)).scalar_one() == 2
     for number in range(2, 40):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     found = claim()
     assert len(found.claims) == 2
     with engine.begin() as conn:
@@ -155,7 +155,7 @@ async def test_nineteen_endpoints_do_not_wait_for_one_that_hangs(shop, receiver,
     # Fewer slots than the hanging endpoint has webhooks: without a cap of its own it would have every one of them.
     async with running(make_worker(concurrency=16, endpoint_concurrency=4, timeout=60.0)) as worker:
         for number in range(30):
-            await asyncio.to_thread(shop.tell, f"pi_{number}")
+            await asyncio.to_thread(shop.enqueue, f"pi_{number}")
             worker.wake()
         async with asyncio.timeout(30):
             for path in NINETEEN:
@@ -171,10 +171,10 @@ def test_one_look_claims_for_everybody_else_however_much_a_hanging_endpoint_has_
     """A saturated endpoint is left out before anything is claimed, so its thousands of rows take nobody's room."""
     hanging = shop.endpoint(events=["payment.expired"])
     for number in range(300):
-        shop.tell(f"pi_old_{number}", EventType.EXPIRED)
+        shop.enqueue(f"pi_old_{number}", EventType.EXPIRED)
     assert len(claim(cap=8, room=16).claims) == 8
     healthy = {shop.endpoint() for _ in range(19)}
-    shop.tell("pi_fresh")
+    shop.enqueue("pi_fresh")
     claims = claim(cap=8, room=19).claims
     assert {claimed.endpoint for claimed in claims} == healthy
     assert hanging not in healthy
@@ -189,7 +189,7 @@ def test_a_look_costs_the_same_whatever_was_delivered_before_and_whatever_is_und
 
     def steps():
         """Claim one delivery of each endpoint; return what it cost."""
-        shop.tell(f"pi_{clock()}", EventType.FAILED)
+        shop.enqueue(f"pi_{clock()}", EventType.FAILED)
         clock.advance(60)
         counted = 0
 
@@ -212,7 +212,7 @@ def test_a_look_costs_the_same_whatever_was_delivered_before_and_whatever_is_und
         return counted
 
     few = steps()
-    event = shop.tell("pi_once", EventType.SUCCEEDED)
+    event = shop.enqueue("pi_once", EventType.SUCCEEDED)
     row = {
         "event": event,
         "merchant": "mer_1",

@@ -67,7 +67,7 @@ def claim(conn, now, **more):
 
 def fill(shop, count=4):
     for number in range(count):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
 
 
 def test_a_claim_that_writes_a_rate_beside_disabling_the_endpoint(shop, engine, clock, crossed):

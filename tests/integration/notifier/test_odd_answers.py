@@ -117,7 +117,7 @@ async def test_retry_after_counts_in_an_odd_head_too(shop, drain, clock, head):
     """An endpoint that asks to be left alone is, however it writes its headers."""
     async with answering(b"HTTP/1.1 429 Slow\r\n" + head) as port:
         shop.endpoint(f"http://127.0.0.1:{port}/")
-        shop.tell()
+        shop.enqueue()
         assert await drain()
     assert (shop.delivery().last_status_code, shop.delivery().next_attempt_at) == (429, clock() + 600)
 
@@ -126,7 +126,7 @@ async def test_gone_counts_in_an_odd_head_too(shop, engine, drain):
     """410 disables the endpoint, also with headers that no parser takes."""
     async with answering(b"HTTP/1.1 410 Gone\r\nServer : x\r\n\r\n") as port:
         id_ = shop.endpoint(f"http://127.0.0.1:{port}/")
-        shop.tell()
+        shop.enqueue()
         assert await drain()
     with engine.begin() as conn:
         assert endpoints.get(conn, id_).disabled_reason == "gone"
@@ -147,7 +147,7 @@ async def test_an_odd_success_is_delivered_once(shop, drain, odd):
 
     async with scripted(handle) as port:
         shop.endpoint(f"http://127.0.0.1:{port}/")
-        shop.tell()
+        shop.enqueue()
         assert await drain()
         assert await drain()
     assert (shop.delivery().status, shop.delivery().attempts, requests) == ("delivered", 1, 1)

@@ -22,10 +22,10 @@ def types(receiver, path="/"):
 async def test_an_event_waits_for_the_one_before_it_of_the_same_intent(shop, old_receiver, drain, clock):
     shop.endpoint(receiver=old_receiver, events=ALL)
     old_receiver.plan(Answer(status=500))
-    shop.tell("pi_1", EventType.FAILED, sequence=1)
+    shop.enqueue("pi_1", EventType.FAILED, sequence=1)
     await drain()
-    shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
-    shop.tell("pi_2", EventType.SUCCEEDED, sequence=1)
+    shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
+    shop.enqueue("pi_2", EventType.SUCCEEDED, sequence=1)
     await drain()
     assert sorted(types(old_receiver)) == ["payment.failed", "payment.succeeded"], (
         "the other intent does not wait"
@@ -38,8 +38,8 @@ async def test_an_event_waits_for_the_one_before_it_of_the_same_intent(shop, old
 async def test_after_three_failures_an_event_holds_nothing_back(shop, old_receiver, drain, clock):
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(*plan_of([500, 500, 500]))
-    shop.tell("pi_1", EventType.FAILED, sequence=1)
-    shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
+    shop.enqueue("pi_1", EventType.FAILED, sequence=1)
+    shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
     for wait in (0, 60):
         clock.advance(wait)
         await drain()
@@ -52,8 +52,8 @@ async def test_after_three_failures_an_event_holds_nothing_back(shop, old_receiv
 async def test_a_dead_event_holds_nothing_back(shop, old_receiver, drain):
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
-    shop.tell("pi_1", EventType.FAILED, sequence=1)
-    shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
+    shop.enqueue("pi_1", EventType.FAILED, sequence=1)
+    shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
     await drain(schedule=(0,))
     assert types(old_receiver) == ["payment.failed", "payment.succeeded"]
 
@@ -61,11 +61,11 @@ async def test_a_dead_event_holds_nothing_back(shop, old_receiver, drain):
 async def test_an_opt_in_type_never_holds_back_a_verdict_but_waits_for_it(shop, old_receiver, drain, clock):
     shop.endpoint(receiver=old_receiver, events=ALL)
     old_receiver.plan(Answer(status=500))
-    shop.tell("pi_1", EventType.PROCESSING, sequence=1)
+    shop.enqueue("pi_1", EventType.PROCESSING, sequence=1)
     await drain()
     old_receiver.plan(Answer(status=500))
-    shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
-    shop.tell("pi_1", EventType.ATTENTION, sequence=3)
+    shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
+    shop.enqueue("pi_1", EventType.ATTENTION, sequence=3)
     await drain()
     assert types(old_receiver) == ["payment.processing", "payment.succeeded"]
 
@@ -75,8 +75,8 @@ async def test_order_is_kept_per_endpoint(shop, receiver, drain):
     shop.endpoint(receiver=receiver, path="/bad")
     shop.endpoint(receiver=receiver, path="/good")
     receiver.always(Answer(status=500), path="/bad")
-    shop.tell("pi_1", EventType.FAILED, sequence=1)
-    shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
+    shop.enqueue("pi_1", EventType.FAILED, sequence=1)
+    shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
     await drain()
     assert types(receiver, "/bad") == ["payment.failed"]
     assert types(receiver, "/good") == ["payment.failed", "payment.succeeded"]
@@ -88,7 +88,7 @@ async def test_a_hanging_endpoint_does_not_delay_another(shop, receiver, make_wo
     shop.endpoint(receiver=receiver, path="/fast")
     receiver.always(Answer(gate=gate), path="/slow")
     for number in range(40):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     async with running(make_worker(concurrency=10, endpoint_concurrency=4, timeout=60.0)):
         await receiver.wait_for(40, path="/fast")
         assert len(receiver.at("/slow")) == 4, "the slow one has its own slots and no more"
@@ -103,11 +103,11 @@ async def test_an_endpoint_that_is_down_gets_one_probe_at_a_time_and_the_rest_wa
     id_ = shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=503))
     for number in range(BREAKER_FAILURES):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain()
     assert len(old_receiver.arrivals) == BREAKER_FAILURES
     for number in range(BREAKER_FAILURES, 20):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain()
     assert len(old_receiver.arrivals) == BREAKER_FAILURES, "the breaker is open"
     clock.advance(30)
@@ -126,9 +126,9 @@ def test_claiming_is_fair_among_endpoints(shop, engine, clock):
     """Two hundred rows of one endpoint leave room for the two of another that came later."""
     big, small = shop.endpoint(events=["payment.succeeded"]), shop.endpoint(events=["payment.failed"])
     for number in range(200):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     for number in range(2):
-        shop.tell(f"pi_late_{number}", EventType.FAILED)
+        shop.enqueue(f"pi_late_{number}", EventType.FAILED)
     with engine.begin() as conn:
         claims = queue.claim(
             conn, lease="l", now=clock(), leased_until=clock() + 9, room=10, endpoint_cap=100

@@ -19,7 +19,7 @@ def test_an_event_gets_one_delivery_per_endpoint_that_subscribes(shop, clock):
     wants = shop.endpoint(events=["payment.succeeded"])
     shop.endpoint(events=["payment.failed"])
     everything = shop.endpoint(events=["*"])
-    id_ = shop.tell()
+    id_ = shop.enqueue()
     rows = shop.deliveries()
     assert {row.endpoint for row in rows} == {wants, everything}
     assert {row.event for row in rows} == {id_}
@@ -35,7 +35,7 @@ def test_another_merchants_endpoint_gets_nothing(shop, engine):
 
 def test_the_same_event_twice_says_false_and_adds_nothing_also_for_endpoints_added_later(shop, engine, clock):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     before = shop.deliveries()
     shop.endpoint()
     with engine.begin() as conn:
@@ -45,7 +45,7 @@ def test_the_same_event_twice_says_false_and_adds_nothing_also_for_endpoints_add
 
 
 def test_another_id_for_the_same_telling_is_an_error(shop, engine, clock):
-    shop.tell()
+    shop.enqueue()
     with pytest.raises(IntegrityError), engine.begin() as conn:
         outbox.enqueue(conn, shop.row(id="evt_other"), now=clock())
 
@@ -57,7 +57,7 @@ def test_a_transaction_that_is_rolled_back_leaves_nothing(shop, engine, clock):
         transaction.rollback()
     assert count(engine, event) == 0
     assert shop.deliveries() == []
-    shop.tell()
+    shop.enqueue()
     assert len(shop.deliveries()) == 1
 
 
@@ -65,7 +65,7 @@ def test_the_deliveries_of_a_disabled_endpoint_are_held(shop, engine):
     id_ = shop.endpoint()
     with engine.begin() as conn:
         endpoints.disable(conn, id_)
-    shop.tell()
+    shop.enqueue()
     assert (shop.delivery().status, shop.delivery().next_attempt_at) == ("held", None)
 
 
@@ -73,15 +73,15 @@ def test_a_removed_endpoint_gets_nothing(shop, engine):
     id_ = shop.endpoint()
     with engine.begin() as conn:
         endpoints.remove(conn, id_)
-    shop.tell()
+    shop.enqueue()
     assert shop.deliveries() == []
 
 
 def test_told_lists_each_intents_events_in_order_of_sequence(shop, engine):
-    shop.tell("pi_1", EventType.SUCCEEDED, sequence=3)
-    shop.tell("pi_1", EventType.CREATED, sequence=1)
-    shop.tell("pi_1", EventType.ATTENTION, sequence=2, reason="late", subject="0xab/1")
-    shop.tell("pi_2", EventType.EXPIRED)
+    shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=3)
+    shop.enqueue("pi_1", EventType.CREATED, sequence=1)
+    shop.enqueue("pi_1", EventType.ATTENTION, sequence=2, reason="late", subject="0xab/1")
+    shop.enqueue("pi_2", EventType.EXPIRED)
     with engine.begin() as conn:
         told = outbox.previous_events(conn, ["pi_2", "pi_1", "pi_3"])
     assert [row.type for row in told["pi_1"]] == [EventType.CREATED, EventType.ATTENTION, EventType.SUCCEEDED]
@@ -92,7 +92,7 @@ def test_told_lists_each_intents_events_in_order_of_sequence(shop, engine):
 
 def test_told_takes_any_number_of_intents(shop, engine):
     for number in range(3):
-        shop.tell(f"pi_{number * 1000}")
+        shop.enqueue(f"pi_{number * 1000}")
     with engine.begin() as conn:
         told = outbox.previous_events(conn, {f"pi_{number}" for number in range(3000)})
     assert len(told) == 3000
@@ -102,7 +102,7 @@ def test_told_takes_any_number_of_intents(shop, engine):
 def test_events_are_listed_newest_first_in_pages(shop, engine, clock):
     ids = []
     for number in range(5):
-        ids.append(shop.tell(f"pi_{number}"))
+        ids.append(shop.enqueue(f"pi_{number}"))
         clock.advance(number % 2)
     pages, cursor = [], None
     with engine.begin() as conn:
@@ -123,7 +123,7 @@ def test_events_are_listed_newest_first_in_pages(shop, engine, clock):
 
 
 def test_an_event_is_its_own_document_and_another_merchants_is_not_found(shop, engine):
-    id_ = shop.tell()
+    id_ = shop.enqueue()
     with engine.begin() as conn:
         row = outbox.get_event(conn, id_, merchant="mer_1")
         with pytest.raises(NotFound, match="no event"):
@@ -137,9 +137,9 @@ def test_stats_count_what_is_open(shop, engine, clock):
     with engine.begin() as conn:
         endpoints.disable(conn, disabled)
         assert outbox.stats(conn, now=clock()).oldest_seconds is None
-    shop.tell("pi_1")
+    shop.enqueue("pi_1")
     clock.advance(7)
-    shop.tell("pi_2")
+    shop.enqueue("pi_2")
     with engine.begin() as conn:
         endpoints.remove(conn, removed)
         first = conn.execute(select(func.min(delivery.c.id)).where(delivery.c.endpoint == open_)).scalar_one()
@@ -157,10 +157,10 @@ async def test_pruning_empties_old_bodies_and_answers_but_no_row_and_nothing_und
     shop, engine, clock, receiver, drain
 ):
     shop.endpoint(receiver=receiver)
-    sent = shop.tell("pi_1")
+    sent = shop.enqueue("pi_1")
     await drain()
     waiting_endpoint = shop.endpoint(events=["payment.failed"])
-    waiting = shop.tell("pi_1", EventType.FAILED, sequence=2)
+    waiting = shop.enqueue("pi_1", EventType.FAILED, sequence=2)
     with engine.begin() as conn:
         endpoints.disable(conn, waiting_endpoint)
         conn.execute(

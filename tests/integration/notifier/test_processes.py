@@ -80,7 +80,7 @@ async def test_nothing_is_lost_with_a_killed_process_and_nothing_is_sent_twice_w
         receiver.always(Answer(gate=gate), path=path)
     async with worker("one") as one, worker("two"):
         # Three endpoints of four slots each are two processes of six.
-        events = [await asyncio.to_thread(shop.tell, f"pi_{number}") for number in range(40)]
+        events = [await asyncio.to_thread(shop.enqueue, f"pi_{number}") for number in range(40)]
         await receiver.wait_for(12)
         assert Counter(by(arrival) for arrival in receiver.arrivals) == {"one": 6, "two": 6}
         one.send_signal(signal.SIGKILL)
@@ -104,7 +104,7 @@ async def test_two_processes_share_an_endpoints_slots(shop, receiver, worker):
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(gate=gate))
     for number in range(30):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     async with worker("one", limit=30), worker("two", limit=30):
         await receiver.wait_for(4)
         await asyncio.sleep(0.5)  # several looks of both
@@ -120,7 +120,7 @@ async def test_a_stopped_process_hands_back_what_it_holds_at_once(shop, receiver
     shop.endpoint(receiver=receiver)
     receiver.plan(*[Answer(gate=gate)] * 4)
     for number in range(10):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     async with worker("one", limit=60) as one:
         await receiver.wait_for(4)
         one.send_signal(signal.SIGTERM)
@@ -137,7 +137,7 @@ async def test_a_stopped_process_settles_what_ends_within_its_grace(shop, receiv
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(gate=gate))
     for number in range(4):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     async with worker("one", limit=60, grace=10) as one:
         await receiver.wait_for(4)
         one.send_signal(signal.SIGTERM)

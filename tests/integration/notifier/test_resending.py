@@ -16,7 +16,7 @@ async def test_retry_sends_a_dead_delivery_at_once_with_the_whole_schedule_befor
 ):
     shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=500))
-    shop.tell()
+    shop.enqueue()
     await drain(schedule=(0,))
     row = shop.delivery()
     assert row.status == "dead"
@@ -38,8 +38,8 @@ async def test_a_retry_by_hand_does_not_wait_for_its_time_nor_for_other_events(
 ):
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=500))
-    shop.tell("pi_1", EventType.FAILED, sequence=1)
-    second = shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
+    shop.enqueue("pi_1", EventType.FAILED, sequence=1)
+    second = shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
     await drain()
     assert len(receiver.arrivals) == 1
     [waiting] = [row for row in shop.deliveries() if row.event == second]
@@ -51,7 +51,7 @@ async def test_a_retry_by_hand_does_not_wait_for_its_time_nor_for_other_events(
 
 async def test_retry_refuses_what_makes_no_sense_and_says_what_does(shop, engine, receiver, drain, clock):
     endpoint = shop.endpoint(receiver=receiver)
-    shop.tell()
+    shop.enqueue()
     await drain()
     delivered = shop.delivery()
     with engine.begin() as conn:
@@ -62,7 +62,7 @@ async def test_retry_refuses_what_makes_no_sense_and_says_what_does(shop, engine
         endpoints.disable(conn, endpoint)
         with pytest.raises(NotPossible, match="enable it first"):
             deliveries.recover(conn, endpoint, now=clock())
-    shop.tell("pi_2")
+    shop.enqueue("pi_2")
     held = next(row for row in shop.deliveries() if row.status == "held")
     with engine.begin() as conn, pytest.raises(NotPossible, match="enabling it sends what is held"):
         deliveries.retry(conn, held.id, now=clock())
@@ -76,7 +76,7 @@ async def test_recover_sends_all_dead_deliveries_of_one_endpoint(shop, engine, r
     for path in ("/bad", "/other"):
         receiver.always(Answer(status=400), path=path)
     for number in range(3):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain(schedule=(0,))
     assert {row.status for row in shop.deliveries()} == {"dead"}
     receiver.always(Answer(), path="/bad")
@@ -94,7 +94,7 @@ async def test_redeliver_sends_the_same_event_again_as_a_delivery_of_its_own(
 ):
     one, two = shop.endpoint(receiver=receiver, path="/1"), shop.endpoint(receiver=receiver, path="/2")
     never = shop.endpoint(receiver=receiver, path="/3", events=["payment.failed"])
-    event = shop.tell()
+    event = shop.enqueue()
     await drain()
     with engine.begin() as conn:
         assert len(deliveries.redeliver(conn, event, now=clock())) == 2
@@ -107,7 +107,7 @@ async def test_redeliver_sends_the_same_event_again_as_a_delivery_of_its_own(
 
 
 def test_redeliver_keeps_merchants_apart(shop, engine, clock):
-    event = shop.tell()
+    event = shop.enqueue()
     with engine.begin() as conn:
         foreign, _ = endpoints.create(
             conn, merchant="mer_2", url="https://x.example", secret_store=PLAIN, now=clock()
@@ -120,13 +120,13 @@ def test_redeliver_keeps_merchants_apart(shop, engine, clock):
 
 async def test_resends_wait_for_nothing_and_hold_nothing_back(shop, engine, receiver, drain, clock):
     shop.endpoint(receiver=receiver)
-    first = shop.tell("pi_1", EventType.FAILED, sequence=1)
+    first = shop.enqueue("pi_1", EventType.FAILED, sequence=1)
     await drain()
     with engine.begin() as conn:
         deliveries.redeliver(conn, first, now=clock())
     receiver.plan(Answer(status=500))
     await drain()
-    second = shop.tell("pi_1", EventType.SUCCEEDED, sequence=2)
+    second = shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=2)
     await drain()
     assert receiver.arrivals[-1].id == second, "the failing resend of the first does not hold it back"
 
@@ -134,11 +134,11 @@ async def test_resends_wait_for_nothing_and_hold_nothing_back(shop, engine, rece
 async def test_replay_sends_all_that_an_endpoint_subscribes_to_since_a_time(
     shop, engine, receiver, drain, clock
 ):
-    old = shop.tell("pi_0")
+    old = shop.enqueue("pi_0")
     clock.advance(100)
     since = clock()
-    fresh = [shop.tell(f"pi_{number}") for number in range(1, 4)]
-    shop.tell("pi_1", EventType.CREATED, sequence=0)
+    fresh = [shop.enqueue(f"pi_{number}") for number in range(1, 4)]
+    shop.enqueue("pi_1", EventType.CREATED, sequence=0)
     late = shop.endpoint(receiver=receiver)
     with engine.begin() as conn:
         assert deliveries.replay(conn, late, since=since, now=clock()) == 3
@@ -153,9 +153,9 @@ def test_a_replay_of_everything_leaves_out_test_events_and_other_merchants(shop,
     tested, every = shop.endpoint(), shop.endpoint(events=["*"])
     with engine.begin() as conn:
         endpoints.send_test(conn, tested, now=clock())
-    shop.tell("pi_1", merchant="mer_2")
+    shop.enqueue("pi_1", merchant="mer_2")
     kinds = [kind for kind in EventType if kind is not EventType.TEST]
-    told = [shop.tell(f"pi_2{number}", kind) for number, kind in enumerate(kinds)]
+    told = [shop.enqueue(f"pi_2{number}", kind) for number, kind in enumerate(kinds)]
     with engine.begin() as conn:
         conn.execute(delete(delivery))
         assert deliveries.replay(conn, every, since=0, now=clock()) < len(told)
@@ -172,7 +172,7 @@ def test_a_replay_of_everything_leaves_out_test_events_and_other_merchants(shop,
 async def test_what_was_pruned_cannot_be_sent_again_and_says_so(shop, engine, receiver, drain, clock):
     endpoint = shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=400))
-    event = shop.tell()
+    event = shop.enqueue()
     await drain(schedule=(0,))
     dead = shop.delivery().id
     with engine.begin() as conn:
@@ -209,7 +209,7 @@ async def test_a_test_event_goes_to_its_endpoint_alone_whatever_it_subscribes_to
 def test_deliveries_are_listed_newest_first_with_filters_and_pages(shop, engine, clock):
     one, two = shop.endpoint(), shop.endpoint()
     for number in range(3):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
         clock.advance(1)
     with engine.begin() as conn:
         everything, cursor = deliveries.list_deliveries(conn, merchant="mer_1", limit=100)
@@ -234,8 +234,8 @@ async def test_a_dead_delivery_that_was_dismissed_does_not_count_and_is_not_reco
 ):
     endpoint = shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=400))
-    shop.tell("pi_1")
-    shop.tell("pi_2")
+    shop.enqueue("pi_1")
+    shop.enqueue("pi_2")
     await drain(schedule=(0,))
     first, second = (row.id for row in shop.deliveries())
     with engine.begin() as conn:
@@ -258,7 +258,7 @@ async def test_a_dead_delivery_that_was_dismissed_does_not_count_and_is_not_reco
 async def test_a_dismissed_delivery_can_still_be_retried(shop, engine, receiver, drain, clock):
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=400))
-    shop.tell()
+    shop.enqueue()
     await drain(schedule=(0,))
     dead = shop.delivery().id
     with engine.begin() as conn:
@@ -271,7 +271,7 @@ async def test_a_dismissed_delivery_can_still_be_retried(shop, engine, receiver,
 @pytest.mark.parametrize("status", ["pending", "held", "delivered"])
 def test_only_what_is_dead_is_dismissed(shop, engine, clock, status):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     with engine.begin() as conn:
         conn.execute(update(delivery).values(status=status))
         with pytest.raises(NotPossible, match=f"is {status}; only dead ones"):

@@ -17,10 +17,10 @@ async def test_old_dead_deliveries_leave_the_count_with_the_bodies_that_they_wou
     """Nobody can retry them any more: a program that stays degraded for ever says nothing."""
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=400))
-    shop.tell("pi_old")
+    shop.enqueue("pi_old")
     await drain(schedule=(0,))
     clock.advance(90 * DAYS)
-    shop.tell("pi_fresh")
+    shop.enqueue("pi_fresh")
     await drain(schedule=(0,))
     with engine.begin() as conn:
         assert outbox.stats(conn, now=clock()).dead == 2
@@ -36,7 +36,7 @@ async def test_a_body_stays_as_long_as_a_delivery_that_died_of_late_may_be_retri
 ):
     """An old event that was sent again yesterday: the delivery's age counts, unless it was dismissed."""
     shop.endpoint(receiver=receiver)
-    event_id = shop.tell()
+    event_id = shop.enqueue()
     await drain()
     clock.advance(90 * DAYS)
     receiver.always(Answer(status=400))
@@ -59,7 +59,7 @@ def test_a_batch_looks_at_a_bounded_number_also_of_what_it_keeps(shop, engine, c
     """Held deliveries for years: each run walks over them once, a part in each transaction."""
     kept = shop.endpoint()
     for number in range(7):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         endpoints.disable(conn, kept)
         conn.execute(update(delivery).where(delivery.c.intent == "pi_6").values(status="delivered"))
@@ -78,7 +78,7 @@ def test_a_batch_looks_at_a_bounded_number_also_of_what_it_keeps(shop, engine, c
 def test_many_dead_ones_are_dismissed_batch_by_batch(shop, engine, clock):
     shop.endpoint()
     for number in range(5):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     with engine.begin() as conn:
         conn.execute(update(delivery).values(status="dead"))
     after, more, batches = retention.START, True, 0

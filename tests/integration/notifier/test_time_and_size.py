@@ -188,7 +188,7 @@ async def test_no_answer_keeps_the_worker_from_storing_what_came_of_it(shop, rec
 
     async with scripted(handle) as port:
         hostile, healthy = shop.endpoint(f"http://127.0.0.1:{port}/"), shop.endpoint(receiver=receiver)
-        shop.tell()
+        shop.enqueue()
         assert await drain()
     row = shop.delivery(hostile)
     # A 2xx is a success, whatever comes after it.
@@ -207,7 +207,7 @@ async def test_what_the_library_quotes_is_made_printable(shop, engine, drain, mo
 
     monkeypatch.setattr("aiohttp.ClientSession._request", fail)
     shop.endpoint("http://127.0.0.1:9/")
-    shop.tell()
+    shop.enqueue()
     assert await drain()
     assert shop.delivery().last_error == "connection failed: a?b?c d"
 

@@ -69,7 +69,7 @@ def test_an_event_is_not_written_for_an_endpoint_that_was_just_removed(shop, clo
 
 def test_of_two_retries_by_hand_the_second_waits_for_the_first(shop, engine, clock, meanwhile):
     shop.endpoint()
-    shop.tell()
+    shop.enqueue()
     [row] = shop.deliveries()
 
     def deliver(conn):

@@ -59,7 +59,7 @@ async def test_a_result_that_cannot_be_settled_is_a_failed_attempt_and_the_other
     bad = shop.endpoint(receiver=receiver, path="/bad")
     good = [shop.endpoint(receiver=receiver, path=f"/{number}") for number in range(3)]
     receiver.always(POISON, path="/bad")
-    shop.tell()
+    shop.enqueue()
     assert await deliver()
     row = shop.delivery(bad)
     assert (row.status, row.attempts, row.last_status_code, row.lease) == ("pending", 1, 429, None)
@@ -77,7 +77,7 @@ async def test_a_delivery_that_never_can_be_settled_is_dead_after_its_schedule(
     """It is not sent without end."""
     shop.endpoint(receiver=old_receiver)
     old_receiver.always(POISON)
-    shop.tell()
+    shop.enqueue()
     for wait in DEFAULT_SCHEDULE:
         clock.advance(wait)
         assert await deliver()
@@ -101,7 +101,7 @@ async def test_a_success_that_cannot_be_settled_as_it_is_stays_a_success(
 
     monkeypatch.setattr(delivery_results, "record_results", settle)
     shop.endpoint(receiver=receiver)
-    shop.tell()
+    shop.enqueue()
     assert await deliver()
     assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)
     assert len(receiver.arrivals) == 1
@@ -118,7 +118,7 @@ async def test_what_the_database_refuses_of_a_result_is_left_out(shop, receiver,
 
     monkeypatch.setattr(Sender, "send", dirty)
     bad, good = shop.endpoint("http://bad.example/"), shop.endpoint(receiver=receiver)
-    shop.tell()
+    shop.enqueue()
     assert await deliver()
     assert (shop.delivery(bad).status, shop.delivery(bad).attempts) == ("pending", 1)
     assert shop.delivery(bad).last_error.startswith("internal error: ")
@@ -143,7 +143,7 @@ async def test_results_are_settled_although_nothing_can_be_claimed(
     gate = asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(gate=gate))
-    shop.tell("pi_1")
+    shop.enqueue("pi_1")
     stored = asyncio.Event()
     worker = make_worker(
         poll_interval=0.01,
@@ -156,7 +156,7 @@ async def test_results_are_settled_although_nothing_can_be_claimed(
         await tried.wait()
         gate.set()
         await stored.wait()
-        shop.tell("pi_2")
+        shop.enqueue("pi_2")
         broken.clear()
         await receiver.wait_for(2)
     assert {row.status for row in shop.deliveries()} == {"delivered"}
@@ -177,7 +177,7 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
     monkeypatch.setattr("notifier.worker.DATABASE_PAUSE_SECONDS", 0.01)
     shop.endpoint(receiver=receiver)
     receiver.always(POISON)
-    shop.tell()
+    shop.enqueue()
     stored = asyncio.Event()
     worker = make_worker(poll_interval=0.01, on_attempt=lambda *_: stored.set())
     async with running(worker), asyncio.timeout(20):
@@ -197,7 +197,7 @@ async def test_a_stop_settles_what_it_can_apart(shop, receiver, make_worker, not
     good = shop.endpoint(receiver=receiver, path="/good")
     receiver.plan(Answer(status=429, headers={"Retry-After": "poison"}, gate=gate), path="/bad")
     receiver.plan(Answer(gate=gate), path="/good")
-    shop.tell()
+    shop.enqueue()
     worker = make_worker(on_unforeseen=lambda where, error: noted.append(where))
     task = asyncio.create_task(worker.run(stop))
     await receiver.wait_for(2)
@@ -217,7 +217,7 @@ async def test_a_hook_that_fails_does_not_end_the_worker(shop, receiver, make_wo
         raise ValueError("no such label")
 
     shop.endpoint(receiver=receiver)
-    shop.tell()
+    shop.enqueue()
     worker = make_worker(on_attempt=fail, on_unforeseen=lambda where, error: noted.append(where))
     assert await worker.drain(time.monotonic() + 20)
     assert (shop.delivery().status, noted) == ("delivered", ["queue"])

@@ -29,7 +29,7 @@ async def test_what_goes_over_the_socket_satisfies_every_public_verifier(
     old = shop.secrets[endpoint]
     with engine.begin() as conn:
         _, current = endpoints.rotate_secret(conn, endpoint, secret_store=PLAIN, now=clock())
-    id_ = shop.tell()
+    id_ = shop.enqueue()
     await drain()
     [arrival] = receiver.arrivals
     assert arrival.refused is None
@@ -50,7 +50,7 @@ async def test_after_the_overlap_only_the_current_secret_signs(shop, engine, old
         _, current = endpoints.rotate_secret(conn, endpoint, secret_store=PLAIN, now=clock(), overlap=60)
     clock.advance(60)
     old_receiver.trust(current)
-    shop.tell()
+    shop.enqueue()
     await drain()
     [arrival] = old_receiver.arrivals
     assert arrival.refused is None
@@ -59,7 +59,7 @@ async def test_after_the_overlap_only_the_current_secret_signs(shop, engine, old
 
 async def test_a_success_is_stored_with_its_log(shop, engine, receiver, drain, clock):
     endpoint = shop.endpoint(receiver=receiver)
-    event = shop.tell()
+    event = shop.enqueue()
     receiver.plan(Answer(status=204))
     seen = []
     assert await drain(on_attempt=lambda result, seconds: seen.append((result, seconds)))
@@ -100,8 +100,8 @@ async def test_the_latency_is_taken_once_per_event_at_its_first_attempt(shop, en
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=500))
     clock.advance(2.5)
-    event = shop.tell(seen_at=clock() - 2.5)
-    shop.tell("pi_2", seen_at=None)
+    event = shop.enqueue(seen_at=clock() - 2.5)
+    shop.enqueue("pi_2", seen_at=None)
     seen, results = [], []
 
     async def once():
@@ -123,7 +123,7 @@ async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_i
 ):
     shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=404, body=b"no such shop"))
-    event = shop.tell()
+    event = shop.enqueue()
     for number, wait in enumerate(DEFAULT_SCHEDULE, start=1):
         if wait:
             clock.advance(wait - 1)
@@ -166,7 +166,7 @@ async def test_failures_follow_the_schedule_under_one_id_and_then_the_delivery_i
 async def test_retry_after_is_honoured_where_it_means_something(shop, receiver, drain, clock, answer, wait):
     shop.endpoint(receiver=receiver)
     receiver.plan(answer)
-    shop.tell()
+    shop.enqueue()
     await drain()
     assert shop.delivery().next_attempt_at == clock() + wait
 
@@ -174,7 +174,7 @@ async def test_retry_after_is_honoured_where_it_means_something(shop, receiver, 
 async def test_jitter_makes_waits_longer_only(shop, receiver, drain, clock):
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=500))
-    shop.tell()
+    shop.enqueue()
     await drain(jitter=lambda: 1.0)
     assert shop.delivery().next_attempt_at == pytest.approx(clock() + 66)
 
@@ -183,7 +183,7 @@ async def test_jitter_makes_waits_longer_only(shop, receiver, drain, clock):
 async def test_a_redirect_is_a_failure_and_not_followed(shop, receiver, drain, status):
     shop.endpoint(receiver=receiver, path="/here")
     receiver.plan(Answer(status=status, headers={"Location": receiver.url("/there")}), path="/here")
-    shop.tell()
+    shop.enqueue()
     await drain()
     assert [arrival.path for arrival in receiver.arrivals] == ["/here"]
     assert (shop.delivery().status, shop.delivery().last_status_code) == ("pending", status)
@@ -192,8 +192,8 @@ async def test_a_redirect_is_a_failure_and_not_followed(shop, receiver, drain, s
 async def test_gone_disables_the_endpoint_and_holds_all_that_is_left(shop, engine, receiver, drain, clock):
     endpoint = shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=410))
-    gone = shop.tell("pi_1")
-    waiting = shop.tell("pi_1", EventType.FAILED, sequence=2)
+    gone = shop.enqueue("pi_1")
+    waiting = shop.enqueue("pi_1", EventType.FAILED, sequence=2)
     await drain()
     with engine.begin() as conn:
         found = endpoints.get(conn, endpoint)
@@ -202,7 +202,7 @@ async def test_gone_disables_the_endpoint_and_holds_all_that_is_left(shop, engin
         ("held", None),
         ("held", None),
     ]
-    later = shop.tell("pi_2")
+    later = shop.enqueue("pi_2")
     await drain()
     assert len(receiver.arrivals) == 1
     with engine.begin() as conn:
@@ -218,7 +218,7 @@ async def test_a_dropped_connection_and_a_closed_port_are_failures_with_a_reason
     dropping = shop.endpoint(receiver=receiver, path="/drop")
     receiver.plan(Answer(drop=True), path="/drop")
     closed = shop.endpoint("http://127.0.0.1:1/x")
-    shop.tell()
+    shop.enqueue()
     await drain()
     for endpoint in (dropping, closed):
         row = shop.delivery(endpoint)
@@ -232,7 +232,7 @@ async def test_an_endpoint_that_only_failed_for_five_days_is_disabled_and_enabli
     endpoint = shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=400))
     for number in range(11):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
         await drain()
         clock.advance(86400 / 2)
     with engine.begin() as conn:
@@ -251,12 +251,12 @@ async def test_one_success_starts_the_five_days_anew(shop, engine, old_receiver,
     endpoint = shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=400))
     for number in range(8):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
         await drain()
         clock.advance(86400 / 2)
     old_receiver.plan(Answer())
     for number in range(8, 14):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
         await drain()
         clock.advance(86400 / 2)
     with engine.begin() as conn:
@@ -276,7 +276,7 @@ async def test_a_body_that_trickles_after_a_success_does_not_matter(shop, drain,
     server = await asyncio.start_server(trickle, "127.0.0.1", 0)
     async with server:
         shop.endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-        shop.tell()
+        shop.enqueue()
         await drain(timeout=0.2)
     assert shop.delivery().status == "delivered"
 
@@ -288,7 +288,7 @@ async def test_a_running_worker_delivers_when_woken_and_retries_by_itself(
     receiver.plan(*plan_of([500, 500]))
     worker = make_worker(schedule=(0, 0.01, 0.01), clock=time.time, poll_interval=60)
     async with running(worker):
-        shop.tell()
+        shop.enqueue()
         worker.wake()
         await receiver.wait_for(3)
     assert shop.delivery().status == "delivered"
@@ -298,7 +298,7 @@ async def test_a_running_worker_delivers_when_woken_and_retries_by_itself(
 async def test_a_worker_that_is_not_woken_looks_by_itself(shop, receiver, make_worker, running):
     shop.endpoint(receiver=receiver)
     async with running(make_worker(poll_interval=0.01)):
-        shop.tell()
+        shop.enqueue()
         await receiver.wait_for(1)
 
 
@@ -317,7 +317,7 @@ async def test_deliveries_are_never_more_at_once_than_allowed(shop, engine, rece
         shop.endpoint(receiver=receiver, path=f"/{number}")
         receiver.always(Answer(gate=gate), path=f"/{number}")
     for number in range(5):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     async with running(make_worker(database=Counting(), concurrency=3)) as worker, asyncio.timeout(20):
         await receiver.wait_for(3)
         for _ in range(3):

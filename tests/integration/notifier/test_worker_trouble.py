@@ -17,7 +17,7 @@ async def test_an_endpoint_whose_secrets_are_unreadable_fails_alone(shop, engine
     broken, healthy = shop.endpoint(receiver=receiver, path="/a"), shop.endpoint(receiver=receiver, path="/b")
     with engine.begin() as conn:
         conn.execute(update(endpoint).where(endpoint.c.id == broken).values(secrets=secrets))
-    shop.tell()
+    shop.enqueue()
     await drain()
     assert shop.delivery(broken).last_error.startswith("not signed: ")
     assert shop.delivery(healthy).status == "delivered"
@@ -34,7 +34,7 @@ async def test_a_crash_within_one_attempt_is_an_outcome_of_that_attempt(shop, re
         return await send(self, url, **more)
 
     monkeypatch.setattr(Sender, "send", crash)
-    shop.tell()
+    shop.enqueue()
     await drain()
     assert shop.delivery(broken).last_error == "internal error: RuntimeError"
     assert shop.delivery(healthy).status == "delivered"
@@ -42,7 +42,7 @@ async def test_a_crash_within_one_attempt_is_an_outcome_of_that_attempt(shop, re
 
 async def test_a_delivery_without_a_body_is_not_sent(shop, engine, receiver, drain):
     shop.endpoint(receiver=receiver)
-    shop.tell()
+    shop.enqueue()
     with engine.begin() as conn:
         conn.execute(update(event).values(body=None))
     await drain()
@@ -65,7 +65,7 @@ async def test_a_stop_on_a_dead_database_ends_and_the_lease_brings_the_row_back(
     database, gate, stop = Dying(), asyncio.Event(), asyncio.Event()
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(gate=gate))
-    shop.tell()
+    shop.enqueue()
     task = asyncio.create_task(make_worker(database=database).run(stop))
     await old_receiver.wait_for(1)
     database.dead = True
@@ -85,7 +85,7 @@ async def test_a_probe_waits_as_long_as_it_is_told(shop, old_receiver, drain, cl
     shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=500))
     for number in range(6):
-        shop.tell(f"pi_{number}")
+        shop.enqueue(f"pi_{number}")
     await drain(breaker_pause=7, endpoint_concurrency=1)
     assert len(old_receiver.arrivals) == 5
     clock.advance(6)
@@ -102,7 +102,7 @@ async def test_the_receiver_refuses_a_wrong_signature(shop, drain, check_age):
     async with Receiver(check_age=check_age) as server:
         shop.endpoint(receiver=server)
         server.trust("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-        shop.tell()
+        shop.enqueue()
         await drain()
         assert "No matching signature" in server.arrivals[0].refused
     assert (shop.delivery().status, shop.delivery().last_status_code) == ("pending", 401)

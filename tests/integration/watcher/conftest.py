@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 
 
 @pytest.fixture
-def world(tmp_path: Path, backend: str) -> Iterator[World]:
+def fixture(tmp_path: Path, backend: str) -> Iterator[LedgerFixture]:
     """A database that has begun to follow a chain of one block."""
-    made = World(tmp_path)
+    made = LedgerFixture(tmp_path)
     yield made
     made.database.close()
 
 
 @pytest.fixture
-def before_the_chain(tmp_path: Path, backend: str) -> Iterator[World]:
+def before_the_chain(tmp_path: Path, backend: str) -> Iterator[LedgerFixture]:
     """A database that has not begun to follow the chain."""
-    made = World(tmp_path, begin=False)
+    made = LedgerFixture(tmp_path, begin=False)
     yield made
     made.database.close()

@@ -24,7 +24,7 @@ START = 1_800_000_000
 PAYER, STRANGER, SHOP = principal("payer"), principal("stranger"), principal("shop")
 
 
-class World:
+class LedgerFixture:
     """The daemon's database with one merchant, and the chain that it follows: nothing moves by itself."""
 
     def __init__(
@@ -201,7 +201,7 @@ class World:
     def terms_hash(self, intent: str) -> bytes:
         return bytes.fromhex(self.show(intent)["terms_hash"].removeprefix("0x"))
 
-    def told(self, intent: str) -> list[str]:
+    def sent_events(self, intent: str) -> list[str]:
         """Return the events of an intent in order, as ``type`` or ``type:reason``."""
         with self.database.read() as connection:
             rows = connection.execute(

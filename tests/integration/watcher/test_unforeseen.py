@@ -16,7 +16,7 @@ from chain.source_pool import SourceState
 from chain.testing import ScriptedApi, ScriptedChain, txs
 from tests import harness
 from tests.integration.chain.api.websocket_fixture import waking
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher import unforeseen
 from watcher.api import long_poll
 from watcher.api.long_poll import LongPoll
@@ -77,13 +77,13 @@ def logged() -> Iterator[list[Any]]:
         found += [line for line in lines if line["event"] == "unforeseen"]
 
 
-class Rig:
+class LoopFixture:
     """The loop over some sources, one of which may be followed."""
 
-    def __init__(self, world: World, urls: list[str]) -> None:
-        self.ledger = harness.make_ledger(world.database, world.clock)
-        self.clock = world.clock
-        self.following, self.pool = harness.make_indexer(self.ledger, urls, world.clock)
+    def __init__(self, fixture: LedgerFixture, urls: list[str]) -> None:
+        self.ledger = harness.make_ledger(fixture.database, fixture.clock)
+        self.clock = fixture.clock
+        self.following, self.pool = harness.make_indexer(self.ledger, urls, fixture.clock)
         self.troubles: list[str | None] = []
 
     async def poll_once(self) -> PollResult:
@@ -94,28 +94,28 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(world: World) -> AsyncIterator[Rig]:
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        rig = Rig(world, [api.url])
+async def rig(fixture: LedgerFixture) -> AsyncIterator[LoopFixture]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        rig = LoopFixture(fixture, [api.url])
         await rig.poll_once()
         yield rig
         await rig.pool.aclose()
 
 
 async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost(
-    rig: Rig, world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop says so with the traceback, begins anew from the database, and pays what came meanwhile."""
-    intent = world.create()
-    world.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))])
+    intent = fixture.create()
+    fixture.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))])
     monkeypatch.setattr(transfer_store, "put_transfers", failing_first(transfer_store.put_transfers))
     with logged() as lines:
         assert await rig.poll_once() is PollResult.WAITING
         assert rig.troubles[-1] == "unforeseen RuntimeError: a bug"
-        assert world.status(intent) == "pending"
+        assert fixture.status(intent) == "pending"
         assert await rig.poll_once() is PollResult.MOVED
     assert rig.troubles[-1] is None
-    assert world.status(intent) in ("processing", "succeeded")
+    assert fixture.status(intent) in ("processing", "succeeded")
     assert counted("follower") == 1
     [line] = lines
     assert (line["where"], line["error"]) == ("follower", "RuntimeError")
@@ -123,10 +123,10 @@ async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost
 
 
 async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_log(
-    rig: Rig, world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is never skipped; each look counts, one of them is logged."""
-    world.chain.mine(n=2)
+    fixture.chain.mine(n=2)
     before = rig.ledger.cursor()
     monkeypatch.setattr(transfer_store, "put_transfers", boom)
     with logged() as lines:
@@ -137,7 +137,7 @@ async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_l
     assert len(lines) == 1
 
 
-async def test_a_lost_lease_still_ends_the_loop(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_lease_still_ends_the_loop(rig: LoopFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is meant for whoever runs the loop is not swallowed."""
 
     def lost(*_: object) -> Any:
@@ -149,7 +149,7 @@ async def test_a_lost_lease_still_ends_the_loop(rig: Rig, monkeypatch: pytest.Mo
         await rig.poll_once()
 
 
-async def test_a_cancelled_look_is_cancelled(rig: Rig, counted: Counted) -> None:
+async def test_a_cancelled_look_is_cancelled(rig: LoopFixture, counted: Counted) -> None:
     """A stop is no exception of the outside world."""
     task = asyncio.create_task(rig.poll_once())
     await asyncio.sleep(0)
@@ -160,7 +160,7 @@ async def test_a_cancelled_look_is_cancelled(rig: Rig, counted: Counted) -> None
 
 
 async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next_one_is_asked(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a parser raises over what one server says, an honest second one is followed."""
     page = parser.tx_page
@@ -173,15 +173,15 @@ async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next
     monkeypatch.setattr(parser, "tx_page", confused)
     seen: list[Exception] = []
     async with (
-        ScriptedApi(world.chain, ping_interval=None) as liar,
-        ScriptedApi(world.chain, ping_interval=None) as honest,
+        ScriptedApi(fixture.chain, ping_interval=None) as liar,
+        ScriptedApi(fixture.chain, ping_interval=None) as honest,
     ):
-        rig = Rig(world, [liar.url, honest.url])
+        rig = LoopFixture(fixture, [liar.url, honest.url])
         rig.pool._sources[0].api._on_unforeseen = seen.append
         await rig.poll_once()
         fetch = rig.pool._sources[0].api._fetcher.json
         rig.pool._sources[0].api._fetcher.json = lambda answer: fetch(answer) | {"liar": True}  # type: ignore[method-assign, operator]
-        world.chain.mine(n=2)
+        fixture.chain.mine(n=2)
         # Before the back-off of the first one has ended.
         turns = [await rig.following.poll() for _ in range(2)]
         assert PollResult.MOVED in turns
@@ -191,21 +191,21 @@ async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next
 
 
 async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
-    world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flags are for people's eyes; nothing ends over them."""
-    world.create()
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        rig = Rig(world, [api.url])
+    fixture.create()
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        rig = LoopFixture(fixture, [api.url])
         await rig.poll_once()
         part = MempoolFlags(
-            world.database,
+            fixture.database,
             rig.pool,
             harness.RULES,
             MempoolReader(harness.WATCHED.watched_contracts),
             interval=15.0,
-            clock=world.clock,
-            sleep=world.clock.sleep,
+            clock=fixture.clock,
+            sleep=fixture.clock.sleep,
         )
         with monkeypatch.context() as patch:
             patch.setattr(MempoolReader, "read", boom)
@@ -221,18 +221,18 @@ async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
 
 
 async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
-    rig: Rig, world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An audit is a spot check: one that breaks off is counted and forgotten."""
     audit = Audit(
-        world.database,
+        fixture.database,
         rig.pool,
         harness.RULES,
-        world.settler,
+        fixture.settler,
         harness.WATCHED,
         network="mainnet",
         finality_burn_blocks=6,
-        now=world.clock,
+        now=fixture.clock,
     )
     monkeypatch.setattr(audit, "_span", boom)
     assert await audit.once() is None
@@ -241,13 +241,13 @@ async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 async def test_a_job_that_fails_runs_again_and_the_others_run(
-    world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each job has a boundary of its own."""
     monkeypatch.setattr(periodic, "thin_headers", boom)
     called: asyncio.Queue[str] = asyncio.Queue()
     async with periodic.running(
-        world.settings, world.database, lambda: called.put_nowait("audit"), every=0.05
+        fixture.settings, fixture.database, lambda: called.put_nowait("audit"), every=0.05
     ):
         async with asyncio.timeout(20):
             while counted("job thin_headers") < 2:
@@ -313,11 +313,11 @@ async def test_those_who_wait_are_served_by_the_next_look(
 
 
 async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
-    world: World, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither waiting for the lease nor keeping it ends; a lease that is lost does end the keeping."""
     monkeypatch.setattr(leader, "LEASE_SECONDS", 0.05)
-    lease, renewed = Lease(world.database), asyncio.Event()
+    lease, renewed = Lease(fixture.database), asyncio.Event()
     loop = asyncio.get_running_loop()
     monkeypatch.setattr(lease, "acquire", failing_first(lambda: True))
     monkeypatch.setattr(lease, "_holder", lambda: None)

@@ -41,13 +41,13 @@ def test_every_block_points_at_its_parent_and_holds_at_least_one_transaction() -
 
 
 def test_equal_scripts_give_equal_chains_and_another_seed_another_one() -> None:
-    def story(seed: str) -> str:
+    def history(seed: str) -> str:
         chain = ScriptedChain(seed=seed)
         chain.mine([PAY], n=3, burn=True)
         chain.reorg(2)
         return chain.tip.hash
 
-    assert story("a") == story("a") != story("b")
+    assert history("a") == history("a") != history("b")
 
 
 def test_bitcoin_blocks_begin_tenures_and_only_then_change_the_burn_view() -> None:

@@ -34,7 +34,7 @@ class Clock:
         self.now += seconds
 
 
-class Setup:
+class PoolFixture:
     """A pool of sources named a, b, c …"""
 
     def __init__(self, count=2, *, rng=lambda: 1.0, **options):
@@ -57,11 +57,11 @@ def test_a_pool_without_sources_is_a_mistake():
 
 
 def test_the_first_source_is_preferred():
-    assert Setup(3).picked() == "a"
+    assert PoolFixture(3).picked() == "a"
 
 
 def test_a_failing_source_is_left_for_the_next_in_order():
-    setup = Setup(3)
+    setup = PoolFixture(3)
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     assert setup.picked() == "b"
     setup.pool.failed(setup.apis[1], SourceMalformed("odd"))
@@ -70,7 +70,7 @@ def test_a_failing_source_is_left_for_the_next_in_order():
 
 
 def test_the_pool_goes_back_only_after_the_better_source_was_calm_for_a_while():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     assert setup.picked() == "b"
     setup.clock.now += 1 + 119
@@ -80,7 +80,7 @@ def test_the_pool_goes_back_only_after_the_better_source_was_calm_for_a_while():
 
 
 def test_the_pool_goes_back_at_once_when_there_is_nothing_else():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     assert setup.picked() == "b"
     setup.clock.now += 2
@@ -90,7 +90,7 @@ def test_the_pool_goes_back_at_once_when_there_is_nothing_else():
 
 def test_a_source_that_failed_last_is_not_used_again_as_soon_as_its_pause_is_over():
     """Looks may be farther apart than the pause."""
-    setup = Setup(3)
+    setup = PoolFixture(3)
     assert setup.picked() == "a"
     setup.pool.failed(setup.apis[0], SourceInconsistent("its step cannot be stored"))
     setup.clock.now += 60
@@ -98,21 +98,21 @@ def test_a_source_that_failed_last_is_not_used_again_as_soon_as_its_pause_is_ove
 
 
 def test_the_sources_of_one_look_come_once_each_the_preferred_one_first():
-    setup = Setup(4)
+    setup = PoolFixture(4)
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     setup.pool.lagging(setup.apis[1])
     assert [api.url[7] for api in setup.pool.attempts()] == ["c", "d", "b"]
 
 
 def test_a_look_that_no_source_can_serve_is_an_error_at_once():
-    setup = Setup(1)
+    setup = PoolFixture(1)
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     with pytest.raises(SourceUnavailable, match="down"):
         next(setup.pool.attempts())
 
 
 def test_a_flapping_source_is_left_alone_longer_each_time():
-    setup = Setup(1)
+    setup = PoolFixture(1)
     pauses = []
     for _ in range(12):
         setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
@@ -125,7 +125,7 @@ def test_a_flapping_source_is_left_alone_longer_each_time():
 
 
 def test_a_success_ends_the_series_of_failures():
-    setup = Setup(1)
+    setup = PoolFixture(1)
     for _ in range(5):
         setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     setup.pool.succeeded(setup.apis[0], tip_height=7, latency=0.25)
@@ -138,7 +138,7 @@ def test_a_success_ends_the_series_of_failures():
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 2000))
 def test_jitter_stays_between_half_and_all_of_the_pause(chance, failures):
-    setup = Setup(1, rng=lambda: chance)
+    setup = PoolFixture(1, rng=lambda: chance)
     for _ in range(failures):
         setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     with pytest.raises(SourceUnavailable) as caught:
@@ -148,7 +148,7 @@ def test_jitter_stays_between_half_and_all_of_the_pause(chance, failures):
 
 
 def test_a_limited_source_is_not_failing_and_is_left_alone_for_as_long_as_it_says():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceLimited("slow down", retry_after=40))
     assert setup.states()[0] is SourceState.LIMITED
     assert setup.pool.health()[0].errors == 0
@@ -164,7 +164,7 @@ def test_a_limited_source_is_not_failing_and_is_left_alone_for_as_long_as_it_say
 
 @pytest.mark.parametrize("retry_after", [None, 0.0])
 def test_a_limit_without_a_time_backs_off_like_a_failure(retry_after):
-    setup = Setup(1)
+    setup = PoolFixture(1)
     setup.pool.failed(setup.apis[0], SourceLimited("slow down", retry_after=retry_after))
     with pytest.raises(SourceError) as caught:
         setup.pool.pick()
@@ -172,7 +172,7 @@ def test_a_limit_without_a_time_backs_off_like_a_failure(retry_after):
 
 
 def test_a_refused_key_rests_longest_and_shows_its_hint():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceRefused("401 bad key", url="http://a.test"))
     row = setup.pool.health()[0]
     assert row.state is SourceState.REFUSED
@@ -184,7 +184,7 @@ def test_a_refused_key_rests_longest_and_shows_its_hint():
 
 
 def test_a_lagging_source_is_used_only_when_no_other_is_there():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.succeeded(setup.apis[0], tip_height=100)
     setup.pool.lagging(setup.apis[0], 90)
     assert setup.states()[0] is SourceState.LAGGING
@@ -198,7 +198,7 @@ def test_a_lagging_source_is_used_only_when_no_other_is_there():
 
 
 def test_a_lag_is_forgotten_after_a_while_but_the_return_is_not_hasty():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.succeeded(setup.apis[0])
     setup.pool.lagging(setup.apis[0], 90)
     assert setup.picked() == "b"
@@ -210,7 +210,7 @@ def test_a_lag_is_forgotten_after_a_while_but_the_return_is_not_hasty():
 
 
 def test_a_source_that_shows_the_newest_tip_lags_no_more():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.succeeded(setup.apis[1], tip_height=100)
     setup.pool.lagging(setup.apis[0], 90)
     setup.pool.succeeded(setup.apis[0], tip_height=99)
@@ -220,13 +220,13 @@ def test_a_source_that_shows_the_newest_tip_lags_no_more():
 
 
 def test_others_are_the_healthy_rest_in_order():
-    setup = Setup(4)
+    setup = PoolFixture(4)
     setup.pool.failed(setup.apis[1], SourceInconsistent("mixed"))
     assert [api.url for api in setup.pool.others(setup.apis[0])] == ["http://c.test", "http://d.test"]
 
 
 async def test_a_used_up_budget_moves_the_pool_to_the_next_source_until_the_first_has_one_for_a_while():
-    setup = Setup(requests_per_minute=50)
+    setup = PoolFixture(requests_per_minute=50)
     assert setup.picked() == "a"
     for _ in range(10):
         await setup.apis[0].limiter.acquire()
@@ -242,7 +242,7 @@ async def test_a_used_up_budget_moves_the_pool_to_the_next_source_until_the_firs
 
 
 async def test_when_all_budgets_are_used_up_the_shortest_wait_is_preferred():
-    setup = Setup(requests_per_minute=5)
+    setup = PoolFixture(requests_per_minute=5)
     await setup.apis[0].limiter.acquire()
     setup.clock.now += 2
     await setup.apis[1].limiter.acquire()
@@ -252,14 +252,14 @@ async def test_when_all_budgets_are_used_up_the_shortest_wait_is_preferred():
 
 
 async def test_a_used_up_budget_is_better_than_a_source_that_lags():
-    setup = Setup(requests_per_minute=5)
+    setup = PoolFixture(requests_per_minute=5)
     await setup.apis[0].limiter.acquire()
     setup.pool.lagging(setup.apis[1])
     assert setup.picked() == "a"
 
 
 def test_a_source_that_asks_for_a_very_long_pause_is_gone_back_to_after_the_longest_one():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceLimited("slow down", retry_after=1e12))
     assert setup.picked() == "b"
     setup.clock.now += MAX_WAIT_SECONDS + PATIENCE.settle
@@ -275,7 +275,7 @@ def test_a_source_stays_left_for_some_looks_however_rare_they_are(interval, lagg
 
 
 async def test_what_can_be_left_out_gets_only_what_is_left_of_a_burst():
-    setup = Setup(requests_per_minute=50)
+    setup = PoolFixture(requests_per_minute=50)
     limiter = setup.apis[0].limiter
     for left, enough in (9, 0.75), (8, 0.75), (7, 0.7), (6, 0.6), (5, 0.5):
         await limiter.acquire()
@@ -284,14 +284,14 @@ async def test_what_can_be_left_out_gets_only_what_is_left_of_a_burst():
 
 
 def test_nothing_is_spare_at_a_source_in_trouble():
-    setup = Setup()
+    setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceInconsistent("mixed"))
     assert setup.pool.idle_source() is None
 
 
 def test_health_has_a_row_per_source_in_order():
     seen = []
-    setup = Setup(on_request=lambda *report: seen.append(report))
+    setup = PoolFixture(on_request=lambda *report: seen.append(report))
     setup.apis[0].limiter.observe(200, 0.08, {})
     setup.pool.succeeded(setup.apis[0], tip_height=5)
     setup.pool.failed(setup.apis[1], SourceUnavailable("GET /extended: 500 boom", url="http://b.test"))
@@ -314,6 +314,6 @@ def test_health_has_a_row_per_source_in_order():
 
 
 def test_a_latency_measured_outside_is_shown():
-    setup = Setup(1)
+    setup = PoolFixture(1)
     setup.pool.succeeded(setup.apis[0], latency=0.25)
     assert setup.pool.health()[0].latency_ms == 250

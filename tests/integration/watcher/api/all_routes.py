@@ -13,27 +13,29 @@ URL = "https://203.0.113.7/hooks"
 
 def add_endpoint(api: ApiFixture, merchant: str, *, secret_store: SecretStore = PLAIN) -> str:
     """Add an endpoint without asking whether webhooks may go there; nothing is sent."""
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         made, _ = endpoints.create(
             connection,
             merchant=merchant,
             url=CheckedUrl(URL),
             events=["*"],
             secret_store=secret_store,
-            now=api.world.clock(),
+            now=api.fixture.clock(),
         )
-    api.world.clock.now += 0.002  # ids of two milliseconds sort by time
+    api.fixture.clock.now += 0.002  # ids of two milliseconds sort by time
     return made.id
 
 
 def make_everything(api: ApiFixture) -> dict[str, str]:
     """Let the merchant have one of each; return the ids by the names that paths have for them."""
-    world = api.world
+    fixture = api.fixture
     endpoint = add_endpoint(api, api.merchant)
-    intent = world.create(reference="inv-1", metadata={"order": "1"})
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"), txs.sbtc_transfer(PAYER, SHOP, 7, b"stray"))
-    [stray] = [row["id"] for row in world.transfers() if row["intent_id"] is None]
-    with world.database.read() as connection:
+    intent = fixture.create(reference="inv-1", metadata={"order": "1"})
+    fixture.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"), txs.sbtc_transfer(PAYER, SHOP, 7, b"stray")
+    )
+    [stray] = [row["id"] for row in fixture.transfers() if row["intent_id"] is None]
+    with fixture.database.read() as connection:
         key = api_keys.of_merchant(connection, api.merchant)[-1]["id"]
         rows, _ = deliveries.list_deliveries(connection, merchant=api.merchant)
     return {
@@ -49,15 +51,15 @@ def make_everything(api: ApiFixture) -> dict[str, str]:
 
 def make_doomed(api: ApiFixture) -> dict[str, dict[str, str]]:
     """Return ids, by operation, of things that the operation uses up or takes away from others."""
-    world = api.world
-    changed, rotated = world.add_merchant("Changed", SHOP), world.add_merchant("Rotated", SHOP)
-    with world.database.read() as connection:
+    fixture = api.fixture
+    changed, rotated = fixture.add_merchant("Changed", SHOP), fixture.add_merchant("Rotated", SHOP)
+    with fixture.database.read() as connection:
         [key] = api_keys.of_merchant(connection, changed)
-    canceled = world.create(reference="inv-3")
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-3"))
-    world.cancel(canceled)
+    canceled = fixture.create(reference="inv-3")
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-3"))
+    fixture.cancel(canceled)
     return {
-        "cancel_payment_intent": {"intent_id": world.create(reference="inv-2")},
+        "cancel_payment_intent": {"intent_id": fixture.create(reference="inv-2")},
         "dismiss_payment_intent": {"intent_id": canceled},
         "remove_webhook_endpoint": {"endpoint_id": add_endpoint(api, api.merchant)},
         "change_merchant": {"merchant_id": changed},

@@ -8,7 +8,7 @@ from typing import Any, Self
 import httpx
 
 from chain.testing import principal
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.api.server import HttpServer
 from watcher.config.settings import Settings
 from watcher.monitoring.liveness import Liveness
@@ -24,12 +24,12 @@ OTHER = principal("other shop")
 class ApiFixture:
     """``key`` is the merchant's own, ``other`` another merchant's; ``client`` sends the first."""
 
-    def __init__(self, world: World, **settings: Any) -> None:
-        self.world = world
+    def __init__(self, fixture: LedgerFixture, **settings: Any) -> None:
+        self.fixture = fixture
         self.more = settings
-        self.merchant = world.merchant
+        self.merchant = fixture.merchant
         self.key = self.add_key(self.merchant)
-        self.other_merchant = world.add_merchant("Other", OTHER)
+        self.other_merchant = fixture.add_merchant("Other", OTHER)
         self.other_key = self.add_key(self.other_merchant)
         self.woken = 0
         self.stop = asyncio.Event()
@@ -38,8 +38,8 @@ class ApiFixture:
     async def __aenter__(self) -> Self:
         settings = Settings(
             **{
-                "database_url": self.world.settings.database_url,
-                "payment_contract": self.world.settings.payment_contract,
+                "database_url": self.fixture.settings.database_url,
+                "payment_contract": self.fixture.settings.payment_contract,
                 "http_bind": "127.0.0.1:0",
                 "admin_token": ADMIN,
                 "http_rate_limit": None,
@@ -49,7 +49,13 @@ class ApiFixture:
         liveness = Liveness(ServiceManager(), rest=1.0)
         self.site = self._stack.enter_context(
             HttpServer(
-                settings, self.world.database, liveness, Metrics(), api=True, wake=self._wake, now=self._clock
+                settings,
+                self.fixture.database,
+                liveness,
+                Metrics(),
+                api=True,
+                wake=self._wake,
+                now=self._clock,
             )
         )
         self.serving = asyncio.create_task(self.site.serve(self.stop))
@@ -67,8 +73,8 @@ class ApiFixture:
         await self._stack.aclose()
 
     def _clock(self) -> float:
-        self.world.clock.now += 0.002  # ids of two milliseconds sort by time
-        return self.world.clock.now
+        self.fixture.clock.now += 0.002  # ids of two milliseconds sort by time
+        return self.fixture.clock.now
 
     def _wake(self) -> None:
         self.woken += 1
@@ -80,10 +86,10 @@ class ApiFixture:
 
     def add_key(self, merchant: str, **more: Any) -> str:
         """Give a merchant one more key."""
-        with self.world.database.begin() as connection:
-            request, network = AddApiKey(**more), self.world.settings.network
-            _, key = api_keys.add(connection, network, merchant, request, now=self.world.clock())
-        self.world.clock.now += 0.002
+        with self.fixture.database.begin() as connection:
+            request, network = AddApiKey(**more), self.fixture.settings.network
+            _, key = api_keys.add(connection, network, merchant, request, now=self.fixture.clock())
+        self.fixture.clock.now += 0.002
         return key
 
     async def create(self, **fields: Any) -> dict[str, Any]:

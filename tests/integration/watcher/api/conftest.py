@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from tests.integration.watcher.api.api_fixture import ApiFixture
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 
 
 @pytest.fixture
 async def api(tmp_path: Path, backend: str) -> AsyncIterator[ApiFixture]:
     """Two merchants with keys, and the API that serves them."""
-    world = World(tmp_path)
-    async with ApiFixture(world) as made:
+    fixture = LedgerFixture(tmp_path)
+    async with ApiFixture(fixture) as made:
         yield made
-    world.database.close()
+    fixture.database.close()
 
 
 @pytest.fixture
 async def sqlite_office(tmp_path: Path) -> AsyncIterator[ApiFixture]:
     """The same on SQLite only: for what no database has a part in."""
-    world = World(tmp_path)
-    async with ApiFixture(world) as made:
+    fixture = LedgerFixture(tmp_path)
+    async with ApiFixture(fixture) as made:
         yield made
-    world.database.close()
+    fixture.database.close()

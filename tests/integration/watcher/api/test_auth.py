@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.services import api_keys, merchants
 from watcher.store.schema import api_key
 
@@ -71,33 +71,33 @@ async def test_a_key_does_what_its_scopes_say(api: ApiFixture) -> None:
 async def test_a_revoked_key_is_refused_at_once(api: ApiFixture) -> None:
     second = api.add_key(api.merchant)
     assert (await get(api, second)).status_code == 200
-    with api.world.database.begin() as connection:
-        holder = api_keys.find_owner(connection, second, now=api.world.clock())
+    with api.fixture.database.begin() as connection:
+        holder = api_keys.find_owner(connection, second, now=api.fixture.clock())
         assert holder is not None
-        api_keys.revoke(connection, holder.key_id, now=api.world.clock())
+        api_keys.revoke(connection, holder.key_id, now=api.fixture.clock())
     assert problem(await get(api, second)) == (401, "unauthorized")
     assert (await get(api, api.key)).status_code == 200
 
 
 async def test_after_a_rotation_with_overlap_both_keys_work_until_it_ends(api: ApiFixture) -> None:
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         fresh = merchants.rotate_key(
-            connection, api.world.settings, api.merchant, api.world.clock(), overlap=3600
+            connection, api.fixture.settings, api.merchant, api.fixture.clock(), overlap=3600
         )
     assert [(await get(api, key)).status_code for key in (api.key, fresh)] == [200, 200]
-    api.world.clock.now += 3600
+    api.fixture.clock.now += 3600
     assert [(await get(api, key)).status_code for key in (api.key, fresh)] == [401, 200]
 
 
 async def test_a_disabled_merchants_keys_are_refused(api: ApiFixture) -> None:
-    with api.world.database.begin() as connection:
-        merchants.disable(connection, api.merchant, api.world.clock())
+    with api.fixture.database.begin() as connection:
+        merchants.disable(connection, api.merchant, api.fixture.clock())
     assert problem(await get(api, api.key)) == (401, "unauthorized")
 
 
 async def test_the_last_use_is_recorded_beside_not_by_the_request(api: ApiFixture) -> None:
     def last_use() -> Any:
-        with api.world.database.read() as connection:
+        with api.fixture.database.read() as connection:
             query = select(api_key.c.last_used_at).where(api_key.c.merchant_id == api.merchant)
             return [used for used in connection.execute(query).scalars() if used is not None]
 
@@ -105,7 +105,7 @@ async def test_the_last_use_is_recorded_beside_not_by_the_request(api: ApiFixtur
     assert last_use() == []
     assert api.site.api is not None
     await api.site.api.record_uses()
-    assert last_use() == [int(api.world.clock())]
+    assert last_use() == [int(api.fixture.clock())]
 
 
 async def test_a_stop_records_the_last_use(api: ApiFixture) -> None:
@@ -113,7 +113,7 @@ async def test_a_stop_records_the_last_use(api: ApiFixture) -> None:
     api.stop.set()
     async with asyncio.timeout(10):
         await asyncio.shield(api.serving)
-    with api.world.database.read() as connection:
+    with api.fixture.database.read() as connection:
         assert [key for key in api_keys.of_merchant(connection, api.merchant) if key["last_used_at"]]
 
 
@@ -123,13 +123,13 @@ async def test_an_operators_token_is_no_merchants_key(api: ApiFixture) -> None:
         assert problem(await get(api, wrong)) == (401, "unauthorized")
 
 
-async def test_without_the_setting_no_token_is_an_operators(world: World) -> None:
-    async with ApiFixture(world, admin_token=None) as api:
+async def test_without_the_setting_no_token_is_an_operators(fixture: LedgerFixture) -> None:
+    async with ApiFixture(fixture, admin_token=None) as api:
         assert problem(await get(api, ADMIN)) == (401, "unauthorized")
 
 
 @pytest.fixture
-def world(tmp_path: Any) -> Any:
-    made = World(tmp_path)
+def fixture(tmp_path: Any) -> Any:
+    made = LedgerFixture(tmp_path)
     yield made
     made.database.close()

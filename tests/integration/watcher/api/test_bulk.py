@@ -79,7 +79,7 @@ async def test_two_of_a_batch_cannot_have_the_same_terms_or_the_same_own_recipie
 
 
 async def test_money_that_came_before_is_found_for_each(api: ApiFixture) -> None:
-    api.world.mine(
+    api.fixture.mine(
         txs.sbtc_transfer(PAYER, SHOP, 1000, b"ONE"),
         txs.sbtc_transfer(PAYER, SHOP, 400, b"two"),
         txs.sbtc_transfer(PAYER, SHOP, 1000, b"nobody's"),

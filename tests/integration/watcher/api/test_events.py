@@ -44,7 +44,7 @@ async def test_a_dead_delivery_is_tried_again_and_a_delivered_one_is_not(api: Ap
     one = f"{DELIVERIES}/{ids['delivery_id']}"
 
     def become(status: str) -> None:
-        with api.world.database.begin() as connection:
+        with api.fixture.database.begin() as connection:
             this = update(delivery).where(delivery.c.id == ids["delivery_id"])
             connection.execute(this.values(status=status, next_attempt_at=None))
 
@@ -64,7 +64,7 @@ async def test_a_dead_delivery_is_dismissed(api: ApiFixture) -> None:
     [found] = (await api.client.get(DELIVERIES, params={"endpoint": endpoint})).json()["data"]
     one = f"{DELIVERIES}/{found['id']}"
     assert problem(await api.client.post(f"{one}/dismiss")) == (409, "not_possible")
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(update(delivery).values(status="dead", next_attempt_at=None))
     async with api.as_key(api.other_key) as other:
         assert problem(await other.post(f"{one}/dismiss")) == (404, "not_found")
@@ -83,7 +83,7 @@ async def test_a_replay_of_very_many_says_that_the_rest_follows(
     endpoint = add_endpoint(api, api.merchant)
     for _ in range(5):
         await api.create()
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(delete(delivery))
     since = {"since": "2020-01-01T00:00:00Z"}
     url = f"/v1/webhook_endpoints/{endpoint}/replay"
@@ -150,7 +150,7 @@ async def test_an_event_is_sent_again_to_one_endpoint_or_to_all(api: ApiFixture)
         [made] = answer["deliveries"]
         assert (await api.client.get(f"{DELIVERIES}/{made}")).json()["endpoint"] == endpoint
     assert wrong_fields(await api.client.post(f"{one}/redeliver", json={"endpoint": 5})) == ["endpoint"]
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(update(event).values(body=None))
     assert problem(await api.client.post(f"{one}/redeliver")) == (409, "not_possible")
 
@@ -178,7 +178,7 @@ async def test_who_pulls_gets_every_event_once_in_order_with_the_bodies_that_are
         assert row["headers"]["webhook-signature"] == expected
         seen.append(json.loads(row["body"]))
         after = page["next_cursor"]
-        api.world.create()  # told while somebody pulls: it comes at the end
+        api.fixture.create()  # told while somebody pulls: it comes at the end
         if len(seen) > 10:
             break
     assert page["next_cursor"] == after
@@ -203,10 +203,10 @@ async def test_pulling_goes_with_nothing_but_a_limit_and_an_endpoint(api: ApiFix
 
 async def test_pages_stay_right_while_events_are_told(api: ApiFixture) -> None:
     for _ in range(5):
-        api.world.create()
-        api.world.clock.now += 1
+        api.fixture.create()
+        api.fixture.clock.now += 1
     first = (await api.client.get(f"{EVENTS}?limit=2")).json()
-    api.world.create()
+    api.fixture.create()
     second = (await api.client.get(f"{EVENTS}?limit=10&cursor={first['next_cursor']}")).json()
     ids = [row["id"] for page in (first, second) for row in page["data"]]
     assert len(ids) == len(set(ids)) == 5

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.api import errors
 from watcher.api import health as health_module
 from watcher.api.health import not_ready
@@ -65,19 +65,19 @@ async def serving(
             await task
 
 
-def settings_of(world: World, **more: Any) -> Settings:
-    return Settings(database_url=world.settings.database_url, http_bind="127.0.0.1:0", **more)
+def settings_of(fixture: LedgerFixture, **more: Any) -> Settings:
+    return Settings(database_url=fixture.settings.database_url, http_bind="127.0.0.1:0", **more)
 
 
-async def test_a_process_that_serves_is_alive_whatever_the_chain_does(world: World) -> None:
-    async with serving(settings_of(world), world.database, make_pulse()) as (client, _, _):
+async def test_a_process_that_serves_is_alive_whatever_the_chain_does(fixture: LedgerFixture) -> None:
+    async with serving(settings_of(fixture), fixture.database, make_pulse()) as (client, _, _):
         answer = await client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
-async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> None:
+async def test_a_daemon_is_ready_after_a_look_that_succeeded(fixture: LedgerFixture) -> None:
     liveness = make_pulse()
-    async with serving(settings_of(world), world.database, liveness) as (client, _, _):
+    async with serving(settings_of(fixture), fixture.database, liveness) as (client, _, _):
         before = await client.get("/readyz")
         liveness.on_poll(PollResult.WAITING, "no source answers", None)
         failed = await client.get("/readyz")
@@ -97,21 +97,21 @@ async def test_a_daemon_is_ready_after_a_look_that_succeeded(world: World) -> No
     assert (after.status_code, after.json()) == (200, {"status": "ready"})
 
 
-async def test_a_halted_daemon_is_not_ready_until_it_moves_again(world: World) -> None:
+async def test_a_halted_daemon_is_not_ready_until_it_moves_again(fixture: LedgerFixture) -> None:
     liveness = make_pulse()
     liveness.on_poll(PollResult.IDLE, None, None)
-    world.ledger.record_poll(
+    fixture.ledger.record_poll(
         tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="decide")
     )
-    async with serving(settings_of(world), world.database, liveness) as (client, _, _):
+    async with serving(settings_of(fixture), fixture.database, liveness) as (client, _, _):
         halted = await client.get("/readyz")
-        world.mine()
+        fixture.mine()
         moved = await client.get("/readyz")
     assert halted.json()["reasons"] == [{"code": "halted", "message": "forked", "hint": "decide"}]
     assert moved.status_code == 200
 
 
-async def test_a_halt_before_the_database_has_begun_is_told(before_the_chain: World) -> None:
+async def test_a_halt_before_the_database_has_begun_is_told(before_the_chain: LedgerFixture) -> None:
     liveness = make_pulse()
     liveness.on_poll(PollResult.HALTED, "the source serves testnet", None)
     settings = settings_of(before_the_chain)
@@ -144,14 +144,14 @@ async def test_a_database_that_does_not_answer_is_a_reason_and_the_counters_are_
 
 
 async def test_a_database_that_hangs_is_a_reason_not_a_hang(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
     monkeypatch.setattr(health_module, "DATABASE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(chain_state, "load_cursor", lambda _connection: gate.wait(20))
     liveness = make_pulse()
     try:
-        async with serving(settings_of(world), world.database, liveness) as (client, _, _):
+        async with serving(settings_of(fixture), fixture.database, liveness) as (client, _, _):
             ready = await client.get("/readyz")
             metrics = await client.get("/metrics")
             alive = await client.get("/healthz")
@@ -165,18 +165,18 @@ async def test_a_database_that_hangs_is_a_reason_not_a_hang(
     assert alive.status_code == 200
 
 
-def cursor_of(world: World) -> Cursor:
-    found = world.ledger.cursor()
+def cursor_of(fixture: LedgerFixture) -> Cursor:
+    found = fixture.ledger.cursor()
     assert found is not None
     return found
 
 
 def test_lag_is_measured_in_chain_time_between_the_newest_known_and_the_newest_applied_block(
-    world: World,
+    fixture: LedgerFixture,
 ) -> None:
     liveness = make_pulse()
     liveness.on_poll(PollResult.MOVED, None, None)
-    cursor = cursor_of(world)
+    cursor = cursor_of(fixture)
     for behind, ready in ((0, True), (600, True), (601, False)):
         lagging = replace(cursor, tip_time=cursor.clock.time + behind, tip_height=cursor.clock.height + 3)
         # However old both are: a chain that stands still is not our lag.
@@ -185,27 +185,27 @@ def test_lag_is_measured_in_chain_time_between_the_newest_known_and_the_newest_a
         assert ready or found[0].message == "3 blocks, 601 s of chain time behind the newest known block"
 
 
-def test_a_process_beside_the_follower_notices_that_nobody_follows(world: World) -> None:
+def test_a_process_beside_the_follower_notices_that_nobody_follows(fixture: LedgerFixture) -> None:
     liveness = make_standby()
-    cursor = replace(cursor_of(world), looked_at=1000)
+    cursor = replace(cursor_of(fixture), looked_at=1000)
     assert not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=1600.0) == []
     [reason] = not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=1601.0)
     assert reason == Reason(Code.LAGGING, "no process has looked at the chain for 601 s")
 
 
-def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
+def test_a_follower_whose_look_never_ends_is_not_ready(fixture: LedgerFixture) -> None:
     """A loop that hangs tells nothing, so its own silence counts; while it applies blocks it is not silent."""
     now = [0.0]
     liveness = Liveness(ServiceManager(), rest=5.0, clock=lambda: now[0])
-    cursor = cursor_of(world)
+    cursor = cursor_of(fixture)
 
     def codes() -> list[str]:
         return [
-            reason.code for reason in not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=world.clock())
+            reason.code for reason in not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=fixture.clock())
         ]
 
     liveness.on_role_change(True)
-    liveness.on_poll(PollResult.IDLE, None, world.tip)
+    liveness.on_poll(PollResult.IDLE, None, fixture.tip)
     now[0] = 600.0
     assert codes() == []
     liveness.on_step()
@@ -213,21 +213,21 @@ def test_a_follower_whose_look_never_ends_is_not_ready(world: World) -> None:
     assert codes() == []
     now[0] = 1201.0
     assert codes() == ["lagging"]
-    liveness.on_poll(PollResult.IDLE, None, world.tip)
+    liveness.on_poll(PollResult.IDLE, None, fixture.tip)
     assert codes() == []
     now[0] = 2000.0
     liveness.on_role_change(False)
     assert "lagging" not in codes(), "another process may follow now, and is known by what it wrote"
 
 
-def test_a_follower_that_rests_longer_than_the_lag_limit_is_not_silent(world: World) -> None:
+def test_a_follower_that_rests_longer_than_the_lag_limit_is_not_silent(fixture: LedgerFixture) -> None:
     """Polls that are an hour apart are no fault, however short the limit is."""
     now = [0.0]
     liveness = Liveness(ServiceManager(), rest=3600.0, clock=lambda: now[0])
     liveness.on_role_change(True)
-    liveness.on_poll(PollResult.IDLE, None, world.tip)
+    liveness.on_poll(PollResult.IDLE, None, fixture.tip)
     now[0] = 3700.0
-    assert not_ready(cursor_of(world), ROLES, 0, liveness, max_lag=600, now=world.clock()) == []
+    assert not_ready(cursor_of(fixture), ROLES, 0, liveness, max_lag=600, now=fixture.clock()) == []
 
 
 def test_a_database_without_a_cursor_is_starting() -> None:
@@ -237,21 +237,26 @@ def test_a_database_without_a_cursor_is_starting() -> None:
     ]
 
 
-def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind(world: World) -> None:
+def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind(
+    fixture: LedgerFixture,
+) -> None:
     """Health is what the process knows, not what it last wrote down."""
     liveness = make_pulse()
-    cursor = cursor_of(world)
-    world.chain.mine(n=30, seconds=30)
+    cursor = cursor_of(fixture)
+    fixture.chain.mine(n=30, seconds=30)
     liveness.on_poll(
-        PollResult.WAITING, DatabaseTrouble("database.failed database is locked"), world.tip, world.chain.tip
+        PollResult.WAITING,
+        DatabaseTrouble("database.failed database is locked"),
+        fixture.tip,
+        fixture.chain.tip,
     )
-    found = not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=world.clock())
+    found = not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=fixture.clock())
     assert [reason.code for reason in found] == ["starting", "not_writable", "lagging"]
     assert found[1].message == "the database takes no writes: database.failed database is locked"
     assert found[2].message.startswith("30 blocks, 900 s of chain time behind")
     gauges = {
         sample.name: sample.value
-        for family in Gauges(world.database, liveness, None, now=world.clock).collect()
+        for family in Gauges(fixture.database, liveness, None, now=fixture.clock).collect()
         for sample in family.samples
         if sample.name
         in ("sbtc_watcher_lag_blocks", "sbtc_watcher_writable", "sbtc_watcher_last_poll_seconds")
@@ -260,9 +265,9 @@ def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind
     assert gauges["sbtc_watcher_last_poll_seconds"] >= 0
 
 
-def test_a_process_without_a_part_that_nobody_runs_is_not_ready(world: World) -> None:
+def test_a_process_without_a_part_that_nobody_runs_is_not_ready(fixture: LedgerFixture) -> None:
     liveness = make_standby()
-    cursor = cursor_of(world)
+    cursor = cursor_of(fixture)
     now = cursor.clock.time
     for roles, due, codes in (
         (ROLES, 5, []),
@@ -275,8 +280,8 @@ def test_a_process_without_a_part_that_nobody_runs_is_not_ready(world: World) ->
         assert [reason.code for reason in found] == codes, roles
 
 
-async def test_other_routes_are_problems_and_the_description_is_off(world: World) -> None:
-    async with serving(settings_of(world), world.database, make_pulse()) as (client, _, _):
+async def test_other_routes_are_problems_and_the_description_is_off(fixture: LedgerFixture) -> None:
+    async with serving(settings_of(fixture), fixture.database, make_pulse()) as (client, _, _):
         for path in ("/", "/openapi.json", "/docs", "/redoc", "/v1/status"):
             answer = await client.get(path)
             assert answer.status_code == 404, path
@@ -303,8 +308,10 @@ async def test_a_bug_is_a_problem_that_tells_a_stranger_nothing() -> None:
     assert "secret" not in answer.text
 
 
-async def test_a_stop_ends_the_server_though_a_client_keeps_its_connection_open(world: World) -> None:
-    async with serving(settings_of(world), world.database, make_pulse()) as (client, stop, task):
+async def test_a_stop_ends_the_server_though_a_client_keeps_its_connection_open(
+    fixture: LedgerFixture,
+) -> None:
+    async with serving(settings_of(fixture), fixture.database, make_pulse()) as (client, stop, task):
         await client.get("/healthz")
         stop.set()
         async with asyncio.timeout(10):
@@ -313,34 +320,34 @@ async def test_a_stop_ends_the_server_though_a_client_keeps_its_connection_open(
             await client.get("/healthz")
 
 
-async def test_an_empty_address_serves_nothing_and_holds_nothing_up(world: World) -> None:
-    settings = Settings(database_url=world.settings.database_url, http_bind="")
-    with HttpServer(settings, world.database, make_pulse(), Metrics()) as site:
+async def test_an_empty_address_serves_nothing_and_holds_nothing_up(fixture: LedgerFixture) -> None:
+    settings = Settings(database_url=fixture.settings.database_url, http_bind="")
+    with HttpServer(settings, fixture.database, make_pulse(), Metrics()) as site:
         assert site.port is None
         async with asyncio.timeout(5):
             await site.serve(asyncio.Event())
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_an_address_in_use_is_one_line_that_names_the_setting(world: World, family: int) -> None:
+def test_an_address_in_use_is_one_line_that_names_the_setting(fixture: LedgerFixture, family: int) -> None:
     host = "127.0.0.1" if family == socket.AF_INET else "::1"
     with socket.create_server((host, 0), family=family) as taken:
         port = taken.getsockname()[1]
         shown = f"{host}:{port}" if family == socket.AF_INET else f"[{host}]:{port}"
-        settings = Settings(database_url=world.settings.database_url, http_bind=shown)
+        settings = Settings(database_url=fixture.settings.database_url, http_bind=shown)
         with (
             pytest.raises(ConfigError) as error,
-            HttpServer(settings, world.database, make_pulse(), Metrics(), api=True),
+            HttpServer(settings, fixture.database, make_pulse(), Metrics(), api=True),
         ):
             pass
-        with HttpServer(settings, world.database, make_pulse(), Metrics()) as site:
+        with HttpServer(settings, fixture.database, make_pulse(), Metrics()) as site:
             assert site.port is None, "only the API insists on it"
     assert str(error.value) == f"http_bind: cannot listen on {shown}: address already in use"
     assert error.value.exit_code == 2
     assert f"SBTC_WATCHER_HTTP_BIND={shown.rpartition(':')[0]}:0" in error.value.hint
 
 
-def test_a_host_that_is_none_is_one_line_too(world: World) -> None:
-    settings = Settings(database_url=world.settings.database_url, http_bind="192.0.2.1:1")
+def test_a_host_that_is_none_is_one_line_too(fixture: LedgerFixture) -> None:
+    settings = Settings(database_url=fixture.settings.database_url, http_bind="192.0.2.1:1")
     with pytest.raises(ConfigError, match=r"http_bind: cannot listen on 192\.0\.2\.1:1: "):
-        HttpServer(settings, world.database, make_pulse(), Metrics()).__enter__()
+        HttpServer(settings, fixture.database, make_pulse(), Metrics()).__enter__()

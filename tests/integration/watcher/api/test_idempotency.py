@@ -42,8 +42,8 @@ async def another_process(api: ApiFixture, *point: str) -> AsyncIterator[httpx.A
         sys.executable,
         "-m",
         "tests.integration.watcher.api.serving_process",
-        harness.database_url(api.world.folder),
-        str(api.world.clock()),
+        harness.database_url(api.fixture.folder),
+        str(api.fixture.clock()),
         *point,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -137,21 +137,21 @@ async def test_a_merchants_second_key_sees_what_the_first_did(api: ApiFixture) -
 
 def pass_time(api: ApiFixture, seconds: int) -> None:
     """Let time pass by the clock that judges; of PostgreSQL's own, which is not ours to set, the answers get older."""
-    api.world.clock.now += seconds
-    if not api.world.database.is_sqlite:
-        with api.world.database.begin() as connection:
+    api.fixture.clock.now += seconds
+    if not api.fixture.database.is_sqlite:
+        with api.fixture.database.begin() as connection:
             connection.execute(update(table).values(created_at=table.c.created_at - seconds))
 
 
 async def test_a_machine_whose_clock_is_wrong_forgets_no_answer(api: ApiFixture) -> None:
     """On PostgreSQL, which several machines share, its clock judges."""
     first = await post(api.client, "k1")
-    if api.world.database.is_sqlite:
+    if api.fixture.database.is_sqlite:
         return
-    api.world.clock.now += 2 * KEPT_SECONDS
+    api.fixture.clock.now += 2 * KEPT_SECONDS
     assert (await post(api.client, "k1")).content == first.content
-    with api.world.database.begin() as connection:
-        assert idempotency.prune(connection, now=api.world.clock()) == 0
+    with api.fixture.database.begin() as connection:
+        assert idempotency.prune(connection, now=api.fixture.clock()) == 0
 
 
 async def test_a_day_later_the_key_is_free(api: ApiFixture) -> None:
@@ -169,9 +169,9 @@ async def test_old_answers_are_deleted_and_young_ones_stay(api: ApiFixture) -> N
     await post(api.client, "old")
     pass_time(api, KEPT_SECONDS)
     await post(api.client, "young")
-    with api.world.database.begin() as connection:
-        assert idempotency.prune(connection, now=api.world.clock()) == 1
-        assert idempotency.prune(connection, now=api.world.clock()) == 0
+    with api.fixture.database.begin() as connection:
+        assert idempotency.prune(connection, now=api.fixture.clock()) == 1
+        assert idempotency.prune(connection, now=api.fixture.clock()) == 0
     assert (await post(api.client, "young")).headers["idempotent-replayed"] == "true"
 
 
@@ -190,7 +190,7 @@ async def test_a_wrong_key_is_named(sqlite_office: ApiFixture, key: str) -> None
 async def test_the_database_holds_neither_key_nor_answer(api: ApiFixture) -> None:
     """A copy of the database does not tell secrets that are shown once."""
     made = (await post(api.client, "a-key-that-is-long-enough-to-find")).json()
-    with api.world.database.read() as connection:
+    with api.fixture.database.read() as connection:
         [row] = connection.execute(select(table)).all()
     stored = b"".join(bytes(row[n]) for n in (0, 1, 3))
     for secret in (b"a-key-that-is", made["id"].encode(), b"payment_intent", b"50000"):

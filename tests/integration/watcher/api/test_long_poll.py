@@ -37,8 +37,8 @@ async def test_the_answer_comes_when_the_status_changes(api: ApiFixture) -> None
     made = await api.create(level="included")
     asked = ask(api, made["id"], wait="30s")
     await waited_for(api, 1)
-    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 1, b"no label"))
-    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
+    api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 1, b"no label"))
+    api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
     async with asyncio.timeout(10):
         answer = await asked
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
@@ -94,7 +94,7 @@ async def test_many_wait_and_others_are_served_meanwhile(api: ApiFixture) -> Non
     await waited_for(api, 50)
     async with asyncio.timeout(10):
         assert (await api.client.get("/v1/payment_intents")).status_code == 200
-    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
+    api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
     async with asyncio.timeout(20):
         answers = await asyncio.gather(*asked)
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}

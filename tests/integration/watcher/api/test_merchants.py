@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
-from tests.integration.watcher.ledger_fixture import SHOP, World
+from tests.integration.watcher.ledger_fixture import SHOP, LedgerFixture
 from watcher import schemas
 
 LIST = "/v1/admin/merchants"
@@ -123,9 +123,9 @@ async def test_an_operators_request_is_done_once_too(api: ApiFixture) -> None:
 
 
 async def test_without_an_admin_token_there_are_no_such_routes(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    async with ApiFixture(world, admin_token=None) as api:
+    fixture = LedgerFixture(tmp_path)
+    async with ApiFixture(fixture, admin_token=None) as api:
         for key in (api.key, ADMIN, None):
             async with api.as_key(key) as client:
                 assert problem(await client.get(LIST)) == (404, "not_found")
-    world.database.close()
+    fixture.database.close()

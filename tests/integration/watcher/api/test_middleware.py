@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tests.integration.watcher.api.api_fixture import ApiFixture, problem
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.api import middleware
 from watcher.api.rate_limit import RateLimit
 from watcher.services import Services
@@ -19,8 +19,8 @@ PATH = "/v1/payment_intents"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
+def fixture(tmp_path: Path) -> Iterator[LedgerFixture]:
+    made = LedgerFixture(tmp_path)
     yield made
     made.database.close()
 
@@ -111,7 +111,7 @@ async def test_a_bug_is_a_problem_with_an_id_and_a_traceback_in_the_log(
 async def test_a_database_that_is_gone_is_503_and_told_to_come_back(
     sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = sqlite_office.world.database
+    database = sqlite_office.fixture.database
 
     def down(*_args: object) -> Any:
         return sqlite3.connect("/nowhere/at/all.db")
@@ -139,8 +139,8 @@ async def test_too_many_requests_at_once_are_503_but_health_answers(
     assert (await sqlite_office.client.get("/healthz")).status_code == 200
 
 
-async def test_who_asks_too_often_is_429_and_told_when(world: World) -> None:
-    async with ApiFixture(world, http_rate_limit=3) as api:
+async def test_who_asks_too_often_is_429_and_told_when(fixture: LedgerFixture) -> None:
+    async with ApiFixture(fixture, http_rate_limit=3) as api:
         answers = [await api.client.get(PATH) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert problem(answers[-1]) == (429, "rate_limited")
@@ -185,12 +185,12 @@ def test_keys_that_were_not_used_for_long_are_forgotten(monkeypatch: pytest.Monk
     assert len(limit._buckets) <= 11
 
 
-async def test_other_origins_are_allowed_only_where_the_settings_say_so(world: World) -> None:
+async def test_other_origins_are_allowed_only_where_the_settings_say_so(fixture: LedgerFixture) -> None:
     asked = {"origin": "https://admin.shop.example", "access-control-request-method": "POST"}
-    async with ApiFixture(world) as api:
+    async with ApiFixture(fixture) as api:
         answer = await api.client.get(PATH, headers=asked)
         assert not [name for name in answer.headers if name.startswith("access-control")]
-    second = ApiFixture(world, http_cors_origins=["https://admin.shop.example"])
+    second = ApiFixture(fixture, http_cors_origins=["https://admin.shop.example"])
     async with second as api:
         preflight = await api.stranger.options(PATH, headers=asked)
         assert preflight.status_code == 200

@@ -163,7 +163,7 @@ async def test_nobody_makes_something_in_anothers_name(api: ApiFixture) -> None:
 
 async def test_ids_in_a_body_must_be_the_merchants_own(api: ApiFixture) -> None:
     ids = make_everything(api)
-    world = api.world
+    fixture = api.fixture
     async with api.as_key(api.other_key) as other:
         theirs = await other.post("/v1/payment_intents", json={"amount": 1, "recipient": SHOP})
         assert problem(theirs) == (409, "recipient_in_use")
@@ -173,7 +173,7 @@ async def test_ids_in_a_body_must_be_the_merchants_own(api: ApiFixture) -> None:
         path = f"/v1/events/{tested['event']}/redeliver"
         answer = await other.post(path, json={"endpoint": ids["endpoint_id"]})
         assert problem(answer) == (404, "not_found")
-        intent = world.create(api.other_merchant)
+        intent = fixture.create(api.other_merchant)
         mine = await api.client.post(
             f"/v1/transfers/{ids['transfer_id']}/assign", json={"intent": intent, "reason": "x"}
         )

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from notifier.events import EventType
 from tests.integration.watcher.api.api_fixture import ApiFixture, problem
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher import schemas as schema_models
 from watcher.api import docs
 from watcher.api.server import HttpServer
@@ -172,11 +172,11 @@ def test_the_pages_files_come_with_their_licence() -> None:
 
 
 async def test_without_the_role_there_is_no_api_no_description_and_no_page(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    settings = Settings(database_url=world.settings.database_url, http_bind="127.0.0.1:0")
-    with HttpServer(settings, world.database, Liveness(ServiceManager(), rest=1.0), Metrics()) as site:
+    fixture = LedgerFixture(tmp_path)
+    settings = Settings(database_url=fixture.settings.database_url, http_bind="127.0.0.1:0")
+    with HttpServer(settings, fixture.database, Liveness(ServiceManager(), rest=1.0), Metrics()) as site:
         assert site.api is None
-    world.database.close()
+    fixture.database.close()
 
 
 @pytest.mark.parametrize("path", ["/docs/nothing.js", "/docs/..%2fdocs.py", "/redoc"])

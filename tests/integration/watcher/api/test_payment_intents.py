@@ -113,7 +113,7 @@ async def test_a_reference_in_use_is_a_conflict(api: ApiFixture) -> None:
 
 async def test_a_paid_intent_shows_its_money_as_declared(api: ApiFixture) -> None:
     made = await api.create(level="included")
-    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
+    api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, made["reference"].encode()))
     read = (await api.client.get(f"/v1/payment_intents/{made['id']}")).json()
     check(read)
     assert read["status"] == "succeeded"
@@ -231,7 +231,7 @@ async def test_each_filter_leaves_what_it_names(api: ApiFixture) -> None:
         level="included", reference="paid one", metadata={"order id": "2", "shop": "a+b&c"}
     )
     short = await api.create(level="included")
-    api.world.mine(
+    api.fixture.mine(
         txs.sbtc_transfer(PAYER, SHOP, 50_000, b"PAID ONE"),
         txs.sbtc_transfer(PAYER, SHOP, 1, short["reference"].encode()),
     )
@@ -251,7 +251,7 @@ async def test_each_filter_leaves_what_it_names(api: ApiFixture) -> None:
     assert await ids(**{"metadata[shop]": "a+b&c"}) == [paid["id"], plain["id"]]
     assert await ids(**{"metadata[shop]": "a+b&c", "metadata[order id]": "1"}) == [plain["id"]]
     assert await ids(**{"metadata[shop]": "a"}) == []
-    now = int(api.world.clock())
+    now = int(api.fixture.clock())
     assert len(await ids(created_from=str(now - 3600), created_to=str(now + 3600))) == 3
     assert await ids(created_to="2020-01-01T00:00:00Z") == []
     assert await ids(status="pending", flag="underpaid", limit="1") == [short["id"]]

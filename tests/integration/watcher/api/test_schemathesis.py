@@ -16,7 +16,7 @@ from schemathesis.specs.openapi import checks
 
 from tests.integration.watcher.api.all_routes import make_doomed, make_everything
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 
 #: Requests per route: as declared and not, about things that are there and about made-up ones.
 REQUESTS = {
@@ -97,10 +97,10 @@ def _send(
 
 @pytest.fixture
 async def api(tmp_path: Any) -> Any:
-    world = World(tmp_path)
-    async with ApiFixture(world) as made:
+    fixture = LedgerFixture(tmp_path)
+    async with ApiFixture(fixture) as made:
         yield made
-    world.database.close()
+    fixture.database.close()
 
 
 async def test_every_answer_is_as_declared(api: ApiFixture) -> None:

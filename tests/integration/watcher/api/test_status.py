@@ -29,7 +29,7 @@ async def test_an_operator_sees_all_of_it(api: ApiFixture) -> None:
     async with api.as_key(ADMIN) as operator:
         found = (await operator.get("/v1/status")).json()
     assert schemas.ServerStatus.model_validate(found).model_dump(mode="json") == found
-    told = queries.status(api.world.database, api.world.settings, now=api.world.clock())
+    told = queries.status(api.fixture.database, api.fixture.settings, now=api.fixture.clock())
     same = ("intents", "outbox", "database", "sources", "unmatched", "reindex", "follower")
     for name in set(same) - {"outbox"}:
         assert found[name] == told[name], name
@@ -38,10 +38,10 @@ async def test_an_operator_sees_all_of_it(api: ApiFixture) -> None:
 
 async def test_a_merchant_sees_his_own_counts_and_the_same_shape(api: ApiFixture) -> None:
     make_everything(api)
-    api.world.create(api.other_merchant)
-    api.world.mine(txs.sbtc_transfer(PAYER, OTHER, 5, b"X"), txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-1"))
+    api.fixture.create(api.other_merchant)
+    api.fixture.mine(txs.sbtc_transfer(PAYER, OTHER, 5, b"X"), txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-1"))
     add_endpoint(api, api.other_merchant)
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(update(endpoint).where(endpoint.c.merchant == api.merchant).values(failed=3))
     async with api.as_key(ADMIN) as operator, api.as_key(api.other_key) as other:
         all_of_it = (await operator.get("/v1/status")).json()
@@ -72,7 +72,7 @@ async def test_a_merchant_sees_his_own_counts_and_the_same_shape(api: ApiFixture
 
 async def test_a_merchants_dead_held_and_disabled_ones_are_his(api: ApiFixture) -> None:
     ids = make_everything(api)
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(update(delivery).values(status="dead", next_attempt_at=None))
         connection.execute(update(delivery).where(delivery.c.id == ids["delivery_id"]).values(status="held"))
         connection.execute(update(endpoint).values(status="disabled", disabled_reason="failing"))
@@ -88,7 +88,7 @@ async def test_a_merchants_dead_held_and_disabled_ones_are_his(api: ApiFixture) 
 
 async def test_a_merchant_learns_nothing_of_the_operators_machines(api: ApiFixture) -> None:
     halt = Halt(code="reorg_too_deep", message="node.internal says otherwise", hint="sbtc-watcher accept …")
-    api.world.ledger.record_poll(tip=None, sources=[SOURCE], halt=halt)
+    api.fixture.ledger.record_poll(tip=None, sources=[SOURCE], halt=halt)
     answer = await api.client.get("/v1/status")
     found = answer.json()
     assert found["state"] == "halted"
@@ -98,7 +98,7 @@ async def test_a_merchant_learns_nothing_of_the_operators_machines(api: ApiFixtu
     assert [reason["code"] for reason in found["reasons"]] == ["halted", "source_failing"]
     assert found["reasons"][1]["message"] == "source #1 is down"
     assert (found["database"]["url"], found["database"]["bytes"]) == (None, None)
-    for secret in ("hidden", "internal", "key-in-path", "accept", str(api.world.folder)):
+    for secret in ("hidden", "internal", "key-in-path", "accept", str(api.fixture.folder)):
         assert secret not in answer.text
     async with api.as_key(ADMIN) as operator:
         assert SOURCE["url"] in (await operator.get("/v1/status")).text
@@ -111,9 +111,9 @@ async def test_a_merchants_status_scans_no_big_table(api: ApiFixture) -> None:
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
         asked.append(statement)
 
-    event.listen(api.world.database.engine, "before_cursor_execute", note)
+    event.listen(api.fixture.database.engine, "before_cursor_execute", note)
     assert (await api.client.get("/v1/status")).status_code == 200
-    event.remove(api.world.database.engine, "before_cursor_execute", note)
+    event.remove(api.fixture.database.engine, "before_cursor_execute", note)
     counts = [one for one in asked if "count(*)" in one and "FROM intent" in one]
     # Those that are due, or set aside, are found by their indexes.
     woken = [one for one in counts if re.search(r"WHERE .*intent\.wake_\w+ IS NOT NULL", one, re.DOTALL)]

@@ -38,18 +38,18 @@ async def test_a_use_that_cannot_be_recorded_is_recorded_later(
     assert api is not None
 
     def recorded() -> list[int]:
-        with sqlite_office.world.database.read() as connection:
+        with sqlite_office.fixture.database.read() as connection:
             rows = api_keys.of_merchant(connection, sqlite_office.merchant)
         return [row["last_used_at"] for row in rows if row["last_used_at"] is not None]
 
     await sqlite_office.client.get(PATH)
-    sqlite_office.world.database.engine.dispose()
+    sqlite_office.fixture.database.engine.dispose()
 
     def down(*_args: object) -> sqlite3.Connection:
         return sqlite3.connect("/nowhere/at/all.db")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite_office.world.database.engine.pool, "_invoke_creator", down)
+        patched.setattr(sqlite_office.fixture.database.engine.pool, "_invoke_creator", down)
         await api.record_uses()
     assert recorded() == []
     await api.record_uses()
@@ -59,7 +59,7 @@ async def test_a_use_that_cannot_be_recorded_is_recorded_later(
 async def test_readers_do_not_wait_for_a_writer(sqlite_office: ApiFixture) -> None:
     """Another process holds the write lock of the SQLite file: reading goes on, writing waits for its turn."""
     await sqlite_office.create()
-    blocker = sqlite3.connect(sqlite_office.world.folder / "watcher.db", isolation_level=None)
+    blocker = sqlite3.connect(sqlite_office.fixture.folder / "watcher.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     try:
         writing = asyncio.create_task(sqlite_office.client.post(PATH, json={"amount": 1}))

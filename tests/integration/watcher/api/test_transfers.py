@@ -10,7 +10,7 @@ from watcher import schemas
 
 async def test_unmatched_money_is_listed_with_its_reason_and_assigned(api: ApiFixture) -> None:
     made = await api.create(level="included")
-    api.world.mine(
+    api.fixture.mine(
         txs.sbtc_transfer(PAYER, SHOP, 50_000, b"MISTYPED"), txs.sbtc_transfer(PAYER, OTHER, 7, b"THEIRS")
     )
     page = (await api.client.get("/v1/transfers?unmatched=true")).json()
@@ -32,7 +32,7 @@ async def test_unmatched_money_is_listed_with_its_reason_and_assigned(api: ApiFi
 
 async def test_another_merchants_money_and_intents_do_not_exist(api: ApiFixture) -> None:
     made = await api.create()
-    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"X"), txs.sbtc_transfer(PAYER, OTHER, 7, b"Y"))
+    api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"X"), txs.sbtc_transfer(PAYER, OTHER, 7, b"Y"))
     [mine] = (await api.client.get("/v1/transfers")).json()["data"]
     async with api.as_key(api.other_key) as other:
         [theirs] = (await other.get("/v1/transfers")).json()["data"]
@@ -50,7 +50,7 @@ async def test_another_merchants_money_and_intents_do_not_exist(api: ApiFixture)
 
 async def test_money_of_another_asset_is_not_assigned(api: ApiFixture) -> None:
     made = await api.create(asset="stx")
-    api.world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"X"))
+    api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"X"))
     [money] = (await api.client.get("/v1/transfers")).json()["data"]
     answer = await api.client.post(
         f"/v1/transfers/{money['id']}/assign", json={"intent": made["id"], "reason": "his"}

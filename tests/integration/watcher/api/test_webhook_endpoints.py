@@ -93,7 +93,7 @@ async def test_a_secret_is_rotated_with_an_overlap(api: ApiFixture) -> None:
     assert rotated.json()["secret"] not in ("", made["secret"])
     assert made["previous_secret_expires_at"] is None
     until = datetime.fromisoformat(rotated.json()["previous_secret_expires_at"]).timestamp()
-    assert until == pytest.approx(api.world.clock() + 3600, abs=1)
+    assert until == pytest.approx(api.fixture.clock() + 3600, abs=1)
     leaked = await api.client.post(f"{one}/rotate_secret", json={"overlap": 0})
     assert leaked.json()["previous_secret_expires_at"] is None
     for overlap in ("8d", -1, "soon"):
@@ -140,7 +140,7 @@ async def test_a_test_event_goes_the_way_of_all_unless_the_endpoint_is_disabled(
 
 async def test_dead_deliveries_are_recovered_and_events_replayed(api: ApiFixture) -> None:
     ids = make_everything(api)
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(update(delivery).values(status="dead", next_attempt_at=None))
     number = len((await api.client.get("/v1/webhook_deliveries?status=dead")).json()["data"])
     one = f"{LIST}/{ids['endpoint_id']}"
@@ -150,7 +150,7 @@ async def test_dead_deliveries_are_recovered_and_events_replayed(api: ApiFixture
     since = {"since": "2027-01-01T00:00:00Z"}
     queued = await api.client.post(f"{one}/replay", json=since)
     assert queued.json() == {"endpoint": ids["endpoint_id"], "replayed": 0, "complete": True}
-    with api.world.database.begin() as connection:
+    with api.fixture.database.begin() as connection:
         connection.execute(update(delivery).values(status="delivered", next_attempt_at=None))
     replayed = await api.client.post(f"{one}/replay", json=since)
     assert replayed.json() == {"endpoint": ids["endpoint_id"], "replayed": number, "complete": True}

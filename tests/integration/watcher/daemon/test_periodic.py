@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from notifier.schema import event
-from tests.integration.watcher.ledger_fixture import START, World
+from tests.integration.watcher.ledger_fixture import START, LedgerFixture
 from watcher.config.settings import Settings
 from watcher.daemon import periodic
 from watcher.store.schema import block
@@ -15,12 +15,12 @@ from watcher.store.schema import block
 OLD, YOUNG = 1_000, 4_000_000_000
 
 
-def tell(world: World, count: int, created_at: int) -> None:
+def tell(fixture: LedgerFixture, count: int, created_at: int) -> None:
     rows = [
         {
             "id": f"evt_{created_at}_{n}",
             "intent": f"pi_{created_at}_{n}",
-            "merchant": world.merchant,
+            "merchant": fixture.merchant,
             "type": "payment.succeeded",
             "n": 0,
             "sequence": 1,
@@ -31,67 +31,67 @@ def tell(world: World, count: int, created_at: int) -> None:
         }
         for n in range(count)
     ]
-    with world.database.begin() as connection:
+    with fixture.database.begin() as connection:
         connection.execute(insert(event), rows)
 
 
-def bodies(world: World) -> int:
-    with world.database.read() as connection:
+def bodies(fixture: LedgerFixture) -> int:
+    with fixture.database.read() as connection:
         query = select(func.count()).select_from(event).where(event.c.body.is_not(None))
         return int(connection.execute(query).scalar_one())
 
 
-def headers(world: World) -> int:
-    with world.database.read() as connection:
+def headers(fixture: LedgerFixture) -> int:
+    with fixture.database.read() as connection:
         return int(connection.execute(select(func.count()).select_from(block)).scalar_one())
 
 
 def test_a_machine_clock_that_is_years_ahead_empties_nothing_young(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies are kept for the retention by the chain's clock too."""
-    tell(world, 3, OLD)
-    tell(world, 2, START)
+    tell(fixture, 3, OLD)
+    tell(fixture, 2, START)
     monkeypatch.setattr("watcher.daemon.periodic.time.time", lambda: START + 80 * 365 * 86_400.0)
-    assert periodic.prune_outbox(world.settings, world.database) == 3
-    assert bodies(world) == 2
+    assert periodic.prune_outbox(fixture.settings, fixture.database) == 3
+    assert bodies(fixture) == 2
 
 
-async def test_every_job_runs_again_and_again_until_the_end(world: World) -> None:
-    tell(world, 3, OLD)
-    tell(world, 2, YOUNG)
+async def test_every_job_runs_again_and_again_until_the_end(fixture: LedgerFixture) -> None:
+    tell(fixture, 3, OLD)
+    tell(fixture, 2, YOUNG)
     called: asyncio.Queue[str] = asyncio.Queue()
-    settings = Settings(database_url=world.settings.database_url)
-    async with periodic.running(settings, world.database, lambda: called.put_nowait("audit"), every=0.05):
+    settings = Settings(database_url=fixture.settings.database_url)
+    async with periodic.running(settings, fixture.database, lambda: called.put_nowait("audit"), every=0.05):
         async with asyncio.timeout(20):
             for _ in range(3):
                 assert await called.get() == "audit"
-            while bodies(world) > 2:
+            while bodies(fixture) > 2:
                 await called.get()
-    assert bodies(world) == 2
+    assert bodies(fixture) == 2
     assert "APScheduler" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_headers_are_thinned_to_what_a_reorg_can_reach(world: World) -> None:
+def test_headers_are_thinned_to_what_a_reorg_can_reach(fixture: LedgerFixture) -> None:
     for _ in range(60):
-        world.mine(burn=True)
-    before = headers(world)
-    settings = Settings(database_url=world.settings.database_url)
-    gone = periodic.thin_headers(settings, world.database)
-    assert 0 < gone == before - headers(world)
-    assert periodic.thin_headers(settings, world.database) == 0
+        fixture.mine(burn=True)
+    before = headers(fixture)
+    settings = Settings(database_url=fixture.settings.database_url)
+    gone = periodic.thin_headers(settings, fixture.database)
+    assert 0 < gone == before - headers(fixture)
+    assert periodic.thin_headers(settings, fixture.database) == 0
 
 
-def test_pruning_ends_between_two_batches_when_the_daemon_stops(world: World) -> None:
-    tell(world, 3, OLD)
-    settings = Settings(database_url=world.settings.database_url)
-    assert periodic.prune_outbox(settings, world.database, lambda: True) == 0
-    assert bodies(world) == 3
-    assert periodic.prune_outbox(settings, world.database) == 3
+def test_pruning_ends_between_two_batches_when_the_daemon_stops(fixture: LedgerFixture) -> None:
+    tell(fixture, 3, OLD)
+    settings = Settings(database_url=fixture.settings.database_url)
+    assert periodic.prune_outbox(settings, fixture.database, lambda: True) == 0
+    assert bodies(fixture) == 3
+    assert periodic.prune_outbox(settings, fixture.database) == 3
 
 
 async def test_a_job_that_waits_for_the_database_does_not_hold_up_the_event_loop_at_the_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever else has to end within its time does, while a job waits for somebody's lock."""
     began, freed = threading.Event(), threading.Event()
@@ -101,9 +101,9 @@ async def test_a_job_that_waits_for_the_database_does_not_hold_up_the_event_loop
         assert freed.wait(5)
 
     monkeypatch.setattr(periodic, "thin_headers", waits)
-    settings = Settings(database_url=world.settings.database_url)
+    settings = Settings(database_url=fixture.settings.database_url)
     async with asyncio.timeout(30):
-        async with periodic.running(settings, world.database, lambda: None, every=0.05):
+        async with periodic.running(settings, fixture.database, lambda: None, every=0.05):
             await asyncio.to_thread(began.wait)
             asyncio.get_running_loop().call_later(0.01, freed.set)  # runs only if the loop does
     assert freed.is_set()

@@ -67,7 +67,7 @@ class Sample:
         return sum(self.delays) / len(self.delays)
 
 
-class Town:
+class PacedChain:
     """A chain at its usual pace, and the parts of the daemon that ask its API."""
 
     def __init__(
@@ -203,14 +203,14 @@ async def sample(
 ) -> Sample:
     """Run the daemon's parts against the scripted pace for so long, after ``warm_up`` seconds that do not count."""
     async with ScriptedApi(ScriptedChain(), ping_interval=None) as api:
-        town = Town(folder, api, poll=poll, mempool=mempool, budget=budget)
-        tasks = await town.start()
-        await town.live(warm_up, socket=socket)
-        found = await town.live(seconds, socket=socket)
-        town.stop.set()
+        paced = PacedChain(folder, api, poll=poll, mempool=mempool, budget=budget)
+        tasks = await paced.start()
+        await paced.live(warm_up, socket=socket)
+        found = await paced.live(seconds, socket=socket)
+        paced.stop.set()
         await asyncio.gather(*tasks)
-        await town.pool.aclose()
-        town.database.close()
+        await paced.pool.aclose()
+        paced.database.close()
         return found
 
 

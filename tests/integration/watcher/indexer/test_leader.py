@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from chain.testing import txs
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.postgresql import Server
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.indexer import leader
@@ -25,15 +25,15 @@ from watcher.store.schema import lease as lease_table
 
 
 @pytest.fixture
-def shared(tmp_path: Path, on_postgresql: Server) -> Iterator[World]:
+def shared(tmp_path: Path, on_postgresql: Server) -> Iterator[LedgerFixture]:
     """A world on PostgreSQL."""
-    world = World(tmp_path)
-    yield world
-    world.database.close()
+    fixture = LedgerFixture(tmp_path)
+    yield fixture
+    fixture.database.close()
 
 
 @pytest.fixture
-def make_lease(shared: World) -> Callable[[str], Lease]:
+def make_lease(shared: LedgerFixture) -> Callable[[str], Lease]:
     """Return a function that makes the lease of a process by name."""
 
     def make(holder: str) -> Lease:
@@ -50,22 +50,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader, "LEASE_SECONDS", 1.5)
 
 
-def run_out(world: World) -> None:
+def run_out(fixture: LedgerFixture) -> None:
     """Let time pass, for the lease."""
-    with world.database.begin() as connection:
+    with fixture.database.begin() as connection:
         connection.execute(update(lease_table).values(until=lease_table.c.until - 60))
 
 
-def ledger_of(world: World, lease: Lease) -> Ledger:
-    return Ledger(world.database, harness.RULES, world.settler, now=world.clock, lease=lease)
+def ledger_of(fixture: LedgerFixture, lease: Lease) -> Ledger:
+    return Ledger(fixture.database, harness.RULES, fixture.settler, now=fixture.clock, lease=lease)
 
 
-def test_a_holder_is_a_host_and_a_process(shared: World) -> None:
+def test_a_holder_is_a_host_and_a_process(shared: LedgerFixture) -> None:
     assert Lease(shared.database).holder.endswith(f":{os.getpid()}")
 
 
 def test_one_holds_it_until_it_runs_out_and_each_change_has_an_epoch(
-    shared: World, make_lease: Callable[[str], Lease]
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
     first, second = make_lease("first"), make_lease("second")
     with shared.database.read() as connection:
@@ -84,7 +84,7 @@ def test_one_holds_it_until_it_runs_out_and_each_change_has_an_epoch(
 
 
 def test_a_renewal_keeps_it_also_when_it_had_run_out_but_nobody_came(
-    shared: World, make_lease: Callable[[str], Lease]
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
     first, second = make_lease("first"), make_lease("second")
     assert first.acquire()
@@ -98,7 +98,7 @@ def test_a_renewal_keeps_it_also_when_it_had_run_out_but_nobody_came(
 
 
 def test_what_is_given_back_is_free_at_once_and_only_the_holder_can(
-    shared: World, make_lease: Callable[[str], Lease]
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
     first, second, third = make_lease("first"), make_lease("second"), make_lease("third")
     assert first.acquire()
@@ -108,13 +108,17 @@ def test_what_is_given_back_is_free_at_once_and_only_the_holder_can(
     assert not third.acquire()
 
 
-def test_of_many_that_try_at_once_one_gets_it(shared: World, make_lease: Callable[[str], Lease]) -> None:
+def test_of_many_that_try_at_once_one_gets_it(
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
+) -> None:
     with ThreadPoolExecutor(8) as threads:
         taken = list(threads.map(lambda n: make_lease(f"p{n}").acquire(), range(8)))
     assert sum(taken) == 1
 
 
-def test_without_the_lease_nothing_is_written(shared: World, make_lease: Callable[[str], Lease]) -> None:
+def test_without_the_lease_nothing_is_written(
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
+) -> None:
     """Whoever was frozen and wakes up still believes that it leads; the database does not."""
     first, second = make_lease("first"), make_lease("second")
     stale, fresh = ledger_of(shared, first), ledger_of(shared, second)
@@ -141,11 +145,11 @@ def test_without_the_lease_nothing_is_written(shared: World, make_lease: Callabl
     assert cursor is not None
     assert (cursor.clock.height, cursor.sources) == (height, None)
     fresh.apply(shared.extend(height))
-    assert shared.told(intent) == ["created", "succeeded"]
+    assert shared.sent_events(intent) == ["created", "succeeded"]
 
 
 def test_a_name_that_comes_back_is_not_the_process_that_had_it(
-    shared: World, make_lease: Callable[[str], Lease]
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
     """In containers every process may be number 1 of the same host; the epoch tells them apart."""
     before, after = make_lease("host:1"), make_lease("host:1")
@@ -160,7 +164,9 @@ def test_a_name_that_comes_back_is_not_the_process_that_had_it(
         after.check(connection)
 
 
-def test_nobody_takes_it_in_the_middle_of_a_step(shared: World, make_lease: Callable[[str], Lease]) -> None:
+def test_nobody_takes_it_in_the_middle_of_a_step(
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
+) -> None:
     first, second = make_lease("first"), make_lease("second")
     assert first.acquire()
     run_out(shared)
@@ -205,7 +211,7 @@ async def seen(log: list[str], line: str, *, times: int = 1) -> None:
 
 
 async def test_a_standby_leads_as_soon_as_the_leader_stops(
-    shared: World, make_lease: Callable[[str], Lease], quick: None
+    shared: LedgerFixture, make_lease: Callable[[str], Lease], quick: None
 ) -> None:
     log: list[str] = []
     async with leading(make_lease("first"), log) as stop_first:
@@ -221,7 +227,7 @@ async def test_a_standby_leads_as_soon_as_the_leader_stops(
 
 
 async def test_a_leader_that_lost_its_lease_ends_its_work_and_stands_by(
-    shared: World, make_lease: Callable[[str], Lease], quick: None
+    shared: LedgerFixture, make_lease: Callable[[str], Lease], quick: None
 ) -> None:
     log: list[str] = []
     first, second = make_lease("first"), make_lease("second")
@@ -239,7 +245,7 @@ async def test_a_leader_that_lost_its_lease_ends_its_work_and_stands_by(
 
 
 async def test_a_database_that_is_away_for_a_while_does_not_end_a_leader(
-    shared: World, make_lease: Callable[[str], Lease], quick: None, monkeypatch: pytest.MonkeyPatch
+    shared: LedgerFixture, make_lease: Callable[[str], Lease], quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log: list[str] = []
     first = make_lease("first")
@@ -260,7 +266,7 @@ async def test_a_database_that_is_away_for_a_while_does_not_end_a_leader(
 
 
 async def test_a_single_run_takes_over_from_a_dead_holder_but_not_from_a_living_one(
-    shared: World, make_lease: Callable[[str], Lease], quick: None
+    shared: LedgerFixture, make_lease: Callable[[str], Lease], quick: None
 ) -> None:
     dead, living = make_lease("dead"), make_lease("living")
     assert dead.acquire()
@@ -276,7 +282,9 @@ async def test_a_single_run_takes_over_from_a_dead_holder_but_not_from_a_living_
     third.close()
 
 
-async def test_what_the_work_raises_comes_out(shared: World, make_lease: Callable[[str], Lease]) -> None:
+async def test_what_the_work_raises_comes_out(
+    shared: LedgerFixture, make_lease: Callable[[str], Lease]
+) -> None:
     lease = make_lease("first")
     assert lease.acquire()
     with pytest.raises(ExceptionGroup) as caught:

@@ -40,7 +40,7 @@ ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 
 
-class Rig:
+class LoopFixture:
     """A chain, its API, a database and the loop between them."""
 
     def __init__(self, folder: Path, chain: ScriptedChain, api: ScriptedApi, database: Database) -> None:
@@ -64,13 +64,13 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LoopFixture]:
     monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(database_module, "LOCK_TIMEOUT_SECONDS", 0.05)
     chain = ScriptedChain(time=START)
     database = harness.open_database(tmp_path)
     async with ScriptedApi(chain, ping_interval=None) as api:
-        rig = Rig(tmp_path, chain, api, database)
+        rig = LoopFixture(tmp_path, chain, api, database)
         await rig.poll_once()
         harness.add_merchant(database)
         yield rig
@@ -78,7 +78,7 @@ async def rig(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> 
     database.close()
 
 
-async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(rig: Rig) -> None:
+async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(rig: LoopFixture) -> None:
     rig.chain.mine(n=3)
     blocker = Database(rig.database.url.render_as_string(hide_password=False))
     with blocker.begin() as connection, capture_logs() as log:
@@ -93,7 +93,7 @@ async def test_a_locked_database_stops_the_cursor_and_it_goes_on_when_it_clears(
 
 
 @ON_SQLITE
-async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(rig: Rig) -> None:
+async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(rig: LoopFixture) -> None:
     def small_disk(connection: object, *_: object) -> None:
         connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
 
@@ -119,7 +119,7 @@ async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(ri
 @ON_SQLITE
 @pytest.mark.parametrize("source", ["serves", "is down"])
 async def test_a_disk_that_takes_nothing_while_the_chain_rests_is_one_error_until_it_clears(
-    rig: Rig, source: str
+    rig: LoopFixture, source: str
 ) -> None:
     """A look that finds nothing new does not mend it; and one look has one error, though its source is down too."""
 
@@ -143,7 +143,7 @@ async def test_a_disk_that_takes_nothing_while_the_chain_rests_is_one_error_unti
 
 @ON_POSTGRESQL
 @pytest.mark.parametrize("when", ["INSERT INTO block", "UPDATE cursor SET height"])
-async def test_a_connection_that_is_cut_in_a_step_leaves_nothing_of_it(rig: Rig, when: str) -> None:
+async def test_a_connection_that_is_cut_in_a_step_leaves_nothing_of_it(rig: LoopFixture, when: str) -> None:
     """Before the first write and before the commit: the step is done again as a whole."""
     cuts: list[str] = []
 
@@ -174,7 +174,7 @@ async def test_a_server_that_restarts_stops_the_cursor_and_it_goes_on(tmp_path: 
     database = Database(server.database_url(tmp_path))
     try:
         async with ScriptedApi(chain, ping_interval=None) as api:
-            rig = Rig(tmp_path, chain, api, database)
+            rig = LoopFixture(tmp_path, chain, api, database)
             await rig.poll_once()
             chain.mine(n=3)
             server.halt()
@@ -193,7 +193,7 @@ async def test_a_server_that_restarts_stops_the_cursor_and_it_goes_on(tmp_path: 
 @pytest.mark.parametrize(
     "fault", ["html", "truncate", "gzip_bomb", "cut", "rate_limit", "refuse", "disconnect"]
 )
-async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault: str) -> None:
+async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: LoopFixture, fault: str) -> None:
     rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")])
     getattr(rig.api.faults, fault)(times=None)
     before = rig.height()
@@ -214,7 +214,7 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: Rig, fault:
 @ON_SQLITE
 @pytest.mark.parametrize(("status", "route"), [(503, None), (410, None), (410, "blocks")])
 async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
-    rig: Rig, status: int, route: str | None
+    rig: LoopFixture, status: int, route: str | None
 ) -> None:
     """Nobody knows how far behind it is, also where only the newest transactions are still listed."""
     liveness = Liveness(ServiceManager(), rest=5.0)
@@ -270,7 +270,7 @@ async def test_how_far_the_clock_is_off_is_kept_for_other_processes(tmp_path: Pa
 
 
 @ON_SQLITE
-async def test_an_outage_of_the_source_is_one_error_in_the_log_and_its_end_one_line(rig: Rig) -> None:
+async def test_an_outage_of_the_source_is_one_error_in_the_log_and_its_end_one_line(rig: LoopFixture) -> None:
     """Whether a look asks the source, or leaves it alone for a while."""
     rig.api.faults.fail(503, times=None)
     with capture_logs() as log:
@@ -312,7 +312,7 @@ async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: P
     database.close()
 
 
-async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: Rig) -> None:
+async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: LoopFixture) -> None:
     """Absurd prints, look-alikes, undecodable values, imitated payment prints: the block is applied all the same."""
     evil = f"{principal('evil')}.evil"
     prints = [b"", b"\xff" * 40, b"\x0c\xff\xff\xff\xff", b"\x0e\x00\x00\x00\x02\xc3\x28", b"\x0b" * 3000]
@@ -335,14 +335,14 @@ async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: Rig) -> No
     assert 2**128 - 1 in amounts
 
 
-async def test_a_database_of_another_network_is_refused_by_name(rig: Rig) -> None:
+async def test_a_database_of_another_network_is_refused_by_name(rig: LoopFixture) -> None:
     settler = harness.Settler(network="testnet")
     ledger = harness.make_ledger(rig.database, rig.clock, settler=settler)
     with pytest.raises(ConfigError, match="the database follows mainnet, the settings say testnet"):
         ledger.cursor()
 
 
-async def test_a_commit_is_waited_for_even_when_cancelled(rig: Rig) -> None:
+async def test_a_commit_is_waited_for_even_when_cancelled(rig: LoopFixture) -> None:
     """Cancellation must not leave a transaction whose outcome nobody knows."""
     started, proceed, done = asyncio.Event(), asyncio.Event(), []
     loop = asyncio.get_running_loop()

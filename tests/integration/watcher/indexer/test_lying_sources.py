@@ -30,7 +30,7 @@ PAYER = principal("payer")
 Json = Any
 
 
-class Rig:
+class LyingSourceFixture:
     """One chain, a lying and an honest API of it, and the daemon's loop on a database."""
 
     def __init__(self, chain: ScriptedChain, apis: list[ScriptedApi], database: Database) -> None:
@@ -78,12 +78,12 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, backend: str) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path, backend: str) -> AsyncIterator[LyingSourceFixture]:
     chain = ScriptedChain(time=START)
     database = harness.open_database(tmp_path)
     async with AsyncExitStack() as stack:
         apis = [await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(2)]
-        rig = Rig(chain, apis, database)
+        rig = LyingSourceFixture(chain, apis, database)
         stack.push_async_callback(rig.pool.aclose)
         await rig.poll_once()
         harness.add_merchant(database)
@@ -126,7 +126,7 @@ IMPOSSIBLE: dict[str, Callable[[Json], None]] = {
 
 @pytest.mark.parametrize("lie", IMPOSSIBLE)
 async def test_what_no_database_can_hold_is_its_sources_failure_and_the_next_one_is_asked(
-    rig: Rig, lie: str
+    rig: LyingSourceFixture, lie: str
 ) -> None:
     """The payment is stored as the honest source tells it."""
     paid = rig.chain.mine([pay()])
@@ -138,7 +138,9 @@ async def test_what_no_database_can_hold_is_its_sources_failure_and_the_next_one
 
 
 @pytest.mark.parametrize("field", ["burn_block_height", "tx_count"])
-async def test_a_header_that_no_database_can_hold_is_its_sources_failure(rig: Rig, field: str) -> None:
+async def test_a_header_that_no_database_can_hold_is_its_sources_failure(
+    rig: LyingSourceFixture, field: str
+) -> None:
     """Bitcoin heights and counts go into 32 bits."""
     rig.chain.mine(n=2)
     rig.lie(blocks=lambda page: page["results"][0].update({field: 2**40}))
@@ -146,7 +148,9 @@ async def test_a_header_that_no_database_can_hold_is_its_sources_failure(rig: Ri
     assert rig.state_of_the_liar()["state"] == "failing"
 
 
-async def test_a_payment_that_an_earlier_step_brought_cannot_come_again_in_another_block(rig: Rig) -> None:
+async def test_a_payment_that_an_earlier_step_brought_cannot_come_again_in_another_block(
+    rig: LyingSourceFixture,
+) -> None:
     """Only the database can tell: it refuses the step, which is the source's failure and not its own."""
     paid = rig.chain.mine([pay()])
     await rig.catch_up()
@@ -164,7 +168,7 @@ def dated(time: int) -> Callable[[Json], None]:
 
 @pytest.mark.parametrize("date", [None, formatdate(MAX_TIME, usegmt=True)])
 async def test_a_block_from_the_future_is_its_sources_failure_and_nothing_expires(
-    rig: Rig, date: str | None
+    rig: LyingSourceFixture, date: str | None
 ) -> None:
     """Also when the source dates its own answers in the year 9999: the other one is asked, and knows better."""
     intent = harness.intent_record("open", created_at=START)
@@ -182,7 +186,7 @@ async def test_a_block_from_the_future_is_its_sources_failure_and_nothing_expire
         assert queries.intent(connection, intent.id, payment_contract=None)["status"] == "pending"
 
 
-async def test_a_machine_whose_clock_is_weeks_behind_follows_honest_sources(rig: Rig) -> None:
+async def test_a_machine_whose_clock_is_weeks_behind_follows_honest_sources(rig: LyingSourceFixture) -> None:
     """These blocks are of the year 2027, as the servers' own dates are; this machine's clock is what it is."""
     assert rig.chain.tip.time > time.time() + 86_400
     rig.chain.mine(n=3, seconds=600)
@@ -198,19 +202,21 @@ def said(status: str) -> Callable[[Json], None]:
     return every_row(lambda row: row.update(status=status))
 
 
-def reasons(rig: Rig) -> list[dict[str, str]]:
+def reasons(rig: LyingSourceFixture) -> list[dict[str, str]]:
     """Return why ``status`` is degraded, as far as words go."""
     url = rig.database.url.render_as_string(hide_password=False)
     document = status_service.status(rig.database, Settings(database_url=url), now=rig.clock())
     return [reason for reason in document["reasons"] if reason["code"] == "unknown_words"]
 
 
-def words(rig: Rig) -> list[unknown_words.Seen]:
+def words(rig: LyingSourceFixture) -> list[unknown_words.Seen]:
     with rig.database.read() as connection:
         return unknown_words.load(connection, now=rig.clock())
 
 
-async def test_a_payment_whose_status_is_not_known_stops_its_source_and_not_the_honest_one(rig: Rig) -> None:
+async def test_a_payment_whose_status_is_not_known_stops_its_source_and_not_the_honest_one(
+    rig: LyingSourceFixture,
+) -> None:
     """It may be paid or not: whoever says so in words that are understood is believed."""
     paid = rig.chain.mine([pay()])
     rig.lie(transactions=said("ok"), block_transactions=said("ok"))
@@ -221,7 +227,7 @@ async def test_a_payment_whose_status_is_not_known_stops_its_source_and_not_the_
     assert "has a status that this version does not know" in state["note"]
 
 
-async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: Rig) -> None:
+async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: LyingSourceFixture) -> None:
     """Rather late than lost: the block is read again at each look, and goes in once the word is understood."""
     paid = rig.chain.mine([pay()])
     rig.lie(transactions=said("ok"), block_transactions=said("ok"))
@@ -236,7 +242,9 @@ async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: Ri
     assert rig.stored() == [(paid.height, 5)]
 
 
-async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_named(rig: Rig) -> None:
+async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_named(
+    rig: LyingSourceFixture,
+) -> None:
     """It pays nobody here: the chain goes on, and status says what was not understood, and from where to read again."""
     metrics = Metrics()
     rig.following._on_step = metrics.on_step
@@ -261,7 +269,7 @@ async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_nam
     assert reasons(rig) == []
 
 
-async def test_an_event_type_that_is_not_known_is_left_out_and_named(rig: Rig) -> None:
+async def test_an_event_type_that_is_not_known_is_left_out_and_named(rig: LyingSourceFixture) -> None:
     """And found by a later version, which reads again from there; a word that it knows is no longer told."""
 
     def renamed(body: Json) -> None:
@@ -279,7 +287,9 @@ async def test_an_event_type_that_is_not_known_is_left_out_and_named(rig: Rig) -
     ]
 
 
-async def test_a_word_that_only_one_route_says_does_not_lose_what_the_other_one_names(rig: Rig) -> None:
+async def test_a_word_that_only_one_route_says_does_not_lose_what_the_other_one_names(
+    rig: LyingSourceFixture,
+) -> None:
     """The list calls it a success; that the events' route has a new word for it is named."""
 
     def renamed(body: Json) -> None:
@@ -293,7 +303,7 @@ async def test_a_word_that_only_one_route_says_does_not_lose_what_the_other_one_
     assert [(word.kind, word.word) for word in words(rig)] == [("status", "ok")]
 
 
-async def test_words_without_end_are_not_kept_without_end(rig: Rig) -> None:
+async def test_words_without_end_are_not_kept_without_end(rig: LyingSourceFixture) -> None:
     """A source that invents them fills nothing."""
     numbers = iter(range(10_000))
     rig.lie(transactions=every_row(lambda row: row.update(status=f"status {next(numbers)}")))

@@ -15,7 +15,7 @@ from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, Tx, principal, txs
 from notifier.schema import event
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.timeline import Timeline
 from watcher.indexer.mempool import STALE_AFTER_INTERVALS, MempoolFlags
 from watcher.store.schema import intent
@@ -23,11 +23,11 @@ from watcher.store.schema import intent
 INTERVAL = 15.0
 
 
-class Rig:
+class MempoolFixture:
     """The part that keeps the flags, beside a world."""
 
-    def __init__(self, world: World, server: ScriptedApi, **budget: Any) -> None:
-        self.world, self.server, self.chain = world, server, world.chain
+    def __init__(self, fixture: LedgerFixture, server: ScriptedApi, **budget: Any) -> None:
+        self.fixture, self.server, self.chain = fixture, server, fixture.chain
         self.time = Timeline()
         self.pool = SourcePool([StacksApi(server.url)], clock=self.time, sleep=self.time.sleep, **budget)
         reader = MempoolReader(harness.WATCHED.watched_contracts)
@@ -35,7 +35,7 @@ class Rig:
 
     def make(self, reader: MempoolReader | None) -> MempoolFlags:
         return MempoolFlags(
-            self.world.database,
+            self.fixture.database,
             self.pool,
             harness.RULES,
             reader,
@@ -45,12 +45,12 @@ class Rig:
         )
 
     def pay(self, name: str, amount: int = 50_000, **extra: Any) -> Tx:
-        tx = txs.sbtc_transfer(PAYER, SHOP, amount, self.world.memo(name), **extra)
+        tx = txs.sbtc_transfer(PAYER, SHOP, amount, self.fixture.memo(name), **extra)
         self.chain.add_pending(tx)
         return tx
 
     def shows(self, name: str) -> bool:
-        return bool(self.world.show(name)["in_flight"])
+        return bool(self.fixture.show(name)["in_flight"])
 
     async def poll(self) -> None:
         self.time.now += INTERVAL
@@ -58,65 +58,65 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(world: World) -> AsyncIterator[Rig]:
-    async with ScriptedApi(world.chain, ping_interval=None) as server:
-        rig = Rig(world, server)
+async def rig(fixture: LedgerFixture) -> AsyncIterator[MempoolFixture]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as server:
+        rig = MempoolFixture(fixture, server)
         yield rig
         await rig.pool.aclose()
 
 
-def terms(world: World, name: str) -> dict[str, Any]:
+def terms(fixture: LedgerFixture, name: str) -> dict[str, Any]:
     """The terms that the payment contract is called with for an intent."""
-    with world.database.read() as connection:
+    with fixture.database.read() as connection:
         row = connection.execute(select(intent).where(intent.c.id == name)).mappings().one()
     return {"expires_at": row["expires_at"], "salt": bytes(row["salt"])}
 
 
-async def test_a_pending_payment_is_shown_until_it_is_mined(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_a_pending_payment_is_shown_until_it_is_mined(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     await rig.poll()
     assert not rig.shows(name)
     payment = rig.pay(name)
     await rig.poll()
     assert rig.shows(name)
-    assert rig.world.status(name) == "pending"
-    rig.world.mine(payment)
-    assert (rig.world.status(name), rig.shows(name)) == ("succeeded", False)
+    assert rig.fixture.status(name) == "pending"
+    rig.fixture.mine(payment)
+    assert (rig.fixture.status(name), rig.shows(name)) == ("succeeded", False)
     await rig.poll()
-    with rig.world.database.read() as connection:
+    with rig.fixture.database.read() as connection:
         assert connection.execute(select(intent.c.id).where(intent.c.in_flight)).all() == []
 
 
-async def test_every_way_to_pay_is_recognized(rig: Rig) -> None:
-    world = rig.world
-    by_memo, by_stx = world.create(), world.create(asset="stx")
-    by_contract = world.create()
-    dedicated = world.create(match="recipient", recipient=principal("till"))
+async def test_every_way_to_pay_is_recognized(rig: MempoolFixture) -> None:
+    fixture = rig.fixture
+    by_memo, by_stx = fixture.create(), fixture.create(asset="stx")
+    by_contract = fixture.create()
+    dedicated = fixture.create(match="recipient", recipient=principal("till"))
     rig.pay(by_memo)
     for tx in (
-        txs.stx_transfer(PAYER, SHOP, 50_000, world.memo(by_stx)),
-        txs.contract_payment(harness.PAYMENT_CONTRACT, PAYER, SHOP, 50_000, **terms(world, by_contract)),
+        txs.stx_transfer(PAYER, SHOP, 50_000, fixture.memo(by_stx)),
+        txs.contract_payment(harness.PAYMENT_CONTRACT, PAYER, SHOP, 50_000, **terms(fixture, by_contract)),
         txs.sbtc_transfer(PAYER, principal("till"), 50_000, b"whatever"),
     ):
         rig.chain.add_pending(tx)
-    other = world.create()
+    other = fixture.create()
     await rig.poll()
     assert [rig.shows(name) for name in (by_memo, by_stx, by_contract, dedicated, other)] == [True] * 4 + [
         False
     ]
 
 
-async def test_what_would_not_count_is_not_shown(rig: Rig) -> None:
+async def test_what_would_not_count_is_not_shown(rig: MempoolFixture) -> None:
     """Another token, another recipient, another payer, another contract's call of the same name."""
-    world = rig.world
-    name, picky = world.create(), world.create(payer=STRANGER)
-    memo = world.memo(name)
+    fixture = rig.fixture
+    name, picky = fixture.create(), fixture.create(payer=STRANGER)
+    memo = fixture.memo(name)
     for tx in (
         txs.fake_token(PAYER, SHOP, 50_000, memo),
         txs.sbtc_transfer(PAYER, STRANGER, 50_000, memo),
         txs.stx_transfer(PAYER, SHOP, 50_000, memo),
-        txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(picky)),
-        txs.contract_payment(f"{PAYER}.sbtc-payments", PAYER, SHOP, 50_000, **terms(world, name)),
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(picky)),
+        txs.contract_payment(f"{PAYER}.sbtc-payments", PAYER, SHOP, 50_000, **terms(fixture, name)),
     ):
         rig.chain.add_pending(tx)
     await rig.poll()
@@ -124,8 +124,8 @@ async def test_what_would_not_count_is_not_shown(rig: Rig) -> None:
     assert not rig.shows(picky)
 
 
-async def test_a_dropped_payment_is_no_longer_shown(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_a_dropped_payment_is_no_longer_shown(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     payment = rig.pay(name)
     await rig.poll()
     rig.chain.drop_pending(payment.tx_id, "too_expensive")
@@ -133,8 +133,8 @@ async def test_a_dropped_payment_is_no_longer_shown(rig: Rig) -> None:
     assert not rig.shows(name)
 
 
-async def test_a_replacement_is_shown_in_its_stead(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_a_replacement_is_shown_in_its_stead(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     rig.pay(name, nonce=1, fee=1)
     await rig.poll()
     rig.pay(name, nonce=1, fee=2)
@@ -142,72 +142,72 @@ async def test_a_replacement_is_shown_in_its_stead(rig: Rig) -> None:
     assert rig.shows(name)
 
 
-async def test_a_payment_that_a_reorg_took_is_shown_when_it_waits_again(rig: Rig) -> None:
-    name = rig.world.create(level="anchored")
+async def test_a_payment_that_a_reorg_took_is_shown_when_it_waits_again(rig: MempoolFixture) -> None:
+    name = rig.fixture.create(level="anchored")
     payment = rig.pay(name)
-    rig.world.mine(payment)
-    assert rig.world.status(name) == "processing"
-    rig.world.fork(1)
-    assert rig.world.status(name) == "pending"
+    rig.fixture.mine(payment)
+    assert rig.fixture.status(name) == "processing"
+    rig.fixture.fork(1)
+    assert rig.fixture.status(name) == "pending"
     await rig.poll()
     assert rig.shows(name)
 
 
-async def test_what_we_know_as_mined_is_not_shown_though_an_api_still_lists_it(rig: Rig) -> None:
-    name = rig.world.create(amount=90_000)
+async def test_what_we_know_as_mined_is_not_shown_though_an_api_still_lists_it(rig: MempoolFixture) -> None:
+    name = rig.fixture.create(amount=90_000)
     payment = rig.pay(name, 50_000)
     rig.server.freeze()
     await rig.poll()
     assert rig.shows(name)
-    rig.world.mine(payment)
-    assert rig.world.status(name) == "pending", "underpaid"
+    rig.fixture.mine(payment)
+    assert rig.fixture.status(name) == "pending", "underpaid"
     await rig.poll()
     assert not rig.shows(name)
 
 
-async def test_a_failed_attempt_is_not_shown_though_an_api_still_lists_it(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_a_failed_attempt_is_not_shown_though_an_api_still_lists_it(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     payment = rig.pay(name)
     rig.server.freeze()
-    rig.world.mine(txs.failed(payment))
+    rig.fixture.mine(txs.failed(payment))
     await rig.poll()
     assert not rig.shows(name)
 
 
-async def test_it_moves_no_status_and_tells_nobody(rig: Rig) -> None:
-    name = rig.world.create()
-    before = rig.world.show(name)
+async def test_it_moves_no_status_and_tells_nobody(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
+    before = rig.fixture.show(name)
     rig.pay(name)
     await rig.poll()
-    assert rig.world.show(name) == before | {"in_flight": True}
-    with rig.world.database.read() as connection:
+    assert rig.fixture.show(name) == before | {"in_flight": True}
+    with rig.fixture.database.read() as connection:
         told = connection.execute(select(event.c.type)).scalars().all()
     assert set(told) <= {"payment.created"}
 
 
-async def test_while_nobody_waits_nothing_is_asked(rig: Rig) -> None:
-    name = rig.world.create()
-    rig.world.cancel(name)
+async def test_while_nobody_waits_nothing_is_asked(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
+    rig.fixture.cancel(name)
     rig.pay(name)
     await rig.poll()
     assert rig.server.requests == []
 
 
-async def test_an_intent_that_no_longer_waits_is_cleared(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_an_intent_that_no_longer_waits_is_cleared(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     rig.pay(name)
     await rig.poll()
-    rig.world.cancel(name)
+    rig.fixture.cancel(name)
     assert not rig.shows(name)
     await rig.poll()
-    with rig.world.database.read() as connection:
+    with rig.fixture.database.read() as connection:
         assert connection.execute(select(intent.c.in_flight)).scalars().all() == [False]
 
 
-async def test_a_short_budget_leaves_the_mempool_out(world: World) -> None:
-    async with ScriptedApi(world.chain, ping_interval=None) as server:
-        rig = Rig(world, server, requests_per_minute=50)
-        name = world.create()
+async def test_a_short_budget_leaves_the_mempool_out(fixture: LedgerFixture) -> None:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as server:
+        rig = MempoolFixture(fixture, server, requests_per_minute=50)
+        name = fixture.create()
         rig.pay(name)
         await rig.poll()
         assert rig.shows(name)
@@ -224,8 +224,8 @@ async def test_a_short_budget_leaves_the_mempool_out(world: World) -> None:
         await rig.pool.aclose()
 
 
-async def test_a_failing_source_is_no_news_until_it_has_failed_for_long(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_a_failing_source_is_no_news_until_it_has_failed_for_long(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     rig.pay(name)
     await rig.poll()
     rig.server.faults.fail(500, times=None)
@@ -239,8 +239,8 @@ async def test_a_failing_source_is_no_news_until_it_has_failed_for_long(rig: Rig
     assert rig.shows(name)
 
 
-async def test_it_runs_at_its_interval_until_it_is_stopped(rig: Rig) -> None:
-    name = rig.world.create()
+async def test_it_runs_at_its_interval_until_it_is_stopped(rig: MempoolFixture) -> None:
+    name = rig.fixture.create()
     stop = asyncio.Event()
     task = asyncio.create_task(rig.part.run(stop))
     await rig.time.asleep()
@@ -256,10 +256,10 @@ async def test_it_runs_at_its_interval_until_it_is_stopped(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("reading", [True, False])
-async def test_flags_that_a_process_left_behind_are_put_right(rig: Rig, reading: bool) -> None:
+async def test_flags_that_a_process_left_behind_are_put_right(rig: MempoolFixture, reading: bool) -> None:
     """Also when the settings want nothing shown any more."""
-    name = rig.world.create()
-    with rig.world.database.begin() as connection:
+    name = rig.fixture.create()
+    with rig.fixture.database.begin() as connection:
         connection.execute(update(intent).values(in_flight=True))
     assert rig.shows(name)
     part = rig.make(MempoolReader(frozenset()) if reading else None)
@@ -267,13 +267,13 @@ async def test_flags_that_a_process_left_behind_are_put_right(rig: Rig, reading:
     assert not rig.shows(name)
 
 
-async def test_a_database_that_does_not_answer_changes_nothing(rig: Rig) -> None:
+async def test_a_database_that_does_not_answer_changes_nothing(rig: MempoolFixture) -> None:
     def refuse(*_: object) -> None:
         raise OperationalError("select", {}, Exception("the database is away"))
 
-    name = rig.world.create()
+    name = rig.fixture.create()
     rig.pay(name)
-    engine = rig.world.database.engine
+    engine = rig.fixture.database.engine
     sqlalchemy_event.listen(engine, "before_cursor_execute", refuse)
     await rig.poll()
     sqlalchemy_event.remove(engine, "before_cursor_execute", refuse)
@@ -282,11 +282,11 @@ async def test_a_database_that_does_not_answer_changes_nothing(rig: Rig) -> None
     assert rig.shows(name)
 
 
-async def test_a_reading_that_the_budget_breaks_off_changes_nothing(world: World) -> None:
+async def test_a_reading_that_the_budget_breaks_off_changes_nothing(fixture: LedgerFixture) -> None:
     """The burst is ten: a first reading of five pages is one too many."""
-    async with ScriptedApi(world.chain, ping_interval=None) as server:
-        rig = Rig(world, server, requests_per_minute=50)
-        name = world.create()
+    async with ScriptedApi(fixture.chain, ping_interval=None) as server:
+        rig = MempoolFixture(fixture, server, requests_per_minute=50)
+        name = fixture.create()
         rig.pay(name)
         for number in range(220):
             rig.chain.add_pending(txs.stx_transfer(PAYER, STRANGER, 1, b"", label=str(number)))

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from chain.testing import ScriptedApi, Tx, principal, txs
 from notifier.schema import delivery, endpoint, event
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.store.test_query_plans import plans
 from watcher.cli import intent_card
@@ -22,22 +22,22 @@ OTHER_SHOP, OWN = principal("other shop"), principal("own address")
 
 
 @pytest.fixture
-async def reading(world: World) -> AsyncIterator[Reading]:
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        yield Reading(world, [api])
+async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        yield Reading(fixture, [api])
 
 
-def subscribe(world: World, *events: str) -> None:
-    row = {"id": "we_1", "merchant": world.merchant, "url": "https://shop.example/", "events": list(events)}
-    with world.database.begin() as connection:
+def subscribe(fixture: LedgerFixture, *events: str) -> None:
+    row = {"id": "we_1", "merchant": fixture.merchant, "url": "https://shop.example/", "events": list(events)}
+    with fixture.database.begin() as connection:
         connection.execute(
             insert(endpoint).values(**row, status="enabled", legacy_v0=False, secrets=[], created_at=0.0)
         )
 
 
-def pay(world: World, intent: str, payer: str = PAYER) -> Tx:
+def pay(fixture: LedgerFixture, intent: str, payer: str = PAYER) -> Tx:
     """Return the call that the intent itself shows."""
-    shown = world.show(intent)
+    shown = fixture.show(intent)
     values = {argument["name"]: argument["value"] for argument in shown["pay"]["contract"]["arguments"]}
     return txs.contract_payment(
         harness.PAYMENT_CONTRACT,
@@ -50,41 +50,41 @@ def pay(world: World, intent: str, payer: str = PAYER) -> Tx:
     )
 
 
-def back(world: World, intent: str, amount: int, payer: str = PAYER, **more: Any) -> Tx:
-    shown = world.show(intent)
-    fields = {"intent_id": world.terms_hash(intent), "asset": shown["asset_identifier"]} | more
+def back(fixture: LedgerFixture, intent: str, amount: int, payer: str = PAYER, **more: Any) -> Tx:
+    shown = fixture.show(intent)
+    fields = {"intent_id": fixture.terms_hash(intent), "asset": shown["asset_identifier"]} | more
     return txs.contract_refund(harness.PAYMENT_CONTRACT, shown["recipient"], payer, amount, **fields)
 
 
-def reasons(world: World, intent: str) -> list[tuple[str, str | None]]:
-    return [(entry["status"], entry["reason"]) for entry in world.show(intent)["timeline"]]
+def reasons(fixture: LedgerFixture, intent: str) -> list[tuple[str, str | None]]:
+    return [(entry["status"], entry["reason"]) for entry in fixture.show(intent)["timeline"]]
 
 
-def bodies(world: World, kind: str) -> list[dict[str, Any]]:
+def bodies(fixture: LedgerFixture, kind: str) -> list[dict[str, Any]]:
     """Return the ``data`` of the events of a type, in order of telling."""
-    with world.database.read() as connection:
+    with fixture.database.read() as connection:
         rows = connection.execute(select(event.c.body).where(event.c.type == kind).order_by(event.c.n))
         return [json.loads(row.body)["data"] for row in rows]
 
 
-def deliveries(world: World) -> list[str]:
-    with world.database.read() as connection:
+def deliveries(fixture: LedgerFixture) -> list[str]:
+    with fixture.database.read() as connection:
         return list(connection.execute(select(delivery.c.type).order_by(delivery.c.id)).scalars())
 
 
-def rows(world: World) -> list[Any]:
-    with world.database.read() as connection:
+def rows(fixture: LedgerFixture) -> list[Any]:
+    with fixture.database.read() as connection:
         return list(connection.execute(select(refund).order_by(refund.c.id)).all())
 
 
 @pytest.mark.parametrize("asset", ["sbtc", "stx"])
-def test_a_refund_is_shown_with_its_intent_flagged_noted_and_told(world: World, asset: str) -> None:
-    subscribe(world, "payment.refunded")
-    intent = world.create(asset=asset)
-    world.mine(pay(world, intent), burn=True)
-    partly, rest = back(world, intent, 20_000), back(world, intent, 30_000)
-    world.mine(partly)
-    shown = world.show(intent)
+def test_a_refund_is_shown_with_its_intent_flagged_noted_and_told(fixture: LedgerFixture, asset: str) -> None:
+    subscribe(fixture, "payment.refunded")
+    intent = fixture.create(asset=asset)
+    fixture.mine(pay(fixture, intent), burn=True)
+    partly, rest = back(fixture, intent, 20_000), back(fixture, intent, 30_000)
+    fixture.mine(partly)
+    shown = fixture.show(intent)
     assert (shown["status"], shown["flags"], shown["amount_refunded"]) == (
         "succeeded",
         ["partially_refunded"],
@@ -99,22 +99,22 @@ def test_a_refund_is_shown_with_its_intent_flagged_noted_and_told(world: World, 
             "sender": SHOP,
             "recipient": PAYER,
             "amount": "20000",
-            "block_height": world.tip.height,
-            "block_hash": world.tip.hash,
+            "block_height": fixture.tip.height,
+            "block_hash": fixture.tip.hash,
             "block_time": shown["as_of"]["time"],
-            "burn_block_height": world.tip.burn_height,
+            "burn_block_height": fixture.tip.burn_height,
             "confirmations": {"stacks": 1, "bitcoin": 0},
         }
     ]
-    world.mine(rest)
-    shown = world.show(intent)
+    fixture.mine(rest)
+    shown = fixture.show(intent)
     assert (shown["status"], shown["flags"], shown["amount_refunded"]) == ("succeeded", ["refunded"], "50000")
-    assert reasons(world, intent)[2:] == [
+    assert reasons(fixture, intent)[2:] == [
         ("succeeded", f"refunded 20000 by {partly.tx_id}"),
         ("succeeded", f"refunded 30000 by {rest.tx_id}"),
     ]
-    assert world.told(intent) == ["created", "succeeded", "refunded", "refunded"]
-    first, second = bodies(world, "payment.refunded")
+    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded", "refunded"]
+    first, second = bodies(fixture, "payment.refunded")
     assert first["refund"] == {"amount": "20000", "tx_id": partly.tx_id}
     assert set(first) == {"payment_intent", "previous_status", "reason", "supersedes", "chain", "refund"}
     told = first["payment_intent"]
@@ -122,39 +122,39 @@ def test_a_refund_is_shown_with_its_intent_flagged_noted_and_told(world: World, 
     assert told["timeline"][-1]["reason"] == f"refunded 20000 by {partly.tx_id}"
     assert second["refund"] == {"amount": "30000", "tx_id": rest.tx_id}
     assert second["payment_intent"] | {"updated_at": ""} == shown | {"updated_at": ""}
-    [verdict] = bodies(world, "payment.succeeded")
+    [verdict] = bodies(fixture, "payment.succeeded")
     assert "refund" not in verdict
-    assert deliveries(world) == ["payment.refunded"] * 2
-    assert world.unmatched() == []
+    assert deliveries(fixture) == ["payment.refunded"] * 2
+    assert fixture.unmatched() == []
 
 
-def test_who_asked_for_verdicts_only_hears_of_no_refund(world: World) -> None:
-    subscribe(world, "payment.succeeded")
-    intent = world.create()
-    world.mine(pay(world, intent), back(world, intent, 50_000))
-    assert world.told(intent) == ["created", "succeeded", "refunded"]
-    assert deliveries(world) == ["payment.succeeded"]
+def test_who_asked_for_verdicts_only_hears_of_no_refund(fixture: LedgerFixture) -> None:
+    subscribe(fixture, "payment.succeeded")
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent), back(fixture, intent, 50_000))
+    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
+    assert deliveries(fixture) == ["payment.succeeded"]
 
 
-def test_a_refund_is_told_at_the_depth_that_the_intent_asks_for(world: World) -> None:
-    intent = world.create(level="anchored")
-    world.mine(pay(world, intent), burn=True)
-    world.mine(n=2, burn=True)
-    assert world.told(intent)[-1] == "succeeded"
-    world.mine(back(world, intent, 50_000))
-    assert world.show(intent)["flags"] == ["refunded"]
-    world.mine(burn=True)
-    assert world.told(intent)[-1] == "succeeded"
-    world.mine(burn=True)
-    assert world.told(intent)[-1] == "refunded"
+def test_a_refund_is_told_at_the_depth_that_the_intent_asks_for(fixture: LedgerFixture) -> None:
+    intent = fixture.create(level="anchored")
+    fixture.mine(pay(fixture, intent), burn=True)
+    fixture.mine(n=2, burn=True)
+    assert fixture.sent_events(intent)[-1] == "succeeded"
+    fixture.mine(back(fixture, intent, 50_000))
+    assert fixture.show(intent)["flags"] == ["refunded"]
+    fixture.mine(burn=True)
+    assert fixture.sent_events(intent)[-1] == "succeeded"
+    fixture.mine(burn=True)
+    assert fixture.sent_events(intent)[-1] == "refunded"
 
 
-def test_a_refund_of_an_older_payment_wakes_its_intent_once_only(world: World) -> None:
-    intent = world.create(level="anchored")
-    world.mine(pay(world, intent), back(world, intent, 1), burn=True)
-    applied = [world.mine(burn=True).settled.intents for _ in range(4)]
+def test_a_refund_of_an_older_payment_wakes_its_intent_once_only(fixture: LedgerFixture) -> None:
+    intent = fixture.create(level="anchored")
+    fixture.mine(pay(fixture, intent), back(fixture, intent, 1), burn=True)
+    applied = [fixture.mine(burn=True).settled.intents for _ in range(4)]
     assert applied == [0, 1, 0, 0]
-    assert world.told(intent) == ["created", "processing", "succeeded", "refunded"]
+    assert fixture.sent_events(intent) == ["created", "processing", "succeeded", "refunded"]
 
 
 @pytest.mark.parametrize(
@@ -166,194 +166,200 @@ def test_a_refund_of_an_older_payment_wakes_its_intent_once_only(world: World) -
     ],
 )
 def test_a_refund_of_other_terms_or_another_asset_belongs_to_no_intent(
-    world: World, changes: dict[str, Any]
+    fixture: LedgerFixture, changes: dict[str, Any]
 ) -> None:
-    intent = world.create()
-    world.mine(pay(world, intent), back(world, intent, 10, **changes))
-    assert (world.show(intent)["refunds"], rows(world)) == ([], [])
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent), back(fixture, intent, 10, **changes))
+    assert (fixture.show(intent)["refunds"], rows(fixture)) == ([], [])
 
 
-def test_a_refund_that_somebody_else_pays_belongs_to_no_intent(world: World) -> None:
+def test_a_refund_that_somebody_else_pays_belongs_to_no_intent(fixture: LedgerFixture) -> None:
     """The contract allows it to the merchant only; what is not so is none of ours."""
-    intent = world.create()
+    intent = fixture.create()
     theirs = txs.contract_refund(
-        harness.PAYMENT_CONTRACT, STRANGER, PAYER, 10, intent_id=world.terms_hash(intent)
+        harness.PAYMENT_CONTRACT, STRANGER, PAYER, 10, intent_id=fixture.terms_hash(intent)
     )
-    world.mine(pay(world, intent), theirs)
-    assert rows(world) == []
+    fixture.mine(pay(fixture, intent), theirs)
+    assert rows(fixture) == []
 
 
-def test_hostile_prints_and_transfers_refund_nothing(world: World) -> None:
-    intent = world.create()
-    true = back(world, intent, 10_000)
+def test_hostile_prints_and_transfers_refund_nothing(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    true = back(fixture, intent, 10_000)
     ours, moved, memo = true.events
-    world.mine(
-        pay(world, intent),
+    fixture.mine(
+        pay(fixture, intent),
         txs.call(f"{STRANGER}.evil", "no-transfer", STRANGER, events=[ours]),
         txs.call(f"{STRANGER}.evil", "no-print", STRANGER, events=[moved, memo]),
         txs.contract_refund(
-            f"{STRANGER}.sbtc-payments", SHOP, PAYER, 10_000, intent_id=world.terms_hash(intent)
+            f"{STRANGER}.sbtc-payments", SHOP, PAYER, 10_000, intent_id=fixture.terms_hash(intent)
         ),
         txs.call(f"{STRANGER}.evil", "print-after", STRANGER, events=[moved, memo, ours]),
         txs.failed(true),
     )
-    shown = world.show(intent)
+    shown = fixture.show(intent)
     assert (shown["refunds"], shown["flags"], shown["attempts"]) == ([], [], [])
-    assert world.told(intent) == ["created", "succeeded"]
+    assert fixture.sent_events(intent) == ["created", "succeeded"]
 
 
-def test_a_refund_to_another_shop_of_ours_is_no_payment_to_it(world: World) -> None:
+def test_a_refund_to_another_shop_of_ours_is_no_payment_to_it(fixture: LedgerFixture) -> None:
     """Shops buy from each other: money that comes back to one pays none of its intents, dedicated address or not."""
-    other = world.add_merchant("Other", OTHER_SHOP)
-    theirs = world.create(other, recipient=OWN, match="recipient")
-    intents = {payer: world.create() for payer in (OTHER_SHOP, OWN)}
-    world.mine(*(pay(world, intent, payer) for payer, intent in intents.items()))
-    world.mine(*(back(world, intent, 50_000, payer) for payer, intent in intents.items()))
-    assert world.show(theirs)["transfers"] == []
-    assert world.status(theirs) == "pending"
-    assert [world.show(intent)["flags"] for intent in intents.values()] == [["refunded"]] * 2
+    other = fixture.add_merchant("Other", OTHER_SHOP)
+    theirs = fixture.create(other, recipient=OWN, match="recipient")
+    intents = {payer: fixture.create() for payer in (OTHER_SHOP, OWN)}
+    fixture.mine(*(pay(fixture, intent, payer) for payer, intent in intents.items()))
+    fixture.mine(*(back(fixture, intent, 50_000, payer) for payer, intent in intents.items()))
+    assert fixture.show(theirs)["transfers"] == []
+    assert fixture.status(theirs) == "pending"
+    assert [fixture.show(intent)["flags"] for intent in intents.values()] == [["refunded"]] * 2
     # It came to a merchant and belongs to no order: that is shown, as what it is.
-    assert world.unmatched() == [("no_intent", 50_000)] * 2
-    assert {row["route"] for row in world.transfers() if row["intent_id"] is None} == {"refund"}
-    again = world.create(other, recipient=OTHER_SHOP)
-    assert world.show(again)["transfers"] == []
+    assert fixture.unmatched() == [("no_intent", 50_000)] * 2
+    assert {row["route"] for row in fixture.transfers() if row["intent_id"] is None} == {"refund"}
+    again = fixture.create(other, recipient=OTHER_SHOP)
+    assert fixture.show(again)["transfers"] == []
 
 
-def test_payment_and_like_refunds_in_one_transaction_are_each_counted_once(world: World) -> None:
+def test_payment_and_like_refunds_in_one_transaction_are_each_counted_once(fixture: LedgerFixture) -> None:
     """A contract that acts for the merchant can do it all at once, also again on another branch."""
-    intent = world.create()
-    calls = [pay(world, intent), back(world, intent, 5_000), back(world, intent, 5_000)]
+    intent = fixture.create()
+    calls = [pay(fixture, intent), back(fixture, intent, 5_000), back(fixture, intent, 5_000)]
     events = [event for call in calls for event in call.events]
     once = txs.call(f"{STRANGER}.wrapper", "all", STRANGER, events=events)
-    world.mine(once)
+    fixture.mine(once)
     told = ["created", "succeeded", "refunded", "refunded"]
-    assert (world.show(intent)["amount_refunded"], world.told(intent)) == ("10000", told)
-    notes = reasons(world, intent)
-    world.fork(1, [[], [once]])
-    assert (world.show(intent)["amount_refunded"], world.told(intent)) == ("10000", told)
-    assert reasons(world, intent) == notes
+    assert (fixture.show(intent)["amount_refunded"], fixture.sent_events(intent)) == ("10000", told)
+    notes = reasons(fixture, intent)
+    fixture.fork(1, [[], [once]])
+    assert (fixture.show(intent)["amount_refunded"], fixture.sent_events(intent)) == ("10000", told)
+    assert reasons(fixture, intent) == notes
 
 
 def test_sums_of_refunds_may_exceed_128_bits_and_what_a_print_says_of_them_is_not_believed(
-    world: World,
+    fixture: LedgerFixture,
 ) -> None:
-    intent = world.create()
+    intent = fixture.create()
     most = 2**128 - 1
-    lies = [back(world, intent, most, refunded_total=n, label=str(n)) for n in (0, 1, most)]
-    world.mine(pay(world, intent), *lies)
-    shown = world.show(intent)
+    lies = [back(fixture, intent, most, refunded_total=n, label=str(n)) for n in (0, 1, most)]
+    fixture.mine(pay(fixture, intent), *lies)
+    shown = fixture.show(intent)
     assert (shown["amount_refunded"], shown["flags"]) == (str(3 * most), ["refunded"])
-    world.fork(1, [[], []])
-    assert world.show(intent)["amount_refunded"] == "0"
+    fixture.fork(1, [[], []])
+    assert fixture.show(intent)["amount_refunded"] == "0"
 
 
 # Reorgs
 
 
-def test_a_refund_that_a_reorg_takes_and_another_block_brings_back_is_told_once(world: World) -> None:
-    intent = world.create()
-    world.mine(pay(world, intent))
-    given = back(world, intent, 50_000)
-    world.mine(given)
-    world.fork(1, [[], []])
-    shown = world.show(intent)
+def test_a_refund_that_a_reorg_takes_and_another_block_brings_back_is_told_once(
+    fixture: LedgerFixture,
+) -> None:
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent))
+    given = back(fixture, intent, 50_000)
+    fixture.mine(given)
+    fixture.fork(1, [[], []])
+    shown = fixture.show(intent)
     assert (shown["status"], shown["flags"], shown["amount_refunded"]) == ("succeeded", [], "0")
     assert [(row["status"], row["confirmations"]) for row in shown["refunds"]] == [("orphaned", None)]
-    assert [row.orphaned_at is not None for row in rows(world)] == [True]
-    world.mine(given)
-    shown = world.show(intent)
+    assert [row.orphaned_at is not None for row in rows(fixture)] == [True]
+    fixture.mine(given)
+    shown = fixture.show(intent)
     assert (shown["flags"], [row["status"] for row in shown["refunds"]]) == (
         ["refunded"],
         ["orphaned", "canonical"],
     )
     made, undone = f"refunded 50000 by {given.tx_id}", f"refund of 50000 by {given.tx_id} undone by a reorg"
-    assert [reason for _, reason in reasons(world, intent)][2:] == [made, undone, made]
-    assert world.told(intent) == ["created", "succeeded", "refunded"]
+    assert [reason for _, reason in reasons(fixture, intent)][2:] == [made, undone, made]
+    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
 
 
-def test_a_refund_that_moves_to_another_block_in_one_step_is_nothing_new(world: World) -> None:
-    intent = world.create()
-    given = back(world, intent, 50_000)
-    world.mine(pay(world, intent))
-    world.mine(given)
-    before = world.show(intent)["timeline"]
-    world.fork(1, [[], [given]])
-    assert world.show(intent)["timeline"] == before
-    assert [row.canonical for row in rows(world)] == [False, True]
-    assert world.told(intent) == ["created", "succeeded", "refunded"]
+def test_a_refund_that_moves_to_another_block_in_one_step_is_nothing_new(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    given = back(fixture, intent, 50_000)
+    fixture.mine(pay(fixture, intent))
+    fixture.mine(given)
+    before = fixture.show(intent)["timeline"]
+    fixture.fork(1, [[], [given]])
+    assert fixture.show(intent)["timeline"] == before
+    assert [row.canonical for row in rows(fixture)] == [False, True]
+    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
 
 
-def test_a_block_that_comes_back_brings_its_refund_back(world: World) -> None:
-    intent = world.create()
-    world.mine(pay(world, intent))
-    world.mine(back(world, intent, 50_000))
-    first = world.tip
-    world.fork(1, [[], []])
-    branch = world.chain.fork(first.hash, keep="follow")
+def test_a_block_that_comes_back_brings_its_refund_back(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent))
+    fixture.mine(back(fixture, intent, 50_000))
+    first = fixture.tip
+    fixture.fork(1, [[], []])
+    branch = fixture.chain.fork(first.hash, keep="follow")
     branch.mine()
     branch.promote()
-    world.apply(world.reorg())
-    [row] = rows(world)
+    fixture.apply(fixture.reorg())
+    [row] = rows(fixture)
     assert (row.block_hash, row.canonical, row.orphaned_at) == (first.hash, True, None)
-    assert world.show(intent)["flags"] == ["refunded"]
-    assert world.told(intent) == ["created", "succeeded", "refunded"]
+    assert fixture.show(intent)["flags"] == ["refunded"]
+    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
 
 
-def test_a_refund_that_a_reorg_takes_before_its_depth_is_never_told(world: World) -> None:
-    intent = world.create(level="anchored")
-    world.mine(pay(world, intent), burn=True)
-    world.mine(n=2, burn=True)
-    world.mine(back(world, intent, 50_000))
-    world.fork(1, [[], []])
-    world.mine(n=4, burn=True)
-    assert world.told(intent) == ["created", "processing", "succeeded"]
+def test_a_refund_that_a_reorg_takes_before_its_depth_is_never_told(fixture: LedgerFixture) -> None:
+    intent = fixture.create(level="anchored")
+    fixture.mine(pay(fixture, intent), burn=True)
+    fixture.mine(n=2, burn=True)
+    fixture.mine(back(fixture, intent, 50_000))
+    fixture.fork(1, [[], []])
+    fixture.mine(n=4, burn=True)
+    assert fixture.sent_events(intent) == ["created", "processing", "succeeded"]
 
 
-def test_payment_and_refund_that_a_fork_takes_together_come_back_together(world: World) -> None:
-    intent = world.create()
-    paid, given = pay(world, intent), back(world, intent, 20_000)
-    world.mine(paid)
-    world.mine(given)
-    world.fork(2, [[], [], []])
-    assert world.show(intent)["flags"] == ["reorged"]
-    world.mine(paid, given)
-    assert (world.status(intent), world.show(intent)["flags"]) == ("succeeded", ["partially_refunded"])
-    assert world.told(intent) == ["created", "succeeded", "refunded", "attention:reorged"]
+def test_payment_and_refund_that_a_fork_takes_together_come_back_together(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    paid, given = pay(fixture, intent), back(fixture, intent, 20_000)
+    fixture.mine(paid)
+    fixture.mine(given)
+    fixture.fork(2, [[], [], []])
+    assert fixture.show(intent)["flags"] == ["reorged"]
+    fixture.mine(paid, given)
+    assert (fixture.status(intent), fixture.show(intent)["flags"]) == ("succeeded", ["partially_refunded"])
+    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded", "attention:reorged"]
 
 
-def test_a_refund_that_other_events_precede_on_another_branch_is_told_once(world: World) -> None:
+def test_a_refund_that_other_events_precede_on_another_branch_is_told_once(fixture: LedgerFixture) -> None:
     """It has another rank there, and two of one transaction may change places; nothing was given back again."""
-    intent = world.create()
-    less, more = back(world, intent, 5_000), back(world, intent, 7_000)
+    intent = fixture.create()
+    less, more = back(fixture, intent, 5_000), back(fixture, intent, 7_000)
     other = txs.sbtc_transfer(STRANGER, PAYER, 1)
     call = txs.call(f"{STRANGER}.wrapper", "all", STRANGER, events=[*less.events, *more.events])
-    world.mine(pay(world, intent))
-    world.mine(call)
-    world.fork(1, [[], [txs.with_events(call, (*other.events, *more.events, *less.events))]])
-    assert world.show(intent)["amount_refunded"] == "12000"
-    assert [body["refund"]["amount"] for body in bodies(world, "payment.refunded")] == ["5000", "7000"]
+    fixture.mine(pay(fixture, intent))
+    fixture.mine(call)
+    fixture.fork(1, [[], [txs.with_events(call, (*other.events, *more.events, *less.events))]])
+    assert fixture.show(intent)["amount_refunded"] == "12000"
+    assert [body["refund"]["amount"] for body in bodies(fixture, "payment.refunded")] == ["5000", "7000"]
 
 
-def test_the_same_transaction_with_another_amount_on_another_branch_is_told_as_it_is(world: World) -> None:
-    intent = world.create()
-    given, less = back(world, intent, 50_000), back(world, intent, 10_000)
-    world.mine(pay(world, intent))
-    world.mine(given)
-    world.fork(1, [[], [txs.with_events(given, less.events)]])
-    assert world.show(intent)["amount_refunded"] == "10000"
-    assert [body["refund"]["amount"] for body in bodies(world, "payment.refunded")] == ["50000", "10000"]
+def test_the_same_transaction_with_another_amount_on_another_branch_is_told_as_it_is(
+    fixture: LedgerFixture,
+) -> None:
+    intent = fixture.create()
+    given, less = back(fixture, intent, 50_000), back(fixture, intent, 10_000)
+    fixture.mine(pay(fixture, intent))
+    fixture.mine(given)
+    fixture.fork(1, [[], [txs.with_events(given, less.events)]])
+    assert fixture.show(intent)["amount_refunded"] == "10000"
+    assert [body["refund"]["amount"] for body in bodies(fixture, "payment.refunded")] == ["50000", "10000"]
 
 
 # Reindex
 
 
-async def test_a_refund_that_was_overlooked_is_found_and_told_once(world: World, reading: Reading) -> None:
-    subscribe(world, "*")
-    intent = world.create()
-    world.mine(pay(world, intent))
-    given = back(world, intent, 20_000)
-    reading.overlook(lambda: world.mine(given))
-    assert world.show(intent)["refunds"] == []
+async def test_a_refund_that_was_overlooked_is_found_and_told_once(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    subscribe(fixture, "*")
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent))
+    given = back(fixture, intent, 20_000)
+    reading.overlook(lambda: fixture.mine(given))
+    assert fixture.show(intent)["refunds"] == []
     before = reading.snapshot()
     rehearsed = await reading.reindex(dry_run=True)
     assert reading.snapshot() == before
@@ -366,43 +372,47 @@ async def test_a_refund_that_was_overlooked_is_found_and_told_once(world: World,
     assert (change.before["amount_refunded"], change.after["amount_refunded"]) == ("0", "20000")
     assert change.after["flags"] == ["partially_refunded"]
     assert [told["type"] for told in change.events] == ["payment.refunded"]
-    assert deliveries(world).count("payment.refunded") == 1
-    assert reasons(world, intent)[-1] == ("succeeded", f"refunded 20000 by {given.tx_id}")
+    assert deliveries(fixture).count("payment.refunded") == 1
+    assert reasons(fixture, intent)[-1] == ("succeeded", f"refunded 20000 by {given.tx_id}")
     done = reading.snapshot()
     again = await reading.reindex()
     assert (again.changes, again.counts.refunds, reading.snapshot()) == ([], 0, done)
 
 
-async def test_a_lost_refund_that_was_told_comes_back_in_silence(world: World, reading: Reading) -> None:
-    subscribe(world, "*")
-    intent = world.create()
-    world.mine(pay(world, intent), back(world, intent, 50_000))
+async def test_a_lost_refund_that_was_told_comes_back_in_silence(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    subscribe(fixture, "*")
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent), back(fixture, intent, 50_000))
     before = {key: value for key, value in reading.snapshot().items() if key != "refund"}
     reading.lose(transfers=False, attempts=False)
     report = await reading.reindex(intent=intent)
     assert (report.counts.refunds, report.changes) == (1, [])
     assert {key: value for key, value in reading.snapshot().items() if key != "refund"} == before
-    assert world.show(intent)["refunds_total"] == 1
+    assert fixture.show(intent)["refunds_total"] == 1
 
 
-async def test_a_reindex_of_one_intent_leaves_anothers_refund_alone(world: World, reading: Reading) -> None:
-    ours, theirs = world.create(), world.create()
-    world.mine(pay(world, ours), pay(world, theirs))
-    reading.overlook(lambda: world.mine(back(world, ours, 1), back(world, theirs, 2)))
+async def test_a_reindex_of_one_intent_leaves_anothers_refund_alone(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    ours, theirs = fixture.create(), fixture.create()
+    fixture.mine(pay(fixture, ours), pay(fixture, theirs))
+    reading.overlook(lambda: fixture.mine(back(fixture, ours, 1), back(fixture, theirs, 2)))
     report = await reading.reindex(intent=ours)
     assert report.counts.refunds == 1
-    assert (world.show(ours)["refunds_total"], world.show(theirs)["refunds_total"]) == (1, 0)
+    assert (fixture.show(ours)["refunds_total"], fixture.show(theirs)["refunds_total"]) == (1, 0)
 
 
 async def test_refunds_that_the_chain_does_not_bear_out_are_put_right_and_kept(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    intent = world.create()
-    world.mine(pay(world, intent))
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent))
     for amount in (1, 2, 3, 4):
-        world.mine(back(world, intent, amount))
-    less, nowhere, invented, _ = rows(world)
-    with world.database.begin() as connection:
+        fixture.mine(back(fixture, intent, amount))
+    less, nowhere, invented, _ = rows(fixture)
+    with fixture.database.begin() as connection:
         connection.execute(update(refund).where(refund.c.id == less.id).values(amount=9))
         connection.execute(update(refund).where(refund.c.id == nowhere.id).values(block_hash="0xgone"))
         connection.execute(update(refund).where(refund.c.id == invented.id).values(tx_id="0xinvented"))
@@ -412,13 +422,13 @@ async def test_refunds_that_the_chain_does_not_bear_out_are_put_right_and_kept(
     assert notes[less.id] == "its block says amount 1, not 9"
     assert "is not in the chain" in notes[nowhere.id]
     assert "does not say so" in notes[invented.id]
-    assert world.show(intent)["amount_refunded"] == "10"
-    kept = {row.id: (row.canonical, row.refuted) for row in rows(world) if row.refuted is not None}
+    assert fixture.show(intent)["amount_refunded"] == "10"
+    kept = {row.id: (row.canonical, row.refuted) for row in rows(fixture) if row.refuted is not None}
     assert kept == {key: (False, note) for key, note in notes.items()}
     assert (await reading.reindex()).corrections == []
 
 
-def test_the_table_keeps_one_canonical_refund_per_movement(world: World) -> None:
+def test_the_table_keeps_one_canonical_refund_per_movement(fixture: LedgerFixture) -> None:
     unique = {index.name for index in schema.refund.indexes if index.unique}
     assert unique == {"uq_refund_canonical", "uq_refund_block"}
 
@@ -427,14 +437,14 @@ def test_the_table_keeps_one_canonical_refund_per_movement(world: World) -> None
 
 
 def test_of_very_many_refunds_the_newest_are_listed_and_the_card_counts_the_others(
-    world: World, capsys: pytest.CaptureFixture[str]
+    fixture: LedgerFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    intent = world.create()
-    world.mine(pay(world, intent), *(back(world, intent, amount) for amount in range(1, 61)))
-    shown = world.show(intent)
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent), *(back(fixture, intent, amount) for amount in range(1, 61)))
+    shown = fixture.show(intent)
     assert [int(row["amount"]) for row in shown["refunds"]] == list(range(11, 61))
     assert (shown["refunds_total"], shown["amount_refunded"]) == (60, str(sum(range(61))))
-    intent_card.show(shown, list(world.settings.assets.values()), now=world.clock())
+    intent_card.show(shown, list(fixture.settings.assets.values()), now=fixture.clock())
     card = capsys.readouterr().out
     assert "Given back" in card
     assert "… and 10 more" in card
@@ -443,29 +453,29 @@ def test_of_very_many_refunds_the_newest_are_listed_and_the_card_counts_the_othe
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_reading_costs_a_step_the_same_however_many_refunds_it_has(world: World) -> None:
+def test_reading_costs_a_step_the_same_however_many_refunds_it_has(fixture: LedgerFixture) -> None:
     def selects(count: int) -> int:
-        intents = [world.create() for _ in range(count)]
-        world.mine(*(pay(world, intent) for intent in intents))
-        given = [back(world, intent, 5) for intent in intents]
-        with plans(world) as found:
-            world.mine(*given)
-        assert {world.show(intent)["amount_refunded"] for intent in intents} == {"5"}
+        intents = [fixture.create() for _ in range(count)]
+        fixture.mine(*(pay(fixture, intent) for intent in intents))
+        given = [back(fixture, intent, 5) for intent in intents]
+        with plans(fixture) as found:
+            fixture.mine(*given)
+        assert {fixture.show(intent)["amount_refunded"] for intent in intents} == {"5"}
         return sum(statement.startswith("SELECT") for statement, _ in found)
 
     one = selects(1)
     assert selects(20) == one
 
 
-def test_a_refund_that_comes_to_a_merchant_cannot_be_assigned_as_a_payment(world: World) -> None:
+def test_a_refund_that_comes_to_a_merchant_cannot_be_assigned_as_a_payment(fixture: LedgerFixture) -> None:
     """It is money back from somebody else's sale: who wants it to count marks the intent."""
-    world.add_merchant("Buyer", PAYER)
-    paid = world.create()
-    world.mine(pay(world, paid))
-    world.mine(back(world, paid, 50_000))
-    [refunded] = [row for row in world.transfers() if row["route"] == "refund"]
-    buyers = world.create(merchant=refunded["merchant_id"])
+    fixture.add_merchant("Buyer", PAYER)
+    paid = fixture.create()
+    fixture.mine(pay(fixture, paid))
+    fixture.mine(back(fixture, paid, 50_000))
+    [refunded] = [row for row in fixture.transfers() if row["route"] == "refund"]
+    buyers = fixture.create(merchant=refunded["merchant_id"])
     with pytest.raises(Refused) as refused:
-        world.assign(refunded["id"], buyers)
+        fixture.assign(refunded["id"], buyers)
     assert refused.value.code == "is_refund"
-    assert world.show(buyers)["amount_received"] == "0"
+    assert fixture.show(buyers)["amount_received"] == "0"

@@ -57,7 +57,7 @@ class Stage:
         assert cursor.halted is not None
         return cursor.halted
 
-    def told(self) -> list[tuple[str, str | None]]:
+    def sent_events(self) -> list[tuple[str, str | None]]:
         """Return (type, reason) of every event, in order, without the opt-in ones that only accompany."""
         query = select(event_table.c.type, event_table.c.reason).order_by(event_table.c.sequence)
         with self.database.read() as connection:
@@ -119,7 +119,7 @@ async def test_a_payment_undone_before_success_is_as_if_never_seen(
         replace(s.chain, at, [], depth=depth, keep=keep)
         await s.catch_up()
         assert s.status() is Status.PENDING
-        assert s.told() == [("created", None), ("processing", None)]
+        assert s.sent_events() == [("created", None), ("processing", None)]
 
 
 @CASES
@@ -136,11 +136,11 @@ async def test_a_payment_mined_again_after_success_tells_nothing(
             s.chain.mine(n=depth - 1)
         await s.catch_up()
         assert s.status() is Status.SUCCEEDED
-        before = s.told()
+        before = s.sent_events()
         replace(s.chain, at, [payment], depth=depth, keep=keep)
         await s.catch_up()
         assert s.status() is Status.SUCCEEDED
-        assert s.told() == before == [("created", None), ("succeeded", None)]
+        assert s.sent_events() == before == [("created", None), ("succeeded", None)]
 
 
 @CASES
@@ -164,7 +164,7 @@ async def test_a_success_that_is_dropped_for_good_fails_after_the_grace(
         s.chain.mine(seconds=3000)
         await s.catch_up()
         assert s.status() is Status.FAILED
-        assert s.told() == [
+        assert s.sent_events() == [
             ("created", None),
             ("succeeded", None),
             ("attention", "reorged"),
@@ -190,7 +190,7 @@ async def test_a_payment_mined_again_later_in_the_grace_tells_nothing_more(
         s.chain.mine([payment], seconds=600)
         await s.catch_up()
         assert s.status() is Status.SUCCEEDED
-        assert s.told() == [("created", None), ("succeeded", None), ("attention", "reorged")]
+        assert s.sent_events() == [("created", None), ("succeeded", None), ("attention", "reorged")]
 
 
 @KEEPS
@@ -206,7 +206,7 @@ async def test_a_transaction_that_fails_on_the_new_branch_takes_its_success_back
         replace(s.chain, at, [txs.failed(payment)], depth=1, keep=keep)
         await s.catch_up()
         assert s.status() is Status.FAILED
-        assert s.told() == [("created", None), ("succeeded", None), ("failed", "reorged")]
+        assert s.sent_events() == [("created", None), ("succeeded", None), ("failed", "reorged")]
 
 
 async def test_a_source_that_lags_undoes_nothing(tmp_path: Path) -> None:
@@ -214,13 +214,13 @@ async def test_a_source_that_lags_undoes_nothing(tmp_path: Path) -> None:
     async with stage(tmp_path, "stale", level="included") as s:
         s.chain.mine([pay(s.intent)], n=5)
         await s.catch_up()
-        before = s.told()
+        before = s.sent_events()
         s.api.lag(4)
         for _ in range(5):
             s.clock.now += 6
             await s.following.poll()
         assert s.status() is Status.SUCCEEDED
-        assert s.told() == before
+        assert s.sent_events() == before
         s.api.lag(0)
         s.chain.mine()
         await s.catch_up()
@@ -274,7 +274,7 @@ async def test_money_taken_after_the_chain_s_time_went_back_is_still_missed(tmp_
         without.promote()
         await s.catch_up()
         assert s.status() is Status.PROCESSING
-        assert s.told()[-1] == ("attention", "reorged")
+        assert s.sent_events()[-1] == ("attention", "reorged")
 
 
 async def test_a_halt_stays_told_through_a_hiccup_and_a_restart(tmp_path: Path) -> None:

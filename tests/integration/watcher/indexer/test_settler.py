@@ -9,27 +9,27 @@ from chain.testing import principal, txs
 from notifier.events import API_VERSION, LIST_BODY, MAX_BODY_BYTES, EventType, event_id
 from notifier.schema import delivery, endpoint, event
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Status
 from watcher.indexer.ledger import clock_at
 from watcher.indexer.settler import Settler, load_timelines
 from watcher.schemas import serialize
 
 
-def bodies(world: World, intent: str) -> list[dict[str, Any]]:
-    with world.database.read() as connection:
+def bodies(fixture: LedgerFixture, intent: str) -> list[dict[str, Any]]:
+    with fixture.database.read() as connection:
         rows = connection.execute(
             select(event.c.body).where(event.c.intent == intent).order_by(event.c.sequence)
         )
         return [json.loads(row.body) for row in rows]
 
 
-def subscribe(world: World, name: str, events: list[str], status: str = "enabled") -> None:
-    with world.database.begin() as connection:
+def subscribe(fixture: LedgerFixture, name: str, events: list[str], status: str = "enabled") -> None:
+    with fixture.database.begin() as connection:
         connection.execute(
             insert(endpoint).values(
                 id=name,
-                merchant=world.merchant,
+                merchant=fixture.merchant,
                 url="https://shop.example",
                 events=events,
                 status=status,
@@ -40,12 +40,12 @@ def subscribe(world: World, name: str, events: list[str], status: str = "enabled
         )
 
 
-def test_a_body_tells_the_intent_as_it_stood_at_that_moment(world: World) -> None:
-    intent = world.create(level="anchored")
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_001, world.memo(intent)))
-    world.mine(burn=True)
-    world.mine(burn=True)
-    created, processing, succeeded = bodies(world, intent)
+def test_a_body_tells_the_intent_as_it_stood_at_that_moment(fixture: LedgerFixture) -> None:
+    intent = fixture.create(level="anchored")
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_001, fixture.memo(intent)))
+    fixture.mine(burn=True)
+    fixture.mine(burn=True)
+    created, processing, succeeded = bodies(fixture, intent)
     assert [body["sequence"] for body in (created, processing, succeeded)] == [1, 2, 3]
     assert [body["data"]["previous_status"] for body in (created, processing, succeeded)] == [
         None,
@@ -58,39 +58,41 @@ def test_a_body_tells_the_intent_as_it_stood_at_that_moment(world: World) -> Non
         "succeeded",
     ]
     assert created["data"]["payment_intent"]["amount_received"] == "0"
-    assert succeeded["data"]["payment_intent"] == world.show(intent)
+    assert succeeded["data"]["payment_intent"] == fixture.show(intent)
     assert succeeded["data"]["payment_intent"]["flags"] == ["overpaid"]
     assert succeeded["id"] == event_id(intent, EventType.SUCCEEDED, 0)
     assert (succeeded["type"], succeeded["api_version"]) == ("payment.succeeded", API_VERSION)
     assert succeeded["data"]["chain"] == {
         "network": "mainnet",
-        "tip_height": world.tip.height,
-        "tip_hash": world.tip.hash,
-        "burn_block_height": world.tip.burn_height,
+        "tip_height": fixture.tip.height,
+        "tip_hash": fixture.tip.hash,
+        "burn_block_height": fixture.tip.burn_height,
     }
 
 
-def test_success_is_dated_by_the_chain(world: World) -> None:
-    intent = world.create()
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)), seconds=33)
-    assert world.show(intent)["succeeded_at"] == "2027-01-15T08:00:33.000Z"
-    assert world.show(intent)["updated_at"] == "2027-01-15T08:00:00.000Z", "by this machine's clock"
+def test_success_is_dated_by_the_chain(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)), seconds=33)
+    assert fixture.show(intent)["succeeded_at"] == "2027-01-15T08:00:33.000Z"
+    assert fixture.show(intent)["updated_at"] == "2027-01-15T08:00:00.000Z", "by this machine's clock"
 
 
-def test_settling_again_says_and_changes_nothing(world: World) -> None:
-    intent = world.create()
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
-    before, told = world.show(intent), bodies(world, intent)
-    with world.database.begin() as connection:
-        settled = world.settler.settle(connection, [intent, "pi_X"], clock_at(world.tip), now=world.clock())
+def test_settling_again_says_and_changes_nothing(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
+    before, told = fixture.show(intent), bodies(fixture, intent)
+    with fixture.database.begin() as connection:
+        settled = fixture.settler.settle(
+            connection, [intent, "pi_X"], clock_at(fixture.tip), now=fixture.clock()
+        )
     assert (settled.intents, settled.transitions, settled.events) == (1, (), 0)
-    assert (world.show(intent), bodies(world, intent)) == (before, told)
+    assert (fixture.show(intent), bodies(fixture, intent)) == (before, told)
 
 
-def test_what_settling_did_is_counted(world: World) -> None:
-    intents = [world.create(), world.create(level="anchored"), world.create()]
-    applied = world.mine(
-        *(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)) for intent in intents[:2])
+def test_what_settling_did_is_counted(fixture: LedgerFixture) -> None:
+    intents = [fixture.create(), fixture.create(level="anchored"), fixture.create()]
+    applied = fixture.mine(
+        *(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)) for intent in intents[:2])
     )
     assert applied.settled.intents == 2
     assert set(applied.settled.transitions) == {
@@ -100,48 +102,48 @@ def test_what_settling_did_is_counted(world: World) -> None:
     assert applied.settled.events == 2
 
 
-def test_each_subscriber_gets_a_delivery_with_the_event(world: World) -> None:
-    world.settler = Settler(network="mainnet", first_wait=7.0)
-    world.ledger = harness.make_ledger(world.database, world.clock, settler=world.settler)
-    subscribe(world, "we_all", ["*"])
-    subscribe(world, "we_success", ["payment.succeeded"])
-    subscribe(world, "we_failure", ["payment.failed"])
-    subscribe(world, "we_held", ["payment.succeeded"], status="disabled")
-    intent = world.create()
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
-    with world.database.read() as connection:
+def test_each_subscriber_gets_a_delivery_with_the_event(fixture: LedgerFixture) -> None:
+    fixture.settler = Settler(network="mainnet", first_wait=7.0)
+    fixture.ledger = harness.make_ledger(fixture.database, fixture.clock, settler=fixture.settler)
+    subscribe(fixture, "we_all", ["*"])
+    subscribe(fixture, "we_success", ["payment.succeeded"])
+    subscribe(fixture, "we_failure", ["payment.failed"])
+    subscribe(fixture, "we_held", ["payment.succeeded"], status="disabled")
+    intent = fixture.create()
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
+    with fixture.database.read() as connection:
         rows = connection.execute(select(delivery).where(delivery.c.type == "payment.succeeded")).all()
     assert sorted(
         (row.endpoint, row.status, row.next_attempt_at) for row in rows if row.status != "held"
     ) == [
-        ("we_all", "pending", world.clock() + 7),
-        ("we_success", "pending", world.clock() + 7),
+        ("we_all", "pending", fixture.clock() + 7),
+        ("we_success", "pending", fixture.clock() + 7),
     ]
     assert [row.endpoint for row in rows if row.status == "held"] == ["we_held"]
     assert {row.event for row in rows} == {event_id(intent, EventType.SUCCEEDED, 0)}
 
 
-def test_a_verdict_that_replaces_another_names_it(world: World) -> None:
-    intent = world.create(expires_in=1, late_policy="accept")
-    world.pass_time(700)
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
-    assert world.told(intent) == ["created", "expired", "succeeded"]
-    succeeded = bodies(world, intent)[-1]["data"]
+def test_a_verdict_that_replaces_another_names_it(fixture: LedgerFixture) -> None:
+    intent = fixture.create(expires_in=1, late_policy="accept")
+    fixture.pass_time(700)
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
+    assert fixture.sent_events(intent) == ["created", "expired", "succeeded"]
+    succeeded = bodies(fixture, intent)[-1]["data"]
     assert succeeded["supersedes"] == event_id(intent, EventType.EXPIRED, 0)
     assert succeeded["previous_status"] == "expired"
     assert succeeded["payment_intent"]["flags"] == ["late"]
 
 
-def test_the_timeline_has_each_change_once_with_its_reason(world: World) -> None:
-    intent = world.create(level="anchored")
-    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
-    world.mine(payment)
-    world.fork(1, [[], []])
-    world.mine(payment)
-    world.mine(n=2, burn=True)
-    world.fork(4, [[]] * 5)
-    world.pass_time(7201)
-    with world.database.read() as connection:
+def test_the_timeline_has_each_change_once_with_its_reason(fixture: LedgerFixture) -> None:
+    intent = fixture.create(level="anchored")
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
+    fixture.mine(payment)
+    fixture.fork(1, [[], []])
+    fixture.mine(payment)
+    fixture.mine(n=2, burn=True)
+    fixture.fork(4, [[]] * 5)
+    fixture.pass_time(7201)
+    with fixture.database.read() as connection:
         timeline = load_timelines(connection, [intent])[intent]
     assert [(change.status, change.reason) for change in timeline] == [
         ("pending", "created"),
@@ -152,7 +154,7 @@ def test_the_timeline_has_each_change_once_with_its_reason(world: World) -> None
         ("processing", "reorged"),
         ("failed", "reorged"),
     ]
-    assert world.told(intent) == [
+    assert fixture.sent_events(intent) == [
         "created",
         "processing",
         "succeeded",
@@ -161,31 +163,31 @@ def test_the_timeline_has_each_change_once_with_its_reason(world: World) -> None
     ]
 
 
-def test_the_timeline_in_a_body_ends_at_its_own_moment(world: World) -> None:
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
-    intent = world.create(reference="inv-1")
-    told = [body["data"]["payment_intent"] for body in bodies(world, intent)]
+def test_the_timeline_in_a_body_ends_at_its_own_moment(fixture: LedgerFixture) -> None:
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
+    intent = fixture.create(reference="inv-1")
+    told = [body["data"]["payment_intent"] for body in bodies(fixture, intent)]
     assert [(one["status"], [change["status"] for change in one["timeline"]]) for one in told] == [
         ("pending", ["pending"]),
         ("succeeded", ["pending", "succeeded"]),
     ]
-    assert world.show(intent)["timeline"] == told[-1]["timeline"]
+    assert fixture.show(intent)["timeline"] == told[-1]["timeline"]
 
 
-def test_dust_makes_neither_many_events_nor_long_bodies(world: World) -> None:
-    intent = world.create(amount=10_000)
+def test_dust_makes_neither_many_events_nor_long_bodies(fixture: LedgerFixture) -> None:
+    intent = fixture.create(amount=10_000)
 
     def dust(kind: str, n: int) -> list[Any]:
-        memo = world.memo(intent)
+        memo = fixture.memo(intent)
         spammer = principal("spammer")
         return [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"{kind}{number}") for number in range(n)]
 
     failing = [txs.failed(tx) for tx in dust("failing", 60)]
-    paying = txs.sbtc_transfer(PAYER, SHOP, 10_000, world.memo(intent))
-    world.mine(*failing, *dust("before", 120), paying)
-    world.mine(*dust("after", 120))
-    assert world.told(intent) == ["created", "succeeded", "attention:surplus"]
-    _, succeeded, surplus = (body["data"]["payment_intent"] for body in bodies(world, intent))
+    paying = txs.sbtc_transfer(PAYER, SHOP, 10_000, fixture.memo(intent))
+    fixture.mine(*failing, *dust("before", 120), paying)
+    fixture.mine(*dust("after", 120))
+    assert fixture.sent_events(intent) == ["created", "succeeded", "attention:surplus"]
+    _, succeeded, surplus = (body["data"]["payment_intent"] for body in bodies(fixture, intent))
     assert (succeeded["transfers_total"], surplus["transfers_total"]) == (121, 241)
     assert (len(surplus["attempts"]), surplus["attempts_total"]) == (50, 60)
     assert len(succeeded["transfers"]) <= 100
@@ -193,54 +195,54 @@ def test_dust_makes_neither_many_events_nor_long_bodies(world: World) -> None:
     for body in (succeeded, surplus):
         assert "10000" in {entry["amount"] for entry in body["transfers"]}, "what pays is always listed"
     assert surplus["amount_received"] == "10240"
-    assert world.show(intent) == surplus
+    assert fixture.show(intent) == surplus
 
 
-def test_of_too_much_money_that_covers_nothing_the_newest_is_listed(world: World) -> None:
-    intent = world.create()
-    payments = [txs.sbtc_transfer(PAYER, SHOP, n, world.memo(intent), label=str(n)) for n in range(1, 61)]
-    world.mine(*payments)
-    shown = world.show(intent)
+def test_of_too_much_money_that_covers_nothing_the_newest_is_listed(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    payments = [txs.sbtc_transfer(PAYER, SHOP, n, fixture.memo(intent), label=str(n)) for n in range(1, 61)]
+    fixture.mine(*payments)
+    shown = fixture.show(intent)
     assert [int(entry["amount"]) for entry in shown["transfers"]] == list(range(11, 61))
     assert (shown["transfers_total"], shown["attempts_total"]) == (60, 0)
 
 
-def spammed(world: World, **terms: Any) -> tuple[str, list[int]]:
+def spammed(fixture: LedgerFixture, **terms: Any) -> tuple[str, list[int]]:
     """Make an intent that strangers, and a person who changes their mind, fill up; return it and its bodies' sizes."""
-    intent = world.create(amount=10_000, **terms)
-    memo, spammer = world.memo(intent), principal("spammer")
+    intent = fixture.create(amount=10_000, **terms)
+    memo, spammer = fixture.memo(intent), principal("spammer")
     dust = [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"dust{number}") for number in range(120)]
     failing = [
         txs.failed(txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"failing{number}"))
         for number in range(60)
     ]
     paying = [txs.sbtc_transfer(PAYER, SHOP, 100, memo, label=f"part{number}") for number in range(100)]
-    world.mine(*failing, *dust, *paying)
+    fixture.mine(*failing, *dust, *paying)
     for number in range(60):
-        world.mark(intent, "failed" if number % 2 else "succeeded", "\x01" * 500)
-    with world.database.read() as connection:
+        fixture.mark(intent, "failed" if number % 2 else "succeeded", "\x01" * 500)
+    with fixture.database.read() as connection:
         rows = connection.execute(select(event.c.body).where(event.c.intent == intent))
         return intent, [len(row.body) for row in rows]
 
 
-def test_the_lists_of_a_body_are_shortened_to_what_receivers_take(world: World) -> None:
+def test_the_lists_of_a_body_are_shortened_to_what_receivers_take(fixture: LedgerFixture) -> None:
     """However much came, a body stays below what common frameworks read, and its sums are of all of it."""
-    intent, sizes = spammed(world)
+    intent, sizes = spammed(fixture)
     assert max(sizes) <= LIST_BODY
-    last = bodies(world, intent)[-1]["data"]["payment_intent"]
+    last = bodies(fixture, intent)[-1]["data"]["payment_intent"]
     assert (last["transfers_total"], last["attempts_total"], last["timeline_total"]) == (220, 60, 121)
     assert all(0 < len(last[name]) <= 26 for name in ("attempts", "timeline"))
     assert last["timeline"][0]["reason"] == "created"
-    assert last["timeline"][-1] == world.show(intent)["timeline"][-1]
+    assert last["timeline"][-1] == fixture.show(intent)["timeline"][-1]
     assert last["amount_received"] == "10120"
 
 
-def test_the_largest_body_is_far_below_the_limit(world: World) -> None:
+def test_the_largest_body_is_far_below_the_limit(fixture: LedgerFixture) -> None:
     """Metadata is never shortened; all that may be given, as long as JSON can make it, has room beside one of each list."""
     metadata = {f"{number:02d}".ljust(40, "\x01"): "\x01" * 500 for number in range(50)}
-    intent, sizes = spammed(world, metadata=metadata, reference="R" * 34)
+    intent, sizes = spammed(fixture, metadata=metadata, reference="R" * 34)
     assert LIST_BODY < max(sizes) < MAX_BODY_BYTES * 0.75
-    last = bodies(world, intent)[-1]["data"]["payment_intent"]
+    last = bodies(fixture, intent)[-1]["data"]["payment_intent"]
     assert last["metadata"] == metadata
     assert (len(last["attempts"]), len(last["timeline"])) == (1, 2)
     assert 1 <= len(last["transfers"]) <= 2

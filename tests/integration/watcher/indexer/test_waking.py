@@ -21,7 +21,7 @@ from watcher.indexer.loop import IndexerLoop
 POLL = 30.0
 
 
-class Rig:
+class LoopFixture:
     """The running loop on a timeline; ``looks`` are the times at which a look ended."""
 
     def __init__(self, folder: Path, chain: ScriptedChain, api: ScriptedApi, **budget: Any) -> None:
@@ -84,10 +84,10 @@ async def until(fact: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path, **budget: Any) -> AsyncIterator[Rig]:
+async def running(folder: Path, **budget: Any) -> AsyncIterator[LoopFixture]:
     chain = ScriptedChain()
     async with ScriptedApi(chain, ping_interval=None) as api:
-        rig = Rig(folder, chain, api, **budget)
+        rig = LoopFixture(folder, chain, api, **budget)
         task = asyncio.create_task(rig.following.run(rig.stop))
         await rig.looked(1)
         yield rig
@@ -98,19 +98,19 @@ async def running(folder: Path, **budget: Any) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path) -> AsyncIterator[LoopFixture]:
     async with running(tmp_path) as rig:
         yield rig
 
 
-async def test_without_a_nudge_it_looks_once_in_a_poll_interval(rig: Rig) -> None:
+async def test_without_a_nudge_it_looks_once_in_a_poll_interval(rig: LoopFixture) -> None:
     for count in range(2, 5):
         await rig.time.advance(POLL)
         await rig.looked(count)
     assert rig.looks == [0, POLL, 2 * POLL, 3 * POLL]
 
 
-async def test_after_a_look_that_brought_everything_it_rests_too(rig: Rig) -> None:
+async def test_after_a_look_that_brought_everything_it_rests_too(rig: LoopFixture) -> None:
     """One look at new blocks costs no second one that finds nothing."""
     rig.chain.mine(n=3)
     await rig.time.advance(POLL)
@@ -120,7 +120,7 @@ async def test_after_a_look_that_brought_everything_it_rests_too(rig: Rig) -> No
     assert len(rig.looks) == 2
 
 
-async def test_a_nudge_makes_it_look_at_once(rig: Rig) -> None:
+async def test_a_nudge_makes_it_look_at_once(rig: LoopFixture) -> None:
     await rig.time.advance(10)
     rig.chain.mine()
     rig.following.wake()
@@ -128,7 +128,7 @@ async def test_a_nudge_makes_it_look_at_once(rig: Rig) -> None:
     assert (rig.looks, rig.height()) == ([0, 10], rig.chain.tip.height)
 
 
-async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig: Rig) -> None:
+async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig: LoopFixture) -> None:
     await rig.time.advance(10)
     for _ in range(100):
         rig.following.wake()
@@ -146,7 +146,7 @@ async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig
     assert rig.looks == [0, 10, 11, 41]
 
 
-async def test_what_is_told_during_a_look_is_looked_at_afterwards(rig: Rig) -> None:
+async def test_what_is_told_during_a_look_is_looked_at_afterwards(rig: LoopFixture) -> None:
     def mined_too_late(_: object) -> None:
         rig.following.wake()
 
@@ -173,7 +173,7 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
         await rig.looked(before + 1)
 
 
-async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig: Rig) -> None:
+async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig: LoopFixture) -> None:
     """The server behind the address was replaced: polls find two blocks, and the next one comes by the new socket."""
     socket_time = Timeline()
     websocket = BlockWebSocket(
@@ -208,7 +208,7 @@ async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig
     await task
 
 
-async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(rig: Rig) -> None:
+async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(rig: LoopFixture) -> None:
     """No block is lost whatever becomes of the socket; and ``status`` says how it is."""
     socket_time = Timeline()
     websocket = BlockWebSocket(

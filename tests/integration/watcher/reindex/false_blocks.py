@@ -6,19 +6,19 @@ from typing import Any
 
 from chain.model import Block, Extend, Transaction, TransferEvent, TxStatus
 from chain.testing import Tx
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 
 Lie = Callable[[Block], Block]
 
 
-def mine(world: World, lie: Lie, *payments: Tx, **how: Any) -> None:
+def mine(fixture: LedgerFixture, lie: Lie, *payments: Tx, **how: Any) -> None:
     """Mine blocks and apply them, the first as a lying source shows it."""
-    height = world.tip.height
-    world.clock.now += 0.002
-    world.chain.mine(payments, **how)
-    step = world.extend(height)
+    height = fixture.tip.height
+    fixture.clock.now += 0.002
+    fixture.chain.mine(payments, **how)
+    step = fixture.extend(height)
     first, *others = step.blocks
-    world.apply(Extend(blocks=(lie(first), *others), tip=step.tip))
+    fixture.apply(Extend(blocks=(lie(first), *others), tip=step.tip))
 
 
 def on_transactions(change: Callable[[Transaction], Transaction]) -> Lie:
@@ -66,11 +66,11 @@ def failing(tx: Transaction) -> Transaction:
     return replace(tx, status=TxStatus.ABORT_BY_RESPONSE, events=())
 
 
-def also(world: World, *made: Tx) -> Lie:
+def also(fixture: LedgerFixture, *made: Tx) -> Lie:
     """Make up transactions that the block does not hold."""
-    twin = world.chain.clone()
+    twin = fixture.chain.clone()
     twin.mine(made)
-    invented = world._models([twin.blocks[-1]])[0].transactions
+    invented = fixture._models([twin.blocks[-1]])[0].transactions
 
     def lie(block: Block) -> Block:
         return replace(block, transactions=(*block.transactions, *invented))

@@ -11,7 +11,7 @@ from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi
 from notifier import schema as notifier_schema
 from tests import harness
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.reindex.accept_reorg import Accept, Acceptance
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import Progress, Reindex, ReindexRequest, Report
@@ -38,8 +38,8 @@ WRITTEN = (
 class Reading:
     """Reads the world's blocks again over real HTTP, with waits that only move the test's clock."""
 
-    def __init__(self, world: World, apis: Sequence[ScriptedApi]) -> None:
-        self.world = world
+    def __init__(self, fixture: LedgerFixture, apis: Sequence[ScriptedApi]) -> None:
+        self.fixture = fixture
         self.apis = list(apis)
         self.api = self.apis[0]
 
@@ -49,12 +49,12 @@ class Reading:
             request["start"] = 1
         async with self.sources() as sources:
             run = Reindex(
-                self.world.database,
+                self.fixture.database,
                 harness.RULES,
-                self.world.settler,
+                self.fixture.settler,
                 sources,
                 harness.WATCHED,
-                now=self.world.clock,
+                now=self.fixture.clock,
                 show=show,
             )
             return await run.run(ReindexRequest(**request))
@@ -63,18 +63,18 @@ class Reading:
         """Accept the branch that the sources show."""
         async with self.sources() as sources:
             accept = Accept(
-                self.world.database,
+                self.fixture.database,
                 harness.RULES,
-                self.world.settler,
+                self.fixture.settler,
                 sources,
                 harness.WATCHED,
-                now=self.world.clock,
+                now=self.fixture.clock,
             )
             return await accept.run(lowest=lowest, reason=reason, actor="test", **more)
 
     @asynccontextmanager
     async def sources(self) -> AsyncIterator[Sources]:
-        clock = self.world.clock
+        clock = self.fixture.clock
         pool = SourcePool(
             [StacksApi(api.url, user_agent="test") for api in self.apis],
             clock=clock,
@@ -90,7 +90,7 @@ class Reading:
 
     def lose(self, *, transfers: bool = True, attempts: bool = True, refunds: bool = True) -> None:
         """Empty the tables of what the chain said."""
-        with self.world.database.begin() as connection:
+        with self.fixture.database.begin() as connection:
             if transfers:
                 connection.execute(delete(schema.stray))
                 connection.execute(delete(schema.transfer))
@@ -101,7 +101,7 @@ class Reading:
 
     def forget_headers(self, keep_burn_blocks: int) -> None:
         """Thin headers out as the daily job does, sooner."""
-        with self.world.database.begin() as connection:
+        with self.fixture.database.begin() as connection:
             chain_state.thin_headers(connection, keep_burn_blocks=keep_burn_blocks)
 
     def overlook(self, mine: Callable[[], Any]) -> None:
@@ -119,11 +119,11 @@ class Reading:
 
     def snapshot(self) -> dict[str, list[str]]:
         """Return every row of every table that counts, comparable."""
-        with self.world.database.read() as connection:
+        with self.fixture.database.read() as connection:
             return {
                 table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in WRITTEN
             }
 
     def rows(self, table: Any) -> list[Any]:
-        with self.world.database.read() as connection:
+        with self.fixture.database.read() as connection:
             return list(connection.execute(select(table)).all())

@@ -12,7 +12,7 @@ from notifier.schema import delivery, event
 from tests import harness
 from tests.integration.watcher.indexer.test_refunds import back
 from tests.integration.watcher.indexer.test_refunds import pay as pay_by_contract
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_reindex import subscribe
 from watcher.errors import Refused, Unreachable
@@ -22,48 +22,52 @@ from watcher.store.schema import act, reorg
 
 
 @pytest.fixture
-async def reading(world: World) -> AsyncIterator[Reading]:
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        yield Reading(world, [api])
+async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        yield Reading(fixture, [api])
 
 
-def pay(world: World, made: str, label: str = "") -> txs.Tx:
-    return txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(made), label=label)
+def pay(fixture: LedgerFixture, made: str, label: str = "") -> txs.Tx:
+    return txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(made), label=label)
 
 
-def fork_deep(world: World, at: int, first: list[txs.Tx], *, blocks: int = 12, seconds: int = 3) -> None:
+def fork_deep(
+    fixture: LedgerFixture, at: int, first: list[txs.Tx], *, blocks: int = 12, seconds: int = 3
+) -> None:
     """Let the chain go another way from a height on, deeper than finality; the daemon has not seen it."""
-    branch = world.chain.fork(at, keep="follow")
+    branch = fixture.chain.fork(at, keep="follow")
     branch.mine(first, burn=True, seconds=seconds)
     branch.mine(n=blocks - 1, burn=True, seconds=seconds)
     branch.promote()
 
 
-def cursor(world: World) -> Any:
-    found = world.ledger.cursor()
+def cursor(fixture: LedgerFixture) -> Any:
+    found = fixture.ledger.cursor()
     assert found is not None
     return found
 
 
-async def test_the_branch_is_applied_and_every_intent_decided_again(world: World, reading: Reading) -> None:
-    kept, dropped, mined_again = world.create(), world.create(), world.create()
-    again = pay(world, mined_again)
-    fork = world.mine(pay(world, kept)).clock.height
-    world.mine(pay(world, dropped), again)
-    world.mine(n=10, burn=True)
-    old = cursor(world).clock
-    fork_deep(world, fork, [again])
+async def test_the_branch_is_applied_and_every_intent_decided_again(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    kept, dropped, mined_again = fixture.create(), fixture.create(), fixture.create()
+    again = pay(fixture, mined_again)
+    fork = fixture.mine(pay(fixture, kept)).clock.height
+    fixture.mine(pay(fixture, dropped), again)
+    fixture.mine(n=10, burn=True)
+    old = cursor(fixture).clock
+    fork_deep(fixture, fork, [again])
     accepted = await reading.accept(fork, reason="explorers agree")
     assert accepted.fork is not None
     assert (accepted.fork.height, accepted.orphaned, accepted.blocks) == (fork, 11, 12)
-    assert cursor(world).clock.hash == world.chain.tip.hash
-    assert [world.status(key) for key in (kept, dropped, mined_again)] == [
+    assert cursor(fixture).clock.hash == fixture.chain.tip.hash
+    assert [fixture.status(key) for key in (kept, dropped, mined_again)] == [
         "succeeded",
         "processing",
         "succeeded",
     ]
-    assert world.told(dropped) == ["created", "succeeded", "attention:reorged"]
-    assert world.told(mined_again) == ["created", "succeeded"]
+    assert fixture.sent_events(dropped) == ["created", "succeeded", "attention:reorged"]
+    assert fixture.sent_events(mined_again) == ["created", "succeeded"]
     [change] = [change for change in accepted.changes if change.intent == dropped]
     assert (change.before["status"], change.after["flags"]) == ("succeeded", ["reorged"])
     [row] = reading.rows(act)
@@ -73,18 +77,18 @@ async def test_the_branch_is_applied_and_every_intent_decided_again(world: World
         "test",
         "explorers agree",
     )
-    assert (row.at, row.height) == (int(world.clock()), fork)
+    assert (row.at, row.height) == (int(fixture.clock()), fork)
     [undone] = reading.rows(reorg)
     assert (undone.ancestor_height, undone.old_tip) == (fork, old.hash)
-    assert undone.new_tip == world.chain.tip.hash
+    assert undone.new_tip == fixture.chain.tip.hash
 
 
-async def test_a_dry_run_accepts_nothing(world: World, reading: Reading) -> None:
-    made = world.create()
-    world.mine()
-    world.mine(pay(world, made))
-    world.mine(n=10, burn=True)
-    fork_deep(world, 101, [])
+async def test_a_dry_run_accepts_nothing(fixture: LedgerFixture, reading: Reading) -> None:
+    made = fixture.create()
+    fixture.mine()
+    fixture.mine(pay(fixture, made))
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 101, [])
     before = reading.snapshot()
     accepted = await reading.accept(101, dry_run=True)
     assert reading.snapshot() == before
@@ -110,14 +114,14 @@ def settled_by_transaction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, i
 
 @pytest.mark.parametrize("how", [{}, {"notify": False}, {"dry_run": True}], ids=["", "no notify", "dry run"])
 async def test_of_very_many_intents_each_is_decided_and_named(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     """In transactions of a few; what is not to be delivered, or rolled back, is left to nobody else."""
-    made = [world.create() for _ in range(7)]
-    world.mine()
-    world.mine(*[pay(world, one, label=one) for one in made])
-    world.mine(n=10, burn=True)
-    fork_deep(world, 101, [])
+    made = [fixture.create() for _ in range(7)]
+    fixture.mine()
+    fixture.mine(*[pay(fixture, one, label=one) for one in made])
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 101, [])
     monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
     before = reading.snapshot()
     sizes = settled_by_transaction(monkeypatch)
@@ -128,59 +132,59 @@ async def test_of_very_many_intents_each_is_decided_and_named(
     if "dry_run" in how:
         assert reading.snapshot() == before
     else:
-        assert {world.status(one) for one in made} == {"processing"}
-        assert not world.ledger.settle_due().intents
+        assert {fixture.status(one) for one in made} == {"processing"}
+        assert not fixture.ledger.settle_due().intents
 
 
 @pytest.mark.parametrize("how", [{"notify": False}, {"dry_run": True}], ids=["no notify", "dry run"])
 async def test_an_intent_with_very_many_payments_is_decided_at_once(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     """What is not to be delivered, or only shown, cannot be left to the daemon."""
-    made = world.create()
-    world.mine()
-    world.mine(pay(world, made))
-    world.mine(n=10, burn=True)
-    fork_deep(world, 101, [])
+    made = fixture.create()
+    fixture.mine()
+    fixture.mine(pay(fixture, made))
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 101, [])
     monkeypatch.setattr("watcher.indexer.settler.OVERSIZED_FACTS", 0)
     accepted = await reading.accept(101, **how)
     assert [(change.intent, change.after["status"]) for change in accepted.changes] == [(made, "processing")]
 
 
 async def test_not_to_tell_of_a_branch_keeps_nothing_else_from_anybody(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was due before the branch was accepted, and had not been settled yet, is delivered."""
-    subscribe(world)
+    subscribe(fixture)
     monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
-    made = [world.create(level="settled") for _ in range(7)]
-    fork = world.mine(*[pay(world, one, label=one) for one in made]).clock.height
-    while world.ledger.settle_due().more:
+    made = [fixture.create(level="settled") for _ in range(7)]
+    fork = fixture.mine(*[pay(fixture, one, label=one) for one in made]).clock.height
+    while fixture.ledger.settle_due().more:
         pass
-    world.mine(n=10, burn=True)
-    assert [world.status(one) for one in made].count("processing") == 5
-    fork_deep(world, fork, [])
+    fixture.mine(n=10, burn=True)
+    assert [fixture.status(one) for one in made].count("processing") == 5
+    fork_deep(fixture, fork, [])
     await reading.accept(fork, notify=False)
-    while world.ledger.settle_due().more:
+    while fixture.ledger.settle_due().more:
         pass
-    assert {world.status(one) for one in made} == {"succeeded"}
+    assert {fixture.status(one) for one in made} == {"succeeded"}
     succeeded = {row.id for row in reading.rows(event) if row.type == "payment.succeeded"}
     assert len(succeeded) == 7
     assert succeeded <= {row.event for row in reading.rows(delivery)}
 
 
 async def test_the_daemon_goes_on_without_a_word_when_the_command_that_was_not_to_notify_dies(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subscribe(world)
+    subscribe(fixture)
     monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
-    made = [world.create() for _ in range(5)]
-    fork = world.mine().clock.height
-    world.mine(*[pay(world, one, label=one) for one in made])
-    while world.ledger.settle_due().more:
+    made = [fixture.create() for _ in range(5)]
+    fork = fixture.mine().clock.height
+    fixture.mine(*[pay(fixture, one, label=one) for one in made])
+    while fixture.ledger.settle_due().more:
         pass
-    world.mine(n=10, burn=True)
-    fork_deep(world, fork, [])
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, fork, [])
     sent = reading.rows(delivery)
 
     def die(*_: object) -> None:
@@ -189,23 +193,23 @@ async def test_the_daemon_goes_on_without_a_word_when_the_command_that_was_not_t
     monkeypatch.setattr("watcher.reindex.accept_reorg.Accept._settle", die)
     with pytest.raises(KeyboardInterrupt):
         await reading.accept(fork, notify=False)
-    assert [world.status(one) for one in made].count("processing") == 2
-    while world.ledger.settle_due().more:
+    assert [fixture.status(one) for one in made].count("processing") == 2
+    while fixture.ledger.settle_due().more:
         pass
-    assert {world.status(one) for one in made} == {"processing"}
-    assert {world.told(one)[-1] for one in made} == {"attention:reorged"}
+    assert {fixture.status(one) for one in made} == {"processing"}
+    assert {fixture.sent_events(one)[-1] for one in made} == {"attention:reorged"}
     assert reading.rows(delivery) == sent
 
 
 async def test_a_dry_run_names_what_is_due_on_the_branch_too(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the acceptance itself would settle it; of very many that are due some are tried, and it says how many are not."""
     monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
-    world.mine()
-    made = [world.create(expires_in=60) for _ in range(7)]
-    world.mine(n=10, burn=True)
-    fork_deep(world, 101, [], seconds=100)
+    fixture.mine()
+    made = [fixture.create(expires_in=60) for _ in range(7)]
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 101, [], seconds=100)
     before = reading.snapshot()
     sizes = settled_by_transaction(monkeypatch)
     rehearsed = await reading.accept(101, dry_run=True)
@@ -218,71 +222,73 @@ async def test_a_dry_run_names_what_is_due_on_the_branch_too(
     assert rehearsed.document()["untried"] == 3
 
 
-async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(world: World, reading: Reading) -> None:
+async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """Row by row as it happens: halt, status says why, a person accepts, the running daemon follows the branch."""
-    following, pool = harness.make_indexer(world.ledger, [reading.api.url], world.clock)
-    made = world.create(level="anchored")
-    world.chain.mine([pay(world, made)], n=10, burn=True)
+    following, pool = harness.make_indexer(fixture.ledger, [reading.api.url], fixture.clock)
+    made = fixture.create(level="anchored")
+    fixture.chain.mine([pay(fixture, made)], n=10, burn=True)
 
     async def turns() -> list[PollResult]:
         seen = []
         for _ in range(4):
-            world.clock.now += 61
+            fixture.clock.now += 61
             seen.append(await following.poll())
         return seen
 
     await turns()
-    assert world.status(made) == "succeeded"
-    fork_deep(world, 100, [])
+    assert fixture.status(made) == "succeeded"
+    fork_deep(fixture, 100, [])
     assert (await turns())[-1] is PollResult.HALTED
-    assert cursor(world).halted["code"] == "reorg_too_deep"
-    assert "--accept-reorg" in cursor(world).halted["hint"]
+    assert cursor(fixture).halted["code"] == "reorg_too_deep"
+    assert "--accept-reorg" in cursor(fixture).halted["hint"]
     await reading.accept(100)
-    assert cursor(world).halted is None
-    world.chain.mine([pay(world, made, "again")], n=3, burn=True)
+    assert cursor(fixture).halted is None
+    fixture.chain.mine([pay(fixture, made, "again")], n=3, burn=True)
     assert PollResult.HALTED not in (await turns())[1:]
-    assert cursor(world).clock.hash == world.chain.tip.hash
-    assert cursor(world).halted is None
-    assert world.status(made) == "succeeded"
-    assert world.told(made)[-2:] == ["succeeded", "attention:reorged"]
+    assert cursor(fixture).clock.hash == fixture.chain.tip.hash
+    assert cursor(fixture).halted is None
+    assert fixture.status(made) == "succeeded"
+    assert fixture.sent_events(made)[-2:] == ["succeeded", "attention:reorged"]
     await pool.aclose()
 
 
 async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
     """Shared blocks that are undone too are found again: their money never looks lost for good."""
-    shared, dropped = world.create(), world.create()
-    world.mine(n=3)
-    world.mine(pay(world, shared))
-    world.mine(n=2)
-    world.mine(pay(world, dropped))
-    world.mine(n=30, burn=True)
+    shared, dropped = fixture.create(), fixture.create()
+    fixture.mine(n=3)
+    fixture.mine(pay(fixture, shared))
+    fixture.mine(n=2)
+    fixture.mine(pay(fixture, dropped))
+    fixture.mine(n=30, burn=True)
     reading.forget_headers(12)
-    told = world.told(shared)
-    fork_deep(world, 106, [], blocks=40)
+    told = fixture.sent_events(shared)
+    fork_deep(fixture, 106, [], blocks=40)
     with pytest.raises(Refused, match="below height"):
         await reading.accept(130)
     accepted = await reading.accept(102)
     assert accepted.fork is not None
     assert accepted.fork.height == 102
-    assert cursor(world).clock.hash == world.chain.tip.hash
-    assert (world.status(shared), world.told(shared)) == ("succeeded", told)
-    assert (world.status(dropped), world.told(dropped)[-1]) == ("processing", "attention:reorged")
-    window = world.ledger.window(10_000)
+    assert cursor(fixture).clock.hash == fixture.chain.tip.hash
+    assert (fixture.status(shared), fixture.sent_events(shared)) == ("succeeded", told)
+    assert (fixture.status(dropped), fixture.sent_events(dropped)[-1]) == ("processing", "attention:reorged")
+    window = fixture.ledger.window(10_000)
     assert [header.hash for header in window] == [
-        block.header.hash for block in world.chain.blocks if block.header.height >= 102
+        block.header.hash for block in fixture.chain.blocks if block.header.height >= 102
     ]
 
 
-async def test_refunds_follow_the_branch_that_is_accepted(world: World, reading: Reading) -> None:
+async def test_refunds_follow_the_branch_that_is_accepted(fixture: LedgerFixture, reading: Reading) -> None:
     """One mined again, one with another amount, one gone: each is told, flagged and noted as the branch has it."""
-    _, less, gone = intents = [world.create() for _ in range(3)]
-    fork = world.mine(*(pay_by_contract(world, each) for each in intents)).clock.height
-    given = [back(world, each, 20_000) for each in intents]
-    world.mine(*given)
-    world.mine(n=10, burn=True)
-    fork_deep(world, fork, [given[0], txs.with_events(given[1], back(world, less, 5_000).events)])
+    _, less, gone = intents = [fixture.create() for _ in range(3)]
+    fork = fixture.mine(*(pay_by_contract(fixture, each) for each in intents)).clock.height
+    given = [back(fixture, each, 20_000) for each in intents]
+    fixture.mine(*given)
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, fork, [given[0], txs.with_events(given[1], back(fixture, less, 5_000).events)])
     before = reading.snapshot()
     rehearsed = await reading.accept(fork, dry_run=True)
     assert reading.snapshot() == before
@@ -294,13 +300,13 @@ async def test_refunds_follow_the_branch_that_is_accepted(world: World, reading:
         less: "5000",
         gone: "0",
     }
-    assert [world.told(each) for each in intents] == [
+    assert [fixture.sent_events(each) for each in intents] == [
         ["created", "succeeded", "refunded"],
         ["created", "succeeded", "refunded", "refunded"],
         ["created", "succeeded", "refunded"],
     ]
-    assert [world.show(each)["flags"] for each in intents] == [["partially_refunded"]] * 2 + [[]]
-    notes = [[entry["reason"] for entry in world.show(each)["timeline"]][3:] for each in intents]
+    assert [fixture.show(each)["flags"] for each in intents] == [["partially_refunded"]] * 2 + [[]]
+    notes = [[entry["reason"] for entry in fixture.show(each)["timeline"]][3:] for each in intents]
     undone = [f"refund of 20000 by {tx.tx_id} undone by a reorg" for tx in given]
     assert notes == [[], [undone[1], f"refunded 5000 by {given[1].tx_id}"], [undone[2]]]
     done = reading.snapshot()
@@ -310,13 +316,15 @@ async def test_refunds_follow_the_branch_that_is_accepted(world: World, reading:
         assert reading.snapshot() == done
 
 
-async def test_a_height_above_the_fork_is_refused_and_nothing_changes(world: World, reading: Reading) -> None:
+async def test_a_height_above_the_fork_is_refused_and_nothing_changes(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """A person accepts what he names, not whatever turns out to be there."""
-    made = world.create()
-    world.mine(n=2)
-    world.mine(pay(world, made))
-    world.mine(n=30, burn=True)
-    fork_deep(world, 102, [], blocks=40)
+    made = fixture.create()
+    fixture.mine(n=2)
+    fixture.mine(pay(fixture, made))
+    fixture.mine(n=30, burn=True)
+    fork_deep(fixture, 102, [], blocks=40)
     before = reading.snapshot()
     with pytest.raises(Refused, match="forked at height 102, below --from 103") as caught:
         await reading.accept(103)
@@ -330,9 +338,11 @@ async def test_a_height_above_the_fork_is_refused_and_nothing_changes(world: Wor
     assert reading.snapshot() == before
 
 
-async def test_where_nothing_forked_there_is_nothing_to_accept(world: World, reading: Reading) -> None:
+async def test_where_nothing_forked_there_is_nothing_to_accept(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """Our own chain, also when the source lags behind it or is far behind."""
-    world.mine(n=20, burn=True)
+    fixture.mine(n=20, burn=True)
     before = reading.snapshot()
     for lag in (0, 4):
         reading.api.lag(lag)
@@ -347,25 +357,25 @@ async def test_where_nothing_forked_there_is_nothing_to_accept(world: World, rea
 
 
 async def test_sources_that_disagree_about_the_branch_are_not_chosen_between(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    world.mine(n=20, burn=True)
-    ours = world.chain.clone()
-    fork_deep(world, 101, [])
+    fixture.mine(n=20, burn=True)
+    ours = fixture.chain.clone()
+    fork_deep(fixture, 101, [])
     async with ScriptedApi(ours, ping_interval=None) as other:
-        both = Reading(world, [reading.api, other])
+        both = Reading(fixture, [reading.api, other])
         with pytest.raises(SourcesDisagree):
             await both.accept(101)
-        assert cursor(world).clock.hash == ours.tip.hash
+        assert cursor(fixture).clock.hash == ours.tip.hash
         other.faults.fail(503, times=None, route="block")
         assert (await both.accept(101)).fork is not None
 
 
 async def test_a_source_that_fails_half_way_leaves_everything_as_it_was(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    world.mine(n=20, burn=True)
-    fork_deep(world, 101, [])
+    fixture.mine(n=20, burn=True)
+    fork_deep(fixture, 101, [])
     before = reading.snapshot()
     reading.api.faults.fail(503, times=None, route="transactions")
     with pytest.raises(Unreachable):
@@ -373,59 +383,59 @@ async def test_a_source_that_fails_half_way_leaves_everything_as_it_was(
     assert reading.snapshot() == before
 
 
-async def test_a_cursor_that_moves_meanwhile_wins(world: World, reading: Reading) -> None:
-    world.mine(n=20, burn=True)
-    ours = world.chain.clone()
-    fork_deep(world, 101, [])
-    mine = world.chain
+async def test_a_cursor_that_moves_meanwhile_wins(fixture: LedgerFixture, reading: Reading) -> None:
+    fixture.mine(n=20, burn=True)
+    ours = fixture.chain.clone()
+    fork_deep(fixture, 101, [])
+    mine = fixture.chain
 
     def moves(_: object) -> None:
-        world.chain = ours
-        world.mine()
+        fixture.chain = ours
+        fixture.mine()
 
     reading.api.before("transactions", moves)
     with pytest.raises(Refused, match="moved meanwhile"):
         await reading.accept(101)
-    assert cursor(world).clock.hash == ours.tip.hash
-    world.chain = mine
+    assert cursor(fixture).clock.hash == ours.tip.hash
+    fixture.chain = mine
 
 
-async def test_no_notify_delivers_nothing(world: World, reading: Reading) -> None:
-    made = world.create()
-    world.mine(pay(world, made))
-    world.mine(n=10, burn=True)
-    fork_deep(world, 100, [])
+async def test_no_notify_delivers_nothing(fixture: LedgerFixture, reading: Reading) -> None:
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 100, [])
     sent = reading.rows(delivery)
     await reading.accept(100, notify=False)
-    assert world.told(made)[-1] == "attention:reorged"
+    assert fixture.sent_events(made)[-1] == "attention:reorged"
     assert reading.rows(delivery) == sent
 
 
 async def test_a_branch_far_above_ours_is_applied_in_part_and_followed_from_there(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    world.mine(n=10, burn=True)
-    fork_deep(world, 101, [], blocks=200)
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 101, [], blocks=200)
     accepted = await reading.accept(101)
     assert accepted.tip is not None
-    assert 160 <= accepted.tip.height < world.chain.tip.height
-    following, pool = harness.make_indexer(world.ledger, [reading.api.url], world.clock)
+    assert 160 <= accepted.tip.height < fixture.chain.tip.height
+    following, pool = harness.make_indexer(fixture.ledger, [reading.api.url], fixture.clock)
     for _ in range(5):
-        world.clock.now += 61
+        fixture.clock.now += 61
         await following.poll()
-    assert cursor(world).clock.hash == world.chain.tip.hash
-    with world.database.read() as connection:
+    assert cursor(fixture).clock.hash == fixture.chain.tip.hash
+    with fixture.database.read() as connection:
         assert len(connection.execute(select(reorg)).all()) == 1
     await pool.aclose()
 
 
 async def test_a_branch_with_a_payment_whose_status_is_not_known_is_not_accepted(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
     """Nobody knows whether it paid: the refusal says so in words, and nothing changes."""
-    made = world.create()
-    world.mine(n=10, burn=True)
-    fork_deep(world, 101, [pay(world, made)])
+    made = fixture.create()
+    fixture.mine(n=10, burn=True)
+    fork_deep(fixture, 101, [pay(fixture, made)])
     before = reading.snapshot()
 
     def renamed(route: str, body: Any) -> Any:

@@ -13,7 +13,7 @@ from chain.api.client import StacksApi
 from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, principal, txs
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.reindex import false_blocks
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.reindex import audit as audit_module
@@ -24,15 +24,15 @@ FINALITY = 6
 
 
 @pytest.fixture
-async def reading(world: World) -> AsyncIterator[Reading]:
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        yield Reading(world, [api])
+async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        yield Reading(fixture, [api])
 
 
 @asynccontextmanager
 async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, SourcePool]]:
     """An audit that draws the lowest number, on a pool that has been used."""
-    clock = reading.world.clock
+    clock = reading.fixture.clock
     budget = {key: more.pop(key) for key in ("requests_per_minute",) if key in more}
     pool = SourcePool(
         [StacksApi(reading.api.url, user_agent="test")],
@@ -44,10 +44,10 @@ async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, 
     await pool.check("mainnet")
     pool.pick()
     made = Audit(
-        reading.world.database,
+        reading.fixture.database,
         pool,
         harness.RULES,
-        reading.world.settler,
+        reading.fixture.settler,
         harness.WATCHED,
         network="mainnet",
         finality_burn_blocks=FINALITY,
@@ -63,26 +63,26 @@ async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, 
 
 def count_missed(reading: Reading) -> str:
     """Return an intent that was paid in a block whose events the API hid, with finality passed since."""
-    world = reading.world
-    intent = world.create()
-    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
-    reading.overlook(lambda: world.mine(payment))
-    assert world.status(intent) == "pending"
+    fixture = reading.fixture
+    intent = fixture.create()
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
+    reading.overlook(lambda: fixture.mine(payment))
+    assert fixture.status(intent) == "pending"
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     return intent
 
 
 def misread(reading: Reading) -> str:
     """Return an intent whose payment was stored without its label; of two readings of its block only one shows the payment."""
-    world = reading.world
-    intent = world.create()
+    fixture = reading.fixture
+    intent = fixture.create()
     false_blocks.mine(
-        world, false_blocks.without_labels, txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
+        fixture, false_blocks.without_labels, txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
     )
-    world.mine(n=2 * audit_module.AUDIT_BLOCKS)
+    fixture.mine(n=2 * audit_module.AUDIT_BLOCKS)
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     honest = itertools.cycle([True, False])
 
     def hide(route: str, body: Any) -> Any:
@@ -103,16 +103,16 @@ async def test_a_payment_that_the_api_hid_is_found_and_told(reading: Reading) ->
     assert report is not None
     assert (report.counts.found, report.counts.changes) == (1, 1)
     assert [audit_module.has_errors(one) for one in seen] == [True]
-    assert reading.world.status(intent) == "succeeded"
-    assert reading.world.told(intent)[-1] == "succeeded"
+    assert reading.fixture.status(intent) == "succeeded"
+    assert reading.fixture.sent_events(intent)[-1] == "succeeded"
 
 
 async def test_an_audit_of_what_is_right_changes_nothing(reading: Reading) -> None:
-    world = reading.world
-    intent = world.create()
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+    fixture = reading.fixture
+    intent = fixture.create()
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     before = reading.snapshot()
     async with auditing(reading) as (audit, _):
         report = await audit.once()
@@ -123,7 +123,7 @@ async def test_an_audit_of_what_is_right_changes_nothing(reading: Reading) -> No
 
 
 async def test_only_final_blocks_that_were_read_are_audited(reading: Reading) -> None:
-    world = reading.world
+    fixture = reading.fixture
     drawn: list[int] = []
 
     def draw(below: int) -> int:
@@ -133,17 +133,17 @@ async def test_only_final_blocks_that_were_read_are_audited(reading: Reading) ->
     async with auditing(reading, draw=draw) as (audit, _):
         assert await audit.once() is None  # nothing is final yet
         for _ in range(3):
-            world.mine(n=40)
-            world.mine(burn=True)
+            fixture.mine(n=40)
+            fixture.mine(burn=True)
         for _ in range(FINALITY):
-            world.mine(burn=True)
+            fixture.mine(burn=True)
         report = await audit.once()
     assert report is not None
-    start = world.chain.blocks[0].header.height
+    start = fixture.chain.blocks[0].header.height
     final = [
         block.header.height
-        for block in world.chain.blocks
-        if world.tip.burn_height - block.header.burn_height >= FINALITY and block.header.height > start
+        for block in fixture.chain.blocks
+        if fixture.tip.burn_height - block.header.burn_height >= FINALITY and block.header.height > start
     ]
     assert drawn == [len(final) - audit_module.AUDIT_BLOCKS + 1]
     assert (report.bottom, report.top) == (final[-audit_module.AUDIT_BLOCKS], final[-1])
@@ -166,43 +166,43 @@ async def test_a_source_that_fails_ends_the_audit_not_the_daemon(reading: Readin
 
 async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Reading) -> None:
     """A merchant's address may have a past: no API hid it, so it is stored without an alarm."""
-    world, seen = reading.world, list[Report]()
-    world.mine(txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary"))
-    world.add_merchant("New shop", principal("new shop"))
+    fixture, seen = reading.fixture, list[Report]()
+    fixture.mine(txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary"))
+    fixture.add_merchant("New shop", principal("new shop"))
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     async with auditing(reading, on_audit=seen.append) as (audit, _):
         report = await audit.once()
     assert report is not None
     assert report.counts.found == 1
     assert [audit_module.has_errors(one) for one in seen] == [False]
-    assert world.unmatched() == [("no_intent", 5)]
+    assert fixture.unmatched() == [("no_intent", 5)]
 
 
 async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Reading) -> None:
     """A payer's failure of days before, under the same reference, must not fail the order that he has to pay."""
-    world = reading.world
-    world.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77")))
-    world.mine(n=3, burn=True)
-    world.clock.now += 100_000
-    world.mine(seconds=100_000)
-    intent = world.create(reference="ORDER-77", payer=PAYER, expires_in="3h")
+    fixture = reading.fixture
+    fixture.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77")))
+    fixture.mine(n=3, burn=True)
+    fixture.clock.now += 100_000
+    fixture.mine(seconds=100_000)
+    intent = fixture.create(reference="ORDER-77", payer=PAYER, expires_in="3h")
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     async with auditing(reading) as (audit, _):
         report = await audit.once()
     assert report is not None
     assert report.counts.attempts == 0
     assert not audit_module.has_errors(report)
-    assert (world.status(intent), world.told(intent)) == ("pending", ["created"])
+    assert (fixture.status(intent), fixture.sent_events(intent)) == ("pending", ["created"])
 
 
 async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Reading) -> None:
     intent = count_missed(reading)
-    world, faults = reading.world, reading.api.faults
-    world.mine(n=2 * audit_module.AUDIT_BLOCKS)
+    fixture, faults = reading.fixture, reading.api.faults
+    fixture.mine(n=2 * audit_module.AUDIT_BLOCKS)
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     draws = iter([0])
     failing = iter([True])
 
@@ -212,14 +212,14 @@ async def test_what_an_audit_could_not_put_right_the_next_one_does(reading: Read
 
     async with auditing(reading, on_audit=seen, draw=lambda below: next(draws, below - 1)) as (audit, pool):
         assert await audit.once() is None
-        assert world.status(intent) == "pending"
+        assert fixture.status(intent) == "pending"
         faults.clear()
-        world.clock.now += 3600
+        fixture.clock.now += 3600
         await pool.check("mainnet")
         report = await audit.once()
     assert report is not None
     assert report.counts.found == 1
-    assert world.status(intent) == "succeeded"
+    assert fixture.status(intent) == "succeeded"
 
 
 async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Reading) -> None:
@@ -239,7 +239,7 @@ async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Re
 
 
 async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The waits grow, other blocks are drawn in between, and the last word is an alarm that names the blocks."""
     monkeypatch.setattr(audit_module, "AUDITS_UNTIL_RETRY", (1, 2))
@@ -257,7 +257,7 @@ async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
     assert alarm["log_level"] == "error"
     assert "says otherwise" in alarm["reason"]
     assert f"reindex --from {alarm['start']} --to {alarm['to']}" in alarm["hint"]
-    assert reading.world.status(intent) == "pending"
+    assert reading.fixture.status(intent) == "pending"
 
 
 async def test_what_somebody_confirms_later_is_put_right_by_a_later_audit(reading: Reading) -> None:
@@ -265,14 +265,14 @@ async def test_what_somebody_confirms_later_is_put_right_by_a_later_audit(readin
     draws = iter([0])
     async with auditing(reading, draw=lambda below: next(draws, below - 1)) as (audit, _):
         assert await audit.once() is not None
-        assert reading.world.status(intent) == "pending"
+        assert reading.fixture.status(intent) == "pending"
         reading.api.faults.clear()
         report = await audit.once()
         assert report is not None
         assert (report.counts.corrections, report.counts.differences) == (1, 0)
         with capture_logs() as logs:
             await audit.once()
-    assert reading.world.status(intent) == "succeeded"
+    assert reading.fixture.status(intent) == "succeeded"
     assert "audit.clean" in [entry["event"] for entry in logs]
 
 

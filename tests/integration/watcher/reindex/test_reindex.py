@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, update
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from notifier.schema import delivery, endpoint, event
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, STRANGER, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.reindex import dry_run
 from watcher.reindex import run as reindex_run
@@ -22,28 +22,28 @@ OWN = principal("own address")
 
 
 @pytest.fixture
-async def reading(world: World) -> AsyncIterator[Reading]:
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        yield Reading(world, [api])
+async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        yield Reading(fixture, [api])
 
 
-def subscribe(world: World) -> None:
+def subscribe(fixture: LedgerFixture) -> None:
     """Add an endpoint that wants everything."""
-    row = {"id": "we_1", "merchant": world.merchant, "url": "https://shop.example/", "events": ["*"]}
-    with world.database.begin() as connection:
+    row = {"id": "we_1", "merchant": fixture.merchant, "url": "https://shop.example/", "events": ["*"]}
+    with fixture.database.begin() as connection:
         connection.execute(
             insert(endpoint).values(**row, status="enabled", legacy_v0=False, secrets=[], created_at=0.0)
         )
 
 
-def pay(world: World, made: str, amount: int = 50_000, **more: Any) -> txs.Tx:
-    return txs.sbtc_transfer(more.pop("sender", PAYER), SHOP, amount, world.memo(made), **more)
+def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, **more: Any) -> txs.Tx:
+    return txs.sbtc_transfer(more.pop("sender", PAYER), SHOP, amount, fixture.memo(made), **more)
 
 
-def busy_world(world: World) -> dict[str, str]:
+def busy_world(fixture: LedgerFixture) -> dict[str, str]:
     """Mine a history with an intent in every status, and unmatched money; return the intents by name."""
     made = {
-        name: world.create(**fields)
+        name: fixture.create(**fields)
         for name, fields in {
             "paid": {},
             "partly": {"expires_in": 900},
@@ -58,16 +58,18 @@ def busy_world(world: World) -> dict[str, str]:
             "open": {"expires_in": 400_000},
         }.items()
     }
-    world.mine(pay(world, made["paid"]), pay(world, made["partly"], 20_000), txs.peg_in(OWN, 50_000))
-    world.mine(pay(world, made["surplus"]), txs.failed(pay(world, made["aborted"])), burn=True)
-    world.mine(pay(world, made["surplus"], label="again"), txs.sbtc_transfer(PAYER, SHOP, 5, b"what"))
-    world.mine(txs.failed(pay(world, made["bound"])), pay(world, made["deep"]))
-    world.cancel(made["canceled"])
-    world.mark(made["marked"], "succeeded")
-    world.pass_time(5000)
-    world.mine(pay(world, made["late"]), pay(world, made["canceled"]), pay(world, made["marked"]), burn=True)
-    world.mine(n=3, burn=True)
-    statuses = {name: world.status(key) for name, key in made.items()}
+    fixture.mine(pay(fixture, made["paid"]), pay(fixture, made["partly"], 20_000), txs.peg_in(OWN, 50_000))
+    fixture.mine(pay(fixture, made["surplus"]), txs.failed(pay(fixture, made["aborted"])), burn=True)
+    fixture.mine(pay(fixture, made["surplus"], label="again"), txs.sbtc_transfer(PAYER, SHOP, 5, b"what"))
+    fixture.mine(txs.failed(pay(fixture, made["bound"])), pay(fixture, made["deep"]))
+    fixture.cancel(made["canceled"])
+    fixture.mark(made["marked"], "succeeded")
+    fixture.pass_time(5000)
+    fixture.mine(
+        pay(fixture, made["late"]), pay(fixture, made["canceled"]), pay(fixture, made["marked"]), burn=True
+    )
+    fixture.mine(n=3, burn=True)
+    statuses = {name: fixture.status(key) for name, key in made.items()}
     assert set(statuses.values()) == {
         "succeeded",
         "expired",
@@ -80,17 +82,17 @@ def busy_world(world: World) -> dict[str, str]:
 
 
 async def test_a_payment_that_an_emptied_transfers_table_lost_is_found(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    subscribe(world)
-    made = world.create(level="anchored")
-    world.mine(pay(world, made))
+    subscribe(fixture)
+    made = fixture.create(level="anchored")
+    fixture.mine(pay(fixture, made))
     reading.lose()
-    world.mine(n=2, burn=True)
-    assert world.status(made) == "pending"
+    fixture.mine(n=2, burn=True)
+    assert fixture.status(made) == "pending"
     report = await reading.reindex()
-    assert world.status(made) == "succeeded"
-    assert world.told(made) == ["created", "processing", "succeeded"]
+    assert fixture.status(made) == "succeeded"
+    assert fixture.sent_events(made) == ["created", "processing", "succeeded"]
     assert (report.counts.found, report.counts.events) == (1, 1)
     [change] = report.changes
     assert (change.before["status"], change.after["status"]) == ("pending", "succeeded")
@@ -100,22 +102,24 @@ async def test_a_payment_that_an_emptied_transfers_table_lost_is_found(
     assert sent.count("payment.succeeded") == 1
 
 
-async def test_a_second_reindex_changes_nothing_and_sends_nothing(world: World, reading: Reading) -> None:
-    subscribe(world)
-    busy_world(world)
+async def test_a_second_reindex_changes_nothing_and_sends_nothing(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    subscribe(fixture)
+    busy_world(fixture)
     reading.lose()
     await reading.reindex()
     before = reading.snapshot()
-    world.clock.now += 1000
+    fixture.clock.now += 1000
     report = await reading.reindex()
     assert reading.snapshot() == before
     assert (report.counts.found, report.counts.changes, report.counts.events) == (0, 0, 0)
 
 
-async def test_what_is_right_stays_to_the_letter(world: World, reading: Reading) -> None:
+async def test_what_is_right_stays_to_the_letter(fixture: LedgerFixture, reading: Reading) -> None:
     """Nothing was lost: not even a time of change is written anew."""
-    subscribe(world)
-    busy_world(world)
+    subscribe(fixture)
+    busy_world(fixture)
     before = reading.snapshot()
     report = await reading.reindex()
     assert reading.snapshot() == before
@@ -123,72 +127,74 @@ async def test_what_is_right_stays_to_the_letter(world: World, reading: Reading)
     assert (report.counts.found, report.changes, report.differences) == (0, [], [])
 
 
-async def test_lost_rows_come_back_as_they_were(world: World, reading: Reading) -> None:
+async def test_lost_rows_come_back_as_they_were(fixture: LedgerFixture, reading: Reading) -> None:
     """Statuses, flags, amounts and events are those before the loss; rows differ in id and time of writing only."""
-    made = busy_world(world)
+    made = busy_world(fixture)
 
     def seen() -> dict[str, Any]:
-        shown = {name: world.show(key) for name, key in made.items()}
+        shown = {name: fixture.show(key) for name, key in made.items()}
         for document in shown.values():
             del document["updated_at"]
         return shown
 
-    before, told = seen(), {key: world.told(key) for key in made.values()}
-    unmatched = world.unmatched()
+    before, told = seen(), {key: fixture.sent_events(key) for key in made.values()}
+    unmatched = fixture.unmatched()
     reading.lose()
     report = await reading.reindex()
     assert report.counts.found == 10
     assert report.counts.attempts == 2
     assert seen() == before
-    assert {key: world.told(key) for key in made.values()} == told
-    assert world.unmatched() == unmatched
+    assert {key: fixture.sent_events(key) for key in made.values()} == told
+    assert fixture.unmatched() == unmatched
 
 
 async def test_a_told_verdict_is_never_taken_back_because_rows_are_missing(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
     """Not even when the blocks that held the money are not in the range that is read."""
-    made = world.create()
-    other = world.create()
-    paid = world.mine(pay(world, made)).clock.height
-    world.mine(pay(world, other))
-    told = world.told(made)
+    made = fixture.create()
+    other = fixture.create()
+    paid = fixture.mine(pay(fixture, made)).clock.height
+    fixture.mine(pay(fixture, other))
+    told = fixture.sent_events(made)
     reading.lose()
     report = await reading.reindex(start=paid + 1)
-    assert (world.status(made), world.told(made)) == ("succeeded", told)
+    assert (fixture.status(made), fixture.sent_events(made)) == ("succeeded", told)
     report = await reading.reindex(intent=made)
-    assert (world.status(made), world.told(made)) == ("succeeded", told)
+    assert (fixture.status(made), fixture.sent_events(made)) == ("succeeded", told)
     assert report.counts.events == 0
 
 
-async def test_a_year_of_old_blocks_resends_nothing(world: World, reading: Reading) -> None:
+async def test_a_year_of_old_blocks_resends_nothing(fixture: LedgerFixture, reading: Reading) -> None:
     """Headers are long gone, deliveries are done, and there is an endpoint that never heard of any of it."""
-    busy_world(world)
+    busy_world(fixture)
     for _ in range(6):
-        world.mine(n=10, burn=True, seconds=6 * 86_400 // 10)
+        fixture.mine(n=10, burn=True, seconds=6 * 86_400 // 10)
     reading.forget_headers(8)
     assert len(reading.rows(event)) > 15
-    subscribe(world)
+    subscribe(fixture)
     before = reading.snapshot()
     report = await reading.reindex(start=1)
     assert reading.snapshot() == before
     assert (report.counts.transfers, report.differences) == (10, [])
-    assert report.counts.blocks == world.tip.height - 100
+    assert report.counts.blocks == fixture.tip.height - 100
     reading.lose()
     await reading.reindex(start=1)
     assert reading.rows(delivery) == []
     assert sorted(map(repr, reading.rows(event))) == before["event"]
 
 
-async def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World, reading: Reading) -> None:
-    subscribe(world)
-    made = world.create(level="anchored")
-    whole = world.create(amount=70_000, expires_in=60)
-    world.mine(pay(world, made))
-    world.mine(pay(world, whole, 30_000))
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    subscribe(fixture)
+    made = fixture.create(level="anchored")
+    whole = fixture.create(amount=70_000, expires_in=60)
+    fixture.mine(pay(fixture, made))
+    fixture.mine(pay(fixture, whole, 30_000))
     reading.lose()
-    world.mine(n=2, burn=True)
-    world.pass_time(2000)
+    fixture.mine(n=2, burn=True)
+    fixture.pass_time(2000)
     before = reading.snapshot()
     report = await reading.reindex(dry_run=True)
     assert reading.snapshot() == before
@@ -220,16 +226,18 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World
     }
 
 
-async def test_no_notify_writes_events_and_delivers_none_now_or_later(world: World, reading: Reading) -> None:
-    subscribe(world)
-    made = world.create()
-    reading.overlook(lambda: world.mine(pay(world, made)))
+async def test_no_notify_writes_events_and_delivers_none_now_or_later(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    subscribe(fixture)
+    made = fixture.create()
+    reading.overlook(lambda: fixture.mine(pay(fixture, made)))
     sent = reading.rows(delivery)
     await reading.reindex(notify=False)
-    assert world.told(made)[-1] == "succeeded"
+    assert fixture.sent_events(made)[-1] == "succeeded"
     assert reading.rows(delivery) == sent
     await reading.reindex()
-    world.pass_time(100)
+    fixture.pass_time(100)
     assert reading.rows(delivery) == sent
 
 
@@ -249,30 +257,30 @@ def capture_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = [world.create() for _ in range(7)]
-    tried = [world.create(payer=PAYER) for _ in range(3)]
-    payments = [pay(world, one, label=one) for one in made]
-    failed = [txs.failed(pay(world, one, label=one)) for one in tried]
-    reading.overlook(lambda: world.mine(*payments, *failed))
+    made = [fixture.create() for _ in range(7)]
+    tried = [fixture.create(payer=PAYER) for _ in range(3)]
+    payments = [pay(fixture, one, label=one) for one in made]
+    failed = [txs.failed(pay(fixture, one, label=one)) for one in tried]
+    reading.overlook(lambda: fixture.mine(*payments, *failed))
     monkeypatch.setattr(reindex_run, "MAX_INTENTS_PER_TRANSACTION", 2)
     with capture_sizes(monkeypatch) as sizes:
         report = await reading.reindex()
     assert [sizes.count(n) for n in (1, 2)] == [2, 4]
     assert (report.counts.found, report.counts.changes, report.counts.events) == (7, 10, 10)
     assert sorted(change.intent for change in report.changes) == sorted([*made, *tried])
-    assert {world.told(one)[-1] for one in made} == {"succeeded"}
-    assert {world.told(one)[-1] for one in tried} == {"failed:abort_by_response"}
+    assert {fixture.sent_events(one)[-1] for one in made} == {"succeeded"}
+    assert {fixture.sent_events(one)[-1] for one in tried} == {"failed:abort_by_response"}
     assert report.counts.later == []
 
 
 async def test_a_dry_run_of_very_many_intents_holds_the_database_for_a_few_at_a_time(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is rolled back holds the write lock as long as what is not."""
-    made = [world.create() for _ in range(5)]
-    reading.overlook(lambda: world.mine(*[pay(world, one, label=one) for one in made]))
+    made = [fixture.create() for _ in range(5)]
+    reading.overlook(lambda: fixture.mine(*[pay(fixture, one, label=one) for one in made]))
     monkeypatch.setattr(dry_run, "MAX_INTENTS_PER_TRANSACTION", 2)
     with capture_sizes(monkeypatch) as sizes:
         report = await reading.reindex(dry_run=True)
@@ -281,105 +289,111 @@ async def test_a_dry_run_of_very_many_intents_holds_the_database_for_a_few_at_a_
 
 
 async def test_one_intent_is_read_from_its_time_on_and_nothing_else_is_touched(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    world.mine(n=20, seconds=86_400)
-    world.clock.now = world.tip.time
-    made, other = world.create(not_before=world.tip.time), world.create()
-    reading.overlook(lambda: world.mine(pay(world, made), pay(world, other)))
+    fixture.mine(n=20, seconds=86_400)
+    fixture.clock.now = fixture.tip.time
+    made, other = fixture.create(not_before=fixture.tip.time), fixture.create()
+    reading.overlook(lambda: fixture.mine(pay(fixture, made), pay(fixture, other)))
     report = await reading.reindex(intent=made)
     assert report.bottom == 120
-    assert (world.status(made), world.status(other)) == ("succeeded", "pending")
+    assert (fixture.status(made), fixture.status(other)) == ("succeeded", "pending")
     assert [row.intent_id for row in reading.rows(transfer)] == [made]
     assert [change.intent for change in report.changes] == [made]
 
 
-async def test_since_reads_from_the_first_block_that_is_not_older(world: World, reading: Reading) -> None:
-    world.mine(n=20, seconds=3600)
+async def test_since_reads_from_the_first_block_that_is_not_older(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    fixture.mine(n=20, seconds=3600)
     report = await reading.reindex(since=float(START + 15 * 3600), since_text="5h")
     assert (report.bottom, report.top) == (115, 120)
 
 
 async def test_how_long_ago_is_counted_from_the_chain_where_the_machine_clock_is_ahead(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
     """``--since 5h`` on a machine that is two hours ahead reads five hours of blocks all the same; a time is a time."""
-    world.mine(n=20, seconds=3600)
-    world.clock.now = world.tip.time + 2 * 3600
-    report = await reading.reindex(since=world.clock() - 5 * 3600, since_text="5h")
+    fixture.mine(n=20, seconds=3600)
+    fixture.clock.now = fixture.tip.time + 2 * 3600
+    report = await reading.reindex(since=fixture.clock() - 5 * 3600, since_text="5h")
     assert (report.bottom, report.top) == (115, 120)
     report = await reading.reindex(since=float(START + 17 * 3600), since_text="2027-01-16T01:00:00Z")
     assert (report.bottom, report.top) == (117, 120)
 
 
-async def test_a_range_is_read_and_no_block_above_the_cursor(world: World, reading: Reading) -> None:
-    made, later = world.create(), world.create()
-    reading.overlook(lambda: (world.mine(pay(world, made)), world.mine(n=3), world.mine(pay(world, later))))
-    height = world.tip.height
-    world.chain.mine(n=5)
+async def test_a_range_is_read_and_no_block_above_the_cursor(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    made, later = fixture.create(), fixture.create()
+    reading.overlook(
+        lambda: (fixture.mine(pay(fixture, made)), fixture.mine(n=3), fixture.mine(pay(fixture, later)))
+    )
+    height = fixture.tip.height
+    fixture.chain.mine(n=5)
     report = await reading.reindex(start=101, to=103)
     assert (report.bottom, report.top, report.counts.blocks) == (101, 103, 3)
-    assert (world.status(made), world.status(later)) == ("succeeded", "pending")
+    assert (fixture.status(made), fixture.status(later)) == ("succeeded", "pending")
     report = await reading.reindex(start=101, to=height + 100)
     assert (report.top, report.counts.blocks) == (height, height - 100)
 
 
 async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An aborted attempt of the payer must not fail an intent whose money stands in a later chunk."""
-    made = world.create(payer=PAYER, level="stacks=6,bitcoin=0")
-    lonely = world.create(payer=PAYER, level="stacks=6,bitcoin=0")
+    made = fixture.create(payer=PAYER, level="stacks=6,bitcoin=0")
+    lonely = fixture.create(payer=PAYER, level="stacks=6,bitcoin=0")
 
     def story() -> None:
-        world.mine(txs.failed(pay(world, made)), txs.failed(pay(world, lonely)))
-        world.mine()
-        world.mine(pay(world, made, label="again"))
-        world.mine(n=10)
+        fixture.mine(txs.failed(pay(fixture, made)), txs.failed(pay(fixture, lonely)))
+        fixture.mine()
+        fixture.mine(pay(fixture, made, label="again"))
+        fixture.mine(n=10)
 
     reading.overlook(story)
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 2)
     report = await reading.reindex()
-    assert world.told(made) == ["created", "succeeded"]
-    assert world.told(lonely) == ["created", "failed:abort_by_response"]
+    assert fixture.sent_events(made) == ["created", "succeeded"]
+    assert fixture.sent_events(lonely) == ["created", "failed:abort_by_response"]
     assert report.counts.attempts == 2
 
 
-async def test_what_a_person_assigned_stays_assigned(world: World, reading: Reading) -> None:
-    made = world.create()
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"mistyped"))
-    [row] = world.transfers()
-    world.assign(row["id"], made)
+async def test_what_a_person_assigned_stays_assigned(fixture: LedgerFixture, reading: Reading) -> None:
+    made = fixture.create()
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"mistyped"))
+    [row] = fixture.transfers()
+    fixture.assign(row["id"], made)
     reading.lose()
     await reading.reindex()
-    [row] = world.transfers()
+    [row] = fixture.transfers()
     assert (row["intent_id"], row["assigned"]) == (made, True)
-    assert world.show(made)["amount_received"] == "50000"
+    assert fixture.show(made)["amount_received"] == "50000"
 
 
 async def test_a_wrong_status_column_is_put_right_without_telling_again(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    made = world.create()
-    world.mine(pay(world, made))
-    told = world.told(made)
-    with world.database.begin() as connection:
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
+    told = fixture.sent_events(made)
+    with fixture.database.begin() as connection:
         connection.execute(update(intent).values(status="pending", received=0))
     report = await reading.reindex()
-    assert (world.status(made), world.told(made)) == ("succeeded", told)
+    assert (fixture.status(made), fixture.sent_events(made)) == ("succeeded", told)
     assert [change.before["status"] for change in report.changes] == ["pending"]
 
 
 async def test_rows_that_the_chain_does_not_bear_out_are_put_right_and_kept(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
     names = ("whole", "invented", "elsewhere", "altered", "moved")
-    made = {name: world.create() for name in names}
-    world.mine(*(pay(world, key) for key in made.values()))
-    world.mine(txs.failed(pay(world, made["whole"], label="no")))
-    world.mine()
+    made = {name: fixture.create() for name in names}
+    fixture.mine(*(pay(fixture, key) for key in made.values()))
+    fixture.mine(txs.failed(pay(fixture, made["whole"], label="no")))
+    fixture.mine()
     lost = "0x" + "ab" * 32
-    with world.database.begin() as connection:
+    with fixture.database.begin() as connection:
 
         def change(name: str, **values: Any) -> None:
             connection.execute(update(transfer).where(transfer.c.intent_id == made[name]).values(**values))
@@ -407,52 +421,52 @@ async def test_rows_that_the_chain_does_not_bear_out_are_put_right_and_kept(
     assert [found.height for found in report.corrections if found.row.startswith("at_")] == [102]
     assert report.document()["corrections"]["count"] == 5
     assert report.differences == []
-    assert {world.show(key)["amount_received"] for key in made.values()} == {"50000"}
-    assert {world.status(key) for key in made.values()} == {"succeeded"}
+    assert {fixture.show(key)["amount_received"] for key in made.values()} == {"50000"}
+    assert {fixture.status(key) for key in made.values()} == {"succeeded"}
     assert report.counts.events == 0, "the money behind the wrong rows is there"
 
 
-async def test_strangers_money_is_stored_as_unmatched_only(world: World, reading: Reading) -> None:
+async def test_strangers_money_is_stored_as_unmatched_only(fixture: LedgerFixture, reading: Reading) -> None:
     reading.overlook(
-        lambda: world.mine(txs.sbtc_transfer(STRANGER, SHOP, 7), txs.stx_transfer(PAYER, OWN, 1))
+        lambda: fixture.mine(txs.sbtc_transfer(STRANGER, SHOP, 7), txs.stx_transfer(PAYER, OWN, 1))
     )
     report = await reading.reindex()
     assert (report.counts.found, report.changes) == (1, [])
-    assert world.unmatched() == [("no_intent", 7)]
+    assert fixture.unmatched() == [("no_intent", 7)]
 
 
 async def test_an_orphaned_row_of_a_canonical_block_becomes_canonical_again(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    made = world.create()
-    world.mine(pay(world, made))
-    with world.database.begin() as connection:
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
+    with fixture.database.begin() as connection:
         connection.execute(update(transfer).values(canonical=False, orphaned_at=START))
     report = await reading.reindex()
-    [row] = world.transfers()
+    [row] = fixture.transfers()
     assert (report.counts.found, row["canonical"], row["orphaned_at"]) == (1, True, None)
 
 
-async def test_status_shows_a_run_until_it_has_ended(world: World, reading: Reading) -> None:
-    world.mine(n=9)
+async def test_status_shows_a_run_until_it_has_ended(fixture: LedgerFixture, reading: Reading) -> None:
+    fixture.mine(n=9)
     seen: list[Any] = []
 
     def look(_: object) -> None:
-        seen.append(queries.status(world.database, world.settings, now=world.clock())["reindex"])
+        seen.append(queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"])
 
     await reading.reindex(start=101, show=look)
     assert (seen[0]["state"], seen[0]["progress"]) == ("running", 0.0)
-    assert queries.status(world.database, world.settings, now=world.clock())["reindex"] is None
+    assert queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"] is None
 
 
-async def test_lost_headers_do_not_hinder_it(world: World, reading: Reading) -> None:
+async def test_lost_headers_do_not_hinder_it(fixture: LedgerFixture, reading: Reading) -> None:
     """The cursor's hash is enough to know which chain is ours."""
-    made = world.create()
-    reading.overlook(lambda: (world.mine(pay(world, made)), world.mine(n=3)))
-    with world.database.begin() as connection:
+    made = fixture.create()
+    reading.overlook(lambda: (fixture.mine(pay(fixture, made)), fixture.mine(n=3)))
+    with fixture.database.begin() as connection:
         connection.execute(delete(reindex_run.chain_state.block))
     await reading.reindex()
-    assert world.status(made) == "succeeded"
+    assert fixture.status(made) == "succeeded"
 
 
 @pytest.mark.parametrize("how", [{"start": 1}, {"since": START - 3600.0, "since_text": "1h"}])
@@ -461,13 +475,13 @@ async def test_the_first_block_of_the_chain_is_read_again_too(
 ) -> None:
     """Nobody has its parent; a devnet has payments in it."""
     paying = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"FIRST")
-    world = World(tmp_path, chain=ScriptedChain(height=1, time=START, txs=[paying]))
+    fixture = LedgerFixture(tmp_path, chain=ScriptedChain(height=1, time=START, txs=[paying]))
     try:
-        intent = world.create(reference="FIRST")
-        world.mine(n=2)
-        async with ScriptedApi(world.chain, ping_interval=None) as api:
-            report = await Reading(world, [api]).reindex(**how)
+        intent = fixture.create(reference="FIRST")
+        fixture.mine(n=2)
+        async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+            report = await Reading(fixture, [api]).reindex(**how)
         assert (report.bottom, report.counts.blocks, report.counts.found) == (1, 3, 1)
-        assert world.status(intent) == "succeeded"
+        assert fixture.status(intent) == "succeeded"
     finally:
-        world.database.close()
+        fixture.database.close()

@@ -13,7 +13,7 @@ from notifier.schema import event
 from tests import harness
 from tests.integration.watcher.indexer.test_refunds import back
 from tests.integration.watcher.indexer.test_refunds import pay as pay_by_contract
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex import false_blocks
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_audit import FINALITY, auditing
@@ -28,13 +28,13 @@ NOWHERE = "0x" + "ab" * 32
 
 
 @pytest.fixture
-async def reading(world: World) -> AsyncIterator[Reading]:
-    async with ScriptedApi(world.chain, ping_interval=None) as api:
-        yield Reading(world, [api])
+async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
+    async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        yield Reading(fixture, [api])
 
 
-def pay(world: World, made: str, amount: int = 50_000, label: str = "") -> Tx:
-    return txs.sbtc_transfer(PAYER, SHOP, amount, world.memo(made), label=label)
+def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, label: str = "") -> Tx:
+    return txs.sbtc_transfer(PAYER, SHOP, amount, fixture.memo(made), label=label)
 
 
 def rows(reading: Reading, table: Any = transfer) -> list[tuple[bool, bool]]:
@@ -65,142 +65,153 @@ async def settles(reading: Reading) -> Report:
 
 
 async def test_a_label_that_was_left_out_is_found_and_the_payment_told(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    made = world.create()
-    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
-    assert (world.status(made), world.unmatched()) == ("pending", [("no_intent", 50_000)])
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, made))
+    assert (fixture.status(made), fixture.unmatched()) == ("pending", [("no_intent", 50_000)])
     report = await settles(reading)
-    assert (world.status(made), world.unmatched()) == ("succeeded", [])
+    assert (fixture.status(made), fixture.unmatched()) == ("succeeded", [])
     assert rows(reading) == [(False, True), (True, False)]
     [wrong] = report.corrections
-    assert f"memo 0x{world.memo(made).hex()}, not none" in wrong.note
-    assert world.told(made) == ["created", "succeeded"]
+    assert f"memo 0x{fixture.memo(made).hex()}, not none" in wrong.note
+    assert fixture.sent_events(made) == ["created", "succeeded"]
 
 
-async def test_an_audit_alarms_and_puts_right(world: World, reading: Reading) -> None:
-    made = world.create()
-    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
+async def test_an_audit_alarms_and_puts_right(fixture: LedgerFixture, reading: Reading) -> None:
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, made))
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     seen: list[Report] = []
     async with auditing(reading, on_audit=seen.append) as (audit, _):
         report = await audit.once()
         assert report is not None
-        assert world.status(made) == "succeeded"
+        assert fixture.status(made) == "succeeded"
         await audit.once()
     assert [audit_module.has_errors(one) for one in seen] == [True, False]
 
 
-async def test_an_audit_alarms_at_money_that_was_made_up_too(world: World, reading: Reading) -> None:
+async def test_an_audit_alarms_at_money_that_was_made_up_too(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """Nothing is missing there; what is stored too much is."""
-    made = world.create()
-    false_blocks.mine(world, false_blocks.also(world, pay(world, made)))
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.also(fixture, pay(fixture, made)))
     for _ in range(FINALITY):
-        world.mine(burn=True)
+        fixture.mine(burn=True)
     async with auditing(reading) as (audit, _):
         with capture_logs() as logs:
             await audit.once()
     [alarm] = [entry for entry in logs if entry["event"] == "audit.gap"]
     assert (alarm["log_level"], alarm["found"], alarm["corrections"]) == ("error", 0, 1)
-    assert (world.status(made), world.show(made)["amount_received"]) == ("processing", "0")
+    assert (fixture.status(made), fixture.show(made)["amount_received"]) == ("processing", "0")
 
 
 @pytest.mark.parametrize("of", ["another", "nobody"])
-async def test_whose_money_a_row_is_is_compared(world: World, reading: Reading, of: str) -> None:
+async def test_whose_money_a_row_is_is_compared(fixture: LedgerFixture, reading: Reading, of: str) -> None:
     """A row that says rightly what moved, and belongs to the wrong intent or to none."""
-    made, other = world.create(), world.create()
-    world.mine(pay(world, made))
+    made, other = fixture.create(), fixture.create()
+    fixture.mine(pay(fixture, made))
     wrongly = {"intent_id": other} if of == "another" else {"intent_id": None, "reason": "no_intent"}
-    with world.database.begin() as connection:
+    with fixture.database.begin() as connection:
         connection.execute(update(transfer).values(**wrongly))
     report = await settles(reading)
     [wrong] = report.corrections
     assert wrong.note == f"it belongs to {made}, not to {wrongly['intent_id'] or 'none'}"
     [right] = [row for row in reading.rows(transfer) if row.canonical]
     assert right.intent_id == made
-    assert [world.show(key)["amount_received"] for key in (made, other)] == ["50000", "0"]
-    assert world.told(made) == ["created", "succeeded"]
+    assert [fixture.show(key)["amount_received"] for key in (made, other)] == ["50000", "0"]
+    assert fixture.sent_events(made) == ["created", "succeeded"]
 
 
-async def test_whose_refund_a_row_is_is_compared(world: World, reading: Reading) -> None:
-    made, other = world.create(), world.create()
-    world.mine(pay_by_contract(world, made), pay_by_contract(world, other))
-    world.mine(back(world, made, 20_000))
-    with world.database.begin() as connection:
+async def test_whose_refund_a_row_is_is_compared(fixture: LedgerFixture, reading: Reading) -> None:
+    made, other = fixture.create(), fixture.create()
+    fixture.mine(pay_by_contract(fixture, made), pay_by_contract(fixture, other))
+    fixture.mine(back(fixture, made, 20_000))
+    with fixture.database.begin() as connection:
         connection.execute(update(refund).values(intent_id=other))
     report = await settles(reading)
     assert [wrong.note for wrong in report.corrections] == [f"it belongs to {made}, not to {other}"]
-    assert [world.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "0"]
+    assert [fixture.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "0"]
 
 
-async def test_a_success_told_for_too_much_is_taken_back(world: World, reading: Reading) -> None:
+async def test_a_success_told_for_too_much_is_taken_back(fixture: LedgerFixture, reading: Reading) -> None:
     """Attention at once, then a failure that supersedes it, unless the rest comes within the grace."""
-    made = world.create()
-    false_blocks.mine(world, false_blocks.on_transfers(amount=50_000), pay(world, made, 20_000))
-    assert world.status(made) == "succeeded"
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.on_transfers(amount=50_000), pay(fixture, made, 20_000))
+    assert fixture.status(made) == "succeeded"
     await settles(reading)
-    shown = world.show(made)
+    shown = fixture.show(made)
     assert (shown["status"], shown["flags"], shown["amount_received"]) == ("processing", ["reorged"], "20000")
     assert [(t["amount"], t["status"]) for t in shown["transfers"]] == [
         ("50000", "orphaned"),
         ("20000", "canonical"),
     ]
-    world.pass_time(7300)
-    assert world.told(made) == ["created", "succeeded", "attention:reorged", "failed:reorged"]
+    fixture.pass_time(7300)
+    assert fixture.sent_events(made) == ["created", "succeeded", "attention:reorged", "failed:reorged"]
     assert supersedes(reading, made) == [("payment.succeeded", None), ("payment.failed", "payment.succeeded")]
 
 
 async def test_a_success_told_for_another_orders_money_goes_to_that_order(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    ours, theirs = world.create(), world.create()
-    lied = replace(pay(world, ours), tx_id=pay(world, theirs).tx_id)
-    shown = _models_of(world, lied)
-    false_blocks.mine(world, lambda block: replace(block, transactions=shown), pay(world, theirs))
-    assert [world.status(key) for key in (ours, theirs)] == ["succeeded", "pending"]
+    ours, theirs = fixture.create(), fixture.create()
+    lied = replace(pay(fixture, ours), tx_id=pay(fixture, theirs).tx_id)
+    shown = _models_of(fixture, lied)
+    false_blocks.mine(fixture, lambda block: replace(block, transactions=shown), pay(fixture, theirs))
+    assert [fixture.status(key) for key in (ours, theirs)] == ["succeeded", "pending"]
     await settles(reading)
-    assert [world.status(key) for key in (ours, theirs)] == ["processing", "succeeded"]
-    world.pass_time(7300)
-    assert [world.status(key) for key in (ours, theirs)] == ["failed", "succeeded"]
+    assert [fixture.status(key) for key in (ours, theirs)] == ["processing", "succeeded"]
+    fixture.pass_time(7300)
+    assert [fixture.status(key) for key in (ours, theirs)] == ["failed", "succeeded"]
 
 
-def _models_of(world: World, *made: Tx) -> Any:
-    twin = world.chain.clone()
+def _models_of(fixture: LedgerFixture, *made: Tx) -> Any:
+    twin = fixture.chain.clone()
     twin.mine(made)
-    return world._models([twin.blocks[-1]])[0].transactions
+    return fixture._models([twin.blocks[-1]])[0].transactions
 
 
-async def test_money_that_was_made_up_is_refuted(world: World, reading: Reading) -> None:
-    made = world.create()
-    false_blocks.mine(world, false_blocks.also(world, pay(world, made)))
-    assert world.status(made) == "succeeded"
+async def test_money_that_was_made_up_is_refuted(fixture: LedgerFixture, reading: Reading) -> None:
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.also(fixture, pay(fixture, made)))
+    assert fixture.status(made) == "succeeded"
     await settles(reading)
     assert rows(reading) == [(False, True)]
-    assert world.show(made)["amount_received"] == "0"
-    assert world.status(made) == "processing"
+    assert fixture.show(made)["amount_received"] == "0"
+    assert fixture.status(made) == "processing"
 
 
-async def test_refuted_money_holds_nothing_back_and_excuses_nothing(world: World, reading: Reading) -> None:
+async def test_refuted_money_holds_nothing_back_and_excuses_nothing(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """What was never there is no payment that may be mined again: no grace for the order, none for late money."""
-    partly, late = world.create(expires_in=60), world.create(expires_in=60)
-    again = pay(world, late, 20_000, label="again")
-    false_blocks.mine(world, false_blocks.also(world, pay(world, partly, 20_000), again))
-    world.pass_time(500)
+    partly, late = fixture.create(expires_in=60), fixture.create(expires_in=60)
+    again = pay(fixture, late, 20_000, label="again")
+    false_blocks.mine(fixture, false_blocks.also(fixture, pay(fixture, partly, 20_000), again))
+    fixture.pass_time(500)
     await settles(reading)
-    world.mine(again, seconds=600)
-    assert [world.status(key) for key in (partly, late)] == ["expired", "expired"]
-    assert world.show(late)["flags"] == ["late", "refund_due"]
+    fixture.mine(again, seconds=600)
+    assert [fixture.status(key) for key in (partly, late)] == ["expired", "expired"]
+    assert fixture.show(late)["flags"] == ["late", "refund_due"]
 
 
-async def test_a_block_time_that_was_made_up_excuses_nothing(world: World, reading: Reading) -> None:
-    made = world.create(expires_in=60)
-    false_blocks.mine(world, false_blocks.on_header(time=world.tip.time + 10), pay(world, made), seconds=5000)
-    assert world.status(made) == "succeeded"
+async def test_a_block_time_that_was_made_up_excuses_nothing(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    made = fixture.create(expires_in=60)
+    false_blocks.mine(
+        fixture, false_blocks.on_header(time=fixture.tip.time + 10), pay(fixture, made), seconds=5000
+    )
+    assert fixture.status(made) == "succeeded"
     await settles(reading)
-    assert (world.status(made), world.show(made)["flags"]) == ("processing", ["late", "reorged"])
-    world.pass_time(7300)
-    assert (world.status(made), world.show(made)["flags"]) == ("failed", ["late", "refund_due", "reorged"])
+    assert (fixture.status(made), fixture.show(made)["flags"]) == ("processing", ["late", "reorged"])
+    fixture.pass_time(7300)
+    assert (fixture.status(made), fixture.show(made)["flags"]) == (
+        "failed",
+        ["late", "refund_due", "reorged"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,11 +231,13 @@ async def test_a_block_time_that_was_made_up_excuses_nothing(world: World, readi
     ],
     ids=lambda column: next(iter(column)),
 )
-async def test_every_column_is_compared(world: World, reading: Reading, column: dict[str, Any]) -> None:
-    made = world.create()
-    world.mine()
-    world.mine(pay(world, made))
-    with world.database.begin() as connection:
+async def test_every_column_is_compared(
+    fixture: LedgerFixture, reading: Reading, column: dict[str, Any]
+) -> None:
+    made = fixture.create()
+    fixture.mine()
+    fixture.mine(pay(fixture, made))
+    with fixture.database.begin() as connection:
         connection.execute(update(transfer).values(**column))
     report = await settles(reading)
     assert report.counts.corrections == 1
@@ -233,15 +246,15 @@ async def test_every_column_is_compared(world: World, reading: Reading, column: 
     assert getattr(wrong, next(iter(column))) == next(iter(column.values())), "kept as it was"
     assert wrong.refuted == report.corrections[0].note
     assert (right.canonical, right.amount, right.intent_id, right.sender) == (True, 50_000, made, PAYER)
-    assert world.told(made) == ["created", "succeeded"]
+    assert fixture.sent_events(made) == ["created", "succeeded"]
 
 
 async def test_a_row_in_no_block_of_our_chain_is_refuted_without_asking(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    made = world.create()
-    world.mine(pay(world, made))
-    with world.database.begin() as connection:
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
+    with fixture.database.begin() as connection:
         connection.execute(update(transfer).values(block_hash=NOWHERE, tx_id=NOWHERE))
     report = await settles(reading)
     assert "is not in the chain" in report.corrections[0].note
@@ -251,77 +264,81 @@ async def test_a_row_in_no_block_of_our_chain_is_refuted_without_asking(
 @pytest.mark.parametrize("batch", [50, 1])
 @pytest.mark.parametrize("to", [102, 104])
 async def test_a_payment_stored_in_the_wrong_block_moves(
-    world: World, reading: Reading, batch: int, to: int, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, batch: int, to: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the wrong block is not among those in hand: its contents are asked for."""
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", batch)
-    made = world.create()
-    world.mine(n=2)
-    world.mine(pay(world, made))
-    world.mine(n=2)
-    other = world.chain.header(to)
-    with world.database.begin() as connection:
+    made = fixture.create()
+    fixture.mine(n=2)
+    fixture.mine(pay(fixture, made))
+    fixture.mine(n=2)
+    other = fixture.chain.header(to)
+    with fixture.database.begin() as connection:
         connection.execute(update(transfer).values(block_hash=other.hash, height=to))
     await settles(reading)
     [row] = [row for row in reading.rows(transfer) if row.canonical]
-    assert (row.height, world.status(made)) == (103, "succeeded")
+    assert (row.height, fixture.status(made)) == (103, "succeeded")
     # Where the wrong block comes a transaction earlier, the money is nowhere for that moment.
-    assert world.told(made) == ["created", "succeeded"] + ["attention:reorged"] * (batch < to - 100 < 3)
+    assert fixture.sent_events(made) == ["created", "succeeded"] + ["attention:reorged"] * (
+        batch < to - 100 < 3
+    )
 
 
-async def test_failed_calls_are_put_right_too(world: World, reading: Reading) -> None:
+async def test_failed_calls_are_put_right_too(fixture: LedgerFixture, reading: Reading) -> None:
     """One that was made up, one that was hidden, one with another reason: their payments are what they are."""
-    paid, hidden, other = world.create(), world.create(), world.create()
-    false_blocks.mine(world, false_blocks.failing, pay(world, paid))
-    assert [entry["reason"] for entry in world.show(paid)["attempts"]] == ["abort_by_response"]
-    false_blocks.mine(world, false_blocks.without_transactions, txs.failed(pay(world, hidden)))
-    world.mine(txs.failed(pay(world, other)))
-    with world.database.begin() as connection:
+    paid, hidden, other = fixture.create(), fixture.create(), fixture.create()
+    false_blocks.mine(fixture, false_blocks.failing, pay(fixture, paid))
+    assert [entry["reason"] for entry in fixture.show(paid)["attempts"]] == ["abort_by_response"]
+    false_blocks.mine(fixture, false_blocks.without_transactions, txs.failed(pay(fixture, hidden)))
+    fixture.mine(txs.failed(pay(fixture, other)))
+    with fixture.database.begin() as connection:
         connection.execute(
             update(attempt)
             .where(attempt.c.intent_id == other)
             .values(reason="problematic_skipped", sender=STRANGER)
         )
     report = await settles(reading)
-    assert [world.status(key) for key in (paid, hidden, other)] == ["succeeded", "pending", "pending"]
-    assert world.show(paid)["attempts"] == []
-    assert [entry["reason"] for entry in world.show(hidden)["attempts"]] == ["abort_by_response"]
-    assert [(e["reason"], e["sender"]) for e in world.show(other)["attempts"]] == [
+    assert [fixture.status(key) for key in (paid, hidden, other)] == ["succeeded", "pending", "pending"]
+    assert fixture.show(paid)["attempts"] == []
+    assert [entry["reason"] for entry in fixture.show(hidden)["attempts"]] == ["abort_by_response"]
+    assert [(e["reason"], e["sender"]) for e in fixture.show(other)["attempts"]] == [
         ("abort_by_response", PAYER)
     ]
     assert report.counts.corrections == 2
 
 
-async def test_a_success_whose_call_had_failed_is_taken_back_at_once(world: World, reading: Reading) -> None:
-    made = world.create()
-    tx = pay(world, made)
-    shown = _models_of(world, tx)
-    false_blocks.mine(world, lambda block: replace(block, transactions=shown), txs.failed(tx))
-    assert world.status(made) == "succeeded"
+async def test_a_success_whose_call_had_failed_is_taken_back_at_once(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    made = fixture.create()
+    tx = pay(fixture, made)
+    shown = _models_of(fixture, tx)
+    false_blocks.mine(fixture, lambda block: replace(block, transactions=shown), txs.failed(tx))
+    assert fixture.status(made) == "succeeded"
     with capture_logs() as logs:
         report = await settles(reading)
-    assert world.told(made)[-1] == "failed:reorged"
+    assert fixture.sent_events(made)[-1] == "failed:reorged"
     assert [(entry["event"], entry["intent"]) for entry in logs] == [("payment.reversed", made)]
     assert (report.counts.found, report.counts.attempts, report.counts.corrections) == (0, 0, 1)
 
 
-async def test_refunds_are_put_right_too(world: World, reading: Reading) -> None:
-    made, other = world.create(), world.create()
-    world.mine(pay_by_contract(world, made), pay_by_contract(world, other))
-    world.mine(back(world, made, 20_000), back(world, other, 5_000))
-    with world.database.begin() as connection:
+async def test_refunds_are_put_right_too(fixture: LedgerFixture, reading: Reading) -> None:
+    made, other = fixture.create(), fixture.create()
+    fixture.mine(pay_by_contract(fixture, made), pay_by_contract(fixture, other))
+    fixture.mine(back(fixture, made, 20_000), back(fixture, other, 5_000))
+    with fixture.database.begin() as connection:
         mine = refund.c.intent_id == made
         connection.execute(update(refund).where(mine).values(amount=30_000))
         connection.execute(update(refund).where(~mine).values(tx_id=NOWHERE))
     report = await settles(reading)
-    assert [world.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "5000"]
+    assert [fixture.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "5000"]
     assert [wrong.kind for wrong in report.corrections] == ["refund", "refund"]
 
 
-async def test_a_dry_run_shows_what_it_would_put_right(world: World, reading: Reading) -> None:
-    made, other = world.create(), world.create()
-    false_blocks.mine(world, false_blocks.on_transfers(amount=50_000), pay(world, made, 20_000))
-    false_blocks.mine(world, false_blocks.without_labels, pay(world, other))
+async def test_a_dry_run_shows_what_it_would_put_right(fixture: LedgerFixture, reading: Reading) -> None:
+    made, other = fixture.create(), fixture.create()
+    false_blocks.mine(fixture, false_blocks.on_transfers(amount=50_000), pay(fixture, made, 20_000))
+    false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, other))
     before = reading.snapshot()
     would = await reading.reindex(dry_run=True)
     assert reading.snapshot() == before
@@ -340,12 +357,14 @@ async def test_a_dry_run_shows_what_it_would_put_right(world: World, reading: Re
 # Evidence
 
 
-async def test_a_second_source_that_says_otherwise_leaves_everything(world: World, reading: Reading) -> None:
+async def test_a_second_source_that_says_otherwise_leaves_everything(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """One liar among two cannot turn right rows into wrong ones; the operator is told which."""
-    made = world.create()
-    world.mine(pay(world, made))
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
     before = reading.snapshot()
-    liar = world.chain.clone()
+    liar = fixture.chain.clone()
     async with ScriptedApi(liar, ping_interval=None) as api:
 
         def lie(route: str, body: Any) -> Any:
@@ -356,43 +375,45 @@ async def test_a_second_source_that_says_otherwise_leaves_everything(world: Worl
             return body
 
         api.faults.tamper = lie
-        both = Reading(world, [api, reading.api])
+        both = Reading(fixture, [api, reading.api])
         report = await both.reindex()
         assert (report.counts.corrections, report.counts.differences) == (0, 1)
         assert "says otherwise" in report.differences[0].note
         assert "left as it is" in report.differences[0].note
         assert reading.snapshot() == before
-        alone = await Reading(world, [api]).reindex(dry_run=True)
+        alone = await Reading(fixture, [api]).reindex(dry_run=True)
     assert alone.counts.corrections == 1, "with one source its word is all there is"
 
 
-async def test_a_second_source_that_is_silent_confirms_nothing(world: World, reading: Reading) -> None:
-    made = world.create()
-    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
-    async with ScriptedApi(world.chain.clone(), ping_interval=None) as api:
-        both = Reading(world, [reading.api, api])
+async def test_a_second_source_that_is_silent_confirms_nothing(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, made))
+    async with ScriptedApi(fixture.chain.clone(), ping_interval=None) as api:
+        both = Reading(fixture, [reading.api, api])
         api.faults.fail(503, times=None, route="block")
         report = await both.reindex()
         assert "no other source answers" in report.differences[0].note
-        assert world.status(made) == "pending"
+        assert fixture.status(made) == "pending"
         api.faults.clear()
-        world.clock.now += 3600
+        fixture.clock.now += 3600
         report = await both.reindex()
     assert (report.counts.corrections, report.counts.differences) == (1, 0)
-    assert world.status(made) == "succeeded"
+    assert fixture.status(made) == "succeeded"
 
 
 async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_is_in_doubt(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second source agrees about the block where it is, and says otherwise about the one where it was thought."""
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 1)
-    made = world.create()
-    world.mine(pay(world, made))
-    world.mine()
-    thought = world.chain.header(102)
-    twin = world.chain.clone()
-    with world.database.begin() as connection:
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
+    fixture.mine()
+    thought = fixture.chain.header(102)
+    twin = fixture.chain.clone()
+    with fixture.database.begin() as connection:
         connection.execute(update(transfer).values(block_hash=thought.hash, height=102))
     before = reading.snapshot()
     async with ScriptedApi(twin, ping_interval=None) as api:
@@ -403,7 +424,7 @@ async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_
             return body
 
         api.faults.tamper = lie
-        report = await Reading(world, [reading.api, api]).reindex(start=101, to=101)
+        report = await Reading(fixture, [reading.api, api]).reindex(start=101, to=101)
     assert report.counts.differences == 1
     assert "left as it is" in report.differences[0].note
     assert reading.snapshot() == before
@@ -411,10 +432,10 @@ async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_
     assert [row.height for row in reading.rows(transfer) if row.canonical] == [101]
 
 
-async def test_one_source_has_to_say_it_twice(world: World, reading: Reading) -> None:
+async def test_one_source_has_to_say_it_twice(fixture: LedgerFixture, reading: Reading) -> None:
     """Its two readings are some seconds apart; where they differ, nothing is believed."""
-    made = world.create()
-    false_blocks.mine(world, false_blocks.without_labels, pay(world, made))
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, made))
     answers = iter([False, True])
 
     def lie(route: str, body: Any) -> Any:
@@ -425,16 +446,16 @@ async def test_one_source_has_to_say_it_twice(world: World, reading: Reading) ->
         return body
 
     reading.api.faults.tamper = lie
-    before = world.clock()
+    before = fixture.clock()
     report = await reading.reindex()
-    assert world.clock() - before >= 5.0
+    assert fixture.clock() - before >= 5.0
     assert (report.counts.corrections, report.counts.differences) == (0, 1)
-    assert world.status(made) == "pending"
+    assert fixture.status(made) == "pending"
 
 
-async def test_what_is_right_is_read_once(world: World, reading: Reading) -> None:
-    made = world.create()
-    world.mine(pay(world, made))
+async def test_what_is_right_is_read_once(fixture: LedgerFixture, reading: Reading) -> None:
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
     await reading.reindex()
     before = len(reading.api.requests)
     await reading.reindex()
@@ -445,41 +466,43 @@ async def test_what_is_right_is_read_once(world: World, reading: Reading) -> Non
 
 
 async def test_what_a_person_assigned_stays_theirs_unless_it_is_other_money(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    kept, void = world.create(), world.create()
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"mistyped"))
+    kept, void = fixture.create(), fixture.create()
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"mistyped"))
     false_blocks.mine(
-        world, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 7, b"other")
+        fixture, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 7, b"other")
     )
-    [first, second] = sorted(world.transfers(), key=lambda row: row["height"])
-    world.assign(first["id"], kept)
-    world.assign(second["id"], void)
+    [first, second] = sorted(fixture.transfers(), key=lambda row: row["height"])
+    fixture.assign(first["id"], kept)
+    fixture.assign(second["id"], void)
     await settles(reading)
-    assert [world.show(key)["amount_received"] for key in (kept, void)] == ["50000", "0"]
-    assert world.unmatched() == [("no_intent", 7)]
+    assert [fixture.show(key)["amount_received"] for key in (kept, void)] == ["50000", "0"]
+    assert fixture.unmatched() == [("no_intent", 7)]
 
 
-async def test_an_order_created_later_takes_no_money_that_another_has(world: World, reading: Reading) -> None:
+async def test_an_order_created_later_takes_no_money_that_another_has(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """By its label it would come first now; when the block was read it did not exist."""
-    first = world.create(match="recipient", recipient=OWN)
-    world.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, b"LATER"))
-    world.pass_time(100_000)
-    world.clock.now += 100_000
-    second = world.create(reference="LATER", recipient=OWN, not_before=1)
+    first = fixture.create(match="recipient", recipient=OWN)
+    fixture.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, b"LATER"))
+    fixture.pass_time(100_000)
+    fixture.clock.now += 100_000
+    second = fixture.create(reference="LATER", recipient=OWN, not_before=1)
     report = await settles(reading)
     assert (report.corrections, report.changes) == ([], [])
-    assert (world.status(first), world.status(second)) == ("succeeded", "pending")
+    assert (fixture.status(first), fixture.status(second)) == ("succeeded", "pending")
 
 
 @pytest.mark.parametrize("change", ["asset", "ignored", "contract"])
 async def test_settings_that_changed_refute_nothing(
-    world: World, reading: Reading, change: str, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An asset that is not taken any more, a sender that is ignored, another payment contract: they act on new blocks."""
-    made, by_contract = world.create(), world.create()
-    world.mine(pay(world, made), pay_by_contract(world, by_contract))
-    world.mine(back(world, by_contract, 5_000))
+    made, by_contract = fixture.create(), fixture.create()
+    fixture.mine(pay(fixture, made), pay_by_contract(fixture, by_contract))
+    fixture.mine(back(fixture, by_contract, 5_000))
     changed = {
         "asset": {"assets": frozenset({"STX"})},
         "ignored": {"ignored_senders": frozenset({PAYER})},
@@ -494,56 +517,58 @@ async def test_settings_that_changed_refute_nothing(
     assert after["intent"] == before["intent"]
 
 
-async def test_one_intents_reindex_puts_right_what_concerns_it(world: World, reading: Reading) -> None:
+async def test_one_intents_reindex_puts_right_what_concerns_it(
+    fixture: LedgerFixture, reading: Reading
+) -> None:
     """Money that it lost to a lie, also to another order's; nothing else is touched."""
-    ours, theirs, other = world.create(), world.create(), world.create()
-    tx = pay(world, ours)
-    shown = _models_of(world, replace(pay(world, theirs), tx_id=tx.tx_id))
-    false_blocks.mine(world, lambda block: replace(block, transactions=shown), tx)
-    false_blocks.mine(world, false_blocks.without_labels, pay(world, other))
+    ours, theirs, other = fixture.create(), fixture.create(), fixture.create()
+    tx = pay(fixture, ours)
+    shown = _models_of(fixture, replace(pay(fixture, theirs), tx_id=tx.tx_id))
+    false_blocks.mine(fixture, lambda block: replace(block, transactions=shown), tx)
+    false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, other))
     report = await reading.reindex(intent=ours)
     assert report.counts.corrections == 1
-    assert [world.status(key) for key in (ours, theirs, other)] == ["succeeded", "processing", "pending"]
+    assert [fixture.status(key) for key in (ours, theirs, other)] == ["succeeded", "processing", "pending"]
 
 
-async def test_refuted_money_is_nobodys_to_take(world: World, reading: Reading) -> None:
+async def test_refuted_money_is_nobodys_to_take(fixture: LedgerFixture, reading: Reading) -> None:
     """Neither a person nor a new order gets it; the money that is there can be assigned."""
-    made = world.create()
+    made = fixture.create()
     false_blocks.mine(
-        world, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 9, b"LATER")
+        fixture, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 9, b"LATER")
     )
-    false_blocks.mine(world, false_blocks.also(world, txs.sbtc_transfer(PAYER, OWN, 50_000, b"x")))
+    false_blocks.mine(fixture, false_blocks.also(fixture, txs.sbtc_transfer(PAYER, OWN, 50_000, b"x")))
     await settles(reading)
     wrong = next(row for row in reading.rows(transfer) if row.refuted is not None)
     right = next(row for row in reading.rows(transfer) if row.canonical)
     with pytest.raises(Refused, match="not in the chain"):
-        world.assign(wrong.id, made)
-    later = world.create(reference="LATER", not_before=1)
-    assert world.show(later)["amount_received"] == "9"
-    assert [t["status"] for t in world.show(later)["transfers"]] == ["canonical"]
+        fixture.assign(wrong.id, made)
+    later = fixture.create(reference="LATER", not_before=1)
+    assert fixture.show(later)["amount_received"] == "9"
+    assert [t["status"] for t in fixture.show(later)["transfers"]] == ["canonical"]
     assert right.amount == 9
 
 
 async def test_a_mark_made_before_calls_attention_when_its_money_is_refuted(
-    world: World, reading: Reading
+    fixture: LedgerFixture, reading: Reading
 ) -> None:
-    made = world.create()
-    false_blocks.mine(world, false_blocks.on_transfers(amount=50_000), pay(world, made, 20_000))
-    world.mine()
-    world.mark(made, "succeeded")
+    made = fixture.create()
+    false_blocks.mine(fixture, false_blocks.on_transfers(amount=50_000), pay(fixture, made, 20_000))
+    fixture.mine()
+    fixture.mark(made, "succeeded")
     await settles(reading)
-    shown = world.show(made)
+    shown = fixture.show(made)
     assert (shown["status"], shown["amount_received"]) == ("succeeded", "20000")
     assert "reorged" in shown["flags"]
-    assert any(told.startswith("attention") for told in world.told(made))
+    assert any(told.startswith("attention") for told in fixture.sent_events(made))
 
 
 async def test_a_verdict_that_was_right_all_along_comes_back_without_a_word(
-    world: World, reading: Reading, monkeypatch: pytest.MonkeyPatch
+    fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A correction that was itself wrong heals the same way: row 6a."""
-    made = world.create()
-    world.mine(pay(world, made))
+    made = fixture.create()
+    fixture.mine(pay(fixture, made))
 
     def lie(route: str, body: Any) -> Any:
         if route == "tx_multiple":
@@ -554,8 +579,8 @@ async def test_a_verdict_that_was_right_all_along_comes_back_without_a_word(
 
     reading.api.faults.tamper = lie
     await reading.reindex()
-    assert world.status(made) == "processing"
+    assert fixture.status(made) == "processing"
     reading.api.faults.tamper = None
     await settles(reading)
-    assert world.status(made) == "succeeded"
-    assert world.told(made) == ["created", "succeeded", "attention:reorged"]
+    assert fixture.status(made) == "succeeded"
+    assert fixture.sent_events(made) == ["created", "succeeded", "attention:reorged"]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from chain.testing import principal, txs
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.config.settings import Settings
 from watcher.errors import NotFound, Refused
 from watcher.schemas import ChangeMerchant, NewMerchant, serialize
@@ -17,31 +17,33 @@ from watcher.store.schema import api_key
 OTHER = principal("other")
 
 
-def add(world: World, settings: Settings | None = None, **fields: Any) -> tuple[Mapping[str, Any], str]:
-    with world.database.begin() as connection:
+def add(
+    fixture: LedgerFixture, settings: Settings | None = None, **fields: Any
+) -> tuple[Mapping[str, Any], str]:
+    with fixture.database.begin() as connection:
         return merchants.add(
             connection,
-            settings or world.settings,
+            settings or fixture.settings,
             NewMerchant.of({"name": "Other", "recipient": OTHER} | fields),
-            now=world.clock(),
+            now=fixture.clock(),
         )
 
 
-def change(world: World, merchant: str, **fields: Any) -> Mapping[str, Any]:
-    with world.database.begin() as connection:
+def change(fixture: LedgerFixture, merchant: str, **fields: Any) -> Mapping[str, Any]:
+    with fixture.database.begin() as connection:
         request = ChangeMerchant.of(fields)
-        return merchants.change(connection, world.settings, merchant, request, now=world.clock())
+        return merchants.change(connection, fixture.settings, merchant, request, now=fixture.clock())
 
 
-def whose(world: World, key: str) -> str | None:
-    with world.database.read() as connection:
-        holder = api_keys.find_owner(connection, key, now=world.clock())
+def whose(fixture: LedgerFixture, key: str) -> str | None:
+    with fixture.database.read() as connection:
+        holder = api_keys.find_owner(connection, key, now=fixture.clock())
     return None if holder is None else holder.merchant
 
 
-def test_a_merchant_has_what_was_asked_for(world: World) -> None:
+def test_a_merchant_has_what_was_asked_for(fixture: LedgerFixture) -> None:
     row, key = add(
-        world, level="stacks=1,bitcoin=3", ttl="30m", tolerance="10", late_policy="accept", name="  Café  "
+        fixture, level="stacks=1,bitcoin=3", ttl="30m", tolerance="10", late_policy="accept", name="  Café  "
     )
     assert row["id"].startswith("mer_")
     assert serialize.merchant(row) == {
@@ -60,65 +62,65 @@ def test_a_merchant_has_what_was_asked_for(world: World) -> None:
     assert key not in str(serialize.merchant(row))
 
 
-def test_a_key_names_its_network_and_is_stored_as_a_hash_only(world: World) -> None:
-    row, key = add(world)
+def test_a_key_names_its_network_and_is_stored_as_a_hash_only(fixture: LedgerFixture) -> None:
+    row, key = add(fixture)
     assert key.startswith("sk_live_")
     assert len(key) == len("sk_live_") + 32
-    assert whose(world, key) == row["id"]
-    with world.database.read() as connection:
+    assert whose(fixture, key) == row["id"]
+    with fixture.database.read() as connection:
         stored = connection.execute(select(api_key).where(api_key.c.merchant_id == row["id"])).one()
     assert key.encode() not in stored.hash
-    testnet = Settings(network="testnet", database_url=world.settings.database_url)
-    _, test_key = add(world, settings=testnet, recipient=principal("other", mainnet=False))
+    testnet = Settings(network="testnet", database_url=fixture.settings.database_url)
+    _, test_key = add(fixture, settings=testnet, recipient=principal("other", mainnet=False))
     assert test_key.startswith("sk_test_")
 
 
 @pytest.mark.parametrize("key", ["", "sk_live_", "sk_live_" + "A" * 32, "\ud800", "ключ", "x" * 100_000])
-def test_a_wrong_key_is_nobodys(world: World, key: str) -> None:
-    assert whose(world, key) is None
+def test_a_wrong_key_is_nobodys(fixture: LedgerFixture, key: str) -> None:
+    assert whose(fixture, key) is None
 
 
-def test_a_rotated_key_is_the_only_one(world: World) -> None:
-    row, old = add(world)
-    with world.database.begin() as connection:
-        key = merchants.rotate_key(connection, world.settings, row["id"], world.clock())
+def test_a_rotated_key_is_the_only_one(fixture: LedgerFixture) -> None:
+    row, old = add(fixture)
+    with fixture.database.begin() as connection:
+        key = merchants.rotate_key(connection, fixture.settings, row["id"], fixture.clock())
     assert key != old
-    assert (whose(world, old), whose(world, key)) == (None, row["id"])
+    assert (whose(fixture, old), whose(fixture, key)) == (None, row["id"])
 
 
-def test_a_disabled_merchant_has_no_key_and_gets_no_intents(world: World) -> None:
-    row, key = add(world)
-    with world.database.begin() as connection:
-        assert merchants.disable(connection, row["id"], world.clock())["status"] == "disabled"
-    assert whose(world, key) is None
+def test_a_disabled_merchant_has_no_key_and_gets_no_intents(fixture: LedgerFixture) -> None:
+    row, key = add(fixture)
+    with fixture.database.begin() as connection:
+        assert merchants.disable(connection, row["id"], fixture.clock())["status"] == "disabled"
+    assert whose(fixture, key) is None
     with pytest.raises(Refused) as caught:
-        world.create(row["id"])
+        fixture.create(row["id"])
     assert caught.value.code == "merchant_disabled"
-    with pytest.raises(Refused) as caught, world.database.begin() as connection:
-        merchants.rotate_key(connection, world.settings, row["id"], world.clock())
+    with pytest.raises(Refused) as caught, fixture.database.begin() as connection:
+        merchants.rotate_key(connection, fixture.settings, row["id"], fixture.clock())
     assert caught.value.code == "merchant_disabled"
 
 
-def test_a_disabled_merchants_open_intents_go_on(world: World) -> None:
-    intent = world.create()
-    with world.database.begin() as connection:
-        merchants.disable(connection, world.merchant, world.clock())
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
-    assert world.status(intent) == "succeeded"
+def test_a_disabled_merchants_open_intents_go_on(fixture: LedgerFixture) -> None:
+    intent = fixture.create()
+    with fixture.database.begin() as connection:
+        merchants.disable(connection, fixture.merchant, fixture.clock())
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
+    assert fixture.status(intent) == "succeeded"
 
 
-def test_only_what_is_given_is_changed_and_none_clears_it(world: World) -> None:
-    row, _ = add(world, level="settled", ttl=60, tolerance=0)
-    world.clock.now += 5
-    changed = change(world, row["id"], level=None, late_policy="hold")
-    assert changed == {**row, "level": None, "late_policy": "hold", "updated_at": int(world.clock())}
+def test_only_what_is_given_is_changed_and_none_clears_it(fixture: LedgerFixture) -> None:
+    row, _ = add(fixture, level="settled", ttl=60, tolerance=0)
+    fixture.clock.now += 5
+    changed = change(fixture, row["id"], level=None, late_policy="hold")
+    assert changed == {**row, "level": None, "late_policy": "hold", "updated_at": int(fixture.clock())}
 
 
-def test_money_to_a_former_recipient_is_still_stored(world: World) -> None:
-    change(world, world.merchant, recipient=OTHER)
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 5), txs.sbtc_transfer(PAYER, OTHER, 6))
-    assert world.unmatched() == [("no_intent", 5), ("no_intent", 6)]
-    assert {row["merchant_id"] for row in world.transfers()} == {world.merchant}
+def test_money_to_a_former_recipient_is_still_stored(fixture: LedgerFixture) -> None:
+    change(fixture, fixture.merchant, recipient=OTHER)
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 5), txs.sbtc_transfer(PAYER, OTHER, 6))
+    assert fixture.unmatched() == [("no_intent", 5), ("no_intent", 6)]
+    assert {row["merchant_id"] for row in fixture.transfers()} == {fixture.merchant}
 
 
 @pytest.mark.parametrize(
@@ -142,48 +144,48 @@ def test_money_to_a_former_recipient_is_still_stored(world: World) -> None:
     ],
 )
 def test_a_wrong_field_is_refused_by_name_and_nothing_is_stored(
-    world: World, field: str, value: object
+    fixture: LedgerFixture, field: str, value: object
 ) -> None:
     for attempt in (
-        lambda: add(world, **{field: value}),
-        lambda: change(world, world.merchant, **{field: value}),
+        lambda: add(fixture, **{field: value}),
+        lambda: change(fixture, fixture.merchant, **{field: value}),
     ):
         with pytest.raises(Refused) as caught:
             attempt()
         assert [error["field"] for error in caught.value.errors] == [field]
-    with world.database.read() as connection:
+    with fixture.database.read() as connection:
         rows, _ = merchants.page(connection, limit=10)
     assert [row["name"] for row in rows] == ["Shop"]
 
 
-def test_an_unknown_merchant_is_not_found(world: World) -> None:
-    with world.database.begin() as connection:
+def test_an_unknown_merchant_is_not_found(fixture: LedgerFixture) -> None:
+    with fixture.database.begin() as connection:
         for ask in (
             lambda: merchants.find(connection, "mer_X"),
-            lambda: merchants.change(connection, world.settings, "mer_X", ChangeMerchant(), now=0),
+            lambda: merchants.change(connection, fixture.settings, "mer_X", ChangeMerchant(), now=0),
             lambda: merchants.disable(connection, "mer_X", 0),
-            lambda: merchants.rotate_key(connection, world.settings, "mer_X", 0),
+            lambda: merchants.rotate_key(connection, fixture.settings, "mer_X", 0),
         ):
             with pytest.raises(NotFound):
                 ask()
 
 
-def test_pages_stay_whole_while_merchants_are_added(world: World) -> None:
-    first = [world.add_merchant(f"m{n}", principal(f"m{n}")) for n in range(4)]
-    with world.database.read() as connection:
+def test_pages_stay_whole_while_merchants_are_added(fixture: LedgerFixture) -> None:
+    first = [fixture.add_merchant(f"m{n}", principal(f"m{n}")) for n in range(4)]
+    with fixture.database.read() as connection:
         rows, cursor = merchants.page(connection, limit=2)
     assert [row["id"] for row in rows] == [first[3], first[2]]
-    world.add_merchant("late", principal("late"))
-    with world.database.read() as connection:
+    fixture.add_merchant("late", principal("late"))
+    with fixture.database.read() as connection:
         rows, cursor = merchants.page(connection, limit=2, cursor=cursor)
         rest, end = merchants.page(connection, limit=2, cursor=cursor)
-    assert [row["id"] for row in (*rows, *rest)] == [first[1], first[0], world.merchant]
+    assert [row["id"] for row in (*rows, *rest)] == [first[1], first[0], fixture.merchant]
     assert end is None
 
 
-def test_a_recipient_that_is_dedicated_to_an_intent_is_refused(world: World) -> None:
-    world.create(match="recipient", recipient=OTHER)
-    for attempt in (lambda: add(world), lambda: change(world, world.merchant, recipient=OTHER)):
+def test_a_recipient_that_is_dedicated_to_an_intent_is_refused(fixture: LedgerFixture) -> None:
+    fixture.create(match="recipient", recipient=OTHER)
+    for attempt in (lambda: add(fixture), lambda: change(fixture, fixture.merchant, recipient=OTHER)):
         with pytest.raises(Refused) as caught:
             attempt()
         assert caught.value.code == "recipient_in_use"

@@ -13,7 +13,7 @@ from chain.testing import txs
 from notifier.errors import InvalidEndpoint
 from notifier.errors import NotFound as NotFoundThere
 from notifier.ssrf import CheckedUrl
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.errors import NotFound, Refused
 from watcher.schemas import (
     Assign,
@@ -42,102 +42,102 @@ URL = CheckedUrl("https://shop.example/webhooks")
 
 
 @contextmanager
-def sitting(world: World, merchant: str | None) -> Iterator[Services]:
-    with world.database.begin() as connection:
+def sitting(fixture: LedgerFixture, merchant: str | None) -> Iterator[Services]:
+    with fixture.database.begin() as connection:
         yield Services(
             connection,
-            world.settings,
+            fixture.settings,
             actor="test",
-            now=world.clock(),
+            now=fixture.clock(),
             merchant=merchant,
-            settler_of=lambda _: world.settler,
+            settler_of=lambda _: fixture.settler,
         )
-    world.clock.now += 0.002
+    fixture.clock.now += 0.002
 
 
 def batch(documents: object) -> NewPaymentIntents:
     return NewPaymentIntents.of({"intents": documents})
 
 
-def pull(world: World, after: str | None, **how: Any) -> dict[str, Any]:
-    with sitting(world, world.merchant) as services:
+def pull(fixture: LedgerFixture, after: str | None, **how: Any) -> dict[str, Any]:
+    with sitting(fixture, fixture.merchant) as services:
         return services.events(EventFilters(after=after or "", **how))
 
 
-def pay(world: World, intent: str) -> None:
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent)))
+def pay(fixture: LedgerFixture, intent: str) -> None:
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
 
 
-def test_pulled_events_are_all_that_was_told_each_once_in_order(world: World) -> None:
+def test_pulled_events_are_all_that_was_told_each_once_in_order(fixture: LedgerFixture) -> None:
     told: list[str] = []
     after: str | None = None
     for _ in range(3):
-        pay(world, world.create())
-        page = pull(world, after)
+        pay(fixture, fixture.create())
+        page = pull(fixture, after)
         told += [row["id"] for row in page["data"]]
         after = page["next_cursor"]
-    whole = pull(world, None)
+    whole = pull(fixture, None)
     assert [row["id"] for row in whole["data"]] == told
     assert len(set(told)) == len(told) == 3 * 2  # created and succeeded, of each
-    assert pull(world, after) == {"data": [], "next_cursor": after}
+    assert pull(fixture, after) == {"data": [], "next_cursor": after}
 
 
-def test_a_page_of_pulled_events_goes_on_where_the_one_before_ended(world: World) -> None:
+def test_a_page_of_pulled_events_goes_on_where_the_one_before_ended(fixture: LedgerFixture) -> None:
     for _ in range(3):
-        pay(world, world.create())
-    whole = [row["id"] for row in pull(world, None)["data"]]
+        pay(fixture, fixture.create())
+    whole = [row["id"] for row in pull(fixture, None)["data"]]
     after, seen = None, []
-    while (page := pull(world, after, limit=2))["data"]:
+    while (page := pull(fixture, after, limit=2))["data"]:
         assert len(page["data"]) <= 2
         seen += [row["id"] for row in page["data"]]
         after = page["next_cursor"]
     assert seen == whole
 
 
-def test_pulled_bodies_are_signed_as_they_are_sent(world: World) -> None:
-    with sitting(world, world.merchant) as services:
+def test_pulled_bodies_are_signed_as_they_are_sent(fixture: LedgerFixture) -> None:
+    with sitting(fixture, fixture.merchant) as services:
         made = services.add_endpoint(NewEndpoint(url=URL), url=URL)
         services.test_endpoint(made["endpoint"]["id"])  # a test tells nothing, so it is not pulled
-    pay(world, world.create())
-    world.clock.now = time.time()
-    rows = pull(world, None, endpoint=made["endpoint"]["id"])["data"]
+    pay(fixture, fixture.create())
+    fixture.clock.now = time.time()
+    rows = pull(fixture, None, endpoint=made["endpoint"]["id"])["data"]
     assert [row["type"] for row in rows][-1] == "payment.succeeded"
     for row in rows:
         body = Webhook(made["secret"]).verify(row["body"], row["headers"])
         assert (body["id"], body["type"]) == (row["id"], row["type"])
 
 
-def test_an_event_that_was_not_told_to_the_merchant_is_no_place_to_pull_from(world: World) -> None:
-    other = world.add_merchant("Other", principal_of("other"))
-    pay(world, world.create())
-    mine = pull(world, None)["data"][0]["id"]
-    with pytest.raises(NotFoundThere), sitting(world, other) as services:
+def test_an_event_that_was_not_told_to_the_merchant_is_no_place_to_pull_from(fixture: LedgerFixture) -> None:
+    other = fixture.add_merchant("Other", principal_of("other"))
+    pay(fixture, fixture.create())
+    mine = pull(fixture, None)["data"][0]["id"]
+    with pytest.raises(NotFoundThere), sitting(fixture, other) as services:
         services.events(EventFilters(after=mine))
     with pytest.raises(NotFoundThere):
-        pull(world, "evt_none")
-    with pytest.raises(Refused), sitting(world, None) as services:
+        pull(fixture, "evt_none")
+    with pytest.raises(Refused), sitting(fixture, None) as services:
         services.events(EventFilters(after=""))
 
 
-def test_many_intents_are_created_in_their_order(world: World) -> None:
-    with sitting(world, world.merchant) as services:
+def test_many_intents_are_created_in_their_order(fixture: LedgerFixture) -> None:
+    with sitting(fixture, fixture.merchant) as services:
         made = services.create_intents(
             batch([{"amount": n, "reference": f"ORDER-{n}"} for n in range(1, 21)])
         )
     assert [intent["reference"] for intent in made["data"]] == [f"ORDER-{n}" for n in range(1, 21)]
 
 
-def test_of_many_intents_with_a_wrong_one_none_is_created(world: World) -> None:
+def test_of_many_intents_with_a_wrong_one_none_is_created(fixture: LedgerFixture) -> None:
     good = {"amount": 1, "reference": "A"}
     for documents, wrong in (
         ([good, {"amount": 1.5}, 7, {"amout": 1}], ["1.amount", "2", "3.amount", "3.amout"]),
         ([good, {"amount": 1, "asset": "doge"}, good], ["1.asset", "2.reference"]),
-        ([good, {"amount": 1, "merchant": world.merchant}], ["1.merchant"]),
+        ([good, {"amount": 1, "merchant": fixture.merchant}], ["1.merchant"]),
     ):
-        with pytest.raises(Refused) as refused, sitting(world, world.merchant) as services:
+        with pytest.raises(Refused) as refused, sitting(fixture, fixture.merchant) as services:
             services.create_intents(batch(documents))
         assert [error["field"] for error in refused.value.errors] == [f"intents.{field}" for field in wrong]
-    with sitting(world, world.merchant) as services:
+    with sitting(fixture, fixture.merchant) as services:
         assert services.intents(PaymentIntentFilters())["data"] == []
 
 
@@ -148,16 +148,16 @@ def test_what_is_no_list_of_1_to_500_intents_is_refused(documents: object) -> No
     assert refused.value.errors[0]["field"] == "intents"
 
 
-def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
-    other = world.add_merchant("Other", principal_of("other"))
-    with sitting(world, world.merchant) as services:
+def test_nothing_of_a_merchant_is_there_for_another_one(fixture: LedgerFixture) -> None:
+    other = fixture.add_merchant("Other", principal_of("other"))
+    with sitting(fixture, fixture.merchant) as services:
         endpoint = services.add_endpoint(NewEndpoint(url=URL), url=URL)["endpoint"]["id"]
         delivery = services.test_endpoint(endpoint)["delivery"]
-    intent = world.create()
-    pay(world, intent)
-    world.mine(txs.sbtc_transfer(PAYER, SHOP, 7, b"nobody's"))
-    event = pull(world, None)["data"][0]["id"]
-    with sitting(world, world.merchant) as services:
+    intent = fixture.create()
+    pay(fixture, intent)
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 7, b"nobody's"))
+    event = pull(fixture, None)["data"][0]["id"]
+    with sitting(fixture, fixture.merchant) as services:
         transfer = services.transfers(TransferFilters(unmatched=True))["data"][0]["id"]
         assert services.transfer(transfer)["unmatched"] == "no_intent"
     calls: list[tuple[str, tuple[Any, ...]]] = [
@@ -179,9 +179,9 @@ def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
         ("redeliver_event", (event, Redeliver())),
     ]
     for name, arguments in calls:
-        with pytest.raises((NotFound, NotFoundThere)), sitting(world, other) as services:
+        with pytest.raises((NotFound, NotFoundThere)), sitting(fixture, other) as services:
             getattr(services, name)(*arguments)
-    with sitting(world, other) as services:
+    with sitting(fixture, other) as services:
         for page in (
             services.intents(PaymentIntentFilters()),
             services.transfers(TransferFilters()),
@@ -192,11 +192,11 @@ def test_nothing_of_a_merchant_is_there_for_another_one(world: World) -> None:
             assert page == {"data": [], "next_cursor": None}
         # Not even by asking for it by name.
         with pytest.raises(Refused):
-            services.intents(PaymentIntentFilters(merchant=world.merchant))
+            services.intents(PaymentIntentFilters(merchant=fixture.merchant))
 
 
-def test_an_endpoint_changes_only_in_what_is_given(world: World) -> None:
-    with sitting(world, world.merchant) as services:
+def test_an_endpoint_changes_only_in_what_is_given(fixture: LedgerFixture) -> None:
+    with sitting(fixture, fixture.merchant) as services:
         made = services.add_endpoint(NewEndpoint(url=URL, events=["payment.succeeded"]), url=URL)["endpoint"]
         held = services.change_endpoint(made["id"], ChangeEndpoint(status="disabled"))
         assert held == made | {"status": "disabled", "disabled_reason": "operator"}
@@ -222,24 +222,24 @@ def test_a_wrong_field_of_an_endpoint_is_named(document: object, field: str) -> 
     assert [error["field"] for error in refused.value.errors] == [field]
 
 
-def test_a_url_is_checked_before_the_transaction(world: World) -> None:
-    assert endpoint_url(world.settings, None) is None
+def test_a_url_is_checked_before_the_transaction(fixture: LedgerFixture) -> None:
+    assert endpoint_url(fixture.settings, None) is None
     with pytest.raises(InvalidEndpoint):
-        endpoint_url(world.settings, "https://127.0.0.1/hook")
+        endpoint_url(fixture.settings, "https://127.0.0.1/hook")
 
 
-def test_an_operator_names_the_merchant_of_what_he_makes(world: World) -> None:
-    with sitting(world, None) as services:
-        request = NewPaymentIntent(amount=1, merchant=world.merchant)
-        assert services.create_intent(request)["merchant"] == world.merchant
-        added = services.add_endpoint(NewEndpoint(url=URL, merchant=world.merchant), url=URL)
+def test_an_operator_names_the_merchant_of_what_he_makes(fixture: LedgerFixture) -> None:
+    with sitting(fixture, None) as services:
+        request = NewPaymentIntent(amount=1, merchant=fixture.merchant)
+        assert services.create_intent(request)["merchant"] == fixture.merchant
+        added = services.add_endpoint(NewEndpoint(url=URL, merchant=fixture.merchant), url=URL)
         assert added["endpoint"]["url"] == URL
-    with pytest.raises(Refused), sitting(world, None) as services:
+    with pytest.raises(Refused), sitting(fixture, None) as services:
         services.create_intent(NewPaymentIntent(amount=1))
 
 
-def test_a_merchant_is_added_changed_and_disabled(world: World) -> None:
-    with sitting(world, None) as services:
+def test_a_merchant_is_added_changed_and_disabled(fixture: LedgerFixture) -> None:
+    with sitting(fixture, None) as services:
         made = services.add_merchant(
             NewMerchant.of({"name": "New", "recipient": principal_of("new"), "level": "settled"})
         )

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
 from tests import harness
-from tests.integration.watcher.ledger_fixture import World
+from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.errors import ConfigError, Unreachable
 from watcher.reindex.dry_run import rolled_back
 from watcher.store.database import Database, chunks
@@ -290,9 +290,11 @@ def test_chunks_keep_every_value_in_order() -> None:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.integers(0, 10**48 - 1), min_size=1, max_size=10))
-def test_amounts_of_any_size_come_back_whole_and_sort_like_numbers(world: World, amounts: list[int]) -> None:
-    intent = world.create()
-    with world.database.begin() as connection:
+def test_amounts_of_any_size_come_back_whole_and_sort_like_numbers(
+    fixture: LedgerFixture, amounts: list[int]
+) -> None:
+    intent = fixture.create()
+    with fixture.database.begin() as connection:
         connection.execute(act.delete())
         connection.execute(
             insert(act),
@@ -318,12 +320,12 @@ def test_amounts_of_any_size_come_back_whole_and_sort_like_numbers(world: World,
 
 
 @pytest.mark.parametrize("amount", [-1, 10**48])
-def test_an_amount_that_does_not_fit_is_never_stored(world: World, amount: int) -> None:
-    with pytest.raises(Exception, match="negative or longer"), world.database.begin() as connection:
+def test_an_amount_that_does_not_fit_is_never_stored(fixture: LedgerFixture, amount: int) -> None:
+    with pytest.raises(Exception, match="negative or longer"), fixture.database.begin() as connection:
         connection.execute(transfer_table.update().values(amount=amount))
 
 
-def test_a_transaction_has_one_canonical_row_for_each_movement(world: World) -> None:
+def test_a_transaction_has_one_canonical_row_for_each_movement(fixture: LedgerFixture) -> None:
     row = {
         "height": 1,
         "time": 1,
@@ -338,12 +340,12 @@ def test_a_transaction_has_one_canonical_row_for_each_movement(world: World) -> 
         "seen_at": 0,
         "canonical": True,
     }
-    with world.database.begin() as connection:
+    with fixture.database.begin() as connection:
         connection.execute(insert(transfer_table).values(id="tr_1", block_hash="0xa", **row))
         connection.execute(
             insert(transfer_table).values(id="tr_2", block_hash="0xb", **row | {"canonical": False})
         )
-    with pytest.raises(IntegrityError), world.database.begin() as connection:
+    with pytest.raises(IntegrityError), fixture.database.begin() as connection:
         connection.execute(insert(transfer_table).values(id="tr_3", block_hash="0xc", **row))
 
 

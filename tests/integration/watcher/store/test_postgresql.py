@@ -16,7 +16,7 @@ from chain.api.client import StacksApi
 from chain.source_pool import SourcePool
 from chain.testing import principal, txs
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.postgresql import Server
 from watcher.errors import ConfigError, Refused, Unreachable
 from watcher.indexer.ledger import OutOfStep
@@ -31,11 +31,11 @@ OWN = principal("own address")
 
 
 @pytest.fixture
-def shared(tmp_path: Path, on_postgresql: Server) -> Iterator[World]:
+def shared(tmp_path: Path, on_postgresql: Server) -> Iterator[LedgerFixture]:
     """A world on PostgreSQL."""
-    world = World(tmp_path)
-    yield world
-    world.database.close()
+    fixture = LedgerFixture(tmp_path)
+    yield fixture
+    fixture.database.close()
 
 
 def waits_for_a_lock(database: Database) -> bool:
@@ -47,18 +47,18 @@ def waits_for_a_lock(database: Database) -> bool:
         return bool(connection.execute(query).scalar_one())
 
 
-def while_cursor_is_held(world: World, other: Callable[[], object]) -> None:
+def while_cursor_is_held(fixture: LedgerFixture, other: Callable[[], object]) -> None:
     """Run ``other`` and see that it waits for the end of a transaction that holds the cursor."""
     with ThreadPoolExecutor(1) as threads:
-        with world.database.begin() as connection:
+        with fixture.database.begin() as connection:
             connection.execute(select(cursor).with_for_update())
             running = threads.submit(other)
-            while not waits_for_a_lock(world.database):
+            while not waits_for_a_lock(fixture.database):
                 assert not running.done(), "it did not wait"
         running.result(20)
 
 
-def test_every_session_has_limits_and_the_url_goes_first(shared: World) -> None:
+def test_every_session_has_limits_and_the_url_goes_first(shared: LedgerFixture) -> None:
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
     def limits(database: Database) -> dict[str, str]:
@@ -74,7 +74,7 @@ def test_every_session_has_limits_and_the_url_goes_first(shared: World) -> None:
     own.close()
 
 
-def test_a_reader_cannot_write(shared: World) -> None:
+def test_a_reader_cannot_write(shared: LedgerFixture) -> None:
     with pytest.raises(InternalError, match="read-only"), shared.database.read() as connection:
         connection.execute(insert(status_count).values(merchant_id="mer_X", status="x", count=1))
     with shared.database.begin() as connection:
@@ -82,7 +82,7 @@ def test_a_reader_cannot_write(shared: World) -> None:
 
 
 def test_connections_are_bounded_and_waiting_for_one_ends(
-    shared: World, monkeypatch: pytest.MonkeyPatch
+    shared: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(database_module, "CONNECTION_TIMEOUT_SECONDS", 0.05)
@@ -92,7 +92,9 @@ def test_connections_are_bounded_and_waiting_for_one_ends(
     few.close()
 
 
-def test_a_silent_transaction_is_ended_by_the_server(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_transaction_is_ended_by_the_server(
+    shared: LedgerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a frozen process holds is free again soon."""
     monkeypatch.setattr(database_module, "IDLE_TIMEOUT_SECONDS", 1)
     frozen = Database(harness.database_url(shared.folder))
@@ -108,7 +110,7 @@ def test_a_silent_transaction_is_ended_by_the_server(shared: World, monkeypatch:
     frozen.close()
 
 
-def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: World) -> None:
+def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: LedgerFixture) -> None:
     """The intent and the money for it commit at the same time: one of the two sees the other."""
     request = NewPaymentIntent.of({"amount": 50_000, "level": "included", "reference": "inv-1"})
     made = []
@@ -133,7 +135,7 @@ def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: Worl
     assert shared.status(made[0]) == "succeeded"
 
 
-def test_people_wait_for_a_step(shared: World) -> None:
+def test_people_wait_for_a_step(shared: LedgerFixture) -> None:
     first, second = shared.create(), shared.create()
     while_cursor_is_held(shared, lambda: shared.cancel(first))
     while_cursor_is_held(shared, lambda: shared.mark(second, "failed"))
@@ -141,7 +143,7 @@ def test_people_wait_for_a_step(shared: World) -> None:
     assert (shared.status(first), shared.status(second)) == ("canceled", "failed")
 
 
-def test_the_victim_of_a_deadlock_is_made_again(shared: World) -> None:
+def test_the_victim_of_a_deadlock_is_made_again(shared: LedgerFixture) -> None:
     """Two transactions lock two rows in opposite orders: the server ends one of them, and both come to their end."""
     rows = [{"merchant_id": "mer_X", "status": status, "count": 0} for status in ("a", "b")]
     shared.database.transact(lambda connection: connection.execute(insert(status_count), rows))
@@ -180,7 +182,7 @@ def test_the_victim_of_a_deadlock_is_made_again(shared: World) -> None:
     assert len(attempts) == 2
 
 
-def test_what_becomes_a_victim_again_and_again_is_given_up(shared: World) -> None:
+def test_what_becomes_a_victim_again_and_again_is_given_up(shared: LedgerFixture) -> None:
     calls: list[int] = []
 
     def fail(connection: Connection) -> None:
@@ -192,7 +194,7 @@ def test_what_becomes_a_victim_again_and_again_is_given_up(shared: World) -> Non
     assert len(calls) == database_module.MAX_TRIES
 
 
-def test_the_mempool_flags_wait_for_a_step(shared: World) -> None:
+def test_the_mempool_flags_wait_for_a_step(shared: LedgerFixture) -> None:
     """Steps and flags write the same intents in orders of their own; holding the cursor first keeps them apart."""
     intent_id = shared.create()
     with shared.database.begin() as connection:
@@ -208,31 +210,31 @@ def test_of_two_that_dedicate_one_recipient_before_the_chain_has_begun_one_is_re
     tmp_path: Path, on_postgresql: Server
 ) -> None:
     """There is no cursor to lock yet; the lock holds all the same."""
-    world = World(tmp_path, begin=False)
-    other = world.add_merchant("Other", principal("other"))
+    fixture = LedgerFixture(tmp_path, begin=False)
+    other = fixture.add_merchant("Other", principal("other"))
     together = threading.Barrier(2)
 
     def dedicate(merchant: str) -> str:
         together.wait(10)
         try:
-            world.create(merchant, match="recipient", recipient=OWN)
+            fixture.create(merchant, match="recipient", recipient=OWN)
         except Refused as error:
             return error.code
         return "created"
 
     with ThreadPoolExecutor(2) as threads:
-        assert sorted(threads.map(dedicate, (world.merchant, other))) == ["created", "recipient_in_use"]
-    world.database.close()
+        assert sorted(threads.map(dedicate, (fixture.merchant, other))) == ["created", "recipient_in_use"]
+    fixture.database.close()
 
 
 def test_of_two_that_begin_one_is_out_of_step(tmp_path: Path, on_postgresql: Server) -> None:
-    world = World(tmp_path)
+    fixture = LedgerFixture(tmp_path)
     with pytest.raises(OutOfStep, match="another process has begun"):
-        world.begin()
-    world.database.close()
+        fixture.begin()
+    fixture.database.close()
 
 
-def test_changing_a_merchants_recipient_takes_the_locks_in_the_order_of_intake(shared: World) -> None:
+def test_changing_a_merchants_recipient_takes_the_locks_in_the_order_of_intake(shared: LedgerFixture) -> None:
     """Else an intent in creation and a change of its merchant could wait for each other."""
     with ThreadPoolExecutor(1) as threads:
 

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from chain.testing import principal, txs
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Flag, Status
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
@@ -26,7 +26,7 @@ OWN = principal("own address")
 
 
 @contextmanager
-def plans(world: World) -> Iterator[list[tuple[str, list[str]]]]:
+def plans(fixture: LedgerFixture) -> Iterator[list[tuple[str, list[str]]]]:
     """Collect each statement that is run, with the steps of SQLite's plan for it."""
     found: list[tuple[str, list[str]]] = []
 
@@ -36,47 +36,47 @@ def plans(world: World) -> Iterator[list[tuple[str, list[str]]]]:
             rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
             found.append((statement, [row[3] for row in rows]))
 
-    event.listen(world.database.engine, "before_cursor_execute", explain)
+    event.listen(fixture.database.engine, "before_cursor_execute", explain)
     try:
         yield found
     finally:
-        event.remove(world.database.engine, "before_cursor_execute", explain)
+        event.remove(fixture.database.engine, "before_cursor_execute", explain)
 
 
 def scans(found: list[tuple[str, list[str]]]) -> list[tuple[str, str]]:
     return [(step, statement) for statement, steps in found for step in steps if SCAN.match(step)]
 
 
-def test_a_missing_index_would_be_noticed(world: World) -> None:
-    with plans(world) as found, world.database.begin() as connection:
+def test_a_missing_index_would_be_noticed(fixture: LedgerFixture) -> None:
+    with plans(fixture) as found, fixture.database.begin() as connection:
         connection.exec_driver_sql("SELECT * FROM intent WHERE amount = 1")
     assert len(scans(found)) == 1
 
 
-def test_steps_reorgs_intents_and_acts_scan_no_big_table(world: World) -> None:
-    with plans(world) as found:
-        intent = world.create()
-        own = world.create(match="recipient", recipient=OWN)
-        payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(intent))
-        failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, world.memo(own)))
+def test_steps_reorgs_intents_and_acts_scan_no_big_table(fixture: LedgerFixture) -> None:
+    with plans(fixture) as found:
+        intent = fixture.create()
+        own = fixture.create(match="recipient", recipient=OWN)
+        payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
+        failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, fixture.memo(own)))
         stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"stray")
         back = txs.contract_refund(
-            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=world.terms_hash(intent)
+            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=fixture.terms_hash(intent)
         )
-        world.mine(payment, stray, failed, back)
-        world.mine(n=3, burn=True)
-        world.fork(4, [[], [payment, back], [], [], []])
-        unmatched = next(row["id"] for row in world.transfers() if row["intent_id"] is None)
-        world.cancel(own)
-        world.mark(intent, "succeeded")
-        world.assign(unmatched, intent)
-        world.ledger.window(6)
+        fixture.mine(payment, stray, failed, back)
+        fixture.mine(n=3, burn=True)
+        fixture.fork(4, [[], [payment, back], [], [], []])
+        unmatched = next(row["id"] for row in fixture.transfers() if row["intent_id"] is None)
+        fixture.cancel(own)
+        fixture.mark(intent, "succeeded")
+        fixture.assign(unmatched, intent)
+        fixture.ledger.window(6)
     queries_of_test = [pair for pair in scans(found) if "ORDER BY transfer.id" not in pair[1]]
     assert queries_of_test == []
     assert len(found) > 50
 
 
-LISTS: list[Callable[[Any, World], Any]] = [
+LISTS: list[Callable[[Any, LedgerFixture], Any]] = [
     lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None),
     lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None),
     lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None, merchant=w.merchant),
@@ -107,9 +107,11 @@ LISTS: list[Callable[[Any, World], Any]] = [
 
 
 @pytest.mark.parametrize("ask", LISTS)
-def test_pages_come_in_order_from_an_index(world: World, ask: Callable[[Any, World], Any]) -> None:
-    with plans(world) as found, world.database.read() as connection:
-        ask(connection, world)
+def test_pages_come_in_order_from_an_index(
+    fixture: LedgerFixture, ask: Callable[[Any, LedgerFixture], Any]
+) -> None:
+    with plans(fixture) as found, fixture.database.read() as connection:
+        ask(connection, fixture)
     page, steps = found[0]
     assert "LIMIT" in page
     assert steps, page
@@ -119,14 +121,14 @@ def test_pages_come_in_order_from_an_index(world: World, ask: Callable[[Any, Wor
     assert scans(found[1:]) == []
 
 
-def test_a_reference_is_looked_up_over_all_merchants(world: World) -> None:
-    with plans(world) as found, world.database.read() as connection:
+def test_a_reference_is_looked_up_over_all_merchants(fixture: LedgerFixture) -> None:
+    with plans(fixture) as found, fixture.database.read() as connection:
         queries.intents(connection, PaymentIntentFilters(reference="inv-1"), payment_contract=None)
     assert "ix_intent_reference" in found[0][1][0]
 
 
-def test_status_scans_no_big_table(world: World) -> None:
-    with plans(world) as found:
-        queries.status(world.database, world.settings, now=world.clock())
+def test_status_scans_no_big_table(fixture: LedgerFixture) -> None:
+    with plans(fixture) as found:
+        queries.status(fixture.database, fixture.settings, now=fixture.clock())
     assert scans(found) == []
     assert len(found) > 5

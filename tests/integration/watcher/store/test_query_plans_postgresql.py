@@ -13,7 +13,7 @@ from chain.testing import principal, txs
 from notifier import bulk, clock, deliveries, outbox, queue, retention
 from notifier.schema import DeliveryStatus, endpoint
 from tests import harness
-from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, World
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
 from tests.postgresql import Server
 from watcher.domain.model import ChainClock, Flag, Status
 from watcher.schemas import PaymentIntentFilters, TransferFilters
@@ -168,43 +168,43 @@ def multiply(connection: Connection, table: str, count: int, changes: dict[str, 
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) -> Iterator[World]:
+def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) -> Iterator[LedgerFixture]:
     """A world after years of trade."""
     folder: Path = tmp_path_factory.mktemp("busy")
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(harness, "database_url", postgresql_server.database_url)
         stack.enter_context(postgresql_server.cleaning())
-        world = World(folder)
-        stack.callback(world.database.close)
-        with world.database.begin() as connection:
+        fixture = LedgerFixture(folder)
+        stack.callback(fixture.database.close)
+        with fixture.database.begin() as connection:
             values = {
                 "id": "we_1",
-                "merchant": world.merchant,
+                "merchant": fixture.merchant,
                 "url": "https://shop.example",
                 "events": ["*"],
             }
             connection.execute(
                 insert(endpoint).values(**values, status="enabled", legacy_v0=False, secrets=[], created_at=0)
             )
-        paid, failed = world.create(), world.create()
-        world.mine(
-            txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)),
+        paid, failed = fixture.create(), fixture.create()
+        fixture.mine(
+            txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)),
             txs.sbtc_transfer(PAYER, SHOP, 7, b"stray"),
-            txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(failed))),
-            txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 9, intent_id=world.terms_hash(paid)),
+            txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(failed))),
+            txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 9, intent_id=fixture.terms_hash(paid)),
         )
-        world.mark(failed, "failed")
-        world.fork(1, [[], []])
-        world.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, world.memo(paid)))
-        with world.database.begin() as connection:
-            lease(connection, now=world.clock())
+        fixture.mark(failed, "failed")
+        fixture.fork(1, [[], []])
+        fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)))
+        with fixture.database.begin() as connection:
+            lease(connection, now=fixture.clock())
             connection.execute(text("INSERT INTO delivery_attempt SELECT id, 0, 0, 1 FROM delivery LIMIT 1"))
             for table, (count, changes) in MANY.items():
                 multiply(connection, table, count, changes)
-        with world.database.engine.connect() as connection:
+        with fixture.database.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
-        yield world
+        yield fixture
 
 
 def lease(connection: Connection, *, now: float) -> list[queue.Claim]:
@@ -214,7 +214,7 @@ def lease(connection: Connection, *, now: float) -> list[queue.Claim]:
 
 
 @contextmanager
-def plans(world: World) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
+def plans(fixture: LedgerFixture) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
     """Collect each statement that is run, with the nodes of PostgreSQL's plan for it."""
     found: list[tuple[str, list[dict[str, Any]]]] = []
 
@@ -225,11 +225,11 @@ def plans(world: World) -> Iterator[list[tuple[str, list[dict[str, Any]]]]]:
             document = json.loads(answer) if isinstance(answer, str) else answer
             found.append((statement, list(nodes(document[0]["Plan"]))))
 
-    event.listen(world.database.engine, "before_cursor_execute", explain)
+    event.listen(fixture.database.engine, "before_cursor_execute", explain)
     try:
         yield found
     finally:
-        event.remove(world.database.engine, "before_cursor_execute", explain)
+        event.remove(fixture.database.engine, "before_cursor_execute", explain)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -248,13 +248,13 @@ def scans(found: list[tuple[str, list[dict[str, Any]]]]) -> list[tuple[str, str]
     ]
 
 
-def test_a_missing_index_would_be_noticed(busy: World) -> None:
+def test_a_missing_index_would_be_noticed(busy: LedgerFixture) -> None:
     with plans(busy) as found, busy.database.begin() as connection:
         connection.execute(select(intent_table).where(intent_table.c.amount == 1))
     assert [table for table, _ in scans(found)] == ["intent"]
 
 
-def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: World) -> None:
+def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: LedgerFixture) -> None:
     with plans(busy) as found:
         intent = busy.create()
         own = busy.create(match="recipient", recipient=OWN)
@@ -278,7 +278,7 @@ def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: World) -> None:
     assert len(found) > 50
 
 
-def test_what_is_due_is_found_by_its_index(busy: World) -> None:
+def test_what_is_due_is_found_by_its_index(busy: LedgerFixture) -> None:
     clock = ChainClock(height=1, hash="", time=START, burn_height=1)
     with plans(busy) as found, busy.database.read() as connection:
         intent_store.due_intents(connection, clock, limit=100)
@@ -289,7 +289,7 @@ def test_what_is_due_is_found_by_its_index(busy: World) -> None:
     assert {"ix_intent_wake_time", "ix_intent_wake_height", "ix_intent_wake_burn_height"} <= names
 
 
-def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None:
+def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: LedgerFixture) -> None:
     now = busy.clock()
     with plans(busy) as found, busy.database.begin() as connection:
         claims = lease(connection, now=now)
@@ -310,7 +310,7 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: World) -> None
     assert scans(found) == []
 
 
-LISTS: list[Callable[[Connection, World], Any]] = [
+LISTS: list[Callable[[Connection, LedgerFixture], Any]] = [
     lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None),
     lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), payment_contract=None),
     lambda c, w: queries.intents(c, PaymentIntentFilters(), payment_contract=None, merchant="mer_F7"),
@@ -341,28 +341,30 @@ LISTS: list[Callable[[Connection, World], Any]] = [
 ]
 
 
-def test_the_few_that_belong_to_nobody_are_not_searched_for_among_all(busy: World) -> None:
+def test_the_few_that_belong_to_nobody_are_not_searched_for_among_all(busy: LedgerFixture) -> None:
     with plans(busy) as found, busy.database.read() as connection:
         queries.transfers(connection, TransferFilters(unmatched=True))
     assert {node.get("Index Name") for node in found[0][1]} & {"ix_transfer_unmatched_id"}
 
 
 @pytest.mark.parametrize("ask", LISTS)
-def test_pages_come_from_an_index(busy: World, ask: Callable[[Connection, World], Any]) -> None:
+def test_pages_come_from_an_index(
+    busy: LedgerFixture, ask: Callable[[Connection, LedgerFixture], Any]
+) -> None:
     with plans(busy) as found, busy.database.read() as connection:
         ask(connection, busy)
     assert "LIMIT" in found[0][0]
     assert scans(found) == []
 
 
-def test_status_scans_no_big_table(busy: World) -> None:
+def test_status_scans_no_big_table(busy: LedgerFixture) -> None:
     with plans(busy) as found:
         queries.status(busy.database, busy.settings, now=busy.clock())
     assert scans(found) == []
     assert len(found) > 5
 
 
-def test_the_window_and_its_thinning_read_their_part_only(busy: World) -> None:
+def test_the_window_and_its_thinning_read_their_part_only(busy: LedgerFixture) -> None:
     with plans(busy) as found, busy.database.begin() as connection:
         chain_state.window_headers(connection, burn_blocks=8)
         chain_state.thin_headers(connection, keep_burn_blocks=1290)

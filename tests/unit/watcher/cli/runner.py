@@ -32,7 +32,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Cli:
+class CliRunner:
     """Calls commands one after another."""
 
     capture: pytest.CaptureFixture[str]
@@ -67,7 +67,7 @@ def calling(
     *,
     fresh: bool = False,
     **settings: str,
-) -> Iterator[Cli]:
+) -> Iterator[CliRunner]:
     """Give the calls settings of their own and nothing of this machine's, and with ``fresh`` not even a database."""
     if not fresh:
         harness.open_database(folder).close()
@@ -78,4 +78,4 @@ def calling(
     monkeypatch.setenv("COLUMNS", "100")
     for name, value in settings.items():
         monkeypatch.setenv(f"SBTC_WATCHER_{name.upper()}", value)
-    yield Cli(capture)
+    yield CliRunner(capture)

@@ -12,7 +12,7 @@ import pytest
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from tests import harness
-from tests.unit.watcher.cli.runner import SHOP, Cli, calling
+from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from watcher.domain.model import Flag
 
 URL = "https://192.9.200.1/hook"
@@ -22,12 +22,14 @@ OTHER = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as cli:
         yield cli
 
 
-def test_an_api_key_is_shown_once_and_stored_as_a_hash(cli: Cli, tmp_path: Path) -> None:
+def test_an_api_key_is_shown_once_and_stored_as_a_hash(cli: CliRunner, tmp_path: Path) -> None:
     added = cli.doc("merchants", "add", "Tea shop", "--recipient", SHOP)
     key, merchant = added["api_key"], added["merchant"]
     assert key.startswith("sk_live_")
@@ -42,7 +44,7 @@ def test_an_api_key_is_shown_once_and_stored_as_a_hash(cli: Cli, tmp_path: Path)
     assert rotated["api_key"] != key
 
 
-def test_a_merchants_defaults_can_be_set_and_set_back(cli: Cli) -> None:
+def test_a_merchants_defaults_can_be_set_and_set_back(cli: CliRunner) -> None:
     merchant = cli.merchant()
     changed = cli.doc(
         *(
@@ -65,14 +67,14 @@ def test_a_merchants_defaults_can_be_set_and_set_back(cli: Cli) -> None:
     assert (back["level"], back["ttl"], back["late_policy"]) == (None, None, "accept")
 
 
-def test_a_disabled_merchant_creates_no_intents(cli: Cli) -> None:
+def test_a_disabled_merchant_creates_no_intents(cli: CliRunner) -> None:
     merchant = cli.merchant()
     assert cli.doc("merchants", "disable", merchant)["status"] == "disabled"
     assert "disabled" in cli("intents", "create", "--merchant", merchant, "--amount", "1", code=2).err
     assert "disabled" in cli("merchants", "list").out
 
 
-def test_every_option_of_create_reaches_the_intent(cli: Cli) -> None:
+def test_every_option_of_create_reaches_the_intent(cli: CliRunner) -> None:
     merchant = cli.merchant()
     made = cli.intent(
         merchant,
@@ -107,7 +109,7 @@ def test_every_option_of_create_reaches_the_intent(cli: Cli) -> None:
     assert datetime.fromisoformat(made["expires_at"]).timestamp() == EXPIRY
 
 
-def test_all_wrong_fields_are_named_at_once_and_nothing_is_stored(cli: Cli) -> None:
+def test_all_wrong_fields_are_named_at_once_and_nothing_is_stored(cli: CliRunner) -> None:
     """First those that are wrong by themselves, then those that the settings do not allow."""
     merchant = cli.merchant()
     testnet = principal("payer", mainnet=False)
@@ -122,7 +124,7 @@ def test_all_wrong_fields_are_named_at_once_and_nothing_is_stored(cli: Cli) -> N
     assert cli.doc("intents", "list")["data"] == []
 
 
-def test_lists_are_paged_and_filtered(cli: Cli) -> None:
+def test_lists_are_paged_and_filtered(cli: CliRunner) -> None:
     merchant = cli.merchant()
     made = [cli.intent(merchant, "--metadata", f"n={n}", "--reference", f"R{n}")["id"] for n in range(3)]
     first = cli.doc("intents", "list", "--limit", "2")
@@ -150,7 +152,7 @@ def test_lists_are_paged_and_filtered(cli: Cli) -> None:
     assert f"--cursor {first['next_cursor']}" in shown.err
 
 
-def test_what_calls_for_a_person_is_listed_as_the_status_counts_it(cli: Cli, tmp_path: Path) -> None:
+def test_what_calls_for_a_person_is_listed_as_the_status_counts_it(cli: CliRunner, tmp_path: Path) -> None:
     """One of them is one intent."""
     merchant = cli.merchant()
     one, _ = cli.intent(merchant)["id"], cli.intent(merchant)
@@ -161,7 +163,7 @@ def test_what_calls_for_a_person_is_listed_as_the_status_counts_it(cli: Cli, tmp
     assert "1 intent: sbtc-watcher intents list --attention" in cli("status", code=1).out
 
 
-def test_people_can_cancel_and_mark_and_are_kept_as_actors(cli: Cli, tmp_path: Path) -> None:
+def test_people_can_cancel_and_mark_and_are_kept_as_actors(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     one, two = cli.intent(merchant)["id"], cli.intent(merchant)["id"]
     assert cli.doc("intents", "cancel", one, "--reason", "changed his mind")["status"] == "canceled"
@@ -178,7 +180,7 @@ def test_people_can_cancel_and_mark_and_are_kept_as_actors(cli: Cli, tmp_path: P
     assert actors == [("cli:",)]
 
 
-def test_the_card_of_an_intent_says_how_to_pay_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_of_an_intent_says_how_to_pay_it(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     merchant = cli.merchant()
     intent = cli.intent(merchant, "--metadata", "order=7")
     shown = cli("intents", "show", intent["id"]).out
@@ -198,7 +200,7 @@ def test_the_card_of_an_intent_says_how_to_pay_it(cli: Cli, monkeypatch: pytest.
     assert "How to pay" not in cli("intents", "show", intent["id"]).out
 
 
-def test_an_endpoints_life(cli: Cli) -> None:
+def test_an_endpoints_life(cli: CliRunner) -> None:
     merchant = cli.merchant()
     assert cli("endpoints", "list").err.startswith("No endpoints yet")
     added = cli.doc(
@@ -223,11 +225,11 @@ def test_an_endpoints_life(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://192.9.200.1/", "https://127.0.0.1/", "https://[::1]/", "nonsense"])
-def test_a_url_that_may_not_be_called_is_refused(cli: Cli, url: str) -> None:
+def test_a_url_that_may_not_be_called_is_refused(cli: CliRunner, url: str) -> None:
     assert cli("endpoints", "add", url, "--merchant", cli.merchant(), code=2).err.startswith("error: url: ")
 
 
-def test_events_and_deliveries_can_be_seen_and_sent_again(cli: Cli) -> None:
+def test_events_and_deliveries_can_be_seen_and_sent_again(cli: CliRunner) -> None:
     merchant = cli.merchant()
     endpoint = cli.doc("endpoints", "add", URL, "--merchant", merchant, "--events", "*")["endpoint"]["id"]
     intent = cli.intent(merchant)
@@ -256,7 +258,7 @@ def test_events_and_deliveries_can_be_seen_and_sent_again(cli: Cli) -> None:
         assert "evt_" in shown.out or "dlv_" in shown.out
 
 
-def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: Cli, tmp_path: Path) -> None:
+def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: CliRunner, tmp_path: Path) -> None:
     """Nobody can do anything about it any more; it stays listed."""
     merchant = cli.merchant()
     cli.doc("endpoints", "add", URL, "--merchant", merchant, "--events", "*")
@@ -275,7 +277,9 @@ def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: Cli, tmp_path: P
     assert cli.doc("deliveries", "list", "--status", "dead")["data"][0]["id"] == delivery["id"]
 
 
-async def test_money_is_listed_and_what_belongs_to_nothing_can_be_assigned(cli: Cli, tmp_path: Path) -> None:
+async def test_money_is_listed_and_what_belongs_to_nothing_can_be_assigned(
+    cli: CliRunner, tmp_path: Path
+) -> None:
     """The money comes from a scripted chain, through the daemon's own loop."""
     merchant = cli.merchant()
     intent = cli.intent(merchant)

@@ -8,14 +8,16 @@ import pytest
 
 from chain.errors import ReorgTooDeep, SourceUnavailable
 from notifier.errors import NotFound, NotPossible, RefusedUrl
-from tests.unit.watcher.cli.runner import DATABASE_URL, Cli, calling
+from tests.unit.watcher.cli.runner import DATABASE_URL, CliRunner, calling
 from watcher.cli.app import _explain, _sole
 from watcher.cli.session import Session, read_moment, read_pairs
 from watcher.errors import Halted, LeaseHeld, UsageError
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as cli:
         yield cli
 
@@ -77,7 +79,9 @@ def test_the_only_error_of_a_task_group_is_explained_itself() -> None:
         (("--config", "/nowhere/x.toml", "status"), "/nowhere/x.toml: cannot read the settings file"),
     ],
 )
-def test_what_makes_no_sense_is_one_error_and_exit_2(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+def test_what_makes_no_sense_is_one_error_and_exit_2(
+    cli: CliRunner, arguments: tuple[str, ...], says: str
+) -> None:
     answer = cli(*arguments, code=2)
     first, *hints = answer.err.splitlines()
     assert first.startswith("error: ")
@@ -115,20 +119,20 @@ def test_what_makes_no_sense_is_one_error_and_exit_2(cli: Cli, arguments: tuple[
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_what_does_not_exist_is_named_with_exit_1(cli: Cli, arguments: tuple[str, ...]) -> None:
+def test_what_does_not_exist_is_named_with_exit_1(cli: CliRunner, arguments: tuple[str, ...]) -> None:
     answer = cli(*arguments, code=1)
     assert "_x" in answer.err.splitlines()[0]
     assert "hint: " in answer.err
     assert answer.out == ""
 
 
-def test_verbose_adds_the_traceback(cli: Cli) -> None:
+def test_verbose_adds_the_traceback(cli: CliRunner) -> None:
     assert "Traceback" not in cli("intents", "show", "pi_x", code=1).err
     assert "Traceback" in cli("--verbose", "intents", "show", "pi_x", code=1).err
 
 
 def test_a_file_that_is_no_database_is_unreachable_and_stays_as_it_is(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "this is a letter, not a database " * 100
     (tmp_path / "letter").write_text(text)
@@ -137,7 +141,7 @@ def test_a_file_that_is_no_database_is_unreachable_and_stays_as_it_is(
     assert (tmp_path / "letter").read_text() == text
 
 
-def test_a_database_of_a_newer_version_is_refused(cli: Cli, tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_refused(cli: CliRunner, tmp_path: Path) -> None:
     cli("db", "upgrade")
     connection = sqlite3.connect(tmp_path / "watcher.db")
     with connection:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.watcher.cli.runner import Cli, calling
+from tests.unit.watcher.cli.runner import CliRunner, calling
 from watcher.cli import csv_rows
 from watcher.cli.commands import import_intents
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as cli:
         yield cli
 
@@ -25,11 +27,11 @@ def write(folder: Path, name: str, *lines: str) -> str:
     return str(path)
 
 
-def count(cli: Cli) -> int:
+def count(cli: CliRunner) -> int:
     return int(cli.doc("status", code=1)["intents"]["pending"])
 
 
-def test_a_csv_file_makes_an_intent_of_every_line(cli: Cli, tmp_path: Path) -> None:
+def test_a_csv_file_makes_an_intent_of_every_line(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     file = write(
         tmp_path,
@@ -65,7 +67,7 @@ def test_a_csv_file_makes_an_intent_of_every_line(cli: Cli, tmp_path: Path) -> N
     ],
 )
 def test_a_csv_file_whose_first_line_names_no_columns_is_refused(
-    cli: Cli, tmp_path: Path, content: str, message: str
+    cli: CliRunner, tmp_path: Path, content: str, message: str
 ) -> None:
     """Otherwise the first intents would be taken for names, and nobody would miss them."""
     merchant = cli.merchant()
@@ -76,7 +78,7 @@ def test_a_csv_file_whose_first_line_names_no_columns_is_refused(
     assert (refused.out, count(cli)) == ("", 0)
 
 
-def test_a_jsonl_file_has_the_fields_of_the_api(cli: Cli, tmp_path: Path) -> None:
+def test_a_jsonl_file_has_the_fields_of_the_api(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     lines = [{"amount": 1000, "reference": "A"}, {"amount": "2000", "metadata": {"k": "v"}}]
     file = write(tmp_path, "orders.jsonl", json.dumps(lines[0]), "", json.dumps(lines[1]))
@@ -85,7 +87,7 @@ def test_a_jsonl_file_has_the_fields_of_the_api(cli: Cli, tmp_path: Path) -> Non
     assert cli.doc("intents", "show", done["intents"][1]["id"])["metadata"] == {"k": "v"}
 
 
-def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: Cli, tmp_path: Path) -> None:
+def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     file = write(
         tmp_path, "orders.csv", "amount,reference,colour", "50000,A,", "0,B,", "50000,a,", "1,C,red", "1"
@@ -99,7 +101,7 @@ def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: Cli, 
     assert count(cli) == 0
 
 
-def test_what_the_database_refuses_is_told_by_line_too(cli: Cli, tmp_path: Path) -> None:
+def test_what_the_database_refuses_is_told_by_line_too(cli: CliRunner, tmp_path: Path) -> None:
     """Once every line can be read."""
     merchant = cli.merchant()
     lines = ["amount,reference,asset", "50000,A,", "1,B,doge", "50000,a,"]
@@ -111,7 +113,7 @@ def test_what_the_database_refuses_is_told_by_line_too(cli: Cli, tmp_path: Path)
 
 
 def test_batches_before_the_error_stay_and_the_import_can_be_continued(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_intents, "BATCH", 3)
     merchant = cli.merchant()
@@ -130,7 +132,7 @@ def test_batches_before_the_error_stay_and_the_import_can_be_continued(
     assert count(cli) == 8
 
 
-def test_the_database_is_held_for_two_hundred_intents_at_a_time(cli: Cli, tmp_path: Path) -> None:
+def test_the_database_is_held_for_two_hundred_intents_at_a_time(cli: CliRunner, tmp_path: Path) -> None:
     """A mistake in line 202 leaves the first two hundred stored: they were a transaction of their own."""
     merchant = cli.merchant()
     file = write(tmp_path, "orders.csv", "amount", *["1000"] * 200, "none")
@@ -139,7 +141,9 @@ def test_the_database_is_held_for_two_hundred_intents_at_a_time(cli: Cli, tmp_pa
     assert "line 202: amount: 'none'" in failed.err
 
 
-def test_standard_input_is_read_and_its_format_can_be_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_read_and_its_format_can_be_told(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merchant = cli.merchant()
     for text, more in (("amount\n1000\n", ()), ('{"amount": 2000}', ("--format", "jsonl"))):
         stdin = io.TextIOWrapper(io.BytesIO(text.encode()))
@@ -162,7 +166,7 @@ def test_standard_input_is_read_and_its_format_can_be_told(cli: Cli, monkeypatch
     ],
 )
 def test_what_cannot_be_read_is_an_error_of_its_line(
-    cli: Cli, tmp_path: Path, name: str, content: bytes, line: int, message: str
+    cli: CliRunner, tmp_path: Path, name: str, content: bytes, line: int, message: str
 ) -> None:
     merchant = cli.merchant()
     path = tmp_path / name
@@ -174,7 +178,7 @@ def test_what_cannot_be_read_is_an_error_of_its_line(
     assert count(cli) == 0
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(cli: Cli, tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     path = tmp_path / "orders.csv"
     path.write_bytes(b"\xef\xbb\xbfamount,reference\r\n1000,A\r\n\r\n2000,B\r\n")
@@ -191,7 +195,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(cli: Cli, tmp_path: 
     ],
 )
 def test_a_file_that_makes_no_sense_is_one_line(
-    cli: Cli,
+    cli: CliRunner,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
@@ -205,14 +209,14 @@ def test_a_file_that_makes_no_sense_is_one_line(
     assert found.out == ""
 
 
-def test_an_unknown_merchant_is_told_once(cli: Cli, tmp_path: Path) -> None:
+def test_an_unknown_merchant_is_told_once(cli: CliRunner, tmp_path: Path) -> None:
     file = write(tmp_path, "orders.csv", "amount", "1", "2")
     found = cli("intents", "import", file, "--merchant", "mer_NONE", code=1)
     assert found.err.count("mer_NONE") == 1
 
 
 def test_an_interruption_says_where_to_go_on(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_intents, "BATCH", 2)
     merchant = cli.merchant()

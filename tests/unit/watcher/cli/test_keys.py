@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.watcher.cli.runner import Cli, calling
+from tests.unit.watcher.cli.runner import CliRunner, calling
 from watcher import schemas
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as made:
         yield made
 
 
-def test_a_key_has_a_name_and_scopes_and_is_shown_once(cli: Cli) -> None:
+def test_a_key_has_a_name_and_scopes_and_is_shown_once(cli: CliRunner) -> None:
     merchant = cli.merchant()
     added = cli.doc("merchants", "keys", "add", merchant, "--name", "till 2", "--scopes", "read")
     assert added["api_key"].startswith("sk_live_")
@@ -35,7 +37,7 @@ def test_a_key_has_a_name_and_scopes_and_is_shown_once(cli: Cli) -> None:
     assert "not shown again" in plain.err
 
 
-def test_a_revoked_key_stays_in_the_list(cli: Cli) -> None:
+def test_a_revoked_key_stays_in_the_list(cli: CliRunner) -> None:
     merchant = cli.merchant()
     key = cli.doc("merchants", "keys", "list", merchant)["data"][0]["id"]
     revoked = cli.doc("merchants", "keys", "revoke", merchant, key)
@@ -45,7 +47,7 @@ def test_a_revoked_key_stays_in_the_list(cli: Cli) -> None:
     assert "revoked" in cli("merchants", "keys", "revoke", merchant, key).out
 
 
-def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: Cli) -> None:
+def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: CliRunner) -> None:
     merchant = cli.merchant()
     rotated = cli.doc("merchants", "rotate-key", merchant, "--overlap", "24h")
     new, old = cli.doc("merchants", "keys", "list", merchant)["data"]
@@ -72,7 +74,7 @@ def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: Cli) -> 
     ],
 )
 def test_what_makes_no_sense_is_told_and_changes_nothing(
-    cli: Cli, arguments: tuple[str, ...], told: str
+    cli: CliRunner, arguments: tuple[str, ...], told: str
 ) -> None:
     merchant = cli.merchant()
     before = cli.doc("merchants", "keys", "list", merchant)
@@ -80,14 +82,14 @@ def test_what_makes_no_sense_is_told_and_changes_nothing(
     assert cli.doc("merchants", "keys", "list", merchant) == before
 
 
-def test_what_is_not_there_is_not_found(cli: Cli) -> None:
+def test_what_is_not_there_is_not_found(cli: CliRunner) -> None:
     cli.merchant()
     for arguments in (("add", "mer_X"), ("list", "mer_X"), ("revoke", "mer_X", "key_X")):
         cli("merchants", "keys", *arguments, code=1)
 
 
 def test_a_disabled_merchant_gets_no_key_and_nobody_too_many(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watcher.services.api_keys.MAX_KEYS", 2)
     merchant = cli.merchant()
@@ -97,7 +99,7 @@ def test_a_disabled_merchant_gets_no_key_and_nobody_too_many(
     assert "disabled" in cli("merchants", "keys", "add", merchant, code=2).err
 
 
-def test_a_rotation_says_until_when_the_old_key_and_the_old_secret_work(cli: Cli) -> None:
+def test_a_rotation_says_until_when_the_old_key_and_the_old_secret_work(cli: CliRunner) -> None:
     """A person who rotates has to know by when everybody must use the new one."""
     merchant = cli.merchant()
     key = cli("merchants", "rotate-key", merchant, "--overlap", "24h").out

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.watcher.cli.runner import Cli, calling
+from tests.unit.watcher.cli.runner import CliRunner, calling
 from tests.unit.watcher.cli.test_output import Shop
 
 LISTS = [
@@ -23,14 +23,16 @@ COPIED = ("id", "intent", "event", "endpoint", "merchant", "recipient", "url", "
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as made:
         yield made
 
 
 @pytest.mark.parametrize("command", LISTS)
 def test_a_list_fits_80_columns_and_breaks_nothing_that_is_copied(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """What the list shows on a wide terminal is whole on a narrow one too."""
     shop = Shop(cli, tmp_path / "watcher.db")

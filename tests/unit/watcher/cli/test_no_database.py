@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.watcher.cli.runner import DATABASE_URL, SHOP, Cli, calling
+from tests.unit.watcher.cli.runner import DATABASE_URL, SHOP, CliRunner, calling
 from tests.unit.watcher.cli.test_tree import COMMANDS
 
 READS = [
@@ -57,7 +57,9 @@ OTHERS = {"run", "demo", "listen", "check", "merchants add", "db upgrade", "db c
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys, fresh=True) as cli:
         monkeypatch.setenv(DATABASE_URL, f"sqlite:///{tmp_path}/state/watcher.db")
         yield cli
@@ -71,7 +73,7 @@ def test_every_command_is_tried_without_a_database() -> None:
 
 
 @pytest.mark.parametrize("command", [*READS, *CHANGES])
-def test_no_database_is_one_line_and_exit_1(cli: Cli, tmp_path: Path, command: str) -> None:
+def test_no_database_is_one_line_and_exit_1(cli: CliRunner, tmp_path: Path, command: str) -> None:
     """Every command but those that are there to make one leaves the disk as it is."""
     found = cli(*command.split(), code=1)
     assert found.err.startswith(f"error: no database at {tmp_path}/state/watcher.db\nhint: ")
@@ -80,14 +82,14 @@ def test_no_database_is_one_line_and_exit_1(cli: Cli, tmp_path: Path, command: s
 
 
 @pytest.mark.parametrize("command", [read for read in READS if "--watch" not in read])
-def test_with_json_standard_output_stays_empty(cli: Cli, tmp_path: Path, command: str) -> None:
+def test_with_json_standard_output_stays_empty(cli: CliRunner, tmp_path: Path, command: str) -> None:
     """Who reads the JSON finds none, and the exit code; the words are on stderr."""
     found = cli(*command.split(), "--json", code=1)
     assert (found.out, found.err.startswith("error: no database at ")) == ("", True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_current_revision_of_no_database_is_none(cli: Cli, tmp_path: Path) -> None:
+def test_the_current_revision_of_no_database_is_none(cli: CliRunner, tmp_path: Path) -> None:
     """`db current` shows what is needed, and that nothing is there."""
     found = cli.doc("db", "current", code=1)
     assert found["revision"] is None
@@ -99,7 +101,7 @@ def test_the_current_revision_of_no_database_is_none(cli: Cli, tmp_path: Path) -
 
 
 def test_check_says_that_there_is_no_database(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`check` goes on to the sources, warns of the database, and makes none."""
     monkeypatch.setenv("SBTC_WATCHER_API_URLS", "http://127.0.0.1:9")
@@ -112,7 +114,7 @@ def test_check_says_that_there_is_no_database(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_without_tables_is_no_database_either(cli: Cli, tmp_path: Path) -> None:
+def test_a_file_without_tables_is_no_database_either(cli: CliRunner, tmp_path: Path) -> None:
     """What a start leaves that was killed at once is not filled by a command that reads."""
     (tmp_path / "state").mkdir()
     file = tmp_path / "state" / "watcher.db"
@@ -125,7 +127,7 @@ def test_a_file_without_tables_is_no_database_either(cli: Cli, tmp_path: Path) -
 
 @pytest.mark.parametrize("command", [("db", "upgrade"), ("merchants", "add", "Shop", "--recipient", SHOP)])
 def test_what_begins_a_database_makes_it_for_its_owner_alone(
-    cli: Cli, tmp_path: Path, command: tuple[str, ...]
+    cli: CliRunner, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     """Upgrading and adding the first merchant come before the daemon."""
     cli(*command)

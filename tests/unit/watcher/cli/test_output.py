@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.watcher.cli.runner import SHOP, Cli, calling
+from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from tests.unit.watcher.cli.test_tree import COMMANDS
 from watcher.cli.output import OutputFailed
 
@@ -37,7 +37,7 @@ class Full(io.TextIOBase):
 class Shop:
     """A merchant with one of each thing that can be changed, by the placeholders of :data:`CHANGES`."""
 
-    def __init__(self, cli: Cli, path: Path) -> None:
+    def __init__(self, cli: CliRunner, path: Path) -> None:
         self.path = path
         merchant = cli.merchant()
         endpoint = cli.doc("endpoints", "add", URL, "--merchant", merchant, "--events", "*")["endpoint"]["id"]
@@ -111,13 +111,15 @@ CHANGES = [
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as made:
         yield made
 
 
 @pytest.fixture
-def full(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+def full(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Run a command whose standard output takes nothing; return what it says on stderr."""
 
     def run(command: str) -> str:
@@ -137,7 +139,7 @@ def test_every_command_that_changes_something_is_tried_here() -> None:
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: " ".join(change.split()[:2]))
 def test_what_cannot_be_printed_is_not_done(
-    cli: Cli, full: Callable[[str], str], tmp_path: Path, change: str
+    cli: CliRunner, full: Callable[[str], str], tmp_path: Path, change: str
 ) -> None:
     """It says so, and nothing that is stored is another; with output that takes it, it is done."""
     shop = Shop(cli, tmp_path / "watcher.db")
@@ -162,7 +164,7 @@ def test_what_cannot_be_printed_is_not_done(
     ids=lambda change: " ".join(change.split()[:3]),
 )
 def test_what_is_shown_to_people_is_printed_before_it_is_done_too(
-    cli: Cli, full: Callable[[str], str], tmp_path: Path, change: str
+    cli: CliRunner, full: Callable[[str], str], tmp_path: Path, change: str
 ) -> None:
     """A key or a secret that is shown this once, above all."""
     shop = Shop(cli, tmp_path / "watcher.db")

@@ -11,7 +11,7 @@ import pytest
 
 from chain.model import Extend
 from chain.testing import ScriptedApi, ScriptedChain, block_model, principal, txs
-from tests.unit.watcher.cli.runner import SHOP, Cli, calling
+from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from watcher.cli.commands.reindex import MAX_ROWS_SHOWN, _show_acceptance, _show_report
 from watcher.cli.progress import Screen
 from watcher.config.settings import load_settings
@@ -28,15 +28,17 @@ PAYER = principal("payer")
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys, poll_interval="50ms", http_bind="") as cli:
         yield cli
 
 
-class Shore:
+class ReindexFixture:
     """A chain that is served, and a command line that follows it."""
 
-    def __init__(self, cli: Cli, chain: ScriptedChain) -> None:
+    def __init__(self, cli: CliRunner, chain: ScriptedChain) -> None:
         self.cli = cli
         self.chain = chain
 
@@ -63,12 +65,12 @@ class Shore:
 
 
 @pytest.fixture
-async def shore(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shore]:
+async def shore(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ReindexFixture]:
     chain = ScriptedChain(time=int(time.time()) - 100)
     chain.mine(n=3)
     async with ScriptedApi(chain, ping_interval=None) as api:
         monkeypatch.setenv("SBTC_WATCHER_API_URLS", api.url)
-        made = Shore(cli, chain)
+        made = ReindexFixture(cli, chain)
         made.follow()
         yield made
 
@@ -88,12 +90,12 @@ async def shore(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shor
         (("--from", "1"), "has not begun"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
+def test_what_makes_no_sense_is_a_usage_error(cli: CliRunner, arguments: tuple[str, ...], said: str) -> None:
     assert said in cli("reindex", *arguments, code=2).err
 
 
 async def test_what_was_lost_is_told_in_words_and_in_json(
-    shore: Shore, monkeypatch: pytest.MonkeyPatch
+    shore: ReindexFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merchant = await asyncio.to_thread(shore.cli.merchant)
     intent = await asyncio.to_thread(shore.cli.intent, merchant, "--level", "included")
@@ -120,7 +122,7 @@ async def test_what_was_lost_is_told_in_words_and_in_json(
     assert "newest block that was read is 104" in (await shore.call("reindex", "--from", "500", code=2)).err
 
 
-async def test_a_fork_is_accepted_with_a_reason_only_where_there_is_one(shore: Shore) -> None:
+async def test_a_fork_is_accepted_with_a_reason_only_where_there_is_one(shore: ReindexFixture) -> None:
     reason = ("--accept-reorg", "--reason", "explorers agree")
     assert "Nothing to accept" in (await shore.call("reindex", "--from", "100", *reason)).err
     branch = shore.chain.fork(101)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from chain.testing import ScriptedApi, ScriptedChain
-from tests.unit.watcher.cli.runner import DATABASE_URL, Cli, calling
+from tests.unit.watcher.cli.runner import DATABASE_URL, CliRunner, calling
 from watcher.cli import checks, render
 from watcher.cli.commands.status import EXIT_CODES, screen
 from watcher.config.settings import Settings
@@ -22,7 +22,9 @@ PAYMENTS = "SP000000000000000000002Q6VF78.sbtc-payments"
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys) as cli:
         yield cli
 
@@ -30,12 +32,12 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture
 def fresh_cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Cli]:
+) -> Iterator[CliRunner]:
     with calling(tmp_path, monkeypatch, capsys, fresh=True) as cli:
         yield cli
 
 
-def test_the_database_can_be_upgraded_looked_at_and_pruned(fresh_cli: Cli) -> None:
+def test_the_database_can_be_upgraded_looked_at_and_pruned(fresh_cli: CliRunner) -> None:
     cli = fresh_cli
     fresh = cli.doc("db", "current", code=1)
     assert fresh["revision"] is None
@@ -48,7 +50,7 @@ def test_the_database_can_be_upgraded_looked_at_and_pruned(fresh_cli: Cli) -> No
     assert "0 headers" in cli("db", "prune").err
 
 
-def test_a_backup_says_what_it_made_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_a_backup_says_what_it_made_and_overwrites_nothing(cli: CliRunner, tmp_path: Path) -> None:
     """The copy's path, size and revision; a second call with the same name is refused with exit 2."""
     merchant = cli.merchant()
     copy = tmp_path / "copy.db"
@@ -66,7 +68,7 @@ def test_a_backup_says_what_it_made_and_overwrites_nothing(cli: Cli, tmp_path: P
 
 
 def test_a_backup_of_postgresql_names_the_tool_that_makes_it(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hint can be pasted into a shell, and holds no password."""
     monkeypatch.setenv(DATABASE_URL, "postgresql+psycopg://w:hunter2@db.example/watcher?sslmode=verify-full")
@@ -145,14 +147,14 @@ def test_status_shows_everything_that_calls_for_a_person(capsys: pytest.CaptureF
     assert EXIT_CODES == {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
 
 
-def test_status_of_a_fresh_database_is_starting(cli: Cli) -> None:
+def test_status_of_a_fresh_database_is_starting(cli: CliRunner) -> None:
     found = cli.doc("status", code=1)
     assert (found["state"], found["cursor"], found["halted"]) == ("starting", None, None)
     assert "is `sbtc-watcher run` running?" in cli("status", code=1).out
 
 
 def test_check_show_prints_the_merged_settings_without_secrets(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SBTC_WATCHER_ADMIN_TOKEN", "0123456789abcdef0123")
     (tmp_path / "config.toml").write_text("poll_interval = '7s'\n")
@@ -163,7 +165,9 @@ def test_check_show_prints_the_merged_settings_without_secrets(
     assert json.loads(shown)["poll_interval"] == "7s"
 
 
-async def test_check_is_content_with_a_source_that_serves(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_check_is_content_with_a_source_that_serves(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain = ScriptedChain(time=int(time.time()) - 3600)
     chain.mine(n=2, burn=True)
     async with ScriptedApi(chain) as api:
@@ -184,7 +188,7 @@ async def test_check_is_content_with_a_source_that_serves(cli: Cli, monkeypatch:
 
 
 async def test_check_says_that_a_proxy_is_not_used_and_sends_each_key_to_its_host_only(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = ScriptedChain(time=int(time.time()) - 3600)
     async with ScriptedApi(chain) as one, ScriptedApi(chain) as two:
@@ -202,7 +206,7 @@ async def test_check_says_that_a_proxy_is_not_used_and_sends_each_key_to_its_hos
 
 
 async def test_check_names_the_source_that_fails_and_goes_on_with_the_other(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = ScriptedChain()
     chain.mine(burn=True)
@@ -217,7 +221,7 @@ async def test_check_names_the_source_that_fails_and_goes_on_with_the_other(
 
 
 def test_check_goes_on_when_the_database_does_not_answer(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "letter").write_text("no database " * 100)
     monkeypatch.setenv("SBTC_WATCHER_DATABASE_URL", f"sqlite:///{tmp_path}/letter")
@@ -227,7 +231,9 @@ def test_check_goes_on_when_the_database_does_not_answer(
     assert "✗ source" in found
 
 
-def test_check_counts_endpoints_and_warns_of_disabled_ones(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_counts_endpoints_and_warns_of_disabled_ones(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SBTC_WATCHER_API_URLS", "http://127.0.0.1:9")
     merchant = cli.merchant()
     assert "· endpoints: none yet" in cli("check", code=3).out

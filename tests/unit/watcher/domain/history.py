@@ -57,7 +57,7 @@ def make_intent(**changes: Any) -> Intent:
     return Intent(**(values | changes))
 
 
-class Story:
+class IntentHistory:
     """One intent, its facts, the chain clock and all that was told."""
 
     def __init__(self, **changes: Any) -> None:
@@ -67,14 +67,16 @@ class Story:
         self.failures: list[Failure] = []
         self.actions: list[OperatorAction] = []
         self.refunds: list[Repayment] = []
-        self.told: list[SentEvent] = []
+        self.sent: list[SentEvent] = []
         self.drafts: list[EventDraft] = []
         self.blocks = 0
         self.decide()
 
     # The chain
 
-    def now(self, time: int | None = None, *, height: int | None = None, burn: int | None = None) -> "Story":
+    def now(
+        self, time: int | None = None, *, height: int | None = None, burn: int | None = None
+    ) -> "IntentHistory":
         """Set the clock: an empty block was applied, or the tip went back."""
         self.clock = replace(
             self.clock,
@@ -84,14 +86,14 @@ class Story:
         )
         return self
 
-    def grow(self, blocks: int = 1, *, burn: int = 0) -> "Story":
+    def grow(self, blocks: int = 1, *, burn: int = 0) -> "IntentHistory":
         """Mine empty blocks, ``burn`` Bitcoin blocks among them."""
         clock = self.clock
         return self.now(clock.time + 10 * blocks, height=clock.height + blocks, burn=clock.burn_height + burn)
 
     def pay(
         self, tx: str, *amounts: int, at: int | None = None, same_block: bool = False, **more: Any
-    ) -> "Story":
+    ) -> "IntentHistory":
         """Mine a transaction with one transfer per amount; the same name again is the same transaction."""
         place = self._mine(at, same_block)
         for rank, amount in enumerate(amounts):
@@ -99,7 +101,7 @@ class Story:
             self.inclusions.append(Inclusion(**values))
         return self
 
-    def refund(self, tx: str, *amounts: int, same_block: bool = False, **more: Any) -> "Story":
+    def refund(self, tx: str, *amounts: int, same_block: bool = False, **more: Any) -> "IntentHistory":
         """Mine a refund, with one transfer back per amount; the same name again is the same transaction."""
         place = self._mine(None, same_block)
         for rank, amount in enumerate(amounts):
@@ -116,13 +118,13 @@ class Story:
         by: str = PAYER,
         at: int | None = None,
         same_block: bool = False,
-    ) -> "Story":
+    ) -> "IntentHistory":
         """Mine an attempt that does not succeed."""
         place = self._mine(at, same_block)
         self.failures.append(Failure(tx_id=tx, sender=by, reason=reason, **place))
         return self
 
-    def orphan(self, *txs: str, at: int | None = None, height: int | None = None) -> "Story":
+    def orphan(self, *txs: str, at: int | None = None, height: int | None = None) -> "IntentHistory":
         """Fork below them: the named transactions are mined no longer. ``at`` and ``height`` are those of the new tip."""
         tip = self.clock.time if at is None else at
         orphaned = max(self.clock.time, tip)
@@ -142,7 +144,7 @@ class Story:
         self.refunds = [replace(r, canonical=False) if r.tx_id in txs else r for r in self.refunds]
         return self.now(tip, height=height)
 
-    def refute(self, *txs: str) -> "Story":
+    def refute(self, *txs: str) -> "IntentHistory":
         """Read their blocks again and find nothing of the kind: the rows are kept, and the tip stays."""
         self.inclusions = [
             replace(i, canonical=False, orphaned_at=self.clock.time, refuted=True)
@@ -152,7 +154,7 @@ class Story:
         ]
         return self
 
-    def lose(self, tx: str) -> "Story":
+    def lose(self, tx: str) -> "IntentHistory":
         """Drop the rows of a transaction, as no correct ledger does."""
         self.inclusions = [i for i in self.inclusions if i.tx_id != tx]
         return self
@@ -175,11 +177,11 @@ class Story:
 
     # People
 
-    def cancel(self) -> "Story":
+    def cancel(self) -> "IntentHistory":
         self.actions.append(OperatorAction(kind=OperatorActionKind.CANCEL, height=self.clock.height))
         return self
 
-    def mark(self, status: Status, reason: str = "seen in the wallet") -> "Story":
+    def mark(self, status: Status, reason: str = "seen in the wallet") -> "IntentHistory":
         self.actions.append(
             OperatorAction(
                 kind=OperatorActionKind.MARK, status=status, reason=reason, height=self.clock.height
@@ -187,7 +189,7 @@ class Story:
         )
         return self
 
-    def dismiss(self) -> "Story":
+    def dismiss(self) -> "IntentHistory":
         """Dismiss what is due at the moment."""
         due = self.decide().refund_due
         self.actions.append(
@@ -208,22 +210,22 @@ class Story:
 
     def decide(self) -> Decision:
         """Ask, check what holds for every decision, and remember what was told."""
-        decision = decide(self.intent, self.facts, self.told, self.clock)
-        assert decide(self.intent, self.facts, self.told, self.clock) == decision
+        decision = decide(self.intent, self.facts, self.sent, self.clock)
+        assert decide(self.intent, self.facts, self.sent, self.clock) == decision
         self._check_drafts(decision)
-        self.told += [
+        self.sent += [
             SentEvent(id=d.id, type=d.type, reason=d.reason, subject=d.subject, time=self.clock.time)
             for d in decision.drafts
         ]
         self.drafts += decision.drafts
         self.intent = replace(self.intent, status=decision.status)
-        again = decide(self.intent, self.facts, self.told, self.clock)
+        again = decide(self.intent, self.facts, self.sent, self.clock)
         assert again == replace(decision, drafts=()), "asking again says nothing and changes nothing"
         return decision
 
     def _check_drafts(self, decision: Decision) -> None:
-        counts = {kind: sum(event.type is kind for event in self.told) for kind in EventType}
-        verdicts = [event for event in self.told if event.verdict]
+        counts = {kind: sum(event.type is kind for event in self.sent) for kind in EventType}
+        verdicts = [event for event in self.sent if event.verdict]
         before: Status | None = self.intent.status
         for draft in decision.drafts:
             assert draft.n == counts[draft.type]
@@ -246,7 +248,7 @@ class Story:
         assert (decision.refund_due > 0) == (Flag.REFUND_DUE in decision.flags)
         assert not decision.refund_due or decision.status not in {Status.PENDING, Status.PROCESSING}
 
-    def say(self) -> list[str]:
+    def new_events(self) -> list[str]:
         """Decide, and return what was told, as ``type`` or ``type:reason``."""
         return [short(draft) for draft in self.decide().drafts]
 
