@@ -323,7 +323,7 @@ class Follower:
             # What is above it is found when this is applied.
             return listed
         if tip is None or tip.tx_count or (listed is not None and tip.height <= listed.height):
-            # Two moments of the source: the next look sees it in the list.
+            # Two moments of the source: the next poll finds it in the list.
             return listed
         return _Newest(tip.height, tip.hash)
 

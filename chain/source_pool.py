@@ -126,7 +126,7 @@ class _Source:
     clean_since: float = float("-inf")
     #: The last failure since the last success.
     error: SourceError | None = None
-    #: Whether the log has told of that failure.
+    #: Whether that failure was logged.
     logged: bool = False
     remark: str | None = None
 

@@ -1,9 +1,9 @@
 """Webhook secrets at rest, encrypted: a list of ``{"secret", "valid_until"}``, the current one last.
 
-A :class:`SecretStore` is the one place where a secret turns into what the database holds and back. With a key it seals
-them by AES-256-GCM, bound to the endpoint they belong to, so that a copy of the database signs nothing and a sealed
+A :class:`SecretStore` is the one place where a secret turns into what the database holds and back. With a key it encrypts
+them by AES-256-GCM, bound to the endpoint they belong to, so that a copy of the database signs nothing and an encrypted
 secret moved to another endpoint does not open. Without a key they are stored as they are. Plain secrets stay
-readable with a key; every rotation seals all that the endpoint still has.
+readable with a key; every rotation encrypts all that the endpoint still has.
 """
 
 import base64

@@ -75,7 +75,7 @@ class Worker:
     All in seconds. Several workers may share a database.
 
     No exception ends it: what comes of one delivery stays there, and is told to ``on_unforeseen`` with the place
-    (``attempt``, ``record``, ``queue``).
+    (``attempt``, ``settle``, ``queue``).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Rate limits of a source: token buckets, and what the source itself asks for.
 
-``TokenBucket`` and ``RequestBudget`` are told the time; ``RateLimiter`` has the clock and makes each request wait for its turn.
+``TokenBucket`` and ``RequestBudget`` take the time as an argument; ``RateLimiter`` has the clock and makes each request wait for its turn.
 """
 
 import asyncio

@@ -77,7 +77,7 @@ class StaleDetector:
         self._unannounced = 0
 
     def on_subscribed(self) -> None:
-        """A subscription begins: what is known already will not be told."""
+        """A subscription begins: what is known already will not be announced."""
         self._announced, self._since, self._unannounced = self._tip or 0, None, 0
 
     def note_tip(self, height: int, now: float) -> None:
@@ -94,7 +94,7 @@ class StaleDetector:
         """A message came, about a block of this height."""
         self._announced, self._since, self._unannounced = height, None, 0
         if self._tip is not None and self._tip > height:
-            # An old block, or one of a losing branch: the socket lives, but has not told of the tip.
+            # An old block, or one of a losing branch: the socket lives, but has not announced the tip.
             self._since = now
 
     def is_stale(self, now: float) -> bool:

@@ -57,8 +57,8 @@ def problem(
 
 def invalid(errors: Sequence[Mapping[str, str]], detail: str = "") -> Response:
     """Return the answer to a request whose fields are wrong."""
-    told = detail or "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-    return problem(422, "validation", told, errors=[dict(error) for error in errors])
+    message = detail or "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+    return problem(422, "validation", message, errors=[dict(error) for error in errors])
 
 
 def not_found() -> NoReturn:

@@ -86,7 +86,7 @@ def bind(address: tuple[str, int]) -> socket.socket:
 
 
 class HttpServer:
-    """What the daemon serves: a context manager that binds ``http_bind`` and tells the liveness that it is bound.
+    """What the daemon serves: a context manager that binds ``http_bind`` and reports that to ``liveness``.
 
     Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing;
     nor, without the API, where another process listens there already.

@@ -204,7 +204,7 @@ class Settings(BaseSettings):
     def _read_assets(cls, value: object, info: ValidationInfo) -> object:
         network, sbtc_contract = _network(info), info.data.get("sbtc_contract")
         if network is None or sbtc_contract is None:
-            return {}  # what is wrong there is told there
+            return {}  # what is wrong there is reported there
         table = read_json(value, '{"usd": {"identifier": "…", "decimals": 6}}')
         return asset_settings.read_assets(table, network, sbtc_contract)
 
@@ -399,7 +399,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
         name = str(problem["loc"][0])
         kind = problem["type"]
         if kind == "default_factory_not_called":
-            continue  # the default hangs on another setting, which is wrong and is told itself
+            continue  # the default hangs on another setting, which is wrong and is reported itself
         if kind == "extra_forbidden":
             text = f"unknown setting{suggest(name, Settings.model_fields)}"
         else:

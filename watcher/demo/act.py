@@ -126,11 +126,11 @@ class SceneRunner:
         if row.asked:
             ttl = words.elapsed(self.order.expires_at - self.order.created_at)
             row.watcher.append(Text(f"expires in {ttl}", "dim"))
-        for told in await self.environment.deliveries(self.shop):
-            if told["id"] in self._heard:
+        for delivery in await self.environment.deliveries(self.shop):
+            if delivery["id"] in self._heard:
                 continue
-            self._heard.add(told["id"])
-            await self._follow_delivery(told["id"], row)
+            self._heard.add(delivery["id"])
+            await self._follow_delivery(delivery["id"], row)
             row = Row()
         if not row.empty:
             if not row.merchant:

@@ -41,7 +41,7 @@ EVENTS: Final = (*DEFAULT_EVENTS, EventType.ATTENTION)
 #: How long the daemon may take for one commit or one attempt, seconds. It needs a fraction of one.
 WAIT_TIMEOUT_SECONDS: Final = 12.0
 
-#: Time between two looks at the database, seconds.
+#: Time between two queries of the database, seconds.
 POLL_SECONDS: Final = 0.02
 
 

@@ -10,7 +10,7 @@ class Clocks:
     machine: float
     #: Time of the newest applied block; None before the first one.
     chain: int | None = None
-    #: Time of the newest block that a source told of: while blocks are still to be applied, the chain clock lags.
+    #: Time of the newest block that a source reported: while blocks are still to be applied, the chain clock lags.
     tip: int | None = None
 
     @property

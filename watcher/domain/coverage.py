@@ -24,7 +24,7 @@ class Coverage:
 class OrphanedPayment:
     """An orphaned inclusion that brought more than the canonical chain makes good of the same payment.
 
-    One that was refuted is lost as well: a success may have been told because of it.
+    One that was refuted is lost as well: a success may have been sent because of it.
     """
 
     inclusion: Inclusion

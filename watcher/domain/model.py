@@ -35,11 +35,11 @@ class Flag(StrEnum):
     LATE = "late"
     #: More money came after the intent was covered.
     SURPLUS = "surplus"
-    #: A reorg took the money of a success that had been told.
+    #: A reorg took the money of a success that had been sent.
     REORGED = "reorged"
     #: A person set the status.
     MANUAL = "manual"
-    #: On-time money was found after ``failed`` or ``expired`` had been told.
+    #: On-time money was found after ``failed`` or ``expired`` had been sent.
     LATE_EVIDENCE = "late_evidence"
     #: The merchant gave some of the money back through the payment contract.
     PARTIALLY_REFUNDED = "partially_refunded"
@@ -257,7 +257,7 @@ class SentEvent:
     reason: str | None = None
     #: What exactly it spoke of, so that it is not said again: a transfer, a reorg, a mark.
     subject: str = ""
-    #: Chain time at which it was told.
+    #: Chain time at which it was sent.
     time: int = 0
 
     @property

@@ -163,7 +163,7 @@ class Ledger:
         orphaned = 0
         last = step.blocks[-1].header if step.blocks else _ancestor(step)
         # Facts are orphaned as of the newest time seen: on a shorter branch the tip's own time goes back, and
-        # an orphaning must never look older than a success that was told before it.
+        # an orphaning must never look older than a success that was sent before it.
         newest = max([cursor.newest_time, last.time, *(block.header.time for block in step.blocks)])
         if isinstance(step, Reorg):
             _check_ancestor(connection, step.ancestor)

@@ -68,7 +68,7 @@ class IndexerLoop:
 
     ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with the seconds it took,
     ``on_settled`` after every further transaction that settled intents, ``on_poll`` after every poll with what it ran
-    into, if anything, the newest applied block, and the newest that a source told of.
+    into, if anything, the newest applied block, and the newest that a source reported.
 
     Set ``websocket`` to a socket that calls :meth:`wake`; it is given what each poll finds. Clock and sleep are for tests.
     """

@@ -64,7 +64,7 @@ class Liveness:
         self.is_following = False
         #: Whether heartbeats speak for this process, because it neither follows nor is about to.
         self.is_standby = FOLLOWER not in roles
-        #: The newest applied block and the newest that a source told of, as this process's follower knows them.
+        #: The newest applied block and the newest that a source reported, as this process's follower knows them.
         self.newest: BlockHeader | None = None
         self.tip: BlockHeader | None = None
         self._polled_at: float | None = None
@@ -90,7 +90,7 @@ class Liveness:
     ) -> None:
         """A poll ended.
 
-        ``trouble`` is what it ran into, ``newest`` the newest applied block, ``tip`` the newest that a source told of.
+        ``trouble`` is what it ran into, ``newest`` the newest applied block, ``tip`` the newest that a source reported.
         """
         self.poll_result, self.trouble, self.newest, self.tip = result, trouble, newest, tip
         self._polled_at = self._clock()

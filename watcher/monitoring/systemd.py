@@ -1,4 +1,4 @@
-"""What the service manager is told: systemd's notify protocol, which is a datagram of ``NAME=value`` lines.
+"""Notify the service manager: systemd's notify protocol, which is a datagram of ``NAME=value`` lines.
 
 Protocol: sd_notify(3) and sd_watchdog_enabled(3). Without ``$NOTIFY_SOCKET`` everything here does nothing.
 """

@@ -83,7 +83,7 @@ class _Branch:
 
 
 class Accept:
-    """Takes the branch that the sources show. ``now`` is this machine's clock; ``show`` is told what is going on."""
+    """Takes the branch that the sources show. ``now`` is this machine's clock; ``show`` is called with what is going on."""
 
     def __init__(
         self,

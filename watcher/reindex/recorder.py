@@ -87,7 +87,7 @@ class RecordingSettler(Settler):
     ) -> SettleResult:
         """As :meth:`Books.settle_due`; but where nothing is to be delivered, of what is due only that.
 
-        What is due anyway has nothing to do with what its merchant is not to be told of: it is left to the daemon. Those
+        What is due anyway has nothing to do with what its merchant is not to be sent: it is left to the daemon. Those
         that are touched beyond what one transaction may settle are marked: whoever settles them delivers nothing either.
         """
         if self.notify:

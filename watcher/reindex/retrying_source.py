@@ -12,7 +12,7 @@ from watcher.errors import Unreachable
 #: Failures in a row without any progress before a command gives up. The pool pauses longer after each: half a minute.
 MAX_FAILURES = 7
 
-#: How long a command waits without any progress when it is told for how long, seconds. A small plan takes its time.
+#: How long a command waits without any progress when the source says for how long, seconds. A small plan takes its time.
 MAX_WAIT_SECONDS = 3600.0
 
 #: Longest single wait, seconds: then it says again that it is alive.
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class Sources:
-    """A pool, used until something works. ``on_wait`` is told why there is a wait; set it at any time."""
+    """A pool, used until something works. ``on_wait`` is called with the reason of a wait; set it at any time."""
 
     def __init__(
         self,

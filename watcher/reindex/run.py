@@ -139,7 +139,7 @@ class ChainMoved(Exception):
 
 
 class Reindex:
-    """One run; an object runs once. ``show`` is told of progress, ``now`` is this machine's clock."""
+    """One run; an object runs once. ``show`` is called with the progress, ``now`` is this machine's clock."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class Reindex:
         self._now = now
         self._show = show
         self._ancestry: HeaderAncestry | None = None
-        #: The newest reorg when the lineage was made.
+        #: The newest reorg when the ancestry was made.
         self._mark = 0
         self._corrections: list[Difference] = []
         self._differences: list[Difference] = []

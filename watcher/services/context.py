@@ -29,7 +29,7 @@ class Context:
     actor: str
     now: float
     merchant: str | None = None
-    #: The books and the secret store, for callers that make many services from the same settings.
+    #: The settler and the secret store, for callers that make many services from the same settings.
     settler_of: Callable[[Settings], Settler] = Settler.of
     secret_store_of: Callable[[Settings], SecretStore] = open_secret_store
 

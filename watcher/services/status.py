@@ -69,7 +69,7 @@ def document(
     ``state`` is ``starting`` until the first poll of the chain is done, ``halted`` while a person has to decide,
     ``degraded`` while one of ``reasons`` holds, else ``ok``.
 
-    ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source told of was made (the chain
+    ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source reported was made (the chain
     stands still, or sources lag behind it), ``api_seconds`` since the last finished look at the sources, ``our_seconds``
     of chain time and ``blocks`` between that newest block and the newest applied one; ``blocks`` is None when no source
     has said anything for a minute.

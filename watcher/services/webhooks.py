@@ -207,7 +207,7 @@ class WebhookService(Context):
         return {"data": data, "next_cursor": rows[-1].id if rows else after}
 
     def event(self, event_id: str) -> Document:
-        """Return one event, as it was told."""
+        """Return one event, as it was sent."""
         return outbox.event_json(outbox.get_event(self.connection, event_id, merchant=self.merchant))
 
     def redeliver_event(self, event_id: str, request: Redeliver) -> Document:

@@ -32,7 +32,7 @@ SILENT_AFTER_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """Where the daemon is: the newest applied canonical block, and the newest that a source told of."""
+    """Where the daemon is: the newest applied canonical block, and the newest that a source reported."""
 
     network: str
     clock: ChainClock
@@ -60,7 +60,7 @@ class Cursor:
 
     @property
     def lag_blocks(self) -> int | None:
-        """Blocks between the newest that a source told of and the newest applied.
+        """Blocks between the newest that a source reported and the newest applied.
 
         None when there seem to be none, but no source has answered for :data:`SILENT_AFTER_SECONDS`: nobody knows.
         """
@@ -70,7 +70,7 @@ class Cursor:
 
     @property
     def newest(self) -> int:
-        """The chain time as of which facts are orphaned now: never older than a success that was told before."""
+        """The chain time as of which facts are orphaned now: never older than a success that was sent before."""
         return max(self.newest_time, self.clock.time)
 
     @property
@@ -160,7 +160,7 @@ def record_poll(
 ) -> None:
     """Record a poll for ``status``, without moving the cursor.
 
-    An earlier halt stays told until it is ``over``.
+    An earlier halt is shown until it is ``over``.
     """
     values: dict[str, Any] = {"sources": sources, "looked_at": now}
     if over:
@@ -179,8 +179,12 @@ def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
     rows = [asdict(header) | {"canonical": True} for header in headers]
     if rows:
         statement = upsert(connection, block)
-        told = {column.name: statement.excluded[column.name] for column in block.c if column.name != "hash"}
-        connection.execute(statement.on_conflict_do_update(index_elements=[block.c.hash], set_=told), rows)
+        description = {
+            column.name: statement.excluded[column.name] for column in block.c if column.name != "hash"
+        }
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=[block.c.hash], set_=description), rows
+        )
 
 
 def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeader | None:

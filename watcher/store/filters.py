@@ -20,7 +20,7 @@ def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
 def needs_attention(connection: Connection) -> ColumnElement[bool]:
     """Return the condition that an intent calls for a person.
 
-    That is money to be given back until it is or is dismissed, and a told success whose money a reorg took until somebody
+    That is money to be given back until it is or is dismissed, and a sent success whose money a reorg took until somebody
     marks the intent.
     """
     judged = has_flag(connection, Flag.MANUAL)

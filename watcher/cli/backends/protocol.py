@@ -13,7 +13,7 @@ Document = dict[str, Any]
 class Backend(Protocol):
     """Opens the services, one transaction at a time.
 
-    A command says what it wants once; both kinds of desk have the methods of :class:`watcher.services.Services`, give the same
+    A command says what it wants once; both kinds of services have the methods of :class:`watcher.services.Services`, give the same
     documents, and refuse in the same words.
     """
 

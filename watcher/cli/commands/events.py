@@ -1,4 +1,4 @@
-"""``events``: what merchants were told."""
+"""``events``: what merchants were sent."""
 
 import json
 from collections.abc import Mapping

@@ -88,7 +88,7 @@ def import_(
             stored = render.count(len(outcome.intents), "intent")
             render.note(f"{stored} imported; continue with --from-line {outcome.continue_at}")
         raise
-    _tell(outcome, as_json)
+    _print_outcome(outcome, as_json)
     if repeated:
         were = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
         render.note(f"Of these, {were} stored already, and not stored again.")
@@ -152,19 +152,19 @@ def _explain(batch: list[Row], refused: Refused) -> list[dict[str, Any]]:
             raise refused
         row = batch[int(place)]
         unread = row.error is not None
-        told = {
+        problem = {
             "line": row.line,
             "field": None if unread else field or None,
             "message": row.error if unread else error["message"],
         }
-        if told not in errors:
-            errors.append(told)
+        if problem not in errors:
+            errors.append(problem)
     if not errors:
         raise refused
     return errors
 
 
-def _tell(outcome: Outcome, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         render.document(
             {

@@ -249,14 +249,14 @@ def _show_changes(changes: "list[Change]") -> None:
         return
     rows = []
     for change in changes[:MAX_ROWS_SHOWN]:
-        told = [event["type"].removeprefix("payment.") for event in change.events]
+        event_types = [event["type"].removeprefix("payment.") for event in change.events]
         rows.append(
             (
                 change.intent,
                 _both(change.before["status"], change.after["status"]),
                 _both(change.before["amount_received"], change.after["amount_received"]),
                 ", ".join(change.after["flags"]),
-                ", ".join(told),
+                ", ".join(event_types),
             )
         )
     render.show(render.table(("Intent", "Status", "Received", "Flags", "Told"), rows, right=("Received",)))
