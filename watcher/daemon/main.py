@@ -390,7 +390,7 @@ def _signals(stop: asyncio.Event, database: Database) -> Iterator[None]:
     """
 
     def end() -> None:
-        database.hurry()
+        database.shorten_waits()
         stop.set()
 
     loop = asyncio.get_running_loop()

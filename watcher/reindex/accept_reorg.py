@@ -29,7 +29,7 @@ from watcher.errors import Refused, UsageError
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
 from watcher.indexer.settler import Settler
-from watcher.reindex.dry_run import PieceBooks, rolled_back
+from watcher.reindex.dry_run import BatchSettler, rolled_back
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import ALL_BURN_BLOCKS, BATCH_BLOCKS, PREFETCH_BATCHES
@@ -118,14 +118,14 @@ class Accept:
         branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
-        settler = (PieceBooks if dry_run else RecordingSettler).like(self._settler, notify=notify)
+        settler = (BatchSettler if dry_run else RecordingSettler).like(self._settler, notify=notify)
         apply = partial(
             self._apply, branch, cursor, read_all(branch.blocks, self._rules), settler, reason, actor
         )
         untried = 0
         try:
-            if isinstance(settler, PieceBooks):
-                applied, untried = await self._rehearse(apply, settler)
+            if isinstance(settler, BatchSettler):
+                applied, untried = await self._simulate(apply, settler)
             else:
                 applied = await run_transaction(self._database.transact, apply)
         except (BadStep, DataError, IntegrityError) as error:
@@ -283,7 +283,7 @@ class Accept:
     ) -> StepResult:
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
         ledger = Ledger(self._database, self._rules, settler, now=self._now)
-        if not isinstance(settler, PieceBooks):
+        if not isinstance(settler, BatchSettler):
             settler.changes.clear()  # what a transaction that was rolled back had noted
         found = chain_state.load_cursor(connection, lock=True)
         if found is None or found.clock.hash != cursor.clock.hash:
@@ -305,8 +305,8 @@ class Accept:
             _plant(connection, branch.base)
         return ledger.apply_on(connection, step, reading)
 
-    async def _rehearse(
-        self, apply: Callable[[Connection], StepResult], settler: PieceBooks
+    async def _simulate(
+        self, apply: Callable[[Connection], StepResult], settler: BatchSettler
     ) -> tuple[StepResult, int]:
         """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
 

@@ -19,7 +19,7 @@ from watcher.store.database import Database, chunks
 from watcher.store.schema import refund, transfer
 
 #: Of the intents that are due on another branch, so many are tried.
-MOST_DUE = 10_000
+MAX_DUE_TRIED = 10_000
 
 _T = TypeVar("_T")
 
@@ -33,8 +33,8 @@ def rolled_back(database: Database) -> Iterator[Connection]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PieceBooks(RecordingSettler):
-    """Books for transactions that do the same and are rolled back: each settles some that those before it did not."""
+class BatchSettler(RecordingSettler):
+    """A settler for transactions that do the same and are rolled back: each settles some that those before it did not."""
 
     tried: set[str] = field(default_factory=set)
 
@@ -47,8 +47,8 @@ class PieceBooks(RecordingSettler):
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """Settle some of those that are touched and, where it would be told of them, of up to :data:`MOST_DUE` that are due."""
-        due = intent_store.due_intents(connection, clock, limit=MOST_DUE) if self.notify else []
+        """Settle some of those that are touched and, where it would be told of them, of up to :data:`MAX_DUE_TRIED` that are due."""
+        due = intent_store.due_intents(connection, clock, limit=MAX_DUE_TRIED) if self.notify else []
         waiting = [key for key in dict.fromkeys([*sorted(touched), *due]) if key not in self.tried]
         taken = self.batch(connection, waiting)
         self.tried.update(taken)
@@ -57,7 +57,7 @@ class PieceBooks(RecordingSettler):
 
     def count_untried(self, connection: Connection, clock: ChainClock) -> int:
         """Return how many intents were due before anything was settled, and are more than are tried."""
-        return max(0, intent_store.count_due(connection, clock) - MOST_DUE) if self.notify else 0
+        return max(0, intent_store.count_due(connection, clock) - MAX_DUE_TRIED) if self.notify else 0
 
 
 def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:

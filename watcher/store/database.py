@@ -22,7 +22,7 @@ from notifier.database_errors import is_outage, reason_of
 from watcher.errors import ConfigError, Unreachable
 from watcher.log import get_logger
 from watcher.store import sqlite_file
-from watcher.store.fair_lock import PIECE, FairLock, Hurry
+from watcher.store.fair_lock import LIMIT_CHECK_SECONDS, FairLock, WaitLimit
 
 #: How long a transaction waits for another process's write on SQLite, seconds.
 BUSY_TIMEOUT_SECONDS = 10.0
@@ -31,7 +31,7 @@ BUSY_TIMEOUT_SECONDS = 10.0
 WRITE_LOCK_TIMEOUT_SECONDS = 10.0
 
 #: How long it waits for either once the process is about to end, seconds.
-LAST_WAIT = 1.0
+STOPPING_TIMEOUT_SECONDS = 1.0
 
 #: A write transaction on SQLite that was longer leaves the file free for a part of that time: other processes poll for
 #: it, and would not find it free between two long transactions that follow each other closely.
@@ -97,7 +97,7 @@ class Database:
                 f"database_url: {self.safe_url} needs the Python package {error.name}",
                 hint=f"in the folder of its source: {sys.prefix}/bin/pip install '.[postgres]'",
             ) from error
-        self._hurry = Hurry()
+        self._hurry = WaitLimit()
         self._turns = FairLock(self._hurry) if self.is_sqlite else None
         #: Whether the write whose turn it is waits for another process.
         self._is_held_outside = False
@@ -145,12 +145,12 @@ class Database:
         with self._turn(self._turns), self.engine.begin() as connection:
             yield connection
 
-    def hurry(self) -> None:
-        """Let no transaction, also of those that wait, wait longer than :data:`LAST_WAIT` on SQLite: the process ends.
+    def shorten_waits(self) -> None:
+        """Let no transaction, also of those that wait, wait longer than :data:`STOPPING_TIMEOUT_SECONDS` on SQLite: the process ends.
 
         What has begun goes on to its end.
         """
-        self._hurry.begin(LAST_WAIT)
+        self._hurry.begin(STOPPING_TIMEOUT_SECONDS)
 
     @property
     def writers_waiting(self) -> int:
@@ -183,9 +183,9 @@ class Database:
         assert isinstance(driver, sqlite3.Connection), "SQLite's own driver"
         began = time.monotonic()
         # In pieces: SQLite's own wait cannot be ended.
-        driver.execute(f"PRAGMA busy_timeout={int(PIECE * 1000)}")
+        driver.execute(f"PRAGMA busy_timeout={int(LIMIT_CHECK_SECONDS * 1000)}")
         try:
-            while self._hurry.left(began, BUSY_TIMEOUT_SECONDS) > PIECE:
+            while self._hurry.left(began, BUSY_TIMEOUT_SECONDS) > LIMIT_CHECK_SECONDS:
                 try:
                     driver.execute("BEGIN IMMEDIATE")
                     return

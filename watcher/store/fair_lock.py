@@ -9,10 +9,10 @@ import time
 from collections import deque
 
 #: So long waits go before they look whether there is a hurry, seconds.
-PIECE = 0.25
+LIMIT_CHECK_SECONDS = 0.25
 
 
-class Hurry:
+class WaitLimit:
     """Shortens waits, also those that have begun, once :meth:`begin` was called; it is not taken back."""
 
     def __init__(self) -> None:
@@ -33,8 +33,8 @@ class Hurry:
 class FairLock:
     """A mutual exclusion lock, first come first served; not reentrant. Waits for it obey ``hurry``."""
 
-    def __init__(self, hurry: Hurry | None = None) -> None:
-        self._hurry = hurry or Hurry()
+    def __init__(self, hurry: WaitLimit | None = None) -> None:
+        self._hurry = hurry or WaitLimit()
         self._guard = threading.Lock()
         self._held = False
         self._queue: deque[threading.Event] = deque()
@@ -55,9 +55,9 @@ class FairLock:
         began = time.monotonic()
         while True:
             left = self._hurry.left(began, limit)
-            if turn.wait(min(left, PIECE)):
+            if turn.wait(min(left, LIMIT_CHECK_SECONDS)):
                 return True
-            if left <= PIECE:
+            if left <= LIMIT_CHECK_SECONDS:
                 break
         with self._guard:
             if turn.is_set():  # it came between the end of the wait and here

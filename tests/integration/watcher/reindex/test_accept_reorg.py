@@ -216,7 +216,7 @@ async def test_a_dry_run_names_what_is_due_on_the_branch_too(
     assert reading.snapshot() == before
     assert [size for _, size in sizes] == [2, 2, 2, 1]
     assert (sorted(change.intent for change in rehearsed.changes), rehearsed.untried) == (made, 0)
-    monkeypatch.setattr("watcher.reindex.dry_run.MOST_DUE", 4)
+    monkeypatch.setattr("watcher.reindex.dry_run.MAX_DUE_TRIED", 4)
     rehearsed = await reading.accept(101, dry_run=True)
     assert (len(rehearsed.changes), rehearsed.untried) == (4, 3)
     assert rehearsed.document()["untried"] == 3

@@ -140,7 +140,7 @@ def test_a_hurry_shortens_the_waits_for_another_process(
     """Of all writers: the one whose turn it is, and those behind it."""
     monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 1000.0)
     monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 1000.0)
-    monkeypatch.setattr("watcher.store.database.LAST_WAIT", 0.1)
+    monkeypatch.setattr("watcher.store.database.STOPPING_TIMEOUT_SECONDS", 0.1)
     database = harness.open_database(tmp_path)
     errors: list[Exception] = []
 
@@ -151,13 +151,13 @@ def test_a_hurry_shortens_the_waits_for_another_process(
 
     with closing(held_outside(database)):
         if not begun:
-            database.hurry()
+            database.shorten_waits()
         threads = [threading.Thread(target=write) for _ in range(3)]
         for thread in threads:
             thread.start()
         while begun and database.writers_waiting < 2:
             assert all(thread.is_alive() for thread in threads)
-        database.hurry()
+        database.shorten_waits()
         for thread in threads:
             thread.join(20)
     assert len(errors) == 3
