@@ -50,7 +50,7 @@ class Reading(_Transaction):
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
         return await self.api.read(self.request, self.caller, work)
 
-    async def until_other(self, intent_id: str, *, seconds: float, seen: Collection[str]) -> None:
+    async def wait_for_change(self, intent_id: str, *, seconds: float, seen: Collection[str]) -> None:
         """Wait while an intent's status is one of ``seen``, but no longer than ``seconds``."""
         await self.api.wait_for_intent(self.request, self.caller, intent_id, seconds=seconds, seen=seen)
 

@@ -49,7 +49,9 @@ def diff_blocks(
         if row.intent_id is not None and not row.assigned
     }
     left = tuple(fact for fact in reading.unknown_status if fact.block.hash in unknowable)
-    reading = replace(reading, doubtful=tuple(fact for fact in reading.unknown_status if fact not in left))
+    reading = replace(
+        reading, unknown_status=tuple(fact for fact in reading.unknown_status if fact not in left)
+    )
     matches = match_blocks(connection, rules, reading, held)
     comparison.transfers(reading, matches.transfers)
     comparison.attempts(matches.attempts)

@@ -56,12 +56,12 @@ class HttpBackend:
     @contextmanager
     def reading(self) -> Iterator["Services"]:
         """Return the services; every call is a request."""
-        yield cast("Desk", HttpServices(self))
+        yield cast("Services", HttpServices(self))
 
     @contextmanager
     def writing(self, *, idempotency_key: str | None = None) -> Iterator["Services"]:
         """Return the services; every change is a transaction there."""
-        yield cast("Desk", HttpServices(self, idempotency_key))
+        yield cast("Services", HttpServices(self, idempotency_key))
 
     def endpoint_url(self, url: str | None) -> Any:
         """Return nothing: the server looks it up."""
