@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.events import EventType, canonical_json, event_body, event_id, rfc3339
+from notifier.events import (
+    EventType,
+    canonical_json,
+    event_body,
+    event_id,
+    read_subscriptions,
+    rfc3339,
+)
 
 
 def test_an_event_id_comes_from_intent_type_and_number_alone():
@@ -59,3 +66,21 @@ def test_the_envelope_has_the_published_fields_in_order():
         ("sequence", 3),
         ("data", {"reason": None}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        ([], "at least one of"),
+        (["payment.paid"], "unknown event 'payment.paid'"),
+        (["webhook.test"], "unknown event"),
+    ],
+)
+def test_a_subscription_names_events_that_there_are(names: list[str], why: str) -> None:
+    """A test event needs no subscription, so that there is none."""
+    with pytest.raises(ValueError, match=why):
+        read_subscriptions(names)
+
+
+def test_a_subscription_holds_every_event_once_in_the_order_given() -> None:
+    assert read_subscriptions(["payment.failed", "*", "payment.failed"]) == ["payment.failed", "*"]
