@@ -1,4 +1,4 @@
-"""The README's scripted chain, driven by hand: a person runs the daemon on it, breaks it and mends it."""
+"""The scripted chain of docs/playground.md, driven by hand: a person runs the daemon on it, breaks it and mends it."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ async def playing(*arguments: str) -> AsyncIterator[Player]:
 
 
 async def run(folder: Path, url: str, *arguments: str, code: int = 0) -> str:
-    """Run a command against the playground, with nothing but what the README says."""
+    """Run a command against the playground, with nothing but what docs/playground.md says."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SBTC_WATCHER_")} | {
         "SBTC_WATCHER_DATABASE_URL": f"sqlite:///{folder}/play.db",
         "SBTC_WATCHER_API_URLS": url,

@@ -147,8 +147,8 @@ async def test_operators_manage_merchants_and_their_keys(kind: Any, server: Serv
         assert (await operator.status()).database.url is not None
 
 
-async def test_the_readmes_example_runs_as_it_stands(server: Server) -> None:
-    text = (ROOT / "README.md").read_text()
+async def test_the_documented_example_runs_as_it_is(server: Server) -> None:
+    text = (ROOT / "docs/client.md").read_text()
     [code] = re.findall(r"```python\n(from watcher\.client .*?)```", text, re.DOTALL)
     code = code.replace("https://pay.example", server.url).replace("sk_live_…", server.key)
     shown: list[Any] = []
@@ -167,7 +167,7 @@ async def test_the_readmes_example_runs_as_it_stands(server: Server) -> None:
         "handle": lambda *event: handled.append(event),
         "last_seen_event": None,
     }
-    await asyncio.to_thread(exec, compile(code, "README.md", "exec"), names)
+    await asyncio.to_thread(exec, compile(code, "docs/client.md", "exec"), names)
     assert (shown, shipped) == (["ORDER-7"], ["7"])
     assert "payment.succeeded" in handled[-1][1]
 

@@ -1,4 +1,4 @@
-"""What a day at the tip costs is what the README says, counted on a scripted piece of a day and scaled."""
+"""What a day at the tip costs is what docs/operations.md says, counted on a scripted piece of a day and scaled."""
 
 import re
 from pathlib import Path
@@ -7,22 +7,22 @@ import pytest
 
 from tests.integration.watcher.indexer.day import DAY, Sample, sample
 
-README = (Path(__file__).parents[4] / "README.md").read_text()
+OPERATIONS = (Path(__file__).parents[4] / "docs/operations.md").read_text()
 
 #: A month of the plans is 31 days, to be safe.
 MONTH_DAYS = 31
 
 
 def stated(plan: str) -> tuple[int, int]:
-    """The README's requests a day: when nobody waits, and while a payment is awaited."""
-    [row] = re.findall(rf"^\| {plan}[^|]*\|[^|]*\| ([\d,]+) \| ([\d,]+) \|", README, re.MULTILINE)
+    """The documented requests a day: when nobody waits, and while a payment is awaited."""
+    [row] = re.findall(rf"^\| {plan}[^|]*\|[^|]*\| ([\d,]+) \| ([\d,]+) \|", OPERATIONS, re.MULTILINE)
     quiet, awaited = (int(number.replace(",", "")) for number in row)
     return quiet, awaited
 
 
 def setting(plan: str, name: str) -> int:
-    """A number among the settings that the README gives for a plan."""
-    [row] = re.findall(rf"^\| {plan}.*$", README, re.MULTILINE)
+    """A number among the settings that docs/operations.md gives for a plan."""
+    [row] = re.findall(rf"^\| {plan}.*$", OPERATIONS, re.MULTILINE)
     [value] = re.findall(rf'`{name} = "?(\d+)s?"?`', row)
     return int(value)
 
