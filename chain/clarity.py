@@ -4,7 +4,7 @@
 version below 32, names as the language allows them, list items of one common type, tuples with at least one entry
 and no name twice, type depth up to 32. It is a little more lenient in one point: the *size of the type* of a list
 (entries times the largest entry) is not limited. Text that is printed by nodes and APIs differs from tool to tool, so
-values are read from bytes only; :func:`to_repr` writes the form that the Hiro API shows.
+values are read from bytes only; ``chain.clarity_repr`` writes the form that the Hiro API shows.
 """
 
 import re
@@ -172,37 +172,6 @@ def encode(value: Value) -> bytes:
     out = bytearray()
     _write(value, out, 1)
     return bytes(out)
-
-
-def to_repr(value: Value) -> str:
-    """Write a value as the Hiro API's ``repr`` does, for example ``(tuple (a u1) (b 'SP….token))``."""
-    match value:
-        case Int(number):
-            return str(number)
-        case UInt(number):
-            return f"u{number}"
-        case Buffer(data):
-            return f"0x{data.hex()}"
-        case Bool(flag):
-            return "true" if flag else "false"
-        case PrincipalValue(principal):
-            return f"'{principal}"
-        case Ok(inner):
-            return f"(ok {to_repr(inner)})"
-        case Err(inner):
-            return f"(err {to_repr(inner)})"
-        case Some(inner):
-            return f"(some {to_repr(inner)})"
-        case NoneValue():
-            return "none"
-        case List(items):
-            return f"({' '.join(['list', *map(to_repr, items)])})"
-        case Tuple(entries):
-            return f"({' '.join(['tuple', *(f'({name} {to_repr(inner)})' for name, inner in entries)])})"
-        case StringAscii(text):
-            return f'"{_escaped(text)}"'
-        case _:
-            return f'u"{_escaped(value.value)}"'
 
 
 def is_clarity_name(name: str) -> bool:
@@ -436,19 +405,3 @@ def _write_tuple(entries: tuple[tuple[str, Value], ...], out: bytearray, depth: 
         out.append(len(name))
         out += name.encode("ascii")
         _write(inner, out, depth + 1)
-
-
-_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "'": "\\'", "\\": "\\\\"}
-
-
-def _escaped(text: str) -> str:
-    return "".join(map(_escape, text))
-
-
-def _escape(character: str) -> str:
-    """Escape as Rust does for bytes; others show their UTF-8 *bytes* in ``\\u{…}``, not the code point."""
-    if character > "\x7f":
-        return f"\\u{{{character.encode().hex()}}}"
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    return character if " " <= character <= "~" else f"\\x{ord(character):02x}"

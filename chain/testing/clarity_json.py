@@ -20,8 +20,8 @@ from chain.clarity import (
     UInt,
     Value,
     decode,
-    to_repr,
 )
+from chain.clarity_repr import to_repr
 
 
 def clarity(data: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chain import address, clarity
 from chain.address import AddressError, Principal, parse_principal
 from chain.clarity import ClarityError
+from chain.clarity_repr import to_repr
 
 HASHES = st.binary(min_size=20, max_size=20)
 NAMES = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_-]{0,39}", fullmatch=True)
@@ -54,7 +55,7 @@ NEARLY = st.lists(
 @given(VALUES)
 def test_a_value_survives_the_bytes(value):
     assert clarity.decode(clarity.encode(value)) == value
-    assert isinstance(clarity.to_repr(value), str)
+    assert isinstance(to_repr(value), str)
 
 
 @given(st.binary() | NEARLY)

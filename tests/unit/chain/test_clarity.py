@@ -23,6 +23,7 @@ from chain.clarity import (
     Tuple,
     UInt,
 )
+from chain.clarity_repr import to_repr
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data/vectors/clarity-values.json").read_text())
 ZERO = bytes(20)
@@ -69,7 +70,7 @@ def test_a_value_is_read_written_and_shown_as_others_do(vector):
     assert plain(value) == vector["value"]
     assert clarity.encode(value) == raw(vector)
     if vector["repr"] is not None:
-        assert clarity.to_repr(value) == vector["repr"]
+        assert to_repr(value) == vector["repr"]
 
 
 @pytest.mark.parametrize("vector", VECTORS["malformed"], ids=lambda vector: vector["why"])
@@ -216,7 +217,7 @@ def test_other_names_are_none(name):
 def test_a_principal_is_made_from_its_text():
     text = "SP000000000000000000002Q6VF78.pox-5"
     assert PrincipalValue.parse(text) == PrincipalValue(Principal(22, ZERO, "pox-5"))
-    assert clarity.to_repr(PrincipalValue.parse(text)) == f"'{text}"
+    assert to_repr(PrincipalValue.parse(text)) == f"'{text}"
 
 
 def test_the_transient_contract_is_a_principal():

@@ -6,6 +6,7 @@ import pytest
 
 from chain import clarity
 from chain.address import parse_principal
+from chain.clarity_repr import to_repr
 from chain.model import (
     ContractCall,
     FetchRules,
@@ -297,7 +298,7 @@ def test_a_peg_in_is_a_mint_with_the_registrys_print() -> None:
     mint, shown = txs.peg_in(MERCHANT, 400, txid=hashlib.sha256(b"deposit").digest()).events
     assert mint == events.ft_mint(SBTC, MERCHANT, 400)
     assert shown.contract_id == SBTC_CONTRACT.replace("sbtc-token", "sbtc-registry")
-    assert 'topic "completed-deposit"' in clarity.to_repr(clarity.decode(shown.value))
+    assert 'topic "completed-deposit"' in to_repr(clarity.decode(shown.value))
 
 
 def test_a_fake_token_differs_only_in_its_contract() -> None:

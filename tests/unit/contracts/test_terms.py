@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.clarity import decode, to_repr
+from chain.clarity import decode
+from chain.clarity_repr import to_repr
 from chain.model import MAX_AMOUNT, STX
 from contracts.calls import read_payment_call
 from contracts.terms import arguments, payment_call, post_conditions, terms_hash
