@@ -10,16 +10,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, TypeVar
 
 import structlog
 
-from chain.api.client import ApiStatus, StacksApi
+from chain.api.client import StacksApi
 from chain.api.dates import ServerDates
 from chain.api.rate_limit import OnRequest, RateLimiter, RequestBudget
 from chain.errors import (
-    OperatorNeeded,
     SourceError,
     SourceLimited,
     SourceRefused,
@@ -27,12 +25,8 @@ from chain.errors import (
     UnsupportedVersion,
     WrongNetwork,
 )
-
-#: Oldest API that has the v3 routes.
-MINIMUM_VERSION: Final = (9, 0, 0)
-
-#: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
-NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
+from chain.source_check import check_source
+from chain.source_health import Source, SourceHealth, SourceState
 
 _T = TypeVar("_T")
 
@@ -40,41 +34,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 #: How long a look waits for the checks of other sources while one serves, seconds: they end beside it.
 CHECK_WAIT_SECONDS: Final = 1.0
-
-
-class SourceState(StrEnum):
-    """What a source is good for at the moment."""
-
-    OK = "ok"
-    #: Not asked anything yet, or its version and network are not known yet.
-    UNKNOWN = "unknown"
-    #: Serves, but showed an older tip than is known.
-    LAGGING = "lagging"
-    #: Its budget, or its own rate limit, says wait.
-    LIMITED = "limited"
-    #: Its last request failed; it is left alone for a while.
-    FAILING = "failing"
-    #: Wants another key, runs too old a version, or serves another network: a person must act.
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceHealth:
-    """One source as ``status`` shows it."""
-
-    url: str
-    state: SourceState
-    version: str | None
-    tip_height: int | None
-    #: Moving average over the last requests, in whole milliseconds.
-    latency_ms: int | None
-    #: Failed requests since the start.
-    errors: int
-    #: Seconds since its last answer about the chain; None before the first one.
-    answered_seconds: float | None
-    #: Seconds by which this machine's clock is ahead of its; None when it does not say.
-    clock_skew: float | None
-    note: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,36 +60,6 @@ class BackoffPolicy:
         return cls(lagging=max(usual.lagging, 6 * interval), settle=max(usual.settle, 24 * interval))
 
 
-@dataclass(slots=True, eq=False)
-class _Source:
-    """What the pool knows of one source; times are of the pool's clock."""
-
-    api: StacksApi
-    limiter: RateLimiter
-    checked: bool = True
-    #: Why a person must act.
-    unfit: OperatorNeeded | None = None
-    version: str | None = None
-    tip_height: int | None = None
-    errors: int = 0
-    #: Failures since the last success.
-    failures: int = 0
-    #: Last answer about the chain; None before the first one.
-    answered_at: float | None = None
-    #: The same, and before the first one when the pool was made: what a source may have said before is not known.
-    heard_at: float = float("-inf")
-    retry_at: float = 0.0
-    lagging_until: float = 0.0
-    refused: bool = False
-    #: When the last trouble ended or will end.
-    clean_since: float = float("-inf")
-    #: The last failure since the last success.
-    error: SourceError | None = None
-    #: Whether that failure was logged.
-    logged: bool = False
-    remark: str | None = None
-
-
 class SourcePool:
     """The sources of one network. It owns them: ``aclose`` closes them.
 
@@ -155,7 +84,7 @@ class SourcePool:
         self._rng = rng
         self._backoff = backoff or BackoffPolicy()
         self._network: str | None = None
-        self._sources: list[_Source] = []
+        self._sources: list[Source] = []
         self._dates = ServerDates()
         for api in sources:
             api.dates = self._dates
@@ -169,10 +98,10 @@ class SourcePool:
                 on_request=on_request,
             )
             api.limiter = limiter
-            self._sources.append(_Source(api, limiter, heard_at=clock()))
+            self._sources.append(Source(api, limiter, heard_at=clock()))
         self._pinned = self._sources[0]
         #: Checks that are under way.
-        self._checks: dict[_Source, asyncio.Task[None]] = {}
+        self._checks: dict[Source, asyncio.Task[None]] = {}
 
     # Choosing
 
@@ -214,9 +143,7 @@ class SourcePool:
         must wait for its budget is worth the wait when there is no other. ``exclude``: those that are out of question.
         """
         now = self._clock()
-        usable = [
-            source for source in self._sources if source.api not in exclude and self._wait(source, now) == 0
-        ]
+        usable = [source for source in self._sources if source.api not in exclude and source.wait(now) == 0]
         if not usable:
             raise self._none_usable()
         current = [source for source in usable if source.lagging_until <= now] or usable
@@ -248,7 +175,7 @@ class SourcePool:
             for source in self._sources
             if source.api is not than
             and (
-                (self._wait(source, now) == 0 and source.lagging_until <= now)
+                (source.wait(now) == 0 and source.lagging_until <= now)
                 or (within is not None and not source.unfit and now - source.heard_at <= within)
             )
         ]
@@ -263,7 +190,7 @@ class SourcePool:
         None when it is in trouble, or when less than ``share`` of a burst is left of its budget.
         """
         now, source = self._clock(), self._pinned
-        usable = source.checked and self._pause(source, now) == 0
+        usable = source.checked and source.pause(now) == 0
         return source.api if usable and source.limiter.budget.is_plentiful(now, share) else None
 
     # What the follower learned
@@ -349,7 +276,7 @@ class SourcePool:
         due = [
             source
             for source in self._sources
-            if not source.checked and source not in self._checks and self._pause(source, now) == 0
+            if not source.checked and source not in self._checks and source.pause(now) == 0
         ]
         self._checks |= {source: asyncio.create_task(self._check(source, network)) for source in due}
         if not first and any(source.checked for source in self._sources):
@@ -375,26 +302,10 @@ class SourcePool:
             except SourceError as error:
                 self.failed(source.api, error)
 
-    async def _check(self, source: _Source, network: str) -> None:
-        status: ApiStatus = await source.api.status()
+    async def _check(self, source: Source, network: str) -> None:
+        status = await source.api.status()
         source.version = status.server_version
-        if status.version is not None and status.version < MINIMUM_VERSION:
-            raise UnsupportedVersion(source.api.url, version=status.server_version, minimum="9.0")
-        try:
-            found = await source.api.network_id()
-        except SourceError:
-            # An API without a node of its own answers 500 here.
-            found = None
-        expected = NETWORK_IDS.get(network)
-        remarks = ["version not recognized"] if status.version is None else []
-        if found is None or expected is None:
-            remarks.append("network not verified")
-        elif found != expected:
-            name = next(
-                (name for name, known in NETWORK_IDS.items() if known == found), f"network id {found}"
-            )
-            raise WrongNetwork(source.api.url, expected=network, found=name)
-        source.remark = ", ".join(remarks) or None
+        source.remark = await check_source(source.api, status, network)
         source.checked = True
         self.succeeded(source.api, tip_height=status.tip_height)
 
@@ -414,7 +325,7 @@ class SourcePool:
         Of a single source it is what that source said, so that an outage has one text from its beginning on.
         """
         now = self._clock()
-        soonest = min(self._wait(source, now) for source in self._sources)
+        soonest = min(source.wait(now) for source in self._sources)
         retry_after = None if soonest == float("inf") else soonest
         rows = self.health()
         kind = SourceLimited if any(row.state is SourceState.LIMITED for row in rows) else SourceUnavailable
@@ -427,20 +338,7 @@ class SourcePool:
     def health(self) -> tuple[SourceHealth, ...]:
         """One row per source, in the order of the settings."""
         now = self._clock()
-        return tuple(
-            SourceHealth(
-                url=source.api.url,
-                state=self._state(source, now),
-                version=source.version,
-                tip_height=source.tip_height,
-                latency_ms=None if source.limiter.latency is None else round(source.limiter.latency * 1000),
-                errors=source.errors,
-                answered_seconds=None if source.answered_at is None else round(now - source.answered_at, 1),
-                clock_skew=None if (ahead := self._dates.ahead(source.api.url)) is None else round(ahead, 1),
-                note=_advice(source.unfit) or _bare(source, self._state(source, now)) or source.remark,
-            )
-            for source in self._sources
-        )
+        return tuple(source.health(now, self._dates.ahead(source.api.url)) for source in self._sources)
 
     @property
     def clock_skew(self) -> float | None:
@@ -456,40 +354,5 @@ class SourcePool:
 
     # Inside
 
-    def _of(self, api: StacksApi) -> _Source:
+    def _of(self, api: StacksApi) -> Source:
         return next(source for source in self._sources if source.api is api)
-
-    def _pause(self, source: _Source, now: float) -> float:
-        """Seconds until the source may be asked again; infinite when a person must act."""
-        if source.unfit:
-            return float("inf")
-        return max(source.limiter.budget.blocked(now), source.retry_at - now, 0.0)
-
-    def _wait(self, source: _Source, now: float) -> float:
-        """Seconds until a step may use the source. One that is not checked yet waits for the next check."""
-        pause = self._pause(source, now)
-        return pause if source.checked else max(pause, 1.0)
-
-    def _state(self, source: _Source, now: float) -> SourceState:
-        if source.unfit or source.refused:
-            return SourceState.REFUSED
-        if source.failures:
-            return SourceState.FAILING
-        if source.limiter.budget.wait(now) > 0:
-            return SourceState.LIMITED
-        if not source.checked or not source.limiter.tried:
-            return SourceState.UNKNOWN
-        return SourceState.LAGGING if source.lagging_until > now else SourceState.OK
-
-
-def _advice(error: OperatorNeeded | None) -> str | None:
-    return None if error is None else f"{error}. {error.hint}"
-
-
-def _bare(source: _Source, state: SourceState) -> str | None:
-    """What is wrong at the moment: without the URL that the row names anyway, and with its hint."""
-    error = source.error
-    if error is None or state in (SourceState.OK, SourceState.UNKNOWN):
-        return None
-    text = str(error).removeprefix(f"{source.api.url}: ")
-    return f"{text}. {error.hint}" if isinstance(error, SourceRefused) else text

@@ -14,7 +14,7 @@ from chain.api.client import StacksApi
 from chain.api.dates import agreed
 from chain.api.transport import Fetcher, Timeouts
 from chain.errors import ChainError, SourceError
-from chain.source_pool import MINIMUM_VERSION, NETWORK_IDS
+from chain.source_check import MINIMUM_VERSION, NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
 from notifier.schema import EndpointStatus

@@ -21,7 +21,8 @@ from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
 from chain.mempool import MempoolReader
 from chain.model import FetchRules, Step
-from chain.source_pool import BackoffPolicy, SourcePool, SourceState
+from chain.source_health import SourceState
+from chain.source_pool import BackoffPolicy, SourcePool
 from contracts.model import PaymentRules
 from notifier.worker import Worker
 from watcher import __version__, event_loop, unforeseen

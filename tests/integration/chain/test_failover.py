@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from chain.api.client import StacksApi
 from chain.api.transport import Timeouts
 from chain.errors import SourceError, SourceUnavailable
-from chain.source_pool import BackoffPolicy, SourcePool, SourceState
+from chain.source_health import SourceState
+from chain.source_pool import BackoffPolicy, SourcePool
 from chain.testing import ScriptedApi, ScriptedChain
 from tests.integration.chain.follower_fixture import Clock, FollowerFixture, following
 

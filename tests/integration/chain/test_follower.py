@@ -15,7 +15,7 @@ from chain.errors import (
 )
 from chain.header_window import HeaderWindow
 from chain.model import Extend, FetchRules, Step
-from chain.source_pool import SourceState
+from chain.source_health import SourceState
 from chain.testing import Request, ScriptedChain, principal, txs
 from chain.testing.txs import SBTC_CONTRACT, Tx
 from tests.integration.chain.follower_fixture import FINALITY, POLL, FollowerFixture, following

@@ -11,7 +11,8 @@ from chain.api.rate_limit import MINUTE
 from chain.api.transport import Limiter
 from chain.errors import SourceLimited
 from chain.model import Reorg
-from chain.source_pool import SourcePool, SourceState
+from chain.source_health import SourceState
+from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
 from tests.integration.chain.follower_fixture import FollowerFixture, following

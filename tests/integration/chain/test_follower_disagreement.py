@@ -5,7 +5,8 @@ import pytest
 from chain.errors import OperatorNeeded, SourceError, SourcesDisagree
 from chain.follower import COMPARE_POLLS
 from chain.model import Reorg, Step
-from chain.source_pool import BackoffPolicy, SourceState
+from chain.source_health import SourceState
+from chain.source_pool import BackoffPolicy
 from chain.testing import ScriptedChain
 from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
 

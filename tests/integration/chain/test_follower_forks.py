@@ -4,7 +4,7 @@ import pytest
 
 from chain.errors import ReorgTooDeep, SourceInconsistent, SourcesDisagree
 from chain.model import Extend, FetchRules, Reorg
-from chain.source_pool import SourceState
+from chain.source_health import SourceState
 from chain.testing import ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from chain.api.client import StacksApi
 from chain.errors import SourceError, SourceLimited, SourceUnavailable, UnsupportedVersion, WrongNetwork
-from chain.source_pool import SourcePool, SourceState
+from chain.source_health import SourceState
+from chain.source_pool import SourcePool
 
 DATA = Path(__file__).parents[2] / "data" / "stacks-api"
 STATUS = json.loads((DATA / "status-v9.json").read_text())["body"]

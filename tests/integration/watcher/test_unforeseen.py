@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from chain.api import parse as parser
 from chain.mempool import MempoolReader
-from chain.source_pool import SourceState
+from chain.source_health import SourceState
 from chain.testing import ScriptedApi, ScriptedChain, txs
 from tests import harness
 from tests.integration.chain.api.websocket_fixture import waking

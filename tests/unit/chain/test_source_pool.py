@@ -15,7 +15,8 @@ from chain.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from chain.source_pool import BackoffPolicy, SourcePool, SourceState
+from chain.source_health import SourceState
+from chain.source_pool import BackoffPolicy, SourcePool
 
 PATIENCE = BackoffPolicy(backoff=1.0, max_backoff=300.0, lagging=30.0, settle=120.0)
 CLIENT = httpx.AsyncClient(trust_env=False)

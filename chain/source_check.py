@@ -1,0 +1,34 @@
+"""Check a source before it is used: the version of its API and the network of its node."""
+
+from typing import Final
+
+from chain.api.client import ApiStatus, StacksApi
+from chain.errors import SourceError, UnsupportedVersion, WrongNetwork
+
+#: Oldest API that has the v3 routes.
+MINIMUM_VERSION: Final = (9, 0, 0)
+
+#: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
+NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
+
+
+async def check_source(api: StacksApi, status: ApiStatus, network: str) -> str | None:
+    """Return what could not be verified, None when the version and the network fit.
+
+    Raises ``UnsupportedVersion`` or ``WrongNetwork``.
+    """
+    if status.version is not None and status.version < MINIMUM_VERSION:
+        raise UnsupportedVersion(api.url, version=status.server_version, minimum="9.0")
+    try:
+        found = await api.network_id()
+    except SourceError:
+        # An API without a node of its own answers 500 here.
+        found = None
+    expected = NETWORK_IDS.get(network)
+    remarks = ["version not recognized"] if status.version is None else []
+    if found is None or expected is None:
+        remarks.append("network not verified")
+    elif found != expected:
+        name = next((name for name, known in NETWORK_IDS.items() if known == found), f"network id {found}")
+        raise WrongNetwork(api.url, expected=network, found=name)
+    return ", ".join(remarks) or None
