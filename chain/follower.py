@@ -7,7 +7,7 @@ History, catch-up and tip are one code path.
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -17,10 +17,11 @@ from chain.api.client import StacksApi
 from chain.api.parse import TxPage
 from chain.block_fetcher import HEADER_ROWS, BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
-from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed, SourceUnavailable
+from chain.bootstrap import HeaderLoader, Loaded
+from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed
 from chain.fork_choice import ForkChoice
-from chain.header_window import HeaderWindow, Verdict, links
-from chain.model import Block, BlockHeader, Extend, FetchRules, Reorg, Step, parent_of_first
+from chain.header_window import HeaderWindow, Verdict
+from chain.model import Block, BlockHeader, Extend, FetchRules, Reorg, Step
 from chain.source_pool import SourcePool
 
 #: Bitcoin blocks of headers kept below finality, so that a fork that is too deep can still be named.
@@ -30,8 +31,6 @@ COMPARE_POLLS = 6
 #: … by more than this many blocks (or by any, when ours has shown nothing else all that time), and whether they have
 #: the same blocks. One that is this far below our tip only lags.
 TOLERATED_LAG_BLOCKS = 3
-#: Headers that are walked down in search of a block of some time: the window, and hours before it.
-MAX_HEADERS_SEARCHED = 3_000
 
 #: The index hash of the newest block, as lists over the whole chain have it in their validator.
 HASH_IN_ETAG = re.compile(r"0x[0-9a-f]{64}")
@@ -88,8 +87,7 @@ class Follower:
         #: What the source in use showed last, and since when.
         self._shown: tuple[str, int] | None = None
         self._shown_at = self._compared_at = clock()
-        #: Headers that an interrupted bootstrap has already, newest first.
-        self._filled: list[BlockHeader] = []
+        self._loader = HeaderLoader(pool, self._keep)
 
     @property
     def window(self) -> HeaderWindow:
@@ -109,56 +107,28 @@ class Follower:
     async def bootstrap(
         self, start_height: int | None, since: int | None = None, *, now: float | None = None
     ) -> tuple[BlockHeader, ...]:
-        """Fill the window for a fresh database and return it, oldest first; the last header is the cursor to store.
-
-        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 a made-up block 0), or with
-        None right after the present tip; but no later than with the first block at or after ``since``, in unix seconds,
-        of the newest :data:`MAX_HEADERS_SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the
-        present tip, ``since`` is taken back, so that a clock that runs ahead skips no block.
-        Raises ``SourceError``; another call goes on where this one stopped.
-        """
-
-        async def fill(source: StacksApi) -> None:
-            cursor = await self._first_cursor(source, start_height)
-            below = since
-            if since is not None and now is not None:
-                tip = (await source.headers(limit=1) or [cursor])[0]
-                below = since - max(0, int(now) - tip.time)
-            self._fill(await self._headers_below(source, cursor, below))
-
-        await self._pool.use(fill)
+        """Fill the window for a fresh database and return it, oldest first; see :meth:`HeaderLoader.bootstrap`."""
+        self._hold(await self._loader.bootstrap(start_height, since, now=now))
         return self._window.headers
 
     async def refill(self, cursor: BlockHeader) -> tuple[BlockHeader, ...]:
         """Fill the window below a cursor whose stored headers were lost, by its hash; return it, oldest first.
 
         Of ``cursor`` only hash, heights and time need be known. It becomes the whole window, and nothing is returned,
-        where a source has another block at its height: the next turn weighs that fork, whose beginning cannot be known.
+        where a source has another block at its height: the next poll weighs that fork, whose beginning cannot be known.
         Raises ``SourceError``; another call goes on where this one stopped.
         """
+        loaded = await self._loader.refill(cursor)
+        if loaded is None:
+            self._window.replace([cursor])
+            return ()
+        self._hold(loaded)
+        return self._window.headers
 
-        async def fill(source: StacksApi) -> bool:
-            known = await source.header(cursor.hash if cursor.height else 0)
-            if known is not None and known.hash == cursor.hash:
-                if self._filled and self._filled[0] != known:
-                    self._filled = []
-                self._fill(await self._headers_below(source, known, None))
-                return True
-            theirs = await source.header(cursor.height)
-            if theirs is None or theirs.hash == cursor.hash:
-                raise SourceUnavailable(f"it has no block {cursor.height} {cursor.hash} yet", url=source.url)
-            return False
-
-        if await self._pool.use(fill):
-            return self._window.headers
-        self._window.replace([cursor])
-        return ()
-
-    def _fill(self, headers: Sequence[BlockHeader]) -> None:
-        self._window.replace(headers)
+    def _hold(self, loaded: Loaded) -> None:
+        self._window.replace(loaded.headers)
         self._window.trim(self._keep)
-        self._note_tip(self._filled[0])
-        self._filled = []
+        self._note_tip(loaded.newest)
         self._fork_choice.clear()
 
     async def poll(self) -> AsyncGenerator[Step, None]:
@@ -395,74 +365,3 @@ class Follower:
             self._note_tip(newest[0])
             self._fork_choice.clear_dispute(other)
         return False
-
-    # A fresh database
-
-    async def _first_cursor(self, source: StacksApi, start_height: int | None) -> BlockHeader:
-        if self._filled and start_height in (None, self._filled[0].height + 1):
-            # An interrupted attempt goes on, if its blocks still count.
-            known = await source.header(self._filled[0].hash)
-            if known is not None:
-                return known
-        self._filled = []
-        if start_height is None:
-            newest = await source.headers(limit=1)
-            if not newest:
-                raise SourceUnavailable("it has no blocks yet", url=source.url)
-            return newest[0]
-        height = max(start_height - 1, 0)
-        found = await source.header(height)
-        if found is None:
-            raise SourceUnavailable(
-                f"it has no block {max(height, 1)} yet, {'after' if height else 'with'} which to start",
-                url=source.url,
-            )
-        return found
-
-    async def _headers_below(
-        self, source: StacksApi, cursor: BlockHeader, since: int | None
-    ) -> Sequence[BlockHeader]:
-        """Read down from ``cursor``, or from the newest block before ``since``, as far as the window; oldest first."""
-        self._filled = self._filled or [cursor]
-        while not self._is_filled(since):
-            oldest = self._filled[-1]
-            if oldest.height == 0:
-                break
-            older = await source.headers(limit=HEADER_ROWS, cursor=oldest.hash, offset=1)
-            if not older:
-                if await source.header(oldest.hash) is None:
-                    raise SourceInconsistent(
-                        f"block {oldest.height} {oldest.hash} is gone again", url=source.url
-                    )
-                # The chain begins here.
-                if oldest.height == 1:
-                    self._filled.append(parent_of_first(oldest))
-                break
-            if not links(older[-1], [*older[-2::-1], oldest]):
-                raise SourceInconsistent(
-                    f"the blocks it lists below {oldest.height} do not link", url=source.url
-                )
-            self._filled += older
-        begin = self._begin(since)
-        if begin is None:
-            # The chain begins here, or the search ends.
-            begin = len(self._filled) - 1
-            _log.warning(
-                "bootstrap.bounded",
-                action="bootstrap.bounded",
-                height=self._filled[begin].height,
-                since=since,
-            )
-        return self._filled[begin:][::-1]
-
-    def _begin(self, since: int | None) -> int | None:
-        """Say which of the filled headers is the newest that is older than ``since``; None while none is."""
-        return next(
-            (n for n, header in enumerate(self._filled) if since is None or header.time < since), None
-        )
-
-    def _is_filled(self, since: int | None) -> bool:
-        begin = self._begin(since)
-        if begin is None:
-            return len(self._filled) >= MAX_HEADERS_SEARCHED
-        return self._filled[begin].burn_height - self._filled[-1].burn_height > self._keep

@@ -210,7 +210,7 @@ async def test_bootstrap_searches_a_time_down_to_the_first_block_and_no_further_
     mine(chain, 100, paying=False)
     async with following(chain) as rig:
         assert (await rig.make_follower(HeaderWindow()).bootstrap(None, 0)) == (chain.header(100),)
-        monkeypatch.setattr("chain.follower.MAX_HEADERS_SEARCHED", 50)
+        monkeypatch.setattr("chain.bootstrap.MAX_HEADERS_SEARCHED", 50)
         [bounded] = await rig.make_follower(HeaderWindow()).bootstrap(None, 0)
         assert chain.tip.height - 80 <= bounded.height <= chain.tip.height - 50
 

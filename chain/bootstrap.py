@@ -1,0 +1,151 @@
+"""Load the header window from the sources: of a fresh database, or of one whose stored headers were lost."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+
+from chain.api.client import StacksApi
+from chain.block_fetcher import HEADER_ROWS
+from chain.errors import SourceInconsistent, SourceUnavailable
+from chain.header_window import links
+from chain.model import BlockHeader, parent_of_first
+from chain.source_pool import SourcePool
+
+#: Headers that are walked down in search of a block of some time: the window, and hours before it.
+MAX_HEADERS_SEARCHED = 3_000
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Loaded(NamedTuple):
+    """Headers of a source that link."""
+
+    #: The newest header that was seen; above the window when the window begins with a block of some time.
+    newest: BlockHeader
+    #: For the window, oldest first; the last one is the cursor.
+    headers: Sequence[BlockHeader]
+
+
+class HeaderLoader:
+    """Walks down a source's headers until more than ``burn_blocks`` Bitcoin blocks lie below the cursor.
+
+    What an attempt that failed has read is kept for the next one.
+    """
+
+    def __init__(self, pool: SourcePool, burn_blocks: int) -> None:
+        self._pool = pool
+        self._burn_blocks = burn_blocks
+        #: Headers that an interrupted attempt has already, newest first.
+        self._filled: list[BlockHeader] = []
+
+    async def bootstrap(
+        self, start_height: int | None, since: int | None = None, *, now: float | None = None
+    ) -> Loaded:
+        """Load the headers for a fresh database; the last one is the cursor to store.
+
+        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 a made-up block 0), or with
+        None right after the present tip; but no later than with the first block at or after ``since``, in unix seconds,
+        of the newest :data:`MAX_HEADERS_SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the
+        present tip, ``since`` is taken back, so that a clock that runs ahead skips no block.
+        Raises ``SourceError``; another call goes on where this one stopped.
+        """
+
+        async def load(source: StacksApi) -> Loaded:
+            cursor = await self._first_cursor(source, start_height)
+            below = since
+            if since is not None and now is not None:
+                tip = (await source.headers(limit=1) or [cursor])[0]
+                below = since - max(0, int(now) - tip.time)
+            return await self._headers_below(source, cursor, below)
+
+        return await self._pool.use(load)
+
+    async def refill(self, cursor: BlockHeader) -> Loaded | None:
+        """Load the headers down from ``cursor``, by its hash; None where a source has another block at its height.
+
+        Of ``cursor`` only hash, heights and time need be known.
+        Raises ``SourceError``; another call goes on where this one stopped.
+        """
+
+        async def load(source: StacksApi) -> Loaded | None:
+            known = await source.header(cursor.hash if cursor.height else 0)
+            if known is not None and known.hash == cursor.hash:
+                if self._filled and self._filled[0] != known:
+                    self._filled = []
+                return await self._headers_below(source, known, None)
+            theirs = await source.header(cursor.height)
+            if theirs is None or theirs.hash == cursor.hash:
+                raise SourceUnavailable(f"it has no block {cursor.height} {cursor.hash} yet", url=source.url)
+            return None
+
+        return await self._pool.use(load)
+
+    async def _first_cursor(self, source: StacksApi, start_height: int | None) -> BlockHeader:
+        if self._filled and start_height in (None, self._filled[0].height + 1):
+            # An interrupted attempt goes on, if its blocks still count.
+            known = await source.header(self._filled[0].hash)
+            if known is not None:
+                return known
+        self._filled = []
+        if start_height is None:
+            newest = await source.headers(limit=1)
+            if not newest:
+                raise SourceUnavailable("it has no blocks yet", url=source.url)
+            return newest[0]
+        height = max(start_height - 1, 0)
+        found = await source.header(height)
+        if found is None:
+            raise SourceUnavailable(
+                f"it has no block {max(height, 1)} yet, {'after' if height else 'with'} which to start",
+                url=source.url,
+            )
+        return found
+
+    async def _headers_below(self, source: StacksApi, cursor: BlockHeader, since: int | None) -> Loaded:
+        """Read down from ``cursor``, or from the newest block before ``since``, as far as the window; oldest first."""
+        self._filled = self._filled or [cursor]
+        while not self._is_filled(since):
+            oldest = self._filled[-1]
+            if oldest.height == 0:
+                break
+            older = await source.headers(limit=HEADER_ROWS, cursor=oldest.hash, offset=1)
+            if not older:
+                if await source.header(oldest.hash) is None:
+                    raise SourceInconsistent(
+                        f"block {oldest.height} {oldest.hash} is gone again", url=source.url
+                    )
+                # The chain begins here.
+                if oldest.height == 1:
+                    self._filled.append(parent_of_first(oldest))
+                break
+            if not links(older[-1], [*older[-2::-1], oldest]):
+                raise SourceInconsistent(
+                    f"the blocks it lists below {oldest.height} do not link", url=source.url
+                )
+            self._filled += older
+        begin = self._begin(since)
+        if begin is None:
+            # The chain begins here, or the search ends.
+            begin = len(self._filled) - 1
+            _log.warning(
+                "bootstrap.bounded",
+                action="bootstrap.bounded",
+                height=self._filled[begin].height,
+                since=since,
+            )
+        loaded = Loaded(self._filled[0], self._filled[begin:][::-1])
+        self._filled = []
+        return loaded
+
+    def _begin(self, since: int | None) -> int | None:
+        """Say which of the filled headers is the newest that is older than ``since``; None while none is."""
+        return next(
+            (n for n, header in enumerate(self._filled) if since is None or header.time < since), None
+        )
+
+    def _is_filled(self, since: int | None) -> bool:
+        begin = self._begin(since)
+        if begin is None:
+            return len(self._filled) >= MAX_HEADERS_SEARCHED
+        return self._filled[begin].burn_height - self._filled[-1].burn_height > self._burn_blocks
