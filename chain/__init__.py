@@ -1,4 +1,4 @@
-"""Stacks as data: codecs, blocks, the API client, the pool of sources, the header window, the follower.
+"""The Stacks chain: codecs, blocks, the API client, the pool of sources, the header window, the follower.
 
-Knows no database, no intent and no webhook. Imports nothing of ours.
+Independent of the database, intents and webhooks; imports none of our other packages.
 """

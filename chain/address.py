@@ -1,9 +1,9 @@
 """Stacks addresses and principals: the c32check codec (pure).
 
-An address is ``S``, a version character, then c32(hash160 || checksum), the checksum being the first four bytes of
-sha256(sha256(version byte || hash160)). c32 is base 32 over Crockford's alphabet, each leading zero byte written as
-one ``0``. Reading is strict: decoders that take lower case, or ``O`` for ``0``, give one principal several
-spellings, and this program compares principals as text.
+An address is ``S``, a version character, then c32(hash160 || checksum), the checksum being the first four
+bytes of sha256(sha256(version byte || hash160)). c32 is base 32 over Crockford's alphabet, each leading zero
+byte written as one ``0``. Decoding is strict: accepting lower case, or ``O`` for ``0``, would give one
+principal several spellings, and this program compares principals as text.
 """
 
 import hashlib
@@ -13,30 +13,31 @@ from functools import lru_cache
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-#: Version bytes in use: mainnet single-sig (SP) and multi-sig (SM), testnet single-sig (ST) and multi-sig (SN).
+#: Version bytes in use: mainnet single-sig (SP) and multi-sig (SM), testnet single-sig (ST) and multi-sig
+#: (SN).
 MAINNET_VERSIONS = frozenset({22, 20})
 TESTNET_VERSIONS = frozenset({26, 21})
 
-#: A contract of a longer name cannot be deployed, though older rules let names up to 128 bytes parse.
+#: Longest contract name that can be deployed, in characters; older rules let names up to 128 bytes parse.
 MAX_CONTRACT_NAME = 40
 
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _CONTRACT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 _HASH_BYTES = 20
 _CHECKSUM_BYTES = 4
-#: ``S``, a version character and the 39 characters that the largest number of 24 bytes takes.
+#: Characters: ``S``, a version character and the 39 of the largest 24-byte number.
 _LONGEST_ADDRESS = 41
 
 
 class AddressError(ValueError):
-    """The text is not a principal that can be used here; the message says why."""
+    """The text is not a usable principal; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A standard principal, or a contract when ``name`` is set. ``str()`` gives the canonical text."""
+    """A standard principal, or a contract if ``name`` is set. ``str()`` gives the canonical text."""
 
-    #: 0 … 31; only 20, 21, 22 and 26 are in use, the chain's encoding can hold the others too.
+    #: 0 … 31; only 20, 21, 22 and 26 are in use, but the chain's encoding allows all.
     version: int
     hash160: bytes
     name: str | None = None
@@ -47,14 +48,14 @@ class Principal:
 
     @property
     def is_mainnet(self) -> bool:
-        """Say whether the version byte is one of mainnet's."""
+        """Whether the version byte is one of mainnet's."""
         return self.version in MAINNET_VERSIONS
 
 
 def parse_principal(text: str, *, mainnet: bool | None = None) -> Principal:
-    """Read ``S…`` or ``S….contract-name``, canonical spelling only.
+    """Parse ``S…`` or ``S….contract-name``, canonical spelling only.
 
-    With ``mainnet`` given, a principal of the other network is refused. Raises AddressError.
+    If ``mainnet`` is given, a principal of the other network is refused. Raises AddressError.
     """
     address, dot, name = text.partition(".")
     version, hash160 = c32check_decode(address)
@@ -75,12 +76,12 @@ def parse_principal(text: str, *, mainnet: bool | None = None) -> Principal:
 
 
 def is_contract_name(name: str) -> bool:
-    """Say whether a contract of this name can be deployed."""
+    """Whether a contract with this name can be deployed."""
     return len(name) <= MAX_CONTRACT_NAME and _CONTRACT_NAME.fullmatch(name) is not None
 
 
 def c32check_encode(version: int, hash160: bytes) -> str:
-    """Return the address of a version byte (0 … 31) and 20 hash bytes. Raises AddressError for other sizes."""
+    """Encode a version byte (0 … 31) and 20 hash bytes as an address. Raises AddressError for other sizes."""
     if not 0 <= version < len(ALPHABET):
         raise AddressError(f"address version {version} is not below {len(ALPHABET)}")
     if len(hash160) != _HASH_BYTES:
@@ -88,9 +89,9 @@ def c32check_encode(version: int, hash160: bytes) -> str:
     return "S" + ALPHABET[version] + c32_encode(hash160 + _checksum(version, hash160))
 
 
-@lru_cache(maxsize=1024)  # a merchant's address is read again for every payment and event
+@lru_cache(maxsize=1024)  # a merchant's address is decoded again for every payment and event
 def c32check_decode(address: str) -> tuple[int, bytes]:
-    """Return version byte and hash160 of an address of any version. Raises AddressError."""
+    """Decode an address of any version into version byte and hash160. Raises AddressError."""
     if not address:
         raise AddressError("the address is empty: expected S followed by c32 characters")
     if len(address) > _LONGEST_ADDRESS:
@@ -110,7 +111,7 @@ def c32check_decode(address: str) -> tuple[int, bytes]:
 
 
 def c32_encode(data: bytes) -> str:
-    """Write bytes as one big number in base 32; each leading zero byte becomes one ``0``."""
+    """Encode bytes as one big number in base 32; each leading zero byte becomes one ``0``."""
     zeros = len(data) - len(data.lstrip(b"\0"))
     number = int.from_bytes(data, "big")
     digits: list[str] = []
@@ -121,7 +122,7 @@ def c32_encode(data: bytes) -> str:
 
 
 def c32_decode(text: str) -> bytes:
-    """Undo :func:`c32_encode`. Raises AddressError at a character that is not in the alphabet."""
+    """Decode c32 text. Raises AddressError for a character outside the alphabet."""
     number = 0
     for character in text:
         value = _VALUES.get(character)

@@ -1,4 +1,4 @@
-"""The hash of each height of a range: known headers, and below them what a source links to them."""
+"""Ancestry of a header: known headers, and the block hashes that a source links below them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -10,10 +10,10 @@ from chain.model import BlockHeader, parent_of_first
 
 
 class HeaderAncestry:
-    """The chain that ends in ``kept`` (linked headers, oldest first, at least one), as far down as it was traced.
+    """The ancestors of ``kept`` (linked headers, oldest first, at least one), as far down as traced.
 
-    ``known``: hashes (32 bytes each) that an earlier trace found, from a height down without a gap. Where the trace
-    comes to the first of them, it goes on below the last.
+    ``known``: hashes (32 bytes each) of an earlier trace, from a height down without a gap. A trace that
+    reaches the first of them continues below the last.
     """
 
     def __init__(self, kept: Sequence[BlockHeader], known: tuple[int, Sequence[bytes]] = (0, ())) -> None:
@@ -22,7 +22,7 @@ class HeaderAncestry:
         self.oldest = self.kept[0]
         #: Whether ``oldest`` is where the chain begins.
         self.is_whole = False
-        #: Hashes below ``kept``, highest first; bytes, because there may be millions.
+        #: Hashes below ``kept``, highest first; as bytes, because there may be millions.
         self._traced: list[bytes] = []
         self._known_top, self._known = known
 
@@ -32,7 +32,7 @@ class HeaderAncestry:
         return self.kept[-1]
 
     def hash_at(self, height: int) -> str | None:
-        """Return the hash that belongs at a height, None outside of what was traced."""
+        """Return the block hash at a height, None outside of the traced range."""
         first = self.kept[0].height
         if height > self.top.height:
             return None
@@ -48,12 +48,12 @@ class HeaderAncestry:
         *,
         on_walk: Callable[[Sequence[BlockHeader]], Awaitable[None]] | None = None,
     ) -> None:
-        """Go down to a height, or to where the chain begins: each header listed must be the parent of the one above.
+        """Trace down to a height or to the first block; each header must be the parent of the one above.
 
-        Below block 1 is block 0, which nobody has: what block 1 names as its parent.
+        Below block 1 is block 0, which no source has: it is made from what block 1 names as its parent.
 
-        One request for 30 blocks; after an error, another call goes on where this one stopped. ``on_walk`` is given
-        the headers of each, newest first. Raises ``SourceError``.
+        One request per 30 blocks; after an error, another call continues where this one stopped. ``on_walk``
+        receives the headers of each request, newest first. Raises ``SourceError``.
         """
         while self.oldest.height > down_to and not self.is_whole:
             if await self._join(source):
@@ -78,13 +78,13 @@ class HeaderAncestry:
                 await on_walk(older)
 
     async def _join(self, source: StacksApi) -> bool:
-        """Go on below what an earlier trace found, if this one has come to it; say whether it did."""
-        first = self._known_top - self.oldest.height + 1  # the place of our next block among the known ones
+        """Continue below an earlier trace if this one has reached it; return whether it did."""
+        first = self._known_top - self.oldest.height + 1  # index of our next block among the known ones
         if not 0 <= first < len(self._known) or f"0x{self._known[first].hex()}" != self.oldest.parent_hash:
             return False
         known, self._known = self._known[first:], ()
         lowest = self.oldest.height - len(known)
-        if lowest == 0:  # nobody has the header of block 0
+        if lowest == 0:  # no source has the header of block 0
             known, lowest = known[:-1], 1
         if not known:
             return False
@@ -96,11 +96,11 @@ class HeaderAncestry:
         return True
 
     async def header(self, source: StacksApi, height: int) -> BlockHeader:
-        """Return the header at a traced height. Raises ``SourceError`` when ``source`` does not have that block."""
+        """Return the header at a traced height. Raises ``SourceError`` if ``source`` lacks that block."""
         if height >= self.kept[0].height:
             return self.kept[height - self.kept[0].height]
         known = self.hash_at(height)
-        assert known is not None, "only traced heights are asked for"
+        assert known is not None, "only traced heights are requested"
         found = await source.header(known if height else 0)
         if found is None or found.hash != known:
             raise _gone(source, height, known)
@@ -108,10 +108,10 @@ class HeaderAncestry:
 
 
 async def height_at(source: StacksApi, time: int, *, low: int, high: int) -> int:
-    """Return the lowest height from ``low`` to ``high`` whose block is not older than ``time`` (unix seconds).
+    """Return the lowest height from ``low`` to ``high`` whose block is not older than ``time`` (unix s).
 
-    ``high`` when all are older. Heights that ``source`` does not have count as older. About 22 requests for the whole
-    chain. Raises ``SourceError``.
+    Returns ``high`` when all are older. Heights that ``source`` does not have count as older. About 22
+    requests for the whole chain. Raises ``SourceError``.
     """
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""Fetch a range of blocks from one source: batch by batch, some batches ahead, in chain order."""
+"""Fetch a range of blocks from one source in chain order, in batches and with prefetch."""
 
 import asyncio
 from collections import deque
@@ -12,40 +12,41 @@ from chain.errors import SourceError, SourceInconsistent
 from chain.header_window import links
 from chain.model import Block, BlockHeader, FetchRules, PrintEvent, Transaction
 
-#: Headers that one request brings.
+#: Headers per request.
 HEADER_ROWS = 30
 
-#: Bytes of blocks that are read ahead of the consumer: while more wait, nothing more is asked for.
+#: Bytes of blocks read ahead of the consumer; nothing more is requested while more are waiting.
 MAX_PREFETCH_BYTES = 16 * 2**20
 
-#: What an event or a transaction takes beside its texts, bytes: about what Python's objects take.
+#: Memory of an event or a transaction without its texts, in bytes: roughly that of the Python objects.
 _OVERHEAD = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRange:
-    """Blocks to read from one source: from ``base`` (exclusive) up to height ``top``."""
+    """Blocks to fetch from one source: from ``base`` (exclusive) up to height ``top``."""
 
     source: StacksApi
     base: BlockHeader
-    #: Headers right after ``base`` that are known already, oldest first.
+    #: Headers right after ``base`` that are already known, oldest first.
     first: tuple[BlockHeader, ...]
     top: int
     #: The source's newest header.
     tip: BlockHeader
-    #: The newest transactions, if they were read already.
+    #: The newest transactions, if already read.
     page: TxPage | None = None
 
 
 async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tuple[BlockHeader, ...] | None:
-    """Read up to 30 linked headers right after ``after`` and not above ``top``, which must be higher; oldest first.
+    """Read up to 30 linked headers after ``after``, oldest first, none above ``top``, which must be higher.
 
-    None when ``source`` does not have ``after`` in its chain. Raises ``SourceInconsistent`` if they do not link.
+    None when ``source`` does not have ``after`` in its chain. Raises ``SourceInconsistent`` if they do not
+    link.
     """
-    # Exactly what is there: a page that would begin above the tip is empty.
+    # Exactly as many as exist: a page that would begin above the tip is empty.
     count = min(HEADER_ROWS, top - after.height)
     if after.height == 0:
-        # Nobody lists block 0: count down from a block above it.
+        # No source lists block 0: count down from a block above it.
         last = await source.header(count)
         found = None if last is None else await source.headers(limit=count, cursor=last.hash)
     else:
@@ -61,10 +62,11 @@ async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tupl
 
 
 class BlockFetcher:
-    """Fetches ranges at an adaptive pace: a batch shrinks after trouble and grows again with every one that was read.
+    """Fetches block ranges in batches that shrink after errors and grow with each batch read.
 
-    So one unreadable block holds up no readable one before it, and a small request budget still finishes something.
-    Large blocks shrink it too: ``prefetch`` batches together hold about ``max_prefetch_bytes`` bytes at most.
+    An unreadable block therefore does not hold up the readable blocks before it, and a small request budget
+    still makes progress. Large blocks shrink the batch too: ``prefetch`` batches together hold at most about
+    ``max_prefetch_bytes``.
     """
 
     def __init__(
@@ -77,17 +79,18 @@ class BlockFetcher:
         self._prefetch = prefetch
         self._max_prefetch_bytes = max_prefetch_bytes
         self._pace = batch
-        #: Blocks of the size of the last ones that a batch may have, so that all that are read ahead fit.
+        #: Blocks per batch, at the size of the last ones, that keep the prefetch within its limit.
         self._fitting = batch
 
     def slow_down(self) -> None:
-        """Read less at once."""
+        """Shrink the batch size."""
         self._pace = max(1, self._pace // 4)
 
     async def batches(self, run: BlockRange) -> AsyncGenerator[tuple[Block, ...], None]:
         """Yield the blocks of ``run`` in order, in tuples of at most ``batch``.
 
-        Raises ``SourceError`` after everything before the trouble was handed over. Closing cancels what is in flight.
+        Raises ``SourceError`` after all blocks before the error were yielded. Closing cancels requests in
+        flight.
         """
         reads: deque[asyncio.Task[tuple[Block, ...]]] = deque()
         last, ready = run.base, run.first
@@ -111,7 +114,7 @@ class BlockFetcher:
                 reads.popleft()
                 self._fitting = self._max_prefetch_bytes * len(blocks) // (self._prefetch * size_of(blocks))
                 yield blocks
-                del blocks  # the consumer's from here on
+                del blocks  # owned by the consumer from here on
                 self._pace = min(self._batch, self._pace * 2, max(1, self._fitting))
             if stopped is not None:
                 raise stopped
@@ -123,7 +126,7 @@ class BlockFetcher:
     async def _fill(
         self, run: BlockRange, last: BlockHeader, ready: tuple[BlockHeader, ...]
     ) -> tuple[BlockHeader, ...]:
-        """Add headers to ``ready``, which follow ``last``, until they are a batch or reach the top."""
+        """Add headers to ``ready``, which follow ``last``, until they fill a batch or reach the top."""
         while len(ready) < self._pace and last.height + len(ready) < run.top:
             after = ready[-1] if ready else last
             more = await headers_after(run.source, after, run.top)
@@ -136,7 +139,7 @@ class BlockFetcher:
 
 
 def size_of(blocks: Iterable[Block]) -> int:
-    """Return about how many bytes blocks take in memory."""
+    """Estimate the memory that blocks take, in bytes."""
     return sum(_OVERHEAD + sum(map(_size, block.transactions)) for block in blocks)
 
 

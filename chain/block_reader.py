@@ -1,8 +1,9 @@
-"""Reads what the transactions of known blocks did, from one source, without ever mixing two snapshots of the chain.
+"""Read the transactions of known blocks from one source without ever mixing two snapshots of the chain.
 
-The headers say which blocks are meant; every answer counts only as far as it agrees with them. Transactions come from
-the list of the whole chain, which many blocks share; a block whose rows there are not exactly its ``tx_count`` is read
-again from its own list, paged by its hash. Events come by transaction id and must name the block that the list named.
+The headers identify the blocks; only answers that agree with them count. Transactions come from the list of
+the whole chain, which serves many blocks per request; a block whose rows there do not number exactly its
+``tx_count`` is read again from its own list, paged by its hash. Events are fetched by transaction id and must
+name the block that the list named.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,20 +24,21 @@ from chain.model import (
     UnknownWord,
 )
 
-#: Rows of a transaction list that one request brings.
+#: Rows per request of a transaction list.
 PAGE_ROWS = 50
-#: More than any block can hold (its bytes are limited); a source that claims more is wrong.
+#: More transactions than any block can hold (its bytes are limited); a source that claims more is wrong.
 MAX_TXS = 100_000
-#: Asking again at once helps when a balancer sent two requests to replicas that differ; anything more is for later.
+#: Rounds of detail requests: an immediate second one helps when a load balancer sent requests to replicas
+#: that differ; anything that lasts longer is left to a later poll.
 DETAIL_ROUNDS = 2
 
-#: Unknown words of one block that are kept.
+#: Unknown words kept per block.
 MAX_WORDS = 20
 
 _FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
-#: Whose events are read: what succeeded, and what may have.
+#: Statuses whose events are read: succeeded, or possibly succeeded.
 _MAY_PAY = (TxStatus.SUCCESS, TxStatus.UNKNOWN)
-#: Kinds that move no assets. An unknown kind is asked about: it may.
+#: Transaction types that move no assets. Events of an unknown type are fetched: it may move some.
 _WITHOUT_EVENTS = ("coinbase", "tenure_change", "poison_microblock")
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -45,10 +47,11 @@ _log = structlog.stdlib.get_logger(__name__)
 async def read_blocks(
     source: StacksApi, headers: Sequence[BlockHeader], rules: FetchRules, *, page: TxPage | None = None
 ) -> tuple[Block, ...]:
-    """Read the blocks of ``headers`` (contiguous, oldest first); ``page`` saves a request if it shows the newest.
+    """Read the blocks of ``headers`` (contiguous, oldest first).
 
-    Promises every transaction of every block, or raises: ``SourceInconsistent`` when the source's answers show
-    another chain than ``headers`` (read the headers again), another ``SourceError`` when it cannot serve.
+    ``page`` saves a request if it shows the newest block. Returns every transaction that can matter of every
+    block, or raises: ``SourceInconsistent`` when the source's answers show another chain than ``headers``
+    (read the headers again), another ``SourceError`` when it cannot serve.
     """
     rows = await _list_chain(source, headers, page)
     for header in headers:
@@ -71,13 +74,14 @@ async def read_blocks(
 
 
 def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
-    """Raise ``SourceInconsistent`` when one transaction stands in several of ``source``'s blocks."""
+    """Raise ``SourceInconsistent`` when a transaction is in more than one of ``source``'s blocks."""
     seen: set[str] = set()
     for block in blocks:
         for tx in block.transactions:
             if tx.tx_id in seen:
                 raise SourceInconsistent(
-                    f"transaction {tx.tx_id} of block {block.header.height} {block.header.hash} stands in another block too",
+                    f"transaction {tx.tx_id} of block {block.header.height} {block.header.hash} "
+                    "stands in another block too",
                     url=source.url,
                 )
             seen.add(tx.tx_id)
@@ -86,14 +90,14 @@ def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
 async def _list_chain(
     source: StacksApi, headers: Sequence[BlockHeader], page: TxPage | None
 ) -> dict[str, dict[str, TxSummary]]:
-    """Collect the blocks' rows from the chain's own list, as far as it shows the same chain."""
+    """Collect the blocks' rows from the list of the whole chain, as far as it shows the same chain."""
     rows: dict[str, dict[str, TxSummary]] = {header.hash: {} for header in headers}
     wanted = {header.hash: header for header in headers}
     highest = headers[-1].height
     expected = sum(min(header.tx_count, MAX_TXS) for header in headers)
     if page is None or not _covers(page, highest):
         page = await source.transactions(cursor=f"{highest}:0:0")
-    # New blocks do not shift the pages of this list; the bound ends one that goes in circles.
+    # New blocks do not shift the pages of this list; the bound stops a source that pages in circles.
     left = expected // PAGE_ROWS + 2
     while page is not None and left > 0:
         left -= 1
@@ -112,7 +116,7 @@ async def _list_chain(
 
 
 async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSummary]:
-    """Read one block's own list to its end; it is paged by hash, so that no other block can slip in."""
+    """Read one block's own list to its end; it is paged by hash, so no other block can slip in."""
     rows: dict[str, TxSummary] = {}
     total = 0
     cursor: str | None = None
@@ -126,7 +130,7 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
         known = len(rows)
         rows.update((row.tx_id, row) for row in page.results)
         total, cursor = page.total, page.next_cursor
-        # A page that adds nothing, or more than there is, must not keep us here.
+        # A page that adds nothing, or more rows than there are, must not loop for ever.
         more = cursor is not None and known < len(rows) < min(total, MAX_TXS)
     if len(rows) != total or not all(_same_block(row, header) for row in rows.values()):
         raise SourceInconsistent(
@@ -135,7 +139,7 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
             url=source.url,
         )
     if total != header.tx_count:
-        # The list is what everything else in the API agrees with; the count is a number beside it.
+        # Trust the list: everything else in the API agrees with it; the count is only a column beside it.
         _log.error(
             "block.tx_count_differs",
             action="block.tx_count_differs",
@@ -149,7 +153,7 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
 
 
 async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: FetchRules) -> dict[str, TxDetail]:
-    """Fetch what the list does not say, by transaction id; every answer agrees with its row."""
+    """Fetch events and arguments by transaction id; every answer agrees with its list row."""
     found: dict[str, TxDetail] = {}
     wanted = [row for row in rows if _has_events(row) or _wants_args(row, rules)]
     for _ in range(DETAIL_ROUNDS):
@@ -168,7 +172,7 @@ async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: FetchRul
 
 
 def _groups(rows: Sequence[TxSummary], rules: FetchRules) -> list[tuple[Sequence[TxSummary], bool]]:
-    """Split by whether arguments are wanted, unless one request can hold all."""
+    """Split rows by whether arguments are needed, unless one request can hold all."""
     if len(rows) <= MAX_IDS:
         return [(rows, any(_wants_args(row, rules) for row in rows))]
     groups = ([row for row in rows if _wants_args(row, rules) is with_args] for with_args in (False, True))
@@ -211,7 +215,7 @@ def _args(detail: TxDetail) -> tuple[bytes, ...]:
 
 
 def _covers(page: TxPage, height: int) -> bool:
-    """Tell whether the listing of ``height``'s block starts on this page (newest first)."""
+    """Whether the listing of ``height``'s block starts on this page (newest first)."""
     return bool(page.results) and page.results[-1].block_height <= height <= page.results[0].block_height
 
 
@@ -228,7 +232,7 @@ def _has_events(row: TxSummary) -> bool:
 
 
 def _wants_args(row: TxSummary, rules: FetchRules) -> bool:
-    # A failed call shows in its arguments what it meant to pay; a successful one may carry the memo only there.
+    # A failed call's arguments show the intended payment; a successful one may carry the memo only there.
     return (
         row.kind == "contract_call"
         and row.contract_id in rules.watched_contracts
@@ -242,13 +246,13 @@ def _confirms(detail: TxDetail | None, row: TxSummary) -> bool:
         and detail.found
         and detail.canonical
         and (detail.block_hash, detail.block_height) == (row.block_hash, row.block_height)
-        # One route may have a new word for what the other calls by its name.
+        # One route may already use a new word where the other still uses the old one.
         and (detail.status is row.status or TxStatus.UNKNOWN in (detail.status, row.status))
     )
 
 
 def _unknown(rows: Iterable[TxSummary], details: dict[str, TxDetail]) -> frozenset[UnknownWord]:
-    """Return what was said of a block's transactions and is not understood; of very many words some."""
+    """Return the unknown words in a block's transactions, at most ``MAX_WORDS``."""
     found: set[UnknownWord] = set()
     for row in rows:
         found |= row.unknown

@@ -1,4 +1,4 @@
-"""Load the header window from the sources: of a fresh database, or of one whose stored headers were lost."""
+"""Load the header window of a fresh database, or of one whose stored headers were lost, from the sources."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,31 +12,31 @@ from chain.header_window import links
 from chain.model import BlockHeader, parent_of_first
 from chain.source_pool import SourcePool
 
-#: Headers that are walked down in search of a block of some time: the window, and hours before it.
+#: Headers to walk down in search of a block before some time: the window, and hours before it.
 MAX_HEADERS_SEARCHED = 3_000
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Loaded(NamedTuple):
-    """Headers of a source that link."""
+    """Linked headers of one source."""
 
-    #: The newest header that was seen; above the window when the window begins with a block of some time.
+    #: The newest header that was read; above the cursor when that lies further back because of ``since``.
     newest: BlockHeader
-    #: For the window, oldest first; the last one is the cursor.
+    #: The headers for the window, oldest first; the last one is the cursor.
     headers: Sequence[BlockHeader]
 
 
 class HeaderLoader:
     """Walks down a source's headers until more than ``burn_blocks`` Bitcoin blocks lie below the cursor.
 
-    What an attempt that failed has read is kept for the next one.
+    The headers that a failed attempt has read are kept for the next one.
     """
 
     def __init__(self, pool: SourcePool, burn_blocks: int) -> None:
         self._pool = pool
         self._burn_blocks = burn_blocks
-        #: Headers that an interrupted attempt has already, newest first.
+        #: Headers read by an interrupted attempt, newest first.
         self._filled: list[BlockHeader] = []
 
     async def bootstrap(
@@ -44,11 +44,12 @@ class HeaderLoader:
     ) -> Loaded:
         """Load the headers for a fresh database; the last one is the cursor to store.
 
-        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 a made-up block 0), or with
-        None right after the present tip; but no later than with the first block at or after ``since``, in unix seconds,
-        of the newest :data:`MAX_HEADERS_SEARCHED`. ``now`` is the clock that ``since`` was read from: as far as it is ahead of the
-        present tip, ``since`` is taken back, so that a clock that runs ahead skips no block.
-        Raises ``SourceError``; another call goes on where this one stopped.
+        Reading then starts at ``start_height`` (the cursor is the block before it, for block 1 a made-up
+        block 0), or, if None, right after the current tip; but no later than at the first block at or after
+        ``since`` (unix seconds) among the newest :data:`MAX_HEADERS_SEARCHED`. ``now`` is the clock that
+        ``since`` was read from: ``since`` is moved back by as much as that clock is ahead of the current tip,
+        so that a fast clock skips no block. Raises ``SourceError``; another call continues where this one
+        stopped.
         """
 
         async def load(source: StacksApi) -> Loaded:
@@ -62,10 +63,10 @@ class HeaderLoader:
         return await self._pool.use(load)
 
     async def refill(self, cursor: BlockHeader) -> Loaded | None:
-        """Load the headers down from ``cursor``, by its hash; None where a source has another block at its height.
+        """Load the headers down from ``cursor``, by its hash; None if a source has another block there.
 
-        Of ``cursor`` only hash, heights and time need be known.
-        Raises ``SourceError``; another call goes on where this one stopped.
+        Only hash, heights and time of ``cursor`` are used. Raises ``SourceError``; another call continues
+        where this one stopped.
         """
 
         async def load(source: StacksApi) -> Loaded | None:
@@ -83,7 +84,7 @@ class HeaderLoader:
 
     async def _first_cursor(self, source: StacksApi, start_height: int | None) -> BlockHeader:
         if self._filled and start_height in (None, self._filled[0].height + 1):
-            # An interrupted attempt goes on, if its blocks still count.
+            # Continue an interrupted attempt if its blocks are still canonical.
             known = await source.header(self._filled[0].hash)
             if known is not None:
                 return known
@@ -103,7 +104,7 @@ class HeaderLoader:
         return found
 
     async def _headers_below(self, source: StacksApi, cursor: BlockHeader, since: int | None) -> Loaded:
-        """Read down from ``cursor``, or from the newest block before ``since``, as far as the window; oldest first."""
+        """Load the window below ``cursor``, or below the newest block before ``since`` (unix seconds)."""
         self._filled = self._filled or [cursor]
         while not self._is_filled(since):
             oldest = self._filled[-1]
@@ -126,7 +127,7 @@ class HeaderLoader:
             self._filled += older
         begin = self._begin(since)
         if begin is None:
-            # The chain begins here, or the search ends.
+            # The chain begins here, or the search limit is reached.
             begin = len(self._filled) - 1
             _log.warning(
                 "bootstrap.bounded",
@@ -139,7 +140,7 @@ class HeaderLoader:
         return loaded
 
     def _begin(self, since: int | None) -> int | None:
-        """Say which of the filled headers is the newest that is older than ``since``; None while none is."""
+        """Return the index of the newest loaded header older than ``since``; None while there is none."""
         return next(
             (n for n, header in enumerate(self._filled) if since is None or header.time < since), None
         )

@@ -1,10 +1,10 @@
-"""Clarity values and their consensus bytes (pure).
+"""Clarity values and their consensus serialization (pure).
 
-:func:`decode` takes what stacks-core's untyped read takes: prefixes 0x00 … 0x0e, whole buffer consumed, principal
-version below 32, names as the language allows them, list items of one common type, tuples with at least one entry
-and no name twice, type depth up to 32. It is a little more lenient in one point: the *size of the type* of a list
-(entries times the largest entry) is not limited. Text that is printed by nodes and APIs differs from tool to tool, so
-values are read from bytes only; ``chain.clarity_repr`` writes the form that the Hiro API shows.
+:func:`decode` accepts what stacks-core's untyped read accepts: prefixes 0x00 … 0x0e, whole buffer consumed,
+principal version below 32, names as the language allows them, list items of one common type, tuples with at
+least one entry and no name twice, type depth up to 32. It is a little more lenient in one point: the *size of
+the type* of a list (entries times the largest entry) is not limited. The text form differs between nodes and
+APIs, so values are read from bytes only; ``chain.clarity_repr`` writes the form that the Hiro API shows.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from chain.address import Principal, parse_principal
 
-#: Longest serialisation, longest buffer or string (bytes), deepest nesting (a value inside 31 others).
+#: Longest serialization and longest buffer or string (bytes), deepest nesting (a value inside 31 others).
 MAX_SERIALIZED = 2 * 1024 * 1024
 MAX_SEQUENCE = 1024 * 1024
 MAX_DEPTH = 32
@@ -23,13 +23,13 @@ MAX_NAME = 128
 _UINT_END = 2**128
 _INT_END = 2**127
 _CLARITY_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_!?+<>=/*-]*|[-+=/*]|[<>]=?")
-#: Old rule: up to 128 bytes parse. ``__transient`` is the contract that read-only calls run in.
+#: Names by the old rule, up to 128 bytes. ``__transient`` is the contract that read-only calls run in.
 _CONTRACT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*|__transient")
 _ASCII = re.compile(r"[\t\n\x0c\r -~]*")
 
 
 class ClarityError(ValueError):
-    """The bytes are not a Clarity value, or the value cannot be written as bytes."""
+    """The bytes are not a Clarity value, or the value cannot be serialized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Tuple:
 
     @classmethod
     def of(cls, entries: Mapping[str, "Value"]) -> "Tuple":
-        """Put the entries into the chain's order (names are ASCII, so text order is byte order)."""
+        """Sort the entries into the chain's order (names are ASCII, so text order is byte order)."""
         return cls(tuple(sorted(entries.items(), key=lambda entry: entry[0])))
 
     def as_dict(self) -> dict[str, "Value"]:
@@ -153,7 +153,7 @@ Value = (
 
 
 def decode(data: bytes) -> Value:
-    """Read one value from the whole of ``data``. Raises ClarityError, and nothing else, on any bytes."""
+    """Deserialize one value from all of ``data``. Raises only ClarityError, whatever the bytes."""
     if len(data) > MAX_SERIALIZED:
         raise ClarityError(f"{len(data)} bytes are more than a value may have ({MAX_SERIALIZED})")
     reader = _Reader(data)
@@ -164,10 +164,10 @@ def decode(data: bytes) -> Value:
 
 
 def encode(value: Value) -> bytes:
-    """Write a value as consensus bytes; tuple entries in the byte order of their names.
+    """Serialize a value as consensus bytes; tuple entries in the byte order of their names.
 
-    Raises ClarityError when a number, length, name or depth is out of range. That the items of a list share a type is
-    the caller's business.
+    Raises ClarityError when a number, length, name or depth is out of range. The caller ensures that the
+    items of a list share a type.
     """
     out = bytearray()
     _write(value, out, 1)
@@ -175,12 +175,12 @@ def encode(value: Value) -> bytes:
 
 
 def is_clarity_name(name: str) -> bool:
-    """Say whether functions, assets and tuple entries can have this name."""
+    """Whether functions, assets and tuple entries can have this name."""
     return len(name) <= MAX_NAME and _CLARITY_NAME.fullmatch(name) is not None
 
 
 class _Type(NamedTuple):
-    """As much of a value's type as the rule for list items needs; ``None`` stands for *not known yet*."""
+    """A value's type, as far as the rule for list items needs it; ``None`` means *not known yet*."""
 
     kind: str
     parts: tuple["_Type | None", ...] = ()
@@ -211,7 +211,7 @@ def _common(one: _Type | None, other: _Type | None) -> _Type | None:
 
 
 class _Reader:
-    """A position in the bytes; every length is checked against what is left before anything is made."""
+    """A cursor over the bytes; each length is checked against the bytes left before allocating."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -302,7 +302,7 @@ class _Reader:
         return self._take(1)[0]
 
     def _count(self, *, smallest: int) -> int:
-        """Read how many entries follow, each of at least ``smallest`` bytes."""
+        """Read the number of entries that follow, each of at least ``smallest`` bytes."""
         count = int.from_bytes(self._take(4), "big")
         if count * smallest > self.left:
             raise ClarityError(f"{count} entries do not fit into the {self.left} bytes left")

@@ -1,4 +1,4 @@
-"""Clarity values as text, in the form of the Hiro API's ``repr`` (pure). Write only: such text is never read."""
+"""Clarity values in the text form of the Hiro API's ``repr`` (pure). Such text is never parsed."""
 
 from chain.clarity import (
     Bool,
@@ -20,7 +20,7 @@ _ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "'": "\\'", "\\":
 
 
 def to_repr(value: Value) -> str:
-    """Write a value as the Hiro API's ``repr`` does, for example ``(tuple (a u1) (b 'SP….token))``."""
+    """Format a value as the Hiro API's ``repr`` does, for example ``(tuple (a u1) (b 'SP….token))``."""
     match value:
         case Int(number):
             return str(number)
@@ -55,7 +55,7 @@ def _escaped(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    """Escape as Rust does for bytes; others show their UTF-8 *bytes* in ``\\u{…}``, not the code point."""
+    """Escape ASCII as Rust does for bytes, the rest as its UTF-8 *bytes* in ``\\u{…}``."""
     if character > "\x7f":
         return f"\\u{{{character.encode().hex()}}}"
     if character in _ESCAPES:

@@ -1,18 +1,18 @@
-"""What can go wrong while following a chain, and who has to act.
+"""Errors of following a chain, sorted by who has to act.
 
 ::
 
     ChainError
-    ├── SourceError                 a source cannot serve at the moment; try again later or elsewhere
+    ├── SourceError                 a source cannot serve now; retry later or use another source
     │   ├── SourceUnavailable       no connection, timeout, 5xx, 431, a page instead of an API
     │   ├── SourceLimited           the source asks to wait: 429, or its own limits (``retry_after``)
     │   ├── SourceMalformed         the answer is not what the API promises: shape, size, numbers
     │   ├── SourceRefused           401 or 403: the key is wrong or missing (``hint``)
     │   └── SourceInconsistent      two answers of one source contradict each other: read again
-    └── OperatorNeeded              waiting does not help by itself; a person decides (``hint``)
+    └── OperatorNeeded              waiting does not help by itself; an operator decides (``hint``)
         ├── WrongNetwork            the source serves another network than the settings name
         ├── UnsupportedVersion      the source's API is older than the routes this program uses
-        ├── ReorgTooDeep            the fork is below what counts as final
+        ├── ReorgTooDeep            the fork is below the finality depth
         └── SourcesDisagree         two healthy sources have different blocks at one height
 
 ``SourceError`` is retryable (``retryable`` says so) except ``SourceRefused``: another source may still serve.
@@ -22,37 +22,37 @@ from typing import ClassVar
 
 
 class ChainError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of all errors that this package raises deliberately."""
 
 
 class SourceError(ChainError):
-    """The source cannot serve this request at the moment; the cursor must not move because of it."""
+    """The source cannot serve this request now; the cursor must not move because of it."""
 
-    #: Whether the same request may work later without anybody's help.
+    #: Whether the same request may work later without an operator.
     retryable: ClassVar[bool] = True
 
     def __init__(self, message: str, *, url: str = "", retry_after: float | None = None) -> None:
         super().__init__(f"{url}: {message}" if url else message)
-        #: Base URL of the source; empty when no single source is meant.
+        #: Base URL of the source; empty when the error is not about a single one.
         self.url = url
-        #: Seconds after which asking again makes sense; None when unknown.
+        #: Seconds after which a retry makes sense; None when unknown.
         self.retry_after = retry_after
 
 
 class SourceUnavailable(SourceError):
-    """The source gave no usable answer: connection, timeout, server error, a page of a proxy."""
+    """The source gave no usable answer: connection error, timeout, server error, a proxy's page."""
 
 
 class SourceLimited(SourceError):
-    """The source allows no request yet; ``retry_after`` says for how long. The own budget is waited for instead."""
+    """The source allows no request for ``retry_after`` seconds (our own budget is waited for)."""
 
 
 class SourceMalformed(SourceError):
-    """The answer is not what the API promises: not JSON, another shape, too large, impossible numbers."""
+    """The answer violates the API: not JSON, another shape, too large, impossible numbers."""
 
 
 class SourceRefused(SourceError):
-    """The source does not accept the API key; ``hint`` says what to change."""
+    """The source rejects the API key; ``hint`` says what to change."""
 
     retryable = False
 
@@ -68,7 +68,7 @@ class SourceInconsistent(SourceError):
 
 
 class OperatorNeeded(ChainError):
-    """Waiting alone may not help; ``hint`` tells a person what to look at and what to do."""
+    """Waiting alone may not help; ``hint`` says what the operator should check and do."""
 
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
@@ -81,7 +81,8 @@ class WrongNetwork(OperatorNeeded):
     def __init__(self, url: str, *, expected: str, found: str) -> None:
         super().__init__(
             f"{url} serves {found}, but the settings say {expected}",
-            hint=f"Point this source at a {expected} API, or change the network setting (with its own database).",
+            hint=f"Point this source at a {expected} API, or change the network setting "
+            "(with its own database).",
         )
         self.url = url
         self.expected = expected
@@ -89,7 +90,7 @@ class WrongNetwork(OperatorNeeded):
 
 
 class UnsupportedVersion(OperatorNeeded):
-    """A source runs an API that lacks the routes this program reads."""
+    """A source's API is too old: it lacks routes that this program reads."""
 
     def __init__(self, url: str, *, version: str, minimum: str) -> None:
         super().__init__(
@@ -102,21 +103,22 @@ class UnsupportedVersion(OperatorNeeded):
 
 
 class ReorgTooDeep(OperatorNeeded):
-    """The chain forked below what counts as final, so statuses told as final may be wrong."""
+    """The chain forked below the finality depth, so statuses reported as final may be wrong."""
 
     def __init__(self, *, fork_height: int, burn_depth: int) -> None:
         super().__init__(
-            f"the chain forked at or below height {fork_height}, {burn_depth} Bitcoin blocks below the cursor's block: "
-            "it drops blocks that are final by finality_burn_blocks",
+            f"the chain forked at or below height {fork_height}, {burn_depth} Bitcoin blocks below the "
+            "cursor's block: it drops blocks that are final by finality_burn_blocks",
             hint=(
                 "Compare the sources with an explorer. If the new branch is right: "
                 f"sbtc-watcher reindex --from {fork_height} --accept-reorg --reason '…'. "
-                "If a source is wrong, remove it; following goes on by itself when a source has the known branch."
+                "If a source is wrong, remove it; following goes on by itself when a source has the "
+                "known branch."
             ),
         )
         #: Height of the newest block that both branches share, or an upper bound of it.
         self.fork_height = fork_height
-        #: Bitcoin blocks between that block and the cursor's block.
+        #: Bitcoin blocks between that block and the cursor's.
         self.burn_depth = burn_depth
 
 
@@ -127,5 +129,6 @@ class SourcesDisagree(OperatorNeeded):
         super().__init__(
             message,
             hint=hint
-            or "Compare both sources with an explorer and remove the wrong one; following goes on when they agree.",
+            or "Compare both sources with an explorer and remove the wrong one; "
+            "following goes on when they agree.",
         )

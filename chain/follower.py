@@ -1,8 +1,8 @@
 """Follow the canonical chain of a pool of sources, one poll at a time, and yield the steps of the cursor.
 
-Hashes decide. A source that shows less than we know (a lower tip, no block of our hash, no block of a height) lags, and
-nothing is undone; a fork needs another block at one of our heights, and then some (see ``chain.fork_choice``).
-History, catch-up and tip are one code path.
+Hashes decide. A source that shows less than we know (a lower tip, no block of our hash, no block of a height)
+only lags, and nothing is undone; a fork takes another block at one of our heights, and then confirmation (see
+``chain.fork_choice``). History, catch-up and tip share one code path.
 """
 
 import re
@@ -24,22 +24,23 @@ from chain.header_window import HeaderWindow, Verdict
 from chain.model import Block, BlockHeader, Extend, FetchRules, Reorg, Step
 from chain.source_pool import SourcePool
 
-#: Bitcoin blocks of headers kept below finality, so that a fork that is too deep can still be named.
+#: Bitcoin blocks of headers kept below the finality depth, so that a fork that is too deep can still be
+#: located.
 MARGIN_BURN_BLOCKS = 4
-#: Every so many poll intervals the other sources are asked whether ours is behind …
+#: Poll intervals between two comparisons with the other sources: whether ours is behind …
 COMPARE_POLLS = 6
-#: … by more than this many blocks (or by any, when ours has shown nothing else all that time), and whether they have
-#: the same blocks. One that is this far below our tip only lags.
+#: … by more than this many blocks (or by any, when ours has shown nothing new since the last comparison), and
+#: whether they have the same blocks. A source this far below our tip only lags.
 TOLERATED_LAG_BLOCKS = 3
 
-#: The index hash of the newest block, as lists over the whole chain have it in their validator.
+#: Index hash of the newest block in the ETag of lists over the whole chain.
 HASH_IN_ETAG = re.compile(r"0x[0-9a-f]{64}")
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class _Newest(NamedTuple):
-    """The newest block that a source shows."""
+    """The newest block of a source."""
 
     height: int
     #: Index block hash.
@@ -47,11 +48,11 @@ class _Newest(NamedTuple):
 
 
 class Follower:
-    """Turns what the pool's sources serve into steps from the window's tip on.
+    """Turns the blocks that the pool's sources serve into steps from the window's tip on.
 
-    One task uses it at a time. ``window`` is as stored, or empty for ``bootstrap`` to fill. ``poll_interval`` is the
-    time in seconds that two polls of a fork must be apart. Batches hold up to ``batch`` blocks; ``prefetch`` of them are
-    read at once.
+    For one task at a time. ``window`` is as stored, or empty for ``bootstrap`` to fill. Polls that confirm a
+    fork must be at least ``poll_interval`` seconds apart. Batches hold up to ``batch`` blocks; ``prefetch``
+    of them are read at once.
     """
 
     def __init__(
@@ -80,43 +81,43 @@ class Follower:
         )
         self._tip: BlockHeader | None = window.tip if len(window) else None
         self._agrees = False
-        #: Whose steps the turn yields.
+        #: The source whose steps the current poll yields.
         self._serving: StacksApi | None = None
-        #: Per source: the tip's hash that it showed last, with the validator of that answer.
+        #: Per URL: the tip hash of the last answer, with that answer's ETag.
         self._etags: dict[str, tuple[str, str | None]] = {}
-        #: What the source in use showed last, and since when.
+        #: URL of the source in use with the tip height it showed last, and since when.
         self._shown: tuple[str, int] | None = None
         self._shown_at = self._compared_at = clock()
         self._loader = HeaderLoader(pool, self._keep)
 
     @property
     def window(self) -> HeaderWindow:
-        """The headers up to the cursor, as far as the consumer has committed."""
+        """The headers up to the cursor, as far as committed by the consumer."""
         return self._window
 
     @property
     def tip(self) -> BlockHeader | None:
-        """The newest header that any source is known to have; None before a fresh database is filled."""
+        """The newest header that any source is known to have; None until ``bootstrap`` has run."""
         return self._tip
 
     @property
     def agrees(self) -> bool:
-        """Whether the last look found the window's tip in a source's canonical chain."""
+        """Whether the last poll found the window's tip in a source's canonical chain."""
         return self._agrees
 
     async def bootstrap(
         self, start_height: int | None, since: int | None = None, *, now: float | None = None
     ) -> tuple[BlockHeader, ...]:
-        """Fill the window for a fresh database and return it, oldest first; see :meth:`HeaderLoader.bootstrap`."""
+        """Fill and return the window for a fresh database, oldest first; see ``HeaderLoader.bootstrap``."""
         self._hold(await self._loader.bootstrap(start_height, since, now=now))
         return self._window.headers
 
     async def refill(self, cursor: BlockHeader) -> tuple[BlockHeader, ...]:
-        """Fill the window below a cursor whose stored headers were lost, by its hash; return it, oldest first.
+        """Fill and return the window below a cursor whose stored headers were lost, oldest first.
 
-        Of ``cursor`` only hash, heights and time need be known. It becomes the whole window, and nothing is returned,
-        where a source has another block at its height: the next poll weighs that fork, whose beginning cannot be known.
-        Raises ``SourceError``; another call goes on where this one stopped.
+        Only hash, heights and time of ``cursor`` are used. Where a source has another block at its height,
+        the cursor becomes the whole window, and nothing is returned: the next poll judges that fork, whose
+        beginning cannot be found. Raises ``SourceError``; another call continues where this one stopped.
         """
         loaded = await self._loader.refill(cursor)
         if loaded is None:
@@ -134,15 +135,18 @@ class Follower:
     async def poll(self) -> AsyncGenerator[Step, None]:
         """Poll once, and yield the steps to the tip that was found, in order; often there are none.
 
-        A source that fails, in whatever, is followed by the next one in the same poll, which goes on from there.
-        Commit each step before asking for the next one: the window advances when the generator is resumed. Use
-        ``contextlib.aclosing``: closing early leaves the window at the last step after which the generator was
-        resumed, and cancels what is being read ahead. Throw ``refusal`` into it for a step that cannot be.
+        When a source fails, the next one continues from there within the same poll.
 
-        Raises ``SourceError`` (poll again later), ``ReorgTooDeep`` or ``SourcesDisagree`` (halt; each further poll asks
-        again, and goes on once the sources have healed), and ``LookupError`` when the window is empty.
+        Commit each step before asking for the next one: the window advances when the generator is resumed.
+        Use ``contextlib.aclosing``: closing early leaves the window at the last step after which the
+        generator was resumed, and cancels the prefetch. Throw ``refusal`` into the generator for a step that
+        cannot be stored.
+
+        Raises ``SourceError`` (poll again later), ``ReorgTooDeep`` or ``SourcesDisagree`` (halt; each further
+        poll checks again, and continues once the sources agree), and ``LookupError`` when the window is
+        empty.
         """
-        _ = self._window.tip  # no source is to blame for an empty window
+        _ = self._window.tip  # raises LookupError: an empty window is no source's fault
         failure: SourceError | None = None
         for source in self._pool.attempts():
             run = None
@@ -154,7 +158,8 @@ class Follower:
                         async for step in steps:
                             yield step
                             self._advance(step)
-                            # Not before it was committed: what cannot be stored is a failure, see ``refusal``.
+                            # Only after the commit: a step that cannot be stored is the source's failure, see
+                            # ``refusal``.
                             self._pool.succeeded(source, tip_height=run.tip.height)
                     return
             except SourceError as error:
@@ -166,7 +171,7 @@ class Follower:
             except ChainError:
                 raise
             except Exception as error:
-                # Nobody foresaw what this source says; another one may say something else.
+                # An answer that nothing here expects; another source may serve a usable one.
                 self._on_unforeseen(error)
                 failure = SourceMalformed(
                     f"it cannot be read: unforeseen {type(error).__name__}", url=source.url
@@ -180,9 +185,9 @@ class Follower:
             raise self._pool.exhausted(failure)
 
     def refusal(self, reason: str) -> SourceError:
-        """Return what to throw into the turn when the last step cannot be stored whatever the database.
+        """Return the error to throw into ``poll`` when no database could store the last step.
 
-        It is its source's failure: the poll goes on with the next source.
+        It counts as a failure of its source: the poll continues with the next source.
         """
         assert self._serving is not None, "steps have a source"
         return SourceInconsistent(reason, url=self._serving.url)
@@ -192,7 +197,7 @@ class Follower:
         async with aclosing(self._fetcher.batches(run)) as batches:
             if run.base != ours:
                 branch: list[Block] = []
-                # Undo and redo are one step. What goes far beyond our old tip comes in ordinary steps after it.
+                # Undo and redo are one step; blocks far beyond our old tip follow in ordinary steps.
                 enough = min(run.top, ours.height + self._batch)
                 async for blocks in batches:
                     branch += blocks
@@ -215,10 +220,10 @@ class Follower:
         if self._tip is None or header.height >= self._tip.height:
             self._tip = header
 
-    # Looking
+    # Polling one source
 
     async def _poll_source(self, source: StacksApi) -> tuple[Verdict, BlockRange | None]:
-        """Ask one source for something to read."""
+        """Poll one source; return the verdict and the blocks to fetch, if any."""
         verdict, run = await self._ask_source(source)
         self._pool.answered(source)
         shown = run.top if run is not None else self._window.tip.height
@@ -256,7 +261,7 @@ class Follower:
             if first is not None:
                 self._agree()
                 return verdict, await self._range(source, ours, first, newest, page)
-            # It has a higher block, but says nothing of ours: what does it have at our height?
+            # It has a higher block, but ours is not in its chain: which block does it have at our height?
             theirs = await source.header(ours.height)
             if theirs is None:
                 return self._mark_lagging(source, None), None
@@ -278,10 +283,10 @@ class Follower:
         return verdict, await self._range(source, ancestor, first, newest, page)
 
     async def _newest(self, source: StacksApi, page: TxPage) -> _Newest | None:
-        """Return the source's newest block, also when it has no transactions and is not on the page of the newest ones."""
+        """Return the source's newest block, even one without transactions, which ``page`` does not show."""
         row = page.results[0] if page.results else None
         listed = None if row is None else _Newest(row.block_height, row.block_index_hash)
-        # The list's validator names the newest block.
+        # The list's ETag names the newest block.
         named = HASH_IN_ETAG.search(page.etag or "")
         if named is not None:
             if listed is not None and named[0] == listed.hash:
@@ -290,15 +295,15 @@ class Follower:
         elif listed is None or self._window.judge(listed.height, listed.hash) is Verdict.SAME:
             tip = next(iter(await source.headers(limit=1) or ()), None)
         else:
-            # What is above it is found when this is applied.
+            # Blocks above it are found once this one is applied.
             return listed
         if tip is None or tip.tx_count or (listed is not None and tip.height <= listed.height):
-            # Two moments of the source: the next poll finds it in the list.
+            # The two answers are of different moments: the next poll finds it in the list.
             return listed
         return _Newest(tip.height, tip.hash)
 
     def _agree(self) -> None:
-        """A source showed our own block at our height: nothing is in doubt."""
+        """Note that a source has our tip in its chain: there is no fork."""
         self._agrees = True
         self._fork_choice.clear()
 
@@ -319,9 +324,9 @@ class Follower:
         return BlockRange(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
 
     async def _compare_sources(self, source: StacksApi, shown: int) -> bool:
-        """Now and then, tell whether another source has what this one, whose tip is at ``shown``, does not show.
+        """Now and then compare the sources; return whether another one is ahead of ``source`` at ``shown``.
 
-        Raises ``SourcesDisagree`` when another one has had other blocks than ours at several comparisons.
+        Raises ``SourcesDisagree`` when another source had other blocks than ours at several comparisons.
         """
         now, pause = self._clock(), COMPARE_POLLS * self._poll_interval
         if self._shown not in (None, (source.url, shown)):
@@ -343,7 +348,7 @@ class Follower:
         return False
 
     async def _compare(self, source: StacksApi, other: StacksApi, shown: int, silent: bool) -> bool:
-        """Whether ``other`` is ahead of ``source``; also whether both have our blocks, which the evidence keeps."""
+        """Return whether ``other`` is ahead of ``source``; report to the fork choice if its blocks differ."""
         ours = self._window.tip.height
         newest = await other.headers(limit=HEADER_ROWS)
         if not newest or newest[0].height < ours - TOLERATED_LAG_BLOCKS:
@@ -355,7 +360,8 @@ class Follower:
         known = [header for header in newest if self._window.at(header.height) is not None]
         theirs = known[0] if known else await other.header(ours)
         differs = theirs is not None and self._window.judge(theirs.height, theirs.hash) is Verdict.CONFLICT
-        # However many blocks it has, and however long ours has shown nothing new: other blocks are no reason to leave it.
+        # However many blocks it has, and however long ours has shown nothing new: a different chain is no
+        # reason to switch.
         if not differs and height > shown + (0 if silent else TOLERATED_LAG_BLOCKS):
             self._note_tip(newest[0])
             return True

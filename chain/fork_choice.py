@@ -1,12 +1,13 @@
 """Fork choice: follow another block at one of our heights, wait, or leave it to an operator.
 
-It is believed when a second poll, at least one interval later, finds the same block, and when no other source
-contradicts it. Every source has a say that is healthy or answered within the last minute, however often it fails in
-between, and however far it lags: what it has at that height, or where the fork begins, must be the fork's block; one
-that does not answer now is waited for. A way back to a branch that we orphaned takes more polls. The state lives between
-polls; a poll that finds our own chain again clears it.
+A fork is confirmed when a second poll, at least one interval later, finds the same block, and no other source
+contradicts it. Every source counts that is healthy or answered within the last minute, however often it fails
+in between and however far it lags: its block at that height, or where the fork begins, must be the fork's
+block; a source that does not answer now is waited for. Returning to a branch that we orphaned takes more
+polls. The state is kept between polls; a poll that finds our own chain again clears it.
 
-The other way round, a source that has other blocks than the one we follow is disputed: see ``ForkChoice.dispute``.
+Conversely, a source with other blocks than the source we follow is in dispute with it: see
+``ForkChoice.dispute``.
 """
 
 import time
@@ -21,16 +22,17 @@ from chain.header_window import HeaderWindow
 from chain.model import BlockHeader
 from chain.source_pool import SourcePool
 
-#: So many reads, each a poll interval apart, may a second source contradict a fork before the two disagree for good.
+#: Reads, each a poll interval apart, at which another source may contradict a fork before ``SourcesDisagree``
+#: is raised.
 MAX_CONTRADICTED_READS = 3
-#: So many such reads are waited for one that has a say and does not say what it has.
+#: Such reads to wait for a source that counts but does not answer.
 MAX_UNANSWERED_READS = 12
-#: A source that answered in so many seconds has a say, or in so many poll intervals, when looks are rare.
+#: A source counts that answered within these seconds, or within these poll intervals if that is longer.
 RECENT_SECONDS, RECENT_POLLS = 60.0, 12
-#: Reads, each a poll interval apart, at which the same foreign block must be found …
+#: Reads, each a poll interval apart, that must find the same foreign block …
 REQUIRED_READS = 2
-#: … and when it leads back to a branch that we left, which must have grown as high as ours since: behind one address
-#: there may still be a replica that stopped on it.
+#: … and reads when it leads back to a branch that we left, which must also have grown as high as ours since:
+#: a replica behind the same address may have stopped on it.
 REQUIRED_READS_BACK = 6
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -42,33 +44,34 @@ class _Candidate:
 
     height: int
     hash: str
-    #: Our block there; the candidate means nothing once that one is gone.
+    #: Our block there; the candidate is void once that is gone.
     ours: str
-    #: The last read that counted (clock).
+    #: Clock time of the last read that counted.
     read_at: float
     reads: int = 1
-    #: Whether the fork is a way back to a branch that we left.
+    #: Whether the fork returns to a branch that we left.
     is_orphaned_branch: bool
-    #: What other sources have instead, and at which height, by URL; until they take it back.
+    #: By URL: the height and hash that other sources have instead; until they agree.
     contradictions: dict[str, tuple[int, str]] = field(default_factory=dict)
-    #: Reads at which there was a denial, or a source that did not answer; and the time of the last such read.
+    #: Reads with a contradiction, or with a source that did not answer; and the clock time of the last such
+    #: read.
     contradicted_reads: int = 0
     unanswered_reads: int = 0
     last_hold_at: float = float("-inf")
-    #: Fork height and depth in Bitcoin blocks, once found to be too deep: the hash fixes both.
+    #: Fork height and depth in Bitcoin blocks, once found to be too deep: the hash determines both.
     too_deep: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
 class _Dispute:
-    """A source whose chain is not ours although it is about as long, and how many comparisons found that."""
+    """A source whose chain differs from ours although it is about as long; ``comparisons`` that found so."""
 
     text: str
     comparisons: int = 0
 
 
 class ForkChoice:
-    """The evidence for a fork so far. Uses ``window`` as it stands at each call."""
+    """The evidence for a fork so far. Reads ``window`` at each call."""
 
     def __init__(
         self,
@@ -84,12 +87,12 @@ class ForkChoice:
         self._poll_interval = poll_interval
         self._finality = finality_burn_blocks
         self._clock = clock
-        #: Seconds for which a source that answered has a say.
+        #: Seconds for which a source counts after an answer.
         self.recent_seconds = max(RECENT_SECONDS, RECENT_POLLS * poll_interval)
         self._candidate: _Candidate | None = None
         #: By URL.
         self._disputes: dict[str, _Dispute] = {}
-        #: Blocks that we orphaned ourselves, with their heights.
+        #: Heights of the blocks that we orphaned, by hash.
         self._orphaned: dict[str, int] = {}
 
     def clear(self) -> None:
@@ -97,7 +100,7 @@ class ForkChoice:
         self._candidate = None
 
     def on_reorg(self, ancestor: BlockHeader) -> None:
-        """The fork was followed. Call it while the window still ends with what was above ``ancestor``."""
+        """Note that the fork was followed. Call it while the window still has blocks above ``ancestor``."""
         headers = self._window.headers
         self._orphaned = {
             known: height for known, height in self._orphaned.items() if height >= headers[0].height
@@ -110,14 +113,14 @@ class ForkChoice:
 
     @property
     def disputed(self) -> bool:
-        """Whether another source has had other blocks than ours for so long that a person must judge."""
+        """Whether another source has had other blocks than ours for so long that an operator must decide."""
         return any(dispute.comparisons >= MAX_CONTRADICTED_READS for dispute in self._disputes.values())
 
     def dispute(self, source: StacksApi, other: StacksApi, theirs: BlockHeader) -> None:
-        """``other`` has ``theirs`` at a height where ``source`` goes on from our block.
+        """Note that ``other`` has ``theirs`` at a height where ``source`` continues from our block.
 
-        No fork is followed because of it, but what neither takes back in ``MAX_CONTRADICTED_READS`` comparisons is a case for
-        ``raise_if_disputed``. The silence of ``other`` settles nothing.
+        No fork is followed because of it, but a dispute that lasts for ``MAX_CONTRADICTED_READS`` comparisons
+        makes ``raise_if_disputed`` raise. It does not end when ``other`` stops answering.
         """
         dispute = self._disputes.setdefault(other.url, _Dispute(""))
         dispute.comparisons += 1
@@ -129,7 +132,7 @@ class ForkChoice:
             _log.warning("fork.disputed", action="fork.disputed", reason=dispute.text)
 
     def clear_dispute(self, other: StacksApi) -> None:
-        """``other`` has our block, or is too far behind to say anything."""
+        """End the dispute: ``other`` has our block, or is too far behind to contradict it."""
         self._disputes.pop(other.url, None)
 
     def raise_if_disputed(self) -> None:
@@ -139,8 +142,9 @@ class ForkChoice:
                 raise SourcesDisagree(dispute.text)
 
     async def confirm(self, source: StacksApi, height: int, block_hash: str) -> BlockHeader | None:
-        """Take up that ``source`` has ``block_hash`` at ``height`` instead of ours; the newest shared header once the
-        fork is believed, None while it is not.
+        """Note that ``source`` has ``block_hash`` at ``height`` instead of our block.
+
+        Returns the newest shared header once the fork is confirmed, None until then.
 
         Raises ``ReorgTooDeep``, ``SourcesDisagree``, and ``SourceError`` when ``source`` cannot serve.
         """
@@ -157,7 +161,7 @@ class ForkChoice:
                 candidate.is_orphaned_branch |= first in self._orphaned
                 if candidate.reads < _required_reads(candidate):
                     return None
-                # Who has no block as high as the candidate may still have ours where the fork begins.
+                # A source without a block as high as the candidate may still have ours where the fork begins.
                 if await self._ask_others(source, candidate, behind, (lost.height, first)) is None:
                     return None
                 return ancestor
@@ -168,11 +172,11 @@ class ForkChoice:
         raise ReorgTooDeep(fork_height=fork_height, burn_depth=depth)
 
     async def _reread(self, source: StacksApi, height: int, block_hash: str) -> _Candidate | None:
-        """The candidate, once it was read often enough."""
+        """Return the candidate once it was read often enough."""
         now = self._clock()
         known = self._candidate
         if known is not None and self._hash(known.height) == known.ours:
-            # At a lower height than our tip's, the source's own tip is lower than ours.
+            # A height below our tip's means that the source's tip is lower than ours.
             grown = height == self._window.tip.height or not known.is_orphaned_branch
             counts = grown and now - known.read_at >= self._poll_interval
             if not counts and known.reads < _required_reads(known):
@@ -201,9 +205,10 @@ class ForkChoice:
         return None
 
     async def _corroborate(self, source: StacksApi, candidate: _Candidate) -> list[StacksApi] | None:
-        """Ask all others that have a say; those that have no block of that height, None while it is not believed.
+        """Ask all other sources that count; return those without a block that high, None while unconfirmed.
 
-        Without any opinion it stands, unless it was contradicted before: whoever did so has to take it back.
+        Without any other opinion the fork is confirmed, unless it was contradicted before: then that source
+        must agree first.
         """
         others = self._pool.others(source, within=self.recent_seconds)
         behind = await self._ask_others(source, candidate, others, (candidate.height, candidate.hash))
@@ -214,9 +219,10 @@ class ForkChoice:
     async def _ask_others(
         self, source: StacksApi, candidate: _Candidate, others: list[StacksApi], block: tuple[int, str]
     ) -> list[StacksApi] | None:
-        """Ask ``others`` for a block of the fork, by height and hash; those that have none of that height.
+        """Ask ``others`` for a block of the fork, by height and hash; return those without a block that high.
 
-        None while somebody contradicts it, or has a say and does not answer. Raises ``SourcesDisagree`` when that lasts.
+        None while a source contradicts it, or counts but does not answer. Raises ``SourcesDisagree`` when
+        that lasts.
         """
         height, wanted = block
         behind: list[StacksApi] = []
@@ -249,18 +255,20 @@ class ForkChoice:
         if candidate.contradicted_reads >= MAX_CONTRADICTED_READS and candidate.contradictions:
             url, (at, instead) = next(iter(candidate.contradictions.items()))
             raise SourcesDisagree(
-                f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's chain has "
-                f"{candidate.ours}; at height {at} {url} has {instead}, which is not of that fork"
+                f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's "
+                f"chain has {candidate.ours}; at height {at} {url} has {instead}, "
+                "which is not of that fork"
             )
         if candidate.unanswered_reads >= MAX_UNANSWERED_READS:
             raise SourcesDisagree(
-                f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's chain has "
-                f"{candidate.ours}; {', '.join(silent)} answered lately, but does not say what it has there"
+                f"at height {candidate.height} {source.url} has block {candidate.hash}, and the cursor's "
+                f"chain has {candidate.ours}; {', '.join(silent)} answered lately, "
+                "but does not say what it has there"
             )
         return None
 
     async def _fork(self, source: StacksApi, candidate: _Candidate) -> tuple[BlockHeader | None, str]:
-        """The newest header that ``source`` shares with us (None: below the window), and the hash it has after that."""
+        """Return the newest header shared with ``source`` (None: below the window) and its next hash."""
         seen = {candidate.height: candidate.hash}
         search = self._window.search_fork(candidate.height)
         try:
@@ -275,7 +283,7 @@ class ForkChoice:
                 probe = search.send(theirs.hash)
         except StopIteration as stop:
             found: BlockHeader | None = stop.value
-        # The search ends between two heights that it asked for.
+        # The search ends between two heights that were probed.
         return found, seen[found.height + 1] if found is not None else ""
 
     def _hash(self, height: int) -> str | None:
@@ -284,5 +292,5 @@ class ForkChoice:
 
 
 def _required_reads(candidate: _Candidate) -> int:
-    """The number of reads that confirm it."""
+    """Return the number of reads that confirm a fork."""
     return REQUIRED_READS_BACK if candidate.is_orphaned_branch else REQUIRED_READS

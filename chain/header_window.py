@@ -1,7 +1,7 @@
-"""The newest canonical headers that were applied, and what they say about a header that a source shows.
+"""The window of the newest applied canonical headers, and its verdict on a header that a source shows.
 
-Pure: no network, no clock. A reorg is only ever concluded from a block that stands at one of our heights with
-another hash; what is absent (a lower tip, an unknown hash, an unknown height) proves nothing.
+Pure: no network, no clock. A reorg is only ever concluded from a block at one of our heights with another
+hash; anything absent (a lower tip, an unknown hash, an unknown height) proves nothing.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -11,24 +11,24 @@ from chain.model import BlockHeader, Reorg, Step
 
 
 class Verdict(StrEnum):
-    """What the newest block of a source says about the window."""
+    """How the newest block of a source relates to the window."""
 
     #: It is our own tip.
     SAME = "same"
-    #: It is higher than our tip; whether it descends from our tip is not known yet.
+    #: It is higher than our tip; whether it descends from our tip is not yet known.
     AHEAD = "ahead"
-    #: It is an older block of ours, or older than everything we remember: the source lags.
+    #: It is an older block of ours, or older than the window: the source lags.
     LAGGING = "lagging"
-    #: Another block stands at one of our heights: positive evidence of a fork.
+    #: It is another block at one of our heights: positive evidence of a fork.
     CONFLICT = "conflict"
 
 
 class BrokenLink(ValueError):
-    """Headers that do not follow one another by hash and height."""
+    """The headers do not link by hash and height."""
 
 
 def links(parent: BlockHeader, headers: Sequence[BlockHeader]) -> bool:
-    """Tell whether ``headers`` (oldest first) follow ``parent`` and one another by hash and by height, none twice."""
+    """Whether ``headers`` (oldest first) follow ``parent`` and one another by hash and height, none twice."""
     seen = {parent.hash}
     for header in headers:
         if header.parent_hash != parent.hash or header.height != parent.height + 1 or header.hash in seen:
@@ -41,7 +41,7 @@ def links(parent: BlockHeader, headers: Sequence[BlockHeader]) -> bool:
 class HeaderWindow:
     """Contiguous canonical headers, oldest first; the newest one is the cursor.
 
-    Raises ``BrokenLink`` when given headers that do not link; the window is then left as it was.
+    Raises ``BrokenLink`` for headers that do not link; the window is then unchanged.
     """
 
     def __init__(self, headers: Iterable[BlockHeader] = ()) -> None:
@@ -76,7 +76,7 @@ class HeaderWindow:
         return self._headers[index] if 0 <= index < len(self._headers) else None
 
     def judge(self, height: int, block_hash: str) -> Verdict:
-        """Say what a source means whose newest block is ``block_hash`` at ``height``."""
+        """Judge a source whose newest block is ``block_hash`` at ``height``."""
         if height > self.tip.height:
             return Verdict.AHEAD
         ours = self.at(height)
@@ -87,14 +87,14 @@ class HeaderWindow:
         return Verdict.SAME if height == self.tip.height else Verdict.LAGGING
 
     def burn_depth(self, header: BlockHeader) -> int:
-        """How many Bitcoin blocks lie between ``header`` and our tip."""
+        """Number of Bitcoin blocks between ``header`` and our tip."""
         return self.tip.burn_height - header.burn_height
 
     def search_fork(self, conflict: int) -> Generator[int, str, BlockHeader | None]:
-        """Find the newest header that another branch shares, given a height in the window where it differs.
+        """Find the newest header shared with another branch, given a height in the window where it differs.
 
-        Yields heights, is sent the other branch's hash there, and returns the shared header, or None when even
-        the oldest one differs. Doubles the distance, then halves it: about 2 log2(depth) questions.
+        Yields heights, receives the other branch's hash there, and returns the shared header, or None when
+        even the oldest one differs. Doubles the distance, then halves it: about 2 log2(depth) questions.
         """
         low = self.oldest.height
         differs, distance = conflict, 1
@@ -116,7 +116,7 @@ class HeaderWindow:
         return self.at(shared)
 
     def apply(self, step: Step) -> None:
-        """Move along ``step``; raises ``BrokenLink`` when it does not start at our tip or at a header of ours."""
+        """Apply ``step``; raises ``BrokenLink`` when it does not start at our tip or at a header of ours."""
         added = [block.header for block in step.blocks]
         kept = self._headers
         if isinstance(step, Reorg):
@@ -127,14 +127,14 @@ class HeaderWindow:
         self.replace([*kept, *added])
 
     def replace(self, headers: Iterable[BlockHeader]) -> None:
-        """Forget everything and hold ``headers`` (oldest first) instead."""
+        """Replace all headers by ``headers`` (oldest first)."""
         fresh = list(headers)
         if fresh and not links(fresh[0], fresh[1:]):
             raise BrokenLink(f"headers {fresh[0].height} to {fresh[-1].height} do not form a chain")
         self._headers = fresh
 
     def trim(self, burn_blocks: int) -> None:
-        """Forget headers that lie more than ``burn_blocks`` Bitcoin blocks below the tip; the tip stays."""
+        """Drop headers more than ``burn_blocks`` Bitcoin blocks below the tip; the tip stays."""
         surplus = 0
         while self.burn_depth(self._headers[surplus]) > burn_blocks:
             surplus += 1

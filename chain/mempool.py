@@ -1,4 +1,4 @@
-"""Reads the mempool: what may be mined soon, and may not. For people's eyes only; nothing is decided by it."""
+"""Read the mempool: transactions that may be mined soon, or never. For display only; it decides nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,28 +8,28 @@ from chain.api.parse_mempool import PendingPage, PendingTx
 
 __all__ = ["MAX_PAGES", "MempoolReader", "PendingTx"]
 
-#: Pages of 50 that one reading takes, newest first. What lies deeper has waited long, and may wait for ever.
+#: Pages of 50 per reading, newest first. Transactions further down have waited long and may wait for ever.
 MAX_PAGES = 20
 
 
 class MempoolReader:
-    """Reads the pending transfers of STX and the pending calls of ``watched`` contracts, with their arguments.
+    """Reads pending STX transfers and pending calls of ``watched`` contracts, with their arguments.
 
-    A reading takes one request when nothing changed, else one for each 50 transactions (at most ``max_pages``) and one
-    for each 100 calls that were not seen before.
+    A reading takes one request when nothing changed, else one per 50 transactions (at most ``max_pages``) and
+    one per 100 calls not seen before.
     """
 
     def __init__(self, watched: frozenset[str], *, max_pages: int = MAX_PAGES) -> None:
         self._watched = watched
         self._max_pages = max_pages
-        #: The last complete reading, by transaction id, and the validator of the list it came from, per source.
+        #: The last complete reading by transaction id, and the source URL and ETag of its list.
         self._seen: dict[str, PendingTx] = {}
         self._etag: tuple[str, str | None] = ("", None)
 
     async def read(self, source: StacksApi, may: Callable[[], bool]) -> tuple[PendingTx, ...] | None:
-        """Return what is pending, newest first; None when ``may`` forbade a request half-way.
+        """Return the pending transactions, newest first; None when ``may`` forbade a request half-way.
 
-        ``may`` is asked before each request but the first. Raises ``SourceError``.
+        ``may`` is called before each request but the first. Raises ``SourceError``.
         """
         url, etag = self._etag
         page = await source.mempool(etag=etag if url == source.url else None)
@@ -62,7 +62,7 @@ class MempoolReader:
         return tuple(known.values())
 
     def _rows(self, page: PendingPage) -> dict[str, PendingTx]:
-        """Return those of a page that may matter."""
+        """Return the relevant transactions of a page."""
         return {
             tx.tx_id: tx
             for tx in page.results

@@ -1,7 +1,7 @@
-"""The chain as data: headers, transactions, events, blocks and the steps that move a cursor.
+"""Chain data: headers, transactions, events, blocks, and the steps that move a cursor.
 
-Hashes are lower-case hex with ``0x``; times are whole unix seconds; heights are block counts; amounts are base
-units (sats, micro-STX), unsigned 128-bit. Everything here is immutable.
+Hashes are lower-case hex with ``0x``; times are whole unix seconds; heights are block counts; amounts are
+base units (sats, micro-STX), unsigned 128-bit. All types are immutable.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,33 +13,33 @@ STX = "STX"
 #: Largest amount that Clarity's ``uint`` holds.
 MAX_AMOUNT = 2**128 - 1
 
-#: Most bytes of an STX memo.
+#: Longest STX memo, in bytes.
 MEMO_BYTES = 34
 
-#: Largest printed value or argument that is kept, bytes: nothing that is looked for comes near it. Anybody may print a
-#: megabyte, and many of them.
+#: Longest printed value or argument that is kept, in bytes: far above any that matters here, while a contract
+#: may print many megabytes.
 LONGEST_VALUE = 1024
 
 
 class TxStatus(StrEnum):
-    """How a mined transaction ended. Only ``SUCCESS`` moves assets; the result value proves nothing."""
+    """The outcome of a mined transaction. Only ``SUCCESS`` moves assets; the result value proves nothing."""
 
     SUCCESS = "success"
     ABORT_BY_RESPONSE = "abort_by_response"
     ABORT_BY_POST_CONDITION = "abort_by_post_condition"
     PROBLEMATIC_SKIPPED = "problematic_skipped"
-    #: A status this version does not know: neither paid nor failed.
+    #: A status that this version does not know: neither paid nor failed.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockHeader:
-    """One Stacks block's place in the chain. ``hash`` (the index block hash) is its identity, height is not."""
+    """Header of a Stacks block. Its identity is ``hash`` (the index block hash), not the height."""
 
     height: int
     #: ``index_block_hash``: unique over all forks.
     hash: str
-    #: ``block_hash`` as v1 answers name it; may in theory repeat on two forks.
+    #: ``block_hash`` of v1 answers; may in theory repeat on two forks.
     block_hash: str
     #: ``parent_index_block_hash``: equals the ``hash`` of the block before.
     parent_hash: str
@@ -51,7 +51,7 @@ class BlockHeader:
 
 
 def parent_of_first(first: BlockHeader) -> BlockHeader:
-    """Return the header of block 0, which is nowhere to be had: the cursor before block 1 is read."""
+    """Make the header of block 0, which no source has: the cursor before block 1 is read."""
     if first.height != 1:
         raise ValueError(f"the first block has height 1, not {first.height}")
     nothing = "0x" + "0" * 64
@@ -62,20 +62,20 @@ def parent_of_first(first: BlockHeader) -> BlockHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferEvent:
-    """An asset moved. ``rank`` is the event's position within its transaction, counted over all events from 0."""
+    """An asset transfer. ``rank`` is the event's position within its transaction, over all events from 0."""
 
     rank: int
     asset: str
     sender: str
     recipient: str
     amount: int
-    #: Only STX carries its memo in the event: raw bytes as the chain has them, None when there is none.
+    #: Raw bytes as on the chain, None without a memo. Only STX carries its memo in the event.
     memo: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MintEvent:
-    """New units of a token came into being for ``recipient``; for sBTC a peg-in does this."""
+    """New units of a token, minted to ``recipient``; for sBTC by a peg-in."""
 
     rank: int
     asset: str
@@ -85,22 +85,23 @@ class MintEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintEvent:
-    """A contract's ``print``: consensus bytes, not decoded, because anyone may print anything."""
+    """A contract's ``print``: consensus bytes, not decoded, because a contract may print anything."""
 
     rank: int
     contract_id: str
     value: bytes
 
 
-#: Events of other kinds (burns, NFTs, locks) and prints above ``LONGEST_VALUE`` are left out; they still count for ``rank``.
+#: Events of other kinds (burns, NFTs, locks) and prints above ``LONGEST_VALUE`` are left out; they still
+#: count for ``rank``.
 Event = TransferEvent | MintEvent | PrintEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractCall:
-    """Which function was called; ``args`` are consensus bytes by position (names may be empty on the wire).
+    """A contract call; ``args`` are consensus bytes by position (names may be empty in the API's answers).
 
-    An argument above ``LONGEST_VALUE`` is empty, which is no Clarity value.
+    An argument longer than ``LONGEST_VALUE`` becomes empty bytes, which are no Clarity value.
     """
 
     contract_id: str
@@ -111,7 +112,7 @@ class ContractCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """A mined transaction. ``events`` are in rank order, and empty unless it succeeded or has an unknown status."""
+    """A mined transaction. ``events`` in rank order, empty unless it succeeded or its status is unknown."""
 
     tx_id: str
     tx_index: int
@@ -123,7 +124,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True, order=True)
 class UnknownWord:
-    """A word of the API that this version does not know, at most 64 characters, and what it was said for."""
+    """A word of the API that this version does not know, at most 64 characters, and the field it came in."""
 
     #: ``status``, ``tx_type``, ``event_type``, ``asset_event_type`` or ``topic``.
     kind: str
@@ -132,34 +133,34 @@ class UnknownWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A header with all that its transactions did, in ``tx_index`` order.
+    """A header with its transactions, in ``tx_index`` order.
 
     Only transactions that can matter are listed (successful transfers and calls, failed calls of watched
-    contracts, whatever has an unknown status); coinbases and the like are left out, so ``len(transactions)`` may be below
-    ``tx_count``.
+    contracts, whatever has an unknown status); coinbases and the like are left out, so ``len(transactions)``
+    may be below ``tx_count``.
     """
 
     header: BlockHeader
     transactions: tuple[Transaction, ...] = ()
-    #: What was said of this block that could not be understood, so that it is not lost in silence.
+    #: Unknown words in the answers about this block, so that they can be reported.
     unknown: frozenset[UnknownWord] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extend:
-    """The chain grew: the first block's parent is the cursor, each further block's parent is the one before."""
+    """New blocks: the first one's parent is the cursor, each further one's parent is the block before."""
 
     blocks: tuple[Block, ...]
-    #: Newest header that the source knew when the step was made; at or above the last block.
+    #: The source's newest header when the step was made; at or above the last block.
     tip: BlockHeader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reorg:
-    """The chain forked: drop every stored block above ``ancestor``, then apply ``blocks``, which start right after it.
+    """A fork: drop every stored block above ``ancestor``, then apply ``blocks``, which start right after it.
 
-    ``blocks`` is the new branch, whole up to about the height of what it replaces; what goes far beyond comes in
-    ``Extend`` steps after it. It may be shorter than what is dropped.
+    ``blocks`` is the new branch, complete up to about the height of the blocks it replaces; blocks far beyond
+    follow in ``Extend`` steps. It may be shorter than the branch that is dropped.
     """
 
     ancestor: BlockHeader
@@ -167,12 +168,12 @@ class Reorg:
     tip: BlockHeader
 
 
-#: One move of the cursor; applied in one database transaction.
+#: One move of the cursor, applied in one database transaction.
 Step = Extend | Reorg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchRules:
-    """What the follower must fetch beyond events: contracts whose *failed* calls are read with their arguments."""
+    """Data to fetch beyond events: the contracts whose *failed* calls are read with their arguments."""
 
     watched_contracts: frozenset[str] = field(default_factory=frozenset)

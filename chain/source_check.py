@@ -13,7 +13,7 @@ NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
 
 
 async def check_source(api: StacksApi, status: ApiStatus, network: str) -> str | None:
-    """Return what could not be verified, None when the version and the network fit.
+    """Return remarks on what could not be verified, None if there are none.
 
     Raises ``UnsupportedVersion`` or ``WrongNetwork``.
     """

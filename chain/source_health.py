@@ -1,4 +1,4 @@
-"""What the pool knows of one source, and what that makes it good for at the moment."""
+"""The state of one source of the pool: failures, pauses, limits, and the health shown for it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,24 +9,24 @@ from chain.errors import OperatorNeeded, SourceError, SourceRefused
 
 
 class SourceState(StrEnum):
-    """What a source is good for at the moment."""
+    """Whether a source can be used now, and if not, why."""
 
     OK = "ok"
-    #: Not asked anything yet, or its version and network are not known yet.
+    #: Not used yet, or its version and network are not known yet.
     UNKNOWN = "unknown"
-    #: Serves, but showed an older tip than is known.
+    #: Serves, but showed an older tip than the newest known one.
     LAGGING = "lagging"
-    #: Its budget, or its own rate limit, says wait.
+    #: Waits for our budget or for the source's own rate limit.
     LIMITED = "limited"
-    #: Its last request failed; it is left alone for a while.
+    #: Its last request failed; it is paused for a while.
     FAILING = "failing"
-    #: Wants another key, runs too old a version, or serves another network: a person must act.
+    #: Rejects the key, runs too old a version, or serves another network: an operator must act.
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceHealth:
-    """One source as ``status`` shows it."""
+    """A source's row in ``status``."""
 
     url: str
     state: SourceState
@@ -38,19 +38,19 @@ class SourceHealth:
     errors: int
     #: Seconds since its last answer about the chain; None before the first one.
     answered_seconds: float | None
-    #: Seconds by which this machine's clock is ahead of its; None when it does not say.
+    #: Seconds by which this machine's clock is ahead of the source's; None when unknown.
     clock_skew: float | None
     note: str | None
 
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """What the pool knows of one source; times are of the pool's clock."""
+    """One source of the pool; times are of the pool's clock, in seconds."""
 
     api: StacksApi
     limiter: RateLimiter
     checked: bool = True
-    #: Why a person must act.
+    #: Set when an operator must act.
     unfit: OperatorNeeded | None = None
     version: str | None = None
     tip_height: int | None = None
@@ -59,12 +59,13 @@ class Source:
     failures: int = 0
     #: Last answer about the chain; None before the first one.
     answered_at: float | None = None
-    #: The same, and before the first one when the pool was made: what a source may have said before is not known.
+    #: The same, but the time the pool was made before the first answer: the source may have answered shortly
+    #: before.
     heard_at: float = float("-inf")
     retry_at: float = 0.0
     lagging_until: float = 0.0
     refused: bool = False
-    #: When the last trouble ended or will end.
+    #: When the last failure, lag or limit ended or will end.
     clean_since: float = float("-inf")
     #: The last failure since the last success.
     error: SourceError | None = None
@@ -73,18 +74,18 @@ class Source:
     remark: str | None = None
 
     def pause(self, now: float) -> float:
-        """Return the seconds until it may be asked again; infinite when an operator must act."""
+        """Seconds until the next request is allowed; infinite when an operator must act."""
         if self.unfit:
             return float("inf")
         return max(self.limiter.budget.blocked(now), self.retry_at - now, 0.0)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a step may use it. One that is not checked yet waits for the next check."""
+        """Seconds until a poll may use it. A source that is not checked yet waits for the next check."""
         pause = self.pause(now)
         return pause if self.checked else max(pause, 1.0)
 
     def state(self, now: float) -> SourceState:
-        """Return what it is good for."""
+        """Its state at ``now``."""
         if self.unfit or self.refused:
             return SourceState.REFUSED
         if self.failures:
@@ -96,7 +97,7 @@ class Source:
         return SourceState.LAGGING if self.lagging_until > now else SourceState.OK
 
     def health(self, now: float, ahead: float | None) -> SourceHealth:
-        """Return its row in ``status``; ``ahead`` is the seconds by which this machine's clock is ahead of its."""
+        """Its row in ``status``; this machine's clock is ``ahead`` seconds ahead of the source's."""
         latency, state = self.limiter.latency, self.state(now)
         return SourceHealth(
             url=self.api.url,
@@ -111,7 +112,7 @@ class Source:
         )
 
     def _trouble(self, state: SourceState) -> str | None:
-        """Describe the last failure without the URL, which the row names anyway, and with its hint."""
+        """The last failure with its hint, and without the URL, which the row has anyway."""
         error = self.error
         if error is None or state in (SourceState.OK, SourceState.UNKNOWN):
             return None

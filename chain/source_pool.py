@@ -1,8 +1,8 @@
 """A pool of API servers: selection, rate limits, back-off and failover.
 
-The order of the list is the order of preference. A step uses one source from beginning to end; between steps the pool
-moves away from a source that fails, lags, or has used up its budget, and comes back only after it had no trouble for a
-while, so that a flapping source is not tried at every step.
+The order of the list is the order of preference. A step uses one source from beginning to end; between steps
+the pool leaves a source that fails, lags, or has used up its budget, and returns to it only after it was
+healthy for a while, so that a flapping source is not tried at every step.
 """
 
 import asyncio
@@ -32,38 +32,41 @@ _T = TypeVar("_T")
 
 _log = structlog.stdlib.get_logger(__name__)
 
-#: How long a look waits for the checks of other sources while one serves, seconds: they end beside it.
+#: Seconds that a poll waits for the checks of other sources while one serves; the checks continue in the
+#: background.
 CHECK_WAIT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackoffPolicy:
-    """How long the pool waits for what; seconds."""
+    """The pool's pauses and waits, in seconds."""
 
     #: First pause after a failure; doubles with each further one, up to ``max_backoff``.
     backoff: float = 1.0
     max_backoff: float = 300.0
-    #: How long a source counts as lagging after it was seen to lag.
+    #: How long a source counts as lagging after it lagged.
     lagging: float = 30.0
-    #: How long a better source must have been free of trouble before the pool goes back to it.
+    #: How long a preferred source must have been healthy before the pool returns to it.
     settle: float = 120.0
-    #: Longest pause that a source may ask for in the middle of a step; a longer one is raised as ``SourceLimited``.
+    #: Longest pause that a source may ask for within a step; a longer one is raised as ``SourceLimited``.
     max_wait: float = 5.0
 
     @classmethod
     def for_polls(cls, interval: float) -> "BackoffPolicy":
         """The policy for polls that are ``interval`` seconds apart.
 
-        A source that is left must stay left for some polls, or a stuck one would never be left at all.
+        A source that was left must stay out for some polls, or the pool would return to a stuck one at every
+        poll.
         """
         usual = cls()
         return cls(lagging=max(usual.lagging, 6 * interval), settle=max(usual.settle, 24 * interval))
 
 
 class SourcePool:
-    """The sources of one network. It owns them: ``aclose`` closes them.
+    """The sources of one network, which it owns: ``aclose`` closes them.
 
-    Budgets are per source, because hosts count per key and address. Clock, sleep and random are arguments for tests.
+    Budgets are per source, because hosts count per key and address. Clock, sleep and random are parameters
+    for tests.
     """
 
     def __init__(
@@ -100,15 +103,15 @@ class SourcePool:
             api.limiter = limiter
             self._sources.append(Source(api, limiter, heard_at=clock()))
         self._pinned = self._sources[0]
-        #: Checks that are under way.
+        #: Running checks.
         self._checks: dict[Source, asyncio.Task[None]] = {}
 
     # Choosing
 
     def attempts(self) -> Iterator[StacksApi]:
-        """Yield the sources for one poll: the one to use and, each time that it did not serve, the next one.
+        """Yield the sources for one poll: the one to use, then, while none has served, the next one.
 
-        Each comes once at most. Raise what ``pick`` raises when not even the first can be used.
+        Each at most once. Raises what ``pick`` raises when not even the first can be used.
         """
         asked: list[StacksApi] = []
         while True:
@@ -122,7 +125,7 @@ class SourcePool:
             yield source
 
     async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
-        """Do ``work`` with the source to use and, each time that one fails, with the next one."""
+        """Run ``work`` with the source to use and, each time one fails, with the next one."""
         failure: SourceError | None = None
         for source in self.attempts():
             try:
@@ -137,10 +140,10 @@ class SourcePool:
         raise self.exhausted(failure)
 
     def pick(self, *, exclude: Collection[StacksApi] = ()) -> StacksApi:
-        """The source for the next step. Raise ``SourceLimited`` or ``SourceUnavailable`` when there is none.
+        """Choose the source for the next step. Raises ``SourceLimited`` or ``SourceUnavailable`` without one.
 
-        The error's ``retry_after`` says when one may be back. A lagging source is better than none, and one that
-        must wait for its budget is worth the wait when there is no other. ``exclude``: those that are out of question.
+        The error's ``retry_after`` says when one may be back. A lagging source is better than none, and if no
+        other is left, a source that must wait for its budget is used. ``exclude``: sources not to choose.
         """
         now = self._clock()
         usable = [source for source in self._sources if source.api not in exclude and source.wait(now) == 0]
@@ -150,12 +153,13 @@ class SourcePool:
         waits = {source.api.url: source.limiter.budget.wait(now) for source in current}
         for source in current:
             if waits[source.api.url] > 0:
-                # A dry source is gone back to when it had a budget for a while, not with each request it may send.
+                # Return to a source out of budget once it has had some for a while, not for each single
+                # request.
                 source.clean_since = max(source.clean_since, now + waits[source.api.url])
         soonest = min(waits.values())
         ready = [source for source in current if waits[source.api.url] <= soonest]
         settled = now - self._backoff.settle
-        # One that failed last is not gone back to as soon as its pause is over, which may be before the next poll.
+        # Do not return to a failed source as soon as its pause is over, which may be before the next poll.
         calm = [source for source in ready if not source.failures or source.clean_since <= settled] or ready
         best = calm[0]
         if self._pinned in calm:
@@ -164,10 +168,11 @@ class SourcePool:
         return best.api
 
     def others(self, than: StacksApi, *, within: float | None = None) -> list[StacksApi]:
-        """The other sources that could give a second opinion: healthy, not lagging; their budget may have to be awaited.
+        """The other sources that can give a second opinion: healthy and not lagging, with or without budget.
 
-        With ``within``, also those that answered in so many seconds, however they are now: what they show counts, and
-        when they do not answer, what they would show is not known. At first every source counts as such.
+        With ``within``, also those that answered within so many seconds, whatever their state now: their
+        answer counts, and without one their opinion is unknown. At the start every source counts as having
+        answered.
         """
         now = self._clock()
         return [
@@ -185,25 +190,25 @@ class SourcePool:
         return self._clock() - self._of(source).heard_at <= within
 
     def idle_source(self, share: float = 0.75) -> StacksApi | None:
-        """The source of the last step, for requests that can be left out, such as the mempool's.
+        """The source of the last step, for optional requests, such as the mempool's.
 
-        None when it is in trouble, or when less than ``share`` of a burst is left of its budget.
+        None when it cannot be used now, or when less than ``share`` of a burst is left of its budget.
         """
         now, source = self._clock(), self._pinned
         usable = source.checked and source.pause(now) == 0
         return source.api if usable and source.limiter.budget.is_plentiful(now, share) else None
 
-    # What the follower learned
+    # Reports of the follower
 
     def answered(self, source: StacksApi) -> None:
-        """This source said something of the chain, whether or not it served a step."""
+        """Note that this source answered about the chain, whether or not it served a step."""
         known = self._of(source)
         known.answered_at = known.heard_at = self._clock()
 
     def succeeded(
         self, source: StacksApi, *, tip_height: int | None = None, latency: float | None = None
     ) -> None:
-        """A step with this source went well; the tip it showed, and the seconds a request took if measured outside."""
+        """Note a step that succeeded, the tip it showed, and a request's seconds if measured outside."""
         known = self._of(source)
         self.answered(source)
         if known.failures or known.refused:
@@ -229,13 +234,13 @@ class SourcePool:
                 known.lagging_until = min(known.lagging_until, self._clock())
 
     def failed(self, source: StacksApi, error: SourceError) -> None:
-        """A request to this source failed: leave it alone for a while, longer each time."""
+        """Note that a request failed: pause the source, longer each time."""
         known = self._of(source)
         now = self._clock()
         known.limiter.tried = True
         known.error = error
         if isinstance(error, SourceLimited) and error.retry_after:
-            # Being asked to slow down is no fault, unless it does not say for how long.
+            # Being asked to slow down is no failure, unless the source does not say for how long.
             known.limiter.budget.block(now, error.retry_after)
             known.clean_since = max(known.clean_since, now + known.limiter.budget.blocked(now))
             return
@@ -245,12 +250,12 @@ class SourcePool:
         backoff = self._backoff
         pause = backoff.max_backoff if known.refused else backoff.backoff * 2.0 ** min(known.failures - 1, 30)
         pause = min(pause, backoff.max_backoff)
-        # Half of it is fixed, half is chance: many clients must not come back in step.
+        # Half fixed, half random: many clients must not retry in step.
         known.retry_at = now + pause * (0.5 + 0.5 * self._rng())
         known.clean_since = known.retry_at
 
     def lagging(self, source: StacksApi, tip_height: int | None = None) -> None:
-        """This source showed less than is known to exist; prefer others for a while."""
+        """Note that this source showed less than is known to exist; prefer others for a while."""
         known = self._of(source)
         if tip_height is not None:
             known.tip_height = tip_height
@@ -260,12 +265,13 @@ class SourcePool:
     # Checking
 
     async def check(self, network: str) -> None:
-        """Ask every source that has not answered yet for its version and network.
+        """Check the version and network of every source that has not answered yet.
 
-        Call it at the start and again before each turn: it costs nothing once all have answered. From the first call
-        on, ``pick`` gives only sources that passed; while there is one, later calls hardly wait for the others. Raise
-        ``UnsupportedVersion`` or ``WrongNetwork`` for a source that does not fit at the start (later it is only left
-        out), and whenever none of them fits. Raise ``SourceError`` when no source has passed yet.
+        Call it at the start and again before each poll: it costs nothing once all have answered. From the
+        first call on, ``pick`` returns only sources that passed; while there is one, later calls hardly wait
+        for the others. Raises ``UnsupportedVersion`` or ``WrongNetwork`` for an unfit source at the start
+        (later it is only left out), and whenever all are unfit. Raises ``SourceError`` while no source has
+        passed.
         """
         first = self._network is None
         if first:
@@ -292,7 +298,7 @@ class SourcePool:
             raise self._none_usable()
 
     def _finish_checks(self) -> None:
-        """Note how the checks ended that did."""
+        """Record the outcome of finished checks."""
         for source, task in [(source, task) for source, task in self._checks.items() if task.done()]:
             del self._checks[source]
             try:
@@ -309,10 +315,10 @@ class SourcePool:
         source.checked = True
         self.succeeded(source.api, tip_height=status.tip_height)
 
-    # Showing and closing
+    # Health and closing
 
     def exhausted(self, failure: SourceError) -> SourceError:
-        """The error of a poll in which every source was asked in vain; ``failure`` is the last one's."""
+        """The error of a poll that tried every source in vain; ``failure`` is the last one's."""
         if len(self._sources) == 1:
             return failure
         error = self._none_usable()
@@ -320,9 +326,9 @@ class SourcePool:
         return error
 
     def _none_usable(self) -> SourceError:
-        """The error of a poll that no source served: what each of them is at the moment.
+        """The error of a poll that no source served, with the state of each.
 
-        Of a single source it is what that source said, so that an outage has one text from its beginning on.
+        Of a single source it is that source's own error, so that an outage has one text from its beginning.
         """
         now = self._clock()
         soonest = min(source.wait(now) for source in self._sources)
@@ -342,7 +348,7 @@ class SourcePool:
 
     @property
     def clock_skew(self) -> float | None:
-        """Seconds by which this machine's clock is ahead of the sources'; None when none of them says."""
+        """Seconds by which this machine's clock is ahead of the sources'; None when unknown."""
         return self._dates.skew()
 
     async def aclose(self) -> None:

@@ -1,1 +1,1 @@
-"""One Stacks API server: typed calls, bounded requests, rate limits, the WebSocket."""
+"""Client of one Stacks API server: typed calls, bounded requests, rate limits, the WebSocket."""

@@ -1,7 +1,7 @@
-"""One Stacks Blockchain API server: typed calls, each bounded in time and in size.
+"""Client of one Stacks Blockchain API server: typed calls, each bounded in time and size.
 
-Every method raises ``SourceError`` (see ``chain.errors``) when the server gives no answer that can be used, and
-``ValueError`` for arguments that no caller should make. Routes and their limits: Stacks Blockchain API 9.0.
+Every method raises ``SourceError`` (see ``chain.errors``) when the server gives no usable answer, and
+``ValueError`` for invalid arguments. Routes and their limits: Stacks Blockchain API 9.0.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,17 +24,17 @@ from chain.model import BlockHeader, parent_of_first
 
 __all__ = ["ApiStatus", "Limiter", "StacksApi", "Timeouts", "TxDetail", "TxPage", "TxSummary"]
 
-#: Most events per transaction that the API gives at once; without ``event_limit`` it gives 20.
+#: Events per transaction and request: the API's maximum; without ``event_limit`` it returns 20.
 EVENT_WINDOW = 100
 
-#: Transaction ids in one request: 6.8 KB of URL, where servers take 8 to 16 KB.
+#: Transaction ids per request: 6.8 KB of URL, where servers take 8 to 16 KB.
 MAX_IDS = 100
 
-#: Cap for a single event of a single transaction: a printed value of 1 MB is 2 MB of hex and up to 6 MB of text,
-#: and the transaction's result may be as large again.
+#: Longest answer about a single event of a single transaction, in bytes: a printed value of 1 MB is 2 MB of
+#: hex and up to 6 MB of text, and the transaction's result may be as large again.
 _MAX_SINGLE = 32 * 2**20
 
-#: How far a block's time may be ahead of every clock that is known, seconds: clocks differ.
+#: Seconds by which a block's time may be ahead of every known clock: clocks differ.
 MAX_LEAD_SECONDS = 7200.0
 
 _T = TypeVar("_T")
@@ -59,7 +59,7 @@ class StacksApi:
         self._fetcher = Fetcher(
             base_url, user_agent=user_agent, api_key=api_key, timeouts=timeouts or Timeouts(), client=client
         )
-        #: What the servers of the pool say of the time; the pool sets one for all of its sources.
+        #: Clocks of the pool's servers; the pool sets one object for all of its sources.
         self.dates = ServerDates()
         self._max_body = max_body
         self._max_ids = MAX_IDS
@@ -75,7 +75,7 @@ class StacksApi:
 
     @property
     def limiter(self) -> Limiter | None:
-        """Who paces and counts the requests; None sends them as they come."""
+        """Rate limiter of the requests; None for unlimited."""
         return self._fetcher.limiter
 
     @limiter.setter
@@ -87,14 +87,15 @@ class StacksApi:
         await self._fetcher.aclose()
 
     async def status(self) -> ApiStatus:
-        """Version of the server and its newest block."""
+        """Version of the server, and its newest block."""
         answer = self._there(await self._get("/extended"))
         return self._parse(answer, parser.status)
 
     async def network_id(self) -> int | None:
         """Network id of the node behind the API (1 mainnet, 2147483648 testnet); None when it does not say.
 
-        An API without a node of its own answers 500 here, which raises ``SourceUnavailable`` like any failure.
+        An API without a node of its own answers 500 here, which raises ``SourceUnavailable`` like any
+        failure.
         """
         answer = await self._get("/v2/info")
         return None if answer.status == 404 else self._parse(answer, parser.network_id)
@@ -102,10 +103,11 @@ class StacksApi:
     async def headers(
         self, *, limit: int = 30, cursor: str | None = None, offset: int = 0
     ) -> tuple[BlockHeader, ...] | None:
-        """Canonical headers, newest first, ``limit`` 1 to 30; None when the block of ``cursor`` is not canonical.
+        """Canonical headers, newest first, ``limit`` 1 to 30; None when block ``cursor`` is not canonical.
 
-        They begin ``offset`` (-300 to 300) blocks below the block whose index hash is ``cursor``, itself included,
-        or below the tip. A negative offset begins above; what would be above the tip is simply not there.
+        They begin ``offset`` (-300 to 300) blocks below the block whose index hash is ``cursor``, or below
+        the tip; offset 0 includes that block. A negative offset begins above it; blocks above the tip are
+        missing.
         """
         path = f"/extended/v2/blocks?limit={_in(limit, 1, 30)}"
         if cursor is not None:
@@ -120,9 +122,9 @@ class StacksApi:
         return found
 
     async def header(self, ref: int | str) -> BlockHeader | None:
-        """The canonical block of a height or of an index hash; None when this server has none (yet, or any more).
+        """The canonical block of a height or an index hash; None when this server has none (yet or any more).
 
-        No server has block 0: for height 0 it is made up from what block 1 names as its parent.
+        No server has block 0: its header is made up from what block 1 names as its parent.
         """
         if ref == 0:
             first = await self.header(1)
@@ -140,7 +142,7 @@ class StacksApi:
     async def transactions(
         self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
     ) -> TxPage | None:
-        """Canonical transactions over all blocks, newest first; None when ``etag`` still holds (the tip is the same).
+        """Canonical transactions of all blocks, newest first; None when ``etag`` still holds (same tip).
 
         ``cursor`` is a page's ``next_cursor``, or ``"H:0:0"`` to begin with the last transaction of block H.
         """
@@ -152,7 +154,7 @@ class StacksApi:
     async def block_transactions(
         self, index_hash: str, *, cursor: str | None = None, limit: int = 50
     ) -> TxPage | None:
-        """A canonical block's transactions, last one first; None when this server has no such canonical block."""
+        """A canonical block's transactions, last one first; None without such a canonical block."""
         path = _list_path(f"/extended/v3/blocks/{_checked_hash(index_hash)}/transactions", limit, cursor)
         answer = await self._get(path)
         if answer.status == 404:
@@ -165,7 +167,7 @@ class StacksApi:
     async def mempool(
         self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
     ) -> PendingPage | None:
-        """Pending transactions, newest first; None when ``etag`` still holds (nothing came or went)."""
+        """Pending transactions, newest first; None when ``etag`` still holds (no change)."""
         path = f"/extended/v3/mempool/transactions?limit={_in(limit, 1, 50)}"
         if cursor is not None:
             if not parse_mempool.CURSOR.fullmatch(cursor):
@@ -178,10 +180,10 @@ class StacksApi:
         return self._parse(answer, lambda body: parse_mempool.pending_page(body, limit=limit, etag=tag))
 
     async def details(self, tx_ids: Sequence[str], *, with_args: bool = False) -> dict[str, TxDetail]:
-        """Outcome and all events of each transaction, in the order asked for; ids that nobody knows come out too.
+        """Status and all events of each transaction, in the given order; unknown ids are included.
 
-        Takes one request for each 100 ids and each 100 events of the longest. What is too large for one answer
-        (anybody may print a megabyte) is asked for in smaller pieces. Raise ``SourceInconsistent`` when a
+        Takes one request per 100 ids and per 100 events of the longest. Answers that are too large (a
+        contract may print a megabyte) are requested in smaller pieces. Raises ``SourceInconsistent`` when a
         transaction changed between two event windows.
         """
         wanted = tuple(dict.fromkeys(_checked_hash(tx_id) for tx_id in tx_ids))
@@ -264,24 +266,24 @@ class StacksApi:
         except ChainError:
             raise
         except Exception as error:
-            # Whatever a stranger's server does is that source's failure, and no end of the work.
+            # Whatever a foreign server sends is that source's failure, and must not stop the daemon.
             self._on_unforeseen(error)
             raise SourceUnavailable(f"unforeseen {type(error).__name__}", url=self.url) from error
         return answer
 
     def _refuse_future(self, headers: Iterable[BlockHeader]) -> None:
-        """Raise ``SourceMalformed`` for a block that nobody can have made yet: intents would expire by its time."""
+        """Raise ``SourceMalformed`` for a block dated in the future: intents would expire by its time."""
         latest = self.dates.latest(self.url)
         for header in headers:
             if header.time > latest + MAX_LEAD_SECONDS:
                 raise SourceMalformed(
-                    f"block {header.height} {header.hash} is dated {_utc(header.time)}, but it is {_utc(latest)} at most, "
-                    "by this machine's clock and the sources'",
+                    f"block {header.height} {header.hash} is dated {_utc(header.time)}, but it is "
+                    f"{_utc(latest)} at most, by this machine's clock and the sources'",
                     url=self.url,
                 )
 
     def _there(self, answer: Answer) -> Answer:
-        """For routes that exist whatever the chain looks like."""
+        """Refuse a 404 of a route that exists whatever the state of the chain."""
         if answer.status == 404:
             raise SourceUnavailable("404 for a route that API 9.0 and newer always answer", url=self.url)
         return answer

@@ -1,25 +1,26 @@
-"""What time it is: by this machine's clock, and by what servers write into their ``Date`` headers."""
+"""Clock skew: this machine's clock against the ``Date`` headers of servers."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from chain.api.transport import http_date
 
-#: How long the date of a server's last answer counts, seconds.
+#: Seconds for which the date of a server's last answer counts.
 DATE_VALID_SECONDS = 3600.0
 
-#: A server's date says something of this machine's clock only between 2025 and 2100.
+#: Unix times from 2025 to 2100: a server's date outside says nothing about this machine's clock.
 _SENSIBLE = (1_735_689_600.0, 4_102_444_800.0)
 
-#: Longest ``Age`` of an answer out of a cache that is counted, seconds.
+#: Longest ``Age`` of a cached answer that is counted, in seconds.
 _MAX_AGE = 7 * 86_400
 
 
 class ServerDates:
-    """The dates that the servers of one pool sent last, by URL.
+    """The last dates of the servers of one pool, by URL.
 
-    A machine's clock may be hours behind, and must not make every server look wrong; a server that dates a block in the
-    future may write the same into its header. So the others speak for a server, and itself only where it is alone.
+    This machine's clock may be hours behind, which must not make every server look wrong; and a server that
+    dates a block in the future may send the same date in its header. So a server is judged by the dates of
+    the others, and by its own only if it is alone.
     """
 
     def __init__(
@@ -37,20 +38,20 @@ class ServerDates:
             self._heard[url] = (date + _age(headers.get("age", "")), self._monotonic())
 
     def ahead(self, url: str) -> float | None:
-        """Return how many seconds this machine's clock is ahead of a server's; None if it said nothing of use lately."""
+        """Seconds by which this machine's clock is ahead of a server's; None without a recent sane date."""
         moment = self._monotonic()
         date, heard = self._heard.get(url, (0.0, moment))
         if not _SENSIBLE[0] <= date < _SENSIBLE[1] or moment - heard > DATE_VALID_SECONDS:
             return None
-        # The header is cut to whole seconds.
+        # The header is truncated to whole seconds.
         return self._now() - (date + 0.5 + moment - heard)
 
     def skew(self) -> float | None:
-        """Return how many seconds this machine's clock is ahead of the servers'; None when none of them says."""
+        """Seconds by which this machine's clock is ahead of the servers'; None when unknown."""
         return agreed(self.ahead(url) for url in self._heard)
 
     def latest(self, url: str) -> float:
-        """Return the latest unix time that it may be, whatever the server at ``url`` says while others say something."""
+        """Latest possible unix time now; the server at ``url`` counts only when no other has sent a date."""
         moment = self._monotonic()
         dates = {
             known: date + moment - heard
@@ -62,9 +63,9 @@ class ServerDates:
 
 
 def agreed(skews: Iterable[float | None]) -> float | None:
-    """Return the middle one of the sources' skews, of two in the middle the smaller one; None when there is none.
+    """Return the median of the sources' skews, of two in the middle the smaller; None when there is none.
 
-    A source's clock may be wrong too.
+    The median, because a source's clock may be wrong too.
     """
     known = sorted(skew for skew in skews if skew is not None)
     return min(known[(len(known) - 1) // 2], known[len(known) // 2], key=abs) if known else None

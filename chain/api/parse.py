@@ -1,9 +1,10 @@
-"""The API's JSON, checked and turned into data; pure.
+"""Parse and validate the API's JSON (pure).
 
-Each function takes decoded JSON and raises ``Malformed`` for anything that the API does not promise. What the *chain*
-says is never an error: unknown statuses, transaction types and event kinds come out as unknown or are left out, and
-a printed value stays bytes, because anybody can print anything. ``repr`` texts are never read.
-Field names: Stacks Blockchain API 9.0 (``/extended/v1/tx/multiple``, ``/extended/v2/blocks``, ``/extended/v3/…``).
+Each function takes decoded JSON and raises ``Malformed`` for anything that violates the API. Unknown words
+from the *chain* are no error: unknown statuses, transaction types and event kinds are returned as unknown or
+left out, and a printed value stays bytes, because a contract can print anything. ``repr`` texts are never
+read. Field names: Stacks Blockchain API 9.0 (``/extended/v1/tx/multiple``, ``/extended/v2/blocks``,
+``/extended/v3/…``).
 """
 
 import re
@@ -41,19 +42,19 @@ from chain.model import (
     UnknownWord,
 )
 
-#: Shape of a cursor in v3 lists: height, microblock sequence, transaction index.
+#: Format of a cursor in v3 lists: height, microblock sequence, transaction index.
 TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
 
-#: More events than the costs of a block allow for.
+#: More events of one transaction than the costs of a block allow.
 MAX_EVENTS = 2**20
 
-#: How far a block's time may be behind that of the Bitcoin block it came after, seconds: miners' clocks are off by hours.
+#: Seconds by which a block's time may be behind its Bitcoin block's: miners' clocks are off by hours.
 _MAX_BEHIND = 86_400
 
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 _STATUSES = {status.value: status for status in TxStatus if status is not TxStatus.UNKNOWN}
 
-#: The words that this version understands, whether or not they matter to it, by what they are said for.
+#: The words that this version understands, used or not, by field.
 KNOWN_WORDS: dict[str, frozenset[str]] = {
     "status": frozenset(_STATUSES),
     "tx_type": frozenset(
@@ -82,10 +83,10 @@ KNOWN_WORDS: dict[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiStatus:
-    """What ``/extended`` says about the server and its newest block; the tip is None on an empty database."""
+    """``/extended``: the server's version and newest block; the tip is None on an empty database."""
 
     server_version: str
-    #: ``(9, 0, 2)``; None when the text names no version, as development builds do.
+    #: Such as ``(9, 0, 2)``; None when the text has no version, as in development builds.
     version: tuple[int, int, int] | None
     tip_height: int | None
     #: Index block hash.
@@ -95,12 +96,12 @@ class ApiStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TxSummary:
-    """A mined canonical transaction as v3 lists name it: with its block, without its events."""
+    """A mined canonical transaction in a v3 list: with its block, without its events."""
 
     tx_id: str
     sender: str
     block_height: int
-    #: The v2 and v3 ``hash``, which v1 calls ``block_hash``.
+    #: ``hash`` in v2 and v3, ``block_hash`` in v1.
     block_hash: str
     #: Identity of the block: equals ``BlockHeader.hash``.
     block_index_hash: str
@@ -108,13 +109,13 @@ class TxSummary:
     tx_index: int
     burn_height: int
     status: TxStatus
-    #: ``token_transfer``, ``contract_call``, ``smart_contract``, ``coinbase``, ``tenure_change`` or what else is served.
+    #: ``token_transfer``, ``contract_call``, ``smart_contract``, ``coinbase``, ``tenure_change`` or another.
     kind: str
-    #: Set for a ``token_transfer`` of any status: rank 0, asset STX, the memo as the chain has it (34 bytes).
+    #: Set for a ``token_transfer`` of any status: rank 0, asset STX, the memo as on the chain (34 bytes).
     transfer: TransferEvent | None = None
-    #: Called contract of a ``contract_call``, deployed one of a ``smart_contract``.
+    #: The contract called by a ``contract_call``, or deployed by a ``smart_contract``.
     contract_id: str | None = None
-    #: Called function of a ``contract_call``.
+    #: The function called by a ``contract_call``.
     function: str | None = None
     unknown: frozenset[UnknownWord] = frozenset()
 
@@ -124,32 +125,33 @@ class TxPage:
     """One page of a v3 list, newest first."""
 
     results: tuple[TxSummary, ...]
-    #: Rows of the whole list.
+    #: Number of rows of the whole list.
     total: int
     #: Cursor of the page with older rows; None on the last page.
     next_cursor: str | None
-    #: Validator of the whole list, with its quotes; for ``If-None-Match``.
+    #: ETag of the whole list, with its quotes; for ``If-None-Match``.
     etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TxDetail:
-    """What ``tx/multiple`` knows of one transaction id, mined or not."""
+    """A transaction in ``tx/multiple``, mined or not."""
 
     tx_id: str
     found: bool
-    #: ``UNKNOWN`` while it is pending, dropped or not found; ``raw_status`` then says which.
+    #: ``UNKNOWN`` while it is pending, dropped or not found; ``raw_status`` tells them apart.
     status: TxStatus = TxStatus.UNKNOWN
-    #: The status text as served: ``success``, ``pending``, ``dropped_replace_by_fee`` …; empty when not found.
+    #: The status text as served: ``success``, ``pending``, ``dropped_replace_by_fee`` …; empty when not
+    #: found.
     raw_status: str = ""
     #: Mined in a block of the canonical chain.
     canonical: bool = False
     #: v1's ``block_hash``: compare with ``BlockHeader.block_hash``, not with ``hash``.
     block_hash: str | None = None
     block_height: int | None = None
-    #: Events the transaction has, of every kind.
+    #: Number of events of every kind.
     event_count: int = 0
-    #: Transfers, mints and prints in rank order; other kinds are left out and leave a gap in the ranks.
+    #: Transfers, mints and prints in rank order; left-out kinds leave gaps in the ranks.
     events: tuple[Event, ...] = ()
     call: ContractCall | None = None
     unknown: frozenset[UnknownWord] = frozenset()
@@ -157,7 +159,7 @@ class TxDetail:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A ``TxDetail`` whose ``events`` are those of one event window, with the ranks that the window covered."""
+    """A ``TxDetail`` with the ``events`` of one event window, and the ranks that the window covered."""
 
     detail: TxDetail
     ranks: tuple[int, ...]
@@ -167,7 +169,7 @@ class Window:
 
 
 def status(body: object) -> ApiStatus:
-    """Read ``GET /extended``."""
+    """Parse ``GET /extended``."""
     fields = as_object(body, "answer")
     text = as_text(fields.get("server_version"), "server_version")
     version = parse_version(text)
@@ -187,19 +189,19 @@ def status(body: object) -> ApiStatus:
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
-    """The first ``x.y.z`` in a server version; None when there is none."""
+    """Return the first ``x.y.z`` in a server version; None when there is none."""
     found = _VERSION.search(text)
     return None if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 
 def network_id(body: object) -> int | None:
-    """Read ``network_id`` of the node's ``GET /v2/info``; None when it is not there."""
+    """Parse ``network_id`` of the node's ``GET /v2/info``; None when missing."""
     value = body.get("network_id") if isinstance(body, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def header(body: object) -> BlockHeader | None:
-    """Read one v2 block; None for a block that says it is not canonical."""
+    """Parse a v2 block; None for a block that is not canonical."""
     fields = as_object(body, "block")
     if not as_flag(fields.get("canonical"), "canonical"):
         return None
@@ -221,7 +223,7 @@ def header(body: object) -> BlockHeader | None:
 
 
 def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
-    """Read ``GET /extended/v2/blocks``: canonical headers, newest first, at most ``limit``."""
+    """Parse ``GET /extended/v2/blocks``: canonical headers, newest first, at most ``limit``."""
     rows = as_list(as_object(body, "answer").get("results"), "results")
     if len(rows) > limit:
         raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
@@ -235,7 +237,7 @@ def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
 
 
 def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
-    """Read a v3 list of transactions, at most ``limit`` rows."""
+    """Parse a v3 list of transactions, at most ``limit`` rows."""
     fields = as_object(body, "answer")
     rows = as_list(fields.get("results"), "results")
     if len(rows) > limit:
@@ -288,7 +290,7 @@ def _summary(row: object) -> TxSummary:
 
 
 def _unknown(*words: tuple[str, object]) -> frozenset[UnknownWord]:
-    """Return those of the words, each with what it was said for, that this version does not know."""
+    """Return the words that this version does not know, each with its field."""
     return frozenset(
         UnknownWord(kind, word[:64] if isinstance(word, str) and word.isprintable() else shown(word)[:64])
         for kind, word in words
@@ -297,7 +299,7 @@ def _unknown(*words: tuple[str, object]) -> frozenset[UnknownWord]:
 
 
 def stx_transfer(fields: Mapping[str, object], sender: str) -> TransferEvent:
-    """Read what a ``token_transfer`` of a v3 list, mined or pending, moves or means to move."""
+    """Parse the transfer of a ``token_transfer`` in a v3 list, mined or pending."""
     payload = as_object(fields.get("token_transfer"), "token_transfer")
     return TransferEvent(
         rank=0,
@@ -310,12 +312,12 @@ def stx_transfer(fields: Mapping[str, object], sender: str) -> TransferEvent:
 
 
 def _v3_memo(value: object) -> bytes | None:
-    # repr is the text without padding and unprintables; only hex is the memo.
+    # repr is the text without padding and unprintable characters; only hex is the memo.
     return None if value is None else _memo(as_bytes(as_object(value, "memo").get("hex"), "memo.hex"))
 
 
 def windows(body: object, *, tx_ids: frozenset[str], with_args: bool) -> dict[str, Window]:
-    """Read ``GET /extended/v1/tx/multiple``: one event window of each id that was asked for, none missing."""
+    """Parse ``GET /extended/v1/tx/multiple``: one event window of each requested id, none missing."""
     fields = as_object(body, "answer")
     if fields.keys() != tx_ids:
         raise Malformed(f"asked for {len(tx_ids)} transactions, the answer names {len(fields)} or others")
@@ -347,7 +349,7 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
         found=True,
         status=_STATUSES.get(raw_status, TxStatus.UNKNOWN),
         raw_status=raw_status,
-        # A row of a forked microblock (before Nakamoto) sits in a canonical block and does not count.
+        # A row of a forked microblock (before Nakamoto) is listed in a canonical block and does not count.
         canonical=as_flag(tx.get("canonical"), "canonical") and tx.get("microblock_canonical") is not False,
         block_hash=as_hash(tx.get("block_hash"), "block_hash"),
         block_height=as_count(tx.get("block_height"), "block_height"),
@@ -365,7 +367,7 @@ def _call(tx: Mapping[str, object], *, with_args: bool) -> ContractCall | None:
     payload = as_object(tx.get("contract_call"), "contract_call")
     args: tuple[bytes, ...] | None = None
     if with_args:
-        # Names and types may be empty when the API lacks the contract's interface; the position is what counts.
+        # Names and types are empty when the API lacks the contract's interface; only the position counts.
         listed = as_list(payload.get("function_args") or [], "function_args")
         args = tuple(
             _argument(as_bytes(as_object(one, "argument").get("hex"), "argument.hex")) for one in listed
@@ -430,10 +432,10 @@ def _v1_memo(value: object) -> bytes | None:
 
 
 def _memo(raw: bytes) -> bytes | None:
-    # Longer bytes are no memo.
+    # Longer values are not memos.
     return raw if len(raw) <= MEMO_BYTES else None
 
 
 def _argument(raw: bytes) -> bytes:
-    # Its position counts, its bytes do not.
+    # Keep the position, drop the bytes.
     return raw if len(raw) <= LONGEST_VALUE else b""

@@ -1,4 +1,4 @@
-"""The API's list of pending transactions, checked and turned into data; pure.
+"""Parse and validate the API's list of pending transactions (pure).
 
 Field names: Stacks Blockchain API 9.0 (``/extended/v3/mempool/transactions``).
 """
@@ -19,17 +19,17 @@ from chain.api.parse_fields import (
 )
 from chain.model import ContractCall, TransferEvent
 
-#: Shape of a cursor in this list: time of receipt, transaction id.
+#: Format of a cursor in this list: time of receipt, transaction id.
 CURSOR = re.compile(r"[0-9]{1,20}:0x[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingTx:
-    """A transaction that is not mined, and may never be: what it means to do, not what it does."""
+    """A pending transaction: its intention, since it may never be mined."""
 
     tx_id: str
     sender: str
-    #: Set for a plain transfer of STX.
+    #: Set for a plain STX transfer.
     transfer: TransferEvent | None = None
     #: Set for a contract call; the list has no arguments.
     call: ContractCall | None = None
@@ -42,12 +42,12 @@ class PendingPage:
     results: tuple[PendingTx, ...]
     #: Cursor of the page with older rows; None on the last page.
     next_cursor: str | None
-    #: Validator of the whole list, with its quotes; for ``If-None-Match``.
+    #: ETag of the whole list, with its quotes; for ``If-None-Match``.
     etag: str | None = None
 
 
 def pending_page(body: object, *, limit: int, etag: str | None = None) -> PendingPage:
-    """Read a page of the mempool, at most ``limit`` rows."""
+    """Parse a page of the mempool, at most ``limit`` rows."""
     fields = as_object(body, "answer")
     rows = as_list(fields.get("results"), "results")
     if len(rows) > limit:

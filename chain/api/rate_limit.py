@@ -1,6 +1,7 @@
-"""Rate limits of a source: token buckets, and what the source itself asks for.
+"""Rate limits of a source: our token buckets, and the limits that the source itself sends.
 
-``TokenBucket`` and ``RequestBudget`` take the time as an argument; ``RateLimiter`` has the clock and makes each request wait for its turn.
+``TokenBucket`` and ``RequestBudget`` take the time as an argument; ``RateLimiter`` has the clock and makes
+each request wait for its turn.
 """
 
 import asyncio
@@ -12,13 +13,13 @@ from chain.errors import SourceLimited
 MINUTE = 60.0
 MONTH = 31 * 86_400.0
 
-#: Longest wait that a header can ask for, in seconds: a source's mistake must not silence it for days.
+#: Longest wait that a header can impose, in seconds: a source's mistake must not disable it for days.
 MAX_WAIT_SECONDS = 3600.0
 
-#: Shortest wait that is slept, in seconds: a clock that is not exact must not need many of them.
+#: Shortest sleep, in seconds, so that an inexact clock does not cause many tiny ones.
 TICK = 1e-6
 
-#: Reports each request: base URL, status code (0 without an answer), seconds.
+#: Called after each request with base URL, status code (0 without an answer), seconds.
 OnRequest = Callable[[str, int, float], None]
 
 
@@ -29,18 +30,18 @@ class TokenBucket:
         if not 1 <= burst <= limit:
             raise ValueError(f"a burst must be 1 to {limit} requests, not {burst}")
         self.burst = burst
-        # A period holds the burst plus what refills during it: together not more than the limit.
+        # A period allows the burst plus the refill during it: together at most the limit.
         self.rate = (limit - burst + 1) / period
         self._tokens = float(burst)
         self._at = now
 
     def wait(self, now: float, tokens: float = 1.0) -> float:
-        """Seconds until ``tokens`` are there."""
+        """Seconds until ``tokens`` are available."""
         self._refill(now)
         return max(0.0, (tokens - self._tokens) / self.rate)
 
     def take(self, now: float) -> None:
-        """Use one token, which must be there."""
+        """Use one token, which must be available."""
         self._refill(now)
         self._tokens -= 1.0
 
@@ -50,24 +51,24 @@ class TokenBucket:
 
 
 class RequestBudget:
-    """The buckets of one source (none is fine), and the time before which it asked not to be called."""
+    """The buckets of one source (may be none), and the time before which it asked not to be called."""
 
     def __init__(self, *, per_minute: int | None, per_month: int | None, now: float) -> None:
         self._buckets: list[TokenBucket] = []
         if per_minute is not None:
             self._buckets.append(TokenBucket(per_minute, MINUTE, burst=max(1, per_minute // 5), now=now))
         if per_month is not None:
-            # An hour's share at once: enough to catch up after a pause, too little to spoil the month.
+            # An hour's share at once: enough to catch up after a pause, too little to exhaust the month.
             burst = min(per_month, max(20, int(per_month * 3600 / MONTH)))
             self._buckets.append(TokenBucket(per_month, MONTH, burst=burst, now=now))
         self._blocked_until = now
 
     def wait(self, now: float) -> float:
-        """Seconds until one more request may go out."""
+        """Seconds until one more request may be sent."""
         return max(self.blocked(now), *(bucket.wait(now) for bucket in self._buckets), 0.0)
 
     def blocked(self, now: float) -> float:
-        """Seconds that the source itself still asks to wait."""
+        """Seconds left of the pause that the source itself asked for."""
         return max(0.0, self._blocked_until - now)
 
     def take(self, now: float) -> None:
@@ -82,14 +83,14 @@ class RequestBudget:
         )
 
     def block(self, now: float, seconds: float) -> None:
-        """Send nothing for so long (at most ``MAX_WAIT_SECONDS``)."""
+        """Send nothing for ``seconds``, at most ``MAX_WAIT_SECONDS``."""
         self._blocked_until = max(self._blocked_until, now + min(max(seconds, 0.0), MAX_WAIT_SECONDS))
 
     def obey(self, now: float, code: int, headers: Mapping[str, str]) -> None:
-        """Follow ``Retry-After`` and the ``ratelimit-*`` headers of an answer.
+        """Obey ``Retry-After`` and the ``ratelimit-*`` headers of an answer.
 
-        ``ratelimit-reset`` counts seconds. The public host also sends ``x-ratelimit-remaining-stacks-…`` for the
-        second, the minute and the month, without saying when they start again.
+        ``ratelimit-reset`` is in seconds. The public host also sends ``x-ratelimit-remaining-stacks-…`` for
+        the second, the minute and the month, without the time of their reset.
         """
         if code in (429, 503) and (seconds := retry_after(headers)) is not None:
             self.block(now, seconds)
@@ -102,7 +103,7 @@ class RequestBudget:
 
 
 class RateLimiter:
-    """Paces and counts one source's requests: the ``Meter`` that ``chain.api.transport`` asks before each."""
+    """Paces and counts one source's requests: the ``Limiter`` that ``chain.api.transport`` calls for each."""
 
     def __init__(
         self,
@@ -127,11 +128,11 @@ class RateLimiter:
         self._on_request = on_request
 
     async def acquire(self) -> None:
-        """Wait for the turn of one request, first come first served, and take it.
+        """Wait for a token, first come first served, and take it.
 
-        What the budget asks for is waited for, however long: a step that was given up and begun again with every
-        token would never end. What the source itself asks for is raised as ``SourceLimited`` when it is longer than
-        ``turn``, because another source may serve meanwhile.
+        Waits for our own budget however long that takes: a step that is given up and restarted with every
+        token would never end. A pause that the source itself asks for is raised as ``SourceLimited`` when it
+        is longer than ``max_wait``, because another source may serve meanwhile.
         """
         async with self._queue:
             self._raise_if_blocked()
@@ -146,7 +147,7 @@ class RateLimiter:
             raise SourceLimited("the source asks to wait", url=self._url, retry_after=blocked)
 
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
-        """Learn from an answer: the source's own limits, and how fast it is."""
+        """Update the source's own limits and the latency from an answer."""
         self.tried = True
         self.budget.obey(self._clock(), code, headers)
         if code in (200, 304, 404):

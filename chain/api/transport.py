@@ -1,6 +1,6 @@
-"""One bounded GET: a deadline for the whole answer, a cap on its decompressed size, errors sorted by who must act.
+"""Bounded GET requests: a deadline for the whole answer, a cap on its decompressed size, typed errors.
 
-The body is read as a stream and inflated here, piece by piece, so that neither a compression bomb nor an endless
+The body is streamed and inflated here, piece by piece, so that neither a compression bomb nor an endless
 answer can fill the memory, and a server that sends one byte a second cannot hold a request open.
 """
 
@@ -18,19 +18,19 @@ import httpx
 
 from chain.errors import SourceError, SourceLimited, SourceMalformed, SourceRefused, SourceUnavailable
 
-#: Largest answer that is read, in bytes after decompression.
+#: Largest answer accepted, in bytes after decompression.
 MAX_BODY_BYTES = 8 * 2**20
 
-#: Longest validator that is sent back.
+#: Longest ETag that is sent back, in characters.
 _MAX_ETAG = 256
 
-#: Longest text that is read as a date.
+#: Longest text that is parsed as a date, in characters.
 _MAX_DATE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Limits in seconds: to connect, between two reads, and for the whole request with its answer."""
+    """Timeouts in seconds: to connect, between two reads, and for the whole request with its answer."""
 
     connect: float = 5.0
     read: float = 15.0
@@ -38,21 +38,21 @@ class Timeouts:
 
 
 class Limiter(Protocol):
-    """Who counts and paces the requests to one source; the pool sets one on each of its sources."""
+    """Paces and counts the requests to one source; the pool sets one on each of its sources."""
 
     async def acquire(self) -> None:
-        """Wait for the turn of one request, or raise ``SourceLimited`` when the source asks for a long pause."""
+        """Wait until a request may be sent, or raise ``SourceLimited`` when a long pause was asked for."""
 
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
-        """Note how a request ended; ``code`` is 0 and ``headers`` empty when no answer began."""
+        """Record a request's outcome; ``code`` is 0 and ``headers`` empty when no answer began."""
 
 
 class TooLarge(SourceMalformed):
-    """The answer exceeds the cap; asking for less may work."""
+    """The answer exceeds the cap; a smaller request may work."""
 
 
 class UrlTooLong(SourceUnavailable):
-    """The server, or a proxy before it, does not take URLs of this length; asking for less may work."""
+    """The server, or a proxy before it, refuses URLs of this length; a smaller request may work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,14 @@ class Answer:
 
 
 class _NoCookies(CookieJar):
-    """Takes none: sessions are of no use here, and a server could make them pile up."""
+    """Stores no cookies: sessions are useless here, and a server could make them pile up."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave them."""
+        """Ignore them."""
 
 
 class Fetcher:
-    """Sends the GET requests for one base URL. ``limiter`` may be set at any time."""
+    """Sends GET requests to one base URL. ``limiter`` may be set at any time."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Fetcher:
         url = httpx.URL(base_url)
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
             raise ValueError(f"a source must be http(s)://host[:port][/path], not {base_url!r}")
-        #: What messages and `status` show: without user name and password.
+        #: URL shown in messages and `status`: without user name and password.
         self.url = str(url.copy_with(username=None, password=None)).rstrip("/")
         self.limiter: Limiter | None = None
         self._base = str(url).rstrip("/")
@@ -110,7 +110,7 @@ class Fetcher:
             await self._client.aclose()
 
     async def get(self, path: str, *, etag: str | None = None, cap: int = MAX_BODY_BYTES) -> Answer:
-        """GET ``path`` (with its query). Raise ``SourceError`` for anything but 200, 404, and 304 to an ``etag``."""
+        """GET ``path`` with its query. Raises ``SourceError`` for all but 200, 404, and 304 to ``etag``."""
         if self.limiter is not None:
             await self.limiter.acquire()
         if etag is not None and not _fits_a_header(etag):
@@ -146,11 +146,12 @@ class Fetcher:
         raise self._refusal(path, code, got, body)
 
     def json(self, answer: Answer) -> object:
-        """Decode the body. Raise ``SourceMalformed``, or ``SourceUnavailable`` for a page meant for people."""
+        """Decode the body. Raises ``SourceMalformed``, or ``SourceUnavailable`` for an HTML page."""
         if answer.body.lstrip()[:1] == b"<":
             raise SourceUnavailable(f"a web page came instead of JSON: {_line(answer.body)}", url=self.url)
         try:
-            # Bytes that are not UTF-8 can only stand in texts that nobody reads (repr): all else is checked later.
+            # Bytes that are not UTF-8 can only be in texts that are never read (repr); all else is checked
+            # later.
             return json.loads(answer.body.decode("utf-8", "replace"))
         except (ValueError, RecursionError) as error:
             raise SourceMalformed(
@@ -182,7 +183,7 @@ class Fetcher:
         return b"".join(parts)
 
     def _is_api_404(self, body: bytes) -> bool:
-        """Whether a 404 says "no such block"; a proxy's page or an unknown route says nothing about the chain."""
+        """Whether a 404 means "no such block"; a proxy's page or an unknown route does not."""
         text = _message(body)
         return text is not None and not text.startswith("Route ")
 
@@ -208,7 +209,7 @@ class Fetcher:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for; a date is read against the answer's own ``Date``."""
+    """Return the seconds of a ``Retry-After`` header; a date counts from the answer's own ``Date``."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 16:
         return float(value)
@@ -217,23 +218,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def http_date(text: str) -> float | None:
-    """Return the unix time of an HTTP date (``Date``, ``Retry-After``); None for anything else. Never raises."""
+    """Return the unix time of an HTTP date (``Date``, ``Retry-After``), else None. Never raises."""
     try:
         moment = parsedate_to_datetime(text[:_MAX_DATE])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except Exception:
-        # A stranger wrote it, and the parser says nowhere what it raises: ValueError, OverflowError for the year
+        # The text is foreign and the parser's errors are undocumented: ValueError, OverflowError for the year
         # 99999999999, in some versions TypeError and IndexError.
         return None
 
 
 def _fits_a_header(etag: str) -> bool:
-    """Whether what a server sent as a validator can be sent back to it."""
+    """Whether a server's ETag can be sent back in a header."""
     return 0 < len(etag.strip()) <= len(etag) <= _MAX_ETAG and etag.isascii() and etag.isprintable()
 
 
 def _message(body: bytes) -> str | None:
-    """The ``message`` or ``error`` of an error answer of the API; None for any other body."""
+    """Return the ``message`` or ``error`` of the API's error answer; None for any other body."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):
@@ -245,7 +246,7 @@ def _message(body: bytes) -> str | None:
 
 
 def _line(text: str | bytes) -> str:
-    """A short printable piece of foreign text for a message."""
+    """Return a short printable excerpt of foreign text for a message."""
     if isinstance(text, bytes):
         text = text[:400].decode("utf-8", "replace")
     text = " ".join("".join(char if char.isprintable() else " " for char in text[:400]).split())

@@ -1,12 +1,12 @@
-"""The API's WebSocket: hints that a new block may be there, and nothing else.
+"""The API's WebSocket: a hint that a new block may exist, which makes the indexer poll at once.
 
-Each ``block`` message of ``/extended/v1/ws`` makes the indexer poll at once instead of at its next interval. What is true is
-read by REST, so a lost, late, doubled or forged message costs at most time, and the polls go on meanwhile.
+Each ``block`` message of ``/extended/v1/ws`` triggers a poll before its next interval. Data is only ever read
+by REST, so a lost, late, duplicate or forged message costs at most time, and regular polls continue.
 
-The server's oddities, all seen in API 9.0: a client that misses a pong is unsubscribed while its socket stays open; a
-server that restarts neither closes its old sockets nor says anything on them; nothing is ever sent again. Hence a
-socket that is silent while polls find new blocks is given up for a new one; every opened socket makes the indexer poll;
-and every socket is replaced after an hour.
+The server's oddities, all seen in API 9.0: a client that misses a pong is unsubscribed while its socket stays
+open; a server that restarts neither closes its old sockets nor sends anything on them; no message is ever
+repeated. Hence a socket that is silent while polls find new blocks is replaced; every opened socket triggers
+a poll; and every socket is replaced after an hour.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from chain.api.parse_fields import MAX_COUNT
 
 PATH: Final = "/extended/v1/ws"
 
-#: Largest message that is read, in bytes: a block's names up to some thousand transactions.
+#: Largest message accepted, in bytes: a block's message names up to some thousand transactions.
 MAX_MESSAGE: Final = 2**20
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -33,55 +33,55 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketTimeouts:
-    """How long the socket waits for what; seconds."""
+    """Timeouts and pauses of the socket, in seconds."""
 
-    #: To connect, with all that belongs to it; to send a message.
+    #: To connect, handshake included; to send a message.
     open: float = 10.0
-    #: For the answer to a subscription.
+    #: Until a subscription is answered.
     answer: float = 10.0
-    #: Without a message since a poll found a new block; the second such block ends it at once.
+    #: Without a message since a poll found a new block; a second such block ends the socket at once.
     silence: float = 60.0
-    #: A socket that lived so long was a good one: the next is tried at once.
+    #: Age from which a lost socket counts as a good one: the next is opened at once.
     proven: float = 60.0
     #: Age at which a socket is replaced.
     reopen: float = 3600.0
     #: First pause after a failure; doubles with each further one, up to ``longest``.
     backoff: float = 1.0
     longest: float = 300.0
-    #: Between two looks at the clock.
+    #: Between two checks of the clock.
     tick: float = 5.0
-    #: Between two pings of ours, and to the pong.
+    #: Between two of our pings, and from a ping to its pong.
     ping: float = 20.0
-    #: Messages in one ``tick``: beyond it the server is not what we think it is.
+    #: Messages per ``tick`` above which the server is considered faulty.
     flood: int = 500
 
 
 class SocketLost(Exception):
-    """The socket is of no use; the text says why."""
+    """The socket is unusable; the text says why."""
 
 
-#: Polls that may find a new tip which no message announced.
+#: Polls that find a new tip without a message, before the socket counts as stale.
 _MAX_UNANNOUNCED = 2
 
 
 class StaleDetector:
-    """Detects a socket that is silent although the chain moves. Times are arguments."""
+    """Detects a socket that is silent while the chain grows. Times are arguments."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        #: Newest height known from elsewhere, None before the first; and that of the last message.
+        #: Newest height known by REST, None before the first; and the height of the last message.
         self._tip: int | None = None
         self._announced = 0
-        #: When the chain was first seen to move without a message, and how often since.
+        #: When the chain was first seen to grow without a message, and how often since.
         self._since: float | None = None
         self._unannounced = 0
 
     def on_subscribed(self) -> None:
-        """A subscription begins: what is known already will not be announced."""
+        """Start a subscription: heights that are already known will not be announced."""
         self._announced, self._since, self._unannounced = self._tip or 0, None, 0
 
     def note_tip(self, height: int, now: float) -> None:
-        """The chain is known to have this height."""
+        """Note a height that the chain is known to have."""
         if self._tip is None:
             self._announced = self._tip = height
         if height > max(self._announced, self._tip):
@@ -91,26 +91,26 @@ class StaleDetector:
             self._since = now
 
     def on_message(self, height: int, now: float) -> None:
-        """A message came, about a block of this height."""
+        """Note a message about a block of this height."""
         self._announced, self._since, self._unannounced = height, None, 0
         if self._tip is not None and self._tip > height:
-            # An old block, or one of a losing branch: the socket lives, but has not announced the tip.
+            # An old block, or one of a losing branch: the socket works, but has not announced the tip.
             self._since = now
 
     def is_stale(self, now: float) -> bool:
-        """Whether the chain has moved for the whole limit, or twice, without a message."""
+        """Whether the chain has grown for the whole limit, or twice, without a message."""
         return self._unannounced >= _MAX_UNANNOUNCED or (
             self._since is not None and now - self._since >= self._limit
         )
 
 
 class BlockWebSocket:
-    """Keeps one socket open and calls ``on_block`` when there may be something new; ``run`` owns all it starts.
+    """Keeps one socket open and calls ``on_block`` when a new block may exist; ``run`` owns its tasks.
 
-    ``sources`` gives base URLs, the best one first, each time a socket is opened; after a failure the next one is tried.
-    ``api_key`` gives the key of a URL.
-    Give :meth:`note_tip` the newest height after each poll, so that silence is noticed. Clock, sleep and random are
-    arguments for tests; time limits of the network itself go by the event loop's clock.
+    ``sources`` returns base URLs, the best one first, each time a socket is opened; after a failure the next
+    one is tried. ``api_key`` returns the key of a URL. Pass the newest height to :meth:`note_tip` after each
+    poll, so that a stale socket is noticed. Clock, sleep and random are parameters for tests; network
+    timeouts use the event loop's clock.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class BlockWebSocket:
         self._url: str | None = None
         self._open = False
         self._trouble: str | None = None
-        #: Subscription that waits for its answer, and since when.
+        #: Number of the last subscription, and since when it waits for its answer.
         self._number = 0
         self._asked_at: float | None = None
-        #: Polls found blocks that the socket did not announce.
+        #: Set when polls found blocks that the socket did not announce.
         self._stale = asyncio.Event()
         self._messages = 0
 
@@ -152,20 +152,20 @@ class BlockWebSocket:
         return self._open
 
     def state(self, url: str) -> str | None:
-        """What ``status`` shows beside a source: ``open``, ``closed: why``, or None for one whose socket is not used."""
+        """State in ``status``: ``open``, ``closed: reason``, or None for a source whose socket is unused."""
         if url != self._url:
             return None
         return "open" if self._open else f"closed: {self._trouble or 'connecting'}"
 
     def note_tip(self, height: int) -> None:
-        """The newest height that is known by REST."""
+        """Note the newest height known by REST."""
         now = self._clock()
         self._staleness.note_tip(height, now)
         if self._staleness.is_stale(now):
             self._stale.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep a socket open until ``stop`` is set. Never raises for what a server does."""
+        """Keep a socket open until ``stop`` is set. Never raises because of a server."""
         await _first(self._keep(), _wait(stop))
         self._open = False
 
@@ -188,16 +188,16 @@ class BlockWebSocket:
                 failures = 0
             pause = min(self._timeouts.longest, self._timeouts.backoff * 2.0 ** min(failures, 30))
             failures += 1
-            # Half of it is fixed, half is chance: many clients must not come back in step.
+            # Half fixed, half random: many clients must not reconnect in step.
             await self._sleep(pause * (0.5 + 0.5 * self._rng()))
 
     async def _session(self, url: str) -> None:
-        """Open one socket and listen until it is old. Raises when it is lost before."""
+        """Open one socket and listen until it is due for replacement. Raises when it is lost earlier."""
         async with _Connect(
             socket_url(url),
             additional_headers={} if (key := self._api_key(url)) is None else {"x-api-key": key},
             user_agent_header=self._user_agent,
-            # Proxies from the environment are not settings of this program; and nothing worth compressing is sent.
+            # Proxies from the environment are not settings of this program; compression would gain nothing.
             proxy=None,
             compression=None,
             open_timeout=self._timeouts.open,
@@ -250,7 +250,7 @@ class BlockWebSocket:
             await socket.send(json.dumps(request))
 
     def _handle(self, message: str | bytes) -> None:
-        """Look for our answer and for blocks; everything else, and nonsense, is left alone."""
+        """Handle the subscription's answer and block messages; ignore everything else."""
         try:
             said = json.loads(message)
         except (ValueError, RecursionError):
@@ -275,7 +275,7 @@ class BlockWebSocket:
         if not self._open:
             self._open, self._trouble = True, None
             _log.info("websocket.open", action="websocket.open", source=self._url)
-        # What happened while nobody listened is not sent again.
+        # Blocks that came while no socket was open are not announced again.
         self._on_block()
 
     def _close(self, error: Exception) -> None:
@@ -286,21 +286,21 @@ class BlockWebSocket:
 
 
 def socket_url(base_url: str) -> str:
-    """The WebSocket of an API: ``wss`` where the API is ``https``."""
+    """Return the WebSocket URL of an API: ``wss`` where the API is ``https``."""
     scheme, _, rest = base_url.partition("://")
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest.rstrip('/')}{PATH}"
 
 
 class _Connection(ClientConnection):
     def pause_writing(self) -> None:
-        """Give up a server that takes nothing: the answers to its pings would pile up without an end."""
+        """Abort when the server stops reading: answers to its pings would pile up without limit."""
         super().pause_writing()
         self.transport.abort()
 
 
 class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
-        """Follow none: the API key would go along, to wherever the server says."""
+        """Follow no redirect: it would send the API key to any host the server names."""
         return exc
 
 
@@ -316,7 +316,7 @@ async def _wait(stop: asyncio.Event) -> None:
 
 
 async def _first(*work: Coroutine[Any, Any, None]) -> None:
-    """Run these until one ends, with its outcome; the others are cancelled and waited for."""
+    """Run these until one ends, and take its outcome; the others are cancelled and awaited."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
