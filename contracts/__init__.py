@@ -1,4 +1,4 @@
-"""What counts as money: asset ids per network, and the readers that turn transactions into payments and attempts.
+"""Payments: asset ids per network, and the readers that turn transactions into payments and attempts.
 
 Pure: no I/O, no clock. Imports only ``chain``'s data and codecs.
 """

@@ -1,7 +1,7 @@
-"""What the arguments of a call say: a token's ``transfer`` and the payment contract's functions (pure).
+"""Read call arguments: of a token's ``transfer`` and of the payment contract's functions (pure).
 
-Arguments come by position as consensus bytes. Wrong arity or types, or bytes that are no value, give None: a caller may
-send anything, and then the call did not mean what we look for.
+Arguments are consensus bytes by position. Wrong arity or types, or bytes that are no value, give None: a
+caller may send anything, and such a call intends no payment.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from contracts.networks import asset_contract
 from contracts.prints import read_value
 from contracts.terms import PAY_STX, PAY_TOKEN, terms_hash
 
-#: SIP-010's function that moves tokens.
+#: SIP-010's transfer function.
 TRANSFER = "transfer"
 
 
@@ -45,7 +45,7 @@ class IntendedPayment:
 
     #: Full asset identifier, or ``STX``.
     asset: str
-    #: Whose money: None for whoever calls.
+    #: The payer; None for the sender of the transaction.
     sender: str | None = None
     recipient: str
     amount: int
@@ -54,7 +54,7 @@ class IntendedPayment:
 
 
 def read_intended_payment(call: ContractCall, rules: PaymentRules) -> IntendedPayment | None:
-    """Return what a call of the payment contract, or of ``transfer`` of a token in use, means to pay; None for others."""
+    """Return the payment intended by a call of the payment contract or of a used asset's ``transfer``."""
     if call.args is None:
         return None
     assets = {asset_contract(asset): asset for asset in sorted(rules.assets, reverse=True)}
@@ -97,7 +97,7 @@ def read_transfer_call(arguments: Sequence[bytes]) -> TransferCall | None:
 
 
 def read_payment_call(function: str, arguments: Sequence[bytes]) -> PaymentCall | None:
-    """Read the arguments of one of the payment contract's functions that pay, and hash the terms they name."""
+    """Read the arguments of the payment contract's ``pay-token`` or ``pay-stx``, and hash their terms."""
     values = [read_value(argument) for argument in arguments]
     token: str | None = None
     if function == PAY_TOKEN and values and isinstance(values[0], PrincipalValue):
@@ -111,7 +111,7 @@ def read_payment_call(function: str, arguments: Sequence[bytes]) -> PaymentCall 
                     amount=amount, expires_at=expires_at, merchant=str(merchant), salt=salt, token=token
                 )
             except ValueError:
-                # A short salt or a principal that cannot exist: no intent has such terms.
+                # A short salt or an impossible principal: no intent has such terms.
                 return None
             return PaymentCall(token=token, merchant=str(merchant), amount=amount, terms_hash=digest)
         case _:

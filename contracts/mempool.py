@@ -1,4 +1,4 @@
-"""What a pending transaction means to pay (pure). It proves nothing: it may fail, be replaced, or never be mined."""
+"""Read the payment that a pending transaction intends (pure); it may fail, be replaced, or never be mined."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from contracts.model import PaymentRules, Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPayment:
-    """Money that is on its way, as its sender says."""
+    """An intended payment of a pending transaction; not proven by anything."""
 
     tx_id: str
     asset: str
@@ -23,10 +23,10 @@ class PendingPayment:
 
 
 def read_pending(tx: PendingTx, rules: PaymentRules) -> PendingPayment | None:
-    """Return what a pending transaction means to pay: by a transfer of STX, a token's ``transfer`` or the payment contract.
+    """Return the payment intended by an STX transfer, a token's ``transfer`` or a payment contract call.
 
-    None for everything else, for assets that are not in use, and for senders whose transfers never count. Payments
-    through other contracts cannot be foreseen.
+    None for all other transactions, for assets that are not in use, and for ignored senders. Payments through
+    other contracts cannot be predicted.
     """
     if tx.call is not None:
         intended = read_intended_payment(tx.call, rules)

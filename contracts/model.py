@@ -1,4 +1,4 @@
-"""What a block means for a merchant: payments (money that moved), attempts (money that did not), refunds (back again)."""
+"""Payments, failed attempts to pay, and refunds, as read from blocks; and the rules for reading them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,21 +7,21 @@ from chain.model import BlockHeader
 
 
 class Route(StrEnum):
-    """How the money came."""
+    """How a payment was made."""
 
-    #: A plain transfer of a token or of STX, labelled by its memo, if at all.
+    #: A plain transfer of a token or of STX, labelled by its memo, if it has one.
     TRANSFER = "transfer"
     #: A transfer that the payment contract labelled with its terms hash.
     CONTRACT = "contract"
     #: An sBTC peg-in minted straight to the recipient: no sender, no memo.
     PEG_IN = "peg_in"
-    #: A transfer that the payment contract labelled as money given back: it pays for nothing.
+    #: A transfer that the payment contract labelled as a refund: it pays for nothing.
     REFUND = "refund"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """One asset movement that may settle an intent. Identity on the chain: (tx_id, rank); on all forks also the block."""
+    """One asset transfer that may settle an intent. Unique by (tx_id, rank), across forks with the block."""
 
     block: BlockHeader
     tx_id: str
@@ -36,7 +36,8 @@ class Payment:
     #: Base units, 0 … 2^128−1.
     amount: int
     route: Route
-    #: Raw memo bytes as found (never trimmed), None without one, and for a refund, whose memo labels no payment.
+    #: Raw memo bytes as found (never trimmed); None without one, and for a refund, whose memo labels no
+    #: payment.
     memo: bytes | None
     #: 32 bytes from our payment contract's own print; None on every other route.
     terms_hash: bytes | None
@@ -44,7 +45,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """Money that a merchant gave back through the payment contract: its print, and the transfer that the print labels."""
+    """A merchant's refund through the payment contract: its print, and the transfer that the print labels."""
 
     block: BlockHeader
     tx_id: str
@@ -55,17 +56,17 @@ class Refund:
     asset: str
     #: The merchant of the payment.
     sender: str
-    #: Who had paid.
+    #: The payer.
     recipient: str
     #: Base units, 0 … 2^128−1.
     amount: int
-    #: 32 bytes: the payment that it gives back, whole or in part.
+    #: 32 bytes: terms hash of the payment that is refunded, fully or partly.
     terms_hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A mined call that meant to pay and did not succeed, read from its arguments. Proves nothing, explains much."""
+    """A failed call that intended a payment, as read from its arguments. It proves nothing."""
 
     block: BlockHeader
     tx_id: str
@@ -83,12 +84,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Everything some blocks say, in chain order (block, tx_index, rank)."""
+    """The payments, attempts and refunds of blocks, in chain order (block, tx_index, rank)."""
 
     payments: tuple[Payment, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     refunds: tuple[Refund, ...] = ()
-    #: What transactions with an unknown status bring if they succeeded, and meant to bring if not: it is neither.
+    #: Payments and attempts of transactions with an unknown status; they count neither as paid nor as failed.
     unknown_status: tuple[Payment | Attempt, ...] = ()
 
 
@@ -102,7 +103,7 @@ class PaymentRules:
     sbtc_contract: str
     #: Contract id of the deployed payment contract, None when none is used.
     payment_contract: str | None = None
-    #: Contract id of the network's ``send-many-memo``: what it prints directly after a transfer of STX is its memo.
+    #: Contract id of the network's ``send-many-memo``: its print directly after an STX transfer is the memo.
     memo_router: str | None = None
     #: Principals whose transfers never count (staking rewards).
     ignored_senders: frozenset[str] = frozenset()

@@ -1,7 +1,8 @@
 """The Stacks networks: address kinds, public API, contract ids and assets (pure).
 
-Ids as of 2026-11: mainnet's sBTC is a constant of the node software. Testnet has several sBTC contracts in circulation,
-so the one here is a default that a setting replaces. Development networks carry sBTC at its mainnet principal.
+Ids as of 2026-11: mainnet's sBTC is a constant of the node software. Several sBTC contracts are in use on
+testnet, so the one here is a default that a setting replaces. Development networks have sBTC at its mainnet
+principal.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from chain.address import AddressError, Principal, parse_principal
 from chain.clarity import is_clarity_name
 from chain.model import STX
 
-#: Name of sBTC's spendable token inside its contract; ``sbtc-token-locked`` is the withdrawal's.
+#: Name of sBTC's spendable token inside its contract; ``sbtc-token-locked`` is used for withdrawals.
 SBTC_ASSET_NAME = "sbtc-token"
 
-#: Name of the contract that prints what the peg does; it stands beside the token, under the same principal.
+#: Name of the contract that prints the peg's events; deployed by the same principal as the token.
 SBTC_REGISTRY_NAME = "sbtc-registry"
 
 
@@ -28,29 +29,29 @@ class NetworkName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """What differs between networks."""
+    """The parameters of a network."""
 
     name: NetworkName
-    #: Whether people's addresses are ``SP…`` and ``SM…``; else they are ``ST…`` and ``SN…``.
+    #: Whether account addresses are ``SP…`` and ``SM…``; else they are ``ST…`` and ``SN…``.
     mainnet: bool
-    #: Names the network in transactions and in a node's answers.
+    #: Identifies the network in transactions and in a node's answers.
     chain_id: int
     api_url: str
     #: Contract id of the sBTC token, unless the settings name another.
     sbtc_contract: str
-    #: Contract id of ``send-many-memo``, through which exchanges send STX to many at once.
+    #: Contract id of ``send-many-memo``, used by exchanges to send STX to many recipients at once.
     memo_router: str
-    #: Principals that move sBTC without paying anybody: the staking contract's rewards.
+    #: Principals whose sBTC transfers are no payments: the staking contract's rewards.
     ignored_senders: frozenset[str]
 
     def parse_principal(self, text: str) -> Principal:
-        """Read an address or contract that may pay or be paid on this network. Raises AddressError."""
+        """Parse an address or contract that may pay or be paid on this network. Raises AddressError."""
         return parse_principal(text, mainnet=self.mainnet)
 
     def parse_contract(self, text: str) -> str:
         """Check a contract id and return it. Raises AddressError.
 
-        On devnet any address kind is taken, because contracts are deployed there under mainnet principals.
+        On devnet any address kind is accepted, because contracts are deployed there under mainnet principals.
         """
         mainnet = None if self.name is NetworkName.DEVNET else self.mainnet
         if parse_principal(text, mainnet=mainnet).name is None:
@@ -58,7 +59,7 @@ class Network:
         return text
 
     def parse_asset(self, text: str) -> str:
-        """Check an asset identifier, ``STX`` or ``address.contract::asset``, and return it. Raises AddressError."""
+        """Check and return ``STX`` or an ``address.contract::asset``. Raises AddressError."""
         if text == STX:
             return text
         contract, colons, name = text.partition("::")
@@ -70,13 +71,13 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetSpec:
-    """An asset that merchants can ask for."""
+    """An asset that intents can ask for."""
 
     #: Short name from the settings, e.g. ``sbtc``.
     name: str
     #: ``STX`` or ``address.contract::asset``; always compared whole.
     identifier: str
-    #: Digits after the point when an amount is shown to people; amounts themselves are base units.
+    #: Digits after the decimal point when an amount is displayed; amounts themselves are in base units.
     decimals: int
 
     @property

@@ -1,9 +1,9 @@
-"""Read a block: which money moved, under which label, and who tried in vain (pure).
+"""Read a block's payments with their labels, failed attempts and refunds (pure).
 
-**Money is an asset-transfer event of a successful transaction, or a peg-in's mint. Nothing else.** Prints and memos only
-*label* transfers, so a print that imitates ours can at most leave a transfer without its label. Transfers of every asset
-are returned, look-alikes too: whether an asset is the right one is for the matcher to say. Hostile events are data: no
-block makes these functions raise.
+**A payment is an asset-transfer event of a successful transaction, or a peg-in's mint. Nothing else.** Prints
+and memos only *label* transfers, so a print that imitates ours can at most cost a transfer its label.
+Transfers of every asset are returned, look-alikes too: the matcher compares the asset. Hostile events are
+data: no block makes these functions raise.
 """
 
 from collections import defaultdict, deque
@@ -36,13 +36,14 @@ _FAILED = frozenset(
     {TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED}
 )
 
-#: What a print and the transfer that it labels must agree in: sender, recipient, token contract (None for STX), amount.
+#: The fields that a print must share with the transfer it labels: sender, recipient, token contract (None for
+#: STX), amount.
 _Terms = tuple[str, str, str | None, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Label:
-    """What a print of the payment contract says a transfer is: a payment (``contract``) or a refund."""
+    """The label of a transfer by a print of the payment contract: a payment (``contract``) or a refund."""
 
     route: Route
     terms_hash: bytes
@@ -128,10 +129,10 @@ def _refunds(header: BlockHeader, tx: Transaction, labels: dict[int, _Label]) ->
 
 
 def _labels(events: tuple[Event, ...], payment_contract: str | None) -> dict[int, _Label]:
-    """Return what the payment contract's prints say, by rank of the transfer they label.
+    """Return the labels of the payment contract's prints, by rank of the transfer they label.
 
-    Each print labels the first transfer after it that it describes and that no earlier print has labelled. Equal
-    prints wait in a queue, and a transfer takes the oldest, which comes to the same.
+    Each print labels the first matching transfer after it that no earlier print has labelled. Equivalently,
+    equal prints wait in a queue, and a transfer takes the oldest.
     """
     if payment_contract is None:
         return {}
@@ -155,8 +156,8 @@ def _labels(events: tuple[Event, ...], payment_contract: str | None) -> dict[int
 def _memos(tx: Transaction, memo_router: str | None) -> dict[int, bytes]:
     """Return the raw memos by rank of the transfer they belong to.
 
-    STX carries its memo in the event; sent through ``send-many-memo`` it has none, and the router prints it after each
-    transfer that it makes. A token prints its own.
+    STX carries its memo in the event; sent through ``send-many-memo`` it has none, and the router prints it
+    after each transfer that it makes. A token prints its own memo.
     """
     prints = {event.rank: event for event in tx.events if isinstance(event, PrintEvent)}
     call = _direct_transfer(tx)
@@ -173,7 +174,7 @@ def _memos(tx: Transaction, memo_router: str | None) -> dict[int, bytes]:
             memo = _printed_memo(asset_contract(event.asset), following)
             if call is not None and _is_made_by(event, call, tx):
                 memo = call.memo if memo is None else memo
-                # One call makes one transfer; others like it in the transaction are the token's own doing.
+                # One call makes one transfer; others like it in the transaction are made by the token itself.
                 call = None
         if memo is not None and len(memo) <= MEMO_BYTES:
             memos[event.rank] = memo
@@ -181,7 +182,7 @@ def _memos(tx: Transaction, memo_router: str | None) -> dict[int, bytes]:
 
 
 def _printed_memo(contract: str | None, following: PrintEvent | None) -> bytes | None:
-    """Return the memo that this contract itself printed directly after a transfer."""
+    """Return the memo that this contract printed directly after a transfer."""
     if contract is None or following is None or following.contract_id != contract:
         return None
     return read_memo_print(following.value)
@@ -203,7 +204,7 @@ def _is_made_by(transfer: TransferEvent, call: TransferCall, tx: Transaction) ->
 
 
 def _pegged_in(events: tuple[Event, ...], sbtc_contract: str) -> bool:
-    """Say whether the sBTC registry itself says that the transaction completes a deposit."""
+    """Whether the sBTC registry itself printed that the transaction completes a deposit."""
     registry = sbtc_registry(sbtc_contract)
     return any(
         isinstance(event, PrintEvent) and event.contract_id == registry and is_completed_deposit(event.value)
@@ -212,7 +213,7 @@ def _pegged_in(events: tuple[Event, ...], sbtc_contract: str) -> bool:
 
 
 def _attempts(header: BlockHeader, tx: Transaction, rules: PaymentRules) -> Iterator[Attempt]:
-    """Yield what a failed call meant to pay: one attempt at most."""
+    """Yield the payment that a failed call intended: one attempt at most."""
     intended = None if tx.call is None else read_intended_payment(tx.call, rules)
     if intended is None:
         return

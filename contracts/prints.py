@@ -1,7 +1,7 @@
-"""What the prints that matter say: the payment contract's, a token's memo, the peg registry's (pure).
+"""Read prints: the payment contract's, a token's memo, the peg registry's (pure).
 
-Anyone may print anything, so these readers take bytes and answer None for whatever is not exactly the known shape.
-*Which contract* printed is for the caller to check: without that, a print means nothing.
+A contract may print anything, so these readers take bytes and return None for anything but exactly the known
+shape. The caller must check *which contract* printed: without that, a print proves nothing.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from contracts.terms import TERMS_HASH_BYTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentPrint:
-    """What ``{topic: "payment", version: u1, …}`` of the payment contract names."""
+    """The payment contract's ``{topic: "payment", version: u1, …}``."""
 
-    #: The contract's ``intent-id``: 32 bytes that it computed from the terms itself.
+    #: The contract's ``intent-id``: 32 bytes, computed by the contract from the terms.
     terms_hash: bytes
     merchant: str
     payer: str
@@ -37,12 +37,12 @@ class PaymentPrint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundPrint:
-    """What ``{topic: "refund", version: u1, …}`` of the payment contract names."""
+    """The payment contract's ``{topic: "refund", version: u1, …}``."""
 
-    #: Of the payment that is given back: 32 bytes.
+    #: Terms hash of the payment that is refunded: 32 bytes.
     terms_hash: bytes
     merchant: str
-    #: Whoever had paid.
+    #: The payer.
     to: str
     #: Contract id of the token, None for STX.
     token: str | None
@@ -50,7 +50,7 @@ class RefundPrint:
 
 
 def read_payment_print(data: bytes) -> PaymentPrint | None:
-    """Read a payment's print. All eleven fields must be there, with their types, and no other."""
+    """Read a payment's print. It must have exactly the eleven fields, with their types."""
     match _entries(data):
         case {
             "topic": StringAscii("payment"),
@@ -78,7 +78,7 @@ def read_payment_print(data: bytes) -> PaymentPrint | None:
 
 
 def read_refund_print(data: bytes) -> RefundPrint | None:
-    """Read a refund's print. All ten fields must be there, with their types, and no other."""
+    """Read a refund's print. It must have exactly the ten fields, with their types."""
     match _entries(data):
         case {
             "topic": StringAscii("refund"),
@@ -114,12 +114,12 @@ def read_memo_print(data: bytes) -> bytes | None:
 
 
 def is_completed_deposit(data: bytes) -> bool:
-    """Say whether the peg registry's print is that of a completed deposit."""
+    """Whether the peg registry's print is that of a completed deposit."""
     return _entries(data).get("topic") == StringAscii("completed-deposit")
 
 
 def read_value(data: bytes) -> Value | None:
-    """Decode bytes that anybody may have made: None if they are no value, or larger than any that we look for."""
+    """Decode untrusted bytes; None if they are no value, or longer than ``LONGEST_VALUE``."""
     if len(data) > LONGEST_VALUE:
         return None
     try:

@@ -1,7 +1,7 @@
 """The terms of a payment: their hash, and the contract call that pays them (pure).
 
-The payment contract computes the same hash from the arguments it is called with, so that nobody can pay other terms
-under an intent's label: other terms have another hash.
+The payment contract computes the same hash from its call arguments, so that a payment of other terms cannot
+carry an intent's label.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from contracts.networks import asset_contract
 SALT_BYTES = 16
 TERMS_HASH_BYTES = 32
 
-#: The address of whoever signs the transaction, in a post-condition.
+#: Address in a post-condition that stands for the signer of the transaction.
 ORIGIN = "origin"
-#: A post-condition holds an unsigned 64-bit amount, a payment a 128-bit one.
+#: Largest amount of a post-condition, base units: unsigned 64-bit, while a payment has 128 bits.
 MAX_CONDITION_AMOUNT = 2**64 - 1
 
-#: The payment contract's public functions that pay, with their arguments in order.
+#: The payment contract's public functions that pay.
 PAY_TOKEN = "pay-token"  # noqa: S105 - the name of a function
 PAY_STX = "pay-stx"
 
@@ -39,10 +39,10 @@ class Argument:
 
 
 def terms_hash(*, amount: int, expires_at: int, merchant: str, salt: bytes, token: str | None) -> bytes:
-    """Return the 32 bytes that name these terms: sha256 of the consensus bytes of the tuple of all five.
+    """Return the terms hash, 32 bytes: sha256 of the consensus bytes of the tuple of all five terms.
 
-    ``amount`` in base units, ``expires_at`` in unix seconds, ``salt`` 16 bytes, ``token`` a contract id or None for STX.
-    Raises ValueError (AddressError, ClarityError) for a bad principal or a number out of range.
+    ``amount`` in base units, ``expires_at`` in unix seconds, ``salt`` 16 bytes, ``token`` a contract id or
+    None for STX. Raises ValueError (AddressError, ClarityError) for a bad principal or a number out of range.
     """
     if len(salt) != SALT_BYTES:
         raise ValueError(f"the salt has {len(salt)} bytes: expected {SALT_BYTES}")
@@ -76,9 +76,10 @@ def arguments(
 def post_conditions(*, amount: int, asset: str, payer: str | None) -> list[dict[str, Any]]:
     """Return the condition *the payer sends exactly this amount*, for a transaction in Deny mode.
 
-    The form is that of @stacks/transactions 7: ``type``, ``address`` (``origin``, who signs, without a known payer),
-    ``condition``, ``amount`` as decimal text, and for tokens ``asset`` (the whole identifier). An amount that no
-    post-condition can hold becomes *at least the largest one*; that no more moves is then the payment contract's to say.
+    The format is that of @stacks/transactions 7: ``type``, ``address`` (``origin``, the signer, without a
+    known payer), ``condition``, ``amount`` as decimal text, and for tokens ``asset`` (the whole identifier).
+    An amount that no post-condition can hold becomes *at least the largest one*; the payment contract then
+    limits the amount.
     """
     kind = "stx-postcondition" if asset == STX else "ft-postcondition"
     condition = {
@@ -100,7 +101,7 @@ def payment_call(
     asset: str,
     payer: str | None,
 ) -> dict[str, Any]:
-    """Return what a wallet needs to pay through the contract, as JSON: an intent's ``pay.contract``."""
+    """Return the contract call with which a wallet pays, as JSON: an intent's ``pay.contract``."""
     token = asset_contract(asset)
     call = arguments(amount=amount, expires_at=expires_at, merchant=merchant, salt=salt, token=token)
     return {

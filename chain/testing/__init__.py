@@ -1,27 +1,29 @@
-"""A scripted Stacks chain and the API server in front of it, for tests, demos and development. No network, no node.
+"""A scripted Stacks chain and its API server, for tests, demos and development, without network or node.
 
-:class:`ScriptedChain` is an in-memory tree of blocks with a fork choice and a mempool. :class:`ScriptedApi` serves it
-over HTTP and WebSocket as the Stacks Blockchain API v9.0.2 does, oddities included, and can be told to misbehave::
+:class:`ScriptedChain` is an in-memory tree of blocks with a fork choice and a mempool. :class:`ScriptedApi`
+serves it over HTTP and WebSocket as the Stacks Blockchain API v9.0.2 does, oddities included, and misbehaves
+on request::
 
     from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 
     async def story() -> None:
         payer, merchant = principal("payer"), principal("merchant")
-        chain = ScriptedChain()                                   # one block, height 100, Bitcoin height 900,000
+        chain = ScriptedChain()                                   # one block, height 100, Bitcoin 900,000
         async with ScriptedApi(chain) as api:                     # http://127.0.0.1:<free port>
             payment = txs.sbtc_transfer(payer, merchant, 50_000, memo=b"INV-1001")
             chain.add_pending(payment)
             paid = chain.mine([payment], burn=True)               # -> BlockHeader
-            branch = chain.fork(paid.height - 1)                  # a Bitcoin fork right below it
-            branch.mine([txs.failed(payment)], n=2)               # same transaction, other outcome; longer: it wins
+            branch = chain.fork(paid.height - 1)                  # a fork right below it
+            branch.mine([txs.failed(payment)], n=2)               # same id, other outcome; wins by length
             assert chain.tip == branch.tip
             api.faults.fail(503, times=2)                         # the next two requests get a 503
             api.faults.rate_limit(retry_after=3, route="tx_multiple")
             api.lag(2)                                            # serve the chain as it was two blocks ago
-            await api.wait_for("transactions", count=1)           # until somebody has listed transactions
+            await api.wait_for("transactions", count=1)           # until a client has listed transactions
 
-Everything is deterministic: hashes and transaction ids are SHA-256 of seeds, parents and contents. A transaction built
-twice from equal arguments has one id, as on a real chain; ``label=`` tells apart two payments that look the same.
+Everything is deterministic: hashes and transaction ids are SHA-256 of seeds, parents and contents. A
+transaction built twice from equal arguments has one id, as on a real chain; ``label=`` distinguishes two
+otherwise equal payments.
 """
 
 from chain.testing.canonical import ScriptedBlock

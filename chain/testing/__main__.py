@@ -1,7 +1,8 @@
-"""A Stacks chain of your own to play with: serves the API on loopback, mines by itself, and takes orders on stdin.
+"""A playground Stacks chain: serves the API on loopback, mines by itself, and takes orders on stdin.
 
-``python -m chain.testing`` beside ``sbtc-watcher run`` shows what the daemon does when a chain forks, an API lags or
-fails, a payment is short or aborts: nothing of it is real, all of it is served as the real API serves it.
+``python -m chain.testing`` beside ``sbtc-watcher run`` shows how the daemon reacts when a chain forks, an API
+lags or fails, a payment is too small or aborts: the chain is simulated, but served exactly as the real API
+would.
 """
 
 import argparse
@@ -16,15 +17,15 @@ from collections.abc import Callable
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 
-#: Every so many blocks a Bitcoin block passes.
+#: Stacks blocks per Bitcoin block.
 TENURE = 4
 
 MEMO_BYTES = 34
 
-#: Longest order.
+#: Longest order, in bytes.
 LINE_BYTES = 4096
 
-#: Digits of the longest number that an order takes; amounts have at most 39.
+#: Most digits of a number in an order; amounts have at most 39.
 NUMBER_DIGITS = 39
 
 HELP = """\
@@ -42,7 +43,7 @@ tip, help, quit"""
 
 
 class Playground:
-    """Takes one order at a time and answers with a line."""
+    """Executes one order at a time and returns a line of text."""
 
     def __init__(self, chain: ScriptedChain, api: ScriptedApi) -> None:
         self.chain = chain
@@ -71,7 +72,7 @@ class Playground:
         }
 
     def obey(self, line: str) -> str:
-        """Do what a line says; return what happened, or what is wrong with it."""
+        """Execute an order; return its result or what is wrong with it."""
         try:
             words = _words(line)
             if not words:
@@ -82,7 +83,7 @@ class Playground:
             return f"not done: {error}"
 
     def mine(self, n: int = 1, *, burn: bool = False, paying: tuple[txs.Tx, ...] = ()) -> str:
-        """Mine ``n`` blocks at the wall clock's time, the first with what waits in the mempool."""
+        """Mine ``n`` blocks at the wall clock's time, the first with the mempool's transactions."""
         if not 0 < n <= 10_000:
             raise ValueError("mine 1 to 10,000 blocks")
         listed = (*self._pending, *(tx for tx in paying if tx not in self._pending))
@@ -91,11 +92,11 @@ class Playground:
             bitcoin = burn or self.chain.tip.height % TENURE == 0
             self.chain.mine(listed, burn=bitcoin, time=now)
             self._pending, listed = [], ()
-        self.api.clear()  # nobody asks what was requested
+        self.api.clear()  # the request log is not used
         return self.tip()
 
     def tip(self) -> str:
-        """Say where the chain is."""
+        """Describe the chain's tip."""
         return f"block {self.chain.tip.height}, Bitcoin {self.chain.tip.burn_height}"
 
     def _sbtc(self, words: list[str]) -> txs.Tx:
@@ -182,13 +183,14 @@ def _number(words: list[str], default: int | None) -> int:
 
 
 async def play(port: int, every: float) -> None:
-    """Serve, mine a block ``every`` so many seconds (0: only on order), and obey stdin until it ends."""
+    """Serve, mine a block ``every`` seconds (0: only on order), and execute stdin's orders to its end."""
     chain = ScriptedChain(time=int(time.time()) - 60)
     chain.mine(n=5, burn=True)
     async with ScriptedApi(chain, port=port) as api:
         playground = Playground(chain, api)
         _say(
-            f"A scripted Stacks API at {api.url}; {playground.tip()}; a merchant's address: {principal('shop')}"
+            f"A scripted Stacks API at {api.url}; {playground.tip()}; "
+            f"a merchant's address: {principal('shop')}"
         )
         _say("help lists the orders")
         lines = asyncio.StreamReader(limit=LINE_BYTES)
@@ -224,7 +226,7 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Read the arguments and play."""
+    """Parse the arguments and run the playground."""
     parser = argparse.ArgumentParser(prog="python -m chain.testing", description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=int, default=8430, help="on 127.0.0.1; 0: a free one (default: 8430)")
     parser.add_argument(

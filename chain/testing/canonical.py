@@ -1,4 +1,4 @@
-"""Blocks of a scripted chain, and the canonical branch with the indexes that an API reads it by."""
+"""Blocks of a scripted chain, and its canonical branch with the indexes that an API needs."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,35 +10,35 @@ from chain.testing.txs import Tx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedBlock:
-    """A block of some branch with its transactions."""
+    """A block of any branch with its transactions."""
 
     header: BlockHeader
     parent_block_hash: str
-    #: Time of the Bitcoin block that the parent belongs to.
+    #: Time of the parent's Bitcoin block.
     parent_burn_time: int
     tenure_height: int
     miner_txid: str
     txs: tuple[Tx, ...]
 
 
-#: A mined transaction's place: its block and its index in it.
+#: Place of a mined transaction: its block and the index in it.
 Place = tuple[ScriptedBlock, int]
 
 
 class Canonical:
-    """The canonical branch from its first block to its tip. Everything is looked up by dict or by position."""
+    """The canonical branch from its first block to its tip, indexed by hash, transaction and position."""
 
     def __init__(self, first: ScriptedBlock) -> None:
         self._first_height = first.header.height
         self._blocks: list[ScriptedBlock] = []
-        #: Number of transactions up to and with each block.
+        #: Number of transactions up to and including each block.
         self._ends: list[int] = []
         self._heights: dict[str, int] = {}
         self._places: dict[str, Place] = {}
         self.append(first)
 
     def copy(self) -> "Canonical":
-        """An independent branch of the same blocks."""
+        """Return an independent branch of the same blocks."""
         twin = Canonical(self._blocks[0])
         twin._blocks, twin._ends = list(self._blocks), list(self._ends)
         twin._heights, twin._places = dict(self._heights), dict(self._places)
@@ -60,7 +60,7 @@ class Canonical:
         return tuple(self._blocks)
 
     def append(self, block: ScriptedBlock) -> None:
-        """Put a block on top of the tip."""
+        """Append a block to the tip."""
         self._blocks.append(block)
         self._ends.append((self._ends[-1] if self._ends else 0) + len(block.txs))
         self._heights[block.header.hash] = self._heights[block.header.block_hash] = block.header.height
@@ -80,26 +80,26 @@ class Canonical:
         return removed
 
     def at(self, height: int) -> ScriptedBlock | None:
-        """The block of a height."""
+        """Return the block at a height."""
         place = height - self._first_height
         return self._blocks[place] if 0 <= place < len(self._blocks) else None
 
     def find(self, block_hash: str) -> ScriptedBlock | None:
-        """The block of an index block hash or a block hash."""
+        """Return the block of an index block hash or a block hash."""
         height = self._heights.get(block_hash)
         return None if height is None else self.at(height)
 
     def place(self, tx_id: str) -> Place | None:
-        """Where a transaction is mined."""
+        """Return the place of a mined transaction."""
         return self._places.get(tx_id)
 
     def end(self, height: int) -> int:
-        """Number of transactions in all blocks up to and with ``height``."""
+        """Return the number of transactions in all blocks up to and including ``height``."""
         place = height - self._first_height
         return self._ends[place] if place >= 0 else 0
 
     def newest_first(self, position: int, limit: int) -> list[Place]:
-        """Up to ``limit`` transactions downwards from ``position`` (counted from the first block's first, 0)."""
+        """Return up to ``limit`` transactions downwards from ``position`` (0: the first block's first)."""
         rows: list[Place] = []
         place = bisect_right(self._ends, position)
         while position >= 0 and len(rows) < limit:

@@ -1,4 +1,4 @@
-"""Clarity values as the API writes them: hex, text, and the type of a function argument."""
+"""Clarity values in the API's JSON: hex, text, and the type of a function argument."""
 
 from functools import lru_cache
 from typing import Any
@@ -25,7 +25,7 @@ from chain.clarity_repr import to_repr
 
 
 def clarity(data: bytes) -> dict[str, Any]:
-    """``{hex, repr}``. Bytes that are no value get an empty repr."""
+    """Return ``{hex, repr}``. Bytes that are no value get an empty repr."""
     return {"hex": "0x" + data.hex(), "repr": _repr(data)}
 
 
@@ -39,7 +39,7 @@ def _repr(data: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def clarity_type(data: bytes) -> str:
-    """The type text beside an argument of v1; "" for bytes that are no value."""
+    """Return the type of a v1 argument as text; "" for bytes that are no value."""
     try:
         return _type_of(decode(data))
     except ClarityError:

@@ -1,4 +1,4 @@
-"""What a faithful reader makes of a scripted block: the model that tests compare followers and readers with."""
+"""The expected model of a scripted block, for comparison with followers and readers in tests."""
 
 from chain.model import (
     STX,
@@ -22,7 +22,7 @@ _FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatu
 
 
 def block_model(block: ScriptedBlock, rules: FetchRules = _NONE_WATCHED) -> Block:
-    """The block with the transactions that can matter: what succeeded, and failed calls of watched contracts."""
+    """Return the block with its relevant transactions: successes, and failed calls of watched contracts."""
     models = (_transaction(tx, index, rules) for index, tx in enumerate(block.txs))
     return Block(header=block.header, transactions=tuple(model for model in models if model is not None))
 

@@ -1,4 +1,4 @@
-"""What a scripted API can do wrong on demand."""
+"""Faults that a scripted API produces on request."""
 
 import gzip
 import html
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-#: Changes a JSON body before it is sent: ``(route, body) -> body``. A server that lies.
+#: Changes a JSON body before it is sent, for a server that lies: ``(route, body) -> body``.
 Tamper = Callable[[str, Any], Any]
 
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One way to fail, for the next ``times`` requests (None: until cleared) of a route (None: of any)."""
+    """A fault of the next ``times`` requests (None: until cleared) of a route (None: of any)."""
 
-    #: Status to answer with; None: not an error status.
+    #: Status of the answer; None: no error status.
     status: int | None = None
-    #: Text or bytes to send instead of JSON.
+    #: Bytes to send instead of JSON.
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    #: Wait so many seconds before anything else.
+    #: Seconds to wait first.
     delay: float = 0.0
     #: Send half of the answer: ``body`` with a matching length, or ``connection`` broken in the middle.
     cut: str | None = None
@@ -31,11 +31,11 @@ class Fault:
 
 
 class Faults:
-    """Faults waiting to happen, first in first out for each request. Every method adds one and returns it."""
+    """The queued faults, first in first out for each request. Every method adds one and returns it."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
-        #: See :data:`Tamper`; None: honest.
+        #: See :data:`Tamper`; None: no tampering.
         self.tamper: Tamper | None = None
 
     def add(self, fault: Fault) -> Fault:
@@ -49,7 +49,7 @@ class Faults:
         self.tamper = None
 
     def take(self, route: str) -> Fault | None:
-        """The fault that hits the next request of ``route``, counted down."""
+        """Take the fault of the next request of ``route``, and count it down."""
         for fault in self._waiting:
             if fault.route in (None, route):
                 if fault.times is not None:
@@ -60,7 +60,7 @@ class Faults:
         return None
 
     def fail(self, status: int = 500, *, times: int | None = 1, route: str | None = None) -> Fault:
-        """Answer with a status and the API's own error JSON."""
+        """Answer with a status and the API's error JSON."""
         return self.add(Fault(status=status, times=times, route=route))
 
     def html(self, status: int = 502, *, times: int | None = 1, route: str | None = None) -> Fault:
@@ -77,7 +77,7 @@ class Faults:
         times: int | None = 1,
         route: str | None = None,
     ) -> Fault:
-        """Answer with these very bytes."""
+        """Answer with exactly these bytes."""
         headers = {"content-type": content_type}
         return self.add(Fault(status=status, body=body, headers=headers, times=times, route=route))
 
@@ -90,11 +90,11 @@ class Faults:
         return self.add(Fault(cut="connection", times=times, route=route))
 
     def disconnect(self, *, times: int | None = 1, route: str | None = None) -> Fault:
-        """Close the connection without a word."""
+        """Close the connection without an answer."""
         return self.add(Fault(disconnect=True, times=times, route=route))
 
     def slow(self, seconds: float, *, times: int | None = 1, route: str | None = None) -> Fault:
-        """Answer rightly, but late. Other faults of the same request do not apply."""
+        """Answer correctly, but late. Other faults do not apply to the same request."""
         return self.add(Fault(delay=seconds, times=times, route=route))
 
     def rate_limit(
@@ -109,7 +109,7 @@ class Faults:
         return self.add(Fault(status=status, times=times, route=route))
 
     def gzip_bomb(self, megabytes: int = 64, *, times: int | None = 1, route: str | None = None) -> Fault:
-        """A few kilobytes of gzip that unpack to ``megabytes`` of JSON."""
+        """Answer with a few kilobytes of gzip that unpack to ``megabytes`` of JSON."""
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
         return self.add(Fault(status=200, body=_bomb(megabytes), headers=headers, times=times, route=route))
 

@@ -1,4 +1,4 @@
-"""The mempool of a scripted chain, with what the API remembers of it: drops, replacements, and who is back after a reorg."""
+"""The mempool of a scripted chain, with the API's memory of drops, replacements and reorgs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,11 +11,12 @@ REPLACED = "dropped_replace_by_fee"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolEntry:
-    """A transaction that is not mined, as the API shows it."""
+    """A transaction that is not mined, as shown by the API."""
 
     tx: Tx
     receipt_time: int
-    #: Height of the tip when it came in; for a transaction put back by a reorg and never seen before, its old block.
+    #: Height of the tip at its receipt; for a transaction restored by a reorg and never pending before, its
+    #: old block.
     receipt_height: int
     #: ``pending`` or ``dropped_…``.
     status: str = PENDING
@@ -23,40 +24,40 @@ class PoolEntry:
 
 
 class Mempool:
-    """Pending and dropped transactions by id. ``stamp`` changes with every change: the mempool's ETag."""
+    """Pending and dropped transactions by id. ``changes`` counts every change, for the mempool's ETag."""
 
     def __init__(self) -> None:
         self._entries: dict[str, PoolEntry] = {}
-        #: As they were when they got mined: a reorg puts them back unchanged.
+        #: Entries as they were when mined: a reorg restores them unchanged.
         self._mined: dict[str, PoolEntry] = {}
         self._changes = 0
 
     @property
     def changes(self) -> int:
-        """How often anything changed."""
+        """Number of changes so far."""
         return self._changes
 
     def copy(self) -> "Mempool":
-        """An independent mempool of the same contents."""
+        """Return an independent mempool with the same contents."""
         twin = Mempool()
         twin._entries, twin._mined, twin._changes = dict(self._entries), dict(self._mined), self._changes
         return twin
 
     def get(self, tx_id: str) -> PoolEntry | None:
-        """The entry, pending or dropped."""
+        """Return the entry, pending or dropped."""
         return self._entries.get(tx_id)
 
     def before_mined(self, tx_id: str) -> PoolEntry | None:
-        """The entry that a mined transaction had."""
+        """Return the former entry of a mined transaction."""
         return self._mined.get(tx_id)
 
     def pending(self) -> list[PoolEntry]:
-        """All pending entries, newest first as the API lists them."""
+        """Return all pending entries, newest first as in the API."""
         waiting = (entry for entry in self._entries.values() if entry.status == PENDING)
         return sorted(waiting, key=lambda entry: (entry.receipt_time, entry.tx.tx_id), reverse=True)
 
     def add(self, tx: Tx, *, time: int, height: int) -> PoolEntry:
-        """Take a transaction in. Of two with one sender and (given) nonce, the lower fee is dropped as replaced."""
+        """Add a transaction; of two with one sender and (given) nonce, drop the lower fee as replaced."""
         entry = PoolEntry(tx=tx, receipt_time=time, receipt_height=height)
         for rival in self._rivals(tx):
             if rival.tx.fee >= tx.fee:
@@ -77,7 +78,7 @@ class Mempool:
         return entry
 
     def mined(self, txs: Iterable[Tx]) -> list[PoolEntry]:
-        """Take mined transactions out; the entries they had, in block order. Rivals of the same nonce are dropped."""
+        """Remove and return the entries of mined transactions, in order; drop rivals of the same nonce."""
         left = []
         for tx in txs:
             entry = self._entries.pop(tx.tx_id, None)
@@ -90,7 +91,7 @@ class Mempool:
         return left
 
     def restore(self, tx: Tx, *, burn_time: int, height: int) -> None:
-        """Put an orphaned transaction back as pending."""
+        """Restore an orphaned transaction as pending."""
         entry = self._mined.get(tx.tx_id)
         if entry is None:
             entry = PoolEntry(tx=tx, receipt_time=burn_time, receipt_height=height)

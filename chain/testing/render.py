@@ -1,4 +1,4 @@
-"""The JSON of the Stacks Blockchain API v9.0.2, field by field as the real server writes it."""
+"""JSON of the Stacks Blockchain API v9.0.2, field by field as the real server writes it."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -191,7 +191,7 @@ _KINDS_V1 = {
 
 
 def event_v1(tx: Tx, rank: int) -> Json:
-    """An event of v1 and of contract logs: who is not there is ""."""
+    """An event of v1 and of contract logs: a missing sender or recipient is ""."""
     shown = tx.events[rank]
     body: Json = {"event_index": rank, "event_type": _KINDS_V1[shown.kind], "tx_id": tx.tx_id}
     if shown.kind == ev.LOG:
@@ -240,7 +240,7 @@ def address_update(source: ScriptedBlock, index: int, address: str) -> Json:
 
 @lru_cache(maxsize=4096)
 def iso(time: int) -> str:
-    """A unix time as the API writes dates."""
+    """A unix time in the API's date format."""
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 

@@ -1,4 +1,4 @@
-"""The REST answers of the Stacks Blockchain API v9.0.2: pure functions from a view and a request to status, body, ETag."""
+"""REST routes of the Stacks Blockchain API v9.0.2: pure functions from view and request to an answer."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ _TX_ID = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a route says. ``etag`` without quotes; None: the answer is not cacheable."""
+    """A route's answer. ``etag`` without quotes; None: the answer is not cacheable."""
 
     body: Any
     status: int = 200
@@ -38,10 +38,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What a server is, beside the chain that it knows."""
+    """Properties of a server that do not depend on its chain."""
 
     version: str
-    #: Served at ``/v2/info`` as a node would; None: no node behind this API.
+    #: Served at ``/v2/info`` as by a node; None: no node behind this API.
     network_id: int | None
 
 
@@ -95,7 +95,7 @@ def blocks(view: View, path: Mapping[str, str], query: Mapping[str, str], server
         if block is None or block.header.hash != cursor:
             return Answer(status=404, body=_error(404, "Not Found", "Cursor not found"), etag=tip.hash)
         start = block.header.height
-    # An offset over either end finds nothing, and then the total is 0 too.
+    # An offset beyond either end finds nothing, and then the total is 0 too.
     found = view.blocks(start - offset, limit) if view.at(start - offset) else []
     older = view.at(found[-1].header.height - 1) if found else None
     newer = view.at(found[0].header.height + limit) if found else None
@@ -151,7 +151,7 @@ def transactions(view: View, path: Mapping[str, str], query: Mapping[str, str], 
 def block_transactions(
     view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server
 ) -> Answer:
-    """``/extended/v3/blocks/{ref}/transactions``. By height it silently serves whichever block is there."""
+    """``/extended/v3/blocks/{ref}/transactions``. By height it silently serves the canonical block."""
     limit = integer(query, "limit", default=20, low=1, high=50)
     text(query, "cursor", _TX_CURSOR)
     found = _find(view, path["ref"])
@@ -182,7 +182,7 @@ def transaction(view: View, path: Mapping[str, str], query: Mapping[str, str], s
 def transaction_events(
     view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server
 ) -> Answer:
-    """``/extended/v3/transactions/{tx_id}/events``: ascending; 400 for what is not mined."""
+    """``/extended/v3/transactions/{tx_id}/events``: ascending; 400 for a transaction that is not mined."""
     limit = integer(query, "limit", default=20, low=1, high=100)
     start = int(text(query, "cursor", "^[0-9]+$") or 0)
     tx_id = _tx_id(path)
@@ -230,7 +230,7 @@ def tx_multiple(view: View, path: Mapping[str, str], query: Mapping[str, str], s
 
 
 def transaction_v1(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
-    """``/extended/v1/tx/{tx_id}``: deprecated; says what became of a dropped transaction."""
+    """``/extended/v1/tx/{tx_id}``: deprecated; also shows dropped transactions."""
     limit = integer(query, "event_limit", default=96, low=0, high=100)
     offset = integer(query, "event_offset", default=0, low=0, high=None)
     tx_id = "0x" + _tx_id(path).removeprefix("0x")
@@ -271,7 +271,7 @@ def mempool(view: View, path: Mapping[str, str], query: Mapping[str, str], serve
 
 
 def contract_logs(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
-    """``/extended/v2/smart-contracts/{id}/logs``: newest first; a cursor is a position and survives reorgs."""
+    """``/extended/v2/smart-contracts/{id}/logs``: newest first; cursors are positions and survive reorgs."""
     limit = integer(query, "limit", default=20, low=1, high=100)
     offset = integer(query, "offset", default=0, low=-1000, high=1000)
     cursor = text(query, "cursor", _LOG_CURSOR)
@@ -304,7 +304,7 @@ def contract_logs(view: View, path: Mapping[str, str], query: Mapping[str, str],
     return Answer(body=body, etag=view.tip.header.hash)
 
 
-#: Route name -> path and function. The names are what faults, hooks and the request log go by.
+#: Route name -> path and function. Faults, hooks and the request log use the names.
 ROUTES: dict[str, tuple[str, Route]] = {
     "status": ("/extended", status),
     "blocks": ("/extended/v2/blocks", blocks),
@@ -333,7 +333,7 @@ def _error(code: int, error: str, message: str) -> dict[str, Any]:
 
 
 def _find(view: View, ref: str) -> ScriptedBlock | Answer:
-    """The block, or the 404; only an orphan's *index* hash leaves an ETag."""
+    """Return the block, or the 404; only an orphan's *index* hash gets an ETag."""
     if ref == "latest":
         return view.tip
     if not ref.isdecimal() and not _HASH.fullmatch(ref):
@@ -346,7 +346,7 @@ def _find(view: View, ref: str) -> ScriptedBlock | Answer:
 
 
 def _page(view: View, query: Mapping[str, str], *, limit: int, top: int, bottom: int) -> Any:
-    """A v3 list of transactions between two positions, both included."""
+    """Return a v3 list of transactions between two positions, both included."""
     cursor = text(query, "cursor", _TX_CURSOR)
     start = top
     if cursor is not None:
@@ -375,7 +375,7 @@ def _tx_id(path: Mapping[str, str]) -> str:
 
 
 def _tx_etag(view: View, tx_id: str) -> str | None:
-    """A text that changes with the transaction's state; None for an unknown one."""
+    """Return a text that changes with the transaction's state; None for an unknown one."""
     place: Place | None = view.place(tx_id)
     entry = view.pooled(tx_id)
     if place is not None:

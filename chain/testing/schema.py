@@ -1,4 +1,4 @@
-"""The real server's checks of a request's query, with the messages of its validator."""
+"""Query validation as in the real server, with its validator's messages."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class ValidationFailed(Exception):
-    """The request does not fit the route's schema; the message is Fastify's."""
+    """The request violates the route's schema; the message is Fastify's."""
 
     @property
     def body(self) -> Any:
@@ -15,7 +15,7 @@ class ValidationFailed(Exception):
 
 
 def integer(query: Mapping[str, str], name: str, *, default: int, low: int, high: int | None) -> int:
-    """A whole number of the query, within its bounds."""
+    """Return an integer of the query, within its bounds."""
     given = query.get(name)
     if given is None:
         return default
@@ -30,7 +30,7 @@ def integer(query: Mapping[str, str], name: str, *, default: int, low: int, high
 
 
 def text(query: Mapping[str, str], name: str, pattern: str) -> str | None:
-    """A text of the query that fits ``pattern``."""
+    """Return a text of the query that matches ``pattern``."""
     given = query.get(name)
     if given is not None and not re.fullmatch(pattern, given):
         raise ValidationFailed(f'querystring/{name} must match pattern "{pattern}"')

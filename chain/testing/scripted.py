@@ -1,4 +1,4 @@
-"""A Stacks chain that does what a script says: a tree of blocks, a fork choice, a mempool."""
+"""A scripted Stacks chain: a tree of blocks, a fork choice, a mempool."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -10,25 +10,25 @@ from chain.testing.canonical import Canonical, ScriptedBlock
 from chain.testing.mempool import Mempool, PoolEntry
 from chain.testing.txs import Tx, coinbase, tenure_change
 
-#: How a fork wins. ``stale`` (API 9.0): blocks arrive one by one and stay invisible until their branch is longer than
-#: the canonical one. ``follow`` (later APIs): :meth:`Branch.promote` makes the branch canonical at once, also if the
-#: tip goes backwards.
+#: How a fork wins. ``stale`` (API 9.0): blocks arrive one by one and stay invisible until their branch is
+#: longer than the canonical one. ``follow`` (later APIs): :meth:`Branch.promote` makes the branch canonical
+#: at once, even if the tip height decreases.
 Keep = Literal["stale", "follow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockSeen:
-    """A block came in. Orphaned blocks, and blocks of a winning branch below its tip, are never announced."""
+    """A new block. Orphaned blocks, and blocks of a winning branch below its tip, are never announced."""
 
     block: ScriptedBlock
     canonical: bool
-    #: Mempool entries of the transactions that it mined.
+    #: Mempool entries of its transactions.
     was_pending: tuple[PoolEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSeen:
-    """A transaction came into the mempool or was dropped from it."""
+    """A transaction that was added to the mempool or dropped from it."""
 
     entry: PoolEntry
 
@@ -41,7 +41,8 @@ class ScriptedChain:
     """An in-memory chain, deterministic: equal calls on chains of one seed give equal hashes.
 
     It starts with one block at ``height``, which holds ``txs``. Not thread-safe: change it from one thread.
-    APIs that serve it may run in another thread's event loop as long as changes there are made through that loop.
+    APIs that serve it may run in another thread's event loop as long as changes there are made through that
+    loop.
     """
 
     def __init__(
@@ -106,12 +107,12 @@ class ScriptedChain:
         return None if place is None else place[0].header
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with every announcement; the answer undoes that."""
+        """Call ``listener`` with every announcement; return a function that stops that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def clone(self) -> "ScriptedChain":
-        """An independent chain of the same history: for sources that go apart or stand still."""
+        """Return an independent chain with the same history: for sources that diverge or freeze."""
         twin = object.__new__(ScriptedChain)
         twin.keep, twin.mempool, twin._listeners = self.keep, self.mempool.copy(), []
         twin._tree, twin._children = dict(self._tree), dict(self._children)
@@ -131,13 +132,13 @@ class ScriptedChain:
         time: int | None = None,
         empty: bool = False,
     ) -> BlockHeader:
-        """Put ``n`` blocks on the canonical tip and return the last one's header.
+        """Mine ``n`` blocks on the canonical tip and return the last one's header.
 
-        The first block holds ``txs``, in order; each holds at least one transaction of the miner's if nothing else.
-        Before *each* block ``burn_blocks`` Bitcoin blocks pass (``burn``: one) and a tenure begins. A block is
-        ``seconds`` after its parent, which may be negative; ``time`` sets the first one's time. ``empty`` blocks have no
-        transaction at all, as no miner makes them but as recorded ones are. ValueError if a transaction is on the
-        branch already.
+        The first block holds ``txs``, in order; each holds at least one transaction of its miner. Before
+        *each* block ``burn_blocks`` Bitcoin blocks pass (``burn``: one) and a tenure begins. A block is
+        ``seconds`` after its parent, which may be negative; ``time`` sets the first one's time. ``empty``
+        blocks have no transaction at all: no miner makes such blocks, but some were recorded. ValueError if a
+        transaction is on the branch already.
         """
         branch = Branch(self, self._canonical.tip, self.keep)
         return branch.mine(
@@ -145,15 +146,16 @@ class ScriptedChain:
         )
 
     def fork(self, at: int | str, *, keep: Keep | None = None) -> "Branch":
-        """A branch to mine on, from a canonical height or any block's index hash, an orphan's too."""
+        """Start a branch from a canonical height or any block's index hash, even an orphan's."""
         return Branch(self, self.block(at), keep or self.keep)
 
     def reorg(
         self, depth: int, blocks: Iterable[Iterable[Tx]] | None = None, *, burn: bool = False
     ) -> "Branch":
-        """Replace the newest ``depth`` blocks by others (default: ``depth`` + 1 without payments), canonical at once.
+        """Replace the newest ``depth`` blocks by others (default: ``depth`` + 1 without payments) at once.
 
-        ``blocks`` gives the transactions of each new block; there may be fewer blocks than were replaced, even none.
+        ``blocks`` holds the transactions of each new block; there may be fewer new blocks than old ones, even
+        none.
         """
         branch = self.fork(self.tip.height - depth, keep="follow")
         for txs in blocks if blocks is not None else [()] * (depth + 1):
@@ -162,7 +164,7 @@ class ScriptedChain:
         return branch
 
     def add_pending(self, tx: Tx, *, time: int | None = None) -> PoolEntry:
-        """Put a transaction into the mempool, received at ``time`` (default: the tip's)."""
+        """Add a transaction to the mempool, received at ``time`` (default: the tip's)."""
         if self._canonical.place(tx.tx_id) is not None:
             raise ValueError(f"{tx.tx_id} is mined already")
         when = self.tip.time if time is None else time
@@ -173,7 +175,7 @@ class ScriptedChain:
     def drop_pending(
         self, tx_id: str, reason: str = "stale_garbage_collect", *, replaced_by: str | None = None
     ) -> PoolEntry:
-        """Drop a pending transaction: ``replace_by_fee``, ``replace_across_fork``, ``too_expensive``, ``problematic``, …"""
+        """Drop a pending transaction, with a ``reason`` such as ``replace_by_fee`` or ``too_expensive``."""
         entry = self.mempool.drop(tx_id, f"dropped_{reason}", replaced_by)
         self._announce(PoolSeen(entry=entry))
         return entry
@@ -262,7 +264,7 @@ class ScriptedChain:
         return block
 
     def _switch(self, tip: ScriptedBlock) -> None:
-        """Make ``tip`` the canonical tip; its transactions are mined, those only on the old branch are pending again."""
+        """Make ``tip`` canonical: mine its branch's transactions, make the old branch's pending again."""
         branch: list[ScriptedBlock] = []
         block = tip
         while not self.is_canonical(block.header.hash):
@@ -304,7 +306,7 @@ class ScriptedChain:
 
 
 class Branch:
-    """A place to mine on, made by :meth:`ScriptedChain.fork`. How it becomes canonical, :data:`Keep` says."""
+    """A branch to mine on, made by :meth:`ScriptedChain.fork`; :data:`Keep` says how it becomes canonical."""
 
     def __init__(self, chain: ScriptedChain, tip: ScriptedBlock, keep: Keep) -> None:
         self._chain = chain
@@ -332,7 +334,7 @@ class Branch:
         time: int | None = None,
         empty: bool = False,
     ) -> BlockHeader:
-        """As :meth:`ScriptedChain.mine`, on this branch. Transactions of other branches may be mined again here."""
+        """Mine like :meth:`ScriptedChain.mine`; transactions of other branches may be mined again here."""
         if n < 1:
             raise ValueError("mine at least one block")
         listed = tuple(txs)
@@ -352,7 +354,7 @@ class Branch:
     def promote(self) -> BlockHeader:
         """Make the branch's tip the canonical tip, whatever its height.
 
-        Under ``stale`` a branch that is longer is canonical already; a shorter one: ValueError.
+        Under ``stale`` a longer branch is already canonical; a shorter one raises ValueError.
         """
         chain = self._chain
         if self.tip != chain.tip:

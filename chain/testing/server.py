@@ -1,4 +1,4 @@
-"""An HTTP and WebSocket server that answers as the Stacks Blockchain API v9.0.2 would, from a scripted chain."""
+"""HTTP and WebSocket server that serves a scripted chain like the Stacks Blockchain API v9.0.2."""
 
 import asyncio
 import json
@@ -23,9 +23,9 @@ from chain.testing.websocket import Hub
 
 __all__ = ["ROUTES", "Request", "ScriptedApi"]
 
-#: Node's limit for a request's head; beyond it: 431.
+#: Node.js's limit for a request's head, in bytes; beyond it: 431.
 _MAX_HEAD = 16 * 1024
-#: What waits for slow sockets; later announcements are dropped, as the real server drops late ones.
+#: Announcements queued for slow sockets; later ones are dropped, as by the real server.
 _MAX_ANNOUNCEMENTS = 10_000
 _PUBLIC = "public, no-cache, must-revalidate"
 _REASONS = {
@@ -47,7 +47,7 @@ Hook = Callable[["Request"], Awaitable[None] | None]
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """A request that came in. ``status`` is None until it has been answered, or when the connection was broken."""
+    """A received request. ``status`` is None until answered, and after a broken connection."""
 
     #: A name of ``ROUTES``, ``ws``, or "" for an unknown path.
     route: str
@@ -59,10 +59,11 @@ class Request:
 
 
 class ScriptedApi:
-    """Serves one :class:`ScriptedChain` at ``url``. Several servers may serve one chain, each with its own faults.
+    """Serves one :class:`ScriptedChain` at ``url``.
 
-    Use ``async with``, or :meth:`start` and :meth:`stop`; a stopped server starts again on the same port. With
-    ``ping_interval`` None nothing is pinged until :meth:`heartbeat` is called.
+    Several servers may serve one chain, each with its own faults. Use ``async with``, or :meth:`start` and
+    :meth:`stop`; a stopped server starts again on the same port. With ``ping_interval`` None nothing is
+    pinged until :meth:`heartbeat` is called.
     """
 
     def __init__(
@@ -82,11 +83,11 @@ class ScriptedApi:
         self.version = version
         #: What ``/v2/info`` says (1 mainnet, 2147483648 testnet); None: no node behind the API, as recorded.
         self.network_id = network_id
-        #: Required as ``x-api-key`` when set; else 401.
+        #: When set, required as ``x-api-key``; else 401.
         self.api_key = api_key
         #: False: deprecated routes answer 410.
         self.deprecated_routes = True
-        #: Sent with every answer, for example ``ratelimit-remaining``.
+        #: Headers of every answer, for example ``ratelimit-remaining``.
         self.extra_headers: dict[str, str] = {}
         #: All requests, oldest first.
         self.requests: list[Request] = []
@@ -152,19 +153,19 @@ class ScriptedApi:
     # Misbehaving, beside ``faults``.
 
     def lag(self, blocks: int) -> None:
-        """Serve the chain without its newest blocks (0: all of it). A lagging server announces nothing."""
+        """Serve the chain without its newest ``blocks`` (0: all). A lagging server announces nothing."""
         self._behind = blocks
 
     def freeze(self) -> None:
-        """Keep serving the chain as it is at this moment, old branch and all, until :meth:`thaw`."""
+        """Keep serving the chain as it is now, even its orphans, until :meth:`thaw`."""
         self._frozen = self.chain.clone()
 
     def thaw(self) -> None:
-        """Catch up."""
+        """Serve the current chain again."""
         self._frozen = None
 
     def before(self, route: str, hook: Hook, *, nth: int = 1) -> None:
-        """Call ``hook`` once, right before the ``nth`` next request of ``route`` is answered: a reorg between pages."""
+        """Call ``hook`` once, before the ``nth`` next request of ``route`` is answered."""
         self._hooks.append((route, nth, hook))
 
     def restart_silently(self) -> None:
@@ -172,14 +173,14 @@ class ScriptedApi:
         self.hub.abandon()
 
     async def heartbeat(self) -> None:
-        """Ping now."""
+        """Ping the sockets now."""
         await self.hub.heartbeat()
 
     # Watching.
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of requests by route name."""
+        """Number of requests by route."""
         return Counter(request.route for request in self.requests)
 
     def clear(self) -> None:
@@ -187,7 +188,7 @@ class ScriptedApi:
         self.requests.clear()
 
     async def wait_for(self, route: str, *, count: int = 1, within: float = 10.0) -> None:
-        """Wait until ``count`` requests of ``route`` have been answered, counted over the whole log.
+        """Wait until ``count`` requests of ``route`` in the log have been answered.
 
         TimeoutError after ``within`` seconds.
         """
@@ -199,7 +200,7 @@ class ScriptedApi:
             await self._answered.wait_for(enough)
 
     async def announced(self) -> None:
-        """Wait until everything that happened on the chain so far has been sent to the open sockets."""
+        """Wait until all changes of the chain so far have been sent to the open sockets."""
         await asyncio.sleep(0)
         await self._announcements.join()
 
@@ -261,7 +262,7 @@ class ScriptedApi:
                 return _json(400, failed.body)
         else:
             answer = routes.not_found(request.method, request.path)
-        # Where a chain has a block of some time, clocks show that time.
+        # No clock is behind the tip's time.
         date = formatdate(max(time.time(), self.chain.tip.time), usegmt=True)
         headers = {"x-api-version": version, "date": date, **answer.headers}
         headers["cache-control"] = _PUBLIC if answer.etag is not None else "no-store"
@@ -324,7 +325,7 @@ _DOCS = "https://docs.hiro.so/stacks/api"
 
 
 def _match(path: str) -> tuple[str, Mapping[str, str]]:
-    """Route name and path parameters; literal paths go before those with parameters."""
+    """Return route name and path parameters; literal paths take precedence over those with parameters."""
     if path == "/extended/v1/ws":
         return "ws", {}
     parts = path.split("/")
@@ -368,7 +369,7 @@ def _abort(request: web.Request) -> None:
 
 
 async def _break_off(request: web.Request, response: web.Response) -> web.StreamResponse:
-    """Send the head and half of the body, then break the connection."""
+    """Send the head and half of the body, then close the connection."""
     assert isinstance(response.body, bytes)
     half = response.body[: len(response.body) // 2]
     stream = web.StreamResponse(status=response.status, headers=response.headers)

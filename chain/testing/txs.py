@@ -1,7 +1,8 @@
-"""Builders of transactions for a :class:`~chain.testing.ScriptedChain`: what payers, merchants and attackers send.
+"""Builders of a scripted chain's transactions, as sent by payers, merchants and attackers.
 
-A :class:`Tx` is a value: the same arguments give the same ``tx_id``. ``label`` enters the id and nothing else. Every
-builder takes the keywords of :class:`Extra`; a status other than success leaves the events out, as the chain does.
+A :class:`Tx` is a value: the same arguments give the same ``tx_id``. ``label`` enters the id and nothing
+else. Every builder takes the keywords of :class:`Extra`; a status other than success leaves the events out,
+as the chain does.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from chain.testing.principals import principal
 #: sBTC on mainnet.
 SBTC_CONTRACT = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
 SBTC = f"{SBTC_CONTRACT}::sbtc-token"
-#: The contract through which exchanges send STX to many at once on mainnet.
+#: The contract used by exchanges to send STX to many recipients at once on mainnet.
 SEND_MANY_MEMO = "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE.send-many-memo"
 
 OK_TRUE = encode(Ok(Bool(True)))
@@ -48,14 +49,15 @@ TENURE_CHANGE = "tenure_change"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tx:
-    """A signed transaction together with what happens when it is mined. Equal contents, equal ``tx_id``."""
+    """A signed transaction together with its outcome when mined. Equal contents give an equal ``tx_id``."""
 
     tx_id: str
     sender: str
     kind: str
-    #: A status as the API spells it; strings that :class:`TxStatus` does not know are served as they are.
+    #: A status in the API's spelling; strings outside :class:`TxStatus` are served unchanged.
     status: str = TxStatus.SUCCESS
-    #: None: a number is made from the id. Two pending transactions with one nonce replace each other by fee.
+    #: None: derived from the id. Of two pending transactions with one nonce, the higher fee replaces the
+    #: other.
     nonce: int | None = None
     fee: int = 500
     events: tuple[Event, ...] = ()
@@ -65,7 +67,7 @@ class Tx:
     function: str | None = None
     #: Consensus bytes by position.
     args: tuple[bytes, ...] = ()
-    #: Served beside ``args``; the real server often has no names and says "".
+    #: Names of ``args`` as served; the real server often has none and sends "".
     arg_names: tuple[str, ...] = ()
     #: Result of the call: consensus bytes.
     result: bytes = OK_TRUE
@@ -80,12 +82,12 @@ class Tx:
 
     @property
     def is_system(self) -> bool:
-        """Put into the block by its miner: never in the mempool."""
+        """Whether its block's miner made it: such transactions are never in the mempool."""
         return self.kind in (COINBASE, TENURE_CHANGE)
 
     @property
     def participants(self) -> frozenset[str]:
-        """Every principal that the transaction names: whose ``address_tx_update`` it fires."""
+        """All principals in the transaction: those that get an ``address_tx_update``."""
         named = {self.sender, self.contract_id} | {p for event in self.events for p in event.principals}
         if self.transfer is not None:
             named.add(self.transfer[0])
@@ -93,7 +95,7 @@ class Tx:
 
 
 class Extra(TypedDict, total=False):
-    """Keywords that every builder takes."""
+    """Keyword arguments of every builder."""
 
     status: str
     label: str
@@ -105,19 +107,19 @@ class Extra(TypedDict, total=False):
 
 
 def failed(tx: Tx, status: str = TxStatus.ABORT_BY_RESPONSE, *, result: bytes | None = None) -> Tx:
-    """The same transaction (same id) with another outcome: no events, ``(err u1)`` unless told otherwise."""
+    """Return the transaction (same id) with a failure: no events, ``(err u1)`` unless ``result`` is given."""
     if result is None:
         result = ERR_U1 if status == TxStatus.ABORT_BY_RESPONSE else OK_TRUE
     return replace(tx, status=status, events=(), result=result)
 
 
 def with_events(tx: Tx, events: Iterable[Event]) -> Tx:
-    """The same transaction (same id) moving other things, as a contract may do on another fork."""
+    """Return the transaction (same id) with other events, as a contract may emit on another fork."""
     return replace(tx, events=tuple(events))
 
 
 def with_amount(tx: Tx, amount: int) -> Tx:
-    """The same transaction (same id), all of its transfers moving ``amount`` instead."""
+    """Return the transaction (same id) with ``amount`` in all of its transfers."""
     moved = tuple(replace(e, amount=amount) if e.action == "transfer" else e for e in tx.events)
     if tx.transfer is None:
         return replace(tx, events=moved)
@@ -126,7 +128,7 @@ def with_amount(tx: Tx, amount: int) -> Tx:
 
 
 def stx_transfer(sender: str, recipient: str, amount: int, memo: bytes = b"", **extra: Unpack[Extra]) -> Tx:
-    """A plain STX transfer. The chain pads its memo to 34 zero bytes."""
+    """A plain STX transfer. The chain pads its memo with zeros to 34 bytes."""
     padded = memo.ljust(34, b"\0")
     if len(padded) > 34:
         raise ValueError(f"an STX memo has at most 34 bytes, not {len(memo)}")
@@ -149,9 +151,9 @@ def sbtc_transfer(
     prints_memo: bool = True,
     **extra: Unpack[Extra],
 ) -> Tx:
-    """A direct ``transfer`` call of a SIP-010 token (sBTC): the transfer, then a print of the memo, if there is one.
+    """A direct ``transfer`` call of a SIP-010 token (sBTC): the transfer, then a print of the memo, if any.
 
-    ``prints_memo=False`` is a token that swallows its memo: it stands in the fourth argument only.
+    ``prints_memo=False`` is a token that does not print its memo, which is then in the fourth argument only.
     """
     contract = ev.contract_of(asset)
     events = [ev.ft_transfer(asset, sender, recipient, amount)]
@@ -168,7 +170,7 @@ def token_transfer_many(
     asset: str = SBTC,
     **extra: Unpack[Extra],
 ) -> Tx:
-    """``transfer-many``: (recipient, amount, memo) each; a memo is printed right after the transfer it belongs to."""
+    """A ``transfer-many`` of (recipient, amount, memo); each memo is printed right after its transfer."""
     contract = ev.contract_of(asset)
     events: list[Event] = []
     entries = []
@@ -197,7 +199,7 @@ def stx_send_many(
     router: str = SEND_MANY_MEMO,
     **extra: Unpack[Extra],
 ) -> Tx:
-    """STX to many through ``send-many-memo``: a transfer without a memo, then the router's print of it, for each."""
+    """STX through ``send-many-memo``: each a transfer without memo, then the router's print of the memo."""
     events: list[Event] = []
     entries = []
     for recipient, amount, memo in payments:
@@ -215,7 +217,7 @@ def fake_token(
     deployer: str | None = None,
     **extra: Unpack[Extra],
 ) -> Tx:
-    """A look-alike: a token that calls itself ``sbtc-token`` and prints the memo just as sBTC would."""
+    """A transfer of a look-alike token that calls itself ``sbtc-token`` and prints the memo as sBTC does."""
     asset = f"{deployer or principal('fake-token deployer')}.fake-token::sbtc-token"
     return sbtc_transfer(sender, recipient, amount, memo, asset=asset, **extra)
 
@@ -223,7 +225,7 @@ def fake_token(
 def terms_hash(
     *, amount: int, expires_at: int, merchant: str, salt: bytes, asset: str | None = SBTC
 ) -> bytes:
-    """The payment contract's intent id: SHA-256 of the terms' consensus bytes (``asset`` None or "STX": STX)."""
+    """The payment contract's intent id: SHA-256 of the terms' consensus bytes; ``asset`` None is STX too."""
     terms: dict[str, Value] = {
         "amount": UInt(amount),
         "expires-at": UInt(expires_at),
@@ -249,10 +251,10 @@ def contract_payment(
     stacks_time: int = 0,
     **extra: Unpack[Extra],
 ) -> Tx:
-    """A payment through the payment contract: its print, the transfer, and the terms hash as the transfer's memo.
+    """A payment through the payment contract: its print, and the transfer with the terms hash as its memo.
 
-    ``asset`` None or "STX" calls ``pay-stx``, else ``pay-token`` with the asset's contract. ``intent_id`` (the terms
-    hash) is computed from the terms unless given. The three context numbers only fill the print.
+    ``asset`` None or "STX" calls ``pay-stx``, else ``pay-token`` with the asset's contract. ``intent_id``
+    (the terms hash) is computed from the terms unless given. The three heights and times only fill the print.
     """
     intent = intent_id
     if intent is None:
@@ -300,9 +302,10 @@ def contract_refund(
     burn_height: int = 0,
     **extra: Unpack[Extra],
 ) -> Tx:
-    """A refund through the payment contract: its print, the transfer back, and the terms hash as the transfer's memo.
+    """A refund through the payment contract: its print, and the transfer with the terms hash as its memo.
 
-    ``asset`` None or "STX" calls ``refund-stx``, else ``refund-token``. The last three numbers only fill the print.
+    ``asset`` None or "STX" calls ``refund-stx``, else ``refund-token``. The last three numbers only fill the
+    print.
     """
     printed = Tuple.of(
         {
@@ -367,7 +370,7 @@ def call(
     events: Iterable[Event] = (),
     **extra: Unpack[Extra],
 ) -> Tx:
-    """Any contract call with any events: a router, a wallet, an attacker. Events are left out unless it succeeds."""
+    """Any contract call with any events: a router, a wallet, an attacker. Events need a successful status."""
     return _build(
         CONTRACT_CALL,
         sender,
@@ -398,7 +401,7 @@ def _build(kind: str, sender: str, events: Iterable[Event], extra: Extra, **fiel
     label, nonce, fee = extra.get("label", ""), extra.get("nonce"), extra.get("fee", 500)
     events = tuple(events)
     status = extra.get("status", TxStatus.SUCCESS)
-    # The id commits to what was signed and to the label, not to how it comes out.
+    # The id commits to the signed contents and the label, not to the outcome.
     contents = repr((kind, sender, label, nonce, fee, events, sorted(fields.items())))
     tx = Tx(
         tx_id="0x" + hashlib.sha256(contents.encode()).hexdigest(),

@@ -1,4 +1,4 @@
-"""What one API server knows of a scripted chain: the canonical branch up to a height."""
+"""A server's view of a scripted chain: the canonical branch up to a height."""
 
 from chain.model import BlockHeader
 from chain.testing.canonical import Place, ScriptedBlock
@@ -23,12 +23,12 @@ class View:
 
     @property
     def block_count(self) -> int:
-        """How many canonical blocks there are."""
+        """Number of canonical blocks."""
         return self.tip.header.height - self._canonical.first_height + 1
 
     @property
     def tx_count(self) -> int:
-        """How many canonical transactions there are."""
+        """Number of canonical transactions."""
         return self._canonical.end(self.tip.header.height)
 
     def at(self, height: int) -> ScriptedBlock | None:
@@ -41,7 +41,7 @@ class View:
         return block if block is not None and block.header.height <= self.tip.header.height else None
 
     def is_orphan(self, index_hash: str) -> bool:
-        """Whether a block of this index hash came in and is not canonical."""
+        """Whether a block of this index hash is known but not canonical."""
         return self._chain.knows(index_hash) and not self._chain.is_canonical(index_hash)
 
     def burn_blocks(self, ref: int | str) -> list[ScriptedBlock]:
@@ -59,7 +59,7 @@ class View:
         return [block for block in found if block is not None]
 
     def place(self, tx_id: str) -> Place | None:
-        """Where a transaction is mined."""
+        """The place of a mined transaction."""
         place = self._canonical.place(tx_id)
         return place if place is not None and place[0].header.height <= self.tip.header.height else None
 
@@ -76,7 +76,7 @@ class View:
 
     @property
     def mempool_stamp(self) -> str:
-        """A text that changes with the mempool."""
+        """A text that changes with every change of the mempool."""
         return f"{self._chain.tip.time}.{self._chain.mempool.changes:06d}"
 
     def bounds(self, block: ScriptedBlock) -> tuple[int, int]:
@@ -87,7 +87,7 @@ class View:
     def position(self, height: int, sequence: int, index: int) -> int:
         """The newest position at or below a cursor ``height:sequence:index``.
 
-        A microblock sequence below :data:`NO_MICROBLOCK`, as in ``H:0:0``, stands for the end of the block.
+        A microblock sequence below :data:`NO_MICROBLOCK`, as in ``H:0:0``, means the end of the block.
         """
         block = self.at(height)
         if block is None:

@@ -1,8 +1,8 @@
-"""The WebSocket of the Stacks Blockchain API v9.0.2, ``/extended/v1/ws``: JSON-RPC subscriptions, pings, and its faults.
+"""The WebSocket ``/extended/v1/ws`` of the Stacks Blockchain API v9.0.2: JSON-RPC subscriptions, pings, bugs.
 
-Three of them matter to clients and are kept: a client that misses a pong is unsubscribed while its socket stays open;
-of several ``address_tx_update`` or ``tx_update`` subscriptions on one socket only the first survives a heartbeat; a
-server that restarts says nothing at all to its old sockets.
+Three bugs matter to clients and are reproduced: a client that misses a pong is unsubscribed while its socket
+stays open; of several ``address_tx_update`` or ``tx_update`` subscriptions on one socket only the first
+survives a heartbeat; a server that restarts sends nothing at all to its old sockets.
 """
 
 import json
@@ -17,7 +17,7 @@ from chain.testing import render
 from chain.testing.scripted import Announcement, BlockSeen
 from chain.testing.view import View
 
-#: Events with a topic, and the parameter that names it; the others have none.
+#: The topic parameter by event; other events have no topic.
 _TOPICS = {"tx_update": "tx_id", "address_tx_update": "address", "address_balance_update": "address"}
 _EVENTS = (
     *("block", "microblock", "mempool", *_TOPICS),
@@ -28,7 +28,7 @@ _HASH_LENGTH = 66
 
 @dataclass(slots=True)
 class _Subscriptions:
-    """Subscribers of one kind of event, by topic ("" where there is none), and who has answered the last ping."""
+    """Subscribers of one event by topic ("" if it has none), and whether each answered the last ping."""
 
     topics: dict[str, list[web.WebSocketResponse]] = field(default_factory=dict)
     alive: dict[web.WebSocketResponse, bool] = field(default_factory=dict)
@@ -52,9 +52,10 @@ class _Subscriptions:
         self.alive.pop(socket, None)
 
     def beat(self) -> list[web.WebSocketResponse]:
-        """Take silent sockets off their topics; the rest are to be pinged.
+        """Unsubscribe silent sockets; return the others, for a ping.
 
-        The mark is one per socket, not per topic, so a socket marked at its first topic looks silent at its second.
+        There is one mark per socket, not per topic, so a socket marked at its first topic looks silent at its
+        second.
         """
         to_ping = []
         for topic, subscribers in tuple(self.topics.items()):
@@ -68,7 +69,7 @@ class _Subscriptions:
 
 
 class Hub:
-    """All sockets of one server and what they subscribed to."""
+    """All sockets of one server and their subscriptions."""
 
     def __init__(self) -> None:
         self._sockets: set[web.WebSocketResponse] = set()
@@ -76,16 +77,16 @@ class Hub:
 
     @property
     def sockets(self) -> int:
-        """How many sockets are open."""
+        """Number of open sockets."""
         return len(self._sockets)
 
     def subscribers(self, event: str, topic: str = "") -> int:
-        """How many sockets get an event (of a topic)."""
+        """Number of sockets subscribed to an event (of a topic)."""
         return len(self._subscriptions[event].topics.get(topic, ()))
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Talk to one client until it goes."""
-        # Pongs must be seen here, so pings are answered here too.
+        """Serve one client until it disconnects."""
+        # Pongs must be handled here, so pings are answered here too.
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self._sockets.add(socket)
@@ -101,13 +102,13 @@ class Hub:
                     for reply in self._replies(socket, message.data):
                         await socket.send_str(json.dumps(reply))
         except ConnectionError:
-            pass  # The client is gone: nothing is left to say.
+            pass  # The client is gone.
         finally:
             self._forget(socket)
         return socket
 
     async def heartbeat(self) -> None:
-        """Ping every subscribed socket, once for each kind of event; drop those that missed the last ping."""
+        """Ping every subscribed socket, once per kind of event; drop those that missed the last ping."""
         for subscriptions in self._subscriptions.values():
             for socket in subscriptions.beat():
                 try:
@@ -116,7 +117,7 @@ class Hub:
                     self._forget(socket)
 
     async def announce(self, announcement: Announcement, view: View) -> None:
-        """Tell subscribers, in the real server's order: block, its transactions ascending, addresses descending."""
+        """Notify subscribers in the real server's order: block, transactions, then addresses descending."""
         for event, topic, params in _notifications(announcement, view):
             text = json.dumps({"jsonrpc": "2.0", "method": event, "params": params})
             for socket in tuple(self._subscriptions[event].topics.get(topic, ())):
@@ -126,7 +127,7 @@ class Hub:
                     self._forget(socket)
 
     def abandon(self) -> None:
-        """Forget all sockets without closing them, as a restarting server does: they hear nothing any more."""
+        """Forget all sockets without closing them, as a restarting server does: they get no more messages."""
         for socket in tuple(self._sockets):
             self._forget(socket)
 
@@ -192,7 +193,7 @@ def _notifications(announcement: Announcement, view: View) -> Iterator[tuple[str
     was_pending = {entry.tx.tx_id: entry for entry in announcement.was_pending}
     for tx in block.txs:
         if tx.tx_id in was_pending:
-            # Mined, and yet announced as pending once more.
+            # Announced as pending once more, although it is mined.
             yield "mempool", "", render.pending_v1(was_pending[tx.tx_id])
         place, entry = view.place(tx.tx_id), view.pooled(tx.tx_id)
         if place is not None:
