@@ -16,8 +16,9 @@ from tests.integration.watcher.ledger_fixture import LedgerFixture
 from tests.integration.watcher.reindex import false_blocks
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.property.test_reindex import Life, forks, mines, payments
+from watcher.domain.decision import Decision
 from watcher.domain.model import Facts, Flag, Status
-from watcher.domain.settlement import Decision, decide
+from watcher.domain.settlement import decide
 from watcher.indexer.matcher import match_blocks, read_all
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store

@@ -9,8 +9,8 @@ from notifier.events import EventType
 from tests.property.test_settlement_laws import Fork, Mined, Step, StepFixture, Tx, lively, policies
 from tests.unit.watcher.domain.history import PAYER, IntentHistory
 from watcher.domain import refunds
+from watcher.domain.decision import Decision, EventDraft
 from watcher.domain.model import Flag, OperatorActionKind, Repayment
-from watcher.domain.settlement import Decision, EventDraft
 
 MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
 #: All that refunds may change of an intent's flags.

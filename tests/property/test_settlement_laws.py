@@ -9,6 +9,7 @@ from hypothesis import example, given
 
 from notifier.events import EventType
 from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, STRANGER, IntentHistory
+from watcher.domain.decision import Decision
 from watcher.domain.model import (
     ChainClock,
     Depth,
@@ -22,7 +23,7 @@ from watcher.domain.model import (
     OperatorActionKind,
     Status,
 )
-from watcher.domain.settlement import ATTENTION_EACH, Decision, decide
+from watcher.domain.settlement import ATTENTION_EACH, decide
 
 
 @dataclass(frozen=True)

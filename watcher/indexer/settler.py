@@ -16,8 +16,9 @@ from notifier.events import EventType, event_body
 from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain import refunds
+from watcher.domain.decision import Decision, EventDraft
 from watcher.domain.model import ChainClock, Facts, OperatorActionKind, SentEvent, Status
-from watcher.domain.settlement import Decision, EventDraft, decide
+from watcher.domain.settlement import decide
 from watcher.errors import WatcherError
 from watcher.schemas import serialize
 from watcher.store import chain_state

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, select
 
 from notifier import outbox
 from notifier.events import EventType
+from watcher.domain.decision import Decision
 from watcher.domain.model import ChainClock
-from watcher.domain.settlement import Decision, decide
+from watcher.domain.settlement import decide
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult, to_sent_event
 from watcher.log import get_logger
 from watcher.store import intents as intent_store

@@ -21,8 +21,8 @@ from sqlalchemy import (
     update,
 )
 
+from watcher.domain.decision import Decision
 from watcher.domain.model import ChainClock, Depth, Intent, LatePolicy, Match, Status
-from watcher.domain.settlement import Decision
 from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import intent, label, recipient, status_count, transition
 

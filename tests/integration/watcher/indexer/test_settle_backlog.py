@@ -12,8 +12,8 @@ from chain.testing import ScriptedApi, txs
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher import unforeseen
+from watcher.domain.decision import Decision
 from watcher.domain.model import Intent
-from watcher.domain.settlement import Decision
 from watcher.errors import Refused
 from watcher.indexer import settler as settler_module
 from watcher.indexer.ledger import Ledger

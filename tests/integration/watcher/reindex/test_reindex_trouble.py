@@ -15,8 +15,8 @@ from notifier.schema import delivery, event
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_reindex import subscribe
+from watcher.domain.decision import Decision
 from watcher.domain.model import Intent
-from watcher.domain.settlement import Decision
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.settler import SET_ASIDE_SECONDS
 from watcher.reindex import recorder

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from notifier.events import VERDICTS, EventType, event_id
+from watcher.domain.decision import Decision, EventDraft
 from watcher.domain.model import (
     ChainClock,
     Depth,
@@ -24,7 +25,7 @@ from watcher.domain.model import (
     SentEvent,
     Status,
 )
-from watcher.domain.settlement import Decision, EventDraft, decide
+from watcher.domain.settlement import decide
 
 DEADLINE = 1100
 GRACE = 200
