@@ -21,10 +21,10 @@ from contracts.model import PaymentRules
 from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
 from watcher.domain.matching import intent_keys, reference_key
-from watcher.domain.model import LEVELS, Intent, LatePolicy, Match
+from watcher.domain.model import BEFORE_THE_CHAIN, LEVELS, Intent, LatePolicy, Match
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import IndexerLoop
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
+from watcher.indexer.settler import Settler
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store.database import Database

@@ -98,6 +98,10 @@ class ChainClock:
         return Depth(stacks=max(0, self.height - height + 1), bitcoin=max(0, self.burn_height - burn_height))
 
 
+#: The clock of a database that has not begun to follow the chain: nothing is deep, nothing has passed.
+BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """What is owed, with its policy as frozen at creation."""

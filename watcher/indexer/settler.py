@@ -27,10 +27,6 @@ from watcher.store import transfers as transfer_store
 from watcher.store.database import chunks, one_of
 from watcher.store.schema import transition
 
-#: The clock of a database that has not begun to follow the chain: nothing is deep, nothing has passed.
-BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
-
-
 #: Intents that one transaction settles: it holds the write lock for about a tenth of a second then.
 MAX_INTENTS_PER_TRANSACTION = 100
 

@@ -14,9 +14,9 @@ from notifier.ids import Entropy, new_id
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
 from watcher.domain.matching import by_strength, match
-from watcher.domain.model import CLOCK_SLACK_SECONDS, Intent, LatePolicy, Match
+from watcher.domain.model import BEFORE_THE_CHAIN, CLOCK_SLACK_SECONDS, Intent, LatePolicy, Match
 from watcher.errors import Problems, Refused
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler
+from watcher.indexer.settler import Settler
 from watcher.schemas import NewPaymentIntent
 from watcher.schemas.fields import MAX_TTL, quote
 from watcher.services import merchants

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, func, insert, select
 from contracts.model import Route
 from notifier import outbox
 from notifier.ids import new_id
-from watcher.domain.model import ChainClock, Intent, OperatorActionKind, Status
+from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock, Intent, OperatorActionKind, Status
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
-from watcher.indexer.settler import BEFORE_THE_CHAIN, Settler, to_sent_event
+from watcher.indexer.settler import Settler, to_sent_event
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
 from notifier.ids import new_id
 from watcher.domain.matching import reference_key
-from watcher.domain.model import ChainClock
+from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.errors import NotFound
-from watcher.indexer.settler import BEFORE_THE_CHAIN, load_timelines
+from watcher.indexer.settler import load_timelines
 from watcher.schemas import Page, PaymentIntentFilters, TransferFilters, serialize
 from watcher.services.status import status
 from watcher.store import chain_state
