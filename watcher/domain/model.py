@@ -149,6 +149,32 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntentState:
+    """How an intent stands at one moment, as stored or as just decided."""
+
+    status: Status
+    flags: frozenset[Flag]
+    received: int
+    missing: int
+    over: int
+    refunded: int
+    anchor: tuple[int, int] | None
+    in_flight: bool
+    updated_at: int
+    #: Chain time of the tip at which the newest success was decided.
+    succeeded_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One entry of an intent's timeline."""
+
+    at: int
+    status: Status
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inclusion:
     """A transfer of this intent in one block. The same (tx_id, rank) may be included again on another branch."""
 

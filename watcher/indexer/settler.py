@@ -17,7 +17,15 @@ from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain import refunds
 from watcher.domain.decision import Decision, EventDraft
-from watcher.domain.model import ChainClock, Facts, OperatorActionKind, SentEvent, Status
+from watcher.domain.model import (
+    ChainClock,
+    Facts,
+    IntentState,
+    OperatorActionKind,
+    SentEvent,
+    Status,
+    TimelineEntry,
+)
 from watcher.domain.settlement import decide
 from watcher.errors import WatcherError
 from watcher.schemas import serialize
@@ -240,7 +248,7 @@ class Settler:
         self,
         row: Mapping[Any, Any],
         facts: Facts,
-        timeline: list[serialize.Change],
+        timeline: list[TimelineEntry],
         decision: Decision,
         sequence: int,
         clock: ChainClock,
@@ -260,11 +268,11 @@ class Settler:
 
         def note(status: Status, reason: str | None) -> None:
             if not timeline or timeline[-1].status is not status:
-                timeline.append(serialize.Change(at=int(now), status=status, reason=reason))
+                timeline.append(TimelineEntry(at=int(now), status=status, reason=reason))
 
         def note_refunds(status: Status) -> None:
             new = refunds.notes(facts.refunds, [change.reason for change in timeline])
-            timeline.extend(serialize.Change(at=int(now), status=status, reason=reason) for reason in new)
+            timeline.extend(TimelineEntry(at=int(now), status=status, reason=reason) for reason in new)
 
         for number, draft in enumerate(decision.drafts, start=sequence + 1):
             note(draft.status, _why(draft, facts))
@@ -272,7 +280,7 @@ class Settler:
                 note_refunds(draft.status)
             if draft.type is EventType.SUCCEEDED:
                 succeeded_at = clock.time
-            state = serialize.IntentState(
+            state = IntentState(
                 status=draft.status,
                 flags=draft.flags,
                 received=decision.received,
@@ -289,7 +297,7 @@ class Settler:
                 shown: int,
                 draft: EventDraft = draft,
                 number: int = number,
-                state: serialize.IntentState = state,
+                state: IntentState = state,
             ) -> bytes:
                 data = serialize.event_data(
                     serialize.payment_intent(
@@ -333,12 +341,12 @@ class Settler:
         return known, gained, events
 
 
-def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[serialize.Change]]:
+def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[TimelineEntry]]:
     """Return what each intent's timeline has so far, oldest first."""
-    found: dict[str, list[serialize.Change]] = {key: [] for key in ids}
+    found: dict[str, list[TimelineEntry]] = {key: [] for key in ids}
     for batch in chunks(sorted(found)):
         for row in connection.execute(_TIMELINES, {"ids": batch}):
-            change = serialize.Change(at=row.at, status=Status(row.status), reason=row.reason)
+            change = TimelineEntry(at=row.at, status=Status(row.status), reason=row.reason)
             found[row.intent_id].append(change)
     return found
 

@@ -1,67 +1,33 @@
 """The JSON that people and programs see of intents, transfers and merchants: the same in CLI, HTTP API and webhooks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from contracts.terms import payment_call
 from notifier.events import LIST_BODY, rfc3339
 from watcher.domain.coverage import find_coverage, in_order, sort_transfers
 from watcher.domain.matching import trimmed
-from watcher.domain.model import ChainClock, Depth, Facts, Flag, Inclusion, Intent, Repayment, Status
+from watcher.domain.model import (
+    ChainClock,
+    Depth,
+    Facts,
+    Inclusion,
+    Intent,
+    IntentState,
+    Repayment,
+    Status,
+    TimelineEntry,
+)
 
 #: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
 MAX_ENTRIES_SHOWN = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntentState:
-    """How an intent stands at one moment, as stored or as just decided."""
-
-    status: Status
-    flags: frozenset[Flag]
-    received: int
-    missing: int
-    over: int
-    refunded: int
-    anchor: tuple[int, int] | None
-    in_flight: bool
-    updated_at: int
-    #: Chain time of the tip at which the newest success was decided.
-    succeeded_at: int | None
-
-    @classmethod
-    def stored(cls, row: Mapping[Any, Any]) -> "IntentState":
-        """Read it from a row of the intent table."""
-        anchored = row["anchor_height"] is not None
-        return cls(
-            status=Status(row["status"]),
-            flags=frozenset(Flag(flag) for flag in row["flags"]),
-            received=row["received"],
-            missing=row["missing"],
-            over=row["over"],
-            refunded=row["refunded"],
-            anchor=(row["anchor_height"], row["anchor_burn_height"]) if anchored else None,
-            in_flight=row["in_flight"],
-            updated_at=row["updated_at"],
-            succeeded_at=row["succeeded_at"],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One entry of an intent's timeline."""
-
-    at: int
-    status: Status
-    reason: str | None
 
 
 def payment_intent(
     intent: Intent,
     state: IntentState,
     facts: Facts,
-    timeline: Sequence[Change],
+    timeline: Sequence[TimelineEntry],
     clock: ChainClock,
     *,
     payment_contract: str | None,

@@ -114,7 +114,7 @@ def _documents(
     return [
         serialize.payment_intent(
             intent_store.read_intent(row),
-            serialize.IntentState.stored(row),
+            intent_store.read_state(row),
             known[row["id"]],
             changes[row["id"]],
             clock,

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from watcher.domain.decision import Decision
-from watcher.domain.model import ChainClock, Depth, Intent, LatePolicy, Match, Status
+from watcher.domain.model import ChainClock, Depth, Flag, Intent, IntentState, LatePolicy, Match, Status
 from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import intent, label, recipient, status_count, transition
 
@@ -316,6 +316,23 @@ def read_intent(row: Mapping[Any, Any]) -> Intent:
         monitoring=row["monitoring"],
         reorg_grace=row["reorg_grace"],
         metadata=row["metadata"],
+    )
+
+
+def read_state(row: Mapping[Any, Any]) -> IntentState:
+    """Turn a row of the intent table into the state that was stored with it."""
+    anchored = row["anchor_height"] is not None
+    return IntentState(
+        status=Status(row["status"]),
+        flags=frozenset(Flag(flag) for flag in row["flags"]),
+        received=row["received"],
+        missing=row["missing"],
+        over=row["over"],
+        refunded=row["refunded"],
+        anchor=(row["anchor_height"], row["anchor_burn_height"]) if anchored else None,
+        in_flight=row["in_flight"],
+        updated_at=row["updated_at"],
+        succeeded_at=row["succeeded_at"],
     )
 
 
