@@ -39,7 +39,7 @@ from watcher.domain.model import Intent, LatePolicy, SentEvent, Status
 from watcher.domain.settlement import decide
 from watcher.indexer import settler
 from watcher.indexer.loop import PollResult
-from watcher.indexer.settler import Settler, SettleResult, load_timelines
+from watcher.indexer.settler import Settler, SettleResult
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -291,7 +291,7 @@ class History(RuleBasedStateMachine):
             stored = intent_store.load_intents(connection, self.intents)
             facts = transfer_store.load_facts(connection, self.intents)
             told = outbox.previous_events(connection, self.intents)
-            timelines = load_timelines(connection, self.intents)
+            timelines = intent_store.load_timelines(connection, self.intents)
             rows = {row.id: row for row in connection.execute(select(intent_table))}
             events = connection.execute(select(event_table)).all()
         for key, intent in stored.items():

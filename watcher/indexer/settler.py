@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from notifier import outbox
@@ -32,8 +32,6 @@ from watcher.schemas import serialize
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
-from watcher.store.database import chunks, one_of
-from watcher.store.schema import transition
 
 #: Intents that one transaction settles: it holds the write lock for about a tenth of a second then.
 MAX_INTENTS_PER_TRANSACTION = 100
@@ -48,8 +46,6 @@ OVERSIZED_WAIT_SECONDS = 60
 
 #: An intent that could not be settled is tried again after so many seconds of the chain clock.
 SET_ASIDE_SECONDS = 3_600
-
-_TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids"))).order_by(transition.c.n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +123,7 @@ class Settler:
             for key, decision in decisions.items()
             if decision.drafts or decision.status is not intents[key].status or facts[key].refunds
         ]
-        timelines = load_timelines(connection, moved)
+        timelines = intent_store.load_timelines(connection, moved)
         transitions = []
         changes = []
         taken_back = []
@@ -339,16 +335,6 @@ class Settler:
         note_refunds(decision.status)
         gained = [(change.at, change.status, change.reason) for change in timeline[known:]]
         return known, gained, events
-
-
-def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[TimelineEntry]]:
-    """Return what each intent's timeline has so far, oldest first."""
-    found: dict[str, list[TimelineEntry]] = {key: [] for key in ids}
-    for batch in chunks(sorted(found)):
-        for row in connection.execute(_TIMELINES, {"ids": batch}):
-            change = TimelineEntry(at=row.at, status=Status(row.status), reason=row.reason)
-            found[row.intent_id].append(change)
-    return found
 
 
 def _why(draft: EventDraft, facts: Facts) -> str | None:

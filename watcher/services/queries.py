@@ -12,7 +12,6 @@ from notifier.ids import new_id
 from watcher.domain.matching import reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.errors import NotFound
-from watcher.indexer.settler import load_timelines
 from watcher.schemas import Page, PaymentIntentFilters, TransferFilters, serialize
 from watcher.services.status import status
 from watcher.store import chain_state
@@ -109,7 +108,7 @@ def _documents(
 ) -> list[dict[str, Any]]:
     ids = [row["id"] for row in rows]
     known = transfer_store.load_facts(connection, ids)
-    changes = load_timelines(connection, ids)
+    changes = intent_store.load_timelines(connection, ids)
     clock = _clock(connection)
     return [
         serialize.payment_intent(

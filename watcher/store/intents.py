@@ -22,7 +22,17 @@ from sqlalchemy import (
 )
 
 from watcher.domain.decision import Decision
-from watcher.domain.model import ChainClock, Depth, Flag, Intent, IntentState, LatePolicy, Match, Status
+from watcher.domain.model import (
+    ChainClock,
+    Depth,
+    Flag,
+    Intent,
+    IntentState,
+    LatePolicy,
+    Match,
+    Status,
+    TimelineEntry,
+)
 from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import intent, label, recipient, status_count, transition
 
@@ -31,6 +41,7 @@ _IS_DEDICATED: ColumnElement[bool] = literal_column("intent.match = 'recipient'"
 
 
 _INTENTS = select(intent).where(intent.c.id.in_(one_of("ids")))
+_TIMELINES = select(transition).where(transition.c.intent_id.in_(one_of("ids"))).order_by(transition.c.n)
 _BY_LABEL = (
     select(label.c.key, intent)
     .join(intent, intent.c.id == label.c.intent_id)
@@ -152,6 +163,16 @@ def add_transitions(
     ]
     if rows:
         connection.execute(insert(transition), rows)
+
+
+def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[TimelineEntry]]:
+    """Return what each intent's timeline has so far, oldest first."""
+    found: dict[str, list[TimelineEntry]] = {key: [] for key in ids}
+    for batch in chunks(sorted(found)):
+        for row in connection.execute(_TIMELINES, {"ids": batch}):
+            change = TimelineEntry(at=row.at, status=Status(row.status), reason=row.reason)
+            found[row.intent_id].append(change)
+    return found
 
 
 def note_successes(connection: Connection, ids: Collection[str], *, at: int) -> None:

@@ -12,8 +12,9 @@ from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Status
 from watcher.indexer.ledger import clock_at
-from watcher.indexer.settler import Settler, load_timelines
+from watcher.indexer.settler import Settler
 from watcher.schemas import serialize
+from watcher.store import intents as intent_store
 
 
 def bodies(fixture: LedgerFixture, intent: str) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ def test_the_timeline_has_each_change_once_with_its_reason(fixture: LedgerFixtur
     fixture.fork(4, [[]] * 5)
     fixture.pass_time(7201)
     with fixture.database.read() as connection:
-        timeline = load_timelines(connection, [intent])[intent]
+        timeline = intent_store.load_timelines(connection, [intent])[intent]
     assert [(change.status, change.reason) for change in timeline] == [
         ("pending", "created"),
         ("processing", None),
