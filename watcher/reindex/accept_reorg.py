@@ -33,8 +33,8 @@ from watcher.reindex.dry_run import BatchSettler, rolled_back
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import ALL_BURN_BLOCKS, BATCH_BLOCKS, PREFETCH_BATCHES
-from watcher.services import operator_actions
 from watcher.store import chain_state
+from watcher.store import operator_actions as action_store
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database
 from watcher.store.schema import attempt, refund, transfer
@@ -292,10 +292,10 @@ class Accept:
                 "the daemon moved meanwhile; nothing was done",
                 hint="look at `status`, try again",
             )
-        operator_actions.store(
+        action_store.add_action(
             connection,
             None,
-            operator_actions.ACCEPT_REORG,
+            action_store.ACCEPT_REORG,
             found.clock,
             now=self._now(),
             reason=reason,

@@ -7,27 +7,19 @@ nothing. The intent is settled before the action too: it may be due, and a payme
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from contracts.model import Route
 from notifier import outbox
-from notifier.ids import new_id
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock, Intent, OperatorActionKind, Status
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
 from watcher.indexer.settler import Settler, to_sent_event
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
+from watcher.store import operator_actions as action_store
 from watcher.store import transfers as transfer_store
-from watcher.store.schema import act, recipient, transfer, transition
-
-#: The kind of action that gives money to an intent.
-ASSIGN = "assign"
-
-#: The kind of action that takes a branch for right which forked below what counts as final.
-ACCEPT_REORG = "accept_reorg"
-
-_TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
+from watcher.store.schema import recipient, transfer, transition
 
 
 def cancel(
@@ -52,7 +44,9 @@ def cancel(
             f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
             hint="mark it, if a person knows better",
         )
-    store(connection, intent_id, OperatorActionKind.CANCEL, clock, reason=reason, actor=actor, now=now)
+    action_store.add_action(
+        connection, intent_id, OperatorActionKind.CANCEL, clock, reason=reason, actor=actor, now=now
+    )
     _note(connection, intent, f"canceled by {actor}: {reason}", now)
     settler.settle(connection, [intent_id], clock, now=now)
 
@@ -74,7 +68,7 @@ def mark(
     """
     clock = _hold_clock(connection)
     intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
-    store(
+    action_store.add_action(
         connection,
         intent_id,
         OperatorActionKind.MARK,
@@ -113,7 +107,7 @@ def dismiss(
             f"no refund is due of intent {intent_id}, which is {intent.status}",
             hint="sbtc-watcher intents list --flag refund_due shows where one is",
         )
-    store(
+    action_store.add_action(
         connection,
         intent_id,
         OperatorActionKind.DISMISS,
@@ -176,7 +170,9 @@ def assign(
             theirs = merchant not in (None, row.merchant_id)
             whose = "an intent of another merchant" if theirs else f"intent {row.intent_id}"
             raise Refused("already_matched", f"transfer {row.id} belongs to {whose}")
-    store(connection, intent_id, ASSIGN, clock, reason=reason, actor=actor, now=now, **identity)
+    action_store.add_action(
+        connection, intent_id, action_store.ASSIGN, clock, reason=reason, actor=actor, now=now, **identity
+    )
     _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {reason}", now)
     for row in rows:
         transfer_store.assign_transfer(connection, row.id, intent_id, intent.merchant, assigned=True)
@@ -238,35 +234,8 @@ def _find_transfer(
     return row
 
 
-def store(
-    connection: Connection, intent_id: str | None, kind: str, clock: ChainClock, *, now: float, **values: Any
-) -> None:
-    """Store an operator action: on an intent, or with None on the chain."""
-    connection.execute(
-        insert(act).values(
-            id=_next_id(connection, now),
-            intent_id=intent_id,
-            kind=kind,
-            at=int(now),
-            height=clock.height,
-            time=clock.time,
-            **values,
-        )
-    )
-
-
 def _note(connection: Connection, intent: Intent, words: str, now: float) -> None:
     """Write what a person did into the intent's timeline, beside the status that it had; what follows is written below."""
     query = select(func.count()).select_from(transition).where(transition.c.intent_id == intent.id)
     known = connection.execute(query).scalar_one()
     intent_store.add_transitions(connection, [(intent.id, known, [(int(now), intent.status, words)])])
-
-
-def _next_id(connection: Connection, now: float) -> str:
-    """Return an id that sorts after every action's: the newest action wins, also when two share a millisecond."""
-    fresh = new_id("act_", now)
-    last = connection.execute(select(func.max(act.c.id))).scalar_one()
-    if last is None or last < fresh:
-        return fresh
-    milliseconds = int(last.removeprefix("act_").translate(_TO_BASE32), 32) >> 80
-    return new_id("act_", (milliseconds + 1.5) / 1000)
