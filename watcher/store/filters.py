@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, func, literal_column, type_coerce
 
 from watcher.domain.model import Flag
-from watcher.store.schema import Json, intent
+from watcher.store.column_types import Json
+from watcher.store.schema import intent
 
 
 def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
