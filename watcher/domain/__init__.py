@@ -1,1 +1,1 @@
-"""The rules, pure: no I/O, no clock, no randomness."""
+"""Domain rules: pure functions and data, without I/O, clock or randomness."""

@@ -1,4 +1,4 @@
-"""The walk over an intent's transfers: which are on time, which cover it, which a reorg took (pure)."""
+"""Walk over an intent's transfers: which are on time, which cover the amount, which are orphaned (pure)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,31 +9,31 @@ from watcher.domain.model import Inclusion, Intent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """The transfers up to the one that covers the amount, in walking order."""
+    """The transfers up to the one that covers the amount, in chain order."""
 
     #: Those transfers and the rest of the covering transaction; money after them is surplus.
     keys: frozenset[tuple[str, int]]
-    #: What they bring together, base units.
+    #: Their sum, base units.
     total: int
-    #: The least deep of the blocks the intent rests on, in Stacks and in Bitcoin blocks.
+    #: Greatest Stacks and Bitcoin heights of their blocks, from which the depth is counted.
     height: int
     burn_height: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanedPayment:
-    """An orphaned inclusion that brought more than the canonical chain makes good of the same payment.
+    """An orphaned inclusion whose amount the canonical chain does not fully include again.
 
-    One that was refuted is lost as well: a success may have been sent because of it.
+    A refuted one counts too: a success may have been sent because of it.
     """
 
     inclusion: Inclusion
-    #: It was on time, or as good as: mined again within the grace, the payment is on time too.
+    #: On time, or treated as such: mined again within the grace period, the payment stays on time.
     timely: bool
 
     @property
     def tx_id(self) -> str:
-        """The transaction that may still be mined again, or fail."""
+        """The transaction that may be mined again, or fail."""
         return self.inclusion.tx_id
 
     @property
@@ -44,24 +44,24 @@ class OrphanedPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SortedTransfers:
-    """The transfers of an intent, sorted by what they mean; those that moved nothing are left out."""
+    """The transfers of an intent by what they mean; transfers of amount 0 are left out."""
 
-    #: In the canonical chain by the deadline, or as good as; in walking order.
+    #: Canonical by the deadline, or treated as on time; in chain order.
     on_time: tuple[Inclusion, ...]
-    #: In the canonical chain after the deadline; in walking order.
+    #: Canonical after the deadline; in chain order.
     late: tuple[Inclusion, ...]
-    #: What reorgs took and the canonical chain does not make good, in the order of those reorgs. A payment that several
-    #: branches included may be here several times, with different amounts.
+    #: Orphaned and not made good by the canonical chain, in the order of the reorgs. A payment that several
+    #: branches included may appear several times, with different amounts.
     lost: tuple[OrphanedPayment, ...]
 
     @property
     def canonical(self) -> tuple[Inclusion, ...]:
-        """All that is in the canonical chain, in walking order."""
+        """All canonical transfers, in chain order."""
         return in_order(self.on_time + self.late)
 
 
 def in_order(inclusions: Iterable[Inclusion]) -> tuple[Inclusion, ...]:
-    """Return the inclusions in chain order: block, transaction, event; those of one place in a fixed order."""
+    """Return the inclusions in chain order (block, transaction, event); ties are broken in a fixed order."""
     return tuple(sorted(inclusions, key=_place))
 
 
@@ -78,8 +78,8 @@ def _place(inclusion: Inclusion) -> tuple[tuple[int, int, int], str, bool, int, 
 def sort_transfers(intent: Intent, inclusions: Iterable[Inclusion]) -> SortedTransfers:
     """Sort the transfers of ``intent``.
 
-    On time is a block time up to the deadline. A payment that was on time in a block which a reorg took stays so
-    when it is mined again within the intent's ``reorg_grace``.
+    On time means a block time up to the deadline. A payment that was on time in a block that was orphaned
+    stays on time when it is mined again within the intent's ``reorg_grace``.
     """
     on_time: list[Inclusion] = []
     late: list[Inclusion] = []
@@ -90,18 +90,18 @@ def sort_transfers(intent: Intent, inclusions: Iterable[Inclusion]) -> SortedTra
     for _, history in groupby(moved, key=lambda inclusion: inclusion.key):
         grace_until = -1
         taken: list[OrphanedPayment] = []
-        #: What stands again of the payment, for what was on time and for what was late.
+        #: Amount of the payment that is canonical again, for on-time and for late orphaned inclusions.
         again = {True: 0, False: 0}
         for inclusion in history:
             timely = inclusion.assigned or inclusion.time <= max(intent.deadline, grace_until)
             if inclusion.canonical:
                 (on_time if timely else late).append(inclusion)
-                # Mined again too late makes nothing good that was on time: whether another block was seen in between
-                # must not matter.
+                # A late inclusion does not make good one that was on time: the result must not depend on
+                # whether an intermediate block was seen.
                 again = {True: inclusion.amount if timely else 0, False: inclusion.amount}
             else:
                 taken.append(OrphanedPayment(inclusion=inclusion, timely=timely))
-                if timely and not inclusion.refuted:  # what was never there gives nothing time
+                if timely and not inclusion.refuted:  # a refuted inclusion grants no grace
                     grace_until = orphaned_at(inclusion) + intent.reorg_grace
         lost += [orphaned for orphaned in taken if orphaned.inclusion.amount > again[orphaned.timely]]
     return SortedTransfers(
@@ -112,7 +112,7 @@ def sort_transfers(intent: Intent, inclusions: Iterable[Inclusion]) -> SortedTra
 
 
 def find_coverage(intent: Intent, inclusions: Iterable[Inclusion]) -> Coverage | None:
-    """Walk the inclusions, given in walking order, until they reach amount − tolerance; None when they do not."""
+    """Walk the inclusions, given in chain order, until they reach amount − tolerance; None if they do not."""
     walked: list[Inclusion] = []
     total = 0
     reached: Inclusion | None = None
@@ -140,5 +140,5 @@ def orphaned_at(inclusion: Inclusion) -> int:
 
 
 def _history(inclusion: Inclusion) -> tuple[bool, int, int, str]:
-    """Order the inclusions of one payment: as the reorgs took them, the standing one last."""
+    """Return the sort key for inclusions of one payment: by reorg, the canonical one last."""
     return (inclusion.canonical, inclusion.orphaned_at or 0, inclusion.height, inclusion.block_hash)

@@ -8,7 +8,7 @@ from watcher.domain.model import Flag, Repayment, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDraft:
-    """An event to write: what to say, and how the intent stood at that moment."""
+    """An event to write: its content, and the state of the intent at that moment."""
 
     id: str
     type: EventType
@@ -22,13 +22,13 @@ class EventDraft:
     previous_status: Status | None
     status: Status
     flags: frozenset[Flag]
-    #: What was given back, for ``payment.refunded``.
+    #: The refund, for ``payment.refunded``.
     refund: Repayment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextCheck:
-    """The next points at which the decision may change without a new fact; None = never."""
+    """The next points at which the decision may change without a new fact; None means never."""
 
     #: Chain time in unix seconds, due when the clock is at or past it.
     time: int | None = None
@@ -45,11 +45,11 @@ class Decision:
     received: int
     missing: int
     over: int
-    #: What was given back in the canonical chain.
+    #: Sum of the canonical refunds.
     refunded: int
-    #: What is still to be given back of an intent that ended.
+    #: Still to be refunded, of an intent that ended.
     refund_due: int
-    #: Height and Bitcoin height that the depth is counted from, None without money.
+    #: Stacks and Bitcoin height from which the depth is counted, None without money.
     anchor: tuple[int, int] | None
     drafts: tuple[EventDraft, ...]
     next_check: NextCheck

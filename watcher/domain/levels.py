@@ -1,18 +1,18 @@
-"""Confirmation levels as people write them (pure): a name, or a depth in Stacks and Bitcoin blocks."""
+"""Confirmation levels as users write them (pure): a name, or a depth in Stacks and Bitcoin blocks."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from watcher.domain.model import LEVELS, Depth
 
-#: What to write instead, for every message about a level.
+#: The accepted forms, for every message about a level.
 LEVEL_FORMS = "write included, anchored, settled or stacks=1,bitcoin=3"
 
 _MAX_DEPTH = 1_000_000
 
 
 class Level(NamedTuple):
-    """A confirmation level; ``name`` is None for a depth that was written out."""
+    """A confirmation level; ``name`` is None for an explicit depth."""
 
     name: str | None
     depth: Depth
@@ -22,9 +22,9 @@ class Level(NamedTuple):
 
 
 def parse_level(value: object) -> Level:
-    """Read ``anchored``, ``stacks=1,bitcoin=3`` or ``{"stacks": 1, "bitcoin": 3}``; stacks from 1, bitcoin from 0.
+    """Parse ``anchored``, ``stacks=1,bitcoin=3`` or ``{"stacks": 1, "bitcoin": 3}``.
 
-    :raises ValueError: with what is wrong and what would be right.
+    Stacks depths start at 1, Bitcoin depths at 0. Raises :class:`ValueError` with the accepted forms.
     """
     parts: Mapping[object, object]
     if isinstance(value, Level):
@@ -52,7 +52,7 @@ def parse_level(value: object) -> Level:
 
 
 def read_whole(name: str, value: object, least: int, most: int) -> int:
-    """Read a whole number, or its decimal digits as text. Raises :class:`ValueError`."""
+    """Parse a whole number, or its decimal digits as text. Raises :class:`ValueError`."""
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value

@@ -1,7 +1,7 @@
-"""Which intent does money belong to? (pure)
+"""Match transfers to intents (pure).
 
 A transfer counts for one intent only: by its label when recipient and asset fit, else by a recipient that is
-dedicated to one intent, else for none, with the reason why.
+dedicated to one intent. Otherwise it stays unmatched, with the reason why.
 """
 
 import unicodedata
@@ -12,12 +12,12 @@ from enum import StrEnum
 from contracts.model import Payment, Route
 from watcher.domain.model import Intent
 
-#: Longest label that a SIP-010 memo carries, bytes.
+#: Longest label in a SIP-010 memo, bytes.
 MEMO_BYTES = 34
 
 _FOLD = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
-#: Unicode categories of characters that have no width, byte order marks among them, and of hyphens and dashes.
+#: Unicode categories of zero-width characters (byte order marks among them), and of hyphens and dashes.
 _FORMAT = "Cf"
 _DASH = "Pd"
 
@@ -36,7 +36,10 @@ class Unmatched(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What matching asks of a transfer; ``time`` is its block's, ``terms_hash`` the payment contract's print."""
+    """The properties of a transfer that matching compares.
+
+    ``time`` is the block time; ``terms_hash`` is from the print event of the payment contract.
+    """
 
     asset: str
     sender: str | None
@@ -47,7 +50,7 @@ class Claim:
 
     @classmethod
     def of(cls, payment: Payment) -> "Claim":
-        """Return the claim of a payment as it was read from its block."""
+        """Return the claim of a payment read from a block."""
         return cls(
             asset=payment.asset,
             sender=payment.sender,
@@ -60,7 +63,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchResult:
-    """The answer for one payment: an intent, or why not; ``near`` is the intent that it almost fits."""
+    """The match of one payment: an intent, or the reason why not; ``near`` is an intent that it almost fits."""
 
     intent: Intent | None = None
     reason: Unmatched | None = None
@@ -70,7 +73,8 @@ class MatchResult:
 def reference_key(reference: str, *, generated: bool) -> str:
     """Return the form in which references are compared: trimmed, upper case.
 
-    Ours also without hyphens and spaces, in which people group what they type, and without look-alikes.
+    Generated references are also compared without hyphens and spaces, which people type to group characters,
+    and with look-alikes folded (O to 0, I and L to 1).
     """
     text = trimmed(reference)
     if not generated:
@@ -84,7 +88,7 @@ def reference_key(reference: str, *, generated: bool) -> str:
 
 
 def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[str, str]:
-    """Return the label keys that an intent answers to."""
+    """Return the label keys that match an intent."""
     kind = "g" if generated else "r"
     return (f"{kind}:{reference_key(reference, generated=generated)}", _hash_key(terms_hash))
 
@@ -92,8 +96,8 @@ def intent_keys(reference: str, terms_hash: bytes, *, generated: bool) -> tuple[
 def label_keys(memo: bytes | None, terms_hash: bytes | None) -> tuple[str, ...]:
     """Return the label keys that a transfer carries, the strongest first.
 
-    The payment contract's print, where there is one, goes instead of the memo. Zero bytes at the ends never count: the
-    chain pads STX memos, wallets pad others, and one hash in 256 ends in one.
+    The print event of the payment contract, if there is one, replaces the memo. Zero bytes at the ends are
+    ignored: the chain pads STX memos, wallets pad others, and one hash in 256 ends in one.
     """
     if terms_hash is not None:
         return (_hash_key(terms_hash),)
@@ -112,9 +116,9 @@ def label_keys(memo: bytes | None, terms_hash: bytes | None) -> tuple[str, ...]:
 
 
 def trimmed(text: str) -> str:
-    """Return a text without what shells, wallets and editors leave at its ends.
+    """Strip what shells, wallets and editors leave at the ends of a text.
 
-    That is zero bytes, white space, byte order marks and other characters without width.
+    That is zero bytes, white space, byte order marks and other zero-width characters.
     """
     if _is_typed(text):
         return text.strip()
@@ -130,7 +134,7 @@ def _separates(character: str) -> bool:
     return _pads(character) or unicodedata.category(character) == _DASH
 
 
-#: For the usual text, which is looked at several times for each intent and payment.
+#: Fast path for ASCII text: this runs several times for each intent and payment.
 _ASCII_SEPARATORS = {code: None for code in range(128) if _separates(chr(code))}
 
 
@@ -139,7 +143,7 @@ def _is_typed(text: str) -> bool:
 
 
 def by_strength(by_label: Mapping[str, Sequence[Intent]], keys: Iterable[str]) -> tuple[Intent, ...]:
-    """Return the intents of some label keys, the strongest label first, each once."""
+    """Return the intents of some label keys, the strongest key first, each once."""
     return tuple({intent.id: intent for key in keys for intent in by_label.get(key, ())}.values())
 
 
@@ -152,11 +156,11 @@ def match(
 ) -> MatchResult:
     """Find the intent that a transfer belongs to.
 
-    ``labelled`` are the intents that answer to its label, the strongest label first; ``dedicated`` those whose own
-    recipient it went to, oldest first; ``previous`` is the id of the intent that the same payment belonged to in a
-    block which a reorg took: such a payment is never too early or too late.
+    ``labelled``: the intents that match its label, the strongest label first. ``dedicated``: the intents with
+    a recipient of their own that it went to, oldest first. ``previous``: the id of the intent that the same
+    payment belonged to in an orphaned block; such a payment is never too early or too late.
     """
-    if claim.route is Route.REFUND:  # money given back pays for nothing, whoever gets it
+    if claim.route is Route.REFUND:  # a refund pays for nothing, whoever receives it
         return MatchResult(reason=Unmatched.NO_INTENT)
     best: MatchResult | None = None
     by_label = () if claim.route is Route.PEG_IN else labelled
@@ -173,7 +177,7 @@ def match(
     )
 
 
-#: Of several reasons the one that came closest to a match is the one worth telling.
+#: Of several reasons the one that came closest to a match is the most useful: the highest is reported.
 _NEARNESS = {
     Unmatched.WRONG_RECIPIENT: 0,
     Unmatched.WRONG_ASSET: 1,
@@ -190,7 +194,7 @@ def _misfit(claim: Claim, intent: Intent, *, remined: bool) -> Unmatched | None:
         return Unmatched.WRONG_ASSET
     if intent.payer is not None and claim.sender != intent.payer:
         return Unmatched.WRONG_PAYER
-    if remined:  # whether it came in time was judged in the block that a reorg took
+    if remined:  # its time was judged in the orphaned block
         return None
     if claim.time < intent.not_before:
         return Unmatched.BEFORE_INTENT

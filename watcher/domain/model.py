@@ -1,4 +1,4 @@
-"""Intents and the facts that settle them, as data (pure). :mod:`watcher.domain.settlement` decides upon them.
+"""Intents and their facts, as data (pure); :mod:`watcher.domain.settlement` decides on them.
 
 Amounts are base units (sats, micro-STX) as ``int``; times are whole unix seconds of the *chain*, except
 ``created_at``; heights are block counts.
@@ -9,12 +9,12 @@ from enum import StrEnum
 
 from notifier.events import VERDICTS, EventType
 
-#: Blocks may be dated so much earlier than this machine's clock would date them, seconds.
+#: Seconds by which block times may be behind this machine's clock.
 CLOCK_SLACK_SECONDS = 120
 
 
 class Status(StrEnum):
-    """Where an intent stands. Only :func:`watcher.domain.settlement.decide` sets it."""
+    """The status of an intent. Only :func:`watcher.domain.settlement.decide` sets it."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 
 class Flag(StrEnum):
-    """What else a person should know about an intent."""
+    """What else there is to know about an intent; several flags may be set."""
 
     #: Money came on time, but less than is owed.
     UNDERPAID = "underpaid"
@@ -35,22 +35,22 @@ class Flag(StrEnum):
     LATE = "late"
     #: More money came after the intent was covered.
     SURPLUS = "surplus"
-    #: A reorg took the money of a success that had been sent.
+    #: A reorg orphaned the money of a success that had been sent.
     REORGED = "reorged"
-    #: A person set the status.
+    #: The status was set by hand.
     MANUAL = "manual"
     #: On-time money was found after ``failed`` or ``expired`` had been sent.
     LATE_EVIDENCE = "late_evidence"
-    #: The merchant gave some of the money back through the payment contract.
+    #: The merchant refunded some of the money through the payment contract.
     PARTIALLY_REFUNDED = "partially_refunded"
-    #: … or as much as came.
+    #: The merchant refunded as much as came, or more.
     REFUNDED = "refunded"
-    #: The intent ended with money that neither pays it nor went back, and no operator has dismissed it.
+    #: The intent ended with money that neither pays it nor was refunded, and no operator has dismissed it.
     REFUND_DUE = "refund_due"
 
 
 class Match(StrEnum):
-    """How money finds its intent."""
+    """How transfers are matched to an intent."""
 
     REFERENCE = "reference"
     #: The recipient is dedicated to this one intent; labels do not matter.
@@ -58,7 +58,7 @@ class Match(StrEnum):
 
 
 class LatePolicy(StrEnum):
-    """What late money does: wait for a person, or settle the intent after all."""
+    """What late money does: wait for an operator, or settle the intent after all."""
 
     HOLD = "hold"
     ACCEPT = "accept"
@@ -66,17 +66,20 @@ class LatePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """Confirmations: ``stacks`` counts the block itself (tip − height + 1), ``bitcoin`` does not (tip − burn height)."""
+    """A number of confirmations on both chains.
+
+    ``stacks`` counts the block itself (tip − height + 1), ``bitcoin`` does not (tip − burn height).
+    """
 
     stacks: int
     bitcoin: int
 
     def reaches(self, level: "Depth") -> bool:
-        """Say whether this depth is at least ``level`` in both chains."""
+        """Return whether this depth is at least ``level`` on both chains."""
         return self.stacks >= level.stacks and self.bitcoin >= level.bitcoin
 
 
-#: The named confirmation levels (design section 5).
+#: The named confirmation levels.
 LEVELS = {
     "included": Depth(stacks=1, bitcoin=0),
     "anchored": Depth(stacks=1, bitcoin=2),
@@ -86,7 +89,7 @@ LEVELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainClock:
-    """The newest applied canonical block: the only clock that judges money."""
+    """The newest applied canonical block: the only clock by which payments are judged."""
 
     height: int
     hash: str
@@ -98,13 +101,13 @@ class ChainClock:
         return Depth(stacks=max(0, self.height - height + 1), bitcoin=max(0, self.burn_height - burn_height))
 
 
-#: The clock of a database that has not begun to follow the chain: nothing is deep, nothing has passed.
+#: The clock of a database that has not begun to follow the chain: nothing is deep, no time has passed.
 BEFORE_THE_CHAIN = ChainClock(height=0, hash="", time=0, burn_height=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What is owed, with its policy as frozen at creation."""
+    """A payment intent with its policy, frozen at creation."""
 
     id: str
     merchant: str
@@ -117,7 +120,7 @@ class Intent:
     recipient: str
     payer: str | None = None
     reference: str
-    #: Made by us: also matched with O=0, I=L=1 and without hyphens and spaces.
+    #: Generated here: also matched with O=0, I=L=1 and without hyphens and spaces.
     reference_generated: bool = True
     terms_hash: bytes
     salt: bytes
@@ -130,7 +133,7 @@ class Intent:
     #: Unix seconds of this machine's clock at creation.
     created_at: int
     expires_at: int
-    #: Money older than this is not for this intent.
+    #: Older money does not belong to this intent.
     not_before: int
     inclusion_grace: int
     monitoring: int
@@ -150,7 +153,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentState:
-    """How an intent stands at one moment, as stored or as just decided."""
+    """The part of an intent that changes, at one moment: as stored or as just decided."""
 
     status: Status
     flags: frozenset[Flag]
@@ -167,7 +170,7 @@ class IntentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One entry of an intent's timeline."""
+    """One entry of an intent's timeline; ``at`` is by this machine's clock."""
 
     at: int
     status: Status
@@ -176,7 +179,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inclusion:
-    """A transfer of this intent in one block. The same (tx_id, rank) may be included again on another branch."""
+    """A transfer to an intent in one block. Another branch may include the same (tx_id, rank) again."""
 
     tx_id: str
     rank: int
@@ -190,25 +193,25 @@ class Inclusion:
     canonical: bool = True
     #: Chain time of the step that orphaned it, the newest ever seen by then; None while canonical.
     orphaned_at: int | None = None
-    #: A person gave this transfer to the intent: it counts as on time.
+    #: An operator assigned this transfer to the intent: it counts as on time.
     assigned: bool = False
-    #: Its block, read again, does not bear it out: it was never there. Never canonical.
+    #: Its block, read again, does not contain it: it never happened. Never canonical.
     refuted: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
-        """Identity of the asset movement over all branches."""
+        """Identity of the transfer across branches."""
         return (self.tx_id, self.rank)
 
     @property
     def position(self) -> tuple[int, int, int]:
-        """Place in the chain, for the walking order."""
+        """Position in the chain: block, transaction, event."""
         return (self.height, self.tx_index, self.rank)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A mined attempt to pay this intent that did not succeed."""
+    """A mined attempt to pay this intent that failed."""
 
     tx_id: str
     tx_index: int
@@ -223,7 +226,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repayment:
-    """A refund of this intent in one block. The same (tx_id, rank) may be included again on another branch."""
+    """A refund of an intent in one block. Another branch may include the same (tx_id, rank) again."""
 
     tx_id: str
     rank: int
@@ -234,23 +237,23 @@ class Repayment:
     burn_height: int
     #: The merchant.
     sender: str
-    #: Who had paid.
+    #: The payer.
     recipient: str
     amount: int
     canonical: bool = True
 
     @property
     def position(self) -> tuple[int, int, int]:
-        """Place in the chain."""
+        """Position in the chain: block, transaction, event."""
         return (self.height, self.tx_index, self.rank)
 
 
 class OperatorActionKind(StrEnum):
-    """What a person can do to an intent."""
+    """What an operator can do to an intent."""
 
     CANCEL = "cancel"
     MARK = "mark"
-    #: Money that came for nothing needs no refund: it was settled elsewhere, or it stays.
+    #: A due refund is not needed: it was settled elsewhere, or the merchant keeps the money.
     DISMISS = "dismiss"
 
 
@@ -270,7 +273,7 @@ class OperatorAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that is known of an intent; actions in the order they were done."""
+    """All facts of an intent; actions in the order they were done."""
 
     inclusions: tuple[Inclusion, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -280,17 +283,17 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentEvent:
-    """An event that was sent for this intent; the list is in order of sending."""
+    """An event that was sent for this intent; lists are in the order of sending."""
 
     id: str
     type: EventType
     reason: str | None = None
-    #: What exactly it spoke of, so that it is not said again: a transfer, a reorg, a mark.
+    #: What exactly it reported, so that it is not reported again: a transfer, a reorg, a mark.
     subject: str = ""
     #: Chain time at which it was sent.
     time: int = 0
 
     @property
     def verdict(self) -> Status | None:
-        """The status this event declared, if it was a verdict."""
+        """The status that this event declared, None if it was not a verdict."""
         return Status(self.type.removeprefix("payment.")) if self.type in VERDICTS else None

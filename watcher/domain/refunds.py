@@ -1,6 +1,6 @@
-"""What refunds through the payment contract say of an intent (pure). They never change its status.
+"""Refunds through the payment contract, as they affect an intent (pure). They never change its status.
 
-A refund counts while it is in the canonical chain, and is sent when it is as deep as the intent asks of its money.
+A refund counts while it is canonical, and is sent at the depth that the intent requires of payments.
 """
 
 from collections import Counter
@@ -8,22 +8,22 @@ from collections.abc import Iterable
 
 from watcher.domain.model import Flag, Inclusion, OperatorAction, Repayment
 
-#: After everything that stands at a height in the chain.
+#: Sorts after every position at a height.
 _END_OF_BLOCK = (2**63, 2**63)
 
 
 def canonical(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
-    """Return the refunds that are in the canonical chain, in its order."""
+    """Return the canonical refunds, in chain order."""
     return tuple(sorted((r for r in refunds if r.canonical), key=lambda refund: refund.position))
 
 
 def total(refunds: Iterable[Repayment]) -> int:
-    """Return how much was given back in the canonical chain, base units; may exceed 128 bits."""
+    """Return the sum of the canonical refunds, base units; may exceed 128 bits."""
     return sum(refund.amount for refund in canonical(refunds))
 
 
 def flags(refunded: int, received: int) -> frozenset[Flag]:
-    """Return what a person should know, given what was given back and what came."""
+    """Return the flags for an amount refunded out of an amount received."""
     if not refunded:
         return frozenset()
     return frozenset({Flag.REFUNDED if refunded >= received else Flag.PARTIALLY_REFUNDED})
@@ -32,10 +32,10 @@ def flags(refunded: int, received: int) -> frozenset[Flag]:
 def due(
     money: Iterable[Inclusion], refunds: Iterable[Repayment], dismissals: Iterable[OperatorAction]
 ) -> int:
-    """Return how much of the money that pays for nothing is still to be given back, base units.
+    """Return how much of the money that pays for nothing is still to be refunded, base units.
 
-    In chain order: a refund or a dismissal takes off what had come before it, so that neither makes up for money that
-    comes later, nor for older money that is found later.
+    In chain order: a refund or a dismissal offsets only what came before it, neither money that comes later
+    nor older money that is found later.
     """
     steps = [(inclusion.position, inclusion.amount) for inclusion in money]
     steps += [(refund.position, -refund.amount) for refund in canonical(refunds)]
@@ -49,8 +49,8 @@ def due(
 def subjects(canonical: Iterable[Repayment]) -> dict[str, Repayment]:
     """Return refunds by (transaction, amount, ordinal), which a sent event names.
 
-    It is the same on every branch, unless another amount moves there: a contract that gives back for the merchant may
-    do other things before it on one branch, so that the same refund has another rank.
+    That key is the same on every branch, unless another amount moves there. The rank is not: a contract that
+    refunds for the merchant may do other things before it on one branch.
     """
     found: dict[str, Repayment] = {}
     alike: Counter[tuple[str, int]] = Counter()
@@ -62,9 +62,10 @@ def subjects(canonical: Iterable[Repayment]) -> dict[str, Repayment]:
 
 
 def notes(refunds: Iterable[Repayment], timeline: Iterable[str | None]) -> list[str]:
-    """Return what an intent's timeline has to say yet: refunds that stand, then those that a reorg took back.
+    """Return the missing timeline entries: for refunds undone by a reorg, then for refunds made.
 
-    ``timeline`` are the reasons that it has. Facts are never deleted, so that whatever it once said can be taken back.
+    ``timeline`` holds the reasons of the entries so far. Facts are never deleted, so whatever an entry
+    reported can be undone.
     """
     said = Counter(timeline)
     known: Counter[tuple[str, int]] = Counter()

@@ -1,7 +1,8 @@
-"""What becomes of an intent: one pure function, :func:`decide`, over facts, verdicts sent and the chain clock.
+"""Decide the state of an intent: one pure function, :func:`decide`, over facts, sent verdicts and chain
+clock.
 
 The rows named in comments are those of the status table in ``docs/states.md``. Money comes before attempts,
-attempts before the deadline; a verdict that was sent is left only by positive evidence.
+attempts before the deadline; a verdict that was sent is replaced on positive evidence only.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,23 +27,24 @@ from watcher.domain.model import (
     Status,
 )
 
-#: So many events call attention to surplus, and as many to late money, each time that more comes. Whoever knows a
-#: reference can send dust to it in every block: the later ones wait until the money has doubled.
+#: Events that call attention to surplus money, and as many to late money, while each new payment gets one.
+#: Anyone who knows a reference can send dust to it in every block: later ones wait until the money has
+#: doubled.
 ATTENTION_EACH = 5
 
 
 def decide(intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> Decision:
-    """Return the state of ``intent`` and the events to send; the same input gives the same answer.
+    """Return the state of ``intent`` and the events to send; the same input gives the same result.
 
-    ``sent`` lists the intent's earlier events in order. Asking again with the drafts appended to ``sent`` yields
-    the same status without drafts.
+    ``sent`` lists the intent's earlier events in order. Deciding again with the drafts appended to ``sent``
+    yields the same status without drafts.
     """
     return _Case(intent, facts, sent, clock).decide()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """Status and flags; ``is_new`` = a verdict that has to be sent, with its reason."""
+    """Status and flags; ``is_new``: a verdict that has to be sent, with its reason."""
 
     status: Status
     flags: frozenset[Flag]
@@ -58,7 +60,7 @@ _VERDICT_EVENT = {
 
 
 class _Case:
-    """One call of :func:`decide`: the facts sorted once, the events sent so far, and those that are added."""
+    """One call of :func:`decide`: the sorted facts, the events sent so far, and the drafts added."""
 
     def __init__(self, intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> None:
         self.intent = intent
@@ -81,11 +83,13 @@ class _Case:
         if self.cover is None and self.accepts_late:
             self.cover = find_coverage(intent, self.canonical)
         self.lost_on_time = tuple(orphaned for orphaned in self.money.lost if orphaned.timely)
-        #: What a reorg took and may bring again. Refuted money matters only where a success was sent because of it.
+        #: Orphaned money that may be mined again. Refuted money matters only where a success was sent because
+        #: of it.
         self.awaited = tuple(orphaned for orphaned in self.lost_on_time if not orphaned.inclusion.refuted)
-        counts_late = self.accepts_late or self.mark is not None  # a person may have marked it for late money
+        # It may have been marked because of late money.
+        counts_late = self.accepts_late or self.mark is not None
         self.lost = self.money.lost if counts_late else self.lost_on_time
-        # Of several the newest.
+        # The newest of several wins.
         timely = {
             orphaned.tx_id: self._hold(orphaned) for orphaned in self.lost if not orphaned.inclusion.refuted
         }
@@ -126,7 +130,7 @@ class _Case:
             next_check=self._next_check(outcome.status),
         )
 
-    # Where it stands
+    # Status
 
     def _outcome(self) -> _Outcome:
         last = self._last_verdict()
@@ -154,12 +158,12 @@ class _Case:
 
     def _covered(self, *more: Flag) -> _Outcome:
         """Rows 3 and 4, also as the second half of rows 14 and 15a."""
-        assert self.cover is not None, "asked only of a covered intent"
+        assert self.cover is not None, "called for a covered intent only"
         deep = self._deep(self.cover)
         return self._make_outcome(Status.SUCCEEDED if deep else Status.PROCESSING, *more, is_new=deep)
 
     def _after_success(self, last: SentEvent) -> _Outcome:
-        """Rows 5 and 6: what was sent stays, unless a reorg provably took the money."""
+        """Rows 5 and 6: a sent success stays, unless a reorg provably orphaned the money."""
         taken = self._lost_since(last)
         if self.cover is not None or not self._covered_with(taken):
             more = [Flag.LATE_EVIDENCE] if last.subject == Flag.LATE_EVIDENCE else []
@@ -178,7 +182,7 @@ class _Case:
         return self._make_outcome(verdict, *more)  # row 15
 
     def _uncovered(self) -> _Outcome:
-        """Rows 7 to 12: nothing sent, and the on-time money does not cover."""
+        """Rows 7 to 12: no verdict sent, and the on-time money does not cover the amount."""
         lost = self.awaited
         if not self._held(lost) or self._failed_again(lost):
             reason = self._payers_failure()
@@ -191,9 +195,9 @@ class _Case:
         return self._make_outcome(Status.PENDING)  # rows 1, 7, 8 and 9
 
     def _lost_since(self, last: SentEvent) -> tuple[OrphanedPayment, ...]:
-        """Return what reorgs took after a success was sent and, where a person marked it, after the mark.
+        """Return what was orphaned after a success was sent and, if the intent was marked, after the mark.
 
-        A reorg that takes what stood when the mark was made lowers the mark to its fork point.
+        A reorg below the mark lowers the height of the mark to its fork point.
         """
         height = self.mark.height if self.mark is not None else -1
         return tuple(
@@ -203,7 +207,9 @@ class _Case:
         )
 
     def _covered_with(self, taken: Iterable[OrphanedPayment]) -> bool:
-        """Say whether there was a cover before reorgs took these: each payment as large as it ever was."""
+        """Return whether the intent was covered before these were orphaned, each payment at its greatest
+        amount.
+        """
         kept = self.canonical if self.accepts_late else self.money.on_time
         known = sorted(
             [*kept, *(orphaned.inclusion for orphaned in taken)], key=lambda inclusion: inclusion.amount
@@ -212,19 +218,19 @@ class _Case:
         return find_coverage(self.intent, in_order(most.values())) is not None
 
     def _held(self, lost: Iterable[OrphanedPayment]) -> bool:
-        """Say whether an orphaned payment may still be mined again in time (rows 6 and 7)."""
+        """Return whether an orphaned payment may still be mined again in time (rows 6 and 7)."""
         return any(self.clock.time <= self._hold(orphaned) for orphaned in lost)
 
     def _failed_again(self, lost: Iterable[OrphanedPayment]) -> bool:
-        """Say whether every orphaned payment has failed on the new branch, as deep as the intent asks for."""
+        """Return whether every orphaned payment has failed on the new branch, at the required depth."""
         failed = {failure.tx_id for failure in self.failures if self._deep(failure)}
         return all(orphaned.tx_id in failed for orphaned in lost)
 
     def _payers_failure(self) -> str | None:
         """Return the reason of the bound payer's newest failure that was deep enough before any money came.
 
-        Judged at the block of the first money, not at the clock, so that it does not matter how many blocks were
-        read at once.
+        Measured at the block of the first money, not at the clock, so that the result does not depend on how
+        many blocks were read at once.
         """
         keys = {inclusion.key for inclusion in self.money.on_time}
         came = [(i.height, i.burn_height) for i in self.facts.inclusions if i.key in keys]
@@ -248,7 +254,7 @@ class _Case:
         return self.clock.depth(place.height, place.burn_height).reaches(self.intent.required)
 
     def _flags(self, status: Status) -> frozenset[Flag]:
-        """Return the flags that the money alone gives, that which came and that which went back."""
+        """Return the flags that the money alone gives, received and refunded."""
         flags = set(refunds.flags(self.refunded, self.received))
         if self.cover is None and self.money.on_time and status in {Status.PENDING, Status.EXPIRED}:
             flags.add(Flag.UNDERPAID)
@@ -269,22 +275,23 @@ class _Case:
         return [inclusion for inclusion in self.canonical if inclusion.key not in self.cover.keys]
 
     def _late(self, status: Status) -> tuple[Inclusion, ...]:
-        """Return the money that came after the deadline or the cancellation and found the intent uncovered."""
+        """Return the money that came after the deadline or the cancellation of an uncovered intent."""
         if status is Status.CANCELED and self.cancel is not None:
             known = self.on_time_cover
             if known is not None and known.height <= self.cancel.height:
-                # Only what is uncovered can be canceled: another branch brought this money since, below that height.
+                # Only an uncovered intent can be canceled: another branch brought this money later, below
+                # that height.
                 return self.canonical
             return self._since(self.cancel)
         return self.money.late if self.on_time_cover is None else ()
 
     def _refund_due(self, status: Status) -> int:
-        """Return what is to be given back: money that does not pay an intent which ended, and did not go back."""
+        """Return what is still to be refunded: money that does not pay an ended intent."""
         dismissals = [action for action in self.facts.actions if action.kind is OperatorActionKind.DISMISS]
         return refunds.due(self._idle(status), self.facts.refunds, dismissals)
 
     def _idle(self, status: Status) -> Iterable[Inclusion]:
-        """Return the money of an intent that ended which does not pay it; of one that goes on all may still do."""
+        """Return the money of an ended intent that does not pay it; of an open one all money still may."""
         if status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
             return self.canonical
         if status is not Status.SUCCEEDED:
@@ -293,7 +300,9 @@ class _Case:
         return dict.fromkeys([*self._surplus(status), *since])
 
     def _since(self, action: OperatorAction) -> tuple[Inclusion, ...]:
-        """Return the money above the height of an action, also when it stood lower before: rather twice than never."""
+        """Return the money above an action's height, even if it was lower before: better to flag twice than
+        never.
+        """
         return tuple(inclusion for inclusion in self.canonical if inclusion.height > action.height)
 
     def _anchor(self) -> tuple[int, int] | None:
@@ -304,7 +313,10 @@ class _Case:
         return (max(i.height for i in self.canonical), max(i.burn_height for i in self.canonical))
 
     def _next_check(self, status: Status) -> NextCheck:
-        """Return when to look again although nothing happened; of a verdict or an action that stands only a refund wakes."""
+        """Return when to decide again without a new fact.
+
+        After a verdict or an action only a refund that gets deep enough is a reason.
+        """
         places: list[Coverage | Failure | Repayment] = [*self._unsent_refunds().values()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
@@ -334,7 +346,7 @@ class _Case:
         return Flag.LATE_EVIDENCE if Flag.LATE_EVIDENCE in outcome.flags else ""
 
     def _call_attention(self, outcome: _Outcome) -> None:
-        """Rows 5, 6 and 15, and what the chain does to an intent that a person marked."""
+        """Emit attention events: rows 5, 6 and 15, and what the chain does to an intent that was marked."""
         calling = {inclusion.key: (inclusion, "surplus") for inclusion in self._surplus(outcome.status)}
         if outcome.status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
             for inclusion in self._late(outcome.status):
@@ -351,10 +363,9 @@ class _Case:
             self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
 
     def _point_at(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
-        """Call attention to money: once however much came, again when there is more of it; after the first few times
-        only when it has doubled.
+        """Emit an attention event for money: first for each further payment, later only when it has doubled.
 
-        The subject names the newest payment, how many others there are, and their sum. What a person assigned needs no
+        The subject names the newest payment, the number of others, and their sum. Assigned money needs no
         attention.
         """
         calling = in_order(inclusion for inclusion in money if not inclusion.assigned)
@@ -363,7 +374,7 @@ class _Case:
         newest, number, total = calling[-1], len(calling), sum(inclusion.amount for inclusion in calling)
         earlier = [e.subject for e in self.sent if (e.type, e.reason) == (EventType.ATTENTION, reason)]
         subject = f"{newest.tx_id}:{newest.rank}+{number - 1}"
-        if subject in earlier:  # as it was written before the sum stood in it
+        if subject in earlier:  # the format before sums were added
             return
         if len(earlier) < ATTENTION_EACH or not _grew_little(earlier[-1], number, total):
             self._emit_once(EventType.ATTENTION, outcome, reason, f"{subject}={total}")
@@ -375,7 +386,7 @@ class _Case:
             self._emit(kind, outcome, reason, subject)
 
     def _unsent_refunds(self) -> dict[str, Repayment]:
-        """Return the refunds in the canonical chain that the merchant has no event of, in its order, by subject."""
+        """Return the canonical refunds without an event, in chain order, by subject."""
         sent = {event.subject for event in self.sent if event.type is EventType.REFUNDED}
         subjects = refunds.subjects(self.refunds)
         return {subject: refund for subject, refund in subjects.items() if subject not in sent}
@@ -411,7 +422,7 @@ class _Case:
 
 
 def _grew_little(subject: str, number: int, total: int) -> bool:
-    """Say whether money that a subject spoke of is still there and neither its number nor its sum has doubled since."""
+    """Return whether the money of a subject is still there, with neither its number nor its sum doubled."""
     others, _, previous_total = subject.rpartition("+")[2].partition("=")
     if not previous_total:
         return False
