@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clocks:
-    """Both clocks at one moment, unix seconds. Before the first applied block there is only the machine
-    clock.
-    """
+    """Both clocks at one moment, unix seconds; before the first block only the machine clock."""
 
     machine: float
     #: Time of the newest applied block; None before the first one.
@@ -22,7 +20,7 @@ class Clocks:
 
     @property
     def earlier(self) -> int:
-        """The earlier clock, which dates the creation of an intent: no payment made after it is taken for too
+        """The earlier clock, which dates the creation of an intent, so that no later payment counts as too
         old.
 
         A chain clock that lags behind the tip is late, not wrong: the time of the tip replaces it.

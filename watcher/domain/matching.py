@@ -63,7 +63,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchResult:
-    """The match of one payment: an intent, or the reason why not; ``near`` is an intent that it almost fits."""
+    """The match of one payment: an intent, or the reason why not; ``near`` is an intent it almost fits."""
 
     intent: Intent | None = None
     reason: Unmatched | None = None

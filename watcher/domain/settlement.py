@@ -1,5 +1,4 @@
-"""Decide the state of an intent: one pure function, :func:`decide`, over facts, sent verdicts and chain
-clock.
+"""Decide the state of an intent: one pure function over facts, sent verdicts and the chain clock.
 
 The rows named in comments are those of the status table in ``docs/states.md``. Money comes before attempts,
 attempts before the deadline; a verdict that was sent is replaced on positive evidence only.
@@ -207,9 +206,7 @@ class _Case:
         )
 
     def _covered_with(self, taken: Iterable[OrphanedPayment]) -> bool:
-        """Return whether the intent was covered before these were orphaned, each payment at its greatest
-        amount.
-        """
+        """Return whether the intent was covered before these were orphaned, each at its greatest amount."""
         kept = self.canonical if self.accepts_late else self.money.on_time
         known = sorted(
             [*kept, *(orphaned.inclusion for orphaned in taken)], key=lambda inclusion: inclusion.amount
@@ -300,8 +297,9 @@ class _Case:
         return dict.fromkeys([*self._surplus(status), *since])
 
     def _since(self, action: OperatorAction) -> tuple[Inclusion, ...]:
-        """Return the money above an action's height, even if it was lower before: better to flag twice than
-        never.
+        """Return the money above an action's height, even if it was lower on another branch.
+
+        Better to flag twice than never.
         """
         return tuple(inclusion for inclusion in self.canonical if inclusion.height > action.height)
 

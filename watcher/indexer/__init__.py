@@ -1,1 +1,1 @@
-"""The chain into the database: match, settle and enqueue events, one transaction per step."""
+"""The indexer applies the chain to the database: match, settle, enqueue events; one transaction per step."""

@@ -1,8 +1,8 @@
-"""The follower's lease on a shared database: one row that says who moves the ledger, and since when.
+"""Leader election on a shared database: a lease in one row says which process moves the ledger.
 
-Whoever holds it renews it; when it has run out, a standby takes it over under the next epoch. Every transaction of the
-ledger locks the row and compares holder and epoch, so that a process which was frozen or cut off and wakes up commits
-nothing. All times are the database server's, so that nobody's clock has to be right.
+The holder renews it; when it has expired, a standby takes it over under the next epoch. Every transaction of
+the ledger locks the row and compares holder and epoch, so that a process that was frozen or cut off commits
+nothing when it wakes up. All times are the database server's: no other clock has to be right.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from watcher.log import get_logger
 from watcher.store.database import Database, upsert
 from watcher.store.schema import lease
 
-#: How long a holder that says nothing keeps the lease, seconds.
+#: How long a holder keeps the lease without renewing it, seconds.
 LEASE_SECONDS = 15.0
 
-#: Tries to renew it, or to take it over, within that time.
+#: Attempts to renew it, or to take it over, within that time.
 TRIES_PER_LEASE = 5
 
 log = get_logger(__name__)
@@ -35,13 +35,13 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseHolder:
-    """Who has the lease, or had it last."""
+    """The process that holds the lease, or held it last."""
 
     #: Host and process id.
     holder: str
     #: Grows by one whenever the lease changes hands.
     epoch: int
-    #: Seconds until it runs out, unless it is renewed; 0 when it has, or was given back.
+    #: Seconds until it expires, unless it is renewed; 0 when it has expired or was released.
     remaining: float
 
 
@@ -55,7 +55,7 @@ class Lease:
         self._database = database
 
     def acquire(self) -> bool:
-        """Take the lease if nobody has it; say whether it is ours."""
+        """Take the lease if it is free; return whether it is ours."""
         until = server_time() + LEASE_SECONDS
         with self._database.begin() as connection:
             statement = upsert(connection, lease).values(id=1, holder=self.holder, epoch=1, until=until)
@@ -69,7 +69,7 @@ class Lease:
         return epoch is not None
 
     def renew(self) -> None:
-        """Keep the lease for as long again. Raises :class:`LeaseLost` when another took it."""
+        """Renew the lease for :data:`LEASE_SECONDS`. Raises :class:`LeaseLost` when another took it."""
         with self._database.begin() as connection:
             kept = connection.execute(
                 self._update_ours().values(until=server_time() + LEASE_SECONDS)
@@ -78,13 +78,13 @@ class Lease:
             raise self._lost()
 
     def release(self) -> None:
-        """Give the lease back, so that a standby need not wait; no effect when another took it."""
+        """Release the lease, so that a standby need not wait; no effect when another process took it."""
         with self._database.begin() as connection:
             connection.execute(self._update_ours().values(until=0.0))
         self.epoch = None
 
     def check(self, connection: Connection) -> None:
-        """Hold the lease until the transaction ends. Raises :class:`LeaseLost` when it is another's."""
+        """Hold the lease until the transaction ends. Raises :class:`LeaseLost` when it is not ours."""
         query = select(lease.c.holder, lease.c.epoch).where(lease.c.id == 1)
         row = connection.execute(query.with_for_update()).one_or_none()
         if row is None or (row.holder, row.epoch) != (self.holder, self.epoch):
@@ -108,7 +108,10 @@ class Lease:
         return False
 
     async def acquire_or_fail(self, stop: asyncio.Event) -> None:
-        """Wait no longer than a holder that died keeps it. Raises :class:`LeaseHeld` when somebody lives who has it."""
+        """Take the lease, waiting for the one of a dead holder to expire.
+
+        Raises :class:`LeaseHeld` when a live process holds it.
+        """
         for _ in range(TRIES_PER_LEASE + 2):
             if await self._try_acquire():
                 return
@@ -120,9 +123,9 @@ class Lease:
 
     @asynccontextmanager
     async def keep_renewed(self) -> AsyncIterator[None]:
-        """Renew the lease while the block runs, then give it back.
+        """Renew the lease while the block runs, then release it.
 
-        When another takes it, the block is cancelled and :class:`LeaseLost` is raised.
+        When another process takes it, the block is cancelled and :class:`LeaseLost` is raised.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -138,7 +141,7 @@ class Lease:
         except SQLAlchemyError as error:
             log.error("lease.failed", reason=reason_of(error))
         except Exception as error:
-            # It runs out by itself.
+            # It expires by itself.
             unforeseen.report("lease", error)
 
     async def _try_acquire(self) -> bool:
@@ -153,7 +156,7 @@ class Lease:
             try:
                 await run_transaction(self.renew)
             except SQLAlchemyError as error:
-                # It may still be ours: what is committed meanwhile looks for itself.
+                # It may still be ours: every transaction of the ledger checks it.
                 log.error("lease.failed", reason=reason_of(error))
             except LeaseLost:
                 raise
@@ -183,7 +186,7 @@ async def lead(
     stand_by: Callable[[asyncio.Event], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
-    """Until ``stop`` is set, ``follow`` while the lease is ours and ``stand_by`` while it is another's."""
+    """Run ``follow`` while the lease is ours and ``stand_by`` while it is not, until ``stop`` is set."""
     while not stop.is_set():
         async with asyncio.TaskGroup() as tasks:
             standing = tasks.create_task(_run(stand_by, stop))
@@ -199,7 +202,7 @@ async def lead(
 
 
 def current_holder(connection: Connection) -> LeaseHolder | None:
-    """Return who has the lease of a PostgreSQL database, or had it last; None when nobody ever took it."""
+    """Return the holder of the lease, or its last one; None if it was never taken. PostgreSQL only."""
     query = select(lease.c.holder, lease.c.epoch, (lease.c.until - server_time()).label("remaining"))
     row = connection.execute(query.where(lease.c.id == 1)).one_or_none()
     if row is None:

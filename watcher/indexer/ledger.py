@@ -1,8 +1,9 @@
 """The ledger: one step of the chain is one database transaction.
 
-Headers, transfers, attempts, refunds, what is decided upon them, the merchant's events and the cursor are committed together or
-not at all; a process that dies in between leaves the step undone, and the next one does it again. Of very many intents the
-step settles the first; the others are due from then on, and :meth:`Ledger.settle_due` settles them in further transactions.
+Headers, transfers, attempts, refunds, decisions, the merchants' events and the cursor are committed together
+or not at all; a process that dies in between leaves the step undone, and the next one applies it again. Of
+very many due intents the step settles the first; :meth:`Ledger.settle_due` settles the rest in further
+transactions.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,8 @@ from watcher.store.database import Database
 _T = TypeVar("_T")
 
 
-#: How far the newest time seen may be ahead of the newest block's, seconds: as far as a reorg can turn the clock back.
+#: Seconds by which the newest time seen may be ahead of the newest block's: the most that a reorg can turn
+#: the clock back.
 MAX_TIME_AHEAD_SECONDS = 86_400
 
 log = get_logger(__name__)
@@ -37,27 +39,28 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What one step did."""
+    """The result of one step."""
 
     clock: ChainClock
     blocks: int
-    #: Transfers stored; the rest of the chain's are only counted in ``seen``.
+    #: Transfers stored; those of others are only counted in ``seen``.
     transfers: int
     seen: int
-    #: Why each stored transfer that belongs to no intent does not.
+    #: Reasons of the stored transfers that belong to no intent.
     unmatched: tuple[str, ...] = ()
     orphaned_blocks: int
     settled: SettleResult
 
 
 class OutOfStep(Exception):
-    """A step does not start where the database is: another process moved it, or the step was made from an old window."""
+    """A step does not start at the cursor: another process moved it, or the step is from an old window."""
 
 
 class Ledger:
-    """Applies steps. ``now`` is this machine's clock in unix seconds; it never judges money.
+    """Applies steps of the chain to the database.
 
-    With a ``lease``, whatever writes raises :class:`watcher.indexer.leader.LeaseLost`, and changes nothing, unless it is ours.
+    ``now`` is this machine's clock in unix seconds; payments are never judged by it. With a ``lease``, every
+    write raises :class:`watcher.errors.LeaseLost`, and changes nothing, unless the lease is ours.
     """
 
     def __init__(
@@ -103,7 +106,10 @@ class Ledger:
             return chain_state.window_headers(connection, burn_blocks=burn_blocks)
 
     def restore_window(self, headers: Sequence[BlockHeader]) -> None:
-        """Store headers up to the cursor, oldest first, that were lost. Raises :class:`OutOfStep` when it has moved."""
+        """Store lost headers up to the cursor, oldest first.
+
+        Raises :class:`OutOfStep` when the cursor has moved.
+        """
 
         def work(connection: Connection) -> None:
             cursor = chain_state.load_cursor(connection, lock=True)
@@ -114,7 +120,10 @@ class Ledger:
         self._transact(work)
 
     def awaited_since(self) -> int | None:
-        """Return since when money of the open intents may be in the chain, by this machine's clock; None without any."""
+        """Return since when the chain may hold money for open intents, by this machine's clock.
+
+        None without open intents.
+        """
         with self.database.read() as connection:
             created_at = intent_store.oldest_open(connection)
         return None if created_at is None else created_at - CLOCK_SLACK_SECONDS
@@ -122,8 +131,8 @@ class Ledger:
     def begin(self, headers: Sequence[BlockHeader], tip: BlockHeader) -> None:
         """Store the header window of a fresh database; the cursor is its last header.
 
-        The intents that were created before it, by this machine's clock alone, get what the chain's clock would have
-        given them: as far as the tip is ahead, more grace; as far as it is behind, an earlier beginning.
+        Intents that were created before it, by this machine's clock alone, are aligned with the chain's
+        clock: more grace as far as the tip is ahead, an earlier start as far as it is behind.
         """
         now = self.now()
 
@@ -139,10 +148,11 @@ class Ledger:
         self._transact(work)
 
     def apply(self, step: Step, seen_at: float | None = None) -> StepResult:
-        """Apply one step. Raises :class:`OutOfStep` when it does not start at the cursor, :class:`BadStep` when it cannot
-        be; then nothing is changed.
+        """Apply one step.
 
-        ``seen_at``: when the look that found it began; by this machine's clock, for measuring.
+        Raises :class:`OutOfStep` when it does not start at the cursor, :class:`BadStep` when it contradicts
+        what is stored; then nothing is changed. ``seen_at``: start of the poll that found the step, by this
+        machine's clock, for metrics.
         """
         reading = read_all(step.blocks, self.rules)
         return self._transact(lambda connection: self.apply_on(connection, step, reading, seen_at))
@@ -154,7 +164,7 @@ class Ledger:
         reading: Reading,
         seen_at: float | None = None,
     ) -> StepResult:
-        """Apply one step, whose blocks say ``reading``, on an open transaction; see :meth:`apply`."""
+        """Apply one step with its ``reading`` on an open transaction; see :meth:`apply`."""
         now = self.now()
         cursor = chain_state.load_cursor(connection, lock=True)
         if cursor is None:
@@ -178,8 +188,8 @@ class Ledger:
                 now=int(now),
             )
         if newest > last.time + MAX_TIME_AHEAD_SECONDS:
-            # No reorg turns the clock back so far: some block was given a false time. What was stored by it would
-            # hold intents back until that time comes.
+            # No reorg turns the clock back so far: some block had a false time. What was stored by that time
+            # would hold intents back until it comes.
             log.warning("chain.false_time_forgotten", false_time=newest, time=last.time, height=last.height)
             newest = last.time
             touched |= transfer_store.forget_times_after(connection, newest)
@@ -209,9 +219,10 @@ class Ledger:
         )
 
     def settle_due(self, seen_at: float | None = None) -> SettleResult:
-        """Settle some of the intents that are due at the cursor, in a transaction of its own; ``more`` says whether any are left.
+        """Settle some of the intents that are due at the cursor, in a transaction of its own.
 
-        A step settles the first itself. ``seen_at``: when the look that found the newest step began.
+        ``more`` says whether any are left. A step settles the first itself. ``seen_at``: start of the poll
+        that found the newest step.
         """
         with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
@@ -220,7 +231,7 @@ class Ledger:
 
         def work(connection: Connection) -> SettleResult:
             cursor = chain_state.load_cursor(connection, lock=True)
-            assert cursor is not None, "a cursor stays"
+            assert cursor is not None, "a cursor is never deleted"
             return self.settler.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
 
         return self._transact(work)
@@ -235,7 +246,7 @@ class Ledger:
     ) -> None:
         """Record for ``status`` a poll that moved nothing: sources, the tip, and the halt, if any.
 
-        Without a ``halt``, ``over`` says whether an earlier one has healed.
+        Without a ``halt``, ``over`` says whether an earlier one has ended.
         """
         now = int(self.now())
         self._transact(

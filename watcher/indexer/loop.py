@@ -1,4 +1,4 @@
-"""The indexer's loop: poll, commit each step, record the poll, wait; outside errors never end it."""
+"""The indexer's loop: poll, commit each step, record the poll, wait; external errors never end it."""
 
 import asyncio
 import time
@@ -29,16 +29,16 @@ _T = TypeVar("_T")
 #: Polls in a row that may fail before ``catch_up`` gives up.
 MAX_FAILED_POLLS = 5
 
-#: Shortest time between the begin of two polls that :meth:`IndexerLoop.wake` asked for, seconds.
+#: Shortest time between the starts of two polls that :meth:`IndexerLoop.wake` asked for, seconds.
 MIN_POLL_SPACING_SECONDS = 1.0
 
-#: Share of a burst of the request budget that is left to regular polls and to catching up.
+#: Share of a burst of the request budget that is reserved for regular polls and for catching up.
 BUDGET_RESERVE = 0.5
 
-#: How long due intents are settled between two steps of catching up, seconds: neither keeps the other waiting for long.
+#: Seconds for which due intents are settled between two steps of catching up: neither waits long.
 SETTLE_BETWEEN_STEPS_SECONDS = 1.0
 
-#: Different alarms that are logged, each once.
+#: Distinct alarms that are logged, each once.
 MAX_LOGGED_ONCE = 1000
 
 log = get_logger(__name__)
@@ -51,14 +51,14 @@ class PollResult(StrEnum):
     MOVED = "moved"
     #: Nothing new.
     IDLE = "idle"
-    #: A source or the database could not serve; look again later.
+    #: A source or the database could not serve; the next poll tries again.
     WAITING = "waiting"
-    #: A person, or the sources, must clear up what is true.
+    #: The operator, or the sources, must clear up what is true.
     HALTED = "halted"
 
 
 class DatabaseTrouble(str):
-    """What a turn ran into, one line: a transaction that failed."""
+    """The trouble of a poll, in one line: a transaction that failed."""
 
     __slots__ = ()
 
@@ -66,11 +66,12 @@ class DatabaseTrouble(str):
 class IndexerLoop:
     """Moves the ledger along the chain.
 
-    ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with the seconds it took,
-    ``on_settled`` after every further transaction that settled intents, ``on_poll`` after every poll with what it ran
-    into, if anything, the newest applied block, and the newest that a source reported.
+    ``on_events`` is called after a commit that wrote events, ``on_step`` after every step with its duration
+    in seconds, ``on_settled`` after every further transaction that settled intents, ``on_poll`` after every
+    poll with its trouble, if any, the newest applied block, and the newest block that a source reported.
 
-    Set ``websocket`` to a socket that calls :meth:`wake`; it is given what each poll finds. Clock and sleep are for tests.
+    Set ``websocket`` to a socket that calls :meth:`wake`; it is given the tip of each poll. ``clock`` and
+    ``sleep`` are for tests.
     """
 
     def __init__(
@@ -108,22 +109,22 @@ class IndexerLoop:
         self._sleep = sleep
         self._woken = asyncio.Event()
         self._loaded = False
-        #: The stored headers are lost, and no source has given them again: the window is the cursor alone.
+        #: The stored headers are lost, and no source has returned them: the window is the cursor alone.
         self._window_lost = False
-        #: When the poll began that found the newest step, by the ledger's clock.
+        #: Start of the poll that found the newest step, by the ledger's clock.
         self._seen_at: float | None = None
         self._last_trouble: str | None = None
         self._logged_once: set[tuple[str, str]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until ``stop`` is set; the step in hand is finished first.
+        """Follow the chain until ``stop`` is set; the current step is finished first.
 
         Raises :class:`watcher.errors.LeaseLost` when another process took over; then it may be called again.
         """
         self._loaded = False  # another process may have moved the database meanwhile
         while not stop.is_set():
             began = self._clock()
-            # Cleared before the poll: what comes during it may be too new for it.
+            # Cleared before the poll: a block announced during it may be too new for it.
             self._woken.clear()
             result = await run_until_stopped(stop, self.poll())
             if result is None:
@@ -135,11 +136,11 @@ class IndexerLoop:
                 await run_until_stopped(stop, self._settle_until_poll(began))
 
     def wake(self) -> None:
-        """Poll at once: there may be something new. Any number of calls makes one poll."""
+        """Poll at once: there may be a new block. Any number of calls makes one poll."""
         self._woken.set()
 
     async def _settle_until_poll(self, began: float) -> None:
-        """Settle what is due until the next poll."""
+        """Settle due intents until the next poll."""
         pause = asyncio.ensure_future(self._wait_for_poll(began))
         try:
             while not pause.done() and await self._settle_batch():
@@ -150,7 +151,7 @@ class IndexerLoop:
             await asyncio.wait({pause})
 
     async def _wait_for_poll(self, began: float) -> None:
-        """Wait a poll interval, or until :meth:`wake` may be followed: not too soon after ``began``."""
+        """Wait a poll interval, or until :meth:`wake` is called, but not too soon after ``began``."""
         poll = asyncio.ensure_future(self._sleep(self._poll_interval))
         wake = asyncio.ensure_future(self._wait_for_wake(began))
         try:
@@ -164,18 +165,19 @@ class IndexerLoop:
         await self._woken.wait()
         await self._sleep(max(0.0, began + MIN_POLL_SPACING_SECONDS - self._clock()))
         if self._pool.idle_source(BUDGET_RESERVE) is None:
-            # The next poll will do.
+            # The budget is low: the regular poll is enough.
             await self._sleep(self._poll_interval)
 
     def _is_current(self) -> bool:
-        """Whether what was committed last is the newest block that any source is known to have."""
+        """Return whether the newest committed block is the newest that any source is known to have."""
         tip = self._follower.tip
         return tip is not None and self._follower.window.tip.hash == tip.hash
 
     async def catch_up(self, stop: asyncio.Event) -> PollResult:
-        """Poll until two polls, one interval apart, find nothing and no intent is due; or until it cannot go on.
+        """Poll until two polls, one interval apart, find nothing and no intent is due, or until it is stuck.
 
-        Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after several failed polls in a row.
+        Returns ``IDLE`` when caught up, ``HALTED``, or ``WAITING`` after :data:`MAX_FAILED_POLLS` failed
+        polls in a row.
         """
         results = [PollResult.MOVED] * MAX_FAILED_POLLS
         while not stop.is_set():
@@ -194,9 +196,9 @@ class IndexerLoop:
         return PollResult.WAITING
 
     async def poll(self) -> PollResult:
-        """Poll once and commit what there is. Raises only what is for whoever runs the loop, such as a lost lease.
+        """Poll once and commit what there is. Raises only what the caller must handle, such as a lost lease.
 
-        An exception that nobody foresaw is a failed poll: the next one begins anew from what the database says.
+        An unforeseen exception is a failed poll: the next one begins again from the database.
         """
         halt: Halt | None = None
         result = PollResult.IDLE
@@ -215,7 +217,8 @@ class IndexerLoop:
             halt = Halt(code=_code(error), message=str(error), hint=error.hint)
             self._log_trouble("follower.halted", error, hint=error.hint)
         except OutOfStep as error:
-            # Somebody else moved the database, or the last commit's answer was lost: begin again from what it says.
+            # Another process moved the database, or the reply to the last commit was lost: begin again from
+            # the database.
             result = PollResult.WAITING
             self._loaded = False
             self._log_trouble("follower.out_of_step", error)
@@ -232,7 +235,7 @@ class IndexerLoop:
             unforeseen.report("follower", error)
         unwritten = await self._record_poll(result, halt)
         if served:
-            # One look, one error: a look that failed has told its own.
+            # One error per poll: a poll that failed has logged its own.
             if unwritten is None:
                 self._recovered()
             else:
@@ -240,12 +243,12 @@ class IndexerLoop:
         if unforeseen_error:
             self._loaded = False
         if result is PollResult.HALTED or self._window_lost:
-            # A person may accept the branch, which moves the database: the next poll goes by what it says then.
+            # An operator may accept the branch, which moves the database: the next poll begins from it.
             self._loaded = False
         return result
 
     async def _load(self) -> None:
-        """Give the follower the window that the database has; on a fresh database, make it."""
+        """Load the follower's window from the database; on a fresh database, begin it."""
         if self._loaded:
             return
         self._window_lost = False
@@ -277,7 +280,7 @@ class IndexerLoop:
                 try:
                     applied = await run_transaction(self._ledger.apply, step, seen_at)
                 except (BadStep, DataError, IntegrityError) as error:
-                    # No database could store it, or it cannot be understood: the poll goes on with another source.
+                    # It cannot be stored, or not be understood: the poll goes on with another source.
                     refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
                     self._log_once("step.refused", str(refusal))
                     step = await _next_after(steps, refusal)
@@ -296,7 +299,7 @@ class IndexerLoop:
         return moved
 
     async def _settle_batch(self) -> bool:
-        """Settle some of the intents that are due; say whether to go on. What fails is tried again after the next poll."""
+        """Settle some due intents; return whether to go on. A failure is retried after the next poll."""
         try:
             settled = await run_transaction(self._ledger.settle_due, self._seen_at)
         except WatcherError:
@@ -316,7 +319,7 @@ class IndexerLoop:
         return settled.more
 
     async def _record_poll(self, result: PollResult, halt: Halt | None) -> SQLAlchemyError | None:
-        """Keep for ``status`` what a look saw; return why that cannot be written, None when it is."""
+        """Record a poll for ``status``; return the error when it cannot be written, else None."""
         if not self._loaded:
             return None
         sources: list[dict[str, Any]] = [asdict(health) for health in self._pool.health()]
@@ -326,7 +329,7 @@ class IndexerLoop:
                 self.websocket.note_tip(tip.height)
             for source in sources:
                 source["websocket"] = self.websocket.state(source["url"])
-        # A halt is over when a source shows our own chain again, not when nobody answers.
+        # A halt ends when a source shows our own chain again, not when no source answers.
         over = result is PollResult.MOVED or (result is PollResult.IDLE and self._follower.agrees)
         try:
             await run_in_thread(
@@ -352,7 +355,7 @@ class IndexerLoop:
                 )
 
     def _log_once(self, name: str, reason: str, **fields: Any) -> None:
-        """Log what a person has to know once in this process, however often it comes."""
+        """Log an alarm once per process, however often it occurs."""
         if (name, reason) not in self._logged_once and len(self._logged_once) < MAX_LOGGED_ONCE:
             self._logged_once.add((name, reason))
             log.error(name, reason=reason, **fields)
@@ -373,7 +376,7 @@ class IndexerLoop:
 
 
 async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -> Step | None:
-    """Refuse the step in hand; return the next one, None where there is none."""
+    """Refuse the current step; return the next one, None if there is none."""
     try:
         return await steps.athrow(refusal)
     except StopAsyncIteration:

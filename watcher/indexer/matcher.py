@@ -16,39 +16,39 @@ from watcher.store.transfers import TransferMatch
 
 
 class BadStep(Exception):
-    """A step says what cannot be, given what is stored, or cannot be understood: its source is at fault, not the database."""
+    """A step that contradicts what is stored, or cannot be understood: its source is at fault."""
 
 
 class UnknownStatus(BadStep):
-    """A transaction that would pay somebody has a status that this version does not know: it is neither paid nor failed."""
+    """A transaction that would pay an intent has a status unknown to this version."""
 
     def __init__(self, fact: Payment | Attempt) -> None:
         super().__init__(
-            f"transaction {fact.tx_id} in block {fact.block.height} would pay {fact.recipient}, but has a status that "
-            "this version does not know; a newer version of sbtc-watcher may, or another source"
+            f"transaction {fact.tx_id} in block {fact.block.height} would pay {fact.recipient}, but has a "
+            "status that this version does not know; a newer version of sbtc-watcher may, or another source"
         )
         self.fact = fact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockMatches:
-    """The transfers, attempts and refunds of some blocks that are kept, each with its intent."""
+    """The transfers, attempts and refunds of some blocks that are stored, each with its intent."""
 
     transfers: list[TransferMatch]
-    #: Each with an intent that it meant to pay.
+    #: Each with an intent that it was meant to pay.
     attempts: list[tuple[Attempt, str]]
-    #: Each with the intent that it gives back.
+    #: Each with the intent that it refunds.
     refunds: list[tuple[Refund, str]]
 
     @property
     def intents(self) -> set[str]:
-        """The intents that something belongs to."""
+        """The intents that anything was matched to."""
         found = {p.matched.intent.id for p in self.transfers if p.matched.intent is not None}
         return found | {intent for _, intent in self.attempts} | {intent for _, intent in self.refunds}
 
 
 def read_all(blocks: Sequence[Block], rules: PaymentRules) -> Reading:
-    """Return what several blocks say, in chain order."""
+    """Read the payments, attempts and refunds of several blocks, in chain order."""
     readings = [read_block(block, rules) for block in blocks]
     return Reading(
         payments=tuple(payment for reading in readings for payment in reading.payments),
@@ -66,8 +66,8 @@ def match_blocks(
 ) -> BlockMatches:
     """Match the facts of some blocks to intents.
 
-    ``held``: the intents that have some payments (block, transaction, rank) already. Where one still fits it keeps its
-    money, whatever intents came later. Raises :class:`UnknownStatus`.
+    ``held``: the intents that already have some payments, by (block, transaction, rank). An intent keeps a
+    payment that still fits it, whatever intents were created since. Raises :class:`UnknownStatus`.
     """
     for fact, _ in match_unknown_status(connection, rules, reading):
         raise UnknownStatus(fact)
@@ -121,9 +121,9 @@ def match_blocks(
         for intent in by_strength(by_label, keys[id(attempt)])
         if attempt.recipient == intent.recipient
         and attempt.asset == intent.asset_identifier
-        and attempt.block.time >= intent.not_before  # an older one meant something else, as older money did
+        and attempt.block.time >= intent.not_before  # an older one was not for this intent
     ]
-    # The contract pays back who paid, so that the terms, the asset and who pays back are all there is to compare.
+    # The contract refunds the payer, so that only terms, asset and sender have to be compared.
     matched_refunds = [
         (refund, intent.id)
         for refund in refunds
@@ -137,7 +137,7 @@ def match_blocks(
 def match_unknown_status(
     connection: Connection, rules: PaymentRules, reading: Reading
 ) -> list[tuple[Payment | Attempt, str | None]]:
-    """Return what is ours of transactions with an unknown status, each with the intent that it would belong to."""
+    """Return our transactions of unknown status, each with the intent that it would belong to, if any."""
     if not reading.unknown_status:
         return []
     payments = tuple(fact for fact in reading.unknown_status if isinstance(fact, Payment))

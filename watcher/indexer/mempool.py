@@ -1,7 +1,7 @@
-"""Shows which intents have money on its way: the display flag ``in_flight``. It decides nothing and tells no merchant.
+"""Keep the display flag ``in_flight`` of intents with a payment in the mempool.
 
-It is read from the mempool while somebody waits for money and the request budget has room to spare; it is the first
-thing that is left out when it has not.
+It decides nothing and sends nothing. The mempool is read while an intent is pending and the request budget
+has room to spare; it is the first thing that is left out when it has not.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ from watcher.store import intents as intent_store
 from watcher.store.database import Database, chunks
 from watcher.store.schema import attempt, intent, transfer
 
-#: Without a complete reading for so many intervals, nothing is shown as in flight: nobody knows any more.
+#: Intervals without a complete reading after which no intent is shown as in flight.
 STALE_AFTER_INTERVALS = 8
 
 log = get_logger(__name__)
 
 
 class MempoolFlags:
-    """Keeps the flags; without a ``reader`` nothing is shown. One instance per database at a time."""
+    """Keeps the flags; without a ``reader`` none is set. One instance per database at a time."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class MempoolFlags:
         self._clock = clock
         self._sleep = sleep
         self._read_at = clock()
-        #: The intents that the database shows as in flight; None before they were looked up.
+        #: The intents that the database shows as in flight; None before they were loaded.
         self._shown: set[str] | None = None
         self._last_trouble: str | None = None
 
@@ -68,9 +68,9 @@ class MempoolFlags:
             await run_until_stopped(stop, self._sleep(self._interval))
 
     async def poll(self) -> None:
-        """Update the flags if somebody waits and there is budget to spare. Never raises for the outside world."""
+        """Update the flags if an intent is pending and the budget allows. Never raises external errors."""
         try:
-            if self._reader is None or not await run_in_thread(self._anybody_waits):
+            if self._reader is None or not await run_in_thread(self._any_pending):
                 await run_in_thread(self._show, ())
                 return
             payments = await self._read(self._reader)
@@ -86,19 +86,19 @@ class MempoolFlags:
             unforeseen.report("mempool", error)
 
     async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
-        """Return what is meant to be paid at the moment; None when the budget, or the source, does not let us know."""
+        """Return the pending payments; None when the budget or the source does not allow to read them."""
         source = self._pool.idle_source()
         if source is None:
             return None
 
-        def may() -> bool:
+        def has_budget() -> bool:
             spare: StacksApi | None = self._pool.idle_source()
             return spare is source
 
         try:
-            pending = await reader.read(source, may)
+            pending = await reader.read(source, has_budget)
         except SourceError as error:
-            # No reason to leave the source: what matters is read elsewhere.
+            # No reason to leave the source: nothing depends on the mempool.
             self._trouble(str(error))
             return None
         except Exception as error:
@@ -109,7 +109,7 @@ class MempoolFlags:
         found = (read_pending(tx, self._rules) for tx in pending)
         return [payment for payment in found if payment is not None]
 
-    def _anybody_waits(self) -> bool:
+    def _any_pending(self) -> bool:
         with self._database.read() as connection:
             return bool(
                 connection.execute(select(exists().where(intent.c.status == Status.PENDING))).scalar_one()
@@ -126,7 +126,9 @@ class MempoolFlags:
         shown = self._shown
 
         def write(connection: Connection) -> None:
-            chain_state.load_cursor(connection, lock=True)  # first, as whoever writes intents does
+            chain_state.load_cursor(
+                connection, lock=True
+            )  # first, like every writer of intents: the lock order
             _set(connection, paid - shown, in_flight=True)
             _set(connection, shown - paid, in_flight=False)
 
@@ -171,7 +173,7 @@ def paid_intents(connection: Connection, payments: Sequence[PendingPayment]) -> 
 
 
 def _mined(connection: Connection, found: Mapping[str, str]) -> set[str]:
-    """Return those of some transactions, each with its intent, that we know as mined: an API may list them for hours."""
+    """Return those of the transactions that are mined: an API may list them as pending for hours."""
     mined: set[str] = set()
     for batch in chunks(sorted(found)):
         paid = select(transfer.c.tx_id).where(transfer.c.tx_id.in_(batch), transfer.c.canonical)

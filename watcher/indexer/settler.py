@@ -1,6 +1,7 @@
-"""Settle intents on an open transaction: ask ``decide``, store the outcome, enqueue its events.
+"""Settle intents on an open transaction: call ``decide``, store the decision, enqueue its events.
 
-Everything that can change a decision comes through here: a step of the chain, a new intent, an operator action.
+Everything that can change a decision passes through here: a step of the chain, a new intent, an operator
+action.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,31 +34,32 @@ from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
-#: Intents that one transaction settles: it holds the write lock for about a tenth of a second then.
+#: Intents that one transaction settles: it then holds the write lock for about a tenth of a second.
 MAX_INTENTS_PER_TRANSACTION = 100
 
-#: Stored transfers and attempts that one transaction loads to decide upon; a single intent may have more.
+#: Stored transfers and attempts that one transaction loads to settle; a single intent may have more.
 MAX_FACTS_PER_TRANSACTION = 2_000
 
-#: An intent with more facts than that is not settled in the step that brings it another one, but when the chain clock is
-#: so many seconds further: whoever knows a reference can send dust with every block.
+#: An intent with more facts than that is not settled in the step that adds another one, but when the chain
+#: clock is :data:`OVERSIZED_WAIT_SECONDS` further: anyone who knows a reference can send dust with every
+#: block.
 OVERSIZED_FACTS = 1_000
 OVERSIZED_WAIT_SECONDS = 60
 
-#: An intent that could not be settled is tried again after so many seconds of the chain clock.
+#: Seconds of chain time after which an intent that could not be settled is tried again.
 SET_ASIDE_SECONDS = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleResult:
-    """What settling some intents did."""
+    """The result of settling some intents."""
 
     intents: int = 0
     #: Status changes as (intent, before, after).
     transitions: tuple[tuple[str, Status, Status], ...] = ()
     #: Events written; some may have no endpoint to go to.
     events: int = 0
-    #: Intents whose sent success a reorg took back for good.
+    #: Intents whose sent success a reorg reversed for good.
     reversed: tuple[str, ...] = ()
     #: More intents are due: further transactions settle them.
     more: bool = False
@@ -75,7 +77,7 @@ class SettleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """The network's name and contract go into every event; they are fixed while the daemon runs."""
+    """Settles intents. Network and contract go into every event; they are fixed while the daemon runs."""
 
     network: str
     payment_contract: str | None = None
@@ -102,9 +104,9 @@ class Settler:
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """Decide each of these intents at ``clock`` and write the outcome with its events.
+        """Decide each of these intents at ``clock`` and write the decision with its events.
 
-        ``seen_at``: when the block that is the cause was first seen, for measuring.
+        ``seen_at``: when the block that is the cause was first seen, for metrics.
         """
         rows = intent_store.load_rows(connection, ids)
         before = SettleResult()
@@ -168,7 +170,10 @@ class Settler:
     def _settle_unnotified(
         self, connection: Connection, heights: Mapping[int, Sequence[str]], clock: ChainClock, *, now: float
     ) -> SettleResult:
-        """Settle intents as of our blocks of some heights, and deliver nothing: what is newer is not in it."""
+        """Settle intents as of our blocks at some heights, without delivering anything.
+
+        ``heights``: the intents by height; what is newer is not part of the decision.
+        """
         done = []
         for height, ids in heights.items():
             header = chain_state.canonical_header(connection, min(height, clock.height))
@@ -185,10 +190,11 @@ class Settler:
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """Settle intents whose facts changed and those that are due at ``clock``, as many as one transaction may hold.
+        """Settle intents whose facts changed and those due at ``clock``, as many as one transaction may.
 
-        What goes beyond stays due, or is marked as due, for the next call: in a transaction of its own, by any process.
-        One that cannot be settled is set aside for :data:`SET_ASIDE_SECONDS`, and does not keep the others waiting.
+        The others stay due, or are marked as due, for the next call: in a transaction of its own, by any
+        process. An intent that cannot be settled is set aside for :data:`SET_ASIDE_SECONDS`, and does not
+        hold up the others.
         """
         waiting = sorted(touched)
         first = waiting[:MAX_INTENTS_PER_TRANSACTION]
@@ -207,11 +213,11 @@ class Settler:
 
     def batch(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """Return the first of some intents, as many as one transaction may settle."""
-        some = ids[:MAX_INTENTS_PER_TRANSACTION]
-        return _within(some, transfer_store.count_facts(connection, some), MAX_FACTS_PER_TRANSACTION)
+        first = ids[:MAX_INTENTS_PER_TRANSACTION]
+        return _within(first, transfer_store.count_facts(connection, first), MAX_FACTS_PER_TRANSACTION)
 
     def _oversized(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
-        """Return those of the intents that have too many facts to be settled in the step that brings another one."""
+        """Return the intents that have too many facts to be settled in the step that adds another one."""
         return [key for key in ids if facts[key] > OVERSIZED_FACTS]
 
     def settle_apart(
@@ -223,7 +229,7 @@ class Settler:
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """Settle intents together, or one by one where one of them cannot be settled: that one is set aside."""
+        """Settle intents together, or one by one when one of them fails; that one is set aside."""
         try:
             with connection.begin_nested():
                 return self.settle(connection, ids, clock, now=now, seen_at=seen_at)
@@ -231,7 +237,7 @@ class Settler:
             if isinstance(error, WatcherError) or (isinstance(error, SQLAlchemyError) and is_outage(error)):
                 raise
             if isinstance(error, ProgrammingError):
-                # PostgreSQL's word for a table or a right that is missing, which no intent can be blamed for.
+                # PostgreSQL's error for a missing table or privilege, which is not the fault of an intent.
                 raise
             if len(ids) <= 1:
                 unforeseen.report("settle", error)
@@ -347,7 +353,7 @@ def _why(draft: EventDraft, facts: Facts) -> str | None:
 
 
 def _within(ids: Sequence[str], facts: Mapping[str, int], limit: int) -> list[str]:
-    """Return the first of some intents, one at least, that have up to ``limit`` facts together."""
+    """Return the first of some intents, at least one, that have up to ``limit`` facts together."""
     taken: list[str] = []
     left = limit
     for key in ids:
@@ -359,5 +365,5 @@ def _within(ids: Sequence[str], facts: Mapping[str, int], limit: int) -> list[st
 
 
 def to_sent_event(row: outbox.EventHeader) -> SentEvent:
-    """Return a stored event as ``decide`` takes it."""
+    """Convert the header of a stored event to what ``decide`` takes."""
     return SentEvent(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)
