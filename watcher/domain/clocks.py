@@ -20,8 +20,7 @@ class Clocks:
 
     @property
     def earlier(self) -> int:
-        """The earlier clock, which dates the creation of an intent, so that no later payment counts as too
-        old.
+        """The earlier clock, which dates the creation of an intent: no later payment is too old for it.
 
         A chain clock that lags behind the tip is late, not wrong: the time of the tip replaces it.
         """

@@ -401,7 +401,9 @@ def _report_settled(settled: SettleResult) -> None:
     for intent, before, after in settled.transitions:
         log.info("intent.moved", intent=intent, before=before, after=after)
     for intent in settled.reversed:
-        log.critical("payment.reversed", intent=intent, hint="the chain dropped money that was told as paid")
+        log.critical(
+            "payment.reversed", intent=intent, hint="the chain dropped money that was reported as paid"
+        )
 
 
 def _code(error: Exception) -> str:

@@ -1,1 +1,1 @@
-"""Every table and every SQL statement of the watcher."""
+"""The store: every table and every SQL statement of the watcher."""

@@ -12,13 +12,13 @@ from watcher.domain.model import ChainClock
 from watcher.store.database import chunks, upsert
 from watcher.store.schema import block, cursor, reorg
 
-#: Any number that nobody else locks in the same database.
+#: Advisory lock key: any number that is unique in the database.
 _BEGINNING_LOCK = 8_420_003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """Why the daemon does not move on, for people: it cannot know what is true."""
+    """Why the indexer does not move on, for the operator: it cannot know what is true."""
 
     #: A short stable name, e.g. ``reorg_too_deep``.
     code: str
@@ -26,22 +26,23 @@ class Halt:
     hint: str
 
 
-#: Sources that have said nothing for so long leave it unknown how far behind we are, seconds.
+#: Seconds without an answer from any source after which the lag is unknown.
 SILENT_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """Where the daemon is: the newest applied canonical block, and the newest that a source reported."""
+    """Where the indexer is: the newest applied canonical block, and the newest that a source reported."""
 
     network: str
     clock: ChainClock
-    #: The newest chain time applied, orphaned blocks included; see :data:`watcher.indexer.ledger.MAX_TIME_AHEAD_SECONDS`.
+    #: The newest chain time applied, orphaned blocks included; limited by
+    #: :data:`watcher.indexer.ledger.MAX_TIME_AHEAD_SECONDS`.
     newest_time: int
     start_height: int
     tip_height: int
     tip_time: int
-    #: {code, message, hint, since}, None while the daemon moves.
+    #: {code, message, hint, since}; None while the indexer moves.
     halted: dict[str, Any] | None
     sources: list[dict[str, Any]] | None
     looked_at: int | None
@@ -49,20 +50,20 @@ class Cursor:
 
     @property
     def unanswered_seconds(self) -> float | None:
-        """How long no source had said anything of the chain when the last look ended; None where that is not known."""
+        """Seconds since the last answer of any source when the last poll ended; None if unknown."""
         known = [row.get("answered_seconds") for row in self.sources or []]
         return min((seconds for seconds in known if seconds is not None), default=None)
 
     @property
     def clock_skew(self) -> float | None:
-        """Seconds by which the follower's clock was ahead of the sources' at the last look; None where nobody said."""
+        """Seconds by which our clock was ahead of the sources' at the last poll; None if unknown."""
         return agreed(row.get("clock_skew") for row in self.sources or [])
 
     @property
     def lag_blocks(self) -> int | None:
         """Blocks between the newest that a source reported and the newest applied.
 
-        None when there seem to be none, but no source has answered for :data:`SILENT_AFTER_SECONDS`: nobody knows.
+        None when there seem to be none, but no source has answered for :data:`SILENT_AFTER_SECONDS`.
         """
         behind = max(0, self.tip_height - self.clock.height)
         silent = self.unanswered_seconds
@@ -70,12 +71,12 @@ class Cursor:
 
     @property
     def newest(self) -> int:
-        """The chain time as of which facts are orphaned now: never older than a success that was sent before."""
+        """The chain time as of which facts are orphaned: never older than a success that was sent before."""
         return max(self.newest_time, self.clock.time)
 
     @property
     def header(self) -> BlockHeader:
-        """The cursor's header as far as the cursor itself says: without its parent, for when the header is lost."""
+        """The header of the cursor without its parent, for when the stored header is lost."""
         return BlockHeader(
             height=self.clock.height,
             hash=self.clock.hash,
@@ -96,7 +97,7 @@ _CURSOR_LOCKED = _CURSOR.with_for_update()
 def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
     """Return the cursor, None on a database that has not begun; ``lock`` holds it until the transaction ends.
 
-    On a database that has not begun the lock keeps others from beginning, and from holding it, too.
+    On a database that has not begun, ``lock`` also keeps others from beginning, and from locking it.
     """
     query = _CURSOR_LOCKED if lock else _CURSOR
     row = connection.execute(query).mappings().one_or_none()
@@ -175,7 +176,7 @@ def record_poll(
 
 
 def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
-    """Store headers as canonical; one that was orphaned before becomes canonical again, as it is described now."""
+    """Store headers as canonical; an orphaned one becomes canonical again, as it is described now."""
     rows = [asdict(header) | {"canonical": True} for header in headers]
     if rows:
         statement = upsert(connection, block)
@@ -188,7 +189,7 @@ def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
 
 
 def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeader | None:
-    """Return one of our canonical headers that has one of these hashes, None when there is none."""
+    """Return one of our canonical headers that has one of these hashes, None if there is none."""
     for batch in chunks(hashes):
         query = select(block).where(block.c.hash.in_(batch), block.c.canonical).limit(1)
         row = connection.execute(query).mappings().one_or_none()
@@ -198,7 +199,7 @@ def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeade
 
 
 def restore_headers(connection: Connection, headers: Sequence[BlockHeader]) -> None:
-    """Store linked headers up to the cursor, oldest first, that were lost; others at their heights are orphaned."""
+    """Store lost linked headers up to the cursor, oldest first; others at their heights are orphaned."""
     heights = block.c.height.between(headers[0].height, headers[-1].height)
     ours = [header.hash for header in headers]
     kept = connection.execute(select(block.c.hash).where(heights, block.c.canonical)).scalars().all()
@@ -223,20 +224,20 @@ def newest_reorg(connection: Connection) -> int:
 
 
 def has_forked(connection: Connection, height: int, *, since: int) -> bool:
-    """Say whether our chain has forked below a height since that reorg."""
+    """Return whether our chain has forked below a height since that reorg."""
     query = select(reorg.c.id).where(reorg.c.id > since, reorg.c.ancestor_height < height)
     return connection.execute(query.limit(1)).first() is not None
 
 
 def clock_at(header: BlockHeader) -> ChainClock:
-    """Return the chain clock as it stands when ``header`` is the newest applied block."""
+    """Return the chain clock with ``header`` as the newest applied block."""
     return ChainClock(
         height=header.height, hash=header.hash, time=header.time, burn_height=header.burn_height
     )
 
 
 def canonical_hashes(connection: Connection, low: int, high: int) -> dict[int, str]:
-    """Return the hashes of our canonical blocks from one height to another, as far as their headers are kept."""
+    """Return the stored hashes of our canonical blocks from ``low`` to ``high``, by height."""
     query = select(block.c.height, block.c.hash).where(block.c.height.between(low, high), block.c.canonical)
     return {row.height: row.hash for row in connection.execute(query)}
 
@@ -249,13 +250,12 @@ def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHe
     tip = load_cursor(connection)
     if tip is None:
         return ()
-    newest = select(
-        cursor.c.burn_height
-    ).scalar_subquery()  # a number would make the planner read the whole table
+    # A subquery: a number would make the planner read the whole table.
+    newest = select(cursor.c.burn_height).scalar_subquery()
     found = connection.execute(
         select(block).where(block.c.canonical, block.c.burn_height >= newest - burn_blocks)
     ).mappings()
-    # Sorted here: asked for an order, SQLite would read every block there is by height.
+    # Sorted here: with ORDER BY, SQLite would read all blocks by height.
     rows = sorted(found, key=lambda row: -row["height"])
     headers: list[BlockHeader] = []
     for row in rows:
@@ -282,7 +282,7 @@ def note_reorg(
     orphaned: int,
     now: int,
 ) -> None:
-    """Keep a reorg for ``status`` and for people."""
+    """Record a reorg, for ``status`` and for operators."""
     connection.execute(
         insert(reorg).values(
             at=now,
@@ -303,7 +303,7 @@ def count_reorgs(connection: Connection, *, since: int) -> int:
 def thin_headers(connection: Connection, *, keep_burn_blocks: int) -> int:
     """Delete headers that no reorg can reach any more; return how many.
 
-    Counted from the cursor: on a branch that we left, Bitcoin may have been further.
+    Counted from the cursor: on an abandoned branch, Bitcoin may have been further.
     """
     here = load_cursor(connection)
     if here is None:

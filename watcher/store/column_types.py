@@ -18,8 +18,8 @@ NAMING = {
 class Amount(TypeDecorator[int]):
     """A non-negative integer of up to 48 digits, exact on every database.
 
-    SQLite has no such number: there it is zero-padded text, which compares and sorts like the number. It is never
-    summed or cast in SQL.
+    SQLite has no such number: there it is zero-padded text, which compares and sorts like the number. It is
+    never summed or cast in SQL.
     """
 
     impl = Numeric(48, 0)
@@ -43,7 +43,7 @@ class Amount(TypeDecorator[int]):
 
 
 class Json(TypeDecorator[Any]):
-    """A small JSON document as text: read and written whole, never queried into."""
+    """A small JSON document as text: read and written whole, never queried."""
 
     impl = Text
     cache_ok = True

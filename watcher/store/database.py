@@ -1,4 +1,4 @@
-"""The database: one engine, short transactions, what makes each kind of database safe, and the schema's revision."""
+"""The database: engine, short transactions, settings per kind of database, and the schema's revision."""
 
 import random
 import sqlite3
@@ -27,42 +27,42 @@ from watcher.store.fair_lock import LIMIT_CHECK_SECONDS, FairLock, WaitLimit
 #: How long a transaction waits for another process's write on SQLite, seconds.
 BUSY_TIMEOUT_SECONDS = 10.0
 
-#: How long a transaction waits for the writes of its own process that came before it, on SQLite, seconds.
+#: How long a transaction waits for earlier writes of its own process on SQLite, seconds.
 WRITE_LOCK_TIMEOUT_SECONDS = 10.0
 
-#: How long it waits for either once the process is about to end, seconds.
+#: How long it waits for either when the process is about to end, seconds.
 STOPPING_TIMEOUT_SECONDS = 1.0
 
-#: A write transaction on SQLite that was longer leaves the file free for a part of that time: other processes poll for
-#: it, and would not find it free between two long transactions that follow each other closely.
+#: After a longer write transaction on SQLite, the file is left free for a share of its duration: other
+#: processes poll for it, and would not find it free between two long transactions in close succession.
 LONG_TRANSACTION_SECONDS = 0.05
 PAUSE_SHARE = 0.2
 
-#: How often a transaction is made at most when PostgreSQL rolls it back in favour of another one, and the first wait
-#: in between, seconds; each further one is twice as long, with jitter.
+#: Attempts at a transaction that PostgreSQL rolls back in favour of another one, and the first wait in
+#: between, seconds; each further wait is twice as long, with jitter.
 MAX_TRIES = 5
 FIRST_RETRY_SECONDS = 0.02
 
-#: PostgreSQL's SQLSTATE for a serialization failure and a deadlock: the same transaction may succeed when made again.
+#: PostgreSQL's SQLSTATEs for a serialization failure and a deadlock: a retry may succeed.
 _REPEATABLE = frozenset({"40001", "40P01"})
 
-#: PostgreSQL: the most connections of one process, and how long a transaction waits for one of them, seconds.
+#: PostgreSQL: connections of one process at most, and how long a transaction waits for one, seconds.
 MAX_CONNECTIONS = 16
 CONNECTION_TIMEOUT_SECONDS = 10.0
 
-#: PostgreSQL's own limits of every session, seconds. A transaction that says nothing for so long (its process was
+#: PostgreSQL's own limits of every session, seconds. A transaction that is idle for so long (its process was
 #: frozen, or cut off) is rolled back, so that it does not hold its locks against the others.
 STATEMENT_TIMEOUT_SECONDS = 30
 LOCK_TIMEOUT_SECONDS = 10
 IDLE_TIMEOUT_SECONDS = 15
 
-#: How long an upgrade waits for another process's, seconds.
+#: How long an upgrade waits for one of another process, seconds.
 UPGRADE_TIMEOUT_SECONDS = 120
 
 #: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
 CHUNK_SIZE = 500
 
-#: Any number that nobody else locks in the same database.
+#: Advisory lock key: any number that is unique in the database.
 _UPGRADE_LOCK = 8_420_001
 
 _T = TypeVar("_T")
@@ -73,14 +73,15 @@ log = get_logger(__name__)
 class Database:
     """One database, embedded (SQLite) or shared (PostgreSQL).
 
-    :meth:`transact` makes a write transaction, :meth:`begin` opens one that nobody repeats, :meth:`read` a consistent
-    view; all are to be held for milliseconds. On SQLite the writers of one process take turns, in the order in which
-    they came.
+    :meth:`transact` runs a write transaction, :meth:`begin` opens one that is not retried, :meth:`read` opens
+    a consistent view; hold each for milliseconds. On SQLite the writers of one process take turns, first come
+    first served.
     """
 
     def __init__(self, url: str, *, create: bool = True) -> None:
-        """Raise :class:`NotFound` when there is no SQLite file and ``create`` is false; the server of PostgreSQL is
-        asked by the first transaction.
+        """Make the engine. Raises :class:`NotFound` when there is no SQLite file and ``create`` is false.
+
+        A PostgreSQL server is contacted by the first transaction.
         """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
@@ -90,7 +91,7 @@ class Database:
             {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}} if self.is_sqlite else _postgresql(self.url)
         )
         try:
-            # Parameters hold secrets; so no error, and no traceback, quotes them.
+            # Parameters hold secrets: no error, and no traceback, quotes them.
             self.engine = create_engine(self.url, hide_parameters=True, **options)
         except ModuleNotFoundError as error:
             raise ConfigError(
@@ -99,7 +100,7 @@ class Database:
             ) from error
         self._hurry = WaitLimit()
         self._turns = FairLock(self._hurry) if self.is_sqlite else None
-        #: Whether the write whose turn it is waits for another process.
+        #: Whether the write in turn waits for another process.
         self._is_held_outside = False
         self._view: dict[str, Any] = {"readonly": True}
         if not self.is_sqlite:
@@ -108,7 +109,7 @@ class Database:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", self._begin_sqlite)
         else:
-            # First of all: the dialect itself reads texts when it gets its first connection.
+            # First: the dialect itself reads texts when it gets its first connection.
             event.listen(self.engine, "connect", _check_encoding, insert=True)
 
     @property
@@ -118,10 +119,10 @@ class Database:
         return Path(name) if self.is_sqlite and name and name != ":memory:" else None
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
-        """Return what ``work`` returns, called with a write transaction that is committed afterwards.
+        """Run ``work`` in a write transaction, commit it, and return its result.
 
-        When the database rolls it back in favour of another transaction (a deadlock, a serialization failure) it is
-        made again, :data:`MAX_TRIES` times at most: ``work`` changes nothing but the database.
+        When the database rolls it back in favour of another transaction (a deadlock, a serialization failure)
+        it is retried, :data:`MAX_TRIES` times at most: ``work`` must change nothing but the database.
         """
         for attempt in range(1, MAX_TRIES):
             try:
@@ -146,15 +147,15 @@ class Database:
             yield connection
 
     def shorten_waits(self) -> None:
-        """Let no transaction, also of those that wait, wait longer than :data:`STOPPING_TIMEOUT_SECONDS` on SQLite: the process ends.
+        """Limit all waits on SQLite to :data:`STOPPING_TIMEOUT_SECONDS`, because the process ends.
 
-        What has begun goes on to its end.
+        Also those that have begun. Transactions that have begun go on to their end.
         """
         self._hurry.begin(STOPPING_TIMEOUT_SECONDS)
 
     @property
     def writers_waiting(self) -> int:
-        """The number of this process's writers that wait for their turn; always 0 on PostgreSQL, which has many."""
+        """The number of this process's writers that wait for their turn; always 0 on PostgreSQL."""
         return self._turns.waiting if self._turns is not None else 0
 
     @contextmanager
@@ -162,7 +163,8 @@ class Database:
         if not turns.acquire(WRITE_LOCK_TIMEOUT_SECONDS):
             if self._is_held_outside:
                 raise TransactionTimeout(
-                    "no turn to write: another process holds the database, and an earlier write of this one waits for it"
+                    "no turn to write: another process holds the database, "
+                    "and an earlier write of this one waits for it"
                 )
             raise TransactionTimeout("no turn to write: other writes of this process hold the database")
         began = time.monotonic()
@@ -175,14 +177,14 @@ class Database:
             turns.release()
 
     def _begin_sqlite(self, connection: Connection) -> None:
-        # A write transaction takes the lock at once: a read that turns into a write could fail half-way as busy.
+        # A write transaction takes the lock at once: a read that becomes a write could fail half-way as busy.
         if connection.get_execution_options().get("readonly", False):
             connection.exec_driver_sql("BEGIN")
             return
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection), "SQLite's own driver"
         began = time.monotonic()
-        # In pieces: SQLite's own wait cannot be ended.
+        # In pieces: SQLite's own wait cannot be interrupted.
         driver.execute(f"PRAGMA busy_timeout={int(LIMIT_CHECK_SECONDS * 1000)}")
         try:
             while self._hurry.left(began, BUSY_TIMEOUT_SECONDS) > LIMIT_CHECK_SECONDS:
@@ -200,13 +202,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that sees one moment and does not hold writers up."""
+        """Open a transaction with a consistent view that does not block writers."""
         with self.engine.connect().execution_options(**self._view) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Raise :class:`Unreachable`, in one line, when the database does not serve what the block asks of it."""
+        """Raise :class:`Unreachable`, in one line, when the database does not serve the block."""
         try:
             yield
         except (SQLAlchemyError, ExceptionGroup) as error:
@@ -219,10 +221,10 @@ class Database:
             ) from error
 
     def upgrade(self) -> None:
-        """Bring the schema to this version's revision; does nothing when it is there.
+        """Upgrade the schema to this version's revision; no effect when it is current.
 
-        Raises :class:`ConfigError` when the database is newer than this program or does not let it make tables,
-        :class:`Unreachable` when it does not answer.
+        Raises :class:`ConfigError` when the database is newer than this program or does not let it create
+        tables, :class:`Unreachable` when it does not answer.
         """
         try:
             current = self.revision()
@@ -235,7 +237,7 @@ class Database:
             if current != self.head():
                 with self.begin() as connection:
                     if not self.is_sqlite:
-                        # Like SQLite's write lock: of two that upgrade at once, the second finds it done.
+                        # Like SQLite's write lock: of two upgrades at once, the second finds it done.
                         connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_TIMEOUT_SECONDS}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))
                         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
@@ -249,7 +251,8 @@ class Database:
         except ProgrammingError as error:
             raise ConfigError(
                 f"database_url: the tables cannot be made in {self.safe_url}: {error.orig}",
-                hint="give it a database of its own, and run `sbtc-watcher db upgrade` as a user who may create tables there",
+                hint="give it a database of its own, and run `sbtc-watcher db upgrade` "
+                "as a user who may create tables there",
             ) from error
 
     def revision(self) -> str | None:
@@ -271,7 +274,7 @@ class Database:
 
     @property
     def safe_url(self) -> str:
-        """The URL with its password masked, for people's eyes."""
+        """The URL with its password masked, for messages."""
         return self.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
@@ -280,7 +283,7 @@ class Database:
 
 
 def alembic_config() -> Config:
-    """Return what Alembic's commands take; the connection goes into its ``attributes``."""
+    """Return Alembic's configuration; the connection goes into its ``attributes``."""
     config = Config()
     config.set_main_option("script_location", "watcher.store:migrations")
     return config
@@ -291,7 +294,7 @@ def _scripts() -> ScriptDirectory:
 
 
 def _outage(error: Exception) -> Exception | None:
-    """Return the outage that an error is, or the first one of a group of nothing else; None where there is more to it."""
+    """Return the outage that an error is, or the first of a group of outages only; else None."""
     if isinstance(error, ExceptionGroup):
         found = [_outage(each) for each in error.exceptions]
         return found[0] if all(found) else None
@@ -299,7 +302,7 @@ def _outage(error: Exception) -> Exception | None:
 
 
 def is_repeatable(error: DBAPIError) -> bool:
-    """Say whether the database rolled a transaction back that may succeed when it is made again."""
+    """Return whether the database rolled back a transaction that may succeed when it is retried."""
     return _sqlstate(error) in _REPEATABLE
 
 
@@ -308,7 +311,7 @@ def _sqlstate(error: DBAPIError) -> str | None:
 
 
 def one_of(name: str) -> BindParameter[Any]:
-    """Return a parameter for ``column.in_(…)`` that takes a list; statements that are made once cost a third."""
+    """Return a list parameter for ``column.in_(…)``: statements built once cost a third."""
     return bindparam(name, expanding=True)
 
 
@@ -327,14 +330,14 @@ def chunks(values: Sequence[_T], size: int = CHUNK_SIZE) -> Iterator[Sequence[_T
 
 
 def upsert(connection: Connection, table: Table) -> sqlite.Insert:
-    """Return an INSERT that knows ON CONFLICT, in the dialect of the connection (both spell it the same)."""
+    """Return an INSERT with ON CONFLICT, in the dialect of the connection (both spell it the same)."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return cast("sqlite.Insert", postgresql.insert(table))
 
 
 def _postgresql(url: URL) -> dict[str, Any]:
-    """Return the options of an engine on PostgreSQL; what the URL says of the connection goes first."""
+    """Return the options of an engine on PostgreSQL; connection options in the URL take precedence."""
     limits = {
         "statement_timeout": STATEMENT_TIMEOUT_SECONDS,
         "lock_timeout": LOCK_TIMEOUT_SECONDS,
@@ -343,19 +346,19 @@ def _postgresql(url: URL) -> dict[str, Any]:
     connection = {
         "application_name": "sbtc-watcher",
         "connect_timeout": 10,
-        # A server that went away without a word is noticed within half a minute, also while its answer is waited for.
+        # A server that is gone is noticed within half a minute, also while a reply is waited for.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 4,
         "tcp_user_timeout": 30_000,
-        # Never an outdated plan: the schema may be upgraded beside us, and the planner sees the values.
+        # Never an outdated plan: the schema may be upgraded meanwhile, and the planner sees the values.
         "prepare_threshold": None,
         # Also where $PGCLIENTENCODING or the role says otherwise.
         "client_encoding": "UTF8",
         "options": " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items()),
     }
     if "options" in url.query:
-        connection["options"] = f"{connection['options']} {url.query['options']}"  # of two the last one holds
+        connection["options"] = f"{connection['options']} {url.query['options']}"  # the last one wins
     return {
         "connect_args": {
             name: value for name, value in connection.items() if name not in url.query or name == "options"

@@ -1,37 +1,37 @@
 """A lock that threads get in the order in which they ask for it.
 
-Python's own locks, and SQLite's busy polling even more so, favour whoever asks at the right moment: a thread that takes
-the lock again and again can keep the others out for as long as it likes.
+Python's own locks, and SQLite's busy polling even more so, favour the thread that asks at the right moment:
+one that takes the lock again and again can keep the others out indefinitely.
 """
 
 import threading
 import time
 from collections import deque
 
-#: So long waits go before they look whether there is a hurry, seconds.
+#: Seconds between two checks of a waiting thread whether waits were shortened.
 LIMIT_CHECK_SECONDS = 0.25
 
 
 class WaitLimit:
-    """Shortens waits, also those that have begun, once :meth:`begin` was called; it is not taken back."""
+    """Shortens waits, also those that have begun, once :meth:`begin` was called; final."""
 
     def __init__(self) -> None:
         self._begun = float("inf")
         self._most = 0.0
 
     def begin(self, most: float) -> None:
-        """From now on let no wait take longer than ``most`` seconds. May be called from any thread."""
+        """Limit every wait to ``most`` seconds from now on. May be called from any thread."""
         self._most = most
         self._begun = min(self._begun, time.monotonic())
 
     def left(self, since: float, limit: float) -> float:
-        """Return how long a wait goes on that began at ``since`` (monotonic) and may take ``limit`` seconds; 0 at its end."""
+        """Return the seconds left of a wait of ``limit`` seconds that began at ``since`` (monotonic)."""
         end = min(since + limit, max(since, self._begun) + self._most)
         return max(0.0, end - time.monotonic())
 
 
 class FairLock:
-    """A mutual exclusion lock, first come first served; not reentrant. Waits for it obey ``hurry``."""
+    """A mutual exclusion lock, first come first served; not reentrant."""
 
     def __init__(self, hurry: WaitLimit | None = None) -> None:
         self._hurry = hurry or WaitLimit()
@@ -66,10 +66,10 @@ class FairLock:
             return False
 
     def release(self) -> None:
-        """Give the lock to the thread that waits longest, if any does."""
+        """Give the lock to the thread that has waited longest, if any."""
         with self._guard:
             if self._queue:
-                # Handed over rather than freed, so that nobody who comes now can be faster.
+                # Handed over rather than freed, so that no newcomer can be faster.
                 self._queue.popleft().set()
             else:
                 self._held = False

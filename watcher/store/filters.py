@@ -10,7 +10,7 @@ from watcher.store.schema import intent
 
 
 def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
-    """Return the condition that an intent carries one of these flags; the index of flagged intents serves it."""
+    """Return the condition that an intent has one of these flags; the index of flagged intents serves it."""
     condition: ColumnElement[bool] = literal_column("(intent.flags <> '[]')")
     first, *others = (_holds(connection, intent.c.flags, f'"{flag}"') for flag in flags)
     for other in others:
@@ -19,10 +19,10 @@ def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
 
 
 def needs_attention(connection: Connection) -> ColumnElement[bool]:
-    """Return the condition that an intent calls for a person.
+    """Return the condition that an intent needs an operator.
 
-    That is money to be given back until it is or is dismissed, and a sent success whose money a reorg took until somebody
-    marks the intent.
+    That is a due refund until it is made or dismissed, and a sent success whose money was orphaned until the
+    intent is marked.
     """
     judged = has_flag(connection, Flag.MANUAL)
     return has_flag(connection, Flag.REFUND_DUE, Flag.REORGED) & (
@@ -31,16 +31,16 @@ def needs_attention(connection: Connection) -> ColumnElement[bool]:
 
 
 def has_metadata(connection: Connection, key: str, value: str) -> ColumnElement[bool]:
-    """Return the condition that an intent's metadata have exactly this text under this key."""
+    """Return the condition that an intent's metadata have exactly this value under this key."""
     fragment = Json().process_bind_param({key: value}, connection.dialect)
     assert fragment is not None, "a table is never null"
     return _holds(connection, intent.c.metadata, fragment[1:-1])
 
 
 def _holds(connection: Connection, column: ColumnElement[Any], fragment: str) -> ColumnElement[bool]:
-    """Return the condition that a stored JSON text holds a fragment of compact JSON.
+    """Return the condition that a stored JSON text contains a fragment of compact JSON.
 
-    Exact for whole strings: a quotation mark inside a string is written with a backslash, and keys hold none.
+    Exact for whole strings: a quotation mark inside a string is escaped, and keys contain none.
     """
     find = func.instr if connection.dialect.name == "sqlite" else func.strpos
     condition: ColumnElement[bool] = find(type_coerce(column, Text), fragment) > 0

@@ -1,7 +1,8 @@
 """Heartbeats: every process records the roles that it runs, so that the others notice when one is gone.
 
-A row is good until a moment that the process put off again and again; one that was killed, froze or cannot write lets it
-pass. Times are the database server's on PostgreSQL, and this machine's with SQLite, which one machine has.
+A row is good until a time that the process keeps extending; a process that was killed, froze or cannot write
+lets it pass. Times are the database server's on PostgreSQL, and this machine's on SQLite, which only one
+machine has.
 """
 
 import os
@@ -17,11 +18,11 @@ from notifier.clock import database_time
 from watcher.store.database import Database, upsert
 from watcher.store.schema import heartbeat
 
-#: The roles that no deployment is whole without.
+#: The roles that every deployment needs.
 FOLLOWER: Final = "follower"
 NOTIFIER: Final = "notifier"
 
-#: A process that says nothing for so many polls, and so many seconds at least, is taken for gone.
+#: A process without a heartbeat for so many polls, and at least so many seconds, counts as gone.
 SILENT_POLLS = 3
 MIN_SILENCE_SECONDS = 10.0
 
@@ -29,12 +30,12 @@ MIN_SILENCE_SECONDS = 10.0
 HEARTBEATS_PER_LIMIT = 4
 MAX_INTERVAL_SECONDS = 10.0
 
-#: Rows of processes that went without a word are deleted after so many seconds.
+#: Rows of processes that ended without notice are deleted after so many seconds.
 KEPT_SECONDS = 86_400.0
 
 
 def silence_limit(poll_interval: float) -> float:
-    """Return after how many seconds without a heartbeat a process is taken for gone."""
+    """Return after how many seconds without a heartbeat a process counts as gone."""
     return max(MIN_SILENCE_SECONDS, SILENT_POLLS * poll_interval)
 
 
@@ -49,7 +50,7 @@ class Heartbeat:
         self._now = now
 
     def write(self, roles: Collection[str], *, good_for: float = 0.0) -> None:
-        """Say that this process runs ``roles`` and no others, for ``good_for`` seconds (0: the limit)."""
+        """Record that this process runs ``roles`` and no others, for ``good_for`` seconds (0: the limit)."""
         self._database.transact(lambda connection: self._write(connection, roles, good_for or self.limit))
 
     def _write(self, connection: Connection, roles: Collection[str], good_for: float) -> None:
@@ -70,7 +71,7 @@ class Heartbeat:
 
 
 def live_roles(connection: Connection, *, now: float) -> frozenset[str]:
-    """Return the roles that some living process runs. ``now``: this machine's clock, for SQLite."""
+    """Return the roles that some live process runs. ``now``: this machine's clock, for SQLite."""
     clock = database_time(connection, machine=now)
     # One from the future was written before the clock was set back, by a process that has not written since.
     good = (heartbeat.c.until > clock) & (heartbeat.c.seen <= clock + MIN_SILENCE_SECONDS)

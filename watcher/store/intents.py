@@ -1,4 +1,4 @@
-"""Intents in the database, to and from the pure records. No decisions here."""
+"""Intents in the database, to and from the domain's records. No decisions here."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ _DEDICATED = (
 
 
 def _by(column: ColumnElement[Any], moment: str) -> ColumnElement[bool]:
-    """Return that ``column`` says a moment up to that parameter; each such column has an index of its own."""
+    """Return the condition that ``column`` is at most that parameter; each such column has its own index."""
     return and_(column.is_not(None), column <= bindparam(moment))
 
 
@@ -70,12 +70,12 @@ _IS_DUE = (
 )
 _DEEP = _first(intent.c.wake_height, _IS_DUE[0])
 _DEEP_IN_BITCOIN = _first(intent.c.wake_burn_height, _IS_DUE[1])
-#: Marked as due: chain time is never so low.
+#: Marked as due; no chain time is so low.
 _MARKED = _first(intent.c.wake_time.desc(), intent.c.wake_time.is_not(None), intent.c.wake_time <= 0)
-#: Marked as due, and nothing that is so at a height is to be delivered: minus that height.
+#: Marked as due, without delivery of what is so at a height: the value is minus that height.
 _UNNOTIFIED = _first(intent.c.wake_time, intent.c.wake_time.is_not(None), intent.c.wake_time < 0)
 _OVER = _first(intent.c.wake_time, _IS_DUE[2], intent.c.wake_time > 0)
-#: Set aside: no chain is ever so high.
+#: Set aside: no chain is so high.
 _NEVER = 2**62
 _IS_SET_ASIDE = and_(intent.c.wake_burn_height.is_not(None), intent.c.wake_burn_height >= _NEVER)
 _MARK_DUE = update(intent).where(intent.c.id.in_(one_of("ids"))).values(wake_time=0)
@@ -114,7 +114,10 @@ def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Inte
 
 
 def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[str], str]]) -> None:
-    """Store new intents, each with its label keys and the form in which its reference is compared; watch who is paid."""
+    """Store new intents, each with its label keys and the compared form of its reference.
+
+    Their recipients are watched from now on.
+    """
     connection.execute(insert(intent), [_fresh_row(record, key) for record, _, key in added])
     labels = [
         {"key": key, "intent_id": record.id} for record, keys, _ in added for key in dict.fromkeys(keys)
@@ -129,7 +132,7 @@ def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[s
 
 
 def watch(connection: Connection, principal: str, merchant: str) -> None:
-    """Store all money to ``principal`` from now on; it is never unwatched."""
+    """Store all transfers to ``principal`` from now on; it is never unwatched."""
     connection.execute(
         upsert(connection, recipient)
         .values(principal=principal, merchant_id=merchant)
@@ -140,7 +143,7 @@ def watch(connection: Connection, principal: str, merchant: str) -> None:
 def save_decisions(
     connection: Connection, decided: Sequence[tuple[Intent, Decision]], clock: ChainClock, *, now: int
 ) -> None:
-    """Write what was decided of intents, one at least; changed statuses go into the counts."""
+    """Write decisions on intents, at least one; status changes go into the counts."""
     connection.execute(_DECIDED, [_decided_row(record, decision, clock, now) for record, decision in decided])
     changes: Counter[tuple[str, Status]] = Counter()
     for record, decision in decided:
@@ -155,7 +158,10 @@ def save_decisions(
 def add_transitions(
     connection: Connection, added: Iterable[tuple[str, int, Sequence[tuple[int, Status, str | None]]]]
 ) -> None:
-    """Append to timelines: per intent its id, how many entries it has, and status changes as (time, status, reason)."""
+    """Append to timelines.
+
+    Per intent: its id, the number of its entries so far, and status changes as (time, status, reason).
+    """
     rows = [
         {"intent_id": intent_id, "n": n, "at": at, "status": status, "reason": reason}
         for intent_id, known, changes in added
@@ -166,7 +172,7 @@ def add_transitions(
 
 
 def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, list[TimelineEntry]]:
-    """Return what each intent's timeline has so far, oldest first."""
+    """Return each intent's timeline so far, oldest entry first."""
     found: dict[str, list[TimelineEntry]] = {key: [] for key in ids}
     for batch in chunks(sorted(found)):
         for row in connection.execute(_TIMELINES, {"ids": batch}):
@@ -176,39 +182,39 @@ def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, li
 
 
 def note_successes(connection: Connection, ids: Collection[str], *, at: int) -> None:
-    """Remember the chain time at which the newest success of these intents was decided."""
+    """Store the chain time at which the newest success of these intents was decided."""
     for batch in chunks(sorted(ids)):
         connection.execute(update(intent).where(intent.c.id.in_(batch)).values(succeeded_at=at))
 
 
 def mark_due(connection: Connection, ids: Sequence[str]) -> None:
-    """Let intents be due at any clock, until their next decision."""
+    """Mark intents as due at any clock, until their next decision."""
     for batch in chunks(ids):
         connection.execute(_MARK_DUE, {"ids": batch})
 
 
 def mark_unnotified(connection: Connection, ids: Sequence[str], *, height: int) -> None:
-    """Let intents be due at any clock; whoever settles them delivers nothing of what is so at our block of a height.
+    """Mark intents as due, without delivery of what is so at our block of a height.
 
-    Those that are marked as due already are left: of what they wait for somebody is to be told.
+    Those that are already marked as due are left: what they wait for is to be delivered.
     """
     for batch in chunks(ids):
         connection.execute(_MARK_UNNOTIFIED, {"ids": batch, "mark": -height})
 
 
 def notify(connection: Connection, ids: Sequence[str]) -> None:
-    """Let all be delivered that is said of intents, also where :func:`mark_unnotified` said otherwise."""
+    """Lift :func:`mark_unnotified`: everything about these intents is delivered again."""
     for batch in chunks(ids):
         connection.execute(_NOTIFY, {"ids": batch})
 
 
 def unnotified(connection: Connection, *, limit: int) -> list[str]:
-    """Return up to ``limit`` intents that wait to be settled without notice."""
+    """Return up to ``limit`` intents that wait to be settled without delivery."""
     return list(connection.execute(_UNNOTIFIED, {"limit": limit}).scalars())
 
 
 def unnotified_heights(rows: Mapping[str, Mapping[Any, Any]]) -> dict[int, list[str]]:
-    """Return those of the rows by id whose intents :func:`mark_unnotified` has marked, by height."""
+    """Return the ids of the rows that :func:`mark_unnotified` has marked, by height."""
     found: dict[int, list[str]] = defaultdict(list)
     for key, row in rows.items():
         if row["wake_time"] is not None and row["wake_time"] < 0:
@@ -217,22 +223,22 @@ def unnotified_heights(rows: Mapping[str, Mapping[Any, Any]]) -> dict[int, list[
 
 
 def postpone(connection: Connection, ids: Sequence[str], *, until: int) -> None:
-    """Let intents be due when the chain clock is at ``until``, unix seconds, if they are not anyway before."""
+    """Make intents due when the chain clock is at ``until``, unix seconds, unless they are due before."""
     for batch in chunks(ids):
         connection.execute(_POSTPONE, {"ids": batch, "until": until})
 
 
 def set_aside(connection: Connection, ids: Sequence[str], *, until: int) -> None:
-    """Let intents not be due before the chain clock is at ``until``, unix seconds, unless a fact of theirs changes."""
+    """Make intents due no sooner than at ``until``, chain time, unless one of their facts changes."""
     for batch in chunks(ids):
         connection.execute(_SET_ASIDE, {"ids": batch, "until": until})
 
 
 def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> list[str]:
-    """Return up to ``limit`` intents whose decision may have changed, of each kind some.
+    """Return up to ``limit`` intents whose decision may have changed, some of each kind.
 
-    Half of them, if there are so many, are those whose depth may be reached; a quarter each those that were marked as
-    due and those whose time has passed. So however many there are of one kind, the others do not wait for them.
+    Half of them, if there are so many, are those whose depth may be reached; a quarter each are those marked
+    as due and those whose time has passed. So no kind has to wait for many of another.
     """
     deep, in_bitcoin, marked, over = (
         connection.execute(query, _moment(clock) | {"limit": limit}).scalars().all()
@@ -243,7 +249,7 @@ def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> lis
 
 
 def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None = None) -> int:
-    """Return how many intents wait to be settled at ``clock``. ``merchant``: whose."""
+    """Return how many intents wait to be settled at ``clock``; with ``merchant`` its own only."""
     due = select(intent.c.id).where(or_(*_IS_DUE))
     if merchant is not None:
         due = due.where(intent.c.merchant_id == merchant)
@@ -251,7 +257,7 @@ def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None
 
 
 def count_set_aside(connection: Connection, *, merchant: str | None = None) -> int:
-    """Return how many intents could not be settled, and wait to be tried again. ``merchant``: whose."""
+    """Return how many intents are set aside because settling failed; with ``merchant`` its own only."""
     query = select(func.count()).select_from(intent).where(_IS_SET_ASIDE)
     if merchant is not None:
         query = query.where(intent.c.merchant_id == merchant)
@@ -259,17 +265,17 @@ def count_set_aside(connection: Connection, *, merchant: str | None = None) -> i
 
 
 def oldest_open(connection: Connection) -> int | None:
-    """Return when the oldest of the pending intents was created, None without any."""
+    """Return when the oldest pending intent was created, None without any."""
     query = select(func.min(intent.c.created_at)).where(intent.c.status == Status.PENDING)
     oldest: int | None = connection.execute(query).scalar_one()
     return oldest
 
 
 def align_with_chain(connection: Connection, *, ahead: int) -> None:
-    """Correct the intents that were created by the machine clock alone: the chain's is ``ahead`` of it, seconds.
+    """Correct intents that were created by the machine clock alone; the chain's is ``ahead``, seconds.
 
-    Their terms are fixed and told; so a lifetime that began too early is made up for by its grace, and a dedicated
-    recipient whose intent began too late takes older money.
+    Their terms are fixed and published. So a lifetime that began too early gets more grace, and a dedicated
+    recipient whose intent began too late accepts older money.
     """
     pending = update(intent).where(intent.c.status == Status.PENDING)
     if ahead > 0:
@@ -282,7 +288,7 @@ def align_with_chain(connection: Connection, *, ahead: int) -> None:
 
 
 def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str, list[Intent]]:
-    """Return the intents that answer to each label key, oldest first."""
+    """Return the intents of each label key, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
     for batch in chunks(sorted(keys)):
         for row in connection.execute(_BY_LABEL, {"keys": batch}).mappings():
@@ -291,7 +297,7 @@ def intents_by_label(connection: Connection, keys: Collection[str]) -> dict[str,
 
 
 def dedicated_intents(connection: Connection, principals: Collection[str]) -> dict[str, list[Intent]]:
-    """Return the intents that have each principal to themselves, oldest first."""
+    """Return the intents that each principal is dedicated to, oldest first."""
     found: dict[str, list[Intent]] = defaultdict(list)
     for batch in chunks(sorted(principals)):
         for row in connection.execute(_DEDICATED, {"principals": batch}).mappings():
@@ -300,7 +306,7 @@ def dedicated_intents(connection: Connection, principals: Collection[str]) -> di
 
 
 def watched(connection: Connection, principals: Collection[str]) -> dict[str, str]:
-    """Return the merchant of each watched principal (the oldest, where several share one)."""
+    """Return the merchant of each watched principal (the oldest, if several share it)."""
     found: dict[str, str] = {}
     for batch in chunks(sorted(principals)):
         query = (
@@ -311,7 +317,7 @@ def watched(connection: Connection, principals: Collection[str]) -> dict[str, st
 
 
 def read_intent(row: Mapping[Any, Any]) -> Intent:
-    """Turn a row of the intent table into the pure record."""
+    """Convert a row of the intent table to the domain's record."""
     return Intent(
         id=row["id"],
         merchant=row["merchant_id"],
@@ -341,7 +347,7 @@ def read_intent(row: Mapping[Any, Any]) -> Intent:
 
 
 def read_state(row: Mapping[Any, Any]) -> IntentState:
-    """Turn a row of the intent table into the state that was stored with it."""
+    """Convert a row of the intent table to the state stored in it."""
     anchored = row["anchor_height"] is not None
     return IntentState(
         status=Status(row["status"]),
@@ -358,7 +364,7 @@ def read_state(row: Mapping[Any, Any]) -> IntentState:
 
 
 def _in_turn(*queues: Sequence[str]) -> Iterator[str]:
-    """Yield the first of each queue, the second of each, and so on; one that has ended is left out."""
+    """Yield the first of each queue, then the second of each, and so on until all have ended."""
     for batch in zip_longest(*queues):
         yield from (key for key in batch if key is not None)
 

@@ -1,4 +1,4 @@
-"""Operator actions in the database: stored facts like any other, in the order in which they were done."""
+"""Operator actions in the database: stored facts like any other, in the order they were done."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from notifier.ids import new_id
 from watcher.domain.model import ChainClock
 from watcher.store.schema import act
 
-#: The kind of action that gives money to an intent.
+#: The kind of action that assigns a transfer to an intent.
 ASSIGN = "assign"
 
-#: The kind of action that takes a branch for right which forked below what counts as final.
+#: The kind of action that accepts a branch which forked below what counts as final.
 ACCEPT_REORG = "accept_reorg"
 
 _TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
@@ -20,7 +20,7 @@ _TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEF
 def add_action(
     connection: Connection, intent_id: str | None, kind: str, clock: ChainClock, *, now: float, **values: Any
 ) -> None:
-    """Store an operator action: on an intent, or with None on the chain."""
+    """Store an operator action: on an intent, or on the chain when ``intent_id`` is None."""
     connection.execute(
         insert(act).values(
             id=_next_id(connection, now),
@@ -35,7 +35,10 @@ def add_action(
 
 
 def _next_id(connection: Connection, now: float) -> str:
-    """Return an id that sorts after every action's: the newest action wins, also when two share a millisecond."""
+    """Return an id that sorts after all others.
+
+    The newest action wins, also when two share a millisecond.
+    """
     fresh = new_id("act_", now)
     last = connection.execute(select(func.max(act.c.id))).scalar_one()
     if last is None or last < fresh:

@@ -1,4 +1,4 @@
-"""The reindex runs in the database: where each one is, so that an interrupted one goes on, and for ``status``."""
+"""Reindex runs in the database: how far each is, to resume an interrupted one, and for ``status``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,32 +18,32 @@ STALE_AFTER_SECONDS = 120
 #: How long ``status`` shows a run that was interrupted, seconds.
 SHOWN_SECONDS = 86_400
 
-#: How long the hashes that an interrupted run followed down are kept for it, seconds.
+#: How long the hashes that an interrupted run followed down are kept, seconds.
 HASHES_KEPT_SECONDS = 30 * 86_400
 
-#: Bytes of a hash.
+#: Length of a hash, bytes.
 _HASH = 32
 
 
 @dataclass(slots=True, kw_only=True)
 class ReindexCounts:
-    """Counts of a reindex run, over all its interruptions."""
+    """Counts of a reindex run, across interruptions."""
 
     blocks: int = 0
-    #: Transfers of ours in the blocks read, and those among them that we did not have.
+    #: Our transfers in the blocks read, and those among them that were not stored.
     transfers: int = 0
     found: int = 0
     attempts: int = 0
-    #: Refunds that we did not have.
+    #: Refunds that were not stored.
     refunds: int = 0
     #: Intents that changed, events written.
     changes: int = 0
     events: int = 0
-    #: Rows that the chain does not bear out: those that were put right, and those that were left unconfirmed.
+    #: Rows that the chain contradicts: those that were corrected, and those that were left unconfirmed.
     corrections: int = 0
     differences: int = 0
-    #: Intents that are to be settled: those that only a failed attempt touched at the end, for their money may be in a
-    #: later block, and those beyond what one transaction settles.
+    #: Intents still to be settled: those that only a failed attempt touched at the end, as their money may be
+    #: in a later block, and those beyond what one transaction settles.
     later: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class ReindexCounts:
 
 @dataclass(slots=True, kw_only=True)
 class ReindexRun:
-    """One run over the heights ``bottom`` to ``top``; ``position`` is the newest block that is done."""
+    """One run over the heights ``bottom`` to ``top``; ``position`` is the newest block done."""
 
     id: str
     bottom: int
@@ -76,7 +76,7 @@ def resume(connection: Connection, request_key: Mapping[str, Any]) -> ReindexRun
 def start(
     connection: Connection, request_key: Mapping[str, Any], *, bottom: int, top: int, now: float
 ) -> ReindexRun:
-    """Store a run that has done nothing yet; what runs of long ago kept is deleted."""
+    """Store a new run; what runs of long ago kept is deleted."""
     old = select(scan.c.id).where(scan.c.updated_at < int(now) - HASHES_KEPT_SECONDS)
     connection.execute(delete(scan_header).where(scan_header.c.scan_id.in_(old)))
     begun = ReindexRun(
@@ -106,7 +106,7 @@ def advance(
     now: float,
     finished: bool = False,
 ) -> bool:
-    """Store how far a run has come; False when another process has moved it meanwhile."""
+    """Store how far a run has come; False when another process has moved it."""
     statement = update(scan).where(
         scan.c.id == run.id, scan.c.position == run.position, scan.c.finished_at.is_(None)
     )
@@ -133,13 +133,16 @@ def keep_hashes(connection: Connection, run: ReindexRun, top: int, hashes: Seque
 
 
 def kept_hashes(connection: Connection, run: ReindexRun) -> tuple[int, list[bytes]]:
-    """Return what an interrupted run followed down: the height of the first hash, and the hashes without a gap."""
+    """Return the hashes that an interrupted run followed down, without a gap.
+
+    The first value is the height of the first hash.
+    """
     query = select(scan_header).where(scan_header.c.scan_id == run.id).order_by(scan_header.c.top.desc())
     top: int | None = None
     hashes: list[bytes] = []
     for row in connection.execute(query):
         top = row.top if top is None else top
-        known = top - row.top  # so many of them are above this piece
+        known = top - row.top  # hashes above this piece
         if known > len(hashes):
             break
         piece = bytes(row.hashes)
@@ -148,14 +151,14 @@ def kept_hashes(connection: Connection, run: ReindexRun) -> tuple[int, list[byte
 
 
 def touch(connection: Connection, run: ReindexRun, *, now: float) -> None:
-    """Tell ``status`` that a run is alive, though it does not move."""
+    """Show ``status`` that a run is alive, though it does not move."""
     connection.execute(update(scan).where(scan.c.id == run.id).values(updated_at=int(now)))
 
 
 def latest(connection: Connection, *, now: float) -> dict[str, Any] | None:
-    """Return the newest run that has not ended, for ``status``; None without one.
+    """Return the newest unfinished run for ``status``; None without one.
 
-    One that was interrupted is shown for a day: the same command goes on with it.
+    An interrupted run is shown for a day: the same command resumes it.
     """
     query = select(scan).where(scan.c.finished_at.is_(None), scan.c.updated_at >= int(now) - SHOWN_SECONDS)
     row = connection.execute(query.order_by(scan.c.id.desc()).limit(1)).one_or_none()

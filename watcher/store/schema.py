@@ -1,11 +1,12 @@
 """The tables of the daemon. Chain facts are never deleted, only orphaned; intents keep their frozen policy.
 
-Times of the chain and of this machine are unix seconds. Amounts are exact at any size, see :class:`Amount`.
+Times of the chain and of this machine are unix seconds. Amounts are exact at any size, see
+:class:`watcher.store.column_types.Amount`.
 
-Lock order on PostgreSQL, for every transaction: the lease, the cursor, the merchant, then its API keys or intents, the
-status counts, and last what the notifier owns (:mod:`notifier.schema`). Whoever writes facts or intents holds the cursor,
-so that their rows need no order of their own. What becomes the victim of a deadlock all the same is made again, in
-:meth:`watcher.store.database.Database.transact`.
+Lock order on PostgreSQL, for every transaction: the lease, the cursor, the merchant, then its API keys or
+intents, the status counts, and last the tables of the notifier (:mod:`notifier.schema`). Writers of facts or
+intents hold the cursor, so that their rows need no order of their own. A transaction that is rolled back by a
+deadlock all the same is retried in :meth:`watcher.store.database.Database.transact`.
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ STANDS = "refuted is null"
 
 
 def _refuted() -> Column[str]:
-    """Return the column that says why the row's block, read again, does not bear it out; null while it stands.
+    """Return the column with the reason why the row's block, read again, does not contain it; else null.
 
     Such a row is kept as a record of what was believed. It is never canonical.
     """
@@ -67,7 +68,7 @@ block = Table(
     Index("ix_block_burn_height", "burn_height"),
 )
 
-#: One row: where the daemon is. Every ledger transaction locks it.
+#: One row: where the indexer is. Every ledger transaction locks it.
 cursor = Table(
     "cursor",
     metadata,
@@ -77,20 +78,22 @@ cursor = Table(
     Column("hash", String(66), nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("burn_height", BigInteger, nullable=False),
-    #: The newest chain time applied, orphaned blocks included: does not go back with the tip's time, unless it was false.
+    #: The newest chain time applied, orphaned blocks included: does not go back with the tip's time, unless
+    #: it was false.
     Column("newest_time", BigInteger, nullable=False),
     Column("start_height", BigInteger, nullable=False),
     Column("tip_height", BigInteger, nullable=False),
     Column("tip_time", BigInteger, nullable=False),
-    #: Why the daemon does not move: {code, message, hint, since}; null while it moves.
+    #: Why the indexer does not move: {code, message, hint, since}; null while it moves.
     Column("halted", Json),
-    #: What the follower last saw of its sources, for ``status``: a list of rows.
+    #: The state of the sources at the last poll, for ``status``: a list of rows.
     Column("sources", Json),
     Column("looked_at", BigInteger),
     Column("moved_at", BigInteger, nullable=False),
 )
 
-#: One row on PostgreSQL: who may move the ledger, see :mod:`watcher.indexer.leader`. On SQLite a lock beside the file does it.
+#: One row on PostgreSQL: which process may move the ledger, see :mod:`watcher.indexer.leader`. On SQLite a
+#: lock beside the file does it.
 lease = Table(
     "lease",
     metadata,
@@ -116,12 +119,12 @@ reorg = Table(
     Index("ix_reorg_at", "at"),
 )
 
-#: The reindex runs, so that an interrupted one goes on. Few rows, one per run.
+#: The reindex runs, so that an interrupted one can be resumed. Few rows, one per run.
 scan = Table(
     "scan",
     metadata,
     Column("id", String(40), primary_key=True),
-    #: The command, as canonical JSON: the same one goes on where it was interrupted.
+    #: The command, as canonical JSON: the same one resumes an interrupted run.
     Column("asked", Text, nullable=False),
     Column("bottom", BigInteger, nullable=False),
     Column("top", BigInteger, nullable=False),
@@ -133,7 +136,7 @@ scan = Table(
     Column("finished_at", BigInteger),
 )
 
-#: The hashes of blocks below the kept headers that an unfinished run has followed down, a piece a row.
+#: The hashes of blocks below the kept headers that an unfinished run has followed down, a piece per row.
 scan_header = Table(
     "scan_header",
     metadata,
@@ -169,28 +172,29 @@ api_key = Table(
     #: What it may do: a list of ``read`` and ``write``.
     Column("scopes", Json, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    #: Not to the second: written about once a minute.
+    #: Not exact: written about once a minute.
     Column("last_used_at", BigInteger),
-    #: From then on it is refused; null for never.
+    #: When it expires; null for never.
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
 )
 
-#: The answers to requests with an ``Idempotency-Key``, written with what they did; see :mod:`watcher.api.idempotency`.
+#: The responses to requests with an ``Idempotency-Key``, written with their effects; see
+#: :mod:`watcher.api.idempotency`.
 idempotency = Table(
     "idempotency",
     metadata,
-    #: SHA-256 of whose key it is and the key.
+    #: SHA-256 of the caller and the key.
     Column("key", LargeBinary(32), primary_key=True),
-    #: SHA-256 of what was asked.
+    #: SHA-256 of the request.
     Column("fingerprint", LargeBinary(32), nullable=False),
     Column("status", Integer, nullable=False),
-    #: The answer's bytes, sealed: they can hold secrets that are shown once.
+    #: The response's bytes, encrypted: they can hold secrets that are shown once.
     Column("answer", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
 )
 
-#: Every present or past recipient of a merchant or of an intent: money to these is stored.
+#: Every present or past recipient of a merchant or of an intent: transfers to these are stored.
 recipient = Table(
     "recipient",
     metadata,
@@ -256,7 +260,7 @@ intent = Table(
     Index("ix_intent_wake_burn_height", "wake_burn_height", **_where("wake_burn_height is not null")),
 )
 
-#: The labels that intents answer to, in the forms of :func:`watcher.domain.matching.label_keys`.
+#: The label keys of intents, as made by :func:`watcher.domain.matching.intent_keys`.
 label = Table(
     "label",
     metadata,
@@ -289,7 +293,7 @@ transfer = Table(
     Column("intent_id", String(40), ForeignKey("intent.id")),
     #: Why it belongs to no intent.
     Column("reason", String(32)),
-    #: A person gave it to its intent.
+    #: An operator assigned it to its intent.
     Column("assigned", Boolean, nullable=False, default=False),
     Column("seen_at", BigInteger, nullable=False),
     _refuted(),
@@ -304,7 +308,7 @@ transfer = Table(
     Index("ix_transfer_unmatched_recipient", "recipient", **_where("intent_id is null")),
 )
 
-#: The labels of transfers that belong to no intent, for intents that are created later.
+#: The label keys of transfers that belong to no intent, for intents that are created later.
 stray = Table(
     "stray",
     metadata,
@@ -332,7 +336,7 @@ attempt = Table(
     Index("ix_attempt_height", "height"),
 )
 
-#: What merchants gave back through the payment contract, each for the intent that was paid.
+#: Refunds by merchants through the payment contract, each of the intent that was paid.
 refund = Table(
     "refund",
     metadata,
@@ -356,22 +360,22 @@ refund = Table(
     Index("ix_refund_height", "height"),
 )
 
-#: What people did: cancel, mark, assign, accept a reorg. Facts like any other, never deleted.
+#: Operator actions: cancel, mark, dismiss, assign, accept a reorg. Facts like any other, never deleted.
 act = Table(
     "act",
     metadata,
     Column("id", String(40), primary_key=True),
-    #: Null for an act upon the chain itself.
+    #: Null for an action on the chain itself.
     Column("intent_id", String(40), ForeignKey("intent.id"), index=True),
     Column("kind", String(16), nullable=False),
     Column("status", String(16)),
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
-    #: The chain clock when it was done; a reorg below lowers the height to its fork point.
+    #: The chain clock at that time; a reorg below lowers the height to its fork point.
     Column("height", BigInteger, nullable=False),
     Column("time", BigInteger, nullable=False),
-    #: For an assignment: which money; void when the chain says otherwise.
+    #: For an assignment: which money; void when the chain differs.
     Column("tx_id", String(66)),
     Column("rank", Integer),
     Column("amount", Amount),
@@ -380,7 +384,7 @@ act = Table(
     Index("ix_act_tx", "tx_id", "rank", **_where("tx_id is not null")),
 )
 
-#: Which parts each process runs, and until when that is good; see :mod:`watcher.store.heartbeats`.
+#: The roles that each process runs, and until when that is good; see :mod:`watcher.store.heartbeats`.
 heartbeat = Table(
     "heartbeat",
     metadata,
@@ -410,13 +414,14 @@ status_count = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-#: Words of the API that this version does not know, see :mod:`watcher.store.unknown_words`. A hundred rows at most.
+#: Words of the API that this version does not know, see :mod:`watcher.store.unknown_words`; at most a hundred
+#: rows.
 unknown_word = Table(
     "unknown_word",
     metadata,
     Column("kind", String(32), primary_key=True),
     Column("word", String(64), primary_key=True),
-    #: Blocks in which it stood.
+    #: Blocks that contain it.
     Column("blocks", BigInteger, nullable=False),
     Column("first_height", BigInteger, nullable=False),
     #: By this machine's clock.

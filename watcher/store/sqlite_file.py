@@ -1,7 +1,7 @@
-"""The file of a SQLite database: whose it is, that nobody else reads it, and how it is copied.
+"""The file of a SQLite database: its owner, its mode, and how it is copied.
 
-It holds secrets, and SQLite keeps files beside it (``-wal``, ``-shm``) that have its mode and the user who made them.
-So it belongs to one user, and every process that opens it runs as that user.
+It holds secrets, and SQLite keeps files beside it (``-wal``, ``-shm``) with its mode and the user who made
+them. So it belongs to one user, and every process that opens it runs as that user.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from pathlib import Path
 from watcher.errors import ConfigError, NotFound, Unreachable, UsageError
 from watcher.log import get_logger
 
-#: Only for the owner.
+#: For the owner only.
 MODE = 0o600
 
-#: What stands beside the file: SQLite's own, and the follower's lock.
+#: Suffixes of the file and those beside it: SQLite's own, and the lock of the indexer.
 _BESIDE = ("", "-wal", "-shm", ".lock")
 
 log = get_logger(__name__)
 
 
 def prepare(path: Path, *, create: bool) -> None:
-    """Make sure that the database file is there, that it is this user's, and that others cannot read it.
+    """Make sure that the database file exists, that it is this user's, and that others cannot read it.
 
-    With ``create`` a missing one is made, with its folder; else :class:`NotFound` is raised. Raises :class:`ConfigError`
-    when the file is another user's, or cannot be made.
+    With ``create`` a missing one is made, with its folder; else :class:`NotFound` is raised. Raises
+    :class:`ConfigError` when the file is another user's, or cannot be made.
     """
     path = Path(os.path.realpath(path))
     try:
@@ -40,7 +40,8 @@ def prepare(path: Path, *, create: bool) -> None:
         if not create:
             raise NotFound(
                 f"no database at {path}",
-                hint="`sbtc-watcher run` makes it; `sbtc-watcher check --show` shows the database_url that holds here",
+                hint="`sbtc-watcher run` makes it; "
+                "`sbtc-watcher check --show` shows the database_url that holds here",
             ) from None
         _make(path)
         return
@@ -52,10 +53,10 @@ def prepare(path: Path, *, create: bool) -> None:
 
 
 def backup(source: Path, target: Path) -> int:
-    """Copy the database as it is at one moment, while others write to it; return the size of the copy in bytes.
+    """Copy the database as it is at one moment, while others write to it; return the copy's size in bytes.
 
-    The copy appears whole or not at all, readable for this user only. Raises :class:`UsageError` when ``target`` exists
-    or cannot be made, :class:`Unreachable` when the copy fails.
+    The copy appears whole or not at all, readable for this user only. Raises :class:`UsageError` when
+    ``target`` exists or cannot be made, :class:`Unreachable` when the copy fails.
     """
     try:
         if os.path.lexists(target):
@@ -126,13 +127,14 @@ def _refuse_others(path: Path, owner: int) -> None:
     command = shlex.join([program, *sys.argv[1:]])
     switch = f"runuser -u {name} --" if os.geteuid() == 0 else f"sudo -u {name}"
     raise ConfigError(
-        f"database_url: {path} belongs to {name}, and this is {ours}: the files that one makes there stop the other",
+        f"database_url: {path} belongs to {name}, and this is {ours}: "
+        "the files that one makes there stop the other",
         hint=f"{switch} {command}; or, if the daemon runs as {ours}: chown it, with all that is beside it",
     )
 
 
 def _keep_private(path: Path) -> None:
-    """Take from others what they may do with the file and with what stands beside it."""
+    """Take all rights to the file, and to those beside it, from other users."""
     for file in (Path(f"{path}{suffix}") for suffix in _BESIDE):
         try:
             mode = stat.S_IMODE(file.stat().st_mode)
@@ -150,7 +152,7 @@ def _keep_private(path: Path) -> None:
 
 
 def _nearest(path: Path) -> tuple[Path, int]:
-    """Return the path, or the first of its parents that can be looked at, with its owner."""
+    """Return the path, or its first parent that can be examined, with its owner."""
     for place in (path, *path.parents):
         with contextlib.suppress(OSError):
             return place, place.stat().st_uid

@@ -1,4 +1,7 @@
-"""Rows of transfers, attempts, refunds and operator actions, to and from the domain's facts. Facts are orphaned, never deleted."""
+"""Rows of transfers, attempts, refunds and operator actions, to and from the domain's facts.
+
+Facts are orphaned, never deleted.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -44,7 +47,7 @@ _UNMATCHED = select(stray.c.transfer_id).where(stray.c.key.in_(one_of("keys")))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferMatch:
-    """A payment with its match, the merchant who may see it, and whether an operator assigned it."""
+    """A payment with its match, the merchant that may see it, and whether an operator assigned it."""
 
     payment: Payment
     matched: MatchResult
@@ -70,7 +73,7 @@ class UnmatchedTransfer:
 
 
 def put_transfers(connection: Connection, transfer_matches: Iterable[TransferMatch], *, now: float) -> None:
-    """Store transfers as canonical; one that was orphaned in the same block before becomes canonical again."""
+    """Store transfers as canonical; one that was orphaned in the same block becomes canonical again."""
     for transfer_match in transfer_matches:
         payment, found = transfer_match.payment, transfer_match.matched
         values = transfer_values(payment) | _CANONICAL
@@ -95,16 +98,16 @@ def put_attempts(connection: Connection, attempts: Iterable[tuple[Attempt, str]]
 
 
 def put_refunds(connection: Connection, refunds: Iterable[tuple[Refund, str]], *, now: float) -> None:
-    """Store refunds as canonical, each for an intent; one that was orphaned in the same block becomes so again."""
+    """Store refunds as canonical, each of an intent; an orphaned one becomes canonical again."""
     for record, intent_id in refunds:
         values = refund_values(record) | _CANONICAL | {"intent_id": intent_id}
         _put(connection, refund, values, ("block_hash", "tx_id", "rank"), new_id("rf_", now))
 
 
 def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
-    """Orphan every canonical fact above a height, as of chain time ``at``, and lower the actions above it to it.
+    """Orphan every canonical fact above a height, as of chain time ``at``; return the intents it touches.
 
-    Returns the intents it touches.
+    Operator actions above that height are lowered to it.
     """
     touched: set[str] = set()
     for table in (transfer, attempt, refund):
@@ -115,7 +118,7 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
             ).scalars()
         )
         connection.execute(update(table).where(canonical_rows).values(canonical=False, orphaned_at=at))
-    # Money on the new branch comes after what people did on the old one, whatever its height.
+    # Money on the new branch is later than actions on the old one, whatever its height.
     higher = act.c.height > above
     acted = select(act.c.intent_id).where(higher, act.c.intent_id.is_not(None))
     touched |= set(connection.execute(acted).scalars())
@@ -124,7 +127,7 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
 
 
 def forget_times_after(connection: Connection, time: int) -> set[str]:
-    """Let what was orphaned as of a chain time after ``time`` be orphaned as of ``time``; return the intents it touches.
+    """Set orphaning times after ``time`` back to ``time``; return the intents it touches.
 
     For false times only: it reads the whole tables.
     """
@@ -154,7 +157,7 @@ def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tup
 
 
 def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, str, int, str], str]:
-    """Return the intents that people gave transfers to, by (tx_id, rank, asset, amount, recipient).
+    """Return the intents that transfers were assigned to, by (tx_id, rank, asset, amount, recipient).
 
     The newest action wins; the asset is the intent's.
     """
@@ -217,7 +220,7 @@ def set_unmatched_reason(connection: Connection, money: UnmatchedTransfer, found
     values: dict[str, Any] = {"reason": found.reason}
     if found.near is not None:
         near = found.near
-        # What went to another address stays with the merchant of that address, if it has one.
+        # Money sent to another address stays with the merchant of that address, if it has one.
         ours = near.recipient == money.claim.recipient
         values["merchant_id"] = (
             near.merchant if ours else func.coalesce(transfer.c.merchant_id, near.merchant)
@@ -254,7 +257,10 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
 
 
 def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
-    """Return how many transfers and attempts each intent has, in any branch; what a stranger can add to."""
+    """Return how many transfers and attempts each intent has, on any branch.
+
+    These are the facts that a stranger can add.
+    """
     found: Counter[str] = Counter()
     for batch in chunks(sorted(ids)):
         for row in connection.execute(_COUNTS, {"ids": batch}):
@@ -321,7 +327,7 @@ def _action(row: Mapping[Any, Any]) -> OperatorAction:
 
 
 def transfer_values(payment: Payment) -> dict[str, Any]:
-    """Return the columns that say what the chain says of a payment."""
+    """Return the columns of a payment that come from the chain."""
     return _place(payment) | {
         "rank": payment.rank,
         "asset": payment.asset,
@@ -335,12 +341,12 @@ def transfer_values(payment: Payment) -> dict[str, Any]:
 
 
 def attempt_values(record: Attempt) -> dict[str, Any]:
-    """Return the columns that say what the chain says of an attempt."""
+    """Return the columns of an attempt that come from the chain."""
     return _place(record) | {"sender": record.sender, "reason": record.reason}
 
 
 def refund_values(record: Refund) -> dict[str, Any]:
-    """Return the columns that say what the chain says of a refund."""
+    """Return the columns of a refund that come from the chain."""
     return _place(record) | {
         "rank": record.rank,
         "sender": record.sender,
@@ -363,7 +369,7 @@ def _place(record: Payment | Attempt | Refund) -> dict[str, Any]:
 def _put(
     connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], fresh_id: str
 ) -> str:
-    """Insert a row, or bring the one with the same key that stands up to date; return its id."""
+    """Insert a row, or update the one with the same key that is not refuted; return its id."""
     statement = upsert(connection, table).values(id=fresh_id, **values)
     changes = {name: value for name, value in values.items() if name not in key}
     statement = statement.on_conflict_do_update(

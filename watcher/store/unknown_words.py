@@ -10,7 +10,7 @@ from chain.api.parse import KNOWN_WORDS
 from chain.model import Block
 from watcher.store.schema import unknown_word
 
-#: Words that are kept; what comes beyond is in the log.
+#: Words that are kept; further ones are only in the log.
 MAX_WORDS_KEPT = 100
 
 #: How long a word counts after it was last seen, seconds.
@@ -19,7 +19,7 @@ FORGET_AFTER_SECONDS = 7 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One word, in how many blocks it stood, and the first of them."""
+    """One word, the number of blocks that contain it, and the height of the first."""
 
     kind: str
     word: str
@@ -28,7 +28,7 @@ class Seen:
 
 
 def note(connection: Connection, blocks: Sequence[Block], *, now: int) -> None:
-    """Keep what blocks that are applied say and this version does not understand; ``now`` in unix seconds."""
+    """Record the words of applied blocks that this version does not know; ``now`` in unix seconds."""
     counts = Counter(word for block in blocks for word in block.unknown)
     if not counts:
         return
@@ -50,7 +50,7 @@ def note(connection: Connection, blocks: Sequence[Block], *, now: int) -> None:
 
 
 def load(connection: Connection, *, now: float) -> list[Seen]:
-    """Return the words that were seen lately and that this version still does not know, in the order they came."""
+    """Return the recent words that this version still does not know, in the order they came."""
     query = select(unknown_word).where(unknown_word.c.last_seen_at >= int(now) - FORGET_AFTER_SECONDS)
     return [
         Seen(kind=row.kind, word=row.word, blocks=row.blocks, first_height=row.first_height)

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that :class:`watcher.store.database.Database` hands over."""
+"""Alembic's entry point: runs the revisions on the connection of :class:`watcher.store.database.Database`."""
 
 from alembic import context
 
