@@ -23,7 +23,7 @@ from watcher.domain.model import (
     OperatorActionKind,
     Status,
 )
-from watcher.domain.settlement import ATTENTION_EACH, decide
+from watcher.domain.settlement import ATTENTION_EVENTS_BEFORE_DOUBLING, decide
 
 
 @dataclass(frozen=True)
@@ -469,7 +469,7 @@ def test_attention_to_surplus_is_told_no_more_often_than_the_money_doubles(
     moved = [amount for amount in dust if amount]
     told = [draft for draft in history.drafts if draft.type is EventType.ATTENTION]
     assert decision.received == 100 + sum(moved)
-    assert len(told) <= ATTENTION_EACH + len(moved).bit_length() + sum(moved).bit_length()
+    assert len(told) <= ATTENTION_EVENTS_BEFORE_DOUBLING + len(moved).bit_length() + sum(moved).bit_length()
     assert bool(told) == bool(moved) == (Flag.SURPLUS in decision.flags)
     if told:
         others, _, total = told[-1].subject.partition("+")[2].partition("=")

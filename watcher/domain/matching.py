@@ -9,11 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chain.model import MEMO_BYTES
 from contracts.model import Payment, Route
 from watcher.domain.model import Intent
-
-#: Longest label in a SIP-010 memo, bytes.
-MEMO_BYTES = 34
 
 _FOLD = str.maketrans({"O": "0", "I": "1", "L": "1"})
 

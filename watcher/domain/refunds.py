@@ -67,7 +67,7 @@ def notes(refunds: Iterable[Repayment], timeline: Iterable[str | None]) -> list[
     ``timeline`` holds the reasons of the entries so far. Facts are never deleted, so whatever an entry
     reported can be undone.
     """
-    said = Counter(timeline)
+    present = Counter(timeline)
     known: Counter[tuple[str, int]] = Counter()
     for refund in sorted(refunds, key=lambda refund: refund.position):
         known[(refund.tx_id, refund.amount)] += refund.canonical
@@ -75,7 +75,7 @@ def notes(refunds: Iterable[Repayment], timeline: Iterable[str | None]) -> list[
     for (tx_id, amount), count in known.items():
         made_text = f"refunded {amount} by {tx_id}"
         undone_text = f"refund of {amount} by {tx_id} undone by a reorg"
-        lacking = count - (said[made_text] - said[undone_text])
+        lacking = count - (present[made_text] - present[undone_text])
         made += [made_text] * lacking
         undone += [undone_text] * -lacking
     return undone + made

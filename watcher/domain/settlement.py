@@ -29,7 +29,7 @@ from watcher.domain.model import (
 #: Events that call attention to surplus money, and as many to late money, while each new payment gets one.
 #: Anyone who knows a reference can send dust to it in every block: later ones wait until the money has
 #: doubled.
-ATTENTION_EACH = 5
+ATTENTION_EVENTS_BEFORE_DOUBLING = 5
 
 
 def decide(intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> Decision:
@@ -142,7 +142,7 @@ class _Case:
         if last is not None and verdict is Status.SUCCEEDED:
             return self._after_success(last)
         if last is not None and verdict is not None:
-            return self._after_no(last, verdict)
+            return self._after_unpaid(last, verdict)
         if self.cancel is not None:  # row 13
             return self._make_outcome(Status.CANCELED)
         if self.on_time_cover is not None:
@@ -171,7 +171,7 @@ class _Case:
             return self._make_outcome(Status.PROCESSING, Flag.REORGED)
         return self._make_outcome(Status.FAILED, Flag.REORGED, is_new=True, reason="reorged")  # row 6b
 
-    def _after_no(self, last: SentEvent, verdict: Status) -> _Outcome:
+    def _after_unpaid(self, last: SentEvent, verdict: Status) -> _Outcome:
         """Rows 14 and 15: ``failed`` or ``expired`` was sent."""
         if self.on_time_cover is not None:  # row 14
             return self._covered(Flag.LATE_EVIDENCE)
@@ -354,13 +354,13 @@ class _Case:
             for inclusion in self._since(self.mark):
                 calling.setdefault(inclusion.key, (inclusion, reason))
         for reason in ("surplus", "late"):
-            self._point_at([i for i, why in calling.values() if why == reason], outcome, reason)
+            self._emit_attention([i for i, why in calling.values() if why == reason], outcome, reason)
         verdict = self._last_verdict()
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(orphaned.at for orphaned in self.lost)
             self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
 
-    def _point_at(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
+    def _emit_attention(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
         """Emit an attention event for money: first for each further payment, later only when it has doubled.
 
         The subject names the newest payment, the number of others, and their sum. Assigned money needs no
@@ -374,7 +374,7 @@ class _Case:
         subject = f"{newest.tx_id}:{newest.rank}+{number - 1}"
         if subject in earlier:  # the format before sums were added
             return
-        if len(earlier) < ATTENTION_EACH or not _grew_little(earlier[-1], number, total):
+        if len(earlier) < ATTENTION_EVENTS_BEFORE_DOUBLING or not _grew_little(earlier[-1], number, total):
             self._emit_once(EventType.ATTENTION, outcome, reason, f"{subject}={total}")
 
     def _emit_once(

@@ -28,7 +28,7 @@ from watcher.store.schema import lease
 LEASE_SECONDS = 15.0
 
 #: Attempts to renew it, or to take it over, within that time.
-TRIES_PER_LEASE = 5
+ATTEMPTS_PER_LEASE = 5
 
 log = get_logger(__name__)
 
@@ -104,7 +104,7 @@ class Lease:
                 log.error("lease.failed", reason=reason_of(error))
             except Exception as error:
                 unforeseen.report("lease", error)
-            await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE))
+            await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / ATTEMPTS_PER_LEASE))
         return False
 
     async def acquire_or_fail(self, stop: asyncio.Event) -> None:
@@ -112,10 +112,10 @@ class Lease:
 
         Raises :class:`LeaseHeld` when a live process holds it.
         """
-        for _ in range(TRIES_PER_LEASE + 2):
+        for _ in range(ATTEMPTS_PER_LEASE + 2):
             if await self._try_acquire():
                 return
-            await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE))
+            await run_until_stopped(stop, asyncio.sleep(LEASE_SECONDS / ATTEMPTS_PER_LEASE))
         raise LeaseHeld(
             f"another process ({await run_in_thread(self._holder)}) follows the chain on this database",
             hint="stop it first, or start this one with --role notifier",
@@ -152,7 +152,7 @@ class Lease:
 
     async def _renew_forever(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_SECONDS / TRIES_PER_LEASE)
+            await asyncio.sleep(LEASE_SECONDS / ATTEMPTS_PER_LEASE)
             try:
                 await run_transaction(self.renew)
             except SQLAlchemyError as error:
@@ -189,9 +189,9 @@ async def lead(
     """Run ``follow`` while the lease is ours and ``stand_by`` while it is not, until ``stop`` is set."""
     while not stop.is_set():
         async with asyncio.TaskGroup() as tasks:
-            standing = tasks.create_task(_run(stand_by, stop))
+            waiting = tasks.create_task(_run(stand_by, stop))
             await lease.wait_for(stop)
-            standing.cancel()
+            waiting.cancel()
         if lease.epoch is not None:
             try:
                 async with lease.keep_renewed():

@@ -179,7 +179,7 @@ class Ledger:
             _check_ancestor(connection, step.ancestor)
             touched |= transfer_store.orphan_facts(connection, above=step.ancestor.height, at=newest)
             orphaned = chain_state.orphan_headers(connection, above=step.ancestor.height)
-            chain_state.note_reorg(
+            chain_state.record_reorg(
                 connection,
                 ancestor=step.ancestor,
                 old=cursor.clock,
@@ -200,7 +200,7 @@ class Ledger:
             raise BadStep(f"block {repeated.hash} is in our chain at height {repeated.height} already")
         chain_state.add_headers(connection, (block.header for block in step.blocks))
         matches = match_blocks(connection, self.rules, reading)
-        unknown_words.note(connection, step.blocks, now=int(now))
+        unknown_words.record(connection, step.blocks, now=int(now))
         transfer_store.put_transfers(connection, matches.transfers, now=now)
         transfer_store.put_attempts(connection, matches.attempts, now=now)
         transfer_store.put_refunds(connection, matches.refunds, now=now)

@@ -237,7 +237,7 @@ class IndexerLoop:
         if served:
             # One error per poll: a poll that failed has logged its own.
             if unwritten is None:
-                self._recovered()
+                self._log_recovery()
             else:
                 self._log_database_trouble(unwritten)
         if unforeseen_error:
@@ -287,8 +287,8 @@ class IndexerLoop:
                     continue
                 moved = True
                 self._on_step(step, applied, time.monotonic() - began)
-                _report(step, applied)
-                self._report_unknown(step)
+                _log_step(step, applied)
+                self._log_unknown_words(step)
                 if applied.settled.events:
                     self._on_events()
                 until = self._clock() + SETTLE_BETWEEN_STEPS_SECONDS
@@ -313,7 +313,7 @@ class IndexerLoop:
         if settled.intents:
             self._on_settled(settled)
             log.info("intents.settled", intents=settled.intents, events=settled.events, more=settled.more)
-            _report_settled(settled)
+            _log_settled(settled)
         if settled.events:
             self._on_events()
         return settled.more
@@ -344,12 +344,12 @@ class IndexerLoop:
             unforeseen.report("follower", error)
         self._log_trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
 
-    def _report_unknown(self, step: Step) -> None:
+    def _log_unknown_words(self, step: Step) -> None:
         for block in step.blocks:
-            for said in sorted(block.unknown):
+            for unknown in sorted(block.unknown):
                 self._log_once(
                     "block.unknown_word",
-                    f"{said.kind} {said.word!r}: the block was applied without what it says",
+                    f"{unknown.kind} {unknown.word!r}: the block was applied without what it says",
                     height=block.header.height,
                     hint="update sbtc-watcher, then reindex from this height",
                 )
@@ -369,7 +369,7 @@ class IndexerLoop:
             self._last_trouble = text
             log.error(name, reason=str(error), **fields)
 
-    def _recovered(self) -> None:
+    def _log_recovery(self) -> None:
         if self._last_trouble is not None:
             log.info("follower.recovered", after=self._last_trouble)
             self._last_trouble = None
@@ -383,7 +383,7 @@ async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -
         return None
 
 
-def _report(step: Step, applied: StepResult) -> None:
+def _log_step(step: Step, applied: StepResult) -> None:
     log.info(
         "step.applied",
         kind=type(step).__name__.lower(),
@@ -394,10 +394,10 @@ def _report(step: Step, applied: StepResult) -> None:
         transfers=applied.transfers,
         events=applied.settled.events,
     )
-    _report_settled(applied.settled)
+    _log_settled(applied.settled)
 
 
-def _report_settled(settled: SettleResult) -> None:
+def _log_settled(settled: SettleResult) -> None:
     for intent, before, after in settled.transitions:
         log.info("intent.moved", intent=intent, before=before, after=after)
     for intent in settled.reversed:

@@ -152,7 +152,7 @@ class Settler:
             if decision.status is not intent.status:
                 transitions.append((key, intent.status, decision.status))
             taken_back += [key for draft in decision.drafts if draft.reason == "reorged" and draft.supersedes]
-        intent_store.note_successes(
+        intent_store.record_successes(
             connection, [row.intent for row in events if row.type is EventType.SUCCEEDED], at=clock.time
         )
         intent_store.add_transitions(connection, changes)

@@ -11,11 +11,10 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from chain.address import parse_principal
-from chain.model import MAX_AMOUNT
+from chain.model import MAX_AMOUNT, MEMO_BYTES
 from contracts.terms import SALT_BYTES
 from notifier.events import rfc3339
 from watcher.domain.levels import Level, parse_level
-from watcher.domain.matching import MEMO_BYTES
 from watcher.durations import format_duration, parse_duration
 
 #: Longest and shortest life of an intent, seconds.

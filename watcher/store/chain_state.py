@@ -13,7 +13,7 @@ from watcher.store.database import chunks, upsert
 from watcher.store.schema import block, cursor, reorg
 
 #: Advisory lock key: any number that is unique in the database.
-_BEGINNING_LOCK = 8_420_003
+_BEGINNING_LOCK_KEY = 8_420_003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
     row = connection.execute(query).mappings().one_or_none()
     if row is None and lock and connection.dialect.name == "postgresql":
         # There is no row to lock yet.
-        connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING_LOCK)))
+        connection.execute(select(func.pg_advisory_xact_lock(_BEGINNING_LOCK_KEY)))
         row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
@@ -273,7 +273,7 @@ def orphan_headers(connection: Connection, *, above: int) -> int:
     ).rowcount
 
 
-def note_reorg(
+def record_reorg(
     connection: Connection,
     *,
     ancestor: BlockHeader,

@@ -63,7 +63,7 @@ UPGRADE_TIMEOUT_SECONDS = 120
 CHUNK_SIZE = 500
 
 #: Advisory lock key: any number that is unique in the database.
-_UPGRADE_LOCK = 8_420_001
+_UPGRADE_LOCK_KEY = 8_420_001
 
 _T = TypeVar("_T")
 
@@ -98,13 +98,13 @@ class Database:
                 f"database_url: {self.safe_url} needs the Python package {error.name}",
                 hint=f"in the folder of its source: {sys.prefix}/bin/pip install '.[postgres]'",
             ) from error
-        self._hurry = WaitLimit()
-        self._turns = FairLock(self._hurry) if self.is_sqlite else None
+        self._wait_limit = WaitLimit()
+        self._write_lock = FairLock(self._wait_limit) if self.is_sqlite else None
         #: Whether the write in turn waits for another process.
         self._is_held_outside = False
-        self._view: dict[str, Any] = {"readonly": True}
+        self._read_options: dict[str, Any] = {"readonly": True}
         if not self.is_sqlite:
-            self._view = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            self._read_options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", self._begin_sqlite)
@@ -139,11 +139,11 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Open a write transaction: committed at the end, rolled back when the block raises."""
-        if self._turns is None:
+        if self._write_lock is None:
             with self.engine.begin() as connection:
                 yield connection
             return
-        with self._turn(self._turns), self.engine.begin() as connection:
+        with self._hold_write_lock(self._write_lock), self.engine.begin() as connection:
             yield connection
 
     def shorten_waits(self) -> None:
@@ -151,16 +151,16 @@ class Database:
 
         Also those that have begun. Transactions that have begun go on to their end.
         """
-        self._hurry.begin(STOPPING_TIMEOUT_SECONDS)
+        self._wait_limit.begin(STOPPING_TIMEOUT_SECONDS)
 
     @property
     def writers_waiting(self) -> int:
         """The number of this process's writers that wait for their turn; always 0 on PostgreSQL."""
-        return self._turns.waiting if self._turns is not None else 0
+        return self._write_lock.waiting if self._write_lock is not None else 0
 
     @contextmanager
-    def _turn(self, turns: FairLock) -> Iterator[None]:
-        if not turns.acquire(WRITE_LOCK_TIMEOUT_SECONDS):
+    def _hold_write_lock(self, lock: FairLock) -> Iterator[None]:
+        if not lock.acquire(WRITE_LOCK_TIMEOUT_SECONDS):
             if self._is_held_outside:
                 raise TransactionTimeout(
                     "no turn to write: another process holds the database, "
@@ -174,7 +174,7 @@ class Database:
             took = time.monotonic() - began
             if took > LONG_TRANSACTION_SECONDS:
                 time.sleep(took * PAUSE_SHARE)
-            turns.release()
+            lock.release()
 
     def _begin_sqlite(self, connection: Connection) -> None:
         # A write transaction takes the lock at once: a read that becomes a write could fail half-way as busy.
@@ -187,7 +187,7 @@ class Database:
         # In pieces: SQLite's own wait cannot be interrupted.
         driver.execute(f"PRAGMA busy_timeout={int(LIMIT_CHECK_SECONDS * 1000)}")
         try:
-            while self._hurry.left(began, BUSY_TIMEOUT_SECONDS) > LIMIT_CHECK_SECONDS:
+            while self._wait_limit.left(began, BUSY_TIMEOUT_SECONDS) > LIMIT_CHECK_SECONDS:
                 try:
                     driver.execute("BEGIN IMMEDIATE")
                     return
@@ -203,7 +203,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction with a consistent view that does not block writers."""
-        with self.engine.connect().execution_options(**self._view) as connection, connection.begin():
+        with self.engine.connect().execution_options(**self._read_options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -240,7 +240,7 @@ class Database:
                         # Like SQLite's write lock: of two upgrades at once, the second finds it done.
                         connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_TIMEOUT_SECONDS}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))
-                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK_KEY})"))
                     config = alembic_config()
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")

@@ -33,8 +33,8 @@ class WaitLimit:
 class FairLock:
     """A mutual exclusion lock, first come first served; not reentrant."""
 
-    def __init__(self, hurry: WaitLimit | None = None) -> None:
-        self._hurry = hurry or WaitLimit()
+    def __init__(self, wait_limit: WaitLimit | None = None) -> None:
+        self._wait_limit = wait_limit or WaitLimit()
         self._guard = threading.Lock()
         self._held = False
         self._queue: deque[threading.Event] = deque()
@@ -54,7 +54,7 @@ class FairLock:
             self._queue.append(turn)
         began = time.monotonic()
         while True:
-            left = self._hurry.left(began, limit)
+            left = self._wait_limit.left(began, limit)
             if turn.wait(min(left, LIMIT_CHECK_SECONDS)):
                 return True
             if left <= LIMIT_CHECK_SECONDS:

@@ -31,7 +31,7 @@ HEARTBEATS_PER_LIMIT = 4
 MAX_INTERVAL_SECONDS = 10.0
 
 #: Rows of processes that ended without notice are deleted after so many seconds.
-KEPT_SECONDS = 86_400.0
+EXPIRED_ROWS_KEPT_SECONDS = 86_400.0
 
 
 def silence_limit(poll_interval: float) -> float:
@@ -58,7 +58,8 @@ class Heartbeat:
         gone = heartbeat.c.process == self.process
         connection.execute(
             delete(heartbeat).where(
-                (gone & heartbeat.c.role.not_in(roles)) | (heartbeat.c.until < now - KEPT_SECONDS)
+                (gone & heartbeat.c.role.not_in(roles))
+                | (heartbeat.c.until < now - EXPIRED_ROWS_KEPT_SECONDS)
             )
         )
         for role in sorted(roles):

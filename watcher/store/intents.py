@@ -123,12 +123,12 @@ def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[s
         {"key": key, "intent_id": record.id} for record, keys, _ in added for key in dict.fromkeys(keys)
     ]
     connection.execute(insert(label), labels)
-    for principal, whose in dict.fromkeys((record.recipient, record.merchant) for record, _, _ in added):
-        watch(connection, principal, whose)
-    for (whose, status), number in Counter(
+    for principal, merchant in dict.fromkeys((record.recipient, record.merchant) for record, _, _ in added):
+        watch(connection, principal, merchant)
+    for (merchant, status), number in Counter(
         (record.merchant, record.status) for record, _, _ in added
     ).items():
-        _count(connection, whose, status, number)
+        _count(connection, merchant, status, number)
 
 
 def watch(connection: Connection, principal: str, merchant: str) -> None:
@@ -181,7 +181,7 @@ def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, li
     return found
 
 
-def note_successes(connection: Connection, ids: Collection[str], *, at: int) -> None:
+def record_successes(connection: Connection, ids: Collection[str], *, at: int) -> None:
     """Store the chain time at which the newest success of these intents was decided."""
     for batch in chunks(sorted(ids)):
         connection.execute(update(intent).where(intent.c.id.in_(batch)).values(succeeded_at=at))
@@ -244,8 +244,8 @@ def due_intents(connection: Connection, clock: ChainClock, *, limit: int) -> lis
         connection.execute(query, _moment(clock) | {"limit": limit}).scalars().all()
         for query in (_DEEP, _DEEP_IN_BITCOIN, _MARKED, _OVER)
     )
-    paid = list(dict.fromkeys(_in_turn(deep, in_bitcoin)))
-    return list(dict.fromkeys(_in_turn(paid[::2], marked, paid[1::2], over)))[:limit]
+    paid = list(dict.fromkeys(_interleave(deep, in_bitcoin)))
+    return list(dict.fromkeys(_interleave(paid[::2], marked, paid[1::2], over)))[:limit]
 
 
 def count_due(connection: Connection, clock: ChainClock, *, merchant: str | None = None) -> int:
@@ -363,7 +363,7 @@ def read_state(row: Mapping[Any, Any]) -> IntentState:
     )
 
 
-def _in_turn(*queues: Sequence[str]) -> Iterator[str]:
+def _interleave(*queues: Sequence[str]) -> Iterator[str]:
     """Yield the first of each queue, then the second of each, and so on until all have ended."""
     for batch in zip_longest(*queues):
         yield from (key for key in batch if key is not None)

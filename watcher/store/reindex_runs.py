@@ -16,13 +16,13 @@ from watcher.store.schema import scan, scan_header
 STALE_AFTER_SECONDS = 120
 
 #: How long ``status`` shows a run that was interrupted, seconds.
-SHOWN_SECONDS = 86_400
+INTERRUPTED_RUN_SHOWN_SECONDS = 86_400
 
 #: How long the hashes that an interrupted run followed down are kept, seconds.
 HASHES_KEPT_SECONDS = 30 * 86_400
 
 #: Length of a hash, bytes.
-_HASH = 32
+_HASH_BYTES = 32
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,7 +146,10 @@ def kept_hashes(connection: Connection, run: ReindexRun) -> tuple[int, list[byte
         if known > len(hashes):
             break
         piece = bytes(row.hashes)
-        hashes += [piece[at : at + _HASH] for at in range((len(hashes) - known) * _HASH, len(piece), _HASH)]
+        hashes += [
+            piece[at : at + _HASH_BYTES]
+            for at in range((len(hashes) - known) * _HASH_BYTES, len(piece), _HASH_BYTES)
+        ]
     return top or 0, hashes
 
 
@@ -160,7 +163,9 @@ def latest(connection: Connection, *, now: float) -> dict[str, Any] | None:
 
     An interrupted run is shown for a day: the same command resumes it.
     """
-    query = select(scan).where(scan.c.finished_at.is_(None), scan.c.updated_at >= int(now) - SHOWN_SECONDS)
+    query = select(scan).where(
+        scan.c.finished_at.is_(None), scan.c.updated_at >= int(now) - INTERRUPTED_RUN_SHOWN_SECONDS
+    )
     row = connection.execute(query.order_by(scan.c.id.desc()).limit(1)).one_or_none()
     if row is None:
         return None

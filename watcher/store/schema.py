@@ -39,7 +39,7 @@ def _where(condition: str) -> dict[str, Any]:
 
 
 #: The rows of transfers, attempts and refunds that are not refuted: one for each place in a block.
-STANDS = "refuted is null"
+NOT_REFUTED = "refuted is null"
 
 
 def _refuted() -> Column[str]:
@@ -297,7 +297,7 @@ transfer = Table(
     Column("assigned", Boolean, nullable=False, default=False),
     Column("seen_at", BigInteger, nullable=False),
     _refuted(),
-    Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **_where(STANDS)),
+    Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **_where(NOT_REFUTED)),
     Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
     Index("ix_transfer_tx", "tx_id", "rank"),
     Index("ix_transfer_intent", "intent_id", "id"),
@@ -332,7 +332,7 @@ attempt = Table(
     Column("orphaned_at", BigInteger),
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
     _refuted(),
-    Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **_where(STANDS)),
+    Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **_where(NOT_REFUTED)),
     Index("ix_attempt_height", "height"),
 )
 
@@ -355,7 +355,7 @@ refund = Table(
     Column("orphaned_at", BigInteger),
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
     _refuted(),
-    Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **_where(STANDS)),
+    Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **_where(NOT_REFUTED)),
     Index("uq_refund_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
     Index("ix_refund_height", "height"),
 )

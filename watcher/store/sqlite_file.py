@@ -19,10 +19,10 @@ from watcher.errors import ConfigError, NotFound, Unreachable, UsageError
 from watcher.log import get_logger
 
 #: For the owner only.
-MODE = 0o600
+FILE_MODE = 0o600
 
 #: Suffixes of the file and those beside it: SQLite's own, and the lock of the indexer.
-_BESIDE = ("", "-wal", "-shm", ".lock")
+_SUFFIXES = ("", "-wal", "-shm", ".lock")
 
 log = get_logger(__name__)
 
@@ -109,7 +109,7 @@ def _make(path: Path) -> None:
             hint="choose a folder that this user may write to",
         ) from error
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     except FileExistsError:
         pass  # another process was quicker
     except OSError as error:
@@ -135,7 +135,7 @@ def _refuse_others(path: Path, owner: int) -> None:
 
 def _keep_private(path: Path) -> None:
     """Take all rights to the file, and to those beside it, from other users."""
-    for file in (Path(f"{path}{suffix}") for suffix in _BESIDE):
+    for file in (Path(f"{path}{suffix}") for suffix in _SUFFIXES):
         try:
             mode = stat.S_IMODE(file.stat().st_mode)
             if not mode & 0o077 or not file.is_file():

@@ -24,7 +24,7 @@ from watcher.domain.model import (
     Status,
 )
 from watcher.store.database import chunks, one_of, upsert
-from watcher.store.schema import STANDS, act, attempt, intent, refund, stray, transfer
+from watcher.store.schema import NOT_REFUTED, act, attempt, intent, refund, stray, transfer
 
 #: The facts of some intents.
 _TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
@@ -373,6 +373,6 @@ def _put(
     statement = upsert(connection, table).values(id=fresh_id, **values)
     changes = {name: value for name, value in values.items() if name not in key}
     statement = statement.on_conflict_do_update(
-        index_elements=[table.c[name] for name in key], index_where=text(STANDS), set_=changes
+        index_elements=[table.c[name] for name in key], index_where=text(NOT_REFUTED), set_=changes
     )
     return str(connection.execute(statement.returning(table.c.id)).scalar_one())

@@ -27,24 +27,24 @@ class Seen:
     first_height: int
 
 
-def note(connection: Connection, blocks: Sequence[Block], *, now: int) -> None:
+def record(connection: Connection, blocks: Sequence[Block], *, now: int) -> None:
     """Record the words of applied blocks that this version does not know; ``now`` in unix seconds."""
     counts = Counter(word for block in blocks for word in block.unknown)
     if not counts:
         return
     connection.execute(delete(unknown_word).where(unknown_word.c.last_seen_at < now - FORGET_AFTER_SECONDS))
     left = MAX_WORDS_KEPT - connection.execute(select(func.count()).select_from(unknown_word)).scalar_one()
-    for said, count in sorted(counts.items()):
-        row = (unknown_word.c.kind == said.kind) & (unknown_word.c.word == said.word)
+    for word, count in sorted(counts.items()):
+        row = (unknown_word.c.kind == word.kind) & (unknown_word.c.word == word.word)
         known = connection.execute(
             update(unknown_word).where(row).values(blocks=unknown_word.c.blocks + count, last_seen_at=now)
         ).rowcount
         if not known and left > 0:
             left -= 1
-            first = min(block.header.height for block in blocks if said in block.unknown)
+            first = min(block.header.height for block in blocks if word in block.unknown)
             connection.execute(
                 insert(unknown_word).values(
-                    kind=said.kind, word=said.word, blocks=count, first_height=first, last_seen_at=now
+                    kind=word.kind, word=word.word, blocks=count, first_height=first, last_seen_at=now
                 )
             )
 
