@@ -1,4 +1,4 @@
-"""A scripted piece of a day at the tip: real HTTP and a real database, on a timeline of its own."""
+"""A scripted part of a day at the tip: real HTTP and a real database, on its own timeline."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,8 @@ TXS_A_BLOCK = 3
 MEMPOOL, MEMPOOL_CHANGES = 60, 3
 
 DAY = 86_400
-#: Mean seconds between two blocks, and how the real gaps vary around it: bursts, and silence of half a minute.
+#: Mean seconds between two blocks, and how the real gaps vary around it: bursts, and half a minute without a
+#: block.
 GAP = DAY / BLOCKS_A_DAY
 GAPS = [factor * GAP for factor in (0.2, 0.2, 0.3, 0.5, 0.6, 0.8, 1.0, 1.2, 1.6, 3.6)]
 
@@ -201,7 +202,7 @@ async def sample(
     warm_up: float = 0.0,
     **budget: Any,
 ) -> Sample:
-    """Run the daemon's parts against the scripted pace for so long, after ``warm_up`` seconds that do not count."""
+    """Run the daemon's parts at the scripted pace for so long, after ``warm_up`` uncounted seconds."""
     async with ScriptedApi(ScriptedChain(), ping_interval=None) as api:
         paced = PacedChain(folder, api, poll=poll, mempool=mempool, budget=budget)
         tasks = await paced.start()

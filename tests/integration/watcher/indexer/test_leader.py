@@ -1,4 +1,4 @@
-"""The follower's lease: one holder at a time, taken over when it falls silent, and nothing is committed without it."""
+"""The leader's lease: one holder at a time, taken over when it expires; without it nothing is committed."""
 
 import asyncio
 import os
@@ -119,7 +119,7 @@ def test_of_many_that_try_at_once_one_gets_it(
 def test_without_the_lease_nothing_is_written(
     shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
-    """Whoever was frozen and wakes up still believes that it leads; the database does not."""
+    """A process that was frozen still believes that it leads when it wakes up; the database does not."""
     first, second = make_lease("first"), make_lease("second")
     stale, fresh = ledger_of(shared, first), ledger_of(shared, second)
     with pytest.raises(LeaseLost):

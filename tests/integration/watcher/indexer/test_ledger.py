@@ -1,4 +1,4 @@
-"""One step of the chain is one transaction: money finds its intent, or says why not; nothing is half done or done twice."""
+"""One step of the chain is one transaction: transfers are matched, and nothing is half done or done twice."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ def test_a_terms_hash_as_a_plain_memo_is_a_label_too(fixture: LedgerFixture) -> 
 def test_money_finds_its_intent_whatever_a_shell_or_an_editor_left_after_the_reference(
     fixture: LedgerFixture, end: str
 ) -> None:
-    """A memo made by ``echo REFERENCE`` pays, with a generated and with an own reference, and keeps its bytes."""
+    """A memo made by ``echo REFERENCE`` pays, with a generated or an own reference, and keeps its bytes."""
     made, own = fixture.create(), fixture.create(reference="order-7")
     memos = [fixture.memo(intent) + end.encode() for intent in (made, own)]
     fixture.mine(*(txs.sbtc_transfer(PAYER, SHOP, 50_000, memo) for memo in memos))
@@ -80,7 +80,7 @@ def test_a_generated_reference_is_found_in_groups(fixture: LedgerFixture, writte
 
 
 def test_stx_that_an_exchange_sends_to_many_pays(fixture: LedgerFixture) -> None:
-    """Each print of the router labels the transfer just before it; another contract that prints alike labels none."""
+    """Each print of the router labels the transfer just before it; prints of other contracts label none."""
     first, second = (fixture.create(asset="stx", amount=amount) for amount in (5, 7))
     sent = [
         (SHOP, 5, fixture.memo(first)),
@@ -323,7 +323,7 @@ def test_steps_that_do_not_fit_are_refused_and_change_nothing(fixture: LedgerFix
 
 
 def test_a_block_of_our_chain_cannot_come_again_higher_up(fixture: LedgerFixture) -> None:
-    """Its header would replace the one below: the step is refused as its source's failure, and nothing changes."""
+    """Its header would replace the one below: the step is refused as its source's fault; nothing changes."""
     first = fixture.chain.tip
     fixture.mine(n=2)
     height = fixture.tip.height
@@ -337,7 +337,7 @@ def test_a_block_of_our_chain_cannot_come_again_higher_up(fixture: LedgerFixture
 
 
 def test_a_block_that_comes_back_is_kept_as_it_is_described_then(fixture: LedgerFixture) -> None:
-    """Whoever described it first may have lied about its time."""
+    """Its first description may have had a false time."""
     height = fixture.tip.height
     fixture.chain.mine(burn=True)
     [true] = fixture.extend(height).blocks
@@ -393,7 +393,7 @@ class Crash(BaseException):
 
 
 class CrashingSettler(Settler):
-    """A settler that dies after they have settled everything."""
+    """A settler that dies after everything was settled."""
 
     def settle(self, *args: object, **more: object) -> object:  # type: ignore[override]
         super().settle(*args, **more)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Reorgs in the ledger: undo, redo and verdict in one transaction; facts are orphaned, never lost, never doubled."""
+"""Reorgs in the ledger: one transaction; facts are orphaned, never lost and never doubled."""
 
 from sqlalchemy import update
 
@@ -172,7 +172,7 @@ def test_a_dedicated_intent_keeps_money_that_is_mined_again_before_its_creation(
 
 
 def test_a_database_with_a_false_time_in_it_heals_with_the_next_block(fixture: LedgerFixture) -> None:
-    """Of the year 9999, from a version that believed it: the cursor's newest time, an orphaning, and what was told."""
+    """The year 9999, from a version that believed it: in the cursor, an orphaning, and an event."""
     intent = fixture.create()
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
     fixture.fork(1, [[], []])
@@ -192,7 +192,10 @@ def test_a_database_with_a_false_time_in_it_heals_with_the_next_block(fixture: L
 
 
 def test_a_reorg_of_days_leaves_no_success_that_a_second_one_takes(fixture: LedgerFixture) -> None:
-    """A person accepted the first one: what was told later than the new branch's time is still told before the second."""
+    """An operator accepted the first one.
+
+    What was sent later than the new branch's time still counts as sent before the second.
+    """
     intent = fixture.create(level="anchored")
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)), burn=True)
     paid = fixture.tip

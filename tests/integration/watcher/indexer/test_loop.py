@@ -1,4 +1,4 @@
-"""The follower's loop against a database and sources that fail: it stops moving, says so, and goes on when it clears."""
+"""The indexer's loop with a database and sources that fail: it stops moving, says so, and recovers."""
 
 import asyncio
 import sqlite3
@@ -121,7 +121,9 @@ async def test_a_full_disk_stops_the_cursor_and_it_goes_on_when_there_is_room(ri
 async def test_a_disk_that_takes_nothing_while_the_chain_rests_is_one_error_until_it_clears(
     rig: LoopFixture, source: str
 ) -> None:
-    """A look that finds nothing new does not mend it; and one look has one error, though its source is down too."""
+    """A poll that finds nothing new does not clear it; one poll logs one error, though its source is down
+    too.
+    """
 
     def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith(("INSERT", "UPDATE")):
@@ -168,7 +170,7 @@ async def test_a_connection_that_is_cut_in_a_step_leaves_nothing_of_it(rig: Loop
 
 
 async def test_a_server_that_restarts_stops_the_cursor_and_it_goes_on(tmp_path: Path) -> None:
-    """Idle connections are dead then, and nobody answers meanwhile."""
+    """Idle connections are dead then, and no server answers meanwhile."""
     server = postgresql.Server()
     chain = ScriptedChain(time=START)
     database = Database(server.database_url(tmp_path))
@@ -216,7 +218,7 @@ async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: LoopFixture
 async def test_sources_that_say_nothing_for_too_long_make_the_daemon_unready(
     rig: LoopFixture, status: int, route: str | None
 ) -> None:
-    """Nobody knows how far behind it is, also where only the newest transactions are still listed."""
+    """The lag is unknown then, also where only the newest transactions are still listed."""
     liveness = Liveness(ServiceManager(), rest=5.0)
     liveness.on_poll(PollResult.IDLE, None, None)
     metrics = Metrics()
@@ -271,7 +273,7 @@ async def test_how_far_the_clock_is_off_is_kept_for_other_processes(tmp_path: Pa
 
 @ON_SQLITE
 async def test_an_outage_of_the_source_is_one_error_in_the_log_and_its_end_one_line(rig: LoopFixture) -> None:
-    """Whether a look asks the source, or leaves it alone for a while."""
+    """Whether a poll asks the source, or leaves it alone for a while."""
     rig.api.faults.fail(503, times=None)
     with capture_logs() as log:
         for pause in (0, 61, 3, 5, 5, 5, 61, 5, 5):
@@ -313,7 +315,7 @@ async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: P
 
 
 async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: LoopFixture) -> None:
-    """Absurd prints, look-alikes, undecodable values, imitated payment prints: the block is applied all the same."""
+    """Absurd prints, look-alikes, undecodable values, imitated payment prints: the block is applied."""
     evil = f"{principal('evil')}.evil"
     prints = [b"", b"\xff" * 40, b"\x0c\xff\xff\xff\xff", b"\x0e\x00\x00\x00\x02\xc3\x28", b"\x0b" * 3000]
     events = [ev.contract_print(evil, value) for value in prints]
@@ -343,7 +345,7 @@ async def test_a_database_of_another_network_is_refused_by_name(rig: LoopFixture
 
 
 async def test_a_commit_is_waited_for_even_when_cancelled(rig: LoopFixture) -> None:
-    """Cancellation must not leave a transaction whose outcome nobody knows."""
+    """Cancellation must not leave a transaction with an unknown outcome."""
     started, proceed, done = asyncio.Event(), asyncio.Event(), []
     loop = asyncio.get_running_loop()
 

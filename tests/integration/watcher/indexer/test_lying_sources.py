@@ -1,4 +1,4 @@
-"""Two sources, the first of which says what cannot be: it is left for the second, and nothing of it is stored."""
+"""Two sources, the first of which reports the impossible: the second is used, and nothing of it is stored."""
 
 import copy
 import time
@@ -58,7 +58,7 @@ class LyingSourceFixture:
         return await self.following.poll()
 
     async def catch_up(self) -> None:
-        """Take one turn and expect the newest block to be applied: a source that fails is followed by the next one."""
+        """Poll once and expect the newest block to be applied: the source after a failing one is used."""
         assert await self.poll_once() is PollResult.MOVED
         cursor = self.ledger.cursor()
         assert cursor is not None
@@ -128,7 +128,7 @@ IMPOSSIBLE: dict[str, Callable[[Json], None]] = {
 async def test_what_no_database_can_hold_is_its_sources_failure_and_the_next_one_is_asked(
     rig: LyingSourceFixture, lie: str
 ) -> None:
-    """The payment is stored as the honest source tells it."""
+    """The payment is stored as the honest source reports it."""
     paid = rig.chain.mine([pay()])
     rig.chain.mine(n=2)
     rig.lie(transactions=IMPOSSIBLE[lie], block_transactions=IMPOSSIBLE[lie])
@@ -170,7 +170,7 @@ def dated(time: int) -> Callable[[Json], None]:
 async def test_a_block_from_the_future_is_its_sources_failure_and_nothing_expires(
     rig: LyingSourceFixture, date: str | None
 ) -> None:
-    """Also when the source dates its own answers in the year 9999: the other one is asked, and knows better."""
+    """Also when the source dates its own responses in the year 9999: the other one is used."""
     intent = harness.intent_record("open", created_at=START)
     harness.add_intents(rig.database, [intent])
     if date is not None:
@@ -187,7 +187,7 @@ async def test_a_block_from_the_future_is_its_sources_failure_and_nothing_expire
 
 
 async def test_a_machine_whose_clock_is_weeks_behind_follows_honest_sources(rig: LyingSourceFixture) -> None:
-    """These blocks are of the year 2027, as the servers' own dates are; this machine's clock is what it is."""
+    """Blocks and the servers' own dates are of the year 2027; this machine's clock is not."""
     assert rig.chain.tip.time > time.time() + 86_400
     rig.chain.mine(n=3, seconds=600)
     assert await rig.poll_once() is PollResult.MOVED
@@ -228,7 +228,7 @@ async def test_a_payment_whose_status_is_not_known_stops_its_source_and_not_the_
 
 
 async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: LyingSourceFixture) -> None:
-    """Rather late than lost: the block is read again at each look, and goes in once the word is understood."""
+    """Rather late than lost: each poll reads the block again, and applies it once the word is understood."""
     paid = rig.chain.mine([pay()])
     rig.lie(transactions=said("ok"), block_transactions=said("ok"))
     rig.honest.faults.tamper = rig.liar.faults.tamper
@@ -245,7 +245,10 @@ async def test_a_payment_whose_status_no_source_can_say_stops_the_cursor(rig: Ly
 async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_named(
     rig: LyingSourceFixture,
 ) -> None:
-    """It pays nobody here: the chain goes on, and status says what was not understood, and from where to read again."""
+    """It pays none of our intents: the chain goes on.
+
+    ``status`` shows what was not understood, and from where to read again.
+    """
     metrics = Metrics()
     rig.following._on_step = metrics.on_step
     there = rig.chain.mine([txs.stx_transfer(PAYER, principal("stranger"), 5, b"memo")])
@@ -270,7 +273,7 @@ async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_nam
 
 
 async def test_an_event_type_that_is_not_known_is_left_out_and_named(rig: LyingSourceFixture) -> None:
-    """And found by a later version, which reads again from there; a word that it knows is no longer told."""
+    """And found by a later version, which reads again from there; a word that it knows is no longer shown."""
 
     def renamed(body: Json) -> None:
         for entry in body.values():

@@ -1,4 +1,4 @@
-"""Money on its way is shown, over real HTTP, and decides nothing."""
+"""Pending payments are shown, over real HTTP, and decide nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator

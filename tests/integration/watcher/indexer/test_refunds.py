@@ -1,4 +1,4 @@
-"""Refunds in the ledger: facts like any other, shown with their intent, told once, and no payment to anybody."""
+"""Refunds in the ledger: facts like any other, shown with their intent, sent once, and no payment."""
 
 import json
 from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ def reasons(fixture: LedgerFixture, intent: str) -> list[tuple[str, str | None]]
 
 
 def bodies(fixture: LedgerFixture, kind: str) -> list[dict[str, Any]]:
-    """Return the ``data`` of the events of a type, in order of telling."""
+    """Return the ``data`` of the events of a type, in the order of sending."""
     with fixture.database.read() as connection:
         rows = connection.execute(select(event.c.body).where(event.c.type == kind).order_by(event.c.n))
         return [json.loads(row.body)["data"] for row in rows]
@@ -174,7 +174,7 @@ def test_a_refund_of_other_terms_or_another_asset_belongs_to_no_intent(
 
 
 def test_a_refund_that_somebody_else_pays_belongs_to_no_intent(fixture: LedgerFixture) -> None:
-    """The contract allows it to the merchant only; what is not so is none of ours."""
+    """The contract allows it to the merchant only; any other refund is not ours."""
     intent = fixture.create()
     theirs = txs.contract_refund(
         harness.PAYMENT_CONTRACT, STRANGER, PAYER, 10, intent_id=fixture.terms_hash(intent)
@@ -203,7 +203,7 @@ def test_hostile_prints_and_transfers_refund_nothing(fixture: LedgerFixture) -> 
 
 
 def test_a_refund_to_another_shop_of_ours_is_no_payment_to_it(fixture: LedgerFixture) -> None:
-    """Shops buy from each other: money that comes back to one pays none of its intents, dedicated address or not."""
+    """Shops buy from each other: a refund to one pays none of its intents, dedicated address or not."""
     other = fixture.add_merchant("Other", OTHER_SHOP)
     theirs = fixture.create(other, recipient=OWN, match="recipient")
     intents = {payer: fixture.create() for payer in (OTHER_SHOP, OWN)}
@@ -324,7 +324,7 @@ def test_payment_and_refund_that_a_fork_takes_together_come_back_together(fixtur
 
 
 def test_a_refund_that_other_events_precede_on_another_branch_is_told_once(fixture: LedgerFixture) -> None:
-    """It has another rank there, and two of one transaction may change places; nothing was given back again."""
+    """It has another rank there, and two of one transaction may change places; no new refund was made."""
     intent = fixture.create()
     less, more = back(fixture, intent, 5_000), back(fixture, intent, 7_000)
     other = txs.sbtc_transfer(STRANGER, PAYER, 1)
@@ -468,7 +468,7 @@ def test_reading_costs_a_step_the_same_however_many_refunds_it_has(fixture: Ledg
 
 
 def test_a_refund_that_comes_to_a_merchant_cannot_be_assigned_as_a_payment(fixture: LedgerFixture) -> None:
-    """It is money back from somebody else's sale: who wants it to count marks the intent."""
+    """It is money back from another sale: an operator who wants it to count marks the intent."""
     fixture.add_merchant("Buyer", PAYER)
     paid = fixture.create()
     fixture.mine(pay(fixture, paid))

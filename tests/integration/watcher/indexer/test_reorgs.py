@@ -1,4 +1,4 @@
-"""Reorgs of depth 1, 10 and 300, before and after success, under both behaviours of the API: state, and what is told."""
+"""Reorgs of depth 1, 10 and 300, before and after success, under both behaviours of the API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -88,7 +88,7 @@ def pay(intent: Intent) -> txs.Tx:
 
 
 def replace(chain: ScriptedChain, at: int, first: list[txs.Tx], *, depth: int, keep: Keep) -> None:
-    """Put another branch on height ``at``: longer by one under ``stale``, shorter by up to two under ``follow``."""
+    """Put another branch on height ``at``: longer by one (``stale``), shorter by up to two (``follow``)."""
     branch = chain.fork(at)
     branch.mine(first, burn=True, seconds=3)
     blocks = depth + 1 if keep == "stale" else max(1, depth - 2)
@@ -108,7 +108,7 @@ KEEPS = pytest.mark.parametrize("keep", ["stale", "follow"])
 async def test_a_payment_undone_before_success_is_as_if_never_seen(
     tmp_path: Path, depth: int, keep: Keep
 ) -> None:
-    """Rows 3 and 7: processing goes back to pending, and no verdict is told."""
+    """Rows 3 and 7: processing goes back to pending, and no verdict is sent."""
     async with stage(tmp_path, keep, level="anchored") as s:
         at = s.chain.tip.height
         s.chain.mine([pay(s.intent)], burn=True, n=1)
@@ -127,7 +127,7 @@ async def test_a_payment_undone_before_success_is_as_if_never_seen(
 async def test_a_payment_mined_again_after_success_tells_nothing(
     tmp_path: Path, depth: int, keep: Keep
 ) -> None:
-    """Rows 6 and 6a in one step: the success stands, nothing is told twice."""
+    """Rows 6 and 6a in one step: the success stays, nothing is sent twice."""
     async with stage(tmp_path, keep, level="included") as s:
         at = s.chain.tip.height
         payment = pay(s.intent)
@@ -197,7 +197,7 @@ async def test_a_payment_mined_again_later_in_the_grace_tells_nothing_more(
 async def test_a_transaction_that_fails_on_the_new_branch_takes_its_success_back(
     tmp_path: Path, keep: Keep
 ) -> None:
-    """Row 6b: the same transaction aborts on the other branch, as deep as the intent asks for."""
+    """Row 6b: the same transaction aborts on the other branch, at the required depth."""
     async with stage(tmp_path, keep, level="included") as s:
         at = s.chain.tip.height
         payment = pay(s.intent)
@@ -227,7 +227,7 @@ async def test_a_source_that_lags_undoes_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_fork_below_finality_halts_until_the_chain_is_back(tmp_path: Path) -> None:
-    """Promise 4: nothing moves, the reason is kept for people, and it heals by itself."""
+    """Promise 4: nothing moves, the reason is kept for operators, and it heals by itself."""
     async with stage(tmp_path, "follow", level="included") as s:
         at = s.chain.tip.height
         s.chain.mine([pay(s.intent)], n=10, burn=True)
@@ -278,7 +278,7 @@ async def test_money_taken_after_the_chain_s_time_went_back_is_still_missed(tmp_
 
 
 async def test_a_halt_stays_told_through_a_hiccup_and_a_restart(tmp_path: Path) -> None:
-    """Promise 4: what nobody has cleared up is not forgotten because a source is silent or the daemon is new."""
+    """Promise 4: a halt is not forgotten because a source is silent or the daemon is new."""
     async with stage(tmp_path, "follow", level="included") as s:
         at = s.chain.tip.height
         s.chain.mine(n=10, burn=True)

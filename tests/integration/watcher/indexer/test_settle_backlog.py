@@ -1,4 +1,7 @@
-"""Very many intents due at once: a step settles the first, further transactions the others, and nothing is lost or said twice."""
+"""Very many intents due at once.
+
+A step settles the first, further transactions the others; nothing is lost or sent twice.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +47,7 @@ def set_aside(fixture: LedgerFixture) -> int:
 
 
 def mark(fixture: LedgerFixture, intents: list[str]) -> None:
-    """Mark intents as due, as an upgrade does with those whose outcome may be another one in a new version."""
+    """Mark intents as due, as an upgrade does with those that a new version may decide otherwise."""
     with fixture.database.begin() as connection:
         intent_store.mark_due(connection, intents)
 
@@ -101,7 +104,7 @@ def test_a_reorg_that_touches_many_undoes_their_money_at_once_and_settles_them_f
 
 
 def test_a_reorg_finds_intents_that_were_not_settled_yet(fixture: LedgerFixture) -> None:
-    """Their success was never told, so that none is taken back."""
+    """Their success was never sent, so that none is reversed."""
     intents = [fixture.create() for _ in range(5)]
     fixture.mine(*pay(fixture, *intents))
     told = [intent for intent in intents if fixture.status(intent) == "succeeded"]
@@ -184,7 +187,7 @@ class Crash(BaseException):
 
 
 class CrashingSettler(Settler):
-    """A settler that dies after they have settled everything, before the commit."""
+    """A settler that dies after everything was settled, before the commit."""
 
     def settle(self, *args: object, **more: object) -> object:  # type: ignore[override]
         super().settle(*args, **more)  # type: ignore[arg-type]
@@ -217,7 +220,7 @@ def test_a_fresh_database_settles_few_at_a_time(before_the_chain: LedgerFixture)
 def test_an_intent_that_waits_to_be_settled_is_canceled_only_if_it_is_pending_now(
     fixture: LedgerFixture,
 ) -> None:
-    """It was paid, or has expired, though nobody has been told yet."""
+    """It was paid, or has expired, though no event was sent yet."""
     others = [fixture.create(expires_in=60) for _ in range(LIMIT)]
     paid = fixture.create(expires_in=9000)
     fixture.mine(*pay(fixture, *others, paid))

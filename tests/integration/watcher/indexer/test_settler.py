@@ -209,7 +209,7 @@ def test_of_too_much_money_that_covers_nothing_the_newest_is_listed(fixture: Led
 
 
 def spammed(fixture: LedgerFixture, **terms: Any) -> tuple[str, list[int]]:
-    """Make an intent that strangers, and a person who changes their mind, fill up; return it and its bodies' sizes."""
+    """Make an intent full of dust and of changing marks; return it and the sizes of its bodies."""
     intent = fixture.create(amount=10_000, **terms)
     memo, spammer = fixture.memo(intent), principal("spammer")
     dust = [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"dust{number}") for number in range(120)]
@@ -239,7 +239,7 @@ def test_the_lists_of_a_body_are_shortened_to_what_receivers_take(fixture: Ledge
 
 
 def test_the_largest_body_is_far_below_the_limit(fixture: LedgerFixture) -> None:
-    """Metadata is never shortened; all that may be given, as long as JSON can make it, has room beside one of each list."""
+    """Metadata is never shortened: the longest that is allowed has room beside one of each list."""
     metadata = {f"{number:02d}".ljust(40, "\x01"): "\x01" * 500 for number in range(50)}
     intent, sizes = spammed(fixture, metadata=metadata, reference="R" * 34)
     assert LIST_BODY < max(sizes) < MAX_BODY_BYTES * 0.75

@@ -1,4 +1,4 @@
-"""When the follower looks: at the poll interval, sooner when the socket says so, never more often than it may."""
+"""When the indexer polls: every interval, sooner when the socket says so, never more often than allowed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -163,7 +163,7 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
     async with running(tmp_path, requests_per_minute=100) as rig:
         rig.api.clear()
         for _ in range(60):
-            # One that comes while a look begins is answered by that look: nudge until the loop rests and heard it.
+            # One that comes while a poll begins is served by it: nudge until the loop rests and has heard it.
             await until(lambda: rig.following.wake() is None and len(rig.time.due) >= 2)
             await rig.time.advance(0.25)
         assert len(rig.api.requests) < 30
@@ -174,7 +174,7 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
 
 
 async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig: LoopFixture) -> None:
-    """The server behind the address was replaced: polls find two blocks, and the next one comes by the new socket."""
+    """The server behind the address was replaced: two blocks come by polls, the next by the new socket."""
     socket_time = Timeline()
     websocket = BlockWebSocket(
         lambda: [rig.api.url],

@@ -1,4 +1,4 @@
-"""The database: transactions that hold or leave nothing, pragmas, exact amounts, and problems told in people's words."""
+"""The database: transactions that are whole or nothing, pragmas, exact amounts, and readable errors."""
 
 import sqlite3
 import stat
@@ -62,7 +62,7 @@ def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path: Path, backend: s
 
 
 def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(tmp_path: Path) -> None:
-    """One who writes without a pause does not keep the others out."""
+    """A thread that writes without a pause does not keep the others out."""
     database = harness.open_database(tmp_path)
     turns: list[str] = []
     begun = threading.Event()
@@ -185,7 +185,7 @@ def test_what_is_only_tried_out_takes_its_turn_too(tmp_path: Path, monkeypatch: 
 def test_a_long_transaction_leaves_the_file_free_before_the_next_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other processes poll for the lock: between long transactions of this one they find it free for a part of the time."""
+    """Other processes poll for the lock: between long transactions they find it free for a while."""
     database = harness.open_database(tmp_path)
     clock = harness.Clock()
     pauses: list[float] = []

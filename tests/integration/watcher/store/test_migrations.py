@@ -1,4 +1,4 @@
-"""The schema's history: it makes exactly what the tables say, once, whoever starts first, and never goes back in time."""
+"""The schema's history: it makes exactly the declared tables, once, and never goes back."""
 
 import subprocess
 import sys
@@ -140,15 +140,15 @@ def test_processes_that_start_together_upgrade_once(database: Database) -> None:
 
 
 def test_rows_are_kept_when_refuted_ones_get_a_place_beside_them(database: Database) -> None:
-    """A database with data: money, its labels, a failed call; then the same place in a block may be taken twice."""
+    """Data is kept: a transfer, its labels, an attempt; then the same place in a block may be used twice."""
     with database.begin() as connection:
         config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0005")
         connection.execute(
             text(
-                "INSERT INTO transfer (id, block_hash, height, time, burn_height, tx_id, tx_index, rank, asset,"
-                " recipient, amount, route, canonical, assigned, seen_at)"
+                "INSERT INTO transfer (id, block_hash, height, time, burn_height, tx_id, tx_index, rank,"
+                " asset, recipient, amount, route, canonical, assigned, seen_at)"
                 " VALUES ('tr_1', '0x1', 1, 2, 3, '0xa', 0, 0, 'STX', 'SP1', 7, 'transfer', true, false, 4)"
             )
         )

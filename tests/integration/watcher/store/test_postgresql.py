@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: limits of every session, locks in place of one writer, and troubles that heal."""
+"""What is specific to PostgreSQL: limits of every session, locks in place of one writer, and retries."""
 
 import asyncio
 import sys
@@ -39,9 +39,10 @@ def shared(tmp_path: Path, on_postgresql: Server) -> Iterator[LedgerFixture]:
 
 
 def waits_for_a_lock(database: Database) -> bool:
-    """Whether a session of this database waits for another's lock."""
+    """Return whether a session of this database waits for another's lock."""
     query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     with database.engine.connect() as connection:
         return bool(connection.execute(query).scalar_one())
@@ -144,7 +145,7 @@ def test_people_wait_for_a_step(shared: LedgerFixture) -> None:
 
 
 def test_the_victim_of_a_deadlock_is_made_again(shared: LedgerFixture) -> None:
-    """Two transactions lock two rows in opposite orders: the server ends one of them, and both come to their end."""
+    """Two transactions lock two rows in opposite orders: the server ends one of them, and both succeed."""
     rows = [{"merchant_id": "mer_X", "status": status, "count": 0} for status in ("a", "b")]
     shared.database.transact(lambda connection: connection.execute(insert(status_count), rows))
     attempts: list[int] = []
@@ -155,7 +156,7 @@ def test_the_victim_of_a_deadlock_is_made_again(shared: LedgerFixture) -> None:
 
     def forwards(connection: Connection) -> None:
         attempts.append(1)
-        # The server looks for deadlocks on behalf of this session only, so it is this one that is rolled back.
+        # The server detects deadlocks for this session only, so it is this one that is rolled back.
         connection.execute(text("SET LOCAL deadlock_timeout = '10ms'"))
         add(connection, "a")
         holds_a.set()
@@ -195,7 +196,7 @@ def test_what_becomes_a_victim_again_and_again_is_given_up(shared: LedgerFixture
 
 
 def test_the_mempool_flags_wait_for_a_step(shared: LedgerFixture) -> None:
-    """Steps and flags write the same intents in orders of their own; holding the cursor first keeps them apart."""
+    """Steps and flags write the same intents in different orders; holding the cursor first separates them."""
     intent_id = shared.create()
     with shared.database.begin() as connection:
         connection.execute(update(intent).where(intent.c.id == intent_id).values(in_flight=True))

@@ -1,4 +1,4 @@
-"""A PostgreSQL database that cannot hold every text is refused by each command in a line, before anything is stored."""
+"""A PostgreSQL database that cannot hold every text is refused in one line, before anything is stored."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[4]
 def test_a_database_that_is_not_utf8_is_one_line(
     on_postgresql: Server, encoding: str, command: tuple[str, ...]
 ) -> None:
-    """It names the encoding and how to make a database with the right one; exit code 2, and nothing is made in it."""
+    """It names the encoding and how to make the right database; exit code 2, and nothing is stored."""
     name = f"enc_{encoding.lower()}_{'_'.join(command).replace('-', '')}"
     url = on_postgresql.create(name, encoding=encoding)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SBTC_WATCHER_")}

@@ -1,4 +1,4 @@
-"""PostgreSQL serves what the daemon runs from indexes, with tables of thousands of rows and statistics about them."""
+"""PostgreSQL serves the daemon's queries from indexes, with thousands of rows and their statistics."""
 
 import json
 from collections.abc import Callable, Iterator

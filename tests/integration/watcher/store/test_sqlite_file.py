@@ -43,7 +43,7 @@ def opened(path: Path, *, create: bool = True) -> Iterator[Database]:
 
 
 def test_a_new_database_is_for_its_owner_alone_with_all_that_stands_beside_it(tmp_path: Path) -> None:
-    """In a folder that others may enter too: the file, its log and index, and the follower's lock."""
+    """In a folder that others may enter too: the file, its log and index, and the indexer's lock."""
     path = tmp_path / "watcher.db"
     tmp_path.chmod(0o755)
     with opened(path) as database, hold(tmp_path / "watcher.db.lock"):
@@ -61,7 +61,7 @@ def test_a_new_database_is_for_its_owner_alone_with_all_that_stands_beside_it(tm
 
 
 def test_a_database_that_others_may_read_is_made_private(tmp_path: Path) -> None:
-    """One from an earlier version, under a usual umask: its mode is mended when it is opened, and that is said."""
+    """One from an earlier version, under a usual umask: its mode is corrected and logged on opening."""
     path = tmp_path / "watcher.db"
     with opened(path) as database:
         database.upgrade()
@@ -108,7 +108,7 @@ def strangers_file(tmp_path: Path) -> Path:
 def test_another_users_database_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, create: bool
 ) -> None:
-    """Files that a second user makes beside it would stop its owner; the hint is the command to run instead."""
+    """Files of a second user beside it would stop its owner; the hint is the command to run instead."""
     path = strangers_file(tmp_path)
     before = sorted(os.listdir(path.parent))
     monkeypatch.setattr("sys.argv", ["/opt/bin/sbtc-watcher", "merchants", "add", "My shop"])

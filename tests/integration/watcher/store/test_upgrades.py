@@ -1,4 +1,4 @@
-"""What an upgrade makes of the rows that an older version stored: nothing that was found before is lost."""
+"""Upgrades keep what an older version stored: nothing that was found before is lost."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from watcher.store.database import alembic_config
 
 
 def test_what_ended_with_money_is_due_after_the_next_block(fixture: LedgerFixture) -> None:
-    """Intents that ended before the flag was known get it, others are left alone, and nothing is told."""
+    """Intents that ended before the flag existed get it, others are left alone, and no event is sent."""
     part, paid, empty = fixture.create(), fixture.create(), fixture.create()
     fixture.mine(
         txs.sbtc_transfer(PAYER, SHOP, 12_345, fixture.memo(part)),
@@ -49,7 +49,7 @@ def rows(fixture: LedgerFixture, table: Any) -> set[tuple[Any, ...]]:
 
 
 def test_keys_of_an_older_version_are_those_that_are_looked_for_now(fixture: LedgerFixture) -> None:
-    """Hashes that begin with a zero byte, and memos with something around the reference, are found after an upgrade."""
+    """Hashes that begin with a zero byte, and padded references in memos, are found after an upgrade."""
     digest = b"\0\1" + bytes(range(2, 32))
     zero, plain = fixture.create(), fixture.create(reference="inv-7")
     with fixture.database.begin() as connection:

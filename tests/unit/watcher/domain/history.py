@@ -1,8 +1,8 @@
-"""Histories of one intent, told step by step: the chain moves, people act, ``decide`` is asked and heard.
+"""Histories of one intent, step by step: the chain moves, operators act, ``decide`` is called and checked.
 
 An intent of 100 units is created at chain time 500. It expires at 1000 with 100 s of inclusion grace, so its
-deadline is 1100; late money is watched for 5000 s, a reorg is given 200 s. Each ``pay`` and ``fail`` mines one block,
-10 s after the one before unless ``at`` says otherwise.
+deadline is 1100; late money is watched for 5000 s, the reorg grace is 200 s. Each ``pay`` and ``fail`` mines
+one block, 10 s after the one before unless ``at`` says otherwise.
 """
 
 from dataclasses import replace
@@ -59,7 +59,7 @@ def make_intent(**changes: Any) -> Intent:
 
 
 class IntentHistory:
-    """One intent, its facts, the chain clock and all that was told."""
+    """One intent, its facts, the chain clock and all events sent."""
 
     def __init__(self, **changes: Any) -> None:
         self.intent = make_intent(**changes)
@@ -120,13 +120,13 @@ class IntentHistory:
         at: int | None = None,
         same_block: bool = False,
     ) -> "IntentHistory":
-        """Mine an attempt that does not succeed."""
+        """Mine an attempt that fails."""
         place = self._mine(at, same_block)
         self.failures.append(Failure(tx_id=tx, sender=by, reason=reason, **place))
         return self
 
     def orphan(self, *txs: str, at: int | None = None, height: int | None = None) -> "IntentHistory":
-        """Fork below them: the named transactions are mined no longer. ``at`` and ``height`` are those of the new tip."""
+        """Fork below these transactions: they are orphaned. ``at`` and ``height`` are the new tip's."""
         tip = self.clock.time if at is None else at
         orphaned = max(self.clock.time, tip)
         above = (
@@ -210,7 +210,7 @@ class IntentHistory:
         )
 
     def decide(self) -> Decision:
-        """Ask, check what holds for every decision, and remember what was told."""
+        """Decide, check what holds for every decision, and remember what was sent."""
         decision = decide(self.intent, self.facts, self.sent, self.clock)
         assert decide(self.intent, self.facts, self.sent, self.clock) == decision
         self._check_drafts(decision)
@@ -250,7 +250,7 @@ class IntentHistory:
         assert not decision.refund_due or decision.status not in {Status.PENDING, Status.PROCESSING}
 
     def new_events(self) -> list[str]:
-        """Decide, and return what was told, as ``type`` or ``type:reason``."""
+        """Decide, and return what was sent, as ``type`` or ``type:reason``."""
         return [short(draft) for draft in self.decide().drafts]
 
     @property

@@ -23,12 +23,12 @@ def test_neither_clock_decides_alone(machine: int, chain: int) -> None:
 
 
 def test_a_chain_clock_that_only_catches_up_makes_no_creation_earlier() -> None:
-    """While a week of blocks is still to be read, a creation is dated by the tip, not by the last block read."""
+    """While a week of blocks is still to be read, a creation is dated by the tip, not by the last block."""
     clocks = Clocks(machine=1_800_000_000, chain=1_799_400_000, tip=1_799_999_990)
     assert (clocks.earlier, clocks.later) == (1_799_999_990, 1_800_000_000)
 
 
 def test_a_tip_that_is_told_is_no_reason_to_live_longer() -> None:
-    """What a source only tells of its tip moves no lifetime, and no creation beyond the machine clock."""
+    """The tip that a source reports moves no lifetime, and no creation beyond the machine clock."""
     clocks = Clocks(machine=1_800_000_000, chain=1_799_999_000, tip=1_800_003_600)
     assert (clocks.earlier, clocks.later) == (1_800_000_000, 1_800_000_000)

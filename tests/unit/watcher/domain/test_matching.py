@@ -1,4 +1,4 @@
-"""Which intent money belongs to: labels, dedicated recipients, and the reason why money belongs to none."""
+"""Matching: labels, dedicated recipients, and the reasons why transfers stay unmatched."""
 
 from dataclasses import replace
 from typing import Any
@@ -80,7 +80,7 @@ PADDING = ["\n", "\r\n", "\t", "\0", "\n\0\0", "\0\n", " ", "\u00a0", "\ufeff", 
 
 @pytest.mark.parametrize("padding", PADDING)
 def test_what_stands_around_a_reference_does_not_count(padding: str) -> None:
-    """Zero bytes, white space, byte order marks and characters without width at the ends are no part of a label."""
+    """Zero bytes, white space, byte order marks and zero-width characters at the ends do not count."""
     for memo in (f"INV-1{padding}", f"{padding}INV-1", f"{padding}INV-1{padding}"):
         assert trimmed(memo) == "INV-1"
         assert label_keys(memo.encode(), None)[-2:] == ("r:INV-1", "g:1NV1")

@@ -1,4 +1,4 @@
-"""What refunds add up to, and what a timeline says of them."""
+"""The sum of refunds, what is due, and what a timeline shows of them."""
 
 import pytest
 

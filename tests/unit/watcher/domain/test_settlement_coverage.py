@@ -218,7 +218,7 @@ def test_row_5_after_many_events_a_reorg_of_surplus_and_what_comes_instead_is_to
 
 
 def test_row_5_what_an_earlier_version_told_is_not_told_again() -> None:
-    """It wrote no sum; of more money it is told as if it were the first."""
+    """It wrote no sum; more money is reported as if it were the first."""
     history = IntentHistory().pay("a", 100).pay("b", 1).grow(2)
     history.decide()
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Rows 2 and 13 of the status table: what people do, and what the chain does afterwards."""
+"""Rows 2 and 13 of the status table: operator actions, and what the chain does afterwards."""
 
 import pytest
 

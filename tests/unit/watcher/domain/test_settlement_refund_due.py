@@ -1,4 +1,4 @@
-"""Money of an intent that ended which neither pays it nor went back: it is not forgotten until a person dismisses it."""
+"""Money of an ended intent that neither pays it nor was refunded: it is due until it is dismissed."""
 
 import pytest
 from hypothesis import given
@@ -31,7 +31,7 @@ def canceled_in_part() -> IntentHistory:
 
 
 def test_row_13_money_in_part_of_a_canceled_intent_is_due() -> None:
-    """What came before the cancel is as little paid for as what comes after it, and no event tells it."""
+    """What came before the cancel pays as little as what comes after it, and no event reports it."""
     history = canceled_in_part()
     assert history.new_events() == ["canceled"]
     assert history.decide().flags == {Flag.REFUND_DUE}
@@ -77,7 +77,7 @@ def test_row_6b_what_a_reorg_left_of_the_money_is_due() -> None:
 
 
 def test_row_15_late_money_that_is_held_is_due_and_accepted_money_is_not() -> None:
-    """Held, it waits for a person; accepted, it pays."""
+    """Held, it waits for an operator; accepted, it pays."""
     for policy, expected in ((LatePolicy.HOLD, 100), (LatePolicy.ACCEPT, 0)):
         history = IntentHistory(late_policy=policy).now(DEADLINE + 1)
         history.decide()
@@ -86,7 +86,7 @@ def test_row_15_late_money_that_is_held_is_due_and_accepted_money_is_not() -> No
 
 
 def test_row_5_a_surplus_is_due_and_the_covers_own_excess_is_not() -> None:
-    """Whoever sends too much at once has overpaid, which the amount shows; a second payment was for nothing."""
+    """Too much in one payment is overpaid, which the amount shows; a second payment was for nothing."""
     history = IntentHistory().pay("a", 130).grow(2)
     assert (due(history), history.decide().flags) == (0, {Flag.OVERPAID})
     assert due(history.pay("b", 7)) == 7
@@ -137,7 +137,7 @@ def test_what_is_dismissed_is_due_again_when_more_comes() -> None:
 
 
 def test_a_dismissal_settles_no_older_money_that_is_found_later() -> None:
-    """Nobody has seen it when the rest was dismissed."""
+    """It was unknown when the rest was dismissed."""
     history = canceled_in_part().grow(5).dismiss()
     now = history.clock
     history.now(height=now.height - 3).pay("b", 5, same_block=True)
@@ -146,7 +146,7 @@ def test_a_dismissal_settles_no_older_money_that_is_found_later() -> None:
 
 
 def test_a_dismissal_settles_no_surplus_of_money_that_pays_after_all() -> None:
-    """What was dismissed of an expired intent, and then accepted with the rest, hides nothing that comes later."""
+    """Dismissed money of an expired intent that is accepted after all does not offset later money."""
     history = IntentHistory(late_policy=LatePolicy.ACCEPT).pay("a", 40).now(DEADLINE + 1).dismiss()
     history.pay("b", 60).grow(2)
     assert history.new_events() == ["succeeded"]
@@ -155,7 +155,7 @@ def test_a_dismissal_settles_no_surplus_of_money_that_pays_after_all() -> None:
 
 
 def test_money_that_a_reorg_moves_above_a_dismissal_is_due_again() -> None:
-    """Rather twice than never, as with every act."""
+    """Better twice than never, as with every action."""
     history = canceled_in_part().grow(3).dismiss()
     assert due(history.orphan("a")) == 0
     assert due(history.pay("a", 40)) == 40

@@ -1,4 +1,4 @@
-"""Refunds through the contract: shown at once, told when they are deep, and no verdict ever changes for them."""
+"""Refunds through the contract: shown at once, sent when they are deep, and no verdict changes for them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from watcher.domain.model import Depth, Flag, Repayment, Status
 
 
 def paid(**changes) -> IntentHistory:
-    """Return a story whose success was told."""
+    """Return a history with a sent success."""
     history = IntentHistory(**changes).pay("a", 100).grow(2, burn=2)
     assert history.new_events()[-1] == "succeeded"
     return history

@@ -1,4 +1,4 @@
-"""Rows 6, 6a, 6b and 7 of the status table: what a reorg does to money."""
+"""Rows 6, 6a, 6b and 7 of the status table: reorgs of an intent's money."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from watcher.domain.model import Depth, Flag, LatePolicy, Status
 
 
 def paid(**changes: object) -> IntentHistory:
-    """A story with ``payment.succeeded`` told for one transfer of 100, at chain time 530."""
+    """Return a history with ``payment.succeeded`` sent for one transfer of 100, at chain time 530."""
     history = IntentHistory(**changes).pay("a", 100).grow(2)
     assert "succeeded" in history.new_events()
     return history
@@ -414,7 +414,7 @@ def test_row_7_refuted_money_holds_nothing_back() -> None:
 
 
 def test_row_10_refuted_money_gives_a_failure_no_time() -> None:
-    """A failure after the deadline counts where its payment was on time in an orphaned block, not where it never was."""
+    """A failure after the deadline counts only if its payment was on time in an orphaned block."""
     history = (
         IntentHistory(payer=PAYER).pay("a", 100, at=DEADLINE).refute("a").fail("a", at=DEADLINE + 10).grow(3)
     )
