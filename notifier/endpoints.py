@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from notifier import bulk, outbox
+from notifier.circuit_breaker import EndpointHealth
 from notifier.errors import DecryptionFailed, InvalidEndpoint, NotFound, NotPossible
 from notifier.events import (
     DEFAULT_EVENTS,
@@ -23,7 +24,6 @@ from notifier.events import (
     rfc3339,
 )
 from notifier.ids import Entropy, new_id
-from notifier.retry import EndpointHealth
 from notifier.schema import (
     EXCLUSIVE,
     SHARED,

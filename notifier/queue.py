@@ -29,7 +29,8 @@ from sqlalchemy import (
     update,
 )
 
-from notifier.retry import EndpointHealth, rate_room, rate_spent, rate_wait
+from notifier.circuit_breaker import EndpointHealth
+from notifier.rate_limit import rate_room, rate_spent, rate_wait
 from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
 from notifier.secrets import StoredSecrets
 

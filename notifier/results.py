@@ -14,8 +14,9 @@ import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
 
 from notifier import endpoints
+from notifier.circuit_breaker import HOLDING, EndpointHealth, Verdict, verdict
 from notifier.queue import Claim
-from notifier.retry import HOLDING, EndpointHealth, Verdict, next_attempt_at, parse_retry_after, verdict
+from notifier.retry import next_attempt_at, parse_retry_after
 from notifier.schema import (
     STEADY,
     DeliveryStatus,

@@ -4,10 +4,8 @@ Times are unix seconds, waits are seconds; jitter and the clock come in as argum
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 
 #: Waits before the 1st, 2nd, … attempt.
 DEFAULT_SCHEDULE: tuple[float, ...] = (0, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -20,24 +18,6 @@ RETRY_AFTER_CAP = 86400.0
 
 #: Longest text that is read as a date.
 _MAX_DATE = 64
-
-#: So many transport failures or 5xx in a row open the circuit breaker.
-BREAKER_FAILURES = 5
-
-#: The pause between two probes doubles from the first one up to so many times it (30 s up to 10 min).
-MAX_PAUSE_FACTOR = 20.0
-
-#: Statuses by which an endpoint says that it gets too much at once.
-OVERLOADED = frozenset({429, 502, 503, 504})
-
-#: Statuses whose ``Retry-After`` is honoured, for the delivery and for the whole endpoint.
-HOLDING = frozenset({429, 503})
-
-#: With a rate limit so much of a second's worth may go out at once; the rest is spread over the second.
-BURST_SECONDS = 0.1
-
-#: An endpoint is disabled for failing after at least so many failed attempts.
-DISABLE_ATTEMPTS = 10
 
 
 def next_attempt_at(
@@ -75,118 +55,3 @@ def http_date(text: str) -> float | None:
         # A stranger wrote it, and the parser says nowhere what it raises: ValueError, OverflowError for the year
         # 99999999999, in some versions TypeError and IndexError.
         return None
-
-
-class Verdict(StrEnum):
-    """What one attempt says about its endpoint."""
-
-    #: A 2xx.
-    OK = "ok"
-    #: The endpoint answered, but not with a 2xx or 5xx: it is alive and says no.
-    REFUSED = "refused"
-    #: No answer, or a 5xx.
-    BROKEN = "broken"
-    #: 410: the owner does not want these any more.
-    GONE = "gone"
-
-
-def verdict(status_code: int | None) -> Verdict:
-    """Return what a status says; None = there was no answer."""
-    if status_code is None or status_code >= 500:
-        return Verdict.BROKEN
-    if 200 <= status_code < 300:
-        return Verdict.OK
-    return Verdict.GONE if status_code == 410 else Verdict.REFUSED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointHealth:
-    """What is remembered of an endpoint's recent attempts."""
-
-    #: Transport failures and 5xx in a row; of an open breaker's probes those that failed.
-    broken: int = 0
-    #: Failed attempts of any kind since the last success, and when the first of them was.
-    failed: int = 0
-    failing_since: float | None = None
-    #: No attempt before this time, while the circuit breaker is open.
-    paused_until: float | None = None
-    #: No attempt before this time, because the endpoint asked for it (``Retry-After``).
-    held_until: float | None = None
-    #: So many attempts at once, because it said that it gets too much; None = as many as the settings allow.
-    slots: int | None = None
-
-    @property
-    def breaker_open(self) -> bool:
-        """Say whether the endpoint gets one probe at a time."""
-        return self.broken >= BREAKER_FAILURES
-
-    def allowed(self, cap: int) -> int:
-        """Return how many attempts the endpoint gets at once, of at most ``cap``."""
-        if self.breaker_open:
-            return 1
-        return cap if self.slots is None else min(self.slots, cap)
-
-    def after(
-        self, status_code: int | None, *, now: float, pause: float, cap: int, retry_after: float | None = None
-    ) -> "EndpointHealth":
-        """Return the health after one more attempt that ended with this status (None = no answer).
-
-        ``pause`` is the first wait between two probes, ``cap`` what the settings allow at once, ``retry_after`` the
-        seconds that the endpoint asked for. A word of overload halves what the endpoint gets at once, each success
-        adds one again.
-        """
-        held = self.held_until if self.held_until is not None and self.held_until > now else None
-        said = verdict(status_code)
-        if said is Verdict.OK:
-            slots = None if self.slots is None or self.slots + 1 >= cap else self.slots + 1
-            return EndpointHealth(held_until=held, slots=slots)
-        if status_code in HOLDING and retry_after is not None:
-            held = max(held or now, now + min(retry_after, RETRY_AFTER_CAP))
-        broken, paused = 0, None
-        if said is Verdict.BROKEN:
-            broken, paused = self._broken_again(now, pause)
-        return EndpointHealth(
-            broken=broken,
-            failed=self.failed + 1,
-            failing_since=now if self.failing_since is None else self.failing_since,
-            paused_until=paused,
-            held_until=held,
-            slots=max(1, self.allowed(cap) // 2) if status_code in OVERLOADED else self.slots,
-        )
-
-    def should_disable(self, *, now: float, disable_after: float) -> bool:
-        """Say whether the endpoint has only failed for so long, and often enough, that it should be disabled."""
-        if self.failing_since is None or self.failed < DISABLE_ATTEMPTS:
-            return False
-        return now - self.failing_since >= disable_after
-
-    def _broken_again(self, now: float, pause: float) -> tuple[int, float | None]:
-        if self.breaker_open and self.paused_until is not None and now < self.paused_until:
-            # It was under way already when the breaker opened: no probe, so it does not lengthen the pause.
-            return self.broken, self.paused_until
-        broken = self.broken + 1
-        if broken < BREAKER_FAILURES:
-            return broken, None
-        doublings = min(broken - BREAKER_FAILURES, 10)
-        return broken, now + pause * min(2.0**doublings, MAX_PAUSE_FACTOR)
-
-
-def rate_room(sent_until: float | None, rate: float, *, now: float) -> int:
-    """Return how many attempts a rate limit (per second) allows at ``now``; see :func:`rate_spent`."""
-    burst = max(1.0, rate * BURST_SECONDS)
-    used = max(0.0, (sent_until or 0.0) - now) * rate
-    # What is a whole number on paper must not fall below it by rounding.
-    return max(0, int(burst - used + 1e-6))
-
-
-def rate_spent(sent_until: float | None, rate: float, count: int, *, now: float) -> float:
-    """Return the ``sent_until`` to remember once ``count`` attempts were let through at ``now``.
-
-    It is the time until which the attempts so far last when spread evenly.
-    """
-    return max(sent_until or 0.0, now) + count / rate
-
-
-def rate_wait(rate: float) -> float:
-    """Return after how many seconds a limited endpoint is worth another look."""
-    return max(1 / rate, BURST_SECONDS)

@@ -138,7 +138,7 @@ endpoint = Table(
     # See notifier.secrets.
     Column("secrets", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    # notifier.retry.EndpointHealth
+    # notifier.circuit_breaker.EndpointHealth
     Column("broken", Integer, nullable=False, default=0),
     Column("failed", Integer, nullable=False, default=0),
     Column("failing_since", Double),

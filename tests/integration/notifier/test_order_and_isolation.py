@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import insert, text
 
 from notifier import queue
+from notifier.circuit_breaker import BREAKER_FAILURES
 from notifier.events import EventType
-from notifier.retry import BREAKER_FAILURES
 from notifier.schema import endpoint
 from notifier.testing import Answer, plan_of
 
