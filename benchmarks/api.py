@@ -32,7 +32,7 @@ import aiohttp
 from benchmarks.notifier import postgresql, sqlite
 from chain.testing import ScriptedChain, principal
 from watcher.config.settings import Settings
-from watcher.daemon.main import make_ledger
+from watcher.daemon.wiring import make_ledger
 from watcher.schemas import NewMerchant
 from watcher.services import merchants
 from watcher.store.database import Database

@@ -133,20 +133,20 @@ def _run(work: Any) -> Any:
 async def _reindex(
     session: Session, database: "Database", screen: Screen, request: "ReindexRequest"
 ) -> "Report":
-    from watcher.daemon import main as daemon_main
+    from watcher.daemon import wiring
     from watcher.reindex.run import Reindex
 
     settings = session.settings
-    ledger = daemon_main.make_ledger(settings, database)
+    ledger = wiring.make_ledger(settings, database)
     await asyncio.to_thread(ledger.cursor)  # another network's database is refused
-    pool = daemon_main.make_pool(settings)
+    pool = wiring.make_pool(settings)
     try:
         run = Reindex(
             database,
             ledger.rules,
             ledger.settler,
             _sources(session, pool),
-            daemon_main.fetch_rules(settings),
+            wiring.fetch_rules(settings),
             show=screen.show,
         )
         report = await run.run(request)
@@ -165,20 +165,20 @@ async def _accept(
     dry_run: bool,
     no_notify: bool,
 ) -> "Acceptance":
-    from watcher.daemon import main as daemon_main
+    from watcher.daemon import wiring
     from watcher.reindex.accept_reorg import Accept
 
     settings = session.settings
-    ledger = daemon_main.make_ledger(settings, database)
+    ledger = wiring.make_ledger(settings, database)
     await asyncio.to_thread(ledger.cursor)
-    pool = daemon_main.make_pool(settings)
+    pool = wiring.make_pool(settings)
     try:
         accept = Accept(
             database,
             ledger.rules,
             ledger.settler,
             _sources(session, pool),
-            daemon_main.fetch_rules(settings),
+            wiring.fetch_rules(settings),
             show=screen.say,
         )
         return await accept.run(

@@ -17,6 +17,7 @@ from chain.testing import ScriptedApi, ScriptedChain
 from tests import harness
 from watcher.config.settings import Settings
 from watcher.daemon import main as daemon_main
+from watcher.daemon import wiring
 from watcher.errors import Unreachable
 from watcher.reindex.retrying_source import Sources
 
@@ -85,12 +86,12 @@ async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> Non
             api_key="key-1",
             api_keys={"127.0.0.3": "key-3"},
         )
-        pool = daemon_main.make_pool(settings)
+        pool = wiring.make_pool(settings)
         stack.push_async_callback(pool.aclose)
         await pool.check("mainnet")
         # The first one's socket is left for the second one's, to which the key was not given.
         pool.failed(pool.pick(), SourceUnavailable("down", url=apis[0].url))
-        websocket = daemon_main.make_websocket(settings, pool, cast(Any, SimpleNamespace(nudge=lambda: None)))
+        websocket = wiring.make_websocket(settings, pool, cast(Any, SimpleNamespace(nudge=lambda: None)))
         assert websocket is not None
         stop = asyncio.Event()
         running = asyncio.ensure_future(websocket.run(stop))

@@ -15,6 +15,7 @@ from notifier.testing import Receiver
 from tests import harness
 from watcher.config.settings import Settings
 from watcher.daemon import main as daemon_main
+from watcher.daemon import wiring
 from watcher.errors import ConfigError, Unreachable
 from watcher.monitoring.metrics import Metrics
 from watcher.services.webhook_secrets import check_encryption, check_secrets, open_secret_store
@@ -167,7 +168,7 @@ async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_fil
                 connection, added.id, secret_store=open_secret_store(settings), now=time.time()
             )
         async with asyncio.timeout(20):
-            assert await daemon_main.make_worker(settings, database, Metrics()).drain(time.monotonic() + 10)
+            assert await wiring.make_worker(settings, database, Metrics()).drain(time.monotonic() + 10)
         [arrival] = receiver.arrivals
         assert arrival.refused is None
         receiver.trust(current)

@@ -15,7 +15,7 @@ from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from watcher.cli.commands.reindex import MAX_ROWS_SHOWN, _show_acceptance, _show_report
 from watcher.cli.progress import Screen
 from watcher.config.settings import load_settings
-from watcher.daemon import main as daemon_main
+from watcher.daemon import wiring
 from watcher.reindex.accept_reorg import Acceptance
 from watcher.reindex.diff import Difference
 from watcher.reindex.recorder import Change, merge
@@ -53,13 +53,13 @@ class ReindexFixture:
         settings = load_settings(None)
         database = Database(settings.database_url)
         database.upgrade()
-        ledger = daemon_main.make_ledger(settings, database)
+        ledger = wiring.make_ledger(settings, database)
         cursor = ledger.cursor()
         if cursor is None:
             ledger.begin([block.header for block in self.chain.blocks], self.chain.tip)
         else:
             above = [block for block in self.chain.blocks if block.header.height > cursor.clock.height]
-            models = tuple(block_model(block, daemon_main.fetch_rules(settings)) for block in above)
+            models = tuple(block_model(block, wiring.fetch_rules(settings)) for block in above)
             ledger.apply(Extend(blocks=models, tip=self.chain.tip))
         database.close()
 

@@ -1,0 +1,171 @@
+"""Construct the daemon's parts from the settings: source pool, indexer, websocket, audit, ledger, worker."""
+
+import time
+from functools import partial
+
+from chain.api.client import StacksApi
+from chain.api.websocket import BlockWebSocket
+from chain.follower import MARGIN_BURN_BLOCKS, Follower
+from chain.header_window import HeaderWindow
+from chain.mempool import MempoolReader
+from chain.model import FetchRules, Step
+from chain.source_health import SourceState
+from chain.source_pool import BackoffPolicy, SourcePool
+from contracts.model import PaymentRules
+from notifier.worker import Worker
+from watcher import __version__, unforeseen
+from watcher.config.settings import Settings
+from watcher.indexer.leader import Lease
+from watcher.indexer.ledger import Ledger, StepResult
+from watcher.indexer.loop import IndexerLoop
+from watcher.indexer.mempool import MempoolFlags
+from watcher.indexer.settler import Settler
+from watcher.monitoring.liveness import Liveness
+from watcher.monitoring.metrics import Metrics
+from watcher.reindex.audit import Audit
+from watcher.services.webhook_secrets import open_secret_store
+from watcher.store.database import Database
+
+USER_AGENT = f"sbtc-watcher/{__version__}"
+
+
+def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
+    """Make the pool of the settings' sources."""
+    return SourcePool(
+        [
+            StacksApi(
+                url,
+                api_key=settings.key_for(url),
+                user_agent=USER_AGENT,
+                on_unforeseen=partial(unforeseen.report, "source"),
+            )
+            for url in settings.api_urls
+        ],
+        requests_per_minute=settings.api_requests_per_minute,
+        requests_per_month=settings.api_requests_per_month,
+        backoff=BackoffPolicy.for_polls(settings.poll_interval),
+        on_request=metrics.on_request if metrics is not None else None,
+    )
+
+
+def make_indexer(
+    settings: Settings,
+    database: Database,
+    pool: SourcePool,
+    worker: Worker,
+    metrics: Metrics,
+    liveness: Liveness,
+    lease: Lease | None,
+) -> IndexerLoop:
+    """Make the follower's loop on a database; the worker is woken when there is something to tell."""
+
+    def stepped(step: Step, applied: StepResult, seconds: float) -> None:
+        metrics.on_step(step, applied, seconds)
+        liveness.on_step()
+
+    follower = Follower(
+        pool,
+        HeaderWindow(),
+        fetch_rules(settings),
+        poll_interval=settings.poll_interval,
+        finality_burn_blocks=settings.finality_burn_blocks,
+        on_unforeseen=partial(unforeseen.report, "source"),
+    )
+    return IndexerLoop(
+        make_ledger(settings, database, lease),
+        follower,
+        pool,
+        network=settings.network,
+        start_height=None if settings.start_height == "tip" else settings.start_height,
+        window_burn_blocks=settings.finality_burn_blocks + MARGIN_BURN_BLOCKS,
+        poll_interval=settings.poll_interval,
+        on_events=worker.wake,
+        on_step=stepped,
+        on_settled=metrics.on_settled,
+        on_poll=liveness.on_poll,
+    )
+
+
+def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> BlockWebSocket | None:
+    """Make the socket that shortens the follower's waits, None when the settings want none."""
+    if not settings.websocket:
+        return None
+
+    def sources() -> list[str]:
+        rows = pool.health()
+        bad = (SourceState.FAILING, SourceState.REFUSED)
+        return [row.url for row in rows if row.state not in bad] or [row.url for row in rows]
+
+    return BlockWebSocket(
+        sources,
+        indexer.wake,
+        api_key=settings.key_for,
+        user_agent=USER_AGENT,
+        on_unforeseen=partial(unforeseen.report, "websocket"),
+    )
+
+
+def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> MempoolFlags:
+    """Make what shows pending payments; when the settings want none shown, it sees to that."""
+    reader = MempoolReader(fetch_rules(settings).watched_contracts) if settings.mempool else None
+    return MempoolFlags(database, pool, payment_rules(settings), reader, interval=settings.mempool_interval)
+
+
+def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics: Metrics) -> Audit:
+    """Make what reads blocks again when it is called."""
+    return Audit(
+        database,
+        pool,
+        payment_rules(settings),
+        Settler.of(settings),
+        fetch_rules(settings),
+        network=settings.network,
+        finality_burn_blocks=settings.finality_burn_blocks,
+        on_audit=metrics.on_audit,
+    )
+
+
+def make_ledger(settings: Settings, database: Database, lease: Lease | None = None) -> Ledger:
+    """Make the ledger of a database under these settings; with a lease, only its holder may write."""
+    return Ledger(database, payment_rules(settings), Settler.of(settings), now=time.time, lease=lease)
+
+
+def fetch_rules(settings: Settings) -> FetchRules:
+    """Return what has to be read of transactions under these settings, beyond their events."""
+    tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
+    return FetchRules(
+        watched_contracts=frozenset(
+            tokens | ({settings.payment_contract} if settings.payment_contract else set())
+        )
+    )
+
+
+def payment_rules(settings: Settings) -> PaymentRules:
+    """Return what counts as money under these settings."""
+    return PaymentRules(
+        assets=frozenset(spec.identifier for spec in settings.assets.values()),
+        sbtc_contract=settings.sbtc_contract,
+        payment_contract=settings.payment_contract,
+        memo_router=settings.network_facts.memo_router,
+        ignored_senders=settings.ignored_senders,
+    )
+
+
+def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Worker:
+    """Make the delivery worker on a database."""
+    return Worker(
+        database,
+        schedule=settings.webhook_retry_schedule,
+        timeout=settings.webhook_timeout,
+        concurrency=settings.webhook_concurrency,
+        endpoint_concurrency=settings.webhook_endpoint_concurrency,
+        allow_http=settings.webhook_allow_http,
+        allow_private=settings.webhook_allow_private,
+        disable_after=settings.webhook_disable_after,
+        endpoint_rate=settings.webhook_endpoint_rate,
+        secret_store=open_secret_store(settings),
+        user_agent=USER_AGENT,
+        on_attempt=metrics.on_attempt,
+        on_first_attempt=metrics.on_first_attempt,
+        on_unforeseen=unforeseen.report,
+    )
