@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from notifier import bulk, endpoints, outbox
+from notifier import bulk, endpoints, event_log, outbox
 from notifier.errors import NotFound, NotPossible
 from notifier.events import rfc3339
 from notifier.ids import Entropy
@@ -76,7 +76,7 @@ def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float)
     if row.lease is not None and row.leased_until > now:
         raise NotPossible(f"delivery {id} is being sent right now; look at it again in a moment")
     _require_enabled(target)
-    _require_body(outbox.get_event(conn, row.event))
+    _require_body(event_log.get_event(conn, row.event))
     conn.execute(
         update(delivery).where(delivery.c.id == id).values(ordered=False, **bulk.fresh_schedule(now))
     )
@@ -120,7 +120,7 @@ def redeliver(
     disabled endpoint they are held. One that waits already is due at once instead of a second one beside it.
     :class:`NotPossible` if the body was pruned.
     """
-    row = outbox.get_event(conn, event_id, merchant=merchant)
+    row = event_log.get_event(conn, event_id, merchant=merchant)
     _require_body(row)
     query = select(endpoint.c.id, endpoint.c.status).where(endpoint.c.status != EndpointStatus.REMOVED)
     if endpoint_id is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from notifier import bulk, deliveries, endpoints, outbox, signing
+from notifier import bulk, deliveries, endpoints, event_log, outbox, signing
 from notifier.events import DEFAULT_EVENTS, rfc3339
 from notifier.schema import DeliveryStatus, delivery, endpoint, event
 from notifier.ssrf import CheckedUrl, check_url
@@ -173,7 +173,7 @@ class WebhookService(Context):
         whose = self.read_page(filters, event.c.id, event.c.merchant)
         if filters.after is not None:
             return self._pull(filters)
-        rows, following = outbox.list_events(
+        rows, following = event_log.list_events(
             self.connection,
             merchant=whose,
             type=filters.type,
@@ -181,7 +181,7 @@ class WebhookService(Context):
             limit=filters.limit,
             cursor=filters.cursor,
         )
-        return {"data": [outbox.event_json(row) for row in rows], "next_cursor": following}
+        return {"data": [event_log.event_json(row) for row in rows], "next_cursor": following}
 
     def _pull(self, filters: EventFilters) -> Document:
         """Return what a merchant was sent after an event, oldest first, for merchants who would rather pull.
@@ -202,13 +202,13 @@ class WebhookService(Context):
                 now=self.now,
             )
         after = filters.after or None
-        rows = outbox.events_after(self.connection, after, merchant=self.merchant, limit=filters.limit)
+        rows = event_log.events_after(self.connection, after, merchant=self.merchant, limit=filters.limit)
         data = [self._signed(row, secrets) for row in rows]
         return {"data": data, "next_cursor": rows[-1].id if rows else after}
 
     def event(self, event_id: str) -> Document:
         """Return one event, as it was sent."""
-        return outbox.event_json(outbox.get_event(self.connection, event_id, merchant=self.merchant))
+        return event_log.event_json(event_log.get_event(self.connection, event_id, merchant=self.merchant))
 
     def redeliver_event(self, event_id: str, request: Redeliver) -> Document:
         """Send an event again, to one ``endpoint`` or to all that got it; return the ids of the deliveries."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from notifier import bulk, deliveries, endpoints, outbox, queue, retention
+from notifier import bulk, deliveries, endpoints, event_log, outbox, queue, retention
 from notifier import clock as clocks
 from notifier import results as delivery_results
 from notifier.sender import SendResult
@@ -186,7 +186,7 @@ def test_two_retentions_at_once_share_the_work(shop, engine, clock, crossed):
 
     crossed(lambda a: prune(a), lambda b: prune(b), lambda a: prune(a), lambda b: prune(b))
     with engine.begin() as conn:
-        assert not any(outbox.get_event(conn, shop.row(f"pi_{number}").id).body for number in range(4))
+        assert not any(event_log.get_event(conn, shop.row(f"pi_{number}").id).body for number in range(4))
 
 
 def test_a_repair_of_times_beside_disabling_and_retrying(shop, engine, clock, crossed):

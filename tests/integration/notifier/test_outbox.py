@@ -4,8 +4,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from notifier import endpoints, outbox, retention
-from notifier.errors import NotFound
+from notifier import endpoints, event_log, outbox, retention
 from notifier.events import EventType
 from notifier.schema import DeliveryStatus, delivery, delivery_attempt, event
 
@@ -99,39 +98,6 @@ def test_told_takes_any_number_of_intents(shop, engine):
     assert [intent for intent in sorted(told) if told[intent]] == ["pi_0", "pi_1000", "pi_2000"]
 
 
-def test_events_are_listed_newest_first_in_pages(shop, engine, clock):
-    ids = []
-    for number in range(5):
-        ids.append(shop.enqueue(f"pi_{number}"))
-        clock.advance(number % 2)
-    pages, cursor = [], None
-    with engine.begin() as conn:
-        for _ in range(3):
-            rows, cursor = outbox.list_events(conn, merchant="mer_1", limit=2, cursor=cursor)
-            pages.append([row.id for row in rows])
-        with pytest.raises(NotFound):
-            outbox.list_events(conn, merchant="mer_2", cursor=ids[0])
-        assert outbox.list_events(conn, merchant="mer_2") == ([], None)
-        assert [row.id for row in outbox.list_events(conn, intent="pi_3", type=EventType.SUCCEEDED)[0]] == [
-            ids[3]
-        ]
-        assert outbox.list_events(conn, type=EventType.FAILED)[0] == []
-    assert cursor is None
-    assert [len(page) for page in pages] == [2, 2, 1]
-    assert {id_ for page in pages for id_ in page} == set(ids)
-    assert pages[0][0] == ids[4]
-
-
-def test_an_event_is_its_own_document_and_another_merchants_is_not_found(shop, engine):
-    id_ = shop.enqueue()
-    with engine.begin() as conn:
-        row = outbox.get_event(conn, id_, merchant="mer_1")
-        with pytest.raises(NotFound, match="no event"):
-            outbox.get_event(conn, id_, merchant="mer_2")
-    assert row == shop.row()
-    assert outbox.event_json(row)["data"]["payment_intent"]["id"] == "pi_1"
-
-
 def test_stats_count_what_is_open(shop, engine, clock):
     open_, disabled, removed = shop.endpoint(), shop.endpoint(), shop.endpoint()
     with engine.begin() as conn:
@@ -169,11 +135,11 @@ async def test_pruning_empties_old_bodies_and_answers_but_no_row_and_nothing_und
         assert retention.prune(conn, before=clock(), now=clock()).count == 0
         assert retention.prune(conn, before=clock() + 1, now=clock()).count == 2
         assert retention.prune(conn, before=clock() + 1, now=clock()).count == 0
-        assert outbox.get_event(conn, waiting).body
-        emptied = outbox.get_event(conn, sent)
+        assert event_log.get_event(conn, waiting).body
+        emptied = event_log.get_event(conn, sent)
     assert emptied.body == b""
-    assert outbox.event_json(emptied)["data"] is None
-    assert outbox.event_json(emptied)["type"] == "payment.succeeded"
+    assert event_log.event_json(emptied)["data"] is None
+    assert event_log.event_json(emptied)["type"] == "payment.succeeded"
     assert count(engine, delivery_attempt) == 1
     with engine.begin() as conn:
         assert not outbox.enqueue(conn, shop.row("pi_1"), now=clock())

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
 from chain.testing import principal, txs
-from notifier import bulk, clock, deliveries, outbox, queue, retention
+from notifier import bulk, clock, deliveries, event_log, outbox, queue, retention
 from notifier.schema import DeliveryStatus, endpoint
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
@@ -300,8 +300,8 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: LedgerFixture)
         clock.repair(connection, now=now)
         deliveries.replay(connection, "we_08", since=0, now=now)
         bulk.step(connection, now=now)
-        outbox.list_events(connection, merchant="mer_F7")
-        outbox.list_events(connection, intent="pi_00000000007")
+        event_log.list_events(connection, merchant="mer_F7")
+        event_log.list_events(connection, intent="pi_00000000007")
         deliveries.list_deliveries(connection, merchant="mer_F7")
         deliveries.list_deliveries(connection, endpoint="we_07", status=DeliveryStatus.DEAD)
         deliveries.list_deliveries(connection, event="evt_07")

@@ -1,0 +1,89 @@
+# ruff: noqa: A002 (an id is called id)
+"""Queries of stored events: one by id, pages newest first, a merchant's events in commit order."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, select, tuple_
+
+from notifier.errors import NotFound
+from notifier.events import EventType, event_body
+from notifier.outbox import EventRow
+from notifier.schema import event
+
+
+def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:
+    """Return an event; :class:`NotFound` if there is none, or it is another merchant's."""
+    row = conn.execute(select(event).where(event.c.id == id)).one_or_none()
+    if row is None or (merchant is not None and row.merchant != merchant):
+        raise NotFound("event", id)
+    return _event_row(row)
+
+
+def list_events(
+    conn: Connection,
+    *,
+    merchant: str | None = None,
+    type: EventType | None = None,
+    intent: str | None = None,
+    limit: int = 20,
+    cursor: str | None = None,
+) -> tuple[list[EventRow], str | None]:
+    """Return events, newest first, and the cursor of the next page (None at the end).
+
+    A cursor is the last id of the page before; :class:`NotFound` if no event has it.
+    """
+    query = select(event).order_by(event.c.created_at.desc(), event.c.id.desc()).limit(limit + 1)
+    if merchant is not None:
+        query = query.where(event.c.merchant == merchant)
+    if type is not None:
+        query = query.where(event.c.type == type.value)
+    if intent is not None:
+        query = query.where(event.c.intent == intent)
+    if cursor is not None:
+        last = get_event(conn, cursor, merchant=merchant)
+        query = query.where(tuple_(event.c.created_at, event.c.id) < tuple_(last.created_at, last.id))
+    rows = [_event_row(row) for row in conn.execute(query)]
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def events_after(conn: Connection, after: str | None, *, merchant: str, limit: int = 20) -> list[EventRow]:
+    """Return the events that a merchant was sent after an event (None: from the beginning), oldest first, without tests.
+
+    Nothing that is committed later comes before what was returned. :class:`NotFound` if he has no such event, or it
+    is a test.
+    """
+    query = select(event).where(event.c.merchant == merchant, event.c.position.is_not(None))
+    if after is not None:
+        known = select(event.c.position).where(event.c.id == after, event.c.merchant == merchant)
+        position = conn.execute(known).scalar_one_or_none()
+        if position is None:
+            raise NotFound("event", after)
+        query = query.where(event.c.position > position)
+    return [_event_row(row) for row in conn.execute(query.order_by(event.c.position).limit(limit))]
+
+
+def event_json(row: EventRow) -> dict[str, Any]:
+    """Return the document that was (or will be) sent; ``data`` is null once retention emptied it."""
+    body = row.body or event_body(
+        id=row.id, type=row.type, created_at=row.created_at, sequence=row.sequence, data=None
+    )
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def _event_row(row: Any) -> EventRow:
+    return EventRow(
+        id=row.id,
+        intent=row.intent,
+        merchant=row.merchant,
+        type=EventType(row.type),
+        n=row.n,
+        sequence=row.sequence,
+        reason=row.reason,
+        subject=row.subject,
+        supersedes=row.supersedes,
+        as_of=row.as_of,
+        body=row.body or b"",
+        created_at=row.created_at,
+    )
