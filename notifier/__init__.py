@@ -1,4 +1,4 @@
-"""Tell the merchant, at least once and in order: events, signatures, the outbox and the delivery worker.
+"""Webhook delivery, at least once and in order: events, signatures, the outbox, the delivery worker.
 
-Knows no chain and no intent. Imports nothing of ours.
+Independent of the chain and of payment intents: imports none of our other packages.
 """

@@ -1,8 +1,8 @@
-"""Changes of as many deliveries as an endpoint may have, a bounded number in each transaction.
+"""Bulk changes of an endpoint's deliveries, in batches of bounded size.
 
-A change is a row of ``bulk_change``: what is to be done, and how far it is. Whoever asks for it makes the first batch in
-the same transaction, which is all of most changes; workers make the rest, each batch in a transaction of its own. A
-process that dies leaves the row, and the next one goes on after the last batch that was committed.
+A change is a row of ``bulk_change`` with its kind and its progress. The request that starts it runs the first
+batch in its own transaction, which completes most changes; workers run the rest, one transaction per batch.
+The row survives a killed process: the next worker continues after the last committed batch.
 """
 
 import os
@@ -30,31 +30,31 @@ from notifier.schema import (
     is_open,
 )
 
-#: Rows that one batch looks at: at most some tens of milliseconds of the write lock.
+#: Rows that one batch reads: holds the write lock for some tens of milliseconds at most.
 BATCH = 250
 
-#: Longer than any attempt: the log says when one began, the endpoint's row when it had failed.
+#: Longer than any attempt, seconds: the log stores when one started, the endpoint's row when it had failed.
 _ATTEMPT_SECONDS = 60.0
 
 
 class Kind(StrEnum):
-    """What is done to an endpoint's deliveries."""
+    """Kind of a bulk change."""
 
-    #: They are made what the endpoint's status says: pending, held or, of a removed one, dead.
+    #: Set open deliveries to what the endpoint's status demands: pending, held or, once removed, dead.
     ALIGN = "align"
-    #: Dead ones are due again, with the whole schedule before them.
+    #: Make dead deliveries due again, with the whole schedule ahead of them.
     REVIVE = "revive"
-    #: Events are sent again.
+    #: Send events again.
     REPLAY = "replay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningChange:
-    """A change that goes on in the background."""
+    """Bulk change that continues in the background."""
 
     endpoint: str
     kind: Kind
-    #: How many deliveries it has changed or written so far.
+    #: Deliveries changed or written so far.
     done: int
 
 
@@ -68,11 +68,12 @@ def start(
     last_position: int | None = None,
     entropy: Entropy = os.urandom,
 ) -> int:
-    """Begin a change and make its first batch; return how many deliveries that changed or wrote.
+    """Start a change and run its first batch; return how many deliveries that batch changed or wrote.
 
-    The caller holds the endpoint's lock. ``now``: when those that become due are due, by the clock that judges.
-    ``since``: which attempts or events are meant, None for all; ``last_position``: the last event of a replay. A change
-    of the same kind that is not finished begins again, and does what both ask for.
+    The caller holds the endpoint's lock. ``now`` is the due time of revived and replayed deliveries, by the
+    reference clock. ``since`` selects attempts or events by time, None means all; ``last_position`` is the
+    last event of a replay. An unfinished change of the same kind starts over and covers what both requests
+    select.
     """
     key = (bulk_change.c.endpoint == endpoint_id, bulk_change.c.kind == kind.value)
     before = conn.execute(select(bulk_change.c.since).where(*key)).one_or_none()
@@ -86,9 +87,9 @@ def start(
 
 
 def step(conn: Connection, *, now: float, entropy: Entropy = os.urandom) -> bool:
-    """Make one batch of a change whose endpoint nobody else holds; False if there is none.
+    """Run one batch of a change whose endpoint is not locked; return False if there is none.
 
-    To be called in a transaction of its own. Changes advance in turn, as chance has it.
+    Call it in a transaction of its own. The change is chosen at random, so that all advance.
     """
     query = _query().order_by(func.random()).limit(1)
     row = conn.execute(query.with_for_update(of=endpoint, skip_locked=True, **STEADY)).one_or_none()
@@ -101,7 +102,7 @@ def step(conn: Connection, *, now: float, entropy: Entropy = os.urandom) -> bool
 def running_changes(
     conn: Connection, *, endpoint_id: str | None = None, merchant: str | None = None
 ) -> list[RunningChange]:
-    """Return the changes that go on in the background, of one endpoint or one merchant."""
+    """Return the unfinished changes of one endpoint or one merchant."""
     query = _query().order_by(bulk_change.c.endpoint, bulk_change.c.kind)
     if endpoint_id is not None:
         query = query.where(bulk_change.c.endpoint == endpoint_id)
@@ -114,7 +115,7 @@ def running_changes(
 
 
 def fresh_schedule(now: float, *, enabled: bool = True) -> dict[str, Any]:
-    """Return the values of a delivery that has the whole schedule before it, due at once or once it is enabled."""
+    """Return a delivery's values with the whole schedule ahead: due at once, or held if not ``enabled``."""
     return {
         "status": (DeliveryStatus.PENDING if enabled else DeliveryStatus.HELD).value,
         "used": 0,
@@ -132,7 +133,7 @@ def _query() -> Any:
 
 
 def _batch(conn: Connection, change: Row[Any], *, now: float, entropy: Entropy) -> int:
-    """Make one batch, and store how far the change is or that it is finished; return how many rows it was."""
+    """Run one batch; store the change's progress or delete it if finished. Return the number of deliveries."""
     kind = Kind(change.kind)
     if kind is Kind.ALIGN:
         done, place = _align(conn, change, now)
@@ -150,7 +151,7 @@ def _batch(conn: Connection, change: Row[Any], *, now: float, entropy: Entropy) 
     return done
 
 
-#: Where a change goes on: values of its row; None = it is finished.
+#: Progress of a change: values of its row; None: finished.
 _Place = dict[str, Any] | None
 
 
@@ -159,7 +160,7 @@ def _align(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place]
     wrong = [DeliveryStatus.PENDING]
     if change.status == EndpointStatus.ENABLED:
         wrong = [DeliveryStatus.HELD]
-        # An attempt may still be under way; its lease was perhaps written under a clock that was ahead.
+        # An attempt may still be under way, with a lease written under a clock that was ahead.
         ahead = case((delivery.c.stamped_at > now, delivery.c.stamped_at - now), else_=0.0)
         values = {"status": DeliveryStatus.PENDING.value, "next_attempt_at": now, "stamped_at": now}
         values["leased_until"] = delivery.c.leased_until - ahead
@@ -173,7 +174,7 @@ def _align(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place]
             ids = _ids(conn, is_open, delivery.c.status == status.value, change=change, limit=room)
             conn.execute(update(delivery).where(delivery.c.id.in_(ids)).values(values))
             done += len(ids)
-    # Those that were aligned are not found again, so that no place is needed.
+    # Aligned deliveries do not match again, so there is no position to store.
     return done, {} if done == BATCH else None
 
 
@@ -181,7 +182,7 @@ def _revive(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place
     dead = [is_open, delivery.c.status == DeliveryStatus.DEAD.value]
     if change.after is not None:
         dead.append(delivery.c.id > change.after)
-    # Also those that are not meant, so that a batch reads no more rows than it may.
+    # Includes deliveries that are not selected, so that a batch reads a bounded number of rows.
     ids = _ids(conn, *dead, change=change, limit=BATCH)
     meant = [is_dead, has_body]
     if change.since is not None:
@@ -203,8 +204,8 @@ def _replay(conn: Connection, change: Row[Any], now: float, entropy: Entropy) ->
     if change.after is not None:
         query = query.where(place > tuple_(change.after_time, change.after))
     rows = conn.execute(query).all()
-    # Not what was written meanwhile, and not the test events that other endpoints got: they have no position. Asked for
-    # in the query it would lead the planner to the wrong index.
+    # Neither later events nor other endpoints' test events, which have no position. Filtered here, because in
+    # the query it would lead the planner to the wrong index.
     wanted = [
         row
         for row in rows
@@ -232,9 +233,9 @@ def _ids(conn: Connection, *conditions: ColumnElement[bool], change: Row[Any], l
 
 
 def _queued(conn: Connection, endpoint_id: str, events: Sequence[str]) -> set[str]:
-    """Return those of these events that are on their way to the endpoint already."""
+    """Return which of these events have a pending or held delivery to the endpoint."""
     waiting = (DeliveryStatus.PENDING, DeliveryStatus.HELD)
-    # Of all endpoints, which are a bounded number: else the planner might read all that this one has.
+    # For all endpoints, which are few: filtered by endpoint, the planner might read all its deliveries.
     query = select(delivery.c.event, delivery.c.endpoint, delivery.c.status).where(
         delivery.c.event.in_(events)
     )

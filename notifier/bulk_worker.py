@@ -1,4 +1,4 @@
-"""Going on with changes of many deliveries: one batch in a transaction of its own whenever it is time."""
+"""Background worker of bulk changes: one batch per transaction."""
 
 import asyncio
 import math
@@ -21,9 +21,9 @@ class _Database(Protocol):
 
 
 class BulkWorker:
-    """Makes batches one after another while there are changes, else looks for some every ``poll_interval`` seconds.
+    """Runs batches while there are bulk changes, else polls for them every ``poll_interval`` seconds.
 
-    ``now`` says the time that judges due times, in a transaction; ``elapsed`` measures this process's waits.
+    ``now`` reads the reference clock in a transaction; ``elapsed`` measures this process's waits.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class BulkWorker:
         on_unforeseen: Callable[[str, Exception], None],
         entropy: Entropy,
     ) -> None:
-        #: When it is time for the next batch, by ``elapsed``.
+        #: When the next batch is due, by ``elapsed``.
         self.next_at = -math.inf
         self._more = True
         self._database = database
@@ -47,21 +47,21 @@ class BulkWorker:
         self._entropy = entropy
 
     async def advance(self, *, at_once: bool = False) -> bool:
-        """Make a batch if it is time (or in any case, with ``at_once``); say whether there may be more to do."""
+        """Run a batch if it is due, or in any case with ``at_once``; return whether there may be more."""
         begun = self._elapsed()
         if begun < self.next_at and not at_once:
             return self._more
         try:
             self._more = await asyncio.to_thread(self._transact)
         except Exception as error:
-            # The change stays where it was, and is gone on with after the pause.
+            # The change keeps its progress and continues after the pause.
             self._more = False
             if is_outage(error):
                 log.error("deliveries.database_failed", reason=reason_of(error))
             else:
                 self._on_unforeseen("bulk", error)
         ended = self._elapsed()
-        # As long as a batch took, the others have the database.
+        # Pause as long as the batch took, so that others get the database.
         self.next_at = ended + (ended - begun if self._more else self._poll_interval)
         return self._more
 

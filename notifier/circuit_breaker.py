@@ -8,37 +8,37 @@ from enum import StrEnum
 
 from notifier.retry import RETRY_AFTER_CAP
 
-#: So many transport failures or 5xx in a row open the circuit breaker.
+#: Consecutive transport failures or 5xx that open the circuit breaker.
 BREAKER_FAILURES = 5
 
-#: The pause between two probes doubles from the first one up to so many times it (30 s up to 10 min).
+#: The pause between two probes doubles, up to this multiple of the first (30 s up to 10 min).
 MAX_PAUSE_FACTOR = 20.0
 
-#: Statuses by which an endpoint says that it gets too much at once.
+#: Statuses that mean overload.
 OVERLOADED = frozenset({429, 502, 503, 504})
 
 #: Statuses whose ``Retry-After`` is honoured, for the delivery and for the whole endpoint.
 HOLDING = frozenset({429, 503})
 
-#: An endpoint is disabled for failing after at least so many failed attempts.
+#: Failed attempts before an endpoint can be disabled for failing.
 DISABLE_ATTEMPTS = 10
 
 
 class Verdict(StrEnum):
-    """What one attempt says about its endpoint."""
+    """Verdict of one attempt on its endpoint."""
 
     #: A 2xx.
     OK = "ok"
-    #: The endpoint answered, but not with a 2xx or 5xx: it is alive and says no.
+    #: The endpoint is alive but refused the event: any other status.
     REFUSED = "refused"
     #: No answer, or a 5xx.
     BROKEN = "broken"
-    #: 410: the owner does not want these any more.
+    #: 410: the merchant does not want these webhooks any more.
     GONE = "gone"
 
 
 def verdict(status_code: int | None) -> Verdict:
-    """Return what a status says; None = there was no answer."""
+    """Classify a status code; None means no answer."""
     if status_code is None or status_code >= 500:
         return Verdict.BROKEN
     if 200 <= status_code < 300:
@@ -48,27 +48,27 @@ def verdict(status_code: int | None) -> Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointHealth:
-    """What is remembered of an endpoint's recent attempts."""
+    """Circuit breaker, concurrency limit, hold and failure count of an endpoint."""
 
-    #: Transport failures and 5xx in a row; of an open breaker's probes those that failed.
+    #: Consecutive transport failures and 5xx; while the breaker is open, failed probes are added.
     broken: int = 0
-    #: Failed attempts of any kind since the last success, and when the first of them was.
+    #: Failed attempts of any kind since the last success, and the time of the first.
     failed: int = 0
     failing_since: float | None = None
-    #: No attempt before this time, while the circuit breaker is open.
+    #: No attempt before this time: the circuit breaker is open.
     paused_until: float | None = None
-    #: No attempt before this time, because the endpoint asked for it (``Retry-After``).
+    #: No attempt before this time: the endpoint asked for it (``Retry-After``).
     held_until: float | None = None
-    #: So many attempts at once, because it said that it gets too much; None = as many as the settings allow.
+    #: Concurrency limit after overload; None: the configured limit.
     slots: int | None = None
 
     @property
     def breaker_open(self) -> bool:
-        """Say whether the endpoint gets one probe at a time."""
+        """Whether the endpoint gets one probe at a time."""
         return self.broken >= BREAKER_FAILURES
 
     def allowed(self, cap: int) -> int:
-        """Return how many attempts the endpoint gets at once, of at most ``cap``."""
+        """Return the concurrency limit, at most ``cap``."""
         if self.breaker_open:
             return 1
         return cap if self.slots is None else min(self.slots, cap)
@@ -76,11 +76,11 @@ class EndpointHealth:
     def after(
         self, status_code: int | None, *, now: float, pause: float, cap: int, retry_after: float | None = None
     ) -> "EndpointHealth":
-        """Return the health after one more attempt that ended with this status (None = no answer).
+        """Return the health after one more attempt that ended with this status (None: no answer).
 
-        ``pause`` is the first wait between two probes, ``cap`` what the settings allow at once, ``retry_after`` the
-        seconds that the endpoint asked for. A word of overload halves what the endpoint gets at once, each success
-        adds one again.
+        ``pause`` is the first wait between two probes, ``cap`` the configured concurrency limit,
+        ``retry_after`` the seconds that the endpoint asked for. Overload halves the concurrency limit; each
+        success raises it by one (AIMD).
         """
         held = self.held_until if self.held_until is not None and self.held_until > now else None
         said = verdict(status_code)
@@ -102,14 +102,14 @@ class EndpointHealth:
         )
 
     def should_disable(self, *, now: float, disable_after: float) -> bool:
-        """Say whether the endpoint has only failed for so long, and often enough, that it should be disabled."""
+        """Return whether it failed often enough, without a success for ``disable_after`` seconds."""
         if self.failing_since is None or self.failed < DISABLE_ATTEMPTS:
             return False
         return now - self.failing_since >= disable_after
 
     def _broken_again(self, now: float, pause: float) -> tuple[int, float | None]:
         if self.breaker_open and self.paused_until is not None and now < self.paused_until:
-            # It was under way already when the breaker opened: no probe, so it does not lengthen the pause.
+            # It started before the breaker opened, so it is no probe and does not lengthen the pause.
             return self.broken, self.paused_until
         broken = self.broken + 1
         if broken < BREAKER_FAILURES:

@@ -1,9 +1,10 @@
-"""The clock that judges due times and leases, and times that were written under another one.
+"""The reference clock of due times and leases, and the repair of times written under a wrong clock.
 
-Several processes share deliveries, so their leases and due times go by one clock: the database server's on PostgreSQL,
-this machine's on SQLite, where all processes are on it. That clock may still have been wrong for a while, and events are
-written by processes with clocks of their own. So every row with such times says when they were written; a row that was
-written in the future was written under a clock that was ahead, and all its times are moved back by as much.
+Several processes share deliveries, so their leases and due times use one reference clock: the database
+server's on PostgreSQL, this machine's on SQLite, where all processes run on one machine. The reference clock
+may have been wrong for a while, and events are written by processes with clocks of their own. So every row
+with such times also stores when they were written (``stamped_at``): a row stamped in the future was written
+under a clock that was ahead, and all its times are moved back by the difference.
 """
 
 from functools import cache
@@ -26,19 +27,19 @@ from sqlalchemy import (
 
 from notifier.schema import delivery, endpoint, is_pending
 
-#: Rows that are put right in one transaction.
+#: Rows repaired in one transaction.
 BATCH = 500
 
 
 def database_time(conn: Connection, *, machine: float) -> float:
-    """Return the time that judges: the database server's, or with SQLite this ``machine``'s, since it has no server."""
+    """Return the reference clock's time: the database server's, or on SQLite ``machine``."""
     if conn.dialect.name == "sqlite":
         return machine
     return float(conn.execute(select(server_time())).scalar_one())
 
 
 def server_time() -> ColumnElement[float]:
-    """Return the unix time of a PostgreSQL server as part of a statement."""
+    """SQL expression for the PostgreSQL server's unix time."""
     return cast(func.extract("epoch", func.clock_timestamp()), Double)
 
 
@@ -48,7 +49,7 @@ _NOW = bindparam("now", type_=Double)
 def repair(conn: Connection, *, now: float) -> None:
     """Move the times of up to :data:`BATCH` pending deliveries and endpoints that were written after ``now``.
 
-    Each gets the wait that it was meant to have, from now on. Waits for nobody: rows that are locked come next time.
+    Each gets its intended wait, counted from ``now``. Never blocks: locked rows are left for the next call.
     """
     conn.execute(_deliveries(), {"now": now})
     conn.execute(_endpoints(), {"now": now})
@@ -63,7 +64,7 @@ def _deliveries() -> Update:
         .with_for_update(skip_locked=True)
     )
     values = _moved(delivery, "next_attempt_at", "leased_until")
-    # Else it would count as younger than it is, and last.
+    # Else its age would be too low.
     values["created_at"] = case((delivery.c.created_at > _NOW, _NOW), else_=delivery.c.created_at)
     return update(delivery).where(delivery.c.id.in_(_once(late))).values(values)
 
@@ -77,13 +78,13 @@ def _endpoints() -> Update:
         .with_for_update(skip_locked=True, key_share=True)
     )
     values = _moved(endpoint, "paused_until", "held_until", "sent_until")
-    # Perhaps from before the clock went wrong: moved back by days it would disable the endpoint.
+    # It may date from before the clock went wrong: moved back by days, it would disable the endpoint.
     values["failing_since"] = case((endpoint.c.failing_since > _NOW, _NOW), else_=endpoint.c.failing_since)
     return update(endpoint).where(endpoint.c.id.in_(_once(late))).values(values)
 
 
 def _once(query: Any) -> Any:
-    # In WITH: as a plain subquery PostgreSQL may run it again for each row, and lock more than the limit.
+    # As a CTE: PostgreSQL may run a plain subquery again for each row, and lock more rows than the limit.
     found = query.cte("late")
     return select(found.c.id)
 

@@ -1,12 +1,12 @@
-"""What a failed statement says, in one line that holds no values; and whether the database, or the statement, is at fault."""
+"""Classify database errors as outage or fault of the statement, and describe them without values."""
 
 from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 def is_outage(error: Exception) -> bool:
-    """Say whether the database cannot serve at the moment, so that the same may work later."""
-    # The plain class is "file is not a database" and its like; the other subclasses are about the statement.
+    """Return whether the database is unavailable, so that the same statement may work later."""
+    # The base class itself is raised for "file is not a database"; the other subclasses blame the statement.
     unable = isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeout)
     return unable or type(error) is DatabaseError
 
@@ -14,7 +14,7 @@ def is_outage(error: Exception) -> bool:
 def reason_of(error: Exception) -> str:
     """Return the driver's message and the kind of statement, e.g. ``database is locked (INSERT)``.
 
-    Neither the statement nor its parameters: they may hold secrets.
+    Leaves out the statement and its parameters, which may contain secrets.
     """
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__

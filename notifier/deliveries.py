@@ -1,5 +1,5 @@
 # ruff: noqa: A002 (an id is called id)
-"""Looking at deliveries and sending things again. Every function works in the caller's transaction."""
+"""Queries of deliveries, and resends: retry, recover, redeliver, replay. All in the caller's transaction."""
 
 import os
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def list_deliveries(
     limit: int = 20,
     cursor: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return deliveries as JSON documents, newest first and without their logs, and the next page's cursor."""
+    """Return a page of deliveries' JSON documents, newest first and without logs, and the next cursor."""
     query = select(delivery).order_by(delivery.c.id.desc()).limit(limit + 1)
     for column, value in (
         (delivery.c.merchant, merchant),
@@ -53,7 +53,7 @@ def list_deliveries(
 
 
 def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str, Any]:
-    """Return one delivery with the log of its attempts; :class:`NotFound` if there is none."""
+    """Return a delivery's JSON document with the log of its attempts; :class:`NotFound` if there is none."""
     row = _row(conn, id, merchant)
     attempts = conn.execute(
         select(delivery_attempt).where(delivery_attempt.c.delivery == id).order_by(delivery_attempt.c.number)
@@ -62,10 +62,10 @@ def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str,
 
 
 def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> None:
-    """Make a pending or dead delivery due at once, with the whole schedule before it and waiting for no other event.
+    """Make a pending or dead delivery due at once, unordered and with the whole schedule ahead.
 
-    :class:`NotPossible` if it was delivered (redeliver its event instead), is being sent, or if its endpoint is
-    disabled or removed, or the event's body was pruned.
+    :class:`NotPossible` if it was delivered (redeliver its event instead) or is being sent, if its endpoint
+    is disabled or removed, or if the event's body was pruned.
     """
     target = endpoints.get(conn, _row(conn, id, merchant).endpoint, lock=STEADY)
     row = _row(conn, id, merchant, lock=True)
@@ -83,9 +83,9 @@ def retry(conn: Connection, id: str, *, merchant: str | None = None, now: float)
 
 
 def recover(conn: Connection, endpoint_id: str, *, merchant: str | None = None, now: float) -> int:
-    """Make all dead deliveries of an endpoint due at once, each with the whole schedule before it.
+    """Make all dead deliveries of an endpoint due at once, each with the whole schedule ahead.
 
-    Returns how many those of the first batch are; see :mod:`notifier.bulk` for the rest. Those that were dismissed, or
+    Returns the size of the first batch; see :mod:`notifier.bulk` for the rest. Dismissed ones, and those
     whose event's body was pruned, stay dead. :class:`NotPossible` while the endpoint is disabled.
     """
     found = endpoints.get(conn, endpoint_id, merchant=merchant, lock=STEADY)
@@ -94,9 +94,9 @@ def recover(conn: Connection, endpoint_id: str, *, merchant: str | None = None, 
 
 
 def dismiss(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> None:
-    """Say of a dead delivery that nobody has to look at it any more; no effect on one that was dismissed.
+    """Mark a dead delivery as handled, so that it no longer counts as trouble; no effect if it was dismissed.
 
-    It stays dead, and can be retried as long as its event has a body. :class:`NotPossible` if it is not dead.
+    It stays dead and can be retried as long as its event has a body. :class:`NotPossible` if it is not dead.
     """
     row = _row(conn, id, merchant, lock=True)
     if row.status != DeliveryStatus.DEAD:
@@ -114,10 +114,10 @@ def redeliver(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> list[str]:
-    """Send an event again, under the same event id, to one endpoint or to all that got it; return the delivery ids.
+    """Send an event again under its id, to one endpoint or to all that got it; return the delivery ids.
 
-    To a named endpoint of the same merchant it goes also if it never got it. Resends wait for nothing; to a
-    disabled endpoint they are held. One that waits already is due at once instead of a second one beside it.
+    A named endpoint of the same merchant need not have got it before. Resends are unordered; to a disabled
+    endpoint they are held. A resend that already waits is made due at once instead of adding another.
     :class:`NotPossible` if the body was pruned.
     """
     row = event_log.get_event(conn, event_id, merchant=merchant)
@@ -149,10 +149,10 @@ def replay(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> int:
-    """Send an endpoint again every event it subscribes to, written since a time (unix seconds).
+    """Send an endpoint again every event of its subscriptions written since a time (unix seconds).
 
-    Returns how many those of the first batch are; see :mod:`notifier.bulk` for the rest. Events whose body was pruned,
-    and those that are on their way to it already, are left out.
+    Returns the size of the first batch; see :mod:`notifier.bulk` for the rest. Events whose body was pruned,
+    and those that have a pending or held delivery to it, are skipped.
     """
     found = endpoints.get(conn, endpoint_id, merchant=merchant, lock=STEADY)
     newest = select(func.coalesce(func.max(event.c.position), 0)).where(event.c.merchant == found.merchant)
@@ -170,7 +170,7 @@ def replay(
 def _hasten(
     conn: Connection, event_id: str, targets: Sequence[outbox.Target], *, now: float
 ) -> dict[str, str]:
-    """Make the resends of an event that wait for these endpoints due at once; return their ids by endpoint."""
+    """Make waiting resends of an event to these endpoints due at once; return their ids by endpoint."""
     of_event = (
         delivery.c.event == event_id,
         delivery.c.endpoint.in_([target.id for target in targets]),
@@ -179,7 +179,7 @@ def _hasten(
     )
     found = conn.execute(select(delivery.c.id, delivery.c.endpoint).where(*of_event).order_by(delivery.c.id))
     waiting = {row.endpoint: row.id for row in found}
-    # What is being sent at the moment is left to its attempt.
+    # Deliveries being sent right now are left alone.
     idle = (delivery.c.status == DeliveryStatus.PENDING.value, delivery.c.lease.is_(None))
     ids = list(waiting.values())
     conn.execute(update(delivery).where(delivery.c.id.in_(ids), *idle).values(bulk.fresh_schedule(now)))
@@ -187,7 +187,7 @@ def _hasten(
 
 
 def delivery_json(row: Row[Any]) -> dict[str, Any]:
-    """Return a delivery, without its log, as the public interface shows it."""
+    """Return a delivery's public JSON document, without its log."""
     return {
         "id": row.id,
         "event": row.event,

@@ -1,8 +1,8 @@
-"""Name look-ups for the sender, apart from the threads that the database uses.
+"""DNS resolver for the sender, on threads of its own.
 
-aiohttp's own resolver runs ``getaddrinfo`` in the event loop's default thread pool. A handful of names whose
-servers do not answer would fill it, and all other endpoints, and the ledger, would wait. These threads are
-daemons, so that a hanging look-up does not hold up the end of the process either.
+aiohttp's own resolver runs ``getaddrinfo`` in the event loop's default thread pool, which the database uses
+too. A handful of names whose DNS servers do not answer would fill it and block all other endpoints and the
+ledger. These are daemon threads, so that a hanging look-up does not delay the end of the process either.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from notifier.threads import in_daemon_thread
 
-#: Look-ups at the same time; aiohttp already joins those for the same host.
+#: Concurrent look-ups; aiohttp already joins those for the same host.
 MAX_LOOKUPS = 128
 
 
@@ -29,7 +29,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return the addresses of a host; OSError if there are none. The caller sets the time limit."""
+        """Return the addresses of a host; OSError if there are none. The caller sets the timeout."""
         await self._slots.acquire()
         ask = partial(self._getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
         try:
@@ -38,7 +38,7 @@ class Resolver(AbstractResolver):
             self._slots.release()
             raise
         answer.add_done_callback(lambda _: self._slots.release())
-        # Who gives up does not end the look-up: its slot is free when it ends by itself.
+        # Shielded: a caller's timeout does not end the look-up, which keeps its slot until it ends.
         found = await asyncio.shield(answer)
         return [
             ResolveResult(
@@ -53,4 +53,4 @@ class Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Leave running look-ups to end by themselves."""
+        """Do nothing: running look-ups end by themselves."""

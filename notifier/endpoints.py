@@ -1,8 +1,8 @@
 # ruff: noqa: A002 (an id is called id)
-"""Where merchants want their webhooks: endpoints, their subscriptions, secrets and being switched on and off.
+"""Webhook endpoints of merchants: create, modify, enable, disable, remove, rotate secrets, test.
 
-Every function works in the caller's transaction. With ``merchant`` given, another merchant's endpoint is not found.
-Whatever concerns all deliveries of an endpoint is done in batches, see :mod:`notifier.bulk`.
+Every function works in the caller's transaction. With ``merchant``, another merchant's endpoint raises
+:class:`NotFound`. Changes of all deliveries of an endpoint run in batches, see :mod:`notifier.bulk`.
 """
 
 import os
@@ -36,18 +36,18 @@ from notifier.secrets import SecretStore
 from notifier.signing import SECRET_BYTES, make_secret
 from notifier.ssrf import CheckedUrl
 
-#: How long old secrets go on signing after a rotation, in seconds.
+#: How long old secrets stay valid after a rotation, seconds.
 DEFAULT_OVERLAP = 86400.0
-#: The longest overlap, in seconds.
+#: Longest overlap, seconds.
 MAX_OVERLAP = 7 * 86400.0
 
-#: Endpoints of one merchant, at most; removed ones do not count. Each multiplies what an event costs.
+#: Most endpoints of one merchant, removed ones not counted. Each multiplies the cost of an event.
 MAX_ENDPOINTS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A URL of a merchant that gets his events."""
+    """URL of a merchant that gets its events."""
 
     id: str
     merchant: str
@@ -70,16 +70,17 @@ def create(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
-    """Add an endpoint; return it and its secret, which is not shown again.
+    """Create an endpoint; return it and its secret, which is not shown again.
 
-    :class:`InvalidEndpoint` for unknown events, :class:`NotPossible` when the merchant has :data:`MAX_ENDPOINTS`.
-    Adding two at once is for the caller to rule out.
+    :class:`InvalidEndpoint` for unknown events, :class:`NotPossible` when the merchant has
+    :data:`MAX_ENDPOINTS`. The caller prevents two concurrent calls for a merchant.
     """
     subscriptions = _subscriptions(events)
     mine = (endpoint.c.merchant == merchant, endpoint.c.status != EndpointStatus.REMOVED)
     if conn.execute(select(func.count()).select_from(endpoint).where(*mine)).scalar_one() >= MAX_ENDPOINTS:
         raise NotPossible(
-            f"merchant {merchant} has {MAX_ENDPOINTS} webhook endpoints, the most there can be; remove one that is not used"
+            f"merchant {merchant} has {MAX_ENDPOINTS} webhook endpoints, the most there can be;"
+            " remove one that is not used"
         )
     secret = make_secret(entropy(SECRET_BYTES))
     id_ = new_id("we_", now, entropy)
@@ -102,14 +103,14 @@ def create(
 def get(
     conn: Connection, id: str, *, merchant: str | None = None, lock: dict[str, Any] | None = None
 ) -> Endpoint:
-    """Return an endpoint, or raise :class:`NotFound`; ``lock``: how it is held until the transaction ends."""
+    """Return an endpoint; :class:`NotFound` if there is none. ``lock``: mode of its row lock."""
     return _endpoint(_row(conn, id, merchant, lock=lock))
 
 
 def list_endpoints(
     conn: Connection, *, merchant: str | None = None, limit: int = 20, cursor: str | None = None
 ) -> tuple[list[Endpoint], str | None]:
-    """Return endpoints, newest first, and the cursor of the next page (None at the end)."""
+    """Return a page of endpoints, newest first, and the cursor of the next page (None at the end)."""
     query = (
         select(endpoint)
         .where(endpoint.c.status != EndpointStatus.REMOVED)
@@ -133,12 +134,12 @@ def modify(
     events: Iterable[str] | None = None,
     legacy_v0: bool | None = None,
 ) -> Endpoint:
-    """Change what is given; deliveries that wait go to the new URL, new subscriptions hold for events to come."""
-    # Before it is changed, and so that enabling it in the same transaction asks for no stronger lock.
+    """Change the given fields. Waiting deliveries go to a new URL; new subscriptions apply to later events."""
+    # The strongest mode, because the same transaction may also enable the endpoint.
     _row(conn, id, merchant, lock=EXCLUSIVE)
     values: dict[str, Any] = {}
     if url is not None:
-        # The new address has not failed yet.
+        # The new URL has not failed yet.
         values |= {"url": url, **_HEALTHY}
     if events is not None:
         values["events"] = _subscriptions(events)
@@ -150,7 +151,7 @@ def modify(
 
 
 def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
-    """Remove an endpoint with its secrets; its open deliveries are dead, its log stays readable."""
+    """Remove an endpoint with its secrets; its open deliveries become dead, its log stays readable."""
     _row(conn, id, merchant, lock=EXCLUSIVE)
     conn.execute(
         update(endpoint)
@@ -161,7 +162,7 @@ def remove(conn: Connection, id: str, *, merchant: str | None = None) -> None:
 
 
 def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float) -> Endpoint:
-    """Send to an endpoint again: what was held is due at once, and so is what died since it last took a webhook.
+    """Enable an endpoint: held deliveries become due at once, and those that died since its last success.
 
     No effect if it is enabled.
     """
@@ -174,7 +175,7 @@ def enable(conn: Connection, id: str, *, merchant: str | None = None, now: float
         )
         bulk.start(conn, id, bulk.Kind.ALIGN, now=now)
         if row.failing_since is not None:
-            # Given up while the endpoint took nothing at all: mended, it gets them with the schedule from the start.
+            # These died while every attempt failed; now they get the whole schedule again.
             bulk.start(conn, id, bulk.Kind.REVIVE, now=now, since=row.failing_since)
     return get(conn, id)
 
@@ -186,9 +187,9 @@ def disable(
     merchant: str | None = None,
     reason: DisabledReason = DisabledReason.OPERATOR,
 ) -> Endpoint:
-    """Send nothing to an endpoint until it is enabled again: its deliveries are held. No effect if it is disabled.
+    """Disable an endpoint: its deliveries are held until it is enabled again. No effect if it is disabled.
 
-    An attempt under way ends by itself; if it succeeds its delivery is delivered.
+    An attempt under way is finished; if it succeeds, its delivery is delivered.
     """
     row = _row(conn, id, merchant, lock=EXCLUSIVE)
     if row.status == EndpointStatus.ENABLED:
@@ -211,11 +212,11 @@ def rotate_secret(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Endpoint, str]:
-    """Give an endpoint a new secret, returned once; the old ones go on signing beside it for ``overlap`` seconds.
+    """Create a new secret and return it, once; the old ones stay valid beside it for ``overlap`` seconds.
 
-    An overlap of 0 is for a secret that leaked, or that the secret store cannot open any more. :class:`InvalidEndpoint` if
-    it is negative or above a week, :class:`NotPossible` if too many secrets are valid already, :class:`Sealed` if an
-    old one that should stay valid does not open.
+    An overlap of 0 is for a secret that leaked or cannot be decrypted any more. :class:`InvalidEndpoint` if
+    it is negative or above a week, :class:`NotPossible` if too many secrets are valid already,
+    :class:`DecryptionFailed` if an old one that should stay valid cannot be decrypted.
     """
     if not 0 <= overlap <= MAX_OVERLAP:
         raise InvalidEndpoint("overlap", "an overlap is between 0 and 7 days")
@@ -229,13 +230,15 @@ def rotate_secret(
 def secrets(
     conn: Connection, id: str, *, merchant: str | None = None, secret_store: SecretStore, now: float
 ) -> tuple[str, ...]:
-    """Return the secrets that sign for an endpoint at a moment, the current one last. :class:`Sealed` if one does not open."""
+    """Return the secrets that sign for an endpoint at ``now``, the current one last.
+    :class:`DecryptionFailed` if one cannot be decrypted.
+    """
     row = _row(conn, id, merchant)
     return secret_store.valid_secrets(row.secrets, owner=row.id, now=now)
 
 
 def unreadable(conn: Connection, *, secret_store: SecretStore, now: float) -> list[str]:
-    """Return the ids of endpoints with a secret that the secret store does not open: nothing can be signed for them."""
+    """Return the ids of endpoints with a secret that cannot be decrypted: no webhook can be signed for them."""
     rows = conn.execute(
         select(endpoint.c.id, endpoint.c.secrets)
         .where(endpoint.c.status != EndpointStatus.REMOVED)
@@ -258,14 +261,14 @@ def send_test(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[str, str]:
-    """Write a ``webhook.test`` event for this endpoint alone; return the ids of the event and of its delivery.
+    """Write a ``webhook.test`` event for this endpoint alone; return the event's and the delivery's id.
 
-    It goes the way of every other event. :class:`NotPossible` while the endpoint is disabled.
+    It is delivered like any other event. :class:`NotPossible` while the endpoint is disabled.
     """
     row = _row(conn, id, merchant, lock=SHARED)
     if row.status != EndpointStatus.ENABLED:
         raise NotPossible(f"endpoint {id} is disabled; enable it before testing it")
-    # The endpoint stands where other events have their intent, so that ids and numbers work the same.
+    # The endpoint's id takes the place of the intent's, so that event ids and sequence numbers work the same.
     n = conn.execute(select(func.count()).select_from(event).where(event.c.intent == id)).scalar_one()
     test_id = event_id(id, EventType.TEST, n)
     test = outbox.EventRow(
@@ -293,7 +296,7 @@ def send_test(
 
 
 def endpoint_json(found: Endpoint) -> dict[str, Any]:
-    """Return an endpoint as the public interface shows it."""
+    """Return an endpoint's public JSON document."""
     return {
         "id": found.id,
         "merchant": found.merchant,

@@ -13,7 +13,7 @@ from notifier.schema import event
 
 
 def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:
-    """Return an event; :class:`NotFound` if there is none, or it is another merchant's."""
+    """Return an event; :class:`NotFound` if it does not exist or belongs to another merchant."""
     row = conn.execute(select(event).where(event.c.id == id)).one_or_none()
     if row is None or (merchant is not None and row.merchant != merchant):
         raise NotFound("event", id)
@@ -29,9 +29,9 @@ def list_events(
     limit: int = 20,
     cursor: str | None = None,
 ) -> tuple[list[EventRow], str | None]:
-    """Return events, newest first, and the cursor of the next page (None at the end).
+    """Return a page of events, newest first, and the cursor of the next page (None at the end).
 
-    A cursor is the last id of the page before; :class:`NotFound` if no event has it.
+    A cursor is the last id of the previous page; :class:`NotFound` if no event has it.
     """
     query = select(event).order_by(event.c.created_at.desc(), event.c.id.desc()).limit(limit + 1)
     if merchant is not None:
@@ -48,10 +48,10 @@ def list_events(
 
 
 def events_after(conn: Connection, after: str | None, *, merchant: str, limit: int = 20) -> list[EventRow]:
-    """Return the events that a merchant was sent after an event (None: from the beginning), oldest first, without tests.
+    """Return a merchant's events after a given one (None: all), oldest first, without test events.
 
-    Nothing that is committed later comes before what was returned. :class:`NotFound` if he has no such event, or it
-    is a test.
+    The order is that of the commits: no event committed later sorts before those returned. :class:`NotFound`
+    if the merchant has no event ``after``, or it is a test event.
     """
     query = select(event).where(event.c.merchant == merchant, event.c.position.is_not(None))
     if after is not None:
@@ -64,7 +64,7 @@ def events_after(conn: Connection, after: str | None, *, merchant: str, limit: i
 
 
 def event_json(row: EventRow) -> dict[str, Any]:
-    """Return the document that was (or will be) sent; ``data`` is null once retention emptied it."""
+    """Return the JSON document as it is sent; ``data`` is null once retention pruned it."""
     body = row.body or event_body(
         id=row.id, type=row.type, created_at=row.created_at, sequence=row.sequence, data=None
     )

@@ -1,8 +1,8 @@
 # ruff: noqa: A002 (an id is called id)
-"""What a merchant can be told: event types, stable ids, canonical JSON (pure).
+"""Event types, deterministic event ids, canonical JSON (pure).
 
-An event's id comes from (intent, type, n), n being how many events of that type the intent already had, so that
-telling the same thing twice is impossible: the second row has the first one's id.
+An event's id is a hash of (intent, type, n), where n counts the intent's earlier events of that type. So the
+same event cannot be stored twice: the second row would have the first one's id.
 """
 
 import hashlib
@@ -15,17 +15,17 @@ from typing import Any
 #: Version of the body's shape, in every body.
 API_VERSION = "2026-11-20"
 
-#: Bytes of a webhook's body, at most.
+#: Largest webhook body, bytes.
 MAX_BODY_BYTES = 256 * 1024
 
-#: Bytes above which the lists in a body are shortened: some receivers take no more than 100 KiB unless they are told to.
+#: Body size, bytes, above which its lists are shortened: some receivers accept 100 KiB by default.
 LIST_BODY = 96 * 1024
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class EventType(StrEnum):
-    """The kinds of events an endpoint can subscribe to."""
+    """Event types."""
 
     CREATED = "payment.created"
     PROCESSING = "payment.processing"
@@ -41,15 +41,15 @@ class EventType(StrEnum):
 #: A verdict ends an intent, until another verdict supersedes it.
 VERDICTS = frozenset({EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED})
 
-#: What an endpoint can subscribe to; ``*`` is all of it. Test events need no subscription.
+#: Types that an endpoint can subscribe to; ``*`` is all of them. Test events need no subscription.
 SUBSCRIBABLE = tuple(kind.value for kind in EventType if kind is not EventType.TEST)
 
-#: What an endpoint gets that names no events.
+#: Subscriptions of an endpoint that is created without any.
 DEFAULT_EVENTS = (EventType.SUCCEEDED, EventType.FAILED, EventType.EXPIRED, EventType.ATTENTION)
 
 
 def read_subscriptions(events: Iterable[object]) -> list[str]:
-    """Return the names of the events that an endpoint is to get, each once. Raises :class:`ValueError`."""
+    """Validate subscriptions and return them without duplicates. Raises :class:`ValueError`."""
     wanted = list(dict.fromkeys(str(name) for name in events))
     if not wanted:
         raise ValueError(f"an endpoint subscribes to at least one of {', '.join(SUBSCRIBABLE)}")
@@ -60,14 +60,14 @@ def read_subscriptions(events: Iterable[object]) -> list[str]:
 
 
 def event_id(intent: str, kind: EventType, n: int) -> str:
-    """Return the id ``evt_…`` of the ``n``-th event (from 0) of a kind for an intent; it holds no ``.``."""
+    """Return the id ``evt_…`` of an intent's ``n``-th event (from 0) of a type; it contains no ``.``."""
     digest = hashlib.sha256(f"{intent}|{kind}|{n}".encode()).digest()
     number = int.from_bytes(digest[:17], "big") >> 6
     return "evt_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 def canonical_json(document: dict[str, Any]) -> bytes:
-    """Return the bytes that are stored, signed and sent: compact UTF-8, keys in the order given, no NaN."""
+    """Return the bytes that are stored, signed and sent: compact UTF-8, keys in insertion order, no NaN."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -75,7 +75,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339(seconds: float) -> str:
-    """Return unix seconds as RFC 3339 UTC with milliseconds (cut, not rounded) and ``Z``."""
+    """Format unix seconds as RFC 3339 UTC with milliseconds (truncated, not rounded) and ``Z``."""
     moment = _EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
@@ -83,7 +83,7 @@ def rfc3339(seconds: float) -> str:
 def event_body(
     *, id: str, type: EventType, created_at: float, sequence: int, data: dict[str, Any] | None
 ) -> bytes:
-    """Return the body of a webhook: the envelope around ``data``, fixed for ever once it is stored."""
+    """Return a webhook's body: the envelope around ``data``. It never changes once it is stored."""
     return canonical_json(
         {
             "id": id,

@@ -1,16 +1,16 @@
-"""Ids that sort by time: 48 bits of milliseconds and 80 random bits in Crockford's base32 (a ULID)."""
+"""ULIDs: 48 bits of milliseconds and 80 random bits in Crockford's base32, so that ids sort by time."""
 
 import os
 from collections.abc import Callable
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-#: Returns so many random bytes.
+#: Returns that many random bytes.
 Entropy = Callable[[int], bytes]
 
 
 def new_id(prefix: str, now: float, entropy: Entropy = os.urandom) -> str:
-    """Return ``prefix`` and 26 characters; ids made in different milliseconds sort in the order of ``now``."""
+    """Return ``prefix`` and 26 characters; ids of different milliseconds sort in the order of ``now``."""
     milliseconds = int(now * 1000) & ((1 << 48) - 1)
     number = (milliseconds << 80) | int.from_bytes(entropy(10), "big")
     return prefix + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))

@@ -1,4 +1,4 @@
-"""Events and their deliveries, written in the caller's transaction: committed with what they speak of, or not at all."""
+"""The outbox: events and their deliveries, written in the transaction that changes what they report."""
 
 import os
 from collections import Counter
@@ -26,37 +26,37 @@ from notifier.schema import (
     is_waiting,
 )
 
-#: Stays below every database's limit of bound values.
+#: Values in one ``IN (…)``: below every database's limit of bound values.
 _CHUNK_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
-    """One event as it is stored; ``body`` is empty once retention emptied it."""
+    """Stored event; ``body`` is empty once retention pruned it."""
 
     id: str
     intent: str
     merchant: str
     type: EventType
-    #: How many events of this type the intent already had.
+    #: Number of the intent's earlier events of this type.
     n: int
-    #: Place among the intent's events; only increases.
+    #: Position among the intent's events; only increases.
     sequence: int
     reason: str | None = None
     subject: str = ""
     supersedes: str | None = None
-    #: The moment it speaks of, unix seconds of whatever clock the writer goes by.
+    #: The time that the event reports on, unix seconds by the writer's clock.
     as_of: int = 0
     body: bytes
     #: Unix seconds of this machine's clock.
     created_at: int
-    #: When the writer first saw what it speaks of, by the same clock; None leaves it out of the latency.
+    #: When the writer first saw the cause, by the same clock; None: not in the latency metric.
     seen_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHeader:
-    """An earlier event of an intent, without its body."""
+    """Earlier event of an intent, without its body."""
 
     id: str
     type: EventType
@@ -69,7 +69,7 @@ class EventHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """An endpoint to write deliveries for."""
+    """Endpoint to write deliveries for."""
 
     id: str
     enabled: bool
@@ -77,24 +77,24 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """The outbox in numbers, without removed endpoints."""
+    """Counts of open deliveries and endpoints in trouble; removed endpoints are left out."""
 
     pending: int
     held: int
-    #: Without those that were dismissed.
+    #: Without dismissed ones.
     dead: int
-    #: Age of the oldest delivery that is still pending; None if there is none.
+    #: Age of the oldest pending delivery; None if there is none.
     oldest_seconds: float | None
-    #: Ids of enabled endpoints whose attempts only failed of late.
+    #: Ids of enabled endpoints with failed attempts since their last success.
     failing_endpoints: tuple[str, ...]
-    #: Ids of endpoints that were disabled by what they answered (or did not), each with the reason.
+    #: Ids of endpoints disabled because of their answers (or lack of answers), each with the reason.
     disabled_endpoints: tuple[tuple[str, str], ...] = ()
 
 
 def enqueue(
     conn: Connection, row: EventRow, *, now: float, first_wait: float = 0.0, entropy: Entropy = os.urandom
 ) -> bool:
-    """Write one event as :func:`enqueue_many` does; say whether it was written."""
+    """Write one event as :func:`enqueue_many` does; return whether it was written."""
     return bool(enqueue_many(conn, [row], now=now, first_wait=first_wait, entropy=entropy))
 
 
@@ -108,9 +108,9 @@ def enqueue_many(
 ) -> set[str]:
     """Write events and, for each, one delivery per endpoint of its merchant that subscribes to it.
 
-    Return the ids that were written. Of an event whose id is there already nothing is written and nothing will be sent,
-    also not to endpoints that were added since. Deliveries to disabled endpoints are held. Another id for the same
-    (intent, type, n) is a bug and raises the database's integrity error.
+    Return the ids that were written. An event whose id exists already is skipped, also for endpoints that
+    were added since. Deliveries to disabled endpoints are held. Another id for the same (intent, type, n) is
+    a bug and raises the database's integrity error.
     """
     written = insert_events(conn, rows)
     fresh = [row for row in rows if row.id in written]
@@ -144,12 +144,12 @@ def enqueue_many(
 
 
 def forget_times_after(conn: Connection, time: int) -> None:
-    """Date events sent after chain time ``time`` back to it. For false times only: it reads the whole table."""
+    """Set ``as_of`` of events later than chain time ``time`` back to it, to repair false block times."""
     conn.execute(update(event).where(event.c.as_of > time).values(as_of=time))
 
 
 def previous_events(conn: Connection, intents: Collection[str]) -> dict[str, list[EventHeader]]:
-    """Return the events of each of these intents in order of sequence; an empty list where there are none."""
+    """Return the events of each of these intents by sequence; an empty list for an intent without any."""
     answer: dict[str, list[EventHeader]] = {intent: [] for intent in intents}
     wanted = list(answer)
     columns = (
@@ -184,19 +184,20 @@ def previous_events(conn: Connection, intents: Collection[str]) -> dict[str, lis
 
 
 def subscribes(events: Sequence[str], kind: EventType) -> bool:
-    """Say whether an endpoint with these subscriptions gets events of a kind."""
+    """Return whether an endpoint with these subscriptions gets events of a type."""
     return kind.value in events or "*" in events
 
 
 def insert_event(conn: Connection, row: EventRow) -> bool:
-    """Write an event without deliveries; False if an event of that id is there already."""
+    """Write an event without deliveries; return False if its id exists already."""
     return bool(insert_events(conn, [row]))
 
 
 def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
-    """Write events without deliveries, except those whose id is there already; return the ids that were written.
+    """Write events without deliveries, except those whose id exists already; return the written ids.
 
-    Writers of the same merchant's events take turns (they hold the ledger's cursor): positions follow the commits.
+    Writers of the same merchant's events are serialized by the ledger's cursor lock, so positions are in
+    commit order.
     """
     if not rows:
         return set()
@@ -224,7 +225,7 @@ def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
                 "position": None if row.type is EventType.TEST else positions[row.merchant],
             }
         )
-    # Not by rowcount, which psycopg does not keep for an INSERT.
+    # RETURNING instead of rowcount, which psycopg does not keep for an INSERT.
     statement = _insert_unless_there(conn, event, "id").returning(event.c.id)
     return set(conn.execute(statement, values).scalars())
 
@@ -259,7 +260,7 @@ def insert_deliveries(
 def delivery_values(
     row: EventRow, target: Target, *, now: float, due: float, ordered: bool, entropy: Entropy
 ) -> dict[str, Any]:
-    """Return a fresh row of the delivery table."""
+    """Return the values of a new row of the delivery table."""
     return {
         "id": new_id("dlv_", now, entropy),
         "event": row.id,
@@ -278,9 +279,10 @@ def delivery_values(
 
 
 def count_due(conn: Connection, *, now: float) -> int:
-    """Return how many deliveries wait for an attempt that may be made now, by the clock that judges.
+    """Count pending deliveries that are due now, by the reference clock.
 
-    ``now``: this machine's, for SQLite. What was written under a clock that was ahead of it, to be sent at once, is due.
+    ``now`` is this machine's time, for SQLite. Deliveries written to be sent at once under a clock that was
+    ahead count as due.
     """
     now = database_time(conn, machine=now)
     ahead = and_(delivery.c.stamped_at > now, delivery.c.next_attempt_at <= delivery.c.stamped_at)
@@ -289,7 +291,7 @@ def count_due(conn: Connection, *, now: float) -> int:
 
 
 def stats(conn: Connection, *, now: float) -> Stats:
-    """Return the outbox in numbers; reads open deliveries only."""
+    """Return the outbox's counts; reads open deliveries only."""
     shown = endpoint.c.status != EndpointStatus.REMOVED
     counts: dict[str, int] = {
         row.status: row.deliveries

@@ -1,8 +1,8 @@
-"""The queue that the delivery table is: claim what is due, hand back what was not tried.
+"""The delivery table as a queue: claim due deliveries, release claims that were not tried.
 
-A claimed row carries a lease: while it holds, nobody else claims the row; when it has run out, anybody may, so that
-a killed worker's rows come back by themselves. :mod:`notifier.results` stores what came of the attempts. Statements
-are built once: building one costs more than running it.
+A claimed row carries a lease. No other worker claims the row until the lease expires, so a killed worker's
+rows come back by themselves. :mod:`notifier.results` stores the results of the attempts. Statements are
+cached: building one costs more than running it.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ from notifier.rate_limit import rate_room, rate_spent, rate_wait
 from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
 from notifier.secrets import StoredSecrets
 
-#: After so many failed attempts an event does not hold back the next one of its intent any more.
+#: Failed attempts after which an event no longer holds back the next one of its intent.
 HOLDING_ATTEMPTS = 3
 
-#: Any number that nobody else locks in the same database.
+#: Key of the advisory lock: arbitrary, but unique in the database.
 _CLAIM_LOCK = 8_420_002
 
 _NOW = bindparam("now", type_=Double)
@@ -48,7 +48,7 @@ _CHUNK_SIZE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A delivery that is this worker's to send until the lease runs out."""
+    """Delivery that this worker may send until its lease expires."""
 
     delivery: str
     lease: str
@@ -56,30 +56,30 @@ class Claim:
     endpoint: str
     url: str
     legacy_v0: bool
-    #: As stored; see :mod:`notifier.secrets`.
+    #: As stored, see :mod:`notifier.secrets`.
     secrets: StoredSecrets
-    #: None if retention emptied it.
+    #: None if retention pruned it.
     body: bytes | None
-    #: When the writer first saw what the event speaks of; None where nothing is measured.
+    #: When the writer first saw the event's cause; None where latency is not measured.
     seen_at: float | None = None
     leased_until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """What one query of the queue returned."""
+    """Claims of one poll of the queue."""
 
     claims: list[Claim]
-    #: When a rate limit lets more through; None if none held anything back.
+    #: When a rate limit lets more through; None if no rate limit was hit.
     next_at: float | None
 
 
 def lock_claims(conn: Connection) -> None:
-    """Wait until no other worker claims; to be called first in a transaction that claims. See the lock order.
+    """Serialize claims: block while another worker claims. Must come first in the transaction (lock order).
 
-    Two workers that claimed at the same time would each fill an endpoint's slots. SQLite has one writer anyway; on
-    PostgreSQL a lock makes it so, for the milliseconds that a turn takes. A worker that was frozen within a turn
-    holds the others up until the server ends its session.
+    Two workers that claimed at the same time would each fill an endpoint's concurrency limit. SQLite has one
+    writer anyway; on PostgreSQL an advisory lock is held for the milliseconds that the transaction takes. A
+    worker that freezes within it blocks the others until the server ends its idle session.
     """
     if conn.dialect.name == "postgresql":
         conn.execute(_LOCK_TIMEOUTS)
@@ -87,7 +87,8 @@ def lock_claims(conn: Connection) -> None:
 
 
 _LOCK_TIMEOUTS = text(
-    "SELECT set_config('lock_timeout', '5s', true), set_config('idle_in_transaction_session_timeout', '20s', true)"
+    "SELECT set_config('lock_timeout', '5s', true),"
+    " set_config('idle_in_transaction_session_timeout', '20s', true)"
 )
 _LOCK = text(f"SELECT pg_advisory_xact_lock({_CLAIM_LOCK})")
 
@@ -102,12 +103,12 @@ def claim(
     endpoint_cap: int,
     endpoint_rate: float | None = None,
 ) -> ClaimResult:
-    """Lease up to ``room`` due deliveries, fairly among the endpoints that have some.
+    """Lease up to ``room`` due deliveries, shared fairly among endpoints.
 
-    An endpoint has at most ``endpoint_cap`` live leases over all workers (fewer after it said that it gets too much,
-    one while its circuit breaker is open), and at most ``endpoint_rate`` attempts per second, spread evenly. Within
-    an intent and endpoint an event waits for those before it. What others have locked is left out: a claim waits for
-    nobody. ``now`` is the time of the clock that judges, see :mod:`notifier.clock`.
+    An endpoint has at most ``endpoint_cap`` live leases over all workers (fewer after overload, one while its
+    circuit breaker is open), and at most ``endpoint_rate`` attempts per second, spread evenly. Within an
+    intent and endpoint, an event waits for the earlier ones. Locked rows are skipped, so a claim never
+    blocks. ``now`` is the reference clock's time, see :mod:`notifier.clock`.
     """
     found = conn.execute(candidates_query(locked=endpoint_rate is not None), {"now": now}).all()
     free = {row.id: _free(row, endpoint_cap, endpoint_rate, now) for row in found}
@@ -150,7 +151,7 @@ def claim(
 
 
 def release(conn: Connection, claims: Sequence[Claim]) -> None:
-    """Give up leases without an attempt: the rows are due again at once."""
+    """Release leases without an attempt: the rows are due again at once."""
     lock_endpoints(conn, claims)
     for lease in {claimed.lease for claimed in claims}:
         ids = [claimed.delivery for claimed in claims if claimed.lease == lease]
@@ -163,7 +164,7 @@ def release(conn: Connection, claims: Sequence[Claim]) -> None:
 
 
 def lock_endpoints(conn: Connection, claims: Sequence[Claim]) -> None:
-    """Lock the endpoints of these deliveries, as the lock order says, before the deliveries are changed."""
+    """Lock the endpoints of these deliveries, which the lock order demands before changing the deliveries."""
     ids = sorted({claimed.endpoint for claimed in claims})
     for start in range(0, len(ids), _CHUNK_SIZE):
         query = select(endpoint.c.id).where(endpoint.c.id.in_(ids[start : start + _CHUNK_SIZE]))
@@ -171,7 +172,7 @@ def lock_endpoints(conn: Connection, claims: Sequence[Claim]) -> None:
 
 
 def _free(row: Row[Any], cap: int, rate: float | None, now: float) -> int:
-    """Return how many more attempts an endpoint gets."""
+    """Return how many more attempts an endpoint may get now."""
     free: int = EndpointHealth(broken=row.broken, slots=row.slots).allowed(cap) - row.in_flight
     return free if rate is None else min(free, rate_room(row.sent_until, rate, now=now))
 
@@ -203,10 +204,11 @@ def _spend_statement() -> Update:
 
 @cache
 def candidates_query(*, locked: bool = False) -> Select[Any]:
-    """Return the query for endpoints that may be sent to and have something due, with their live leases.
+    """Return the query for sendable endpoints with a due delivery, and the count of their live leases.
 
-    It hops through the index from endpoint to endpoint, however many rows each has. ``locked``: they are going to be
-    written, so those that somebody else holds are left out. Parameter: ``now``.
+    A recursive CTE skips through the index from endpoint to endpoint, however many rows each has (a loose
+    index scan). ``locked``: the endpoints will be written, so they are locked, and those locked by others are
+    skipped. Parameter: ``now``.
     """
 
     def least(after: ColumnElement[str] | None) -> ScalarSelect[Any]:
@@ -242,7 +244,7 @@ def candidates_query(*, locked: bool = False) -> Select[Any]:
             or_(endpoint.c.held_until.is_(None), endpoint.c.held_until <= _NOW),
             something,
         )
-        # Equals in turn: whoever is first in one round is so by chance.
+        # Ties are broken at random, so that all endpoints advance.
         .order_by(in_flight, func.random())
     )
     return query.with_for_update(of=endpoint, skip_locked=True, **STEADY) if locked else query
@@ -256,7 +258,7 @@ _DUE = (
 
 @cache
 def due_query() -> Select[Any]:
-    """Return the query for an endpoint's due deliveries that wait for no other event.
+    """Return the query for an endpoint's due deliveries that are not held back by an earlier event.
 
     Parameters: ``the_endpoint``, ``now``, ``the_limit``.
     """
@@ -270,7 +272,7 @@ def due_query() -> Select[Any]:
             earlier.c.status == PENDING,
             earlier.c.ordered,
             earlier.c.attempts < HOLDING_ATTEMPTS,
-            # An opt-in type never holds back a verdict.
+            # Only a verdict holds back a verdict.
             or_(earlier.c.verdict, ~delivery.c.verdict),
         )
         .exists()
@@ -291,8 +293,8 @@ def due_query() -> Select[Any]:
 
 @cache
 def lease_statement() -> Any:
-    """Return the statement that leases an endpoint's due deliveries; further parameters: ``the_lease``, ``until``."""
-    # In WITH: as a plain subquery PostgreSQL may run it again for each row, and lock more than the limit.
+    """Return the statement that leases an endpoint's due deliveries; it adds ``the_lease`` and ``until``."""
+    # As a CTE: PostgreSQL may run a plain subquery again for each row, and lock more rows than the limit.
     due = due_query().cte("due")
     return (
         update(delivery)
@@ -315,7 +317,7 @@ def _load(
     lease: str,
     leased_until: float,
 ) -> list[Claim]:
-    """Read what is needed to send the rows that were just leased."""
+    """Read the events of the rows that were just leased; return the claims."""
     ids = sorted({row.event for row in rows})
     events: dict[str, Row[Any]] = {}
     for start in range(0, len(ids), _CHUNK_SIZE):

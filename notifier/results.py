@@ -1,7 +1,7 @@
 """Record the results of attempts: deliveries, their log, and the health of the endpoints.
 
-One short transaction of the caller's. A result counts only if the row still carries the lease it was claimed with.
-Endpoints are locked before deliveries, as everywhere, so that nobody waits in a circle.
+Runs in one short transaction of the caller. A result counts only if the row still carries the lease it was
+claimed with. Endpoints are locked before deliveries, as the lock order demands (:mod:`notifier.schema`).
 """
 
 import math
@@ -36,17 +36,17 @@ _HEALTH = tuple(EndpointHealth.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """What came of one claimed delivery."""
+    """Result of one attempt at a claimed delivery."""
 
     claim: Claim
-    #: When the attempt began, and when it had ended.
+    #: When the attempt started and ended, unix seconds.
     started_at: float
     ended_at: float
     outcome: SendResult
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds that the endpoint asked to be left alone, where that means something."""
+        """Seconds of ``Retry-After``, for the statuses where it is honoured."""
         asked = self.outcome.retry_after
         if self.outcome.status_code not in HOLDING or asked is None:
             return None
@@ -55,25 +55,25 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How failures are followed up; times in seconds."""
+    """Policy for failed attempts; times in seconds."""
 
     schedule: Sequence[float]
-    #: Between the first two probes of an endpoint whose circuit breaker is open.
+    #: Pause between the first two probes of an endpoint whose circuit breaker is open.
     breaker_pause: float
     disable_after: float
-    #: Attempts at once for an endpoint in good health.
+    #: Concurrency limit of a healthy endpoint.
     endpoint_cap: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedAttempt:
-    """What became of a delivery after an attempt."""
+    """Delivery after a recorded attempt."""
 
     result: AttemptResult
     status: DeliveryStatus
     next_attempt_at: float | None
-    #: Seconds from first sight of what the event speaks of to its first attempt; None for later attempts,
-    #: for resends, and where nothing is measured.
+    #: Seconds from first sight of the event's cause to its first attempt; None for later attempts, for
+    #: resends, and where latency is not measured.
     latency: float | None = None
 
 
@@ -85,11 +85,11 @@ def record_results(
     jitters: Sequence[float],
     now: float | None = None,
 ) -> list[RecordedAttempt]:
-    """Store what came of attempts, in the order they ended; return what became of the deliveries.
+    """Record results of attempts, in the order they ended; return the deliveries' new states.
 
-    A result whose lease was lost is dropped: its row is another's by now, or was removed. ``jitters`` are random
-    numbers from 0 to 1, one per result. Waits are counted from ``now``, the time of the clock that judges (see
-    :mod:`notifier.clock`); by default from the end of each attempt.
+    A result whose lease was lost is dropped: another worker has its row by now, or the endpoint was removed.
+    ``jitters`` are random numbers from 0 to 1, one per result. Waits are counted from ``now``, the reference
+    clock's time (see :mod:`notifier.clock`); by default from the end of each attempt.
     """
     if not results:
         return []
@@ -125,7 +125,7 @@ def record_results(
 
 
 class RecordResults(Protocol):
-    """What :func:`record_results` and :func:`record_results_plainly` take."""
+    """Signature of :func:`record_results` and :func:`record_results_plainly`."""
 
     def __call__(
         self,
@@ -136,7 +136,7 @@ class RecordResults(Protocol):
         jitters: Sequence[float],
         now: float | None = None,
     ) -> list[RecordedAttempt]:
-        """Store what came of attempts."""
+        """Record results of attempts."""
         ...
 
 
@@ -148,9 +148,10 @@ def record_results_plainly(
     jitters: Sequence[float],
     now: float | None = None,
 ) -> list[RecordedAttempt]:
-    """Store attempts that cannot be stored as they are: of what came of each only the status counts.
+    """Record only the status codes of attempts whose full results the database rejects.
 
-    Their endpoints are not judged. So nothing that an endpoint sent takes part, and no delivery is sent for ever.
+    Nothing else that an endpoint sent is stored, and the endpoints' health is left alone. Without this
+    fallback such a delivery would be sent again for ever.
     """
     recorded = []
     for result, jitter in zip(results, jitters, strict=True):
@@ -180,7 +181,7 @@ def record_results_plainly(
 def _endpoints_query() -> Select[Any]:
     columns = ("id", "merchant", "url", "status", *_HEALTH)
     query = select(*(endpoint.c[name] for name in columns))
-    # Writing a delivery refers to its endpoint; that must not wait for this lock, nor this for it.
+    # Inserting a delivery takes a key-share lock on its endpoint, which does not conflict with this mode.
     return query.where(endpoint.c.id.in_(_WANTED)).order_by(endpoint.c.id).with_for_update(**STEADY)
 
 
@@ -212,7 +213,7 @@ def _update_statement(names: tuple[str, ...]) -> Update:
 def _judge_endpoints(
     conn: Connection, rows: dict[str, Row[Any]], results: Sequence[AttemptResult], policy: Policy
 ) -> dict[str, bool]:
-    """Store what the attempts say about their endpoints, disable those that are gone or hopeless.
+    """Update the endpoints' health after attempts, and disable those that are gone or only failing.
 
     Returns for each endpoint whether it is enabled afterwards.
     """
@@ -242,7 +243,7 @@ def _judge_endpoints(
         row = rows[id_]
         if row.status == EndpointStatus.ENABLED:
             endpoints.disable(conn, id_, reason=reason)
-            # A person has to act: from here on this merchant is told nothing.
+            # Critical: the operator must act, because this endpoint gets no webhooks from here on.
             log.critical(
                 "endpoint.disabled",
                 endpoint=id_,
@@ -251,7 +252,7 @@ def _judge_endpoints(
                 reason=reason.value,
                 failed_attempts=after[id_].failed,
                 failing_since=after[id_].failing_since,
-                hint=f"once its owner mended it: sbtc-watcher endpoints enable {id_}",
+                hint=f"once the endpoint works again: sbtc-watcher endpoints enable {id_}",
             )
     return {id_: row.status == EndpointStatus.ENABLED and id_ not in reasons for id_, row in rows.items()}
 
@@ -259,7 +260,7 @@ def _judge_endpoints(
 def _after(
     row: Row[Any], result: AttemptResult, *, enabled: bool, policy: Policy, jitter: float
 ) -> dict[str, Any]:
-    """Return the new values of a delivery after an attempt."""
+    """Return a delivery's new column values after an attempt."""
     outcome, now = result.outcome, result.ended_at
     used = row.used + 1
     due: float | None = None
@@ -295,7 +296,7 @@ def _latency(row: Row[Any], result: AttemptResult) -> float | None:
 
 
 def _attempt(row: Row[Any], result: AttemptResult) -> dict[str, Any]:
-    """Return the attempt's line in the log."""
+    """Return the attempt's row for the delivery's log."""
     return {
         "delivery": row.id,
         "number": row.attempts + 1,

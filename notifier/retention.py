@@ -1,4 +1,4 @@
-"""What is not kept for ever: bodies of events, logged answers, and dead deliveries in the count of those to look at."""
+"""Retention: prune event bodies and logged answers, dismiss old dead deliveries."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,20 @@ from sqlalchemy import Connection, and_, or_, select, tuple_, update
 
 from notifier.schema import delivery, delivery_attempt, event, is_dead, is_waiting
 
-#: Rows of each kind that one batch looks at.
+#: Rows of each kind that one batch reads.
 BATCH = 250
 
-#: Where the walk over the events begins.
+#: Start of the walk over the events.
 START = (0, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneResult:
-    """What one batch did."""
+    """Result of one batch."""
 
-    #: Bodies and answers that were emptied, and dead deliveries that were dismissed.
+    #: Bodies and answers pruned, plus dead deliveries dismissed.
     count: int
-    #: Where the next batch goes on among the events.
+    #: Position of the next batch among the events.
     after: tuple[int, str]
     #: Whether there may be more to do.
     more: bool
@@ -28,11 +28,11 @@ class PruneResult:
 def prune(
     conn: Connection, *, before: float, now: float, after: tuple[int, str] = START, limit: int = BATCH
 ) -> PruneResult:
-    """Do one batch of what retention does to rows from before a time; again from where it says, while there is more.
+    """Run one batch of retention on rows older than ``before``, starting at position ``after``.
 
-    Bodies of events and logged answers are emptied, the rows stay. The body of an event stays too while a delivery of
-    it is pending or held, or is dead but not as old as that: it may be retried. Dead deliveries that are older are
-    dismissed, because nobody can send them any more. What others have locked is left for the next run.
+    Bodies of events and logged answers are set to NULL; the rows stay. A body stays while a delivery of it is
+    pending or held, or is dead but younger than ``before``, because it may be retried. Older dead deliveries
+    are dismissed, because they can no longer be sent. Locked rows are left for the next run.
     """
     events, place = _empty_events(conn, before, after, limit)
     answers = _empty_answers(conn, before, limit)
@@ -47,7 +47,7 @@ def prune(
 def _empty_events(
     conn: Connection, before: float, after: tuple[int, str], limit: int
 ) -> tuple[int, tuple[int, str] | None]:
-    """Return how many bodies were emptied, and the last event that was looked at; None when it was the last of all."""
+    """Return how many bodies were pruned, and the position of the last event read; None at the end."""
     rows = conn.execute(
         select(event.c.id, event.c.created_at)
         .where(event.c.body.is_not(None), event.c.created_at < before, event.c.created_at >= after[0])

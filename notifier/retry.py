@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and when an endpoint is given a rest or given up (pure).
+"""Retry schedule and ``Retry-After`` (pure).
 
 Times are unix seconds, waits are seconds; jitter and the clock come in as arguments.
 """
@@ -10,20 +10,20 @@ from email.utils import parsedate_to_datetime
 #: Waits before the 1st, 2nd, … attempt.
 DEFAULT_SCHEDULE: tuple[float, ...] = (0, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 
-#: A wait is lengthened by at most this part of it, never shortened.
+#: Fraction by which jitter lengthens a wait at most; it never shortens one.
 JITTER = 0.1
 
-#: ``Retry-After`` is believed up to here.
+#: Longest wait that ``Retry-After`` can ask for, seconds.
 RETRY_AFTER_CAP = 86400.0
 
-#: Longest text that is read as a date.
+#: Longest text that is parsed as a date, characters.
 _MAX_DATE = 64
 
 
 def next_attempt_at(
     schedule: Sequence[float], used: int, *, now: float, jitter: float, retry_after: float | None = None
 ) -> float | None:
-    """Return when to try again after ``used`` failed attempts of this schedule; None = no more: dead.
+    """Return when to retry after ``used`` failed attempts of this schedule; None if it is used up (dead).
 
     ``jitter`` is a random number from 0 to 1. The result is never earlier than the schedule's wait, nor than
     ``retry_after`` (seconds, believed up to a day).
@@ -37,21 +37,21 @@ def next_attempt_at(
 
 
 def parse_retry_after(value: str, *, now: float) -> float | None:
-    """Return the wait in seconds that a ``Retry-After`` header asks for (seconds or an HTTP date), else None."""
+    """Parse a ``Retry-After`` header (seconds or an HTTP date) to a wait in seconds; None if malformed."""
     text = value.strip()
     if text.isascii() and text.isdigit():
-        # A long row of digits is a long wait, not a number worth parsing.
+        # A number this long exceeds the cap in any case.
         return float(text) if len(text) < 10 else RETRY_AFTER_CAP
     until = http_date(text)
     return None if until is None else max(0.0, until - now)
 
 
 def http_date(text: str) -> float | None:
-    """Return the unix time of an HTTP date; None for anything else. Never raises."""
+    """Parse an HTTP date to unix time; None if malformed. Never raises."""
     try:
         moment = parsedate_to_datetime(text[:_MAX_DATE])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except Exception:
-        # A stranger wrote it, and the parser says nowhere what it raises: ValueError, OverflowError for the year
-        # 99999999999, in some versions TypeError and IndexError.
+        # Untrusted input, and the parser does not document what it raises: ValueError, OverflowError for the
+        # year 99999999999, in some versions TypeError and IndexError.
         return None

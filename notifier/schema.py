@@ -1,25 +1,27 @@
 """The notifier's tables. Times are unix seconds (double precision).
 
-Due times and leases are judged by the database's clock, see :mod:`notifier.clock`; ``stamped_at`` says when they were
-written, so that a time that was written under a wrong clock is put right once the clock is.
+Due times and leases use the reference clock, see :mod:`notifier.clock`; ``stamped_at`` is when they were
+written, so that times written under a wrong clock can be repaired.
 
 **Lock order**, for every statement of this package on PostgreSQL (SQLite has one writer at a time anyway):
 
-1. the workers' turn (:func:`notifier.queue.lock_claims`),
+1. the advisory lock of claims (:func:`notifier.queue.lock_claims`),
 2. events, as they are inserted,
 3. endpoints, in order of their ids, each once and in the strongest mode that the transaction needs:
-   :data:`SHARED` (FOR KEY SHARE) to write deliveries for it, :data:`STEADY` (FOR NO KEY UPDATE) to write its health or
-   to change its deliveries, :data:`EXCLUSIVE` (FOR UPDATE) to change its status or settings,
+   :data:`SHARED` (FOR KEY SHARE) to write deliveries for it, :data:`STEADY` (FOR NO KEY UPDATE) to write its
+   health or to change its deliveries, :data:`EXCLUSIVE` (FOR UPDATE) to change its status or settings,
 4. ``bulk_change`` rows, of locked endpoints,
 5. deliveries, of locked endpoints.
 
-Whoever does not lock the endpoint first (a claim, a repair of times, retention) locks with SKIP LOCKED, so that it waits
-for nobody; or locks one delivery alone and waits for nothing more. Settling strengthens STEADY to EXCLUSIVE for an endpoint
-that it disables: then it waits for writers of events only, who wait for no worker. So nobody waits in a circle.
+A statement that does not lock the endpoint first (a claim, a repair of times, retention) either uses SKIP
+LOCKED, so that it never blocks, or locks one delivery alone. Recording results strengthens STEADY to
+EXCLUSIVE for an endpoint that it disables: then it waits only for writers of events, which wait for no
+worker. So there is no deadlock.
 
-``intent`` and ``merchant`` are plain strings: no foreign key crosses packages. Partial indexes hold only the
-rows that are looked for, so that the daemon's queries cost the same after a million deliveries; a query must
-name the index's condition literally (``status = 'pending'`` as text, not as a bound value) to be served by it.
+``intent`` and ``merchant`` are plain strings: no foreign key crosses packages. Partial indexes contain only
+the rows that the daemon's queries look for, so that these cost the same after a million deliveries; a query
+must spell the index's condition literally (``status = 'pending'`` as text, not as a bound value) to be served
+by it.
 """
 
 from enum import StrEnum
@@ -58,7 +60,7 @@ metadata = MetaData(
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
+    """Status of a delivery."""
 
     #: Waits for its next attempt, or is being sent.
     PENDING = "pending"
@@ -70,21 +72,21 @@ class DeliveryStatus(StrEnum):
 
 
 class EndpointStatus(StrEnum):
-    """Whether an endpoint is sent to."""
+    """Status of an endpoint."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
-    #: Kept for the log only; not shown any more.
+    #: Kept for the log only; not listed any more.
     REMOVED = "removed"
 
 
 class DisabledReason(StrEnum):
-    """Who or what disabled an endpoint."""
+    """Reason why an endpoint is disabled."""
 
     OPERATOR = "operator"
     #: It answered 410.
     GONE = "gone"
-    #: It only failed for longer than allowed.
+    #: It failed for longer than allowed, without a success.
     FAILING = "failing"
 
 
@@ -100,14 +102,14 @@ event = Table(
     Column("reason", Text),
     Column("subject", Text, nullable=False),
     Column("supersedes", Text),
-    # The moment it speaks of, by the writer's own clock.
+    # The time that the event reports on, by the writer's clock.
     Column("as_of", BigInteger, nullable=False),
-    # NULL once retention emptied it; the row itself stays for ever.
+    # NULL once retention pruned it; the row itself is never deleted.
     Column("body", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
-    # When the writer first saw what it speaks of, for measuring; NULL where nothing is measured.
+    # When the writer first saw the cause, for the latency metric; NULL where it is not measured.
     Column("seen_at", Double),
-    # Place among what the merchant was told, in the order of the commits; NULL for tests, which tell nothing.
+    # Position among the merchant's events, in the order of the commits; NULL for test events.
     Column("position", BigInteger),
     UniqueConstraint("intent", "type", "n"),
     UniqueConstraint("merchant", "position"),
@@ -121,7 +123,7 @@ event = Table(
     ),
 )
 
-#: Names of the keys that seal secrets, see :mod:`notifier.sealing_keys`.
+#: Names of the keys that encrypt secrets, see :mod:`notifier.sealing_keys`.
 sealing_key = Table("sealing_key", metadata, Column("name", Text, primary_key=True))
 
 endpoint = Table(
@@ -145,7 +147,7 @@ endpoint = Table(
     Column("paused_until", Double),
     Column("held_until", Double),
     Column("slots", Integer),
-    # Where the rate limit stands: the attempts so far, spread evenly, last until then.
+    # State of the rate limit: the attempts so far, spread evenly, last until then.
     Column("sent_until", Double),
     # When the times above were written.
     Column("stamped_at", Double),
@@ -170,10 +172,10 @@ delivery = Table(
     Column("type", Text, nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("verdict", Boolean, nullable=False),
-    # False for resends: they wait for nothing and hold nothing back.
+    # False for resends: they neither wait for other events nor hold them back.
     Column("ordered", Boolean, nullable=False),
     Column("status", Text, nullable=False),
-    # All attempts ever made, and those of the present run through the schedule.
+    # All attempts ever made, and those of the current pass through the schedule.
     Column("attempts", Integer, nullable=False, default=0),
     Column("used", Integer, nullable=False, default=0),
     Column("next_attempt_at", Double),
@@ -181,11 +183,11 @@ delivery = Table(
     Column("leased_until", Double),
     Column("last_status_code", Integer),
     Column("last_error", Text),
-    # When next_attempt_at and leased_until were written; NULL in rows that are older than the column.
+    # When next_attempt_at and leased_until were written; NULL in rows older than the column.
     Column("stamped_at", Double),
     Column("created_at", Double, nullable=False),
     Column("delivered_at", Double),
-    # A dead one that nobody has to look at any more: a person, or retention, said so.
+    # When an operator or retention dismissed a dead delivery, so that it no longer counts as trouble.
     Column("dismissed_at", Double),
     Index(
         "ix_delivery_due",
@@ -236,7 +238,7 @@ delivery_attempt = Table(
     Column("duration_ms", Integer, nullable=False),
     Column("status_code", Integer),
     Column("error", Text),
-    # The first KiB of the answer; NULL once retention emptied it.
+    # The first KiB of the answer; NULL once retention pruned it.
     Column("response", LargeBinary),
     Index(
         "ix_delivery_attempt_prunable",
@@ -246,34 +248,34 @@ delivery_attempt = Table(
     ),
 )
 
-#: Changes of many deliveries that are under way, see :mod:`notifier.bulk`.
+#: Bulk changes under way, see :mod:`notifier.bulk`.
 bulk_change = Table(
     "bulk_change",
     metadata,
     Column("endpoint", Text, ForeignKey("endpoint.id"), primary_key=True),
     Column("kind", Text, primary_key=True),
-    # Which are meant: deliveries that were tried since, or events that were written since, up to that position.
+    # Selection: deliveries tried since, or events written since, up to that position.
     Column("since", Double),
     Column("last_position", BigInteger),
-    # The last one that was looked at.
+    # Progress: the last row read.
     Column("after", Text),
     Column("after_time", BigInteger),
     Column("done", Integer, nullable=False, default=0),
 )
 
-#: How PostgreSQL locks an endpoint's row: see the order of locks above.
+#: Modes of an endpoint's row lock on PostgreSQL, see the lock order above.
 SHARED: dict[str, Any] = {"read": True, "key_share": True}
 STEADY: dict[str, Any] = {"key_share": True}
 EXCLUSIVE: dict[str, Any] = {}
 
-#: Conditions as the partial indexes spell them.
+#: Conditions spelled as in the partial indexes.
 PENDING: ColumnClause[str] = literal_column("'pending'")
 is_pending = delivery.c.status == PENDING
 is_open = delivery.c.status != literal_column("'delivered'")
 is_dead = and_(delivery.c.status == literal_column("'dead'"), delivery.c.dismissed_at.is_(None))
 
-#: For deliveries: an attempt is still to be made, now or once the endpoint is enabled.
+#: Condition on deliveries: an attempt is still to come, now or once the endpoint is enabled.
 is_waiting = delivery.c.status.in_([DeliveryStatus.PENDING.value, DeliveryStatus.HELD.value])
 
-#: For deliveries: retention has not emptied the event yet.
+#: Condition on deliveries: the event's body is not pruned.
 has_body = select(event.c.id).where(event.c.id == delivery.c.event, event.c.body.is_not(None)).exists()

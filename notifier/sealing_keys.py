@@ -1,4 +1,4 @@
-"""The names of the keys that encrypt a database's webhook secrets: once there is one, none is stored plain again."""
+"""Names of the keys that encrypt a database's webhook secrets: with one, no secret is stored plain."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from notifier.secrets import SecretStore
 
 
 def remember_key(conn: Connection, secret_store: SecretStore) -> None:
-    """Store the name of the encryption key; without one, and when it is known, nothing is written."""
+    """Store the name of the encryption key; no effect without a key, or if its name is stored already."""
     name = secret_store.encryption_key
     if name is None or name in known_keys(conn):
         return
@@ -19,5 +19,5 @@ def remember_key(conn: Connection, secret_store: SecretStore) -> None:
 
 
 def known_keys(conn: Connection) -> Sequence[str]:
-    """Return the names of the keys that have encrypted secrets, or were to, in this database."""
+    """Return the names of the keys that this database's secrets were or could have been encrypted with."""
     return conn.execute(select(sealing_key.c.name).order_by(sealing_key.c.name)).scalars().all()

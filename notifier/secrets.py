@@ -1,9 +1,9 @@
-"""Webhook secrets at rest, encrypted: a list of ``{"secret", "valid_until"}``, the current one last.
+"""Encryption of webhook secrets at rest: a list of ``{"secret", "valid_until"}``, the current one last.
 
-A :class:`SecretStore` is the one place where a secret turns into what the database holds and back. With a key it encrypts
-them by AES-256-GCM, bound to the endpoint they belong to, so that a copy of the database signs nothing and an encrypted
-secret moved to another endpoint does not open. Without a key they are stored as they are. Plain secrets stay
-readable with a key; every rotation encrypts all that the endpoint still has.
+With a key, :class:`SecretStore` encrypts secrets by AES-256-GCM and binds each to its endpoint: a stolen copy
+of the database signs nothing, and a secret copied to another endpoint's row cannot be decrypted. Without a
+key they are stored plain. Plain secrets stay readable after a key is configured; a rotation encrypts those
+that the endpoint keeps.
 """
 
 import base64
@@ -18,42 +18,42 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from notifier.errors import DecryptionFailed, NotPossible
 
-#: What the column ``endpoint.secrets`` holds.
+#: Value of the column ``endpoint.secrets``.
 StoredSecrets = list[dict[str, Any]]
 
-#: More signatures than this would only make the header long.
+#: Most secrets that an endpoint has at once: more signatures would only make the header long.
 MAX_SECRETS = 5
 
 KEY_BYTES = 32
 
-#: How an encrypted secret begins: the cipher, then the key's name, then nonce and ciphertext.
+#: Prefix of an encrypted secret; the key's name follows, then nonce and ciphertext.
 _ENCRYPTED = "aes256gcm:"
 _NONCE_BYTES = 12
 
 
 class SecretStore:
-    """Encrypts and decrypts secrets. The first key encrypts, every key decrypts; without keys secrets are stored plain."""
+    """Encrypts secrets with the first key and decrypts them with any; without keys they are stored plain."""
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
         for key in keys:
             if len(key) != KEY_BYTES:
                 raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
         self._ciphers = {_name(key): AESGCM(key) for key in keys}
-        # What was decrypted, as long as an endpoint has it: decrypting at every attempt would cost as much as signing.
+        # Cache: decrypting at every attempt would cost as much as signing.
         self._decrypted: dict[tuple[str, str], str] = {}
 
     @property
     def encrypts(self) -> bool:
-        """Say whether secrets are encrypted."""
+        """Whether secrets are encrypted."""
         return bool(self._ciphers)
 
     @property
     def encryption_key(self) -> str | None:
-        """The name of the key that encrypts; None without keys."""
+        """Name of the key that encrypts; None without keys."""
         return next(iter(self._ciphers), None)
 
     def encrypt(self, secret: str, *, owner: str) -> str:
-        """Return what is stored for a secret of the endpoint ``owner``."""
+        """Return the stored form of a secret of the endpoint ``owner``."""
         if not self._ciphers:
             return secret
         name, cipher = next(iter(self._ciphers.items()))
@@ -62,7 +62,7 @@ class SecretStore:
         return f"{_ENCRYPTED}{name}:{base64.b64encode(nonce + ciphertext).decode()}"
 
     def decrypt(self, stored: str, *, owner: str) -> str:
-        """Return the stored secret in plain text; :class:`Sealed` if the keys do not decrypt it."""
+        """Return a stored secret in plain text; :class:`DecryptionFailed` if no key decrypts it."""
         if not stored.startswith(_ENCRYPTED):
             return stored
         known = self._decrypted.get((owner, stored))
@@ -85,16 +85,16 @@ class SecretStore:
         return secret
 
     def first(self, secret: str, *, owner: str) -> StoredSecrets:
-        """Return the column's value for an endpoint that has just this secret."""
+        """Return the column's value for an endpoint with this one secret."""
         return [{"secret": self.encrypt(secret, owner=owner), "valid_until": None}]
 
     def rotate(
         self, stored: StoredSecrets, secret: str, *, owner: str, now: float, overlap: float
     ) -> StoredSecrets:
-        """Return the column's value with ``secret`` as the current one; the others stay valid for ``overlap`` seconds.
+        """Return the column's value with a new current ``secret``; old ones end after ``overlap`` seconds.
 
-        An overlap of 0 ends all others at once, also those that an earlier rotation left valid, and those that do
-        not open any more.
+        An overlap of 0 ends all old ones at once, also those that cannot be decrypted any more.
+        :class:`NotPossible` if :data:`MAX_SECRETS` would be exceeded.
         """
         until = now + overlap
         kept = [
@@ -107,25 +107,26 @@ class SecretStore:
         ]
         if len(kept) >= MAX_SECRETS:
             raise NotPossible(
-                f"{len(kept)} secrets of this endpoint are valid already; wait until one ends, or rotate with overlap 0"
+                f"{len(kept)} secrets of this endpoint are valid already;"
+                " wait until one ends, or rotate with overlap 0"
             )
         return [*kept, *self.first(secret, owner=owner)]
 
     def valid_secrets(self, stored: Sequence[dict[str, Any]], *, owner: str, now: float) -> tuple[str, ...]:
-        """Return the secrets to sign with at ``now``, the current one last; :class:`Sealed` if one does not open."""
+        """Return the secrets that sign at ``now``, the current one last. Raises :class:`DecryptionFailed`."""
         return tuple(self.decrypt(entry["secret"], owner=owner) for entry in stored if _valid(entry, now))
 
 
-#: Stores secrets as they are.
+#: Store without keys.
 PLAIN = SecretStore()
 
 _MAX_DECRYPTED = 10_000
 
 
 def read_keys(text: str) -> list[bytes]:
-    """Return the keys of a key file: one per line, 64 hex digits or base64 of 32 bytes; ValueError if it is none.
+    """Parse a key file: one key per line, 64 hex digits or base64 of 32 bytes; ValueError if it is malformed.
 
-    Empty lines and those that begin with ``#`` are left out. The messages do not quote the file.
+    Empty lines and lines that begin with ``#`` are skipped. Error messages do not quote the file.
     """
     keys = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -149,7 +150,7 @@ def _read_key(word: str) -> bytes | None:
 
 
 def _name(key: bytes) -> str:
-    """Return a short name that says which key it is and nothing about it."""
+    """Return a key's name: a short fingerprint."""
     return hashlib.sha256(b"sbtc-watcher webhook key\0" + key).hexdigest()[:8]
 
 

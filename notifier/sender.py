@@ -1,4 +1,4 @@
-"""One attempt: POST the signed bytes to an endpoint, within a time, an answer size and the guard's limits."""
+"""HTTP client for webhooks: POST the signed bytes once, bounded in time, answer size and target address."""
 
 import asyncio
 import os
@@ -22,38 +22,38 @@ from notifier.dns import Resolver
 from notifier.errors import RefusedUrl
 from notifier.status_line import read_head
 
-#: So much of an answer's body is read, then the connection is dropped.
+#: Bytes of an answer's body that are read before the connection is dropped.
 MAX_ANSWER_BYTES = 16 * 1024
-#: So much of it is kept.
+#: Bytes of it that are stored.
 KEPT_ANSWER_BYTES = 1024
-#: Bytes of an answer, head included, that are kept as they came, for what the library refuses.
+#: Raw bytes of an answer, head included, kept for answers that the library rejects.
 MAX_RAW_BYTES = 32 * 1024
-#: So many kept connections may turn out to be closed within one attempt.
+#: Reused connections that may turn out closed within one attempt.
 STALE_CONNECTIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult:
-    """What came of one attempt."""
+    """Outcome of one attempt."""
 
-    #: None if no status came within the time.
+    #: None if no status arrived in time.
     status_code: int | None
-    #: Why no status came, for people; None if one came.
+    #: Human-readable reason why no status arrived; None if one did.
     error: str | None
     seconds: float
-    #: The first KiB of the answer's body.
+    #: First KiB of the answer's body.
     response: bytes = b""
-    #: The header as it came.
+    #: The raw header.
     retry_after: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Say whether the endpoint took the event: any 2xx."""
+        """Whether the endpoint accepted the event: any 2xx."""
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
 class Sender:
-    """An HTTP client for webhooks; an async context manager that owns its connections.
+    """HTTP client for webhooks; an async context manager that owns its connections.
 
     ``timeout`` bounds a whole attempt: name look-up, connecting, TLS, sending, the status and the body.
     """
@@ -90,19 +90,19 @@ class Sender:
             # Less than the five seconds after which common servers close an idle connection.
             keepalive_timeout=4.0,
         )
-        # There is no public way to see an answer that the library's parser refuses.
+        # There is no public way to see an answer that the library's parser rejects.
         protocol: type[ResponseHandler] = _Protocol
         connector._factory = partial(protocol, loop=asyncio.get_running_loop())
         self._session = aiohttp.ClientSession(
             connector=connector,
-            # No endpoint's cookies are kept, let alone sent to another.
+            # Cookies are never stored, so none is sent to another endpoint.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"user-agent": self._user_agent, "accept": "*/*", "accept-encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None),
             trust_env=False,
             auto_decompress=False,
             read_bufsize=MAX_ANSWER_BYTES,
-            # Cookies are longer than the library's 8 KiB at times. Longer lines still have a status before them.
+            # Some Set-Cookie headers exceed the library's 8 KiB; beyond this limit the status still counts.
             max_line_size=MAX_ANSWER_BYTES,
             max_field_size=MAX_ANSWER_BYTES,
         )
@@ -116,7 +116,7 @@ class Sender:
         self._session = None
 
     async def send(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> SendResult:
-        """POST ``body`` once and return what came of it; whatever the endpoint does is an outcome, not an exception."""
+        """POST ``body`` once and return the outcome; nothing that the endpoint does raises."""
         started = self._stopwatch()
         answer = _Answer()
         error: str | None = None
@@ -131,11 +131,11 @@ class Sender:
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             error = _explain(failure)
         if answer.status is None:
-            # Refused by the library, or not at its end when the time was: the status line may be there all the same.
+            # Rejected by the library, or incomplete at the timeout: a status line may still have arrived.
             answer.take_raw()
         return SendResult(
             status_code=answer.status,
-            # Once the status is there it decides, whatever happens to the body.
+            # Once a status has arrived it counts, whatever happens to the body.
             error=error if answer.status is None else None,
             seconds=self._stopwatch() - started,
             response=bytes(answer.body[:KEPT_ANSWER_BYTES]),
@@ -145,17 +145,17 @@ class Sender:
     async def _post(self, url: URL, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
         for _ in range(STALE_CONNECTIONS):
             connection = answer.connection = _Connection()
-            # aiohttp opens sockets in this task or in children of it, which see the same object.
+            # aiohttp opens sockets in this task or in its child tasks, which see the same object.
             _CONNECTION.set(connection)
             try:
                 await self._post_once(url, body, headers, answer)
                 return
             except aiohttp.ClientConnectorError:
-                # There is no connection yet: the name does not resolve, nobody listens, or TLS failed.
+                # No connection was made: the name does not resolve, the port is closed, or TLS failed.
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientResponseError):
-                # The server closed an idle connection while the request was under way, as it may, or sent the rest of
-                # its last answer: not a failure of the endpoint. A second delivery of the same id does no harm.
+                # The server closed an idle connection while the request was under way, as it may, or sent the
+                # rest of its previous answer: no failure of the endpoint. Sending an id twice is harmless.
                 if answer.status is not None or not connection.reused or read_head(bytes(connection.raw)):
                     raise
         raise aiohttp.ServerDisconnectedError("the server closed every connection that was kept open")
@@ -174,9 +174,10 @@ class Sender:
 
 
 def _tls() -> ssl.SSLContext:
-    """Return what is asked of an endpoint's certificate: a known authority, the URL's host name, and not expired.
+    """TLS settings: the certificate must be of a trusted authority, match the URL's host and not be expired.
 
-    The system's authorities count, or those in the file that ``$SSL_CERT_FILE`` names. Nothing switches this off.
+    Trusted are the system's authorities, or those in the file ``$SSL_CERT_FILE``. This cannot be switched
+    off.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -185,7 +186,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class _Answer:
-    """What has arrived so far."""
+    """Answer as far as it has arrived."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -194,7 +195,7 @@ class _Answer:
         self.connection = _Connection()
 
     def take_raw(self) -> None:
-        """Go by the bytes that came, whether or not they are proper HTTP."""
+        """Read status and body from the raw bytes, whether or not they are valid HTTP."""
         head = read_head(bytes(self.connection.raw))
         if head is not None:
             self.status, self.retry_after = head.status, head.retry_after
@@ -202,11 +203,11 @@ class _Answer:
 
 
 class _Connection:
-    """What the present request goes out on: a connection that was kept, unless a socket is opened for it."""
+    """Connection of the current request: counts as reused unless a socket is opened for it."""
 
     def __init__(self) -> None:
         self.reused = True
-        #: The first bytes of the answer.
+        #: First raw bytes of the answer.
         self.raw = bytearray()
 
 
@@ -214,33 +215,33 @@ _CONNECTION: ContextVar[_Connection] = ContextVar("connection")
 
 
 class _Protocol(ResponseHandler):
-    """One connection, which also keeps the first bytes of each answer as they came."""
+    """aiohttp's connection, which also keeps the first raw bytes of each answer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._raw = bytearray()
 
     def set_response_params(self, **options: Any) -> None:
-        """Expect the answer to the present request."""
-        # Called by the task that asks.
+        """Expect the answer to the current request."""
+        # Called by the requesting task.
         self._raw = _CONNECTION.get().raw
         super().set_response_params(**options)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Receive bytes."""
         if len(self._raw) < MAX_RAW_BYTES:
             self._raw += data[: MAX_RAW_BYTES - len(self._raw)]
         super().data_received(data)
 
     def is_connected(self) -> bool:
-        """Say whether the connection may be used again: not when more came than was asked for."""
+        """Return whether the connection may be reused: not if more bytes arrived than the answer has."""
         return super().is_connected() and not self.should_close
 
 
 def _explain(failure: Exception) -> str:
-    """Return one line for people: what kind of failure it was, and what the library said.
+    """Return one human-readable line: the kind of failure and the library's message.
 
-    A refused address is named as such, however deep it lies.
+    A refused address is reported as such, however deep it is in the chain of causes.
     """
     cause: BaseException | None = failure
     while cause is not None:
@@ -255,16 +256,16 @@ def _explain(failure: Exception) -> str:
         kind = (
             "name not found" if isinstance(failure, aiohttp.ClientConnectorDNSError) else "connection failed"
         )
-        # Look-ups have numbers of their own, below 0.
+        # Error numbers of look-ups are negative and not in ``errno``.
         known = inner.errno is not None and inner.errno > 0
         text = os.strerror(inner.errno or 0) if known else inner.strerror or str(inner)
     elif isinstance(failure, aiohttp.ClientResponseError):
         kind, text = "no HTTP", failure.message
     elif isinstance(failure, aiohttp.ServerDisconnectedError):
-        # In the middle of an answer its text is the library's object for it.
+        # In the middle of an answer the exception's text is only the repr of a library object.
         kind, text = "connection failed", "the server closed it before a whole answer came"
     else:
         kind = "connection failed"
-    # Part of it may be what a stranger's server sent; databases refuse some of that.
+    # May contain bytes that the endpoint sent; databases reject some characters.
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return f"{kind}: {line}"[:500]

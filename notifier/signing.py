@@ -1,9 +1,9 @@
 # ruff: noqa: A002 (an id is called id)
-"""The signatures of a webhook (pure): Standard Webhooks, and the form that the public Stripe libraries verify.
+"""Webhook signatures (pure): Standard Webhooks, and the form that the public Stripe libraries verify.
 
-One secret, two keys: Standard Webhooks uses the bytes behind ``whsec_`` (base64), the other header uses the
-secret's text as it stands. While a secret is being rotated every valid one signs, the old ones first and the
-current one last, because naive parsers keep the last value they see.
+One secret, two keys: the key of Standard Webhooks is the decoded base64 after ``whsec_``, that of the other
+header is the secret's whole text. During a rotation every valid secret signs, the current one last, because
+naive parsers keep the last value they see.
 """
 
 import base64
@@ -17,14 +17,14 @@ SECRET_BYTES = 32
 
 
 def make_secret(random: bytes) -> str:
-    """Return the secret's text for :data:`SECRET_BYTES` random bytes."""
+    """Return the secret ``whsec_…`` for :data:`SECRET_BYTES` random bytes."""
     if len(random) != SECRET_BYTES:
         raise ValueError(f"a webhook secret is made of {SECRET_BYTES} random bytes, not {len(random)}")
     return SECRET_PREFIX + base64.b64encode(random).decode()
 
 
 def secret_key(secret: str) -> bytes:
-    """Return the key bytes that Standard Webhooks signs with; ValueError if the secret has another form."""
+    """Return the key bytes that Standard Webhooks signs with; ValueError if the secret is malformed."""
     if not secret.startswith(SECRET_PREFIX):
         raise ValueError(f"a webhook secret begins with {SECRET_PREFIX}")
     try:
@@ -40,7 +40,7 @@ def standard_signature(secret: str, *, id: str, timestamp: int, body: bytes) -> 
 
 
 def text_key_hmac(secret: str, message: bytes) -> str:
-    """Return the lower-case hex HMAC-SHA256 of a message, the key being the secret's text including ``whsec_``."""
+    """Return a message's HMAC-SHA256 in lower-case hex; the key is the secret's text with ``whsec_``."""
     return hmac.digest(secret.encode(), message, hashlib.sha256).hex()
 
 
@@ -54,8 +54,8 @@ def signature_headers(
 ) -> dict[str, str]:
     """Return the signature headers of one attempt.
 
-    ``timestamp`` is the attempt's unix second, ``secrets`` all valid ones with the current one last. With
-    ``legacy_v0`` the plain HMAC of the body is added, which anybody who sees one delivery can replay for ever.
+    ``timestamp`` is the attempt's unix second, ``secrets`` all valid ones with the current one last.
+    ``legacy_v0`` adds an HMAC of the body alone, which can be replayed for ever once one delivery has leaked.
     """
     if not secrets:
         raise ValueError("a webhook is signed with at least one secret")
@@ -67,7 +67,7 @@ def signature_headers(
     return {
         "webhook-id": id,
         "webhook-timestamp": str(timestamp),
-        # Exactly one space: the Python library raises on anything else, which the sender would see as a 500.
+        # Exactly one space: the Python library raises on anything else, and the endpoint would answer 500.
         "webhook-signature": " ".join(standard),
         "X-Webhook-Signature": ",".join(parts),
     }

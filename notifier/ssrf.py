@@ -1,12 +1,12 @@
-"""Where a webhook may go: not to this machine, its network or a cloud's metadata service.
+"""SSRF guard: webhooks must not reach this machine, its network or a cloud's metadata service.
 
-Checking a name before the request is not enough (it can resolve to something else a moment later), so the check
-that counts is :func:`socket_factory`: it sees the concrete address of every connection, literals included.
-:func:`check_url` tells the person who adds an endpoint at once.
+Checking a name before the request is not enough, because it can resolve differently a moment later. So the
+decisive check is :func:`socket_factory`: it sees the address of every connection, also of IP literals.
+:func:`check_url` gives early feedback when an endpoint is created.
 
-``ipaddress``'s ``is_global`` is not enough: it calls NAT64 and 6to4 forms of private addresses, multicast and
-several special ranges global. So the ranges of the IANA special-purpose registries stand here, and of IPv6 only
-2000::/3 passes at all.
+``ipaddress``'s ``is_global`` is not enough: for it NAT64 and 6to4 forms of private addresses, multicast and
+several special ranges are global. So the ranges of the IANA special-purpose registries are listed here, and
+of IPv6 only 2000::/3 is allowed at all.
 """
 
 import socket
@@ -22,7 +22,7 @@ from yarl import URL
 
 from notifier.errors import RefusedUrl
 
-#: A URL that passed :func:`check_url`.
+#: URL that passed :func:`check_url`.
 CheckedUrl = NewType("CheckedUrl", str)
 
 MAX_URL = 2048
@@ -61,7 +61,7 @@ _V6_REFUSED = {
         "2002::/16": "a 6to4",
         "2620:4f:8000::/48": "a protocol-reserved",
         "3fff::/20": "a documentation",
-        # Outside it everything is refused; these have a name that helps.
+        # Everything outside it is refused; these are named for the error message.
         "::/128": "an unspecified",
         "::1/128": "a loopback",
         "fc00::/7": "a private",
@@ -76,11 +76,11 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class RefusedAddress(OSError):
-    """A connection was not made, because of its address."""
+    """Connection refused by the guard because of its address."""
 
 
 def refusal(address: str) -> str | None:
-    """Return why an IP address (as text) may not be called, e.g. ``127.0.0.1 is a loopback address``; None = it may."""
+    """Return why an IP address is refused, e.g. ``127.0.0.1 is a loopback address``; None if allowed."""
     ip = ip_address(address)
     kind = _v4_kind(ip) if isinstance(ip, IPv4Address) else _v6_kind(ip)
     return f"{address} is {kind} address" if kind else None
@@ -94,7 +94,7 @@ def _v6_kind(ip: IPv6Address) -> str | None:
     if ip.ipv4_mapped is not None:
         return _v4_kind(ip.ipv4_mapped)
     if ip in _NAT64:
-        # What a name resolves to on an IPv6-only network; the connection ends at the IPv4 address inside.
+        # Names resolve to these on an IPv6-only network; the connection ends at the embedded IPv4 address.
         return _v4_kind(IPv4Address(int(ip) & 0xFFFFFFFF))
     if kind := next((name for network, name in _V6_REFUSED.items() if ip in network), None):
         return kind
@@ -102,7 +102,7 @@ def _v6_kind(ip: IPv6Address) -> str | None:
 
 
 def socket_factory(*, allow_private: bool) -> Callable[[AddrInfoType], socket.socket]:
-    """Return a factory for :class:`aiohttp.TCPConnector` that raises :class:`RefusedAddress` for refused addresses."""
+    """Return a socket factory for :class:`aiohttp.TCPConnector` that raises :class:`RefusedAddress`."""
 
     def open_socket(info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -114,7 +114,7 @@ def socket_factory(*, allow_private: bool) -> Callable[[AddrInfoType], socket.so
 
 
 def lookup(host: str, port: int, *, timeout: float) -> list[str]:
-    """Return the addresses that a name resolves to, empty if it does not resolve or not within ``timeout`` seconds.
+    """Return a name's addresses; empty if it does not resolve within ``timeout`` seconds.
 
     Blocks. The look-up runs in a thread of its own because ``getaddrinfo`` has no timeout.
     """
@@ -137,7 +137,7 @@ def lookup(host: str, port: int, *, timeout: float) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def parse_url(url: str, *, allow_http: bool) -> URL:
-    """Return a webhook URL taken apart; :class:`RefusedUrl` if its form is not one that is called."""
+    """Parse a webhook URL; :class:`RefusedUrl` if its form is not allowed."""
     if len(url) > MAX_URL:
         raise RefusedUrl(f"a webhook URL has at most {MAX_URL} characters, this one has {len(url)}")
     if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in url):
@@ -167,17 +167,17 @@ def parse_url(url: str, *, allow_http: bool) -> URL:
 def check_url(
     url: str, *, allow_http: bool = False, allow_private: bool = False, timeout: float = 5.0
 ) -> CheckedUrl:
-    """Return the URL if a webhook may go there, else raise :class:`RefusedUrl` with the reason.
+    """Return the URL if webhooks may be sent to it, else raise :class:`RefusedUrl` with the reason.
 
-    Blocks for a DNS look-up of at most ``timeout`` seconds; do not call it within a transaction. A name that does
-    not resolve passes: the address is checked again at every attempt.
+    Blocks for a DNS look-up of at most ``timeout`` seconds: do not call it within a transaction. A name that
+    does not resolve passes, because the address is checked again at every attempt.
     """
     parsed = parse_url(url, allow_http=allow_http)
     assert parsed.host is not None
     assert parsed.port is not None
     if allow_private:
         return CheckedUrl(url)
-    # The dot at the end of a complete name is no part of an address, and of some names' entries neither.
+    # Without the trailing dot of a fully qualified name: some hosts files and literals do not have it.
     host = parsed.host.rstrip(".")
     try:
         addresses = [str(ip_address(host))]
@@ -186,6 +186,7 @@ def check_url(
     for address in addresses:
         if reason := refusal(address):
             raise RefusedUrl(
-                f"webhooks are not sent to {parsed.host}: {reason} (set webhook_allow_private for development)"
+                f"webhooks are not sent to {parsed.host}: {reason}"
+                " (set webhook_allow_private for development)"
             )
     return CheckedUrl(url)

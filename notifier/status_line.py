@@ -1,33 +1,34 @@
-"""The status of an answer, read from its first bytes as leniently as can be (pure).
+"""Lenient parser of an HTTP response's status line and ``Retry-After`` (pure).
 
-For answers that the HTTP library refuses: once there is a status line, what follows it is the endpoint's own affair.
+For responses that the HTTP library rejects: once a status line has arrived, the status counts, whatever
+follows.
 """
 
 import re
 from dataclasses import dataclass
 
-#: A line, ended: a status that is still being sent could become another one.
+#: A complete line: a status that is still arriving could become another one.
 _STATUS_LINE = re.compile(rb"\s*HTTP/\d+(?:\.\d+)?[ \t]+([1-9]\d\d)(?!\d)[^\r\n]*[\r\n]", re.IGNORECASE)
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
-#: With the lines that continue it, as older servers fold long values.
+#: Including continuation lines, since older servers fold long values.
 _RETRY_AFTER = re.compile(rb"^retry-after[ \t]*:((?:[^\n]|\n[ \t])*)\n", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What could be read of an answer's head."""
+    """Head of a response, as far as it could be read."""
 
     status: int
-    #: The header's value, None if it is not there or not complete.
+    #: The header's value; None if it is missing or incomplete.
     retry_after: str | None
-    #: What came after the head, as it came.
+    #: Raw bytes after the head.
     body: bytes
 
 
 def read_head(raw: bytes) -> Head | None:
-    """Return what the first bytes of an answer say; None if no final status line is complete. Never raises.
+    """Parse the first bytes of a response; None if they contain no complete final status line. Never raises.
 
-    Interim answers (1xx, but not 101, which ends HTTP) are passed over.
+    Interim responses (1xx, but not 101, which ends HTTP) are skipped.
     """
     start = 0
     while (line := _STATUS_LINE.match(raw, start)) is not None:

@@ -1,4 +1,4 @@
-"""A merchant's server for tests and the demo: verifies each webhook with the public library and answers as told."""
+"""Scriptable webhook receiver for tests and the demo; verifies each webhook with the public library."""
 
 import asyncio
 import base64
@@ -18,12 +18,12 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the receiver does with one request."""
+    """Answer to one request."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    #: Wait for this event before answering; a hanging endpoint waits for one that is never set.
+    #: Wait for this event before answering; for a hanging endpoint it is never set.
     gate: asyncio.Event | None = None
     #: Close the connection instead of answering.
     drop: bool = False
@@ -31,20 +31,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One request that came in."""
+    """Received request."""
 
     path: str
-    #: Headers in lower case.
+    #: Header names are in lower case.
     headers: dict[str, str]
     body: bytes
-    #: Why the signature was refused; None if the library accepted it. Also None where no secret is known.
+    #: Why the signature was rejected; None if the library accepted it, or if no secret is known for the path.
     refused: str | None
-    #: When, by the monotonic clock (:func:`time.monotonic`).
+    #: Time of arrival by the monotonic clock (:func:`time.monotonic`).
     at: float = 0.0
 
     @property
     def id(self) -> str:
-        """The event's id as the header gives it."""
+        """The event's id, from the header."""
         return self.headers.get("webhook-id", "")
 
     @property
@@ -54,11 +54,11 @@ class Arrival:
 
 
 class Receiver:
-    """An HTTP server on 127.0.0.1 and a free port; an async context manager.
+    """HTTP server on 127.0.0.1 and a free port; an async context manager.
 
-    Every path is an endpoint of its own: :meth:`url` names it, :meth:`trust` gives it a secret to verify with and
-    :meth:`plan` the answers to its next requests. Without a plan it answers 200. With ``check_age`` False old
-    timestamps pass, for tests with a clock of their own.
+    Every path is an endpoint of its own: :meth:`url` returns its URL, :meth:`trust` sets the secret to verify
+    with, and :meth:`plan` queues the answers to its next requests. Without a plan it answers 200. With
+    ``check_age`` False old timestamps pass, for tests with a clock of their own.
     """
 
     def __init__(self, *, check_age: bool = True) -> None:
@@ -94,23 +94,23 @@ class Receiver:
         return self.base + path
 
     def trust(self, secret: str, path: str = "/") -> None:
-        """Verify what comes to a path with this secret from now on."""
+        """Verify requests to a path with this secret from now on."""
         self._secrets[path] = secret
 
     def plan(self, *answers: Answer, path: str = "/") -> None:
-        """Answer the next requests of a path so, in this order, after those planned already."""
+        """Queue answers to the next requests to a path, after those planned already."""
         self._plans[path].extend(answers)
 
     def always(self, answer: Answer, path: str = "/") -> None:
-        """Answer every request of a path so, once its plan is used up."""
+        """Set the answer to requests to a path once its plan is used up."""
         self._always[path] = answer
 
     def at(self, path: str) -> list[Arrival]:
-        """Return what came to a path."""
+        """Return the requests to a path."""
         return [arrival for arrival in self.arrivals if arrival.path == path]
 
     async def wait_for(self, count: int, *, path: str | None = None, within: float = 10.0) -> list[Arrival]:
-        """Wait until so many requests came (to a path, or at all) and return them; TimeoutError if they do not."""
+        """Wait for ``count`` requests (to a path, or in all) and return them, or raise TimeoutError."""
 
         def arrived() -> list[Arrival]:
             return self.arrivals if path is None else self.at(path)
@@ -149,13 +149,13 @@ class Receiver:
             elif not _signed(secret, headers, body):
                 return "No matching signature found"
         except Exception as error:
-            # The library lets errors of several kinds out; whatever it is, the webhook is not accepted.
+            # The library raises several kinds of errors; any of them rejects the webhook.
             return f"{type(error).__name__}: {error}"
         return None
 
 
 def _signed(secret: str, headers: dict[str, str], body: bytes) -> bool:
-    """Say whether the library would have made one of the signatures, whatever the timestamp's age."""
+    """Return whether the library would make one of the signatures, ignoring the timestamp's age."""
     moment = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
     expected = Webhook(secret).sign(msg_id=headers["webhook-id"], timestamp=moment, data=body.decode())
     return any(

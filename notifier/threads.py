@@ -1,4 +1,4 @@
-"""Blocking look-ups in daemon threads: one that hangs takes no thread of a pool and holds up no end of the process."""
+"""Blocking look-ups in daemon threads: a hanging one blocks neither a thread pool nor the process's exit."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,9 @@ from typing import Any
 def in_daemon_thread(
     loop: asyncio.AbstractEventLoop, look_up: Callable[[], Any], *, name: str
 ) -> asyncio.Future[Any]:
-    """Start a look-up in a daemon thread; return the future of its answer, or of the ``OSError`` that it ended in.
+    """Start a look-up in a daemon thread; return a future of its answer or of its ``OSError``.
 
-    Raises ``OSError`` when there is no thread for it.
+    Raises ``OSError`` if no thread can be started.
     """
     answer: asyncio.Future[Any] = loop.create_future()
 
@@ -31,9 +31,9 @@ def in_daemon_thread(
         except OSError as caught:
             error = caught
         except Exception as caught:
-            # A UnicodeError or a ValueError, of a name that is none; whatever it is, somebody waits for the end.
+            # UnicodeError or ValueError for a malformed name; any error must reach the waiting caller.
             error = OSError(f"not a host name: {caught}")
-        # The loop may be gone by now; then nobody waits for the answer.
+        # A closed loop raises RuntimeError; then no caller is waiting for the answer.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, error)
 

@@ -1,16 +1,16 @@
-"""For merchants: check that a webhook is genuine, and read it. One file, standard library only: import it or copy it.
+"""Webhook verification for merchants. One file, standard library only: import it or copy it.
 
 ::
 
-    event = verify(body, headers, secret)      # raises Rejected: answer 400
-    if not first_time(event.id):               # e.g. INSERT … ON CONFLICT DO NOTHING in the shop's own database
-        return 204                             # delivered before: at least once means sometimes twice
+    event = verify(body, headers, secret)  # raises Rejected: answer 400
+    if not first_time(event.id):           # e.g. INSERT … ON CONFLICT DO NOTHING in the shop's own database
+        return 204                         # delivered before: at least once means sometimes twice
     if event.type == "payment.succeeded":
         ship(event.intent["metadata"]["order_id"])
     return 204
 
-``body`` must be the bytes as they arrived, not JSON that was parsed and written again. The algorithm is that of
-Standard Webhooks (https://www.standardwebhooks.com); any of its libraries does the same.
+``body`` must be the bytes as they arrived, not JSON that was parsed and written again. The algorithm is that
+of Standard Webhooks (https://www.standardwebhooks.com); any of its libraries does the same.
 """
 
 import base64
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-#: A webhook may be so many seconds old, or so far ahead of this machine's clock.
+#: Largest age of a webhook, or lead over this machine's clock, seconds.
 TOLERANCE = 300.0
 
 _ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
@@ -32,21 +32,21 @@ _PREFIX = "whsec_"
 
 
 class Rejected(ValueError):
-    """The request is no genuine webhook, or too old: answer 400 and do nothing. The text says why, for the log."""
+    """Not a genuine webhook, or too old: answer 400 and do nothing. The message says why, for the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A webhook that is genuine."""
+    """Verified webhook."""
 
-    #: The same at every retry and resend: what to tell duplicates by.
+    #: The same at every retry and resend: use it to recognize duplicates.
     id: str
-    #: ``payment.succeeded``, …; ignore those you do not know.
+    #: ``payment.succeeded``, …; ignore types that you do not know.
     type: str
     #: When it happened.
     timestamp: datetime
     api_version: str
-    #: Grows within a payment intent; one with a lower number than the last is an older story.
+    #: Increases within a payment intent; an event with a lower number than the last one is outdated.
     sequence: int
     data: dict[str, Any]
 
@@ -58,12 +58,12 @@ class Event:
 
     @property
     def reason(self) -> str | None:
-        """Why, for ``payment.failed`` and ``payment.attention``."""
+        """Reason, for ``payment.failed`` and ``payment.attention``."""
         return self.data.get("reason")
 
     @property
     def supersedes(self) -> str | None:
-        """The id of an earlier event that this one takes back, e.g. after a reorganisation of the chain."""
+        """Id of an earlier event that this one replaces, e.g. after a reorganisation of the chain."""
         return self.data.get("supersedes")
 
 
@@ -75,11 +75,11 @@ def verify(
     tolerance: float | None = TOLERANCE,
     now: float | None = None,
 ) -> Event:
-    """Return the event, or raise :class:`Rejected`.
+    """Verify a webhook and return its event, or raise :class:`Rejected`.
 
-    Header names may be in any case. ``secrets`` is the endpoint's ``whsec_…``, or several of which one has to fit.
-    ``tolerance`` is in seconds; None takes any age, for looking at old requests. ``now`` is a unix time, by default
-    this machine's. ValueError if a secret is none.
+    Header names may be in any case. ``secrets`` is the endpoint's ``whsec_…``, or several of which one must
+    match. ``tolerance`` is in seconds; None accepts any age, for old requests. ``now`` is a unix time, by
+    default this machine's. ValueError if a secret is malformed.
     """
     keys = [_key(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
     given = {name.lower(): value for name, value in headers.items()}
@@ -93,7 +93,7 @@ def verify(
         _check_age(int(timestamp), tolerance, time.time() if now is None else now)
     signed = f"{given[_ID]}.{timestamp}.".encode("utf-8", "surrogateescape") + body
     expected = [hmac.digest(key, signed, hashlib.sha256) for key in keys]
-    # All are compared, so that the time it takes tells nothing.
+    # All are compared, so that the duration reveals nothing.
     fits = [hmac.compare_digest(one, other) for one in _signatures(given[_SIGNATURE]) for other in expected]
     if not any(fits):
         raise Rejected("no signature fits: another secret, or a body that is not as it was sent")
@@ -120,7 +120,7 @@ def _check_age(timestamp: int, tolerance: float, now: float) -> None:
 
 
 def _signatures(header: str) -> list[bytes]:
-    """Return the ``v1`` signatures; what is not one is left out."""
+    """Return the ``v1`` signatures; everything else is skipped."""
     found = []
     for part in header.split():
         version, _, text = part.partition(",")
@@ -144,5 +144,5 @@ def _parse(body: bytes) -> Event:
             data=document["data"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        # Signed with our secret but of another form: not by this sender.
+        # Signed with our secret but malformed: not by this sender.
         raise Rejected(f"the body is no event: {error!r}") from error

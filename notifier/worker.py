@@ -1,8 +1,8 @@
-"""The delivery worker: claim what is due, send it, record the result; repeat.
+"""Delivery worker: claim due deliveries, send them, record the results.
 
-One loop owns the database side (one short transaction per turn: what was tried is settled, then what is due is
-claimed) and starts one task per claimed delivery, never more than ``concurrency``. A slow endpoint holds its own
-slots only; see :func:`notifier.queue.claim`.
+One loop owns the database side: each cycle is one short transaction that records results, then claims due
+deliveries. It starts one task per claimed delivery, at most ``concurrency`` at once. A slow endpoint uses up
+its own slots only, see :func:`notifier.queue.claim`.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ from notifier.sender import Sender, SendResult
 
 log = structlog.get_logger(__name__)
 
-#: A lease outlives the attempt by so much: time to store what came of it, even on a busy database.
+#: Seconds by which a lease outlives the attempt: time to store the result, even on a busy database.
 LEASE_MARGIN_SECONDS = 15.0
 
-#: Wait after a turn that the database did not allow.
+#: Wait after a cycle that the database failed, seconds.
 DATABASE_PAUSE_SECONDS = 1.0
 
-#: So many turns in a row that the database did not allow end a drain.
+#: Consecutive cycles failed by the database after which a drain gives up.
 DRAIN_TRIES = 5
 
-#: At the end, so often is storing what was tried attempted.
+#: Tries of the last transaction at shutdown.
 LAST_TRIES = 3
 
 
 class Database(Protocol):
-    """What the worker needs: short write transactions, e.g. of a :class:`sqlalchemy.Engine`."""
+    """Short write transactions, e.g. of a :class:`sqlalchemy.Engine`."""
 
     def begin(self) -> AbstractContextManager[Connection]:
         """Open a write transaction that commits at the end of the block."""
@@ -51,31 +51,31 @@ class Database(Protocol):
 
 
 class OnAttempt(Protocol):
-    """Called once per stored attempt."""
+    """Callback, called once per recorded attempt."""
 
     def __call__(self, result: str, seconds: float) -> None:
-        """Take the delivery's status after the attempt (``delivered``, ``pending``, ``held``, ``dead``) and its time."""
+        """Receive the delivery's new status (a ``DeliveryStatus``) and the attempt's duration in seconds."""
         ...
 
 
 def ignore_attempt(result: str, seconds: float) -> None:
-    """Count nothing."""
+    """Do nothing."""
 
 
 def log_unforeseen(where: str, error: Exception) -> None:
-    """Log an exception that nobody foresaw."""
+    """Log an unforeseen exception."""
     log.error("unforeseen", where=where, exc_info=error)
 
 
 class Worker:
-    """Delivers what the outbox holds; run one of :meth:`run` and :meth:`drain` at a time.
+    """Delivers the outbox; call one of :meth:`run` and :meth:`drain` at a time.
 
-    It also goes on with changes of many deliveries, see :mod:`notifier.bulk`. ``schedule`` are the waits before the 1st,
-    2nd, … attempt and ``timeout`` bounds one attempt; ``grace`` is how long attempts under way may go on after the stop.
-    All in seconds. Several workers may share a database.
+    It also runs bulk changes, see :mod:`notifier.bulk`. ``schedule`` are the waits before the 1st, 2nd, …
+    attempt, ``timeout`` bounds one attempt, ``grace`` bounds the attempts under way at shutdown; all in
+    seconds. Several workers may share a database.
 
-    No exception ends it: what comes of one delivery stays there, and is told to ``on_unforeseen`` with the place
-    (``attempt``, ``settle``, ``queue``).
+    No exception ends it: an unforeseen one affects one delivery or cycle, and is passed to ``on_unforeseen``
+    with the place (``attempt``, ``settle``, ``queue``, ``bulk``).
     """
 
     def __init__(
@@ -116,8 +116,9 @@ class Worker:
         self._on_attempt = on_attempt
         self._on_first_attempt = on_first_attempt
         self._on_unforeseen = on_unforeseen
-        # A clock that is given judges everything: for tests. Else the database's judges what is shared, this machine's
-        # dates what is sent, and waits of this process are measured by one that nobody sets.
+        # A ``clock`` argument replaces all clocks, for tests. Else the reference clock is used for shared
+        # times, this machine's dates signatures, and this process's waits are measured by the boot clock,
+        # which cannot be set.
         self._given_clock = clock
         self._clock = clock or time.time
         self._elapsed = clock or _boot_time
@@ -136,10 +137,9 @@ class Worker:
         self._wakeup = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
         self._results: list[delivery_results.AttemptResult] = []
-        # The earliest retry that this worker knows of, so that short waits are not stretched to the poll interval; by
-        # the elapsed time.
+        # The earliest retry that this worker knows of, by ``_elapsed``: a short wait is not stretched.
         self._soonest = math.inf
-        # Why the last turn could not be made, where the database is at fault.
+        # Why the last cycle failed, if the database is at fault.
         self._outage: Exception | None = None
         self._bulk = BulkWorker(
             database,
@@ -151,20 +151,20 @@ class Worker:
         )
 
     def wake(self) -> None:
-        """Poll the queue at once, e.g. after a commit that enqueued events. May be called from any thread."""
+        """Poll the queue at once, e.g. after a commit that enqueued events. Thread-safe."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._wakeup.set)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until ``stop`` is set; then settle what was tried and hand back the rest, within ``grace``."""
+        """Deliver until ``stop`` is set; then record results and release other claims, within ``grace``."""
         await self._work(stop, until_idle=False)
 
     async def drain(self, deadline: float) -> bool:
-        """Deliver what is due, then return; True if nothing was left that may be sent now.
+        """Deliver what is due, then return; True if nothing due was left.
 
-        ``deadline`` is a time of the monotonic clock (:func:`time.monotonic`) at which to stop in any case. Raises the
-        database's error when it does not serve for some turns in a row.
+        ``deadline`` is a time of the monotonic clock (:func:`time.monotonic`) at which to stop in any case.
+        Raises the database's error after :data:`DRAIN_TRIES` failed cycles in a row.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -195,7 +195,7 @@ class Worker:
                     try:
                         went_well = await self._run_once(sender, tasks)
                     except Exception as error:
-                        # What was claimed and not started comes back when its lease has run out.
+                        # Claims that were not started come back when their lease expires.
                         self._on_unforeseen("queue", error)
                         went_well = False
                     nothing_left = until_idle and went_well and not (self._running or self._results)
@@ -211,14 +211,14 @@ class Worker:
                 await self._shut_down()
         finally:
             self._loop = None
-            # A task that was canceled before it began took no leave of its slot.
+            # A task canceled before it started has not freed its slot.
             self._running.clear()
         return idle
 
     async def _run_once(self, sender: Sender, tasks: asyncio.TaskGroup) -> bool:
-        """Record, claim and start; False if the database did not allow it (everything is kept for the next cycle)."""
+        """Run one cycle: record, claim, start tasks; False if the transaction failed (results are kept)."""
         results = list(self._results)
-        # What is settled in this turn leaves its slots.
+        # Results recorded in this cycle have left their slots.
         room = self._concurrency - len(self._running)
         begun = self._elapsed()
         try:
@@ -237,7 +237,7 @@ class Worker:
         return True
 
     async def _failed(self, error: Exception, results: Sequence[delivery_results.AttemptResult]) -> None:
-        """Say why a transaction failed. Unless the database is at fault, settle the results without the others."""
+        """Log a failed transaction. Unless the database is at fault, record its results one by one."""
         if is_outage(error):
             log.error("deliveries.database_failed", reason=reason_of(error), unsettled=len(results))
             return
@@ -246,20 +246,20 @@ class Worker:
             try:
                 recorded, now = await self._record_one(result)
             except Exception as trouble:
-                # Not even the least can be written: it and the rest are kept, and nothing is claimed meanwhile.
+                # Not even the plain result can be written: it and the rest are kept for the next cycle.
                 log.error(
                     "deliveries.database_failed", reason=reason_of(trouble), unsettled=len(self._results)
                 )
                 return
             self._drop([result], recorded, now)
         if results:
-            # What made the transaction fail is out of the way.
+            # The result that made the transaction fail is out of the way.
             self._wakeup.set()
 
     async def _record_one(
         self, result: delivery_results.AttemptResult
     ) -> tuple[list[delivery_results.RecordedAttempt], float]:
-        """Settle one result; what cannot be stored as it is, is stored as little more than its status."""
+        """Record one result; if it cannot be stored in full, little more than its status code."""
         try:
             return await asyncio.to_thread(self._record_alone, result, delivery_results.record_results)
         except Exception as error:
@@ -280,7 +280,7 @@ class Worker:
     def _transact(
         self, results: Sequence[delivery_results.AttemptResult], room: int
     ) -> tuple[list[delivery_results.RecordedAttempt], queue.ClaimResult, float]:
-        """Run the transaction of one cycle, and return the time that it went by; runs in a worker thread."""
+        """Run one cycle's transaction, in a worker thread; also return the reference time that it used."""
         with self._database.begin() as conn:
             queue.lock_claims(conn)
             now = self._now(conn)
@@ -308,7 +308,7 @@ class Worker:
         return delivery_results.record_results(conn, results, policy=self._policy, jitters=jitters, now=now)
 
     def _now(self, conn: Connection) -> float:
-        """Return the time that judges what processes share."""
+        """Return the reference clock's time."""
         machine = self._clock()
         return machine if self._given_clock is not None else clock.database_time(conn, machine=machine)
 
@@ -318,8 +318,8 @@ class Worker:
         recorded: Sequence[delivery_results.RecordedAttempt],
         now: float,
     ) -> None:
-        """Drop results that are stored (or whose lease was lost), and count them."""
-        # New ones were only added behind them meanwhile.
+        """Drop results that are recorded (or whose lease was lost), and call the callbacks."""
+        # New results were only appended meanwhile.
         del self._results[: len(results)]
         for done in recorded:
             self._on_attempt(done.status.value, done.result.outcome.seconds)
@@ -334,8 +334,8 @@ class Worker:
         started_at = self._clock()
         try:
             if self._elapsed() - claimed_at > LEASE_MARGIN_SECONDS:
-                # This process was held up since it claimed. The lease could run out within the attempt, and another
-                # worker send beside it; so the row is left to whoever claims it then.
+                # This process was held up since the claim. The lease could expire during the attempt and
+                # another worker send at the same time, so the row is left to be claimed again.
                 log.warning("delivery.claimed_too_long_ago", delivery=claimed.delivery)
                 return
             outcome = await self._send(sender, claimed, started_at)
@@ -345,7 +345,7 @@ class Worker:
                 )
             )
         finally:
-            # The slot is free before the loop looks, not some time after.
+            # Free the slot before the loop wakes.
             del self._running[task]
             self._wakeup.set()
 
@@ -354,7 +354,7 @@ class Worker:
             return SendResult(status_code=None, error="the event's body was pruned", seconds=0.0)
         try:
             try:
-                # Signed afresh at every attempt: receivers refuse timestamps that are five minutes old.
+                # Signed anew at every attempt: receivers reject timestamps that are five minutes old.
                 headers = signing.signature_headers(
                     id=claimed.event,
                     timestamp=int(now),
@@ -368,7 +368,7 @@ class Worker:
                 return SendResult(status_code=None, error=f"not signed: {error}", seconds=0.0)
             return await sender.send(claimed.url, body=claimed.body, headers=headers)
         except Exception as error:
-            # A bug of ours or of the client's must not take the other endpoints' deliveries down with it.
+            # A bug of ours or of the HTTP client must not stop other endpoints' deliveries.
             log.error("delivery.attempt_crashed", delivery=claimed.delivery, endpoint=claimed.endpoint)
             self._on_unforeseen("attempt", error)
             return SendResult(status_code=None, error=f"internal error: {type(error).__name__}", seconds=0.0)
@@ -392,7 +392,7 @@ class Worker:
             pass
 
     async def _shut_down(self) -> None:
-        """Give attempts under way their grace, settle what was tried, hand back the rest."""
+        """Wait for attempts under way, within ``grace``; record results and release the other claims."""
         claims = dict(self._running)
         if claims:
             await asyncio.wait(claims, timeout=self._grace)
@@ -416,7 +416,7 @@ class Worker:
             else:
                 self._drop(results, recorded, now)
                 return
-        # The leases run out by themselves; these events are then sent a second time, under the same ids.
+        # The leases expire; these events are then sent again, under the same ids.
         self._results.clear()
 
     def _last_transaction(
@@ -431,7 +431,7 @@ class Worker:
 
 
 def _boot_time() -> float:
-    """Return seconds since the machine started, those in which it slept too."""
+    """Return seconds since the machine booted, including suspended time."""
     return time.clock_gettime(_BOOT_CLOCK)
 
 

@@ -94,7 +94,7 @@ def test_a_secret_sealed_with_another_key_does_not_open_and_the_message_names_wh
     stored = SecretStore([KEY]).encrypt("whsec_a", owner=ME)
     for secret_store in (PLAIN, SecretStore([OTHER])):
         with pytest.raises(
-            DecryptionFailed, match=r"we_1 does not open: it needs the key [0-9a-f]{8}.*overlap 0"
+            DecryptionFailed, match=r"we_1 cannot be decrypted: it needs the key [0-9a-f]{8}.*overlap 0"
         ):
             secret_store.decrypt(stored, owner=ME)
 
