@@ -133,7 +133,7 @@ def _query() -> Any:
 
 
 def _batch(conn: Connection, change: Row[Any], *, now: float, entropy: Entropy) -> int:
-    """Run one batch; store the change's progress or delete it if finished. Return the number of deliveries."""
+    """Run one batch; store the change's progress, or delete it if finished. Return the deliveries' count."""
     kind = Kind(change.kind)
     if kind is Kind.ALIGN:
         done, place = _align(conn, change, now)

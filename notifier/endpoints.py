@@ -134,7 +134,7 @@ def modify(
     events: Iterable[str] | None = None,
     legacy_v0: bool | None = None,
 ) -> Endpoint:
-    """Change the given fields. Waiting deliveries go to a new URL; new subscriptions apply to later events."""
+    """Change the given fields. Waiting deliveries use a new URL; subscriptions apply to later events."""
     # The strongest mode, because the same transaction may also enable the endpoint.
     _row(conn, id, merchant, lock=EXCLUSIVE)
     values: dict[str, Any] = {}
@@ -238,7 +238,7 @@ def secrets(
 
 
 def unreadable(conn: Connection, *, secret_store: SecretStore, now: float) -> list[str]:
-    """Return the ids of endpoints with a secret that cannot be decrypted: no webhook can be signed for them."""
+    """Return the ids of endpoints with a secret that cannot be decrypted: their webhooks cannot be signed."""
     rows = conn.execute(
         select(endpoint.c.id, endpoint.c.secrets)
         .where(endpoint.c.status != EndpointStatus.REMOVED)

@@ -144,7 +144,10 @@ def enqueue_many(
 
 
 def forget_times_after(conn: Connection, time: int) -> None:
-    """Set ``as_of`` of events later than chain time ``time`` back to it, to repair false block times."""
+    """Set ``as_of`` of events later than chain time ``time`` back to it, to repair false block times.
+
+    Scans the whole table.
+    """
     conn.execute(update(event).where(event.c.as_of > time).values(as_of=time))
 
 
@@ -248,7 +251,7 @@ def insert_deliveries(
     ordered: bool,
     entropy: Entropy,
 ) -> list[str]:
-    """Write one delivery of a stored event per target, held where the endpoint is disabled; return their ids."""
+    """Write one delivery of a stored event per target, held if the endpoint is disabled; return the ids."""
     values = [
         delivery_values(row, target, now=now, due=due, ordered=ordered, entropy=entropy) for target in targets
     ]

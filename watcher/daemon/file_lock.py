@@ -1,4 +1,4 @@
-"""One follower per SQLite file: a lock that the operating system drops when its holder dies."""
+"""File lock: one follower per SQLite file. The operating system releases it when the process dies."""
 
 import fcntl
 import os
@@ -11,8 +11,10 @@ from watcher.errors import ConfigError, LeaseHeld
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file at ``path`` while the block runs. Raises :class:`LeaseHeld` at once when another holds it,
-    :class:`ConfigError` when the file cannot be opened.
+    """Hold the lock file at ``path`` while the block runs.
+
+    Raises :class:`LeaseHeld` at once if another process holds it, :class:`ConfigError` if it cannot be
+    opened.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,7 +1,7 @@
-"""The daemon: one asyncio process that owns every task, from the first migration to the last hand-back.
+"""The daemon's life cycle: one asyncio process that owns every task, from start to graceful shutdown.
 
-Order of a start: settings, schema, lock, tasks. Order of a stop (SIGTERM, SIGINT, SIGHUP): the step in hand is finished,
-leases are given back, connections are closed; ten seconds at most.
+Start: settings, schema, lock, tasks. Stop (SIGTERM, SIGINT, SIGHUP): the current step is finished, leases are
+released, connections are closed; within ten seconds.
 """
 
 import asyncio
@@ -33,48 +33,49 @@ from watcher.services.webhook_secrets import check_secrets, open_secret_store
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat, silence_limit
 
-#: The parts that ``--role`` can name.
+#: Values of ``--role``.
 ROLES = frozenset({"follower", "notifier", "api"})
 
-#: How long a stopping daemon waits for its parts, seconds.
+#: Longest wait of a stopping daemon for its parts, seconds.
 STOP_TIMEOUT_SECONDS = 10.0
 
-#: How long ``run --once`` delivers before it leaves the rest to the next run, seconds.
+#: Longest delivery phase of ``run --once``, seconds; the next run continues.
 DRAIN_TIMEOUT_SECONDS = 120.0
 
-#: Runs until the event is set.
+#: Coroutine function that runs until the event is set.
 Part = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 log = get_logger(__name__)
 
 
 def run(settings: Settings, roles: frozenset[str], once: bool) -> int:
-    """Run the daemon, or with ``once`` catch up, deliver what is due, and leave.
+    """Run the daemon; with ``once``, catch up with the chain, deliver what is due, and return.
 
-    Returns the exit code: 0, or 3 when ``once`` could not catch up (halted, or no source answered). Raises the
-    errors of :mod:`watcher.errors` when it cannot start.
+    Returns the exit code: 0, or 3 when ``once`` could not catch up (halted, or no source answered). Raises
+    the errors of :mod:`watcher.errors` when it cannot start.
     """
     with ExitStack() as stack:
         database = Database(settings.database_url)
         stack.callback(database.close)
         with database.answering():
             database.upgrade()
-            # Before anything starts, refuse another network's database, and secrets that nothing could be signed with.
+            # First of all, refuse a database of another network, and secrets that cannot be decrypted.
             wiring.make_ledger(settings, database).cursor()
             if roles & {"notifier", "api"}:
                 check_secrets(database, open_secret_store(settings))
         if "follower" in roles:
             stack.enter_context(_following_alone(database))
         tune_garbage_collector()
-        # What tries again by itself never comes here; `once` has no time for it.
+        # Parts of the daemon retry database errors themselves; only ``once`` lets them out.
         stack.enter_context(database.answering())
         return event_loop.run(serve(settings, database, roles, once=once))
 
 
 def tune_garbage_collector() -> None:
-    """Leave what the start has loaded out of the garbage collector's rounds, and let it make them less often.
+    """Exclude objects loaded so far from garbage collection, and collect less often.
 
-    Every delivery makes some objects in cycles; with the defaults looking for them costs a sixth of the throughput.
+    Every delivery creates reference cycles; with the default thresholds, collecting them costs a sixth of the
+    throughput.
     """
     gc.collect()
     gc.freeze()
@@ -89,7 +90,7 @@ async def serve(
     once: bool = False,
     stop: asyncio.Event | None = None,
 ) -> int:
-    """Run the parts named by ``roles`` until ``stop`` is set or a signal comes; see :func:`run`."""
+    """Run the parts named by ``roles`` until ``stop`` is set or a signal arrives; see :func:`run`."""
     stop = stop or asyncio.Event()
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop, database))
@@ -107,7 +108,7 @@ async def serve(
         if once:
             ended = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
-                # The next run is expected within the time that ``status`` would call a lag.
+                # The next run is expected within the time that ``status`` tolerates as lag.
                 tasks.create_task(
                     run_heartbeat(liveness, heartbeat, ended, grace_seconds=settings.ready_max_lag)
                 )
@@ -174,7 +175,7 @@ async def _follow(
             liveness.on_role_change(False)
 
     async def stand_by(stop: asyncio.Event) -> None:
-        # Who gets the lease at once is no standby: its start ends with its first poll of the chain.
+        # A process that gets the lease at once is no standby: it is ready after its first poll of the chain.
         await run_until_stopped(stop, asyncio.sleep(1.0))
         liveness.is_standby = True
         await stop.wait()
@@ -208,13 +209,16 @@ async def _until_stopped(
 
 
 async def _stopped(stop: asyncio.Event, liveness: Liveness) -> None:
-    """Keep the process alive until it is told to stop, whatever parts it runs."""
+    """Keep the process alive until ``stop`` is set, whichever parts it runs."""
     await stop.wait()
     liveness.stopping()
 
 
 async def _run_part(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Run one part; after ``stop`` it may take :data:`STOP_TIMEOUT_SECONDS` seconds. A part that dies stops the whole daemon."""
+    """Run one part; after ``stop`` it has :data:`STOP_TIMEOUT_SECONDS` to end.
+
+    A part that raises stops the whole daemon.
+    """
     async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
 
         async def start_timeout() -> None:
@@ -228,9 +232,9 @@ async def _run_part(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> Non
 
 @contextmanager
 def _signals(stop: asyncio.Event, database: Database) -> Iterator[None]:
-    """Set ``stop`` at SIGTERM, SIGINT, and at SIGHUP (its terminal was closed) unless nohup(1) had that one ignored.
+    """Set ``stop`` on SIGTERM, SIGINT and, unless nohup(1) ignores it, SIGHUP (terminal closed).
 
-    From then on nothing waits for long for another process that holds the database.
+    From then on, waits for other processes' database locks are short.
     """
 
     def end() -> None:
@@ -252,11 +256,11 @@ def _signals(stop: asyncio.Event, database: Database) -> Iterator[None]:
 
 @contextmanager
 def _following_alone(database: Database) -> Iterator[None]:
-    """Make sure that no other process follows the chain on this database; on a shared one the lease does."""
+    """Exclude other followers on this SQLite file; on a shared database the leader lease does."""
     if not database.is_sqlite:
         yield
         return
     assert database.url.database is not None, "the settings give SQLite a file"
-    file = Path(database.url.database).resolve()  # two names of one file are one database
+    file = Path(database.url.database).resolve()  # a file with two names is one database
     with hold(file.with_name(f"{file.name}.lock")):
         yield

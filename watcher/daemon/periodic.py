@@ -1,4 +1,4 @@
-"""What has to be done now and then: thin out headers, empty old bodies, call for an audit. Never part of the hot path."""
+"""Periodic jobs: thin out headers, prune the outbox and idempotency keys, trigger an audit."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ from watcher.store.database import Database
 
 DAY = 86_400
 
-#: Between two runs of a job, seconds.
+#: Default interval of the jobs, seconds.
 HOUR = 3600.0
 
 log = get_logger(__name__)
@@ -34,9 +34,10 @@ log = get_logger(__name__)
 async def running(
     settings: Settings, database: Database, call_audit: Callable[[], None], *, every: float = HOUR
 ) -> AsyncIterator[None]:
-    """Run the periodic jobs in threads of their own while the block runs; ``call_audit`` is called on the event loop.
+    """Run the periodic jobs in threads while the block runs; ``call_audit`` runs on the event loop.
 
-    Upkeep begins a quarter of ``every`` (seconds) after the start, so that a daemon that restarts often does it too.
+    The first run is a quarter of ``every`` (seconds) after the start, so that a daemon that restarts often
+    runs them too.
     """
     loop = asyncio.get_running_loop()
     scheduler = BackgroundScheduler(
@@ -60,12 +61,12 @@ async def running(
         yield
     finally:
         stop.set()
-        # A job in the middle of a transaction may wait for the database: the event loop has others to bring to an end.
+        # In a thread, because a job may be waiting for the database while the event loop stops other parts.
         await asyncio.to_thread(scheduler.shutdown)
 
 
 def guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
-    """Return the job as one that never raises: what goes wrong is logged and counted, and it runs again in time."""
+    """Wrap a job so that it never raises: errors are logged and counted, and the next run is the retry."""
 
     def run() -> None:
         try:
@@ -81,7 +82,7 @@ def guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
 
 
 def thin_headers(settings: Settings, database: Database) -> int:
-    """Delete headers below what a reorg can reach; return how many."""
+    """Delete headers below the reach of a reorg; return how many."""
     keep = settings.finality_burn_blocks + 2 * MARGIN_BURN_BLOCKS
     count = database.transact(lambda connection: chain_state.thin_headers(connection, keep_burn_blocks=keep))
     log.info("headers.thinned", count=count)
@@ -89,13 +90,13 @@ def thin_headers(settings: Settings, database: Database) -> int:
 
 
 def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Empty bodies and logged answers and dismiss dead deliveries that are older than the retention; return how many.
+    """Prune bodies and answers and dismiss dead deliveries older than the retention; return how many.
 
-    Between two batches it looks whether the daemon is stopping; the next run does the rest.
+    Stops between two batches when the daemon is stopping; the next run continues.
     """
     with database.read() as connection:
         cursor = chain_state.load_cursor(connection)
-    # A machine clock that was set years ahead must not empty what is a day old.
+    # The earlier of both clocks: a machine clock set years ahead must not prune what is a day old.
     chain = cursor.clock.time if cursor is not None else None
     now = Clocks(machine=time.time(), chain=chain).earlier
     before = now - settings.retention_days * DAY
@@ -109,7 +110,7 @@ def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], 
 
 
 def prune_idempotency(database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Delete the answers to requests that are too old to be sent again; return how many."""
+    """Delete stored answers of idempotent requests that have expired; return how many."""
     total = 0
     while not stopping():
         count = database.transact(lambda connection: idempotency.prune(connection, now=time.time()))

@@ -1,7 +1,8 @@
-"""The daemons of this machine: each leaves a note of the database and the settings that it works with.
+"""Runtime files: each daemon of this machine publishes its database and settings, and commands compare.
 
-A command that reads the same settings file may still come to another database or other rules: the service manager gives
-a daemon directories, credentials and variables that a shell does not have. So commands compare, and refuse.
+A command that reads the same settings file may still get another database or other rules, because the service
+manager gives the daemon directories, credentials and variables that a shell does not have. Then the command
+refuses.
 """
 
 import fcntl
@@ -18,10 +19,10 @@ from watcher.config.settings import PREFIX, Settings
 from watcher.errors import ConfigError
 from watcher.log import get_logger
 
-#: Where the unit's daemon leaves its note (``RuntimeDirectory=``), for every user to read.
+#: Folder of the systemd unit's runtime file (``RuntimeDirectory=``), readable by every user.
 SYSTEM = Path("/run/sbtc-watcher")
 
-#: Settings that what a command stores depends on: the daemon would have stored something else under its own.
+#: Settings that decide what a writing command stores, so that the daemon's must be the same.
 COMPARED = (
     "network",
     "sbtc_contract",
@@ -48,14 +49,17 @@ Note = dict[str, Any]
 
 @contextmanager
 def announce(settings: Settings, config: Path | None) -> Iterator[None]:
-    """Leave a note of this daemon while the block runs, where one can be left; ``config``: its settings file."""
+    """Publish this daemon's runtime file while the block runs, if a folder for it is found.
+
+    ``config`` is its settings file.
+    """
     folder = _folder(config)
     path = None
     if folder is not None:
         path = folder / f"{os.getpid()}.json"
         try:
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # of a process that died and had our number
+            path.unlink(missing_ok=True)  # of a dead process with our pid
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
             log.warning("service.not_announced", file=str(path), reason=error.strerror)
@@ -64,10 +68,10 @@ def announce(settings: Settings, config: Path | None) -> Iterator[None]:
         yield
         return
     with open(descriptor, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # held as long as we live: whoever gets it knows that we do not
+        fcntl.flock(file, fcntl.LOCK_EX)  # held as long as we live: see _read
         json.dump(_note(settings, config), file)
         file.flush()
-        os.fchmod(descriptor, 0o644)  # complete: others may read it now, whatever the umask
+        os.fchmod(descriptor, 0o644)  # complete, so others may read it, whatever the umask
         try:
             yield
         finally:
@@ -75,10 +79,10 @@ def announce(settings: Settings, config: Path | None) -> Iterator[None]:
 
 
 def check(settings: Settings, config: Path | None, *, write: bool = False) -> None:
-    """Raise :class:`ConfigError` when a daemon with the same settings file uses another database than ``settings``.
+    """Raise :class:`ConfigError` if a daemon with the same settings file uses another database.
 
-    With ``write`` also when other settings differ that what is stored depends on. What the caller's environment names is
-    meant, and not compared.
+    With ``write`` also if one of :data:`COMPARED` differs. Settings from the caller's environment are
+    deliberate and not compared.
     """
     notes = [note for note in _read_all() if note.get("config") == _text(config)]
     if not notes:
@@ -105,7 +109,7 @@ def _differs(
     )
     return ConfigError(
         f"{name}: the running daemon (pid {note.get('pid')}) has {theirs}, this command would use {ours}",
-        hint=f"write {name} {where} and start the daemon anew, or set {PREFIX}{name.upper()} for this command",
+        hint=f"write {name} {where} and restart the daemon, or set {PREFIX}{name.upper()} for this command",
     )
 
 
@@ -120,7 +124,7 @@ def _note(settings: Settings, config: Path | None) -> Note:
 
 
 def _identity(database_url: str) -> str:
-    """Return which database a URL means, without users, passwords and options."""
+    """Return a database URL's normal form, without users, passwords and options."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{os.path.realpath(str(url.database))}"
@@ -153,7 +157,7 @@ def _read_all() -> Iterator[Note]:
 
 
 def _read(path: Path) -> Note | None:
-    """Return the note of a daemon that lives, None for what one left that was killed, or is no note."""
+    """Return the content of a runtime file; None if its daemon is dead or it is malformed."""
     try:
         with path.open("rb") as file:
             try:

@@ -1,4 +1,4 @@
-"""Construct the daemon's parts from the settings: source pool, indexer, websocket, audit, ledger, worker."""
+"""Construct the daemon's parts from the settings."""
 
 import time
 from functools import partial
@@ -30,7 +30,7 @@ USER_AGENT = f"sbtc-watcher/{__version__}"
 
 
 def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
-    """Make the pool of the settings' sources."""
+    """Return the source pool."""
     return SourcePool(
         [
             StacksApi(
@@ -57,7 +57,7 @@ def make_indexer(
     liveness: Liveness,
     lease: Lease | None,
 ) -> IndexerLoop:
-    """Make the follower's loop on a database; the worker is woken when there is something to tell."""
+    """Return the indexer loop; it wakes the worker when it has enqueued events."""
 
     def stepped(step: Step, applied: StepResult, seconds: float) -> None:
         metrics.on_step(step, applied, seconds)
@@ -87,7 +87,7 @@ def make_indexer(
 
 
 def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> BlockWebSocket | None:
-    """Make the socket that shortens the follower's waits, None when the settings want none."""
+    """Return the websocket that wakes the indexer loop on new blocks; None if the settings disable it."""
     if not settings.websocket:
         return None
 
@@ -106,13 +106,13 @@ def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -
 
 
 def make_in_flight(settings: Settings, database: Database, pool: SourcePool) -> MempoolFlags:
-    """Make what shows pending payments; when the settings want none shown, it sees to that."""
+    """Return the job that flags pending payments; if disabled by the settings, it clears the flags."""
     reader = MempoolReader(fetch_rules(settings).watched_contracts) if settings.mempool else None
     return MempoolFlags(database, pool, payment_rules(settings), reader, interval=settings.mempool_interval)
 
 
 def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics: Metrics) -> Audit:
-    """Make what reads blocks again when it is called."""
+    """Return the audit, which reads final blocks again when it is called."""
     return Audit(
         database,
         pool,
@@ -126,12 +126,12 @@ def make_audit(settings: Settings, database: Database, pool: SourcePool, metrics
 
 
 def make_ledger(settings: Settings, database: Database, lease: Lease | None = None) -> Ledger:
-    """Make the ledger of a database under these settings; with a lease, only its holder may write."""
+    """Return the ledger; with a lease, it writes only while the lease is held."""
     return Ledger(database, payment_rules(settings), Settler.of(settings), now=time.time, lease=lease)
 
 
 def fetch_rules(settings: Settings) -> FetchRules:
-    """Return what has to be read of transactions under these settings, beyond their events."""
+    """Return which contracts' transactions must be fetched whole, not just their events."""
     tokens = {spec.contract for spec in settings.assets.values() if spec.contract is not None}
     return FetchRules(
         watched_contracts=frozenset(
@@ -141,7 +141,7 @@ def fetch_rules(settings: Settings) -> FetchRules:
 
 
 def payment_rules(settings: Settings) -> PaymentRules:
-    """Return what counts as money under these settings."""
+    """Return which transfers count as payments."""
     return PaymentRules(
         assets=frozenset(spec.identifier for spec in settings.assets.values()),
         sbtc_contract=settings.sbtc_contract,
@@ -152,7 +152,7 @@ def payment_rules(settings: Settings) -> PaymentRules:
 
 
 def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Worker:
-    """Make the delivery worker on a database."""
+    """Return the delivery worker."""
     return Worker(
         database,
         schedule=settings.webhook_retry_schedule,

@@ -16,7 +16,7 @@ from watcher.log import get_logger
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.heartbeats import FOLLOWER, Heartbeat
 
-#: A loop may be silent for so many times its rest between two polls, and this many seconds of work.
+#: The loop may be silent for this multiple of its rest between two polls, plus this many seconds of work.
 MAX_SILENT_RESTS, MAX_WORK_SECONDS = 2.0, 60.0
 
 log = get_logger(__name__)
@@ -30,11 +30,12 @@ _WORDS = {
 
 
 class Liveness:
-    """Takes what the follower's loop (or, in a process that does not follow, the heartbeat) tells, and passes it on.
+    """Tracks progress of the indexer loop, or of the heartbeat in a process that does not follow.
 
-    systemd's READY is sent when HTTP is bound and the first poll has ended, whatever it found; the watchdog is fed by
-    every finished poll and every committed step, or where nobody follows by every heartbeat. ``rest`` is how long the loop
-    rests, seconds; ``roles`` are the parts that this process is to run.
+    Sends systemd's READY when HTTP is bound and the first poll has ended, even if it failed; feeds the
+    watchdog after every poll and every committed step, or in a process that does not follow after every
+    heartbeat. ``rest`` is the loop's pause between two polls, seconds; ``roles`` are the parts that this
+    process runs.
     """
 
     def __init__(
@@ -48,23 +49,23 @@ class Liveness:
         self._manager = manager
         self._roles = roles
         self._clock = clock
-        #: How long the loop may be silent at work, seconds.
+        #: Longest silence of a live loop, seconds.
         self.max_silence = MAX_SILENT_RESTS * rest + MAX_WORK_SECONDS
         manager.extend_watchdog(self.max_silence)
         self._bound = False
         self._progressed = False
         self._ready = False
-        #: Whether a poll of the chain (without a follower: at the database) has succeeded in this process.
+        #: Whether a poll of the chain (without a follower: a heartbeat) has succeeded in this process.
         self.reached = False
-        #: The result of the last poll; None before the first one, and while heartbeats stand in for it.
+        #: Result of the last poll; None before the first, and while heartbeats take its place.
         self.poll_result: PollResult | None = None
-        #: What is wrong at the moment, one line.
+        #: Current trouble, one line.
         self.trouble: str | None = None
-        #: Whether this process follows the chain at the moment; a standby on a shared database does not.
+        #: Whether this process follows the chain now; a standby on a shared database does not.
         self.is_following = False
-        #: Whether heartbeats speak for this process, because it neither follows nor is about to.
+        #: Whether heartbeats show this process's progress, because it neither follows nor is about to.
         self.is_standby = FOLLOWER not in roles
-        #: The newest applied block and the newest that a source reported, as this process's follower knows them.
+        #: The newest applied block, and the newest that a source reported to this process's follower.
         self.newest: BlockHeader | None = None
         self.tip: BlockHeader | None = None
         self._polled_at: float | None = None
@@ -73,12 +74,12 @@ class Liveness:
         self._roles_changed = asyncio.Event()
 
     def on_http_bound(self) -> None:
-        """The HTTP server's socket listens, or there is to be none."""
+        """Record that the HTTP server listens, or that there will be none."""
         self._bound = True
         self._notify_ready()
 
     def on_step(self) -> None:
-        """A step was committed."""
+        """Record a committed step."""
         self._record_progress(reached=True)
 
     def on_poll(
@@ -88,9 +89,10 @@ class Liveness:
         newest: BlockHeader | None,
         tip: BlockHeader | None = None,
     ) -> None:
-        """A poll ended.
+        """Record the end of a poll.
 
-        ``trouble`` is what it ran into, ``newest`` the newest applied block, ``tip`` the newest that a source reported.
+        ``trouble`` is why it failed, ``newest`` the newest applied block, ``tip`` the newest that a source
+        reported.
         """
         self.poll_result, self.trouble, self.newest, self.tip = result, trouble, newest, tip
         self._polled_at = self._clock()
@@ -99,7 +101,7 @@ class Liveness:
         self._manager.status(": ".join(filter(None, (_WORDS[result], trouble or place))))
 
     def on_heartbeat(self, trouble: str | None) -> None:
-        """A heartbeat was written; ``trouble`` says why not when it failed."""
+        """Record a heartbeat; ``trouble`` is why it could not be written, None if it was."""
         self._unwritten = trouble
         if not self.is_standby:
             return
@@ -108,21 +110,21 @@ class Liveness:
         self._manager.status(f"waiting: {self.trouble}" if self.trouble else "serving")
 
     def on_role_change(self, is_following: bool) -> None:
-        """The loop begins, or has ended because another process follows the chain now."""
+        """Record that the loop starts, or has ended because another process follows the chain now."""
         self.is_following, self.is_standby = is_following, False
         self._progress_at = self._clock()
         self.poll_result = None
-        # A standby's looks at the database say nothing of the chain.
+        # A standby's heartbeats say nothing about the chain.
         self.reached = False
         self._roles_changed.set()
 
     @property
     def roles(self) -> frozenset[str]:
-        """The parts that run at the moment."""
+        """The parts that run now."""
         return self._roles if self.is_following else self._roles - {FOLLOWER}
 
     async def until_roles_change(self, limit: float) -> None:
-        """Wait until :attr:`roles` are others than when this ended last, ``limit`` seconds at most."""
+        """Wait until :attr:`roles` have changed since the last call, ``limit`` seconds at most."""
         try:
             async with asyncio.timeout(limit):
                 await self._roles_changed.wait()
@@ -132,21 +134,21 @@ class Liveness:
 
     @property
     def unwritable(self) -> str | None:
-        """Why this process could not write to the database when it last tried; None when it could."""
+        """Why this process's last write to the database failed; None if it succeeded."""
         return self._unwritten or (self.trouble if isinstance(self.trouble, DatabaseTrouble) else None)
 
     @property
     def last_poll_seconds(self) -> float | None:
-        """The age of this process's last finished poll of the chain; None before the first."""
+        """Age of this process's last finished poll of the chain; None before the first."""
         return None if self._polled_at is None else max(0.0, self._clock() - self._polled_at)
 
     @property
     def silent_seconds(self) -> float:
-        """For how long this process's follower has finished no poll and no step; 0 where it does not follow."""
+        """Seconds since this process's follower last finished a poll or a step; 0 if it does not follow."""
         return max(0.0, self._clock() - self._progress_at) if self.is_following else 0.0
 
     def stopping(self) -> None:
-        """The daemon was told to stop."""
+        """Record that the daemon is stopping."""
         self._manager.stopping()
 
     def _record_progress(self, *, reached: bool) -> None:
@@ -165,24 +167,25 @@ class Liveness:
 async def run_heartbeat(
     liveness: Liveness, heartbeat: Heartbeat, stop: asyncio.Event, *, grace_seconds: float = 0.0
 ) -> None:
-    """Write this process's heartbeats until ``stop`` is set, and take them back at the end.
+    """Write this process's heartbeats until ``stop`` is set, and withdraw them at the end.
 
-    With ``grace_seconds`` the last one is good for so many seconds instead: another process of the kind is to come.
+    With ``grace_seconds`` the last one stays valid for that time instead: another such process is expected.
 
-    That is how a process knows whether the database takes writes, too. A heartbeat that ends in an error counts for the
-    watchdog as a failed poll of the chain does: starting again would not mend it. One that does not end does not.
+    Heartbeats also show the process whether the database accepts writes. One that fails feeds the watchdog
+    all the same, as a failed poll of the chain does, because a restart would not help. One that hangs does
+    not.
     """
     while not stop.is_set():
         try:
             await run_in_thread(heartbeat.write, liveness.roles)
         except SQLAlchemyError as error:
             liveness.on_heartbeat(reason_of(error))
-        except Exception as error:  # whatever it is, the process goes on without this heartbeat
+        except Exception as error:  # the process continues without this heartbeat
             unforeseen.report("heartbeat", error)
             liveness.on_heartbeat(type(error).__name__)
         else:
             liveness.on_heartbeat(None)
-        # Who has begun to follow says so at once: until then the others believe that nobody does.
+        # Write at once after a change of roles: until then other processes believe that no process follows.
         await run_until_stopped(stop, liveness.until_roles_change(heartbeat.interval))
     try:
         await run_in_thread(
@@ -191,5 +194,5 @@ async def run_heartbeat(
     except SQLAlchemyError as error:
         log.warning("heartbeat.not_taken_back", reason=reason_of(error))
     except Exception as error:
-        # A stop in order does not fail over a last word.
+        # A failed last heartbeat must not fail an orderly stop.
         unforeseen.report("heartbeat", error)

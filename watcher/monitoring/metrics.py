@@ -1,9 +1,9 @@
-"""The metrics, all names in one place. Counters and histograms are of this process; gauges are read when asked for.
+"""Prometheus metrics. Counters and histograms are per process; gauges are read at the scrape.
 
-``payment_latency_seconds`` runs from the beginning of the look that found the block which caused an event, by the
-follower's clock, to the beginning of the event's first attempt at an endpoint, by the notifier's clock: reading the
-block, committing the step and the queue are in it, the receiver's answer is not. Resends, and events that no block
-caused (a person's act, a reindex), are not in it.
+``payment_latency_seconds`` runs from the start of the poll that found the block which caused an event, by the
+follower's clock, to the start of the event's first attempt at an endpoint, by the notifier's clock. It
+includes reading the block, committing the step and the queue, but not the receiver's answer. Resends, and
+events that no block caused (an operator action, a reindex), are not counted.
 """
 
 import math
@@ -39,7 +39,7 @@ from watcher.store.database import Database
 
 PREFIX = "sbtc_watcher_"
 
-# Without it every counter and histogram comes with a gauge of when it was made.
+# Else every counter and histogram gets an additional gauge of its creation time.
 cast("Callable[[], None]", disable_created_metrics)()
 
 #: States of a source that answers.
@@ -52,7 +52,7 @@ log = get_logger(__name__)
 
 
 class Metrics:
-    """Counts what happens in this process; each method is a hook of the part that it is named after."""
+    """Counters of this process; each ``on_…`` method is a hook of the part that it is named after."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -62,19 +62,23 @@ class Metrics:
             "source_requests", "Answers of a source; code 0 is none", "source", "code"
         )
         self._request = self._histogram("source_request_seconds", "Until a source's answer was read")
-        self._transitions = self._counter("intent_transitions", "Intents moved by the chain", "from", "to")
+        self._transitions = self._counter(
+            "intent_transitions", "Intents that changed their status", "from", "to"
+        )
         self._unmatched = self._counter(
-            "unmatched", "Stored transfers that belonged to no intent when they came", "reason"
+            "unmatched", "Transfers that matched no intent when they were stored", "reason"
         )
         self._deliveries = self._counter(
-            "deliveries", "Delivery attempts by what became of the delivery", "result"
+            "deliveries", "Delivery attempts by the delivery's status afterwards", "result"
         )
         self._delivery = self._histogram("delivery_seconds", "Length of a delivery attempt", _LATENCIES)
         self._latency = self._histogram(
-            "payment_latency_seconds", "From a block seen to the first attempt to tell of it", _LATENCIES
+            "payment_latency_seconds", "From a block seen to the first attempt to send its event", _LATENCIES
         )
         self._audited = self._counter("audited_blocks", "Final blocks that were read again and compared")
-        self._gaps = self._counter("audit_gaps", "Audits that found our tables and the chain to differ")
+        self._gaps = self._counter(
+            "audit_gaps", "Audits that found differences between the database and the chain"
+        )
         self._unknown = self._counter(
             "unknown_words", "Words of the API in applied blocks that this version does not know", "kind"
         )
@@ -84,16 +88,16 @@ class Metrics:
         self.registry.register(unforeseen.COUNTER)
 
     def watch(self, database: Database, liveness: Liveness, pool: SourcePool | None) -> None:
-        """Show how things stand, too. ``pool``: the sources of a process that follows the chain, None elsewhere."""
+        """Add the gauges. ``pool``: the sources of a process that follows the chain, None elsewhere."""
         self.registry.register(Gauges(database, liveness, pool))
 
     def on_request(self, url: str, code: int, seconds: float) -> None:
-        """A source answered, or failed to."""
+        """Count a request to a source; ``code`` 0: no answer."""
         self._requests.labels(url, str(code)).inc()
         self._request.observe(seconds)
 
     def on_step(self, step: Step, applied: StepResult, seconds: float) -> None:
-        """A step was committed."""
+        """Count a committed step."""
         self._step.observe(seconds)
         if isinstance(step, Reorg):
             self._reorgs.inc()
@@ -106,27 +110,27 @@ class Metrics:
             self._unmatched.labels(reason).inc()
 
     def on_settled(self, settled: SettleResult) -> None:
-        """Intents were settled, by a step or after it."""
+        """Count status transitions of settled intents."""
         for _, before, after in settled.transitions:
             self._transitions.labels(before.value, after.value).inc()
 
     def on_attempt(self, result: str, seconds: float) -> None:
-        """An attempt to deliver was stored."""
+        """Count a recorded delivery attempt."""
         self._deliveries.labels(result).inc()
         self._delivery.observe(seconds)
 
     def on_first_attempt(self, seconds: float) -> None:
-        """An event was tried at an endpoint for the first time, so long after its cause was seen."""
+        """Observe the seconds from first sight of an event's cause to its first attempt at an endpoint."""
         self._latency.observe(max(0.0, seconds))
 
     def on_audit(self, report: Report) -> None:
-        """Blocks were read again."""
+        """Count the blocks that an audit read."""
         self._audited.inc(report.counts.blocks)
         if has_errors(report):
             self._gaps.inc()
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """Return everything in the form that ``accept`` asks for, and its content type; reads the database."""
+        """Return all metrics in the format ``accept`` asks for, and its content type; reads the database."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
 
@@ -140,10 +144,10 @@ class Metrics:
 
 
 class Gauges(Collector):
-    """How things stand at the moment of the scrape, from the database and from this process.
+    """Gauges from the database and from this process, read at the scrape.
 
-    Without a pool, the sources are shown as the follower last wrote them down. Where the database does not answer, what
-    it knows is left out.
+    Without a pool, the sources are shown as the follower last stored them. If the database is down, its
+    gauges are left out.
     """
 
     def __init__(
@@ -174,30 +178,30 @@ class Gauges(Collector):
         except SQLAlchemyError as error:
             log.warning("metrics.database_failed", reason=reason_of(error))
         except Exception as error:
-            # What this process knows is still shown, this count among it.
+            # The process's own gauges are still shown, and the error is counted.
             unforeseen.report("metrics", error)
         yield from self._chain(cursor)
         if found:
             yield from _counts(found)
 
     def _chain(self, cursor: Cursor | None) -> Iterable[Metric]:
-        tip = _gauge("tip_height", "Newest block: that a source told of, and applied", "kind")
-        age = _gauge("tip_age_seconds", "Age of the newest block that a source told of")
+        tip = _gauge("tip_height", "Newest block: reported by a source, and applied", "kind")
+        age = _gauge("tip_age_seconds", "Age of the newest block that a source reported")
         lag = _gauge(
             "lag_blocks",
-            "Blocks between the newest that a source told of and the newest applied; NaN when no source answers",
+            "Blocks between the newest reported and the newest applied; NaN when no source answers",
         )
         up = _gauge("source_up", "1 while a source answers", "source")
-        polled = _gauge("last_poll_seconds", "Age of the last finished look at the chain")
+        polled = _gauge("last_poll_seconds", "Age of the last finished poll of the chain")
         skew = _gauge("clock_skew_seconds", "Seconds by which the follower's clock is ahead of the sources'")
-        writable = _gauge("writable", "1 while the database takes this process's writes, 0 while it does not")
+        writable = _gauge("writable", "1 while the database accepts this process's writes, else 0")
         writable.add_metric([], self._liveness.unwritable is None)
-        halted = _gauge("halted", "1 while the daemon stands still until a person decides")
+        halted = _gauge("halted", "1 while the daemon is halted until an operator decides")
         last_poll = self._liveness.last_poll_seconds
         if cursor is not None:
             height, time_ = cursor.tip_height, cursor.tip_time
             if self._liveness.is_following and self._liveness.tip is not None:
-                # What this process saw, also when it could not write it down.
+                # What this process saw, even if it could not store it.
                 height, time_ = max(height, self._liveness.tip.height), max(time_, self._liveness.tip.time)
             elif cursor.looked_at is not None:
                 last_poll = max(0.0, self._now() - cursor.looked_at)
@@ -217,7 +221,7 @@ class Gauges(Collector):
             sources = [(row["url"], row["state"]) for row in rows]
         for url, state in sources:
             up.add_metric([url], state in _UP)
-        # A halt before the database has begun is known to the process alone.
+        # Before the database has a cursor, only the process knows of a halt.
         stands = self._liveness.poll_result is PollResult.HALTED or (
             cursor is not None and cursor.halted is not None
         )
@@ -229,7 +233,7 @@ def _counts(found: dict[str, Any]) -> Iterable[Metric]:
     intents = _gauge("intents", "Intents by status", "status")
     for status in Status:
         intents.add_metric([status.value], found["statuses"].get(status.value, 0))
-    attention = _gauge("attention", "Intents that call for a person")
+    attention = _gauge("attention", "Intents that need an operator's attention")
     attention.add_metric([], found["attention"])
     due = _gauge("settle_backlog", "Intents that are due and not settled yet")
     due.add_metric([], found["due"])
@@ -239,7 +243,7 @@ def _counts(found: dict[str, Any]) -> Iterable[Metric]:
     oldest = _gauge("outbox_oldest_seconds", "Age of the oldest delivery that waits; 0 when none does")
     oldest.add_metric([], box.oldest_seconds or 0.0)
     reindex = _gauge(
-        "reindex_progress", "Done part of the newest reindex that has not ended; 1 when all have"
+        "reindex_progress", "Completed fraction of the newest unfinished reindex; 1 if there is none"
     )
     reindex.add_metric([], found["reindex"]["progress"] if found["reindex"] is not None else 1.0)
     yield from (intents, attention, due, pending, oldest, reindex)

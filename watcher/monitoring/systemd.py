@@ -1,4 +1,4 @@
-"""Notify the service manager: systemd's notify protocol, which is a datagram of ``NAME=value`` lines.
+"""Client of systemd's notify protocol: datagrams of ``NAME=value`` lines.
 
 Protocol: sd_notify(3) and sd_watchdog_enabled(3). Without ``$NOTIFY_SOCKET`` everything here does nothing.
 """
@@ -13,18 +13,18 @@ log = get_logger(__name__)
 
 
 class ServiceManager:
-    """The other end of ``$NOTIFY_SOCKET``. Telling it never waits and never raises: it is not what the daemon is for."""
+    """Client of ``$NOTIFY_SOCKET``. Sending never blocks and never raises."""
 
     def __init__(self, address: str | None = None, *, watchdog: float | None = None) -> None:
-        #: Seconds without :meth:`alive` after which the manager kills the process; None when it does not watch.
+        #: Seconds without :meth:`alive` after which systemd kills the process; None without a watchdog.
         self.watchdog = watchdog
-        # A leading @ stands for the zero byte of Linux's abstract names.
+        # A leading @ means the zero byte of Linux's abstract socket names.
         self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
         self._status = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "ServiceManager":
-        """Return the manager that started this process, as its environment says."""
+        """Return the client for this process's environment."""
         microseconds = environment.get("WATCHDOG_USEC", "")
         for_us = environment.get("WATCHDOG_PID") in (None, "", str(os.getpid()))
         watched = for_us and microseconds.isascii() and microseconds.isdigit() and int(microseconds) > 0
@@ -34,26 +34,26 @@ class ServiceManager:
         )
 
     def ready(self) -> None:
-        """The start is over: what waits for this unit may go on."""
+        """Report that the start is complete, so that dependent units start."""
         self._send("READY=1")
 
     def stopping(self) -> None:
-        """The stop has begun."""
+        """Report that the stop has begun."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """Put off the watchdog."""
+        """Feed the watchdog."""
         if self.watchdog is not None:
             self._send("WATCHDOG=1")
 
     def extend_watchdog(self, seconds: float) -> None:
-        """Make sure that so many seconds of silence are allowed: work that is slower by its settings is not dead."""
+        """Raise the watchdog's timeout to at least ``seconds``, which a live loop may be silent."""
         if self.watchdog is not None and self.watchdog < seconds:
             self.watchdog = seconds
             self._send(f"WATCHDOG_USEC={round(seconds * 1_000_000)}")
 
     def status(self, text: str) -> None:
-        """Show one line in ``systemctl status``; sent when it changes."""
+        """Set the status line of ``systemctl status``; sent only when it changes."""
         line = " ".join(text.split())
         if line != self._status:
             self._status = line
