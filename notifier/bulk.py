@@ -31,7 +31,7 @@ from notifier.schema import (
 )
 
 #: Rows that one batch reads: holds the write lock for some tens of milliseconds at most.
-BATCH = 250
+BATCH_ROWS = 250
 
 #: Longer than any attempt, seconds: the log stores when one started, the endpoint's row when it had failed.
 _ATTEMPT_SECONDS = 60.0
@@ -170,12 +170,12 @@ def _align(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place]
         values |= {"leased_until": None, "last_error": "the endpoint was removed"}
     done = 0
     for status in wrong:
-        if room := BATCH - done:
+        if room := BATCH_ROWS - done:
             ids = _ids(conn, is_open, delivery.c.status == status.value, change=change, limit=room)
             conn.execute(update(delivery).where(delivery.c.id.in_(ids)).values(values))
             done += len(ids)
     # Aligned deliveries do not match again, so there is no position to store.
-    return done, {} if done == BATCH else None
+    return done, {} if done == BATCH_ROWS else None
 
 
 def _revive(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place]:
@@ -183,13 +183,13 @@ def _revive(conn: Connection, change: Row[Any], now: float) -> tuple[int, _Place
     if change.after is not None:
         dead.append(delivery.c.id > change.after)
     # Includes deliveries that are not selected, so that a batch reads a bounded number of rows.
-    ids = _ids(conn, *dead, change=change, limit=BATCH)
+    ids = _ids(conn, *dead, change=change, limit=BATCH_ROWS)
     meant = [is_dead, has_body]
     if change.since is not None:
         meant.append(_tried_since(change.since))
     values = fresh_schedule(now, enabled=change.status == EndpointStatus.ENABLED)
     done = conn.execute(update(delivery).where(delivery.c.id.in_(ids), *meant).values(values)).rowcount
-    return done, {"after": ids[-1]} if len(ids) == BATCH else None
+    return done, {"after": ids[-1]} if len(ids) == BATCH_ROWS else None
 
 
 def _replay(conn: Connection, change: Row[Any], now: float, entropy: Entropy) -> tuple[int, _Place]:
@@ -199,7 +199,7 @@ def _replay(conn: Connection, change: Row[Any], now: float, entropy: Entropy) ->
         select(*(event.c[name] for name in columns), event.c.body.is_not(None).label("has_body"))
         .where(event.c.merchant == change.merchant, event.c.created_at >= int(change.since))
         .order_by(event.c.created_at, event.c.id)
-        .limit(BATCH)
+        .limit(BATCH_ROWS)
     )
     if change.after is not None:
         query = query.where(place > tuple_(change.after_time, change.after))
@@ -223,7 +223,7 @@ def _replay(conn: Connection, change: Row[Any], now: float, entropy: Entropy) ->
     ]
     if values:
         conn.execute(insert(delivery), values)
-    more = {"after": rows[-1].id, "after_time": rows[-1].created_at} if len(rows) == BATCH else None
+    more = {"after": rows[-1].id, "after_time": rows[-1].created_at} if len(rows) == BATCH_ROWS else None
     return len(values), more
 
 

@@ -6,7 +6,7 @@ Times are unix seconds, waits are seconds; the clock comes in as an argument.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from notifier.retry import RETRY_AFTER_CAP
+from notifier.retry import MAX_RETRY_AFTER_SECONDS
 
 #: Consecutive transport failures or 5xx that open the circuit breaker.
 BREAKER_FAILURES = 5
@@ -88,7 +88,7 @@ class EndpointHealth:
             slots = None if self.slots is None or self.slots + 1 >= cap else self.slots + 1
             return EndpointHealth(held_until=held, slots=slots)
         if status_code in HOLDING and retry_after is not None:
-            held = max(held or now, now + min(retry_after, RETRY_AFTER_CAP))
+            held = max(held or now, now + min(retry_after, MAX_RETRY_AFTER_SECONDS))
         broken, paused = 0, None
         if said is Verdict.BROKEN:
             broken, paused = self._broken_again(now, pause)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from notifier.schema import delivery, endpoint, is_pending
 
 #: Rows repaired in one transaction.
-BATCH = 500
+BATCH_ROWS = 500
 
 
 def database_time(conn: Connection, *, machine: float) -> float:
@@ -47,7 +47,7 @@ _NOW = bindparam("now", type_=Double)
 
 
 def repair(conn: Connection, *, now: float) -> None:
-    """Move the times of up to :data:`BATCH` pending deliveries and endpoints that were written after ``now``.
+    """Move the times of up to :data:`BATCH_ROWS` pending deliveries and endpoints that were written after ``now``.
 
     Each gets its intended wait, counted from ``now``. Never blocks: locked rows are left for the next call.
     """
@@ -60,7 +60,7 @@ def _deliveries() -> Update:
     late = (
         select(delivery.c.id)
         .where(is_pending, delivery.c.stamped_at > _NOW)
-        .limit(BATCH)
+        .limit(BATCH_ROWS)
         .with_for_update(skip_locked=True)
     )
     values = _moved(delivery, "next_attempt_at", "leased_until")
@@ -74,7 +74,7 @@ def _endpoints() -> Update:
     late = (
         select(endpoint.c.id)
         .where(endpoint.c.stamped_at > _NOW)
-        .limit(BATCH)
+        .limit(BATCH_ROWS)
         .with_for_update(skip_locked=True, key_share=True)
     )
     values = _moved(endpoint, "paused_until", "held_until", "sent_until")

@@ -37,9 +37,9 @@ from notifier.signing import SECRET_BYTES, make_secret
 from notifier.ssrf import CheckedUrl
 
 #: How long old secrets stay valid after a rotation, seconds.
-DEFAULT_OVERLAP = 86400.0
+DEFAULT_OVERLAP_SECONDS = 86400.0
 #: Longest overlap, seconds.
-MAX_OVERLAP = 7 * 86400.0
+MAX_OVERLAP_SECONDS = 7 * 86400.0
 
 #: Most endpoints of one merchant, removed ones not counted. Each multiplies the cost of an event.
 MAX_ENDPOINTS = 50
@@ -207,7 +207,7 @@ def rotate_secret(
     id: str,
     *,
     merchant: str | None = None,
-    overlap: float = DEFAULT_OVERLAP,
+    overlap: float = DEFAULT_OVERLAP_SECONDS,
     secret_store: SecretStore,
     now: float,
     entropy: Entropy = os.urandom,
@@ -218,7 +218,7 @@ def rotate_secret(
     it is negative or above a week, :class:`NotPossible` if too many secrets are valid already,
     :class:`DecryptionFailed` if an old one that should stay valid cannot be decrypted.
     """
-    if not 0 <= overlap <= MAX_OVERLAP:
+    if not 0 <= overlap <= MAX_OVERLAP_SECONDS:
         raise InvalidEndpoint("overlap", "an overlap is between 0 and 7 days")
     row = _row(conn, id, merchant, lock=EXCLUSIVE)
     secret = make_secret(entropy(SECRET_BYTES))

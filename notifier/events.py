@@ -19,7 +19,7 @@ API_VERSION = "2026-11-20"
 MAX_BODY_BYTES = 256 * 1024
 
 #: Body size, bytes, above which its lists are shortened: some receivers accept 100 KiB by default.
-LIST_BODY = 96 * 1024
+MAX_LIST_BODY_BYTES = 96 * 1024
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, or_, select, tuple_, update
 from notifier.schema import delivery, delivery_attempt, event, is_dead, is_waiting
 
 #: Rows of each kind that one batch reads.
-BATCH = 250
+BATCH_ROWS = 250
 
 #: Start of the walk over the events.
 START = (0, "")
@@ -26,7 +26,7 @@ class PruneResult:
 
 
 def prune(
-    conn: Connection, *, before: float, now: float, after: tuple[int, str] = START, limit: int = BATCH
+    conn: Connection, *, before: float, now: float, after: tuple[int, str] = START, limit: int = BATCH_ROWS
 ) -> PruneResult:
     """Run one batch of retention on rows older than ``before``, starting at position ``after``.
 

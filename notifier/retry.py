@@ -14,10 +14,10 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (0, 60, 300, 1800, 7200, 18000, 36000, 504
 JITTER = 0.1
 
 #: Longest wait that ``Retry-After`` can ask for, seconds.
-RETRY_AFTER_CAP = 86400.0
+MAX_RETRY_AFTER_SECONDS = 86400.0
 
 #: Longest text that is parsed as a date, characters.
-_MAX_DATE = 64
+_MAX_DATE_CHARACTERS = 64
 
 
 def next_attempt_at(
@@ -32,7 +32,7 @@ def next_attempt_at(
         return None
     wait = schedule[used] * (1 + JITTER * jitter)
     if retry_after is not None:
-        wait = max(wait, min(retry_after, RETRY_AFTER_CAP))
+        wait = max(wait, min(retry_after, MAX_RETRY_AFTER_SECONDS))
     return now + wait
 
 
@@ -41,7 +41,7 @@ def parse_retry_after(value: str, *, now: float) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         # A number this long exceeds the cap in any case.
-        return float(text) if len(text) < 10 else RETRY_AFTER_CAP
+        return float(text) if len(text) < 10 else MAX_RETRY_AFTER_SECONDS
     until = http_date(text)
     return None if until is None else max(0.0, until - now)
 
@@ -49,7 +49,7 @@ def parse_retry_after(value: str, *, now: float) -> float | None:
 def http_date(text: str) -> float | None:
     """Parse an HTTP date to unix time; None if malformed. Never raises."""
     try:
-        moment = parsedate_to_datetime(text[:_MAX_DATE])
+        moment = parsedate_to_datetime(text[:_MAX_DATE_CHARACTERS])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except Exception:
         # Untrusted input, and the parser does not document what it raises: ValueError, OverflowError for the

@@ -29,7 +29,7 @@ KEPT_ANSWER_BYTES = 1024
 #: Raw bytes of an answer, head included, kept for answers that the library rejects.
 MAX_RAW_BYTES = 32 * 1024
 #: Reused connections that may turn out closed within one attempt.
-STALE_CONNECTIONS = 3
+MAX_STALE_CONNECTIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ class Sender:
         )
 
     async def _post(self, url: URL, body: bytes, headers: dict[str, str], answer: "_Answer") -> None:
-        for _ in range(STALE_CONNECTIONS):
+        for _ in range(MAX_STALE_CONNECTIONS):
             connection = answer.connection = _Connection()
             # aiohttp opens sockets in this task or in its child tasks, which see the same object.
             _CONNECTION.set(connection)

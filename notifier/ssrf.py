@@ -25,7 +25,7 @@ from notifier.errors import RefusedUrl
 #: URL that passed :func:`check_url`.
 CheckedUrl = NewType("CheckedUrl", str)
 
-MAX_URL = 2048
+MAX_URL_CHARACTERS = 2048
 
 _V4_REFUSED = {
     ip_network(network): name
@@ -138,8 +138,10 @@ def lookup(host: str, port: int, *, timeout: float) -> list[str]:
 @lru_cache(maxsize=4096)
 def parse_url(url: str, *, allow_http: bool) -> URL:
     """Parse a webhook URL; :class:`RefusedUrl` if its form is not allowed."""
-    if len(url) > MAX_URL:
-        raise RefusedUrl(f"a webhook URL has at most {MAX_URL} characters, this one has {len(url)}")
+    if len(url) > MAX_URL_CHARACTERS:
+        raise RefusedUrl(
+            f"a webhook URL has at most {MAX_URL_CHARACTERS} characters, this one has {len(url)}"
+        )
     if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in url):
         raise RefusedUrl("a webhook URL has no spaces or control characters")
     try:

@@ -22,17 +22,21 @@ from watcher.log import get_logger
 from watcher.store import chain_state
 from watcher.store.database import Database
 
-DAY = 86_400
+DAY_SECONDS = 86_400
 
 #: Default interval of the jobs, seconds.
-HOUR = 3600.0
+JOB_INTERVAL_SECONDS = 3600.0
 
 log = get_logger(__name__)
 
 
 @asynccontextmanager
 async def running(
-    settings: Settings, database: Database, call_audit: Callable[[], None], *, every: float = HOUR
+    settings: Settings,
+    database: Database,
+    call_audit: Callable[[], None],
+    *,
+    every: float = JOB_INTERVAL_SECONDS,
 ) -> AsyncIterator[None]:
     """Run the periodic jobs in threads while the block runs; ``call_audit`` runs on the event loop.
 
@@ -99,7 +103,7 @@ def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], 
     # The earlier of both clocks: a machine clock set years ahead must not prune what is a day old.
     chain = cursor.clock.time if cursor is not None else None
     now = Clocks(machine=time.time(), chain=chain).earlier
-    before = now - settings.retention_days * DAY
+    before = now - settings.retention_days * DAY_SECONDS
     total, after, more = 0, retention.START, True
     while more and not stopping():
         batch = partial(retention.prune, before=before, now=now, after=after)

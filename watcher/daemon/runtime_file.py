@@ -20,10 +20,10 @@ from watcher.errors import ConfigError
 from watcher.log import get_logger
 
 #: Folder of the systemd unit's runtime file (``RuntimeDirectory=``), readable by every user.
-SYSTEM = Path("/run/sbtc-watcher")
+SYSTEM_FOLDER = Path("/run/sbtc-watcher")
 
 #: Settings that decide what a writing command stores, so that the daemon's must be the same.
-COMPARED = (
+COMPARED_SETTINGS = (
     "network",
     "sbtc_contract",
     "assets",
@@ -40,7 +40,7 @@ COMPARED = (
     "webhook_allow_private",
 )
 
-_MAX_NOTE = 1024 * 1024
+_MAX_NOTE_BYTES = 1024 * 1024
 
 log = get_logger(__name__)
 
@@ -81,7 +81,7 @@ def announce(settings: Settings, config: Path | None) -> Iterator[None]:
 def check(settings: Settings, config: Path | None, *, write: bool = False) -> None:
     """Raise :class:`ConfigError` if a daemon with the same settings file uses another database.
 
-    With ``write`` also if one of :data:`COMPARED` differs. Settings from the caller's environment are
+    With ``write`` also if one of :data:`COMPARED_SETTINGS` differs. Settings from the caller's environment are
     deliberate and not compared.
     """
     notes = [note for note in _read_all() if note.get("config") == _text(config)]
@@ -90,7 +90,7 @@ def check(settings: Settings, config: Path | None, *, write: bool = False) -> No
     ours = json.loads(json.dumps(_note(settings, config)))
     if not _named("database_url") and all(note.get("database") != ours["database"] for note in notes):
         raise _differs(notes[0], "database_url", notes[0].get("database"), ours["database"], config)
-    compared = [name for name in COMPARED if write and not _named(name)]
+    compared = [name for name in COMPARED_SETTINGS if write and not _named(name)]
     for note in notes:
         theirs = note.get("settings")
         if note.get("database") != ours["database"] or not isinstance(theirs, dict):
@@ -119,7 +119,7 @@ def _note(settings: Settings, config: Path | None) -> Note:
         "pid": os.getpid(),
         "config": _text(config),
         "database": _identity(settings.database_url),
-        "settings": {name: shown[name] for name in COMPARED},
+        "settings": {name: shown[name] for name in COMPARED_SETTINGS},
     }
 
 
@@ -144,13 +144,13 @@ def _folder(config: Path | None) -> Path | None:
     if runtime := os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
         return Path(runtime)
     if user := os.environ.get("XDG_RUNTIME_DIR"):
-        return Path(user) / SYSTEM.name
-    return SYSTEM if config is not None and os.geteuid() == 0 else None
+        return Path(user) / SYSTEM_FOLDER.name
+    return SYSTEM_FOLDER if config is not None and os.geteuid() == 0 else None
 
 
 def _read_all() -> Iterator[Note]:
     user = os.environ.get("XDG_RUNTIME_DIR")
-    for folder in dict.fromkeys((SYSTEM, *([Path(user) / SYSTEM.name] if user else []))):
+    for folder in dict.fromkeys((SYSTEM_FOLDER, *([Path(user) / SYSTEM_FOLDER.name] if user else []))):
         for path in sorted(folder.glob("*.json")):
             if (note := _read(path)) is not None:
                 yield note
@@ -163,7 +163,7 @@ def _read(path: Path) -> Note | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                note = json.loads(file.read(_MAX_NOTE))
+                note = json.loads(file.read(_MAX_NOTE_BYTES))
                 return note if isinstance(note, dict) else None
     except (OSError, ValueError):
         pass

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from contracts.terms import payment_call
-from notifier.events import LIST_BODY, rfc3339
+from notifier.events import MAX_LIST_BODY_BYTES, rfc3339
 from watcher.domain.coverage import find_coverage, in_order, sort_transfers
 from watcher.domain.matching import trimmed
 from watcher.domain.model import (
@@ -101,13 +101,13 @@ def payment_intent(
 
 
 def fitting(make: Callable[[int], bytes]) -> bytes:
-    """Return ``make(shown)``, the body of an event, with as many entries of each list as :data:`LIST_BODY` has room for.
+    """Return ``make(shown)``, the body of an event, with as many entries of each list as :data:`MAX_LIST_BODY_BYTES` has room for.
 
     One entry of each is always there. What else an intent holds (its metadata) has limits of its own, and all of it is
     far below :data:`notifier.events.MAX_BODY_BYTES`.
     """
     shown = MAX_ENTRIES_SHOWN
-    while len(body := make(shown)) > LIST_BODY and shown > 1:
+    while len(body := make(shown)) > MAX_LIST_BODY_BYTES and shown > 1:
         shown //= 2
     return body
 

@@ -100,7 +100,7 @@ class WebhookService(Context):
 
         Return {endpoint, secret, previous_secret_expires_at}; the time is null when the old one ended at once.
         """
-        overlap = endpoints.DEFAULT_OVERLAP if request.overlap is None else request.overlap
+        overlap = endpoints.DEFAULT_OVERLAP_SECONDS if request.overlap is None else request.overlap
         found, secret = endpoints.rotate_secret(
             self.connection,
             endpoint_id,

@@ -19,7 +19,7 @@ MANY = 23
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     """Batches of five rows: what needs many batches needs few rows."""
-    monkeypatch.setattr(bulk, "BATCH", 5)
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 5)
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_right_clock_repairs_nothing(shop, engine, clock):
 
 def test_times_are_put_right_in_batches(shop, engine, clock, monkeypatch):
     """A clock that was ahead for long leaves many rows; no transaction is longer for it."""
-    monkeypatch.setattr(clocks, "BATCH", 2)
+    monkeypatch.setattr(clocks, "BATCH_ROWS", 2)
     clocks._deliveries.cache_clear()
     try:
         shop.endpoint()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from notifier.retry import DEFAULT_SCHEDULE, RETRY_AFTER_CAP, next_attempt_at, parse_retry_after
+from notifier.retry import DEFAULT_SCHEDULE, MAX_RETRY_AFTER_SECONDS, next_attempt_at, parse_retry_after
 
 DAY = 86400.0
 waits = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
@@ -38,7 +38,7 @@ def test_retry_after_adds_no_attempt():
     [
         ("120", 120.0),
         (" 0 ", 0.0),
-        ("9" * 5000, RETRY_AFTER_CAP),
+        ("9" * 5000, MAX_RETRY_AFTER_SECONDS),
         ("Thu, 01 Jan 1970 00:20:00 GMT", 200.0),
         ("Thu, 01 Jan 1970 00:20:00", 200.0),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),

@@ -79,7 +79,7 @@ async def test_a_replay_of_very_many_says_that_the_rest_follows(
     api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And status how far it is, to whom it concerns."""
-    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
     endpoint = add_endpoint(api, api.merchant)
     for _ in range(5):
         await api.create()

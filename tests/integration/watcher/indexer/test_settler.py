@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from chain.testing import principal, txs
-from notifier.events import API_VERSION, LIST_BODY, MAX_BODY_BYTES, EventType, event_id
+from notifier.events import API_VERSION, MAX_BODY_BYTES, MAX_LIST_BODY_BYTES, EventType, event_id
 from notifier.schema import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
@@ -229,7 +229,7 @@ def spammed(fixture: LedgerFixture, **terms: Any) -> tuple[str, list[int]]:
 def test_the_lists_of_a_body_are_shortened_to_what_receivers_take(fixture: LedgerFixture) -> None:
     """However much came, a body stays below what common frameworks read, and its sums are of all of it."""
     intent, sizes = spammed(fixture)
-    assert max(sizes) <= LIST_BODY
+    assert max(sizes) <= MAX_LIST_BODY_BYTES
     last = bodies(fixture, intent)[-1]["data"]["payment_intent"]
     assert (last["transfers_total"], last["attempts_total"], last["timeline_total"]) == (220, 60, 121)
     assert all(0 < len(last[name]) <= 26 for name in ("attempts", "timeline"))
@@ -242,7 +242,7 @@ def test_the_largest_body_is_far_below_the_limit(fixture: LedgerFixture) -> None
     """Metadata is never shortened: the longest that is allowed has room beside one of each list."""
     metadata = {f"{number:02d}".ljust(40, "\x01"): "\x01" * 500 for number in range(50)}
     intent, sizes = spammed(fixture, metadata=metadata, reference="R" * 34)
-    assert LIST_BODY < max(sizes) < MAX_BODY_BYTES * 0.75
+    assert MAX_LIST_BODY_BYTES < max(sizes) < MAX_BODY_BYTES * 0.75
     last = bodies(fixture, intent)[-1]["data"]["payment_intent"]
     assert last["metadata"] == metadata
     assert (len(last["attempts"]), len(last["timeline"])) == (1, 2)
@@ -256,9 +256,11 @@ def test_a_body_is_made_with_as_many_entries_as_there_is_room_for() -> None:
 
     def make(shown: int) -> bytes:
         tried.append(shown)
-        return b"x" * (LIST_BODY // 12 * shown)
+        return b"x" * (MAX_LIST_BODY_BYTES // 12 * shown)
 
-    assert len(serialize.fitting(make)) <= LIST_BODY
+    assert len(serialize.fitting(make)) <= MAX_LIST_BODY_BYTES
     assert tried == [50, 25, 12]
-    assert serialize.fitting(lambda shown: b"x" * (LIST_BODY + shown)) == b"x" * (LIST_BODY + 1)
+    assert serialize.fitting(lambda shown: b"x" * (MAX_LIST_BODY_BYTES + shown)) == b"x" * (
+        MAX_LIST_BODY_BYTES + 1
+    )
     assert serialize.fitting(lambda shown: b"x" * shown) == b"x" * serialize.MAX_ENTRIES_SHOWN

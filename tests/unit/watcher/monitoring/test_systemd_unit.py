@@ -122,9 +122,9 @@ def test_the_user_the_state_directory_and_the_shipped_settings_belong_together()
 
 def test_the_daemon_leaves_its_note_where_the_unit_makes_room_and_commands_look() -> None:
     """Without the runtime directory a command would not see that the daemon has another database."""
-    from watcher.daemon.runtime_file import SYSTEM
+    from watcher.daemon.runtime_file import SYSTEM_FOLDER
 
-    assert str(SYSTEM) == f"/run/{EXPECTED['Service']['RuntimeDirectory'][0]}"
+    assert str(SYSTEM_FOLDER) == f"/run/{EXPECTED['Service']['RuntimeDirectory'][0]}"
 
 
 if shutil.which("systemd-analyze"):
