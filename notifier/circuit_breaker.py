@@ -15,10 +15,10 @@ BREAKER_FAILURES = 5
 MAX_PAUSE_FACTOR = 20.0
 
 #: Statuses that mean overload.
-OVERLOADED = frozenset({429, 502, 503, 504})
+OVERLOAD_STATUSES = frozenset({429, 502, 503, 504})
 
 #: Statuses whose ``Retry-After`` is honoured, for the delivery and for the whole endpoint.
-HOLDING = frozenset({429, 503})
+RETRY_AFTER_STATUSES = frozenset({429, 503})
 
 #: Failed attempts before an endpoint can be disabled for failing.
 DISABLE_ATTEMPTS = 10
@@ -87,7 +87,7 @@ class EndpointHealth:
         if said is Verdict.OK:
             slots = None if self.slots is None or self.slots + 1 >= cap else self.slots + 1
             return EndpointHealth(held_until=held, slots=slots)
-        if status_code in HOLDING and retry_after is not None:
+        if status_code in RETRY_AFTER_STATUSES and retry_after is not None:
             held = max(held or now, now + min(retry_after, MAX_RETRY_AFTER_SECONDS))
         broken, paused = 0, None
         if said is Verdict.BROKEN:
@@ -98,7 +98,7 @@ class EndpointHealth:
             failing_since=now if self.failing_since is None else self.failing_since,
             paused_until=paused,
             held_until=held,
-            slots=max(1, self.allowed(cap) // 2) if status_code in OVERLOADED else self.slots,
+            slots=max(1, self.allowed(cap) // 2) if status_code in OVERLOAD_STATUSES else self.slots,
         )
 
     def should_disable(self, *, now: float, disable_after: float) -> bool:

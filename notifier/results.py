@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
 
 from notifier import endpoints
-from notifier.circuit_breaker import HOLDING, EndpointHealth, Verdict, verdict
+from notifier.circuit_breaker import RETRY_AFTER_STATUSES, EndpointHealth, Verdict, verdict
 from notifier.queue import Claim
 from notifier.retry import next_attempt_at, parse_retry_after
 from notifier.schema import (
@@ -48,7 +48,7 @@ class AttemptResult:
     def retry_after(self) -> float | None:
         """Seconds of ``Retry-After``, for the statuses where it is honoured."""
         asked = self.outcome.retry_after
-        if self.outcome.status_code not in HOLDING or asked is None:
+        if self.outcome.status_code not in RETRY_AFTER_STATUSES or asked is None:
             return None
         return parse_retry_after(asked, now=self.ended_at)
 

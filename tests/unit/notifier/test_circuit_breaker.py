@@ -6,7 +6,7 @@ from notifier.circuit_breaker import (
     BREAKER_FAILURES,
     DISABLE_ATTEMPTS,
     MAX_PAUSE_FACTOR,
-    OVERLOADED,
+    OVERLOAD_STATUSES,
     EndpointHealth,
     Verdict,
     verdict,
@@ -89,7 +89,7 @@ def test_an_endpoint_that_says_no_is_alive_and_opens_no_breaker():
     assert health.failed == 20
 
 
-@pytest.mark.parametrize("status", sorted(OVERLOADED))
+@pytest.mark.parametrize("status", sorted(OVERLOAD_STATUSES))
 def test_a_word_of_overload_halves_what_an_endpoint_gets_and_each_success_adds_one(status):
     health = after(EndpointHealth(), status)
     assert health.allowed(8) == 4
