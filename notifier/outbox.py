@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Table, and_, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from notifier.chunks import chunks
 from notifier.clock import database_time
 from notifier.events import VERDICTS, EventType
 from notifier.ids import Entropy, new_id
@@ -25,9 +26,6 @@ from notifier.schema import (
     is_pending,
     is_waiting,
 )
-
-#: Values in one ``IN (…)``: below every database's limit of bound values.
-_CHUNK_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +163,9 @@ def previous_events(conn: Connection, intents: Collection[str]) -> dict[str, lis
         event.c.subject,
         event.c.as_of,
     )
-    for start in range(0, len(wanted), _CHUNK_SIZE):
+    for batch in chunks(wanted):
         rows = conn.execute(
-            select(*columns)
-            .where(event.c.intent.in_(wanted[start : start + _CHUNK_SIZE]))
-            .order_by(event.c.intent, event.c.sequence)
+            select(*columns).where(event.c.intent.in_(batch)).order_by(event.c.intent, event.c.sequence)
         )
         for row in rows:
             answer[row.intent].append(

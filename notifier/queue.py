@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from notifier.chunks import chunks
 from notifier.circuit_breaker import EndpointHealth
 from notifier.rate_limit import rate_room, rate_spent, rate_wait
 from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
@@ -42,8 +43,6 @@ _CLAIM_LOCK = 8_420_002
 
 _NOW = bindparam("now", type_=Double)
 _ENDPOINT = bindparam("the_endpoint", type_=Text)
-#: Values in one ``IN (…)``.
-_CHUNK_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,10 +154,10 @@ def release(conn: Connection, claims: Sequence[Claim]) -> None:
     lock_endpoints(conn, claims)
     for lease in {claimed.lease for claimed in claims}:
         ids = [claimed.delivery for claimed in claims if claimed.lease == lease]
-        for start in range(0, len(ids), _CHUNK_SIZE):
+        for batch in chunks(ids):
             conn.execute(
                 update(delivery)
-                .where(delivery.c.id.in_(ids[start : start + _CHUNK_SIZE]), delivery.c.lease == lease)
+                .where(delivery.c.id.in_(batch), delivery.c.lease == lease)
                 .values(lease=None, leased_until=None)
             )
 
@@ -166,8 +165,8 @@ def release(conn: Connection, claims: Sequence[Claim]) -> None:
 def lock_endpoints(conn: Connection, claims: Sequence[Claim]) -> None:
     """Lock the endpoints of these deliveries, which the lock order demands before changing the deliveries."""
     ids = sorted({claimed.endpoint for claimed in claims})
-    for start in range(0, len(ids), _CHUNK_SIZE):
-        query = select(endpoint.c.id).where(endpoint.c.id.in_(ids[start : start + _CHUNK_SIZE]))
+    for batch in chunks(ids):
+        query = select(endpoint.c.id).where(endpoint.c.id.in_(batch))
         conn.execute(query.order_by(endpoint.c.id).with_for_update(**STEADY))
 
 
@@ -320,8 +319,8 @@ def _load(
     """Read the events of the rows that were just leased; return the claims."""
     ids = sorted({row.event for row in rows})
     events: dict[str, Row[Any]] = {}
-    for start in range(0, len(ids), _CHUNK_SIZE):
-        found = conn.execute(_bodies_query(), {"wanted": ids[start : start + _CHUNK_SIZE]})
+    for batch in chunks(ids):
+        found = conn.execute(_bodies_query(), {"wanted": batch})
         events |= {row.id: row for row in found}
     return [
         Claim(

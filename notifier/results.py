@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
 
 from notifier import endpoints
+from notifier.chunks import chunks
 from notifier.circuit_breaker import RETRY_AFTER_STATUSES, EndpointHealth, Verdict, verdict
 from notifier.queue import Claim
 from notifier.retry import next_attempt_at, parse_retry_after
@@ -30,7 +31,6 @@ from notifier.sender import SendResult
 
 log = structlog.get_logger(__name__)
 
-_CHUNK_SIZE = 500
 _HEALTH = tuple(EndpointHealth.__dataclass_fields__)
 
 
@@ -198,8 +198,8 @@ _WANTED: BindParameter[str] = bindparam("wanted", type_=Text, expanding=True)
 def _load(conn: Connection, query: Select[Any], wanted: Sequence[str]) -> dict[str, Row[Any]]:
     ids = sorted(set(wanted))
     found: dict[str, Row[Any]] = {}
-    for start in range(0, len(ids), _CHUNK_SIZE):
-        rows = conn.execute(query, {"wanted": ids[start : start + _CHUNK_SIZE]})
+    for batch in chunks(ids):
+        rows = conn.execute(query, {"wanted": batch})
         found |= {row.id: row for row in rows}
     return found
 
