@@ -83,14 +83,14 @@ class EndpointHealth:
         success raises it by one (AIMD).
         """
         held = self.held_until if self.held_until is not None and self.held_until > now else None
-        said = verdict(status_code)
-        if said is Verdict.OK:
+        result = verdict(status_code)
+        if result is Verdict.OK:
             slots = None if self.slots is None or self.slots + 1 >= cap else self.slots + 1
             return EndpointHealth(held_until=held, slots=slots)
         if status_code in RETRY_AFTER_STATUSES and retry_after is not None:
             held = max(held or now, now + min(retry_after, MAX_RETRY_AFTER_SECONDS))
         broken, paused = 0, None
-        if said is Verdict.BROKEN:
+        if result is Verdict.BROKEN:
             broken, paused = self._broken_again(now, pause)
         return EndpointHealth(
             broken=broken,

@@ -112,26 +112,26 @@ def claim(
     found = conn.execute(candidates_query(locked=endpoint_rate is not None), {"now": now}).all()
     free = {row.id: _free(row, endpoint_cap, endpoint_rate, now) for row in found}
     candidates = [row for row in found if free[row.id] > 0]
-    taken: list[Row[Any]] = []
-    given = dict.fromkeys(free, 0)
+    leased: list[Row[Any]] = []
+    leased_counts = dict.fromkeys(free, 0)
     statement = lease_statement()
     while room > 0 and candidates:
         share = max(1, room // len(candidates))
         left: list[Row[Any]] = []
         for row in candidates:
-            asked = min(share, free[row.id] - given[row.id], room)
+            limit = min(share, free[row.id] - leased_counts[row.id], room)
             values = {
                 "the_endpoint": row.id,
                 "now": now,
-                "the_limit": asked,
+                "the_limit": limit,
                 "the_lease": lease,
                 "until": leased_until,
             }
             rows = conn.execute(statement, values).all()
-            taken += rows
+            leased += rows
             room -= len(rows)
-            given[row.id] += len(rows)
-            if len(rows) == asked and given[row.id] < free[row.id]:
+            leased_counts[row.id] += len(rows)
+            if len(rows) == limit and leased_counts[row.id] < free[row.id]:
                 left.append(row)
             if room == 0:
                 break
@@ -139,13 +139,13 @@ def claim(
     next_at = None
     if endpoint_rate is not None:
         if any(
-            free[row.id] == given[row.id]
-            and rate_room(row.sent_until, endpoint_rate, now=now) <= given[row.id]
+            free[row.id] == leased_counts[row.id]
+            and rate_room(row.sent_until, endpoint_rate, now=now) <= leased_counts[row.id]
             for row in found
         ):
             next_at = now + rate_wait(endpoint_rate)
-        _spend(conn, found, given, endpoint_rate, now)
-    claims = _load(conn, taken, {row.id: row for row in found}, lease, leased_until)
+        _spend(conn, found, leased_counts, endpoint_rate, now)
+    claims = _load(conn, leased, {row.id: row for row in found}, lease, leased_until)
     return ClaimResult(claims=claims, next_at=next_at)
 
 
@@ -177,16 +177,16 @@ def _free(row: Row[Any], cap: int, rate: float | None, now: float) -> int:
 
 
 def _spend(
-    conn: Connection, rows: Sequence[Row[Any]], given: dict[str, int], rate: float, now: float
+    conn: Connection, rows: Sequence[Row[Any]], leased_counts: dict[str, int], rate: float, now: float
 ) -> None:
     spent = [
         {
             "the_endpoint": row.id,
-            "until": rate_spent(row.sent_until, rate, given[row.id], now=now),
+            "until": rate_spent(row.sent_until, rate, leased_counts[row.id], now=now),
             "stamp": now,
         }
         for row in rows
-        if given[row.id]
+        if leased_counts[row.id]
     ]
     if spent:
         conn.execute(_spend_statement(), spent)

@@ -47,10 +47,10 @@ class AttemptResult:
     @property
     def retry_after(self) -> float | None:
         """Seconds of ``Retry-After``, for the statuses where it is honoured."""
-        asked = self.outcome.retry_after
-        if self.outcome.status_code not in RETRY_AFTER_STATUSES or asked is None:
+        header = self.outcome.retry_after
+        if self.outcome.status_code not in RETRY_AFTER_STATUSES or header is None:
             return None
-        return parse_retry_after(asked, now=self.ended_at)
+        return parse_retry_after(header, now=self.ended_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def record_results(
         return []
     if now is not None:
         ours = [(replace(result, ended_at=now), jitter) for result, jitter in ours]
-    enabled = _judge_endpoints(conn, targets, [result for result, _ in ours], policy)
+    enabled = _update_health(conn, targets, [result for result, _ in ours], policy)
     updates, attempts, recorded = [], [], []
     for result, jitter in ours:
         row = rows[result.claim.delivery]
@@ -210,7 +210,7 @@ def _update_statement(names: tuple[str, ...]) -> Update:
     return update(delivery).where(delivery.c.id == bindparam("the_id")).values(changed)
 
 
-def _judge_endpoints(
+def _update_health(
     conn: Connection, rows: dict[str, Row[Any]], results: Sequence[AttemptResult], policy: Policy
 ) -> dict[str, bool]:
     """Update the endpoints' health after attempts, and disable those that are gone or only failing.

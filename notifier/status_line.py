@@ -36,10 +36,10 @@ def read_head(raw: bytes) -> Head | None:
         end = _END_OF_HEAD.search(raw, line.end() - 1)
         if status >= 200 or status == 101:
             head = raw[line.end() : end.start() + 1 if end else None]
-            asked = _RETRY_AFTER.search(head)
+            retry_after = _RETRY_AFTER.search(head)
             return Head(
                 status=status,
-                retry_after=" ".join(asked[1].decode("latin-1").split()) if asked else None,
+                retry_after=" ".join(retry_after[1].decode("latin-1").split()) if retry_after else None,
                 body=raw[end.end() :] if end else b"",
             )
         if end is None:

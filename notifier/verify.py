@@ -82,19 +82,19 @@ def verify(
     default this machine's. ValueError if a secret is malformed.
     """
     keys = [_key(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
-    given = {name.lower(): value for name, value in headers.items()}
-    missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not given.get(name)]
+    lowered = {name.lower(): value for name, value in headers.items()}
+    missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not lowered.get(name)]
     if missing:
         raise Rejected(f"no header {', '.join(missing)}")
-    timestamp = given[_TIMESTAMP]
+    timestamp = lowered[_TIMESTAMP]
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise Rejected(f"{_TIMESTAMP} is no number of seconds")
     if tolerance is not None:
         _check_age(int(timestamp), tolerance, time.time() if now is None else now)
-    signed = f"{given[_ID]}.{timestamp}.".encode("utf-8", "surrogateescape") + body
+    signed = f"{lowered[_ID]}.{timestamp}.".encode("utf-8", "surrogateescape") + body
     expected = [hmac.digest(key, signed, hashlib.sha256) for key in keys]
     # All are compared, so that the duration reveals nothing.
-    fits = [hmac.compare_digest(one, other) for one in _signatures(given[_SIGNATURE]) for other in expected]
+    fits = [hmac.compare_digest(one, other) for one in _signatures(lowered[_SIGNATURE]) for other in expected]
     if not any(fits):
         raise Rejected("no signature fits: another secret, or a body that is not as it was sent")
     return _parse(body)

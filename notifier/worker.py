@@ -222,16 +222,16 @@ class Worker:
         room = self._concurrency - len(self._running)
         begun = self._elapsed()
         try:
-            recorded, taken, now = await asyncio.to_thread(self._transact, results, room)
+            recorded, polled, now = await asyncio.to_thread(self._transact, results, room)
         except Exception as error:
             self._outage = error if is_outage(error) else None
             await self._failed(error, results)
             return False
         self._outage = None
         self._drop(results, recorded, now)
-        if taken.next_at is not None:
-            self._soonest = min(self._soonest, self._elapsed() + taken.next_at - now)
-        for claimed in taken.claims:
+        if polled.next_at is not None:
+            self._soonest = min(self._soonest, self._elapsed() + polled.next_at - now)
+        for claimed in polled.claims:
             task = tasks.create_task(self._attempt(sender, claimed, begun))
             self._running[task] = claimed
         return True

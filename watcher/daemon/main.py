@@ -141,17 +141,17 @@ async def _once(
     roles: frozenset[str],
     stop: asyncio.Event,
 ) -> int:
-    turn = PollResult.IDLE
+    result = PollResult.IDLE
     if "follower" in roles:
         async with AsyncExitStack() as stack:
             if lease is not None:
                 await lease.acquire_or_fail(stop)
                 await stack.enter_async_context(lease.keep_renewed())
             liveness.on_role_change(True)
-            turn = await indexer.catch_up(stop)
+            result = await indexer.catch_up(stop)
     if "notifier" in roles:
         await run_until_stopped(stop, worker.drain(time.monotonic() + DRAIN_TIMEOUT_SECONDS))
-    return 0 if turn is PollResult.IDLE else 3
+    return 0 if result is PollResult.IDLE else 3
 
 
 async def _follow(

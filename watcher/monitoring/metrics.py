@@ -104,8 +104,8 @@ class Metrics:
             self._depth.observe(applied.orphaned_blocks)
         self.on_settled(applied.settled)
         for block in step.blocks:
-            for said in block.unknown:
-                self._unknown.labels(said.kind).inc()
+            for word in block.unknown:
+                self._unknown.labels(word.kind).inc()
         for reason in applied.unmatched:
             self._unmatched.labels(reason).inc()
 
@@ -222,10 +222,10 @@ class Gauges(Collector):
         for url, state in sources:
             up.add_metric([url], state in _UP)
         # Before the database has a cursor, only the process knows of a halt.
-        stands = self._liveness.poll_result is PollResult.HALTED or (
+        is_halted = self._liveness.poll_result is PollResult.HALTED or (
             cursor is not None and cursor.halted is not None
         )
-        halted.add_metric([], stands)
+        halted.add_metric([], is_halted)
         yield from (tip, age, lag, up, polled, skew, writable, halted)
 
 
