@@ -103,7 +103,10 @@ def test_a_webhook_that_never_arrives_fails_the_demo_and_is_named(environment: d
 def test_a_watcher_that_does_not_follow_fails_the_demo_and_everything_is_named(
     environment: dict[str, str],
 ) -> None:
-    script = "import sys; from watcher.demo import run, stage; stage.PATIENCE = -1.0; sys.exit(run(True))"
+    script = (
+        "import sys; from watcher.demo import run, stage; "
+        "stage.WAIT_TIMEOUT_SECONDS = -1.0; sys.exit(run(True))"
+    )
     done = _in_a_pipe(environment, sys.executable, "-c", script)
     assert (done.returncode, done.stderr) == (1, ""), done.stdout + done.stderr
     assert done.stdout.count("✘ missing: ") == WEBHOOKS
