@@ -17,7 +17,8 @@ from rich.console import Console
 
 from watcher import log
 from watcher.daemon import main as daemon_main
-from watcher.demo.act import Outcome, Pace, SceneRunner, count
+from watcher.demo.act import Pace, SceneRunner, count
+from watcher.demo.outcome import Outcome
 from watcher.demo.scenes import SCENES
 from watcher.demo.screen import Screen
 from watcher.demo.stage import Environment, Shop, TimedOut, open_environment

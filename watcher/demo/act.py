@@ -1,9 +1,8 @@
 """One scene being played: its shop, its order, and each step's effect as it is read back and shown."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
@@ -12,6 +11,7 @@ from chain.model import BlockHeader
 from chain.testing import Tx
 from notifier.testing import Answer, plan_of
 from watcher.demo import words
+from watcher.demo.outcome import Outcome
 from watcher.demo.screen import Row, Screen
 from watcher.demo.stage import Environment, Shop
 from watcher.domain.model import Intent
@@ -27,35 +27,6 @@ class Pace:
     schedule: tuple[float, ...]
     #: The whole demo ends after so long, whatever happens.
     limit: float
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What a scene came to. Webhooks are named as :func:`watcher.demo.words.event_name` does."""
-
-    title: str
-    expected: tuple[str, ...]
-    seconds: float = 0.0
-    #: Webhooks that were verified and taken by the shop, once for every time.
-    arrived: list[str] = field(default_factory=list)
-    attempts: int = 0
-    #: Requests whose signature the library refused.
-    refused: int = 0
-
-    @property
-    def missing(self) -> list[str]:
-        """What should have arrived and did not."""
-        return sorted((Counter(self.expected) - Counter(self.arrived)).elements())
-
-    @property
-    def unexpected(self) -> list[str]:
-        """What arrived and should not have, or arrived more than once."""
-        return sorted((Counter(self.arrived) - Counter(self.expected)).elements())
-
-    @property
-    def good(self) -> bool:
-        """Whether exactly what was expected arrived."""
-        return not (self.missing or self.unexpected or self.refused)
 
 
 class SceneRunner:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -10,10 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from watcher.demo.outcome import Outcome
 from watcher.text import count
-
-if TYPE_CHECKING:
-    from watcher.demo.act import Outcome
 
 #: Below this width three lanes do not fit.
 LEAST_WIDTH = 78
@@ -114,7 +111,7 @@ class Screen:
         for name, lines in reversed(named) if row.asked else named:
             self._say(Text(f"    {name.lower():<8}  ").append(" · ".join(line.plain for line in lines)))
 
-    def summary(self, outcomes: Sequence["Outcome"], seconds: float) -> None:
+    def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Show what was expected and what arrived, scene by scene."""
         self._blank()
         if self._fancy:
@@ -156,7 +153,7 @@ class Screen:
 
     # Printing
 
-    def _table(self, outcomes: Sequence["Outcome"]) -> Table:
+    def _table(self, outcomes: Sequence[Outcome]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=self._width - 2, header_style="bold")
         table.add_column("", justify="right")
         table.add_column("Scene", no_wrap=True)
@@ -197,7 +194,7 @@ class Screen:
         return Text(plain.encode("ascii", "replace").decode())
 
 
-def _cells(number: int, outcome: "Outcome") -> tuple[Text, ...]:
+def _cells(number: int, outcome: Outcome) -> tuple[Text, ...]:
     expected = ", ".join(name.partition(" (")[0] for name in outcome.expected)
     arrived = f"{len(outcome.arrived)} of {len(outcome.expected)}"
     mark, color = ("✔", "green") if outcome.good else ("✘", "bold red")
