@@ -91,7 +91,13 @@ class Session:
             from watcher.cli.backends.local import LocalBackend
 
             with self.database(create=create) as database:
-                yield LocalBackend(self, database)
+                yield LocalBackend(
+                    settings=self.settings,
+                    config=self.config,
+                    database=database,
+                    actor=self.actor,
+                    clock=time.time,
+                )
             return
         from watcher.cli.backends.remote import HttpBackend
 

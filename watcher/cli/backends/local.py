@@ -1,51 +1,55 @@
-"""The services on this machine's database."""
+"""The backend on this machine's database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from watcher.config.settings import config_file
+from sqlalchemy import Connection
+
+from watcher.config.settings import Settings, config_file
 from watcher.daemon import runtime_file
 from watcher.services import Services
 from watcher.services.webhooks import endpoint_url
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from watcher.cli.session import Session
-    from watcher.store.database import Database
+from watcher.store.database import Database
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalBackend:
-    """Whoever may open the database is an operator."""
+    """Services in transactions on an open database. Anyone who may open it acts as an operator.
 
-    session: "Session"
-    database: "Database"
+    ``config`` is the --config option, ``actor`` the name in operator actions (``cli:alice``), ``clock`` gives unix
+    seconds.
+    """
+
+    settings: Settings
+    config: Path | None
+    database: Database
+    actor: str
+    clock: Callable[[], float]
 
     @property
     def repeated(self) -> int:
-        """Always 0: a transaction is made or not, and the caller knows which."""
+        """Always 0: whether a transaction was committed is never in doubt here."""
         return 0
 
     @contextmanager
     def reading(self) -> Iterator[Services]:
-        """Open a transaction that only reads."""
+        """Open a read-only transaction."""
         with self.database.read() as connection:
             yield self._services(connection)
 
     @contextmanager
     def writing(self, *, idempotency_key: str | None = None) -> Iterator[Services]:
-        """Open a transaction that is committed at the end, under the settings of the daemon that runs."""
-        runtime_file.check(self.session.settings, config_file(self.session.config), write=True)
+        """Open a transaction that commits at the end. Raises :class:`ConfigError` if a daemon has other settings."""
+        runtime_file.check(self.settings, config_file(self.config), write=True)
         with self.database.begin() as connection:
             yield self._services(connection)
 
     def endpoint_url(self, url: str | None) -> Any:
-        """Look the name up and check the address."""
-        return endpoint_url(self.session.settings, url)
+        """Resolve the URL's host and check the address."""
+        return endpoint_url(self.settings, url)
 
-    def _services(self, connection: "Connection") -> Services:
-        session = self.session
-        return Services(connection, session.settings, actor=session.actor, now=session.now)
+    def _services(self, connection: Connection) -> Services:
+        return Services(connection, self.settings, actor=self.actor, now=self.clock())
