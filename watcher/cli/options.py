@@ -10,7 +10,7 @@ from watcher.errors import UsageError
 #: Rows of a page at most, as in :mod:`watcher.services.queries`.
 MAX_LIMIT = 100
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 def _check_limit(rows: int) -> int:
@@ -19,20 +19,20 @@ def _check_limit(rows: int) -> int:
     return rows
 
 
-Limit = Annotated[
+LimitOption = Annotated[
     int,
     typer.Option("--limit", metavar="N", help=f"Rows of the page, 1 to {MAX_LIMIT}.", callback=_check_limit),
 ]
-Cursor = Annotated[
+CursorOption = Annotated[
     str | None,
     typer.Option("--cursor", metavar="CURSOR", help="Continue a list: the next_cursor of the page before."),
 ]
-OfMerchant = Annotated[
+MerchantFilterOption = Annotated[
     str | None, typer.Option("--merchant", metavar="ID", help="Only what belongs to this merchant (mer_…).")
 ]
 
 
-def _check_owner(context: typer.Context, merchant: str | None) -> str | None:
+def _require_merchant(context: typer.Context, merchant: str | None) -> str | None:
     session = context.obj
     if merchant is None and isinstance(session, Session) and session.server is None:
         raise UsageError(
@@ -41,22 +41,22 @@ def _check_owner(context: typer.Context, merchant: str | None) -> str | None:
     return merchant
 
 
-Owner = Annotated[
+MerchantOption = Annotated[
     str | None,
     typer.Option(
         "--merchant",
         metavar="ID",
         help="Whose it is (mer_…); with --server a merchant's API key says it.",
-        callback=_check_owner,
+        callback=_require_merchant,
     ),
 ]
-Level = Annotated[
+LevelOption = Annotated[
     str | None,
     typer.Option(
         "--level", metavar="LEVEL", help="Depth: included, anchored, settled or stacks=1,bitcoin=3."
     ),
 ]
-LatePolicy = Annotated[
+LatePolicyOption = Annotated[
     str | None,
     typer.Option("--late-policy", metavar="POLICY", help="Late money: hold it for a person, or accept it."),
 ]

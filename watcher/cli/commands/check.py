@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from watcher.cli import render
-from watcher.cli.options import Json
+from watcher.cli.options import JsonOption
 from watcher.cli.session import of
 from watcher.errors import NotFound, WatcherError
 
@@ -18,7 +18,7 @@ def check(
     show: Annotated[
         bool, typer.Option("--show", help="Print the merged settings instead, secrets masked.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check settings, database, sources, contracts, clock and endpoints: one line each.
 

@@ -9,7 +9,7 @@ import typer
 from watcher.cli import format as formats
 from watcher.cli import render
 from watcher.cli.help import Commands
-from watcher.cli.options import Json
+from watcher.cli.options import JsonOption
 from watcher.cli.session import of
 from watcher.errors import NotFound, UsageError
 
@@ -20,7 +20,7 @@ app = Commands("db", "Bring the database's schema up to date; copy it; prune wha
 
 
 @app.command()
-def upgrade(context: typer.Context, as_json: Json = False) -> None:
+def upgrade(context: typer.Context, as_json: JsonOption = False) -> None:
     """Bring the schema to this version's revision; `run` does the same at its start."""
     session = of(context)
     session.log()
@@ -37,7 +37,7 @@ def upgrade(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def current(context: typer.Context, as_json: Json = False) -> None:
+def current(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the schema's revision, and the one that this version needs; exit 1 when they differ."""
     from watcher.store.database import Database
 
@@ -66,7 +66,7 @@ def current(context: typer.Context, as_json: Json = False) -> None:
 def backup(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an existing file is left alone.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the database to FILE as it is at this moment, while the daemon runs. SQLite only: PostgreSQL has pg_dump.
 
@@ -92,7 +92,7 @@ def backup(
 
 
 @app.command()
-def prune(context: typer.Context, as_json: Json = False) -> None:
+def prune(context: typer.Context, as_json: JsonOption = False) -> None:
     """Empty bodies and answers older than retention_days, delete headers that no reorg can reach.
 
     The daemon does it every hour. Rows of events, intents and transfers stay for ever.

@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, of
 
 app = Commands("deliveries", "See how deliveries went, attempt by attempt; try again.")
@@ -30,10 +30,10 @@ def list_(
         str | None, typer.Option("--endpoint", metavar="ID", help="Only to this endpoint.")
     ] = None,
     event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Only of this event.")] = None,
-    merchant: OfMerchant = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-    as_json: Json = False,
+    merchant: MerchantFilterOption = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List deliveries, newest first.
 
@@ -72,7 +72,7 @@ def list_(
 
 
 @app.command()
-def show(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+def show(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
     """Show a delivery with the log of its attempts."""
     with of(context).services() as services:
         found = services.delivery(delivery)
@@ -80,7 +80,7 @@ def show(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> 
 
 
 @app.command()
-def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+def retry(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
     """Make a pending or dead delivery due at once, with the whole schedule before it."""
     with of(context).services(write=True) as services:
         found = services.retry_delivery(delivery)
@@ -88,7 +88,7 @@ def retry(context: typer.Context, delivery: _Delivery, as_json: Json = False) ->
 
 
 @app.command()
-def dismiss(context: typer.Context, delivery: _Delivery, as_json: Json = False) -> None:
+def dismiss(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
     """Take a dead delivery out of the count in `status`; it stays dead and listed.
 
     Example: sbtc-watcher deliveries dismiss dlv_…
@@ -102,7 +102,7 @@ def dismiss(context: typer.Context, delivery: _Delivery, as_json: Json = False) 
 def recover(
     context: typer.Context,
     endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Whose deliveries (we_…).")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make all dead deliveries of an endpoint due at once."""
     with of(context).services(write=True) as services:

@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import Cursor, Json, Limit, OfMerchant, Owner
+from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, MerchantOption
 from watcher.cli.session import drop_none, of
 
 app = Commands("endpoints", "Add, test and remove the URLs that get webhooks.")
@@ -20,7 +20,7 @@ _Endpoint = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id 
 def add(
     context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where to post, https://…")],
-    merchant: Owner = None,
+    merchant: MerchantOption = None,
     events: Annotated[
         str | None,
         typer.Option(
@@ -34,7 +34,7 @@ def add(
         bool,
         typer.Option("--legacy-v0", help="Also sign in the plain old form, which can be replayed."),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Add an endpoint and print its signing secret, which is shown this once.
 
@@ -57,10 +57,10 @@ def add(
 @app.command("list")
 def list_(
     context: typer.Context,
-    merchant: OfMerchant = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-    as_json: Json = False,
+    merchant: MerchantFilterOption = None,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List endpoints, newest first."""
     from watcher.schemas import OwnedPage
@@ -83,7 +83,7 @@ def list_(
 
 
 @app.command()
-def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+def remove(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
     """Remove an endpoint; what was not delivered to it is dead, its log stays."""
     with of(context).services(write=True) as services:
         found = services.remove_endpoint(endpoint)
@@ -94,7 +94,7 @@ def remove(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -
 
 
 @app.command()
-def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+def enable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
     """Send to an endpoint again; what was held meanwhile is sent at once."""
     from watcher.schemas import ChangeEndpoint
 
@@ -104,7 +104,7 @@ def enable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -
 
 
 @app.command()
-def disable(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+def disable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
     """Send nothing to an endpoint until it is enabled; its deliveries are held."""
     from watcher.schemas import ChangeEndpoint
 
@@ -123,7 +123,7 @@ def rotate_secret(
             "--overlap", metavar="DURATION", help="How long the old secret signs too; 0 for one that leaked."
         ),
     ] = "24h",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Give an endpoint a fresh signing secret, which is shown this once."""
     from watcher.schemas import RotateSecret
@@ -138,7 +138,7 @@ def rotate_secret(
 
 
 @app.command("test")
-def send_test(context: typer.Context, endpoint: _Endpoint, as_json: Json = False) -> None:
+def send_test(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
     with of(context).services(write=True) as services:
         found = services.test_endpoint(endpoint)

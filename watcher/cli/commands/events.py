@@ -10,7 +10,7 @@ from notifier.events import EventType
 from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import MAX_LIMIT, Cursor, Json, Limit, OfMerchant
+from watcher.cli.options import MAX_LIMIT, CursorOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, of, read_moment
 
 app = Commands("events", "See what merchants were told; send it again.")
@@ -21,14 +21,14 @@ _Event = Annotated[str, typer.Argument(metavar="ID", help="The event's id (evt_â
 @app.command("list")
 def list_(
     context: typer.Context,
-    merchant: OfMerchant = None,
+    merchant: MerchantFilterOption = None,
     kind: Annotated[
         EventType | None, typer.Option("--type", metavar="TYPE", help="Only these, e.g. payment.succeeded.")
     ] = None,
     intent: Annotated[str | None, typer.Option("--intent", metavar="ID", help="Only of this intent.")] = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-    as_json: Json = False,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List events, newest first."""
     from watcher.schemas import EventFilters
@@ -49,7 +49,7 @@ def list_(
 
 
 @app.command()
-def show(context: typer.Context, event: _Event, as_json: Json = False) -> None:
+def show(context: typer.Context, event: _Event, as_json: JsonOption = False) -> None:
     """Show an event: its body as it is sent, and where it went."""
     from watcher.schemas import DeliveryFilters
 
@@ -78,7 +78,7 @@ def redeliver(
         str | None,
         typer.Option("--endpoint", metavar="ID", help="Only there. Default: every endpoint that got it."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send an event again, under the same event id."""
     from watcher.schemas import Redeliver
@@ -99,7 +99,7 @@ def replay(
     context: typer.Context,
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="RFC 3339, or how long ago: 2d.")],
     endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Where to (we_â€¦).")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send an endpoint everything it subscribes to again, from a time on, except what waits for it already.
 

@@ -14,7 +14,7 @@ import typer
 
 from watcher.cli import render
 from watcher.cli.csv_rows import Format, Row, format_of, read
-from watcher.cli.options import Json, Owner
+from watcher.cli.options import JsonOption, MerchantOption
 from watcher.cli.session import drop_none, of
 from watcher.errors import Refused, UsageError
 
@@ -46,7 +46,7 @@ class Outcome:
 def import_(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A .csv or .jsonl file; - is standard input.")],
-    merchant: Owner = None,
+    merchant: MerchantOption = None,
     format_: Annotated[
         Format | None,
         typer.Option("--format", metavar="FORMAT", help="csv or jsonl. Default: by the file's name."),
@@ -54,7 +54,7 @@ def import_(
     from_line: Annotated[
         int, typer.Option("--from-line", metavar="N", help="Continue an import: skip what is before.", min=1)
     ] = 1,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Create the intents of a file, 200 at a time: of a batch with an error none is stored, and the import ends there.
 

@@ -9,7 +9,15 @@ from watcher.cli import intent_card, render
 from watcher.cli.commands import import_intents
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
-from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit, OfMerchant, Owner
+from watcher.cli.options import (
+    CursorOption,
+    JsonOption,
+    LatePolicyOption,
+    LevelOption,
+    LimitOption,
+    MerchantFilterOption,
+    MerchantOption,
+)
 from watcher.cli.session import Session, drop_none, of, read_moment, read_pairs
 from watcher.domain.model import Flag, Status
 
@@ -34,7 +42,7 @@ def create(
         str,
         typer.Option("--amount", metavar="N", help="What is owed, in base units: sats, micro-STX."),
     ],
-    merchant: Owner = None,
+    merchant: MerchantOption = None,
     asset: Annotated[
         str, typer.Option("--asset", metavar="NAME", help="sbtc, stx or a configured one.")
     ] = "sbtc",
@@ -61,12 +69,12 @@ def create(
     expires_at: Annotated[
         str | None, typer.Option("--expires-at", metavar="TIME", help="Instead: e.g. 2026-12-31T12:00:00Z.")
     ] = None,
-    level: Level = None,
+    level: LevelOption = None,
     payer: Annotated[
         str | None, typer.Option("--payer", metavar="PRINCIPAL", help="Only money from there counts.")
     ] = None,
     metadata: _Metadata = None,
-    late_policy: LatePolicy = None,
+    late_policy: LatePolicyOption = None,
     tolerance: Annotated[
         str | None,
         typer.Option("--tolerance", metavar="N", help="Base units by which payments may fall short."),
@@ -89,7 +97,7 @@ def create(
         str | None,
         typer.Option("--salt", metavar="HEX", help="16 bytes of the contract's terms. Default: random."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Create an intent and print how to pay it.
 
@@ -124,7 +132,7 @@ def create(
 @app.command("list")
 def list_(
     context: typer.Context,
-    merchant: OfMerchant = None,
+    merchant: MerchantFilterOption = None,
     status: Annotated[
         Status | None, typer.Option("--status", metavar="STATUS", help=f"Only these: {_or(Status)}.")
     ] = None,
@@ -145,9 +153,9 @@ def list_(
         str | None, typer.Option("--created-to", metavar="TIME", help="RFC 3339, or how long ago: 2h.")
     ] = None,
     metadata: _Metadata = None,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-    as_json: Json = False,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List intents, newest first.
 
@@ -195,7 +203,7 @@ def list_(
 
 
 @app.command()
-def show(context: typer.Context, intent: _Intent, as_json: Json = False) -> None:
+def show(context: typer.Context, intent: _Intent, as_json: JsonOption = False) -> None:
     """Show an intent: its money, failed attempts, timeline, and how to pay it."""
     session = of(context)
     with session.services() as services:
@@ -208,7 +216,7 @@ def cancel(
     context: typer.Context,
     intent: _Intent,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For the record.")] = "canceled",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Cancel a pending intent; money that still comes is flagged late."""
     from watcher.schemas import Cancel
@@ -228,7 +236,7 @@ def mark(
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why you know better, for the record.")
     ],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Declare an intent succeeded or failed, whatever the chain says; the merchant is told.
 
@@ -252,7 +260,7 @@ def dismiss(
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why nothing has to go back, for the record.")
     ],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Dismiss the refund that is due of an ended intent.
 

@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import Json
+from watcher.cli.options import JsonOption
 from watcher.cli.session import of
 
 app = Commands("keys", "A merchant's keys to the HTTP API: one per program that calls it.")
@@ -26,7 +26,7 @@ def add(
     scopes: Annotated[
         str, typer.Option("--scopes", metavar="SCOPES", help="What it may do: read, write or both.")
     ] = "read,write",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Give a merchant one more API key and print it, which is done this once.
 
@@ -46,7 +46,7 @@ def add(
 
 
 @app.command("list")
-def list_(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
+def list_(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
     """List the keys that a merchant has or had, newest first."""
     with of(context).services() as services:
         found = services.merchant_keys(merchant)
@@ -78,7 +78,7 @@ def revoke(
     context: typer.Context,
     merchant: _Merchant,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…), as `list` shows it.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key invalid at once."""
     with of(context).services(write=True) as services:

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.commands import keys
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import Cursor, Json, LatePolicy, Level, Limit
+from watcher.cli.options import CursorOption, JsonOption, LatePolicyOption, LevelOption, LimitOption
 from watcher.cli.session import drop_none, of
 from watcher.errors import UsageError
 
@@ -37,11 +37,11 @@ def add(
     recipient: Annotated[
         str, typer.Option("--recipient", metavar="PRINCIPAL", help="The address or contract that is paid.")
     ],
-    level: Level = None,
+    level: LevelOption = None,
     ttl: _Ttl = None,
     tolerance: _Tolerance = None,
-    late_policy: LatePolicy = None,
-    as_json: Json = False,
+    late_policy: LatePolicyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Add a merchant and print his API key, which is shown this once.
 
@@ -64,7 +64,9 @@ def add(
 
 
 @app.command("list")
-def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_json: Json = False) -> None:
+def list_(
+    context: typer.Context, limit: LimitOption = 20, cursor: CursorOption = None, as_json: JsonOption = False
+) -> None:
     """List merchants, newest first."""
     from watcher.schemas import Page
 
@@ -85,7 +87,7 @@ def list_(context: typer.Context, limit: Limit = 20, cursor: Cursor = None, as_j
 
 
 @app.command()
-def show(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
+def show(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
     """Show one merchant."""
     with of(context).services() as services:
         found = services.merchant_of(merchant)
@@ -120,7 +122,7 @@ def update(
     late_policy: Annotated[
         str | None, typer.Option("--late-policy", metavar="POLICY", help=f"hold or accept. {_OrDefault}")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Change a merchant; intents keep what they were created with.
 
@@ -149,7 +151,7 @@ def update(
 
 
 @app.command()
-def disable(context: typer.Context, merchant: _Merchant, as_json: Json = False) -> None:
+def disable(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
     """Let a merchant create no more intents and revoke his keys; his open intents go on."""
     from watcher.schemas import ChangeMerchant
 
@@ -168,7 +170,7 @@ def rotate_key(
             "--overlap", metavar="DURATION", help="How long the old keys stay valid; 0 for one that leaked."
         ),
     ] = "0",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Revoke a merchant's API keys and print a fresh one, which is shown this once.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from watcher.cli import render
-from watcher.cli.options import Json
+from watcher.cli.options import JsonOption
 from watcher.cli.progress import Screen
 from watcher.cli.session import Session, of, read_moment
 from watcher.errors import UsageError
@@ -54,7 +54,7 @@ def reindex(
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="TEXT", help="Why the branch is right, for the record.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read blocks again, beside the running daemon: put in what is missing, put right what is wrong.
 

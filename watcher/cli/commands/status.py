@@ -13,7 +13,7 @@ from notifier.events import rfc3339
 from watcher.cli import render
 from watcher.cli.format import relative, size, span
 from watcher.cli.lag import diagnose
-from watcher.cli.options import Json
+from watcher.cli.options import JsonOption
 from watcher.cli.session import Session, of
 from watcher.errors import UsageError
 
@@ -35,7 +35,7 @@ def status(
             help="Look again every two seconds, until Ctrl-C; one line a look when not on a terminal.",
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how the daemon stands: chain, lag, sources, intents, webhooks.
 

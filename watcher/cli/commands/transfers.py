@@ -7,7 +7,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
-from watcher.cli.options import Cursor, Json, Limit, OfMerchant
+from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, of
 
 app = Commands("transfers", "See money that came in; give unmatched money to its intent.")
@@ -16,13 +16,13 @@ app = Commands("transfers", "See money that came in; give unmatched money to its
 @app.command("list")
 def list_(
     context: typer.Context,
-    merchant: OfMerchant = None,
+    merchant: MerchantFilterOption = None,
     unmatched: Annotated[
         bool, typer.Option("--unmatched", help="Only what belongs to no intent, with the reason.")
     ] = False,
-    limit: Limit = 20,
-    cursor: Cursor = None,
-    as_json: Json = False,
+    limit: LimitOption = 20,
+    cursor: CursorOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List transfers, newest first."""
     from watcher.schemas import TransferFilters
@@ -59,7 +59,7 @@ def assign(
     ],
     intent: Annotated[str, typer.Argument(metavar="INTENT", help="The intent's id (pi_…).")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Give unmatched money to an intent.
 
