@@ -225,7 +225,7 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(
     unmatched = await deployment.json("transfers", "list", "--unmatched")
     assert [(row["amount"], row["unmatched"]) for row in unmatched["data"]] == [("1", "unknown_terms")]
     card = await deployment.cli("intents", "show", intents["part"]["id"])
-    assert "Given back" in card
+    assert "Refunded" in card
 
 
 @pytest.mark.usefixtures("backend")

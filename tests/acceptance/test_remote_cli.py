@@ -293,7 +293,7 @@ def test_an_import_over_the_server_is_like_one_here_and_never_doubles(
     again, told = done(both.there, code=2)
     assert [row["id"] for row in again["intents"][:2]] == [row["id"] for row in there["intents"]]
     assert [(e["line"], e["message"]) for e in again["errors"]] == [(6, "has 1 cell, the first line names 2")]
-    assert told == "Of these, 1 batch was stored already, and not stored again.\n"
+    assert told == "Of these, 1 batch was stored already and not stored again.\n"
     write("1,A", "2,B", "3,C", "4,D", "6,F", "5,E")
     whole, told = done(both.there)
     assert (whole["imported"], told.count("2 batches")) == (6, 1)

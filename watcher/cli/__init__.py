@@ -1,4 +1,4 @@
-"""The command line. One module per noun; nothing heavy is imported before the command that needs it runs."""
+"""The command line, one module per command group; commands import heavy modules only when they run."""
 
 from watcher.cli.app import main
 

@@ -1,7 +1,8 @@
-"""The program's entry: global options, the list of commands, and what becomes of errors.
+"""The program's entry point: global options, command list, error messages and exit codes.
 
-Exit codes: 0 ok, 1 degraded or not found, 2 usage or settings, 3 halted or unreachable, 130 after Ctrl-C, 141 when
-nobody reads the output. An error that people can do something about is two lines on stderr; a bug is a traceback.
+Exit codes: 0 ok, 1 degraded or not found, 2 usage or settings, 3 halted or unreachable, 130 after Ctrl-C,
+141 when the reader of the output went away. An expected error is a message and a hint on stderr; a bug is a
+traceback.
 """
 
 import logging
@@ -42,29 +43,30 @@ from watcher.journal import is_journal, with_priority
 
 PROGRAM = "sbtc-watcher"
 
-#: What shells report for a program that was stopped by Ctrl-C, and by a reader that went away.
+#: Exit codes by shell convention: stopped by SIGINT (128 + 2), and by SIGPIPE (128 + 13).
 INTERRUPTED = 130
-UNREAD = 141
+READER_GONE = 141
 
-#: Commands that work with the database, the chain or this machine itself.
+#: Commands that need this machine: its database, its chain sources or its ports. Refused with --server.
 LOCAL = frozenset({"demo", "run", "reindex", "check", "listen", "db"})
 
 app = Commands(
     PROGRAM,
-    "Follow the Stacks chain, match sBTC and STX payments to what is owed, tell merchants by signed webhooks.",
-    epilog="Start with `sbtc-watcher demo`: the whole thing in one terminal, no network, no set-up.",
+    "Follow the Stacks chain, match sBTC and STX payments to payment intents, notify merchants by signed"
+    " webhooks.",
+    epilog="Start with `sbtc-watcher demo`: the whole program in one terminal, no network, no set-up.",
     add_completion=True,
 )
 
-_DAEMON, _MONEY, _WEBHOOKS, _DATABASE = "Daemon", "Money", "Webhooks", "Database"
+_DAEMON, _PAYMENTS, _WEBHOOKS, _DATABASE = "Daemon", "Payments", "Webhooks", "Database"
 app.command("demo", rich_help_panel=_DAEMON)(demo.demo)
 app.command("run", rich_help_panel=_DAEMON)(run.run)
 app.command("status", rich_help_panel=_DAEMON)(status.status)
 app.command("reindex", rich_help_panel=_DAEMON)(reindex.reindex)
 app.command("check", rich_help_panel=_DAEMON)(check.check)
-app.add_typer(merchants.app, rich_help_panel=_MONEY)
-app.add_typer(intents.app, rich_help_panel=_MONEY)
-app.add_typer(transfers.app, rich_help_panel=_MONEY)
+app.add_typer(merchants.app, rich_help_panel=_PAYMENTS)
+app.add_typer(intents.app, rich_help_panel=_PAYMENTS)
+app.add_typer(transfers.app, rich_help_panel=_PAYMENTS)
 app.command("listen", rich_help_panel=_WEBHOOKS)(listen.listen)
 app.add_typer(endpoints.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(events.app, rich_help_panel=_WEBHOOKS)
@@ -95,7 +97,7 @@ def root(
         typer.Option(
             "--server",
             metavar="URL",
-            help="Ask the daemon's HTTP API there instead of this machine's database.",
+            help="Use the daemon's HTTP API at this URL instead of this machine's database.",
             envvar=SERVER_VARIABLE,
             show_default=False,
         ),
@@ -105,19 +107,24 @@ def root(
         typer.Option(
             "--api-key",
             metavar="KEY",
-            help="With --server: a merchant's API key or the admin token. On a command line others see it in `ps`:"
-            " better the variable or the file.",
+            help="With --server: a merchant's API key or the admin token. Other users can see it in `ps`:"
+            " prefer the variable or --api-key-file.",
             envvar=KEY_VARIABLE,
             show_default=False,
         ),
     ] = None,
     api_key_file: Annotated[
         str | None,
-        typer.Option("--api-key-file", metavar="FILE", help="Or a file with it; - is standard input."),
+        typer.Option(
+            "--api-key-file", metavar="FILE", help="A file that holds the key; - is standard input."
+        ),
     ] = None,
     allow_http: Annotated[
         bool,
-        typer.Option("--allow-http", help="Let --server be http:// elsewhere: the key goes in the clear."),
+        typer.Option(
+            "--allow-http",
+            help="Allow an http:// --server on another machine: the key is sent in clear text.",
+        ),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks of errors.")
@@ -126,7 +133,7 @@ def root(
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Keep the global options for the command."""
+    """Store the global options for the command."""
     if server and context.invoked_subcommand in LOCAL:
         raise UsageError(
             f"`{context.invoked_subcommand}` works on the daemon's own machine only, not with --server"
@@ -141,7 +148,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command line of this process and leave with its exit code."""
+    """Run this process's command line and exit with its code."""
     output.install()
     try:
         sys.exit(call(sys.argv[1:]))
@@ -153,14 +160,14 @@ def main() -> None:
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code. A bug is raised as it is."""
+    """Run one command line and return its exit code. Unexpected exceptions propagate."""
     try:
         code = get_command(app).main(list(arguments), PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except (render.Unread, BrokenPipeError):
-        # Whatever is still buffered has nowhere to go, and Python would complain about it at the end.
+    except (render.ReaderGone, BrokenPipeError):
+        # Python would report an error at exit for what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return READER_GONE
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -177,14 +184,14 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _sole(error: Exception) -> Exception:
-    """Return the error inside a task group that failed for one reason only."""
+    """Unwrap an exception group that holds a single exception."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 def _explain(error: Exception) -> tuple[str, str, int] | None:
-    """Return message, hint and exit code of an error that was raised on purpose, None for a bug."""
+    """Return (message, hint, exit code) of an expected error, None for a bug."""
     if isinstance(error, WatcherError):
         return str(error), error.hint, error.exit_code
     if isinstance(error, NotifierNotFound):
@@ -201,9 +208,9 @@ def _explain(error: Exception) -> tuple[str, str, int] | None:
 
 
 def _explain_usage(error: typer.TyperException) -> tuple[str, str, int]:
-    """Explain a command line that typer does not understand; the message is empty when help was printed instead."""
+    """Explain a usage error of typer; the message is empty if help was printed instead."""
     context = getattr(error, "ctx", None)
-    # pydantic, which typer reads values with, says in front that it is an error.
+    # Drop the prefix that pydantic, which parses typer's values, puts before messages.
     message = error.format_message().replace(": Value error, ", ": ")
     hint = f"`{context.command_path} --help` shows what it takes" if context is not None and message else ""
     return message, hint, error.exit_code

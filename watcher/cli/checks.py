@@ -1,4 +1,4 @@
-"""What ``check`` looks at, each answer as one :class:`Finding`."""
+"""The checks of ``check``; each result is a :class:`Finding`."""
 
 import asyncio
 import os
@@ -30,10 +30,10 @@ from watcher.store.database import Database
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
 
-#: A clock may be so far off before timestamps of webhooks look old to their receivers, seconds.
-CLOCK_TOLERANCE = 10.0
+#: Accepted clock error, seconds; beyond it, receivers may reject webhook timestamps as too old.
+CLOCK_TOLERANCE_SECONDS = 10.0
 
-#: Patience with one source, seconds.
+#: Timeouts for one source, seconds.
 _TIMEOUTS = Timeouts(connect=5.0, read=10.0, total=15.0)
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -41,7 +41,7 @@ Level = Literal["ok", "note", "warning", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line: what was looked at, how it is, and what it does to the exit code."""
+    """The result of one check, printed as one line, with its effect on the exit code."""
 
     subject: str
     level: Level
@@ -49,32 +49,32 @@ class Finding:
     exit_code: int = 0
 
     def document(self) -> dict[str, Any]:
-        """Return it JSON-ready."""
+        """Return the finding as a JSON document, without its exit code."""
         return {name: value for name, value in asdict(self).items() if name != "exit_code"}
 
 
 def ok(subject: str, text: str) -> Finding:
-    """All is well."""
+    """Return a finding: passed."""
     return Finding(subject=subject, level="ok", text=text)
 
 
 def note(subject: str, text: str) -> Finding:
-    """Not there, or not known, and that may be as it should."""
+    """Return a finding: missing or unknown, which may be intended."""
     return Finding(subject=subject, level="note", text=text)
 
 
 def warning(subject: str, text: str) -> Finding:
-    """The daemon works, but somebody should look."""
+    """Return a finding: the daemon works, but a person should look into it; exit code 1."""
     return Finding(subject=subject, level="warning", text=text, exit_code=1)
 
 
 def error(subject: str, text: str, *, exit_code: int = 3) -> Finding:
-    """The daemon could not do its work."""
+    """Return a finding: the daemon could not work."""
     return Finding(subject=subject, level="error", text=text, exit_code=exit_code)
 
 
 def settings(given: Settings) -> list[Finding]:
-    """Say what the settings come to, and which of them are for development."""
+    """Summarise the settings; warn of development settings on mainnet."""
     findings = [
         ok(
             "settings",
@@ -93,15 +93,15 @@ def settings(given: Settings) -> list[Finding]:
 
 
 def database(found: Database, given: Settings) -> list[Finding]:
-    """Look at the schema, the network that the database is for, and the endpoints in it."""
+    """Check the database's schema revision, its network, a halt, the endpoints and their secrets."""
     revision, head = found.revision(), found.head()
     if revision is None:
-        text = f"no database at {found.safe_url}: there are no tables in it. `sbtc-watcher run` makes them"
+        text = f"no database at {found.safe_url}: there are no tables in it. `sbtc-watcher run` creates them"
         return [warning("database", text)]
     if revision != head:
         has = f"{found.safe_url} has revision {revision}, this version needs {head}"
-        text = f"{has}; `sbtc-watcher db upgrade` brings it there"
-        # SQLite is brought there by the next command that writes.
+        text = f"{has}; `sbtc-watcher db upgrade` upgrades it"
+        # The next command that writes upgrades SQLite.
         return [note("database", text) if found.is_sqlite else error("database", text)]
     findings = [ok("database", f"{found.safe_url}, revision {revision}, {size(found.size())}")]
     with found.read() as connection:
@@ -146,28 +146,28 @@ def _endpoints(connection: Connection) -> list[Finding]:
 
 
 async def chain(given: Settings) -> list[Finding]:
-    """Ask every source who it is, one of them for the contracts, and all for the time."""
+    """Check the identity of every source, the contracts at one of them, and the clock against all."""
     answers = await asyncio.gather(*(_ask(url, given) for url in given.api_urls))
     findings = [answer.finding for answer in answers]
     good = [answer for answer in answers if answer.finding.level == "ok"]
     if good:
-        # With one that serves the daemon can work.
+        # One working source is enough for the daemon: the others' errors become exit code 1.
         findings = [_milder(finding) for finding in findings]
         findings += await _contracts(good[0].url, given)
     return [*findings, _clock([answer.ahead for answer in answers if answer.ahead is not None])]
 
 
-class _Ear:
-    """Listens to the requests to one source: how long they took."""
+class _LatencyRecorder:
+    """A limiter that lets every request pass and records how long the last one took."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     async def acquire(self) -> None:
-        """Let every request pass."""
+        """Let the request pass."""
 
     def observe(self, code: int, seconds: float, headers: Mapping[str, str]) -> None:
-        """Note how a request ended."""
+        """Record the duration of a request."""
         self.seconds = seconds
 
 
@@ -180,10 +180,10 @@ class _Answer:
 
 async def _ask(url: str, given: Settings) -> _Answer:
     api = StacksApi(url, user_agent=USER_AGENT, api_key=given.key_for(url), timeouts=_TIMEOUTS)
-    ear = _Ear()
-    api.limiter = ear
+    recorder = _LatencyRecorder()
+    api.limiter = recorder
     try:
-        finding = await _identify(api, ear, given)
+        finding = await _identify(api, recorder, given)
     except ChainError as problem:
         text = str(problem).removeprefix(f"{api.url}: ")
         finding = error("source", f"{api.url}: {text} {getattr(problem, 'hint', '')}".strip())
@@ -192,16 +192,16 @@ async def _ask(url: str, given: Settings) -> _Answer:
     return _Answer(url=url, finding=finding, ahead=api.dates.ahead(api.url))
 
 
-async def _identify(api: StacksApi, ear: _Ear, given: Settings) -> Finding:
+async def _identify(api: StacksApi, recorder: _LatencyRecorder, given: Settings) -> Finding:
     status = await api.status()
     if status.version is not None and status.version < MINIMUM_VERSION:
         least = ".".join(map(str, MINIMUM_VERSION[:2]))
         return error("source", f"{api.url} runs {status.server_version}, but {least} or newer is needed")
-    text = f"{api.url}, {status.server_version}, tip {status.tip_height}, {ear.seconds * 1000:.0f} ms"
+    text = f"{api.url}, {status.server_version}, tip {status.tip_height}, {recorder.seconds * 1000:.0f} ms"
     try:
         network = await api.network_id()
     except SourceError:
-        # An API without a node of its own answers 500 here.
+        # An API without its own node answers 500 here.
         network = None
     if network is None:
         return ok("source", f"{text}, network not verified")
@@ -249,8 +249,8 @@ async def _contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
 def _clock(ahead: list[float]) -> Finding:
     off = agreed(ahead)
     if off is None:
-        return note("clock", "no source said what time it is")
-    if abs(off) <= CLOCK_TOLERANCE:
+        return note("clock", "no source returned its time")
+    if abs(off) <= CLOCK_TOLERANCE_SECONDS:
         return ok("clock", "agrees with the sources")
     way = "ahead of" if off > 0 else "behind"
     return warning(

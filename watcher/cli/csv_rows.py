@@ -1,4 +1,4 @@
-"""A file of intents as rows: CSV or JSON lines, read as a stream; what is wrong with a line is said of that line."""
+"""Streaming reader of a file of intents, CSV or JSON lines; an invalid line is reported, not raised."""
 
 import csv
 import json
@@ -11,26 +11,26 @@ from typing import Any, BinaryIO
 from watcher.errors import UsageError
 
 #: Longest line that is read, bytes; an intent is a few hundred.
-MAX_LINE = 256 * 1024
+MAX_LINE_BYTES = 256 * 1024
 
-#: Columns of a CSV file whose names begin so are metadata.
-METADATA = "metadata."
+#: Prefix of the CSV columns that hold metadata.
+METADATA_PREFIX = "metadata."
 
-#: The column that every intent needs: without it the first line is no list of columns.
-AMOUNT = "amount"
+#: The required column: without it the first line is taken for data, not for a header.
+AMOUNT_COLUMN = "amount"
 
-#: What spreadsheets put between cells where the comma is a decimal point, and how it is called.
+#: Separators that spreadsheets write where the comma is a decimal point, with their names for the error.
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 _FIRST_LINE = "the first line names the columns, e.g. amount,reference,metadata.order_id"
 
-#: Digits of a number and depth of a document that a server reads.
+#: Most digits of a number and deepest nesting of a document, as a server accepts them.
 MAX_DIGITS = 100
 MAX_DEPTH = 16
 
 
 class Format(StrEnum):
-    """How the file is written."""
+    """Formats of the file."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -38,7 +38,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One intent as asked for: the line that it begins on, and its document or what is wrong with the line."""
+    """One requested intent: its first line, and its document or the line's error."""
 
     line: int
     document: dict[str, Any] | None
@@ -46,7 +46,7 @@ class Row:
 
 
 class BadLine(Exception):
-    """A line that cannot be read at all; nothing can be said of those after it."""
+    """A line that cannot be parsed, so that the lines after it cannot be told apart. Ends the reading."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
@@ -54,7 +54,7 @@ class BadLine(Exception):
 
 
 def read(kind: Format, source: BinaryIO) -> Iterator[Row]:
-    """Yield the intents that a file asks for. Raises :class:`UsageError` when a CSV file's first line makes no sense."""
+    """Yield the rows of a file. Raises :class:`UsageError` if a CSV file's first line is no header."""
     try:
         yield from _read_csv(source) if kind is Format.CSV else _read_jsonl(source)
     except BadLine as bad:
@@ -94,7 +94,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked(line: int, document: dict[str, Any]) -> Row:
-    """Return a row; without its document where a server could not even read that, which is no error of one line there."""
+    """Return the row, with an error if a server could not read the document.
+
+    The server would refuse the whole batch without naming the line.
+    """
     level: list[Any] = [document]
     for _ in range(MAX_DEPTH):
         for text in level:
@@ -155,17 +158,21 @@ def _column_names(cells: list[str]) -> list[str]:
             )
     if len(set(names)) < len(names) or "" in names:
         raise UsageError("the first line names a column twice, or not at all", hint=_FIRST_LINE)
-    if AMOUNT not in names:
-        raise UsageError(f"the first line names no column {AMOUNT}", hint=_FIRST_LINE)
+    if AMOUNT_COLUMN not in names:
+        raise UsageError(f"the first line names no column {AMOUNT_COLUMN}", hint=_FIRST_LINE)
     return names
 
 
 def _document(cells: dict[str, str]) -> dict[str, Any]:
-    """Return a CSV row as the document of an intent; what is empty is not given."""
+    """Convert a CSV row to an intent document; empty cells are left out."""
     given = {name: cell.strip() for name, cell in cells.items() if cell.strip()}
-    document: dict[str, Any] = {name: cell for name, cell in given.items() if not name.startswith(METADATA)}
+    document: dict[str, Any] = {
+        name: cell for name, cell in given.items() if not name.startswith(METADATA_PREFIX)
+    }
     metadata = {
-        name.removeprefix(METADATA): cell for name, cell in given.items() if name.startswith(METADATA)
+        name.removeprefix(METADATA_PREFIX): cell
+        for name, cell in given.items()
+        if name.startswith(METADATA_PREFIX)
     }
     return document | ({"metadata": metadata} if metadata else {})
 
@@ -173,10 +180,10 @@ def _document(cells: dict[str, str]) -> dict[str, Any]:
 def _lines(source: BinaryIO) -> Iterator[str]:
     """Yield the lines of a UTF-8 file. Raises :class:`BadLine`."""
     number = 0
-    while line := source.readline(MAX_LINE + 1):
+    while line := source.readline(MAX_LINE_BYTES + 1):
         number += 1
-        if len(line) > MAX_LINE:
-            raise BadLine(number, f"is longer than {MAX_LINE // 1024} KiB")
+        if len(line) > MAX_LINE_BYTES:
+            raise BadLine(number, f"is longer than {MAX_LINE_BYTES // 1024} KiB")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -184,10 +191,10 @@ def _lines(source: BinaryIO) -> Iterator[str]:
 
 
 def format_of(file: str) -> Format:
-    """Return how a file is written, by its name. Raises :class:`UsageError`."""
+    """Return the format by the file's name. Raises :class:`UsageError`."""
     suffix = Path(file).suffix.lower()
     if file == "-" or suffix == ".csv":
         return Format.CSV
     if suffix in (".jsonl", ".ndjson"):
         return Format.JSONL
-    raise UsageError(f"FILE: cannot tell how {file} is written", hint="add --format csv or --format jsonl")
+    raise UsageError(f"FILE: cannot tell the format of {file}", hint="add --format csv or --format jsonl")

@@ -1,4 +1,4 @@
-"""Amounts and times as people read them (pure)."""
+"""Human-readable amounts, times and sizes (pure)."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ def exact(base_units: int, decimals: int) -> str:
 
 
 def short(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
-    """Return an amount for a table: ``50,000 sats``, ``1.5 stx``. ``asset`` is a short name or an identifier."""
+    """Return an amount for a table: ``50,000 sats``, ``1.5 stx``. ``asset`` is a name or an identifier."""
     spec = find(asset, assets)
     if spec is None:
         return count(base_units, "base unit")
@@ -37,7 +37,7 @@ def full(base_units: int, asset: str, assets: Iterable[AssetSpec]) -> str:
 
 
 def find(asset: str, assets: Iterable[AssetSpec]) -> AssetSpec | None:
-    """Return the asset of a short name or identifier, None when the settings have it no more."""
+    """Return the asset with this name or identifier, None if it is no longer configured."""
     return next((spec for spec in assets if asset in (spec.name, spec.identifier)), None)
 
 
@@ -47,14 +47,14 @@ def when(rfc3339: str | None) -> str:
 
 
 def relative(rfc3339: str, *, now: float) -> str:
-    """Return a time with its distance: ``2026-01-31 12:00:00 UTC (in 59 min)``."""
+    """Return a time and how far away it is: ``2026-01-31 12:00:00 UTC (in 59 min)``."""
     seconds = datetime.fromisoformat(rfc3339).astimezone(UTC).timestamp() - now
     away = f"in {span(seconds)}" if seconds >= 0 else f"{span(-seconds)} ago"
     return f"{when(rfc3339)} UTC ({away})"
 
 
 def span(seconds: float) -> str:
-    """Return how long, in one unit, cut: ``59 s``, ``3 min``, ``47 h``, ``12 d``."""
+    """Return a duration in one unit, rounded down: ``59 s``, ``3 min``, ``47 h``, ``12 d``."""
     for unit, size in (("d", 2 * 86400), ("h", 2 * 3600), ("min", 2 * 60)):
         if seconds >= size:
             return f"{int(seconds / (size / 2))} {unit}"

@@ -1,4 +1,4 @@
-"""How help looks: typer's own, without a type beside switches."""
+"""Command groups with typer's help, but without a type beside switches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ class _Group(TyperGroup):
 
 
 def _without_types(params: list[Any]) -> list[Any]:
-    """Let switches be shown as ``--json``, not as ``--json <bool>``."""
+    """Show switches as ``--json`` instead of ``--json <bool>``."""
     for param in params:
         if isinstance(param, TyperOption) and param.is_flag:
             param.metavar = ""
@@ -28,7 +28,7 @@ def _without_types(params: list[Any]) -> list[Any]:
 
 
 class Commands(typer.Typer):
-    """A noun with its verbs; called without a verb it shows them."""
+    """A command group, which shows its help when called without a command."""
 
     def __init__(self, name: str, about: str, *, add_completion: bool = False, **options: Any) -> None:
         super().__init__(
@@ -42,5 +42,5 @@ class Commands(typer.Typer):
         )
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Any], Any]:
-        """Add a command; the decorated function's docstring is its help."""
+        """Register a command; the decorated function's docstring is its help."""
         return super().command(name, cls=_Command, **options)

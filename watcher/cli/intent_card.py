@@ -1,4 +1,4 @@
-"""An intent on one screen: what is owed, what came, what happened, how to pay."""
+"""The card of an intent: amounts, payments, failed attempts, timeline, and how to pay it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,27 +9,27 @@ from contracts.networks import AssetSpec
 from watcher.cli import render
 from watcher.cli.format import full, relative, short, when
 
-#: In these, somebody may still pay.
-_OPEN = ("pending", "processing")
+#: Statuses in which the intent can still be paid.
+_OPEN_STATUSES = ("pending", "processing")
 
 
 def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) -> None:
     """Print the card of an intent document."""
     render.show(render.card(_rows(intent, assets, now=now)))
-    _part(intent, "transfers", "Money", _moved(intent, "transfers", "sender", "From", assets))
-    _part(intent, "refunds", "Given back", _moved(intent, "refunds", "recipient", "To", assets))
+    _section(intent, "transfers", "Transfers", _money_table(intent, "transfers", "sender", "From", assets))
+    _section(intent, "refunds", "Refunds", _money_table(intent, "refunds", "recipient", "To", assets))
     rows = [(row["block_height"], row["reason"], row["sender"], row["tx_id"]) for row in intent["attempts"]]
     failed = render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",))
-    _part(intent, "attempts", "Failed attempts", failed)
+    _section(intent, "attempts", "Failed attempts", failed)
     changes = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
-    _part(intent, "timeline", "Timeline", render.table(("Time (UTC)", "Status", "Reason"), changes))
-    if intent["status"] in _OPEN and intent["amount_missing"] != "0":
+    _section(intent, "timeline", "Timeline", render.table(("Time (UTC)", "Status", "Reason"), changes))
+    if intent["status"] in _OPEN_STATUSES and intent["amount_missing"] != "0":
         render.show(render.heading("How to pay"))
         render.show(render.card(_payment(intent, assets)))
 
 
-def standing(intent: Mapping[str, Any]) -> Text:
-    """Return status and flags of an intent in one line."""
+def status_and_flags(intent: Mapping[str, Any]) -> Text:
+    """Return an intent's status and flags as one line."""
     text = render.word(intent["status"])
     marks = [*intent["flags"], *(["in flight"] if intent["in_flight"] else [])]
     return text.append(f" ({', '.join(marks)})", style="yellow") if marks else text
@@ -40,16 +40,16 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
         count = int(intent[field])
         return full(count, intent["asset"], assets) if count else None
 
-    open_ = intent["status"] in _OPEN
+    open_ = intent["status"] in _OPEN_STATUSES
     metadata = intent["metadata"]
     return [
         ("Intent", intent["id"]),
-        ("Status", standing(intent)),
+        ("Status", status_and_flags(intent)),
         ("Amount", money("amount")),
         ("Received", money("amount_received")),
         ("Missing", money("amount_missing") if intent["amount_received"] != "0" else None),
         ("Over", money("amount_over")),
-        ("Given back", money("amount_refunded")),
+        ("Refunded", money("amount_refunded")),
         ("Tolerance", money("tolerance")),
         (
             "Recipient",
@@ -62,7 +62,7 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
             "Expires",
             relative(intent["expires_at"], now=now) if open_ else f"{when(intent['expires_at'])} UTC",
         ),
-        ("Late money", {"hold": "held for a person", "accept": "accepted"}[intent["late_policy"]]),
+        ("Late payments", {"hold": "held for a person", "accept": "accepted"}[intent["late_policy"]]),
         ("Merchant", intent["merchant"]),
         ("Metadata", render.lines([f"{k}={v}" for k, v in metadata.items()]) if metadata else None),
         ("Created", f"{when(intent['created_at'])} UTC"),
@@ -85,8 +85,8 @@ def _blocks(depth: Mapping[str, int]) -> str:
     return f"{depth['stacks']:,} Stacks + {depth['bitcoin']:,} Bitcoin blocks"
 
 
-def _part(intent: Mapping[str, Any], name: str, title: str, table: Any) -> None:
-    """Print a table of an intent's facts, unless there are none, and how many it leaves out."""
+def _section(intent: Mapping[str, Any], name: str, title: str, table: Any) -> None:
+    """Print a table unless it is empty, and how many rows the document leaves out."""
     listed, total = len(intent[name]), intent[f"{name}_total"]
     if not listed:
         return
@@ -96,8 +96,10 @@ def _part(intent: Mapping[str, Any], name: str, title: str, table: Any) -> None:
         render.show(Text(f"… and {total - listed:,} more"))
 
 
-def _moved(intent: Mapping[str, Any], name: str, other: str, column: str, assets: Sequence[AssetSpec]) -> Any:
-    """Return the table of money that moved; ``other`` is the field with who is at the other end."""
+def _money_table(
+    intent: Mapping[str, Any], name: str, other: str, column: str, assets: Sequence[AssetSpec]
+) -> Any:
+    """Return the table of transfers or refunds; ``other`` is the field with the other party."""
     rows = [
         (
             f"{row['block_height']:,}",
@@ -120,7 +122,7 @@ def _payment(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> list[tup
     missing = full(int(intent["amount_missing"]), intent["asset"], assets)
     label = "no memo needed" if intent["match"] == "recipient" else f"memo {intent['pay']['memo']}"
     rows: list[tuple[str, object]] = [("Transfer", f"{missing} to {intent['recipient']}, {label}")]
-    # The contract takes the whole amount, so it is no way to pay a rest.
+    # A contract call pays the whole amount, so it cannot pay what is missing of a part.
     if contract is not None and intent["amount_received"] == "0":
         rows.append(("Or call", f"{contract['contract_id']} {contract['function']}"))
         rows += [(f"  {argument['name']}", argument["value"]) for argument in contract["arguments"]]

@@ -1,4 +1,4 @@
-"""Who lags, in words: the chain, a source, or we; and what is done about it. Made from the status document (pure)."""
+"""Diagnosis of lag: whether the chain, a source or the daemon is behind, and what happens next (pure)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,27 +6,27 @@ from typing import Any
 from watcher.cli.format import span
 from watcher.cli.render import count
 
-#: A newest block older than this is worth a word, seconds; blocks are seconds apart, a few minutes at most.
+#: Age of the newest block from which the chain counts as stalled, seconds; blocks are at most minutes apart.
 STALLED_AFTER_SECONDS = 600.0
 
-#: A daemon that was silent for so long is taken for gone, seconds.
+#: Seconds without a poll after which the daemon counts as stopped.
 SILENT_AFTER_SECONDS = 600.0
 
 _SOURCES = {
-    "failing": "does not serve: it is left alone for a while, longer each time, and asked again",
-    "limited": "its request budget is used up, or it asks to wait: it is asked again when it allows",
-    "refused": "refuses us: a person must act",
+    "failing": "does not serve: it is retried after a pause, longer each time",
+    "limited": "its request budget is used up, or it asks to wait: it is retried when it allows",
+    "refused": "refuses our requests: a person must act",
     "unknown": "has not answered yet",
 }
 
 
 def diagnose(found: Mapping[str, Any]) -> list[str]:
-    """Return one line per party that lags, with what is done about it; empty when nobody does."""
+    """Return a line per lagging party, with what happens next, from a status document."""
     if found["cursor"] is None:
         return []
     lines = [*_us(found), *_sources(found), *_chain(found)]
     if found["halted"] is not None:
-        lines.insert(0, f"We: stand still until this clears: {found['halted']['hint']}")
+        lines.insert(0, f"We: halted until this clears: {found['halted']['hint']}")
     return lines
 
 
@@ -35,10 +35,10 @@ def _us(found: Mapping[str, Any]) -> list[str]:
     lines = []
     silent = lag["api_seconds"]
     if silent is not None and silent > SILENT_AFTER_SECONDS:
-        lines.append(f"We: nobody has looked at the chain for {span(silent)}. Start `sbtc-watcher run`")
+        lines.append(f"We: the chain has not been polled for {span(silent)}. Start `sbtc-watcher run`")
     if lag["blocks"] and found["halted"] is None:
         behind = f"{count(lag['blocks'], 'block')} ({span(lag['our_seconds'])} of chain time) behind the tip"
-        doing = "nothing is done while no daemon looks" if lines else "catching up, up to 50 blocks a commit"
+        doing = "nothing happens while no daemon runs" if lines else "catching up, up to 50 blocks a commit"
         lines.append(f"We: {behind}: {doing}. Deadlines go by the applied blocks, so nothing expires early")
     return lines
 
@@ -53,7 +53,7 @@ def _sources(found: Mapping[str, Any]) -> list[str]:
         state, note = source.get("state"), source.get("note")
         if state == "lagging":
             behind = newest - (source.get("tip_height") or 0)
-            how_far = f"{count(behind, 'block')} behind the others" if behind > 0 else "behind what is known"
+            how_far = f"{count(behind, 'block')} behind the others" if behind > 0 else "behind the known tip"
             lines.append(f"API: {source['url']} is {how_far}; {instead} serves until it has caught up")
         elif state in _SOURCES:
             why = f" ({note})" if note else ""
@@ -69,10 +69,9 @@ def _chain(found: Mapping[str, Any]) -> list[str]:
     sound = sum(source.get("state") == "ok" for source in found["sources"])
     newest = f"no source knows a block younger than {span(age)}"
     if sound > 1:
-        return [
-            f"Chain: {newest}, and {sound} sources agree: it makes no blocks. We keep looking; nothing expires"
-        ]
+        agreed = f"{newest}, and {sound} sources agree: it makes no blocks"
+        return [f"Chain: {agreed}. We keep polling; nothing expires"]
     return [
-        f"Chain, or the only source that serves: {newest}. We keep looking; nothing expires."
-        " A second URL in api_urls would tell which"
+        f"Chain, or the only source that serves: {newest}. We keep polling; nothing expires."
+        " A second URL in api_urls would tell which of them it is"
     ]

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they read the same everywhere."""
+"""Options shared by several commands."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from watcher.cli.session import Session
 from watcher.errors import UsageError
 
-#: Rows of a page at most, as in :mod:`watcher.services.queries`.
+#: Most rows of a page, as in :mod:`watcher.schemas.fields`, which would load pydantic just for a help text.
 MAX_LIMIT = 100
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -21,14 +21,14 @@ def _check_limit(rows: int) -> int:
 
 LimitOption = Annotated[
     int,
-    typer.Option("--limit", metavar="N", help=f"Rows of the page, 1 to {MAX_LIMIT}.", callback=_check_limit),
+    typer.Option("--limit", metavar="N", help=f"Rows per page, 1 to {MAX_LIMIT}.", callback=_check_limit),
 ]
 CursorOption = Annotated[
     str | None,
-    typer.Option("--cursor", metavar="CURSOR", help="Continue a list: the next_cursor of the page before."),
+    typer.Option("--cursor", metavar="CURSOR", help="Continue a list: the previous page's next_cursor."),
 ]
 MerchantFilterOption = Annotated[
-    str | None, typer.Option("--merchant", metavar="ID", help="Only what belongs to this merchant (mer_…).")
+    str | None, typer.Option("--merchant", metavar="ID", help="Only this merchant's (mer_…).")
 ]
 
 
@@ -46,7 +46,7 @@ MerchantOption = Annotated[
     typer.Option(
         "--merchant",
         metavar="ID",
-        help="Whose it is (mer_…); with --server a merchant's API key says it.",
+        help="The merchant's id (mer_…); omit it with --server and a merchant's API key.",
         callback=_require_merchant,
     ),
 ]
@@ -58,5 +58,7 @@ LevelOption = Annotated[
 ]
 LatePolicyOption = Annotated[
     str | None,
-    typer.Option("--late-policy", metavar="POLICY", help="Late money: hold it for a person, or accept it."),
+    typer.Option(
+        "--late-policy", metavar="POLICY", help="Late payments: hold them for a person, or accept them."
+    ),
 ]

@@ -1,6 +1,6 @@
-"""Standard output that fails in words: when it is closed or full, the command ends with one line on stderr.
+"""Standard output whose errors are messages: closed or full, it ends the command with one line on stderr.
 
-A reader that went away (``| head``) is no failure and stays a :class:`BrokenPipeError`.
+A reader that went away (``| head``) is no error and stays a :class:`BrokenPipeError`.
 """
 
 import io
@@ -17,7 +17,7 @@ STDOUT: Final = 1
 
 
 class OutputFailed(WatcherError):
-    """Nothing can be written to standard output; exit code 1, as of other programs."""
+    """Standard output cannot be written; exit code 1, as in other programs."""
 
 
 class _Output(io.FileIO):
@@ -28,13 +28,13 @@ class _Output(io.FileIO):
             super().__init__(STDOUT, "wb", closefd=False)
             self._why = ""
         except OSError as error:
-            # Without it the next file that is opened, such as the database, would be number 1.
+            # Otherwise the next file to be opened, such as the database, would get descriptor 1.
             os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
             super().__init__(STDOUT, "wb", closefd=False)
             self._why = "it is closed" if sys.stdout is None else (error.strerror or str(error)).lower()
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write bytes and return how many were taken."""
+        """Write bytes and return how many were written."""
         why = self._why
         if not why:
             try:
@@ -43,14 +43,14 @@ class _Output(io.FileIO):
                 raise
             except OSError as error:
                 why = (error.strerror or str(error)).lower()
-        # Told once: what is still buffered goes nowhere, when Python flushes it at the end.
+        # Report it once: what Python flushes at exit goes to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         self._why = ""
         raise OutputFailed(f"standard output: {why}")
 
 
 def install() -> None:
-    """Put it in place of ``sys.stdout``; what the terminal's encoding lacks is written as an escape."""
+    """Replace ``sys.stdout``; characters that its encoding lacks are written as escapes."""
     raw = _Output()
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(raw),

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, else a plain line now and then. On stderr, so that output stays data."""
+"""Progress of a long command, on stderr: a bar on a terminal, else a plain line every few seconds."""
 
 import sys
 import time
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from watcher.reindex.run import Progress as Step
     from watcher.reindex.run import Report
 
-#: Seconds between two plain lines.
+#: Interval of plain lines, seconds.
 LINE_INTERVAL_SECONDS = 5.0
 
 
 class Screen:
-    """Shows the progress of one command while it is open. The clock is an argument for tests."""
+    """The progress display of one command, open as a context manager. ``clock`` is replaced in tests."""
 
     def __init__(self, *, clock: Any = time.monotonic, every: float = LINE_INTERVAL_SECONDS) -> None:
         self._clock = clock
         self._every = every
         self._began = clock()
         self._line_at = float("-inf")
-        #: Blocks that an earlier call had done: they say nothing about the pace of this one.
+        #: Blocks done before this run began: they do not count for its pace.
         self._before: int | None = None
         self._bar: Progress | None = None
         self._task: Any = None
@@ -57,7 +57,7 @@ class Screen:
             self._bar.stop()
 
     def show(self, step: "Step") -> None:
-        """Show how far it is."""
+        """Show the progress."""
         words = self._words(step)
         if self._bar is not None:
             self._bar.update(self._task, total=step.total, completed=step.done, words=words)
@@ -65,14 +65,14 @@ class Screen:
             self._line(f"{step.done:,} of {render.count(step.total, 'block')}: {words}")
 
     def say(self, note: str) -> None:
-        """Show what is going on where nothing is counted."""
+        """Show a message for work that is not counted."""
         if self._bar is not None:
             self._bar.update(self._task, words=render.plain(note))
         else:
             self._line(note)
 
     def done(self, report: "Report") -> None:
-        """Show the last state, whenever the line before was."""
+        """Show the final state, whenever the last line was."""
         if self._bar is None:
             blocks = render.count(report.top - report.bottom + 1, "block")
             render.note(f"{blocks} done in {span(report.seconds)}.")
@@ -99,7 +99,7 @@ class Screen:
 
 
 class _Pace(ProgressColumn):
-    """What :meth:`Screen.show` has to say beside the bar."""
+    """The words beside the bar."""
 
     def render(self, task: Task) -> Text:
         return Text(str(task.fields["words"]))

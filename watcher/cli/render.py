@@ -1,7 +1,7 @@
-"""What the commands print: data to stdout (tables, cards, JSON), words for people to stderr.
+"""Output of the commands: data (tables, cards, JSON) to stdout, messages to stderr.
 
-Much of what is shown was written by strangers: names, memos, answers of web servers. :func:`plain` keeps it from
-steering the terminal.
+Names, memos and web servers' answers are written by strangers: :func:`plain` keeps them from controlling the
+terminal.
 """
 
 import json
@@ -22,13 +22,13 @@ from watcher.text import count as count
 from watcher.text import plain as plain
 from watcher.text import plain_json
 
-#: Width of what is written to a file or pipe, where nobody wraps.
+#: Width of output to a file or pipe, which is not wrapped.
 UNBOUNDED = 1000
 
-#: Least width of a row that is shown as a record: an id with its name stays on one line.
+#: Least width of a row shown as a record: an id and its name fit on one line.
 RECORD_WIDTH = 48
 
-#: Columns of free text, which may take several lines, and how wide they may be.
+#: Columns of free text, which may wrap, and their largest width.
 PROSE = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
 
 STYLES = {
@@ -51,17 +51,17 @@ STYLES = {
 }
 
 
-class Unread(Exception):
-    """Nobody reads the output any more, as when it is piped into ``head``."""
+class ReaderGone(Exception):
+    """The reader of the output went away, as with ``| head``."""
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        raise Unread
+        raise ReaderGone
 
 
 def console() -> Console:
-    """Return a console on stdout as it is at this moment."""
+    """Return a console on the present ``sys.stdout``."""
     bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return _Console(width=None if bounded else UNBOUNDED, highlight=False, markup=False, emoji=False)
 
@@ -74,16 +74,16 @@ def document(value: Any) -> None:
 
 
 def line(text: str) -> None:
-    """Print a line of data as it is."""
+    """Print a line of data unchanged."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError as error:
-        raise Unread from error
+        raise ReaderGone from error
 
 
 def show(what: RenderableType) -> None:
-    """Print something rich on stdout; a table that is wider than the terminal as records, a line for each cell."""
+    """Print on stdout; a table wider than the terminal is printed as records, one line per cell."""
     out = console()
     if isinstance(what, Table) and what.box is not None:
         width = Measurement.get(out, out.options.update(width=UNBOUNDED), what).maximum
@@ -94,7 +94,7 @@ def show(what: RenderableType) -> None:
 
 
 def _records(wide: Table) -> Group:
-    """Return each row of a table as a card: nothing is squeezed, and no line is broken within a word."""
+    """Convert each row of a table to a card, so that no id is broken across lines."""
     names = [str(column.header) for column in wide.columns]
     cards = [
         card(list(zip(names, row, strict=True))) for row in zip(*(c.cells for c in wide.columns), strict=True)
@@ -103,12 +103,12 @@ def _records(wide: Table) -> Group:
 
 
 def note(text: str) -> None:
-    """Tell a person something; stderr, so that output stays data."""
+    """Print a message on stderr."""
     _stderr().print(Text(plain(text)), soft_wrap=True)
 
 
 def error(message: str, hint: str = "") -> None:
-    """Tell what is wrong and what to do."""
+    """Print an error and its hint on stderr."""
     first, *rest = message.splitlines() or [""]
     advice = " ".join(hint.split())
     if is_journal(sys.stderr):
@@ -124,24 +124,24 @@ def error(message: str, hint: str = "") -> None:
 
 
 def word(state: str) -> Text:
-    """Return a status in its colour."""
+    """Return a status in its color."""
     return Text(plain(state), style=STYLES.get(state, ""))
 
 
 def cell(value: object) -> Text:
-    """Return a value as a table shows it; a dash for nothing."""
+    """Format a value for a table; a dash for None and ''."""
     if isinstance(value, Text):
         return value
     return Text("–", style="dim") if value in (None, "") else Text(plain(value))
 
 
 def lines(texts: Sequence[str], style: str = "") -> Text:
-    """Return several lines for one cell; a dash for none."""
+    """Format several lines for one cell; a dash for none."""
     return Text("\n".join(map(plain, texts)), style=style) if texts else cell(None)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """Return a table; the columns in ``right`` hold numbers. Ids stay whole, on one line: they are there to be copied."""
+    """Return a table; the columns in ``right`` are right-aligned. Ids stay on one line, to be copied."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         made.add_column(
@@ -156,7 +156,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
 
 
 def card(rows: Sequence[tuple[str, object]]) -> Table:
-    """Return names and values, one pair a line; pairs whose value is None are left out."""
+    """Return names and values, one pair per line, without those whose value is None."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
@@ -167,19 +167,21 @@ def card(rows: Sequence[tuple[str, object]]) -> Table:
 
 
 def background(found: Mapping[str, Any]) -> str:
-    """Return what is said of a change of very many deliveries, nothing of one that is complete."""
+    """Return a sentence about a bulk change that is still incomplete, else an empty text."""
     if found.get("complete", True):
         return ""
-    return " There are more: the daemon goes on in the background, `sbtc-watcher status` says how far it is."
+    return (
+        " There are more: the daemon continues in the background, `sbtc-watcher status` shows its progress."
+    )
 
 
 def heading(text: str) -> Text:
-    """Return the title of a part."""
+    """Return the title of a section."""
     return Text(f"\n{text}", style="bold cyan")
 
 
 def page(found: Mapping[str, Any], what: RenderableType, *, nothing: str) -> None:
-    """Print a page of a list, and how to get the next one."""
+    """Print a page of a list and the option for the next one; ``nothing`` is the message if it is empty."""
     if not found["data"]:
         note(nothing)
         return

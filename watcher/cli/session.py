@@ -1,4 +1,4 @@
-"""What the commands of one call share: the settings, the database or the server, who is acting, and what time it is."""
+"""The session of one command: settings, database or server, actor and clock; readers of common options."""
 
 import getpass
 import os
@@ -24,25 +24,23 @@ if TYPE_CHECKING:
     from watcher.store.database import Database
 
 
-#: Variables of the environment for a server. ``SBTC_WATCHER_API_KEY`` is a setting: the key to the Stacks API.
+#: Environment variables for --server. (``SBTC_WATCHER_API_KEY`` is a setting: the key to the Stacks API.)
 SERVER_VARIABLE = "SBTC_WATCHER_SERVER"
 KEY_VARIABLE = "SBTC_WATCHER_SERVER_KEY"
 
-_MAX_KEY = 4096
+_MAX_KEY_BYTES = 4096
 
-#: What a person can do when the answer of a server could not be shown.
-SERVER_DID_IT = (
-    "the server has done it all the same: see `list`, and rotate a key or secret that was not shown"
-)
+#: Hint when the response of a server could not be printed.
+SERVER_DID_IT = "the server has made the change: see `list`, and rotate a key or secret that was not shown"
 
 
 @dataclass(kw_only=True)
 class Session:
-    """The global options, and what follows from them on demand."""
+    """The global options, and the settings, database and backend that they select, opened on demand."""
 
     config: Path | None = None
     verbose: bool = False
-    #: The server to ask, None for this machine's database; and what it knows the caller by.
+    #: The server's URL, None for this machine's database; ``key`` reads its API key.
     server: str | None = None
     key: Callable[[], str] | None = field(default=None, repr=False)
     allow_http: bool = False
@@ -56,7 +54,7 @@ class Session:
 
     @property
     def assets(self) -> tuple[AssetSpec, ...]:
-        """The assets whose amounts are shown with their decimals; of a server's, those that every network has."""
+        """Assets whose decimals are known: those of the settings; of a server, every network's defaults."""
         if self.server is None:
             return tuple(self.settings.assets.values())
         usual = (default_assets(network.sbtc_contract) for network in NETWORKS.values())
@@ -64,7 +62,7 @@ class Session:
 
     @property
     def actor(self) -> str:
-        """The actor, as operator actions record it: ``cli:alice``."""
+        """The name recorded in operator actions: ``cli:alice``."""
         try:
             return f"cli:{getpass.getuser()}"
         except (KeyError, OSError):  # a container's user without a name
@@ -72,11 +70,11 @@ class Session:
 
     @property
     def now(self) -> float:
-        """This machine's clock, unix seconds."""
+        """The time by this machine's clock, unix seconds."""
         return time.time()
 
     def log(self, *, daemon: bool = False) -> None:
-        """Send logs to stderr: as the settings say for a daemon, else only what a person must know."""
+        """Log to stderr: a daemon by its settings, a command only warnings, with --verbose all."""
         from watcher import log
 
         if daemon:
@@ -86,7 +84,7 @@ class Session:
 
     @contextmanager
     def backend(self, *, create: bool = False) -> Iterator["Backend"]:
-        """Open the backend: the server's, or this machine's database with the schema of this version."""
+        """Open the server's backend, or that of this machine's database, with this version's schema."""
         if self.server is None:
             from watcher.cli.backends.local import LocalBackend
 
@@ -107,10 +105,10 @@ class Session:
 
     @contextmanager
     def services(self, *, write: bool = False, create: bool = False) -> Iterator["Services"]:
-        """Open the services for one transaction: to read, or with ``write`` to change something, all of it or nothing.
+        """Open the services for one transaction, read-only unless ``write``.
 
-        A command prints what it changed before the block ends, so that what nobody can read is not done. ``create``: in a
-        new database, if there is none.
+        Commands print their result inside the block: if that fails, the transaction is rolled back, and no
+        key exists that was never shown. ``create``: create the database if there is none.
         """
         with self.backend(create=create) as backend:
             try:
@@ -123,8 +121,10 @@ class Session:
 
     @contextmanager
     def open(self, *, create: bool = False) -> Iterator["Database"]:
-        """Open the database as it is, without looking at its schema. Raises :class:`UsageError` with a server,
-        :class:`NotFound` when there is no database, unless ``create`` makes an empty one.
+        """Open the database without checking its schema.
+
+        Raises :class:`UsageError` with --server, and :class:`NotFound` if there is no database, unless
+        ``create`` makes an empty one.
         """
         if self.server is not None:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
@@ -142,17 +142,18 @@ class Session:
 
     @contextmanager
     def database(self, *, create: bool = False) -> Iterator["Database"]:
-        """Open the database with the schema of this version.
+        """Open the database with this version's schema.
 
-        SQLite is brought there by itself. Raises :class:`ConfigError` when PostgreSQL is not there: other processes
-        may be using it, so a person says when. Raises :class:`NotFound` when it has no schema, unless ``create``.
+        SQLite is upgraded automatically. Raises :class:`ConfigError` if PostgreSQL has another revision:
+        other processes may be using it, so an operator decides when. Raises :class:`NotFound` if there is no
+        schema, unless ``create``.
         """
         with self.open(create=create) as database:
             revision = database.revision()
             if revision is None and not create:
                 raise NotFound(
                     f"no database at {database.safe_url}: there are no tables in it",
-                    hint="`sbtc-watcher db upgrade` makes them, and `sbtc-watcher run`",
+                    hint="`sbtc-watcher db upgrade` or `sbtc-watcher run` creates them",
                 )
             if database.is_sqlite:
                 database.upgrade()
@@ -173,7 +174,7 @@ def of(context: typer.Context) -> Session:
 
 
 def read_key(key: str | None, file: str | None) -> str:
-    """Return the key to a server: from ``file`` (``-`` is standard input) if one is given. Raises :class:`UsageError`."""
+    """Return a server's API key, read from ``file`` if given; ``-`` is stdin. Raises :class:`UsageError`."""
     if file is None:
         if not key:
             raise UsageError(
@@ -182,10 +183,10 @@ def read_key(key: str | None, file: str | None) -> str:
         return key
     try:
         if file == "-":
-            line = sys.stdin.buffer.readline(_MAX_KEY)
+            line = sys.stdin.buffer.readline(_MAX_KEY_BYTES)
         else:
             with open(file, "rb") as source:
-                line = source.readline(_MAX_KEY)
+                line = source.readline(_MAX_KEY_BYTES)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"--api-key-file: cannot read {file}: {reason}") from None
@@ -196,7 +197,7 @@ def read_key(key: str | None, file: str | None) -> str:
 
 
 def drop_none(options: Mapping[str, object]) -> dict[str, object]:
-    """Return the options that were given."""
+    """Return the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -216,14 +217,14 @@ def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:
 
 
 def read_moment(text: str | None, option: str, *, now: float) -> int | None:
-    """Read a time as whole unix seconds: RFC 3339, unix seconds, or how long ago (``2d``). Raises :class:`UsageError`."""
+    """Read RFC 3339, unix seconds or an age (``2d``) as whole unix seconds. Raises :class:`UsageError`."""
     from watcher.durations import is_ago, parse_duration
     from watcher.schemas.fields import read_time
 
     if text is None:
         return None
     try:
-        # A bare number is a time, not a duration: nobody means 1763670000 seconds ago.
+        # A bare number is a time, not an age: 1763670000 is not meant as seconds ago.
         return int(now - parse_duration(text)) if is_ago(text) else read_time(text)
     except ValueError:
         raise UsageError(

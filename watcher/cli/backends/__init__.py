@@ -1,1 +1,1 @@
-"""Where a command's request goes: this machine's database, or a server."""
+"""Backends of the commands: this machine's database, or a server over HTTP."""

@@ -19,8 +19,8 @@ from watcher.store.database import Database
 class LocalBackend:
     """Services in transactions on an open database. Anyone who may open it acts as an operator.
 
-    ``config`` is the --config option, ``actor`` the name in operator actions (``cli:alice``), ``clock`` gives unix
-    seconds.
+    ``config`` is the --config option, ``actor`` the name in operator actions (``cli:alice``); ``clock``
+    returns unix seconds.
     """
 
     settings: Settings
@@ -42,7 +42,10 @@ class LocalBackend:
 
     @contextmanager
     def writing(self, *, idempotency_key: str | None = None) -> Iterator[Services]:
-        """Open a transaction that commits at the end. Raises :class:`ConfigError` if a daemon has other settings."""
+        """Open a transaction that commits at the end.
+
+        Raises :class:`ConfigError` if the running daemon has other settings that matter for what is stored.
+        """
         runtime_file.check(self.settings, config_file(self.config), write=True)
         with self.database.begin() as connection:
             yield self._services(connection)

@@ -1,4 +1,4 @@
-"""Where commands find the services: on this machine's database, or on a server, over HTTP."""
+"""The interface between commands and backends."""
 
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,15 +11,15 @@ Document = dict[str, Any]
 
 
 class Backend(Protocol):
-    """Opens the services, one transaction at a time.
+    """Access to the services, one transaction at a time.
 
-    A command says what it wants once; both kinds of services have the methods of :class:`watcher.services.Services`, give the same
-    documents, and refuse in the same words.
+    Both backends offer the methods of :class:`watcher.services.Services`, with the same documents and errors:
+    a command is written once.
     """
 
     @property
     def repeated(self) -> int:
-        """How many changes had been made before, under the same idempotency key, and were not made again."""
+        """The number of changes that were not made because they were stored before under the same key."""
         ...
 
     def reading(self) -> AbstractContextManager["Services"]:
@@ -27,12 +27,12 @@ class Backend(Protocol):
         ...
 
     def writing(self, *, idempotency_key: str | None = None) -> AbstractContextManager["Services"]:
-        """Open the services for writing: one transaction, all of it or nothing.
+        """Open the services for writing, in one transaction.
 
-        ``idempotency_key``: at a server the one change is made once under it, within 24 hours.
+        ``idempotency_key``: a server makes the change at most once under this key within 24 hours.
         """
         ...
 
     def endpoint_url(self, url: str | None) -> Any:
-        """Return what :meth:`watcher.services.Services.add_endpoint` takes as the URL: looked up before the transaction begins."""
+        """Resolve the URL for :meth:`watcher.services.Services.add_endpoint`, outside any transaction."""
         ...

@@ -1,4 +1,4 @@
-"""``check``: whether everything that the daemon needs is there, before it runs."""
+"""``check``: verify settings, database and sources before the daemon runs."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""``db``: the database's schema and upkeep."""
+"""``db``: schema upgrades, backup and pruning."""
 
 import shlex
 from pathlib import Path
@@ -16,12 +16,12 @@ from watcher.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-app = Commands("db", "Bring the database's schema up to date; copy it; prune what is old.")
+app = Commands("db", "Upgrade, back up and prune the database.")
 
 
 @app.command()
 def upgrade(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Bring the schema to this version's revision; `run` does the same at its start."""
+    """Upgrade the schema to this version's revision; `run` does the same when it starts."""
     session = of(context)
     session.log()
     with session.open(create=True) as database:
@@ -38,7 +38,7 @@ def upgrade(context: typer.Context, as_json: JsonOption = False) -> None:
 
 @app.command()
 def current(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the schema's revision, and the one that this version needs; exit 1 when they differ."""
+    """Show the schema's revision and the one that this version needs; exit 1 if they differ."""
     from watcher.store.database import Database
 
     session = of(context)
@@ -65,10 +65,15 @@ def current(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy; an existing file is left alone.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Where to write the copy; an existing file is not overwritten."),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the database to FILE as it is at this moment, while the daemon runs. SQLite only: PostgreSQL has pg_dump.
+    """Copy the database to FILE, consistently, even while the daemon runs.
+
+    SQLite only: PostgreSQL has pg_dump.
 
     Example: sbtc-watcher db backup /var/backups/sbtc-watcher-$(date +%F).db
     """
@@ -93,9 +98,10 @@ def backup(
 
 @app.command()
 def prune(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Empty bodies and answers older than retention_days, delete headers that no reorg can reach.
+    """Empty old event bodies and logged responses, delete headers that no reorg can reach.
 
-    The daemon does it every hour. Rows of events, intents and transfers stay for ever.
+    Old means older than retention_days. The daemon does this every hour.
+    Rows of events, intents and transfers are kept forever.
     """
     from watcher.daemon import periodic
 
@@ -111,11 +117,11 @@ def prune(context: typer.Context, as_json: JsonOption = False) -> None:
         render.document(found)
     else:
         headers = render.count(found["headers"], "header")
-        render.note(f"Bodies and answers emptied: {found['bodies']:,}. {headers} deleted.")
+        render.note(f"Bodies and responses emptied: {found['bodies']:,}. {headers} deleted.")
 
 
 def _for_pg_dump(url: "URL") -> str:
-    """Return the URL as libpq takes it, without the password, which others could see in `ps`."""
+    """Return the URL in libpq's form, without the password, which other users could see in `ps`."""
     parts: dict[str, Any] = {
         "username": url.username,
         "host": url.host,

@@ -1,4 +1,4 @@
-"""``deliveries``: each event on its way to each endpoint."""
+"""``deliveries``: one event's delivery to one endpoint, with its attempts."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -11,9 +11,9 @@ from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, of
 
-app = Commands("deliveries", "See how deliveries went, attempt by attempt; try again.")
+app = Commands("deliveries", "Show deliveries and their attempts; retry or dismiss them.")
 
-#: The values of :class:`notifier.schema.DeliveryStatus`, which would pull in the database to show a help text.
+#: The values of :class:`notifier.schema.DeliveryStatus`; importing it loads the database for a help text.
 StatusName = Literal["pending", "held", "delivered", "dead"]
 
 _Delivery = Annotated[str, typer.Argument(metavar="ID", help="The delivery's id (dlv_…).")]
@@ -24,12 +24,14 @@ def list_(
     context: typer.Context,
     status: Annotated[
         StatusName | None,
-        typer.Option("--status", metavar="STATUS", help="Only these: pending, held, delivered or dead."),
+        typer.Option(
+            "--status", metavar="STATUS", help="Only this status: pending, held, delivered or dead."
+        ),
     ] = None,
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="ID", help="Only to this endpoint.")
     ] = None,
-    event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Only of this event.")] = None,
+    event: Annotated[str | None, typer.Option("--event", metavar="ID", help="Only for this event.")] = None,
     merchant: MerchantFilterOption = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
@@ -73,7 +75,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
-    """Show a delivery with the log of its attempts."""
+    """Show a delivery with its attempts."""
     with of(context).services() as services:
         found = services.delivery(delivery)
     _print(found, as_json)
@@ -81,7 +83,7 @@ def show(context: typer.Context, delivery: _Delivery, as_json: JsonOption = Fals
 
 @app.command()
 def retry(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
-    """Make a pending or dead delivery due at once, with the whole schedule before it."""
+    """Make a pending or dead delivery due now; its retry schedule starts over."""
     with of(context).services(write=True) as services:
         found = services.retry_delivery(delivery)
         _print(found, as_json)
@@ -89,7 +91,7 @@ def retry(context: typer.Context, delivery: _Delivery, as_json: JsonOption = Fal
 
 @app.command()
 def dismiss(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
-    """Take a dead delivery out of the count in `status`; it stays dead and listed.
+    """Stop counting a dead delivery in `status`; it stays dead and listed.
 
     Example: sbtc-watcher deliveries dismiss dlv_…
     """
@@ -101,17 +103,17 @@ def dismiss(context: typer.Context, delivery: _Delivery, as_json: JsonOption = F
 @app.command()
 def recover(
     context: typer.Context,
-    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Whose deliveries (we_…).")],
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id (we_…).")],
     as_json: JsonOption = False,
 ) -> None:
-    """Make all dead deliveries of an endpoint due at once."""
+    """Make all dead deliveries of an endpoint due now."""
     with of(context).services(write=True) as services:
         found = services.recover_endpoint(endpoint)
         if as_json:
             render.document(found)
         else:
             count = render.count(found["recovered"], "delivery")
-            render.note(f"Due at once: {count} to endpoint {endpoint}.{render.background(found)}")
+            render.note(f"Due now: {count} to endpoint {endpoint}.{render.background(found)}")
 
 
 def _status(found: Mapping[str, Any]) -> Any:
@@ -138,7 +140,7 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
         )
     )
     if not found["log"]:
-        render.note("Nothing was attempted yet.")
+        render.note("No attempts yet.")
         return
     render.show(render.heading("Attempts"))
     rows = [

@@ -1,4 +1,4 @@
-"""``demo``: the whole thing in one terminal."""
+"""``demo``: the whole program in one terminal."""
 
 from typing import Annotated
 
@@ -6,7 +6,9 @@ import typer
 
 
 def demo(
-    fast: Annotated[bool, typer.Option("--fast", help="Without the pauses that let one read along.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Skip the pauses that make the output readable.")
+    ] = False,
 ) -> None:
     """Play payments, failures and reorgs on a scripted chain in this terminal: no network, no set-up.
 

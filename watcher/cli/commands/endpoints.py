@@ -1,4 +1,4 @@
-"""``endpoints``: where merchants want their webhooks."""
+"""``endpoints``: the URLs that receive merchants' webhooks."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, MerchantOption
 from watcher.cli.session import drop_none, of
 
-app = Commands("endpoints", "Add, test and remove the URLs that get webhooks.")
+app = Commands("endpoints", "Add, test and remove the URLs that receive webhooks.")
 
 _Endpoint = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id (we_…).")]
 
@@ -19,24 +19,24 @@ _Endpoint = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id 
 @app.command()
 def add(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where to post, https://…")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The URL to post to, https://…")],
     merchant: MerchantOption = None,
     events: Annotated[
         str | None,
         typer.Option(
             "--events",
             metavar="A,B",
-            help="What it gets, * for all. Default: payment.succeeded, payment.failed, payment.expired, "
-            "payment.attention.",
+            help="Event types it receives, * for all. Default: payment.succeeded, payment.failed,"
+            " payment.expired, payment.attention.",
         ),
     ] = None,
     legacy_v0: Annotated[
         bool,
-        typer.Option("--legacy-v0", help="Also sign in the plain old form, which can be replayed."),
+        typer.Option("--legacy-v0", help="Also sign with the old plain HMAC, which does not stop replays."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add an endpoint and print its signing secret, which is shown this once.
+    """Add an endpoint and print its signing secret, which is shown only once.
 
     Example: sbtc-watcher endpoints add https://shop.example/webhooks --merchant mer_…
     """
@@ -47,7 +47,7 @@ def add(
     request = NewEndpoint.of(drop_none(asked))
     session = of(context)
     with session.backend() as backend:
-        # Looks the name up, so it comes before the transaction.
+        # A DNS lookup: done before the transaction opens.
         checked = backend.endpoint_url(request.url)
     with session.services(write=True) as services:
         found = services.add_endpoint(request, url=checked)
@@ -84,7 +84,7 @@ def list_(
 
 @app.command()
 def remove(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
-    """Remove an endpoint; what was not delivered to it is dead, its log stays."""
+    """Remove an endpoint; its undelivered events become dead, its log stays."""
     with of(context).services(write=True) as services:
         found = services.remove_endpoint(endpoint)
         if as_json:
@@ -95,7 +95,7 @@ def remove(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = Fa
 
 @app.command()
 def enable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
-    """Send to an endpoint again; what was held meanwhile is sent at once."""
+    """Resume sending to an endpoint; deliveries held meanwhile are sent now."""
     from watcher.schemas import ChangeEndpoint
 
     with of(context).services(write=True) as services:
@@ -105,7 +105,7 @@ def enable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = Fa
 
 @app.command()
 def disable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
-    """Send nothing to an endpoint until it is enabled; its deliveries are held."""
+    """Stop sending to an endpoint until it is enabled; its deliveries are held."""
     from watcher.schemas import ChangeEndpoint
 
     with of(context).services(write=True) as services:
@@ -120,12 +120,12 @@ def rotate_secret(
     overlap: Annotated[
         str,
         typer.Option(
-            "--overlap", metavar="DURATION", help="How long the old secret signs too; 0 for one that leaked."
+            "--overlap", metavar="DURATION", help="How long the old secret also signs; 0 if it leaked."
         ),
     ] = "24h",
     as_json: JsonOption = False,
 ) -> None:
-    """Give an endpoint a fresh signing secret, which is shown this once."""
+    """Replace an endpoint's signing secret; the new one is shown only once."""
     from watcher.schemas import RotateSecret
 
     request = RotateSecret.of(drop_none({"overlap": overlap}))
@@ -146,7 +146,7 @@ def send_test(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption =
             render.document(found)
             return
         render.show(render.card([("Event", found["event"]), ("Delivery", found["delivery"])]))
-        render.note(f"See how it went: sbtc-watcher deliveries show {found['delivery']}")
+        render.note(f"See the result: sbtc-watcher deliveries show {found['delivery']}")
 
 
 def _print_secret(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""``events``: what merchants were sent."""
+"""``events``: the events sent to merchants."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from watcher.cli.help import Commands
 from watcher.cli.options import MAX_LIMIT, CursorOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, of, read_moment
 
-app = Commands("events", "See what merchants were told; send it again.")
+app = Commands("events", "Show the events sent to merchants; send them again.")
 
 _Event = Annotated[str, typer.Argument(metavar="ID", help="The event's id (evt_…).")]
 
@@ -23,9 +23,12 @@ def list_(
     context: typer.Context,
     merchant: MerchantFilterOption = None,
     kind: Annotated[
-        EventType | None, typer.Option("--type", metavar="TYPE", help="Only these, e.g. payment.succeeded.")
+        EventType | None,
+        typer.Option("--type", metavar="TYPE", help="Only this type, e.g. payment.succeeded."),
     ] = None,
-    intent: Annotated[str | None, typer.Option("--intent", metavar="ID", help="Only of this intent.")] = None,
+    intent: Annotated[
+        str | None, typer.Option("--intent", metavar="ID", help="Only for this intent.")
+    ] = None,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
     as_json: JsonOption = False,
@@ -50,7 +53,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, event: _Event, as_json: JsonOption = False) -> None:
-    """Show an event: its body as it is sent, and where it went."""
+    """Show an event: its body as sent, and its deliveries."""
     from watcher.schemas import DeliveryFilters
 
     with of(context).services() as services:
@@ -61,7 +64,7 @@ def show(context: typer.Context, event: _Event, as_json: JsonOption = False) -> 
         return
     render.line(json.dumps(found, indent=2, ensure_ascii=True))
     if found["data"] is None:
-        render.note("The retention has emptied the body.")
+        render.note("The body is older than retention_days and was emptied.")
     rows = [(d["id"], render.word(d["status"]), d["endpoint"], d["attempts"]) for d in sent]
     if rows:
         render.show(render.heading("Deliveries"))
@@ -76,7 +79,9 @@ def redeliver(
     event: _Event,
     endpoint: Annotated[
         str | None,
-        typer.Option("--endpoint", metavar="ID", help="Only there. Default: every endpoint that got it."),
+        typer.Option(
+            "--endpoint", metavar="ID", help="Only to this one. Default: every endpoint that received it."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -91,17 +96,19 @@ def redeliver(
         elif found["deliveries"]:
             render.show(render.card([("Delivery", delivery) for delivery in found["deliveries"]]))
         else:
-            render.note("No endpoint ever got this event; name one with --endpoint.")
+            render.note("No endpoint has received this event; name one with --endpoint.")
 
 
 @app.command()
 def replay(
     context: typer.Context,
-    since: Annotated[str, typer.Option("--since", metavar="TIME", help="RFC 3339, or how long ago: 2d.")],
-    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="Where to (we_…).")],
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="RFC 3339 time, or how long ago: 2d.")
+    ],
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id (we_…).")],
     as_json: JsonOption = False,
 ) -> None:
-    """Send an endpoint everything it subscribes to again, from a time on, except what waits for it already.
+    """Send an endpoint all its events since a given time again, except those still queued.
 
     Example: sbtc-watcher events replay --since 2d --endpoint we_…
     """
@@ -119,6 +126,6 @@ def replay(
 
 
 def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
-    """Return why an event was sent, and about which intent; nothing once the retention has emptied it."""
+    """Return an event's reason and intent id; (None, None) once retention has emptied its body."""
     reason = data or {}
     return reason.get("reason"), reason.get("payment_intent", {}).get("id")

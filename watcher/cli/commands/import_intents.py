@@ -1,4 +1,4 @@
-"""``intents import``: many intents from a file, in batches that are stored whole or not at all."""
+"""``intents import``: create the intents of a file, in batches of one transaction each."""
 
 import hashlib
 import json
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
     from watcher.cli.backends.protocol import Backend
 
-#: Intents that are stored together, and bytes of their documents: less than a server takes at once.
+#: Most intents in one batch, and most bytes of their documents: below a server's limits for one request.
 BATCH = 200
 BATCH_BYTES = 1024 * 1024
 
 
-#: Between two batches, seconds; longer than SQLite's waiters sleep between two tries.
+#: Pause between two batches, seconds; longer than the interval at which SQLite retries for its lock.
 BATCH_PAUSE_SECONDS = 0.2
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What an import did."""
+    """The result of an import."""
 
-    #: The first line that is not known to be stored.
+    #: The first line of the file that may not be stored.
     continue_at: int
-    #: The lines that hold the intents stored, with id and reference.
+    #: Stored intents: ``{line, id, reference}``.
     intents: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -49,19 +49,25 @@ def import_(
     merchant: MerchantOption = None,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", metavar="FORMAT", help="csv or jsonl. Default: by the file's name."),
+        typer.Option("--format", metavar="FORMAT", help="csv or jsonl. Default: from the file's name."),
     ] = None,
     from_line: Annotated[
-        int, typer.Option("--from-line", metavar="N", help="Continue an import: skip what is before.", min=1)
+        int,
+        typer.Option("--from-line", metavar="N", help="Continue an import: skip the lines before N.", min=1),
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Create the intents of a file, 200 at a time: of a batch with an error none is stored, and the import ends there.
+    """Create the intents of a file, in batches of 200.
 
-    The fields are those of `intents create`: amount, asset, reference, expires_in, … A CSV file names them in its first
-    line, metadata as metadata.order_id; empty cells are not given. Standard input is CSV unless --format says otherwise.
+    A batch with an error is not stored, and the import stops there.
 
-    With --server, a batch that was stored within 24 hours is not stored again: the same lines at the same place.
+    The fields are those of `intents create`: amount, asset, reference,
+    expires_in, … A CSV file names them in its first line, metadata as
+    metadata.order_id; empty cells are left out. Standard input is read as
+    CSV unless --format says otherwise.
+
+    With --server, a batch that was stored within the last 24 hours (the same
+    lines at the same place in the file) is not stored again.
 
     Example: sbtc-watcher intents import orders.csv --merchant mer_…
     """
@@ -80,7 +86,7 @@ def import_(
                     progress.task_ids[0], completed=_position(source), stored=len(outcome.intents)
                 )
                 if len(batch) == BATCH:
-                    # Nobody else writes to SQLite meanwhile: let the daemon have its turn.
+                    # An import would otherwise keep SQLite's only write lock from the daemon.
                     time.sleep(BATCH_PAUSE_SECONDS)
             repeated = backend.repeated
     except BaseException:
@@ -91,12 +97,12 @@ def import_(
     _print_outcome(outcome, as_json)
     if repeated:
         were = "1 batch was" if repeated == 1 else f"{repeated:,} batches were"
-        render.note(f"Of these, {were} stored already, and not stored again.")
+        render.note(f"Of these, {were} stored already and not stored again.")
     raise typer.Exit(2 if outcome.errors else 0)
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """Yield the rows that are stored together: the same at every import of a file from the same line on."""
+    """Group rows into batches; deterministic, so that a repeated import sends the same batches."""
     batch: list[Row] = []
     size = 0
     for row in rows:
@@ -111,12 +117,12 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: Outcome) -> None:
-    """Store a batch, or collect everything that is wrong with it."""
+    """Store a batch, or collect all its errors."""
     from watcher.schemas import NewPaymentIntents
 
     asked = {"intents": [row.document for row in batch], "merchant": merchant}
     try:
-        # A line that cannot be read is no intent, so that the batch is refused, and the others are judged.
+        # An unreadable line has no document: the batch is refused, and the other lines are still validated.
         request = NewPaymentIntents.of(drop_none(asked))
         with backend.writing(idempotency_key=_key(merchant, batch)) as services:
             made = services.create_intents(request)["data"]
@@ -127,12 +133,12 @@ def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: 
         {"line": row.line, "id": intent["id"], "reference": intent["reference"]}
         for row, intent in zip(batch, made, strict=True)
     ]
-    # Where the next batch begins: a file may end here, or a line later.
+    # Not the next row's line: blank lines may follow, or the end of the file.
     outcome.continue_at = batch[-1].line + 1
 
 
 def _key(merchant: str | None, batch: list[Row]) -> str:
-    """Return what a server knows the batch by: the same for the same lines at the same place."""
+    """Return the batch's idempotency key: the same for the same lines at the same place in the file."""
     digest = hashlib.sha256(f"{merchant}\n".encode())
     for row in batch:
         digest.update(f"{row.line}:".encode() + _written(row.document) + b"\n")
@@ -144,7 +150,7 @@ def _written(document: object) -> bytes:
 
 
 def _explain(batch: list[Row], refused: Refused) -> list[dict[str, Any]]:
-    """Return what is wrong by line, from fields that are named by place: ``intents.3.amount``."""
+    """Map errors of fields such as ``intents.3.amount`` to lines: ``{line, field, message}``."""
     errors: list[dict[str, Any]] = []
     for error in refused.errors:
         place, _, field = error["field"].removeprefix("intents.").partition(".")
@@ -181,7 +187,7 @@ def _print_outcome(outcome: Outcome, as_json: bool) -> None:
         render.error(f"line {error['line']}: {about}{error['message']}")
     if outcome.errors:
         render.note(
-            f"Nothing from line {outcome.continue_at} on is stored. Mend the file, then continue with"
+            f"Nothing from line {outcome.continue_at} on is stored. Correct the file, then continue with"
             f" --from-line {outcome.continue_at}"
         )
 
@@ -192,7 +198,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        source = open(file, "rb")  # noqa: SIM115 - closed below; only the opening is this command's to explain
+        source = open(file, "rb")  # noqa: SIM115 - closed below; only errors of opening are explained
     except OSError as error:
         raise UsageError(f"FILE: cannot read {file}: {(error.strerror or str(error)).lower()}") from None
     with source:
@@ -201,7 +207,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _progress(source: BinaryIO) -> Iterator["Progress"]:
-    """Show on stderr how much of the file is read; nothing where nobody watches."""
+    """Show on stderr how much of the file is read, if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -218,7 +224,7 @@ def _progress(source: BinaryIO) -> Iterator["Progress"]:
 
 
 def _size(source: BinaryIO) -> int | None:
-    """Return the file's size, None for what has none, such as a pipe."""
+    """Return the file's size in bytes, None for a pipe."""
     if not source.seekable():
         return None
     position = source.tell()

@@ -1,4 +1,4 @@
-"""``intents``: what is owed, and how it stands."""
+"""``intents``: payment intents and their status."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from watcher.cli.options import (
 from watcher.cli.session import Session, drop_none, of, read_moment, read_pairs
 from watcher.domain.model import Flag, Status
 
-app = Commands("intents", "Create payment intents, see how they stand, cancel, mark or dismiss them.")
+app = Commands("intents", "Create, list, cancel and mark payment intents; dismiss their refunds.")
 
 
 def _or(kind: type[StrEnum]) -> str:
@@ -40,16 +40,18 @@ def create(
     context: typer.Context,
     amount: Annotated[
         str,
-        typer.Option("--amount", metavar="N", help="What is owed, in base units: sats, micro-STX."),
+        typer.Option("--amount", metavar="N", help="The amount to pay, in base units: sats, micro-STX."),
     ],
     merchant: MerchantOption = None,
     asset: Annotated[
-        str, typer.Option("--asset", metavar="NAME", help="sbtc, stx or a configured one.")
+        str, typer.Option("--asset", metavar="NAME", help="sbtc, stx or a configured asset.")
     ] = "sbtc",
     recipient: Annotated[
         str | None,
         typer.Option(
-            "--recipient", metavar="PRINCIPAL", help="Who is paid. Default: the merchant's recipient."
+            "--recipient",
+            metavar="PRINCIPAL",
+            help="The address or contract to pay. Default: the merchant's.",
         ),
     ] = None,
     reference: Annotated[
@@ -57,7 +59,7 @@ def create(
         typer.Option(
             "--reference",
             metavar="TEXT",
-            help="The memo to pay with, 34 characters at most. Default: a random one.",
+            help="The memo to pay with, at most 34 characters. Default: random.",
         ),
     ] = None,
     expires_in: Annotated[
@@ -67,35 +69,39 @@ def create(
         ),
     ] = None,
     expires_at: Annotated[
-        str | None, typer.Option("--expires-at", metavar="TIME", help="Instead: e.g. 2026-12-31T12:00:00Z.")
+        str | None,
+        typer.Option(
+            "--expires-at", metavar="TIME", help="Instead of --expires-in, e.g. 2026-12-31T12:00:00Z."
+        ),
     ] = None,
     level: LevelOption = None,
     payer: Annotated[
-        str | None, typer.Option("--payer", metavar="PRINCIPAL", help="Only money from there counts.")
+        str | None, typer.Option("--payer", metavar="PRINCIPAL", help="Only payments from this sender count.")
     ] = None,
     metadata: _Metadata = None,
     late_policy: LatePolicyOption = None,
     tolerance: Annotated[
         str | None,
-        typer.Option("--tolerance", metavar="N", help="Base units by which payments may fall short."),
+        typer.Option("--tolerance", metavar="N", help="Accepted shortfall, in base units."),
     ] = None,
     match: Annotated[
         str | None,
         typer.Option(
             "--match",
             metavar="HOW",
-            help="reference: by memo or contract. recipient: an address for this intent alone, no memo needed.",
+            help="reference: by memo or contract call. recipient: by an address that is used for this intent"
+            " only, without a memo.",
         ),
     ] = None,
     not_before: Annotated[
         str | None,
-        typer.Option(
-            "--not-before", metavar="TIME", help="Older money does not count. Default: 24h before now."
-        ),
+        typer.Option("--not-before", metavar="TIME", help="Earlier payments do not count. Default: 24h ago."),
     ] = None,
     salt: Annotated[
         str | None,
-        typer.Option("--salt", metavar="HEX", help="16 bytes of the contract's terms. Default: random."),
+        typer.Option(
+            "--salt", metavar="HEX", help="16 bytes, part of the contract call's terms. Default: random."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -134,23 +140,32 @@ def list_(
     context: typer.Context,
     merchant: MerchantFilterOption = None,
     status: Annotated[
-        Status | None, typer.Option("--status", metavar="STATUS", help=f"Only these: {_or(Status)}.")
+        Status | None, typer.Option("--status", metavar="STATUS", help=f"Only this status: {_or(Status)}.")
     ] = None,
     flag: Annotated[
-        Flag | None, typer.Option("--flag", metavar="FLAG", help=f"Only with it: {_or(Flag)}.")
+        Flag | None, typer.Option("--flag", metavar="FLAG", help=f"Only with this flag: {_or(Flag)}.")
     ] = None,
     attention: Annotated[
         bool,
-        typer.Option("--attention", help="Only those that call for a person, as the status counts them."),
+        typer.Option("--attention", help="Only those that need a person, as counted in `status`."),
     ] = False,
     reference: Annotated[
-        str | None, typer.Option("--reference", metavar="TEXT", help="As payers write it, in any case.")
+        str | None,
+        typer.Option("--reference", metavar="TEXT", help="Only with this reference; case does not matter."),
     ] = None,
     created_from: Annotated[
-        str | None, typer.Option("--created-from", metavar="TIME", help="RFC 3339, or how long ago: 2d.")
+        str | None,
+        typer.Option(
+            "--created-from",
+            metavar="TIME",
+            help="Created then or later: RFC 3339 time, or how long ago: 2d.",
+        ),
     ] = None,
     created_to: Annotated[
-        str | None, typer.Option("--created-to", metavar="TIME", help="RFC 3339, or how long ago: 2h.")
+        str | None,
+        typer.Option(
+            "--created-to", metavar="TIME", help="Created before: RFC 3339 time, or how long ago: 2h."
+        ),
     ] = None,
     metadata: _Metadata = None,
     limit: LimitOption = 20,
@@ -186,7 +201,7 @@ def list_(
     rows = [
         (
             row["id"],
-            intent_card.standing(row),
+            intent_card.status_and_flags(row),
             short(int(row["amount"]), row["asset"], assets),
             short(int(row["amount_received"]), row["asset"], assets),
             row["reference"],
@@ -204,7 +219,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, intent: _Intent, as_json: JsonOption = False) -> None:
-    """Show an intent: its money, failed attempts, timeline, and how to pay it."""
+    """Show an intent: payments, failed attempts, timeline, and how to pay it."""
     session = of(context)
     with session.services() as services:
         found = services.intent(intent)
@@ -215,10 +230,12 @@ def show(context: typer.Context, intent: _Intent, as_json: JsonOption = False) -
 def cancel(
     context: typer.Context,
     intent: _Intent,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="For the record.")] = "canceled",
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")
+    ] = "canceled",
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel a pending intent; money that still comes is flagged late."""
+    """Cancel a pending intent; payments that still arrive are flagged late."""
     from watcher.schemas import Cancel
 
     session = of(context)
@@ -233,14 +250,12 @@ def mark(
     context: typer.Context,
     intent: _Intent,
     status: Annotated[str, typer.Option("--status", metavar="STATUS", help="succeeded or failed.")],
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why you know better, for the record.")
-    ],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Declare an intent succeeded or failed, whatever the chain says; the merchant is told.
+    """Set an intent to succeeded or failed, whatever the chain says; the merchant is notified.
 
-    Only another mark changes that again.
+    Only another mark changes it again.
 
     Example: sbtc-watcher intents mark pi_… --status succeeded --reason "paid in cash"
     """
@@ -258,13 +273,14 @@ def dismiss(
     context: typer.Context,
     intent: _Intent,
     reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why nothing has to go back, for the record.")
+        str, typer.Option("--reason", metavar="TEXT", help="Why no refund is needed, for the record.")
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Dismiss the refund that is due of an ended intent.
+    """Dismiss the refund that is due for an ended intent.
 
-    It went back another way, or it stays. When more money comes, that is due again.
+    Use it when the money went back another way, or stays with the merchant.
+    If more money arrives, that is due again.
 
     Example: sbtc-watcher intents dismiss pi_… --reason "sent back by hand"
     """

@@ -11,7 +11,7 @@ from watcher.cli.help import Commands
 from watcher.cli.options import JsonOption
 from watcher.cli.session import of
 
-app = Commands("keys", "A merchant's keys to the HTTP API: one per program that calls it.")
+app = Commands("keys", "A merchant's API keys: one per program that calls the HTTP API.")
 
 _Merchant = Annotated[str, typer.Argument(metavar="MERCHANT", help="The merchant's id (mer_…).")]
 
@@ -21,14 +21,14 @@ def add(
     context: typer.Context,
     merchant: _Merchant,
     name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="For people: which program holds it.")
+        str, typer.Option("--name", metavar="NAME", help="A label: which program uses it.")
     ] = "default",
     scopes: Annotated[
         str, typer.Option("--scopes", metavar="SCOPES", help="What it may do: read, write or both.")
     ] = "read,write",
     as_json: JsonOption = False,
 ) -> None:
-    """Give a merchant one more API key and print it, which is done this once.
+    """Add an API key to a merchant and print it, which is shown only once.
 
     Example: sbtc-watcher merchants keys add mer_… --name "till 2" --scopes read
     """
@@ -47,7 +47,7 @@ def add(
 
 @app.command("list")
 def list_(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
-    """List the keys that a merchant has or had, newest first."""
+    """List a merchant's keys, revoked and expired ones too, newest first."""
     with of(context).services() as services:
         found = services.merchant_keys(merchant)
     if as_json:
@@ -80,7 +80,7 @@ def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id (key_…), as `list` shows it.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key invalid at once."""
+    """Revoke a key; it stops working at once."""
     with of(context).services(write=True) as services:
         found = services.revoke_merchant_key(merchant, key)
         if as_json:

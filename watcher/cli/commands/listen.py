@@ -1,4 +1,4 @@
-"""``listen``: a merchant's receiver for development, which verifies each webhook and shows it."""
+"""``listen``: a webhook receiver for development, which verifies and prints each webhook."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-#: Larger than any webhook of ours.
+#: Limit of a request body; the watcher's webhooks are far smaller.
 MAX_BODY_BYTES = 1024 * 1024
 
 
@@ -26,18 +26,20 @@ def listen(
         str, typer.Option("--secret", metavar="SECRET", help="The endpoint's secret (whsec_…).")
     ],
     port: Annotated[
-        int, typer.Option("--port", metavar="N", help="Where to listen on 127.0.0.1.", min=0, max=65535)
+        int, typer.Option("--port", metavar="N", help="The port on 127.0.0.1.", min=0, max=65535)
     ] = 8421,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show each webhook's headers and body, too.")
+        bool, typer.Option("--verbose", "-v", help="Also show each webhook's headers and body.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line.")] = False,
 ) -> None:
-    """Receive webhooks on this machine, verify each with the standardwebhooks library, show it. Ctrl-C ends it.
+    """Receive webhooks on this machine, verify and show them, until Ctrl-C.
 
-    What is verified is answered 200, what is refused 401, so that refused deliveries are sent again.
+    They are verified with the standardwebhooks library. The answer is 200 to
+    a valid webhook, 401 to another, so that it is sent again. The daemon needs
+    webhook_allow_http and webhook_allow_private to send here.
 
-    Example: sbtc-watcher listen --secret whsec_… (the daemon needs webhook_allow_http and webhook_allow_private)
+    Example: sbtc-watcher listen --secret whsec_…
     """
     from standardwebhooks import Webhook
 
@@ -65,7 +67,7 @@ async def _serve(port: int, verifier: "Webhook", *, verbose: bool, as_json: bool
             else:
                 _show(arrival, headers=dict(request.headers) if verbose else None)
         except Exception as error:
-            # What somebody sent, and nobody foresaw: it is not shown, and the next one is.
+            # One webhook that cannot be shown must not end the receiver.
             render.note(f"A webhook came that cannot be shown: {type(error).__name__}.")
         if arrival["verified"]:
             return web.Response()
@@ -100,13 +102,16 @@ async def _open(runner: "web.AppRunner", port: int) -> None:
 
 
 def judge(verifier: "Webhook", headers: dict[str, str], body: bytes) -> dict[str, Any]:
-    """Return ``{verified, refused, id, event}``: why it was refused, and the body where it is JSON."""
+    """Verify a webhook; return ``{verified, refused, id, event}``.
+
+    ``refused`` is the reason or None, ``event`` the body if it is JSON, else None.
+    """
     lower = {name.lower(): value for name, value in headers.items()}
     refused = None
     try:
         verifier.verify(body, lower)
     except Exception as error:
-        # The library lets errors of several kinds out; whatever it is, the webhook is not accepted.
+        # The library raises errors of several kinds for malformed input; all mean: not accepted.
         refused = str(error) or type(error).__name__
     try:
         event = json.loads(body)

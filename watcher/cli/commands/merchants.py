@@ -1,4 +1,4 @@
-"""``merchants``: who gets paid, and the keys to the HTTP API."""
+"""``merchants``: the merchants and their API keys."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -13,29 +13,30 @@ from watcher.cli.options import CursorOption, JsonOption, LatePolicyOption, Leve
 from watcher.cli.session import drop_none, of
 from watcher.errors import UsageError
 
-app = Commands("merchants", "Add, change and disable merchants; their keys to the HTTP API.")
+app = Commands("merchants", "Add, change and disable merchants; manage their API keys.")
 app.add_typer(keys.app)
 
-#: What ``update`` takes to set a field back.
+#: The word by which ``update`` resets a field to the default of the settings.
 DEFAULT = "default"
 
 _Merchant = Annotated[str, typer.Argument(metavar="ID", help="The merchant's id (mer_…).")]
 _Ttl = Annotated[
-    str | None, typer.Option("--ttl", metavar="DURATION", help="How long his intents live, e.g. 30m or 24h.")
+    str | None,
+    typer.Option("--ttl", metavar="DURATION", help="Default lifetime of its intents, e.g. 30m or 24h."),
 ]
 _Tolerance = Annotated[
     str | None,
-    typer.Option("--tolerance", metavar="N", help="Base units by which payments may fall short."),
+    typer.Option("--tolerance", metavar="N", help="Accepted shortfall, in base units."),
 ]
-_OrDefault = f"Or {DEFAULT}: as the settings say."
+_OrDefault = f"Or {DEFAULT}: use the settings' value."
 
 
 @app.command()
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="For people; need not be unique.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A label; need not be unique.")],
     recipient: Annotated[
-        str, typer.Option("--recipient", metavar="PRINCIPAL", help="The address or contract that is paid.")
+        str, typer.Option("--recipient", metavar="PRINCIPAL", help="The address or contract to pay.")
     ],
     level: LevelOption = None,
     ttl: _Ttl = None,
@@ -43,7 +44,7 @@ def add(
     late_policy: LatePolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a merchant and print his API key, which is shown this once.
+    """Add a merchant and print its API key, which is shown only once.
 
     Example: sbtc-watcher merchants add "Tea shop" --recipient SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7
     """
@@ -98,11 +99,13 @@ def show(context: typer.Context, merchant: _Merchant, as_json: JsonOption = Fals
 def update(
     context: typer.Context,
     merchant: _Merchant,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Another name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="A new name.")] = None,
     recipient: Annotated[
         str | None,
         typer.Option(
-            "--recipient", metavar="PRINCIPAL", help="Who is paid from here on; intents keep theirs."
+            "--recipient",
+            metavar="PRINCIPAL",
+            help="The address or contract to pay from now on; existing intents keep theirs.",
         ),
     ] = None,
     level: Annotated[
@@ -124,7 +127,7 @@ def update(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a merchant; intents keep what they were created with.
+    """Change a merchant; existing intents keep what they were created with.
 
     Example: sbtc-watcher merchants update mer_… --level settled --ttl default
     """
@@ -152,7 +155,7 @@ def update(
 
 @app.command()
 def disable(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
-    """Let a merchant create no more intents and revoke his keys; his open intents go on."""
+    """Disable a merchant: no new intents, keys revoked; open intents continue."""
     from watcher.schemas import ChangeMerchant
 
     with of(context).services(write=True) as services:
@@ -167,12 +170,12 @@ def rotate_key(
     overlap: Annotated[
         str,
         typer.Option(
-            "--overlap", metavar="DURATION", help="How long the old keys stay valid; 0 for one that leaked."
+            "--overlap", metavar="DURATION", help="How long the old keys stay valid; 0 if one leaked."
         ),
     ] = "0",
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a merchant's API keys and print a fresh one, which is shown this once.
+    """Replace a merchant's API keys by a new one, which is shown only once.
 
     Example: sbtc-watcher merchants rotate-key mer_… --overlap 24h
     """
@@ -211,9 +214,9 @@ def _rows(merchant: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Name", merchant["name"]),
         ("Status", render.word(merchant["status"])),
         ("Recipient", merchant["recipient"]),
-        ("Level", level or "as the settings say"),
-        ("Intents live", f"{ttl} s" if ttl is not None else "as the settings say"),
+        ("Level", level or "from the settings"),
+        ("Intent lifetime", f"{ttl} s" if ttl is not None else "from the settings"),
         ("Tolerance", f"{merchant['tolerance']} base units" if merchant["tolerance"] else "none"),
-        ("Late money", merchant["late_policy"] or "as the settings say"),
+        ("Late payments", merchant["late_policy"] or "from the settings"),
         ("Created", f"{when(merchant['created_at'])} UTC"),
     ]

@@ -1,4 +1,4 @@
-"""``reindex``: read blocks again, put in what is missing, settle what that changes."""
+"""``reindex``: read blocks again, add missing rows, correct wrong ones, settle the changed intents."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from watcher.reindex.run import ReindexRequest, Report
     from watcher.store.database import Database
 
-#: Changed intents and odd rows that are printed for people; ``--json`` has all.
+#: Most changed intents, corrections and differences printed as text; ``--json`` has all.
 MAX_ROWS_SHOWN = 50
 
 
@@ -30,7 +30,9 @@ def reindex(
     ] = None,
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="H", min=1, help="The last one. Default: the newest that was read."),
+        typer.Option(
+            "--to", metavar="H", min=1, help="The last block to read. Default: the newest that was read."
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -38,7 +40,7 @@ def reindex(
     ] = None,
     intent: Annotated[
         str | None,
-        typer.Option("--intent", metavar="ID", help="Only this intent's facts, since its not_before."),
+        typer.Option("--intent", metavar="ID", help="Only this intent's payments, since its not_before."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would change.")] = False,
     no_notify: Annotated[
@@ -48,7 +50,7 @@ def reindex(
         bool,
         typer.Option(
             "--accept-reorg",
-            help="Undo the chain to where it forked, not below --from, and apply the sources' branch.",
+            help="Undo blocks down to the fork, not below --from, and apply the sources' branch.",
         ),
     ] = False,
     reason: Annotated[
@@ -56,11 +58,11 @@ def reindex(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read blocks again, beside the running daemon: put in what is missing, put right what is wrong.
+    """Read blocks again beside the running daemon; add missing rows, correct wrong ones.
 
-    A wrong row is put right once a second reading confirms it, by another
-    source if there are several. Nothing is deleted or sent twice. The same
-    command goes on with an interrupted run.
+    A wrong row is corrected once a second reading confirms it, by another
+    source if there are several. Nothing is deleted or sent twice. To continue
+    an interrupted run, repeat the command.
 
     Example: sbtc-watcher reindex --since 2d --dry-run
     """
@@ -116,7 +118,8 @@ def _check(
         raise UsageError("--reason goes with --accept-reorg")
     elif start is None and since is None and intent is None:
         raise UsageError(
-            "from where?", hint="--from H, --since 2d or --intent ID; try it with --dry-run first"
+            "--from, --since or --intent is needed",
+            hint="e.g. --since 2d; try it with --dry-run first",
         )
 
 
@@ -126,7 +129,7 @@ def _run(work: Any) -> Any:
     try:
         return event_loop.run(work)
     except KeyboardInterrupt:
-        render.note("Interrupted. What is done is done; the same command goes on from there.")
+        render.note("Interrupted. What is done is kept; repeat the command to continue.")
         raise
 
 
@@ -138,7 +141,7 @@ async def _reindex(
 
     settings = session.settings
     ledger = wiring.make_ledger(settings, database)
-    await asyncio.to_thread(ledger.cursor)  # another network's database is refused
+    await asyncio.to_thread(ledger.cursor)  # refuses a database of another network
     pool = wiring.make_pool(settings)
     try:
         run = Reindex(
@@ -194,24 +197,24 @@ def _sources(session: Session, pool: Any) -> "Sources":
     return Sources(pool, network=session.settings.network.value)
 
 
-# What is printed
+# Output
 
 
 def _show_report(report: "Report", *, notified: bool) -> None:
     counts = report.counts
     _show_changes(report.changes)
     would = "would be " if report.dry_run else ""
-    _show_rows(f"Rows that the chain does not bear out; they {would or 'were '}put right", report.corrections)
-    _show_rows("Left as it is: nobody confirms it, or says what became of it", report.differences)
+    _show_rows(f"Rows that contradict the chain; they {would or 'were '}corrected", report.corrections)
+    _show_rows("Left unchanged: no source confirms it, or says what became of it", report.differences)
     for count in (counts.corrections, counts.differences):
         if count > MAX_ROWS_SHOWN:
             render.note(f"… and {count - MAX_ROWS_SHOWN:,} more: --json lists them.")
-    refunds = f"{render.count(counts.refunds, 'refund')} {would}put in, " if counts.refunds else ""
-    corrected = f"{render.count(counts.corrections, 'row')} {would}put right, " if counts.corrections else ""
+    refunds = f"{render.count(counts.refunds, 'refund')} {would}added, " if counts.refunds else ""
+    corrected = f"{render.count(counts.corrections, 'row')} {would}corrected, " if counts.corrections else ""
     render.note(
         f"Blocks {report.bottom:,} to {report.top:,}: {render.count(counts.transfers, 'transfer')} of ours, "
-        f"{counts.found:,} of them {would}put in, {refunds}{corrected}{render.count(counts.changes, 'change')}, "
-        f"{render.count(counts.events, 'event')}"
+        f"{counts.found:,} of them {would}added, {refunds}{corrected}"
+        f"{render.count(counts.changes, 'change')}, {render.count(counts.events, 'event')}"
         + ("" if report.dry_run or not counts.events else _delivery(notified))
         + "."
     )
@@ -225,7 +228,7 @@ def _show_rows(title: str, rows: "list[Difference]") -> None:
 
 
 def _delivery(notified: bool) -> str:
-    return ", which the daemon delivers" if notified else ", which nobody delivers"
+    return ", which the daemon delivers" if notified else ", which are not delivered"
 
 
 def _show_acceptance(accepted: "Acceptance") -> None:
@@ -259,7 +262,7 @@ def _show_changes(changes: "list[Change]") -> None:
                 ", ".join(event_types),
             )
         )
-    render.show(render.table(("Intent", "Status", "Received", "Flags", "Told"), rows, right=("Received",)))
+    render.show(render.table(("Intent", "Status", "Received", "Flags", "Events"), rows, right=("Received",)))
     if len(changes) > MAX_ROWS_SHOWN:
         render.note(f"… and {len(changes) - MAX_ROWS_SHOWN:,} more: --json lists them.")
 

@@ -13,23 +13,23 @@ ROLES = ("follower", "notifier", "api")
 def run(
     context: typer.Context,
     once: Annotated[
-        bool, typer.Option("--once", help="Catch up, deliver what is due, and leave; for cron and tests.")
+        bool, typer.Option("--once", help="Catch up, deliver what is due, and exit; for cron and tests.")
     ] = False,
     role: Annotated[
         str,
         typer.Option(
             "--role",
             metavar="ROLES",
-            help="all, or some of follower, notifier and api with commas between them.",
+            help="all, or a comma-separated list of follower, notifier and api.",
         ),
     ] = "all",
 ) -> None:
     """Run the daemon: follow the chain, settle intents, deliver webhooks.
 
-    Ctrl-C, SIGTERM or a closed terminal ends it. Several processes can share a
-    PostgreSQL database. On one machine each needs an http_bind of its own
-    (port 0: any free one); without the role api it goes on without HTTP where
-    the port is taken.
+    Ctrl-C, SIGTERM or a closed terminal stops it. Several processes can share
+    a PostgreSQL database. On one machine each needs its own http_bind (port 0:
+    any free port); without the role api, a process whose port is taken runs
+    without HTTP.
 
     Example: sbtc-watcher run --role notifier
     """

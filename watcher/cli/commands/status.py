@@ -1,4 +1,4 @@
-"""``status``: how the daemon stands, from the database or the server alone."""
+"""``status``: the state of the daemon, read from the database or the server."""
 
 import signal
 import time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"ok": 0, "starting": 1, "degraded": 1, "halted": 3}
 
-#: Seconds between two looks with ``--watch``.
+#: Interval of ``--watch``, seconds.
 REFRESH_SECONDS = 2.0
 
 
@@ -32,14 +32,14 @@ def status(
         bool,
         typer.Option(
             "--watch",
-            help="Look again every two seconds, until Ctrl-C; one line a look when not on a terminal.",
+            help="Refresh every two seconds until Ctrl-C; outside a terminal, one line each time.",
         ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how the daemon stands: chain, lag, sources, intents, webhooks.
+    """Show the state of the daemon: chain, lag, sources, intents, webhooks.
 
-    Exit code 0 ok, 1 degraded or starting, 3 halted; with --watch, as it was seen last.
+    Exit code 0 ok, 1 degraded or starting, 3 halted; with --watch, of the last state shown.
     """
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other", hint="call `status --json` in a loop")
@@ -62,11 +62,11 @@ def _look(backend: "Backend") -> dict[str, Any]:
 
 
 def _watch(session: Session, backend: "Backend", found: dict[str, Any]) -> dict[str, Any]:
-    """Show the status again and again until Ctrl-C; return what was seen last."""
+    """Show the status repeatedly until Ctrl-C; return the last document."""
     from rich.live import Live
 
     out = render.console()
-    # Shells start background jobs with SIGINT ignored; this is the only way to end the loop in order.
+    # Shells start background jobs with SIGINT ignored, but this loop ends by KeyboardInterrupt only.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if not out.is_terminal:
@@ -84,7 +84,7 @@ def _watch(session: Session, backend: "Backend", found: dict[str, Any]) -> dict[
 
 
 def line(found: Mapping[str, Any], *, now: float) -> str:
-    """Return the status in one line, for logs and pipes."""
+    """Format a status document as one line, for logs and pipes."""
     cursor, box = found["cursor"], found["outbox"]
     parts = [rfc3339(now), found["state"]]
     if cursor is not None:
@@ -99,7 +99,7 @@ def line(found: Mapping[str, Any], *, now: float) -> str:
 
 
 def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
-    """Return the status document as a person reads it."""
+    """Format a status document for a terminal."""
     parts: list[RenderableType] = [render.card(_rows(found, now=now))]
     if found["sources"]:
         rows = [
@@ -120,7 +120,7 @@ def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
 
 
 def source_note(source: Mapping[str, Any]) -> str | None:
-    """Return what else there is to say of a source: what is wrong with it, or with its wake-up socket."""
+    """Return what is wrong with a source or its websocket, None if nothing."""
     socket = source.get("websocket")
     lost = f"websocket {socket}" if socket not in (None, "open") else None
     return "; ".join(filter(None, (source.get("note"), lost))) or None
@@ -140,7 +140,7 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         ),
         ("Tip", f"{tip['height']:,}, {span(tip['age_seconds'])} old" if tip else None),
         ("Lag", _lag(found["lag"]) if cursor else None),
-        ("Who lags", render.lines(who) if (who := diagnose(found)) else None),
+        ("Lagging", render.lines(who) if (who := diagnose(found)) else None),
         ("Reorgs", f"{found['reorgs_24h']:,} in 24 h" if cursor else None),
         ("Reindex", _reindex(found["reindex"]) if found["reindex"] else None),
         ("Intents", ", ".join(f"{n:,} {name}" for name, n in found["intents"].items() if n) or "none"),
@@ -172,14 +172,14 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
         (
             "Database",
             f"{database['url']}, revision {database['revision']}, {size(database['bytes'])}"
-            if database["url"] is not None  # which is nothing for merchants
+            if database["url"] is not None  # None for a merchant
             else None,
         ),
     ]
 
 
 def _why(found: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong, a line each, with what to do about it; a halt has a place of its own."""
+    """Return a line per problem with its hint; a halt has its own row."""
     return [
         f"{reason['message']}; {reason['hint']}" if reason["hint"] else str(reason["message"])
         for reason in found.get("reasons", ())

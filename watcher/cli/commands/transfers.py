@@ -1,4 +1,4 @@
-"""``transfers``: money that came in, matched or not."""
+"""``transfers``: received transfers, matched and unmatched."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, of
 
-app = Commands("transfers", "See money that came in; give unmatched money to its intent.")
+app = Commands("transfers", "List received transfers; assign unmatched ones to an intent.")
 
 
 @app.command("list")
@@ -18,7 +18,7 @@ def list_(
     context: typer.Context,
     merchant: MerchantFilterOption = None,
     unmatched: Annotated[
-        bool, typer.Option("--unmatched", help="Only what belongs to no intent, with the reason.")
+        bool, typer.Option("--unmatched", help="Only transfers without an intent, with the reason.")
     ] = False,
     limit: LimitOption = 20,
     cursor: CursorOption = None,
@@ -61,7 +61,7 @@ def assign(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Give unmatched money to an intent.
+    """Assign an unmatched transfer to an intent.
 
     Example: sbtc-watcher transfers assign tr_… pi_… --reason "memo was mistyped"
     """

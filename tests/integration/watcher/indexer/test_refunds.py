@@ -446,7 +446,7 @@ def test_of_very_many_refunds_the_newest_are_listed_and_the_card_counts_the_othe
     assert (shown["refunds_total"], shown["amount_refunded"]) == (60, str(sum(range(61))))
     intent_card.show(shown, list(fixture.settings.assets.values()), now=fixture.clock())
     card = capsys.readouterr().out
-    assert "Given back" in card
+    assert "Refunded" in card
     assert "… and 10 more" in card
     assert card.count(" more") == 2, "of the refunds, and of the timeline, which notes each of them"
     assert PAYER in card

@@ -1,4 +1,4 @@
-"""Calls the command line in this process, which is quick, with a database of its own."""
+"""A runner that calls the command line in this process, which is fast, with its own database."""
 
 import json
 import os
@@ -19,7 +19,7 @@ DATABASE_URL = "SBTC_WATCHER_DATABASE_URL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How one call ended."""
+    """The result of one call."""
 
     code: int
     out: str
@@ -27,13 +27,13 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The document on stdout, which holds nothing else."""
+        """The document that is all of stdout."""
         return json.loads(self.out)
 
 
 @dataclass(slots=True)
 class CliRunner:
-    """Calls commands one after another."""
+    """Runs commands and checks their exit codes."""
 
     capture: pytest.CaptureFixture[str]
 
@@ -68,7 +68,7 @@ def calling(
     fresh: bool = False,
     **settings: str,
 ) -> Iterator[CliRunner]:
-    """Give the calls settings of their own and nothing of this machine's, and with ``fresh`` not even a database."""
+    """Run commands with these settings only, none of this machine's; with ``fresh`` without a database."""
     if not fresh:
         harness.open_database(folder).close()
     for name in [*os.environ]:

@@ -1,4 +1,4 @@
-"""What the commands do, on a real database."""
+"""The commands on a real database."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from watcher.domain.model import Flag
 
 URL = "https://192.9.200.1/hook"
-#: A day ahead of this machine's clock, as no fixed time would stay.
+#: A day ahead of this machine's clock.
 EXPIRY = int(time.time()) + 86_400
 OTHER = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
 
@@ -110,7 +110,7 @@ def test_every_option_of_create_reaches_the_intent(cli: CliRunner) -> None:
 
 
 def test_all_wrong_fields_are_named_at_once_and_nothing_is_stored(cli: CliRunner) -> None:
-    """First those that are wrong by themselves, then those that the settings do not allow."""
+    """First values that are invalid by themselves, then those that the settings do not allow."""
     merchant = cli.merchant()
     testnet = principal("payer", mainnet=False)
     for amount, payer, fields in (
@@ -152,8 +152,9 @@ def test_lists_are_paged_and_filtered(cli: CliRunner) -> None:
     assert f"--cursor {first['next_cursor']}" in shown.err
 
 
-def test_what_calls_for_a_person_is_listed_as_the_status_counts_it(cli: CliRunner, tmp_path: Path) -> None:
-    """One of them is one intent."""
+def test_intents_that_need_a_person_are_listed_as_the_status_counts_them(
+    cli: CliRunner, tmp_path: Path
+) -> None:
     merchant = cli.merchant()
     one, _ = cli.intent(merchant)["id"], cli.intent(merchant)
     with sqlite3.connect(tmp_path / "watcher.db") as database:
@@ -166,7 +167,7 @@ def test_what_calls_for_a_person_is_listed_as_the_status_counts_it(cli: CliRunne
 def test_people_can_cancel_and_mark_and_are_kept_as_actors(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     one, two = cli.intent(merchant)["id"], cli.intent(merchant)["id"]
-    assert cli.doc("intents", "cancel", one, "--reason", "changed his mind")["status"] == "canceled"
+    assert cli.doc("intents", "cancel", one, "--reason", "changed their mind")["status"] == "canceled"
     assert "only a pending intent" in cli("intents", "cancel", one, code=2).err
     marked = cli.doc("intents", "mark", two, "--status", "succeeded", "--reason", "cash")
     assert (marked["status"], marked["flags"]) == ("succeeded", ["manual"])
@@ -259,7 +260,7 @@ def test_events_and_deliveries_can_be_seen_and_sent_again(cli: CliRunner) -> Non
 
 
 def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: CliRunner, tmp_path: Path) -> None:
-    """Nobody can do anything about it any more; it stays listed."""
+    """It cannot be delivered any more; it stays listed."""
     merchant = cli.merchant()
     cli.doc("endpoints", "add", URL, "--merchant", merchant, "--events", "*")
     cli.intent(merchant)
@@ -277,10 +278,10 @@ def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: CliRunner, tmp_p
     assert cli.doc("deliveries", "list", "--status", "dead")["data"][0]["id"] == delivery["id"]
 
 
-async def test_money_is_listed_and_what_belongs_to_nothing_can_be_assigned(
+async def test_transfers_are_listed_and_unmatched_ones_can_be_assigned(
     cli: CliRunner, tmp_path: Path
 ) -> None:
-    """The money comes from a scripted chain, through the daemon's own loop."""
+    """The transfer comes from a scripted chain, through the daemon's own loop."""
     merchant = cli.merchant()
     intent = cli.intent(merchant)
     await _receive(tmp_path, intent["recipient"], 50_000, b"typo\x1b[31m")

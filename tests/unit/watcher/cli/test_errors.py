@@ -1,4 +1,4 @@
-"""Every family of errors has its exit code, and only bugs have a traceback."""
+"""Exit codes by family of errors; only bugs have a traceback."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -79,9 +79,7 @@ def test_the_only_error_of_a_task_group_is_explained_itself() -> None:
         (("--config", "/nowhere/x.toml", "status"), "/nowhere/x.toml: cannot read the settings file"),
     ],
 )
-def test_what_makes_no_sense_is_one_error_and_exit_2(
-    cli: CliRunner, arguments: tuple[str, ...], says: str
-) -> None:
+def test_a_usage_error_is_one_error_and_exit_2(cli: CliRunner, arguments: tuple[str, ...], says: str) -> None:
     answer = cli(*arguments, code=2)
     first, *hints = answer.err.splitlines()
     assert first.startswith("error: ")
@@ -167,5 +165,5 @@ def test_pairs_are_read_once_each() -> None:
         read_pairs(["=1"], "--metadata")
 
 
-def test_the_actor_of_an_act_is_a_user_of_this_machine() -> None:
+def test_the_actor_is_a_user_of_this_machine() -> None:
     assert Session().actor.removeprefix("cli:") not in ("", "cli:")

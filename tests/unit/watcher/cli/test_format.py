@@ -1,4 +1,4 @@
-"""Amounts and times as people read them."""
+"""Human-readable amounts, times and sizes."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""``intents import``: batches whole or not at all, errors by line, and a way to go on."""
+"""``intents import``: atomic batches, errors by line, continuing an import."""
 
 import io
 import json
@@ -69,7 +69,7 @@ def test_a_csv_file_makes_an_intent_of_every_line(cli: CliRunner, tmp_path: Path
 def test_a_csv_file_whose_first_line_names_no_columns_is_refused(
     cli: CliRunner, tmp_path: Path, content: str, message: str
 ) -> None:
-    """Otherwise the first intents would be taken for names, and nobody would miss them."""
+    """Otherwise the first intent would be taken for a header and silently skipped."""
     merchant = cli.merchant()
     path = tmp_path / "orders.csv"
     path.write_text(content)
@@ -87,7 +87,7 @@ def test_a_jsonl_file_has_the_fields_of_the_api(cli: CliRunner, tmp_path: Path) 
     assert cli.doc("intents", "show", done["intents"][1]["id"])["metadata"] == {"k": "v"}
 
 
-def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: CliRunner, tmp_path: Path) -> None:
+def test_errors_are_listed_by_line_and_their_batch_is_not_stored(cli: CliRunner, tmp_path: Path) -> None:
     merchant = cli.merchant()
     file = write(
         tmp_path, "orders.csv", "amount,reference,colour", "50000,A,", "0,B,", "50000,a,", "1,C,red", "1"
@@ -95,14 +95,14 @@ def test_errors_are_told_by_line_and_nothing_of_their_batch_is_stored(cli: CliRu
     done = cli.doc("intents", "import", file, "--merchant", merchant, code=2)
     assert done["imported"] == 0
     assert done["continue_at_line"] == 2
-    told = [(error["line"], error["field"]) for error in done["errors"]]
-    assert told == [(3, "amount"), (5, "colour"), (6, None)]
+    listed = [(error["line"], error["field"]) for error in done["errors"]]
+    assert listed == [(3, "amount"), (5, "colour"), (6, None)]
     assert done["errors"][2]["message"] == "has 1 cell, the first line names 3"
     assert count(cli) == 0
 
 
-def test_what_the_database_refuses_is_told_by_line_too(cli: CliRunner, tmp_path: Path) -> None:
-    """Once every line can be read."""
+def test_errors_that_need_the_database_are_listed_by_line_too(cli: CliRunner, tmp_path: Path) -> None:
+    """Once all lines are valid by themselves."""
     merchant = cli.merchant()
     lines = ["amount,reference,asset", "50000,A,", "1,B,doge", "50000,a,"]
     file = write(tmp_path, "orders.csv", *lines)
@@ -133,7 +133,7 @@ def test_batches_before_the_error_stay_and_the_import_can_be_continued(
 
 
 def test_the_database_is_held_for_two_hundred_intents_at_a_time(cli: CliRunner, tmp_path: Path) -> None:
-    """A mistake in line 202 leaves the first two hundred stored: they were a transaction of their own."""
+    """An error in line 202 leaves the first two hundred stored: they had their own transaction."""
     merchant = cli.merchant()
     file = write(tmp_path, "orders.csv", "amount", *["1000"] * 200, "none")
     failed = cli("intents", "import", file, "--merchant", merchant, code=2)
@@ -160,7 +160,7 @@ def test_standard_input_is_read_and_its_format_can_be_told(
         ("a.jsonl", b'{"amount": ' + b"9" * 5000 + b"}\n", 1, "is not JSON"),
         ("a.jsonl", b"[" * 100_000 + b"\n", 1, "is not JSON"),
         ("a.jsonl", b'{"amount": 1}\n{"reference": "\xff"}\n', 2, "is not UTF-8"),
-        ("a.csv", b"amount\n" + b"1" * (csv_rows.MAX_LINE + 1) + b"\n", 2, "is longer than 256 KiB"),
+        ("a.csv", b"amount\n" + b"1" * (csv_rows.MAX_LINE_BYTES + 1) + b"\n", 2, "is longer than 256 KiB"),
         ("a.csv", b'amount,reference\n1,A\n1,"B" C\n', 3, "is not CSV"),
         ("a.csv", b'amount\n"1\n2', 2, "is not CSV"),
     ],
@@ -189,12 +189,12 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(cli: CliRunner, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("orders.txt",), "cannot tell how orders.txt is written"),
+        (("orders.txt",), "cannot tell the format of orders.txt"),
         (("missing.csv",), "cannot read missing.csv: no such file or directory"),
         (("twice.csv",), "names a column twice"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_one_line(
+def test_an_unusable_file_is_one_line(
     cli: CliRunner,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -209,13 +209,13 @@ def test_a_file_that_makes_no_sense_is_one_line(
     assert found.out == ""
 
 
-def test_an_unknown_merchant_is_told_once(cli: CliRunner, tmp_path: Path) -> None:
+def test_an_unknown_merchant_is_reported_once(cli: CliRunner, tmp_path: Path) -> None:
     file = write(tmp_path, "orders.csv", "amount", "1", "2")
     found = cli("intents", "import", file, "--merchant", "mer_NONE", code=1)
     assert found.err.count("mer_NONE") == 1
 
 
-def test_an_interruption_says_where_to_go_on(
+def test_an_interruption_says_where_to_continue(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_intents, "BATCH", 2)

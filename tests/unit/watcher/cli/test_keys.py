@@ -1,4 +1,4 @@
-"""``merchants keys`` and ``rotate-key --overlap``: keys are shown once, listed without themselves, and end as told."""
+"""``merchants keys`` and ``rotate-key --overlap``: keys are shown once and end at the announced time."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: CliRunne
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "error"),
     [
         (("rotate-key", "{}", "--overlap", "soon"), "overlap"),
         (("rotate-key", "{}", "--overlap", "31d"), "overlap"),
@@ -73,12 +73,12 @@ def test_a_rotation_ends_the_old_keys_at_once_or_after_the_overlap(cli: CliRunne
         (("keys", "add", "{}", "--name", ""), "name"),
     ],
 )
-def test_what_makes_no_sense_is_told_and_changes_nothing(
-    cli: CliRunner, arguments: tuple[str, ...], told: str
+def test_an_invalid_option_is_refused_and_changes_nothing(
+    cli: CliRunner, arguments: tuple[str, ...], error: str
 ) -> None:
     merchant = cli.merchant()
     before = cli.doc("merchants", "keys", "list", merchant)
-    assert told in cli("merchants", *(word.format(merchant) for word in arguments), code=2).err
+    assert error in cli("merchants", *(word.format(merchant) for word in arguments), code=2).err
     assert cli.doc("merchants", "keys", "list", merchant) == before
 
 
@@ -88,7 +88,7 @@ def test_what_is_not_there_is_not_found(cli: CliRunner) -> None:
         cli("merchants", "keys", *arguments, code=1)
 
 
-def test_a_disabled_merchant_gets_no_key_and_nobody_too_many(
+def test_a_disabled_merchant_gets_no_key_and_no_merchant_too_many(
     cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watcher.services.api_keys.MAX_KEYS", 2)
@@ -100,7 +100,7 @@ def test_a_disabled_merchant_gets_no_key_and_nobody_too_many(
 
 
 def test_a_rotation_says_until_when_the_old_key_and_the_old_secret_work(cli: CliRunner) -> None:
-    """A person who rotates has to know by when everybody must use the new one."""
+    """An operator who rotates needs to know until when the old one works."""
     merchant = cli.merchant()
     key = cli("merchants", "rotate-key", merchant, "--overlap", "24h").out
     assert re.search(r"Old keys +valid until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", key)

@@ -1,4 +1,4 @@
-"""Who lags, in words: each party by itself, what is done about it, and nobody when nobody does."""
+"""The diagnosis of lag: a line per lagging party with what happens next, none if none lags."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ def document(**more: Any) -> dict[str, Any]:
     return found | more
 
 
-def test_nobody_lags() -> None:
+def test_nothing_lags() -> None:
     assert diagnose(document()) == []
 
 
-def test_before_the_first_block_nobody_can_lag() -> None:
+def test_before_the_first_block_nothing_lags() -> None:
     assert diagnose(document(cursor=None)) == []
 
 
@@ -41,15 +41,15 @@ def test_we_lag_and_catch_up() -> None:
     assert said.startswith("We: 12 blocks (90 s of chain time) behind the tip: catching up")
 
 
-def test_no_daemon_looks() -> None:
+def test_no_daemon_runs() -> None:
     first, second = diagnose(document(lag={"api_seconds": 3600.0, "blocks": 5, "chain_seconds": 4000.0}))
-    assert first == "We: nobody has looked at the chain for 60 min. Start `sbtc-watcher run`"
-    assert "nothing is done while no daemon looks" in second
+    assert first == "We: the chain has not been polled for 60 min. Start `sbtc-watcher run`"
+    assert "nothing happens while no daemon runs" in second
 
 
 def test_a_halt_says_what_clears_it() -> None:
     [said] = diagnose(document(halted={"message": "forked", "hint": "wait, or decide"}))
-    assert said == "We: stand still until this clears: wait, or decide"
+    assert said == "We: halted until this clears: wait, or decide"
 
 
 def test_a_lagging_source_is_named_with_its_stand_in() -> None:
@@ -59,13 +59,13 @@ def test_a_lagging_source_is_named_with_its_stand_in() -> None:
 
 def test_the_only_source_lags() -> None:
     [said] = diagnose(document(sources=[source(state="lagging")]))
-    assert said == f"API: {A} is behind what is known; no other source serves until it has caught up"
+    assert said == f"API: {A} is behind the known tip; no other source serves until it has caught up"
 
 
 def test_each_kind_of_trouble_says_what_is_done_about_it() -> None:
     for state, doing in (
-        ("failing", "asked again"),
-        ("limited", "asked again when it allows"),
+        ("failing", "retried"),
+        ("limited", "retried when it allows"),
         ("refused", "a person must act"),
         ("unknown", "has not answered yet"),
     ):
@@ -92,8 +92,8 @@ def test_the_line_for_pipes_has_the_numbers_and_the_words() -> None:
     found = document(lag={"blocks": 1, "our_seconds": 30.0})
     text = line(found, now=0.0)
     assert text.startswith(
-        "1970-01-01T00:00:00.000Z ok height=100 burn_height=7 chain_seconds=10 api_seconds=2 our_seconds=30 blocks=1"
-        " pending=3 outbox=1 dead=0 attention=0 - We: 1 block"
+        "1970-01-01T00:00:00.000Z ok height=100 burn_height=7 chain_seconds=10 api_seconds=2 our_seconds=30"
+        " blocks=1 pending=3 outbox=1 dead=0 attention=0 - We: 1 block"
     )
     assert "\n" not in text
 

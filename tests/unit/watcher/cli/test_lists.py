@@ -1,4 +1,4 @@
-"""Lists on a terminal of 80 columns: nothing is wider, and what is there to be copied is in one piece."""
+"""Lists on a terminal of 80 columns: they fit, and ids and addresses are not broken across lines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ LISTS = [
     "events list",
     "deliveries list",
 ]
-#: What people copy from a list.
+#: Fields that are copied from a list.
 COPIED = ("id", "intent", "event", "endpoint", "merchant", "recipient", "url", "reference")
 
 
@@ -34,7 +34,7 @@ def cli(
 def test_a_list_fits_80_columns_and_breaks_nothing_that_is_copied(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """What the list shows on a wide terminal is whole on a narrow one too."""
+    """Values shown on a wide terminal are whole on a narrow one too."""
     shop = Shop(cli, tmp_path / "watcher.db")
     words = command.format(**shop.names).split()
     rows: list[dict[str, Any]] = cli.doc(*words)["data"]

@@ -1,4 +1,4 @@
-"""Where no database is: reading makes none, not even its folder, and says so."""
+"""Commands without a database: they create none, not even its folder, and say so."""
 
 import stat
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ READS = [
     "deliveries list",
     "deliveries show dlv_X",
 ]
-#: What changes something that is there; without a database nothing is.
+#: Commands that change stored rows.
 CHANGES = [
     "merchants update mer_X --level included",
     "merchants disable mer_X",
@@ -52,7 +52,7 @@ CHANGES = [
     "db prune",
     "db backup copy.db",
 ]
-#: What makes a database, needs none, or has a test of its own here.
+#: Commands that create a database, need none, or have their own test here.
 OTHERS = {"run", "demo", "listen", "check", "merchants add", "db upgrade", "db current"}
 
 
@@ -66,7 +66,7 @@ def cli(
 
 
 def test_every_command_is_tried_without_a_database() -> None:
-    """One that is added has to be added here too."""
+    """A new command must be added here too."""
     commands = {" ".join(path) for path in COMMANDS}
     tried = {name for name in commands if any(f"{one} ".startswith(f"{name} ") for one in (*READS, *CHANGES))}
     assert (tried | OTHERS, tried & OTHERS) == (commands, set())
@@ -74,7 +74,7 @@ def test_every_command_is_tried_without_a_database() -> None:
 
 @pytest.mark.parametrize("command", [*READS, *CHANGES])
 def test_no_database_is_one_line_and_exit_1(cli: CliRunner, tmp_path: Path, command: str) -> None:
-    """Every command but those that are there to make one leaves the disk as it is."""
+    """Only commands that are meant to create a database touch the disk."""
     found = cli(*command.split(), code=1)
     assert found.err.startswith(f"error: no database at {tmp_path}/state/watcher.db\nhint: ")
     assert found.out == ""
@@ -83,14 +83,14 @@ def test_no_database_is_one_line_and_exit_1(cli: CliRunner, tmp_path: Path, comm
 
 @pytest.mark.parametrize("command", [read for read in READS if "--watch" not in read])
 def test_with_json_standard_output_stays_empty(cli: CliRunner, tmp_path: Path, command: str) -> None:
-    """Who reads the JSON finds none, and the exit code; the words are on stderr."""
+    """A reader of the JSON gets none, and the exit code; the message is on stderr."""
     found = cli(*command.split(), "--json", code=1)
     assert (found.out, found.err.startswith("error: no database at ")) == ("", True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_current_revision_of_no_database_is_none(cli: CliRunner, tmp_path: Path) -> None:
-    """`db current` shows what is needed, and that nothing is there."""
+    """`db current` shows the revision needed, and none."""
     found = cli.doc("db", "current", code=1)
     assert found["revision"] is None
     assert found["head"]
@@ -103,7 +103,7 @@ def test_the_current_revision_of_no_database_is_none(cli: CliRunner, tmp_path: P
 def test_check_says_that_there_is_no_database(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`check` goes on to the sources, warns of the database, and makes none."""
+    """`check` warns of the database, creates none, and goes on to the sources."""
     monkeypatch.setenv("SBTC_WATCHER_API_URLS", "http://127.0.0.1:9")
     found = cli.doc("check", code=3)["checks"]
     [database] = [check for check in found if check["subject"] == "database"]
@@ -115,7 +115,7 @@ def test_check_says_that_there_is_no_database(
 
 
 def test_a_file_without_tables_is_no_database_either(cli: CliRunner, tmp_path: Path) -> None:
-    """What a start leaves that was killed at once is not filled by a command that reads."""
+    """A read-only command does not fill the empty file of a start that was killed."""
     (tmp_path / "state").mkdir()
     file = tmp_path / "state" / "watcher.db"
     file.touch(mode=0o600)
@@ -126,10 +126,10 @@ def test_a_file_without_tables_is_no_database_either(cli: CliRunner, tmp_path: P
 
 
 @pytest.mark.parametrize("command", [("db", "upgrade"), ("merchants", "add", "Shop", "--recipient", SHOP)])
-def test_what_begins_a_database_makes_it_for_its_owner_alone(
+def test_a_new_database_is_readable_by_its_owner_only(
     cli: CliRunner, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    """Upgrading and adding the first merchant come before the daemon."""
+    """Also when `db upgrade` or the first merchant creates it, before the daemon."""
     cli(*command)
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "state" / "watcher.db").stat().st_mode) == 0o600

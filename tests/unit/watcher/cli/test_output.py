@@ -1,4 +1,4 @@
-"""Output that takes nothing: a command that changes something does it only if what it says of it can be printed."""
+"""Output that cannot be written: a change is committed only if its result could be printed."""
 
 import errno
 import io
@@ -16,7 +16,7 @@ from watcher.cli.output import OutputFailed
 
 URL = "https://1.1.1.1/hooks"
 
-#: Commands that read, run until they are stopped, or change in several transactions, each of them whole.
+#: Commands that only read, run until stopped, or commit in several transactions.
 OTHERS = {
     *("demo", "run", "status", "check", "listen", "reindex", "intents import"),
     *("db upgrade", "db current", "db prune", "db backup"),
@@ -26,7 +26,7 @@ OTHERS = {
 
 
 class Full(io.TextIOBase):
-    """What stands in place of ``sys.stdout`` on a full disk."""
+    """A ``sys.stdout`` on a full disk."""
 
     encoding = "utf-8"
 
@@ -35,7 +35,7 @@ class Full(io.TextIOBase):
 
 
 class Shop:
-    """A merchant with one of each thing that can be changed, by the placeholders of :data:`CHANGES`."""
+    """A merchant with one row of each kind that can be changed, by the placeholders of :data:`CHANGES`."""
 
     def __init__(self, cli: CliRunner, path: Path) -> None:
         self.path = path
@@ -131,17 +131,17 @@ def full(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
 
 
 def test_every_command_that_changes_something_is_tried_here() -> None:
-    """One that is added has to be added here too."""
+    """A new command must be added here too."""
     commands = {" ".join(path) for path in COMMANDS}
     tried = {name for name in commands if any(change.startswith(f"{name} ") for change in CHANGES)}
     assert (tried | OTHERS, tried & OTHERS) == (commands, set())
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: " ".join(change.split()[:2]))
-def test_what_cannot_be_printed_is_not_done(
+def test_a_change_whose_output_fails_is_rolled_back(
     cli: CliRunner, full: Callable[[str], str], tmp_path: Path, change: str
 ) -> None:
-    """It says so, and nothing that is stored is another; with output that takes it, it is done."""
+    """The error says so, and no row has changed; with a working output the change is made."""
     shop = Shop(cli, tmp_path / "watcher.db")
     command = change.format(**shop.names)
     before = shop.rows()
@@ -163,10 +163,10 @@ def test_what_cannot_be_printed_is_not_done(
     ],
     ids=lambda change: " ".join(change.split()[:3]),
 )
-def test_what_is_shown_to_people_is_printed_before_it_is_done_too(
+def test_text_output_too_is_printed_before_the_commit(
     cli: CliRunner, full: Callable[[str], str], tmp_path: Path, change: str
 ) -> None:
-    """A key or a secret that is shown this once, above all."""
+    """Keys and secrets above all, which are shown only once."""
     shop = Shop(cli, tmp_path / "watcher.db")
     before = shop.rows()
     assert "hint: nothing was changed" in full(change.format(**shop.names))

@@ -1,4 +1,4 @@
-"""``reindex`` by the command line: what makes no sense is refused, and what was found is told in words and in JSON."""
+"""The ``reindex`` command: invalid options are refused, findings are printed as text and JSON."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ def cli(
 
 
 class ReindexFixture:
-    """A chain that is served, and a command line that follows it."""
+    """A chain behind a scripted API, and a command line that reads it."""
 
     def __init__(self, cli: CliRunner, chain: ScriptedChain) -> None:
         self.cli = cli
@@ -78,7 +78,7 @@ async def shore(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "from where?"),
+        ((), "--from, --since or --intent is needed"),
         (("--from", "0"), "greater than or equal to 1"),
         (("--from", "1", "--since", "2d"), "exclude each other"),
         (("--since", "soon"), "not a time"),
@@ -90,11 +90,11 @@ async def shore(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         (("--from", "1"), "has not begun"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(cli: CliRunner, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_a_usage_error(cli: CliRunner, arguments: tuple[str, ...], said: str) -> None:
     assert said in cli("reindex", *arguments, code=2).err
 
 
-async def test_what_was_lost_is_told_in_words_and_in_json(
+async def test_what_was_lost_is_printed_as_text_and_json(
     shore: ReindexFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merchant = await asyncio.to_thread(shore.cli.merchant)
@@ -107,7 +107,7 @@ async def test_what_was_lost_is_told_in_words_and_in_json(
     assert intent["id"] in words.out
     assert "pending → succeeded" in words.out
     assert "0 → 50000" in words.out
-    assert "1 of them would be put in" in words.err
+    assert "1 of them would be added" in words.err
     assert "5 blocks done" in words.err
     found = await shore.doc("reindex", "--from", "1")
     assert (found["found"], found["events"], found["dry_run"], found["resumed"]) == (1, 1, False, False)
@@ -201,18 +201,18 @@ def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> No
     assert "tr_49" in out
     assert "tr_right_49" in out
     assert "tr_right_50" not in out
-    assert "were put right" in out
+    assert "were corrected" in out
     assert "… and 5 more" in err
     assert "… and 3 more" in err
     assert f"… and {MAX_ROWS_SHOWN + 6} more" in err
-    assert f"{len(right)} rows put right" in err
-    assert "which nobody delivers" in err
-    assert "2 refunds put in" in err
+    assert f"{len(right)} rows corrected" in err
+    assert "which are not delivered" in err
+    assert "2 refunds added" in err
     _show_acceptance(Acceptance())
     assert "Nothing to accept" in capsys.readouterr().err
 
 
-def test_changes_of_one_intent_are_told_as_one() -> None:
+def test_changes_of_one_intent_are_printed_as_one() -> None:
     def change(before: str, after: str, event: str) -> Change:
         return Change(
             intent="pi_1", before={"status": before}, after={"status": after}, events=({"id": event},)

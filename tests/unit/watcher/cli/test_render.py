@@ -1,4 +1,4 @@
-"""What is printed cannot steer a terminal, and ids can be copied."""
+"""Output cannot control the terminal, and ids can be copied."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from watcher.cli import render
 HOSTILE = "\x1b]0;owned\x07 \x9b31m \u202etxt.exe\x7f"
 
 
-def test_texts_of_strangers_lose_everything_that_a_terminal_acts_upon() -> None:
+def test_control_characters_are_escaped() -> None:
     assert render.plain(HOSTILE) == "\\x1b]0;owned\\x07 \\x9b31m \\u202etxt.exe\\x7f"
     assert render.plain("Teehaus „Zur Linde“ ☕") == "Teehaus „Zur Linde“ ☕"
 
@@ -81,10 +81,10 @@ def test_a_reader_that_went_away_is_told_from_a_failure(
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    # Rich and this program reopen nothing: both write to whatever stdout is.
+    # Rich and this program both write to the present sys.stdout.
     with open(writing, "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        with pytest.raises(render.Unread):
+        with pytest.raises(render.ReaderGone):
             show()  # type: ignore[operator]
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
@@ -92,7 +92,7 @@ def test_a_reader_that_went_away_is_told_from_a_failure(
 def test_a_table_wider_than_the_terminal_is_shown_as_records(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At 80 columns nothing is wrapped by the terminal in the middle of a word."""
+    """At 80 columns the terminal wraps nothing within a word."""
     monkeypatch.setenv("COLUMNS", "80")
     rows = [(f"pi_{number:026}", "SP" + "X" * 39, "2026-01-31 12:00:00") for number in range(2)]
     render.show(render.table(("ID", "Recipient", "Created (UTC)"), rows))

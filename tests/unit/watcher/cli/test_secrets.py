@@ -1,4 +1,4 @@
-"""What ``check`` says of the webhook secrets and the key file that seals them."""
+"""``check`` of the webhook secrets and the key file that encrypts them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ URL = "https://8.8.8.8/hooks"
 def cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[CliRunner]:
-    # No source answers: what is asked of the database is said all the same.
+    # No source answers; the findings about the database come all the same.
     monkeypatch.setenv("SBTC_WATCHER_API_URLS", "http://127.0.0.1:1")
     with calling(tmp_path, monkeypatch, capsys) as cli:
         yield cli

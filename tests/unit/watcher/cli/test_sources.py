@@ -1,4 +1,4 @@
-"""What ``status`` says beside a source."""
+"""The note beside a source in ``status``."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every command explains itself, can speak JSON, and costs nothing before it runs."""
+"""The tree of commands: help of each, --json of each, and nothing heavy imported before one runs."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ from watcher.schemas import fields
 
 ROOT = Path(__file__).parents[4]
 
-#: Commands that print no data: they run until they are stopped, or play.
+#: Commands that print no data.
 SILENT = {"run", "demo"}
 
 EXPECTED = """
@@ -28,7 +28,8 @@ EXPECTED = """
     merchants.keys.add merchants.keys.list merchants.keys.revoke
     intents.create intents.list intents.show intents.cancel intents.mark intents.dismiss intents.import
     transfers.list transfers.assign
-    endpoints.add endpoints.list endpoints.remove endpoints.enable endpoints.disable endpoints.rotate-secret endpoints.test
+    endpoints.add endpoints.list endpoints.remove endpoints.enable endpoints.disable endpoints.rotate-secret
+    endpoints.test
     events.list events.show events.redeliver events.replay
     deliveries.list deliveries.show deliveries.retry deliveries.dismiss deliveries.recover
     db.upgrade db.current db.prune db.backup
@@ -59,7 +60,7 @@ def test_every_command_argument_and_option_has_help(path: tuple[str, ...]) -> No
 
 
 def test_help_shows_ids_as_they_are_made(capsys: pytest.CaptureFixture[str]) -> None:
-    """In examples and arguments: who copies their form is not led astray."""
+    """In examples and arguments, so that a copied form is right."""
     sources = [path.read_text() for part in ("watcher", "notifier") for path in (ROOT / part).rglob("*.py")]
     made = {prefix for text in sources for prefix in re.findall(r'new_id\("([a-z]+_)"', text)} | {"evt_"}
     shown = set()
@@ -88,7 +89,7 @@ def test_help_fits_the_terminal_and_nothing_is_cut(
         assert not [line for line in lines if line.endswith("│") and line.rstrip(" │").endswith("…")], path
 
 
-def test_a_noun_alone_shows_its_verbs_and_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_group_alone_shows_its_commands_and_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["intents"]) == 2
     out, err = capsys.readouterr()
     assert "create" in out
@@ -96,7 +97,7 @@ def test_a_noun_alone_shows_its_verbs_and_is_a_usage_error(capsys: pytest.Captur
 
 
 def test_help_does_not_load_the_database_or_the_network() -> None:
-    """Measured by what is imported, not by time: these are what makes a start slow."""
+    """Measured by the modules imported, not by time: these make a start slow."""
     heavy = ("sqlalchemy", "alembic", "httpx", "aiohttp", "apscheduler", "pydantic_settings", "structlog")
     script = f"import sys, watcher.cli; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Database, status and check, by the command line."""
+"""The commands db, status and check."""
 
 import asyncio
 import json
@@ -120,7 +120,7 @@ def test_status_says_how_an_interrupted_reindex_goes_on_and_what_was_set_aside(
     assert "2 intents that could not be settled" in out
 
 
-def test_status_shows_everything_that_calls_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_everything_that_needs_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     halted = {"code": "x", "message": "forked", "hint": "decide", "since": "2026-01-31T12:00:00.000Z"}
     found = _status(
         state="halted",
@@ -281,7 +281,7 @@ def test_a_clock_that_is_off_is_a_warning_and_the_best_witness_counts() -> None:
 
 @asynccontextmanager
 async def _serving(answers: Any) -> AsyncIterator[str]:
-    """Serve one route, the status of contracts, on a free port."""
+    """Serve the contract status route on a free port."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(answers)
