@@ -273,7 +273,7 @@ def test_a_merchants_key_says_whose_it_is_and_opens_nothing_of_others(both: Both
 def test_an_import_over_the_server_is_like_one_here_and_never_doubles(
     both: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_intents, "BATCH", 2)
+    monkeypatch.setattr(import_intents, "MAX_BATCH_INTENTS", 2)
     file = tmp_path / "orders.csv"
 
     def write(*lines: str) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from watcher.cli.backends.protocol import Backend
 
 #: Most intents in one batch, and most bytes of their documents: below a server's limits for one request.
-BATCH = 200
-BATCH_BYTES = 1024 * 1024
+MAX_BATCH_INTENTS = 200
+MAX_BATCH_BYTES = 1024 * 1024
 
 
 #: Pause between two batches, seconds; longer than the interval at which SQLite retries for its lock.
@@ -85,7 +85,7 @@ def import_(
                 progress.update(
                     progress.task_ids[0], completed=_position(source), stored=len(outcome.intents)
                 )
-                if len(batch) == BATCH:
+                if len(batch) == MAX_BATCH_INTENTS:
                     # An import would otherwise keep SQLite's only write lock from the daemon.
                     time.sleep(BATCH_PAUSE_SECONDS)
             repeated = backend.repeated
@@ -107,7 +107,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
     size = 0
     for row in rows:
         more = len(_written(row.document))
-        if batch and (len(batch) == BATCH or size + more > BATCH_BYTES):
+        if batch and (len(batch) == MAX_BATCH_INTENTS or size + more > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(row)

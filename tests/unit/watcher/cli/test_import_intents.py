@@ -115,7 +115,7 @@ def test_errors_that_need_the_database_are_listed_by_line_too(cli: CliRunner, tm
 def test_batches_before_the_error_stay_and_the_import_can_be_continued(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_intents, "BATCH", 3)
+    monkeypatch.setattr(import_intents, "MAX_BATCH_INTENTS", 3)
     merchant = cli.merchant()
     lines = ["amount,reference", *(f"{1000 + n},R{n}" for n in range(8))]
     lines[5] = "none,R4"
@@ -218,7 +218,7 @@ def test_an_unknown_merchant_is_reported_once(cli: CliRunner, tmp_path: Path) ->
 def test_an_interruption_says_where_to_continue(
     cli: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_intents, "BATCH", 2)
+    monkeypatch.setattr(import_intents, "MAX_BATCH_INTENTS", 2)
     merchant = cli.merchant()
     store = import_intents._store
 
