@@ -1,4 +1,4 @@
-"""The demo as people start it: a process of its own, on a terminal, in a pipe, interrupted, and with a shop that is shut."""
+"""The demo as its own process: on a terminal, in a pipe, interrupted, and with a shop that refuses webhooks."""
 
 import asyncio
 import fcntl
@@ -28,7 +28,7 @@ WEBHOOKS = sum(len(scene.expects) for scene in SCENES)
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment whose temporary files, home and settings are not the user's; the settings are nonsense."""
+    """An environment with its own temporary folder and home, and with invalid settings, which are ignored."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("SBTC_WATCHER_")}
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         kept.pop(name, None)
@@ -84,7 +84,7 @@ def test_no_color_is_obeyed_on_a_terminal(environment: dict[str, str]) -> None:
     assert f"{WEBHOOKS} of {WEBHOOKS}" in output
 
 
-def test_letters_that_a_terminal_cannot_show_are_replaced(environment: dict[str, str]) -> None:
+def test_characters_that_a_terminal_cannot_show_are_replaced(environment: dict[str, str]) -> None:
     done = _in_a_pipe(environment | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
@@ -164,7 +164,7 @@ def _on_a_terminal(environment: dict[str, str], width: int) -> tuple[int, str]:
     try:
         while chunk := os.read(ours, 65536):
             output += chunk
-    except OSError:  # how Linux says that nobody has the other end open
+    except OSError:  # on Linux: the other end is closed
         pass
     finally:
         os.close(ours)

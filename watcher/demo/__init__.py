@@ -1,7 +1,7 @@
 """The demo: the whole program in one terminal, on a scripted chain, without network or set-up.
 
-Only the chain's content is made up. The Stacks API is asked over HTTP, the daemon commits to a database, and the shops
-get their webhooks over HTTP and verify them with the public library.
+Only the chain's content is scripted. The daemon polls a Stacks API over HTTP and commits to a database; the
+shops receive their webhooks over HTTP and verify them with the public library.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from watcher import log
 from watcher.daemon import main as daemon_main
-from watcher.demo.act import Pace, SceneRunner, count
+from watcher.demo.act import Pace, SceneRunner, count_webhooks
 from watcher.demo.outcome import Outcome
 from watcher.demo.scenes import SCENES
 from watcher.demo.screen import Screen
@@ -29,19 +29,19 @@ READABLE = Pace(row=0.9, scene=1.5, schedule=(0.0, 1.0, 2.0, 2.0, 2.0), limit=18
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 #: Exit code when the reader of the output went away.
-UNREAD = 141
+READER_GONE = 141
 
 
-class _Unread(Exception):
-    """Nobody reads the output any more."""
+class _ReaderGone(Exception):
+    """The reader of the output went away."""
 
 
 def run(fast: bool, console: Console | None = None, *, closed: Collection[str] = ()) -> int:
     """Play all scenes and return the exit code: 0 if exactly the expected webhooks arrived, else 1.
 
-    130 after Ctrl-C or SIGTERM, 141 when nobody reads the output.
+    130 after Ctrl-C or SIGTERM, 141 when the reader of the output went away.
 
-    ``closed`` names scenes whose shop never takes a webhook, to see the demo fail.
+    ``closed`` names scenes whose shop refuses every webhook, to see the demo fail.
     """
     screen = Screen(console or Console())
     pace = FAST if fast else READABLE
@@ -52,14 +52,14 @@ def run(fast: bool, console: Console | None = None, *, closed: Collection[str] =
         except TimedOut as stuck:
             screen.trouble(str(stuck), journal.getvalue())
             return 1
-        except _Unread:
-            return UNREAD
+        except _ReaderGone:
+            return READER_GONE
         except KeyboardInterrupt:
             return INTERRUPTED
 
 
 async def _run_daemon_and_scenes(folder: Path, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
-    """Run the daemon beside the play; stop it when the play is over, or end the play when it stops."""
+    """Run the daemon and the scenes side by side; whichever ends first stops the other."""
     async with open_environment(folder, schedule=pace.schedule) as environment:
         stop = asyncio.Event()
         daemon = asyncio.create_task(
@@ -71,7 +71,7 @@ async def _run_daemon_and_scenes(folder: Path, screen: Screen, pace: Pace, close
             if play.done():
                 return play.result()
             if daemon.done():
-                # A signal ended it, which it takes for the whole process; or it broke, which is raised here.
+                # A signal stopped it, as the signal handlers are the daemon's; or it failed, which raises here.
                 daemon.result()
                 return INTERRUPTED
             raise TimedOut(f"the demo did not end within {pace.limit:g} s")
@@ -84,8 +84,8 @@ async def _run_daemon_and_scenes(folder: Path, screen: Screen, pace: Pace, close
 async def _run_scenes(environment: Environment, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
     try:
         return await _play_scenes(environment, screen, pace, closed)
-    except SystemExit as error:  # what rich makes of a closed pipe; it would tear down the event loop
-        raise _Unread from error
+    except SystemExit as error:  # rich raises it on a closed pipe; it would tear down the event loop
+        raise _ReaderGone from error
 
 
 async def _play_scenes(environment: Environment, screen: Screen, pace: Pace, closed: frozenset[str]) -> int:
@@ -95,7 +95,7 @@ async def _play_scenes(environment: Environment, screen: Screen, pace: Pace, clo
     )
     outcomes = [Outcome(title=scene.title, expected=scene.expects) for scene in SCENES]
     shops: list[Shop] = []
-    stuck: TimedOut | None = None  # what is missing is named first
+    stuck: TimedOut | None = None  # raised after the summary has named what is missing
     try:
         await environment.followed()
         await asyncio.sleep(2 * pace.scene)
@@ -109,14 +109,14 @@ async def _play_scenes(environment: Environment, screen: Screen, pace: Pace, clo
             await scene.play(runner)
             outcome.seconds = time.monotonic() - scene_began
             await asyncio.sleep(pace.scene)
-        # What comes after its scene is over counts too: one more block, and every delivery comes to its end.
+        # Webhooks after the end of their scene count too: mine one more block, finish every delivery.
         environment.chain.mine(burn=True)
         await environment.followed()
         await environment.delivered()
     except TimedOut as error:
         stuck = error
     for shop, outcome in zip(shops, outcomes, strict=False):
-        await count(environment, shop, outcome)
+        await count_webhooks(environment, shop, outcome)
     screen.summary(outcomes, time.monotonic() - began)
     if stuck is not None:
         raise stuck
@@ -126,7 +126,7 @@ async def _play_scenes(environment: Environment, screen: Screen, pace: Pace, clo
 
 @contextmanager
 def _journal() -> Iterator[io.StringIO]:
-    """Keep what the daemon logs off the terminal; it is shown when something goes wrong."""
+    """Collect the daemon's log instead of printing it; its end is shown if the demo fails."""
     journal = io.StringIO()
     log.configure("console", "warning", journal)
     try:
@@ -138,4 +138,4 @@ def _journal() -> Iterator[io.StringIO]:
                 root.removeHandler(handler)
 
 
-__all__ = ["INTERRUPTED", "UNREAD", "run"]
+__all__ = ["INTERRUPTED", "READER_GONE", "run"]

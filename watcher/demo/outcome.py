@@ -6,28 +6,28 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What a scene came to. Webhooks are named as :func:`watcher.demo.words.event_name` does."""
+    """Expected and arrived webhooks of a scene, by :func:`watcher.demo.words.event_name`."""
 
     title: str
     expected: tuple[str, ...]
     seconds: float = 0.0
-    #: Webhooks that were verified and taken by the shop, once for every time.
+    #: Webhooks that the shop verified and accepted, one entry per arrival.
     arrived: list[str] = field(default_factory=list)
     attempts: int = 0
-    #: Requests whose signature the library refused.
+    #: Requests with an invalid signature.
     refused: int = 0
 
     @property
     def missing(self) -> list[str]:
-        """What should have arrived and did not."""
+        """Expected webhooks that did not arrive."""
         return sorted((Counter(self.expected) - Counter(self.arrived)).elements())
 
     @property
     def unexpected(self) -> list[str]:
-        """What arrived and should not have, or arrived more than once."""
+        """Webhooks that arrived unexpectedly, or more than once."""
         return sorted((Counter(self.arrived) - Counter(self.expected)).elements())
 
     @property
     def good(self) -> bool:
-        """Whether exactly what was expected arrived."""
+        """Whether exactly the expected webhooks arrived."""
         return not (self.missing or self.unexpected or self.refused)

@@ -1,4 +1,4 @@
-"""What the demo prints: three lanes side by side on a terminal, plain lines everywhere else."""
+"""Output of the demo: three lanes side by side on a terminal, else plain lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from rich.text import Text
 from watcher.demo.outcome import Outcome
 from watcher.text import count
 
-#: Below this width three lanes do not fit.
-LEAST_WIDTH = 78
-MOST_WIDTH = 110
+#: Terminal widths, columns: below the first the three lanes do not fit, above the second they do not grow.
+MIN_WIDTH = 78
+MAX_WIDTH = 110
 
-#: What to write where a terminal's encoding is not a Unicode one.
+#: Replacements for terminals without a Unicode encoding.
 _ASCII = str.maketrans(
     {
         "₿": "btc ",
@@ -36,8 +36,8 @@ _ASCII = str.maketrans(
 )
 
 _ABOUT = (
-    "Follows the Stacks chain, matches sBTC and STX payments to what is owed, and",
-    "tells merchants by signed webhooks, again and again until they arrive.",
+    "Follows the Stacks chain, matches sBTC and STX payments to payment intents,",
+    "and notifies merchants by signed webhooks, which it retries until they arrive.",
 )
 
 _LANES = (("CHAIN", "cyan"), ("WATCHER", "yellow"), ("MERCHANT", "green"))
@@ -45,35 +45,35 @@ _LANES = (("CHAIN", "cyan"), ("WATCHER", "yellow"), ("MERCHANT", "green"))
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One thing that happened, from left to right: on the chain, in the watcher, at the merchant's."""
+    """One step: lines for the lanes chain, watcher and merchant."""
 
     chain: list[Text] = field(default_factory=list)
     watcher: list[Text] = field(default_factory=list)
     merchant: list[Text] = field(default_factory=list)
-    #: The other way round: the merchant asked for something.
-    asked: bool = False
+    #: Whether the merchant started this step; plain lines then begin with the merchant.
+    from_merchant: bool = False
 
     @property
     def empty(self) -> bool:
-        """Whether nothing happened."""
+        """Whether no lane has a line."""
         return not (self.chain or self.watcher or self.merchant)
 
 
 class Screen:
-    """Prints to a console: lanes in colour if it is a terminal that wants colours, else plain lines without escapes."""
+    """The printer of the demo: colored lanes on a terminal that takes colors, else plain lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        fits = console.width >= LEAST_WIDTH and not console.is_dumb_terminal
+        fits = console.width >= MIN_WIDTH and not console.is_dumb_terminal
         self._fancy = console.is_terminal and not console.no_color and fits
         self._ascii = not console.encoding.lower().startswith("utf")
-        self._width = min(console.width, MOST_WIDTH)
+        self._width = min(console.width, MAX_WIDTH)
         # A margin of one column, and two borders of three.
         third, rest = divmod(self._width - 1 - 6, 3)
         self._widths = (third - 1, third - 2, third + rest + 3)
 
     def intro(self, api: str, shop: str) -> None:
-        """Say what this is, and what is real about it."""
+        """Show what the demo is, and what in it is real."""
         self._blank()
         self._say(Text("sbtc-watcher", "bold cyan").append(" · demo", "dim"))
         self._blank()
@@ -92,7 +92,7 @@ class Screen:
         self._say(Text.assemble(*legend, ("+10m00s", "dim"), " chain time so far"))
 
     def scene(self, number: int, title: str, about: str) -> None:
-        """Begin a scene."""
+        """Show a scene's title."""
         self._blank()
         self._say(Text.assemble((f" {number} ", "bold black on cyan"), (f" {title}", "bold")))
         self._say(Text(f"    {about}", "italic dim"))
@@ -101,14 +101,14 @@ class Screen:
             self._lanes([[Text(name, f"bold {color}")] for name, color in _LANES])
 
     def row(self, row: Row) -> None:
-        """Show one row."""
+        """Show one step."""
         lanes = (row.chain, row.watcher, row.merchant)
         if self._fancy:
             self._line()
             self._lanes(lanes)
             return
         named = [(name, lines) for (name, _), lines in zip(_LANES, lanes, strict=True) if lines]
-        for name, lines in reversed(named) if row.asked else named:
+        for name, lines in reversed(named) if row.from_merchant else named:
             self._say(Text(f"    {name.lower():<8}  ").append(" · ".join(line.plain for line in lines)))
 
     def summary(self, outcomes: Sequence[Outcome], seconds: float) -> None:
@@ -135,7 +135,7 @@ class Screen:
                 self._say(Text(f"✘ {refused} refused in scene “{outcome.title}”", "bold red"))
 
     def next_steps(self) -> None:
-        """Say how to go on from here."""
+        """Show the next commands to try."""
         self._blank()
         for what, command in (
             ("A merchant: ", 'sbtc-watcher merchants add "My shop" --recipient SP…'),
@@ -145,7 +145,7 @@ class Screen:
         self._blank()
 
     def trouble(self, message: str, journal: str) -> None:
-        """Say why the demo broke off, with the end of what the daemon logged."""
+        """Show why the demo stopped, with the end of the daemon's log."""
         self._blank()
         self._say(Text(f"✘ {message}", "bold red"))
         for line in journal.splitlines()[-10:]:
@@ -189,7 +189,7 @@ class Screen:
     def _fit(self, text: Text) -> Text:
         if not self._ascii:
             return text
-        # Styles are dropped with the letters that carried them: such terminals are rare.
+        # Styles are lost here, which is acceptable: such terminals are rare.
         plain = text.plain.translate(_ASCII)
         return Text(plain.encode("ascii", "replace").decode())
 

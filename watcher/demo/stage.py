@@ -1,7 +1,7 @@
-"""The set-up of the demo: a scripted chain behind a real API server, a database, the daemon's settings, a shop's server.
+"""The environment of the demo: a scripted Stacks API server, a database, settings, and the shops' server.
 
-Everything listens on 127.0.0.1; everything is gone when the stage is closed. What the demo shows of the watcher is
-read back from here, that is from the database after the daemon's commits.
+Servers listen on 127.0.0.1 and are closed with the environment. What the demo shows of the watcher is read from
+the database, after the daemon's commits.
 """
 
 import asyncio
@@ -35,23 +35,23 @@ _T = TypeVar("_T")
 
 PAYMENT_CONTRACT: Final = f"{principal('deployer')}.sbtc-payments"
 
-#: What the shops subscribe to: the verdicts, and what needs a person's eye.
+#: Event types that the shops subscribe to: the final statuses, and what needs a person.
 EVENTS: Final = (*DEFAULT_EVENTS, EventType.ATTENTION)
 
-#: How long the daemon may take for one commit or one attempt, seconds. It needs a fraction of one.
+#: Time limit for one commit or delivery attempt of the daemon, seconds; it needs far less than one.
 WAIT_TIMEOUT_SECONDS: Final = 12.0
 
-#: Time between two queries of the database, seconds.
+#: Interval of database queries while waiting, seconds.
 POLL_SECONDS: Final = 0.02
 
 
 class TimedOut(WatcherError):
-    """The daemon did not do in time what the demo waits for."""
+    """The daemon did not reach the awaited state within :data:`WAIT_TIMEOUT_SECONDS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """A merchant with an address of his own and one endpoint, which is a path of the receiver."""
+    """A merchant with its own address and one endpoint, a path of the receiver."""
 
     merchant: str
     recipient: str
@@ -60,7 +60,7 @@ class Shop:
 
 
 class Environment:
-    """Changes the chain and the shops' orders; reads what came of it. Made by :func:`open_environment`."""
+    """The servers and the database, with the queries of the scenes. Made by :func:`open_environment`."""
 
     def __init__(
         self,
@@ -75,14 +75,14 @@ class Environment:
         self.chain = chain
         self.api = api
         self.receiver = receiver
-        #: Where the story begins; what is shown of time is counted from here.
+        #: The tip at the start; chain times are shown relative to it.
         self.first = chain.tip
         self._settler = Settler.of(settings)
 
-    # The merchants' side
+    # Merchants
 
     async def open_shop(self, name: str) -> Shop:
-        """Add a merchant and his endpoint; the receiver trusts its secret."""
+        """Add a merchant with an endpoint at the receiver, which verifies with its secret."""
         path = f"/{name}"
         url = check_url(self.receiver.url(path), allow_http=True, allow_private=True)
 
@@ -102,7 +102,7 @@ class Environment:
 
     async def create_intent(self, shop: Shop, request: NewPaymentIntent) -> Intent:
         """Create an intent as the CLI and the HTTP API do."""
-        # Hours pass on the scripted chain within seconds: an hour from now means an hour of its time.
+        # The scripted chain runs ahead of the machine's clock: an hour from now means an hour of chain time.
         now = max(time.time(), float(self.chain.tip.time))
 
         def create(connection: Connection) -> Intent:
@@ -118,7 +118,7 @@ class Environment:
 
         return await self._write(create)
 
-    # What the daemon made of it
+    # Results of the daemon
 
     async def followed(self) -> None:
         """Wait until the daemon has committed the chain's tip."""
@@ -130,7 +130,7 @@ class Environment:
         await self.wait_for(at_tip, f"the watcher did not follow to block {self.chain.tip.height}")
 
     async def delivered(self) -> None:
-        """Wait until no delivery is under way or waits for its next attempt."""
+        """Wait until no delivery is pending."""
         await self.wait_for(
             lambda connection: outbox.stats(connection, now=time.time()).pending == 0 or None,
             "the watcher did not finish its deliveries",
@@ -143,7 +143,7 @@ class Environment:
         )
 
     async def unmatched(self, shop: Shop) -> list[dict[str, Any]]:
-        """Return the transfers with a shop's label or address that belong to no intent."""
+        """Return the unmatched transfers with a shop's label or address."""
         page = await self.read(
             lambda connection: queries.transfers(
                 connection, TransferFilters(unmatched=True), merchant=shop.merchant
@@ -153,7 +153,7 @@ class Environment:
         return found
 
     async def deliveries(self, shop: Shop) -> list[dict[str, Any]]:
-        """Return what was, is or will be sent to a shop, oldest first, each with its log of attempts."""
+        """Return all deliveries to a shop, oldest first, each with its log of attempts."""
 
         def load(connection: Connection) -> list[dict[str, Any]]:
             listed, _ = deliveries.list_deliveries(connection, endpoint=shop.endpoint, limit=100)
@@ -162,7 +162,7 @@ class Environment:
         return await self.read(load)
 
     async def attempt(self, delivery_id: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Wait for one attempt of a delivery; return the delivery and the attempt's line in its log."""
+        """Wait for one attempt of a delivery; return (delivery, attempt)."""
 
         def tried(connection: Connection) -> tuple[dict[str, Any], dict[str, Any]] | None:
             found = deliveries.show(connection, delivery_id)
@@ -171,7 +171,7 @@ class Environment:
         return await self.wait_for(tried, f"the watcher did not make attempt {number} of {delivery_id}")
 
     def arrivals(self, shop: Shop, event: str) -> list[Arrival]:
-        """Return the requests with an event that came to a shop, in order."""
+        """Return the requests that brought an event to a shop, in order."""
         return [arrival for arrival in self.receiver.at(shop.path) if arrival.id == event]
 
     # The database
@@ -186,7 +186,10 @@ class Environment:
         return await asyncio.to_thread(run)
 
     async def wait_for(self, query: Callable[[Connection], _T | None], complaint: str) -> _T:
-        """Run a query again and again until it finds something. Raises :class:`TimedOut` after :data:`WAIT_TIMEOUT_SECONDS`."""
+        """Poll a query until it returns a result.
+
+        Raises :class:`TimedOut` after :data:`WAIT_TIMEOUT_SECONDS`.
+        """
         deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
         while (found := await self.read(query)) is None:
             if time.monotonic() > deadline:
@@ -204,7 +207,7 @@ class Environment:
 
 @asynccontextmanager
 async def open_environment(folder: Path, *, schedule: tuple[float, ...]) -> AsyncIterator[Environment]:
-    """Set everything up but the daemon; ``schedule`` are the waits between attempts at a webhook, seconds."""
+    """Set up everything but the daemon; ``schedule`` is the webhook retry schedule, seconds."""
     chain = ScriptedChain(height=1000, burn_height=900_000, time=int(time.time()))
     async with ScriptedApi(chain, network_id=1) as api, Receiver() as receiver:
         settings = Settings(

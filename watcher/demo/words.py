@@ -1,4 +1,4 @@
-"""What the demo says of a block, an intent and a webhook: short lines, made from documents and headers (pure)."""
+"""Short lines about a block, an intent and a webhook, from headers and documents (pure)."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from rich.text import Text
 
 from chain.model import BlockHeader
 
-#: Colours of statuses and of what webhooks tell.
+#: Colors of statuses and events.
 COLORS = {
     "pending": "yellow",
     "processing": "bright_blue",
@@ -20,7 +20,7 @@ COLORS = {
 
 
 def amount(value: int | str, asset: str) -> str:
-    """Return an amount of base units for people: ``50,000 sats``, ``25 STX``."""
+    """Format an amount of base units: ``50,000 sats``, ``25 STX``."""
     if asset == "stx":
         whole, part = divmod(int(value), 1_000_000)
         return f"{whole:,}" + (f".{part:06d}".rstrip("0") if part else "") + " STX"
@@ -28,7 +28,7 @@ def amount(value: int | str, asset: str) -> str:
 
 
 def elapsed(seconds: int) -> str:
-    """Return a time span as people say it: ``7d``, ``1h20m``, ``3m05s``."""
+    """Format seconds as ``7d``, ``1h20m`` or ``3m05s``."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours >= 24 and not hours % 24:
@@ -37,15 +37,15 @@ def elapsed(seconds: int) -> str:
 
 
 def block(header: BlockHeader, first: BlockHeader) -> Text:
-    """Return where the chain stands: block, Bitcoin block, chain time since the demo began."""
+    """Return the tip as a line: block, Bitcoin block, chain time since the demo began."""
     spent = elapsed(header.time - first.time)
     return Text.assemble(
         (f"#{header.height}", "bold cyan"), (f" ₿{header.burn_height:,}", "cyan"), (f" +{spent}", "dim")
     )
 
 
-def standing(document: dict[str, Any], before: str | None) -> list[Text]:
-    """Return how an intent stands, with the status it had before."""
+def status_lines(document: dict[str, Any], before: str | None) -> list[Text]:
+    """Return an intent's status, after the previous one if it changed, with flags and what is missing."""
     status, flags = document["status"], document["flags"]
     line = Text()
     if before not in (None, status):
@@ -62,11 +62,11 @@ def standing(document: dict[str, Any], before: str | None) -> list[Text]:
 
 
 def history(document: dict[str, Any]) -> list[str]:
-    """Return what else befell an intent: payments that a reorg took or moved, aborted calls."""
+    """Return a line per orphaned or moved payment of an intent, and one for its aborted calls."""
     transfers, attempts = document["transfers"], document["attempts"]
-    standing = {t["tx_id"]: t["block_height"] for t in transfers if t["status"] == "canonical"}
+    canonical = {t["tx_id"]: t["block_height"] for t in transfers if t["status"] == "canonical"}
     lost = dict.fromkeys(t["tx_id"] for t in transfers if t["status"] == "orphaned")
-    lines = [f"mined again in #{standing[tx]}" if tx in standing else "payment orphaned" for tx in lost]
+    lines = [f"mined again in #{canonical[tx]}" if tx in canonical else "payment orphaned" for tx in lost]
     if attempts:
         lines.append(f"{len(attempts)} aborted call{'s' if len(attempts) > 1 else ''} noted")
     return lines
@@ -81,14 +81,14 @@ def _depth(document: dict[str, Any]) -> Text | None:
 
 
 def event_name(document: dict[str, Any]) -> str:
-    """Return what a webhook tells in short: ``succeeded``, ``failed (reorged)``."""
+    """Return the short name of a webhook's event: ``succeeded``, ``failed (reorged)``."""
     kind = str(document["type"]).removeprefix("payment.")
     reason = document["data"]["reason"]
     return f"{kind} ({reason})" if reason else kind
 
 
 def webhook(document: dict[str, Any], attempt: int) -> list[Text]:
-    """Return what a merchant reads in a webhook that the library has verified."""
+    """Return the content of a verified webhook as lines."""
     data = document["data"]
     intent = data["payment_intent"]
     kind = str(document["type"])
@@ -112,10 +112,10 @@ def _paid(intent: dict[str, Any]) -> str:
 
 
 def between(earlier: str, later: str) -> float:
-    """Return the seconds between two times as the interface writes them."""
+    """Return the seconds between two RFC 3339 times."""
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
 def short_id(value: str) -> str:
-    """Return the end of a long id, enough to tell two apart by eye."""
+    """Return prefix and end of an id: ``evt_…A1B2C3``."""
     return f"{value.partition('_')[0]}_…{value[-6:]}"
