@@ -1,4 +1,4 @@
-"""The demo as its own process: on a terminal, in a pipe, interrupted, and with a shop that refuses webhooks."""
+"""The demo as its own process: on a terminal, in a pipe, interrupted, with a shop that refuses webhooks."""
 
 import asyncio
 import fcntl
@@ -104,8 +104,8 @@ def test_a_watcher_that_does_not_follow_fails_the_demo_and_everything_is_named(
     environment: dict[str, str],
 ) -> None:
     script = (
-        "import sys; from watcher.demo import run, stage; "
-        "stage.WAIT_TIMEOUT_SECONDS = -1.0; sys.exit(run(True))"
+        "import sys; from watcher.demo import environment, run; "
+        "environment.WAIT_TIMEOUT_SECONDS = -1.0; sys.exit(run(True))"
     )
     done = _in_a_pipe(environment, sys.executable, "-c", script)
     assert (done.returncode, done.stderr) == (1, ""), done.stdout + done.stderr

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from watcher import log
 from watcher.daemon import main as daemon_main
-from watcher.demo.act import Pace, SceneRunner, count_webhooks
+from watcher.demo.environment import Environment, Shop, TimedOut, open_environment
 from watcher.demo.outcome import Outcome
+from watcher.demo.runner import Pace, SceneRunner, count_webhooks
 from watcher.demo.scenes import SCENES
 from watcher.demo.screen import Screen
-from watcher.demo.stage import Environment, Shop, TimedOut, open_environment
 
 FAST = Pace(row=0.0, scene=0.0, schedule=(0.0, 0.2, 0.3, 0.3, 0.3), limit=60.0)
 READABLE = Pace(row=0.9, scene=1.5, schedule=(0.0, 1.0, 2.0, 2.0, 2.0), limit=180.0)
@@ -71,7 +71,7 @@ async def _run_daemon_and_scenes(folder: Path, screen: Screen, pace: Pace, close
             if play.done():
                 return play.result()
             if daemon.done():
-                # A signal stopped it, as the signal handlers are the daemon's; or it failed, which raises here.
+                # A signal stopped it (the handlers are the daemon's), or it failed, which raises here.
                 daemon.result()
                 return INTERRUPTED
             raise TimedOut(f"the demo did not end within {pace.limit:g} s")

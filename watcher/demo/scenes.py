@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from chain.model import TxStatus
 from chain.testing import Tx, principal, txs
-from watcher.demo.act import SceneRunner
-from watcher.demo.stage import PAYMENT_CONTRACT
+from watcher.demo.environment import PAYMENT_CONTRACT
+from watcher.demo.runner import SceneRunner
 
 ALICE = principal("alice")
 BOB = principal("bob")

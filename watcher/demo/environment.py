@@ -1,7 +1,7 @@
 """The environment of the demo: a scripted Stacks API server, a database, settings, and the shops' server.
 
-Servers listen on 127.0.0.1 and are closed with the environment. What the demo shows of the watcher is read from
-the database, after the daemon's commits.
+Servers listen on 127.0.0.1 and are closed with the environment. What the demo shows of the watcher is
+read from the database, after the daemon's commits.
 """
 
 import asyncio

@@ -11,9 +11,9 @@ from chain.model import BlockHeader
 from chain.testing import Tx
 from notifier.testing import Answer, plan_of
 from watcher.demo import words
+from watcher.demo.environment import Environment, Shop
 from watcher.demo.outcome import Outcome
 from watcher.demo.screen import Row, Screen
-from watcher.demo.stage import Environment, Shop
 from watcher.domain.model import Intent
 from watcher.schemas import NewPaymentIntent
 
