@@ -166,7 +166,7 @@ class Session:
             yield database
 
 
-def of(context: typer.Context) -> Session:
+def get_session(context: typer.Context) -> Session:
     """Return the session of a command."""
     session = context.obj
     assert isinstance(session, Session)

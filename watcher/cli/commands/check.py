@@ -7,7 +7,7 @@ from rich.text import Text
 
 from watcher.cli import render
 from watcher.cli.options import JsonOption
-from watcher.cli.session import of
+from watcher.cli.session import get_session
 from watcher.errors import NotFound, WatcherError
 
 _SIGNS = {"ok": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yellow"), "error": ("✗", "red")}
@@ -24,7 +24,7 @@ def check(
 
     Exit code 0 if nothing is wrong, 1 for warnings, 3 if the daemon could not work.
     """
-    session = of(context)
+    session = get_session(context)
     settings = session.settings
     if show:
         shown = settings.show()

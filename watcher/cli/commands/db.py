@@ -10,7 +10,7 @@ from watcher.cli import format as formats
 from watcher.cli import render
 from watcher.cli.help import Commands
 from watcher.cli.options import JsonOption
-from watcher.cli.session import of
+from watcher.cli.session import get_session
 from watcher.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ app = Commands("db", "Upgrade, back up and prune the database.")
 @app.command()
 def upgrade(context: typer.Context, as_json: JsonOption = False) -> None:
     """Upgrade the schema to this version's revision; `run` does the same when it starts."""
-    session = of(context)
+    session = get_session(context)
     session.log()
     with session.open(create=True) as database:
         before = database.revision()
@@ -41,7 +41,7 @@ def current(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the schema's revision and the one that this version needs; exit 1 if they differ."""
     from watcher.store.database import Database
 
-    session = of(context)
+    session = get_session(context)
     found = {"url": session.settings.database_url_masked, "revision": None, "head": Database.head()}
     try:
         with session.open() as database:
@@ -79,7 +79,7 @@ def backup(
     """
     from watcher.store import sqlite_file
 
-    session = of(context)
+    session = get_session(context)
     session.log()
     with session.open() as database:
         if database.file is None:
@@ -105,7 +105,7 @@ def prune(context: typer.Context, as_json: JsonOption = False) -> None:
     """
     from watcher.daemon import periodic
 
-    session = of(context)
+    session = get_session(context)
     session.log()
     with session.database() as database:
         found = {

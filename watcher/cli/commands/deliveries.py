@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
-from watcher.cli.session import drop_none, of
+from watcher.cli.session import drop_none, get_session
 
 app = Commands("deliveries", "Show deliveries and their attempts; retry or dismiss them.")
 
@@ -52,7 +52,7 @@ def list_(
         "cursor": cursor,
     }
     filters = DeliveryFilters.of(drop_none(asked))
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.deliveries(filters)
     if as_json:
         render.document(found)
@@ -76,7 +76,7 @@ def list_(
 @app.command()
 def show(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
     """Show a delivery with its attempts."""
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.delivery(delivery)
     _print(found, as_json)
 
@@ -84,7 +84,7 @@ def show(context: typer.Context, delivery: _Delivery, as_json: JsonOption = Fals
 @app.command()
 def retry(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
     """Make a pending or dead delivery due now; its retry schedule starts over."""
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.retry_delivery(delivery)
         _print(found, as_json)
 
@@ -95,7 +95,7 @@ def dismiss(context: typer.Context, delivery: _Delivery, as_json: JsonOption = F
 
     Example: sbtc-watcher deliveries dismiss dlv_…
     """
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.dismiss_delivery(delivery)
         _print(found, as_json)
 
@@ -107,7 +107,7 @@ def recover(
     as_json: JsonOption = False,
 ) -> None:
     """Make all dead deliveries of an endpoint due now."""
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.recover_endpoint(endpoint)
         if as_json:
             render.document(found)

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, MerchantOption
-from watcher.cli.session import drop_none, of
+from watcher.cli.session import drop_none, get_session
 
 app = Commands("endpoints", "Add, test and remove the URLs that receive webhooks.")
 
@@ -45,7 +45,7 @@ def add(
     names = None if events is None else [name.strip() for name in events.split(",") if name.strip()]
     asked = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
     request = NewEndpoint.of(drop_none(asked))
-    session = of(context)
+    session = get_session(context)
     with session.backend() as backend:
         # A DNS lookup: done before the transaction opens.
         checked = backend.endpoint_url(request.url)
@@ -66,7 +66,7 @@ def list_(
     from watcher.schemas import OwnedPage
 
     page = OwnedPage.of(drop_none({"merchant": merchant, "limit": limit, "cursor": cursor}))
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.endpoints(page)
     if as_json:
         render.document(found)
@@ -85,7 +85,7 @@ def list_(
 @app.command()
 def remove(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
     """Remove an endpoint; its undelivered events become dead, its log stays."""
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.remove_endpoint(endpoint)
         if as_json:
             render.document(found)
@@ -98,7 +98,7 @@ def enable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = Fa
     """Resume sending to an endpoint; deliveries held meanwhile are sent now."""
     from watcher.schemas import ChangeEndpoint
 
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.change_endpoint(endpoint, ChangeEndpoint(status="enabled"))
         _print(found, as_json)
 
@@ -108,7 +108,7 @@ def disable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = F
     """Stop sending to an endpoint until it is enabled; its deliveries are held."""
     from watcher.schemas import ChangeEndpoint
 
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.change_endpoint(endpoint, ChangeEndpoint(status="disabled"))
         _print(found, as_json)
 
@@ -129,7 +129,7 @@ def rotate_secret(
     from watcher.schemas import RotateSecret
 
     request = RotateSecret.of(drop_none({"overlap": overlap}))
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.rotate_endpoint_secret(endpoint, request)
         until = found.get("previous_secret_expires_at")
         _print_secret(
@@ -140,7 +140,7 @@ def rotate_secret(
 @app.command("test")
 def send_test(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.test_endpoint(endpoint)
         if as_json:
             render.document(found)

@@ -11,7 +11,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import MAX_LIMIT, CursorOption, JsonOption, LimitOption, MerchantFilterOption
-from watcher.cli.session import drop_none, of, read_moment
+from watcher.cli.session import drop_none, get_session, read_moment
 
 app = Commands("events", "Show the events sent to merchants; send them again.")
 
@@ -38,7 +38,7 @@ def list_(
 
     asked = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
     filters = EventFilters.of(drop_none(asked))
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.events(filters)
     if as_json:
         render.document(found)
@@ -56,7 +56,7 @@ def show(context: typer.Context, event: _Event, as_json: JsonOption = False) -> 
     """Show an event: its body as sent, and its deliveries."""
     from watcher.schemas import DeliveryFilters
 
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.event(event)
         sent = [] if as_json else services.deliveries(DeliveryFilters(event=event, limit=MAX_LIMIT))["data"]
     if as_json:
@@ -89,7 +89,7 @@ def redeliver(
     from watcher.schemas import Redeliver
 
     request = Redeliver.of(drop_none({"endpoint": endpoint}))
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.redeliver_event(event, request)
         if as_json:
             render.document(found)
@@ -114,7 +114,7 @@ def replay(
     """
     from watcher.schemas import Replay
 
-    session = of(context)
+    session = get_session(context)
     request = Replay.of({"since": read_moment(since, "--since", now=session.now)})
     with session.services(write=True) as services:
         found = services.replay_endpoint(endpoint, request)

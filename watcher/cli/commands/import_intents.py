@@ -15,7 +15,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.csv_rows import Format, Row, format_of, read
 from watcher.cli.options import JsonOption, MerchantOption
-from watcher.cli.session import drop_none, of
+from watcher.cli.session import drop_none, get_session
 from watcher.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def import_(
 
     Example: sbtc-watcher intents import orders.csv --merchant mer_…
     """
-    session = of(context)
+    session = get_session(context)
     kind = format_ or format_of(file)
     outcome = Outcome(continue_at=from_line)
     try:

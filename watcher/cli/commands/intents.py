@@ -18,7 +18,7 @@ from watcher.cli.options import (
     MerchantFilterOption,
     MerchantOption,
 )
-from watcher.cli.session import Session, drop_none, of, read_moment, read_pairs
+from watcher.cli.session import Session, drop_none, get_session, read_moment, read_pairs
 from watcher.domain.model import Flag, Status
 
 app = Commands("intents", "Create, list, cancel and mark payment intents; dismiss their refunds.")
@@ -111,7 +111,7 @@ def create(
     """
     from watcher.schemas import NewPaymentIntent
 
-    session = of(context)
+    session = get_session(context)
     asked = {
         "amount": amount,
         "asset": asset,
@@ -178,7 +178,7 @@ def list_(
     """
     from watcher.schemas import PaymentIntentFilters
 
-    session = of(context)
+    session = get_session(context)
     asked = {
         "merchant": merchant,
         "status": status,
@@ -220,7 +220,7 @@ def list_(
 @app.command()
 def show(context: typer.Context, intent: _Intent, as_json: JsonOption = False) -> None:
     """Show an intent: payments, failed attempts, timeline, and how to pay it."""
-    session = of(context)
+    session = get_session(context)
     with session.services() as services:
         found = services.intent(intent)
     _print(session, found, as_json)
@@ -238,7 +238,7 @@ def cancel(
     """Cancel a pending intent; payments that still arrive are flagged late."""
     from watcher.schemas import Cancel
 
-    session = of(context)
+    session = get_session(context)
     request = Cancel.of({"reason": reason})
     with session.services(write=True) as services:
         found = services.cancel_intent(intent, request)
@@ -261,7 +261,7 @@ def mark(
     """
     from watcher.schemas import Mark
 
-    session = of(context)
+    session = get_session(context)
     request = Mark.of({"status": status, "reason": reason})
     with session.services(write=True) as services:
         found = services.mark_intent(intent, request)
@@ -286,7 +286,7 @@ def dismiss(
     """
     from watcher.schemas import Dismiss
 
-    session = of(context)
+    session = get_session(context)
     request = Dismiss.of({"reason": reason})
     with session.services(write=True) as services:
         found = services.dismiss_intent(intent, request)

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import JsonOption
-from watcher.cli.session import of
+from watcher.cli.session import get_session
 
 app = Commands("keys", "A merchant's API keys: one per program that calls the HTTP API.")
 
@@ -36,7 +36,7 @@ def add(
 
     granted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     request = AddApiKey.of({"name": name, "scopes": granted})
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.add_merchant_key(merchant, request)
         if as_json:
             render.document(found)
@@ -48,7 +48,7 @@ def add(
 @app.command("list")
 def list_(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
     """List a merchant's keys, revoked and expired ones too, newest first."""
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.merchant_keys(merchant)
     if as_json:
         render.document(found)
@@ -81,7 +81,7 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """Revoke a key; it stops working at once."""
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.revoke_merchant_key(merchant, key)
         if as_json:
             render.document(found)

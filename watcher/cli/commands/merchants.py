@@ -10,7 +10,7 @@ from watcher.cli.commands import keys
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LatePolicyOption, LevelOption, LimitOption
-from watcher.cli.session import drop_none, of
+from watcher.cli.session import drop_none, get_session
 from watcher.errors import UsageError
 
 app = Commands("merchants", "Add, change and disable merchants; manage their API keys.")
@@ -59,7 +59,7 @@ def add(
         "late_policy": late_policy,
     }
     request = NewMerchant.of(drop_none(asked))
-    with of(context).services(write=True, create=True) as services:
+    with get_session(context).services(write=True, create=True) as services:
         found = services.add_merchant(request)
         _print_key(found, as_json)
 
@@ -71,7 +71,7 @@ def list_(
     """List merchants, newest first."""
     from watcher.schemas import Page
 
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.merchants(Page.of(drop_none({"limit": limit, "cursor": cursor})))
     if as_json:
         render.document(found)
@@ -90,7 +90,7 @@ def list_(
 @app.command()
 def show(context: typer.Context, merchant: _Merchant, as_json: JsonOption = False) -> None:
     """Show one merchant."""
-    with of(context).services() as services:
+    with get_session(context).services() as services:
         found = services.merchant_of(merchant)
     _print(found, as_json)
 
@@ -148,7 +148,7 @@ def update(
         if changes[field] == DEFAULT:
             changes[field] = None
     request = ChangeMerchant.of(changes)
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.change_merchant(merchant, request)
         _print(found, as_json)
 
@@ -158,7 +158,7 @@ def disable(context: typer.Context, merchant: _Merchant, as_json: JsonOption = F
     """Disable a merchant: no new intents, keys revoked; open intents continue."""
     from watcher.schemas import ChangeMerchant
 
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.change_merchant(merchant, ChangeMerchant(status="disabled"))
         _print(found, as_json)
 
@@ -182,7 +182,7 @@ def rotate_key(
     from watcher.schemas import RotateKey
 
     request = RotateKey.of({"overlap": overlap})
-    with of(context).services(write=True) as services:
+    with get_session(context).services(write=True) as services:
         found = services.rotate_merchant_key(merchant, request)
         until = found.get("previous_keys_expire_at")
         _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")

@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.options import JsonOption
 from watcher.cli.progress import Screen
-from watcher.cli.session import Session, of, read_moment
+from watcher.cli.session import Session, get_session, read_moment
 from watcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def reindex(
 
     Example: sbtc-watcher reindex --since 2d --dry-run
     """
-    session = of(context)
+    session = get_session(context)
     _check(start, to, since, intent, accept_reorg, reason)
     now = session.now
     moment = read_moment(since, "--since", now=now)

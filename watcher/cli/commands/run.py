@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from watcher.cli.session import of
+from watcher.cli.session import get_session
 from watcher.errors import UsageError
 
 ROLES = ("follower", "notifier", "api")
@@ -34,7 +34,7 @@ def run(
     Example: sbtc-watcher run --role notifier
     """
     roles = read_roles(role)
-    session = of(context)
+    session = get_session(context)
     session.log(daemon=True)
     from watcher.config.settings import config_file
     from watcher.daemon import main as daemon_main

@@ -14,7 +14,7 @@ from watcher.cli import render
 from watcher.cli.format import relative, size, span
 from watcher.cli.lag import diagnose
 from watcher.cli.options import JsonOption
-from watcher.cli.session import Session, of
+from watcher.cli.session import Session, get_session
 from watcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def status(
     """
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other", hint="call `status --json` in a loop")
-    session = of(context)
+    session = get_session(context)
     with session.backend() as backend:
         found = _look(backend)
         if as_json:

@@ -8,7 +8,7 @@ from watcher.cli import render
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
-from watcher.cli.session import drop_none, of
+from watcher.cli.session import drop_none, get_session
 
 app = Commands("transfers", "List received transfers; assign unmatched ones to an intent.")
 
@@ -27,7 +27,7 @@ def list_(
     """List transfers, newest first."""
     from watcher.schemas import TransferFilters
 
-    session = of(context)
+    session = get_session(context)
     asked = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
     filters = TransferFilters.of(drop_none(asked))
     with session.services() as services:
@@ -67,7 +67,7 @@ def assign(
     """
     from watcher.schemas import Assign
 
-    session = of(context)
+    session = get_session(context)
     request = Assign.of({"intent": intent, "reason": reason})
     with session.services(write=True) as services:
         found = services.assign_transfer(transfer, request)
