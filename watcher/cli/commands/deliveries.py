@@ -43,7 +43,7 @@ def list_(
     """
     from watcher.schemas import DeliveryFilters
 
-    asked = {
+    fields = {
         "merchant": merchant,
         "endpoint": endpoint,
         "event": event,
@@ -51,7 +51,7 @@ def list_(
         "limit": limit,
         "cursor": cursor,
     }
-    filters = DeliveryFilters.of(drop_none(asked))
+    filters = DeliveryFilters.of(drop_none(fields))
     with get_session(context).services() as services:
         found = services.deliveries(filters)
     if as_json:

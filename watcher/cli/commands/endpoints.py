@@ -43,8 +43,8 @@ def add(
     from watcher.schemas import NewEndpoint
 
     names = None if events is None else [name.strip() for name in events.split(",") if name.strip()]
-    asked = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
-    request = NewEndpoint.of(drop_none(asked))
+    fields = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
+    request = NewEndpoint.of(drop_none(fields))
     session = get_session(context)
     with session.backend() as backend:
         # A DNS lookup: done before the transaction opens.

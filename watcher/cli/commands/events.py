@@ -36,8 +36,8 @@ def list_(
     """List events, newest first."""
     from watcher.schemas import EventFilters
 
-    asked = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
-    filters = EventFilters.of(drop_none(asked))
+    fields = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
+    filters = EventFilters.of(drop_none(fields))
     with get_session(context).services() as services:
         found = services.events(filters)
     if as_json:

@@ -120,10 +120,10 @@ def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: 
     """Store a batch, or collect all its errors."""
     from watcher.schemas import NewPaymentIntents
 
-    asked = {"intents": [row.document for row in batch], "merchant": merchant}
+    fields = {"intents": [row.document for row in batch], "merchant": merchant}
     try:
         # An unreadable line has no document: the batch is refused, and the other lines are still validated.
-        request = NewPaymentIntents.of(drop_none(asked))
+        request = NewPaymentIntents.of(drop_none(fields))
         with backend.writing(idempotency_key=_key(merchant, batch)) as services:
             made = services.create_intents(request)["data"]
     except Refused as refused:

@@ -112,7 +112,7 @@ def create(
     from watcher.schemas import NewPaymentIntent
 
     session = get_session(context)
-    asked = {
+    fields = {
         "amount": amount,
         "asset": asset,
         "recipient": recipient,
@@ -129,7 +129,7 @@ def create(
         "metadata": read_pairs(metadata, "--metadata"),
         "merchant": merchant,
     }
-    request = NewPaymentIntent.of(drop_none(asked))
+    request = NewPaymentIntent.of(drop_none(fields))
     with session.services(write=True) as services:
         found = services.create_intent(request)
         _print(session, found, as_json)
@@ -179,7 +179,7 @@ def list_(
     from watcher.schemas import PaymentIntentFilters
 
     session = get_session(context)
-    asked = {
+    fields = {
         "merchant": merchant,
         "status": status,
         "flag": flag,
@@ -191,7 +191,7 @@ def list_(
         "limit": limit,
         "cursor": cursor,
     }
-    filters = PaymentIntentFilters.of(drop_none(asked))
+    filters = PaymentIntentFilters.of(drop_none(fields))
     with session.services() as services:
         found = services.intents(filters)
     if as_json:

@@ -50,7 +50,7 @@ def add(
     """
     from watcher.schemas import NewMerchant
 
-    asked = {
+    fields = {
         "name": name,
         "recipient": recipient,
         "level": level,
@@ -58,7 +58,7 @@ def add(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
-    request = NewMerchant.of(drop_none(asked))
+    request = NewMerchant.of(drop_none(fields))
     with get_session(context).services(write=True, create=True) as services:
         found = services.add_merchant(request)
         _print_key(found, as_json)
@@ -133,7 +133,7 @@ def update(
     """
     from watcher.schemas import ChangeMerchant
 
-    asked = {
+    fields = {
         "name": name,
         "recipient": recipient,
         "level": level,
@@ -141,7 +141,7 @@ def update(
         "tolerance": tolerance,
         "late_policy": late_policy,
     }
-    changes = drop_none(asked)
+    changes = drop_none(fields)
     if not changes:
         raise UsageError("nothing to change", hint="sbtc-watcher merchants update --help lists what can be")
     for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):

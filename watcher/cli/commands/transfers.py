@@ -28,8 +28,8 @@ def list_(
     from watcher.schemas import TransferFilters
 
     session = get_session(context)
-    asked = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
-    filters = TransferFilters.of(drop_none(asked))
+    fields = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
+    filters = TransferFilters.of(drop_none(fields))
     with session.services() as services:
         found = services.transfers(filters)
     if as_json:
