@@ -73,61 +73,55 @@ def error(subject: str, text: str, *, exit_code: int = 3) -> Finding:
     return Finding(subject=subject, level="error", text=text, exit_code=exit_code)
 
 
-def settings(given: Settings) -> list[Finding]:
+def check_settings(settings: Settings) -> list[Finding]:
     """Summarise the settings; warn of development settings on mainnet."""
-    findings = [
-        ok(
-            "settings",
-            f"{given.network}, {count(len(given.api_urls), 'source')}, assets {', '.join(given.assets)}",
-        )
-    ]
+    sources = count(len(settings.api_urls), "source")
+    findings = [ok("settings", f"{settings.network}, {sources}, assets {', '.join(settings.assets)}")]
     if (proxies := ignored(os.environ)) is not None:
         findings.append(note("settings", proxies))
-    if given.network == "mainnet":
+    if settings.network == "mainnet":
         findings += [
             warning("settings", f"{name} is on, which is for development")
             for name in ("webhook_allow_http", "webhook_allow_private")
-            if getattr(given, name)
+            if getattr(settings, name)
         ]
     return findings
 
 
-def database(found: Database, given: Settings) -> list[Finding]:
+def check_database(database: Database, settings: Settings) -> list[Finding]:
     """Check the database's schema revision, its network, a halt, the endpoints and their secrets."""
-    revision, head = found.revision(), found.head()
+    revision, head = database.revision(), database.head()
     if revision is None:
-        text = f"no database at {found.safe_url}: there are no tables in it. `sbtc-watcher run` creates them"
-        return [warning("database", text)]
+        missing = f"no database at {database.safe_url}: there are no tables in it"
+        return [warning("database", f"{missing}. `sbtc-watcher run` creates them")]
     if revision != head:
-        has = f"{found.safe_url} has revision {revision}, this version needs {head}"
+        has = f"{database.safe_url} has revision {revision}, this version needs {head}"
         text = f"{has}; `sbtc-watcher db upgrade` upgrades it"
         # The next command that writes upgrades SQLite.
-        return [note("database", text) if found.is_sqlite else error("database", text)]
-    findings = [ok("database", f"{found.safe_url}, revision {revision}, {size(found.size())}")]
-    with found.read() as connection:
+        return [note("database", text) if database.is_sqlite else error("database", text)]
+    findings = [ok("database", f"{database.safe_url}, revision {revision}, {size(database.size())}")]
+    with database.read() as connection:
         cursor = chain_state.load_cursor(connection)
-        if cursor is not None and cursor.network != given.network:
-            text = (
-                f"it follows {cursor.network}, the settings say {given.network}; each network needs its own"
-            )
-            findings.append(error("database", text))
+        if cursor is not None and cursor.network != settings.network:
+            text = f"it follows {cursor.network}, but the settings say {settings.network}"
+            findings.append(error("database", f"{text}; each network needs its own database"))
         if cursor is not None and cursor.halted is not None:
             findings.append(error("daemon", f"halted: {cursor.halted['message']}. {cursor.halted['hint']}"))
-        findings += _endpoints(connection)
-    return [*findings, *_secrets(found, given)]
+        findings += _check_endpoints(connection)
+    return [*findings, *_check_secrets(database, settings)]
 
 
-def _secrets(found: Database, given: Settings) -> list[Finding]:
+def _check_secrets(database: Database, settings: Settings) -> list[Finding]:
     try:
-        secret_store = open_secret_store(given)
-        check_secrets(found, secret_store)
+        secret_store = open_secret_store(settings)
+        check_secrets(database, secret_store)
     except ConfigError as problem:
         text = "; ".join(filter(None, (str(problem), problem.hint)))
         return [error("secrets", text, exit_code=2)]
-    return [ok("secrets", f"encrypted by {given.secret_key_file}")] if secret_store.encrypts else []
+    return [ok("secrets", f"encrypted by {settings.secret_key_file}")] if secret_store.encrypts else []
 
 
-def _endpoints(connection: Connection) -> list[Finding]:
+def _check_endpoints(connection: Connection) -> list[Finding]:
     number = dict.fromkeys(EndpointStatus, 0)
     cursor: str | None = None
     while True:
@@ -145,16 +139,16 @@ def _endpoints(connection: Connection) -> list[Finding]:
     return [warning("endpoints", text) if number[EndpointStatus.DISABLED] else ok("endpoints", text)]
 
 
-async def chain(given: Settings) -> list[Finding]:
+async def check_sources(settings: Settings) -> list[Finding]:
     """Check the identity of every source, the contracts at one of them, and the clock against all."""
-    answers = await asyncio.gather(*(_ask(url, given) for url in given.api_urls))
+    answers = await asyncio.gather(*(_check_source(url, settings) for url in settings.api_urls))
     findings = [answer.finding for answer in answers]
     good = [answer for answer in answers if answer.finding.level == "ok"]
     if good:
         # One working source is enough for the daemon: the others' errors become exit code 1.
-        findings = [_milder(finding) for finding in findings]
-        findings += await _contracts(good[0].url, given)
-    return [*findings, _clock([answer.ahead for answer in answers if answer.ahead is not None])]
+        findings = [_as_degraded(finding) for finding in findings]
+        findings += await _check_contracts(good[0].url, settings)
+    return [*findings, _check_clock([answer.ahead for answer in answers if answer.ahead is not None])]
 
 
 class _LatencyRecorder:
@@ -178,12 +172,12 @@ class _Answer:
     ahead: float | None
 
 
-async def _ask(url: str, given: Settings) -> _Answer:
-    api = StacksApi(url, user_agent=USER_AGENT, api_key=given.key_for(url), timeouts=_TIMEOUTS)
+async def _check_source(url: str, settings: Settings) -> _Answer:
+    api = StacksApi(url, user_agent=USER_AGENT, api_key=settings.key_for(url), timeouts=_TIMEOUTS)
     recorder = _LatencyRecorder()
     api.limiter = recorder
     try:
-        finding = await _identify(api, recorder, given)
+        finding = await _identify(api, recorder, settings)
     except ChainError as problem:
         text = str(problem).removeprefix(f"{api.url}: ")
         finding = error("source", f"{api.url}: {text} {getattr(problem, 'hint', '')}".strip())
@@ -192,7 +186,7 @@ async def _ask(url: str, given: Settings) -> _Answer:
     return _Answer(url=url, finding=finding, ahead=api.dates.ahead(api.url))
 
 
-async def _identify(api: StacksApi, recorder: _LatencyRecorder, given: Settings) -> Finding:
+async def _identify(api: StacksApi, recorder: _LatencyRecorder, settings: Settings) -> Finding:
     status = await api.status()
     if status.version is not None and status.version < MINIMUM_VERSION:
         least = ".".join(map(str, MINIMUM_VERSION[:2]))
@@ -205,29 +199,33 @@ async def _identify(api: StacksApi, recorder: _LatencyRecorder, given: Settings)
         network = None
     if network is None:
         return ok("source", f"{text}, network not verified")
-    if network != NETWORK_IDS[given.network]:
-        return error("source", f"{api.url} serves network id {network}, but the settings say {given.network}")
-    return ok("source", f"{text}, {given.network}")
+    if network != NETWORK_IDS[settings.network]:
+        return error(
+            "source", f"{api.url} serves network id {network}, but the settings say {settings.network}"
+        )
+    return ok("source", f"{text}, {settings.network}")
 
 
-async def _contracts(url: str, given: Settings) -> list[Finding]:
-    names = {given.sbtc_contract: "sBTC"}
-    if given.payment_contract is not None:
-        names[given.payment_contract] = "payments"
-    for asset in given.assets.values():
+async def _check_contracts(url: str, settings: Settings) -> list[Finding]:
+    names = {settings.sbtc_contract: "sBTC"}
+    if settings.payment_contract is not None:
+        names[settings.payment_contract] = "payments"
+    for asset in settings.assets.values():
         if asset.contract is not None:
             names.setdefault(asset.contract, asset.name)
-    fetcher = Fetcher(url, user_agent=USER_AGENT, api_key=given.key_for(url), timeouts=_TIMEOUTS, client=None)
+    fetcher = Fetcher(
+        url, user_agent=USER_AGENT, api_key=settings.key_for(url), timeouts=_TIMEOUTS, client=None
+    )
     try:
-        findings = [await _contract(fetcher, name, contract) for contract, name in names.items()]
+        findings = [await _check_contract(fetcher, name, contract) for contract, name in names.items()]
     finally:
         await fetcher.aclose()
-    if given.payment_contract is None:
+    if settings.payment_contract is None:
         findings.append(note("contract", "payments: none set; payers use a plain transfer with a memo"))
     return findings
 
 
-async def _contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
+async def _check_contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
     subject = f"{name} {contract}"
     try:
         answer = await fetcher.get(f"/extended/v2/smart-contracts/status?contract_id={quote(contract)}")
@@ -246,7 +244,7 @@ async def _contract(fetcher: Fetcher, name: str, contract: str) -> Finding:
     return ok("contract", f"{subject} is deployed")
 
 
-def _clock(ahead: list[float]) -> Finding:
+def _check_clock(ahead: list[float]) -> Finding:
     off = agreed(ahead)
     if off is None:
         return note("clock", "no source returned its time")
@@ -258,7 +256,7 @@ def _clock(ahead: list[float]) -> Finding:
     )
 
 
-def _milder(finding: Finding) -> Finding:
+def _as_degraded(finding: Finding) -> Finding:
     if finding.level != "error":
         return finding
     return Finding(subject=finding.subject, level="error", text=finding.text, exit_code=1)

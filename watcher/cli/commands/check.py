@@ -39,16 +39,16 @@ def check(
     from watcher.config.settings import config_file
     from watcher.daemon import runtime_file
 
-    findings = checks.settings(settings)
+    findings = checks.check_settings(settings)
     try:
         runtime_file.check(settings, config_file(session.config), write=True)
         with session.open() as database:
-            findings += checks.database(database, settings)
+            findings += checks.check_database(database, settings)
     except NotFound as error:
         findings.append(checks.warning("database", f"{error}. {error.hint}"))
     except WatcherError as error:
         findings.append(checks.error("database", f"{error}. {error.hint}", exit_code=error.exit_code))
-    findings += event_loop.run(checks.chain(settings))
+    findings += event_loop.run(checks.check_sources(settings))
     if as_json:
         render.document({"checks": [finding.document() for finding in findings]})
     else:

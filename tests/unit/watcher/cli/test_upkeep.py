@@ -246,7 +246,7 @@ def test_check_counts_endpoints_and_warns_of_disabled_ones(
 def test_settings_for_development_are_pointed_out_on_mainnet() -> None:
     def warned(network: str) -> list[str]:
         given = Settings(network=network, webhook_allow_http=True)  # type: ignore[arg-type]
-        return [finding.text for finding in checks.settings(given) if finding.level == "warning"]
+        return [finding.text for finding in checks.check_settings(given) if finding.level == "warning"]
 
     assert warned("mainnet") == ["webhook_allow_http is on, which is for development"]
     assert warned("devnet") == []
@@ -267,16 +267,16 @@ def test_settings_for_development_are_pointed_out_on_mainnet() -> None:
 async def test_contracts_are_looked_up_where_the_source_can(answers: Any, levels: list[str]) -> None:
     async with _serving(answers) as url:
         given = Settings(payment_contract=PAYMENTS)
-        found = await checks._contracts(url, given)
+        found = await checks._check_contracts(url, given)
     assert [finding.level for finding in found] == levels
     assert all(finding.exit_code == (1 if finding.level == "error" else 0) for finding in found)
 
 
 def test_a_clock_that_is_off_is_a_warning_and_the_best_witness_counts() -> None:
-    assert checks._clock([]).level == "note"
-    assert checks._clock([-3.0, 500.0]).level == "ok"
-    assert "2 min ahead of" in checks._clock([130.0]).text
-    assert "2 min behind" in checks._clock([-130.0]).text
+    assert checks._check_clock([]).level == "note"
+    assert checks._check_clock([-3.0, 500.0]).level == "ok"
+    assert "2 min ahead of" in checks._check_clock([130.0]).text
+    assert "2 min behind" in checks._check_clock([-130.0]).text
 
 
 @asynccontextmanager
