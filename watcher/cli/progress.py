@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LINE_INTERVAL_SECONDS = 5.0
 
 
-class Screen:
+class ProgressDisplay:
     """The progress display of one command, open as a context manager. ``clock`` is replaced in tests."""
 
     def __init__(self, *, clock: Any = time.monotonic, every: float = LINE_INTERVAL_SECONDS) -> None:
@@ -33,7 +33,7 @@ class Screen:
         self._bar: Progress | None = None
         self._task: Any = None
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> "ProgressDisplay":
         if sys.stderr.isatty():
             columns: list[ProgressColumn] = [
                 TextColumn("{task.description}"),

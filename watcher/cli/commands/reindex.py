@@ -7,7 +7,7 @@ import typer
 
 from watcher.cli import render
 from watcher.cli.options import JsonOption
-from watcher.cli.progress import Screen
+from watcher.cli.progress import ProgressDisplay
 from watcher.cli.session import Session, get_session, read_moment
 from watcher.errors import UsageError
 
@@ -71,10 +71,10 @@ def reindex(
     now = session.now
     moment = read_moment(since, "--since", now=now)
     session.log()
-    with session.database() as database, Screen() as screen:
+    with session.database() as database, ProgressDisplay() as progress:
         if accept_reorg:
             assert start is not None, "checked"
-            accepted = _run(_accept(session, database, screen, start, reason or "", dry_run, no_notify))
+            accepted = _run(_accept(session, database, progress, start, reason or "", dry_run, no_notify))
         else:
             from watcher.reindex.run import ReindexRequest
 
@@ -87,7 +87,7 @@ def reindex(
                 notify=not no_notify,
                 dry_run=dry_run,
             )
-            report = _run(_reindex(session, database, screen, request))
+            report = _run(_reindex(session, database, progress, request))
     if as_json:
         render.document(accepted.document() if accept_reorg else report.document())
     elif accept_reorg:
@@ -134,7 +134,7 @@ def _run(work: Any) -> Any:
 
 
 async def _reindex(
-    session: Session, database: "Database", screen: Screen, request: "ReindexRequest"
+    session: Session, database: "Database", progress: ProgressDisplay, request: "ReindexRequest"
 ) -> "Report":
     from watcher.daemon import wiring
     from watcher.reindex.run import Reindex
@@ -150,19 +150,19 @@ async def _reindex(
             ledger.settler,
             _sources(session, pool),
             wiring.fetch_rules(settings),
-            show=screen.show,
+            show=progress.show,
         )
         report = await run.run(request)
     finally:
         await pool.aclose()
-    screen.done(report)
+    progress.done(report)
     return report
 
 
 async def _accept(
     session: Session,
     database: "Database",
-    screen: Screen,
+    progress: ProgressDisplay,
     lowest: int,
     reason: str,
     dry_run: bool,
@@ -182,7 +182,7 @@ async def _accept(
             ledger.settler,
             _sources(session, pool),
             wiring.fetch_rules(settings),
-            show=screen.say,
+            show=progress.say,
         )
         return await accept.run(
             lowest=lowest, reason=reason, actor=session.actor, dry_run=dry_run, notify=not no_notify

@@ -13,7 +13,7 @@ from chain.model import Extend
 from chain.testing import ScriptedApi, ScriptedChain, block_model, principal, txs
 from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from watcher.cli.commands.reindex import MAX_ROWS_SHOWN, _show_acceptance, _show_report
-from watcher.cli.progress import Screen
+from watcher.cli.progress import ProgressDisplay
 from watcher.config.settings import load_settings
 from watcher.daemon import wiring
 from watcher.reindex.accept_reorg import Acceptance
@@ -144,7 +144,7 @@ def test_plain_lines_come_now_and_then_with_pace_and_time_left(capsys: pytest.Ca
             total=1000, done=done, counts=ReindexCounts(transfers=done // 10, changes=1), note=note
         )
 
-    with Screen(clock=lambda: now, every=5.0) as screen:
+    with ProgressDisplay(clock=lambda: now, every=5.0) as screen:
         screen.show(step(100))
         for done in (150, 200, 600):
             now += 2.0
@@ -168,7 +168,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    with Screen() as screen:
+    with ProgressDisplay() as screen:
         screen.show(Progress(total=10, done=5, counts=ReindexCounts(transfers=3, changes=2)))
         assert screen._bar is not None
         screen._bar.refresh()
