@@ -74,7 +74,7 @@ def error(subject: str, text: str, *, exit_code: int = 3) -> Finding:
 
 
 def check_settings(settings: Settings) -> list[Finding]:
-    """Summarise the settings; warn of development settings on mainnet."""
+    """Summarize the settings; warn of development settings on mainnet."""
     sources = count(len(settings.api_urls), "source")
     findings = [ok("settings", f"{settings.network}, {sources}, assets {', '.join(settings.assets)}")]
     if (proxies := ignored(os.environ)) is not None:

@@ -30,7 +30,7 @@ class Pace:
 
 
 class SceneRunner:
-    """Runs the steps of a scene's script; after each waits for the daemon and shows the result."""
+    """The steps of a scene's script; after each it waits for the daemon and shows the result."""
 
     def __init__(self, environment: Environment, screen: Screen, pace: Pace, shop: Shop) -> None:
         self.environment = environment

@@ -57,7 +57,7 @@ def import_(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Create the intents of a file, in batches of 200.
+    """Create the intents of a file, in batches of at most 200.
 
     A batch with an error is not stored, and the import stops there.
 

@@ -53,5 +53,5 @@ def read_roles(text: str) -> frozenset[str]:
     unknown = sorted(names - {*ROLES, "all"})
     if unknown or not names:
         what = f"{unknown[0]!r} is not a role" if unknown else "no role is named"
-        raise UsageError(f"--role: {what}", hint=f"write all, or some of {','.join(ROLES)}")
+        raise UsageError(f"--role: {what}", hint=f"write all, or a list of {', '.join(ROLES)}")
     return frozenset(ROLES) if "all" in names else frozenset(names)

@@ -218,7 +218,7 @@ def _reindex(progress: Mapping[str, Any]) -> str:
     counts = (f"{name} {progress[name]:,}" for name in names if progress.get(name) is not None)
     state = str(progress.get("state", "running"))
     if state == "interrupted":
-        state += " (the same command goes on with it)"
+        state += " (repeat the command to continue)"
     return ", ".join([state, *counts])
 
 

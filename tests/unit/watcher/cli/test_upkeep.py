@@ -109,14 +109,14 @@ def _status(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_status_says_how_an_interrupted_reindex_goes_on_and_what_was_set_aside(
+def test_status_says_how_to_continue_an_interrupted_reindex_and_what_was_set_aside(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = _status(reindex={"state": "interrupted", "from": 1, "to": 9}, set_aside=2)
     for part in screen(found, now=1_769_860_800.0):
         render.show(part)
     out = " ".join(capsys.readouterr().out.split())
-    assert "interrupted (the same command goes on with it), from 1, to 9" in out
+    assert "interrupted (repeat the command to continue), from 1, to 9" in out
     assert "2 intents that could not be settled" in out
 
 
