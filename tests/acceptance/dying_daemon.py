@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from watcher.config.settings import load_settings
+from watcher.config.load import load_settings
 from watcher.daemon import main as daemon_main
 from watcher.indexer import leader
 from watcher.store import chain_state

@@ -48,7 +48,7 @@ class Session:
     @cached_property
     def settings(self) -> "Settings":
         """The merged settings. Raises :class:`ConfigError`."""
-        from watcher.config.settings import load_settings
+        from watcher.config.load import load_settings
 
         return load_settings(self.config)
 
@@ -128,7 +128,7 @@ class Session:
         """
         if self.server is not None:
             raise UsageError("this command needs the database itself", hint="run it on the daemon's machine")
-        from watcher.config.settings import config_file
+        from watcher.config.load import config_file
         from watcher.daemon import runtime_file
         from watcher.store.database import Database
 

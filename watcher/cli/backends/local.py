@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from watcher.config.settings import Settings, config_file
+from watcher.config.load import config_file
+from watcher.config.settings import Settings
 from watcher.daemon import runtime_file
 from watcher.services import Services
 from watcher.services.webhooks import endpoint_url

@@ -36,7 +36,7 @@ def check(
     session.log()
     from watcher import event_loop
     from watcher.cli import checks
-    from watcher.config.settings import config_file
+    from watcher.config.load import config_file
     from watcher.daemon import runtime_file
 
     findings = checks.check_settings(settings)

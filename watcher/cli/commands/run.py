@@ -36,7 +36,7 @@ def run(
     roles = read_roles(role)
     session = get_session(context)
     session.log(daemon=True)
-    from watcher.config.settings import config_file
+    from watcher.config.load import config_file
     from watcher.daemon import main as daemon_main
     from watcher.daemon import runtime_file
 

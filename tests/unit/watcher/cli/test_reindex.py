@@ -14,7 +14,7 @@ from chain.testing import ScriptedApi, ScriptedChain, block_model, principal, tx
 from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
 from watcher.cli.commands.reindex import MAX_ROWS_SHOWN, _show_acceptance, _show_report
 from watcher.cli.progress import ProgressDisplay
-from watcher.config.settings import load_settings
+from watcher.config.load import load_settings
 from watcher.daemon import wiring
 from watcher.reindex.accept_reorg import Acceptance
 from watcher.reindex.diff import Difference

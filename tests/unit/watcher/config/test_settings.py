@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from watcher.config import settings as module
-from watcher.config.settings import Settings, load_settings
+from watcher.config import load as module
+from watcher.config.load import load_settings
+from watcher.config.settings import Settings
 from watcher.domain.levels import Level
 from watcher.domain.model import LEVELS, Depth, LatePolicy
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from watcher.config import settings as module
-from watcher.config.settings import load_settings
+from watcher.config import load as module
+from watcher.config.load import load_settings
 from watcher.errors import ConfigError
 
 SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"

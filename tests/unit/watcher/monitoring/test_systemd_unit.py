@@ -109,7 +109,7 @@ def test_every_credential_shown_is_a_setting_or_is_named_by_one() -> None:
 
 def test_the_user_the_state_directory_and_the_shipped_settings_belong_together() -> None:
     """The unit's user is the one that sysusers makes, at home where the unit may write and the settings have the database."""
-    from watcher.config.settings import load_settings
+    from watcher.config.load import load_settings
 
     service = EXPECTED["Service"]
     home = f"/var/lib/{service['StateDirectory'][0]}"
