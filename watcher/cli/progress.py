@@ -13,8 +13,8 @@ from watcher.cli import render
 from watcher.cli.format import span
 
 if TYPE_CHECKING:
-    from watcher.reindex.run import Progress as Step
-    from watcher.reindex.run import Report
+    from watcher.reindex.report import Progress as Step
+    from watcher.reindex.report import Report
 
 #: Interval of plain lines, seconds.
 LINE_INTERVAL_SECONDS = 5.0

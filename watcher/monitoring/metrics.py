@@ -30,7 +30,7 @@ from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Liveness
 from watcher.reindex.audit import has_errors
-from watcher.reindex.run import Report
+from watcher.reindex.report import Report
 from watcher.services import status as status_service
 from watcher.store import chain_state, reindex_runs
 from watcher.store import intents as intent_store

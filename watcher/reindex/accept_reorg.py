@@ -30,9 +30,10 @@ from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
 from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import BatchSettler, rolled_back
+from watcher.reindex.fork_guard import ALL_BURN_BLOCKS
 from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import ALL_BURN_BLOCKS, BATCH_BLOCKS, PREFETCH_BATCHES
+from watcher.reindex.run import BATCH_BLOCKS, PREFETCH_BATCHES
 from watcher.store import chain_state
 from watcher.store import operator_actions as action_store
 from watcher.store.chain_state import Cursor

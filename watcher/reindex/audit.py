@@ -24,8 +24,10 @@ from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.errors import WatcherError
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
+from watcher.reindex.fork_guard import ALL_BURN_BLOCKS
+from watcher.reindex.report import ReindexRequest, Report
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import ALL_BURN_BLOCKS, Reindex, ReindexRequest, Report
+from watcher.reindex.run import Reindex
 from watcher.store import chain_state
 from watcher.store.database import Database
 

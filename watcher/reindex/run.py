@@ -9,8 +9,7 @@ ids, so nothing is sent twice. Each transaction holds the cursor, which keeps th
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
@@ -24,7 +23,6 @@ from contracts.model import PaymentRules, Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.domain.model import ChainClock
-from watcher.durations import is_ago
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
@@ -32,8 +30,10 @@ from watcher.reindex.compare import diff_blocks
 from watcher.reindex.confirm import SecondReadings, confirm, knows
 from watcher.reindex.diff import BlockDiff, Difference, count_missed
 from watcher.reindex.dry_run import simulate_corrections
+from watcher.reindex.fork_guard import ChainMoved, ForkGuard
 from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
 from watcher.reindex.repair import apply_corrections
+from watcher.reindex.report import MAX_ROWS_LISTED, Progress, ReindexRequest, Report
 from watcher.reindex.retrying_source import Sources
 from watcher.reindex.trace import HashRecorder
 from watcher.store import chain_state, reindex_runs
@@ -48,94 +48,6 @@ PREFETCH_BATCHES = 4
 
 #: So many reorgs may disturb one run.
 MAX_REORGS = 100
-
-#: More Bitcoin blocks than any database keeps headers of.
-ALL_BURN_BLOCKS = 1_000_000
-
-#: Rows that were or are wrong are listed up to here, and counted beyond.
-MAX_ROWS_LISTED = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReindexRequest:
-    """A request to reindex: from a height, a time (unix seconds), or for one intent."""
-
-    start: int | None = None
-    since: float | None = None
-    #: ``since`` as it was written: the same words go on with the same run.
-    since_text: str | None = None
-    to: int | None = None
-    intent: str | None = None
-    notify: bool = True
-    dry_run: bool = False
-
-    @property
-    def is_ago(self) -> bool:
-        """Whether ``since`` was written as how long ago, like ``2d``."""
-        return self.since_text is not None and is_ago(self.since_text)
-
-    def key(self) -> dict[str, Any]:
-        """Return what makes two commands the same."""
-        return {
-            "from": self.start,
-            "since": self.since_text,
-            "to": self.to,
-            "intent": self.intent,
-            "notify": self.notify,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a run is. ``note`` says why it waits, or what it does before it reads; empty while it reads."""
-
-    #: Blocks of the whole range, and those that were done, in an earlier call too.
-    total: int
-    done: int
-    counts: ReindexCounts
-    note: str = ""
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a run found and changed. Counts include an earlier, interrupted call; lists are of this one."""
-
-    bottom: int
-    top: int
-    counts: ReindexCounts
-    resumed: bool = False
-    dry_run: bool = False
-    changes: list[Change] = field(default_factory=list)
-    #: Rows that were put right, and those that were left because nobody confirmed what their blocks say.
-    corrections: list[Difference] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    #: Of a dry run: missing facts that a step should have stored.
-    missed: int = 0
-    #: By this machine's clock.
-    seconds: float = 0.0
-
-    def document(self) -> dict[str, Any]:
-        """Return it as ``--json`` prints it."""
-        counts = self.counts.document()
-        del counts["later"]
-        for name, rows in (("corrections", self.corrections), ("differences", self.differences)):
-            counts[name] = {"count": counts[name], "rows": [row.document() for row in rows]}
-        counts["changes"] = {
-            "count": counts["changes"],
-            "intents": [change.document() for change in self.changes],
-        }
-        return {
-            "from": self.bottom,
-            "to": self.top,
-            "dry_run": self.dry_run,
-            "resumed": self.resumed,
-            "seconds": round(self.seconds, 3),
-            **counts,
-        }
-
-
-class ChainMoved(Exception):
-    """Our chain forked below the blocks in hand: they have to be read again."""
 
 
 class Reindex:
@@ -161,8 +73,7 @@ class Reindex:
         self._now = now
         self._show = show
         self._ancestry: HeaderAncestry | None = None
-        #: The newest reorg when the ancestry was made.
-        self._mark = 0
+        self._guard = ForkGuard(database)
         self._corrections: list[Difference] = []
         self._differences: list[Difference] = []
         self._changes: list[Change] = []
@@ -280,8 +191,8 @@ class Reindex:
 
     async def _read(self, source: StacksApi, request: ReindexRequest, run: ReindexRun) -> None:
         """Read from where the run is to its top with one source."""
-        if self._ancestry is None or await run_in_thread(self._forked_below, self._ancestry.top.height):
-            self._ancestry = await self._ours(source, run)
+        if self._ancestry is None or await run_in_thread(self._guard.has_forked, self._ancestry.top.height):
+            self._ancestry = await self._guard.ancestry(source, run)
         ancestry = self._ancestry
         top = min(run.top, ancestry.top.height)
         if run.position >= top:
@@ -317,27 +228,6 @@ class Reindex:
         except SourceError:
             self._fetcher.slow_down()
             raise
-
-    async def _ours(self, source: StacksApi, run: ReindexRun) -> HeaderAncestry:
-        """Return the chain that the cursor stands on, as far as we keep its headers, or the run followed it down before."""
-
-        def load() -> tuple[tuple[BlockHeader, ...], int, str]:
-            with self._database.read() as connection:
-                cursor = chain_state.load_cursor(connection)
-                assert cursor is not None, "it was there"
-                return (
-                    chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS),
-                    chain_state.newest_reorg(connection),
-                    cursor.clock.hash,
-                )
-
-        kept, self._mark, tip = await run_in_thread(load)
-        if not kept:
-            header = await source.header(tip)
-            if header is None:
-                raise SourceInconsistent(f"it does not have our newest block {tip}", url=source.url)
-            kept = (header,)
-        return HeaderAncestry(kept, await run_in_thread(HashRecorder(self._database, run).known))
 
     async def _compare(
         self, source: StacksApi, request: ReindexRequest, run: ReindexRun, batch: Sequence[Block]
@@ -388,7 +278,7 @@ class Reindex:
             settler = RecordingSettler.like(self._settler, notify=request.notify)
             cursor = chain_state.load_cursor(connection, lock=not request.dry_run)
             assert cursor is not None, "a cursor stays"
-            self._check_ours(connection, headers, cursor.clock.height)
+            self._guard.check(connection, headers, cursor.clock.height)
             elsewhere = confirmed.elsewhere.values()
             diff = diff_blocks(
                 connection,
@@ -470,20 +360,6 @@ class Reindex:
             run.counts, changes = self._database.transact(work)
             report_reversals(changes)
             self._changes += changes
-
-    def _check_ours(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:
-        """Raise Moved when a block is not in our chain any more: inside the transaction nothing can change that."""
-        kept = chain_state.canonical_hashes(connection, headers[0].height, headers[-1].height)
-        if (
-            headers[-1].height > newest
-            or any(kept.get(header.height, header.hash) != header.hash for header in headers)
-            or chain_state.has_forked(connection, headers[-1].height, since=self._mark)
-        ):
-            raise ChainMoved
-
-    def _forked_below(self, height: int) -> bool:
-        with self._database.read() as connection:
-            return chain_state.has_forked(connection, height, since=self._mark)
 
     def _advance(
         self,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from watcher.reindex.accept_reorg import Acceptance
     from watcher.reindex.diff import Difference
     from watcher.reindex.recorder import Change
+    from watcher.reindex.report import ReindexRequest, Report
     from watcher.reindex.retrying_source import Sources
-    from watcher.reindex.run import ReindexRequest, Report
     from watcher.store.database import Database
 
 #: Most changed intents, corrections and differences printed as text; ``--json`` has all.
@@ -76,7 +76,7 @@ def reindex(
             assert start is not None, "checked"
             accepted = _run(_accept(session, database, progress, start, reason or "", dry_run, no_notify))
         else:
-            from watcher.reindex.run import ReindexRequest
+            from watcher.reindex.report import ReindexRequest
 
             request = ReindexRequest(
                 start=start,

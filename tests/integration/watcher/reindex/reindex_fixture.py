@@ -13,8 +13,9 @@ from notifier import schema as notifier_schema
 from tests import harness
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.reindex.accept_reorg import Accept, Acceptance
+from watcher.reindex.report import Progress, ReindexRequest, Report
 from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import Progress, Reindex, ReindexRequest, Report
+from watcher.reindex.run import Reindex
 from watcher.store import chain_state, schema
 from watcher.store import transfers as transfer_store
 

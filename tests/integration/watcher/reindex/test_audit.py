@@ -18,7 +18,7 @@ from tests.integration.watcher.reindex import false_blocks
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.reindex import audit as audit_module
 from watcher.reindex.audit import Audit
-from watcher.reindex.run import Report
+from watcher.reindex.report import Report
 
 FINALITY = 6
 

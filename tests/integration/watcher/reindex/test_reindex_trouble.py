@@ -21,7 +21,7 @@ from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.settler import SET_ASIDE_SECONDS
 from watcher.reindex import recorder
 from watcher.reindex import run as reindex_run
-from watcher.reindex.run import Progress
+from watcher.reindex.report import Progress, ReindexRequest
 from watcher.services import queries
 from watcher.store import reindex_runs
 from watcher.store.chain_state import Halt
@@ -221,7 +221,7 @@ async def test_two_processes_do_not_work_on_one_run(
     def other_moves(progress: Progress) -> None:
         if progress.done == 10:
             with fixture.database.begin() as connection:
-                run = reindex_runs.resume(connection, reindex_run.ReindexRequest(start=101).key())
+                run = reindex_runs.resume(connection, ReindexRequest(start=101).key())
                 assert run is not None
                 assert reindex_runs.advance(
                     connection, run, run.position + 5, run.counts, now=fixture.clock()

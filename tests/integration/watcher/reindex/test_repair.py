@@ -20,7 +20,7 @@ from tests.integration.watcher.reindex.test_audit import FINALITY, auditing
 from watcher.errors import Refused
 from watcher.reindex import audit as audit_module
 from watcher.reindex import run as reindex_run
-from watcher.reindex.run import Report
+from watcher.reindex.report import Report
 from watcher.store.schema import attempt, refund, transfer
 
 OWN = principal("own address")

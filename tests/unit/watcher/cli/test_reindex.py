@@ -19,7 +19,7 @@ from watcher.daemon import wiring
 from watcher.reindex.accept_reorg import Acceptance
 from watcher.reindex.diff import Difference
 from watcher.reindex.recorder import Change, merge
-from watcher.reindex.run import Progress, Report
+from watcher.reindex.report import Progress, Report
 from watcher.store import transfers as transfer_store
 from watcher.store.database import Database
 from watcher.store.reindex_runs import ReindexCounts
