@@ -4,7 +4,7 @@ The server's own documents are made by :mod:`watcher.schemas.serialize` and its 
 Fields may be added to documents, so unknown ones are ignored when one is read.
 """
 
-from watcher.schemas.base import Document, FieldError, OwnedPage, Page, Problem, Request
+from watcher.schemas.base import Depth, Document, FieldError, OwnedPage, Page, Problem, Request
 from watcher.schemas.merchants import (
     AddApiKey,
     ApiKey,
@@ -19,10 +19,8 @@ from watcher.schemas.merchants import (
     Scope,
 )
 from watcher.schemas.payment_intents import (
-    Assign,
     Attempt,
     Cancel,
-    Depth,
     Dismiss,
     Mark,
     NewPaymentIntent,
@@ -32,12 +30,10 @@ from watcher.schemas.payment_intents import (
     PaymentIntentList,
     PaymentIntentPage,
     Refund,
-    Transfer,
-    TransferFilters,
-    TransferPage,
     WaitForStatus,
 )
 from watcher.schemas.status import ServerStatus
+from watcher.schemas.transfers import Assign, Transfer, TransferFilters, TransferPage
 from watcher.schemas.webhooks import (
     ChangeEndpoint,
     Delivery,

@@ -168,6 +168,19 @@ Time = Annotated[
 Hex = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
 Metadata = dict[str, str]
 
+# What the examples of several models hold.
+EXAMPLE_ADDRESS = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
+EXAMPLE_SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token"
+EXAMPLE_TX_ID = "0x6f7d1d2b1c0f3c5e0f6a4f2d9b8e7c6d5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d"
+EXAMPLE_BLOCK_HASH = "0x9a8b7c6d5e4f3a2b1c0d6f7d1d2b1c0f3c5e0f6a4f2d9b8e7c6d5a4b3c2d1e0f"
+
+
+class Depth(Document):
+    """Confirmations: the block itself counts in `stacks`, Bitcoin blocks on top in `bitcoin`."""
+
+    stacks: int
+    bitcoin: int
+
 
 class FieldError(Document):
     """What is wrong with one field."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, field_validator
 
 from watcher.domain.model import LatePolicy
-from watcher.schemas.base import Amount, Document, Request, Time, example
+from watcher.schemas.base import EXAMPLE_ADDRESS, Amount, Depth, Document, Request, Time, example
 from watcher.schemas.fields import (
     AmountOrZeroIn,
     DurationIn,
@@ -16,7 +16,6 @@ from watcher.schemas.fields import (
     TextIn,
     quote,
 )
-from watcher.schemas.payment_intents import Depth
 
 
 class Scope(StrEnum):
@@ -38,12 +37,11 @@ def _read_scopes(value: object) -> list[Scope]:
     return [scope for scope in Scope if scope in value]
 
 
-_ADDRESS = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
 _MERCHANT = {
     "id": "mer_01JD4N8Y6B2PJ3T9Z1R7W5Q4VK",
     "object": "merchant",
     "name": "Tea shop",
-    "recipient": _ADDRESS,
+    "recipient": EXAMPLE_ADDRESS,
     "status": "active",
     "level": None,
     "ttl": None,
@@ -138,7 +136,7 @@ class NewMerchant(Request):
     tolerance: AmountOrZeroIn | None = None
     late_policy: LatePolicy | None = None
 
-    model_config = example({"name": "Tea shop", "recipient": _ADDRESS})
+    model_config = example({"name": "Tea shop", "recipient": EXAMPLE_ADDRESS})
 
 
 class ChangeMerchant(Request):

@@ -1,4 +1,4 @@
-"""Intents and transfers."""
+"""Payment intents: as the server answers with them, and what callers send."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -7,7 +7,21 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from watcher.domain.model import Flag, LatePolicy, Match, Status
 from watcher.durations import parse_duration
-from watcher.schemas.base import Amount, Document, Hex, Metadata, OwnedPage, Request, Time, example
+from watcher.schemas.base import (
+    EXAMPLE_ADDRESS,
+    EXAMPLE_BLOCK_HASH,
+    EXAMPLE_SBTC,
+    EXAMPLE_TX_ID,
+    Amount,
+    Depth,
+    Document,
+    Hex,
+    Metadata,
+    OwnedPage,
+    Request,
+    Time,
+    example,
+)
 from watcher.schemas.fields import (
     AmountIn,
     AmountOrZeroIn,
@@ -22,18 +36,6 @@ from watcher.schemas.fields import (
     TimeIn,
     YesOrNoIn,
 )
-
-_ADDRESS = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
-_SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token"
-_TX = "0x6f7d1d2b1c0f3c5e0f6a4f2d9b8e7c6d5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d"
-_BLOCK = "0x9a8b7c6d5e4f3a2b1c0d6f7d1d2b1c0f3c5e0f6a4f2d9b8e7c6d5a4b3c2d1e0f"
-
-
-class Depth(Document):
-    """Confirmations: the block itself counts in `stacks`, Bitcoin blocks on top in `bitcoin`."""
-
-    stacks: int
-    bitcoin: int
 
 
 class Confirmations(Document):
@@ -187,11 +189,11 @@ class PaymentIntent(Document):
             "in_flight": False,
             "amount": "50000",
             "asset": "sbtc",
-            "asset_identifier": _SBTC,
-            "recipient": _ADDRESS,
+            "asset_identifier": EXAMPLE_SBTC,
+            "recipient": EXAMPLE_ADDRESS,
             "payer": None,
             "reference": "K7Q2M8ZR4T9C",
-            "terms_hash": _BLOCK,
+            "terms_hash": EXAMPLE_BLOCK_HASH,
             "match": "reference",
             "tolerance": "0",
             "amount_received": "50000",
@@ -213,13 +215,13 @@ class PaymentIntent(Document):
             "metadata": {"order_id": "12345"},
             "transfers": [
                 {
-                    "tx_id": _TX,
+                    "tx_id": EXAMPLE_TX_ID,
                     "event_index": 0,
                     "status": "canonical",
                     "sender": "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE",
                     "amount": "50000",
                     "block_height": 5012344,
-                    "block_hash": _BLOCK,
+                    "block_hash": EXAMPLE_BLOCK_HASH,
                     "block_time": "2026-11-20T12:01:58.000Z",
                     "burn_block_height": 925001,
                     "confirmations": {"stacks": 3, "bitcoin": 0},
@@ -251,85 +253,6 @@ class PaymentIntentList(Document):
     """Intents in the order in which they were asked for."""
 
     data: list[PaymentIntent]
-
-
-class Memo(Document):
-    """What a transfer carried; `text` is null when it is not plain ASCII."""
-
-    hex: Hex
-    text: str | None
-
-
-class Transfer(Document):
-    """Money that arrived for a merchant."""
-
-    id: str
-    object: Literal["transfer"]
-    tx_id: Hex
-    event_index: int
-    status: Literal["canonical", "orphaned"]
-    merchant: str | None
-    intent: str | None
-    unmatched: (
-        Literal[
-            "no_intent",
-            "wrong_asset",
-            "wrong_recipient",
-            "wrong_payer",
-            "unknown_terms",
-            "before_intent",
-            "too_late",
-        ]
-        | None
-    )
-    """Why it belongs to no intent."""
-    assigned: bool
-    """A person gave it to its intent."""
-    route: str
-    asset_identifier: str
-    sender: str | None
-    recipient: str
-    amount: Amount
-    memo: Memo | None
-    terms_hash: Hex | None
-    block_height: int
-    block_hash: Hex
-    block_time: Time
-    burn_block_height: int
-    confirmations: Depth | None
-
-    model_config = example(
-        {
-            "id": "tr_01JD4NB2D5RM6X8V4T1Y7Z9Q3S",
-            "object": "transfer",
-            "tx_id": _TX,
-            "event_index": 0,
-            "status": "canonical",
-            "merchant": "mer_01JD4N8Y6B2PJ3T9Z1R7W5Q4VK",
-            "intent": None,
-            "unmatched": "no_intent",
-            "assigned": False,
-            "route": "token",
-            "asset_identifier": _SBTC,
-            "sender": "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE",
-            "recipient": _ADDRESS,
-            "amount": "50000",
-            "memo": {"hex": "0x4f52444552", "text": "ORDER"},
-            "terms_hash": None,
-            "block_height": 5012344,
-            "block_hash": _BLOCK,
-            "block_time": "2026-11-20T12:01:58.000Z",
-            "burn_block_height": 925001,
-            "confirmations": {"stacks": 3, "bitcoin": 0},
-        }
-    )
-
-
-class TransferPage(Document):
-    """A page of transfers, newest first; `next_cursor` is null on the last one."""
-
-    data: list[Transfer]
-    next_cursor: str | None
 
 
 # What callers send
@@ -401,13 +324,6 @@ class WaitForStatus(Request):
     `pending` or `processing` intent is waited for."""
     seen: Status | None = None
     """With `wait`: the status that you know. The answer comes at once when it is another."""
-
-
-class TransferFilters(OwnedPage):
-    """Which transfers are listed."""
-
-    unmatched: YesOrNoIn = False
-    """Only money that belongs to no intent; `unmatched` in each says why."""
 
 
 class NewPaymentIntent(Request):
@@ -495,12 +411,3 @@ class Dismiss(Request):
     reason: TextIn
 
     model_config = example({"reason": "sent back by hand"})
-
-
-class Assign(Request):
-    """Whose money it is."""
-
-    intent: IdIn
-    reason: TextIn
-
-    model_config = example({"intent": "pi_01JD4N9Z7C3QK4V0T2S8X6R5WM", "reason": "the memo was mistyped"})
