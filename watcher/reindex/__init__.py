@@ -1,1 +1,1 @@
-"""Read old blocks again, compare them with the database, and repair it."""
+"""Reindex, audit and repair: read old blocks again, compare them with the database, and correct it."""

@@ -1,9 +1,9 @@
-"""A person decides that a fork deeper than finality is right: undo to the fork point and apply the new branch.
+"""Accept a fork deeper than finality, as an operator decided: undo to the fork point, apply the new branch.
 
-One transaction does it all: the action (who, when, why), the undoing, the new branch, and a decision for the intents that
-it touches; of very many the others are decided in further ones. A dry run makes that transaction as often as it takes to
-decide them all, a few each time, and rolls each back. The running daemon notices at its next look and goes on from
-there.
+One transaction stores the operator action (who, when, why), undoes our branch, applies the new one, and
+settles the intents it touches; if there are more than one transaction may settle, the rest is settled in
+further ones. A dry run repeats that transaction until every intent was settled, a batch each time, and rolls
+each back. The running daemon notices at its next poll and continues on the new branch.
 """
 
 import time
@@ -44,7 +44,7 @@ from watcher.text import count
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance:
-    """What accepting a branch did. Without a fork there is nothing to accept: ``fork`` is None."""
+    """Result of accepting a branch. ``fork`` is None when the chain has not forked and nothing was done."""
 
     fork: BlockHeader | None = None
     old_tip: str = ""
@@ -54,11 +54,11 @@ class Acceptance:
     transfers: int = 0
     dry_run: bool = False
     changes: list[Change] = field(default_factory=list)
-    #: Of a dry run: intents that are due on the branch and were not tried.
+    #: In a dry run: intents that are due on the branch and were not tried.
     untried: int = 0
 
     def document(self) -> dict[str, Any]:
-        """Return it as ``--json`` prints it."""
+        """Return the document that ``--json`` prints."""
         return {
             "accepted": self.fork is not None and not self.dry_run,
             "dry_run": self.dry_run,
@@ -75,7 +75,7 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Branch:
-    """Another chain above ``base``; ``is_ours`` says whether we keep the header of ``base``."""
+    """The source's chain above ``base``; ``is_ours`` says whether we keep the header of ``base``."""
 
     base: BlockHeader
     is_ours: bool
@@ -84,7 +84,7 @@ class _Branch:
 
 
 class Accept:
-    """Takes the branch that the sources show. ``now`` is this machine's clock; ``show`` is called with what is going on."""
+    """Replaces our branch by the sources' branch. ``now`` is this machine's clock, ``show`` gets messages."""
 
     def __init__(
         self,
@@ -109,11 +109,12 @@ class Accept:
     async def run(
         self, *, lowest: int, reason: str, actor: str, dry_run: bool = False, notify: bool = True
     ) -> Acceptance:
-        """Undo our chain to where it forked, which must not be below ``lowest``, and apply the sources' chain.
+        """Undo our chain to the fork point, which must not be below ``lowest``, and apply the sources' chain.
 
-        Where the fork is below every header that we keep, it is undone to ``lowest``, if the money that we know below
-        it is in the sources' chain. Raises :class:`UsageError`, :class:`Refused` when the fork is lower,
-        ``SourcesDisagree``, :class:`Unreachable`.
+        If the fork is below every header that we keep, our chain is undone to ``lowest``, provided that the
+        newest payment or refund that we know at or below that height is in the sources' chain. Raises
+        :class:`UsageError`, :class:`Refused` when the fork is lower, ``SourcesDisagree``,
+        :class:`Unreachable`.
         """
         cursor, kept = await run_in_thread(self._load)
         branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
@@ -133,7 +134,8 @@ class Accept:
             raise Refused(
                 "source",
                 f"what the source says cannot be stored: {reason_of(error)}",
-                hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, or update sbtc-watcher",
+                hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, "
+                "or update sbtc-watcher",
             ) from error
         if applied.settled.more and not dry_run:
             await self._settle(settler)
@@ -165,7 +167,7 @@ class Accept:
     async def _find(
         self, source: StacksApi, cursor: Cursor, kept: tuple[BlockHeader, ...], lowest: int
     ) -> _Branch | None:
-        """Return the branch that a source has instead of ours, None when it has our newest block or shows no other."""
+        """Return the source's branch, or None when the source has our newest block or merely lags."""
         if await source.header(cursor.clock.hash) is not None:
             return None
         newest = await source.headers(limit=1)
@@ -204,7 +206,7 @@ class Accept:
         return _Branch(base=base, is_ours=is_ours, blocks=tuple(found), tip=newest[0])
 
     async def _conflict(self, source: StacksApi, window: HeaderWindow, newest: int) -> int | None:
-        """Return a height at which the source has another block than ours; None when it only lags."""
+        """Return a height at which the source's block differs from ours; None when it only lags."""
         height = min(newest, window.tip.height)
         ours = window.at(height)
         if ours is None:
@@ -226,7 +228,11 @@ class Accept:
             return found
 
     async def _below(self, source: StacksApi, window: HeaderWindow, lowest: int) -> BlockHeader:
-        """Return the source's block at ``lowest``, below every header that we keep, if our money below it is there."""
+        """Return the source's block at ``lowest``, below every header that we keep.
+
+        Raises :class:`Refused` when the newest money that we know at or below it is not in the source's
+        chain.
+        """
         if lowest >= window.oldest.height:
             raise Refused(
                 "fork_is_lower",
@@ -246,7 +252,7 @@ class Accept:
         return base
 
     def _newest_fact(self, height: int) -> tuple[int, str] | None:
-        """Return height and hash of the newest block up to a height whose facts we have as canonical."""
+        """Return height and hash of the newest block up to ``height`` of which we hold canonical facts."""
         each = [
             select(table.c.height, table.c.block_hash).where(table.c.height <= height, table.c.canonical)
             for table in (transfer, attempt, refund)
@@ -257,7 +263,7 @@ class Accept:
         return None if row is None else (row.height, row.block_hash)
 
     async def _second(self, source: StacksApi, first: BlockHeader) -> None:
-        """Raise ``SourcesDisagree`` when another healthy source has another block than the branch's first one."""
+        """Raise ``SourcesDisagree`` when a healthy source has another block at the branch's first height."""
         for other in self._sources.pool.others(source):
             try:
                 theirs = await other.header(first.height)
@@ -266,7 +272,8 @@ class Accept:
                 continue
             if theirs is not None and theirs.hash != first.hash:
                 raise SourcesDisagree(
-                    f"at height {first.height} {source.url} has block {first.hash}, {other.url} has {theirs.hash}",
+                    f"at height {first.height} {source.url} has block {first.hash}, "
+                    f"{other.url} has {theirs.hash}",
                     hint="remove the wrong source from api_urls, then accept",
                 )
 
@@ -285,7 +292,7 @@ class Accept:
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
         ledger = Ledger(self._database, self._rules, settler, now=self._now)
         if not isinstance(settler, BatchSettler):
-            settler.changes.clear()  # what a transaction that was rolled back had noted
+            settler.changes.clear()  # recorded by an earlier try of this transaction, which was rolled back
         found = chain_state.load_cursor(connection, lock=True)
         if found is None or found.clock.hash != cursor.clock.hash:
             raise Refused(
@@ -309,7 +316,7 @@ class Accept:
     async def _simulate(
         self, apply: Callable[[Connection], StepResult], settler: BatchSettler
     ) -> tuple[StepResult, int]:
-        """Return what applying does, found out in transactions that are rolled back, and how many are due and untried."""
+        """Apply in transactions that are rolled back; return the first result and the count of untried intents."""
 
         def piece() -> StepResult:
             with rolled_back(self._database) as connection:
@@ -327,7 +334,7 @@ class Accept:
         return first, await run_in_thread(untried)
 
     async def _settle(self, settler: RecordingSettler) -> None:
-        """Settle what is due after the transaction, beside a running daemon: who settles an intent says what changed."""
+        """Settle what is still due, beside a running daemon; only the changes made here are recorded."""
 
         def work(connection: Connection) -> tuple[bool, list[Change]]:
             found = chain_state.load_cursor(connection, lock=True)
@@ -344,6 +351,6 @@ class Accept:
 
 
 def _plant(connection: Connection, base: BlockHeader) -> None:
-    """Keep the header of a block that we applied once and do not keep any more."""
+    """Store the header of a block that we once applied and have pruned since."""
     chain_state.orphan_headers(connection, above=base.height - 1)
     chain_state.add_headers(connection, [base])

@@ -1,9 +1,9 @@
-"""Audit: now and then read a few final blocks again, and compare them with what is stored.
+"""Audit: a periodic spot check that reads a few final blocks again and compares them with the database.
 
-An API that showed a block before its events were complete, or showed others, is found out this way, and what it hid or
-made up is put right as a reindex does. It is a spot check: after the mempool the first thing that is left out when the
-request budget is short. What nobody confirms, or cannot be read again at once, is looked at by some of the next audits,
-and then left to a person.
+It finds an API that served a block before its events were complete, or served wrong events; what was missing
+or wrong is corrected as by a reindex. After the mempool it is the first thing to be skipped when the request
+budget is short. A range that no second reading confirms, or that cannot be read again at once, is retried by
+later audits, and finally left to an operator.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from watcher.reindex.run import Reindex
 from watcher.store import chain_state
 from watcher.store.database import Database
 
-#: Blocks of one audit: read with a handful of requests.
+#: Blocks per audit: few enough for a handful of requests.
 AUDIT_BLOCKS = 50
 
-#: How long a look at them may take, seconds: what cannot be read soon is left to the next audit.
+#: Time limit of one audit's first reading, seconds.
 AUDIT_TIMEOUT_SECONDS = 600.0
 
-#: Wrong rows that the alarm names.
+#: Wrong rows that the log event names.
 MAX_ROWS_LOGGED = 5
 
-#: What could not be put right is looked at again: by the next audit, the second after that one, and so on.
+#: Audits to wait before a range that could not be corrected is retried, by the number of tries so far.
 AUDITS_UNTIL_RETRY = (1, 2, 4, 8, 16)
 
-#: So many ranges may wait for that.
+#: Ranges that may wait for a retry at the same time.
 MAX_OPEN_RANGES = 10
 
 log = get_logger(__name__)
@@ -51,15 +51,15 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Open:
-    """A range in which something is lacking that could not be put right."""
+    """A range with errors that could not be corrected yet."""
 
     tries: int = 0
-    #: Audits until it is looked at again.
+    #: Audits until the next try.
     wait: int = 0
 
 
 class Audit:
-    """Reads blocks again whenever :meth:`call` was called. ``draw(n)`` gives a random number below n."""
+    """Audits once after each :meth:`call`. ``draw(n)`` returns a random number below n."""
 
     def __init__(
         self,
@@ -88,28 +88,29 @@ class Audit:
         self._sleep = sleep
         self._on_audit = on_audit
         self._called = asyncio.Event()
-        #: By their first and last height, the one that was found first before the others.
+        #: By first and last height, the oldest finding first.
         self._open: dict[tuple[int, int], _Open] = {}
 
     def call(self) -> None:
-        """Ask for an audit; on the event loop's thread. Calls during one make one more."""
+        """Request an audit, on the event loop's thread. Calls during an audit request one more in all."""
         self._called.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Audit whenever it is called for, until ``stop`` is set."""
+        """Audit after each request, until ``stop`` is set."""
         while not stop.is_set():
             await run_until_stopped(stop, self._called.wait())
             self._called.clear()
             await run_until_stopped(stop, self.once())
 
     async def once(self) -> Report | None:
-        """Audit blocks drawn by lot, or those that an earlier audit could not put right.
+        """Audit a random range, or one that an earlier audit could not correct.
 
-        Return what was found, None when nothing could be read. Never raises for the outside world: the next audit comes.
+        Return the report, None when nothing could be read. Failures are logged, never raised: another audit
+        follows.
         """
         span: tuple[int, int] | None = None
         report: Report | None = None
-        # What was open before stays so, whatever ends this audit, unless it is found to be right.
+        # A range that was open stays open however this audit ends, unless it is found to be correct.
         is_open = False
         why = ""
         try:
@@ -142,7 +143,7 @@ class Audit:
         return report
 
     def _report_findings(self, report: Report, span: tuple[int, int]) -> bool:
-        """Log what was found; say whether there is something to put in or to put right."""
+        """Log the findings; say whether there is anything to insert or to correct."""
         counts = report.counts
         fields = {
             "start": span[0],
@@ -160,7 +161,7 @@ class Audit:
             wrong = [f"{row.row}: {row.note}" for row in (*report.corrections, *report.differences)]
             log.error("audit.gap", **fields, wrong=wrong[:MAX_ROWS_LOGGED], hint=hint)
         elif counts.found or counts.attempts or counts.refunds:
-            # Of an address or an order that became ours after the block: no alarm, but put in.
+            # Of an address or intent that became ours after the block: inserted without an alarm.
             log.info("audit.older", **fields)
         else:
             log.info("audit.clean", blocks=counts.blocks, start=span[0], to=span[1])
@@ -168,13 +169,13 @@ class Audit:
         return True
 
     def _next(self) -> tuple[int, int] | None:
-        """Return the open range whose turn it is, None where a range is to be drawn."""
+        """Return the open range that is due for a retry, None to draw a new range."""
         for waiting in self._open.values():
             waiting.wait -= 1
         return next((span for span, waiting in self._open.items() if waiting.wait <= 0), None)
 
     def _note(self, span: tuple[int, int], why: str, *, is_open: bool) -> None:
-        """Keep a range in which something is lacking for a later audit; after some of them raise the alarm and leave it."""
+        """Keep an open range for a later audit; after the last retry give it up, with an alarm."""
         waiting = self._open.pop(span, _Open())
         if not is_open:
             return
@@ -190,12 +191,12 @@ class Audit:
             start=start,
             to=to,
             reason=why,
-            hint="what is stored and what the sources say differ, and nobody confirms it: see `sbtc-watcher check`, "
-            f"then `sbtc-watcher reindex --from {start} --to {to}`",
+            hint="the database and the sources differ, and no second reading confirms it: "
+            f"see `sbtc-watcher check`, then `sbtc-watcher reindex --from {start} --to {to}`",
         )
 
     def _span(self) -> tuple[int, int] | None:
-        """Draw the heights of some final blocks whose headers are kept; None when there are none yet."""
+        """Draw a range of final blocks whose headers are kept, by height; None when there are none yet."""
         with self._database.read() as connection:
             cursor = chain_state.load_cursor(connection)
             headers = chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS)
@@ -204,8 +205,8 @@ class Audit:
         final = [
             header.height
             for header in headers
-            if header.height
-            >= cursor.start_height  # those below were never read: only their headers are kept
+            # Below start_height only headers are kept: those blocks were never read.
+            if header.height >= cursor.start_height
             and cursor.clock.burn_height - header.burn_height >= self._finality
         ]
         if not final:
@@ -220,5 +221,5 @@ class Audit:
 
 
 def has_errors(report: Report) -> bool:
-    """Say whether something is missing that a step should have stored, or stored that the chain does not bear out."""
+    """Say whether the indexer missed a fact, or stored one that the chain contradicts."""
     return bool(report.missed or report.counts.corrections or report.counts.differences)

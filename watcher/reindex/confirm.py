@@ -1,4 +1,4 @@
-"""Is it true what a block says against our rows? It is read once more, by another source when there is one."""
+"""Second readings: confirm a block that contradicts our rows, with another source if there is one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,25 +11,25 @@ from contracts.model import Attempt, Payment, PaymentRules, Reading
 from contracts.payments import read_block
 from watcher.reindex.retrying_source import Sources
 
-#: With one source only, the time between its two readings, seconds.
+#: With a single source: seconds between its two readings.
 SECOND_READING_DELAY_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class SecondReadings:
-    """What second readings found."""
+    """Results of second readings."""
 
-    #: Why the contents of some blocks (by hash) are not to be gone by.
+    #: Reasons not to rely on the contents of blocks, by block hash.
     doubts: dict[str, str] = field(default_factory=dict)
-    #: What blocks say that were not among those in hand; nothing, where they are not in the chain.
+    #: Readings of blocks outside the batch, by block hash; empty for a block that is not in the chain.
     elsewhere: dict[str, Reading] = field(default_factory=dict)
-    #: Blocks that were read twice, whatever came of it.
+    #: Hashes of the blocks that were read twice, with whatever result.
     read_again: set[str] = field(default_factory=set)
-    #: Blocks with a transaction of ours of which no source can say what became of it.
+    #: Hashes of blocks with a transaction of ours whose status no source knows.
     unknowable: set[str] = field(default_factory=set)
 
     def add(self, more: "SecondReadings") -> None:
-        """Take over what later readings found."""
+        """Add the results of later readings."""
         self.doubts |= more.doubts
         self.elsewhere |= more.elsewhere
         self.read_again |= more.read_again
@@ -43,10 +43,11 @@ async def confirm(
     rules: PaymentRules,
     fetch_rules: FetchRules,
 ) -> SecondReadings:
-    """Read blocks by hash again that ``source`` showed; ``blocks`` are those in hand, the others it is asked for too.
+    """Read blocks of ``source`` again, by hash.
 
-    Where several sources are configured, another one has to say the same, and one that says nothing confirms nothing.
-    Raises ``SourceError`` when ``source`` itself fails.
+    ``blocks`` are those of the batch; others are first read from ``source``. If several sources are
+    configured, another one has to give the same reading; one that does not answer confirms nothing. Raises
+    ``SourceError`` when ``source`` itself fails.
     """
     found = SecondReadings()
     several = len(sources.pool.health()) > 1
@@ -63,7 +64,7 @@ async def confirm(
         for other in sources.pool.others(source) if several else [source]:
             try:
                 again = await _read(other, block_hash, rules, fetch_rules)
-                if again is None and first is not None:  # it lags, or follows another chain
+                if again is None and first is not None:  # the other source lags, or follows another chain
                     raise SourceInconsistent(f"it does not have block {block_hash}", url=other.url)
             except SourceError as error:
                 if not several:
@@ -80,7 +81,7 @@ async def confirm(
 async def knows(
     sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: PaymentRules, read: FetchRules
 ) -> bool:
-    """Say whether another source than ``source``, to which it is unknown, says what became of a fact's transaction."""
+    """Say whether another source knows the status of a fact's transaction, which ``source`` does not."""
     for other in sources.pool.others(source):
         try:
             found = await _read(other, fact.block.hash, rules, read)
@@ -95,7 +96,7 @@ async def knows(
 async def _read(
     source: StacksApi, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
 ) -> Reading | None:
-    """Return what a source says of a block, None for one that is not in its chain."""
+    """Return a source's reading of a block, None for a block that is not in its chain."""
     header = await source.header(block_hash)
     if header is None:
         return None

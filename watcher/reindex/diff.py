@@ -14,24 +14,24 @@ from watcher.store.transfers import TransferMatch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A row that the chain does not bear out, or a block whose contents are in doubt."""
+    """A row that the chain contradicts, or a fact that cannot be stored."""
 
-    #: Id of the transfer, attempt or refund.
+    #: Id of the transfer, attempt or refund; empty for a fact without a row.
     row: str
-    #: The table that it stands in.
+    #: Name of its table.
     kind: str
     tx_id: str
     height: int
     intent: str | None
-    #: What it says to have moved, None for an attempt.
+    #: Amount of the row, None for an attempt's.
     amount: int | None
-    #: What is wrong with it, for people.
+    #: What is wrong with it.
     note: str
-    #: The blocks whose contents say so. Without any, our own chain of hashes does.
+    #: Hashes of the blocks whose contents prove it; empty where our own chain of hashes does.
     evidence: frozenset[str] = frozenset()
 
     def document(self) -> dict[str, Any]:
-        """Return it as ``--json`` prints it."""
+        """Return the document that ``--json`` prints."""
         return {
             "row": self.row,
             "tx_id": self.tx_id,
@@ -45,19 +45,19 @@ class Difference:
 class BlockDiff:
     """The differences between some blocks and the database: what is missing, and what is wrong."""
 
-    #: Payments that we should have as canonical and do not; also those that stand in a row of ``wrong``, as they are.
+    #: Payments to insert: missing ones, and the correct version of those in ``wrong``.
     transfers: list[TransferMatch] = field(default_factory=list)
-    #: The same of failed attempts, each for an intent.
+    #: Failed attempts to insert, each with the id of its intent.
     attempts: list[tuple[Attempt, str]] = field(default_factory=list)
-    #: The same of refunds, each for its intent.
+    #: Refunds to insert, each with the id of its intent.
     refunds: list[tuple[Refund, str]] = field(default_factory=list)
-    #: Intents of the payments and refunds that we have.
+    #: Intents whose payments and refunds are stored correctly.
     known: set[str] = field(default_factory=set)
-    #: Rows that the chain does not bear out, to be refuted before the others are put in.
+    #: Rows that the chain contradicts, to refute before the others are inserted.
     wrong: list[Difference] = field(default_factory=list)
-    #: Such rows that are left, because nobody confirms what their blocks say.
+    #: Rows and facts left as they are, because no second reading confirms their blocks.
     differences: list[Difference] = field(default_factory=list)
-    #: Payments that belong to us, known ones included.
+    #: Number of payments to us in these blocks, stored ones included.
     ours: int = 0
 
     def add(self, more: "BlockDiff") -> None:
@@ -72,31 +72,31 @@ class BlockDiff:
 
     @property
     def paid(self) -> set[str]:
-        """The intents whose money these blocks are about, that which came and that which went back."""
+        """The intents with payments or refunds in these blocks."""
         return self.changed | self.known
 
     @property
     def changed(self) -> set[str]:
-        """Those of them that have other money than our tables say."""
+        """The intents whose stored payments or refunds differ from these blocks."""
         found = {p.matched.intent.id for p in self.transfers if p.matched.intent is not None}
         found |= {row.intent for row in self.wrong if row.intent is not None and row.kind != attempt.name}
         return found | {intent_id for _, intent_id in self.refunds}
 
     @property
     def attempted(self) -> set[str]:
-        """The intents of attempts that were missing or wrong."""
+        """The intents with attempts that are missing or wrong."""
         wrong = {row.intent for row in self.wrong if row.intent is not None and row.kind == attempt.name}
         return {intent_id for _, intent_id in self.attempts} | wrong
 
     @property
     def evidence(self) -> set[str]:
-        """The blocks on whose contents it depends whether a row is wrong."""
+        """The blocks, by hash, whose contents prove rows wrong."""
         return {block for row in self.wrong for block in row.evidence}
 
     def exclude(self, doubts: Mapping[str, str]) -> None:
-        """Leave alone what depends on blocks whose contents are in doubt: block hash -> why.
+        """Take out what depends on doubtful blocks; ``doubts`` has the reason by block hash.
 
-        Nothing is put in either that such a block says, or that stands in a row which is left.
+        Facts of such a block are not inserted either, nor those of a transaction one of whose rows is left.
         """
         left = [row for row in self.wrong if row.evidence & doubts.keys()]
         for row in left:
@@ -114,9 +114,9 @@ class BlockDiff:
 
 
 def count_missed(connection: Connection, diff: BlockDiff) -> int:
-    """Count the missing facts that a step should have stored: those that are newer than their intent.
+    """Count the missing facts that the indexer should have stored: those newer than their intent.
 
-    Of what is older, or belongs to no intent, nobody may have known yet that it is ours.
+    Older facts, and those without an intent, may not have been ours yet when their block was applied.
     """
     owned = [(p.payment.block, p.matched.intent.id) for p in diff.transfers if p.matched.intent is not None]
     owned += [(made.block, intent_id) for made, intent_id in diff.attempts]

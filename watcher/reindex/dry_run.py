@@ -18,7 +18,7 @@ from watcher.store import intents as intent_store
 from watcher.store.database import Database, chunks
 from watcher.store.schema import refund, transfer
 
-#: Of the intents that are due on another branch, so many are tried.
+#: Intents that a dry run tries of those that are due on the new branch.
 MAX_DUE_TRIED = 10_000
 
 _T = TypeVar("_T")
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 @contextmanager
 def rolled_back(database: Database) -> Iterator[Connection]:
-    """Open a write transaction, which takes its turn like any other, and leaves nothing behind."""
+    """Open a write transaction, which takes the write lock like any other, and roll it back at the end."""
     with database.begin() as connection:
         yield connection
         connection.rollback()
@@ -34,7 +34,7 @@ def rolled_back(database: Database) -> Iterator[Connection]:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettler(RecordingSettler):
-    """A settler for transactions that do the same and are rolled back: each settles some that those before it did not."""
+    """Settler for repeated transactions that are rolled back: each settles the next batch of intents."""
 
     tried: set[str] = field(default_factory=set)
 
@@ -47,7 +47,7 @@ class BatchSettler(RecordingSettler):
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """Settle some of those that are touched and, where it would be told of them, of up to :data:`MAX_DUE_TRIED` that are due."""
+        """Settle the next batch of touched intents and, with ``notify``, of ``MAX_DUE_TRIED`` due ones."""
         due = intent_store.due_intents(connection, clock, limit=MAX_DUE_TRIED) if self.notify else []
         waiting = [key for key in dict.fromkeys([*sorted(touched), *due]) if key not in self.tried]
         taken = self.batch(connection, waiting)
@@ -56,12 +56,12 @@ class BatchSettler(RecordingSettler):
         return replace(settled, more=len(waiting) > len(taken))
 
     def count_untried(self, connection: Connection, clock: ChainClock) -> int:
-        """Return how many intents were due before anything was settled, and are more than are tried."""
+        """Return by how many the intents that were due before settling exceed the number that is tried."""
         return max(0, intent_store.count_due(connection, clock) - MAX_DUE_TRIED) if self.notify else 0
 
 
 def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:
-    """Return what would change if ``diff`` were filled and every intent in them settled."""
+    """Return what would change if ``diff`` were applied and every intent in it settled."""
     changes: list[Change] = []
     for batch in chunks(sorted(diff.paid | diff.attempted), MAX_INTENTS_PER_TRANSACTION):
         ids = set(batch)
@@ -70,7 +70,7 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
             refute(connection, diff.wrong, at=cursor.newest)
-            # The chain may have forked since they were read.
+            # The chain may have forked since the blocks were read.
             paid = _fitting(connection, transfer, diff.transfers, lambda found: found.payment)
             returned = _fitting(connection, refund, diff.refunds, lambda found: found[0])
             ours = BlockDiff(
@@ -88,7 +88,7 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
 def _fitting(
     connection: Connection, table: Table, found: Sequence[_T], fact_of: Callable[[_T], Payment | Refund]
 ) -> list[_T]:
-    """Return those of the facts found that no other block holds as canonical."""
+    """Return the facts that are not stored as canonical in another block."""
     blocks_of = {(fact.tx_id, fact.rank): fact.block.hash for fact in map(fact_of, found)}
     gone = set()
     for batch in chunks(sorted({tx_id for tx_id, _ in blocks_of})):

@@ -1,4 +1,4 @@
-"""Our own chain during a reindex: its headers, and whether it has forked since they were read."""
+"""Fork guard of a reindex: the ancestry of our chain, and whether it has forked since it was loaded."""
 
 from collections.abc import Sequence
 
@@ -19,19 +19,19 @@ ALL_BURN_BLOCKS = 1_000_000
 
 
 class ChainMoved(Exception):
-    """Our chain forked below the blocks in hand: they have to be read again."""
+    """Our chain forked below the blocks that were read: they have to be read again."""
 
 
 class ForkGuard:
-    """Returns the ancestry of our chain, and refuses blocks below which it has forked since."""
+    """Loads the ancestry of our chain, and rejects blocks below which the chain has forked since then."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        #: The newest reorg when the ancestry was made.
+        #: Id of the newest reorg when the ancestry was loaded.
         self._mark = 0
 
     async def ancestry(self, source: StacksApi, run: ReindexRun) -> HeaderAncestry:
-        """Return the chain that the cursor stands on, as far as we keep its headers, or the run followed it down before."""
+        """Return the cursor's chain: the headers that we keep, and the hashes that the run traced below."""
 
         def load() -> tuple[tuple[BlockHeader, ...], int, str]:
             with self._database.read() as connection:
@@ -52,7 +52,10 @@ class ForkGuard:
         return HeaderAncestry(kept, await run_in_thread(HashRecorder(self._database, run).known))
 
     def check(self, connection: Connection, headers: Sequence[BlockHeader], newest: int) -> None:
-        """Raise Moved when a block is not in our chain any more: inside the transaction nothing can change that."""
+        """Raise :class:`ChainMoved` when a block is no longer in our chain.
+
+        Call it inside the transaction that holds the cursor: nothing can change the answer there.
+        """
         kept = chain_state.canonical_hashes(connection, headers[0].height, headers[-1].height)
         if (
             headers[-1].height > newest
@@ -62,5 +65,6 @@ class ForkGuard:
             raise ChainMoved
 
     def has_forked(self, height: int) -> bool:
+        """Say whether our chain has forked below ``height`` since the ancestry was loaded."""
         with self._database.read() as connection:
             return chain_state.has_forked(connection, height, since=self._mark)

@@ -24,16 +24,16 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became of one intent: ``before`` and ``after`` are {status, amount_received, amount_refunded, flags}."""
+    """Change of an intent; ``before``, ``after``: {status, amount_received, amount_refunded, flags}."""
 
     intent: str
     before: dict[str, Any]
     after: dict[str, Any]
-    #: {id, type, reason} of each event that was written.
+    #: {id, type, reason} of each event that was sent.
     events: tuple[dict[str, Any], ...]
 
     def document(self) -> dict[str, Any]:
-        """Return it as ``--json`` prints it."""
+        """Return the document that ``--json`` prints."""
         return {
             "intent": self.intent,
             "before": self.before,
@@ -44,13 +44,13 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingSettler(Settler):
-    """An intent that stands as ``decide()`` says is left as it is, to the letter; what changes goes to ``changes``."""
+    """Leaves intents untouched whose stored state is what ``decide()`` returns, and records ``changes``."""
 
     changes: list[Change] = field(default_factory=list)
 
     @classmethod
     def like(cls, settler: Settler, *, notify: bool = True) -> "RecordingSettler":
-        """Return a recording settler that sends what ``settler`` would send; without ``notify`` nothing is delivered."""
+        """Return a recording settler configured like ``settler``; without ``notify`` nothing is delivered."""
         same = {each.name: getattr(settler, each.name) for each in dataclasses.fields(Settler)}
         return cls(**(same | {"notify": notify}))
 
@@ -63,7 +63,7 @@ class RecordingSettler(Settler):
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """As :meth:`Books.settle`, for those of the intents that do not stand as ``decide()`` says."""
+        """As :meth:`Settler.settle`, for the intents whose stored state is not what ``decide()`` returns."""
         wrong = _wrong(connection, ids, clock)
         before = _snapshots(connection, wrong)
         earlier = outbox.previous_events(connection, wrong)
@@ -86,10 +86,11 @@ class RecordingSettler(Settler):
         now: float,
         seen_at: float | None = None,
     ) -> SettleResult:
-        """As :meth:`Books.settle_due`; but where nothing is to be delivered, of what is due only that.
+        """As :meth:`Settler.settle_due`; without ``notify`` settle only touched and marked intents.
 
-        What is due anyway has nothing to do with what its merchant is not to be sent: it is left to the daemon. Those
-        that are touched beyond what one transaction may settle are marked: whoever settles them delivers nothing either.
+        Other due intents are left to the daemon, because their events are to be delivered. Touched intents
+        beyond what one transaction may settle are marked, so that settling them later delivers nothing
+        either.
         """
         if self.notify:
             return super().settle_due(connection, touched, clock, now=now, seen_at=seen_at)
@@ -101,7 +102,7 @@ class RecordingSettler(Settler):
         return dataclasses.replace(settled, more=len(waiting) > len(taken))
 
     def _oversized(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
-        """Put nothing off: a person asked for it once, and may not want the daemon to tell of it."""
+        """Defer no intent: an operator runs this once, and may not want the daemon to send events later."""
         return []
 
 
@@ -117,13 +118,13 @@ def merge(changes: Iterable[Change]) -> list[Change]:
 
 
 def report_reversals(changes: Iterable[Change]) -> None:
-    """Raise the alarm for each intent whose sent success was taken back for good; call it after the commit."""
+    """Log a critical event for each intent whose reported success was reversed; call it after the commit."""
     for change in changes:
         if any((event["type"], event["reason"]) == (EventType.FAILED, "reorged") for event in change.events):
             log.critical(
                 "payment.reversed",
                 intent=change.intent,
-                hint="the chain does not hold money that was told as paid",
+                hint="the chain does not hold money that was reported as paid",
             )
 
 

@@ -13,9 +13,9 @@ _TABLES = {table.name: table for table in (transfer, attempt, refund)}
 
 
 def apply_corrections(connection: Connection, diff: BlockDiff, *, at: int, now: float) -> None:
-    """Write the corrections that ``diff`` lists, on an open transaction; nothing is settled yet.
+    """Write the corrections of ``diff`` in an open transaction, without settling any intent.
 
-    ``at``: the newest chain time so far, from which on refuted money counts as lost.
+    ``at`` is the newest chain time so far: from then on refuted money counts as lost.
     """
     refute(connection, diff.wrong, at=at)
     _lower_actions(connection, diff)
@@ -25,7 +25,7 @@ def apply_corrections(connection: Connection, diff: BlockDiff, *, at: int, now: 
 
 
 def refute(connection: Connection, wrong: Sequence[Difference], *, at: int) -> None:
-    """Orphan the rows, each with the note why: they stay as a record of what was believed."""
+    """Orphan the rows, each with a note why; they are kept as a record."""
     for kind, table in _TABLES.items():
         rows = [row for row in wrong if row.kind == kind]
         if not rows:
@@ -38,14 +38,14 @@ def refute(connection: Connection, wrong: Sequence[Difference], *, at: int) -> N
 
 
 def _lower_actions(connection: Connection, diff: BlockDiff) -> None:
-    """Let the money that is put right come after what people did to its intents, as after a reorg: nobody knew of it."""
+    """Date operator actions before corrected money, as after a reorg: the operator did not know of it."""
     for intent_id, height in _changed(diff):
         later = and_(act.c.intent_id == intent_id, act.c.height >= height)
         connection.execute(update(act).where(later).values(height=height - 1))
 
 
 def _changed(diff: BlockDiff) -> Iterable[tuple[str, int]]:
-    """Return the intents that get other money than the wrong rows said, with the height of its block."""
+    """Return the intents whose money differs from that of wrong rows, with the height of its block."""
     was = {(row.intent, row.tx_id, row.amount, row.height) for row in diff.wrong if row.kind == transfer.name}
     wrong = {tx_id for _, tx_id, _, _ in was}
     becomes = {

@@ -1,4 +1,4 @@
-"""What a reindex is asked for, how far it is, and what it reports."""
+"""Request, progress and report of a reindex."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from watcher.reindex.diff import Difference
 from watcher.reindex.recorder import Change
 from watcher.store.reindex_runs import ReindexCounts
 
-#: Rows that were or are wrong are listed up to here, and counted beyond.
+#: Corrections, and differences, that a report lists; all are counted.
 MAX_ROWS_LISTED = 1000
 
 
@@ -18,7 +18,7 @@ class ReindexRequest:
 
     start: int | None = None
     since: float | None = None
-    #: ``since`` as it was written: the same words go on with the same run.
+    #: ``since`` as the user wrote it: the same text resumes the same run.
     since_text: str | None = None
     to: int | None = None
     intent: str | None = None
@@ -27,11 +27,11 @@ class ReindexRequest:
 
     @property
     def is_ago(self) -> bool:
-        """Whether ``since`` was written as how long ago, like ``2d``."""
+        """Whether ``since`` was written as a duration before now, like ``2d``."""
         return self.since_text is not None and is_ago(self.since_text)
 
     def key(self) -> dict[str, Any]:
-        """Return what makes two commands the same."""
+        """Return the fields by which a command resumes an interrupted run."""
         return {
             "from": self.start,
             "since": self.since_text,
@@ -43,9 +43,9 @@ class ReindexRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is. ``note`` says why it waits, or what it does before it reads; empty while it reads."""
+    """Progress of a run. ``note`` says why it waits, or what it does before reading; empty while it reads."""
 
-    #: Blocks of the whole range, and those that were done, in an earlier call too.
+    #: Blocks of the whole range, and those done so far, by earlier calls included.
     total: int
     done: int
     counts: ReindexCounts
@@ -54,7 +54,7 @@ class Progress:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a run found and changed. Counts include an earlier, interrupted call; lists are of this one."""
+    """Findings and changes of a run. Counts include interrupted calls before; lists are of this one."""
 
     bottom: int
     top: int
@@ -62,16 +62,16 @@ class Report:
     resumed: bool = False
     dry_run: bool = False
     changes: list[Change] = field(default_factory=list)
-    #: Rows that were put right, and those that were left because nobody confirmed what their blocks say.
+    #: Rows that were corrected, and rows left unchanged because no second reading confirmed their blocks.
     corrections: list[Difference] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
-    #: Of a dry run: missing facts that a step should have stored.
+    #: In a dry run: missing facts that the indexer should have stored.
     missed: int = 0
-    #: By this machine's clock.
+    #: Duration by this machine's clock.
     seconds: float = 0.0
 
     def document(self) -> dict[str, Any]:
-        """Return it as ``--json`` prints it."""
+        """Return the document that ``--json`` prints."""
         counts = self.counts.document()
         del counts["later"]
         for name, rows in (("corrections", self.corrections), ("differences", self.differences)):

@@ -1,4 +1,4 @@
-"""Work that needs a source and may wait for one, but not for ever: for commands, which have an end."""
+"""Retry work on the sources of a pool, for a bounded time: for commands, which have to end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,20 +9,22 @@ from chain.errors import SourceError
 from chain.source_pool import SourcePool
 from watcher.errors import Unreachable
 
-#: Failures in a row without any progress before a command gives up. The pool pauses longer after each: half a minute.
+#: Failures in a row without progress before a command gives up. The pool's pause grows with each: half a
+#: minute in all.
 MAX_FAILURES = 7
 
-#: How long a command waits without any progress when the source says for how long, seconds. A small plan takes its time.
+#: Seconds that a command waits in all, without progress, when the source names the wait: small API plans are
+#: slow.
 MAX_WAIT_SECONDS = 3600.0
 
-#: Longest single wait, seconds: then it says again that it is alive.
+#: Longest single wait, seconds, between two reports that the command is alive.
 MAX_PAUSE_SECONDS = 30.0
 
 _T = TypeVar("_T")
 
 
 class Sources:
-    """A pool, used until something works. ``on_wait`` is called with the reason of a wait; set it at any time."""
+    """A source pool with retries. ``on_wait`` is called with the reason for each wait; set it at any time."""
 
     def __init__(
         self,
@@ -39,19 +41,20 @@ class Sources:
         self._waited = 0.0
 
     def progressed(self) -> None:
-        """Something worked: patience begins anew."""
+        """Reset the limits after progress."""
         self._failures = 0
         self._waited = 0.0
 
     async def rest(self, seconds: float) -> None:
-        """Wait, by the clock that waits for sources go by."""
+        """Wait, by the same clock as the waits for sources."""
         await self._sleep(seconds)
 
     async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
-        """Do ``work`` with a source; after a ``SourceError`` with the next one, and after a pause with all again.
+        """Run ``work`` with a source.
 
-        Raises :class:`Unreachable` when it does not get on, and ``OperatorNeeded`` for a source of another network or
-        version.
+        After a ``SourceError`` the next source is used, and after a pause all of them again. Raises
+        :class:`Unreachable` when there is no progress, and ``OperatorNeeded`` for a source of another network
+        or version.
         """
         while True:
             try:
@@ -68,7 +71,8 @@ class Sources:
         if self._failures >= MAX_FAILURES or self._waited >= MAX_WAIT_SECONDS:
             raise Unreachable(
                 f"no source serves what is needed: {error}",
-                hint="`sbtc-watcher check` looks at each source; the same command goes on where this one stopped",
+                hint="`sbtc-watcher check` looks at each source; "
+                "the same command resumes where this one stopped",
             ) from error
         if self.on_wait is not None:
             await self.on_wait(str(error))

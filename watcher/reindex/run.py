@@ -1,9 +1,10 @@
-"""Reindex: read blocks again, put right what our tables say, and let ``decide()`` speak; beside the running daemon.
+"""Reindex: read blocks again, correct the tables, and settle the affected intents, beside the running daemon.
 
-Only blocks of our own chain count: those that we keep by hash, and below them those that link to ours. What is right
-stays as it is. A row that its block does not bear out is refuted once a second reading confirms it (see ``confirming``):
-kept, orphaned, and the right one put in. An intent that stands as ``decide()`` says is not touched. Events have stable
-ids, so nothing is sent twice. Each transaction holds the cursor, which keeps the follower's steps out.
+Only blocks of our own chain count: those whose hashes we keep, and below them those that link to ours.
+Correct rows stay untouched. A row that its block contradicts is refuted once a second reading confirms it
+(see :mod:`watcher.reindex.confirm`): it is kept as orphaned, and the correct row is inserted. An intent whose
+stored state is what ``decide()`` returns is not touched. Events have stable ids, so nothing is sent twice.
+Each transaction locks the cursor, so no step of the indexer comes in between.
 """
 
 import time
@@ -42,16 +43,16 @@ from watcher.store.database import Database, chunks
 from watcher.store.reindex_runs import ReindexCounts, ReindexRun
 from watcher.text import count
 
-#: Blocks per transaction, and batches that are read ahead.
+#: Blocks per transaction, and batches that are fetched ahead.
 BATCH_BLOCKS = 50
 PREFETCH_BATCHES = 4
 
-#: So many reorgs may disturb one run.
+#: Reorgs during one run after which it gives up.
 MAX_REORGS = 100
 
 
 class Reindex:
-    """One run; an object runs once. ``show`` is called with the progress, ``now`` is this machine's clock."""
+    """One reindex; use each object once. ``show`` gets the progress, ``now`` is this machine's clock."""
 
     def __init__(
         self,
@@ -77,14 +78,14 @@ class Reindex:
         self._corrections: list[Difference] = []
         self._differences: list[Difference] = []
         self._changes: list[Change] = []
-        #: All that a dry run found.
+        #: Everything that a dry run found.
         self._diff = BlockDiff()
         self._run: ReindexRun | None = None
         self._reported_at = float("-inf")
         sources.on_wait = self._report_waiting
 
     async def run(self, request: ReindexRequest) -> Report:
-        """Read the range again and put right what is wrong; see the module.
+        """Read the range again and correct the tables, as the module describes.
 
         Raises :class:`UsageError`, :class:`NotFound`, :class:`Halted`, :class:`Unreachable`, and
         :class:`LeaseHeld` when another process works on the same run.
@@ -178,7 +179,7 @@ class Reindex:
         if since is None:
             assert request.intent is not None, "the command names a height, a time or an intent"
             since = await run_in_thread(self._not_before, request.intent)
-        elif request.is_ago:  # counted from this machine's clock, which may be ahead of the chain's
+        elif request.is_ago:  # counted back from this machine's clock, which may be ahead of the chain's
             since -= max(0.0, self._now() - clock.time)
         moment = int(since)
         return await self._sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
@@ -190,7 +191,7 @@ class Reindex:
     # Reading
 
     async def _read(self, source: StacksApi, request: ReindexRequest, run: ReindexRun) -> None:
-        """Read from where the run is to its top with one source."""
+        """Read with one source from the run's position to its top."""
         if self._ancestry is None or await run_in_thread(self._guard.has_forked, self._ancestry.top.height):
             self._ancestry = await self._guard.ancestry(source, run)
         ancestry = self._ancestry
@@ -232,7 +233,7 @@ class Reindex:
     async def _compare(
         self, source: StacksApi, request: ReindexRequest, run: ReindexRun, batch: Sequence[Block]
     ) -> None:
-        """Compare some blocks with our tables; unless it is a dry run, put right what differs. Raises Moved."""
+        """Compare blocks with the tables and, unless in a dry run, correct these. Raises ``ChainMoved``."""
         blocks_by_hash = {block.header.hash: block for block in batch}
         reading = read_all(batch, self._rules)
         confirmed = SecondReadings()
@@ -265,10 +266,10 @@ class Reindex:
         reading: Reading,
         confirmed: SecondReadings,
     ) -> set[str]:
-        """Compare some blocks with our tables and, unless it is a dry run, put right what differs, in one transaction.
+        """Compare blocks with the tables and, unless it is a dry run, correct these, in one transaction.
 
-        Where blocks show rows to be wrong that were not read twice, nothing is done: they are returned by hash.
-        Raises Moved.
+        Where a block contradicts a row and was read only once, nothing is changed: the hashes of such blocks
+        are returned. Raises :class:`ChainMoved`.
         """
         headers = [block.header for block in batch]
 
@@ -299,7 +300,7 @@ class Reindex:
             counts.refunds += sum(made.tx_id not in corrected for made, _ in diff.refunds)
             counts.corrections += len(diff.wrong)
             counts.differences += len(diff.differences)
-            # Those whose rows were wrong come first: what was sent of them may be false.
+            # Intents with wrong rows come first: events already sent about them may be false.
             wrong = {row.intent for row in diff.wrong}
             paid = sorted(diff.paid, key=lambda intent: (intent not in wrong, intent))
             counts.later = sorted(
@@ -307,7 +308,7 @@ class Reindex:
             )
             if not request.dry_run:
                 apply_corrections(connection, diff, at=cursor.newest, now=now)
-                # Decided in further transactions, by the daemon where this run does not come to it any more.
+                # Settled in further transactions; by the daemon if this run ends before them.
                 more = [key for key in paid[MAX_INTENTS_PER_TRANSACTION:] if key in diff.changed]
                 if request.notify:
                     intent_store.mark_due(connection, more)
@@ -341,7 +342,7 @@ class Reindex:
         return set()
 
     def _settle_later(self, request: ReindexRequest, run: ReindexRun, ids: Collection[str]) -> None:
-        """Settle intents that were left for later, in bounded transactions; an interrupted run goes on with the others."""
+        """Settle deferred intents in bounded transactions; an interrupted run resumes with the rest."""
         for batch in chunks(sorted(ids), MAX_INTENTS_PER_TRANSACTION):
 
             def work(
@@ -376,7 +377,7 @@ class Reindex:
             )
 
     def _finish(self, request: ReindexRequest, run: ReindexRun) -> None:
-        """Settle what only failed attempts touched, and close the run."""
+        """Settle the intents that only failed attempts touched, and close the run."""
         self._settle_later(request, run, run.counts.later)
         self._database.transact(
             lambda connection: self._advance(connection, run, run.position, run.counts, finished=True)
@@ -391,7 +392,7 @@ class Reindex:
         self._show(Progress(total=run.top - run.bottom + 1, done=done, counts=run.counts, note=note))
 
     async def _report_waiting(self, note: str) -> None:
-        """Say that the run is alive though it does not move: on the screen, and now and then in ``status``."""
+        """Report a run that waits: always to ``show``, and at intervals to the database, for ``status``."""
         run = self._run
         if run is None:
             return

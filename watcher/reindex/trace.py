@@ -1,4 +1,4 @@
-"""The hashes that a reindex followed down, kept in pieces, so that the same run does not follow them down again."""
+"""Hashes that a reindex traced down from our headers, stored for a resumed run."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from watcher.store import reindex_runs
 from watcher.store.database import Database
 from watcher.store.reindex_runs import ReindexRun
 
-#: Hashes of a piece: after so many, and when the trace ends or fails, they are stored.
+#: Hashes per stored row; fewer in the last one, when the trace ends or fails.
 HASHES_PER_ROW = 1000
 
 
 class HashRecorder:
-    """Keeps what one run follows down; a dry run, which no other goes on with, keeps nothing."""
+    """Stores the hashes that one run traces; a dry run is never resumed and stores nothing."""
 
     def __init__(self, database: Database, run: ReindexRun) -> None:
         self._database = database
@@ -22,14 +22,14 @@ class HashRecorder:
         self._hashes: list[bytes] = []
 
     def known(self) -> tuple[int, list[bytes]]:
-        """Return what the run followed down before: a height, and the hashes from there down without a gap."""
+        """Return what the run traced before: a height, and the hashes from there down without a gap."""
         if not self._run.id:
             return 0, []
         with self._database.read() as connection:
             return reindex_runs.kept_hashes(connection, self._run)
 
     async def add(self, headers: Sequence[BlockHeader]) -> None:
-        """Take linked headers, newest first."""
+        """Add linked headers, newest first."""
         if self._top - len(self._hashes) != headers[0].height:
             await self.store()
             self._top = headers[0].height
@@ -38,7 +38,7 @@ class HashRecorder:
             await self.store()
 
     async def store(self) -> None:
-        """Store what was taken since the last piece."""
+        """Store the hashes added since the last stored row."""
         top, hashes = self._top, self._hashes
         self._top, self._hashes = top - len(hashes), []
         if hashes and self._run.id:
