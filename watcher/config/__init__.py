@@ -1,1 +1,1 @@
-"""Settings: where they come from, how each is read, and what they may be."""
+"""Settings: their sources, types, validation and defaults."""

@@ -1,6 +1,7 @@
-"""Which assets a merchant can ask for, and how deep a payment in them must lie (pure readers of two settings).
+"""Assets of payment intents, and confirmation levels by amount: pure parsers of two settings.
 
-Messages start with the key they are about and say what would be right; the caller puts the setting's name before them.
+Messages start with the key they are about and say what to write instead; the caller prefixes the setting's
+name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ _MAX_DECIMALS = 38
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """The level of amounts under ``below`` base units; None in the last tier, which has all larger ones."""
+    """Confirmation level of amounts under ``below`` base units; None in the last tier: all larger ones."""
 
     below: int | None = None
     level: Level
@@ -25,7 +26,8 @@ class Tier:
 
 DEFAULT_LEVEL = Level("anchored", LEVELS["anchored"])
 
-#: Tiers of an asset that the settings do not mention; every other asset has :data:`DEFAULT_LEVEL` throughout.
+#: Tiers of assets without a setting; assets that are not listed here have :data:`DEFAULT_LEVEL` for all
+#: amounts.
 DEFAULT_TIERS = {
     "sbtc": (
         Tier(below=100_000, level=Level("included", LEVELS["included"])),
@@ -36,7 +38,7 @@ DEFAULT_TIERS = {
 
 
 def check_final(level: Level, finality_burn_blocks: int) -> Level:
-    """Return the level, or raise ValueError when it waits for more Bitcoin blocks than count as final."""
+    """Return the level; raise ValueError when it needs more Bitcoin blocks than finality."""
     if level.depth.bitcoin > finality_burn_blocks:
         raise ValueError(
             f"level {level} waits for {level.depth.bitcoin} Bitcoin blocks, but finality_burn_blocks is "
@@ -48,7 +50,7 @@ def check_final(level: Level, finality_burn_blocks: int) -> Level:
 def read_assets(configured: object, network: Network, sbtc_contract: str) -> dict[str, AssetSpec]:
     """Return the built-in assets and the configured ones (``{name: {identifier, decimals}}``) by short name.
 
-    :raises ValueError: for an entry that is malformed, doubled, or of another network.
+    :raises ValueError: for an entry that is malformed, duplicate, or of another network.
     """
     assets = {asset.name: asset for asset in default_assets(sbtc_contract)}
     for name, entry in _table(configured, "{usd = {identifier = …, decimals = 6}}").items():
@@ -76,9 +78,10 @@ def read_assets(configured: object, network: Network, sbtc_contract: str) -> dic
 def read_tiers(
     configured: object, assets: Iterable[str], finality_burn_blocks: int
 ) -> dict[str, tuple[Tier, ...]]:
-    """Return the tiers of every asset: the configured ones (``{asset: [{below, level}, …]}``), else the default.
+    """Return the tiers of every asset: those configured (``{asset: [{below, level}, …]}``) or the default.
 
-    :raises ValueError: for an unknown asset, tiers that do not rise or do not end, or a level deeper than finality.
+    :raises ValueError: for an unknown asset, tiers that do not rise or have no last one, or a level deeper
+    than finality.
     """
     names = tuple(assets)
     table = _table(configured, '{sbtc = [{below = 100000, level = "included"}, {level = "anchored"}]}')

@@ -1,4 +1,4 @@
-"""Load the settings: the command line before the environment, credentials, a file and the defaults."""
+"""Load the settings from the command line, the environment, systemd credentials, a file and the defaults."""
 
 import difflib
 import os
@@ -14,17 +14,18 @@ from watcher.config.settings import PREFIX, Settings
 from watcher.errors import ConfigError
 from watcher.text import suggest
 
-#: Names the configuration file; the one variable with the prefix that is no setting.
+#: Environment variable with the path of the settings file.
 CONFIG_VARIABLE = "SBTC_WATCHER_CONFIG"
-#: The command line's own, see :mod:`watcher.cli.session`.
+#: Variables with the prefix that are not settings: the command line reads them, see
+#: :mod:`watcher.cli.session`.
 _COMMAND_LINE = frozenset({CONFIG_VARIABLE, "SBTC_WATCHER_SERVER", "SBTC_WATCHER_SERVER_KEY"})
 DEFAULT_CONFIG = Path("/etc/sbtc-watcher/config.toml")
 
 
 def load_settings(config: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
-    """Merge ``overrides`` (the command line; None values are left out), environment, credentials, file and defaults.
+    """Merge the command line (``overrides``; None is not given), environment, credentials, file, defaults.
 
-    A setting is taken whole from the first source that names it; tables are not mixed.
+    Each setting is taken whole from the first source that has it; tables are not merged.
 
     :raises ConfigError: with one line per problem.
     """
@@ -32,9 +33,9 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
     path = config_file(config)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    command_line = {name: value for name, value in (overrides or {}).items() if value is not None}
     for source, origin in (
-        (given, "command line"),
+        (command_line, "command line"),
         (EnvSettingsSource(Settings)(), ""),
         (_read_credentials(), "credentials directory"),
         (_read_file(path) if path is not None else {}, str(path)),
@@ -53,15 +54,15 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, object] | 
 
 
 def config_file(config: Path | None = None) -> Path | None:
-    """Return the settings file that is read: the one given, the environment's, the system's if there is one, else None."""
+    """Return the settings file to read: ``config``, or the environment's, or the system's if it exists."""
     if named := config or os.environ.get(CONFIG_VARIABLE):
         return Path(named)
     try:
         DEFAULT_CONFIG.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return None  # nobody asked for it
+        return None  # the system's file is optional
     except OSError:
-        pass  # it is there; reading it says what is wrong
+        pass  # it exists; reading it reports what is wrong
     return DEFAULT_CONFIG
 
 
@@ -93,7 +94,7 @@ def _read_credentials() -> dict[str, Any]:
 
 def _unknown_variables() -> list[str]:
     known = {PREFIX + name.upper() for name in Settings.model_fields} | _COMMAND_LINE
-    # Compared without the prefix, which makes everything look close to everything.
+    # Compared without the prefix: with it, all names are similar.
     endings = {name.removeprefix(PREFIX): name for name in known}
     lines = []
     for name in sorted(os.environ):
@@ -105,7 +106,7 @@ def _unknown_variables() -> list[str]:
     return lines
 
 
-#: pydantic's kinds of error, in this program's words; ``{…}`` are pydantic's own values.
+#: Messages by pydantic's type of error; ``{…}`` are pydantic's context values.
 _WORDS = {
     "bool_parsing": "must be true or false, not {input}",
     "bool_type": "must be true or false, not {input}",
@@ -129,13 +130,13 @@ _WORDS = {
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
-    """Return one line per problem: the setting, where its value came from, what is wrong, what would be right."""
+    """Return one line per problem: the setting, the source of its value, what is wrong, what to write."""
     lines = []
     for problem in error.errors(include_url=False):
         name = str(problem["loc"][0])
         kind = problem["type"]
         if kind == "default_factory_not_called":
-            continue  # the default hangs on another setting, which is wrong and is reported itself
+            continue  # the default depends on another setting, which is reported itself
         if kind == "extra_forbidden":
             text = f"unknown setting{suggest(name, Settings.model_fields)}"
         else:

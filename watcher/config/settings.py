@@ -1,7 +1,8 @@
-"""The settings: one frozen object, merged from the command line, the environment, credentials, a file and defaults.
+"""The settings: one frozen object with every setting, its type, validation and default.
 
-``Settings(…)`` made directly takes its values from its arguments alone: it reads no environment and no file, but for
-``$STATE_DIRECTORY`` when no ``database_url`` is given. :func:`watcher.config.load.load_settings` reads everything.
+``Settings(…)`` takes its values from its arguments alone: it reads no environment and no file, except
+``$STATE_DIRECTORY`` when no ``database_url`` is given. :func:`watcher.config.load.load_settings` reads the
+sources.
 """
 
 import os
@@ -60,15 +61,15 @@ _SCHEDULE = (0.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.
 
 def default_database_url() -> str:
     """Return the SQLite file in ``$STATE_DIRECTORY`` (systemd's), else in ``~/.local/state/sbtc-watcher``."""
-    # systemd lists several directories with colons between them; the first is the unit's own.
+    # systemd separates several directories by colons; the first is the unit's own.
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     return f"sqlite:///{state or os.path.expanduser('~/.local/state/sbtc-watcher')}/sbtc-watcher.db"
 
 
 class Settings(BaseSettings):
-    """Every setting with its default; ``systemd/config.toml.example`` explains them. Immutable.
+    """Every setting with its default. Immutable; ``systemd/config.toml.example`` explains each.
 
-    :raises pydantic.ValidationError: when made directly from wrong values.
+    :raises pydantic.ValidationError: for invalid values.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
@@ -78,9 +79,9 @@ class Settings(BaseSettings):
     api_urls: Annotated[tuple[str, ...], RAW, LIST] = Field(
         default_factory=lambda data: (NETWORKS[data["network"]].api_url,)
     )
-    #: For the host of the first URL; see :meth:`key_for`.
+    #: Key for the host of the first URL; see :meth:`key_for`.
     api_key: OptionalSecret = None
-    #: By host, or host:port.
+    #: Keys by ``host`` or ``host:port``.
     api_keys: Annotated[dict[str, SecretStr], RAW, SkipValidation] = {}
     api_requests_per_minute: OptionalCount = None
     api_requests_per_month: OptionalCount = None
@@ -90,11 +91,11 @@ class Settings(BaseSettings):
     mempool_interval: PositiveSeconds = 15.0
     start_height: StartHeight = "tip"
     sbtc_contract: str = Field(default_factory=lambda data: NETWORKS[data["network"]].sbtc_contract)
-    #: By short name: ``sbtc``, ``stx`` and the configured ones.
+    #: Assets by short name: ``sbtc``, ``stx`` and the configured ones.
     assets: Annotated[dict[str, AssetSpec], RAW, SkipValidation] = {}
     payment_contract: OptionalText = None
     finality_burn_blocks: Count = 6
-    #: By short name, for every asset.
+    #: Tiers by the short name of the asset, for every asset.
     confirmation_tiers: Annotated[dict[str, tuple[Tier, ...]], RAW, SkipValidation] = {}
     default_ttl: Ttl = 3600
     inclusion_grace: ChainSeconds = 600
@@ -134,7 +135,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take arguments only; :func:`watcher.config.load.load_settings` reads the other sources and knows where each value came from."""
+        """Use the arguments only; ``load_settings`` reads the other sources and names each value's origin."""
         return (init_settings,)
 
     @field_validator("database_url")
@@ -189,7 +190,7 @@ class Settings(BaseSettings):
     def _read_assets(cls, value: object, info: ValidationInfo) -> object:
         network, sbtc_contract = _network(info), info.data.get("sbtc_contract")
         if network is None or sbtc_contract is None:
-            return {}  # what is wrong there is reported there
+            return {}  # reported for those settings
         table = read_json(value, '{"usd": {"identifier": "…", "decimals": 6}}')
         return asset_settings.read_assets(table, network, sbtc_contract)
 
@@ -213,44 +214,44 @@ class Settings(BaseSettings):
         return value.strip()
 
     def key_for(self, url: str) -> str | None:
-        """Return the API key that a source may be sent, None for none: a key goes to the host it was given for."""
-        place, host = hosts_of(url)
-        key = self.api_keys.get(place) or self.api_keys.get(host)
+        """Return the API key for a source, None for none; a key is sent only to the host it was set for."""
+        host_and_port, host = hosts_of(url)
+        key = self.api_keys.get(host_and_port) or self.api_keys.get(host)
         if key is None and host == hosts_of(self.api_urls[0])[1]:
             key = self.api_key
         return None if key is None else key.get_secret_value()
 
     @property
     def network_facts(self) -> Network:
-        """What differs between networks."""
+        """The constants of the network."""
         return NETWORKS[self.network]
 
     @property
     def http_address(self) -> tuple[str, int] | None:
-        """Host and port to listen on (port 0: any free one), None for no HTTP server."""
+        """Host and port to listen on (port 0: any free port), None for no HTTP server."""
         return parse_bind(self.http_bind)
 
     @property
     def database_url_masked(self) -> str:
-        """The database URL as people may see it."""
+        """The database URL with its password masked."""
         return make_url(self.database_url).render_as_string(hide_password=True)
 
     def level_for(self, asset: str, amount: int) -> Level:
-        """Return the level that ``amount`` base units of an asset need by default.
+        """Return the default confirmation level for ``amount`` base units of an asset.
 
         :raises KeyError: for an asset that is not in :attr:`assets`.
         """
         return asset_settings.tier_level(self.confirmation_tiers[asset], amount)
 
     def parse_level(self, value: object) -> Level:
-        """Read a level as merchants and intents name it.
+        """Parse a confirmation level of a merchant or intent.
 
-        :raises ValueError: when it is none, or waits for more Bitcoin blocks than ``finality_burn_blocks``.
+        :raises ValueError: when it is invalid, or needs more Bitcoin blocks than ``finality_burn_blocks``.
         """
         return asset_settings.check_final(parse_level(value), self.finality_burn_blocks)
 
     def show(self) -> dict[str, Any]:
-        """Return every setting in order, JSON-ready, as one would write it; secrets and passwords are masked."""
+        """Return every setting in order, JSON-ready, as a user would write it; secrets are masked."""
         shown = self.model_dump(mode="json", exclude={"assets", "confirmation_tiers"})
         shown["database_url"] = self.database_url_masked
         shown["assets"] = {
@@ -265,6 +266,6 @@ class Settings(BaseSettings):
 
 
 def _network(info: ValidationInfo) -> Network | None:
-    """Return the network's facts, None when that setting is wrong itself."""
+    """Return the network, None when that setting is invalid itself."""
     name = info.data.get("network")
     return None if name is None else NETWORKS[name]

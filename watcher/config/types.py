@@ -1,6 +1,6 @@
-"""How single settings are read: lists, optional values, counts, URLs, secrets, the address to listen on.
+"""Types and parsers of single settings: lists, optional values, counts, URLs, secrets, the bind address.
 
-Readers raise :class:`ValueError` with what is wrong and what would be right; secrets are never quoted.
+Parsers raise :class:`ValueError` with what is wrong and what to write instead; secrets are never quoted.
 """
 
 import json
@@ -14,14 +14,14 @@ from pydantic_settings import NoDecode
 
 from watcher.durations import PositiveChainSeconds
 
-_MIN_TOKEN = 16
-_MAX_TTL = 366 * 86400
+_MIN_TOKEN_CHARACTERS = 16
+_MAX_TTL_SECONDS = 366 * 86400
 #: Far above every sensible count, far below what date arithmetic or a database integer holds.
 _MAX_COUNT = 1_000_000_000
 
 
 def read_json(value: object, example: str) -> object:
-    """Return what a JSON text says; anything but text as it is."""
+    """Parse a JSON text; return anything but text unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -31,7 +31,7 @@ def read_json(value: object, example: str) -> object:
 
 
 def read_list(value: object) -> object:
-    """Return the list that a text holds, as JSON or with commas; anything but text as it is."""
+    """Parse a list written as JSON or separated by commas; return anything but text unchanged."""
     if not isinstance(value, str):
         return value
     if value.strip().startswith("["):
@@ -40,7 +40,7 @@ def read_list(value: object) -> object:
 
 
 def parse_bind(value: str) -> tuple[str, int] | None:
-    """Return host and port of ``host:port`` (port 0: any free one), None for an empty text."""
+    """Parse ``host:port`` (port 0: any free port); return None for an empty text."""
     text = value.strip()
     if not text:
         return None
@@ -48,7 +48,7 @@ def parse_bind(value: str) -> tuple[str, int] | None:
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     fits = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
-    # An IPv6 address needs brackets, or its last group would be the port.
+    # An IPv6 address needs brackets, or its last group would be read as the port.
     if not bare or not fits or (":" in bare) != bracketed:
         raise ValueError(
             f"{value!r} is not host:port; write 127.0.0.1:8420 or [::1]:8420, nothing for no HTTP server"
@@ -64,7 +64,7 @@ def parse_api_url(value: str) -> str:
     except ValueError:
         raise ValueError("is not a base URL; write https://host or http://host:port/path") from None
     if url.username is not None:
-        # Not quoted: the point is that it would show in status, logs and metrics.
+        # Not quoted: the message must not show it either.
         raise ValueError("must not hold a user name or password, because URLs are shown; use api_key")
     if not sound or url.query or url.fragment:
         raise ValueError(f"{value!r} is not a base URL; write https://host or http://host:port/path")
@@ -72,7 +72,7 @@ def parse_api_url(value: str) -> str:
 
 
 def hosts_of(url: str) -> tuple[str, str]:
-    """Return the ``host:port`` and the ``host`` of a base URL, as keys of a table name them."""
+    """Return the ``host:port`` and the ``host`` of a base URL, the two ways to write it in ``api_keys``."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
@@ -80,7 +80,7 @@ def hosts_of(url: str) -> tuple[str, str]:
 
 
 def read_keys(value: object, urls: Sequence[str]) -> dict[str, SecretStr]:
-    """Return a table of API keys by the host of a URL, ``host`` or ``host:port``."""
+    """Parse a table of API keys by ``host`` or ``host:port`` of one of the URLs."""
     example = '{"api.mainnet.hiro.so": "…"}'
     table = read_json({} if _none_if_blank(value) is None else value, example)
     if not isinstance(table, dict):
@@ -98,7 +98,7 @@ def read_keys(value: object, urls: Sequence[str]) -> dict[str, SecretStr]:
 
 
 def parse_origin(value: str) -> str:
-    """Return the origin of a web page, as browsers send it."""
+    """Check the origin of a web page, as browsers send it."""
     try:
         url = urlsplit(value)
         sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
@@ -110,7 +110,7 @@ def parse_origin(value: str) -> str:
 
 
 def not_built(what: str) -> BeforeValidator:
-    """Refuse every value of a setting that this version does not act on: ignoring it would be a false promise."""
+    """Reject every value of a setting that this version does not support, rather than ignore it."""
 
     def refuse(value: object) -> None:
         if _none_if_blank(value) not in (None, {}):
@@ -141,7 +141,7 @@ def _height(value: object) -> object:
 
 
 def _ttl(seconds: int) -> int:
-    if seconds > _MAX_TTL:
+    if seconds > _MAX_TTL_SECONDS:
         raise ValueError("must be at most 366d")
     return seconds
 
@@ -154,9 +154,10 @@ def _header_text(value: SecretStr) -> SecretStr:
 
 
 def _long_enough(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < _MIN_TOKEN:
+    if len(value.get_secret_value()) < _MIN_TOKEN_CHARACTERS:
         raise ValueError(
-            f"is too short to stay secret; use {_MIN_TOKEN} characters or more (openssl rand -hex 32)"
+            f"is too short to stay secret; use {_MIN_TOKEN_CHARACTERS} characters or more "
+            "(openssl rand -hex 32)"
         )
     return value
 
@@ -170,9 +171,9 @@ _Positive = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=_MAX_COUN
 _HeaderText = Annotated[SecretStr, AfterValidator(_header_text)]
 _Token = Annotated[_HeaderText, AfterValidator(_long_enough)]
 
-#: A list from TOML, JSON or words with commas.
+#: A list from TOML, as JSON, or separated by commas.
 LIST = BeforeValidator(read_list)
-#: Lets a text from the environment pass undecoded to our own readers.
+#: Passes text from the environment undecoded to our own parsers.
 RAW = NoDecode
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=_MAX_COUNT)]
 OptionalCount = Annotated[Count | None, _BLANK_IS_NONE]
