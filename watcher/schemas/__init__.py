@@ -1,7 +1,7 @@
-"""The JSON documents of the public interface as models: what the HTTP API declares, and what its client returns.
+"""Models of the public JSON documents: declared by the HTTP API, returned by its client.
 
-The server's own documents are made by :mod:`watcher.schemas.serialize` and its neighbours; tests hold them against these models.
-Fields may be added to documents, so unknown ones are ignored when one is read.
+The server makes its documents in :mod:`watcher.schemas.serialize` and its neighbours; tests check them
+against these models. Later versions may add fields to documents, so unknown fields are ignored on reading.
 """
 
 from watcher.schemas.base import Depth, Document, FieldError, OwnedPage, Page, Problem, Request

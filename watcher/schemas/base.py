@@ -1,4 +1,4 @@
-"""What the models share: amounts, times, and problems."""
+"""Base classes and shared types of the models: amounts, times, depths and problems."""
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from watcher.text import suggest
 
 
 class Document(BaseModel):
-    """A document that the server answers with."""
+    """A document in a response."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
@@ -34,45 +34,45 @@ class Document(BaseModel):
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
-        """Return the model of a JSON document and keep that in :attr:`raw`. Raises :class:`pydantic.ValidationError`."""
+        """Parse a JSON document and keep it in :attr:`raw`. Raises :class:`pydantic.ValidationError`."""
         made = cls.model_validate(document)
         made._raw = document
         return made
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The JSON document as it came, with what this version does not know; of a part, as this version knows it."""
+        """The JSON document as received, unknown fields included; of a nested document, its known fields."""
         return self.model_dump(mode="json") if self._raw is None else self._raw
 
     def __eq__(self, other: object) -> bool:
-        """Compare what they say, whatever they were read from."""
+        """Compare the fields, not :attr:`raw`."""
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
 
 class Request(BaseModel):
-    """A document that a caller sends. Unknown fields are refused; leave out what is not needed."""
+    """A document in a request. Unknown fields are rejected; every field without a value can be left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    #: What the members are called in what is said of them.
+    #: The word for a field in error messages.
     member: ClassVar[str] = "field"
 
     @classmethod
     def of(cls, document: object) -> Self:
-        """Return the request in a JSON document, None for an empty one. Raises :class:`Refused` with all that is wrong."""
+        """Parse a JSON document; None is an empty one. Raises :class:`Refused` with every field error."""
         try:
             return cls.model_validate({} if document is None else document)
         except ValidationError as error:
             raise refusal(error) from None
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document, without what was not given."""
+        """Return the JSON document, without fields that were not set."""
         return self.model_dump(mode="json", exclude_unset=True)
 
     @model_validator(mode="wrap")
     @classmethod
     def _explain(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Say what is wrong in our words, wherever the model is read: in a route, a list of them, or here."""
+        """Reword pydantic's errors wherever the model is validated: in a route, a list, or by :meth:`of`."""
         try:
             return validate(document)
         except ValidationError as error:
@@ -83,25 +83,25 @@ class Request(BaseModel):
 
 
 class Page(Request):
-    """Which page of a list."""
+    """Page of a list."""
 
     member: ClassVar[str] = "parameter"
 
     limit: LimitIn = DEFAULT_LIMIT
-    """Rows of the page."""
+    """Maximum number of rows."""
     cursor: CursorIn | None = None
-    """`next_cursor` of the page before; none for the first page."""
+    """`next_cursor` of the previous page; leave it out for the first page."""
 
 
 class OwnedPage(Page):
-    """Which page of a list of things that merchants have."""
+    """Page of a list of objects that belong to merchants."""
 
     merchant: IdIn | None = None
-    """Whose, for an operator; a merchant sees only their own."""
+    """For an operator: only objects of this merchant. A merchant sees only its own."""
 
 
 def refusal(error: ValidationError) -> Refused:
-    """Return the refusal that names every wrong field, those of a list by their place: ``intents.3.amount``."""
+    """Return the refusal that names every invalid field, one in a list by its index: ``intents.3.amount``."""
     lines = [(".".join(map(str, line["loc"])), line["msg"]) for line in error.errors(include_url=False)]
     if any(not field for field, _ in lines):
         return Refused("validation", f"the body {lines[0][1]}")
@@ -109,21 +109,21 @@ def refusal(error: ValidationError) -> Refused:
 
 
 def _explained(line: ErrorDetails, member: str, known: Collection[str]) -> InitErrorDetails:
-    kind, given = line["type"], line["input"]
+    kind, value = line["type"], line["input"]
     if kind == "missing":
         message = "is missing"
     elif kind == "extra_forbidden":
         message = f"unknown {member}{suggest(str(line['loc'][-1]), known)}"
     elif kind in ("enum", "literal_error"):
-        message = f"{quote(given)} is unknown; write {line['ctx']['expected'].replace(chr(39), '')}"
+        message = f"{quote(value)} is unknown; write {line['ctx']['expected'].replace(chr(39), '')}"
     elif kind == "value_error":
         message = str(line["ctx"]["error"])
     else:
         message = _MESSAGES.get(kind, line["msg"])
-    return InitErrorDetails(type=PydanticCustomError("request", message), loc=line["loc"], input=given)
+    return InitErrorDetails(type=PydanticCustomError("request", message), loc=line["loc"], input=value)
 
 
-#: What pydantic's own errors say here.
+#: Messages by pydantic's type of error.
 _MESSAGES = {
     "string_type": "must be a text",
     "bool_type": "must be true or false",
@@ -145,11 +145,11 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _written(moment: datetime) -> str:
+def _to_rfc3339(moment: datetime) -> str:
     return rfc3339(moment.timestamp())
 
 
-#: Base units: ``int`` in Python, decimal digits as text in JSON.
+#: An amount in base units: ``int`` in Python, decimal digits as text in JSON.
 Amount = Annotated[
     int,
     BeforeValidator(_digits),
@@ -161,14 +161,14 @@ Amount = Annotated[
 Time = Annotated[
     datetime,
     AfterValidator(_utc),
-    PlainSerializer(_written, return_type=str),
+    PlainSerializer(_to_rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-20T12:00:00.000Z"]}),
 ]
 
 Hex = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
 Metadata = dict[str, str]
 
-# What the examples of several models hold.
+# Values that several examples share.
 EXAMPLE_ADDRESS = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
 EXAMPLE_SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token::sbtc-token"
 EXAMPLE_TX_ID = "0x6f7d1d2b1c0f3c5e0f6a4f2d9b8e7c6d5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d"
@@ -176,21 +176,21 @@ EXAMPLE_BLOCK_HASH = "0x9a8b7c6d5e4f3a2b1c0d6f7d1d2b1c0f3c5e0f6a4f2d9b8e7c6d5a4b
 
 
 class Depth(Document):
-    """Confirmations: the block itself counts in `stacks`, Bitcoin blocks on top in `bitcoin`."""
+    """Confirmations: Stacks blocks, the transfer's own included, and Bitcoin blocks after it."""
 
     stacks: int
     bitcoin: int
 
 
 class FieldError(Document):
-    """What is wrong with one field."""
+    """Error of one field."""
 
     field: str
     message: str
 
 
 class Problem(Document):
-    """An error (RFC 9457). ``code`` is short and stable; ``detail`` is for people."""
+    """An error (RFC 9457). ``code`` is short and stable; ``detail`` is a message for humans."""
 
     type: str = "about:blank"
     title: str
@@ -198,7 +198,7 @@ class Problem(Document):
     code: str
     detail: str
     errors: list[FieldError] | None = None
-    """For `validation`: each field that is wrong."""
+    """For `validation`: every invalid field."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -212,7 +212,8 @@ class Problem(Document):
                     "errors": [
                         {
                             "field": "amount",
-                            "message": "0 is not a number of base units; write 1 to 2^128-1 in decimal digits",
+                            "message": "0 is not a number of base units; "
+                            "write 1 to 2^128-1 in decimal digits",
                         }
                     ],
                 }

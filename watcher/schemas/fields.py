@@ -1,6 +1,7 @@
-"""Types of the fields that callers send: each validates, converts and describes (pure).
+"""Types of request fields: each validates, converts and describes itself (pure).
 
-Validators raise :class:`ValueError` with what is wrong and what would be right; the field's name stands before it.
+Validators raise :class:`ValueError` with what is wrong and what to write instead; the caller prefixes the
+field's name.
 """
 
 import re
@@ -17,29 +18,30 @@ from notifier.events import rfc3339
 from watcher.domain.levels import Level, parse_level
 from watcher.durations import format_duration, parse_duration
 
-#: Longest and shortest life of an intent, seconds.
-MAX_TTL = 366 * 86400
-MIN_TTL = 1
+#: Longest and shortest lifetime of an intent, seconds.
+MAX_TTL_SECONDS = 366 * 86400
+MIN_TTL_SECONDS = 1
 
-#: Rows of a page, at most and when nothing else is asked for.
+#: Rows per page: the maximum and the default.
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
 
 MAX_METADATA_KEYS = 50
-MAX_METADATA_KEY = 40
-MAX_METADATA_VALUE = 500
-#: Longest name of a merchant and longest reason, characters.
-MAX_TEXT = 500
+#: Characters of a key, and of its text.
+MAX_METADATA_KEY_LENGTH = 40
+MAX_METADATA_VALUE_LENGTH = 500
+#: Characters of a merchant's name, or of a reason.
+MAX_TEXT_LENGTH = 500
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: The end of year 9999, where calendars end.
+#: The end of year 9999, the last one that ``datetime`` knows.
 _MAX_TIME = 253_402_300_799
 
 
 def read_amount(value: object, *, least: int = 1) -> int:
-    """Read a number of base units: a whole number, or its decimal digits as text; no sign, point or exponent."""
+    """Parse base units: a whole number, or its decimal digits as text; no sign, point or exponent."""
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
@@ -53,22 +55,23 @@ def read_amount(value: object, *, least: int = 1) -> int:
 
 
 def read_amount_or_zero(value: object) -> int:
-    """Read a number of base units that may be 0."""
+    """Parse an amount in base units that may be 0."""
     return read_amount(value, least=0)
 
 
 def read_reference(value: object) -> str:
-    """Read a merchant's own reference: printable ASCII, 1 to 34 bytes once trimmed, so that it fits a memo."""
+    """Parse a merchant's own reference: printable ASCII, 1 to 34 bytes when trimmed, to fit a memo."""
     text = value.strip(" ") if isinstance(value, str) else ""
     if not (text.isascii() and text.isprintable()) or not 0 < len(text) <= MEMO_BYTES:
         raise ValueError(
-            f"{quote(value)} does not fit a memo; use 1 to {MEMO_BYTES} printable ASCII characters, or leave it out"
+            f"{quote(value)} does not fit a memo; "
+            f"use 1 to {MEMO_BYTES} printable ASCII characters, or leave it out"
         )
     return text
 
 
 def read_salt(value: object) -> bytes:
-    """Read 16 bytes written as hex, with or without ``0x``."""
+    """Parse 16 bytes of hex, with or without ``0x``."""
     digits = value.removeprefix("0x") if isinstance(value, str) else ""
     if not re.fullmatch(r"[0-9a-fA-F]*", digits) or len(digits) != 2 * SALT_BYTES:
         raise ValueError(f"{quote(value)} is not a salt; write {SALT_BYTES} bytes as hex digits")
@@ -76,17 +79,20 @@ def read_salt(value: object) -> bytes:
 
 
 def read_ttl(value: object) -> int:
-    """Read how long an intent lives: whole seconds from 1 to 366 days."""
+    """Parse the lifetime of an intent: whole seconds, from 1 s to 366 days."""
     seconds = parse_duration(value)
     if seconds != int(seconds):
         raise ValueError(f"{value!r} is not a whole number of seconds, which the chain counts in")
-    if not MIN_TTL <= seconds <= MAX_TTL:
+    if not MIN_TTL_SECONDS <= seconds <= MAX_TTL_SECONDS:
         raise ValueError(f"{value!r} is not between 1s and 366d")
     return int(seconds)
 
 
 def read_time(value: object) -> int:
-    """Read a moment as RFC 3339 with its zone, or as unix seconds. Fractions are cut: the chain counts in whole seconds."""
+    """Parse a time as RFC 3339 with its zone, or as unix seconds.
+
+    Fractions of a second are cut off: chain time is counted in whole seconds.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         seconds = value
     elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 12:
@@ -99,52 +105,52 @@ def read_time(value: object) -> int:
 
 
 def read_metadata(value: object) -> dict[str, str]:
-    """Read a merchant's own notes: up to 50 short keys with texts."""
+    """Parse a merchant's own data: up to 50 short keys with texts."""
     if not isinstance(value, Mapping):
         raise ValueError('must be a table of texts, e.g. {"order_id": "12345"}')
     if len(value) > MAX_METADATA_KEYS:
         raise ValueError(f"has {len(value)} keys; use at most {MAX_METADATA_KEYS}")
     for key, text in value.items():
-        if not isinstance(key, str) or not 0 < len(key) <= MAX_METADATA_KEY or not _is_unicode(key):
-            raise ValueError(f"key {quote(key)} must have 1 to {MAX_METADATA_KEY} characters")
-        if '"' in key or "\\" in key:  # the filter by metadata looks for keys as they stand in JSON
+        if not isinstance(key, str) or not 0 < len(key) <= MAX_METADATA_KEY_LENGTH or not _is_unicode(key):
+            raise ValueError(f"key {quote(key)} must have 1 to {MAX_METADATA_KEY_LENGTH} characters")
+        if '"' in key or "\\" in key:  # the filter by metadata compares keys as they are in JSON
             raise ValueError(f"key {quote(key)} must hold no quotation mark and no backslash")
-        if not isinstance(text, str) or len(text) > MAX_METADATA_VALUE or not _is_unicode(text):
-            raise ValueError(f"{key} must be a text of at most {MAX_METADATA_VALUE} characters")
+        if not isinstance(text, str) or len(text) > MAX_METADATA_VALUE_LENGTH or not _is_unicode(text):
+            raise ValueError(f"{key} must be a text of at most {MAX_METADATA_VALUE_LENGTH} characters")
     return dict(value)
 
 
 def read_text(value: object) -> str:
-    """Read a line that people wrote for people, trimmed; not empty."""
+    """Parse free text: trimmed, and not empty."""
     text = value.strip() if isinstance(value, str) else ""
-    if not text or len(text) > MAX_TEXT or not _is_unicode(text) or "\0" in text:
-        raise ValueError(f"must be a text of 1 to {MAX_TEXT} characters")
+    if not text or len(text) > MAX_TEXT_LENGTH or not _is_unicode(text) or "\0" in text:
+        raise ValueError(f"must be a text of 1 to {MAX_TEXT_LENGTH} characters")
     return text
 
 
 def read_principal(value: object) -> str:
-    """Read an address or contract of any network; the settings say which one it must be of."""
+    """Parse an address or contract of any network; the caller checks the network."""
     if not isinstance(value, str):
         raise ValueError(f"{quote(value)} is not a principal; write it as text")
     return str(parse_principal(value))
 
 
 def read_id(value: object) -> str:
-    """Read the id of a thing."""
+    """Parse the id of an object."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError(f"{quote(value)} is not an id")
     return value
 
 
 def read_cursor(value: object) -> str:
-    """Read what continues a list."""
+    """Parse the cursor of a list."""
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError(f"{quote(value)} is no cursor; write the next_cursor of the page before")
     return value
 
 
 def read_limit(value: object) -> int:
-    """Read the number of rows of a page."""
+    """Parse the number of rows of a page."""
     number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_LIMIT:
         raise ValueError(f"{quote(value)} is no number of rows; write 1 to {MAX_LIMIT}")
@@ -152,7 +158,7 @@ def read_limit(value: object) -> int:
 
 
 def read_yes_or_no(value: object) -> bool:
-    """Read ``true`` or ``false``."""
+    """Parse ``true`` or ``false``."""
     if value not in (True, False, "true", "false") or (
         isinstance(value, int) and not isinstance(value, bool)
     ):
@@ -161,7 +167,7 @@ def read_yes_or_no(value: object) -> bool:
 
 
 def quote(value: object) -> str:
-    """Return a value as people typed it, cut when it is long."""
+    """Return a value for an error message, cut off when it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
 
@@ -180,7 +186,7 @@ def _read_rfc3339(value: object) -> int:
 
 
 def _is_unicode(text: str) -> bool:
-    """Say whether a text can be stored: JSON can carry halves of characters, databases and bodies cannot."""
+    """Say whether a text can be encoded: JSON can carry lone surrogates, databases and bodies cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -200,8 +206,8 @@ def _amount_schema(least: int) -> WithJsonSchema:
     )
 
 
-def as_written(level: Level) -> str | dict[str, int]:
-    """Return a level's name, or the depth that was written out."""
+def serialize_level(level: Level) -> str | dict[str, int]:
+    """Return a level's name, or its depth if it has none."""
     return level.name or {"stacks": level.depth.stacks, "bitcoin": level.depth.bitcoin}
 
 
@@ -209,7 +215,7 @@ _DURATION_SCHEMA = WithJsonSchema(
     {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}], "examples": ["30m"]}
 )
 
-#: Base units, 1 or more: digits as text, or a whole number that JSON can carry.
+#: Base units, 1 or more: digits as text, or a whole number.
 AmountIn = Annotated[
     int, BeforeValidator(read_amount), PlainSerializer(str, return_type=str), _amount_schema(1)
 ]
@@ -219,7 +225,7 @@ AmountOrZeroIn = Annotated[
     int, BeforeValidator(read_amount_or_zero), PlainSerializer(str, return_type=str), _amount_schema(0)
 ]
 
-#: A moment in unix seconds, written as RFC 3339 with its zone, or as unix seconds.
+#: A time in unix seconds, written as RFC 3339 with its zone, or as unix seconds.
 TimeIn = Annotated[
     int,
     BeforeValidator(read_time),
@@ -240,16 +246,16 @@ DurationIn = Annotated[
     _DURATION_SCHEMA,
 ]
 
-#: How long an intent lives: whole seconds, 1 s to 366 days.
+#: Lifetime of an intent: whole seconds, 1 s to 366 days.
 LifetimeIn = Annotated[
     int, BeforeValidator(read_ttl), PlainSerializer(format_duration, return_type=str), _DURATION_SCHEMA
 ]
 
-#: A confirmation level by name, or the depth written out.
+#: A confirmation level by name, or as a depth.
 LevelIn = Annotated[
     Level,
     BeforeValidator(parse_level),
-    PlainSerializer(as_written),
+    PlainSerializer(serialize_level),
     WithJsonSchema(
         {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "integer"}}]}
     ),
@@ -274,7 +280,7 @@ MetadataIn = Annotated[
 TextIn = Annotated[
     str,
     BeforeValidator(read_text),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT}),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH}),
 ]
 
 PrincipalIn = Annotated[str, BeforeValidator(read_principal), WithJsonSchema({"type": "string"})]
@@ -286,22 +292,3 @@ LimitIn = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
 ]
 YesOrNoIn = Annotated[bool, BeforeValidator(read_yes_or_no), WithJsonSchema({"type": "boolean"})]
-
-__all__ = [
-    "MAX_TTL",
-    "AmountIn",
-    "AmountOrZeroIn",
-    "CursorIn",
-    "DurationIn",
-    "IdIn",
-    "LevelIn",
-    "LifetimeIn",
-    "LimitIn",
-    "MetadataIn",
-    "PrincipalIn",
-    "ReferenceIn",
-    "SaltIn",
-    "TextIn",
-    "TimeIn",
-    "YesOrNoIn",
-]

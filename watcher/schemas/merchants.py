@@ -1,4 +1,4 @@
-"""Merchants and their API keys: what operators see."""
+"""Merchants and their API keys: responses and requests, for operators."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -19,14 +19,14 @@ from watcher.schemas.fields import (
 
 
 class Scope(StrEnum):
-    """What an API key may do."""
+    """Permission of an API key."""
 
     READ = "read"
     WRITE = "write"
 
 
 def _read_scopes(value: object) -> list[Scope]:
-    """Read what a key may do. Writing without reading is possible."""
+    """Parse the scopes of a key. Writing without reading is possible."""
     if not isinstance(value, list):
         raise ValueError(f"must be a list of {' and '.join(Scope)}")
     for word in value:
@@ -53,7 +53,7 @@ _MERCHANT = {
 
 
 class Merchant(Document):
-    """Who gets paid. Null stands for the settings' default."""
+    """A merchant. Null stands for the default of the settings."""
 
     id: str
     object: Literal["merchant"]
@@ -72,12 +72,12 @@ class Merchant(Document):
 
 
 class MerchantWithKey(Document):
-    """A merchant, and their API key, which is shown this once."""
+    """A merchant and its API key, which is shown only this once."""
 
     merchant: Merchant
     api_key: str
     previous_keys_expire_at: Time | None = None
-    """Until then the keys before it are valid too; null if there were none, or they ended at once."""
+    """Until then the previous keys stay valid; null if there were none, or they ended at once."""
 
     model_config = example(
         {
@@ -106,13 +106,13 @@ class ApiKey(Document):
     status: Literal["active", "expired", "revoked"]
     created_at: Time
     last_used_at: Time | None
-    """Written about once a minute."""
+    """Updated about once a minute."""
     expires_at: Time | None
     revoked_at: Time | None
 
 
 class NewApiKey(Document):
-    """An API key, and the key itself, which is shown this once."""
+    """An API key with the key itself, which is shown only this once."""
 
     key: ApiKey
     api_key: str
@@ -126,11 +126,11 @@ class ApiKeyPage(Document):
 
 
 class NewMerchant(Request):
-    """Who is to be paid. What is left out is as the settings say."""
+    """A merchant to add. What is left out is taken from the settings."""
 
     name: TextIn
     recipient: PrincipalIn
-    """The address or contract that is paid."""
+    """The address or contract to pay."""
     level: LevelIn | None = None
     ttl: LifetimeIn | None = None
     tolerance: AmountOrZeroIn | None = None
@@ -140,7 +140,7 @@ class NewMerchant(Request):
 
 
 class ChangeMerchant(Request):
-    """What is to be different; null sets back to the settings' default. Intents keep what they were created with."""
+    """Changes of a merchant; null resets to the settings' default. Existing intents keep their terms."""
 
     name: TextIn | None = None
     recipient: PrincipalIn | None = None
@@ -149,7 +149,7 @@ class ChangeMerchant(Request):
     tolerance: AmountOrZeroIn | None = None
     late_policy: LatePolicy | None = None
     status: Literal["disabled"] | None = None
-    """`disabled`: no more intents, and the keys are revoked; open intents go on."""
+    """`disabled`: no new intents, and the keys are revoked; open intents continue."""
 
     model_config = example({"level": "settled"})
 
@@ -162,7 +162,7 @@ class ChangeMerchant(Request):
 
 
 class AddApiKey(Request):
-    """What the key is for, and what it may do: by default everything."""
+    """Name and scopes of a key; by default it has all scopes."""
 
     name: TextIn | None = None
     scopes: Annotated[list[Scope], BeforeValidator(_read_scopes)] | None = None
@@ -171,7 +171,7 @@ class AddApiKey(Request):
 
 
 class RotateKey(Request):
-    """How long the old keys stay valid; by default they end at once."""
+    """Time for which the old keys stay valid; by default they end at once."""
 
     overlap: DurationIn | None = None
 

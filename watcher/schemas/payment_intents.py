@@ -1,4 +1,4 @@
-"""Payment intents: as the server answers with them, and what callers send."""
+"""Payment intents: responses and requests."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -39,30 +39,30 @@ from watcher.schemas.fields import (
 
 
 class Confirmations(Document):
-    """How deep the money must be, and is."""
+    """Confirmations that the intent requires, and has."""
 
     level: Literal["included", "anchored", "settled"] | None
-    """Null for a depth of the merchant's own."""
+    """Null for a depth that the merchant set."""
     required: Depth
     reached: Depth | None
-    """Null while the amount is not covered."""
+    """Null while the amount is not fully paid."""
 
 
 class AsOf(Document):
-    """The newest applied block: the clock that judges money."""
+    """The newest applied block, whose time decides what is late."""
 
     height: int
     time: Time
 
 
 class IntentTransfer(Document):
-    """Money that counts for an intent."""
+    """A transfer that counts for an intent."""
 
     tx_id: Hex
     event_index: int
     status: Literal["canonical", "orphaned"]
     sender: str | None
-    """Null for a peg-in's mint."""
+    """Null for the mint of a peg-in."""
     amount: Amount
     block_height: int
     block_hash: Hex
@@ -74,7 +74,7 @@ class IntentTransfer(Document):
 
 
 class Refund(Document):
-    """Money that went back."""
+    """A refund to the payer."""
 
     tx_id: Hex
     event_index: int
@@ -90,7 +90,7 @@ class Refund(Document):
 
 
 class Attempt(Document):
-    """A mined transaction that tried to pay and did not."""
+    """A mined transaction that tried to pay and failed."""
 
     tx_id: Hex
     sender: str
@@ -100,7 +100,7 @@ class Attempt(Document):
 
 
 class Argument(Document):
-    """One argument of the contract call; `hex` is its consensus serialisation."""
+    """An argument of the contract call; `hex` is its consensus serialisation."""
 
     name: str
     type: str
@@ -109,7 +109,7 @@ class Argument(Document):
 
 
 class ContractCall(Document):
-    """How to pay through the payment contract."""
+    """The call that pays through the payment contract."""
 
     contract_id: str
     function: str
@@ -119,7 +119,7 @@ class ContractCall(Document):
 
 
 class Pay(Document):
-    """How to pay: a transfer with this memo, or the contract call."""
+    """Ways to pay: a transfer with this memo, or the contract call."""
 
     memo: str
     contract: ContractCall | None
@@ -134,14 +134,15 @@ class TimelineEntry(Document):
 
 
 class PaymentIntent(Document):
-    """What is owed, and what became of it."""
+    """A payment that a merchant expects, and its state."""
 
     id: str
     object: Literal["payment_intent"]
     merchant: str
     status: Status
     flags: list[Flag]
-    """What else a person should know. `refund_due`: it ended with money that neither pays it nor went back."""
+    """Conditions that may need attention. `refund_due`: it ended with money that neither pays it nor was
+    refunded."""
     in_flight: bool
     """A payment is in the mempool. For display only."""
     amount: Amount
@@ -160,7 +161,7 @@ class PaymentIntent(Document):
     confirmations: Confirmations
     expires_at: Time
     deadline: Time
-    """`expires_at` and the grace for the last payment to be mined."""
+    """`expires_at` plus the grace period for the last payment to be mined."""
     late_policy: LatePolicy
     as_of: AsOf
     created_at: Time
@@ -168,7 +169,7 @@ class PaymentIntent(Document):
     succeeded_at: Time | None
     metadata: Metadata
     transfers: list[IntentTransfer]
-    """Of very many those that matter most."""
+    """If there are very many, the most relevant ones."""
     transfers_total: int
     attempts: list[Attempt]
     attempts_total: int
@@ -176,7 +177,7 @@ class PaymentIntent(Document):
     refunds_total: int = 0
     pay: Pay
     timeline: list[TimelineEntry]
-    """Of a very long one the first entry and the newest."""
+    """If it is very long, the first entry and the newest ones."""
     timeline_total: int = 0
 
     model_config = example(
@@ -250,15 +251,15 @@ class PaymentIntentPage(Document):
 
 
 class PaymentIntentList(Document):
-    """Intents in the order in which they were asked for."""
+    """Intents in the order of the request."""
 
     data: list[PaymentIntent]
 
 
-# What callers send
+# Requests
 
-#: How long an answer can be held back, seconds.
-MAX_WAIT = 60.0
+#: Longest time that a response can be delayed, seconds.
+MAX_WAIT_SECONDS = 60.0
 
 
 def _check_reference(text: str) -> str:
@@ -274,33 +275,33 @@ def _check_gathered(value: object) -> object:
 
 
 class PaymentIntentFilters(OwnedPage):
-    """Which intents are listed."""
+    """Filters of the list of intents."""
 
     status: Status | None = None
     """Only intents with this status."""
     flag: Flag | None = None
     """Only intents with this flag."""
     attention: YesOrNoIn = False
-    """Only intents that call for a person, as `attention` in the status counts them."""
+    """Only intents that need an operator's attention, as counted by `attention` in the status."""
     reference: Annotated[str, AfterValidator(_check_reference)] | None = None
-    """Only the intent with this reference, compared as payers write it."""
+    """Only the intent with this reference, compared as memos are."""
     created_from: TimeIn | None = None
     """Only intents created at this time or later (RFC 3339 or unix seconds)."""
     created_to: TimeIn | None = None
     """Only intents created before this time (RFC 3339 or unix seconds)."""
     metadata: Annotated[MetadataIn, BeforeValidator(_check_gathered)] | None = None
-    """Only intents with exactly this text under this key: `metadata[order_id]=12345`; several must all hold."""
+    """Only intents with exactly this text under this key: `metadata[order_id]=12345`; several must all
+    match."""
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_metadata(cls, given: Any) -> Any:
-        """Gather ``metadata[key]=text``, as a URL has it."""
-        if not isinstance(given, Mapping):
-            return given
-        inner = {name[9:-1]: text for name, text in given.items() if _is_metadata(name)}
-        return {n: v for n, v in given.items() if not _is_metadata(n)} | (
-            {"metadata": inner} if inner else {}
-        )
+    def _gather_metadata(cls, parameters: Any) -> Any:
+        """Gather the parameters ``metadata[key]=text`` of a URL in one table."""
+        if not isinstance(parameters, Mapping):
+            return parameters
+        metadata = {name[9:-1]: text for name, text in parameters.items() if _is_metadata(name)}
+        others = {name: value for name, value in parameters.items() if not _is_metadata(name)}
+        return others | ({"metadata": metadata} if metadata else {})
 
 
 def _is_metadata(name: str) -> bool:
@@ -309,55 +310,56 @@ def _is_metadata(name: str) -> bool:
 
 def _read_wait(value: object) -> float:
     seconds = parse_duration(value)
-    if seconds > MAX_WAIT:
-        raise ValueError(f"{value!r} is longer than {MAX_WAIT:.0f}s")
+    if seconds > MAX_WAIT_SECONDS:
+        raise ValueError(f"{value!r} is longer than {MAX_WAIT_SECONDS:.0f}s")
     return seconds
 
 
 class WaitForStatus(Request):
-    """How long an answer is held back until an intent's status changes."""
+    """Long poll: delay the response until an intent's status changes."""
 
     member: ClassVar[str] = "parameter"
 
     wait: Annotated[float, BeforeValidator(_read_wait), WithJsonSchema({"type": "string"})] | None = None
-    """Answer when the status changes, or after this time at the latest: `30s`, at most `60s`. Without `seen` only a
-    `pending` or `processing` intent is waited for."""
+    """Respond when the status changes, or after this time at the latest: `30s`, at most `60s`. Without `seen`
+    only a `pending` or `processing` intent is waited for."""
     seen: Status | None = None
-    """With `wait`: the status that you know. The answer comes at once when it is another."""
+    """With `wait`: the status that you know. The response comes at once if the intent has a different one."""
 
 
 class NewPaymentIntent(Request):
-    """What is owed. Only `amount` is needed; the rest is as the merchant's and the server's settings say."""
+    """A payment to expect. Only `amount` is required; the merchant and the settings have defaults."""
 
     amount: AmountIn
     """Base units (sats, micro-STX): digits as text, or a whole number. Never a fraction."""
     asset: str | None = None
-    """`sbtc` (default), `stx`, or one that the server is set up for."""
+    """`sbtc` (default), `stx`, or another asset that the server is configured for."""
     recipient: PrincipalIn | None = None
-    """Who is paid; by default the merchant's own."""
+    """The principal to pay; by default the merchant's recipient."""
     reference: ReferenceIn | None = None
-    """Your own reference, 1 to 34 printable ASCII characters; by default 12 characters are made."""
+    """Your own reference, 1 to 34 printable ASCII characters; by default 12 random characters."""
     expires_in: LifetimeIn | None = None
-    """How long it can be paid: `30m`, or seconds; 1 s to 366 days, from the later of the server's and the chain's clock."""
+    """Lifetime: `30m`, or seconds; 1 s to 366 days, from the later of the server's and the chain's clock."""
     expires_at: TimeIn | None = None
-    """Or until when: ahead of both clocks. Fractions of a second are cut."""
+    """End of the lifetime, instead of `expires_in`; ahead of both clocks. Fractions of a second are cut
+    off."""
     level: LevelIn | None = None
     """`included`, `anchored`, `settled`, or {stacks, bitcoin}."""
     payer: PrincipalIn | None = None
-    """Only this sender's money counts."""
+    """Only transfers from this sender count."""
     match: Match | None = None
-    """`recipient`: the recipient is this intent's alone, and no memo is needed."""
+    """`recipient`: the recipient is used by this intent only, and no memo is needed."""
     tolerance: AmountOrZeroIn | None = None
     """Base units by which the payment may fall short."""
     late_policy: LatePolicy | None = None
     not_before: TimeIn | None = None
-    """Older money is not for this intent; by default 24 hours before the creation."""
+    """Transfers before this time do not count; by default 24 hours before the creation."""
     salt: SaltIn | None = None
     """16 bytes as hex; by default random."""
     metadata: MetadataIn | None = None
-    """Your own notes: up to 50 keys of 40 characters, texts of 500."""
+    """Your own data: up to 50 keys of 40 characters, texts of 500."""
     merchant: IdIn | None = None
-    """Whose, for an operator; a merchant leaves it out."""
+    """The merchant, if an operator creates it; a merchant leaves it out."""
 
     model_config = example(
         {
@@ -370,13 +372,13 @@ class NewPaymentIntent(Request):
     )
 
 
-#: Intents that are created in one transaction, at most: it holds the write lock for about 200 ms then.
-MAX_BULK = 500
+#: Intents created in one transaction, which holds the write lock for about 200 ms then.
+MAX_BULK_INTENTS = 500
 
 
 def _check_number(intents: list[NewPaymentIntent]) -> list[NewPaymentIntent]:
-    if not 0 < len(intents) <= MAX_BULK:
-        raise ValueError(f"holds {len(intents)} intents; send 1 to {MAX_BULK}")
+    if not 0 < len(intents) <= MAX_BULK_INTENTS:
+        raise ValueError(f"holds {len(intents)} intents; send 1 to {MAX_BULK_INTENTS}")
     return intents
 
 
@@ -385,11 +387,11 @@ class NewPaymentIntents(Request):
 
     intents: Annotated[list[NewPaymentIntent], AfterValidator(_check_number)]
     merchant: IdIn | None = None
-    """Whose, for an operator; a merchant leaves it out."""
+    """The merchant, if an operator creates them; a merchant leaves it out."""
 
 
 class Cancel(Request):
-    """Why it is canceled."""
+    """Cancellation of an intent."""
 
     reason: TextIn | None = None
 
@@ -397,7 +399,7 @@ class Cancel(Request):
 
 
 class Mark(Request):
-    """What a person knows better."""
+    """Outcome of an intent that an operator decides."""
 
     status: Literal["succeeded", "failed"]
     reason: TextIn
@@ -406,7 +408,7 @@ class Mark(Request):
 
 
 class Dismiss(Request):
-    """Why nothing has to be given back any more."""
+    """Reason why no refund is due any more."""
 
     reason: TextIn
 

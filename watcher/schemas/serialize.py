@@ -1,4 +1,4 @@
-"""The JSON that people and programs see of intents, transfers and merchants: the same in CLI, HTTP API and webhooks."""
+"""Public JSON of intents, transfers and merchants: the same in the CLI, the HTTP API and webhooks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,8 @@ from watcher.domain.model import (
     TimelineEntry,
 )
 
-#: Entries of each kind in a document: whoever knows a reference can send dust to it without end.
+#: Entries of each list in a document: anyone who knows a reference can send any number of dust transfers to
+#: it.
 MAX_ENTRIES_SHOWN = 50
 
 
@@ -33,10 +34,10 @@ def payment_intent(
     payment_contract: str | None,
     shown: int = MAX_ENTRIES_SHOWN,
 ) -> dict[str, Any]:
-    """Return an intent as people and programs see it; depths are counted from ``clock``.
+    """Return the public document of an intent; depths are counted from ``clock``.
 
-    Of each list ``shown`` entries are there: of very many transfers those that matter most, of attempts and refunds the
-    newest, of the timeline the first and the newest; all are counted.
+    Each list holds at most ``shown`` entries: of the transfers the most relevant, of attempts and refunds the
+    newest, of the timeline the first and the newest. The totals count all.
     """
     attempts = sorted(
         (failure for failure in facts.failures if failure.canonical),
@@ -49,7 +50,7 @@ def payment_intent(
         "merchant": intent.merchant,
         "status": state.status,
         "flags": sorted(state.flags),
-        # Stored for people who watch, and cleared a moment after the money has come.
+        # The stored flag is cleared a moment after the payment was mined.
         "in_flight": state.in_flight and state.status is Status.PENDING,
         "amount": str(intent.amount),
         "asset": intent.asset,
@@ -101,10 +102,10 @@ def payment_intent(
 
 
 def fitting(make: Callable[[int], bytes]) -> bytes:
-    """Return ``make(shown)``, the body of an event, with as many entries of each list as :data:`MAX_LIST_BODY_BYTES` has room for.
+    """Return ``make(shown)``, an event's body, with as many list entries as :data:`MAX_LIST_BODY_BYTES` allows.
 
-    One entry of each is always there. What else an intent holds (its metadata) has limits of its own, and all of it is
-    far below :data:`notifier.events.MAX_BODY_BYTES`.
+    At least one entry of each is kept. The rest of an intent (its metadata) has limits of its own, and all of
+    it is far below :data:`notifier.events.MAX_BODY_BYTES`.
     """
     shown = MAX_ENTRIES_SHOWN
     while len(body := make(shown)) > MAX_LIST_BODY_BYTES and shown > 1:
@@ -122,10 +123,7 @@ def event_data(
     clock: ChainClock,
     refund: Repayment | None = None,
 ) -> dict[str, Any]:
-    """Return what a webhook's ``data`` holds, ``document`` being the intent at that moment.
-
-    Only that of a refund holds ``refund``.
-    """
+    """Return the ``data`` of an event; ``document`` is the intent then. Only a refund's has ``refund``."""
     data = {
         "payment_intent": document,
         "previous_status": previous_status,
@@ -144,7 +142,7 @@ def event_data(
 
 
 def transfer(row: Mapping[Any, Any], clock: ChainClock) -> dict[str, Any]:
-    """Return a stored transfer for lists of money, matched or not."""
+    """Return the public document of a stored transfer, matched or not."""
     memo = bytes(row["memo"]) if row["memo"] is not None else None
     return {
         "id": row["id"],
@@ -172,7 +170,7 @@ def transfer(row: Mapping[Any, Any], clock: ChainClock) -> dict[str, Any]:
 
 
 def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a merchant, never with a key."""
+    """Return the public document of a merchant, which never holds a key."""
     return {
         "id": row["id"],
         "object": "merchant",
@@ -189,7 +187,7 @@ def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _shown(intent: Intent, inclusions: Sequence[Inclusion], most: int) -> Sequence[Inclusion]:
-    """Return the newest transfers, and of those that cover the intent the largest; in walking order."""
+    """Return the newest transfers and the largest of those that cover the intent, in chain order."""
     listed = in_order(inclusions)
     if len(listed) <= most:
         return listed
@@ -260,6 +258,6 @@ def _hex(data: bytes) -> str:
 
 
 def _printable(memo: bytes) -> str | None:
-    """Return a memo as text for people, trimmed; None when it is not plain ASCII."""
+    """Return a memo as trimmed text; None when it is not plain ASCII."""
     text = trimmed(memo.decode(errors="replace"))
     return text if text and text.isascii() and text.isprintable() else None

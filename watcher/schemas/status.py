@@ -1,4 +1,4 @@
-"""How the daemon stands."""
+"""Status of the daemon."""
 
 from typing import Any, Literal
 
@@ -15,14 +15,14 @@ class Cursor(Document):
 
 
 class Tip(Document):
-    """The newest block that a source told of."""
+    """The newest block that a source reported."""
 
     height: int
     age_seconds: float
 
 
 class Lag(Document):
-    """Where time is lost: in the chain, between its API and us, with us."""
+    """Lag behind real time: of the chain, of its API, and of this daemon."""
 
     chain_seconds: float | None
     api_seconds: float | None
@@ -31,17 +31,18 @@ class Lag(Document):
 
 
 class BulkChange(Document):
-    """A change of very many deliveries of an endpoint."""
+    """A background change of very many deliveries of an endpoint."""
 
     endpoint: str
     kind: Literal["align", "revive", "replay"]
-    """`align`: held back, sent or given up with their endpoint; `revive`: dead ones are due again; `replay`: sent again."""
+    """`align`: held, sent or given up like their endpoint; `revive`: dead ones are due again; `replay`: sent
+    again."""
     done: int
-    """Deliveries so far."""
+    """Deliveries changed so far."""
 
 
 class Outbox(Document):
-    """Webhooks that are on their way."""
+    """Webhooks that are queued."""
 
     pending: int
     oldest_seconds: float | None
@@ -49,34 +50,34 @@ class Outbox(Document):
     held: int
     failing_endpoints: list[str]
     bulk_changes: list[BulkChange]
-    """What is being done to very many deliveries, in the background."""
+    """Background changes of very many deliveries."""
 
 
 class Database(Document):
-    """The database, its password masked."""
+    """The database, with its password masked."""
 
     url: str | None
-    """Null for a merchant, as is the size."""
+    """Null for a merchant, like the size."""
     revision: str | None
     bytes: int | None
 
 
 class Reason(Document):
-    """Something that is wrong."""
+    """A problem of the daemon."""
 
     code: str
     """A short stable name."""
     message: str
     hint: str
-    """What to do about it, if there is something to do."""
+    """What to do about it; may be empty."""
 
 
 class ServerStatus(Document):
-    """How the daemon stands."""
+    """Status of the daemon."""
 
     state: Literal["starting", "ok", "degraded", "halted"]
     reasons: list[Reason]
-    """What is wrong short of a halt."""
+    """Problems short of a halt."""
     network: str
     version: str
     cursor: Cursor | None
@@ -85,17 +86,17 @@ class ServerStatus(Document):
     sources: list[dict[str, Any]]
     reorgs_24h: int
     intents: dict[str, int]
-    """How many intents have each status."""
+    """Number of intents by status."""
     attention: int
     unmatched: int
     settle_backlog: int
     """Intents that are due and not settled yet."""
     set_aside: int
-    """Intents that could not be settled, by a mistake in the program: they are tried again later."""
+    """Intents that could not be settled because of a bug in the program; they are retried later."""
     oldest_pending: Time | None
     outbox: Outbox
     reindex: dict[str, Any] | None
     follower: dict[str, Any] | None
-    """Who follows the chain, on a shared database."""
+    """The process that follows the chain, on a shared database."""
     database: Database
     halted: dict[str, Any] | None

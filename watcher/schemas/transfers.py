@@ -1,4 +1,4 @@
-"""Transfers to merchants, matched to an intent or not."""
+"""Transfers to merchants, matched to an intent or not: responses and requests."""
 
 from typing import Literal
 
@@ -20,14 +20,14 @@ from watcher.schemas.fields import IdIn, TextIn, YesOrNoIn
 
 
 class Memo(Document):
-    """What a transfer carried; `text` is null when it is not plain ASCII."""
+    """Memo of a transfer; `text` is null when it is not plain ASCII."""
 
     hex: Hex
     text: str | None
 
 
 class Transfer(Document):
-    """Money that arrived for a merchant."""
+    """A transfer to a merchant."""
 
     id: str
     object: Literal["transfer"]
@@ -48,9 +48,9 @@ class Transfer(Document):
         ]
         | None
     )
-    """Why it belongs to no intent."""
+    """Why it is matched to no intent."""
     assigned: bool
-    """A person gave it to its intent."""
+    """An operator assigned it to its intent."""
     route: str
     asset_identifier: str
     sender: str | None
@@ -98,18 +98,18 @@ class TransferPage(Document):
     next_cursor: str | None
 
 
-# What callers send
+# Requests
 
 
 class TransferFilters(OwnedPage):
-    """Which transfers are listed."""
+    """Filters of the list of transfers."""
 
     unmatched: YesOrNoIn = False
-    """Only money that belongs to no intent; `unmatched` in each says why."""
+    """Only transfers that match no intent; `unmatched` in each says why."""
 
 
 class Assign(Request):
-    """Whose money it is."""
+    """Assignment of a transfer to an intent."""
 
     intent: IdIn
     reason: TextIn

@@ -1,4 +1,4 @@
-"""Endpoints, events and deliveries."""
+"""Webhook endpoints, events and deliveries: responses and requests."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,10 +10,11 @@ from watcher.schemas.base import Document, OwnedPage, Request, Time, example
 from watcher.schemas.fields import DurationIn, IdIn, TimeIn, read_id
 from watcher.schemas.payment_intents import PaymentIntent
 
-#: The values of :class:`notifier.schema.DeliveryStatus`, which clients must not load: it brings the database along.
+#: The values of :class:`notifier.schema.DeliveryStatus`, which clients must not import: it needs the
+#: database.
 DeliveryStatus = Literal["pending", "held", "delivered", "dead"]
 
-#: What an endpoint gets; ``*`` is everything.
+#: An event type that an endpoint receives; ``*`` is all of them.
 Subscription = EventType | Literal["*"]
 
 
@@ -23,7 +24,7 @@ def _read_subscriptions(value: object) -> list[str]:
     return read_subscriptions(value)
 
 
-#: The same as callers name it.
+#: Subscriptions in a request.
 SubscriptionsIn = Annotated[
     list[str],
     BeforeValidator(_read_subscriptions),
@@ -45,7 +46,7 @@ _ENDPOINT = {
 
 
 class Endpoint(Document):
-    """Where webhooks go."""
+    """An endpoint that receives webhooks."""
 
     id: str
     merchant: str
@@ -61,12 +62,12 @@ class Endpoint(Document):
 
 
 class EndpointWithSecret(Document):
-    """An endpoint, and its secret, which is shown this once."""
+    """An endpoint and its secret, which is shown only this once."""
 
     endpoint: Endpoint
     secret: str
     previous_secret_expires_at: Time | None = None
-    """Until then the secret before it signs too; null if there was none, or it ended at once."""
+    """Until then the previous secret signs too; null if there was none, or it ended at once."""
 
     model_config = example(
         {
@@ -85,7 +86,7 @@ class EndpointPage(Document):
 
 
 class RemovedEndpoint(Document):
-    """An endpoint that gets nothing any more."""
+    """An endpoint that was removed."""
 
     id: str
     removed: Literal[True]
@@ -94,7 +95,7 @@ class RemovedEndpoint(Document):
 class TestEvent(Document):
     """A `webhook.test` event that was queued, and its delivery."""
 
-    #: Keeps pytest from taking it for a test.
+    #: Keeps pytest from collecting it as a test.
     __test__ = False
 
     event: str
@@ -102,23 +103,23 @@ class TestEvent(Document):
 
 
 class Recovered(Document):
-    """How many dead deliveries are due again."""
+    """Number of dead deliveries that are due again."""
 
     endpoint: str
     recovered: int
-    """So far."""
+    """Deliveries so far."""
     complete: bool
-    """False: there are very many, and the rest follows in the background."""
+    """False if there are very many: the rest follows in the background."""
 
 
 class Replayed(Document):
-    """How many events are sent again."""
+    """Number of events that are sent again."""
 
     endpoint: str
     replayed: int
-    """So far, without those that are on their way to the endpoint already."""
+    """Events so far, without those already queued for the endpoint."""
     complete: bool
-    """False: there are very many, and the rest follows in the background."""
+    """False if there are very many: the rest follows in the background."""
 
 
 class Redelivered(Document):
@@ -129,7 +130,7 @@ class Redelivered(Document):
 
 
 class EventChain(Document):
-    """The chain at that moment."""
+    """The chain at the time of the event."""
 
     network: str
     tip_height: int
@@ -138,27 +139,27 @@ class EventChain(Document):
 
 
 class EventData(Document):
-    """What happened to an intent; it is shown as it was at that moment."""
+    """A change of an intent; the intent is shown as it was at the time of the event."""
 
     payment_intent: PaymentIntent
     previous_status: Status | None
     reason: str | None
     supersedes: str | None
-    """The verdict told before, which no longer holds."""
+    """The event with the earlier verdict, which no longer holds."""
     chain: EventChain
 
 
 class Event(Document):
-    """What a merchant is told: the body of a webhook."""
+    """An event: the body of a webhook."""
 
     id: str
     type: EventType
     timestamp: Time
     api_version: str
     sequence: int
-    """Only increases per intent."""
+    """Increases with each event of an intent."""
     data: EventData | dict[str, Any] | None
-    """Null once retention emptied it; another object for `webhook.test`."""
+    """Null once retention emptied it; a different object for `webhook.test`."""
 
 
 class EventPage(Document):
@@ -169,31 +170,31 @@ class EventPage(Document):
 
 
 class PulledEvent(Document):
-    """An event for those who pull: `body` byte for byte as it is sent, null once retention emptied it."""
+    """A pulled event: `body` byte for byte as it is sent, null once retention emptied it."""
 
     id: str
     type: EventType
     body: str | None
     headers: dict[str, str]
-    """With `endpoint` signed with its secrets, as a delivery would be."""
+    """With `endpoint`: signed with its secrets, as a delivery would be."""
 
 
 class PulledEvents(Document):
-    """What was told after an event, oldest first. Ask for `next_cursor` next, also when nothing is there yet."""
+    """The events after a given one, oldest first. Continue with `next_cursor`, even if there are none yet."""
 
     data: list[PulledEvent]
     next_cursor: str | None
 
 
 class EventList(Document):
-    """A page of events, newest first; with `after` as a merchant pulls them, oldest first."""
+    """A page of events, newest first; with `after` for pulling, oldest first."""
 
     data: list[Event] | list[PulledEvent]
     next_cursor: str | None
 
 
 class DeliveryAttempt(Document):
-    """One attempt to deliver."""
+    """An attempt to deliver an event."""
 
     number: int
     at: Time
@@ -201,7 +202,7 @@ class DeliveryAttempt(Document):
     status_code: int | None
     error: str | None
     response: str | None
-    """The first KiB of the answer."""
+    """The first KiB of the response."""
 
 
 class ListedDelivery(Document):
@@ -220,7 +221,7 @@ class ListedDelivery(Document):
     created_at: Time
     delivered_at: Time | None
     dismissed_at: Time | None
-    """When a dead one was taken out of the count of those that somebody has to look at."""
+    """When a dead delivery was dismissed from those that need attention."""
 
 
 class Delivery(ListedDelivery):
@@ -264,11 +265,11 @@ class DeliveryPage(Document):
     next_cursor: str | None
 
 
-# What callers send
+# Requests
 
 
 class DeliveryFilters(OwnedPage):
-    """Which deliveries are listed."""
+    """Filters of the list of deliveries."""
 
     status: DeliveryStatus | None = None
     """Only deliveries with this status."""
@@ -283,36 +284,37 @@ def _read_after(value: object) -> str:
 
 
 class EventFilters(OwnedPage):
-    """Which events are listed, or what is pulled."""
+    """Filters of the list of events, or the position from which to pull."""
 
     type: EventType | None = None
     """Only events of this type."""
     intent: IdIn | None = None
     """Only events about this payment intent."""
     after: Annotated[str, BeforeValidator(_read_after), WithJsonSchema({"type": "string"})] | None = None
-    """For a merchant's own key: what was sent after this event, oldest first and without tests, empty for everything; the
-    rows hold the bodies as they are sent. Ask for `next_cursor` next. No filters go with it."""
+    """With a merchant's own key: pull the events after this one, oldest first and without tests; empty for
+    all. The rows hold the bodies as they are sent. Continue with `next_cursor`. It cannot be combined with
+    filters."""
     endpoint: IdIn | None = None
     """With `after`: sign the bodies with the secrets of this endpoint."""
 
 
 class NewEndpoint(Request):
-    """Where webhooks are to go."""
+    """An endpoint to add."""
 
     url: str
-    """https; of a public address."""
+    """https, with a public address."""
     events: SubscriptionsIn | None = None
     """By default `payment.succeeded`, `payment.failed`, `payment.expired`, `payment.attention`."""
     legacy_v0: StrictBool | None = None
     """Also send `v0`, the plain HMAC of the body, which can be replayed: for old receivers only."""
     merchant: IdIn | None = None
-    """Whose, for an operator; a merchant leaves it out."""
+    """The merchant, if an operator adds it; a merchant leaves it out."""
 
     model_config = example({"url": "https://shop.example/webhooks/sbtc", "events": ["payment.succeeded"]})
 
 
 class ChangeEndpoint(Request):
-    """What is to be different."""
+    """Changes of an endpoint."""
 
     url: str | None = None
     events: SubscriptionsIn | None = None
@@ -324,7 +326,7 @@ class ChangeEndpoint(Request):
 
 
 class RotateSecret(Request):
-    """How long the old secret signs too."""
+    """Time for which the old secret signs too."""
 
     overlap: DurationIn | None = None
 
@@ -332,7 +334,7 @@ class RotateSecret(Request):
 
 
 class Replay(Request):
-    """Since when events are sent again."""
+    """Time from which on events are sent again."""
 
     since: TimeIn
 
@@ -340,7 +342,7 @@ class Replay(Request):
 
 
 class Redeliver(Request):
-    """To which endpoint an event is sent again; by default to all that got it."""
+    """Endpoint to send an event to again; by default all that received it."""
 
     endpoint: IdIn | None = None
 

@@ -18,7 +18,7 @@ from watcher.domain.model import BEFORE_THE_CHAIN, CLOCK_SLACK_SECONDS, Intent, 
 from watcher.errors import Problems, Refused
 from watcher.indexer.settler import Settler
 from watcher.schemas import NewPaymentIntent
-from watcher.schemas.fields import MAX_TTL, quote
+from watcher.schemas.fields import MAX_TTL_SECONDS, quote
 from watcher.services import merchants
 from watcher.services.uniqueness import UniquenessChecker, match_keys, reference_key_of
 from watcher.store import chain_state
@@ -227,7 +227,7 @@ def _expiry(
             "expires_at",
             f"is not ahead of the chain, whose newest block is of {newest}; give a later time",
         )
-    elif moment > clocks.later + MAX_TTL:
+    elif moment > clocks.later + MAX_TTL_SECONDS:
         problems.add("expires_at", "is more than 366d ahead; give an earlier time")
     return moment
 

@@ -13,7 +13,7 @@ from notifier.ids import Entropy, new_id
 from watcher.config.settings import Settings
 from watcher.errors import NotFound, Problems, Refused
 from watcher.schemas import AddApiKey, ChangeMerchant, NewMerchant
-from watcher.schemas.fields import as_written
+from watcher.schemas.fields import serialize_level
 from watcher.services import api_keys
 from watcher.store import intents as intent_store
 from watcher.store.chain_state import load_cursor
@@ -141,6 +141,6 @@ def _values(settings: Settings, request: NewMerchant | ChangeMerchant) -> dict[s
         )
     if request.level is not None:
         problems.read("level", settings.parse_level, request.level, request.level)
-        values["level"] = as_written(request.level)
+        values["level"] = serialize_level(request.level)
     problems.check()
     return values
