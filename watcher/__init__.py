@@ -1,3 +1,3 @@
-"""The daemon: intents, settlement, storage, service and command line. The only package that knows the others."""
+"""sbtc-watcher: the daemon, its HTTP API and the command line; imports all the other packages."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m watcher`` is the same as ``sbtc-watcher``."""
+"""Entry point of ``python -m watcher``, the same as ``sbtc-watcher``."""
 
 from watcher.cli import main
 

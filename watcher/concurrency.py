@@ -1,4 +1,4 @@
-"""Run blocking work in threads, transactions to their end, and awaitables until a stop."""
+"""Run blocking work in threads, transactions to their end, and awaitables until a stop event."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ async def run_in_thread(function: Callable[..., _T], *args: Any) -> _T:
 
 
 async def run_transaction(function: Callable[..., _T], *args: Any) -> _T:
-    """Run a transaction in a thread and wait for its end even when cancelled: nobody may guess whether it happened."""
+    """Run a transaction in a thread; wait for its end even when cancelled, so that its outcome is known."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *args))
     try:
         return await asyncio.shield(work)

@@ -1,4 +1,4 @@
-"""Durations as people write them (pure): ``500ms``, ``5s``, ``2m``, ``24h``, ``5d``, or a number of seconds."""
+"""Durations in text (pure): ``500ms``, ``5s``, ``2m``, ``24h``, ``5d``, or a number of seconds."""
 
 import re
 from collections.abc import Callable
@@ -16,14 +16,14 @@ EXAMPLES = "500ms, 5s, 2m, 24h, 5d or a number of seconds"
 
 
 def is_ago(text: str) -> bool:
-    """Say whether the text of a moment is a duration, counted back from now: ``2d``, but no number and no RFC 3339."""
+    """Say whether the text of a moment is a duration before now, like ``2d``; a number or RFC 3339 is not."""
     return text[-1:].isalpha() and text[-1:] not in "Zz"
 
 
 def parse_duration(value: object) -> float:
     """Return seconds, 0 or more.
 
-    :raises ValueError: with what is wrong and what would be right.
+    :raises ValueError: with what is wrong and what to write instead.
     """
     seconds: float
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -40,7 +40,7 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return the shortest text in one unit that :func:`parse_duration` reads back as the same: ``90s``, ``2m``."""
+    """Return the shortest text in one unit, like ``90s`` or ``2m``, that parses as the same value."""
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{seconds / _UNITS[unit]:.0f}{unit}"

@@ -1,14 +1,14 @@
-"""What ends a command, and with which exit code.
+"""Errors of this package, each with its exit code.
 
 ::
 
     WatcherError
-    ├── UsageError        2   what was asked for makes no sense
+    ├── UsageError        2   invalid arguments
     ├── Refused           2   a request that cannot be granted, with its fields
-    ├── ConfigError       2   the settings make no sense
-    ├── NotFound          1   the thing that was named does not exist
+    ├── ConfigError       2   invalid settings
+    ├── NotFound          1   no object of that id or name
     ├── Unreachable       3   a source, the database or the daemon does not answer
-    ├── Halted            3   the daemon stopped on purpose, and a person decides
+    ├── Halted            3   the daemon stopped on purpose; an operator decides
     ├── LeaseHeld         3   another follower works on this database
     └── LeaseLost         3   another follower took this database over
 
@@ -22,26 +22,27 @@ _T = TypeVar("_T")
 
 
 class WatcherError(Exception):
-    """Base of everything this package raises for a person to read: what is wrong, and ``hint``, what to do."""
+    """Base of the errors meant for users: the message says what is wrong, ``hint`` what to do."""
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        #: What to do about it; empty when the message says it already.
+        #: What to do about it; empty when the message says so already.
         self.hint = hint
 
 
 class UsageError(WatcherError):
-    """The arguments of a command or call make no sense."""
+    """Invalid arguments of a command or call."""
 
     exit_code = 2
 
 
 class Refused(WatcherError):
-    """A request that cannot be granted: nothing is stored.
+    """A request that cannot be granted; nothing is stored.
 
-    ``code`` is short and stable: ``validation``, ``reference_taken``, …; ``errors`` name the fields, each with a message.
+    ``code`` is short and stable (``validation``, ``reference_taken``, …); ``errors`` holds a field and
+    message each.
     """
 
     exit_code = 2
@@ -56,13 +57,13 @@ class Refused(WatcherError):
 
 
 class ConfigError(WatcherError):
-    """The settings make no sense. One line per problem: the setting, what is wrong, what would be right."""
+    """Invalid settings. One line per problem: the setting, what is wrong, what to write instead."""
 
     exit_code = 2
 
 
 class NotFound(WatcherError):
-    """The thing that was named does not exist."""
+    """No object of that id or name."""
 
 
 class Unreachable(WatcherError):
@@ -72,7 +73,7 @@ class Unreachable(WatcherError):
 
 
 class Halted(WatcherError):
-    """The daemon does not move on, because it cannot know what is true; a person decides."""
+    """The daemon stopped applying blocks because it cannot know which chain is right; an operator decides."""
 
     exit_code = 3
 
@@ -84,23 +85,23 @@ class LeaseHeld(WatcherError):
 
 
 class LeaseLost(WatcherError):
-    """Another process took over following the chain; nothing more is committed by this one."""
+    """Another process took over following the chain; this one commits nothing more."""
 
     exit_code = 3
 
 
 class Problems:
-    """What is wrong with a request so far."""
+    """Collector of a request's field errors."""
 
     def __init__(self) -> None:
         self.errors: list[dict[str, str]] = []
 
     def add(self, field: str, message: str) -> None:
-        """Note that a field is wrong."""
+        """Add an error of a field."""
         self.errors.append({"field": field, "message": message})
 
     def read(self, field: str, reader: Callable[[Any], _T], value: object, stand_in: _T) -> _T:
-        """Return what ``reader`` makes of a value; note what is wrong and go on with ``stand_in``."""
+        """Return ``reader(value)``; when it raises ValueError, add the error and return ``stand_in``."""
         try:
             return reader(value)
         except ValueError as error:
@@ -108,10 +109,10 @@ class Problems:
             return stand_in
 
     def about(self, *fields: str) -> bool:
-        """Say whether one of these fields is known to be wrong."""
+        """Say whether one of these fields has an error."""
         return any(error["field"] in fields for error in self.errors)
 
     def check(self) -> None:
-        """Raise :class:`Refused` when anything is wrong."""
+        """Raise :class:`Refused` when there is any error."""
         if self.errors:
             raise Refused("validation", errors=self.errors)

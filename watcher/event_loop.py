@@ -1,8 +1,8 @@
-"""The event loop of the daemon and of commands that ask sources: name look-ups have threads of their own.
+"""Event loop of the daemon and of commands that use sources; DNS look-ups have threads of their own.
 
-asyncio runs ``getaddrinfo`` in the loop's default thread pool, the one that the database work uses. A few names whose
-servers do not answer would fill it, and ledger and notifier would wait for a thread; a stop would wait for the look-ups.
-Whatever resolves names on this loop (httpx, websockets, aiohttp) goes through :meth:`Loop.getaddrinfo`.
+asyncio runs ``getaddrinfo`` in the loop's default thread pool, which the database work uses too. A few names
+whose DNS servers do not answer would fill it: ledger and notifier would wait for a thread, and a stop for the
+look-ups. All name resolution on this loop (httpx, websockets, aiohttp) goes through :meth:`Loop.getaddrinfo`.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from notifier.threads import in_daemon_thread
 
 _T = TypeVar("_T")
 
-#: Look-ups at the same time; those for the same name are one.
+#: Concurrent DNS look-ups; those of the same name share one.
 MAX_LOOKUPS = 64
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose look-ups hold up neither database work nor the end of the process."""
+    """An event loop whose DNS look-ups block neither database work nor the end of the process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,17 +38,17 @@ class Loop(asyncio.SelectorEventLoop):
     ) -> list[Any]:
         """Resolve a name as ``socket.getaddrinfo`` does. The caller sets the time limit.
 
-        Raises ``socket.gaierror``, also when :data:`MAX_LOOKUPS` others do not end.
+        Raises ``socket.gaierror``, also when :data:`MAX_LOOKUPS` others are pending.
         """
-        asked = (host, port, family, type, proto, flags)
-        answer = self._lookups.get(asked)
+        query = (host, port, family, type, proto, flags)
+        answer = self._lookups.get(query)
         if answer is None:
             if len(self._lookups) >= MAX_LOOKUPS:
                 raise socket.gaierror(socket.EAI_AGAIN, "too many name look-ups do not end")
-            answer = in_daemon_thread(self, partial(socket.getaddrinfo, *asked), name="name-lookup")
-            self._lookups[asked] = answer
-            answer.add_done_callback(lambda _: self._lookups.pop(asked))
-        # Who gives up leaves the look-up to the others that wait for it.
+            answer = in_daemon_thread(self, partial(socket.getaddrinfo, *query), name="name-lookup")
+            self._lookups[query] = answer
+            answer.add_done_callback(lambda _: self._lookups.pop(query))
+        # Shielded: a caller that gives up must not cancel the look-up of the others.
         found: list[Any] = await asyncio.shield(answer)
         return found
 

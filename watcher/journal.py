@@ -1,15 +1,15 @@
-"""systemd's journal as a stream: whether stderr is one, and the priority that each line of it begins with."""
+"""systemd's journal: whether a stream leads to it, and the priority prefix of its lines."""
 
 import logging
 import os
 from typing import TextIO
 
-#: syslog(3)'s priorities of Python's levels.
+#: syslog(3) priorities of Python's log levels.
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
 
 def is_journal(stream: TextIO | None) -> bool:
-    """Say whether a stream is the one that systemd connected with its journal, as ``$JOURNAL_STREAM`` says."""
+    """Say whether systemd connected a stream to its journal, according to ``$JOURNAL_STREAM``."""
     wanted = os.environ.get("JOURNAL_STREAM")
     if not wanted or stream is None:
         return False
@@ -21,5 +21,5 @@ def is_journal(stream: TextIO | None) -> bool:
 
 
 def with_priority(text: str, level: int) -> str:
-    """Return a text for the journal: each line with its priority, as sd-daemon(3) has it."""
+    """Return a text for the journal: each line with the priority prefix of sd-daemon(3)."""
     return "\n".join(f"<{_PRIORITIES.get(level, 6)}>{line}" for line in text.split("\n"))

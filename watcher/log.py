@@ -1,7 +1,7 @@
-"""One way to log: an event name and fields, readable on a terminal, JSON everywhere else.
+"""Structured logging: an event name and fields, readable on a terminal, JSON everywhere else.
 
-``get_logger(__name__).info("block.applied", height=5)``. Event names are stable; what varies goes into fields.
-Secrets are :class:`pydantic.SecretStr`, whose representation is masked.
+``get_logger(__name__).info("block.applied", height=5)``. Event names are stable; what varies goes into
+fields. Secrets are :class:`pydantic.SecretStr`, whose representation is masked.
 """
 
 import logging
@@ -14,7 +14,7 @@ from structlog.typing import EventDict, Processor
 from watcher.journal import is_journal, with_priority
 from watcher.text import plain, plain_json
 
-#: Loggers that follow ``log_level``; every other library speaks from ``warning`` on.
+#: Loggers that follow ``log_level``; other libraries log from ``warning`` up.
 OUR_PACKAGES = ("watcher", "chain", "contracts", "notifier")
 
 
@@ -23,10 +23,11 @@ def configure(
     level: str = "info",
     stream: TextIO | None = None,
 ) -> None:
-    """Send all logging of this process to ``stream`` (default: stderr), replacing what was configured before.
+    """Send all logging of this process to ``stream`` (default: stderr), replacing an earlier configuration.
 
-    ``format`` ``auto`` is ``console`` when the stream is a terminal, else ``json``: one object per line. When the stream is
-    systemd's journal, each line begins with its priority, which the journal takes off: ``journalctl -p warning`` finds it.
+    ``format`` ``auto`` is ``console`` when the stream is a terminal, else ``json``: one object per line. When
+    the stream is systemd's journal, each line begins with its priority, which the journal strips and
+    ``journalctl -p`` filters by.
     """
     stream = sys.stderr if stream is None else stream
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -81,7 +82,7 @@ class _JournalFormatter(structlog.stdlib.ProcessorFormatter):
 
 
 def _console(*, colors: bool) -> list[Processor]:
-    # The plain formatter: the pretty ones print local variables, and secrets with them.
+    # The plain traceback formatter: the pretty ones print local variables, secrets included.
     return [
         _plain_fields,
         structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
@@ -97,5 +98,5 @@ def _json() -> list[Processor]:
 
 
 def _plain_fields(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """Keep what strangers wrote (paths of requests, answers) from steering the terminal."""
+    """Escape control characters of untrusted text (request paths, API answers) for the terminal."""
     return {name: plain(value) if isinstance(value, str) else value for name, value in fields.items()}

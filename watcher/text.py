@@ -1,15 +1,16 @@
-"""Texts for terminals and logs (pure): what strangers wrote is made harmless, so that it steers nothing there."""
+"""Text for terminals and logs (pure): untrusted text is escaped so that it cannot control the terminal."""
 
 import difflib
 import re
 from collections.abc import Iterable
 
-#: What JSON lets pass but a terminal acts upon: DEL, C1 controls, line separators, overrides of the writing direction.
+#: Characters that JSON leaves as they are but a terminal interprets: DEL, C1 controls, line separators, bidi
+#: overrides.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def plain(text: object) -> str:
-    """Return a text without anything that a terminal would act upon; such characters are shown escaped."""
+    """Return a text in which every character that a terminal would interpret is escaped."""
     shown = str(text)
     if shown.isprintable():
         return shown
@@ -20,7 +21,7 @@ def plain(text: object) -> str:
 
 
 def plain_json(text: str) -> str:
-    """Return a JSON text that says the same, without anything that a terminal would act upon."""
+    """Return an equivalent JSON text in which every character that a terminal would interpret is escaped."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

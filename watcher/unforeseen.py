@@ -1,6 +1,6 @@
-"""Exceptions that nobody foresaw: every piece of work that goes on after one tells it here.
+"""Unforeseen exceptions: log and count them, in every piece of work that continues after one.
 
-They are logged with their cause and counted, so that a person hears of them; what they hit was set aside by the caller.
+The caller sets aside what failed; the log and the metric let an operator know.
 """
 
 import time
@@ -9,15 +9,15 @@ from prometheus_client import Counter
 
 from watcher.log import get_logger
 
-#: Of this process; whatever serves metrics shows it.
+#: Counter of this process, exported with the other metrics.
 COUNTER = Counter(
     "sbtc_watcher_unforeseen",
-    "Exceptions that nobody foresaw, by the piece of work that was set aside",
+    "Unforeseen exceptions, by the piece of work that was set aside",
     ["where"],
     registry=None,
 )
 
-#: Seconds after which the same one of the same place is logged again: some work is tried again every second.
+#: Seconds before the same exception of the same place is logged again: some work is retried every second.
 LOG_AGAIN_AFTER_SECONDS = 300.0
 
 _logged: dict[str, tuple[str, float]] = {}
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 
 def report(where: str, error: BaseException) -> None:
-    """Count an exception, and log it with its traceback. May be called from any thread."""
+    """Count an exception and log it with its traceback, from any thread."""
     COUNTER.labels(where).inc()
     text, now = f"{type(error).__name__}: {error}", time.monotonic()
     known, at = _logged.get(where, ("", 0.0))
@@ -38,5 +38,6 @@ def report(where: str, error: BaseException) -> None:
         where=where,
         error=type(error).__name__,
         exc_info=error,
-        hint="a mistake in this program; it goes on without this piece of work. Please report it with these lines",
+        hint="a bug in sbtc-watcher, which continues without this piece of work. "
+        "Please report it with these lines",
     )

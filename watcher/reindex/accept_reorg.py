@@ -316,7 +316,7 @@ class Accept:
     async def _simulate(
         self, apply: Callable[[Connection], StepResult], settler: BatchSettler
     ) -> tuple[StepResult, int]:
-        """Apply in transactions that are rolled back; return the first result and the count of untried intents."""
+        """Apply in rolled-back transactions; return the first result and the number of untried intents."""
 
         def piece() -> StepResult:
             with rolled_back(self._database) as connection:
