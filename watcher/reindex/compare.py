@@ -1,8 +1,8 @@
-"""Diff blocks against the database, column by column, and against the matching rules. Read-only."""
+"""Diff of blocks against the database: which rows are missing, which are wrong. Read-only."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Row, Table, select
 
@@ -17,10 +17,45 @@ from watcher.store.database import chunks
 from watcher.store.schema import attempt, refund, transfer
 from watcher.store.transfers import TransferMatch
 
-#: Of a transaction.
+#: Note of a transaction whose status cannot be interpreted.
 UNKNOWN_STATUS = "has a status that this version does not know (a newer one may)"
 
-_Fact = TypeVar("_Fact", Payment, Refund)
+#: A fact's block hash, transaction id, and rank; of an attempt, the id of its intent.
+_Key = tuple[str, str, Any]
+
+_Entry = TypeVar("_Entry")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """A kind of fact, and its table."""
+
+    table: Table
+    #: The third column of the key.
+    third: str
+    #: Column values of a fact.
+    values: Callable[[Any], dict[str, Any]]
+    #: Facts of this kind in a reading under other settings; none for attempts.
+    facts_in: Callable[[Reading], Iterable[Any]] = lambda _: ()
+    moves_money: bool = True
+
+
+_TRANSFERS = _Kind(
+    table=transfer, third="rank", values=transfer_store.transfer_values, facts_in=lambda r: r.payments
+)
+_ATTEMPTS = _Kind(table=attempt, third="intent_id", values=transfer_store.attempt_values, moves_money=False)
+_REFUNDS = _Kind(
+    table=refund, third="rank", values=transfer_store.refund_values, facts_in=lambda r: r.refunds
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected(Generic[_Entry]):
+    """A fact that the tables should hold: its entry in the diff, the fact, and its intent."""
+
+    entry: _Entry
+    fact: Any
+    intent: str | None
 
 
 def diff_blocks(
@@ -33,11 +68,12 @@ def diff_blocks(
     elsewhere: Iterable[Reading] = (),
     unknowable: Collection[str] = (),
 ) -> BlockDiff:
-    """Compare canonical blocks, contiguous and oldest first, with our tables; ``reading`` is what they say.
+    """Compare canonical blocks, contiguous and oldest first, with the tables; ``reading`` holds their facts.
 
-    ``only``: one intent's facts. ``elsewhere``: what further blocks say that hold the same transactions by our tables.
-    ``unknowable``: blocks (by hash) of which no source can say what became of a transaction that is ours: that one is left.
-    Raises :class:`watcher.indexer.matcher.UnknownStatus` for one in another block.
+    ``only`` restricts the diff to one intent. ``elsewhere`` holds the readings of further blocks that contain
+    the same transactions by our tables. ``unknowable`` are hashes of blocks with a transaction of ours whose
+    status no source knows: it is left out. Raises :class:`watcher.indexer.matcher.UnknownStatus` for a
+    transaction of ours with an unknown status in any other block.
     """
     moved: list[Payment | Refund] = [*reading.payments, *reading.refunds]
     for other in elsewhere:
@@ -45,7 +81,7 @@ def diff_blocks(
     comparison = _Comparison(connection, rules, blocks, only, {_key(fact) for fact in moved})
     held = {
         key: row.intent_id
-        for key, row in comparison.stored(transfer, "rank").items()
+        for key, row in comparison.stored(_TRANSFERS).items()
         if row.intent_id is not None and not row.assigned
     }
     left = tuple(fact for fact in reading.unknown_status if fact.block.hash in unknowable)
@@ -53,11 +89,23 @@ def diff_blocks(
         reading, unknown_status=tuple(fact for fact in reading.unknown_status if fact not in left)
     )
     matches = match_blocks(connection, rules, reading, held)
-    comparison.transfers(reading, matches.transfers)
-    comparison.attempts(matches.attempts)
-    comparison.refunds(matches.refunds)
+    transfers = {
+        _key(found.payment): _Expected(found, found.payment, _intent(found)) for found in matches.transfers
+    }
+    attempts = {
+        (found[0].block.hash, found[0].tx_id, found[1]): _Expected(found, *found)
+        for found in matches.attempts
+    }
+    refunds = {_key(found[0]): _Expected(found, *found) for found in matches.refunds}
+    diff = comparison.diff
+    diff.ours = sum(comparison.concerns(found.intent) for found in transfers.values())
+    diff.transfers = comparison.compare(
+        _TRANSFERS, transfers, {_key(fact): fact for fact in reading.payments}
+    )
+    diff.attempts = comparison.compare(_ATTEMPTS, attempts)
+    diff.refunds = comparison.compare(_REFUNDS, refunds)
     comparison.leave(match_unknown_status(connection, rules, Reading(unknown_status=left)))
-    return comparison.diff
+    return diff
 
 
 class _Comparison:
@@ -69,7 +117,7 @@ class _Comparison:
         rules: PaymentRules,
         blocks: Sequence[Block],
         only: str | None,
-        says: set[tuple[str, str, int]],
+        moved: set[_Key],
     ) -> None:
         self.diff = BlockDiff()
         self._connection = connection
@@ -77,99 +125,62 @@ class _Comparison:
         self._blocks = {block.header.hash: block for block in blocks}
         self._heights = blocks[0].header.height, blocks[-1].header.height
         self._only = only
-        #: Transactions of which nobody can say what became of them, by block.
+        #: Transactions with an unknown status, as (block hash, transaction id).
         self._unknown = {
             (block.header.hash, tx.tx_id)
             for block in blocks
             for tx in block.transactions
             if tx.status is TxStatus.UNKNOWN
         }
-        #: What the chain says to have moved, as (block, transaction, rank).
-        self._says = says
+        #: Keys of all payments and refunds in the chain.
+        self._moved = moved
 
-    def stored(self, table: Table, third: str) -> dict[tuple[str, str, Any], Row[Any]]:
-        """Return our canonical rows at these heights by block, transaction and a third column."""
+    def concerns(self, *intents: str | None) -> bool:
+        """Say whether this comparison is about one of these intents."""
+        return self._only is None or self._only in intents
+
+    def stored(self, kind: _Kind) -> dict[_Key, Row[Any]]:
+        """Return our canonical rows at these heights."""
+        table = kind.table
         query = select(table).where(table.c.height.between(*self._heights), table.c.canonical)
         return {
-            (row.block_hash, row.tx_id, row._mapping[third]): row for row in self._connection.execute(query)
+            (row.block_hash, row.tx_id, row._mapping[kind.third]): row
+            for row in self._connection.execute(query)
         }
 
-    def transfers(self, reading: Reading, transfer_matches: Iterable[TransferMatch]) -> None:
-        have = self.stored(transfer, "rank")
-        said = {_key(payment): payment for payment in reading.payments}
-        by_key = {_key(transfer_match.payment): transfer_match for transfer_match in transfer_matches}
-        for key, due in by_key.items():
-            if self._only in (None, _intent(due)):
-                self.diff.ours += 1
-                if key not in have:
-                    self.diff.transfers.append(due)
-        for key, row in have.items():
-            transfer_match = by_key.get(key)
-            if self._only not in (None, row.intent_id, _intent(transfer_match)):
-                continue
-            note = self._mismatch(row, said.get(key), transfer_store.transfer_values, lambda r: r.payments)
-            # What a person assigned stays.
-            if (
-                note is None
-                and transfer_match is not None
-                and not row.assigned
-                and row.intent_id != _intent(transfer_match)
-            ):
-                note = f"it belongs to {_intent(transfer_match) or 'no intent'}, not to {row.intent_id or 'none'}"
-            if note is None:
-                self._note_match(row)
-                continue
-            self._refute(transfer, row, note)
-            if transfer_match is not None:
-                self.diff.transfers.append(transfer_match)
-        wanted = [transfer_match.payment for transfer_match in self.diff.transfers]
-        conflicting = self._conflicts(transfer, wanted)
-        self.diff.transfers = [p for p in self.diff.transfers if _key(p.payment) not in conflicting]
+    def compare(
+        self,
+        kind: _Kind,
+        expected: Mapping[_Key, _Expected[_Entry]],
+        facts: Mapping[_Key, Any] | None = None,
+    ) -> list[_Entry]:
+        """Compare the stored rows of a kind with the expected facts; note wrong rows, return what to insert.
 
-    def attempts(self, tries: Iterable[tuple[Attempt, str]]) -> None:
-        said = {
-            (made.block.hash, made.tx_id, intent_id): (made, intent_id)
-            for made, intent_id in tries
-            if self._only in (None, intent_id)
-        }
-        have = self.stored(attempt, "intent_id")
-        self.diff.attempts += [found for key, found in said.items() if key not in have]
-        for key, row in have.items():
-            if self._only not in (None, row.intent_id):
+        ``facts`` are what the blocks hold, where they hold more than is expected of our tables.
+        """
+        facts = {key: found.fact for key, found in expected.items()} if facts is None else facts
+        stored = self.stored(kind)
+        due = [found for key, found in expected.items() if key not in stored and self.concerns(found.intent)]
+        for key, row in stored.items():
+            found = expected.get(key)
+            if not self.concerns(row.intent_id, *([found.intent] if found is not None else [])):
                 continue
-            found = said.get(key)
-            note = self._mismatch(row, found[0] if found is not None else None, transfer_store.attempt_values)
+            note = self._mismatch(kind, row, facts.get(key)) or _misassigned(row, found)
             if note is not None:
-                self._refute(attempt, row, note)
-                self.diff.attempts += [found] if found is not None else []
-
-    def refunds(self, refunds: Iterable[tuple[Refund, str]]) -> None:
-        said = {_key(made): (made, intent_id) for made, intent_id in refunds}
-        have = self.stored(refund, "rank")
-        self.diff.refunds += [
-            found for key, found in said.items() if key not in have and self._only in (None, found[1])
-        ]
-        for key, row in have.items():
-            found = said.get(key)
-            if self._only not in (None, row.intent_id, found[1] if found is not None else None):
-                continue
-            made = found[0] if found is not None else None
-            note = self._mismatch(row, made, transfer_store.refund_values, lambda r: r.refunds)
-            if note is None and found is not None and found[1] != row.intent_id:
-                note = f"it belongs to {found[1]}, not to {row.intent_id}"
-            if note is None:
+                self._refute(kind.table, row, note)
+                due += [found] if found is not None else []
+            elif kind.moves_money:
                 self._note_match(row)
-                continue
-            self._refute(refund, row, note)
-            self.diff.refunds += [found] if found is not None else []
-        conflicting = self._conflicts(refund, [made for made, _ in self.diff.refunds])
-        self.diff.refunds = [found for found in self.diff.refunds if _key(found[0]) not in conflicting]
+        if kind.moves_money:
+            conflicting = self._conflicts(kind.table, [found.fact for found in due])
+            due = [found for found in due if _key(found.fact) not in conflicting]
+        return [found.entry for found in due]
 
     def leave(self, doubtful: Iterable[tuple[Payment | Attempt, str | None]]) -> None:
-        """Note what cannot be put in, each transaction once."""
+        """Note facts that cannot be inserted, once per transaction."""
         noted = {row.tx_id for row in self.diff.differences}
         for fact, intent_id in doubtful:
-            if fact.tx_id in noted or self._only not in (None, intent_id):
+            if fact.tx_id in noted or not self.concerns(intent_id):
                 continue
             noted.add(fact.tx_id)
             self.diff.differences.append(
@@ -185,29 +196,25 @@ class _Comparison:
             )
 
     def _note_match(self, row: Row[Any]) -> None:
-        if row.intent_id is not None and self._only in (None, row.intent_id):
+        if row.intent_id is not None and self.concerns(row.intent_id):
             self.diff.known.add(row.intent_id)
 
-    def _mismatch(
-        self,
-        row: Row[Any],
-        said: Any,
-        values: Callable[[Any], dict[str, Any]],
-        others: Callable[[Reading], Iterable[Any]] = lambda _: (),
-    ) -> str | None:
-        """Return what is wrong about a row, given what its block says of it; None for nothing.
+    def _mismatch(self, kind: _Kind, row: Row[Any], fact: Any) -> str | None:
+        """Return what is wrong with a row, None for nothing; ``fact`` is what its block holds under its key.
 
-        ``others`` picks the facts of its kind from a reading: under other settings the block may say what the row says.
+        A row that its block would have given under earlier settings is not wrong.
         """
         block = self._blocks.get(row.block_hash)
         if block is None:
             return f"its block {row.block_hash} is not in the chain"
-        wrong = _differing(row, values(said)) if said is not None else None
+        wrong = _differing(row, kind.values(fact)) if fact is not None else None
         if wrong == {}:
             return None
         for reading in _under_other_settings(block, row, self._rules):
-            for fact in others(reading):
-                if (fact.tx_id, fact.rank) == (row.tx_id, row.rank) and not _differing(row, values(fact)):
+            for other in kind.facts_in(reading):
+                if (other.tx_id, other.rank) == (row.tx_id, row.rank) and not _differing(
+                    row, kind.values(other)
+                ):
                     return None
         if wrong is None:
             return f"its block {row.block_hash} does not say so"
@@ -225,16 +232,16 @@ class _Comparison:
         own = [row.block_hash] if row.block_hash in self._blocks else []
         self.diff.wrong.append(_difference(table, row, note, *own, *evidence))
 
-    def _conflicts(self, table: Table, wanted: Sequence[_Fact]) -> set[tuple[str, str, int]]:
-        """Refute what stands elsewhere of the facts that are missing here; return those that two blocks hold.
+    def _conflicts(self, table: Table, due: Sequence[Payment | Refund]) -> set[_Key]:
+        """Refute rows in other blocks of the facts to insert; return the keys of facts that two blocks hold.
 
-        A transaction is in one block. Whether the other one holds it, only its contents can say: they are asked for
-        by naming it as evidence.
+        A transaction is in one block only. Whether the other block holds it is decided by its contents, which
+        are read because the block is named as evidence.
         """
         refuted = {row.row for row in self.diff.wrong}
-        here = {(fact.tx_id, fact.rank): fact for fact in wanted}
+        here = {(fact.tx_id, fact.rank): fact for fact in due}
         conflicting = set()
-        for batch in chunks(sorted({fact.tx_id for fact in wanted})):
+        for batch in chunks(sorted({fact.tx_id for fact in due})):
             query = select(table).where(table.c.tx_id.in_(batch), table.c.canonical)
             for row in self._connection.execute(query):
                 fact = here.get((row.tx_id, row.rank))
@@ -244,7 +251,7 @@ class _Comparison:
                 if (row.block_hash, row.tx_id) in self._unknown:
                     conflicting.add(_key(fact))
                     self._refute(table, row, note)
-                elif (row.block_hash, row.tx_id, row.rank) in self._says:
+                elif (row.block_hash, row.tx_id, row.rank) in self._moved:
                     conflicting.add(_key(fact))
                     note += f" and in block {row.block_hash}, which cannot be; left as it is"
                     self.diff.differences.append(_difference(table, row, note))
@@ -253,8 +260,15 @@ class _Comparison:
         return conflicting
 
 
-def _key(fact: Payment | Refund) -> tuple[str, str, int]:
+def _key(fact: Payment | Refund) -> _Key:
     return (fact.block.hash, fact.tx_id, fact.rank)
+
+
+def _misassigned(row: Row[Any], found: _Expected[Any] | None) -> str | None:
+    """Return the note of a row that belongs to another intent; what an operator assigned stays."""
+    if found is None or row._mapping.get("assigned") or row.intent_id == found.intent:
+        return None
+    return f"it belongs to {found.intent or 'no intent'}, not to {row.intent_id or 'none'}"
 
 
 def _difference(table: Table, row: Row[Any], note: str, *evidence: str) -> Difference:
@@ -271,20 +285,19 @@ def _difference(table: Table, row: Row[Any], note: str, *evidence: str) -> Diffe
 
 
 def _differing(row: Row[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the chain says instead, by column."""
+    """Return the columns that differ, with their values in the chain."""
     return {name: value for name, value in values.items() if row._mapping[name] != value}
 
 
-def _intent(transfer_match: TransferMatch | None) -> str | None:
-    found = transfer_match.matched.intent if transfer_match is not None else None
-    return found.id if found is not None else None
+def _intent(found: TransferMatch) -> str | None:
+    return found.matched.intent.id if found.matched.intent is not None else None
 
 
 def _under_other_settings(block: Block, row: Row[Any], rules: PaymentRules) -> Iterator[Reading]:
-    """Yield what the row's transaction says under settings that may have been in force when the row was stored.
+    """Yield readings of the row's transaction under settings that may have been in force when it was stored.
 
-    Settings act on new blocks only: a sender that is ignored since, or another payment contract, refutes nothing. They
-    explain what a row says, never what it lacks.
+    Settings act on new blocks only, so a sender that is ignored since then, or a change of the payment
+    contract, refutes nothing. Such a reading can justify a row, never require one.
     """
     alone = replace(block, transactions=tuple(tx for tx in block.transactions if tx.tx_id == row.tx_id))
     rules = replace(rules, ignored_senders=frozenset())
