@@ -1,4 +1,4 @@
-"""A world of its own for every test, on SQLite and on PostgreSQL: a migrated database, a merchant, a scripted chain."""
+"""Fixtures per test, on SQLite and PostgreSQL: a migrated database, a merchant, a scripted chain."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -25,7 +25,7 @@ PAYER, STRANGER, SHOP = principal("payer"), principal("stranger"), principal("sh
 
 
 class LedgerFixture:
-    """The daemon's database with one merchant, and the chain that it follows: nothing moves by itself."""
+    """The daemon's database with one merchant, and the chain that it follows; tests move both by hand."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class LedgerFixture:
             self.begin()
 
     def live(self, *roles: str, good_for: float = 10 * 366 * 86_400.0) -> None:
-        """Let another process run these roles, and no others, for so many seconds."""
+        """Let another process run these roles, and no others, for some seconds."""
         beat = Heartbeat(self.database, limit=good_for, now=self.clock)
         with self.database.begin() as connection:
             connection.execute(delete(heartbeat))
         beat.write(roles)
 
     def silent(self, seconds: float) -> None:
-        """Let every heartbeat be so much older, by whichever clock judges it."""
+        """Make every heartbeat older by some seconds, by whichever clock judges it."""
         with self.database.begin() as connection:
             older = {"seen": heartbeat.c.seen - seconds, "until": heartbeat.c.until - seconds}
             connection.execute(update(heartbeat).values(**older))
@@ -75,7 +75,7 @@ class LedgerFixture:
         return self.ledger.apply(self.extend(height))
 
     def pass_time(self, seconds: int) -> StepResult:
-        """Mine one empty block, so much later."""
+        """Mine one empty block, some seconds later."""
         return self.mine(seconds=seconds)
 
     def extend(self, above: int) -> Extend:
@@ -108,7 +108,7 @@ class LedgerFixture:
     def _models(self, blocks: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(block_model(block, harness.WATCHED) for block in blocks)
 
-    # People
+    # Operators and merchants
 
     def add_merchant(self, name: str, recipient: str, **more: Any) -> str:
         with self.database.begin() as connection:
@@ -118,7 +118,7 @@ class LedgerFixture:
         return str(row["id"])
 
     def create(self, merchant: str | None = None, **fields: Any) -> str:
-        """Create an intent (50,000 sats at level included, unless told otherwise); return its id."""
+        """Create an intent (50,000 sats at level included, by default); return its id."""
         request = NewPaymentIntent.of({"amount": 50_000, "level": "included"} | fields)
         with self.database.begin() as connection:
             made = intent_requests.create(
@@ -186,7 +186,7 @@ class LedgerFixture:
                 **more,
             )
 
-    # What is seen
+    # Results
 
     def show(self, intent: str) -> dict[str, Any]:
         with self.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Names that do not resolve for a long time take no thread from the database work, nor from each other."""
+"""Slow DNS look-ups take no thread from the database work, nor from each other."""
 
 import asyncio
 import socket

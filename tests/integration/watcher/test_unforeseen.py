@@ -1,4 +1,4 @@
-"""An exception that nobody foresaw sets aside the piece of work that it hit; the part that does the work goes on."""
+"""An unforeseen exception sets aside the piece of work that raised it; the component continues."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
@@ -54,7 +54,7 @@ def failing_first(work: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture
 def counted() -> Counted:
-    """Return a function that says how often a place was noted within this test."""
+    """Return a function that says how often a place was counted within this test."""
 
     def count(where: str) -> float:
         return unforeseen.COUNTER.labels(where)._value.get()
@@ -105,7 +105,7 @@ async def rig(fixture: LedgerFixture) -> AsyncIterator[LoopFixture]:
 async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost(
     rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop says so with the traceback, begins anew from the database, and pays what came meanwhile."""
+    """The loop logs the traceback, restarts from the database, and matches payments that came meanwhile."""
     intent = fixture.create()
     fixture.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))])
     monkeypatch.setattr(transfer_store, "put_transfers", failing_first(transfer_store.put_transfers))
@@ -125,7 +125,7 @@ async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost
 async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_log(
     rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is never skipped; each look counts, one of them is logged."""
+    """It is never skipped; each poll is counted, one of them is logged."""
     fixture.chain.mine(n=2)
     before = rig.ledger.cursor()
     monkeypatch.setattr(transfer_store, "put_transfers", boom)
@@ -138,7 +138,7 @@ async def test_a_block_that_never_can_be_applied_stops_the_cursor_and_fills_no_l
 
 
 async def test_a_lost_lease_still_ends_the_loop(rig: LoopFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is meant for whoever runs the loop is not swallowed."""
+    """Errors meant for the caller of the loop are not swallowed."""
 
     def lost(*_: object) -> Any:
         raise LeaseLost("another process took over")
@@ -150,7 +150,7 @@ async def test_a_lost_lease_still_ends_the_loop(rig: LoopFixture, monkeypatch: p
 
 
 async def test_a_cancelled_look_is_cancelled(rig: LoopFixture, counted: Counted) -> None:
-    """A stop is no exception of the outside world."""
+    """A stop is not an unforeseen exception."""
     task = asyncio.create_task(rig.poll_once())
     await asyncio.sleep(0)
     task.cancel()
@@ -162,7 +162,7 @@ async def test_a_cancelled_look_is_cancelled(rig: LoopFixture, counted: Counted)
 async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next_one_is_asked(
     fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a parser raises over what one server says, an honest second one is followed."""
+    """Whatever a parser raises about one source, a correct second source is followed."""
     page = parser.tx_page
 
     def confused(body: Any, **more: Any) -> Any:
@@ -193,7 +193,7 @@ async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next
 async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
     fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flags are for people's eyes; nothing ends over them."""
+    """The flags are for display only; a failure ends nothing."""
     fixture.create()
     async with ScriptedApi(fixture.chain, ping_interval=None) as api:
         rig = LoopFixture(fixture, [api.url])
@@ -223,7 +223,7 @@ async def test_a_reading_of_the_mempool_that_fails_unforeseen_is_left_out(
 async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
     rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An audit is a spot check: one that breaks off is counted and forgotten."""
+    """An audit is a spot check: one that fails is counted and dropped."""
     audit = Audit(
         fixture.database,
         rig.pool,
@@ -243,7 +243,7 @@ async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
 async def test_a_job_that_fails_runs_again_and_the_others_run(
     fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each job has a boundary of its own."""
+    """Each job catches its own exceptions."""
     monkeypatch.setattr(periodic, "thin_headers", boom)
     called: asyncio.Queue[str] = asyncio.Queue()
     async with periodic.running(
@@ -255,7 +255,7 @@ async def test_a_job_that_fails_runs_again_and_the_others_run(
 
 
 def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Counted) -> None:
-    """A statement that is wrong is a mistake of ours, and counted as one."""
+    """A wrong SQL statement is a bug, and counted as unforeseen."""
 
     def refused() -> None:
         raise IntegrityError(
@@ -271,7 +271,7 @@ def test_a_job_that_the_database_refuses_is_told_without_its_values(counted: Cou
 
 
 async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process without a follower says what is wrong and lives."""
+    """A process without a follower logs the problem and keeps running."""
     made = liveness.Liveness(ServiceManager(None, watchdog=None), rest=5.0, roles=frozenset({"api"}))
     troubles: list[str | None] = []
     stop = asyncio.Event()
@@ -295,7 +295,7 @@ async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch
 async def test_those_who_wait_are_served_by_the_next_look(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop behind long polls does not end over one look."""
+    """The loop behind long polls survives a failed poll."""
     monkeypatch.setattr(long_poll, "POLL_SECONDS", 0.01)
 
     async def look(ids: Collection[str]) -> Mapping[str, str]:
@@ -315,7 +315,7 @@ async def test_those_who_wait_are_served_by_the_next_look(
 async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
     fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither waiting for the lease nor keeping it ends; a lease that is lost does end the keeping."""
+    """Neither waiting for the lease nor renewing it ends; a lost lease does end the renewal."""
     monkeypatch.setattr(leader, "LEASE_SECONDS", 0.05)
     lease, renewed = Lease(fixture.database), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -340,7 +340,7 @@ async def test_a_lease_that_fails_unforeseen_is_asked_for_again(
 
 
 async def test_a_socket_that_fails_unforeseen_is_a_lost_socket() -> None:
-    """The WebSocket is opened again after a pause, and who runs it is told."""
+    """The WebSocket is opened again after a pause, and the exception is reported."""
     seen: list[Exception] = []
     async with (
         ScriptedApi(ScriptedChain(), ping_interval=None) as api,
@@ -358,7 +358,7 @@ async def test_a_socket_that_fails_unforeseen_is_a_lost_socket() -> None:
 
 
 def test_the_count_is_among_the_metrics(counted: Counted) -> None:
-    """By the place, so that an alert can name it."""
+    """By place, so that an alert can name it."""
     unforeseen.report("attempt", ValueError("odd"))
     text = Metrics().exposition()[0].decode()
     assert 'sbtc_watcher_unforeseen_total{where="attempt"}' in text
@@ -366,7 +366,7 @@ def test_the_count_is_among_the_metrics(counted: Counted) -> None:
 
 
 def test_the_same_exception_is_logged_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work that is tried each second does not fill the log; another exception, or another place, is logged at once."""
+    """Work retried every second does not fill the log; another exception or place is logged at once."""
     now = [1000.0]
     monkeypatch.setattr(unforeseen.time, "monotonic", lambda: now[0])
     with logged() as lines:

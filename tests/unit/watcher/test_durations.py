@@ -1,4 +1,4 @@
-"""Durations read as people write them and print back as the same."""
+"""Durations: parsing and formatting."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Errors carry a hint and an exit code that other programs rely on."""
+"""Errors: their hints, and the exit codes that other programs rely on."""
 
 import re
 

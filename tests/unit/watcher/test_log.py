@@ -1,4 +1,4 @@
-"""Logging: events with fields, JSON off a terminal, other libraries from warning on, no secrets."""
+"""Logging: events with fields, JSON off a terminal, other libraries from warning up, no secrets."""
 
 import io
 import json
@@ -78,7 +78,7 @@ def test_the_format_can_be_chosen_whatever_the_stream_is() -> None:
 
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_what_strangers_wrote_does_not_steer_the_terminal(form: Any) -> None:
-    """A request's path comes from anybody; the console format shows a text without blanks as it is."""
+    """A request's path is untrusted; the console format does not quote text without blanks."""
     stream = io.StringIO()
     log.configure(form, stream=stream)
     log.get_logger("watcher.x").info("http.request", path="/\x1b]0;title\x07\x1b[31m\x9b1m\u202e\u2028\r")
@@ -165,7 +165,7 @@ def test_without_a_stream_events_go_to_stderr_and_stdout_stays_clean(
 def test_the_journal_is_given_the_priority_of_every_line(
     form: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where stderr is systemd's journal, each line, also of a traceback, begins with its level as sd-daemon(3) has it."""
+    """In systemd's journal each line, tracebacks included, begins with the prefix of sd-daemon(3)."""
     with (tmp_path / "journal").open("w+") as stream:
         found = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
@@ -193,7 +193,7 @@ def test_the_journal_is_given_the_priority_of_every_line(
 def test_what_is_not_the_journal_gets_no_priorities(
     said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream that was redirected, or is no file, is written as it is, whatever the environment says of the journal."""
+    """A redirected stream, or one that is no file, gets no prefix, whatever ``$JOURNAL_STREAM`` says."""
     monkeypatch.setenv("JOURNAL_STREAM", said)
     memory = io.StringIO()
     with (tmp_path / "file").open("w+") as stream:

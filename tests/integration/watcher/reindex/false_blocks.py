@@ -1,4 +1,4 @@
-"""What a source says wrong of a block when it is read first: the hashes are right, the contents are not."""
+"""False contents of a block at its first reading: the hashes are right, the contents are not."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +29,7 @@ def on_transactions(change: Callable[[Transaction], Transaction]) -> Lie:
 
 
 def on_transfers(**values: Any) -> Lie:
-    """Show other columns of every transfer."""
+    """Change other columns of every transfer."""
 
     def change(tx: Transaction) -> Transaction:
         return replace(
@@ -51,7 +51,7 @@ def on_header(**values: Any) -> Lie:
 
 @on_transactions
 def without_labels(tx: Transaction) -> Transaction:
-    """Leave out every print, and what the call said."""
+    """Leave out every print event, and the arguments of the call."""
     return replace(
         tx, call=None, events=tuple(event for event in tx.events if isinstance(event, TransferEvent))
     )
@@ -67,7 +67,7 @@ def failing(tx: Transaction) -> Transaction:
 
 
 def also(fixture: LedgerFixture, *made: Tx) -> Lie:
-    """Make up transactions that the block does not hold."""
+    """Add transactions that the block does not hold."""
     twin = fixture.chain.clone()
     twin.mine(made)
     invented = fixture._models([twin.blocks[-1]])[0].transactions

@@ -1,4 +1,4 @@
-"""A world whose chain is served by an API, and what it takes to lose rows and to read blocks again."""
+"""A fixture whose chain is served by an API, with helpers that lose rows and read blocks again."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from watcher.reindex.run import Reindex
 from watcher.store import chain_state, schema
 from watcher.store import transfers as transfer_store
 
-#: Everything that a reindex may write to, but its own log.
+#: Every table that a reindex may write to, except its own log.
 WRITTEN = (
     schema.transfer,
     schema.attempt,
@@ -37,7 +37,7 @@ WRITTEN = (
 
 
 class Reading:
-    """Reads the world's blocks again over real HTTP, with waits that only move the test's clock."""
+    """Reads the fixture's blocks again over real HTTP; waits only move the test's clock."""
 
     def __init__(self, fixture: LedgerFixture, apis: Sequence[ScriptedApi]) -> None:
         self.fixture = fixture
@@ -45,7 +45,7 @@ class Reading:
         self.api = self.apis[0]
 
     async def reindex(self, *, show: Callable[[Progress], None] = lambda _: None, **request: Any) -> Report:
-        """Read again, from the first block unless told otherwise."""
+        """Reindex, by default from the first block."""
         if not {"start", "since", "intent"} & set(request):
             request["start"] = 1
         async with self.sources() as sources:
@@ -87,10 +87,10 @@ class Reading:
         finally:
             await pool.aclose()
 
-    # What is lost
+    # Losses
 
     def lose(self, *, transfers: bool = True, attempts: bool = True, refunds: bool = True) -> None:
-        """Empty the tables of what the chain said."""
+        """Empty the tables of facts from the chain."""
         with self.fixture.database.begin() as connection:
             if transfers:
                 connection.execute(delete(schema.stray))
@@ -101,7 +101,7 @@ class Reading:
                 connection.execute(delete(schema.refund))
 
     def forget_headers(self, keep_burn_blocks: int) -> None:
-        """Thin headers out as the daily job does, sooner."""
+        """Prune headers as the daily job does, but sooner."""
         with self.fixture.database.begin() as connection:
             chain_state.thin_headers(connection, keep_burn_blocks=keep_burn_blocks)
 
@@ -116,10 +116,10 @@ class Reading:
         finally:
             transfer_store.put_transfers, transfer_store.put_attempts, transfer_store.put_refunds = kept
 
-    # What is seen
+    # Results
 
     def snapshot(self) -> dict[str, list[str]]:
-        """Return every row of every table that counts, comparable."""
+        """Return every row of every such table, comparable."""
         with self.fixture.database.read() as connection:
             return {
                 table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in WRITTEN

@@ -1,4 +1,4 @@
-"""A person takes a branch for right that forked below finality: undone, applied, decided, and on record who said so."""
+"""An operator accepts a branch that forked below finality: undo, apply, settle, and record who decided it."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -34,7 +34,7 @@ def pay(fixture: LedgerFixture, made: str, label: str = "") -> txs.Tx:
 def fork_deep(
     fixture: LedgerFixture, at: int, first: list[txs.Tx], *, blocks: int = 12, seconds: int = 3
 ) -> None:
-    """Let the chain go another way from a height on, deeper than finality; the daemon has not seen it."""
+    """Fork the chain at a height, deeper than finality; the daemon has not seen it."""
     branch = fixture.chain.fork(at, keep="follow")
     branch.mine(first, burn=True, seconds=seconds)
     branch.mine(n=blocks - 1, burn=True, seconds=seconds)
@@ -98,7 +98,7 @@ async def test_a_dry_run_accepts_nothing(fixture: LedgerFixture, reading: Readin
 
 
 def settled_by_transaction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
-    """Collect how many intents each transaction of a recording settler looks at."""
+    """Collect how many intents each transaction of a recording settler handles."""
     found: list[tuple[Any, int]] = []
     settle = RecordingSettler.settle
 
@@ -116,7 +116,7 @@ def settled_by_transaction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, i
 async def test_of_very_many_intents_each_is_decided_and_named(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
-    """In transactions of a few; what is not to be delivered, or rolled back, is left to nobody else."""
+    """In bounded transactions; what must not be delivered, or is rolled back, is not left to the daemon."""
     made = [fixture.create() for _ in range(7)]
     fixture.mine()
     fixture.mine(*[pay(fixture, one, label=one) for one in made])
@@ -140,7 +140,7 @@ async def test_of_very_many_intents_each_is_decided_and_named(
 async def test_an_intent_with_very_many_payments_is_decided_at_once(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
-    """What is not to be delivered, or only shown, cannot be left to the daemon."""
+    """Settling without delivery, or for a dry run, cannot be left to the daemon."""
     made = fixture.create()
     fixture.mine()
     fixture.mine(pay(fixture, made))
@@ -204,7 +204,7 @@ async def test_the_daemon_goes_on_without_a_word_when_the_command_that_was_not_t
 async def test_a_dry_run_names_what_is_due_on_the_branch_too(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the acceptance itself would settle it; of very many that are due some are tried, and it says how many are not."""
+    """As the acceptance itself would settle it; of very many due intents some are tried, the rest counted."""
     monkeypatch.setattr("watcher.indexer.settler.MAX_INTENTS_PER_TRANSACTION", 2)
     fixture.mine()
     made = [fixture.create(expires_in=60) for _ in range(7)]
@@ -225,7 +225,7 @@ async def test_a_dry_run_names_what_is_due_on_the_branch_too(
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Row by row as it happens: halt, status says why, a person accepts, the running daemon follows the branch."""
+    """In order: halt, status says why, an operator accepts, the running daemon follows the branch."""
     following, pool = harness.make_indexer(fixture.ledger, [reading.api.url], fixture.clock)
     made = fixture.create(level="anchored")
     fixture.chain.mine([pay(fixture, made)], n=10, burn=True)
@@ -257,7 +257,7 @@ async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(
 async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Shared blocks that are undone too are found again: their money never looks lost for good."""
+    """Shared blocks that are undone too are found again: their payments are never reported as lost."""
     shared, dropped = fixture.create(), fixture.create()
     fixture.mine(n=3)
     fixture.mine(pay(fixture, shared))
@@ -282,7 +282,7 @@ async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
 
 
 async def test_refunds_follow_the_branch_that_is_accepted(fixture: LedgerFixture, reading: Reading) -> None:
-    """One mined again, one with another amount, one gone: each is told, flagged and noted as the branch has it."""
+    """One mined again, one with another amount, one gone: events, flags and timeline follow the branch."""
     _, less, gone = intents = [fixture.create() for _ in range(3)]
     fork = fixture.mine(*(pay_by_contract(fixture, each) for each in intents)).clock.height
     given = [back(fixture, each, 20_000) for each in intents]
@@ -319,7 +319,7 @@ async def test_refunds_follow_the_branch_that_is_accepted(fixture: LedgerFixture
 async def test_a_height_above_the_fork_is_refused_and_nothing_changes(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """A person accepts what he names, not whatever turns out to be there."""
+    """An operator accepts the fork that the command names, not whatever turns out to be there."""
     made = fixture.create()
     fixture.mine(n=2)
     fixture.mine(pay(fixture, made))
@@ -432,7 +432,7 @@ async def test_a_branch_far_above_ours_is_applied_in_part_and_followed_from_ther
 async def test_a_branch_with_a_payment_whose_status_is_not_known_is_not_accepted(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Nobody knows whether it paid: the refusal says so in words, and nothing changes."""
+    """Its status is unknown: the refusal says so, and nothing changes."""
     made = fixture.create()
     fixture.mine(n=10, burn=True)
     fork_deep(fixture, 101, [pay(fixture, made)])

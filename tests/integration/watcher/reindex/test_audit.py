@@ -1,4 +1,4 @@
-"""Audits: what an API hid when a block was new is found later; what is right is left alone; budgets come first."""
+"""Audits find what an API hid in a new block, leave correct rows alone, and yield to request budgets."""
 
 import asyncio
 import itertools
@@ -62,7 +62,7 @@ async def auditing(reading: Reading, **more: Any) -> AsyncIterator[tuple[Audit, 
 
 
 def count_missed(reading: Reading) -> str:
-    """Return an intent that was paid in a block whose events the API hid, with finality passed since."""
+    """Return an intent paid in a block, final by now, whose events the API hid."""
     fixture = reading.fixture
     intent = fixture.create()
     payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
@@ -74,7 +74,7 @@ def count_missed(reading: Reading) -> str:
 
 
 def misread(reading: Reading) -> str:
-    """Return an intent whose payment was stored without its label; of two readings of its block only one shows the payment."""
+    """Return an intent whose payment was stored without its label; one of two readings shows the payment."""
     fixture = reading.fixture
     intent = fixture.create()
     false_blocks.mine(
@@ -165,7 +165,7 @@ async def test_a_source_that_fails_ends_the_audit_not_the_daemon(reading: Readin
 
 
 async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Reading) -> None:
-    """A merchant's address may have a past: no API hid it, so it is stored without an alarm."""
+    """Payments to an address before it was the merchant's were not hidden: stored without an alarm."""
     fixture, seen = reading.fixture, list[Report]()
     fixture.mine(txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary"))
     fixture.add_merchant("New shop", principal("new shop"))
@@ -180,7 +180,7 @@ async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Rea
 
 
 async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Reading) -> None:
-    """A payer's failure of days before, under the same reference, must not fail the order that he has to pay."""
+    """A payer's failure of days before, under the same reference, must not fail a newer intent."""
     fixture = reading.fixture
     fixture.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77")))
     fixture.mine(n=3, burn=True)
@@ -241,7 +241,7 @@ async def test_an_audit_runs_once_for_each_call_and_ends_at_the_stop(reading: Re
 async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The waits grow, other blocks are drawn in between, and the last word is an alarm that names the blocks."""
+    """The waits grow, other blocks are drawn in between, and the last alarm names the blocks."""
     monkeypatch.setattr(audit_module, "AUDITS_UNTIL_RETRY", (1, 2))
     intent = misread(reading)
     draws = iter([0])
@@ -279,7 +279,7 @@ async def test_what_somebody_confirms_later_is_put_right_by_a_later_audit(readin
 async def test_audits_remember_a_bounded_number_of_ranges(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What they cannot remember is left to a person at once."""
+    """Ranges beyond those are left to an operator at once."""
     monkeypatch.setattr(audit_module, "MAX_OPEN_RANGES", 0)
     misread(reading)
     async with auditing(reading) as (audit, _):

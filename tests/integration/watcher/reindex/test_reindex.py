@@ -1,4 +1,4 @@
-"""Reading blocks again: what was lost is found, what is right stays to the letter, and nothing is told twice."""
+"""Reindex: lost rows are found, correct rows stay exactly as they are, and no event is sent twice."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
 
 
 def subscribe(fixture: LedgerFixture) -> None:
-    """Add an endpoint that wants everything."""
+    """Add an endpoint that subscribes to everything."""
     row = {"id": "we_1", "merchant": fixture.merchant, "url": "https://shop.example/", "events": ["*"]}
     with fixture.database.begin() as connection:
         connection.execute(
@@ -117,7 +117,7 @@ async def test_a_second_reindex_changes_nothing_and_sends_nothing(
 
 
 async def test_what_is_right_stays_to_the_letter(fixture: LedgerFixture, reading: Reading) -> None:
-    """Nothing was lost: not even a time of change is written anew."""
+    """Nothing was lost: not even a timestamp changes."""
     subscribe(fixture)
     busy_world(fixture)
     before = reading.snapshot()
@@ -128,7 +128,7 @@ async def test_what_is_right_stays_to_the_letter(fixture: LedgerFixture, reading
 
 
 async def test_lost_rows_come_back_as_they_were(fixture: LedgerFixture, reading: Reading) -> None:
-    """Statuses, flags, amounts and events are those before the loss; rows differ in id and time of writing only."""
+    """Statuses, flags, amounts and events are as before; rows differ in id and creation time only."""
     made = busy_world(fixture)
 
     def seen() -> dict[str, Any]:
@@ -151,7 +151,7 @@ async def test_lost_rows_come_back_as_they_were(fixture: LedgerFixture, reading:
 async def test_a_told_verdict_is_never_taken_back_because_rows_are_missing(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Not even when the blocks that held the money are not in the range that is read."""
+    """Not even when the blocks with the payments are outside the range that is read."""
     made = fixture.create()
     other = fixture.create()
     paid = fixture.mine(pay(fixture, made)).clock.height
@@ -166,7 +166,7 @@ async def test_a_told_verdict_is_never_taken_back_because_rows_are_missing(
 
 
 async def test_a_year_of_old_blocks_resends_nothing(fixture: LedgerFixture, reading: Reading) -> None:
-    """Headers are long gone, deliveries are done, and there is an endpoint that never heard of any of it."""
+    """Headers are pruned, deliveries are done, and a new endpoint has received no event yet."""
     busy_world(fixture)
     for _ in range(6):
         fixture.mine(n=10, burn=True, seconds=6 * 86_400 // 10)
@@ -278,7 +278,7 @@ async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
 async def test_a_dry_run_of_very_many_intents_holds_the_database_for_a_few_at_a_time(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is rolled back holds the write lock as long as what is not."""
+    """A transaction that is rolled back holds the write lock just as long."""
     made = [fixture.create() for _ in range(5)]
     reading.overlook(lambda: fixture.mine(*[pay(fixture, one, label=one) for one in made]))
     monkeypatch.setattr(dry_run, "MAX_INTENTS_PER_TRANSACTION", 2)
@@ -313,7 +313,7 @@ async def test_since_reads_from_the_first_block_that_is_not_older(
 async def test_how_long_ago_is_counted_from_the_chain_where_the_machine_clock_is_ahead(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """``--since 5h`` on a machine that is two hours ahead reads five hours of blocks all the same; a time is a time."""
+    """``--since 5h`` on a machine two hours ahead still reads five hours of blocks; a time is absolute."""
     fixture.mine(n=20, seconds=3600)
     fixture.clock.now = fixture.tip.time + 2 * 3600
     report = await reading.reindex(since=fixture.clock() - 5 * 3600, since_text="5h")
@@ -341,7 +341,7 @@ async def test_a_range_is_read_and_no_block_above_the_cursor(
 async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An aborted attempt of the payer must not fail an intent whose money stands in a later chunk."""
+    """An aborted attempt of the payer must not fail an intent whose payment is in a later batch."""
     made = fixture.create(payer=PAYER, level="stacks=6,bitcoin=0")
     lonely = fixture.create(payer=PAYER, level="stacks=6,bitcoin=0")
 
@@ -473,7 +473,7 @@ async def test_lost_headers_do_not_hinder_it(fixture: LedgerFixture, reading: Re
 async def test_the_first_block_of_the_chain_is_read_again_too(
     tmp_path: Path, backend: str, how: dict[str, Any]
 ) -> None:
-    """Nobody has its parent; a devnet has payments in it."""
+    """No source has its parent; a devnet has payments in it."""
     paying = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"FIRST")
     fixture = LedgerFixture(tmp_path, chain=ScriptedChain(height=1, time=START, txs=[paying]))
     try:

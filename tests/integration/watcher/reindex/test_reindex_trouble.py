@@ -1,4 +1,4 @@
-"""A reindex is interrupted, disturbed, or shown the wrong chain: it goes on, reads again, or gives up and says so."""
+"""A reindex that is interrupted, disturbed or shown another chain resumes, reads again, or gives up."""
 
 import asyncio
 from collections import Counter
@@ -43,7 +43,7 @@ def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, label: str = ""
 
 
 def paid_world(fixture: LedgerFixture, reading: Reading, blocks: int = 40) -> list[str]:
-    """Mine payments whose facts are overlooked, one intent in every fifth block."""
+    """Mine payments that the daemon misses, one intent in every fifth block."""
     made = [fixture.create() for _ in range(blocks // 5)]
 
     def story() -> None:
@@ -56,7 +56,7 @@ def paid_world(fixture: LedgerFixture, reading: Reading, blocks: int = 40) -> li
 
 
 async def dies_before_the_rest(reading: Reading, monkeypatch: pytest.MonkeyPatch, *, notify: bool) -> None:
-    """Read again; the process dies when two intents are settled."""
+    """Reindex; the process dies when two intents are settled."""
     with monkeypatch.context() as patch:
         patch.setattr(reindex_run, "MAX_INTENTS_PER_TRANSACTION", 2)
 
@@ -75,7 +75,7 @@ def deliveries(reading: Reading) -> Counter[str]:
 
 
 def dying_after(position: int) -> object:
-    """Return a listener that dies once a run has done some blocks."""
+    """Return a progress listener that dies once a run has read some blocks."""
 
     def show(progress: Progress) -> None:
         if progress.done >= position:
@@ -110,7 +110,7 @@ async def test_an_interrupted_run_goes_on_where_it_was_committed(
 async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
     fixture: LedgerFixture, reading: Reading, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Below the kept headers only what it had not followed yet is asked for, and it still has to link to our chain."""
+    """Below the kept headers only blocks not traced yet are requested, and they have to link to our chain."""
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = fixture.create()
     reading.overlook(lambda: fixture.mine(pay(fixture, made)))
@@ -192,7 +192,7 @@ async def test_a_crash_inside_a_transaction_leaves_nothing_of_the_chunk(
 async def test_a_cancelled_run_finishes_the_transaction_in_hand(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C cancels the task: what was begun is committed, and the run goes on later."""
+    """Ctrl-C cancels the task: the open transaction is committed, and the run can be resumed."""
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
     loop = asyncio.get_running_loop()
@@ -278,7 +278,7 @@ async def test_a_block_that_was_orphaned_while_it_was_read_is_never_stored(
 async def test_a_source_with_another_chain_below_ours_puts_nothing_in(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Its blocks do not link to ours: it is not believed, whatever it says is canonical."""
+    """Its blocks do not link to ours: it is rejected, whatever it reports as canonical."""
     made = fixture.create()
     fixture.mine(n=30, burn=True)
     reading.forget_headers(5)
@@ -352,7 +352,7 @@ async def test_a_source_of_another_network_is_refused(fixture: LedgerFixture) ->
 
 
 async def test_a_halted_daemon_is_not_read_around(fixture: LedgerFixture, reading: Reading) -> None:
-    """Nobody knows which chain is right: a person decides that first."""
+    """It is unknown which chain is right: an operator decides that first."""
     fixture.ledger.record_poll(
         tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="look")
     )
@@ -393,9 +393,9 @@ async def test_a_chain_that_never_rests_ends_it(
 async def test_a_run_that_dies_leaves_no_intent_undecided_whose_money_it_put_in(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch, notify: bool
 ) -> None:
-    """Those beyond what one transaction settles are due from then on: the daemon goes on, also when nobody repeats it.
+    """Intents beyond those that one transaction settles are due from then on: the daemon settles them.
 
-    What nobody was to be told of is delivered by no daemon either.
+    With ``--no-notify`` the daemon does not deliver their events either.
     """
     subscribe(fixture)
     made = [fixture.create(expires_in=60) for _ in range(5)]
@@ -414,7 +414,7 @@ async def test_a_run_that_dies_leaves_no_intent_undecided_whose_money_it_put_in(
 async def test_what_comes_after_a_run_that_died_is_delivered_though_it_was_not_to_notify(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody asked to keep back a success that a newer block makes, nor what a newer payment brings."""
+    """A success by a newer block, or the effect of a newer payment, was not to be withheld."""
     subscribe(fixture)
     made = [fixture.create(level="anchored") for _ in range(4)]
     reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
@@ -433,7 +433,7 @@ async def test_what_comes_after_a_run_that_died_is_delivered_though_it_was_not_t
 async def test_an_act_of_a_person_tells_nothing_of_what_a_run_was_not_to_notify(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The chain's word comes before his, and is kept back; his own is not."""
+    """The chain's event comes first and is withheld; the operator's own event is sent."""
     subscribe(fixture)
     made = [fixture.create() for _ in range(3)]
     reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
@@ -470,7 +470,7 @@ async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_so
 
 
 def rename_statuses(reading: Reading, tx_id: str) -> None:
-    """Let the API say in a new word what became of a transaction."""
+    """Let the API report a transaction status that this version does not know."""
 
     def renamed(route: str, body: Any) -> Any:
         for row in body["results"] if route in ("transactions", "block_transactions") else []:
@@ -485,7 +485,7 @@ def rename_statuses(reading: Reading, tx_id: str) -> None:
 async def test_a_payment_whose_status_is_not_known_is_set_aside_and_the_others_are_put_in(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """No source can say whether it paid; whoever says so in words that are understood is believed."""
+    """No source reports a known status; a source that does is believed."""
     made, other = fixture.create(), fixture.create()
     odd = pay(fixture, made)
     reading.overlook(lambda: (fixture.mine(odd, pay(fixture, other, label="other")), fixture.mine(n=3)))
@@ -505,7 +505,7 @@ async def test_a_payment_whose_status_is_not_known_is_set_aside_and_the_others_a
 async def test_a_payment_that_is_stored_stays_though_its_status_is_called_otherwise_now(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Nobody says that it failed."""
+    """No source reports that it failed."""
     made = fixture.create()
     odd = pay(fixture, made)
     fixture.mine(odd)
@@ -520,7 +520,7 @@ async def test_a_payment_that_is_stored_stays_though_its_status_is_called_otherw
 async def test_an_older_payment_of_unknown_status_to_an_address_that_became_ours_fails_no_reindex(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """When its block came it paid nobody here."""
+    """When its block was applied, it paid no merchant."""
     odd = txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary")
     made = fixture.create()
     fixture.mine(odd)

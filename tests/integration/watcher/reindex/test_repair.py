@@ -1,4 +1,4 @@
-"""A source lied when a block was new: what it made the daemon believe is found, confirmed, put right and told."""
+"""False contents of a new block: they are found, confirmed, corrected, and events about it are sent."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -38,7 +38,7 @@ def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, label: str = ""
 
 
 def rows(reading: Reading, table: Any = transfer) -> list[tuple[bool, bool]]:
-    """Return of each row whether it is canonical and whether it was refuted, refuted ones first."""
+    """Return for each row whether it is canonical and whether it was refuted, refuted ones first."""
     return sorted((row.canonical, row.refuted is not None) for row in reading.rows(table))
 
 
@@ -55,7 +55,7 @@ def supersedes(reading: Reading, intent: str) -> list[tuple[str, str | None]]:
 
 
 async def settles(reading: Reading) -> Report:
-    """Reindex until nothing is left to do: once. A second run changes nothing to the letter."""
+    """Reindex, and check that a second run changes nothing."""
     report = await reading.reindex()
     done = reading.snapshot()
     again = await reading.reindex()
@@ -95,7 +95,7 @@ async def test_an_audit_alarms_and_puts_right(fixture: LedgerFixture, reading: R
 async def test_an_audit_alarms_at_money_that_was_made_up_too(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Nothing is missing there; what is stored too much is."""
+    """Nothing is missing there; one row is too many."""
     made = fixture.create()
     false_blocks.mine(fixture, false_blocks.also(fixture, pay(fixture, made)))
     for _ in range(FINALITY):
@@ -110,7 +110,7 @@ async def test_an_audit_alarms_at_money_that_was_made_up_too(
 
 @pytest.mark.parametrize("of", ["another", "nobody"])
 async def test_whose_money_a_row_is_is_compared(fixture: LedgerFixture, reading: Reading, of: str) -> None:
-    """A row that says rightly what moved, and belongs to the wrong intent or to none."""
+    """A row with the right amounts that belongs to the wrong intent or to none."""
     made, other = fixture.create(), fixture.create()
     fixture.mine(pay(fixture, made))
     wrongly = {"intent_id": other} if of == "another" else {"intent_id": None, "reason": "no_intent"}
@@ -137,7 +137,7 @@ async def test_whose_refund_a_row_is_is_compared(fixture: LedgerFixture, reading
 
 
 async def test_a_success_told_for_too_much_is_taken_back(fixture: LedgerFixture, reading: Reading) -> None:
-    """Attention at once, then a failure that supersedes it, unless the rest comes within the grace."""
+    """Attention at once, then a failure that supersedes it, unless the rest arrives within the grace."""
     made = fixture.create()
     false_blocks.mine(fixture, false_blocks.on_transfers(amount=50_000), pay(fixture, made, 20_000))
     assert fixture.status(made) == "succeeded"
@@ -186,7 +186,7 @@ async def test_money_that_was_made_up_is_refuted(fixture: LedgerFixture, reading
 async def test_refuted_money_holds_nothing_back_and_excuses_nothing(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """What was never there is no payment that may be mined again: no grace for the order, none for late money."""
+    """A payment that never existed cannot be mined again: no grace for the intent, none for late money."""
     partly, late = fixture.create(expires_in=60), fixture.create(expires_in=60)
     again = pay(fixture, late, 20_000, label="again")
     false_blocks.mine(fixture, false_blocks.also(fixture, pay(fixture, partly, 20_000), again))
@@ -266,7 +266,7 @@ async def test_a_row_in_no_block_of_our_chain_is_refuted_without_asking(
 async def test_a_payment_stored_in_the_wrong_block_moves(
     fixture: LedgerFixture, reading: Reading, batch: int, to: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the wrong block is not among those in hand: its contents are asked for."""
+    """Also where the wrong block is not in the batch: its contents are requested."""
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", batch)
     made = fixture.create()
     fixture.mine(n=2)
@@ -278,14 +278,14 @@ async def test_a_payment_stored_in_the_wrong_block_moves(
     await settles(reading)
     [row] = [row for row in reading.rows(transfer) if row.canonical]
     assert (row.height, fixture.status(made)) == (103, "succeeded")
-    # Where the wrong block comes a transaction earlier, the money is nowhere for that moment.
+    # Where the wrong block is corrected a transaction earlier, the money is in no row for that moment.
     assert fixture.sent_events(made) == ["created", "succeeded"] + ["attention:reorged"] * (
         batch < to - 100 < 3
     )
 
 
 async def test_failed_calls_are_put_right_too(fixture: LedgerFixture, reading: Reading) -> None:
-    """One that was made up, one that was hidden, one with another reason: their payments are what they are."""
+    """One invented, one hidden, one with another reason: payments stay as they are."""
     paid, hidden, other = fixture.create(), fixture.create(), fixture.create()
     false_blocks.mine(fixture, false_blocks.failing, pay(fixture, paid))
     assert [entry["reason"] for entry in fixture.show(paid)["attempts"]] == ["abort_by_response"]
@@ -360,7 +360,7 @@ async def test_a_dry_run_shows_what_it_would_put_right(fixture: LedgerFixture, r
 async def test_a_second_source_that_says_otherwise_leaves_everything(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """One liar among two cannot turn right rows into wrong ones; the operator is told which."""
+    """One false source of two cannot turn correct rows into wrong ones; the report names it."""
     made = fixture.create()
     fixture.mine(pay(fixture, made))
     before = reading.snapshot()
@@ -406,7 +406,7 @@ async def test_a_second_source_that_is_silent_confirms_nothing(
 async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_is_in_doubt(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second source agrees about the block where it is, and says otherwise about the one where it was thought."""
+    """The second source agrees about the new block of the payment, and contradicts about its old one."""
     monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 1)
     made = fixture.create()
     fixture.mine(pay(fixture, made))
@@ -433,7 +433,7 @@ async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_
 
 
 async def test_one_source_has_to_say_it_twice(fixture: LedgerFixture, reading: Reading) -> None:
-    """Its two readings are some seconds apart; where they differ, nothing is believed."""
+    """Its two readings are some seconds apart; where they differ, nothing is corrected."""
     made = fixture.create()
     false_blocks.mine(fixture, false_blocks.without_labels, pay(fixture, made))
     answers = iter([False, True])
@@ -462,7 +462,7 @@ async def test_what_is_right_is_read_once(fixture: LedgerFixture, reading: Readi
     assert len([r for r in reading.api.requests[before:] if "multiple" in str(r)]) <= 1
 
 
-# What is no lie
+# Differences that are not errors
 
 
 async def test_what_a_person_assigned_stays_theirs_unless_it_is_other_money(
@@ -484,7 +484,7 @@ async def test_what_a_person_assigned_stays_theirs_unless_it_is_other_money(
 async def test_an_order_created_later_takes_no_money_that_another_has(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """By its label it would come first now; when the block was read it did not exist."""
+    """By its label it would match first now; it did not exist when the block was read."""
     first = fixture.create(match="recipient", recipient=OWN)
     fixture.mine(txs.sbtc_transfer(PAYER, OWN, 50_000, b"LATER"))
     fixture.pass_time(100_000)
@@ -499,7 +499,7 @@ async def test_an_order_created_later_takes_no_money_that_another_has(
 async def test_settings_that_changed_refute_nothing(
     fixture: LedgerFixture, reading: Reading, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An asset that is not taken any more, a sender that is ignored, another payment contract: they act on new blocks."""
+    """A dropped asset, an ignored sender, another payment contract: they apply to new blocks only."""
     made, by_contract = fixture.create(), fixture.create()
     fixture.mine(pay(fixture, made), pay_by_contract(fixture, by_contract))
     fixture.mine(back(fixture, by_contract, 5_000))
@@ -520,7 +520,7 @@ async def test_settings_that_changed_refute_nothing(
 async def test_one_intents_reindex_puts_right_what_concerns_it(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Money that it lost to a lie, also to another order's; nothing else is touched."""
+    """Money that it lost to a false block, or to another intent; nothing else is touched."""
     ours, theirs, other = fixture.create(), fixture.create(), fixture.create()
     tx = pay(fixture, ours)
     shown = _models_of(fixture, replace(pay(fixture, theirs), tx_id=tx.tx_id))
@@ -532,7 +532,7 @@ async def test_one_intents_reindex_puts_right_what_concerns_it(
 
 
 async def test_refuted_money_is_nobodys_to_take(fixture: LedgerFixture, reading: Reading) -> None:
-    """Neither a person nor a new order gets it; the money that is there can be assigned."""
+    """Neither an operator nor a new intent gets it; the money that exists can be assigned."""
     made = fixture.create()
     false_blocks.mine(
         fixture, false_blocks.on_transfers(amount=50_000), txs.sbtc_transfer(PAYER, SHOP, 9, b"LATER")

@@ -1,4 +1,4 @@
-"""Work of commands that needs a source: the next one is asked at once, and there is a wait only when none serves."""
+"""Retries of commands: the next source is used at once, and there is a wait only when none works."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Proxy variables are named when they are set, because they are not used."""
+"""Warning about proxy variables that are set but not used."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Settings: where values come from, which one wins, what is shown, and what is said about wrong ones."""
+"""Settings: sources and their precedence, defaults, levels, masking, and the example file."""
 
 import json
 import os
@@ -368,7 +368,7 @@ def test_secrets_and_the_database_password_are_never_shown() -> None:
 # The example file
 
 
-#: What the example file shows with another value than the default, or in a table.
+#: Settings that the example file shows with a value other than the default, or in a table.
 EXAMPLES = {
     "database_url",
     "api_key",
@@ -386,7 +386,7 @@ EXAMPLES = {
 
 
 def test_the_example_file_shows_every_setting_with_its_default(tmp_path: Path) -> None:
-    """Uncommented as a whole, the example changes nothing but what it marks as an example."""
+    """Uncommented as a whole, the example changes only what it marks as an example."""
     example = Path(__file__).parents[4] / "systemd" / "config.toml.example"
     text = example.read_text(encoding="utf-8")
     unit = Settings(database_url="sqlite:////var/lib/sbtc-watcher/sbtc-watcher.db")

@@ -1,4 +1,4 @@
-"""Wrong settings: one line each, naming the setting, what is wrong and what would be right; never a secret."""
+"""Invalid settings: one line each with the setting, what is wrong and what to write; never a secret."""
 
 import os
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def problems(config: Path | None = None, overrides: Mapping[str, object] | None = None) -> list[str]:
-    """Load settings that are wrong and return the lines that say so."""
+    """Load invalid settings and return the lines of the error."""
     with pytest.raises(ConfigError) as caught:
         load_settings(config, overrides)
     assert caught.value.exit_code == 2
@@ -130,7 +130,8 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
         (
             "sbtc_contract",
             SBTC.partition(".")[0],
-            "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4 is an address: expected a contract id, address.contract-name",
+            "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4 is an address: "
+            "expected a contract id, address.contract-name",
         ),
         (
             "payment_contract",
@@ -247,9 +248,11 @@ def test_several_problems_get_one_line_each_with_the_place_they_come_from(
     monkeypatch.setenv("SBTC_WATCHER_LOGLEVEL", "info")
     assert sorted(problems(config, {"start_height": "x"})) == [
         "SBTC_WATCHER_LOGLEVEL: unknown setting; did you mean SBTC_WATCHER_LOG_LEVEL?",
-        "api_key (credentials directory): must be printable ASCII without spaces, as it travels in an HTTP header",
+        "api_key (credentials directory): must be printable ASCII without spaces, "
+        "as it travels in an HTTP header",
         f"netwrok ({config}): unknown setting; did you mean network?",
-        f"poll_interval ({config}): 'x' is not a duration; write 500ms, 5s, 2m, 24h, 5d or a number of seconds",
+        f"poll_interval ({config}): 'x' is not a duration; "
+        "write 500ms, 5s, 2m, 24h, 5d or a number of seconds",
         "retention_days (SBTC_WATCHER_RETENTION_DAYS): must be a whole number, not 'many'",
         "start_height (command line): 'x' is not a height; write tip or a block height from 1",
     ]
@@ -273,7 +276,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     write(broken, "poll_interval = \n")
     binary.write_bytes(b"\xff\xfe")
     assert problems(absent) == [
-        f"{absent}: cannot read the settings file: no such file or directory; check --config or SBTC_WATCHER_CONFIG"
+        f"{absent}: cannot read the settings file: no such file or directory; "
+        "check --config or SBTC_WATCHER_CONFIG"
     ]
     assert "is a directory" in problems(directory)[0]
     assert problems(broken) == [f"{broken}: is not TOML: Invalid value (at line 1, column 17)"]
