@@ -104,7 +104,7 @@ class Accept:
         self._fetcher = BlockFetcher(fetch_rules, batch=BATCH_BLOCKS, prefetch=PREFETCH_BATCHES)
         self._now = now
         self._show = show
-        sources.on_wait = self._waits
+        sources.on_wait = self._report_wait
 
     async def run(
         self, *, lowest: int, reason: str, actor: str, dry_run: bool = False, notify: bool = True
@@ -117,7 +117,7 @@ class Accept:
         :class:`Unreachable`.
         """
         cursor, kept = await run_in_thread(self._load)
-        branch = await self._sources.use(lambda source: self._find(source, cursor, kept, lowest))
+        branch = await self._sources.use(lambda source: self._find_branch(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
         settler = (BatchSettler if dry_run else RecordingSettler).like(self._settler, notify=notify)
@@ -151,8 +151,8 @@ class Accept:
             untried=untried,
         )
 
-    async def _waits(self, why: str) -> None:
-        self._show(why)
+    async def _report_wait(self, reason: str) -> None:
+        self._show(reason)
 
     def _load(self) -> tuple[Cursor, tuple[BlockHeader, ...]]:
         with self._database.read() as connection:
@@ -164,7 +164,7 @@ class Accept:
 
     # The branch
 
-    async def _find(
+    async def _find_branch(
         self, source: StacksApi, cursor: Cursor, kept: tuple[BlockHeader, ...], lowest: int
     ) -> _Branch | None:
         """Return the source's branch, or None when the source has our newest block or merely lags."""
@@ -174,13 +174,13 @@ class Accept:
         if not newest:
             raise SourceInconsistent("it has no blocks", url=source.url)
         window = HeaderWindow(kept)
-        conflict = await self._conflict(source, window, newest[0].height)
+        conflict = await self._conflicting_height(source, window, newest[0].height)
         if conflict is None:
             return None
-        base = await self._ancestor(source, window, conflict)
+        base = await self._search_fork(source, window, conflict)
         is_ours = base is not None
         if base is None:
-            base = await self._below(source, window, lowest)
+            base = await self._base_below_window(source, window, lowest)
         elif base.height < lowest:
             raise Refused(
                 "fork_is_lower",
@@ -191,7 +191,7 @@ class Accept:
         first = await headers_after(source, base, top)
         if first is None:
             raise SourceInconsistent(f"block {base.height} {base.hash} is gone again", url=source.url)
-        await self._second(source, first[0])
+        await self._corroborate(source, first[0])
         found: list[Block] = []
         enough = min(top, cursor.clock.height + BATCH_BLOCKS)
         run = BlockRange(source=source, base=base, first=first, top=top, tip=newest[0])
@@ -205,7 +205,7 @@ class Accept:
         refuse_repeats(source, found)
         return _Branch(base=base, is_ours=is_ours, blocks=tuple(found), tip=newest[0])
 
-    async def _conflict(self, source: StacksApi, window: HeaderWindow, newest: int) -> int | None:
+    async def _conflicting_height(self, source: StacksApi, window: HeaderWindow, newest: int) -> int | None:
         """Return a height at which the source's block differs from ours; None when it only lags."""
         height = min(newest, window.tip.height)
         ours = window.at(height)
@@ -214,7 +214,9 @@ class Accept:
         theirs = await source.header(height)
         return height if theirs is not None and theirs.hash != ours.hash else None
 
-    async def _ancestor(self, source: StacksApi, window: HeaderWindow, conflict: int) -> BlockHeader | None:
+    async def _search_fork(
+        self, source: StacksApi, window: HeaderWindow, conflict: int
+    ) -> BlockHeader | None:
         search = window.search_fork(conflict)
         try:
             probe = next(search)
@@ -227,7 +229,7 @@ class Accept:
             found: BlockHeader | None = stop.value
             return found
 
-    async def _below(self, source: StacksApi, window: HeaderWindow, lowest: int) -> BlockHeader:
+    async def _base_below_window(self, source: StacksApi, window: HeaderWindow, lowest: int) -> BlockHeader:
         """Return the source's block at ``lowest``, below every header that we keep.
 
         Raises :class:`Refused` when the newest money that we know at or below it is not in the source's
@@ -262,7 +264,7 @@ class Accept:
             row = connection.execute(select(facts).order_by(facts.c.height.desc()).limit(1)).one_or_none()
         return None if row is None else (row.height, row.block_hash)
 
-    async def _second(self, source: StacksApi, first: BlockHeader) -> None:
+    async def _corroborate(self, source: StacksApi, first: BlockHeader) -> None:
         """Raise ``SourcesDisagree`` when a healthy source has another block at the branch's first height."""
         for other in self._sources.pool.others(source):
             try:
@@ -310,7 +312,7 @@ class Accept:
             actor=actor,
         )
         if not branch.is_ours:
-            _plant(connection, branch.base)
+            _store_base(connection, branch.base)
         return ledger.apply_on(connection, step, reading)
 
     async def _simulate(
@@ -318,14 +320,14 @@ class Accept:
     ) -> tuple[StepResult, int]:
         """Apply in rolled-back transactions; return the first result and the number of untried intents."""
 
-        def piece() -> StepResult:
+        def apply_once() -> StepResult:
             with rolled_back(self._database) as connection:
                 return apply(connection)
 
-        applied = first = await run_transaction(piece)
+        applied = first = await run_transaction(apply_once)
         while applied.settled.more:
             self._show(f"trying: {len(settler.tried):,} intents")
-            applied = await run_transaction(piece)
+            applied = await run_transaction(apply_once)
 
         def untried() -> int:
             with self._database.read() as connection:
@@ -350,7 +352,7 @@ class Accept:
             self._show(f"settling: {count(len(settler.changes), 'intent')} changed")
 
 
-def _plant(connection: Connection, base: BlockHeader) -> None:
+def _store_base(connection: Connection, base: BlockHeader) -> None:
     """Store the header of a block that we once applied and have pruned since."""
     chain_state.orphan_headers(connection, above=base.height - 1)
     chain_state.add_headers(connection, [base])

@@ -112,13 +112,13 @@ class Audit:
         report: Report | None = None
         # A range that was open stays open however this audit ends, unless it is found to be correct.
         is_open = False
-        why = ""
+        reason = ""
         try:
             if self._pool.idle_source() is None:
                 return None
-            span = self._next()
+            span = self._due_range()
             is_open = span is not None
-            span = span or await run_in_thread(self._span)
+            span = span or await run_in_thread(self._draw_range)
             if span is None:
                 return None
             async with asyncio.timeout(AUDIT_TIMEOUT_SECONDS):
@@ -128,18 +128,18 @@ class Audit:
             if is_open:
                 report = await self._reindex(ReindexRequest(start=span[0], to=span[1]))
                 is_open = bool(report.differences)
-                why = report.differences[0].note if is_open else ""
+                reason = report.differences[0].note if is_open else ""
         except SQLAlchemyError as error:
-            report, why = None, reason_of(error)
-            log.warning("audit.failed", reason=why)
+            report, reason = None, reason_of(error)
+            log.warning("audit.failed", reason=reason)
         except (WatcherError, OperatorNeeded, TimeoutError) as error:
-            report, why = None, str(error) or f"it took longer than {AUDIT_TIMEOUT_SECONDS:.0f} s"
-            log.warning("audit.failed", reason=why)
+            report, reason = None, str(error) or f"it took longer than {AUDIT_TIMEOUT_SECONDS:.0f} s"
+            log.warning("audit.failed", reason=reason)
         except Exception as error:
-            report, why = None, f"unforeseen {type(error).__name__}"
+            report, reason = None, f"unforeseen {type(error).__name__}"
             unforeseen.report("audit", error)
         if span is not None:
-            self._note(span, why, is_open=is_open)
+            self._keep_or_give_up(span, reason, is_open=is_open)
         return report
 
     def _report_findings(self, report: Report, span: tuple[int, int]) -> bool:
@@ -168,13 +168,13 @@ class Audit:
             return False
         return True
 
-    def _next(self) -> tuple[int, int] | None:
+    def _due_range(self) -> tuple[int, int] | None:
         """Return the open range that is due for a retry, None to draw a new range."""
         for waiting in self._open.values():
             waiting.wait -= 1
         return next((span for span, waiting in self._open.items() if waiting.wait <= 0), None)
 
-    def _note(self, span: tuple[int, int], why: str, *, is_open: bool) -> None:
+    def _keep_or_give_up(self, span: tuple[int, int], reason: str, *, is_open: bool) -> None:
         """Keep an open range for a later audit; after the last retry give it up, with an alarm."""
         waiting = self._open.pop(span, _Open())
         if not is_open:
@@ -184,18 +184,20 @@ class Audit:
             waiting.wait = AUDITS_UNTIL_RETRY[waiting.tries]
             waiting.tries += 1
             self._open[span] = waiting
-            log.warning("audit.unconfirmed", start=start, to=to, reason=why, next_after_audits=waiting.wait)
+            log.warning(
+                "audit.unconfirmed", start=start, to=to, reason=reason, next_after_audits=waiting.wait
+            )
             return
         log.error(
             "audit.given_up",
             start=start,
             to=to,
-            reason=why,
+            reason=reason,
             hint="the database and the sources differ, and no second reading confirms it: "
             f"see `sbtc-watcher check`, then `sbtc-watcher reindex --from {start} --to {to}`",
         )
 
-    def _span(self) -> tuple[int, int] | None:
+    def _draw_range(self) -> tuple[int, int] | None:
         """Draw a range of final blocks whose headers are kept, by height; None when there are none yet."""
         with self._database.read() as connection:
             cursor = chain_state.load_cursor(connection)

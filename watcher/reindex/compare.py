@@ -104,7 +104,7 @@ def diff_blocks(
     )
     diff.attempts = comparison.compare(_ATTEMPTS, attempts)
     diff.refunds = comparison.compare(_REFUNDS, refunds)
-    comparison.leave(match_unknown_status(connection, rules, Reading(unknown_status=left)))
+    comparison.note_unknown_status(match_unknown_status(connection, rules, Reading(unknown_status=left)))
     return diff
 
 
@@ -176,10 +176,10 @@ class _Comparison:
             due = [found for found in due if _key(found.fact) not in conflicting]
         return [found.entry for found in due]
 
-    def leave(self, doubtful: Iterable[tuple[Payment | Attempt, str | None]]) -> None:
+    def note_unknown_status(self, unknown: Iterable[tuple[Payment | Attempt, str | None]]) -> None:
         """Note facts that cannot be inserted, once per transaction."""
         noted = {row.tx_id for row in self.diff.differences}
-        for fact, intent_id in doubtful:
+        for fact, intent_id in unknown:
             if fact.tx_id in noted or not self.concerns(intent_id):
                 continue
             noted.add(fact.tx_id)

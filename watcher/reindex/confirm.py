@@ -78,7 +78,7 @@ async def confirm(
     return found
 
 
-async def knows(
+async def is_status_known(
     sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: PaymentRules, read: FetchRules
 ) -> bool:
     """Say whether another source knows the status of a fact's transaction, which ``source`` does not."""

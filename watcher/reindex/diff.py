@@ -105,12 +105,12 @@ class BlockDiff:
         kept = {row.tx_id for row in left}
         self.wrong = [row for row in self.wrong if not row.evidence & doubts.keys()]
 
-        def stands(fact: Payment | Attempt | Refund) -> bool:
+        def is_kept(fact: Payment | Attempt | Refund) -> bool:
             return fact.block.hash not in doubts and fact.tx_id not in kept
 
-        self.transfers = [found for found in self.transfers if stands(found.payment)]
-        self.attempts = [found for found in self.attempts if stands(found[0])]
-        self.refunds = [found for found in self.refunds if stands(found[0])]
+        self.transfers = [found for found in self.transfers if is_kept(found.payment)]
+        self.attempts = [found for found in self.attempts if is_kept(found[0])]
+        self.refunds = [found for found in self.refunds if is_kept(found[0])]
 
 
 def count_missed(connection: Connection, diff: BlockDiff) -> int:

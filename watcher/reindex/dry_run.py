@@ -65,7 +65,7 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
     changes: list[Change] = []
     for batch in chunks(sorted(diff.paid | diff.attempted), MAX_INTENTS_PER_TRANSACTION):
         ids = set(batch)
-        careful = RecordingSettler.like(settler, notify=False)
+        recorder = RecordingSettler.like(settler, notify=False)
         with rolled_back(database) as connection:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
@@ -80,8 +80,8 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
                 wrong=diff.wrong,
             )
             apply_corrections(connection, ours, at=cursor.newest, now=now)
-            careful.settle_apart(connection, batch, cursor.clock, now=now)
-        changes += careful.changes
+            recorder.settle_apart(connection, batch, cursor.clock, now=now)
+        changes += recorder.changes
     return changes
 
 

@@ -64,13 +64,13 @@ class RecordingSettler(Settler):
         seen_at: float | None = None,
     ) -> SettleResult:
         """As :meth:`Settler.settle`, for the intents whose stored state is not what ``decide()`` returns."""
-        wrong = _wrong(connection, ids, clock)
-        before = _snapshots(connection, wrong)
-        earlier = outbox.previous_events(connection, wrong)
-        settled = super().settle(connection, wrong, clock, now=now, seen_at=seen_at)
-        after = _snapshots(connection, wrong)
-        sent = outbox.previous_events(connection, wrong)
-        for key in sorted(wrong):
+        outdated = _outdated(connection, ids, clock)
+        before = _snapshots(connection, outdated)
+        earlier = outbox.previous_events(connection, outdated)
+        settled = super().settle(connection, outdated, clock, now=now, seen_at=seen_at)
+        after = _snapshots(connection, outdated)
+        sent = outbox.previous_events(connection, outdated)
+        for key in sorted(outdated):
             fresh = sent[key][len(earlier[key]) :]
             events = tuple({"id": row.id, "type": row.type.value, "reason": row.reason} for row in fresh)
             if events or before[key] != after[key]:
@@ -128,7 +128,7 @@ def report_reversals(changes: Iterable[Change]) -> None:
             )
 
 
-def _wrong(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:
+def _outdated(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:
     """Return the intents whose stored outcome is not the one that ``decide()`` gives."""
     intents = intent_store.load_intents(connection, ids)
     facts = transfer_store.load_facts(connection, intents)

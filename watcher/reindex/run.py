@@ -28,7 +28,7 @@ from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
 from watcher.reindex.compare import diff_blocks
-from watcher.reindex.confirm import SecondReadings, confirm, knows
+from watcher.reindex.confirm import SecondReadings, confirm, is_status_known
 from watcher.reindex.diff import BlockDiff, Difference, count_missed
 from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.fork_guard import ChainMoved, ForkGuard
@@ -243,7 +243,7 @@ class Reindex:
                     self._compare_and_correct, request, run, batch, reading, confirmed
                 )
             except UnknownStatus as error:
-                if await knows(self._sources, source, error.fact, self._rules, self._fetch_rules):
+                if await is_status_known(self._sources, source, error.fact, self._rules, self._fetch_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
                 confirmed.unknowable.add(error.fact.block.hash)
             else:
