@@ -102,7 +102,7 @@ def payment_intent(
 
 
 def fitting(make: Callable[[int], bytes]) -> bytes:
-    """Return ``make(shown)``, an event's body, with as many list entries as :data:`MAX_LIST_BODY_BYTES` allows.
+    """Return ``make(shown)``, an event's body with as many list entries as ``MAX_LIST_BODY_BYTES`` allows.
 
     At least one entry of each is kept. The rest of an intent (its metadata) has limits of its own, and all of
     it is far below :data:`notifier.events.MAX_BODY_BYTES`.
