@@ -15,7 +15,7 @@ DOCUMENTS = [
 
 
 def test_nothing_is_installed_into_the_systems_python() -> None:
-    """Debian's refuses it (externally-managed-environment): all documents go by an environment of their own."""
+    """Debian's refuses it (externally-managed-environment): all documents use a virtual environment."""
     texts = [path.read_text() for path in (*DOCUMENTS, *(ROOT / "examples").glob("*/*.py"))]
     calls = [call for text in texts for call in re.findall(r"(\S*pip3?|\S+ -m pip) install", text)]
     assert len(calls) >= 4

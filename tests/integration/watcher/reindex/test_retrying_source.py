@@ -91,7 +91,7 @@ async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> Non
         await pool.check("mainnet")
         # The first one's socket is left for the second one's, to which the key was not given.
         pool.failed(pool.pick(), SourceUnavailable("down", url=apis[0].url))
-        websocket = wiring.make_websocket(settings, pool, cast(Any, SimpleNamespace(nudge=lambda: None)))
+        websocket = wiring.make_websocket(settings, pool, cast(Any, SimpleNamespace(wake=lambda: None)))
         assert websocket is not None
         stop = asyncio.Event()
         running = asyncio.ensure_future(websocket.run(stop))
