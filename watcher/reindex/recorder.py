@@ -5,19 +5,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from notifier import outbox
 from notifier.events import EventType
-from watcher.domain.decision import Decision
 from watcher.domain.model import ChainClock
 from watcher.domain.settlement import decide
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult, to_sent_event
 from watcher.log import get_logger
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
-from watcher.store.database import chunks
-from watcher.store.schema import intent as intent_table
 
 log = get_logger(__name__)
 
@@ -129,47 +126,27 @@ def report_reversals(changes: Iterable[Change]) -> None:
 
 
 def _outdated(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:
-    """Return the intents whose stored outcome is not the one that ``decide()`` gives."""
-    intents = intent_store.load_intents(connection, ids)
-    facts = transfer_store.load_facts(connection, intents)
-    sent = outbox.previous_events(connection, intents)
+    """Return the intents whose stored state is not what ``decide()`` returns."""
+    rows = intent_store.load_rows(connection, ids)
+    facts = transfer_store.load_facts(connection, rows)
+    sent = outbox.previous_events(connection, rows)
     found = set()
-    for batch in chunks(sorted(intents)):
-        query = select(intent_table).where(intent_table.c.id.in_(batch))
-        for row in connection.execute(query).mappings():
-            key = row["id"]
-            decision = decide(intents[key], facts[key], [to_sent_event(event) for event in sent[key]], clock)
-            if decision.drafts or any(row[name] != value for name, value in _columns(decision).items()):
-                found.add(key)
+    for key, row in rows.items():
+        events = [to_sent_event(event) for event in sent[key]]
+        decision = decide(intent_store.read_intent(row), facts[key], events, clock)
+        columns = intent_store.decided_columns(decision)
+        if decision.drafts or any(row[name] != value for name, value in columns.items()):
+            found.add(key)
     return found
-
-
-def _columns(decision: Decision) -> dict[str, Any]:
-    height, burn_height = decision.anchor or (None, None)
-    return {
-        "status": decision.status,
-        "flags": sorted(decision.flags),
-        "received": decision.received,
-        "missing": decision.missing,
-        "over": decision.over,
-        "refunded": decision.refunded,
-        "anchor_height": height,
-        "anchor_burn_height": burn_height,
-        "wake_time": decision.next_check.time,
-        "wake_height": decision.next_check.height,
-        "wake_burn_height": decision.next_check.burn_height,
-    }
 
 
 def _snapshots(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for batch in chunks(sorted(ids)):
-        query = select(intent_table).where(intent_table.c.id.in_(batch))
-        for row in connection.execute(query).mappings():
-            found[row["id"]] = {
-                "status": row["status"],
-                "amount_received": str(row["received"]),
-                "amount_refunded": str(row["refunded"]),
-                "flags": row["flags"],
-            }
-    return found
+    return {
+        key: {
+            "status": row["status"],
+            "amount_received": str(row["received"]),
+            "amount_refunded": str(row["refunded"]),
+            "flags": row["flags"],
+        }
+        for key, row in intent_store.load_rows(connection, ids).items()
+    }

@@ -373,9 +373,9 @@ def _moment(clock: ChainClock) -> dict[str, int]:
     return {"time": clock.time, "height": clock.height, "burn_height": clock.burn_height}
 
 
-def _decided_row(record: Intent, decision: Decision, clock: ChainClock, now: int) -> dict[str, Any]:
+def decided_columns(decision: Decision) -> dict[str, Any]:
+    """Return the columns of an intent's row that a decision determines, by name."""
     return {
-        "intent": record.id,
         "status": decision.status,
         "flags": sorted(decision.flags),
         "received": decision.received,
@@ -387,6 +387,12 @@ def _decided_row(record: Intent, decision: Decision, clock: ChainClock, now: int
         "wake_time": decision.next_check.time,
         "wake_height": decision.next_check.height,
         "wake_burn_height": decision.next_check.burn_height,
+    }
+
+
+def _decided_row(record: Intent, decision: Decision, clock: ChainClock, now: int) -> dict[str, Any]:
+    return decided_columns(decision) | {
+        "intent": record.id,
         "as_of_height": clock.height,
         "as_of_time": clock.time,
         "updated_at": now,
