@@ -81,7 +81,7 @@ def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
             if tx.tx_id in seen:
                 raise SourceInconsistent(
                     f"transaction {tx.tx_id} of block {block.header.height} {block.header.hash} "
-                    "stands in another block too",
+                    "is in another block too",
                     url=source.url,
                 )
             seen.add(tx.tx_id)

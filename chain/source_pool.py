@@ -113,15 +113,15 @@ class SourcePool:
 
         Each at most once. Raises what ``pick`` raises when not even the first can be used.
         """
-        asked: list[StacksApi] = []
+        tried: list[StacksApi] = []
         while True:
             try:
-                source = self.pick(exclude=asked)
+                source = self.pick(exclude=tried)
             except SourceError:
-                if not asked:
+                if not tried:
                     raise
                 return
-            asked.append(source)
+            tried.append(source)
             yield source
 
     async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:

@@ -285,7 +285,7 @@ class ScriptedChain:
         seen: set[str] = set()
         for tx in txs:
             if tx.tx_id in seen:
-                raise ValueError(f"{tx.tx_id} stands twice in one block: give one a label of its own")
+                raise ValueError(f"{tx.tx_id} is twice in one block: give one a label of its own")
             seen.add(tx.tx_id)
         block = parent
         while seen and not self.is_canonical(block.header.hash):

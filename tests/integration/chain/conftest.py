@@ -1,4 +1,4 @@
-"""Cassettes made from recordings of a real API 9.0.2, and local servers that answer whatever a test says."""
+"""Cassettes made from recordings of a real API 9.0.2, and local servers that a test scripts."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager

@@ -1,4 +1,4 @@
-"""A consumer that does with steps what a ledger does, and the truth of a scripted chain to compare it with."""
+"""A consumer that applies steps like the ledger, and a scripted chain's true blocks to compare it with."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -32,7 +32,7 @@ FINALITY = 6
 
 
 class Clock:
-    """A monotonic clock that moves when told, or when something sleeps by it."""
+    """A monotonic clock that a test, or a sleep on it, moves forward."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -103,7 +103,7 @@ def true_block(block: ScriptedBlock, rules: FetchRules) -> Block:
 
 
 class FollowerFixture:
-    """A follower over real sockets, with a consumer that keeps the blocks in a list. ``options`` are the pool's."""
+    """A follower over real sockets, with a consumer that keeps blocks in a list; ``options`` of the pool."""
 
     def __init__(
         self,
@@ -126,7 +126,8 @@ class FollowerFixture:
         )
         self.batch, self.ahead, self.poll = batch, ahead, poll
         self.follower = self.make_follower(HeaderWindow())
-        #: What a database would hold: the headers of bootstrap, and the blocks above the first cursor, oldest first.
+        #: The contents of a database: the headers of bootstrap, and the blocks above the first cursor, oldest
+        #: first.
         self.stored: tuple[BlockHeader, ...] = ()
         self.cursor: BlockHeader | None = None
         self.blocks: list[Block] = []
@@ -170,7 +171,7 @@ class FollowerFixture:
         self.steps.append(step)
 
     async def poll_once(self, *, passed: float | None = None) -> list[Step]:
-        """Let time pass (a poll interval, unless told), take one turn and commit its steps."""
+        """Let time pass (default: a poll interval), poll once and commit the steps."""
         self.clock.now += self.poll if passed is None else passed
         taken = len(self.steps)
         async with aclosing(self.follower.poll()) as steps:
@@ -180,7 +181,7 @@ class FollowerFixture:
         return self.steps[taken:]
 
     async def settle(self, *, polls: int = 12) -> None:
-        """Take turns, with long pauses, until the consumer holds the canonical chain."""
+        """Poll, with long pauses, until the consumer holds the canonical chain."""
         for _ in range(polls):
             await self.poll_once(passed=600)
             if self.is_current():
@@ -220,7 +221,7 @@ async def following(
     ahead: int = 4,
     **options: Any,
 ) -> AsyncIterator[FollowerFixture]:
-    """A rig with ``sources`` servers of ``chain``, started at ``start`` or the tip; ``options`` go to the rig."""
+    """A fixture with ``sources`` servers of ``chain``, begun at ``start`` or the tip; its ``options``."""
     async with AsyncExitStack() as stack:
         apis = [
             await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(sources)

@@ -1,4 +1,4 @@
-"""The chain below known headers, by hash: what does not link is not believed, and an error costs nothing that was done."""
+"""Ancestry by hash: headers that do not link are refused, and an error loses no headers already read."""
 
 import pytest
 

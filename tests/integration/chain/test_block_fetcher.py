@@ -1,4 +1,4 @@
-"""What is held of blocks that were read: bounded in bytes, whatever anybody prints."""
+"""Memory held by fetched blocks: bounded in bytes, whatever contracts print."""
 
 import pickle
 from contextlib import aclosing
@@ -39,7 +39,7 @@ def run_of(chain: ScriptedChain, source: StacksApi) -> BlockRange:
 
 
 async def test_megabytes_of_prints_are_not_held() -> None:
-    """Of forty blocks with 4 MB of prints that nothing decodes less than 40 KB are kept, counted as pickled."""
+    """Forty blocks with 4 MB of irrelevant prints keep less than 40 KB, counted as pickled."""
     chain = chain_of(40, 10_000, 10)
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
@@ -55,7 +55,7 @@ async def test_megabytes_of_prints_are_not_held() -> None:
 
 @pytest.mark.parametrize(("max_ahead", "ahead"), [(2**30, 3), (1, 0)])
 async def test_large_blocks_are_read_ahead_by_their_bytes(max_ahead: int, ahead: int) -> None:
-    """Small blocks are read three batches ahead of the one in hand; of blocks beyond the limit one at a time."""
+    """Small blocks are read three batches ahead of the current one; blocks beyond the limit one by one."""
     chain = chain_of(24, LONGEST_VALUE, 20)
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)

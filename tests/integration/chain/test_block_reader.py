@@ -1,4 +1,4 @@
-"""Reading blocks whose headers are known: completeness, details, snapshots that must not be mixed."""
+"""Reading blocks whose headers are known: completeness, details, and no mixing of snapshots."""
 
 from collections.abc import AsyncIterator, Sequence
 

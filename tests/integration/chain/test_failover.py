@@ -1,4 +1,4 @@
-"""A source that fails is followed by the next one in the same look, however far apart looks are."""
+"""Failover within one poll: the next source takes over, however far apart the polls are."""
 
 import asyncio
 from collections.abc import Callable
@@ -87,7 +87,7 @@ async def test_a_fresh_database_begins_with_the_source_that_serves() -> None:
 
 
 async def test_sources_that_all_fail_are_one_error_with_one_text_until_that_changes() -> None:
-    """Whether a look asks all of them, or leaves them alone for a while."""
+    """Whether a poll tries all of them, or pauses them for a while."""
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         rig.apis[0].faults.fail(500, times=None)
@@ -129,7 +129,7 @@ async def test_a_source_that_another_one_stands_in_for_is_logged_once() -> None:
 
 
 async def test_a_failure_beside_a_source_that_lags_is_told() -> None:
-    """The one that lags cannot say that there is nothing new."""
+    """A lagging source cannot know that there is no new block."""
     chain = ScriptedChain()
     async with following(chain, sources=2) as rig:
         chain.mine(n=2)
@@ -141,7 +141,7 @@ async def test_a_failure_beside_a_source_that_lags_is_told() -> None:
 
 
 async def test_a_source_that_hangs_at_its_check_holds_up_no_look_at_another() -> None:
-    """It is asked beside the looks until it answers, and used from then on."""
+    """It is checked beside the polls until it answers, and used from then on."""
     chain = ScriptedChain()
     clock = Clock()
     async with ScriptedApi(chain, ping_interval=None) as slow, ScriptedApi(chain, ping_interval=None) as fast:

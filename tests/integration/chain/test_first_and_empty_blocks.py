@@ -1,4 +1,4 @@
-"""Block 1, whose parent nobody has, and blocks without transactions, which no list of transactions shows."""
+"""Block 1, whose parent no source has, and blocks without transactions, absent from transaction lists."""
 
 import pytest
 
@@ -78,7 +78,7 @@ async def test_a_chain_without_a_block_says_which_one_it_waits_for() -> None:
 
 @pytest.mark.parametrize("validator", [None, "", 'W/"{tip}-gzip"'])
 async def test_a_tip_without_transactions_is_applied(validator: str | None) -> None:
-    """Whatever a proxy made of the list's validator."""
+    """However a proxy changed the list's ETag."""
     chain = ScriptedChain()
     async with following(chain) as rig:
         for empty in (1, 2, 35):

@@ -119,7 +119,7 @@ async def test_catching_up_costs_about_one_request_per_full_page() -> None:
         mine(chain, 200, paying=False)
         await rig.poll_once()
         counts = rig.apis[0].counts
-        # 200 blocks of one or two transactions: 4 batches, each of 2 header pages and 1 or 2 transaction pages.
+        # 200 blocks of one or two transactions: 4 batches, each of 2 header and 1 or 2 transaction pages.
         assert counts["blocks"] <= 8
         assert counts["transactions"] <= 9
         assert counts["block"] == 1
@@ -327,7 +327,7 @@ async def test_the_cursor_never_moves_on_an_error_and_the_next_turn_reads_on(
     async with following(chain, rules=WATCHING) as rig:
         mine(chain, 4)
         before = rig.follower.window.headers
-        # Enough failures for whatever asks again by itself.
+        # Enough failures for automatic retries.
         getattr(rig.apis[0].faults, fault)(route=route, times=None)
         with pytest.raises(error):
             await rig.poll_once()

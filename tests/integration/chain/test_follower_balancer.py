@@ -1,4 +1,4 @@
-"""One address with several replicas behind it, which need not have the same chain."""
+"""One address with several replicas behind it, whose chains may differ."""
 
 import random
 from collections.abc import Callable
@@ -114,7 +114,7 @@ async def test_what_was_left_long_ago_is_forgotten() -> None:
 
 
 async def test_a_tip_below_the_fork_is_inconsistent_not_a_crash() -> None:
-    """The list comes from a replica that has another block at our height, the rest from one that shares more with us."""
+    """The list is from a replica with another block at our height, the rest from one closer to us."""
     chain = ScriptedChain()
     chain.mine(n=20)
     async with following(chain) as rig:
@@ -144,7 +144,7 @@ async def test_a_tip_below_the_fork_is_inconsistent_not_a_crash() -> None:
 
 
 async def test_a_fork_that_drops_a_block_at_the_depth_of_finality_halts() -> None:
-    """Final means so many Bitcoin blocks deep, whatever the depth of the block before it."""
+    """Final means a number of Bitcoin blocks deep, whatever the depth of the block before it."""
     chain = ScriptedChain()
     chain.mine(n=5)
     async with following(chain) as rig:

@@ -1,4 +1,4 @@
-"""Following with a small request budget: every step ends, no period exceeds its limit, and another source takes over."""
+"""Following with a small request budget: steps end, limits hold, and another source takes over."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ class Sent:
 
 
 class Noted:
-    """A meter that tells what it lets through."""
+    """A rate limiter that records the requests it admits."""
 
     def __init__(self, limiter: Limiter, url: str, sent: Sent) -> None:
         self.limiter, self.url, self.sent = limiter, url, sent
@@ -100,7 +100,7 @@ async def test_catching_up_ends_however_small_the_budget(
         await reach_the_tip(rig, hours=hours)
         if per_minute is not None:
             assert sent.most_within(MINUTE) <= per_minute
-        # 1440 rows on 29 pages, twice for their events, 3 batches: no request was spent on a step that was given up.
+        # 1440 rows on 29 pages, twice for their events, 3 batches: no request was spent on an abandoned step.
         assert len(sent.at) <= 60
 
 

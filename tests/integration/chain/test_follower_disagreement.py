@@ -1,4 +1,4 @@
-"""Two sources with different chains: nobody is believed on his own, and a person hears of it."""
+"""Two sources with different chains: neither is trusted alone, and the operator is alerted."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.integration.chain.follower_fixture import POLL, FollowerFixture, foll
 
 
 async def look(rig: FollowerFixture) -> list[Step] | Exception:
-    """Take a turn; what it raised, or its steps."""
+    """Poll once; return its steps, or the error it raised."""
     try:
         return await rig.poll_once()
     except (SourceError, OperatorNeeded) as error:
@@ -48,7 +48,7 @@ async def test_a_source_that_contradicted_a_fork_and_then_falls_silent_has_not_a
             rig.apis[1].faults.rate_limit(600, times=None)
         said = [await look(rig) for _ in range(8)]
         assert reorgs(rig) == []
-        # It becomes a case for a person all the same, and stays one.
+        # It still needs an operator, and keeps doing so.
         assert all(isinstance(one, SourcesDisagree) for one in said[3:])
         assert rig.sources[1].url in str(said[-1])
 
@@ -71,7 +71,7 @@ async def test_a_source_that_contradicted_a_fork_may_change_its_mind_after_a_sil
 
 @pytest.mark.parametrize("sooner", [0, 1, 3])
 async def test_two_sources_that_go_on_with_different_blocks_are_noticed(sooner: int) -> None:
-    """The first one's blocks follow ours, and nobody else has them."""
+    """The first one's blocks follow ours, and no other source has them."""
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
@@ -158,7 +158,7 @@ async def test_sources_that_agree_cost_one_more_request_now_and_then() -> None:
 
 @pytest.mark.parametrize("honest", [True, False])
 async def test_a_second_source_far_ahead_is_asked_for_our_own_height(honest: bool) -> None:
-    """With rare looks both go on by more blocks than one request lists."""
+    """Between rare polls both chains grow by more blocks than one request lists."""
     chain = ScriptedChain()
     chain.mine(n=5)
     async with following(chain, sources=2, poll=600.0, patience=BackoffPolicy.for_polls(600.0)) as rig:
@@ -210,7 +210,7 @@ async def test_a_disputed_source_does_not_win_because_the_other_one_falls_silent
 async def test_a_first_source_stuck_on_an_old_branch_is_a_case_for_a_person_until_it_goes_on(
     poll: float,
 ) -> None:
-    """It answers, and shows another block: nobody can tell it from an honest source on a slow chain beside a liar."""
+    """It shows another block, exactly as an honest source on a slow chain beside a dishonest one would."""
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:

@@ -1,4 +1,4 @@
-"""Forks: what is believed when, from whom, how far down; and what never causes a rollback."""
+"""Forks: when they are confirmed, by which sources, how deep; and what never causes a rollback."""
 
 import pytest
 
@@ -31,7 +31,7 @@ async def test_a_fork_is_one_step_with_the_whole_new_branch(depth: int, keep: Ke
         old = chain.tip
         branch = chain.fork(old.height - depth - 1, keep=keep)
         branch.mine([txs.failed(PAYMENT)], burn=True)
-        # ``stale``: the new branch is seen once it is longer; ``follow``: at once, here with a tip below ours.
+        # ``stale``: the new branch shows once it is longer; ``follow``: at once, here with a tip below ours.
         branch.mine(n=depth + 1 if keep == "stale" else max(1, depth // 2))
         branch.promote()
         assert chain.tip.hash == branch.tip.hash
@@ -137,7 +137,7 @@ async def test_a_reorg_between_two_requests_of_a_read_never_mixes_branches(route
             await rig.poll_once()
         except SourceInconsistent:
             rig.check()
-        # Whatever was handed over is whole: each block equals the script's block of that hash, orphaned or not.
+        # Every yielded block is complete: equal to the script's block of that hash, orphaned or not.
         assert rig.blocks == [true_block(chain.block(block.header.hash), WATCHING) for block in rig.blocks]
         await rig.settle()
 
@@ -380,7 +380,7 @@ async def test_a_liar_that_shows_other_events_than_the_listed_block_has_is_not_b
             return body
 
         rig.apis[0].faults.tamper = lie
-        # The other source is asked instead, in the same look.
+        # The other source is used instead, within the same poll.
         await rig.poll_once()
         assert rig.is_current()
         assert states(rig)[0] is SourceState.FAILING

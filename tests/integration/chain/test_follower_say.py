@@ -1,4 +1,4 @@
-"""Who has a say about a fork: every source that answered lately, however badly it does at the moment."""
+"""Sources that count for a fork: all that answered lately, even if they fail now."""
 
 import random
 
@@ -28,7 +28,7 @@ class Flaky(Faults):
 
 
 async def look(rig: FollowerFixture, *, passed: float | None = None) -> list[Step] | Exception:
-    """Take a turn; what it raised, or its steps."""
+    """Poll once; return its steps, or the error it raised."""
     try:
         return await rig.poll_once(passed=passed)
     except (SourceError, OperatorNeeded) as error:
@@ -64,7 +64,7 @@ async def test_a_first_source_that_answers_six_of_ten_requests_is_not_overruled_
             said.append(await look(rig))
         assert reorgs(rig) == []
         assert rig.blocks == []
-        assert any(isinstance(one, SourcesDisagree) for one in said), "it lasts, and is told"
+        assert any(isinstance(one, SourcesDisagree) for one in said), "it lasts, and is reported"
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,4 +1,4 @@
-"""Reading the mempool over real HTTP: all of it, bounded, and no more often than something changed."""
+"""Reading the mempool over real HTTP: complete, bounded, and only when it changed."""
 
 from collections.abc import AsyncIterator
 from typing import Any

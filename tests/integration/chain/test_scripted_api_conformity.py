@@ -1,7 +1,8 @@
-"""The scripted API gives the answers of the real server (v9.0.2), recorded while it was fed the same story.
+"""Conformity of the scripted API with the real server (v9.0.2), recorded while fed the same story.
 
-Each recording is replayed at the stage of the story at which it was made. ``EXACT``: equal bodies, after our hashes
-take the place of the recorded ones and times are masked. ``SHAPE``: equal keys and JSON types (a key may be null).
+Each recording is replayed at the stage of the story at which it was made. ``EXACT``: equal bodies, after our
+hashes replace the recorded ones and times are masked. ``SHAPE``: equal keys and JSON types (a key may be
+null).
 """
 
 import json
@@ -244,7 +245,7 @@ async def replay(stage: str, name: str) -> tuple[dict[str, Any], httpx.Response]
 
 
 def check_head(recorded: dict[str, Any], answer: httpx.Response) -> None:
-    """Same status, and the same of the headers that the recordings keep; ETags alike as far as they name blocks."""
+    """Same status and recorded headers; ETags equal as far as they name blocks."""
     assert answer.status_code == recorded["status"]
     expected = recorded["response_headers"]
     for name in ("cache-control", "warning", "x-api-version", "content-type"):

@@ -1,4 +1,4 @@
-"""The scripted API where no recording reaches: paging over many pages, faults, lag, hooks, and odd chains."""
+"""The scripted API beyond the recordings: paging over many pages, faults, lag, hooks, and odd chains."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The scripted API's WebSocket says what the real server (v9.0.2) said, and stays silent where that one did."""
+"""Conformity of the scripted API's WebSocket with the real server (v9.0.2), silences included."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ SENTINEL = {"jsonrpc": "2.0", "id": "done", "method": "frobnicate"}
 
 
 class Client:
-    """One socket that answers pings only when told to."""
+    """One socket that answers pings only on request."""
 
     def __init__(
         self, socket: aiohttp.ClientWebSocketResponse, api: ScriptedApi, *, answers: bool = True
@@ -95,7 +95,7 @@ async def test_replies_and_errors_are_the_recorded_ones(api: ScriptedApi) -> Non
 
 
 async def test_the_recorded_story_is_told_in_the_same_order_and_shape(api: ScriptedApi) -> None:
-    """Also what is missing: nothing about orphans, nothing about blocks below a winning tip, later topics lost."""
+    """Also what is missing: orphans, blocks below a winning tip, later topics."""
     chain = api.chain
     payers = principals(9)
 
@@ -147,7 +147,8 @@ async def test_the_recorded_story_is_told_in_the_same_order_and_shape(api: Scrip
         chain.add_pending(other)
         await watch(paid)
         await beat()
-        # Block 4: the fake token's transfer is announced to the merchant, aborted calls only to who made them.
+        # Block 4: the fake token's transfer is announced to the merchant, aborted calls only to their
+        # senders.
         chain.mine([paid, other, routed, *failing, fake], burn=True)
         await beat()
         for tx in (stale, expensive, cheap):

@@ -46,7 +46,7 @@ class Clock:
 
 @pytest.fixture
 async def pool_of(serve):
-    """Build a pool over local servers; its clock stands still."""
+    """Build a pool over local servers, with a stopped clock."""
     async with AsyncExitStack() as stack:
 
         async def build(*servers, **options):

@@ -1,4 +1,4 @@
-"""A VM for the session; without node the tests are skipped, or fail where REQUIRE_NODE says that node must be there."""
+"""A VM for the session; without node the tests are skipped, or fail if REQUIRE_NODE is set."""
 
 from collections.abc import Iterator
 

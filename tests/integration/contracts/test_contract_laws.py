@@ -1,4 +1,4 @@
-"""Random sequences of payments and refunds in the real VM, against a model of what the contract promises."""
+"""Random sequences of payments and refunds in the real VM, against a model of the contract."""
 
 import hashlib
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _numbers = count()
 
 @dataclass
 class Receipt:
-    """What the contract must say of a payment."""
+    """The contract's expected record of a payment."""
 
     digest: bytes
     merchant: str
@@ -49,7 +49,7 @@ class Receipt:
 
 
 class Payments(RuleBasedStateMachine):
-    """Three people who pay and refund each other, in three assets."""
+    """Three principals who pay and refund each other, in three assets."""
 
     receipts = Bundle("receipts")
 
@@ -58,7 +58,7 @@ class Payments(RuleBasedStateMachine):
         self.vm = vm
         self.known: list[Receipt] = []
         self.balances: dict[tuple[str, str], int] = {}
-        # People of their own for every sequence: what the sequences before it left does not matter.
+        # New principals for every sequence, so that earlier sequences do not matter.
         self.people = [principal(f"person {next(_numbers)}") for _ in range(3)]
 
     @initialize()
@@ -97,7 +97,7 @@ class Payments(RuleBasedStateMachine):
         assert answer.result == Ok(Buffer(digest))
         self._moved(token, sender, shop, amount)
         assert [printed["intent-id"] for printed in prints(answer, "payment")] == [Buffer(digest)]
-        # The same terms again, by anybody: refused, and nothing moves.
+        # The same terms again, by any caller: refused, and nothing moves.
         self._refused(self._call_pay(token, self.people[0], shop, amount, expires_at, salt), 1409)
         paid = Receipt(
             digest=digest,

@@ -1,4 +1,4 @@
-"""Our hash of the terms, our call and our reading of its events, against the contract itself in the real VM."""
+"""Our terms hash, our call and our reading of its events, against the contract in the real VM."""
 
 import hashlib
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def mined(answer: Answer) -> BlockHeader:
 
 
 def sent(answer: Answer, owner: str) -> dict[str, int]:
-    """Return what somebody's assets lost by transfers, which is what post-conditions are about."""
+    """Return a principal's outgoing transfers by asset, which post-conditions limit."""
     moved: dict[str, int] = {}
     for event in answer.events:
         if event["event"].endswith("_transfer_event") and event["data"]["sender"] == owner:

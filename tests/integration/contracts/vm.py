@@ -1,4 +1,4 @@
-"""The real Clarity VM, in a node process that speaks JSON lines: ``contracts/vm/driver.mjs``."""
+"""The real Clarity VM, in a node process with a JSON-lines protocol: ``contracts/vm/driver.mjs``."""
 
 import fcntl
 import json
@@ -53,7 +53,7 @@ class Answer:
 
 
 class Vm:
-    """One session: the payment contract, the real sBTC token, and the contracts in ``contracts/tests/fixtures``."""
+    """A session: the payment contract, the real sBTC token, the contracts in ``contracts/tests/fixtures``."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -85,7 +85,7 @@ class Vm:
             self.ask("mint_stx" if token is None else "mint_sbtc", owner=owner, amount=str(amount))
 
     def holdings(self, owner: str) -> dict[str, int]:
-        """Return everything that somebody has, by ``STX`` or ``contract-name.asset-name``."""
+        """Return a principal's balances, by ``STX`` or ``contract-name.asset-name``."""
         return {asset: int(amount) for asset, amount in self.ask("holdings", owner=owner).items()}
 
     def ask(self, operation: str, **fields: Any) -> Any:
@@ -120,7 +120,7 @@ class Vm:
 
 
 def running() -> Iterator[Vm]:
-    """Run a VM for a fixture; without node skip the tests, or fail where REQUIRE_NODE says that it must be there."""
+    """Run a VM for a fixture; without node skip the tests, or fail if REQUIRE_NODE is set."""
     lacking = missing()
     if lacking is not None and os.environ.get("REQUIRE_NODE"):
         pytest.fail(lacking)
@@ -133,7 +133,7 @@ def running() -> Iterator[Vm]:
 
 
 def missing() -> str | None:
-    """Say what this machine lacks to run the VM, None if nothing."""
+    """Return what this machine lacks to run the VM, None if nothing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return f"the contract's VM tests need node {SMALLEST_NODE} or newer, with npm"
     version = subprocess.run(

@@ -1,4 +1,4 @@
-"""The c32check codec against the vectors of two other implementations, and what strict reading refuses."""
+"""The c32check codec against the vectors of two other implementations, and its strictness."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Clarity codec against values that the chain accepts, bytes that it refuses, and limits of its own."""
+"""The Clarity codec against values that the chain accepts, bytes that it refuses, and its own limits."""
 
 import json
 from pathlib import Path

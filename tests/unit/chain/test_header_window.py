@@ -48,7 +48,7 @@ def test_links_needs_hash_and_height() -> None:
 
 
 def test_the_block_before_the_first_one_is_what_that_names_as_its_parent() -> None:
-    """Nobody has it; with its header the first block links like any other."""
+    """No source has it; with its header the first block links like any other."""
     [first] = make_headers(1, 1)
     before = parent_of_first(first)
     assert (before.height, before.hash, before.time, before.tx_count) == (0, first.parent_hash, first.time, 0)

@@ -1,4 +1,4 @@
-"""Which source is used when, on a fake clock; no request leaves."""
+"""Selection of sources on a fake clock, without requests."""
 
 import httpx
 import pytest
@@ -23,7 +23,7 @@ CLIENT = httpx.AsyncClient(trust_env=False)
 
 
 class Clock:
-    """Time that moves only when a test says so."""
+    """A clock that only the test moves."""
 
     def __init__(self):
         self.now = 1000.0
@@ -90,7 +90,7 @@ def test_the_pool_goes_back_at_once_when_there_is_nothing_else():
 
 
 def test_a_source_that_failed_last_is_not_used_again_as_soon_as_its_pause_is_over():
-    """Looks may be farther apart than the pause."""
+    """Polls may be farther apart than the pause."""
     setup = PoolFixture(3)
     assert setup.picked() == "a"
     setup.pool.failed(setup.apis[0], SourceInconsistent("its step cannot be stored"))

@@ -1,4 +1,4 @@
-"""Recorded events of a real Clarity VM, and hand-made ones, as the blocks that the reader takes."""
+"""Recorded events of a real Clarity VM, and hand-made ones, as blocks for the reader."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ SBTC_ASSET = f"{SBTC}::sbtc-token"
 REGISTRY = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-registry"
 MERCHANT, ALICE, BOB = (RECORDED["accounts"][name] for name in ("merchant", "alice", "bob"))
 TOY = RECORDED["contracts"]["payment"]
-#: Where our own payment contract stands in these tests.
+#: Contract id of our payment contract in these tests.
 PAYMENTS = "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.sbtc-payments"
 FAKE = f"{BOB}.sbtc-token"
 
@@ -104,7 +104,7 @@ def recorded(label: str) -> Transaction:
 
 
 def node_block(name: str) -> Block:
-    """Return a recorded ``/new_block`` body as a block; a node counts events through the block, we through the tx."""
+    """Return a recorded ``/new_block`` body as a block; nodes number events per block, we per transaction."""
     body = json.loads((DATA / name).read_text())
     records = {record["txid"]: record for record in RECORDED["transactions"] if "txid" in record}
     transactions = []

@@ -1,4 +1,4 @@
-"""Failed calls: what they meant to pay, and that odd ones mean nothing."""
+"""Failed calls: the payments they intended; malformed ones intend none."""
 
 from dataclasses import replace
 
@@ -157,7 +157,7 @@ def test_stx_calls_are_attempts_only_while_stx_is_in_use():
 
 
 def test_a_call_whose_status_is_unknown_is_in_doubt():
-    """Whether it paid or failed, nobody can say: it is told apart from both."""
+    """Whether it paid or failed is unknown: it counts as neither."""
     reading = read(replace(failed(SBTC, "transfer", *TRANSFER), status=TxStatus.UNKNOWN))
     assert (reading.payments, reading.attempts) == ((), ())
     assert [(fact.recipient, fact.amount, fact.memo) for fact in reading.unknown_status] == [

@@ -1,4 +1,4 @@
-"""What pending transactions mean to pay, in the same words as the mined ones."""
+"""Payments intended by pending transactions, read like mined ones."""
 
 from dataclasses import replace
 

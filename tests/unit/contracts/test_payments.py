@@ -1,4 +1,4 @@
-"""Which label a transfer gets, and that nobody else's print, memo or token can give it one."""
+"""Labels of transfers; no foreign print, memo or token can give one."""
 
 from dataclasses import replace
 
@@ -207,7 +207,7 @@ def test_a_print_of_34_bytes_is_a_memo():
 
 
 def test_a_look_alikes_memo_labels_its_own_transfer_only():
-    """It is handed on, so that the merchant can be told that the asset is wrong."""
+    """It is returned, so that the merchant can be notified of the wrong asset."""
     look_alike = ft(0, asset=f"{FAKE}::sbtc-token")
     payments = read(succeeded(look_alike, said(1, MEMO, contract=FAKE), ft(2))).payments
     assert [(p.asset, p.memo) for p in payments] == [(f"{FAKE}::sbtc-token", MEMO.value), (SBTC_ASSET, None)]
@@ -246,7 +246,7 @@ def test_the_routers_print_directly_after_an_stx_transfer_is_its_memo():
     ids=["before", "not directly after", "another's", "another name", "too long", "a token's transfer"],
 )
 def test_no_other_print_is_the_memo_of_an_stx_transfer(events):
-    """Only that very contract speaks for STX, and for STX only: anybody may deploy one that prints alike."""
+    """Only that contract labels STX, and only STX: anyone may deploy one that prints the same."""
     assert routed(*events) == [None]
 
 

@@ -1,4 +1,4 @@
-"""Readers of prints: the sizes at which they stop looking, and the longest print that is ours."""
+"""Readers of prints: the size limit, and the longest print of our contract."""
 
 import pytest
 

@@ -79,7 +79,7 @@ def test_a_native_transfer_carries_its_own_padded_memo(label, amount, memo):
 
 
 def test_the_toy_contracts_print_labels_nothing_and_its_memos_are_memos():
-    """Its print names other fields than ours, though it tells of the same transfer."""
+    """Its print has other fields than ours, although it describes the same transfer."""
     rules = replace(RULES, payment_contract=TOY)
     by_token = read(recorded("toy pay-token"), rules=rules)
     by_stx = read(recorded("toy pay-stx"), rules=rules)
@@ -163,7 +163,7 @@ def test_a_payment_is_the_same_on_both_branches_but_for_its_block():
 
 
 def test_the_status_decides_not_the_result():
-    """The recorded abort still says (ok true) in its result."""
+    """The recorded abort still has (ok true) as its result."""
     reading = read_block(node_block("reorg/06-abort-by-post-condition.json"), RULES)
     assert reading.payments == ()
     [attempt] = reading.attempts

@@ -1,4 +1,4 @@
-"""What is a refund: our contract's print and the transfer back that it names, in one successful transaction."""
+"""Refunds: our contract's print and the transfer back that it names, in one successful transaction."""
 
 from dataclasses import replace
 

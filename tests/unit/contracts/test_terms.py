@@ -1,4 +1,4 @@
-"""The terms hash against the contract's own, and the call that a wallet is asked to make."""
+"""The terms hash against the contract's own, and the call for the wallet."""
 
 import pytest
 from hypothesis import given

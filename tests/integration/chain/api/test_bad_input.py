@@ -1,4 +1,4 @@
-"""StacksApi against servers that answer slowly, hugely, brokenly or not at all: always a SourceError, soon."""
+"""StacksApi against slow, oversized, broken or missing answers: always a prompt SourceError."""
 
 import asyncio
 import gzip
@@ -295,7 +295,7 @@ async def test_a_block_that_is_not_canonical_is_none_alone_and_an_error_in_a_lis
 
 
 class Printer:
-    """Serves ``tx/multiple`` for transactions that consist of prints of a given size, with all the API's limits."""
+    """Serves ``tx/multiple`` for transactions made of prints of a given size, with all the API's limits."""
 
     def __init__(self, prints, *, size=10, longest_url=16_000):
         self.prints = prints
@@ -374,7 +374,7 @@ async def test_later_windows_ask_only_for_the_transactions_that_have_them(serve)
 
 
 async def test_prints_too_large_for_one_answer_are_read_in_pieces(serve):
-    """Anybody may print megabytes: the block stays readable."""
+    """A contract may print megabytes: the block stays readable."""
     one, two = ids(2)
     server = Printer({one: 30, two: 3}, size=1000)
     async with serve(server, max_body=20_000) as api:

@@ -1,4 +1,4 @@
-"""Headers that a server can send to trip a client: nothing but a ``SourceError`` may come of them."""
+"""Hostile response headers: they cause nothing worse than a ``SourceError``."""
 
 from collections.abc import Callable
 from typing import Any

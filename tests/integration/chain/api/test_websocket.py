@@ -1,4 +1,4 @@
-"""The WebSocket against the scripted API and the recorded oddities of the real one, on a timeline of its own."""
+"""The WebSocket against the scripted API and the recorded oddities of the real one, on a fake clock."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def scripted() -> ScriptedApi:
 
 
 async def test_an_opened_socket_makes_one_look_and_then_one_for_each_block() -> None:
-    """The first look catches up with what was not told."""
+    """The first poll catches up with blocks that were not announced."""
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
         assert alarm.websocket.state(api.url) == "open"

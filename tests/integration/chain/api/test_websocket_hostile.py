@@ -1,4 +1,4 @@
-"""Servers that mean harm, or are none: the WebSocket survives them all, in bounded time and memory."""
+"""Hostile servers and non-servers: the WebSocket survives them in bounded time and memory."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from chain.api.websocket import MAX_MESSAGE, WebSocketTimeouts
 from chain.testing import ScriptedApi, ScriptedChain
 from tests.integration.chain.api.websocket_fixture import HASTY, answer, block, subscription, talking, waking
 
-#: Frames that say nothing we know, or say it wrongly.
+#: Frames with unknown or malformed messages.
 NONSENSE: list[str | bytes] = [
     "",
     "nonsense",
@@ -38,7 +38,7 @@ NONSENSE: list[str | bytes] = [
 
 @asynccontextmanager
 async def raw(say: bytes, *, read: bool = True) -> AsyncIterator[str]:
-    """A TCP server that says some bytes to everybody and then holds the line."""
+    """A TCP server that sends the same bytes to every client and then keeps the connection open."""
     held = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

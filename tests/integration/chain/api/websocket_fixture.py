@@ -1,4 +1,4 @@
-"""A wake-up socket on a timeline of its own, and servers that do whatever a test says."""
+"""A WebSocket client on a fake clock, and servers that a test scripts."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ class Alarm:
 
 @asynccontextmanager
 async def waking(*urls: str, **options: Any) -> AsyncIterator[Alarm]:
-    """Run a wake-up socket over these sources; it must end when told to, without an error."""
+    """Run a WebSocket client over these sources; it must stop on request, without an error."""
     alarm = Alarm(urls, **options)
     task = asyncio.create_task(alarm.websocket.run(alarm.stop))
     try:
@@ -94,7 +94,7 @@ async def talking(talk: Talk) -> AsyncIterator[str]:
     over = asyncio.Event()
 
     async def handle(socket: ServerConnection) -> None:
-        # A client that goes away ends a talk, whatever it was about; so does the end of the test.
+        # A disconnecting client ends the script; so does the end of the test.
         tasks = [asyncio.ensure_future(one) for one in (talk(socket), socket.wait_closed(), over.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

@@ -1,4 +1,4 @@
-"""The latest that it may be: this machine's clock, and the dates of the other servers, or of one that is alone."""
+"""Clock skew, and the latest possible time: this machine's clock and the dates of servers."""
 
 from email.utils import formatdate
 
@@ -49,7 +49,7 @@ def test_a_server_that_is_alone_speaks_for_itself(dates: ServerDates) -> None:
 
 
 def test_another_server_speaks_for_it_once_there_is_one(dates: ServerDates) -> None:
-    """Whoever dates a block in the year 9999 dates its answer so, too."""
+    """A server that dates a block in the year 9999 dates its answer so, too."""
     say(dates, "liar", 253_402_300_799)
     say(dates, "honest", NOW + 60)
     assert dates.latest("liar") == NOW + 60
@@ -85,7 +85,7 @@ def test_a_date_that_makes_no_sense_is_none(dates: ServerDates, date: str) -> No
 def test_how_far_this_machine_is_ahead_is_seen_by_what_a_server_says(
     dates: ServerDates, clocks: Clocks
 ) -> None:
-    """Also when the clock is set since, and whatever time has passed."""
+    """Even if the clock was set since, and however much time has passed."""
     assert dates.skew() is None
     say(dates, "a", NOW - 90)
     assert dates.ahead("a") == pytest.approx(90, abs=1)

@@ -1,4 +1,4 @@
-"""JSON -> model: what is accepted, what is Malformed, and that chain data is never an error."""
+"""JSON to model: what is accepted, what is Malformed; chain data is never an error."""
 
 import copy
 import json
@@ -191,7 +191,7 @@ def test_a_printed_value_is_kept_as_bytes_whatever_it_says():
 
 
 def test_a_print_larger_than_anything_that_is_read_is_left_out_but_its_rank_counts():
-    """Whoever prints a megabyte does not make us hold it."""
+    """A printed megabyte is not kept in memory."""
     window = read(mined([log("0x" + "ff" * (LONGEST_VALUE + 1)), ft() | {"event_index": 1}]))
     assert [event.rank for event in window.detail.events] == [1]
     assert window.ranks == (0, 1)
@@ -465,7 +465,7 @@ def test_an_argument_that_is_too_large_keeps_its_place_and_not_its_bytes():
 
 @pytest.mark.parametrize("bad", [None, 1, "true"])
 def test_whether_a_block_is_canonical_must_be_said(bad):
-    """A block that says nothing of it is not taken for one that a source does not have."""
+    """A block without the field is malformed, not missing."""
     with pytest.raises(Malformed, match="canonical"):
         parser.header(body_of("v2-block-by-height") | {"canonical": bad})
     with pytest.raises(Malformed, match="canonical"):

@@ -1,4 +1,4 @@
-"""The list of pending transactions: as recorded, and as it must not be."""
+"""The list of pending transactions: recorded and malformed answers."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Token buckets and what sources say about their limits, on a fake clock."""
+"""Token buckets and the limits that sources send, on a fake clock."""
 
 import asyncio
 

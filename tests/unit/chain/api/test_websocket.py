@@ -1,4 +1,4 @@
-"""When a socket has been silent for too long; and where an API's socket is."""
+"""Detection of stale sockets, and the URL of an API's socket."""
 
 import pytest
 from hypothesis import given
