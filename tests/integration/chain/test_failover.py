@@ -22,10 +22,10 @@ def states(rig: FollowerFixture) -> list[SourceState]:
 
 
 @pytest.mark.parametrize("poll", POLLS)
-async def test_a_block_mined_after_the_first_source_died_is_read_at_the_next_look(poll: float) -> None:
+async def test_a_block_mined_after_the_first_source_died_is_read_at_the_next_poll(poll: float) -> None:
     """Also every later one, and the dead one is asked less and less often."""
     chain = ScriptedChain()
-    async with following(chain, sources=2, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:
+    async with following(chain, sources=2, poll=poll, backoff=BackoffPolicy.for_polls(poll)) as rig:
         chain.mine()
         await rig.poll_once()
         await rig.apis[0].stop()
@@ -51,11 +51,11 @@ async def test_a_block_mined_after_the_first_source_died_is_read_at_the_next_loo
     ],
     ids=["refused", "limited", "a web page", "gone", "no events", "no headers"],
 )
-async def test_whatever_the_first_source_fails_at_the_next_one_serves_in_the_same_look(
+async def test_whatever_the_first_source_fails_at_the_next_one_serves_in_the_same_poll(
     poll: float, break_it: Callable[[ScriptedApi], object]
 ) -> None:
     chain = ScriptedChain()
-    async with following(chain, sources=3, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:
+    async with following(chain, sources=3, poll=poll, backoff=BackoffPolicy.for_polls(poll)) as rig:
         break_it(rig.apis[0])
         break_it(rig.apis[1])
         chain.mine()
@@ -140,7 +140,7 @@ async def test_a_failure_beside_a_source_that_lags_is_told() -> None:
             await rig.poll_once()
 
 
-async def test_a_source_that_hangs_at_its_check_holds_up_no_look_at_another() -> None:
+async def test_a_source_that_hangs_at_its_check_holds_up_no_poll_at_another() -> None:
     """It is checked beside the polls until it answers, and used from then on."""
     chain = ScriptedChain()
     clock = Clock()

@@ -29,7 +29,7 @@ async def test_a_chain_is_read_from_its_first_block_on(blocks: int) -> None:
         assert len(rig.blocks[0].transactions) == 1
 
 
-async def test_a_look_before_the_first_block_was_applied_finds_it_again() -> None:
+async def test_a_poll_before_the_first_block_was_applied_finds_it_again() -> None:
     """What was not committed is read again, and nothing is taken for a fork or for a source that lags."""
     chain = ScriptedChain(height=1, txs=[pay(1)])
     async with following(chain, start=1) as rig:

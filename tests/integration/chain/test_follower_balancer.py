@@ -22,7 +22,7 @@ class Balanced(ScriptedApi):
         return super()._view() if self.choose is None else View(*self.choose())
 
 
-async def look(rig: FollowerFixture) -> None:
+async def try_poll(rig: FollowerFixture) -> None:
     try:
         await rig.poll_once()
     except (SourceError, OperatorNeeded):
@@ -55,11 +55,11 @@ async def test_a_replica_on_the_branch_we_left_does_not_take_us_back(seed: int, 
         for turn in range(20):
             if turn % 2:
                 chain.mine()
-            await look(rig)
+            await try_poll(rig)
         assert reorgs(rig) == 1
 
 
-async def test_a_chain_that_really_goes_back_is_followed_after_some_more_looks() -> None:
+async def test_a_chain_that_really_goes_back_is_followed_after_some_more_polls() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)

@@ -11,7 +11,7 @@ from chain.testing import ScriptedChain
 from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
 
 
-async def look(rig: FollowerFixture) -> list[Step] | Exception:
+async def try_poll(rig: FollowerFixture) -> list[Step] | Exception:
     """Poll once; return its steps, or the error it raised."""
     try:
         return await rig.poll_once()
@@ -41,12 +41,12 @@ async def test_a_source_that_contradicted_a_fork_and_then_falls_silent_has_not_a
         branch.promote()
         rig.apis[0].chain = lie
         for _ in range(1 + denials):
-            await look(rig)
+            await try_poll(rig)
         if trouble == "fails":
             rig.apis[1].faults.fail(500, times=None)
         else:
             rig.apis[1].faults.rate_limit(600, times=None)
-        said = [await look(rig) for _ in range(8)]
+        said = [await try_poll(rig) for _ in range(8)]
         assert reorgs(rig) == []
         # It still needs an operator, and keeps doing so.
         assert all(isinstance(one, SourcesDisagree) for one in said[3:])
@@ -60,12 +60,12 @@ async def test_a_source_that_contradicted_a_fork_may_change_its_mind_after_a_sil
         rig.apis[1].freeze()
         chain.reorg(2)
         for _ in range(3):
-            await look(rig)
+            await try_poll(rig)
         rig.apis[1].faults.fail(500, times=2)
-        assert isinstance((await look(rig), await look(rig))[-1], SourcesDisagree)
+        assert isinstance((await try_poll(rig), await try_poll(rig))[-1], SourcesDisagree)
         rig.apis[1].thaw()
         for _ in range(12):
-            await look(rig)
+            await try_poll(rig)
         assert rig.is_current()
 
 
@@ -83,7 +83,7 @@ async def test_two_sources_that_go_on_with_different_blocks_are_noticed(sooner: 
         for _ in range(4 * COMPARE_POLLS):
             lie.mine(seconds=11)
             chain.mine()
-            said = await look(rig)
+            said = await try_poll(rig)
             taken = len(rig.steps)
             if isinstance(said, SourcesDisagree):
                 break
@@ -99,7 +99,7 @@ async def test_two_sources_that_go_on_with_different_blocks_are_noticed(sooner: 
             for _ in range(3):
                 lie.mine(seconds=11)
                 chain.mine()
-                assert isinstance(await look(rig), SourcesDisagree)
+                assert isinstance(await try_poll(rig), SourcesDisagree)
         assert len(rig.steps) == taken
         # The first one comes round.
         rig.apis[0].chain = chain
@@ -116,7 +116,7 @@ async def test_a_disagreement_is_over_when_the_other_source_comes_round() -> Non
         for _ in range(4 * COMPARE_POLLS):
             lie.mine(seconds=11)
             chain.mine()
-            if isinstance(await look(rig), SourcesDisagree):
+            if isinstance(await try_poll(rig), SourcesDisagree):
                 break
         rig.apis[1].chain = chain
         chain.mine()
@@ -139,7 +139,7 @@ async def test_a_second_source_that_stays_behind_on_an_old_branch_lags_and_stops
         rig.apis[1].chain = stopped
         for _ in range(6 * COMPARE_POLLS):
             chain.mine()
-            assert isinstance(await look(rig), list)
+            assert isinstance(await try_poll(rig), list)
         assert rig.is_current()
         assert len(reorgs(rig)) == 1
         assert states(rig)[1] is SourceState.LAGGING
@@ -161,7 +161,7 @@ async def test_a_second_source_far_ahead_is_asked_for_our_own_height(honest: boo
     """Between rare polls both chains grow by more blocks than one request lists."""
     chain = ScriptedChain()
     chain.mine(n=5)
-    async with following(chain, sources=2, poll=600.0, patience=BackoffPolicy.for_polls(600.0)) as rig:
+    async with following(chain, sources=2, poll=600.0, backoff=BackoffPolicy.for_polls(600.0)) as rig:
         mine, other = rig.apis[0], rig.apis[1]
         other.chain = chain.clone()
         said: list[object] = []
@@ -171,7 +171,7 @@ async def test_a_second_source_far_ahead_is_asked_for_our_own_height(honest: boo
                 other.chain = chain
             else:
                 other.chain.mine(n=60, seconds=11)
-            said.append(await look(rig))
+            said.append(await try_poll(rig))
         assert mine.chain is chain
         assert any(isinstance(one, SourcesDisagree) for one in said) is not honest
         assert reorgs(rig) == []
@@ -186,7 +186,7 @@ async def test_a_disputed_source_does_not_win_because_the_other_one_falls_silent
         while not isinstance(said, SourcesDisagree):
             chain.mine()
             lie.mine(n=2, seconds=11)
-            said = await look(rig)
+            said = await try_poll(rig)
         for trouble in ("stops", "lags", "fails"):
             if trouble == "lags":
                 rig.apis[0].lag(5)
@@ -194,14 +194,14 @@ async def test_a_disputed_source_does_not_win_because_the_other_one_falls_silent
                 rig.apis[0].faults.fail(500, times=None)
             for _ in range(3 * COMPARE_POLLS):
                 lie.mine(n=2, seconds=11)
-                await look(rig)
+                await try_poll(rig)
         assert reorgs(rig) == []
         rig.apis[0].lag(0)
         rig.apis[0].faults.clear()
         rig.apis[1].chain = chain
         for _ in range(20):
             rig.clock.now += 60
-            await look(rig)
+            await try_poll(rig)
         assert rig.is_current()
         assert reorgs(rig) == []
 
@@ -213,7 +213,7 @@ async def test_a_first_source_stuck_on_an_old_branch_is_a_case_for_a_person_unti
     """It shows another block, exactly as an honest source on a slow chain beside a dishonest one would."""
     chain = ScriptedChain()
     chain.mine(n=30)
-    async with following(chain, sources=2, poll=poll, patience=BackoffPolicy.for_polls(poll)) as rig:
+    async with following(chain, sources=2, poll=poll, backoff=BackoffPolicy.for_polls(poll)) as rig:
         chain.mine()
         await rig.poll_once()
         rig.apis[0].freeze()
@@ -221,14 +221,14 @@ async def test_a_first_source_stuck_on_an_old_branch_is_a_case_for_a_person_unti
         said: list[object] = []
         for _ in range(6 * COMPARE_POLLS):
             chain.mine()
-            said.append(await look(rig))
+            said.append(await try_poll(rig))
         assert isinstance(said[-1], SourcesDisagree)
         assert rig.sources[0].url in str(said[-1])
         assert reorgs(rig) == []
         rig.apis[0].thaw()
         for _ in range(10 * COMPARE_POLLS):
             chain.mine()
-            said.append(await look(rig))
+            said.append(await try_poll(rig))
         assert isinstance(said[-1], list)
         assert rig.is_current()
         assert len(reorgs(rig)) == 1

@@ -88,7 +88,7 @@ async def test_a_reorg_while_following_it_is_not_mixed() -> None:
         await rig.settle()
 
 
-async def test_a_source_that_returns_to_our_chain_during_the_search_is_looked_at_again() -> None:
+async def test_a_source_that_returns_to_our_chain_during_the_search_is_polled_again() -> None:
     chain = ScriptedChain()
     chain.mine(n=40)
     async with following(chain) as rig:
@@ -225,7 +225,7 @@ async def test_a_lagging_source_is_left_for_a_healthy_one_in_the_same_turn() -> 
         assert states(rig) == [SourceState.LAGGING, SourceState.OK]
 
 
-async def test_a_fork_that_is_gone_at_the_second_look_was_none() -> None:
+async def test_a_fork_that_is_gone_at_the_second_poll_was_none() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)
@@ -242,7 +242,7 @@ async def test_a_fork_that_is_gone_at_the_second_look_was_none() -> None:
         assert rig.is_current()
 
 
-async def test_another_fork_at_the_second_look_waits_again() -> None:
+async def test_another_fork_at_the_second_poll_waits_again() -> None:
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(n=5)

@@ -18,7 +18,7 @@ from chain.errors import (
 from chain.source_health import SourceState
 from chain.source_pool import BackoffPolicy, SourcePool
 
-PATIENCE = BackoffPolicy(backoff=1.0, max_backoff=300.0, lagging=30.0, settle=120.0)
+BACKOFF = BackoffPolicy(backoff=1.0, max_backoff=300.0, lagging=30.0, settle=120.0)
 CLIENT = httpx.AsyncClient(trust_env=False)
 
 
@@ -42,7 +42,7 @@ class PoolFixture:
         self.clock = Clock()
         self.apis = [StacksApi(f"http://{name}.test", client=CLIENT) for name in "abcd"[:count]]
         self.pool = SourcePool(
-            self.apis, clock=self.clock, sleep=self.clock.sleep, rng=rng, backoff=PATIENCE, **options
+            self.apis, clock=self.clock, sleep=self.clock.sleep, rng=rng, backoff=BACKOFF, **options
         )
 
     def picked(self):
@@ -98,14 +98,14 @@ def test_a_source_that_failed_last_is_not_used_again_as_soon_as_its_pause_is_ove
     assert setup.picked() == "b"
 
 
-def test_the_sources_of_one_look_come_once_each_the_preferred_one_first():
+def test_the_sources_of_one_poll_come_once_each_the_preferred_one_first():
     setup = PoolFixture(4)
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     setup.pool.lagging(setup.apis[1])
     assert [api.url[7] for api in setup.pool.attempts()] == ["c", "d", "b"]
 
 
-def test_a_look_that_no_source_can_serve_is_an_error_at_once():
+def test_a_poll_that_no_source_can_serve_is_an_error_at_once():
     setup = PoolFixture(1)
     setup.pool.failed(setup.apis[0], SourceUnavailable("down"))
     with pytest.raises(SourceUnavailable, match="down"):
@@ -263,16 +263,16 @@ def test_a_source_that_asks_for_a_very_long_pause_is_gone_back_to_after_the_long
     setup = PoolFixture()
     setup.pool.failed(setup.apis[0], SourceLimited("slow down", retry_after=1e12))
     assert setup.picked() == "b"
-    setup.clock.now += MAX_WAIT_SECONDS + PATIENCE.settle
+    setup.clock.now += MAX_WAIT_SECONDS + BACKOFF.settle
     assert setup.picked() == "a"
 
 
 @pytest.mark.parametrize(
     ("interval", "lagging", "settle"), [(1, 30, 120), (5, 30, 120), (60, 360, 1440), (600, 3600, 14400)]
 )
-def test_a_source_stays_left_for_some_looks_however_rare_they_are(interval, lagging, settle):
-    patience = BackoffPolicy.for_polls(interval)
-    assert (patience.lagging, patience.settle) == (lagging, settle)
+def test_a_source_stays_left_for_some_polls_however_rare_they_are(interval, lagging, settle):
+    policy = BackoffPolicy.for_polls(interval)
+    assert (policy.lagging, policy.settle) == (lagging, settle)
 
 
 async def test_what_can_be_left_out_gets_only_what_is_left_of_a_burst():

@@ -21,7 +21,7 @@ def scripted() -> ScriptedApi:
     return ScriptedApi(ScriptedChain(height=1), ping_interval=None)
 
 
-async def test_an_opened_socket_makes_one_look_and_then_one_for_each_block() -> None:
+async def test_an_opened_socket_makes_one_poll_and_then_one_for_each_block() -> None:
     """The first poll catches up with blocks that were not announced."""
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
@@ -127,7 +127,7 @@ async def test_the_scripted_servers_missed_pong_is_cured_too() -> None:
         await alarm.called(3)
 
 
-async def test_a_server_that_restarted_without_a_word_is_left_at_the_second_block_that_a_look_finds() -> None:
+async def test_a_server_that_restarted_without_a_word_is_left_at_the_second_block_that_a_poll_finds() -> None:
     """ws-server-restart: no close frame, no data on the old socket."""
     lines = recorded("ws-server-restart")
     assert [("msg" in line, "close" in line) for line in lines] == [(False, False), (True, False)]

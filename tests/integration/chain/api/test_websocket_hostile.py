@@ -97,7 +97,7 @@ async def test_a_flood_of_messages_ends_the_socket() -> None:
         for height in range(10_000):
             await block(socket, height)
 
-    async with talking(talk) as url, waking(url, patience=WebSocketTimeouts(flood=50)) as alarm:
+    async with talking(talk) as url, waking(url, timeouts=WebSocketTimeouts(flood=50)) as alarm:
         await alarm.lost("more than 50 messages in 5 s")
         assert alarm.calls == 50, "the answer is one of the messages"
 
@@ -110,7 +110,7 @@ async def test_a_brisk_but_honest_server_is_no_flood() -> None:
         while True:
             await block(socket, await sent.get())
 
-    async with talking(talk) as url, waking(url, patience=WebSocketTimeouts(flood=50)) as alarm:
+    async with talking(talk) as url, waking(url, timeouts=WebSocketTimeouts(flood=50)) as alarm:
         await alarm.called(1)
         for height in range(1, 200):
             sent.put_nowait(height)
@@ -142,7 +142,7 @@ async def test_a_subscription_that_is_never_answered_ends_the_socket() -> None:
 
 @pytest.mark.parametrize("say", [b"", b"HTTP/1.1 101 ", b"HTTP/1.1 101 Switching Protocols\r\nx: "])
 async def test_a_server_that_does_not_finish_the_handshake_is_left(say: bytes) -> None:
-    async with raw(say) as url, waking(url, patience=HASTY) as alarm:
+    async with raw(say) as url, waking(url, timeouts=HASTY) as alarm:
         await alarm.lost("timed out during opening handshake")
 
 
@@ -158,7 +158,7 @@ async def test_a_server_that_does_not_finish_the_handshake_is_left(say: bytes) -
     ids=["another protocol", "a web page", "no upgrade", "endless headers", "an endless line"],
 )
 async def test_what_is_no_websocket_is_left(say: bytes) -> None:
-    async with raw(say) as url, waking(url, patience=HASTY) as alarm:
+    async with raw(say) as url, waking(url, timeouts=HASTY) as alarm:
         await alarm.lost()
         assert alarm.calls == 0
 
@@ -205,7 +205,7 @@ async def test_a_server_that_is_gone_from_the_net_is_noticed_by_our_pings() -> N
         socket.transport.pause_reading()  # type: ignore[attr-defined]
         await frozen.wait()
 
-    async with talking(talk) as url, waking(url, patience=WebSocketTimeouts(ping=0.05)) as alarm:
+    async with talking(talk) as url, waking(url, timeouts=WebSocketTimeouts(ping=0.05)) as alarm:
         await alarm.lost("keepalive ping timeout")
         frozen.set()
 

@@ -27,7 +27,7 @@ class Flaky(Faults):
         return Fault(status=500) if self._random.random() < self._share else super().take(route)
 
 
-async def look(rig: FollowerFixture, *, passed: float | None = None) -> list[Step] | Exception:
+async def try_poll(rig: FollowerFixture, *, passed: float | None = None) -> list[Step] | Exception:
     """Poll once; return its steps, or the error it raised."""
     try:
         return await rig.poll_once(passed=passed)
@@ -61,7 +61,7 @@ async def test_a_first_source_that_answers_six_of_ten_requests_is_not_overruled_
         said = []
         for _ in range(60):
             lying.mine()
-            said.append(await look(rig))
+            said.append(await try_poll(rig))
         assert reorgs(rig) == []
         assert rig.blocks == []
         assert any(isinstance(one, SourcesDisagree) for one in said), "it lasts, and is reported"
@@ -76,7 +76,7 @@ async def test_a_fork_that_is_true_is_followed_although_a_source_fails_often(see
         rig.apis[0].faults = Flaky(seed, 0.4)
         chain.reorg(2)
         for _ in range(30):
-            assert not isinstance(await look(rig), OperatorNeeded)
+            assert not isinstance(await try_poll(rig), OperatorNeeded)
             if reorgs(rig):
                 break
         assert rig.is_current()
@@ -96,9 +96,9 @@ async def test_a_source_that_answered_lately_is_waited_for_and_one_that_did_not_
             rig.apis[1].faults.rate_limit(600, times=None)
         chain.reorg(2)
         while rig.clock.now + POLL <= heard + RECENT_SECONDS:
-            assert await look(rig) == []
+            assert await try_poll(rig) == []
         assert reorgs(rig) == []
-        await look(rig)
+        await try_poll(rig)
         assert len(reorgs(rig)) == 1
         assert rig.is_current()
 
@@ -111,11 +111,11 @@ async def test_in_the_first_minute_a_source_that_does_not_answer_may_have_said_s
         lie(chain, rig.apis[1])
         rig.apis[0].faults.fail(500, times=None)
         for _ in range(11):
-            assert await look(rig) == []
+            assert await try_poll(rig) == []
         rig.apis[0].faults.clear()
         for _ in range(4):
-            await look(rig)
-        assert isinstance(await look(rig), SourcesDisagree)
+            await try_poll(rig)
+        assert isinstance(await try_poll(rig), SourcesDisagree)
         assert reorgs(rig) == []
 
 
@@ -130,12 +130,12 @@ async def test_a_source_that_never_says_what_it_has_there_becomes_a_case_for_a_p
         while len(said) < MAX_UNANSWERED_READS + 2:
             # It answers other requests all the time.
             rig.pool.answered(rig.sources[1])
-            said.append(await look(rig))
+            said.append(await try_poll(rig))
         assert said[:MAX_UNANSWERED_READS] == [[]] * MAX_UNANSWERED_READS
         assert isinstance(said[-1], SourcesDisagree)
         assert f"{rig.sources[1].url} answered lately, but does not say what it has there" in str(said[-1])
         rig.apis[1].faults.clear()
-        await look(rig)
+        await try_poll(rig)
         assert len(reorgs(rig)) == 1
 
 
@@ -148,7 +148,7 @@ async def test_a_source_that_is_a_block_behind_still_says_where_the_fork_begins(
         await rig.poll_once()
         rig.apis[0].lag(1)
         lie(chain, rig.apis[1])
-        said = [await look(rig) for _ in range(20)]
+        said = [await try_poll(rig) for _ in range(20)]
         assert reorgs(rig) == []
         assert isinstance(said[-1], SourcesDisagree)
         assert f"{rig.sources[0].url} has {chain.header(chain.tip.height - 1).hash}" in str(said[-1])
@@ -164,7 +164,7 @@ async def test_a_source_that_seems_to_lag_on_a_slow_chain_is_not_overruled() -> 
         for turn in range(6 * COMPARE_POLLS):
             if turn % 10 == 9:
                 lying.mine()
-            said.append(await look(rig))
+            said.append(await try_poll(rig))
         assert reorgs(rig) == []
         assert all(isinstance(one, SourcesDisagree) for one in said[4 * COMPARE_POLLS :])
 
@@ -175,7 +175,7 @@ async def test_one_of_three_sources_that_contradicts_a_fork_holds_it_up() -> Non
     async with following(chain, sources=3) as rig:
         lying = lie(chain, rig.apis[0])
         rig.apis[1].chain = lying
-        said = [await look(rig) for _ in range(6)]
+        said = [await try_poll(rig) for _ in range(6)]
         assert reorgs(rig) == []
         assert isinstance(said[-1], SourcesDisagree)
         rig.apis[0].chain = rig.apis[1].chain = chain
