@@ -21,7 +21,9 @@ def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) 
     rows = [(row["block_height"], row["reason"], row["sender"], row["tx_id"]) for row in intent["attempts"]]
     failed = render.table(("Block", "Reason", "From", "Transaction"), rows, right=("Block",))
     _section(intent, "attempts", "Failed attempts", failed)
-    changes = [(when(row["at"]), render.word(row["status"]), row["reason"]) for row in intent["timeline"]]
+    changes = [
+        (when(row["at"]), render.status_text(row["status"]), row["reason"]) for row in intent["timeline"]
+    ]
     _section(intent, "timeline", "Timeline", render.table(("Time (UTC)", "Status", "Reason"), changes))
     if intent["status"] in _OPEN_STATUSES and intent["amount_missing"] != "0":
         render.show(render.heading("How to pay"))
@@ -30,7 +32,7 @@ def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) 
 
 def status_and_flags(intent: Mapping[str, Any]) -> Text:
     """Return an intent's status and flags as one line."""
-    text = render.word(intent["status"])
+    text = render.status_text(intent["status"])
     marks = [*intent["flags"], *(["in flight"] if intent["in_flight"] else [])]
     return text.append(f" ({', '.join(marks)})", style="yellow") if marks else text
 
@@ -107,7 +109,7 @@ def _money_table(
             "–"
             if row["confirmations"] is None
             else "{stacks:,} + {bitcoin:,}".format(**row["confirmations"]),
-            render.word(row["status"]),
+            render.status_text(row["status"]),
             row[other] or "peg-in",
             row["tx_id"],
         )

@@ -23,15 +23,15 @@ from watcher.text import plain as plain
 from watcher.text import plain_json
 
 #: Width of output to a file or pipe, which is not wrapped.
-UNBOUNDED = 1000
+UNBOUNDED_WIDTH = 1000
 
 #: Least width of a row shown as a record: an id and its name fit on one line.
-RECORD_WIDTH = 48
+MIN_RECORD_WIDTH = 48
 
 #: Columns of free text, which may wrap, and their largest width.
-PROSE = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
+MAX_PROSE_WIDTHS = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
 
-STYLES = {
+STATUS_STYLES = {
     "succeeded": "green",
     "failed": "red",
     "expired": "yellow",
@@ -63,7 +63,7 @@ class _Console(Console):
 def console() -> Console:
     """Return a console on the present ``sys.stdout``."""
     bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return _Console(width=None if bounded else UNBOUNDED, highlight=False, markup=False, emoji=False)
+    return _Console(width=None if bounded else UNBOUNDED_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def document(value: Any) -> None:
@@ -86,10 +86,10 @@ def show(what: RenderableType) -> None:
     """Print on stdout; a table wider than the terminal is printed as records, one line per cell."""
     out = console()
     if isinstance(what, Table) and what.box is not None:
-        width = Measurement.get(out, out.options.update(width=UNBOUNDED), what).maximum
+        width = Measurement.get(out, out.options.update(width=UNBOUNDED_WIDTH), what).maximum
         if width > out.width:
             what = _records(what)
-            out.width = max(out.width, RECORD_WIDTH)
+            out.width = max(out.width, MIN_RECORD_WIDTH)
     out.print(what, soft_wrap=isinstance(what, Text))
 
 
@@ -123,9 +123,9 @@ def error(message: str, hint: str = "") -> None:
         out.print(Text.assemble(("hint: ", "cyan bold"), plain(advice)), soft_wrap=True)
 
 
-def word(state: str) -> Text:
+def status_text(status: str) -> Text:
     """Return a status in its color."""
-    return Text(plain(state), style=STYLES.get(state, ""))
+    return Text(plain(status), style=STATUS_STYLES.get(status, ""))
 
 
 def cell(value: object) -> Text:
@@ -147,7 +147,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
         made.add_column(
             column,
             justify="right" if column in right else "left",
-            max_width=PROSE.get(column),
+            max_width=MAX_PROSE_WIDTHS.get(column),
             overflow="fold",
         )
     for row in rows:

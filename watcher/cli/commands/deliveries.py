@@ -117,7 +117,7 @@ def recover(
 
 
 def _status(found: Mapping[str, Any]) -> Any:
-    text = render.word(found["status"])
+    text = render.status_text(found["status"])
     return text.append(" (dismissed)") if found.get("dismissed_at") else text
 
 

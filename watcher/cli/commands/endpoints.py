@@ -178,5 +178,5 @@ def _rows(endpoint: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def _status(endpoint: Mapping[str, Any]) -> Any:
-    text = render.word(endpoint["status"])
+    text = render.status_text(endpoint["status"])
     return text.append(f" ({endpoint['disabled_reason']})") if endpoint["disabled_reason"] else text

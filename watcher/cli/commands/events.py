@@ -65,7 +65,7 @@ def show(context: typer.Context, event: _Event, as_json: JsonOption = False) -> 
     render.line(json.dumps(found, indent=2, ensure_ascii=True))
     if found["data"] is None:
         render.note("The body is older than retention_days and was emptied.")
-    rows = [(d["id"], render.word(d["status"]), d["endpoint"], d["attempts"]) for d in sent]
+    rows = [(d["id"], render.status_text(d["status"]), d["endpoint"], d["attempts"]) for d in sent]
     if rows:
         render.show(render.heading("Deliveries"))
         render.show(render.table(("ID", "Status", "Endpoint", "Attempts"), rows, right=("Attempts",)))

@@ -58,7 +58,7 @@ def list_(context: typer.Context, merchant: _Merchant, as_json: JsonOption = Fal
             row["id"],
             row["name"],
             ", ".join(row["scopes"]),
-            render.word(row["status"]),
+            render.status_text(row["status"]),
             when(row["created_at"]),
             when(row["last_used_at"]) if row["last_used_at"] else "never",
             when(row["expires_at"]) if row["expires_at"] else "–",
@@ -95,6 +95,6 @@ def _rows(key: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Merchant", key["merchant"]),
         ("Name", key["name"]),
         ("Scopes", ", ".join(key["scopes"])),
-        ("Status", render.word(key["status"])),
+        ("Status", render.status_text(key["status"])),
         ("Created", f"{when(key['created_at'])} UTC"),
     ]

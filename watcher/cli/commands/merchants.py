@@ -77,7 +77,7 @@ def list_(
         render.document(found)
         return
     lines = [
-        (row["id"], row["name"], render.word(row["status"]), row["recipient"], when(row["created_at"]))
+        (row["id"], row["name"], render.status_text(row["status"]), row["recipient"], when(row["created_at"]))
         for row in found["data"]
     ]
     render.page(
@@ -212,7 +212,7 @@ def _rows(merchant: Mapping[str, Any]) -> list[tuple[str, object]]:
     return [
         ("Merchant", merchant["id"]),
         ("Name", merchant["name"]),
-        ("Status", render.word(merchant["status"])),
+        ("Status", render.status_text(merchant["status"])),
         ("Recipient", merchant["recipient"]),
         ("Level", level or "from the settings"),
         ("Intent lifetime", f"{ttl} s" if ttl is not None else "from the settings"),

@@ -105,7 +105,7 @@ def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
         rows = [
             (
                 source.get("url"),
-                render.word(source.get("state", "unknown")),
+                render.status_text(source.get("state", "unknown")),
                 source.get("tip_height"),
                 source.get("version"),
                 f"{source['latency_ms']} ms" if source.get("latency_ms") is not None else None,
@@ -130,7 +130,7 @@ def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:
     halted, cursor, tip = found["halted"], found["cursor"], found["tip"]
     database = found["database"]
     return [
-        ("State", render.word(found["state"])),
+        ("State", render.status_text(found["state"])),
         ("Why", render.lines(why, "yellow") if (why := _why(found)) else None),
         ("Halted", _halt(halted, now=now) if halted else None),
         ("Network", f"{found['network']} (version {found['version']})"),

@@ -41,7 +41,9 @@ def list_(
             row["id"],
             when(row["block_time"]),
             short(int(row["amount"]), row["asset_identifier"], assets),
-            render.word(row["status"]) if row["status"] == "orphaned" else row["intent"] or row["unmatched"],
+            render.status_text(row["status"])
+            if row["status"] == "orphaned"
+            else row["intent"] or row["unmatched"],
             (row["memo"] or {}).get("text"),
             row["sender"] or "peg-in",
         )
