@@ -1,4 +1,4 @@
-"""Every command over ``--server`` says what it says on the daemon's own machine: same documents, words, exit codes."""
+"""Commands with ``--server``: the same documents, texts and exit codes as on the daemon's machine."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from watcher.cli.commands import import_intents
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat
 
-#: Nobody is there: whoever opens the database instead of asking the server fails.
+#: A database that does not exist: opening it instead of asking the server fails.
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
 HOOK = "https://192.9.200.1/hook"
 EXPIRY = str(int(time.time()) + 86_400)
@@ -141,7 +141,7 @@ async def _pay(folder: Path, *recipients: str) -> None:
     database.close()
 
 
-#: Commands that look, as people and as programs see them; and commands that change something, in this order.
+#: Read-only commands, compared as text and as JSON; and commands that change something, in this order.
 LOOKS = """
     intents show {pending}
     intents list --merchant {merchant}
@@ -162,11 +162,13 @@ LOOKS = """
     status
 """
 CHANGES = """
-    intents create --merchant {merchant} --amount 50000 --reference NEW --expires-at {expiry} --metadata a=b --level settled
+    intents create --merchant {merchant} --amount 50000 --reference NEW --expires-at {expiry} \
+        --metadata a=b --level settled
     intents cancel {pending} --reason enough
     intents mark {marked} --status succeeded --reason cash
     transfers assign {transfer} {paid} --reason typo
-    endpoints add https://192.9.200.2/ --merchant {merchant} --events payment.created,payment.failed --legacy-v0
+    endpoints add https://192.9.200.2/ --merchant {merchant} --events payment.created,payment.failed \
+        --legacy-v0
     endpoints disable {endpoint}
     endpoints enable {endpoint}
     endpoints rotate-secret {endpoint} --overlap 1h

@@ -171,7 +171,7 @@ def call(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        known = _explain(_sole(error))
+        known = _explain(_unwrap(error))
         if known is None:
             raise
         message, hint, code = known
@@ -183,7 +183,7 @@ def call(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _sole(error: Exception) -> Exception:
+def _unwrap(error: Exception) -> Exception:
     """Unwrap an exception group that holds a single exception."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -66,7 +66,12 @@ def _read_jsonl(source: BinaryIO) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            document = json.loads(line, parse_int=_whole, parse_constant=_refuse, object_pairs_hook=_object)
+            document = json.loads(
+                line,
+                parse_int=_read_integer,
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_unique_members,
+            )
         except (ValueError, RecursionError) as error:
             yield Row(number, None, f"is not JSON: {error}")
             continue
@@ -76,17 +81,17 @@ def _read_jsonl(source: BinaryIO) -> Iterator[Row]:
             yield Row(number, None, "is not a JSON object")
 
 
-def _whole(digits: str) -> int:
+def _read_integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"a number of more than {MAX_DIGITS} digits")
     return int(digits)
 
 
-def _refuse(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise ValueError(f"it has no {name}")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object names a member twice")
@@ -101,21 +106,21 @@ def _checked(line: int, document: dict[str, Any]) -> Row:
     level: list[Any] = [document]
     for _ in range(MAX_DEPTH):
         for text in level:
-            if isinstance(text, str) and (why := _unfit(text)):
+            if isinstance(text, str) and (why := _storage_error(text)):
                 return Row(line, None, why)
-        level = [part for whole in level for part in _parts(whole)]
+        level = [part for whole in level for part in _children(whole)]
         if not level:
             return Row(line, document)
     return Row(line, None, f"is nested deeper than {MAX_DEPTH}")
 
 
-def _parts(value: object) -> Iterable[Any]:
+def _children(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return (*value.keys(), *value.values())
     return value if isinstance(value, list) else ()
 
 
-def _unfit(text: str) -> str | None:
+def _storage_error(text: str) -> str | None:
     if "\0" in text:
         return "holds the character U+0000, which cannot be stored"
     try:

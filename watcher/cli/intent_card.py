@@ -50,12 +50,12 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
         ("Amount", money("amount")),
         ("Received", money("amount_received")),
         ("Missing", money("amount_missing") if intent["amount_received"] != "0" else None),
-        ("Over", money("amount_over")),
+        ("Overpaid", money("amount_over")),
         ("Refunded", money("amount_refunded")),
         ("Tolerance", money("tolerance")),
         (
             "Recipient",
-            intent["recipient"] + (" (for this intent alone)" if intent["match"] == "recipient" else ""),
+            intent["recipient"] + (" (for this intent only)" if intent["match"] == "recipient" else ""),
         ),
         ("Payer", intent["payer"]),
         ("Reference", intent["reference"]),
@@ -77,7 +77,7 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
 
 def _depth(confirmations: Mapping[str, Any]) -> str:
     required, reached = confirmations["required"], confirmations["reached"]
-    text = f"{_blocks(required)} wanted"
+    text = f"{_blocks(required)} required"
     if confirmations["level"]:
         text = f"{confirmations['level']}: {text}"
     return f"{text}, {_blocks(reached)} reached" if reached else text

@@ -106,7 +106,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
     batch: list[Row] = []
     size = 0
     for row in rows:
-        more = len(_written(row.document))
+        more = len(_encoded(row.document))
         if batch and (len(batch) == MAX_BATCH_INTENTS or size + more > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
@@ -124,7 +124,7 @@ def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: 
     try:
         # An unreadable line has no document: the batch is refused, and the other lines are still validated.
         request = NewPaymentIntents.of(drop_none(fields))
-        with backend.writing(idempotency_key=_key(merchant, batch)) as services:
+        with backend.writing(idempotency_key=_idempotency_key(merchant, batch)) as services:
             made = services.create_intents(request)["data"]
     except Refused as refused:
         outcome.errors += _explain(batch, refused)
@@ -137,15 +137,15 @@ def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: 
     outcome.continue_at = batch[-1].line + 1
 
 
-def _key(merchant: str | None, batch: list[Row]) -> str:
+def _idempotency_key(merchant: str | None, batch: list[Row]) -> str:
     """Return the batch's idempotency key: the same for the same lines at the same place in the file."""
     digest = hashlib.sha256(f"{merchant}\n".encode())
     for row in batch:
-        digest.update(f"{row.line}:".encode() + _written(row.document) + b"\n")
+        digest.update(f"{row.line}:".encode() + _encoded(row.document) + b"\n")
     return f"import-{batch[0].line}-{digest.hexdigest()}"
 
 
-def _written(document: object) -> bytes:
+def _encoded(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 

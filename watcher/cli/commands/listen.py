@@ -68,7 +68,7 @@ async def _serve(port: int, verifier: "Webhook", *, verbose: bool, as_json: bool
                 _show(arrival, headers=dict(request.headers) if verbose else None)
         except Exception as error:
             # One webhook that cannot be shown must not end the receiver.
-            render.note(f"A webhook came that cannot be shown: {type(error).__name__}.")
+            render.note(f"A webhook was received that cannot be shown: {type(error).__name__}.")
         if arrival["verified"]:
             return web.Response()
         return web.Response(status=401, text=arrival["refused"])

@@ -9,7 +9,7 @@ import pytest
 from chain.errors import ReorgTooDeep, SourceUnavailable
 from notifier.errors import NotFound, NotPossible, RefusedUrl
 from tests.unit.watcher.cli.runner import DATABASE_URL, CliRunner, calling
-from watcher.cli.app import _explain, _sole
+from watcher.cli.app import _explain, _unwrap
 from watcher.cli.session import Session, read_moment, read_pairs
 from watcher.errors import Halted, LeaseHeld, UsageError
 
@@ -51,12 +51,12 @@ def test_a_reorg_that_is_too_deep_keeps_its_hint() -> None:
 
 def test_a_bug_is_not_explained_away() -> None:
     assert _explain(KeyError("x")) is None
-    assert _explain(_sole(ExceptionGroup("two", [Halted("a"), KeyError("b")]))) is None
+    assert _explain(_unwrap(ExceptionGroup("two", [Halted("a"), KeyError("b")]))) is None
 
 
 def test_the_only_error_of_a_task_group_is_explained_itself() -> None:
     group = ExceptionGroup("outer", [ExceptionGroup("inner", [Halted("stopped")])])
-    assert _explain(_sole(group)) == ("stopped", "", 3)
+    assert _explain(_unwrap(group)) == ("stopped", "", 3)
 
 
 @pytest.mark.parametrize(
