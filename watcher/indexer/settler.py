@@ -5,7 +5,8 @@ action.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,6 +22,7 @@ from watcher.domain.decision import Decision, EventDraft
 from watcher.domain.model import (
     ChainClock,
     Facts,
+    Intent,
     IntentState,
     OperatorActionKind,
     SentEvent,
@@ -75,6 +77,61 @@ class SettleResult:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Settlement:
+    """One intent while it is settled: its row, its facts, the decision, and the timeline that it extends."""
+
+    row: Mapping[Any, Any]
+    intent: Intent
+    facts: Facts
+    #: Number of events that were sent before.
+    sent: int
+    decision: Decision
+    #: Loaded only if :attr:`has_news`; the first ``known`` entries are stored.
+    timeline: list[TimelineEntry] = field(default_factory=list)
+    known: int = 0
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the status changes."""
+        return self.decision.status is not self.intent.status
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there are events to send, or something that the timeline may lack."""
+        return bool(self.decision.drafts or self.is_moved or self.facts.refunds)
+
+    @property
+    def reversals(self) -> list[EventDraft]:
+        """The events that take a sent success back for good."""
+        return [draft for draft in self.decision.drafts if draft.reason == "reorged" and draft.supersedes]
+
+    def state_at(self, draft: EventDraft, *, at: int, succeeded_at: int | None) -> IntentState:
+        """Return the state of the intent that an event shows."""
+        return IntentState(
+            status=draft.status,
+            flags=draft.flags,
+            received=self.decision.received,
+            missing=self.decision.missing,
+            over=self.decision.over,
+            refunded=self.decision.refunded,
+            anchor=self.decision.anchor,
+            in_flight=self.row["in_flight"],
+            updated_at=at,
+            succeeded_at=succeeded_at,
+        )
+
+    def add_status(self, status: Status, reason: str | None, *, at: int) -> None:
+        """Add a status to the timeline, unless it is the last one there."""
+        if not self.timeline or self.timeline[-1].status is not status:
+            self.timeline.append(TimelineEntry(at=at, status=status, reason=reason))
+
+    def add_refunds(self, status: Status, *, at: int) -> None:
+        """Add the refunds that the timeline lacks, made or undone."""
+        reasons = refunds.notes(self.facts.refunds, [entry.reason for entry in self.timeline])
+        self.timeline.extend(TimelineEntry(at=at, status=status, reason=reason) for reason in reasons)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
     """Settles intents. Network and contract go into every event; they are fixed while the daemon runs."""
@@ -113,59 +170,56 @@ class Settler:
         if self.notify and (heights := intent_store.unnotified_heights(rows)):
             before = self._settle_unnotified(connection, heights, clock, now=now)
             rows = intent_store.load_rows(connection, ids)
-        facts = transfer_store.load_facts(connection, rows)
-        sent = outbox.previous_events(connection, rows)
-        intents = {key: intent_store.read_intent(row) for key, row in rows.items()}
-        decisions = {
-            key: decide(intent, facts[key], [to_sent_event(row) for row in sent[key]], clock)
-            for key, intent in intents.items()
-        }
-        moved = [
-            key
-            for key, decision in decisions.items()
-            if decision.drafts or decision.status is not intents[key].status or facts[key].refunds
+        settlements = self._decide(connection, rows, clock)
+        if settlements:
+            decisions = [(each.intent, each.decision) for each in settlements]
+            intent_store.save_decisions(connection, decisions, clock, now=int(now))
+        events = [
+            row for each in settlements for row in self._build_events(each, clock, now=now, seen_at=seen_at)
         ]
-        timelines = intent_store.load_timelines(connection, moved)
-        transitions = []
-        changes = []
-        taken_back = []
-        events: list[outbox.EventRow] = []
-        ordered = sorted(rows)
-        decided = [(intents[key], decisions[key]) for key in ordered]
-        if decided:
-            intent_store.save_decisions(connection, decided, clock, now=int(now))
-        for key in ordered:
-            intent, decision = intents[key], decisions[key]
-            if key in timelines:
-                known, gained, written = self._build_events(
-                    rows[key],
-                    facts[key],
-                    timelines[key],
-                    decision,
-                    len(sent[key]),
-                    clock,
-                    now=now,
-                    seen_at=seen_at,
-                )
-                changes.append((key, known, gained))
-                events += written
-            if decision.status is not intent.status:
-                transitions.append((key, intent.status, decision.status))
-            taken_back += [key for draft in decision.drafts if draft.reason == "reorged" and draft.supersedes]
-        intent_store.record_successes(
-            connection, [row.intent for row in events if row.type is EventType.SUCCEEDED], at=clock.time
+        succeeded = [row.intent for row in events if row.type is EventType.SUCCEEDED]
+        intent_store.record_successes(connection, succeeded, at=clock.time)
+        intent_store.add_transitions(
+            connection, [(each.intent.id, each.known, each.timeline[each.known :]) for each in settlements]
         )
-        intent_store.add_transitions(connection, changes)
         if self.notify:
             outbox.enqueue_many(connection, events, now=now, first_wait=self.first_wait)
         else:
             outbox.insert_events(connection, events)
+        transitions = [
+            (each.intent.id, each.intent.status, each.decision.status)
+            for each in settlements
+            if each.is_moved
+        ]
+        reversals = [each.intent.id for each in settlements for _ in each.reversals]
         return SettleResult(
-            intents=len(rows),
+            intents=len(settlements),
             transitions=(*before.transitions, *transitions),
             events=before.events + len(events),
-            reversed=(*before.reversed, *taken_back),
+            reversed=(*before.reversed, *reversals),
         )
+
+    def _decide(
+        self, connection: Connection, rows: Mapping[str, Mapping[Any, Any]], clock: ChainClock
+    ) -> list[_Settlement]:
+        """Decide on these intents, and load the timelines to which something may be added."""
+        facts = transfer_store.load_facts(connection, rows)
+        sent = outbox.previous_events(connection, rows)
+        settlements = []
+        for key in sorted(rows):
+            intent = intent_store.read_intent(rows[key])
+            decision = decide(intent, facts[key], [to_sent_event(row) for row in sent[key]], clock)
+            settlements.append(
+                _Settlement(
+                    row=rows[key], intent=intent, facts=facts[key], sent=len(sent[key]), decision=decision
+                )
+            )
+        with_news = [each for each in settlements if each.has_news]
+        timelines = intent_store.load_timelines(connection, [each.intent.id for each in with_news])
+        for each in with_news:
+            each.timeline = timelines[each.intent.id]
+            each.known = len(each.timeline)
+        return settlements
 
     def _settle_unnotified(
         self, connection: Connection, heights: Mapping[int, Sequence[str]], clock: ChainClock, *, now: float
@@ -247,79 +301,25 @@ class Settler:
         return SettleResult.combine(done)
 
     def _build_events(
-        self,
-        row: Mapping[Any, Any],
-        facts: Facts,
-        timeline: list[TimelineEntry],
-        decision: Decision,
-        sequence: int,
-        clock: ChainClock,
-        *,
-        now: float,
-        seen_at: float | None,
-    ) -> tuple[int, list[tuple[int, Status, str | None]], list[outbox.EventRow]]:
-        """Make the events of a decision, each with the timeline up to its own moment.
+        self, settlement: _Settlement, clock: ChainClock, *, now: float, seen_at: float | None
+    ) -> list[outbox.EventRow]:
+        """Build the events of a decision, and extend the timeline by what the decision adds.
 
-        Return how long the timeline was, what it gained, and the events.
-        ``row`` is the intent's before the decision, ``sequence`` the number of events that it had.
+        The body of an event holds the timeline up to that event.
         """
-        intent = intent_store.read_intent(row)
-        succeeded_at = row["succeeded_at"]
-        known = len(timeline)
+        intent, decision = settlement.intent, settlement.decision
+        if not settlement.has_news:
+            return []
+        succeeded_at = settlement.row["succeeded_at"]
         events: list[outbox.EventRow] = []
-
-        def note(status: Status, reason: str | None) -> None:
-            if not timeline or timeline[-1].status is not status:
-                timeline.append(TimelineEntry(at=int(now), status=status, reason=reason))
-
-        def note_refunds(status: Status) -> None:
-            new = refunds.notes(facts.refunds, [change.reason for change in timeline])
-            timeline.extend(TimelineEntry(at=int(now), status=status, reason=reason) for reason in new)
-
-        for number, draft in enumerate(decision.drafts, start=sequence + 1):
-            note(draft.status, _why(draft, facts))
+        for number, draft in enumerate(decision.drafts, start=settlement.sent + 1):
+            settlement.add_status(draft.status, _why(draft, settlement.facts), at=int(now))
             if draft.refund is not None:
-                note_refunds(draft.status)
+                settlement.add_refunds(draft.status, at=int(now))
             if draft.type is EventType.SUCCEEDED:
                 succeeded_at = clock.time
-            state = IntentState(
-                status=draft.status,
-                flags=draft.flags,
-                received=decision.received,
-                missing=decision.missing,
-                over=decision.over,
-                refunded=decision.refunded,
-                anchor=decision.anchor,
-                in_flight=row["in_flight"],
-                updated_at=int(now),
-                succeeded_at=succeeded_at,
-            )
-
-            def body(
-                shown: int,
-                draft: EventDraft = draft,
-                number: int = number,
-                state: IntentState = state,
-            ) -> bytes:
-                data = serialize.event_data(
-                    serialize.payment_intent(
-                        intent,
-                        state,
-                        facts,
-                        timeline,
-                        clock,
-                        payment_contract=self.payment_contract,
-                        shown=shown,
-                    ),
-                    previous_status=draft.previous_status,
-                    reason=draft.reason,
-                    supersedes=draft.supersedes,
-                    network=self.network,
-                    clock=clock,
-                    refund=draft.refund,
-                )
-                return event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
-
+            state = settlement.state_at(draft, at=int(now), succeeded_at=succeeded_at)
+            body = partial(self._event_body, settlement, draft, state, clock, number=number, now=now)
             events.append(
                 outbox.EventRow(
                     id=draft.id,
@@ -337,10 +337,41 @@ class Settler:
                     seen_at=seen_at,
                 )
             )
-        note(decision.status, None)
-        note_refunds(decision.status)
-        gained = [(change.at, change.status, change.reason) for change in timeline[known:]]
-        return known, gained, events
+        settlement.add_status(decision.status, None, at=int(now))
+        settlement.add_refunds(decision.status, at=int(now))
+        return events
+
+    def _event_body(
+        self,
+        settlement: _Settlement,
+        draft: EventDraft,
+        state: IntentState,
+        clock: ChainClock,
+        shown: int,
+        *,
+        number: int,
+        now: float,
+    ) -> bytes:
+        """Return the body of an event, with up to ``shown`` entries of each list."""
+        document = serialize.payment_intent(
+            settlement.intent,
+            state,
+            settlement.facts,
+            settlement.timeline,
+            clock,
+            payment_contract=self.payment_contract,
+            shown=shown,
+        )
+        data = serialize.event_data(
+            document,
+            previous_status=draft.previous_status,
+            reason=draft.reason,
+            supersedes=draft.supersedes,
+            network=self.network,
+            clock=clock,
+            refund=draft.refund,
+        )
+        return event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
 
 
 def _why(draft: EventDraft, facts: Facts) -> str | None:

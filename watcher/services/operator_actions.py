@@ -11,7 +11,14 @@ from sqlalchemy import Connection, func, select
 
 from contracts.model import Route
 from notifier import outbox
-from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock, Intent, OperatorActionKind, Status
+from watcher.domain.model import (
+    BEFORE_THE_CHAIN,
+    ChainClock,
+    Intent,
+    OperatorActionKind,
+    Status,
+    TimelineEntry,
+)
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
 from watcher.indexer.settler import Settler, to_sent_event
@@ -238,4 +245,5 @@ def _note(connection: Connection, intent: Intent, words: str, now: float) -> Non
     """Write what a person did into the intent's timeline, beside the status that it had; what follows is written below."""
     query = select(func.count()).select_from(transition).where(transition.c.intent_id == intent.id)
     known = connection.execute(query).scalar_one()
-    intent_store.add_transitions(connection, [(intent.id, known, [(int(now), intent.status, words)])])
+    entry = TimelineEntry(at=int(now), status=intent.status, reason=words)
+    intent_store.add_transitions(connection, [(intent.id, known, [entry])])

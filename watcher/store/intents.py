@@ -156,16 +156,13 @@ def save_decisions(
 
 
 def add_transitions(
-    connection: Connection, added: Iterable[tuple[str, int, Sequence[tuple[int, Status, str | None]]]]
+    connection: Connection, added: Iterable[tuple[str, int, Sequence[TimelineEntry]]]
 ) -> None:
-    """Append to timelines.
-
-    Per intent: its id, the number of its entries so far, and status changes as (time, status, reason).
-    """
+    """Append to timelines: per intent its id, the number of its entries so far, and further ones."""
     rows = [
-        {"intent_id": intent_id, "n": n, "at": at, "status": status, "reason": reason}
-        for intent_id, known, changes in added
-        for n, (at, status, reason) in enumerate(changes, start=known)
+        {"intent_id": intent_id, "n": n, "at": entry.at, "status": entry.status, "reason": entry.reason}
+        for intent_id, known, entries in added
+        for n, entry in enumerate(entries, start=known)
     ]
     if rows:
         connection.execute(insert(transition), rows)
