@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
@@ -10,9 +11,13 @@ from chain.model import Block
 from contracts.model import Attempt, Payment, PaymentRules, Reading, Refund
 from contracts.payments import read_block
 from watcher.domain.matching import Claim, MatchResult, by_strength, label_keys, match
+from watcher.domain.model import Intent
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.transfers import TransferMatch
+
+#: The intents that match each label, a memo and a terms hash; the strongest key first.
+_Labelled: TypeAlias = Mapping[tuple[bytes | None, bytes | None], Sequence[Intent]]
 
 
 class BadStep(Exception):
@@ -71,67 +76,12 @@ def match_blocks(
     """
     for fact, _ in match_unknown_status(connection, rules, reading):
         raise UnknownStatus(fact)
-    payments, attempts, refunds = reading.payments, reading.attempts, reading.refunds
-    labelled_facts: list[Payment | Attempt] = [*payments, *attempts]
-    keys = {id(fact): label_keys(fact.memo, fact.terms_hash) for fact in labelled_facts}
-    keys |= {id(refund): label_keys(None, refund.terms_hash) for refund in refunds}
-    by_label = intent_store.intents_by_label(connection, {key for batch in keys.values() for key in batch})
-    recipients = {payment.recipient for payment in payments}
-    watched = intent_store.watched(connection, recipients)
-    dedicated = intent_store.dedicated_intents(connection, watched)
-    kept = [
-        payment
-        for payment in payments
-        if any(key in by_label for key in keys[id(payment)])
-        or (payment.recipient in watched and payment.asset in rules.assets)
-    ]
-    earlier = transfer_store.earlier_intents(connection, {payment.tx_id for payment in kept})
-    assigned = transfer_store.assignments(connection, {payment.tx_id for payment in kept})
-    assigned_intents = intent_store.load_intents(connection, set(assigned.values()))
-    matches = []
-    for payment in kept:
-        identity = (payment.tx_id, payment.rank, payment.asset, payment.amount, payment.recipient)
-        action = assigned.get(identity)
-        if action is not None:
-            matches.append(TransferMatch.assigned_by_operator(payment, assigned_intents[action]))
-            continue
-        labelled = by_strength(by_label, keys[id(payment)])
-        own = dedicated.get(payment.recipient, ())
-        before = earlier.get((payment.tx_id, payment.rank), {})
-        previous = next((of for block, of in reversed(before.items()) if block != payment.block.hash), None)
-        found = MatchResult()
-        holder = held.get((payment.block.hash, payment.tx_id, payment.rank))
-        if holder is not None:
-            found = match(
-                Claim.of(payment),
-                labelled=[intent for intent in labelled if intent.id == holder],
-                dedicated=[intent for intent in own if intent.id == holder],
-                previous=previous,
-            )
-        if found.intent is None:
-            found = match(Claim.of(payment), labelled=labelled, dedicated=own, previous=previous)
-        near = found.intent or found.near
-        merchant = watched.get(payment.recipient)
-        if near is not None and (merchant is None or near.recipient == payment.recipient):
-            merchant = near.merchant
-        matches.append(TransferMatch(payment=payment, matched=found, merchant=merchant))
-    matched_attempts = [
-        (attempt, intent.id)
-        for attempt in attempts
-        for intent in by_strength(by_label, keys[id(attempt)])
-        if attempt.recipient == intent.recipient
-        and attempt.asset == intent.asset_identifier
-        and attempt.block.time >= intent.not_before  # an older one was not for this intent
-    ]
-    # The contract refunds the payer, so that only terms, asset and sender have to be compared.
-    matched_refunds = [
-        (refund, intent.id)
-        for refund in refunds
-        for intent in by_strength(by_label, keys[id(refund)])
-        if (refund.terms_hash, refund.asset, refund.sender)
-        == (intent.terms_hash, intent.asset_identifier, intent.recipient)
-    ]
-    return BlockMatches(transfers=matches, attempts=matched_attempts, refunds=matched_refunds)
+    labelled = _load_labelled(connection, reading)
+    return BlockMatches(
+        transfers=_match_transfers(connection, rules, reading.payments, labelled, held),
+        attempts=_match_attempts(reading.attempts, labelled),
+        refunds=_match_refunds(reading.refunds, labelled),
+    )
 
 
 def match_unknown_status(
@@ -145,3 +95,99 @@ def match_unknown_status(
     ours = match_blocks(connection, rules, Reading(payments=payments, attempts=attempts))
     owners = ((p.payment, p.matched.intent) for p in ours.transfers)
     return [*((fact, owner.id if owner else None) for fact, owner in owners), *ours.attempts]
+
+
+def _load_labelled(connection: Connection, reading: Reading) -> _Labelled:
+    """Return the intents that match each label of the facts, the strongest key first."""
+    facts: list[Payment | Attempt] = [*reading.payments, *reading.attempts]
+    labels = {(fact.memo, fact.terms_hash) for fact in facts}
+    labels |= {(None, refund.terms_hash) for refund in reading.refunds}
+    keys = {label: label_keys(*label) for label in labels}
+    by_key = intent_store.intents_by_label(connection, {key for batch in keys.values() for key in batch})
+    return {label: by_strength(by_key, batch) for label, batch in keys.items()}
+
+
+def _match_transfers(
+    connection: Connection,
+    rules: PaymentRules,
+    payments: Sequence[Payment],
+    labelled: _Labelled,
+    held: Mapping[tuple[str, str, int], str],
+) -> list[TransferMatch]:
+    """Match the payments that are stored: those with a known label, or to a watched recipient."""
+    watched = intent_store.watched(connection, {payment.recipient for payment in payments})
+    dedicated = intent_store.dedicated_intents(connection, watched)
+    stored = [
+        payment
+        for payment in payments
+        if labelled[payment.memo, payment.terms_hash]
+        or (payment.recipient in watched and payment.asset in rules.assets)
+    ]
+    tx_ids = {payment.tx_id for payment in stored}
+    earlier = transfer_store.earlier_intents(connection, tx_ids)
+    assigned = transfer_store.assignments(connection, tx_ids)
+    assigned_intents = intent_store.load_intents(connection, set(assigned.values()))
+    matches = []
+    for payment in stored:
+        identity = (payment.tx_id, payment.rank, payment.asset, payment.amount, payment.recipient)
+        if identity in assigned:
+            intent = assigned_intents[assigned[identity]]
+            matches.append(TransferMatch.assigned_by_operator(payment, intent))
+            continue
+        before = earlier.get((payment.tx_id, payment.rank), {})
+        found = _match_payment(
+            payment,
+            labelled[payment.memo, payment.terms_hash],
+            dedicated.get(payment.recipient, ()),
+            previous=next(
+                (of for block, of in reversed(before.items()) if block != payment.block.hash), None
+            ),
+            holder=held.get((payment.block.hash, payment.tx_id, payment.rank)),
+        )
+        near = found.intent or found.near
+        merchant = watched.get(payment.recipient)
+        if near is not None and (merchant is None or near.recipient == payment.recipient):
+            merchant = near.merchant
+        matches.append(TransferMatch(payment=payment, matched=found, merchant=merchant))
+    return matches
+
+
+def _match_payment(
+    payment: Payment,
+    labelled: Sequence[Intent],
+    dedicated: Sequence[Intent],
+    *,
+    previous: str | None,
+    holder: str | None,
+) -> MatchResult:
+    """Match a payment: to the intent that already has it, ``holder``, if it still fits, else to any."""
+    claim = Claim.of(payment)
+    if holder is not None:
+        own = [intent for intent in labelled if intent.id == holder]
+        own_dedicated = [intent for intent in dedicated if intent.id == holder]
+        found = match(claim, labelled=own, dedicated=own_dedicated, previous=previous)
+        if found.intent is not None:
+            return found
+    return match(claim, labelled=labelled, dedicated=dedicated, previous=previous)
+
+
+def _match_attempts(attempts: Sequence[Attempt], labelled: _Labelled) -> list[tuple[Attempt, str]]:
+    return [
+        (attempt, intent.id)
+        for attempt in attempts
+        for intent in labelled[attempt.memo, attempt.terms_hash]
+        if attempt.recipient == intent.recipient
+        and attempt.asset == intent.asset_identifier
+        and attempt.block.time >= intent.not_before  # an older one was not for this intent
+    ]
+
+
+def _match_refunds(refunds: Sequence[Refund], labelled: _Labelled) -> list[tuple[Refund, str]]:
+    """Match refunds by terms, asset and sender: the contract always refunds the payer."""
+    return [
+        (refund, intent.id)
+        for refund in refunds
+        for intent in labelled[None, refund.terms_hash]
+        if (refund.terms_hash, refund.asset, refund.sender)
+        == (intent.terms_hash, intent.asset_identifier, intent.recipient)
+    ]

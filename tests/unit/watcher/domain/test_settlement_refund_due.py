@@ -174,7 +174,7 @@ AMOUNTS = st.integers(0, 50)
 WHERE = {"block_hash": "0x1", "time": 1, "burn_height": 1, "sender": "SP"}
 
 
-def match_blocks(at: tuple[int, int, int]) -> dict[str, int]:
+def position(at: tuple[int, int, int]) -> dict[str, int]:
     height, tx_index, rank = at
     return {"height": height, "tx_index": tx_index, "rank": rank}
 
@@ -190,9 +190,9 @@ def test_never_more_is_due_than_came_nor_less_than_is_left(
     dismissed: list[tuple[int, int]],
 ) -> None:
     """Between what came less all that settles it, and what came; and what comes last of all is always due."""
-    money = [Inclusion(tx_id="a", amount=n, **match_blocks(at), **WHERE) for at, n in came.items()]
+    money = [Inclusion(tx_id="a", amount=n, **position(at), **WHERE) for at, n in came.items()]
     given_back = [
-        Repayment(tx_id="r", amount=n, recipient="SP", **match_blocks(at), **WHERE) for at, n in back.items()
+        Repayment(tx_id="r", amount=n, recipient="SP", **position(at), **WHERE) for at, n in back.items()
     ]
     actions = [
         OperatorAction(kind=OperatorActionKind.DISMISS, height=height, amount=n) for height, n in dismissed
@@ -201,5 +201,5 @@ def test_never_more_is_due_than_came_nor_less_than_is_left(
     settled = sum(back.values()) + sum(n for _, n in dismissed)
     found = refunds.due(money, given_back, actions)
     assert max(0, total - settled) <= found <= total
-    last = Inclusion(tx_id="z", amount=7, **match_blocks((99, 0, 0)), **WHERE)
+    last = Inclusion(tx_id="z", amount=7, **position((99, 0, 0)), **WHERE)
     assert refunds.due([*money, last], given_back, actions) == found + 7
