@@ -1,4 +1,4 @@
-"""What a day at the tip costs is what docs/operations.md says, counted on a scripted piece of a day and scaled."""
+"""A day at the tip costs what docs/operations.md says, counted on a scripted part of a day and scaled."""
 
 import re
 from pathlib import Path

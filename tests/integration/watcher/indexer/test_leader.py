@@ -83,7 +83,7 @@ def test_one_holds_it_until_it_runs_out_and_each_change_has_an_epoch(
     assert 10 < found.remaining <= leader.LEASE_SECONDS
 
 
-def test_a_renewal_keeps_it_also_when_it_had_run_out_but_nobody_came(
+def test_a_renewal_keeps_a_lease_that_expired_but_was_not_taken(
     shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
     first, second = make_lease("first"), make_lease("second")
@@ -164,7 +164,7 @@ def test_a_name_that_comes_back_is_not_the_process_that_had_it(
         after.check(connection)
 
 
-def test_nobody_takes_it_in_the_middle_of_a_step(
+def test_no_process_takes_it_in_the_middle_of_a_step(
     shared: LedgerFixture, make_lease: Callable[[str], Lease]
 ) -> None:
     first, second = make_lease("first"), make_lease("second")

@@ -14,7 +14,7 @@ from watcher.store.schema import cursor, transfer
 OWN = principal("own address")
 
 
-def test_a_reorg_that_takes_the_money_is_told_and_undone_when_it_is_mined_again(
+def test_a_reorg_that_takes_the_money_is_sent_and_undone_when_it_is_mined_again(
     fixture: LedgerFixture,
 ) -> None:
     intent = fixture.create()
@@ -124,7 +124,7 @@ def test_a_reorg_back_to_one_of_our_own_blocks_needs_no_new_ones(fixture: Ledger
     assert fixture.status(intent) == "processing"
 
 
-def test_the_same_transaction_may_pay_somebody_else_on_the_other_branch(fixture: LedgerFixture) -> None:
+def test_the_same_transaction_may_pay_another_recipient_on_the_other_branch(fixture: LedgerFixture) -> None:
     ours = fixture.create(reference="inv-1")
     theirs = fixture.create(match="recipient", recipient=OWN)
     payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1")

@@ -195,7 +195,7 @@ async def test_a_server_that_restarts_stops_the_cursor_and_it_goes_on(tmp_path: 
 @pytest.mark.parametrize(
     "fault", ["html", "truncate", "gzip_bomb", "cut", "rate_limit", "refuse", "disconnect"]
 )
-async def test_a_bad_answer_moves_nothing_and_is_told_in_status(rig: LoopFixture, fault: str) -> None:
+async def test_a_bad_answer_moves_nothing_and_is_shown_in_status(rig: LoopFixture, fault: str) -> None:
     rig.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo")])
     getattr(rig.api.faults, fault)(times=None)
     before = rig.height()
@@ -285,7 +285,7 @@ async def test_an_outage_of_the_source_is_one_error_in_the_log_and_its_end_one_l
     assert [line["event"] for line in log] == ["source.failed", "follower.recovered"]
 
 
-async def test_an_intent_that_was_paid_before_the_first_look_is_paid(tmp_path: Path, backend: str) -> None:
+async def test_an_intent_that_was_paid_before_the_first_poll_is_paid(tmp_path: Path, backend: str) -> None:
     chain = ScriptedChain(time=START - 3600)
     chain.mine(n=5)
     chain.mine(seconds=3000)

@@ -174,7 +174,7 @@ async def test_a_failed_attempt_is_not_shown_though_an_api_still_lists_it(rig: M
     assert not rig.shows(name)
 
 
-async def test_it_moves_no_status_and_tells_nobody(rig: MempoolFixture) -> None:
+async def test_it_moves_no_status_and_sends_no_event(rig: MempoolFixture) -> None:
     name = rig.fixture.create()
     before = rig.fixture.show(name)
     rig.pay(name)
@@ -185,7 +185,7 @@ async def test_it_moves_no_status_and_tells_nobody(rig: MempoolFixture) -> None:
     assert set(told) <= {"payment.created"}
 
 
-async def test_while_nobody_waits_nothing_is_asked(rig: MempoolFixture) -> None:
+async def test_without_a_pending_intent_the_mempool_is_not_read(rig: MempoolFixture) -> None:
     name = rig.fixture.create()
     rig.fixture.cancel(name)
     rig.pay(name)

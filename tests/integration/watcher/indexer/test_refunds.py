@@ -78,7 +78,7 @@ def rows(fixture: LedgerFixture) -> list[Any]:
 
 
 @pytest.mark.parametrize("asset", ["sbtc", "stx"])
-def test_a_refund_is_shown_with_its_intent_flagged_noted_and_told(fixture: LedgerFixture, asset: str) -> None:
+def test_a_refund_is_shown_with_its_intent_flagged_noted_and_sent(fixture: LedgerFixture, asset: str) -> None:
     subscribe(fixture, "payment.refunded")
     intent = fixture.create(asset=asset)
     fixture.mine(pay(fixture, intent), burn=True)
@@ -136,7 +136,7 @@ def test_who_asked_for_verdicts_only_hears_of_no_refund(fixture: LedgerFixture) 
     assert deliveries(fixture) == ["payment.succeeded"]
 
 
-def test_a_refund_is_told_at_the_depth_that_the_intent_asks_for(fixture: LedgerFixture) -> None:
+def test_a_refund_is_sent_at_the_depth_that_the_intent_asks_for(fixture: LedgerFixture) -> None:
     intent = fixture.create(level="anchored")
     fixture.mine(pay(fixture, intent), burn=True)
     fixture.mine(n=2, burn=True)
@@ -173,7 +173,7 @@ def test_a_refund_of_other_terms_or_another_asset_belongs_to_no_intent(
     assert (fixture.show(intent)["refunds"], rows(fixture)) == ([], [])
 
 
-def test_a_refund_that_somebody_else_pays_belongs_to_no_intent(fixture: LedgerFixture) -> None:
+def test_a_refund_that_another_sender_pays_belongs_to_no_intent(fixture: LedgerFixture) -> None:
     """The contract allows it to the merchant only; any other refund is not ours."""
     intent = fixture.create()
     theirs = txs.contract_refund(
@@ -250,7 +250,7 @@ def test_sums_of_refunds_may_exceed_128_bits_and_what_a_print_says_of_them_is_no
 # Reorgs
 
 
-def test_a_refund_that_a_reorg_takes_and_another_block_brings_back_is_told_once(
+def test_a_refund_that_a_reorg_takes_and_another_block_brings_back_is_sent_once(
     fixture: LedgerFixture,
 ) -> None:
     intent = fixture.create()
@@ -301,7 +301,7 @@ def test_a_block_that_comes_back_brings_its_refund_back(fixture: LedgerFixture) 
     assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
 
 
-def test_a_refund_that_a_reorg_takes_before_its_depth_is_never_told(fixture: LedgerFixture) -> None:
+def test_a_refund_that_a_reorg_takes_before_its_depth_is_never_sent(fixture: LedgerFixture) -> None:
     intent = fixture.create(level="anchored")
     fixture.mine(pay(fixture, intent), burn=True)
     fixture.mine(n=2, burn=True)
@@ -323,7 +323,7 @@ def test_payment_and_refund_that_a_fork_takes_together_come_back_together(fixtur
     assert fixture.sent_events(intent) == ["created", "succeeded", "refunded", "attention:reorged"]
 
 
-def test_a_refund_that_other_events_precede_on_another_branch_is_told_once(fixture: LedgerFixture) -> None:
+def test_a_refund_that_other_events_precede_on_another_branch_is_sent_once(fixture: LedgerFixture) -> None:
     """It has another rank there, and two of one transaction may change places; no new refund was made."""
     intent = fixture.create()
     less, more = back(fixture, intent, 5_000), back(fixture, intent, 7_000)
@@ -336,7 +336,7 @@ def test_a_refund_that_other_events_precede_on_another_branch_is_told_once(fixtu
     assert [body["refund"]["amount"] for body in bodies(fixture, "payment.refunded")] == ["5000", "7000"]
 
 
-def test_the_same_transaction_with_another_amount_on_another_branch_is_told_as_it_is(
+def test_the_same_transaction_with_another_amount_on_another_branch_is_sent_as_it_is(
     fixture: LedgerFixture,
 ) -> None:
     intent = fixture.create()
@@ -351,7 +351,7 @@ def test_the_same_transaction_with_another_amount_on_another_branch_is_told_as_i
 # Reindex
 
 
-async def test_a_refund_that_was_overlooked_is_found_and_told_once(
+async def test_a_refund_that_was_missed_is_found_and_sent_once(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
     subscribe(fixture, "*")
@@ -379,7 +379,7 @@ async def test_a_refund_that_was_overlooked_is_found_and_told_once(
     assert (again.changes, again.counts.refunds, reading.snapshot()) == ([], 0, done)
 
 
-async def test_a_lost_refund_that_was_told_comes_back_in_silence(
+async def test_a_lost_refund_that_was_sent_comes_back_without_an_event(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
     subscribe(fixture, "*")

@@ -124,7 +124,7 @@ async def test_a_payment_undone_before_success_is_as_if_never_seen(
 
 @CASES
 @KEEPS
-async def test_a_payment_mined_again_after_success_tells_nothing(
+async def test_a_payment_mined_again_after_success_sends_nothing(
     tmp_path: Path, depth: int, keep: Keep
 ) -> None:
     """Rows 6 and 6a in one step: the success stays, nothing is sent twice."""
@@ -174,7 +174,7 @@ async def test_a_success_that_is_dropped_for_good_fails_after_the_grace(
 
 @CASES
 @KEEPS
-async def test_a_payment_mined_again_later_in_the_grace_tells_nothing_more(
+async def test_a_payment_mined_again_later_in_the_grace_sends_nothing_more(
     tmp_path: Path, depth: int, keep: Keep
 ) -> None:
     """Row 6a: mined again in a later block, after the attention that it was gone."""
@@ -277,7 +277,7 @@ async def test_money_taken_after_the_chain_s_time_went_back_is_still_missed(tmp_
         assert s.sent_events()[-1] == ("attention", "reorged")
 
 
-async def test_a_halt_stays_told_through_a_hiccup_and_a_restart(tmp_path: Path) -> None:
+async def test_a_halt_is_kept_through_a_hiccup_and_a_restart(tmp_path: Path) -> None:
     """Promise 4: a halt is not forgotten because a source is silent or the daemon is new."""
     async with stage(tmp_path, "follow", level="included") as s:
         at = s.chain.tip.height

@@ -310,7 +310,7 @@ async def test_catching_up_ends_when_nothing_is_left_to_settle(
     assert backlog(fixture) == 0
 
 
-def test_an_intent_that_cannot_be_settled_keeps_nobody_waiting(
+def test_an_intent_that_cannot_be_settled_holds_up_no_other(
     fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is logged, counted and tried again later; its money is stored, and the others get theirs."""

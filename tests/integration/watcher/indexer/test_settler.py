@@ -41,7 +41,7 @@ def subscribe(fixture: LedgerFixture, name: str, events: list[str], status: str 
         )
 
 
-def test_a_body_tells_the_intent_as_it_stood_at_that_moment(fixture: LedgerFixture) -> None:
+def test_a_body_shows_the_intent_at_that_moment(fixture: LedgerFixture) -> None:
     intent = fixture.create(level="anchored")
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_001, fixture.memo(intent)))
     fixture.mine(burn=True)

@@ -103,14 +103,14 @@ async def rig(tmp_path: Path) -> AsyncIterator[LoopFixture]:
         yield rig
 
 
-async def test_without_a_nudge_it_looks_once_in_a_poll_interval(rig: LoopFixture) -> None:
+async def test_without_a_wake_up_it_polls_once_in_a_poll_interval(rig: LoopFixture) -> None:
     for count in range(2, 5):
         await rig.time.advance(POLL)
         await rig.looked(count)
     assert rig.looks == [0, POLL, 2 * POLL, 3 * POLL]
 
 
-async def test_after_a_look_that_brought_everything_it_rests_too(rig: LoopFixture) -> None:
+async def test_after_a_poll_that_brought_everything_it_rests_too(rig: LoopFixture) -> None:
     """One look at new blocks costs no second one that finds nothing."""
     rig.chain.mine(n=3)
     await rig.time.advance(POLL)
@@ -120,7 +120,7 @@ async def test_after_a_look_that_brought_everything_it_rests_too(rig: LoopFixtur
     assert len(rig.looks) == 2
 
 
-async def test_a_nudge_makes_it_look_at_once(rig: LoopFixture) -> None:
+async def test_a_wake_up_makes_it_poll_at_once(rig: LoopFixture) -> None:
     await rig.time.advance(10)
     rig.chain.mine()
     rig.following.wake()
@@ -128,7 +128,7 @@ async def test_a_nudge_makes_it_look_at_once(rig: LoopFixture) -> None:
     assert (rig.looks, rig.height()) == ([0, 10], rig.chain.tip.height)
 
 
-async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig: LoopFixture) -> None:
+async def test_a_burst_of_wake_ups_makes_one_poll_and_polls_are_a_second_apart(rig: LoopFixture) -> None:
     await rig.time.advance(10)
     for _ in range(100):
         rig.following.wake()
@@ -146,7 +146,7 @@ async def test_a_burst_of_nudges_makes_one_look_and_looks_are_a_second_apart(rig
     assert rig.looks == [0, 10, 11, 41]
 
 
-async def test_what_is_told_during_a_look_is_looked_at_afterwards(rig: LoopFixture) -> None:
+async def test_a_wake_up_during_a_poll_makes_another_poll(rig: LoopFixture) -> None:
     def mined_too_late(_: object) -> None:
         rig.following.wake()
 
@@ -158,7 +158,7 @@ async def test_what_is_told_during_a_look_is_looked_at_afterwards(rig: LoopFixtu
     assert rig.looks == [0, POLL, POLL + 1]
 
 
-async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path: Path) -> None:
+async def test_wake_ups_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path: Path) -> None:
     """A socket that talks all the time cannot use up what polls and catching up need."""
     async with running(tmp_path, requests_per_minute=100) as rig:
         rig.api.clear()
@@ -173,7 +173,7 @@ async def test_nudges_take_no_more_than_half_of_a_burst_from_the_budget(tmp_path
         await rig.looked(before + 1)
 
 
-async def test_a_socket_that_does_not_tell_of_what_looks_find_is_opened_anew(rig: LoopFixture) -> None:
+async def test_a_socket_that_misses_what_polls_find_is_opened_anew(rig: LoopFixture) -> None:
     """The server behind the address was replaced: two blocks come by polls, the next by the new socket."""
     socket_time = Timeline()
     websocket = BlockWebSocket(

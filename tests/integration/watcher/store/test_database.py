@@ -49,7 +49,7 @@ def test_a_block_that_raises_leaves_nothing(tmp_path: Path, backend: str) -> Non
     database.close()
 
 
-def test_a_reader_sees_one_moment_and_holds_nobody_up(tmp_path: Path, backend: str) -> None:
+def test_a_reader_sees_one_moment_and_blocks_no_writer(tmp_path: Path, backend: str) -> None:
     database = harness.open_database(tmp_path)
     with database.read() as reader:
         assert reader.execute(select(status_count)).all() == []

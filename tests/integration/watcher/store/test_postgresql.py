@@ -136,7 +136,7 @@ def test_a_step_waits_for_an_intent_that_is_being_made_and_finds_it(shared: Ledg
     assert shared.status(made[0]) == "succeeded"
 
 
-def test_people_wait_for_a_step(shared: LedgerFixture) -> None:
+def test_operator_actions_wait_for_a_step(shared: LedgerFixture) -> None:
     first, second = shared.create(), shared.create()
     while_cursor_is_held(shared, lambda: shared.cancel(first))
     while_cursor_is_held(shared, lambda: shared.mark(second, "failed"))
@@ -265,7 +265,7 @@ def test_a_server_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_user_who_may_not_make_tables_is_told_so(on_postgresql: Server) -> None:
+def test_a_user_who_may_not_make_tables_gets_a_message(on_postgresql: Server) -> None:
     url = on_postgresql.create("guarded")
     owner = Database(url)
     with owner.begin() as connection:

@@ -54,7 +54,7 @@ def test_a_database_that_is_not_utf8_is_one_line(
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_the_session_speaks_utf8_whatever_the_environment_says(
+def test_the_session_uses_utf8_whatever_the_environment_says(
     on_postgresql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PGCLIENTENCODING and the role's own setting do not hold; a URL that insists is refused."""

@@ -53,7 +53,7 @@ def test_a_missing_index_would_be_noticed(fixture: LedgerFixture) -> None:
     assert len(scans(found)) == 1
 
 
-def test_steps_reorgs_intents_and_acts_scan_no_big_table(fixture: LedgerFixture) -> None:
+def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(fixture: LedgerFixture) -> None:
     with plans(fixture) as found:
         intent = fixture.create()
         own = fixture.create(match="recipient", recipient=OWN)

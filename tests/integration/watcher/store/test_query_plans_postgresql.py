@@ -254,7 +254,7 @@ def test_a_missing_index_would_be_noticed(busy: LedgerFixture) -> None:
     assert [table for table, _ in scans(found)] == ["intent"]
 
 
-def test_steps_reorgs_intents_and_acts_scan_no_big_table(busy: LedgerFixture) -> None:
+def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(busy: LedgerFixture) -> None:
     with plans(busy) as found:
         intent = busy.create()
         own = busy.create(match="recipient", recipient=OWN)
@@ -341,7 +341,7 @@ LISTS: list[Callable[[Connection, LedgerFixture], Any]] = [
 ]
 
 
-def test_the_few_that_belong_to_nobody_are_not_searched_for_among_all(busy: LedgerFixture) -> None:
+def test_the_few_unmatched_transfers_are_not_searched_for_among_all(busy: LedgerFixture) -> None:
     with plans(busy) as found, busy.database.read() as connection:
         queries.transfers(connection, TransferFilters(unmatched=True))
     assert {node.get("Index Name") for node in found[0][1]} & {"ix_transfer_unmatched_id"}

@@ -42,7 +42,7 @@ def opened(path: Path, *, create: bool = True) -> Iterator[Database]:
     database.close()
 
 
-def test_a_new_database_is_for_its_owner_alone_with_all_that_stands_beside_it(tmp_path: Path) -> None:
+def test_a_new_database_is_for_its_owner_alone_with_all_files_beside_it(tmp_path: Path) -> None:
     """In a folder that others may enter too: the file, its log and index, and the indexer's lock."""
     path = tmp_path / "watcher.db"
     tmp_path.chmod(0o755)

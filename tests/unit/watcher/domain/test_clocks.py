@@ -28,7 +28,7 @@ def test_a_chain_clock_that_only_catches_up_makes_no_creation_earlier() -> None:
     assert (clocks.earlier, clocks.later) == (1_799_999_990, 1_800_000_000)
 
 
-def test_a_tip_that_is_told_is_no_reason_to_live_longer() -> None:
+def test_a_tip_that_is_only_reported_is_no_reason_to_live_longer() -> None:
     """The tip that a source reports moves no lifetime, and no creation beyond the machine clock."""
     clocks = Clocks(machine=1_800_000_000, chain=1_799_999_000, tip=1_800_003_600)
     assert (clocks.earlier, clocks.later) == (1_800_000_000, 1_800_000_000)

@@ -79,14 +79,14 @@ PADDING = ["\n", "\r\n", "\t", "\0", "\n\0\0", "\0\n", " ", "\u00a0", "\ufeff", 
 
 
 @pytest.mark.parametrize("padding", PADDING)
-def test_what_stands_around_a_reference_does_not_count(padding: str) -> None:
+def test_padding_around_a_reference_does_not_count(padding: str) -> None:
     """Zero bytes, white space, byte order marks and zero-width characters at the ends do not count."""
     for memo in (f"INV-1{padding}", f"{padding}INV-1", f"{padding}INV-1{padding}"):
         assert trimmed(memo) == "INV-1"
         assert label_keys(memo.encode(), None)[-2:] == ("r:INV-1", "g:1NV1")
 
 
-def test_what_stands_within_an_own_reference_counts() -> None:
+def test_padding_within_an_own_reference_counts() -> None:
     """Only ends are trimmed of a merchant's own reference: a character in its middle makes another one."""
     assert "r:INV 1" in label_keys(b"INV 1", None)
     for memo in ("INV\n1", "INV\0001", "INV\u200b1"):
@@ -112,7 +112,7 @@ def test_an_intent_answers_to_its_reference_and_its_terms() -> None:
     assert intent_keys("inv-1", HASH, generated=False) == ("r:INV-1", f"t:{HASH.hex()}")
 
 
-def test_a_memo_speaks_as_terms_then_as_own_then_as_generated_reference() -> None:
+def test_a_memo_is_read_as_terms_then_as_own_then_as_generated_reference() -> None:
     assert label_keys(b"lot-1", None) == (f"t:{b'lot-1'.hex()}", "r:LOT-1", "g:10T1")
 
 
@@ -139,7 +139,7 @@ def test_a_memo_of_more_than_32_bytes_is_no_terms_hash() -> None:
 
 
 @pytest.mark.parametrize("memo", [b"\xff\xfe", b"\x1b[31mred", b"   ", "١٢".encode()])
-def test_bytes_that_nobody_could_type_are_no_reference(memo: bytes) -> None:
+def test_bytes_that_cannot_be_typed_are_no_reference(memo: bytes) -> None:
     assert label_keys(memo, None) == (f"t:{memo.hex()}",)
 
 
@@ -148,7 +148,7 @@ def test_a_memo_of_hyphens_is_no_generated_reference() -> None:
 
 
 @given(st.binary(max_size=40))
-def test_any_memo_speaks_at_most_three_different_labels_that_fit_the_column(memo: bytes) -> None:
+def test_any_memo_has_at_most_three_different_labels_that_fit_the_column(memo: bytes) -> None:
     keys = label_keys(memo, None)
     assert len(set(keys)) == len(keys) <= 3
     assert all(3 <= len(key) <= 80 for key in keys)
@@ -211,7 +211,7 @@ def test_money_without_any_intent_belongs_to_none() -> None:
     assert match(claim(), labelled=[], dedicated=[]) == MatchResult(reason=Unmatched.NO_INTENT)
 
 
-def test_contract_money_with_a_hash_that_nobody_knows_says_so() -> None:
+def test_contract_money_with_an_unknown_hash_says_so() -> None:
     assert match(claim(terms_hash=HASH), labelled=[], dedicated=[]).reason is Unmatched.UNKNOWN_TERMS
 
 
@@ -276,7 +276,7 @@ def test_money_that_is_given_back_pays_for_nothing() -> None:
     assert match(back, labelled=[intent()], dedicated=[own]) == MatchResult(reason=Unmatched.NO_INTENT)
 
 
-def test_of_several_reasons_the_nearest_miss_is_told() -> None:
+def test_of_several_reasons_the_nearest_miss_is_given() -> None:
     far = intent("far", recipient="SPOTHER")
     near = intent("near", payer="SPSOMEBODY")
     for labelled in ([far, near], [near, far]):

@@ -35,7 +35,7 @@ def test_row_10_needs_the_bitcoin_depth_too() -> None:
     assert history.grow(1, burn=1).new_events() == ["failed:abort_by_response"]
 
 
-def test_row_10_tells_the_newest_reason_that_is_deep() -> None:
+def test_row_10_gives_the_newest_reason_that_is_deep() -> None:
     history = (
         IntentHistory(payer=PAYER).fail("x", "abort_by_response").fail("y", "problematic_skipped").grow(1)
     )

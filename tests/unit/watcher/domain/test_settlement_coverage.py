@@ -29,7 +29,7 @@ def test_row_3_covered_but_not_deep_is_processing() -> None:
     assert (decision.next_check.time, decision.next_check.height) == (None, 103)
 
 
-def test_row_3_processing_is_told_once_between_two_verdicts() -> None:
+def test_row_3_processing_is_sent_once_between_two_verdicts() -> None:
     history = IntentHistory()
     assert history.pay("a", 100).new_events() == ["processing"]
     assert history.orphan("a").new_events() == []
@@ -38,7 +38,7 @@ def test_row_3_processing_is_told_once_between_two_verdicts() -> None:
     assert history.intent.status is Status.PROCESSING
 
 
-def test_row_4_success_is_told_once_at_the_asked_depth() -> None:
+def test_row_4_success_is_sent_once_at_the_required_depth() -> None:
     history = IntentHistory().pay("a", 100)
     history.decide()
     assert history.grow().new_events() == []
@@ -159,7 +159,7 @@ def test_row_5_more_money_is_surplus_and_never_a_second_success() -> None:
     assert decision.next_check.time is decision.next_check.height is decision.next_check.burn_height is None
 
 
-def test_row_5_attention_is_told_once_for_all_that_one_decision_finds_and_again_for_more() -> None:
+def test_row_5_attention_is_sent_once_for_all_that_one_decision_finds_and_again_for_more() -> None:
     history = IntentHistory().pay("a", 100).pay("b", 1).grow(2)
     assert history.new_events() == ["succeeded", "attention:surplus"]
     assert history.pay("c", 1, 1).new_events() == ["attention:surplus"]
@@ -168,7 +168,7 @@ def test_row_5_attention_is_told_once_for_all_that_one_decision_finds_and_again_
     assert [d.subject for d in history.drafts if d.type is EventType.ATTENTION] == ["b:0+0=1", "c:1+2=3"]
 
 
-def test_row_5_a_payment_that_a_reorg_puts_before_the_newest_is_told_too() -> None:
+def test_row_5_a_payment_that_a_reorg_puts_before_the_newest_is_sent_too() -> None:
     history = IntentHistory().pay("a", 100).grow(2).pay("c", 1)
     history.decide()
     assert history.orphan("c").pay("b", 1).pay("c", 1).new_events() == ["attention:surplus"]
@@ -200,7 +200,7 @@ def test_rows_5_and_15_dust_in_every_block_calls_attention_ever_more_rarely(paid
     assert told == [1, 2, 3, 4, 5, 10, 20, 40, 80, 160]
 
 
-def test_row_5_money_that_matters_is_told_at_once_however_much_dust_came_before() -> None:
+def test_row_5_money_that_matters_is_sent_at_once_however_much_dust_came_before() -> None:
     history = IntentHistory().pay("a", 100).grow(2)
     for number in range(30):
         history.pay(f"d{number}", 1).decide()
@@ -208,7 +208,7 @@ def test_row_5_money_that_matters_is_told_at_once_however_much_dust_came_before(
     assert history.pay("y", 1).new_events() == []
 
 
-def test_row_5_after_many_events_a_reorg_of_surplus_and_what_comes_instead_is_told() -> None:
+def test_row_5_after_many_events_a_reorg_of_surplus_and_what_comes_instead_is_sent() -> None:
     history = IntentHistory().pay("a", 100).grow(2)
     for number in range(10):
         history.pay(f"d{number}", 1).decide()
@@ -217,7 +217,7 @@ def test_row_5_after_many_events_a_reorg_of_surplus_and_what_comes_instead_is_to
     assert history.pay("d8", 1).new_events() == []
 
 
-def test_row_5_what_an_earlier_version_told_is_not_told_again() -> None:
+def test_row_5_what_an_earlier_version_sent_is_not_sent_again() -> None:
     """It wrote no sum; more money is reported as if it were the first."""
     history = IntentHistory().pay("a", 100).pay("b", 1).grow(2)
     history.decide()

@@ -48,7 +48,7 @@ def test_row_14_a_retry_after_the_payers_failure_succeeds() -> None:
     assert history.verdicts[1].supersedes == history.verdicts[0].id
 
 
-def test_row_14_processing_is_told_again_after_a_verdict() -> None:
+def test_row_14_processing_is_sent_again_after_a_verdict() -> None:
     history = IntentHistory(payer=PAYER).pay("a", 100)
     assert history.new_events() == ["processing"]
     history.orphan("a").fail("a").grow(2)
@@ -102,7 +102,7 @@ def test_row_15_the_second_after_the_deadline_is_late() -> None:
     ]
 
 
-def test_row_15_attention_is_told_again_for_more_late_money_only() -> None:
+def test_row_15_attention_is_sent_again_for_more_late_money_only() -> None:
     history = expired().pay("a", 10)
     assert history.new_events() == ["attention:late"]
     assert history.orphan("a").pay("a", 10).new_events() == []
@@ -125,7 +125,7 @@ def test_row_15_late_money_after_failed_keeps_failed() -> None:
     assert history.intent.status is Status.FAILED
 
 
-def test_row_15_money_assigned_by_a_person_counts_on_time_and_calls_no_attention() -> None:
+def test_row_15_assigned_money_counts_on_time_and_calls_no_attention() -> None:
     history = expired().pay("a", 100, assigned=True).grow(2)
     assert history.new_events() == ["succeeded"]
     assert history.decide().flags == {Flag.LATE_EVIDENCE}

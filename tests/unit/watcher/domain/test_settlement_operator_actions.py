@@ -6,7 +6,7 @@ from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, IntentHist
 from watcher.domain.model import Flag, LatePolicy, Status
 
 
-def test_row_2_a_mark_tells_the_verdict() -> None:
+def test_row_2_a_mark_sends_the_verdict() -> None:
     history = IntentHistory().mark(Status.SUCCEEDED)
     assert history.new_events() == ["succeeded:manual"]
     decision = history.decide()
@@ -15,7 +15,7 @@ def test_row_2_a_mark_tells_the_verdict() -> None:
     assert decision.next_check.time is decision.next_check.height is decision.next_check.burn_height is None
 
 
-def test_row_2_a_mark_supersedes_what_was_told() -> None:
+def test_row_2_a_mark_supersedes_what_was_sent() -> None:
     history = IntentHistory().now(DEADLINE + 1)
     history.decide()
     assert history.mark(Status.FAILED).new_events() == ["failed:manual"]
@@ -24,13 +24,13 @@ def test_row_2_a_mark_supersedes_what_was_told() -> None:
     assert [d.subject for d in history.verdicts] == ["", "mark:1", "mark:2"]
 
 
-def test_row_2_the_same_mark_twice_is_told_once() -> None:
+def test_row_2_the_same_mark_twice_is_sent_once() -> None:
     history = IntentHistory().mark(Status.FAILED)
     assert history.new_events() == ["failed:manual"]
     assert history.mark(Status.FAILED, "again").new_events() == []
 
 
-def test_row_2_a_mark_that_agrees_with_the_chain_is_not_told() -> None:
+def test_row_2_a_mark_that_agrees_with_the_chain_is_not_sent() -> None:
     history = IntentHistory().pay("a", 100).grow(2)
     assert history.new_events() == ["succeeded"]
     assert history.mark(Status.SUCCEEDED).new_events() == []
@@ -153,7 +153,7 @@ def test_row_2_a_mark_comes_before_a_cancel() -> None:
     assert history.intent.status is Status.SUCCEEDED
 
 
-def test_row_13_canceled_is_told_once_and_stays() -> None:
+def test_row_13_canceled_is_sent_once_and_stays() -> None:
     history = IntentHistory().cancel()
     assert history.new_events() == ["canceled"]
     assert history.now(DEADLINE + 1).new_events() == []
@@ -218,7 +218,7 @@ def test_row_13_an_accept_policy_means_nothing_after_a_cancel_and_a_mark() -> No
 
 
 @pytest.mark.parametrize("close", ["cancel", "mark"])
-def test_what_a_person_closed_never_wakes(close: str) -> None:
+def test_what_an_operator_closed_is_never_due(close: str) -> None:
     history = IntentHistory(payer=PAYER).fail("x")
     assert history.decide().next_check.height is not None
     if close == "cancel":

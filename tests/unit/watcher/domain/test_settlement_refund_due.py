@@ -100,7 +100,7 @@ def test_row_3_a_surplus_is_not_due_before_the_success() -> None:
     assert due(history.grow(2)) == 7
 
 
-def test_row_2_of_a_marked_intent_is_due_what_no_person_has_judged() -> None:
+def test_row_2_of_a_marked_intent_is_due_what_the_mark_does_not_pay() -> None:
     """Marked as failed nothing pays; marked as succeeded what came until then does."""
     failed = IntentHistory().pay("a", 40)
     failed.decide()

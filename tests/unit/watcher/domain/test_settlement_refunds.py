@@ -17,7 +17,7 @@ def flags(history: IntentHistory) -> set[Flag]:
     return set(history.decide().flags)
 
 
-def test_a_refund_is_flagged_at_once_and_told_when_it_is_deep():
+def test_a_refund_is_flagged_at_once_and_sent_when_it_is_deep():
     history = paid().refund("r", 30)
     decision = history.decide()
     assert (decision.status, decision.refunded, decision.drafts) == (Status.SUCCEEDED, 30, ())
@@ -52,11 +52,11 @@ def test_a_refund_of_what_is_owed_leaves_a_surplus_partially_refunded():
     assert flags(history) == {Flag.SURPLUS, Flag.PARTIALLY_REFUNDED}
 
 
-def test_two_refunds_in_one_transaction_are_told_one_by_one():
+def test_two_refunds_in_one_transaction_are_sent_one_by_one():
     assert paid().refund("r", 30, 30).grow(2).new_events() == ["refunded", "refunded"]
 
 
-def test_the_verdict_is_told_before_the_refund_that_one_look_finds_with_it():
+def test_the_verdict_is_sent_before_a_refund_that_is_found_with_it():
     history = IntentHistory().pay("a", 100).refund("r", 100).grow(2)
     assert history.new_events() == ["succeeded", "refunded"]
     assert flags(history) == {Flag.REFUNDED}
@@ -73,7 +73,7 @@ def test_no_status_changes_for_a_refund(amount):
     assert Flag.UNDERPAID in flags(part)
 
 
-def test_late_money_that_is_given_back_is_told_of_an_expired_intent():
+def test_late_money_that_is_given_back_is_sent_of_an_expired_intent():
     history = IntentHistory().now(1101)
     history.decide()
     history.pay("a", 100).refund("r", 100)
@@ -82,7 +82,7 @@ def test_late_money_that_is_given_back_is_told_of_an_expired_intent():
     assert flags(history) == {Flag.LATE, Flag.REFUNDED}
 
 
-def test_a_refund_of_a_canceled_and_of_a_marked_intent_is_told():
+def test_a_refund_of_a_canceled_and_of_a_marked_intent_is_sent():
     canceled = IntentHistory().cancel()
     canceled.decide()
     canceled.pay("a", 100).refund("r", 100).grow(2)
@@ -94,7 +94,7 @@ def test_a_refund_of_a_canceled_and_of_a_marked_intent_is_told():
     assert marked.grow(2).new_events() == ["refunded"]
 
 
-def test_a_refund_that_a_reorg_takes_before_it_is_deep_is_not_told():
+def test_a_refund_that_a_reorg_takes_before_it_is_deep_is_not_sent():
     history = paid().refund("r", 100)
     assert flags(history) == {Flag.REFUNDED}
     history.orphan("r")
@@ -103,7 +103,7 @@ def test_a_refund_that_a_reorg_takes_before_it_is_deep_is_not_told():
     assert history.decide().refunded == 0
 
 
-def test_a_told_refund_that_a_reorg_takes_is_not_counted_any_more_and_told_no_second_time():
+def test_a_sent_refund_that_a_reorg_takes_is_not_counted_any_more_and_not_sent_again():
     history = paid().refund("r", 100).grow(2)
     assert history.new_events() == ["refunded"]
     history.orphan("r")
@@ -113,7 +113,7 @@ def test_a_told_refund_that_a_reorg_takes_is_not_counted_any_more_and_told_no_se
     assert flags(history) == {Flag.REFUNDED}
 
 
-def test_a_refund_that_another_branch_brings_with_another_amount_is_told_as_what_it_is():
+def test_a_refund_that_another_branch_brings_with_another_amount_is_sent_as_what_it_is():
     history = paid().refund("r", 100).grow(2)
     history.decide()
     history.orphan("r").refund("r", 40)
@@ -130,7 +130,7 @@ def test_a_refund_goes_on_being_shown_when_a_reorg_takes_the_payment():
     assert flags(history) == {Flag.REORGED, Flag.REFUNDED}
 
 
-def test_a_refund_found_after_a_later_one_was_told_is_told_as_well():
+def test_a_refund_found_after_a_later_one_was_sent_is_sent_as_well():
     history = paid().refund("r", 10).refund("s", 20).grow(2)
     lost: Repayment = history.refunds.pop(0)
     assert history.new_events() == ["refunded"]

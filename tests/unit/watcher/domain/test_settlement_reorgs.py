@@ -157,7 +157,7 @@ def test_row_6b_it_fails_on_the_new_branch_at_depth() -> None:
     assert history.grow(2).new_events() == ["failed:reorged"]
 
 
-def test_row_6b_somebody_elses_failure_proves_nothing() -> None:
+def test_row_6b_the_failure_of_another_sender_proves_nothing() -> None:
     history = paid().orphan("a")
     history.decide()
     assert history.fail("z", by=STRANGER).grow(5).new_events() == []
@@ -387,7 +387,7 @@ def test_row_7_waits_for_the_last_of_several_payments_that_reorgs_took() -> None
     assert history.now(last + GRACE + 1).new_events() == ["expired"]
 
 
-def test_row_6_a_success_told_for_money_that_was_never_there() -> None:
+def test_row_6_a_success_sent_for_money_that_was_never_there() -> None:
     history = paid().refute("a")
     assert history.new_events() == ["attention:reorged"]
     assert history.intent.status is Status.PROCESSING
@@ -395,7 +395,7 @@ def test_row_6_a_success_told_for_money_that_was_never_there() -> None:
     assert history.verdicts[-1].supersedes == history.verdicts[0].id
 
 
-def test_row_6_a_success_told_for_more_than_came() -> None:
+def test_row_6_a_success_sent_for_more_than_came() -> None:
     history = paid().refute("a").pay("a", 60)
     assert history.new_events() == ["attention:reorged"]
     assert (history.decide().received, history.intent.status) == (60, Status.PROCESSING)
