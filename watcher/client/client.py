@@ -11,7 +11,9 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from watcher.client.methods import Methods, T
+from watcher.client.merchants import MerchantMethods
+from watcher.client.methods import AsyncCalls, SyncCalls, T
+from watcher.client.payment_intents import PaymentIntentMethods
 from watcher.client.request import A, PageRequest, Request
 from watcher.client.retry import (
     MAX_ANSWER_BYTES,
@@ -23,6 +25,7 @@ from watcher.client.retry import (
     send_with_retries,
 )
 from watcher.client.types import Workflow
+from watcher.client.webhooks import WebhookMethods
 
 R = TypeVar("R")
 
@@ -31,7 +34,7 @@ TIMEOUT = 30.0
 RETRIES = 4
 
 
-class _Base(Methods):
+class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods):
     """What both know: the address, the key, the rules. The key is in nothing that is printed."""
 
     def __init__(
@@ -72,7 +75,7 @@ class _Base(Methods):
         }
 
 
-class Client(_Base):
+class Client(_Base, SyncCalls):
     """Calls the API, and waits for each answer.
 
     ``base_url`` is https://, or http:// to this machine (elsewhere only with ``allow_http``); ``api_key`` a merchant's key,
@@ -158,7 +161,7 @@ class Client(_Base):
             return NetworkError(_why(error))
 
 
-class AsyncClient(_Base):
+class AsyncClient(_Base, AsyncCalls):
     """The same as :class:`Client`, for asyncio: every method is awaited, ``each_…`` is iterated over with ``async for``. ::
 
     async with AsyncClient("https://pay.example", "sk_live_…") as client:

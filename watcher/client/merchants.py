@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from watcher.client import routes
-from watcher.client.request import PageRequest, Request, drop_none
+from watcher.client.methods import Method, PageMethod, PaginatedMethod
+from watcher.client.request import Listing, PageRequest, Request, Route, drop_none
 from watcher.client.types import Units
 from watcher.schemas import (
     ApiKey,
@@ -15,71 +15,97 @@ from watcher.schemas import (
     NewApiKey,
 )
 
-
-def add_merchant(
-    name: str,
-    *,
-    recipient: str,
-    level: str | Mapping[str, int] | None = None,
-    ttl: str | int | None = None,
-    tolerance: Units | None = None,
-    late_policy: str | None = None,
-    idempotency_key: str | None = None,
-) -> Request[MerchantWithKey]:
-    """Add a merchant; his API key is shown this once."""
-    body = drop_none(
-        name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
-    )
-    return routes.ADD_MERCHANT.to(body=body, idempotency_key=idempotency_key)
+_MERCHANTS = "/v1/admin/merchants"
 
 
-def merchants(*, limit: int | None = None, cursor: str | None = None) -> PageRequest[MerchantPage, Merchant]:
-    """List merchants, newest first."""
-    return routes.MERCHANTS.to(query={"limit": limit, "cursor": cursor})
+class MerchantMethods:
+    """Merchants and their keys, with the admin token."""
 
+    @Method
+    @staticmethod
+    def add_merchant(
+        name: str,
+        *,
+        recipient: str,
+        level: str | Mapping[str, int] | None = None,
+        ttl: str | int | None = None,
+        tolerance: Units | None = None,
+        late_policy: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[MerchantWithKey]:
+        """Add a merchant; his API key is shown this once."""
+        body = drop_none(
+            name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
+        )
+        return Route("POST", _MERCHANTS, MerchantWithKey).to(body=body, idempotency_key=idempotency_key)
 
-def merchant(merchant_id: str) -> Request[Merchant]:
-    """Return one merchant."""
-    return routes.MERCHANT.to(merchant_id)
+    @PageMethod
+    @staticmethod
+    def merchants(
+        *, limit: int | None = None, cursor: str | None = None
+    ) -> PageRequest[MerchantPage, Merchant]:
+        """List merchants, newest first."""
+        return Listing(_MERCHANTS, MerchantPage, Merchant).to(query={"limit": limit, "cursor": cursor})
 
+    each_merchant = PaginatedMethod(merchants)
 
-def change_merchant(
-    merchant_id: str, changes: Mapping[str, Any], *, idempotency_key: str | None = None
-) -> Request[Merchant]:
-    """Change a merchant; None sets a field back to the settings' default.
+    @Method
+    @staticmethod
+    def merchant(merchant_id: str) -> Request[Merchant]:
+        """Return one merchant."""
+        return Route("GET", f"{_MERCHANTS}/{{}}", Merchant).to(merchant_id)
 
-    ``client.change_merchant("mer_…", {"level": "settled", "ttl": None})``
-    """
-    return routes.CHANGE_MERCHANT.to(merchant_id, body=dict(changes), idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def change_merchant(
+        merchant_id: str, changes: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Request[Merchant]:
+        """Change a merchant; None sets a field back to the settings' default.
 
+        ``client.change_merchant("mer_…", {"level": "settled", "ttl": None})``
+        """
+        return Route("PATCH", f"{_MERCHANTS}/{{}}", Merchant).to(
+            merchant_id, body=dict(changes), idempotency_key=idempotency_key
+        )
 
-def rotate_merchant_key(
-    merchant_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
-) -> Request[MerchantWithKey]:
-    """Give a merchant a fresh key, shown this once; his others end, at once or after ``overlap``."""
-    body = drop_none(overlap=overlap)
-    return routes.ROTATE_MERCHANT_KEY.to(merchant_id, body=body, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def rotate_merchant_key(
+        merchant_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
+    ) -> Request[MerchantWithKey]:
+        """Give a merchant a fresh key, shown this once; his others end, at once or after ``overlap``."""
+        body = drop_none(overlap=overlap)
+        return Route("POST", f"{_MERCHANTS}/{{}}/rotate_key", MerchantWithKey).to(
+            merchant_id, body=body, idempotency_key=idempotency_key
+        )
 
+    @Method
+    @staticmethod
+    def merchant_keys(merchant_id: str) -> Request[ApiKeyPage]:
+        """List all keys that a merchant has or had, without the keys themselves."""
+        return Route("GET", f"{_MERCHANTS}/{{}}/keys", ApiKeyPage).to(merchant_id)
 
-def merchant_keys(merchant_id: str) -> Request[ApiKeyPage]:
-    """List all keys that a merchant has or had, without the keys themselves."""
-    return routes.MERCHANT_KEYS.to(merchant_id)
+    @Method
+    @staticmethod
+    def add_merchant_key(
+        merchant_id: str,
+        *,
+        name: str | None = None,
+        scopes: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[NewApiKey]:
+        """Give a merchant one more key, shown this once; ``scopes`` are ``read`` and ``write``."""
+        body = drop_none(name=name, scopes=None if scopes is None else list(scopes))
+        return Route("POST", f"{_MERCHANTS}/{{}}/keys", NewApiKey).to(
+            merchant_id, body=body, idempotency_key=idempotency_key
+        )
 
-
-def add_merchant_key(
-    merchant_id: str,
-    *,
-    name: str | None = None,
-    scopes: Sequence[str] | None = None,
-    idempotency_key: str | None = None,
-) -> Request[NewApiKey]:
-    """Give a merchant one more key, shown this once; ``scopes`` are ``read`` and ``write``."""
-    body = drop_none(name=name, scopes=None if scopes is None else list(scopes))
-    return routes.ADD_MERCHANT_KEY.to(merchant_id, body=body, idempotency_key=idempotency_key)
-
-
-def revoke_merchant_key(
-    merchant_id: str, key_id: str, *, idempotency_key: str | None = None
-) -> Request[ApiKey]:
-    """Make a key invalid at once."""
-    return routes.REVOKE_MERCHANT_KEY.to(merchant_id, key_id, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def revoke_merchant_key(
+        merchant_id: str, key_id: str, *, idempotency_key: str | None = None
+    ) -> Request[ApiKey]:
+        """Make a key invalid at once."""
+        return Route("POST", f"{_MERCHANTS}/{{}}/keys/{{}}/revoke", ApiKey).to(
+            merchant_id, key_id, idempotency_key=idempotency_key
+        )

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from watcher.client import routes
-from watcher.client.request import PageRequest, Request, drop_none
+from watcher.client.methods import Method, PageMethod, PaginatedMethod, WorkflowMethod
+from watcher.client.request import Listing, PageRequest, Request, Route, drop_none
 from watcher.client.retry import Sleep
 from watcher.client.types import Moment, Units, Workflow
 from watcher.schemas import (
@@ -26,182 +26,212 @@ MIN_WAIT_SECONDS = 1.0
 #: In these, the chain or a person can still decide.
 OPEN = ("pending", "processing")
 
-
-def create_intent(
-    amount: Units,
-    *,
-    asset: str | None = None,
-    recipient: str | None = None,
-    reference: str | None = None,
-    expires_in: str | int | None = None,
-    expires_at: Moment | None = None,
-    level: str | Mapping[str, int] | None = None,
-    payer: str | None = None,
-    match: str | None = None,
-    tolerance: Units | None = None,
-    late_policy: str | None = None,
-    not_before: Moment | None = None,
-    salt: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-    merchant: str | None = None,
-    idempotency_key: str | None = None,
-) -> Request[PaymentIntent]:
-    """Create an intent: what is owed, to whom, and until when; ``pay`` in it says how to pay.
-
-    ``client.create_intent(50_000, reference="ORDER-7", expires_in="30m", metadata={"order_id": "7"})``
-    """
-    body = drop_none(
-        amount=amount,
-        asset=asset,
-        recipient=recipient,
-        reference=reference,
-        expires_in=expires_in,
-        expires_at=expires_at,
-        level=level,
-        payer=payer,
-        match=match,
-        tolerance=tolerance,
-        late_policy=late_policy,
-        not_before=not_before,
-        salt=salt,
-        metadata=metadata,
-        merchant=merchant,
-    )
-    return routes.CREATE_INTENT.to(body=body, idempotency_key=idempotency_key)
+_INTENTS = "/v1/payment_intents"
+_TRANSFERS = "/v1/transfers"
 
 
-def create_intents(
-    intents: Sequence[NewPaymentIntent | Mapping[str, Any]],
-    *,
-    merchant: str | None = None,
-    idempotency_key: str | None = None,
-) -> Request[PaymentIntentList]:
-    """Create up to 500 intents, all or none; they come back in the same order.
+class PaymentIntentMethods:
+    """Intents and transfers."""
 
-    ``client.create_intents([{"amount": 50_000}, {"amount": 60_000}]).data``
-    """
-    listed = [
-        intent.model_dump(mode="json", exclude_unset=True)
-        if isinstance(intent, NewPaymentIntent)
-        else drop_none(**intent)
-        for intent in intents
-    ]
-    return routes.CREATE_INTENTS.to(
-        body=drop_none(intents=listed, merchant=merchant), idempotency_key=idempotency_key
-    )
+    @Method
+    @staticmethod
+    def create_intent(
+        amount: Units,
+        *,
+        asset: str | None = None,
+        recipient: str | None = None,
+        reference: str | None = None,
+        expires_in: str | int | None = None,
+        expires_at: Moment | None = None,
+        level: str | Mapping[str, int] | None = None,
+        payer: str | None = None,
+        match: str | None = None,
+        tolerance: Units | None = None,
+        late_policy: str | None = None,
+        not_before: Moment | None = None,
+        salt: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        merchant: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[PaymentIntent]:
+        """Create an intent: what is owed, to whom, and until when; ``pay`` in it says how to pay.
 
-
-def intent(intent_id: str) -> Request[PaymentIntent]:
-    """Return one intent."""
-    return routes.INTENT.to(intent_id)
-
-
-def intents(
-    *,
-    status: str | None = None,
-    flag: str | None = None,
-    attention: bool | None = None,
-    reference: str | None = None,
-    created_from: Moment | None = None,
-    created_to: Moment | None = None,
-    metadata: Mapping[str, str] | None = None,
-    merchant: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-) -> PageRequest[PaymentIntentPage, PaymentIntent]:
-    """List intents, newest first: a page of up to 100; ``attention``: only those that call for a person.
-
-    ``client.intents(status="pending", metadata={"shop": "2"}).data``
-    """
-    return routes.INTENTS.to(
-        query={
-            "status": status,
-            "flag": flag,
-            "attention": attention,
-            "reference": reference,
-            "created_from": created_from,
-            "created_to": created_to,
-            "metadata": metadata,
-            "merchant": merchant,
-            "limit": limit,
-            "cursor": cursor,
-        }
-    )
-
-
-def cancel_intent(
-    intent_id: str, *, reason: str | None = None, idempotency_key: str | None = None
-) -> Request[PaymentIntent]:
-    """Cancel a pending intent; money that still comes is flagged late."""
-    return routes.CANCEL_INTENT.to(intent_id, body=drop_none(reason=reason), idempotency_key=idempotency_key)
-
-
-def mark_intent(
-    intent_id: str, *, status: str, reason: str, idempotency_key: str | None = None
-) -> Request[PaymentIntent]:
-    """Declare an intent ``succeeded`` or ``failed``, whatever the chain says.
-
-    ``client.mark_intent("pi_…", status="succeeded", reason="paid in cash")``
-    """
-    body = {"status": status, "reason": reason}
-    return routes.MARK_INTENT.to(intent_id, body=body, idempotency_key=idempotency_key)
-
-
-def dismiss_intent(
-    intent_id: str, *, reason: str, idempotency_key: str | None = None
-) -> Request[PaymentIntent]:
-    """Dismiss what is due of an ended intent: it went back another way, or it stays.
-
-    ``client.dismiss_intent("pi_…", reason="sent back by hand")``
-    """
-    return routes.DISMISS_INTENT.to(intent_id, body={"reason": reason}, idempotency_key=idempotency_key)
-
-
-def wait_for(
-    intent: PaymentIntent | str,
-    timeout: float = 300.0,
-    *,
-    clock: Callable[[], float] = time.monotonic,
-) -> Workflow[PaymentIntent]:
-    """Wait until an intent is neither pending nor processing, and return it; after ``timeout`` seconds as it is then.
-
-    ``paid = client.wait_for(intent, timeout=600).status == "succeeded"``
-    """
-    intent_id = intent if isinstance(intent, str) else intent.id
-    end = clock() + timeout
-    found: PaymentIntent = yield routes.INTENT.to(intent_id)
-    # Below a second the server would be asked over and over at the end.
-    while found.status in OPEN and (left := int(end - clock())) > 0:
-        began, seen = clock(), found.status
-        wait = min(left, MAX_WAIT_SECONDS)
-        found = yield routes.INTENT.to(
-            intent_id, query={"wait": f"{wait}s", "seen": seen}, extra_timeout=wait
+        ``client.create_intent(50_000, reference="ORDER-7", expires_in="30m", metadata={"order_id": "7"})``
+        """
+        body = drop_none(
+            amount=amount,
+            asset=asset,
+            recipient=recipient,
+            reference=reference,
+            expires_in=expires_in,
+            expires_at=expires_at,
+            level=level,
+            payer=payer,
+            match=match,
+            tolerance=tolerance,
+            late_policy=late_policy,
+            not_before=not_before,
+            salt=salt,
+            metadata=metadata,
+            merchant=merchant,
         )
-        if found.status == seen and clock() - began < MIN_WAIT_SECONDS:
-            yield Sleep(MIN_WAIT_SECONDS)  # the server stops, and holds nobody any more
-    return found
+        return Route("POST", _INTENTS, PaymentIntent).to(body=body, idempotency_key=idempotency_key)
 
+    @Method
+    @staticmethod
+    def create_intents(
+        intents: Sequence[NewPaymentIntent | Mapping[str, Any]],
+        *,
+        merchant: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[PaymentIntentList]:
+        """Create up to 500 intents, all or none; they come back in the same order.
 
-def transfers(
-    *,
-    unmatched: bool | None = None,
-    merchant: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-) -> PageRequest[TransferPage, Transfer]:
-    """List money that arrived, newest first; ``unmatched``: only what belongs to no intent."""
-    query = {"unmatched": unmatched, "merchant": merchant, "limit": limit, "cursor": cursor}
-    return routes.TRANSFERS.to(query=query)
+        ``client.create_intents([{"amount": 50_000}, {"amount": 60_000}]).data``
+        """
+        listed = [
+            intent.model_dump(mode="json", exclude_unset=True)
+            if isinstance(intent, NewPaymentIntent)
+            else drop_none(**intent)
+            for intent in intents
+        ]
+        return Route("POST", f"{_INTENTS}/bulk", PaymentIntentList).to(
+            body=drop_none(intents=listed, merchant=merchant), idempotency_key=idempotency_key
+        )
 
+    @Method
+    @staticmethod
+    def intent(intent_id: str) -> Request[PaymentIntent]:
+        """Return one intent."""
+        return Route("GET", f"{_INTENTS}/{{}}", PaymentIntent).to(intent_id)
 
-def transfer(transfer_id: str) -> Request[Transfer]:
-    """Return one transfer."""
-    return routes.TRANSFER.to(transfer_id)
+    @PageMethod
+    @staticmethod
+    def intents(
+        *,
+        status: str | None = None,
+        flag: str | None = None,
+        attention: bool | None = None,
+        reference: str | None = None,
+        created_from: Moment | None = None,
+        created_to: Moment | None = None,
+        metadata: Mapping[str, str] | None = None,
+        merchant: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> PageRequest[PaymentIntentPage, PaymentIntent]:
+        """List intents, newest first: a page of up to 100; ``attention``: only those that call for a person.
 
+        ``client.intents(status="pending", metadata={"shop": "2"}).data``
+        """
+        return Listing(_INTENTS, PaymentIntentPage, PaymentIntent).to(
+            query={
+                "status": status,
+                "flag": flag,
+                "attention": attention,
+                "reference": reference,
+                "created_from": created_from,
+                "created_to": created_to,
+                "metadata": metadata,
+                "merchant": merchant,
+                "limit": limit,
+                "cursor": cursor,
+            }
+        )
 
-def assign_transfer(
-    transfer_id: str, *, intent: str, reason: str, idempotency_key: str | None = None
-) -> Request[Transfer]:
-    """Give unmatched money to an intent, for a reason that is kept."""
-    body = {"intent": intent, "reason": reason}
-    return routes.ASSIGN_TRANSFER.to(transfer_id, body=body, idempotency_key=idempotency_key)
+    each_intent = PaginatedMethod(intents)
+
+    @Method
+    @staticmethod
+    def cancel_intent(
+        intent_id: str, *, reason: str | None = None, idempotency_key: str | None = None
+    ) -> Request[PaymentIntent]:
+        """Cancel a pending intent; money that still comes is flagged late."""
+        return Route("POST", f"{_INTENTS}/{{}}/cancel", PaymentIntent).to(
+            intent_id, body=drop_none(reason=reason), idempotency_key=idempotency_key
+        )
+
+    @Method
+    @staticmethod
+    def mark_intent(
+        intent_id: str, *, status: str, reason: str, idempotency_key: str | None = None
+    ) -> Request[PaymentIntent]:
+        """Declare an intent ``succeeded`` or ``failed``, whatever the chain says.
+
+        ``client.mark_intent("pi_…", status="succeeded", reason="paid in cash")``
+        """
+        body = {"status": status, "reason": reason}
+        return Route("POST", f"{_INTENTS}/{{}}/mark", PaymentIntent).to(
+            intent_id, body=body, idempotency_key=idempotency_key
+        )
+
+    @Method
+    @staticmethod
+    def dismiss_intent(
+        intent_id: str, *, reason: str, idempotency_key: str | None = None
+    ) -> Request[PaymentIntent]:
+        """Dismiss what is due of an ended intent: it went back another way, or it stays.
+
+        ``client.dismiss_intent("pi_…", reason="sent back by hand")``
+        """
+        return Route("POST", f"{_INTENTS}/{{}}/dismiss", PaymentIntent).to(
+            intent_id, body={"reason": reason}, idempotency_key=idempotency_key
+        )
+
+    @WorkflowMethod
+    @staticmethod
+    def wait_for(
+        intent: PaymentIntent | str,
+        timeout: float = 300.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Workflow[PaymentIntent]:
+        """Wait until an intent is neither pending nor processing, and return it; after ``timeout`` seconds as it is then.
+
+        ``paid = client.wait_for(intent, timeout=600).status == "succeeded"``
+        """
+        intent_id = intent if isinstance(intent, str) else intent.id
+        end = clock() + timeout
+        found: PaymentIntent = yield Route("GET", f"{_INTENTS}/{{}}", PaymentIntent).to(intent_id)
+        # Below a second the server would be asked over and over at the end.
+        while found.status in OPEN and (left := int(end - clock())) > 0:
+            began, seen = clock(), found.status
+            wait = min(left, MAX_WAIT_SECONDS)
+            found = yield Route("GET", f"{_INTENTS}/{{}}", PaymentIntent).to(
+                intent_id, query={"wait": f"{wait}s", "seen": seen}, extra_timeout=wait
+            )
+            if found.status == seen and clock() - began < MIN_WAIT_SECONDS:
+                yield Sleep(MIN_WAIT_SECONDS)  # the server stops, and holds nobody any more
+        return found
+
+    @PageMethod
+    @staticmethod
+    def transfers(
+        *,
+        unmatched: bool | None = None,
+        merchant: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> PageRequest[TransferPage, Transfer]:
+        """List money that arrived, newest first; ``unmatched``: only what belongs to no intent."""
+        query = {"unmatched": unmatched, "merchant": merchant, "limit": limit, "cursor": cursor}
+        return Listing(_TRANSFERS, TransferPage, Transfer).to(query=query)
+
+    each_transfer = PaginatedMethod(transfers)
+
+    @Method
+    @staticmethod
+    def transfer(transfer_id: str) -> Request[Transfer]:
+        """Return one transfer."""
+        return Route("GET", f"{_TRANSFERS}/{{}}", Transfer).to(transfer_id)
+
+    @Method
+    @staticmethod
+    def assign_transfer(
+        transfer_id: str, *, intent: str, reason: str, idempotency_key: str | None = None
+    ) -> Request[Transfer]:
+        """Give unmatched money to an intent, for a reason that is kept."""
+        body = {"intent": intent, "reason": reason}
+        return Route("POST", f"{_TRANSFERS}/{{}}/assign", Transfer).to(
+            transfer_id, body=body, idempotency_key=idempotency_key
+        )

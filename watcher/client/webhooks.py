@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from watcher.client import routes
-from watcher.client.request import PageRequest, Request, drop_none
+from watcher.client.methods import Method, PageMethod, PaginatedMethod
+from watcher.client.request import Listing, PageRequest, Request, Route, drop_none
 from watcher.client.types import Moment
 from watcher.schemas import (
     Delivery,
@@ -24,161 +24,215 @@ from watcher.schemas import (
     TestEvent,
 )
 
-
-def add_endpoint(
-    url: str,
-    *,
-    events: Sequence[str] | None = None,
-    legacy_v0: bool | None = None,
-    merchant: str | None = None,
-    idempotency_key: str | None = None,
-) -> Request[EndpointWithSecret]:
-    """Add an endpoint; its secret is shown this once.
-
-    ``secret = client.add_endpoint("https://shop.example/hooks").secret``
-    """
-    events = None if events is None else list(events)
-    body = drop_none(url=url, events=events, legacy_v0=legacy_v0, merchant=merchant)
-    return routes.ADD_ENDPOINT.to(body=body, idempotency_key=idempotency_key)
+_ENDPOINTS = "/v1/webhook_endpoints"
+_DELIVERIES = "/v1/webhook_deliveries"
+_EVENTS = "/v1/events"
 
 
-def endpoints(
-    *, merchant: str | None = None, limit: int | None = None, cursor: str | None = None
-) -> PageRequest[EndpointPage, Endpoint]:
-    """List endpoints, newest first."""
-    return routes.ENDPOINTS.to(query={"merchant": merchant, "limit": limit, "cursor": cursor})
+class WebhookMethods:
+    """Endpoints, deliveries, events, and how the daemon stands."""
 
+    @Method
+    @staticmethod
+    def add_endpoint(
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        legacy_v0: bool | None = None,
+        merchant: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[EndpointWithSecret]:
+        """Add an endpoint; its secret is shown this once.
 
-def endpoint(endpoint_id: str) -> Request[Endpoint]:
-    """Return one endpoint."""
-    return routes.ENDPOINT.to(endpoint_id)
+        ``secret = client.add_endpoint("https://shop.example/hooks").secret``
+        """
+        events = None if events is None else list(events)
+        body = drop_none(url=url, events=events, legacy_v0=legacy_v0, merchant=merchant)
+        return Route("POST", _ENDPOINTS, EndpointWithSecret).to(body=body, idempotency_key=idempotency_key)
 
+    @PageMethod
+    @staticmethod
+    def endpoints(
+        *, merchant: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> PageRequest[EndpointPage, Endpoint]:
+        """List endpoints, newest first."""
+        return Listing(_ENDPOINTS, EndpointPage, Endpoint).to(
+            query={"merchant": merchant, "limit": limit, "cursor": cursor}
+        )
 
-def change_endpoint(
-    endpoint_id: str,
-    *,
-    url: str | None = None,
-    events: Sequence[str] | None = None,
-    legacy_v0: bool | None = None,
-    status: str | None = None,
-    idempotency_key: str | None = None,
-) -> Request[Endpoint]:
-    """Change what is given; ``status="disabled"`` holds its deliveries back, ``"enabled"`` sends them."""
-    events = None if events is None else list(events)
-    body = drop_none(url=url, events=events, legacy_v0=legacy_v0, status=status)
-    return routes.CHANGE_ENDPOINT.to(endpoint_id, body=body, idempotency_key=idempotency_key)
+    each_endpoint = PaginatedMethod(endpoints)
 
+    @Method
+    @staticmethod
+    def endpoint(endpoint_id: str) -> Request[Endpoint]:
+        """Return one endpoint."""
+        return Route("GET", f"{_ENDPOINTS}/{{}}", Endpoint).to(endpoint_id)
 
-def remove_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[RemovedEndpoint]:
-    """Remove an endpoint; what was not delivered to it is dead."""
-    return routes.REMOVE_ENDPOINT.to(endpoint_id, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def change_endpoint(
+        endpoint_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        legacy_v0: bool | None = None,
+        status: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[Endpoint]:
+        """Change what is given; ``status="disabled"`` holds its deliveries back, ``"enabled"`` sends them."""
+        events = None if events is None else list(events)
+        body = drop_none(url=url, events=events, legacy_v0=legacy_v0, status=status)
+        return Route("PATCH", f"{_ENDPOINTS}/{{}}", Endpoint).to(
+            endpoint_id, body=body, idempotency_key=idempotency_key
+        )
 
+    @Method
+    @staticmethod
+    def remove_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[RemovedEndpoint]:
+        """Remove an endpoint; what was not delivered to it is dead."""
+        return Route("DELETE", f"{_ENDPOINTS}/{{}}", RemovedEndpoint).to(
+            endpoint_id, idempotency_key=idempotency_key
+        )
 
-def rotate_endpoint_secret(
-    endpoint_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
-) -> Request[EndpointWithSecret]:
-    """Give an endpoint a fresh secret, shown this once; the old one signs too for ``overlap`` (24h, 0 if it leaked)."""
-    body = drop_none(overlap=overlap)
-    return routes.ROTATE_ENDPOINT_SECRET.to(endpoint_id, body=body, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def rotate_endpoint_secret(
+        endpoint_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
+    ) -> Request[EndpointWithSecret]:
+        """Give an endpoint a fresh secret, shown this once; the old one signs too for ``overlap`` (24h, 0 if it leaked)."""
+        body = drop_none(overlap=overlap)
+        return Route("POST", f"{_ENDPOINTS}/{{}}/rotate_secret", EndpointWithSecret).to(
+            endpoint_id, body=body, idempotency_key=idempotency_key
+        )
 
+    @Method
+    @staticmethod
+    def test_endpoint(
+        endpoint_id: str,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Request[TestEvent]:
+        """Queue a ``webhook.test`` event."""
+        return Route("POST", f"{_ENDPOINTS}/{{}}/test", TestEvent).to(
+            endpoint_id, idempotency_key=idempotency_key
+        )
 
-def test_endpoint(
-    endpoint_id: str,
-    *,
-    idempotency_key: str | None = None,  # noqa: PT028 - no test, but named like one
-) -> Request[TestEvent]:
-    """Queue a ``webhook.test`` event."""
-    return routes.TEST_ENDPOINT.to(endpoint_id, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def recover_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[Recovered]:
+        """Make all dead deliveries of an endpoint due at once."""
+        return Route("POST", f"{_ENDPOINTS}/{{}}/recover", Recovered).to(
+            endpoint_id, idempotency_key=idempotency_key
+        )
 
+    @Method
+    @staticmethod
+    def replay_endpoint(
+        endpoint_id: str, *, since: Moment, idempotency_key: str | None = None
+    ) -> Request[Replayed]:
+        """Send an endpoint everything it subscribes to again, from a time on."""
+        body = drop_none(since=since)
+        return Route("POST", f"{_ENDPOINTS}/{{}}/replay", Replayed).to(
+            endpoint_id, body=body, idempotency_key=idempotency_key
+        )
 
-def recover_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[Recovered]:
-    """Make all dead deliveries of an endpoint due at once."""
-    return routes.RECOVER_ENDPOINT.to(endpoint_id, idempotency_key=idempotency_key)
+    @PageMethod
+    @staticmethod
+    def deliveries(
+        *,
+        status: str | None = None,
+        endpoint: str | None = None,
+        event: str | None = None,
+        merchant: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> PageRequest[DeliveryPage, ListedDelivery]:
+        """List deliveries, newest first."""
+        return Listing(_DELIVERIES, DeliveryPage, ListedDelivery).to(
+            query={
+                "status": status,
+                "endpoint": endpoint,
+                "event": event,
+                "merchant": merchant,
+                "limit": limit,
+                "cursor": cursor,
+            }
+        )
 
+    each_delivery = PaginatedMethod(deliveries)
 
-def replay_endpoint(
-    endpoint_id: str, *, since: Moment, idempotency_key: str | None = None
-) -> Request[Replayed]:
-    """Send an endpoint everything it subscribes to again, from a time on."""
-    body = drop_none(since=since)
-    return routes.REPLAY_ENDPOINT.to(endpoint_id, body=body, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def delivery(delivery_id: str) -> Request[Delivery]:
+        """Return one delivery with the log of its attempts."""
+        return Route("GET", f"{_DELIVERIES}/{{}}", Delivery).to(delivery_id)
 
+    @Method
+    @staticmethod
+    def retry_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
+        """Make a pending or dead delivery due at once."""
+        return Route("POST", f"{_DELIVERIES}/{{}}/retry", Delivery).to(
+            delivery_id, idempotency_key=idempotency_key
+        )
 
-def deliveries(
-    *,
-    status: str | None = None,
-    endpoint: str | None = None,
-    event: str | None = None,
-    merchant: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-) -> PageRequest[DeliveryPage, ListedDelivery]:
-    """List deliveries, newest first."""
-    return routes.DELIVERIES.to(
-        query={
-            "status": status,
-            "endpoint": endpoint,
-            "event": event,
-            "merchant": merchant,
-            "limit": limit,
-            "cursor": cursor,
-        }
-    )
+    @Method
+    @staticmethod
+    def dismiss_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
+        """Take a dead delivery out of the count of those that somebody has to look at; it stays dead."""
+        return Route("POST", f"{_DELIVERIES}/{{}}/dismiss", Delivery).to(
+            delivery_id, idempotency_key=idempotency_key
+        )
 
+    @PageMethod
+    @staticmethod
+    def events(
+        *,
+        type: str | None = None,  # noqa: A002 - it is called so
+        intent: str | None = None,
+        merchant: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> PageRequest[EventPage, Event]:
+        """List events, newest first."""
+        query = {"type": type, "intent": intent, "merchant": merchant, "limit": limit, "cursor": cursor}
+        return Listing(_EVENTS, EventPage, Event).to(query=query)
 
-def delivery(delivery_id: str) -> Request[Delivery]:
-    """Return one delivery with the log of its attempts."""
-    return routes.DELIVERY.to(delivery_id)
+    each_event = PaginatedMethod(events)
 
+    @Method
+    @staticmethod
+    def event(event_id: str) -> Request[Event]:
+        """Return one event as it was told."""
+        return Route("GET", f"{_EVENTS}/{{}}", Event).to(event_id)
 
-def retry_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
-    """Make a pending or dead delivery due at once."""
-    return routes.RETRY_DELIVERY.to(delivery_id, idempotency_key=idempotency_key)
+    @Method
+    @staticmethod
+    def redeliver_event(
+        event_id: str, *, endpoint: str | None = None, idempotency_key: str | None = None
+    ) -> Request[Redelivered]:
+        """Send an event again, under the same id: to one endpoint, or to all that got it."""
+        body = drop_none(endpoint=endpoint)
+        return Route("POST", f"{_EVENTS}/{{}}/redeliver", Redelivered).to(
+            event_id, body=body, idempotency_key=idempotency_key
+        )
 
+    @PageMethod
+    @staticmethod
+    def pull(
+        after: str | None = None, *, endpoint: str | None = None, limit: int | None = None
+    ) -> PageRequest[PulledEvents, PulledEvent]:
+        """Return what was told after an event, oldest first; from the beginning without ``after``.
 
-def dismiss_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
-    """Take a dead delivery out of the count of those that somebody has to look at; it stays dead."""
-    return routes.DISMISS_DELIVERY.to(delivery_id, idempotency_key=idempotency_key)
+        Each holds the body byte for byte as webhooks have it; with ``endpoint`` signed with its secrets, so that the same
+        verifier takes it. Store the last id, and ask for what comes after it next time: ``client.pull(last_id).data``
+        """
+        query = {"after": after or "", "endpoint": endpoint, "limit": limit}
+        return Listing(_EVENTS, PulledEvents, PulledEvent).to(query=query, continued_by="after")
 
+    each_pulled = PaginatedMethod(pull)
 
-def events(
-    *,
-    type: str | None = None,  # noqa: A002 - it is called so
-    intent: str | None = None,
-    merchant: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-) -> PageRequest[EventPage, Event]:
-    """List events, newest first."""
-    query = {"type": type, "intent": intent, "merchant": merchant, "limit": limit, "cursor": cursor}
-    return routes.EVENTS.to(query=query)
-
-
-def event(event_id: str) -> Request[Event]:
-    """Return one event as it was told."""
-    return routes.EVENT.to(event_id)
-
-
-def redeliver_event(
-    event_id: str, *, endpoint: str | None = None, idempotency_key: str | None = None
-) -> Request[Redelivered]:
-    """Send an event again, under the same id: to one endpoint, or to all that got it."""
-    body = drop_none(endpoint=endpoint)
-    return routes.REDELIVER_EVENT.to(event_id, body=body, idempotency_key=idempotency_key)
-
-
-def pull(
-    after: str | None = None, *, endpoint: str | None = None, limit: int | None = None
-) -> PageRequest[PulledEvents, PulledEvent]:
-    """Return what was told after an event, oldest first; from the beginning without ``after``.
-
-    Each holds the body byte for byte as webhooks have it; with ``endpoint`` signed with its secrets, so that the same
-    verifier takes it. Store the last id, and ask for what comes after it next time: ``client.pull(last_id).data``
-    """
-    query = {"after": after or "", "endpoint": endpoint, "limit": limit}
-    return routes.PULL.to(query=query, continued_by="after")
-
-
-def status() -> Request[ServerStatus]:
-    """Return how the daemon stands."""
-    return routes.STATUS.to()
+    @Method
+    @staticmethod
+    def status() -> Request[ServerStatus]:
+        """Return how the daemon stands."""
+        return Route("GET", "/v1/status", ServerStatus).to()

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 
 from watcher import schemas
 from watcher.cli.backends.protocol import Document
-from watcher.client import ApiError, Client, NotFound, Refused, Unauthorized, routes
-from watcher.client.request import Listing, Request, Route
+from watcher.client import ApiError, Client, NotFound, Refused, Unauthorized
+from watcher.client.methods import Method
+from watcher.client.request import Request
 from watcher.client.retry import read
 from watcher.errors import NotFound as Missing
 from watcher.errors import Refused as Denied
@@ -34,6 +37,10 @@ _LISTS = {
     "merchant": "merchants list",
     "key": "merchants keys list MERCHANT",
 }
+
+
+#: Services whose name the client uses otherwise.
+_NAMES = {"merchant_of": "merchant"}
 
 
 class HttpBackend:
@@ -114,34 +121,36 @@ class HttpBackend:
 
 
 class HttpServices:
-    """The methods of :class:`watcher.services.Services`, each one request to the route of the same name."""
+    """The methods of :class:`watcher.services.Services`, each one request: the client's method of the same name."""
 
     def __init__(self, backend: HttpBackend, idempotency_key: str | None = None) -> None:
         self._backend = backend
         self._key = idempotency_key
 
     def __getattr__(self, name: str) -> Callable[..., Document]:
-        route = getattr(routes, name.upper(), None)
-        if not isinstance(route, Route | Listing):
-            raise AttributeError(f"{name} is not a route of the server")
-        return partial(self._ask, route)
+        method = getattr(Client, _NAMES.get(name, name), None)
+        if not isinstance(method, Method):
+            raise AttributeError(f"the client has no method {name}")
+        return partial(self._call, method)
 
-    def _ask(
-        self,
-        route: Route[Any] | Listing[Any, Any],
-        *ids_and_request: str | schemas.Request,
-        url: None = None,
+    def _call(
+        self, method: Method[..., Any], *ids_and_request: str | schemas.Request, url: None = None
     ) -> Document:
-        """Ask a route for what a method's ids and request say. ``url``: looked up by the server itself."""
+        """Send what a method's ids and request say. ``url``: looked up by the server itself."""
         ids = [each for each in ids_and_request if isinstance(each, str)]
-        requests = [each for each in ids_and_request if isinstance(each, schemas.Request)]
-        asked = requests[0].document() if requests else None
-        if asked is not None:
-            self._backend.check_merchant(asked.get("merchant"))
-        if isinstance(route, Listing):
-            return self._backend.ask(route.to(query=asked))
+        given = {
+            name: value
+            for each in ids_and_request
+            if not isinstance(each, str)
+            for name, value in each.document().items()
+        }
+        self._backend.check_merchant(given.get("merchant"))
+        if "changes" in signature(method.build).parameters:
+            given = {"changes": given}
         try:
-            request = route.to(*ids, body=asked, idempotency_key=self._key)
+            request = method.build(*ids, **given)
         except NotFound as error:
             raise Missing(error.detail) from None
+        if request.method != "GET":
+            request = replace(request, idempotency_key=self._key)
         return self._backend.ask(request)

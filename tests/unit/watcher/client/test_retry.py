@@ -14,10 +14,6 @@ from watcher.client import (
     Refused,
     Unauthorized,
     Unreachable,
-    merchants,
-    payment_intents,
-    routes,
-    webhooks,
 )
 from watcher.client.request import Request, encode_query
 from watcher.client.retry import (
@@ -34,8 +30,8 @@ from watcher.domain.model import Status
 from watcher.schemas import NewPaymentIntent
 
 RULES = RetryRules(timeout=30, retries=3, random=lambda: 0.0, fresh_key=lambda: "fresh")
-LOOK = routes.STATUS.to()
-CHANGE = routes.CANCEL_INTENT.to("pi_1", body={"reason": "x"})
+LOOK = Client.status.build()
+CHANGE = Client.cancel_intent.build("pi_1", reason="x")
 
 
 def reply(status: int, body: Any = None, **headers: str) -> Reply:
@@ -170,11 +166,11 @@ def test_a_redirect_and_another_servers_errors_are_unreachable() -> None:
 
 def test_a_document_of_another_shape_is_unreachable_and_says_where() -> None:
     with pytest.raises(Unreachable, match=r"Transfer\.object: Field required"):
-        read(routes.TRANSFER.to("tr_1"), {"id": "tr_1"}, reply(200, {}))
+        read(Client.transfer.build("tr_1"), {"id": "tr_1"}, reply(200, {}))
 
 
 def test_a_callers_own_key_is_used_and_looking_needs_none() -> None:
-    first = next(send_with_retries(payment_intents.create_intent(5, idempotency_key="mine"), RULES))
+    first = next(send_with_retries(Client.create_intent.build(5, idempotency_key="mine"), RULES))
     assert isinstance(first, SendRequest)
     assert first.headers["idempotency-key"] == "mine"
     look = next(send_with_retries(LOOK, RULES))
@@ -186,19 +182,19 @@ def test_a_callers_own_key_is_used_and_looking_needs_none() -> None:
 def test_what_json_cannot_carry_is_refused_before_it_is_sent() -> None:
     for value in (float("nan"), object(), {1, 2}):
         with pytest.raises(Refused, match="not JSON"):
-            next(send_with_retries(routes.CREATE_INTENT.to(body={"amount": value}), RULES))
+            next(send_with_retries(Client.create_intent.build(value), RULES))
 
 
 @pytest.mark.parametrize("key", ["", "a\nb", "schlüssel", "x" * 256])
 def test_an_idempotency_key_that_is_none_is_refused_before_it_is_sent(key: str) -> None:
     with pytest.raises(Refused, match="printable ASCII"):
-        next(send_with_retries(payment_intents.create_intent(5, idempotency_key=key), RULES))
+        next(send_with_retries(Client.create_intent.build(5, idempotency_key=key), RULES))
 
 
 def test_half_a_character_is_refused_before_it_is_sent() -> None:
     for request in (
-        payment_intents.intents(reference="\ud800"),
-        payment_intents.create_intent(5, reference="\ud800"),
+        Client.intents.build(reference="\ud800"),
+        Client.create_intent.build(5, reference="\ud800"),
     ):
         with pytest.raises(Refused, match="not Unicode"):
             next(send_with_retries(request, RULES))
@@ -207,7 +203,7 @@ def test_half_a_character_is_refused_before_it_is_sent() -> None:
 @pytest.mark.parametrize("odd", ["", "../admin", "a/b", "a?b", "..", "x" * 65, "é"])
 def test_an_id_that_would_lead_elsewhere_does_not_exist(odd: str) -> None:
     with pytest.raises(NotFound):
-        payment_intents.intent(odd)
+        Client.intent.build(odd)
 
 
 def test_times_and_lists_are_written_as_the_api_reads_them() -> None:
@@ -220,19 +216,17 @@ def test_times_and_lists_are_written_as_the_api_reads_them() -> None:
         "f": "7",
     }
     assert encode_query({"metadata": {"a": "1", "b": "2"}}) == {"metadata[a]": "1", "metadata[b]": "2"}
-    body = payment_intents.create_intent(5, expires_at=when.replace(microsecond=0), metadata={"a": "b"}).body
+    body = Client.create_intent.build(5, expires_at=when.replace(microsecond=0), metadata={"a": "b"}).body
     assert body == {"amount": 5, "expires_at": "2026-01-31T12:00:00.000Z", "metadata": {"a": "b"}}
-    many = payment_intents.create_intents(
-        [NewPaymentIntent(amount=5, level=None), {"amount": 6, "payer": None}]
-    )
+    many = Client.create_intents.build([NewPaymentIntent(amount=5, level=None), {"amount": 6, "payer": None}])
     assert many.body == {"intents": [{"amount": "5", "level": None}, {"amount": 6}]}
 
 
 def test_what_is_none_is_not_sent_except_to_set_a_merchant_back() -> None:
-    assert webhooks.change_endpoint("we_1", status="enabled").body == {"status": "enabled"}
-    assert merchants.change_merchant("mer_1", {"ttl": None}).body == {"ttl": None}
-    assert webhooks.pull().query == {"after": ""}
-    assert webhooks.pull("evt_1", limit=5).query == {"after": "evt_1", "limit": "5"}
+    assert Client.change_endpoint.build("we_1", status="enabled").body == {"status": "enabled"}
+    assert Client.change_merchant.build("mer_1", {"ttl": None}).body == {"ttl": None}
+    assert Client.pull.build().query == {"after": ""}
+    assert Client.pull.build("evt_1", limit=5).query == {"after": "evt_1", "limit": "5"}
 
 
 @pytest.mark.parametrize(
@@ -276,7 +270,7 @@ def test_a_wait_ends_with_its_time_and_never_hurries() -> None:
         status = "pending"
 
     now = [0.0]
-    talk = payment_intents.wait_for("pi_1", 65, clock=lambda: now[0])
+    talk = Client.wait_for.build("pi_1", 65, clock=lambda: now[0])
     asked = [next(talk)]
     for seconds in (0.0, 30.0, 30.0, 0.5, 0.0):
         now[0] += seconds
