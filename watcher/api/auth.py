@@ -1,11 +1,11 @@
 """Who calls: merchants by API keys, operators by the admin token."""
 
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import Request
 
+from watcher.api.caller import Caller
 from watcher.api.errors import Problem, not_found
 from watcher.schemas import Scope
 
@@ -13,22 +13,6 @@ if TYPE_CHECKING:
     from watcher.api.transactions import TransactionRunner
 
 _REALM = 'Bearer realm="sbtc-watcher"'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """A caller who may do what he asks for. ``merchant`` None: an operator."""
-
-    merchant: str | None
-    #: As operator actions record it: ``key:key_…``, or ``admin``.
-    actor: str
-    #: None for an operator.
-    key_id: str | None = None
-
-    @property
-    def scope(self) -> str:
-        """Whose idempotency keys these are."""
-        return self.merchant or "operator"
 
 
 def api_of(request: Request) -> "TransactionRunner":
@@ -64,7 +48,7 @@ async def authenticate(request: Request, scope: Scope) -> Caller:
     caller = Caller(merchant=owner.merchant, actor=f"key:{owner.key_id}", key_id=owner.key_id)
     request.scope["state"]["caller"] = caller.actor
     _limit(api, request, caller)
-    api.record_use(owner.key_id)
+    api.key_uses.add(owner.key_id)
     if scope not in owner.scopes:
         raise Problem(
             403,

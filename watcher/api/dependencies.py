@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Request, Response, Security
 from fastapi.security import HTTPBearer
 
-from watcher.api.auth import Caller, api_of
+from watcher.api.auth import api_of
+from watcher.api.caller import Caller
 from watcher.api.route import ApiRequest
 from watcher.api.transactions import TransactionRunner
 from watcher.services import Services

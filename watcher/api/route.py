@@ -9,7 +9,8 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
 
 from watcher import schemas
-from watcher.api.auth import Caller, api_of, authenticate, authenticate_operator
+from watcher.api.auth import api_of, authenticate, authenticate_operator
+from watcher.api.caller import Caller
 from watcher.api.json_body import MAX_BODY_BYTES, parse, read_body
 from watcher.errors import Refused
 from watcher.schemas import Scope

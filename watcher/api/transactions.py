@@ -1,31 +1,25 @@
-"""What routes work with: one transaction per request, in a worker thread, with a :class:`watcher.services.Services` in it."""
+"""One transaction per request, in a worker thread, with the :class:`watcher.services.Services` of its caller."""
 
 import asyncio
-import contextvars
-import hashlib
-import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import Request, Response
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from notifier.database_errors import reason_of
-from watcher import unforeseen
 from watcher.api import idempotency
-from watcher.api.auth import Caller
-from watcher.api.errors import Problem
+from watcher.api.caller import Caller
 from watcher.api.idempotency import Answer, IdempotentRequest
+from watcher.api.json_response import encode, from_answer, with_etag
+from watcher.api.key_uses import KeyUses
 from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
 from watcher.api.route import ApiRequest
+from watcher.api.worker_threads import WorkerThreads
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
-from watcher.log import get_logger
 from watcher.services import Services, api_keys
 from watcher.services.api_keys import ApiKeyOwner
 from watcher.services.status_reasons import Reason
@@ -33,30 +27,19 @@ from watcher.services.webhook_secrets import open_secret_store
 from watcher.store.database import Database
 from watcher.store.schema import intent
 
-_T = TypeVar("_T")
-
-#: Threads for requests; SQLite has one writer at a time anyway, who would only be waited for in less fair ways.
+#: Threads that read, and that write where the database takes several writers; SQLite has one.
 READ_THREADS = 4
 WRITE_THREADS = 4
 
-#: Threads for what a change needs to know before it begins: names that one merchant has looked up must not hold up the rest.
+#: Threads for what a write needs to know before it begins: names that one merchant has looked up must not hold up the rest.
 LOOKUP_THREADS = 8
-
-#: How long a request may wait for a thread, seconds.
-THREAD_WAIT_SECONDS = 10.0
-
-#: Seconds between two records of when keys were used.
-KEY_USE_INTERVAL_SECONDS = 60.0
-
-MEDIA_TYPE = "application/json"
-
-log = get_logger(__name__)
 
 
 class TransactionRunner:
-    """``wake`` is called after every change: there may be events to deliver. ``now``: this machine's clock.
+    """Runs the work of routes. ``now``: this machine's clock, unix seconds.
 
-    ``known_reasons`` says what is wrong with this process, for the status.
+    ``wake`` is called after every write: there may be events to deliver. ``known_reasons`` returns what is wrong with this
+    process, for the status.
     """
 
     def __init__(
@@ -77,14 +60,12 @@ class TransactionRunner:
         self._now = now
         self._settler = Settler.of(settings)
         self._secret_store = open_secret_store(settings)
-        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="api-read")
-        self._writers = ThreadPoolExecutor(
-            1 if database.is_sqlite else WRITE_THREADS, thread_name_prefix="api-write"
-        )
-        self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="api-lookup")
-        #: What is being done in this process under an idempotency key.
+        self._readers = WorkerThreads(READ_THREADS, "api-read")
+        self._writers = WorkerThreads(1 if database.is_sqlite else WRITE_THREADS, "api-write")
+        self._lookups = WorkerThreads(LOOKUP_THREADS, "api-lookup")
+        self.key_uses = KeyUses(database, self._writers, now)
+        #: Idempotency keys of the writes that run in this process.
         self._running: set[bytes] = set()
-        self._used: dict[str, float] = {}
 
     # What routes call
 
@@ -102,7 +83,7 @@ class TransactionRunner:
         ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name); ``work``
         gets what it returns. Nothing that raises leaves anything behind.
         """
-        idempotent = await _once(request, caller)
+        idempotent = await _idempotent_request(request, caller)
         if idempotent is not None:
             if idempotent.digest in self._running:
                 raise idempotency.in_progress()
@@ -110,10 +91,10 @@ class TransactionRunner:
         found = None
         try:
             if before is not None:
-                known = await self._submit(self._readers, lambda: self._recall_answer(idempotent))
+                known = await self._readers.run(lambda: self._recall_answer(idempotent))
                 if known is not None:
-                    return _response(known, replayed=True)
-                found = await self._submit(self._lookups, before)
+                    return from_answer(known, replayed=True)
+                found = await self._lookups.run(before)
             answer, replayed = await self._run_write(
                 caller, lambda services: work(services, found), idempotent, status
             )
@@ -122,22 +103,22 @@ class TransactionRunner:
                 self._running.discard(idempotent.digest)
         if not replayed:
             self._wake()
-        return _response(answer, replayed=replayed)
+        return from_answer(answer, replayed=replayed)
 
     async def check_key(self, request: ApiRequest, caller: Caller) -> None:
         """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another request."""
-        idempotent = await _once(request, caller)
+        idempotent = await _idempotent_request(request, caller)
         if idempotent is not None:
-            await self._submit(self._readers, lambda: self._recall_answer(idempotent))
+            await self._readers.run(lambda: self._recall_answer(idempotent))
 
     async def read(self, request: Request, caller: Caller, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
 
         def read() -> bytes:
             with self._database.read() as connection:
-                return _encode(work(self._services(connection, caller)))
+                return encode(work(self._services(connection, caller)))
 
-        return _with_etag(request, await self._submit(self._readers, read))
+        return with_etag(request, await self._readers.run(read))
 
     async def wait_for_intent(
         self, request: Request, caller: Caller, intent_id: str, *, seconds: float, seen: Collection[str]
@@ -152,7 +133,7 @@ class TransactionRunner:
             with self._database.read() as connection:
                 return str(self._services(connection, caller).intent(intent_id)["status"])
 
-        status = await self._submit(self._readers, read)
+        status = await self._readers.run(read)
         if status not in seen:
             return
         changed = asyncio.ensure_future(
@@ -175,48 +156,19 @@ class TransactionRunner:
             with self._database.read() as connection:
                 return api_keys.find_owner(connection, key, now=self._now())
 
-        return await self._submit(self._readers, find)
-
-    def record_use(self, key_id: str) -> None:
-        """Note that a key was used; written about once a minute."""
-        self._used[key_id] = self._now()
-
-    # What runs beside
+        return await self._readers.run(find)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve those who wait and record when keys were used, until ``stop`` is set."""
+        """Serve long polls and record when keys were used, until ``stop`` is set."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.long_poll.run(stop))
-            while not stop.is_set():
-                try:
-                    async with asyncio.timeout(KEY_USE_INTERVAL_SECONDS):
-                        await stop.wait()
-                except TimeoutError:
-                    pass
-                await self.record_uses()
-
-    async def record_uses(self) -> None:
-        """Write down when keys were used; what cannot be written is kept for the next time."""
-        used, self._used = self._used, {}
-
-        def write() -> None:
-            self._database.transact(lambda connection: api_keys.record_use(connection, used))
-
-        if not used:
-            return
-        try:
-            await self._submit(self._writers, write)
-        except (SQLAlchemyError, Problem) as error:
-            log.warning("http.uses_not_recorded", reason=reason_of(error))
-            self._used = used | self._used
-        except Exception as error:
-            unforeseen.report("key_usage", error)
+            tasks.create_task(self.key_uses.run(stop))
 
     def close(self) -> None:
         """Take no more requests."""
         self.long_poll.release()
         for threads in (self._readers, self._writers, self._lookups):
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
 
     # Transactions
 
@@ -246,14 +198,14 @@ class TransactionRunner:
                 if known is not None:
                     return known, True
             document = work(self._services(connection, caller))
-            answer = Answer(status=status, body=b"" if status == 204 else _encode(document))
+            answer = Answer(status=status, body=b"" if status == 204 else encode(document))
             if idempotent is not None:
                 idempotency.remember(connection, idempotent, answer, now=self._now())
             return answer, False
 
         # Waited for even when the caller is gone: the key is free again only when it is known what became of it.
         transaction = partial(self._database.transact, write)
-        return await self._submit(self._writers, transaction, to_the_end=True)
+        return await self._writers.run(transaction, to_the_end=True)
 
     def _recall_answer(self, idempotent: IdempotentRequest | None) -> Answer | None:
         if idempotent is None:
@@ -268,39 +220,10 @@ class TransactionRunner:
             with self._database.read() as connection:
                 return {str(row.id): str(row.status) for row in connection.execute(query)}
 
-        return await self._submit(self._readers, read)
-
-    async def _submit(
-        self, threads: ThreadPoolExecutor, function: Callable[[], _T], *, to_the_end: bool = False
-    ) -> _T:
-        """Run a function in a thread, unless it would have to wait too long for one."""
-        asked = time.monotonic()
-        context = contextvars.copy_context()
-
-        def begin() -> _T:
-            if time.monotonic() - asked > THREAD_WAIT_SECONDS:
-                raise Problem(
-                    503, "unavailable", "too many requests at once; try again", headers={"retry-after": "1"}
-                )
-            return context.run(function)
-
-        try:
-            future: Future[_T] = threads.submit(begin)
-        except RuntimeError:
-            raise Problem(
-                503, "unavailable", "the server is stopping", headers={"retry-after": "1"}
-            ) from None
-        waiter = asyncio.wrap_future(future)
-        if not to_the_end:
-            return await waiter
-        try:
-            return await asyncio.shield(waiter)
-        except asyncio.CancelledError:
-            await asyncio.wait({waiter})
-            raise
+        return await self._readers.run(read)
 
 
-async def _once(request: ApiRequest, caller: Caller) -> IdempotentRequest | None:
+async def _idempotent_request(request: ApiRequest, caller: Caller) -> IdempotentRequest | None:
     """Return what a request with an idempotency key is known by, None without one. Raises :class:`Refused`."""
     keys = request.headers.getlist("idempotency-key")
     if not keys:
@@ -313,29 +236,3 @@ async def _disconnected(request: Request) -> None:
     """Return when the caller has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _encode(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _response(answer: Answer, *, replayed: bool) -> Response:
-    headers = {"idempotent-replayed": "true"} if replayed else {}
-    return Response(
-        answer.body,
-        status_code=answer.status,
-        headers=headers,
-        media_type=MEDIA_TYPE if answer.body else None,
-    )
-
-
-def _with_etag(request: Request, body: bytes) -> Response:
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    wanted = {
-        word.strip().removeprefix("W/")
-        for line in request.headers.getlist("if-none-match")
-        for word in line.split(",")
-    }
-    if tag in wanted or "*" in wanted:
-        return Response(status_code=304, headers={"etag": tag})
-    return Response(body, headers={"etag": tag}, media_type=MEDIA_TYPE)

@@ -104,7 +104,7 @@ async def test_the_last_use_is_recorded_beside_not_by_the_request(api: ApiFixtur
     assert (await api.client.get(LIST)).status_code == 200
     assert last_use() == []
     assert api.site.api is not None
-    await api.site.api.record_uses()
+    await api.site.api.key_uses.write()
     assert last_use() == [int(api.fixture.clock())]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from notifier import ssrf
 from tests.integration.watcher.api.api_fixture import ApiFixture, problem
-from watcher.api import transactions as api_module
+from watcher.api import transactions, worker_threads
 from watcher.services import api_keys
 
 PATH = "/v1/payment_intents"
@@ -18,7 +18,7 @@ async def test_who_would_wait_too_long_for_a_thread_is_told_to_come_back(
     sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(api_module, "THREAD_WAIT_SECONDS", -1.0)
+        patched.setattr(worker_threads, "THREAD_WAIT_SECONDS", -1.0)
         answer = await sqlite_office.client.post(PATH, json={"amount": 1})
     assert problem(answer) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
@@ -50,9 +50,9 @@ async def test_a_use_that_cannot_be_recorded_is_recorded_later(
 
     with monkeypatch.context() as patched:
         patched.setattr(sqlite_office.fixture.database.engine.pool, "_invoke_creator", down)
-        await api.record_uses()
+        await api.key_uses.write()
     assert recorded() == []
-    await api.record_uses()
+    await api.key_uses.write()
     assert len(recorded()) == 1
 
 
@@ -86,7 +86,7 @@ async def test_names_that_are_slow_to_look_up_hold_nobody_else_up(
     body = {"url": "https://slow.example/"}
     adding = [
         asyncio.create_task(sqlite_office.client.post("/v1/webhook_endpoints", json=body))
-        for _ in range(api_module.READ_THREADS)
+        for _ in range(transactions.READ_THREADS)
     ]
     try:
         for _ in adding:

@@ -1,0 +1,60 @@
+"""When API keys were last used: collected in memory, written about once a minute."""
+
+import asyncio
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.api.errors import Problem
+from watcher.api.worker_threads import WorkerThreads
+from watcher.log import get_logger
+from watcher.services import api_keys
+from watcher.store.database import Database
+
+#: Seconds between two writes.
+WRITE_INTERVAL_SECONDS = 60.0
+
+log = get_logger(__name__)
+
+
+class KeyUses:
+    """Uses of keys that are not written yet. ``now``: this machine's clock, unix seconds."""
+
+    def __init__(self, database: Database, writers: WorkerThreads, now: Callable[[], float]) -> None:
+        self._database = database
+        self._writers = writers
+        self._now = now
+        self._used: dict[str, float] = {}
+
+    def add(self, key_id: str) -> None:
+        """Note that a key is used now."""
+        self._used[key_id] = self._now()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write once a minute until ``stop`` is set, and then once more."""
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(WRITE_INTERVAL_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                pass
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what was collected; what cannot be written is kept for the next time."""
+        if not self._used:
+            return
+        used, self._used = self._used, {}
+
+        def write() -> None:
+            self._database.transact(lambda connection: api_keys.record_use(connection, used))
+
+        try:
+            await self._writers.run(write)
+        except (SQLAlchemyError, Problem) as error:
+            log.warning("http.uses_not_recorded", reason=reason_of(error))
+            self._used = used | self._used
+        except Exception as error:
+            unforeseen.report("key_usage", error)
