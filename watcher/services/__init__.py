@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from watcher.services import status as status_service
 from watcher.services.context import Document
-from watcher.services.merchant_service import MerchantService
+from watcher.services.merchants import MerchantService
 from watcher.services.payment_intents import PaymentIntentService
 from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import WebhookService

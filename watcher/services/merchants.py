@@ -1,6 +1,6 @@
-"""Merchants and their API keys. Every function works on an open connection.
+"""Merchants and their API keys: what is stored, and the services for operators.
 
-Defaults that are None mean *as the settings say*. A recipient is never unwatched: money to a former one is stored.
+Defaults that are None mean *as the settings say*. A recipient is never unwatched: transfers to a former one are stored.
 """
 
 import os
@@ -9,14 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from notifier.events import rfc3339
 from notifier.ids import Entropy, new_id
 from watcher.config.settings import Settings
 from watcher.errors import NotFound, Problems, Refused
-from watcher.schemas import AddApiKey, ChangeMerchant, NewMerchant
+from watcher.schemas import AddApiKey, ChangeMerchant, NewMerchant, Page, RotateKey, serialize
 from watcher.schemas.fields import serialize_level
 from watcher.services import api_keys
+from watcher.services.context import Context, Document
 from watcher.store import intents as intent_store
 from watcher.store.chain_state import load_cursor
+from watcher.store.pagination import fetch_page
 from watcher.store.schema import merchant
 
 
@@ -53,17 +56,6 @@ def find(connection: Connection, merchant_id: str, *, lock: bool = False) -> Map
     if row is None:
         raise NotFound(f"no merchant {merchant_id}", hint="sbtc-watcher merchants list shows them")
     return {str(key): value for key, value in row.items()}
-
-
-def page(
-    connection: Connection, *, limit: int, cursor: str | None = None
-) -> tuple[list[Mapping[str, Any]], str | None]:
-    """Return up to ``limit`` merchants below the id ``cursor``, newest first, and the next page's cursor."""
-    query = select(merchant).order_by(merchant.c.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(merchant.c.id < cursor)
-    rows = [{str(key): value for key, value in row.items()} for row in connection.execute(query).mappings()]
-    return list(rows[:limit]), rows[limit - 1]["id"] if len(rows) > limit else None
 
 
 def change(
@@ -144,3 +136,57 @@ def _values(settings: Settings, request: NewMerchant | ChangeMerchant) -> dict[s
         values["level"] = serialize_level(request.level)
     problems.check()
     return values
+
+
+class MerchantService(Context):
+    """Merchants and their keys."""
+
+    def add_merchant(self, request: NewMerchant) -> Document:
+        """Add a merchant; return {merchant, api_key, …}."""
+        row, key = add(self.connection, self.settings, request, now=self.now)
+        return {"merchant": serialize.merchant(row), "api_key": key, "previous_keys_expire_at": None}
+
+    def merchant_of(self, merchant_id: str) -> Document:
+        """Return one merchant."""
+        return serialize.merchant(find(self.connection, merchant_id))
+
+    def merchants(self, page: Page) -> Document:
+        """Return a page of merchants, newest first."""
+        self.read_page(page, merchant.c.id, merchant.c.id)
+        rows, following = fetch_page(self.connection, select(merchant), merchant, page)
+        return {"data": [serialize.merchant(row) for row in rows], "next_cursor": following}
+
+    def change_merchant(self, merchant_id: str, request: ChangeMerchant) -> Document:
+        """Change what is given of a merchant, null back to the settings' default."""
+        return serialize.merchant(change(self.connection, self.settings, merchant_id, request, now=self.now))
+
+    def rotate_merchant_key(self, merchant_id: str, request: RotateKey) -> Document:
+        """Give a merchant a fresh key; the others end at once, or after ``overlap``.
+
+        Return {merchant, api_key, previous_keys_expire_at}; the time is null when they ended at once.
+        """
+        seconds = request.overlap or 0.0
+        key = rotate_key(self.connection, self.settings, merchant_id, self.now, seconds)
+        until = api_keys.overlap_end(self.now, seconds)
+        return {
+            "merchant": self.merchant_of(merchant_id),
+            "api_key": key,
+            "previous_keys_expire_at": None if until is None else rfc3339(until),
+        }
+
+    def merchant_keys(self, merchant_id: str) -> Document:
+        """Return all keys that a merchant has or had, newest first, without the keys themselves."""
+        find(self.connection, merchant_id)
+        rows = api_keys.of_merchant(self.connection, merchant_id)
+        return {"data": [api_keys.document(row, now=self.now) for row in rows], "next_cursor": None}
+
+    def add_merchant_key(self, merchant_id: str, request: AddApiKey) -> Document:
+        """Give a merchant one more key; return {key, api_key}."""
+        network = self.settings.network
+        row, key = api_keys.add(self.connection, network, merchant_id, request, now=self.now)
+        return {"key": api_keys.document(row, now=self.now), "api_key": key}
+
+    def revoke_merchant_key(self, merchant_id: str, key_id: str) -> Document:
+        """Make a key invalid at once and return it."""
+        row = api_keys.revoke(self.connection, key_id, now=self.now, merchant_id=merchant_id)
+        return api_keys.document(row, now=self.now)

@@ -6,19 +6,20 @@ A page's cursor is the last id of the page before, so that pages stay whole whil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from notifier.ids import new_id
 from watcher.domain.matching import reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.errors import NotFound
-from watcher.schemas import Page, PaymentIntentFilters, TransferFilters, serialize
+from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
 from watcher.services.status import status
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.database import chunks
 from watcher.store.filters import has_flag, has_metadata, needs_attention
+from watcher.store.pagination import fetch_page
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer as transfer_table
 
@@ -76,7 +77,7 @@ def intents(
         query = query.where(intent_table.c.id < _first_id("pi_", filters.created_to))
     for key, value in (filters.metadata or {}).items():
         query = query.where(has_metadata(connection, key, value))
-    rows, following = _page(connection, query, intent_table, filters)
+    rows, following = fetch_page(connection, query, intent_table, filters)
     return {"data": _documents(connection, rows, payment_contract), "next_cursor": following}
 
 
@@ -89,7 +90,7 @@ def transfers(
         query = query.where(transfer_table.c.merchant_id == merchant)
     if filters.unmatched:
         query = query.where(transfer_table.c.intent_id.is_(None), transfer_table.c.canonical)
-    rows, following = _page(connection, query, transfer_table, filters)
+    rows, following = fetch_page(connection, query, transfer_table, filters)
     clock = _clock(connection)
     return {"data": [serialize.transfer(row, clock) for row in rows], "next_cursor": following}
 
@@ -121,15 +122,6 @@ def _documents(
         )
         for row in rows
     ]
-
-
-def _page(
-    connection: Connection, query: Select[Any], table: Table, page: Page
-) -> tuple[list[Mapping[Any, Any]], str | None]:
-    if page.cursor is not None:
-        query = query.where(table.c.id < page.cursor)
-    rows = list(connection.execute(query.order_by(table.c.id.desc()).limit(page.limit + 1)).mappings())
-    return list(rows[: page.limit]), rows[page.limit - 1]["id"] if len(rows) > page.limit else None
 
 
 def _clock(connection: Connection) -> ChainClock:
