@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from chain.testing import principal, txs
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.config.settings import Settings
 from watcher.errors import NotFound, Refused
-from watcher.schemas import ChangeMerchant, NewMerchant, serialize
+from watcher.schemas import ChangeMerchant, NewMerchant, Page, serialize
 from watcher.services import api_keys, merchants
-from watcher.store.schema import api_key
+from watcher.store.pagination import fetch_page
+from watcher.store.schema import api_key, merchant
 
 OTHER = principal("other")
 
@@ -27,6 +28,10 @@ def add(
             NewMerchant.of({"name": "Other", "recipient": OTHER} | fields),
             now=fixture.clock(),
         )
+
+
+def page(connection: Connection, **asked: Any) -> tuple[list[Mapping[Any, Any]], str | None]:
+    return fetch_page(connection, select(merchant), merchant, Page(**asked))
 
 
 def change(fixture: LedgerFixture, merchant: str, **fields: Any) -> Mapping[str, Any]:
@@ -154,7 +159,7 @@ def test_a_wrong_field_is_refused_by_name_and_nothing_is_stored(
             attempt()
         assert [error["field"] for error in caught.value.errors] == [field]
     with fixture.database.read() as connection:
-        rows, _ = merchants.page(connection, limit=10)
+        rows, _ = page(connection, limit=10)
     assert [row["name"] for row in rows] == ["Shop"]
 
 
@@ -173,12 +178,12 @@ def test_an_unknown_merchant_is_not_found(fixture: LedgerFixture) -> None:
 def test_pages_stay_whole_while_merchants_are_added(fixture: LedgerFixture) -> None:
     first = [fixture.add_merchant(f"m{n}", principal(f"m{n}")) for n in range(4)]
     with fixture.database.read() as connection:
-        rows, cursor = merchants.page(connection, limit=2)
+        rows, cursor = page(connection, limit=2)
     assert [row["id"] for row in rows] == [first[3], first[2]]
     fixture.add_merchant("late", principal("late"))
     with fixture.database.read() as connection:
-        rows, cursor = merchants.page(connection, limit=2, cursor=cursor)
-        rest, end = merchants.page(connection, limit=2, cursor=cursor)
+        rows, cursor = page(connection, limit=2, cursor=cursor)
+        rest, end = page(connection, limit=2, cursor=cursor)
     assert [row["id"] for row in (*rows, *rest)] == [first[1], first[0], fixture.merchant]
     assert end is None
 
