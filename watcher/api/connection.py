@@ -1,7 +1,7 @@
-"""One connection: cut when its caller keeps it without asking for anything, or without taking what he asked for.
+"""Idle timeout of a connection: closed when the caller sends no whole request, or does not read the answer.
 
-uvicorn's own timeout runs only between two requests of a connection, and waits for what was not taken. Without this,
-callers who send half a request could take all connections for as long as they like, from the health routes too.
+uvicorn's own timeout runs only between two requests of a connection, and waits for unread answers. Without this one,
+half requests could hold all connections for ever, those of the health routes too.
 """
 
 import asyncio
@@ -9,15 +9,15 @@ from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-#: How long a caller may take to ask, or to take an answer: at least so many seconds, less than twice as many.
+#: Seconds after which an idle connection is closed; at most twice as many.
 CONNECTION_IDLE_SECONDS = 15.0
 
 
 class Connection(H11Protocol):
-    """What uvicorn makes for each connection. A request that is being worked on has limits of its own."""
+    """uvicorn's protocol for one connection. A request that is being answered has limits of its own."""
 
     _watch: asyncio.TimerHandle
-    #: Whether nothing was worked on at the last look, and after which request.
+    #: The request after which the connection was idle at the last check.
     _idle_after: tuple[object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

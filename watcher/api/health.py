@@ -46,7 +46,7 @@ class Health:
         self._metrics = metrics
         self._max_lag = max_lag
         self._now = now
-        # Threads of its own: whoever asks too often, or a database that hangs, must not take the ledger's.
+        # Own threads: frequent callers, or a database that hangs, must not take the ledger's.
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="health")
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Health:
 def not_ready(
     cursor: Cursor | None, roles: Collection[str], due: int, liveness: Liveness, *, max_lag: float, now: float
 ) -> list[Reason]:
-    """Return why nobody should rely on the daemon.
+    """Return why the daemon is not ready.
 
     ``roles`` are those that some living process runs, ``due`` counts the webhooks that wait. Lag is measured in chain time.
     """

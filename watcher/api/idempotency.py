@@ -107,7 +107,7 @@ def recall(connection: Connection, idempotent: IdempotentRequest, *, now: float)
 
 
 def begin(connection: Connection, idempotent: IdempotentRequest, *, now: float) -> Answer | None:
-    """Begin a write transaction's work: like :func:`recall`, and from here on nobody else does the same request.
+    """Begin a write transaction's work: like :func:`recall`, and lock the key until the transaction ends.
 
     Raises :class:`Refused`, also with ``idempotency_in_progress`` when another process is at it.
     """

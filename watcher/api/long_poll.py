@@ -1,6 +1,6 @@
 """Long polling: wait for an intent's status to change, with one query per second for all waiters.
 
-Nobody holds a thread while he waits. Who waits is counted, and released at once when the process stops.
+Waiting takes no thread. Waiters are counted, and released at once when the process stops.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class LongPoll:
         self._read_statuses = read_statuses
         self._waiters: dict[str, dict[asyncio.Event, str]] = defaultdict(dict)
         self._of_caller: Counter[str] = Counter()
-        self._somebody = asyncio.Event()
+        self._has_waiters = asyncio.Event()
         self._closed = False
 
     @property
@@ -61,13 +61,13 @@ class LongPoll:
                 return
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Poll once per second while somebody waits, until ``stop`` is set."""
+        """Poll once per second while there are waiters, until ``stop`` is set."""
         stopped = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
-                somebody = asyncio.ensure_future(self._somebody.wait())
-                await asyncio.wait({somebody, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                somebody.cancel()
+                waiters = asyncio.ensure_future(self._has_waiters.wait())
+                await asyncio.wait({waiters, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                waiters.cancel()
                 if not stop.is_set():
                     await self._poll_once()
                     await asyncio.wait({stopped}, timeout=POLL_SECONDS)
@@ -76,7 +76,7 @@ class LongPoll:
             self.release()
 
     def release(self) -> None:
-        """Let everybody go, and nobody wait any more."""
+        """Release all waiters, and accept no more."""
         self._closed = True
         for waiters in self._waiters.values():
             for changed in waiters:
@@ -88,7 +88,7 @@ class LongPoll:
         try:
             found = await self._read_statuses(list(asked))
         except (SQLAlchemyError, Problem) as error:
-            # Whoever waits gets his answer, or the trouble, at the end of his wait.
+            # Each waiter gets an answer, or the error, at the end of the wait.
             log.warning("http.waiting_failed", reason=reason_of(error))
             return
         except Exception as error:
@@ -124,7 +124,7 @@ class LongPoll:
     def _waiter(self, intent_id: str, status: str) -> Iterator[asyncio.Event]:
         changed = asyncio.Event()
         self._waiters[intent_id][changed] = status
-        self._somebody.set()
+        self._has_waiters.set()
         try:
             yield changed
         finally:
@@ -132,4 +132,4 @@ class LongPoll:
             if not self._waiters[intent_id]:
                 del self._waiters[intent_id]
             if not self._waiters:
-                self._somebody.clear()
+                self._has_waiters.clear()

@@ -23,7 +23,7 @@ _TAGS = (
     ("Transfers", "Money that arrived, and who gives it to an intent."),
     ("Webhook endpoints", "Where webhooks go."),
     ("Webhook deliveries", "Webhooks on their way."),
-    ("Events", "What merchants were told."),
+    ("Events", "What was sent to merchants."),
     ("Status", "How the daemon stands."),
     ("Merchants", "For operators, with the admin token: merchants and their keys."),
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 WINDOW_SECONDS = 60
 
-#: Keys that are remembered; beyond that those whose bucket is full again are forgotten.
+#: Buckets in memory; beyond that the full ones are dropped.
 _MAX_KEYS = 10_000
 
 

@@ -33,7 +33,7 @@ class MerchantMethods:
         late_policy: str | None = None,
         idempotency_key: str | None = None,
     ) -> Request[MerchantWithKey]:
-        """Add a merchant; his API key is shown this once."""
+        """Add a merchant; their API key is shown this once."""
         body = drop_none(
             name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
         )
@@ -73,7 +73,7 @@ class MerchantMethods:
     def rotate_merchant_key(
         merchant_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
     ) -> Request[MerchantWithKey]:
-        """Give a merchant a fresh key, shown this once; his others end, at once or after ``overlap``."""
+        """Give a merchant a fresh key, shown this once; their others end, at once or after ``overlap``."""
         body = drop_none(overlap=overlap)
         return Route("POST", f"{_MERCHANTS}/{{}}/rotate_key", MerchantWithKey).to(
             merchant_id, body=body, idempotency_key=idempotency_key

@@ -201,7 +201,7 @@ class PaymentIntentMethods:
                 intent_id, query={"wait": f"{wait}s", "seen": seen}, extra_timeout=wait
             )
             if found.status == seen and clock() - began < MIN_WAIT_SECONDS:
-                yield Sleep(MIN_WAIT_SECONDS)  # the server stops, and holds nobody any more
+                yield Sleep(MIN_WAIT_SECONDS)  # the server stops, and ends long polls
         return found
 
     @PageMethod

@@ -191,7 +191,7 @@ def _error_of(reply: Reply) -> ApiError | None:
         )
     problem = _problem(reply)
     if problem is None:
-        # An error of something in between, or another server altogether: a 404 of his says nothing of our things.
+        # An error of a proxy, or of another server altogether: its 404 says nothing of our resources.
         kind = RateLimited if reply.status == 429 else Unreachable
         return kind(
             f"the answer is HTTP {reply.status}, not from this API; check the address",

@@ -178,7 +178,7 @@ class WebhookMethods:
     @Method
     @staticmethod
     def dismiss_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
-        """Take a dead delivery out of the count of those that somebody has to look at; it stays dead."""
+        """Take a dead delivery out of the count of those that need attention; it stays dead."""
         return Route("POST", f"{_DELIVERIES}/{{}}/dismiss", Delivery).to(
             delivery_id, idempotency_key=idempotency_key
         )
@@ -202,7 +202,7 @@ class WebhookMethods:
     @Method
     @staticmethod
     def event(event_id: str) -> Request[Event]:
-        """Return one event as it was told."""
+        """Return one event as it was sent."""
         return Route("GET", f"{_EVENTS}/{{}}", Event).to(event_id)
 
     @Method
@@ -221,7 +221,7 @@ class WebhookMethods:
     def pull(
         after: str | None = None, *, endpoint: str | None = None, limit: int | None = None
     ) -> PageRequest[PulledEvents, PulledEvent]:
-        """Return what was told after an event, oldest first; from the beginning without ``after``.
+        """Return what was sent after an event, oldest first; from the beginning without ``after``.
 
         Each holds the body byte for byte as webhooks have it; with ``endpoint`` signed with its secrets, so that the same
         verifier takes it. Store the last id, and ask for what comes after it next time: ``client.pull(last_id).data``

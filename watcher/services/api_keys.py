@@ -1,7 +1,7 @@
-"""API keys: who calls, and what he may do. Every function works on an open connection.
+"""API keys of merchants: create, find, rotate, revoke. Every function works on an open connection.
 
-A key is shown once and stored as its SHA-256, which is enough for 192 random bits. A merchant has as many as he wants,
-each with a name for people and with scopes.
+A key is shown once and stored as its SHA-256, which is enough for 192 random bits. A merchant has up to :data:`MAX_KEYS`
+valid ones, each with a name and scopes.
 """
 
 import base64
@@ -82,7 +82,7 @@ def add(
 
 
 def find(connection: Connection, key_id: str, *, merchant_id: str | None = None) -> Mapping[str, Any]:
-    """Return a key's row. ``merchant_id``: whose it must be. Raises :class:`NotFound`."""
+    """Return a key's row. ``merchant_id``: its owner, checked. Raises :class:`NotFound`."""
     row = connection.execute(select(api_key).where(api_key.c.id == key_id)).mappings().one_or_none()
     if row is None or merchant_id not in (None, row["merchant_id"]):
         raise NotFound(f"no key {key_id}", hint="sbtc-watcher merchants keys list MERCHANT shows them")
@@ -147,7 +147,7 @@ def rotate(
 def find_owner(connection: Connection, key: str, *, now: float) -> ApiKeyOwner | None:
     """Return the owner of a valid key, None if there is none."""
     if not _SHAPE.fullmatch(key):
-        return None  # whoever guesses wildly costs no query
+        return None  # wild guesses cost no query
     digest = _hash(key)
     row = connection.execute(_BY_HASH, {"hash": digest, "now": int(now)}).one_or_none()
     # The index found it by its hash already; the last comparison takes the same time whatever the key.

@@ -22,7 +22,10 @@ Document = dict[str, Any]
 
 @dataclass
 class Context:
-    """``merchant``: whose things are seen, None for all. ``actor``: who acts, as operator actions record it. ``now``: unix seconds."""
+    """What every service knows. ``merchant``: the one whose rows are visible, None for all.
+
+    ``actor``: as operator actions record it. ``now``: this machine's clock, unix seconds.
+    """
 
     connection: Connection
     settings: Settings
@@ -53,7 +56,7 @@ class Context:
         return self.secret_store
 
     def owner(self, named: str | None) -> str:
-        """Return whose things a request creates: the caller's own, or those of the merchant whom an operator names.
+        """Return the merchant that a request creates something for: the caller, or the one an operator names.
 
         Raises :class:`Refused`.
         """
@@ -62,24 +65,24 @@ class Context:
                 raise Refused("validation", errors=[{"field": "merchant", "message": "is missing"}])
             return named
         if named is not None:
-            message = "is an operator's to name; the API key says whose it is"
+            message = "is for operators; an API key belongs to one merchant"
             raise Refused("validation", errors=[{"field": "merchant", "message": message}])
         return self.merchant
 
     def read_page(self, page: Page, key: Column[Any], owner: Column[Any]) -> str | None:
-        """Return whose rows a list shows, None for everybody's.
+        """Return the merchant whose rows a list shows, None for all.
 
-        Raises :class:`Refused` for a merchant who names one, and for a cursor that is no row's of this list.
+        Raises :class:`Refused` for a merchant that names one, and for a cursor that is not a row of this list.
         """
         named = page.merchant if isinstance(page, OwnedPage) else None
         if named is not None:
             self.owner(named)
-        whose = self.merchant or named
+        merchant = self.merchant or named
         if page.cursor is not None:
             query = select(key).where(key == page.cursor)
-            if whose is not None:
-                query = query.where(owner == whose)
+            if merchant is not None:
+                query = query.where(owner == merchant)
             if self.connection.execute(query).first() is None:
                 message = f"{quote(page.cursor)} is no cursor of this list; write the next_cursor of the page before"
                 raise Refused("validation", errors=[{"field": "cursor", "message": message}])
-        return whose
+        return merchant

@@ -36,7 +36,7 @@ def add(
     Raises :class:`Refused` (``validation``, ``recipient_in_use``).
     """
     values = _values(settings, request)
-    load_cursor(connection, lock=True)  # nobody dedicates the recipient meanwhile
+    load_cursor(connection, lock=True)  # no intent takes the recipient for itself meanwhile
     check_not_dedicated(connection, values["recipient"])
     merchant_id = new_id("mer_", now, entropy)
     connection.execute(
@@ -66,7 +66,7 @@ def change(
     Raises :class:`NotFound`, :class:`Refused` (``validation``, ``recipient_in_use``).
     """
     if request.recipient is not None:
-        load_cursor(connection, lock=True)  # first, as whoever creates an intent does
+        load_cursor(connection, lock=True)  # first, in the lock order of creating an intent
     row = find(connection, merchant_id, lock=True)
     values = _values(settings, request)
     if "recipient" in values and values["recipient"] != row["recipient"]:
@@ -81,7 +81,7 @@ def change(
 
 
 def disable(connection: Connection, merchant_id: str, now: float) -> Mapping[str, Any]:
-    """Let a merchant create no more intents and revoke his keys; his open intents go on. Returns the row."""
+    """Stop a merchant from creating intents and revoke their keys; open intents go on. Returns the row."""
     find(connection, merchant_id, lock=True)
     connection.execute(
         update(merchant).where(merchant.c.id == merchant_id).values(status="disabled", updated_at=int(now))
@@ -98,7 +98,7 @@ def rotate_key(
     overlap: float = 0,
     entropy: Entropy = os.urandom,
 ) -> str:
-    """Return a merchant's fresh key; his others end at once, or after ``overlap`` seconds.
+    """Create a key for a merchant and return it; their others end at once, or after ``overlap`` seconds.
 
     Raises :class:`NotFound`, :class:`Refused`.
     """

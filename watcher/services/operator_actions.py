@@ -39,7 +39,7 @@ def cancel(
     now: float,
     merchant: str | None = None,
 ) -> None:
-    """Cancel a pending intent. ``merchant``: whose it must be.
+    """Cancel a pending intent. ``merchant``: its owner, checked.
 
     Raises :class:`NotFound`, :class:`Refused` (``not_pending``).
     """
@@ -69,7 +69,7 @@ def mark(
     now: float,
     merchant: str | None = None,
 ) -> None:
-    """Declare an intent ``succeeded`` or ``failed``, whatever its money says. ``merchant``: whose it must be.
+    """Declare an intent ``succeeded`` or ``failed``, whatever was paid. ``merchant``: its owner, checked.
 
     Raises :class:`NotFound`.
     """
@@ -99,9 +99,9 @@ def dismiss(
     now: float,
     merchant: str | None = None,
 ) -> None:
-    """Settle what is due of an ended intent without a refund through the contract: it calls for nobody any more.
+    """Dismiss the refund that is due of an ended intent: it was made another way, or it is not made.
 
-    Of money that comes later, more is due again. ``merchant``: whose the intent must be.
+    Money that comes later is due again. ``merchant``: the intent's owner, checked.
 
     Raises :class:`NotFound`, :class:`Refused` (``nothing_due``).
     """
@@ -139,7 +139,7 @@ def assign(
     now: float,
     merchant: str | None = None,
 ) -> None:
-    """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: whose the intent must be.
+    """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: the intent's owner, checked.
 
     The same money that other blocks included goes with it, and must not belong to an intent there. The action names the
     money by transaction, rank, amount and recipient, and is void for money that differs in one of them or is not of the

@@ -57,8 +57,8 @@ class PaymentIntentService(Context):
 
     def intents(self, filters: PaymentIntentFilters) -> Document:
         """Return a page of intents, newest first."""
-        whose = self.read_page(filters, intent.c.id, intent.c.merchant_id)
-        return queries.intents(self.connection, filters, payment_contract=self._contract, merchant=whose)
+        merchant = self.read_page(filters, intent.c.id, intent.c.merchant_id)
+        return queries.intents(self.connection, filters, payment_contract=self._contract, merchant=merchant)
 
     def cancel_intent(self, intent_id: str, request: Cancel) -> Document:
         """Cancel a pending intent and return it."""
@@ -85,8 +85,8 @@ class PaymentIntentService(Context):
 
     def transfers(self, filters: TransferFilters) -> Document:
         """Return a page of transfers, newest first."""
-        whose = self.read_page(filters, transfer.c.id, transfer.c.merchant_id)
-        return queries.transfers(self.connection, filters, merchant=whose)
+        merchant = self.read_page(filters, transfer.c.id, transfer.c.merchant_id)
+        return queries.transfers(self.connection, filters, merchant=merchant)
 
     def transfer(self, transfer_id: str) -> Document:
         """Return one transfer."""

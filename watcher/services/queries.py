@@ -27,7 +27,7 @@ from watcher.store.schema import transfer as transfer_table
 def intent(
     connection: Connection, intent_id: str, *, payment_contract: str | None, merchant: str | None = None
 ) -> dict[str, Any]:
-    """Return one intent; depths are counted from the newest applied block. ``merchant``: whose it must be.
+    """Return one intent; depths are counted from the newest applied block. ``merchant``: its owner, checked.
 
     Raises :class:`NotFound`.
     """
@@ -96,7 +96,7 @@ def transfers(
 
 
 def transfer(connection: Connection, transfer_id: str, *, merchant: str | None = None) -> dict[str, Any]:
-    """Return one stored transfer. ``merchant``: whose it must be. Raises :class:`NotFound`."""
+    """Return one stored transfer. ``merchant``: its owner, checked. Raises :class:`NotFound`."""
     query = select(transfer_table).where(transfer_table.c.id == transfer_id)
     row = connection.execute(query).mappings().one_or_none()
     if row is None or merchant not in (None, row["merchant_id"]):

@@ -83,8 +83,8 @@ def document(
 
     ``known`` are reasons that the calling process knows and the database does not, such as that it takes no writes.
 
-    ``merchant``: as far as it concerns him. The counts are of his things, and of the operator's machines (URLs of sources,
-    errors, hosts, the database) he learns nothing.
+    ``merchant``: a document for this merchant: counts of their own intents and deliveries, and nothing of the operator's
+    machines (URLs of sources, errors, hosts, the database).
     """
     revision = MigrationContext.configure(connection).get_current_revision()
     document: dict[str, Any] = {
@@ -146,7 +146,7 @@ def document(
 
 
 def count_intents(connection: Connection, *, merchant: str | None = None) -> dict[str, int]:
-    """Return how many intents have each status that any ever had; kept, not counted. ``merchant``: whose."""
+    """Return how many intents have each status that any ever had; kept, not counted. ``merchant``: of this one only."""
     query = select(status_count.c.status, func.sum(status_count.c.count))
     if merchant is not None:
         query = query.where(status_count.c.merchant_id == merchant)
@@ -198,13 +198,13 @@ def _count(
 
 
 def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.Stats:
-    """Return a merchant's part of the outbox in numbers; reads his endpoints and their open deliveries only."""
+    """Return a merchant's part of the outbox in numbers; reads only their endpoints and open deliveries."""
     shown = (endpoint.c.merchant == merchant, endpoint.c.status != EndpointStatus.REMOVED)
-    his = connection.execute(select(endpoint).where(*shown).order_by(endpoint.c.id)).all()
+    endpoints = connection.execute(select(endpoint).where(*shown).order_by(endpoint.c.id)).all()
     counts: dict[str, int] = {}
     dead = 0
     oldest: float | None = None
-    for batch in chunks([row.id for row in his]):
+    for batch in chunks([row.id for row in endpoints]):
         counted = (
             select(delivery.c.status, func.count().label("deliveries"))
             .where(is_open, delivery.c.endpoint.in_(batch), is_waiting)
@@ -224,11 +224,11 @@ def _outbox_of(connection: Connection, merchant: str, *, now: float) -> outbox.S
         dead=dead,
         oldest_seconds=None if oldest is None else max(0.0, now - oldest),
         failing_endpoints=tuple(
-            row.id for row in his if row.status == EndpointStatus.ENABLED and row.failed > 0
+            row.id for row in endpoints if row.status == EndpointStatus.ENABLED and row.failed > 0
         ),
         disabled_endpoints=tuple(
             (row.id, row.disabled_reason)
-            for row in his
+            for row in endpoints
             if row.status == EndpointStatus.DISABLED and row.disabled_reason != DisabledReason.OPERATOR
         ),
     )
@@ -281,7 +281,8 @@ def _hide(document: dict[str, Any]) -> None:
 
 
 def _for_merchants(reason: Reason) -> Reason:
-    """Return a reason without what only an operator can do, what his database said (hosts, files, users), and counts of others."""
+    """Return a reason for a merchant: without the operator's hints, the database's errors (hosts, files, users)
+    and counts of others."""
     if reason.code is Code.NO_NOTIFIER:
         return replace(reason, message="webhooks are due, and no living process delivers", hint="")
     if reason.code is Code.NOT_WRITABLE:

@@ -14,7 +14,7 @@ class Code(StrEnum):
     STARTING = "starting"
     #: It cannot know what is true; a person decides.
     HALTED = "halted"
-    #: The newest applied block is old against what is known, or nobody looked for long.
+    #: The newest applied block is far behind the known tip, or the sources were not polled for long.
     LAGGING = "lagging"
     #: No living process follows the chain.
     NO_FOLLOWER = "no_follower"
@@ -52,7 +52,7 @@ class Reason:
 
 
 def no_follower() -> Reason:
-    """Return the reason for a database that nobody fills."""
+    """Return the reason for a database without a follower."""
     return Reason(
         Code.NO_FOLLOWER,
         "no living process follows the chain: payments are not seen",
@@ -61,7 +61,7 @@ def no_follower() -> Reason:
 
 
 def no_notifier(due: int) -> Reason:
-    """Return the reason for webhooks that nobody delivers."""
+    """Return the reason for webhooks without a notifier."""
     webhooks = "1 webhook is due" if due == 1 else f"{due:,} webhooks are due"
     return Reason(
         Code.NO_NOTIFIER,

@@ -37,7 +37,7 @@ def reference_key_of(intent: Intent) -> str:
 
 
 class UniquenessChecker:
-    """For intents of one ``merchant``, at a chain ``time``; whoever makes it holds the ledger's cursor."""
+    """Checks intents of one ``merchant`` at a chain ``time``; the caller holds the cursor's lock."""
 
     def __init__(self, connection: Connection, *, merchant: str, time: int) -> None:
         self._connection = connection
@@ -78,7 +78,7 @@ class UniquenessChecker:
         for key in _reference_keys(intent):
             for other in self._by_label.get(key, ()):
                 if other.recipient == intent.recipient:
-                    # Another merchant's intent is named to nobody.
+                    # Another merchant's intent is not named.
                     mine = other.merchant == intent.merchant
                     return self._name(other.id) if mine else "another merchant at this recipient"
         return None
@@ -86,7 +86,7 @@ class UniquenessChecker:
     def check(self, intent: Intent) -> None:
         """Raise :class:`Refused` when its terms or its recipient are taken.
 
-        The recipient is this merchant's; a dedicated one is nobody else's while money to it may belong to its intent.
+        The recipient is this merchant's; a dedicated one is reserved while transfers to it may belong to its intent.
         """
         if intent.terms_hash in self._terms:
             message = "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"

@@ -64,7 +64,7 @@ def check_secrets(database: Database, secret_store: SecretStore) -> None:
         if not unreadable and not secret_store.encrypts:
             check_encryption(connection, secret_store)
     if not unreadable:
-        # Only a new key is written down: a start must not wait for whoever holds the database's lock.
+        # Only a new key is written down: a start must not wait for the database's lock.
         if secret_store.encrypts and not known:
             database.transact(lambda connection: check_encryption(connection, secret_store))
         return

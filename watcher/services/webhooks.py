@@ -62,9 +62,9 @@ class WebhookService(Context):
 
     def endpoints(self, page: OwnedPage) -> Document:
         """Return a page of endpoints, newest first."""
-        whose = self.read_page(page, endpoint.c.id, endpoint.c.merchant)
+        merchant = self.read_page(page, endpoint.c.id, endpoint.c.merchant)
         rows, following = endpoints.list_endpoints(
-            self.connection, merchant=whose, limit=page.limit, cursor=page.cursor
+            self.connection, merchant=merchant, limit=page.limit, cursor=page.cursor
         )
         return {"data": [endpoints.endpoint_json(row) for row in rows], "next_cursor": following}
 
@@ -75,19 +75,19 @@ class WebhookService(Context):
 
         ``status`` ``disabled`` holds its deliveries back, ``enabled`` sends them.
         """
-        whose: dict[str, Any] = {"merchant": self.merchant}
+        owner: dict[str, Any] = {"merchant": self.merchant}
         endpoints.modify(
             self.connection,
             endpoint_id,
             url=url,
             events=request.events,
             legacy_v0=request.legacy_v0,
-            **whose,
+            **owner,
         )
         if request.status == "enabled":
-            endpoints.enable(self.connection, endpoint_id, now=self.shared_now, **whose)
+            endpoints.enable(self.connection, endpoint_id, now=self.shared_now, **owner)
         elif request.status == "disabled":
-            endpoints.disable(self.connection, endpoint_id, **whose)
+            endpoints.disable(self.connection, endpoint_id, **owner)
         return self.endpoint(endpoint_id)
 
     def remove_endpoint(self, endpoint_id: str) -> Document:
@@ -138,10 +138,10 @@ class WebhookService(Context):
 
     def deliveries(self, filters: DeliveryFilters) -> Document:
         """Return a page of deliveries, newest first, without their logs."""
-        whose = self.read_page(filters, delivery.c.id, delivery.c.merchant)
+        merchant = self.read_page(filters, delivery.c.id, delivery.c.merchant)
         rows, following = deliveries.list_deliveries(
             self.connection,
-            merchant=whose,
+            merchant=merchant,
             endpoint=filters.endpoint,
             event=filters.event,
             status=None if filters.status is None else DeliveryStatus(filters.status),
@@ -170,12 +170,12 @@ class WebhookService(Context):
     def events(self, filters: EventFilters) -> Document:
         """Return a page of events, newest first; with ``after`` what a merchant pulls, see :meth:`_pull`."""
         _check_together(filters)
-        whose = self.read_page(filters, event.c.id, event.c.merchant)
+        merchant = self.read_page(filters, event.c.id, event.c.merchant)
         if filters.after is not None:
             return self._pull(filters)
         rows, following = event_log.list_events(
             self.connection,
-            merchant=whose,
+            merchant=merchant,
             type=filters.type,
             intent=filters.intent,
             limit=filters.limit,
@@ -225,12 +225,12 @@ class WebhookService(Context):
         return not bulk.running_changes(self.connection, endpoint_id=endpoint_id)
 
     def _with_merchants(self, rows: Sequence[Document]) -> list[Document]:
-        """Return deliveries with the merchants whose they are."""
+        """Add the merchant to each delivery."""
         query = select(delivery.c.id, delivery.c.merchant).where(
             delivery.c.id.in_([row["id"] for row in rows])
         )
-        whose = {row.id: row.merchant for row in self.connection.execute(query)}
-        return [{"id": row["id"], "merchant": whose[row["id"]]} | row for row in rows]
+        merchants_by_id = {row.id: row.merchant for row in self.connection.execute(query)}
+        return [{"id": row["id"], "merchant": merchants_by_id[row["id"]]} | row for row in rows]
 
     def _signed(self, row: outbox.EventRow, secrets: Sequence[str]) -> Document:
         headers = {"webhook-id": row.id}

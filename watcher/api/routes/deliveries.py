@@ -29,7 +29,7 @@ async def get_webhook_delivery(delivery_id: Id, read: Read) -> Response:
 
 @router.post("/{delivery_id}/dismiss", response_model=schemas.Delivery, responses=writes(404))
 async def dismiss_webhook_delivery(delivery_id: Id, write: Write) -> Response:
-    """Take a dead webhook delivery out of the count of those that somebody has to look at; it stays dead."""
+    """Take a dead webhook delivery out of the count of those that need attention; it stays dead."""
     return await write(lambda services: services.dismiss_delivery(delivery_id))
 
 
