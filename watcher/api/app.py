@@ -24,7 +24,7 @@ _EXPOSED = ("ETag", "Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Ret
 
 
 def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
-    """Return the application: the routes that every role has, and with ``api`` the merchant API and its page."""
+    """Return the application: the health routes, and with ``api`` the merchant API and its page."""
     app = FastAPI(
         title="sbtc-watcher",
         version=__version__,

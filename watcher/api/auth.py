@@ -35,7 +35,9 @@ async def authenticate_operator(request: Request) -> Caller:
 
 
 async def authenticate(request: Request, scope: Scope) -> Caller:
-    """Return who calls: a merchant whose key has a scope, or an operator. Raises :class:`Problem` (401, 403, 429)."""
+    """Return who calls: a merchant whose key has a scope, or an operator. Raises :class:`Problem` (401, 403,
+    429).
+    """
     api = api_of(request)
     token = _token(request)
     if _is_admin(api, token):

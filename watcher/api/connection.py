@@ -1,7 +1,7 @@
 """Idle timeout of a connection: closed when the caller sends no whole request, or does not read the answer.
 
-uvicorn's own timeout runs only between two requests of a connection, and waits for unread answers. Without this one,
-half requests could hold all connections for ever, those of the health routes too.
+uvicorn's own timeout runs only between two requests of a connection, and waits for unread answers. Without
+this one, half requests could hold all connections for ever, those of the health routes too.
 """
 
 import asyncio

@@ -57,7 +57,9 @@ class Reading(_Transaction):
 
 
 class Writing(_Transaction):
-    """Writes in one transaction, once; ``await write(lambda services: services.cancel_intent(id, body))`` is the answer."""
+    """Writes in one transaction, once; ``await write(lambda services: services.cancel_intent(id, body))`` is
+    the answer.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,6 @@
-"""The page at ``/docs``: Swagger UI over ``/openapi.json``, from files of this package, so that it needs no network."""
+"""The page at ``/docs``: Swagger UI over ``/openapi.json``, from files of this package, so that it needs no
+network.
+"""
 
 from importlib.resources import files
 from typing import Final

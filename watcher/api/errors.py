@@ -19,7 +19,8 @@ from watcher.log import get_logger
 
 MEDIA_TYPE = "application/problem+json"
 
-#: What a client waits for when the database is in trouble, and when a request with its key is being done, seconds.
+#: What a client waits for when the database is in trouble, and when a request with its key is being done,
+#: seconds.
 DATABASE_RETRY_SECONDS = 5
 IN_PROGRESS_RETRY_SECONDS = 1
 
@@ -67,7 +68,9 @@ def not_found() -> NoReturn:
 
 
 def install(app: FastAPI) -> None:
-    """Let everything that a route can raise have the same shape: ours, the database's, the framework's, and bugs."""
+    """Let everything that a route can raise have the same shape: ours, the database's, the framework's, and
+    bugs.
+    """
 
     @app.exception_handler(Problem)
     async def said(_request: Request, error: Problem) -> Response:

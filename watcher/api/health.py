@@ -30,7 +30,9 @@ DATABASE_TIMEOUT_SECONDS = 5.0
 
 
 class Health:
-    """What the three routes need. ``max_lag``: seconds of chain time that the daemon may be behind and still be ready."""
+    """What the three routes need. ``max_lag``: seconds of chain time that the daemon may be behind and still
+    be ready.
+    """
 
     def __init__(
         self,
@@ -86,7 +88,8 @@ def not_ready(
 ) -> list[Reason]:
     """Return why the daemon is not ready.
 
-    ``roles`` are those that some living process runs, ``due`` counts the webhooks that wait. Lag is measured in chain time.
+    ``roles`` are those that some living process runs, ``due`` counts the webhooks that wait. Lag is measured
+    in chain time.
     """
     reasons = []
     halted: Mapping[str, str] | None = cursor.halted if cursor is not None else None
@@ -117,7 +120,8 @@ def not_ready(
             reasons.append(Reason(Code.SOURCE_FAILING, _silence(cursor, unanswered)))
         silent = now - cursor.looked_at if cursor.looked_at is not None else 0.0
         if liveness.poll_result is None and liveness.reached and silent > max_lag:
-            # Only where another process follows the chain: the one that follows it here is known by its turns.
+            # Only where another process follows the chain: the one that follows it here is known by its
+            # turns.
             reasons.append(Reason(Code.LAGGING, f"no process has looked at the chain for {silent:.0f} s"))
         if liveness.silent_seconds > max(max_lag, liveness.max_silence):
             # One that hangs tells nothing, while its process's heartbeats go on.
@@ -134,7 +138,9 @@ def _silence(cursor: Cursor, seconds: float) -> str:
 
 
 def _behind(cursor: Cursor, liveness: Liveness) -> tuple[int, int]:
-    """Return how far the applied blocks are behind the newest known one, in seconds of chain time and in blocks."""
+    """Return how far the applied blocks are behind the newest known one, in seconds of chain time and in
+    blocks.
+    """
     time_, height = cursor.tip_time, cursor.tip_height
     if liveness.is_following and liveness.tip is not None:
         # What this process saw, also when it could not write it down.

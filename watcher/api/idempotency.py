@@ -1,11 +1,12 @@
 """Idempotency: the stored answers to requests that carried an ``Idempotency-Key``.
 
-An answer is written in the transaction of what the request did: a process that dies before the commit leaves nothing,
-one that dies after it leaves the answer. Only what was done is kept; a refusal did nothing, and is judged again.
+An answer is written in the transaction of what the request did: a process that dies before the commit leaves
+nothing, one that dies after it leaves the answer. Only what was done is kept; a refusal did nothing, and is
+judged again.
 
-Answers can hold secrets that are shown once. So they are sealed by a key that is derived from the ``Idempotency-Key``
-itself, of which the database has no more than a hash: who sends the key again can read the answer, who copies the
-database cannot.
+Answers can hold secrets that are shown once. So they are sealed by a key that is derived from the
+``Idempotency-Key`` itself, of which the database has no more than a hash: who sends the key again can read
+the answer, who copies the database cannot.
 
 Ages go by the clock that judges, see :mod:`notifier.clock`; ``now`` is this machine's, for SQLite.
 """
@@ -49,7 +50,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotentRequest:
-    """A request with an idempotency key. ``scope``: a merchant's id, or ``operator``; ``asked``: its fingerprint."""
+    """A request with an idempotency key. ``scope``: a merchant's id, or ``operator``; ``asked``: its
+    fingerprint.
+    """
 
     scope: str
     key: str
@@ -90,7 +93,8 @@ def _plain(value: Any) -> Any:
 
 
 def recall(connection: Connection, idempotent: IdempotentRequest, *, now: float) -> Answer | None:
-    """Return the answer that this request got already, None if it was not done within :data:`KEPT_SECONDS` seconds.
+    """Return the answer that this request got already, None if it was not done within :data:`KEPT_SECONDS`
+    seconds.
 
     Raises :class:`Refused` (``idempotency_mismatch``) when another request had the same key.
     """

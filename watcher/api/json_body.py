@@ -1,7 +1,8 @@
-"""Reading JSON bodies that strangers send: bounded in size, time, depth and digits, and never read in two ways.
+"""Reading JSON bodies that strangers send: bounded in size, time, depth and digits, and never read in two
+ways.
 
-Two programs can read one text differently where JSON leaves it open (a name given twice, NaN, half a character); such
-texts are refused.
+Two programs can read one text differently where JSON leaves it open (a name given twice, NaN, half a
+character); such texts are refused.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _CLOSE = {"connection": "close"}
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Return the bytes of a JSON body, none for an empty one. Raises :class:`Problem` (400, 408, 413, 415)."""
+    """Return the bytes of a JSON body, empty for none. Raises :class:`Problem` (400, 408, 413, 415)."""
     data = await _read(request, limit)
     if data:
         _check_type(request)

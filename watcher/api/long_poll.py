@@ -47,7 +47,8 @@ class LongPoll:
         return self._of_caller.total()
 
     async def wait_for_change(self, caller: str, intent_id: str, status: str, seconds: float) -> None:
-        """Return when the intent's status is not ``status`` any more, after ``seconds``, or when all are released.
+        """Return when the intent's status is not ``status`` any more, after ``seconds``, or when all are
+        released.
 
         Raises :class:`Problem` (429, 503) when too many wait already.
         """

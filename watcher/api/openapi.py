@@ -10,12 +10,13 @@ from notifier.events import EventType
 from watcher.schemas import Event, Problem
 
 _INTRODUCTION = """\
-Payments in sBTC, STX and other SIP-010 tokens on Stacks: create a payment intent, show its memo or contract call to the
-payer, and get a signed webhook when the money is there.
+Payments in sBTC, STX and other SIP-010 tokens on Stacks: create a payment intent, show its memo or contract
+call to the payer, and get a signed webhook when it is paid.
 
 Amounts are decimal strings of base units (sats, micro-STX). Times are RFC 3339 in UTC. Errors are
-`application/problem+json` with a stable `code`. Lists take `limit` and `cursor`; `next_cursor` is null on the last page.
-Send an `Idempotency-Key` with every POST: when the answer is lost, the same request gives the same answer for 24 hours.
+`application/problem+json` with a stable `code`. Lists take `limit` and `cursor`; `next_cursor` is null on the
+last page. Send an `Idempotency-Key` with every POST: when the answer is lost, the same request gives the same
+answer for 24 hours.
 """
 
 _TAGS = (
@@ -74,7 +75,7 @@ def _declare_webhooks(app: FastAPI) -> None:
 
 
 async def _receive(body: Event) -> None:
-    """Verify the signature over the raw bytes, skip an `id` that you know, answer any 2xx within 15 seconds."""
+    """Verify the signature over the raw bytes, skip a known `id`, answer any 2xx within 15 seconds."""
 
 
 def describe_all(app: FastAPI) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Per-key rate limit: an in-process token bucket.
 
-Headers: draft-ietf-httpapi-ratelimit-headers (``RateLimit-Policy``, ``RateLimit``). The bucket holds a minute's requests
-and refills evenly.
+Headers: draft-ietf-httpapi-ratelimit-headers (``RateLimit-Policy``, ``RateLimit``). The bucket holds a
+minute's requests and refills evenly.
 """
 
 import math
@@ -23,7 +23,9 @@ class RateLimit:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str) -> tuple[dict[str, str], int | None]:
-        """Take one request of a key: return the headers that say how it stands, and None or the seconds to wait."""
+        """Take one request of a key: return the headers that say how it stands, and None or the seconds to
+        wait.
+        """
         if self._quota is None:
             return {}, None
         now = self._clock()

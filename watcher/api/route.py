@@ -1,4 +1,6 @@
-"""How every route of the API is read: who calls, then a strict query, then a bounded body that is read in one way only."""
+"""How every route of the API is read: who calls, then a strict query, then a bounded body that is read in one
+way only.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -42,7 +44,9 @@ class ApiRequest(Request):
 
 
 class ApiRoute(APIRoute):
-    """A route for merchants with a key, and for operators: GET needs the scope to read, everything else that to write."""
+    """A route for merchants with a key, and for operators: GET needs the scope to read, everything else that
+    to write.
+    """
 
     max_body = MAX_BODY_BYTES
 
@@ -67,7 +71,9 @@ class ApiRoute(APIRoute):
         return handle
 
     def _check_body(self, body: Any) -> None:
-        """Refuse what the framework does not see: a body where none is expected, and none where one is needed."""
+        """Refuse what the framework does not see: a body where none is expected, and none where one is
+        needed.
+        """
         field = self.body_field
         if field is None:
             Empty.of(body)
@@ -97,7 +103,9 @@ class OperatorRoute(ApiRoute):
 
 
 def _check_query(query: QueryParams, *, any_known: bool) -> None:
-    """Refuse what the models of queries cannot see: a parameter given twice, what no database stores, any where none is."""
+    """Refuse what the models of queries cannot see: a parameter given twice, what no database stores, any
+    where none is.
+    """
     errors = []
     for name in dict.fromkeys(name for name, _ in query.multi_items()):
         texts = query.getlist(name)

@@ -29,8 +29,9 @@ from watcher.store.database import Database
 #: How long answers under way may go on after the stop, seconds.
 STOP_GRACE_SECONDS = 5
 
-#: How long a thread that computes keeps the others waiting, seconds. A change asks the database some thirty times while it holds
-#: the ledger's lock, and after each time may have to wait so long for its turn: Python's own 5 ms made 150 of that.
+#: How long a thread that computes keeps the others waiting, seconds. A change asks the database some thirty
+#: times while it holds the ledger's lock, and after each time may have to wait so long for its turn: Python's
+#: own 5 ms made 150 of that.
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 log = get_logger(__name__)
@@ -79,8 +80,8 @@ def bind(address: tuple[str, int]) -> socket.socket:
         raise ConfigError(
             message, hint="choose another address, or set http_bind to nothing for no HTTP server"
         ) from None
-    # Inherited by what it accepts. asyncio sets it only where the protocol is named, which create_server does not do; without
-    # it an answer's body waits for the acknowledgement of its head, which comes 40 ms later.
+    # Inherited by what it accepts. asyncio sets it only where the protocol is named, which create_server does
+    # not do; without it an answer's body waits for the acknowledgement of its head, which comes 40 ms later.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -88,9 +89,9 @@ def bind(address: tuple[str, int]) -> socket.socket:
 class HttpServer:
     """What the daemon serves: a context manager that binds ``http_bind`` and reports that to ``liveness``.
 
-    Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it serves nothing;
-    nor, without the API, where another process listens there already.
-    ``api``: with the merchant API, not only the routes for supervisors; ``wake`` is called when it changed something.
+    Entering it raises :class:`ConfigError` when the address cannot be had. With an empty ``http_bind`` it
+    serves nothing; nor, without the API, where another process listens there already. ``api``: with the
+    merchant API, not only the routes for supervisors; ``wake`` is called when it changed something.
     """
 
     def __init__(
@@ -150,7 +151,9 @@ class HttpServer:
         return None if self._listener is None else int(self._listener.getsockname()[1])
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Serve until ``stop`` is set, then finish the answers under way, within :data:`STOP_GRACE_SECONDS` seconds."""
+        """Serve until ``stop`` is set, then finish the answers under way, within :data:`STOP_GRACE_SECONDS`
+        seconds.
+        """
         if self._listener is None:
             return
         config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""One transaction per request, in a worker thread, with the :class:`watcher.services.Services` of its caller."""
+"""One transaction per request, in a worker thread, with the caller's :class:`watcher.services.Services`."""
 
 import asyncio
 import time
@@ -31,15 +31,16 @@ from watcher.store.schema import intent
 READ_THREADS = 4
 WRITE_THREADS = 4
 
-#: Threads for what a write needs to know before it begins: names that one merchant has looked up must not hold up the rest.
+#: Threads for what a write needs to know before it begins: names that one merchant has looked up must not
+#: hold up the rest.
 LOOKUP_THREADS = 8
 
 
 class TransactionRunner:
     """Runs the work of routes. ``now``: this machine's clock, unix seconds.
 
-    ``wake`` is called after every write: there may be events to deliver. ``known_reasons`` returns what is wrong with this
-    process, for the status.
+    ``wake`` is called after every write: there may be events to deliver. ``known_reasons`` returns what is
+    wrong with this process, for the status.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class TransactionRunner:
     ) -> Response:
         """Do something once, in one transaction, and answer with the document that ``work`` returns.
 
-        ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name); ``work``
-        gets what it returns. Nothing that raises leaves anything behind.
+        ``before`` runs before the transaction, in a thread, for what may take its time (a look-up of a name);
+        ``work`` gets what it returns. Nothing that raises leaves anything behind.
         """
         idempotent = await _idempotent_request(request, caller)
         if idempotent is not None:
@@ -106,7 +107,9 @@ class TransactionRunner:
         return from_answer(answer, replayed=replayed)
 
     async def check_key(self, request: ApiRequest, caller: Caller) -> None:
-        """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another request."""
+        """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another
+        request.
+        """
         idempotent = await _idempotent_request(request, caller)
         if idempotent is not None:
             await self._readers.run(lambda: self._recall_answer(idempotent))
@@ -123,7 +126,8 @@ class TransactionRunner:
     async def wait_for_intent(
         self, request: Request, caller: Caller, intent_id: str, *, seconds: float, seen: Collection[str]
     ) -> None:
-        """Wait while an intent's status is one of ``seen`` and does not change, but no longer than ``seconds``.
+        """Wait while an intent's status is one of ``seen`` and does not change, but no longer than
+        ``seconds``.
 
         Ends early when the caller is gone or the process stops. Raises :class:`watcher.errors.NotFound`, and
         :class:`Problem` when too many wait.
@@ -203,7 +207,8 @@ class TransactionRunner:
                 idempotency.remember(connection, idempotent, answer, now=self._now())
             return answer, False
 
-        # Waited for even when the caller is gone: the key is free again only when it is known what became of it.
+        # Waited for even when the caller is gone: the key is free again only when it is known what became of
+        # it.
         transaction = partial(self._database.transact, write)
         return await self._writers.run(transaction, to_the_end=True)
 
@@ -224,7 +229,7 @@ class TransactionRunner:
 
 
 async def _idempotent_request(request: ApiRequest, caller: Caller) -> IdempotentRequest | None:
-    """Return what a request with an idempotency key is known by, None without one. Raises :class:`Refused`."""
+    """Return the key and fingerprint of an idempotent request, None for others. Raises :class:`Refused`."""
     keys = request.headers.getlist("idempotency-key")
     if not keys:
         return None

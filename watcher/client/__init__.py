@@ -1,6 +1,6 @@
 """A typed client of the HTTP API, sync and async, for merchants' programs and for the command line.
 
-It knows no database and no server. Answers are the models of :mod:`watcher.schemas`, their JSON in ``raw``. ::
+It loads no database and no server. Answers are models of :mod:`watcher.schemas`, their JSON in ``raw``. ::
 
     from watcher.client import Client, Refused
 

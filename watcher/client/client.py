@@ -78,9 +78,10 @@ class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods):
 class Client(_Base, SyncCalls):
     """Calls the API, and waits for each answer.
 
-    ``base_url`` is https://, or http:// to this machine (elsewhere only with ``allow_http``); ``api_key`` a merchant's key,
-    or the admin token. ``timeout`` holds for one try, ``retries`` counts those after the first: connections that break,
-    429 and 503 are tried again after pauses, and what changes something is done once even so.
+    ``base_url`` is https://, or http:// to this machine (elsewhere only with ``allow_http``); ``api_key`` a
+    merchant's key, or the admin token. ``timeout`` holds for one try, ``retries`` counts those after the
+    first: connections that break, 429 and 503 are tried again after pauses, and what changes something is
+    done once even so.
 
     Every method raises :class:`watcher.client.ApiError` and its kinds. ::
 
@@ -162,7 +163,7 @@ class Client(_Base, SyncCalls):
 
 
 class AsyncClient(_Base, AsyncCalls):
-    """The same as :class:`Client`, for asyncio: every method is awaited, ``each_…`` is iterated over with ``async for``. ::
+    """:class:`Client` for asyncio: methods are awaited, ``each_…`` is iterated over with ``async for``. ::
 
     async with AsyncClient("https://pay.example", "sk_live_…") as client:
         async for intent in client.each_intent(status="pending"):
@@ -289,7 +290,8 @@ def _checked_url(text: str, *, allow_http: bool) -> str:
         )
     if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
         raise ValueError(
-            f"http://{url.host} would show the key to everybody on the way; use https://, or allow http:// explicitly"
+            f"http://{url.host} would show the key to everybody on the way; use https://, "
+            "or allow http:// explicitly"
         )
     return str(url).rstrip("/")
 

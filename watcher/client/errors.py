@@ -7,7 +7,7 @@
     ├── Unauthorized    401, 403                  the key is wrong, not valid any more, or may not do this
     ├── NotFound        404                       there is no such thing, or it is another merchant's
     ├── RateLimited     429                       this key asks too often, and waiting did not help
-    └── Unreachable                               no usable answer: no connection, 503, a redirect, not this API
+    └── Unreachable      no usable answer: no connection, 503, a redirect, not this API
 
 No error holds the key.
 """
@@ -60,4 +60,6 @@ class RateLimited(ApiError):
 
 
 class Unreachable(ApiError):
-    """There is no usable answer. What was asked for may have been done: ask again with the same idempotency key."""
+    """There is no usable answer. What was asked for may have been done: ask again with the same idempotency
+    key.
+    """

@@ -1,4 +1,6 @@
-"""Requests as data: what is asked of which route, and what the answer is (pure). Both clients send the same ones."""
+"""Requests as data: what is asked of which route, and what the answer is (pure). Both clients send the same
+ones.
+"""
 
 import dataclasses
 import re

@@ -1,7 +1,7 @@
 """Retries of one request, as a generator: what to send, when to wait, what an answer means; without I/O.
 
-:func:`send_with_retries` is a generator: it yields what to do (:class:`SendRequest`, :class:`Sleep`) and gets back what came of it. So the
-sync and the async client have one set of rules, and differ only in who waits.
+:func:`send_with_retries` is a generator: it yields what to do (:class:`SendRequest`, :class:`Sleep`) and gets
+back what came of it. So the sync and the async client have one set of rules, and differ only in who waits.
 """
 
 import json
@@ -92,7 +92,9 @@ Exchange = Generator[SendRequest | Sleep, Reply | NetworkError | None, tuple[dic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRules:
-    """``timeout``: of one try, seconds. ``retries``: tries after the first. ``random`` returns 0 to 1 at random."""
+    """``timeout``: of one try, seconds. ``retries``: tries after the first. ``random`` returns 0 to 1 at
+    random.
+    """
 
     timeout: float
     retries: int
@@ -103,8 +105,8 @@ class RetryRules:
 def send_with_retries(request: Request[Any], rules: RetryRules) -> Exchange:
     """Return the JSON document that the server answers with, and the reply it came in.
 
-    A request that changes something carries an idempotency key, the same at every try, so that it is done once.
-    Raises :class:`ApiError`.
+    A request that changes something carries an idempotency key, the same at every try, so that it is done
+    once. Raises :class:`ApiError`.
     """
     attempt = _first_attempt(request, rules)
     for number in range(rules.retries + 1):

@@ -99,7 +99,9 @@ class WebhookMethods:
     def rotate_endpoint_secret(
         endpoint_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
     ) -> Request[EndpointWithSecret]:
-        """Give an endpoint a fresh secret, shown this once; the old one signs too for ``overlap`` (24h, 0 if it leaked)."""
+        """Give an endpoint a fresh secret, shown this once; the old one signs too for ``overlap`` (24h, 0 if
+        it leaked).
+        """
         body = drop_none(overlap=overlap)
         return Route("POST", f"{_ENDPOINTS}/{{}}/rotate_secret", EndpointWithSecret).to(
             endpoint_id, body=body, idempotency_key=idempotency_key
@@ -223,8 +225,9 @@ class WebhookMethods:
     ) -> PageRequest[PulledEvents, PulledEvent]:
         """Return what was sent after an event, oldest first; from the beginning without ``after``.
 
-        Each holds the body byte for byte as webhooks have it; with ``endpoint`` signed with its secrets, so that the same
-        verifier takes it. Store the last id, and ask for what comes after it next time: ``client.pull(last_id).data``
+        Each holds the body byte for byte as webhooks have it; with ``endpoint`` signed with its secrets, so
+        that the same verifier takes it. Store the last id, and ask for what comes after it next time:
+        ``client.pull(last_id).data``
         """
         query = {"after": after or "", "endpoint": endpoint, "limit": limit}
         return Listing(_EVENTS, PulledEvents, PulledEvent).to(query=query, continued_by="after")

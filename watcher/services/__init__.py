@@ -1,9 +1,11 @@
-"""One caller's view of everything, in one open transaction: what the command line and the HTTP API do, as JSON documents.
+"""One caller's view of everything, in one open transaction: what the command line and the HTTP API do, as
+JSON documents.
 
-The documents are those of the public interface. A merchant sees and changes only their own; an operator (``merchant``
-None) sees all. Nothing is committed here: that is for the code that opened the transaction.
+The documents are those of the public interface. A merchant sees and changes only their own; an operator
+(``merchant`` None) sees all. Nothing is committed here: that is for the code that opened the transaction.
 
-Raises :class:`watcher.errors.Refused`, :class:`watcher.errors.NotFound` and the errors of :mod:`notifier.errors`.
+Raises :class:`watcher.errors.Refused`, :class:`watcher.errors.NotFound` and the errors of
+:mod:`notifier.errors`.
 """
 
 from collections.abc import Sequence

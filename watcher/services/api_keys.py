@@ -1,7 +1,7 @@
 """API keys of merchants: create, find, rotate, revoke. Every function works on an open connection.
 
-A key is shown once and stored as its SHA-256, which is enough for 192 random bits. A merchant has up to :data:`MAX_KEYS`
-valid ones, each with a name and scopes.
+A key is shown once and stored as its SHA-256, which is enough for 192 random bits. A merchant has up to
+:data:`MAX_KEYS` valid ones, each with a name and scopes.
 """
 
 import base64
@@ -111,7 +111,9 @@ def revoke(
 
 
 def retire(connection: Connection, merchant_id: str, *, now: float, overlap: float = 0) -> None:
-    """Make a merchant's valid keys invalid: at once, or after ``overlap`` seconds (those that end sooner stay so)."""
+    """Make a merchant's valid keys invalid: at once, or after ``overlap`` seconds (those that end sooner stay
+    so).
+    """
     mine = (api_key.c.merchant_id == merchant_id, _is_valid(now))
     until = overlap_end(now, overlap)
     if until is None:
@@ -135,7 +137,7 @@ def rotate(
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[Mapping[str, Any], str]:
-    """Retire a merchant's keys, see :func:`retire`, and return a fresh one with all scopes, see :func:`add`."""
+    """Retire a merchant's keys (:func:`retire`) and return a fresh one with all scopes (:func:`add`)."""
     if not 0 <= overlap <= MAX_OVERLAP:
         message = f"must be 0 to {MAX_OVERLAP // 86400}d"
         raise Refused("validation", errors=[{"field": "overlap", "message": message}])

@@ -51,7 +51,9 @@ class Context:
 
     @property
     def encrypting_store(self) -> SecretStore:
-        """The secret store, to store secrets with. Raises :class:`ConfigError` where it would store plain what others encrypt."""
+        """The secret store, to store secrets with. Raises :class:`ConfigError` where it would store plain
+        what others encrypt.
+        """
         check_encryption(self.connection, self.secret_store)
         return self.secret_store
 
@@ -72,7 +74,8 @@ class Context:
     def read_page(self, page: Page, key: Column[Any], owner: Column[Any]) -> str | None:
         """Return the merchant whose rows a list shows, None for all.
 
-        Raises :class:`Refused` for a merchant that names one, and for a cursor that is not a row of this list.
+        Raises :class:`Refused` for a merchant that names one, and for a cursor that is not a row of this
+        list.
         """
         named = page.merchant if isinstance(page, OwnedPage) else None
         if named is not None:
@@ -83,6 +86,7 @@ class Context:
             if merchant is not None:
                 query = query.where(owner == merchant)
             if self.connection.execute(query).first() is None:
-                message = f"{quote(page.cursor)} is no cursor of this list; write the next_cursor of the page before"
+                shown = quote(page.cursor)
+                message = f"{shown} is no cursor of this list; write the next_cursor of the page before"
                 raise Refused("validation", errors=[{"field": "cursor", "message": message}])
         return merchant

@@ -25,7 +25,8 @@ from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
-#: Money that was mined up to so long before the intent was created (by the earlier clock) counts for it, seconds.
+#: Money that was mined up to so long before the intent was created (by the earlier clock) counts for it,
+#: seconds.
 LOOKBACK_SECONDS = 86400
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -46,8 +47,8 @@ def prepare(
 
     A lifetime counts from the later clock, ``not_before`` from the earlier one.
 
-    Raises :class:`Refused` with everything that does not fit the settings, the merchant or the clocks. Nothing is looked
-    up: whether reference and recipient are free is for :func:`create` to say.
+    Raises :class:`Refused` with everything that does not fit the settings, the merchant or the clocks.
+    Nothing is looked up: whether reference and recipient are free is for :func:`create` to say.
     """
     problems = Problems()
     asset = _find_asset(problems, request.asset, settings)
@@ -109,9 +110,9 @@ def create(
 ) -> str:
     """Store an intent, give it the money that came before it, decide how it stands; return its id.
 
-    Holds the cursor, so that no step of the chain and no other intent comes in between; the caller's transaction commits all or nothing.
-    Raises :class:`Refused` (``validation``, ``reference_taken``, ``terms_taken``, ``recipient_in_use``,
-    ``merchant_disabled``) and :class:`NotFound` for the merchant.
+    Holds the cursor, so that no step of the chain and no other intent comes in between; the caller's
+    transaction commits all or nothing. Raises :class:`Refused` (``validation``, ``reference_taken``,
+    ``terms_taken``, ``recipient_in_use``, ``merchant_disabled``) and :class:`NotFound` for the merchant.
     """
     [made] = create_many(
         connection,
@@ -265,7 +266,9 @@ def _principal_reader(settings: Settings) -> Any:
 
 
 def _reserve_reference(uniqueness: UniquenessChecker, intent: Intent, entropy: Entropy) -> Intent:
-    """Return the intent, with a reference that is free: drawn again where it is ours. Raises :class:`Refused`."""
+    """Return the intent, with a reference that is free: drawn again where it is ours. Raises
+    :class:`Refused`.
+    """
     for _ in range(_MAX_DRAWS):
         user = uniqueness.reference_owner(intent)
         if user is None:

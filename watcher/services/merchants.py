@@ -1,6 +1,7 @@
 """Merchants and their API keys: what is stored, and the services for operators.
 
-Defaults that are None mean *as the settings say*. A recipient is never unwatched: transfers to a former one are stored.
+Defaults that are None mean *as the settings say*. A recipient is never unwatched: transfers to a former one
+are stored.
 """
 
 import os
@@ -124,7 +125,9 @@ def recipient_in_use(principal: str, why: str) -> Refused:
 
 
 def _values(settings: Settings, request: NewMerchant | ChangeMerchant) -> dict[str, Any]:
-    """Return what a request gives, as the table holds it. Raises :class:`Refused` for what the settings do not allow."""
+    """Return what a request gives, as the table holds it. Raises :class:`Refused` for what the settings do
+    not allow.
+    """
     problems = Problems()
     values = {name: getattr(request, name) for name in request.model_fields_set - {"status"}}
     if request.recipient is not None:

@@ -1,7 +1,8 @@
 """Operator actions on intents and transfers: stored facts like any other, then the intents are settled.
 
-Each action holds the cursor, so that no step of the chain comes in between; the caller's transaction commits all or
-nothing. The intent is settled before the action too: it may be due, and a payment that a person has not seen yet comes first.
+Each action holds the cursor, so that no step of the chain comes in between; the caller's transaction commits
+all or nothing. The intent is settled before the action too: it may be due, and a payment that a person has
+not seen yet comes first.
 """
 
 from collections.abc import Mapping
@@ -139,11 +140,12 @@ def assign(
     now: float,
     merchant: str | None = None,
 ) -> None:
-    """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: the intent's owner, checked.
+    """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: the intent's owner,
+    checked.
 
-    The same money that other blocks included goes with it, and must not belong to an intent there. The action names the
-    money by transaction, rank, amount and recipient, and is void for money that differs in one of them or is not of the
-    intent's asset.
+    The same money that other blocks included goes with it, and must not belong to an intent there. The action
+    names the money by transaction, rank, amount and recipient, and is void for money that differs in one of
+    them or is not of the intent's asset.
 
     Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
     ``refuted``, ``is_refund``).
@@ -154,7 +156,8 @@ def assign(
     if money["asset"] != intent.asset_identifier:
         raise Refused(
             "wrong_asset",
-            f"transfer {transfer_id} is of {money['asset']}, intent {intent_id} asks for {intent.asset_identifier}",
+            f"transfer {transfer_id} is of {money['asset']}, "
+            f"intent {intent_id} asks for {intent.asset_identifier}",
         )
     if money["refuted"] is not None:
         raise Refused(
@@ -236,13 +239,16 @@ def _find_transfer(
             raise missing
         raise Refused(
             "wrong_recipient",
-            f"transfer {transfer_id} went to {row['recipient']}, which is not a recipient of merchant {intent.merchant}",
+            f"transfer {transfer_id} went to {row['recipient']}, "
+            f"which is not a recipient of merchant {intent.merchant}",
         )
     return row
 
 
 def _note(connection: Connection, intent: Intent, words: str, now: float) -> None:
-    """Write what a person did into the intent's timeline, beside the status that it had; what follows is written below."""
+    """Write what a person did into the intent's timeline, beside the status that it had; what follows is
+    written below.
+    """
     query = select(func.count()).select_from(transition).where(transition.c.intent_id == intent.id)
     known = connection.execute(query).scalar_one()
     entry = TimelineEntry(at=int(now), status=intent.status, reason=words)

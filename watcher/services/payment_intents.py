@@ -33,7 +33,8 @@ class PaymentIntentService(Context):
     def create_intents(self, request: NewPaymentIntents) -> Document:
         """Create intents, all or none; return them as ``{data}``, in the order given.
 
-        Raises :class:`Refused` with everything that is wrong; fields are named ``intents.3.amount``, counted from 0.
+        Raises :class:`Refused` with everything that is wrong; fields are named ``intents.3.amount``, counted
+        from 0.
         """
         for number, each in enumerate(request.intents):
             if each.merchant is not None:

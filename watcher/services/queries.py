@@ -130,7 +130,7 @@ def _clock(connection: Connection) -> ChainClock:
 
 
 def _answers_to(reference: str) -> ColumnElement[bool]:
-    """Return the condition that an intent has this reference, in the form in which references are compared."""
+    """Return the condition that an intent has this reference, normalized as for matching."""
     own = reference_key(reference, generated=False)
     ours = reference_key(reference, generated=True)
     generated = intent_table.c.reference_generated

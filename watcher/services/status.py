@@ -1,4 +1,6 @@
-"""How the daemon stands, as one document: what ``status``, ``/v1/status`` and readiness are made from. Read-only."""
+"""How the daemon stands, as one document: what ``status``, ``/v1/status`` and readiness are made from.
+Read-only.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -66,25 +68,28 @@ def document(
 ) -> dict[str, Any]:
     """Return the status document of ``interface``.
 
-    ``state`` is ``starting`` until the first poll of the chain is done, ``halted`` while a person has to decide,
-    ``degraded`` while one of ``reasons`` holds, else ``ok``.
+    ``state`` is ``starting`` until the first poll of the chain is done, ``halted`` while a person has to
+    decide, ``degraded`` while one of ``reasons`` holds, else ``ok``.
 
-    ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source reported was made (the chain
-    stands still, or sources lag behind it), ``api_seconds`` since the last finished look at the sources, ``our_seconds``
-    of chain time and ``blocks`` between that newest block and the newest applied one; ``blocks`` is None when no source
-    has said anything for a minute.
+    ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source reported was made
+    (the chain stands still, or sources lag behind it), ``api_seconds`` since the last finished look at the
+    sources, ``our_seconds`` of chain time and ``blocks`` between that newest block and the newest applied
+    one; ``blocks`` is None when no source has said anything for a minute.
 
-    ``follower`` says who follows the chain on a shared database: host and process id, how often that changed, and how
-    long he may be silent before a standby takes over (0: nobody follows).
+    ``follower`` says who follows the chain on a shared database: host and process id, how often that changed,
+    and how long he may be silent before a standby takes over (0: nobody follows).
 
-    ``settle_backlog`` counts intents that are due and not settled yet: of very many they are settled little by little.
+    ``settle_backlog`` counts intents that are due and not settled yet: of very many they are settled little
+    by little.
 
-    ``set_aside`` counts intents that could not be settled, by a mistake in this program: they are tried again later.
+    ``set_aside`` counts intents that could not be settled, by a mistake in this program: they are tried again
+    later.
 
-    ``known`` are reasons that the calling process knows and the database does not, such as that it takes no writes.
+    ``known`` are reasons that the calling process knows and the database does not, such as that it takes no
+    writes.
 
-    ``merchant``: a document for this merchant: counts of their own intents and deliveries, and nothing of the operator's
-    machines (URLs of sources, errors, hosts, the database).
+    ``merchant``: a document for this merchant: counts of their own intents and deliveries, and nothing of the
+    operator's machines (URLs of sources, errors, hosts, the database).
     """
     revision = MigrationContext.configure(connection).get_current_revision()
     document: dict[str, Any] = {
@@ -146,7 +151,9 @@ def document(
 
 
 def count_intents(connection: Connection, *, merchant: str | None = None) -> dict[str, int]:
-    """Return how many intents have each status that any ever had; kept, not counted. ``merchant``: of this one only."""
+    """Return how many intents have each status that any ever had; kept, not counted. ``merchant``: of this
+    one only.
+    """
     query = select(status_count.c.status, func.sum(status_count.c.count))
     if merchant is not None:
         query = query.where(status_count.c.merchant_id == merchant)
@@ -268,7 +275,9 @@ def _place(document: dict[str, Any], cursor: Cursor, *, now: float) -> None:
 
 
 def _hide(document: dict[str, Any]) -> None:
-    """Take out what is not a merchant's to know: where sources are (with their keys, maybe), and what they said."""
+    """Take out what is not a merchant's to know: where sources are (with their keys, maybe), and what they
+    said.
+    """
     document["sources"] = [
         {name: source.get(name) for name in _SOURCE} | {"url": f"#{number}", "note": None}
         for number, source in enumerate(document["sources"], start=1)
@@ -281,8 +290,9 @@ def _hide(document: dict[str, Any]) -> None:
 
 
 def _for_merchants(reason: Reason) -> Reason:
-    """Return a reason for a merchant: without the operator's hints, the database's errors (hosts, files, users)
-    and counts of others."""
+    """Return a reason for a merchant: without the operator's hints, the database's errors (hosts, files,
+    users) and counts of others.
+    """
     if reason.code is Code.NO_NOTIFIER:
         return replace(reason, message="webhooks are due, and no living process delivers", hint="")
     if reason.code is Code.NOT_WRITABLE:
@@ -302,8 +312,8 @@ def _reasons(
 ) -> list[Reason]:
     """Return what is wrong short of a halt.
 
-    ``skew``: seconds by which the follower's clock is ahead of the sources', if known. ``roles`` are those that some living
-    process runs, ``due`` counts the webhooks that wait for a notifier.
+    ``skew``: seconds by which the follower's clock is ahead of the sources', if known. ``roles`` are those
+    that some living process runs, ``due`` counts the webhooks that wait for a notifier.
     """
     reasons = []
     if document["halted"] is not None:

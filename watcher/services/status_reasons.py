@@ -1,4 +1,6 @@
-"""Why the daemon is not as it should be, as ``status`` and ``/readyz`` say it (pure); docs/runbook.md has a part on each."""
+"""Why the daemon is not as it should be, as ``status`` and ``/readyz`` say it (pure); docs/runbook.md has a
+part on each.
+"""
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -71,12 +73,15 @@ def no_notifier(due: int) -> Reason:
 
 
 def clock_skew(seconds: float) -> Reason | None:
-    """Return the reason for a machine's clock that is ``seconds`` ahead of the sources'; None when it is near enough."""
+    """Return the reason for a machine's clock that is ``seconds`` ahead of the sources'; None when it is near
+    enough.
+    """
     if abs(seconds) <= MAX_SKEW_SECONDS:
         return None
     return Reason(
         Code.CLOCK_SKEW,
-        f"the follower's clock is {abs(seconds):,.0f} s {'ahead of' if seconds > 0 else 'behind'} the sources' clocks",
+        f"the follower's clock is {abs(seconds):,.0f} s {'ahead of' if seconds > 0 else 'behind'} "
+        "the sources' clocks",
         "set the machine's clock, e.g. by NTP; webhooks are signed with its time",
     )
 

@@ -1,7 +1,7 @@
 """Uniqueness of an intent's reference, terms and recipient.
 
-It is read for many intents at once, and goes on with those that are let in, so that of two in one batch the second is
-judged as if the first were stored.
+It is read for many intents at once, and goes on with those that are let in, so that of two in one batch the
+second is judged as if the first were stored.
 """
 
 from collections import defaultdict
@@ -68,7 +68,8 @@ class UniquenessChecker:
         )
 
     def reference_owner(self, intent: Intent) -> str | None:
-        """Say who has the intent's reference: an intent of its merchant, or one that is paid at the same recipient.
+        """Say who has the intent's reference: an intent of its merchant, or one that is paid at the same
+        recipient.
 
         The latter also when it only answers to what payers may write instead: the money would be its.
         """
@@ -86,10 +87,12 @@ class UniquenessChecker:
     def check(self, intent: Intent) -> None:
         """Raise :class:`Refused` when its terms or its recipient are taken.
 
-        The recipient is this merchant's; a dedicated one is reserved while transfers to it may belong to its intent.
+        The recipient is this merchant's; a dedicated one is reserved while transfers to it may belong to its
+        intent.
         """
         if intent.terms_hash in self._terms:
-            message = "an intent with the same amount, expiry, recipient, asset and salt exists; choose another salt"
+            same = "amount, expiry, recipient, asset and salt"
+            message = f"an intent with the same {same} exists; choose another salt"
             raise Refused("terms_taken", errors=[{"field": "salt", "message": message}])
         where = intent.recipient
         for other in self._dedicated.get(where, ()):

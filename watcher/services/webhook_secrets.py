@@ -49,14 +49,15 @@ def check_encryption(connection: Connection, secret_store: SecretStore) -> None:
     elif names := sealing_keys.known_keys(connection):
         raise ConfigError(
             f"secret_key_file: not set, but this database's secrets are encrypted (key {', '.join(names)})",
-            hint="set it to the daemon's key file, or send the command to the daemon (--server), which has the key",
+            hint="set it to the daemon's key file, or send the command to the daemon (--server), "
+            "which has the key",
         )
 
 
 def check_secrets(database: Database, secret_store: SecretStore) -> None:
-    """Make sure that every endpoint's secrets open, and that new ones may be stored.
+    """Check that every endpoint's secrets can be decrypted, and that new ones may be stored.
 
-    :raises ConfigError: if some do not open: their webhooks could not be signed. And see :func:`check_encryption`.
+    :raises ConfigError: if some cannot: their webhooks could not be signed; see :func:`check_encryption`.
     """
     with database.read() as connection:
         unreadable = endpoints.unreadable(connection, secret_store=secret_store, now=time.time())
@@ -69,12 +70,13 @@ def check_secrets(database: Database, secret_store: SecretStore) -> None:
             database.transact(lambda connection: check_encryption(connection, secret_store))
         return
     names = ", ".join(unreadable[:3]) + (", …" if len(unreadable) > 3 else "")
+    which = f"the secrets of {count(len(unreadable), 'endpoint')}"
     if secret_store.encrypts:
         raise ConfigError(
-            f"secret_key_file: its keys do not open the secrets of {count(len(unreadable), 'endpoint')} ({names})",
+            f"secret_key_file: its keys do not open {which} ({names})",
             hint="add the key that sealed them as a further line, or rotate those secrets with --overlap 0",
         )
     raise ConfigError(
-        f"secret_key_file: not set, but the secrets of {count(len(unreadable), 'endpoint')} are encrypted ({names})",
+        f"secret_key_file: not set, but {which} are encrypted ({names})",
         hint="set it to the file that they were sealed with",
     )

@@ -41,7 +41,9 @@ class WebhookService(Context):
     """Endpoints, events and deliveries."""
 
     def add_endpoint(self, request: NewEndpoint, *, url: CheckedUrl) -> Document:
-        """Add an endpoint; return {endpoint, secret, …}. ``url``: what :func:`endpoint_url` said of the request's."""
+        """Add an endpoint; return {endpoint, secret, …}. ``url``: what :func:`endpoint_url` said of the
+        request's.
+        """
         merchant = self.owner(request.merchant)
         merchants.find(self.connection, merchant, lock=True)  # two at once do not both take the last place
         added, secret = endpoints.create(
@@ -98,7 +100,8 @@ class WebhookService(Context):
     def rotate_endpoint_secret(self, endpoint_id: str, request: RotateSecret) -> Document:
         """Give an endpoint a fresh secret; the old one signs too for ``overlap``.
 
-        Return {endpoint, secret, previous_secret_expires_at}; the time is null when the old one ended at once.
+        Return {endpoint, secret, previous_secret_expires_at}; the time is null when the old one ended at
+        once.
         """
         overlap = endpoints.DEFAULT_OVERLAP_SECONDS if request.overlap is None else request.overlap
         found, secret = endpoints.rotate_secret(
@@ -127,7 +130,8 @@ class WebhookService(Context):
         return {"endpoint": endpoint_id, "recovered": count, "complete": self._is_complete(endpoint_id)}
 
     def replay_endpoint(self, endpoint_id: str, request: Replay) -> Document:
-        """Send an endpoint everything it subscribes to again, ``since`` a time, except what is on its way to it.
+        """Send an endpoint everything it subscribes to again, ``since`` a time, except what is on its way to
+        it.
 
         Return {endpoint, replayed, complete}: of very many the rest follows in the background.
         """
@@ -187,8 +191,9 @@ class WebhookService(Context):
         """Return what a merchant was sent after an event, oldest first, for merchants who would rather pull.
 
         Each row holds the ``body`` as text, byte for byte as it is sent (null once retention emptied it), and
-        ``headers``: with ``endpoint`` signed afresh with that endpoint's secrets, so that the same verifier takes it.
-        ``next_cursor`` is the last event's id: what to ask for next, also when nothing more is there yet.
+        ``headers``: with ``endpoint`` signed afresh with that endpoint's secrets, so that the same verifier
+        takes it. ``next_cursor`` is the last event's id: what to ask for next, also when nothing more is
+        there yet.
         """
         if self.merchant is None:
             raise Refused("validation", errors=[{"field": "after", "message": "is for a merchant's own key"}])
@@ -211,7 +216,7 @@ class WebhookService(Context):
         return event_log.event_json(event_log.get_event(self.connection, event_id, merchant=self.merchant))
 
     def redeliver_event(self, event_id: str, request: Redeliver) -> Document:
-        """Send an event again, to one ``endpoint`` or to all that got it; return the ids of the deliveries."""
+        """Send an event again, to one ``endpoint`` or to all that got it; return the deliveries' ids."""
         made = deliveries.redeliver(
             self.connection,
             event_id,

@@ -42,7 +42,9 @@ async def create_payment_intent(body: NewPaymentIntent, write: Write) -> Respons
     responses=writes(404, status=201),
 )
 async def create_payment_intents(body: NewPaymentIntents, write: Write) -> Response:
-    """Create up to 500 payment intents, all or none; the body may have 2 MiB. Errors name the place: `intents.3.amount`."""
+    """Create up to 500 payment intents, all or none; the body may have 2 MiB. Errors name the place:
+    `intents.3.amount`.
+    """
     return await write(lambda services: services.create_intents(body))
 
 
@@ -75,5 +77,7 @@ async def mark_payment_intent(intent_id: Id, body: Mark, write: Write) -> Respon
 
 @router.post("/{intent_id}/dismiss", response_model=schemas.PaymentIntent, responses=writes(404))
 async def dismiss_payment_intent(intent_id: Id, body: Dismiss, write: Write) -> Response:
-    """Dismiss what is due of an ended payment intent: it went back another way, or it stays. More money is due again."""
+    """Dismiss what is due of an ended payment intent: it went back another way, or it stays. More money is
+    due again.
+    """
     return await write(lambda services: services.dismiss_intent(intent_id, body))

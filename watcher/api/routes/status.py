@@ -1,4 +1,4 @@
-"""How the daemon stands: for a merchant as far as it concerns them, for an operator all of it."""
+"""The daemon's status: for a merchant their own part, for an operator all of it."""
 
 from fastapi import APIRouter, Response
 
@@ -12,5 +12,5 @@ router = APIRouter(prefix="/v1/status", tags=["Status"], route_class=ApiRoute, d
 
 @router.get("", response_model=schemas.ServerStatus, responses=reads())
 async def get_status(read: Read) -> Response:
-    """Return how the daemon stands. A merchant sees their own counts, and nothing of the operator's machines."""
+    """Return the daemon's status: for a merchant their own counts, and nothing of the operator's machines."""
     return await read(lambda services: services.status(known=read.api.known_reasons()))
