@@ -186,8 +186,9 @@ class PaymentIntentMethods:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> Workflow[PaymentIntent]:
-        """Wait until an intent is neither pending nor processing, and return it; after ``timeout`` seconds as
-        it is then.
+        """Wait until an intent is neither pending nor processing, and return it.
+
+        After ``timeout`` seconds it is returned as it is then.
 
         ``paid = client.wait_for(intent, timeout=600).status == "succeeded"``
         """

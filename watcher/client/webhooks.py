@@ -99,8 +99,9 @@ class WebhookMethods:
     def rotate_endpoint_secret(
         endpoint_id: str, *, overlap: str | int | None = None, idempotency_key: str | None = None
     ) -> Request[EndpointWithSecret]:
-        """Give an endpoint a fresh secret, shown this once; the old one signs too for ``overlap`` (24h, 0 if
-        it leaked).
+        """Give an endpoint a fresh secret, shown this once.
+
+        The old one signs too for ``overlap``: 24h by default, 0 if it leaked.
         """
         body = drop_none(overlap=overlap)
         return Route("POST", f"{_ENDPOINTS}/{{}}/rotate_secret", EndpointWithSecret).to(
