@@ -19,14 +19,14 @@ MAINNET_VERSIONS = frozenset({22, 20})
 TESTNET_VERSIONS = frozenset({26, 21})
 
 #: Longest contract name that can be deployed, in characters; older rules let names up to 128 bytes parse.
-MAX_CONTRACT_NAME = 40
+MAX_CONTRACT_NAME_CHARACTERS = 40
 
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _CONTRACT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 _HASH_BYTES = 20
 _CHECKSUM_BYTES = 4
 #: Characters: ``S``, a version character and the 39 of the largest 24-byte number.
-_LONGEST_ADDRESS = 41
+_MAX_ADDRESS_CHARACTERS = 41
 
 
 class AddressError(ValueError):
@@ -64,7 +64,7 @@ def parse_principal(text: str, *, mainnet: bool | None = None) -> Principal:
     if dot and not is_contract_name(name):
         raise AddressError(
             f"contract name {name[:60]!r} is not valid: a letter, then letters, digits, - or _, "
-            f"at most {MAX_CONTRACT_NAME} characters"
+            f"at most {MAX_CONTRACT_NAME_CHARACTERS} characters"
         )
     principal = Principal(version, hash160, name if dot else None)
     if mainnet is not None and principal.is_mainnet is not mainnet:
@@ -77,7 +77,7 @@ def parse_principal(text: str, *, mainnet: bool | None = None) -> Principal:
 
 def is_contract_name(name: str) -> bool:
     """Whether a contract with this name can be deployed."""
-    return len(name) <= MAX_CONTRACT_NAME and _CONTRACT_NAME.fullmatch(name) is not None
+    return len(name) <= MAX_CONTRACT_NAME_CHARACTERS and _CONTRACT_NAME.fullmatch(name) is not None
 
 
 def c32check_encode(version: int, hash160: bytes) -> str:
@@ -94,8 +94,10 @@ def c32check_decode(address: str) -> tuple[int, bytes]:
     """Decode an address of any version into version byte and hash160. Raises AddressError."""
     if not address:
         raise AddressError("the address is empty: expected S followed by c32 characters")
-    if len(address) > _LONGEST_ADDRESS:
-        raise AddressError(f"the address has {len(address)} characters: expected at most {_LONGEST_ADDRESS}")
+    if len(address) > _MAX_ADDRESS_CHARACTERS:
+        raise AddressError(
+            f"the address has {len(address)} characters: expected at most {_MAX_ADDRESS_CHARACTERS}"
+        )
     if address[0] != "S" or len(address) == 1:
         raise AddressError(
             f"{address!r} is not a Stacks address: it starts with S and a version, as in SP… or ST…"

@@ -19,7 +19,7 @@ HEADER_ROWS = 30
 MAX_PREFETCH_BYTES = 16 * 2**20
 
 #: Memory of an event or a transaction without its texts, in bytes: roughly that of the Python objects.
-_OVERHEAD = 250
+_OBJECT_BYTES = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +140,11 @@ class BlockFetcher:
 
 def size_of(blocks: Iterable[Block]) -> int:
     """Estimate the memory that blocks take, in bytes."""
-    return sum(_OVERHEAD + sum(map(_size, block.transactions)) for block in blocks)
+    return sum(_OBJECT_BYTES + sum(map(_size, block.transactions)) for block in blocks)
 
 
 def _size(tx: Transaction) -> int:
-    size = _OVERHEAD + sum(map(len, (tx.call.args or ()) if tx.call is not None else ()))
+    size = _OBJECT_BYTES + sum(map(len, (tx.call.args or ()) if tx.call is not None else ()))
     for event in tx.events:
-        size += _OVERHEAD + (len(event.value) if isinstance(event, PrintEvent) else 0)
+        size += _OBJECT_BYTES + (len(event.value) if isinstance(event, PrintEvent) else 0)
     return size

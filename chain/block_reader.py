@@ -27,13 +27,13 @@ from chain.model import (
 #: Rows per request of a transaction list.
 PAGE_ROWS = 50
 #: More transactions than any block can hold (its bytes are limited); a source that claims more is wrong.
-MAX_TXS = 100_000
+MAX_BLOCK_TXS = 100_000
 #: Rounds of detail requests: an immediate second one helps when a load balancer sent requests to replicas
 #: that differ; anything that lasts longer is left to a later poll.
 DETAIL_ROUNDS = 2
 
 #: Unknown words kept per block.
-MAX_WORDS = 20
+MAX_UNKNOWN_WORDS = 20
 
 _FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
 #: Statuses whose events are read: succeeded, or possibly succeeded.
@@ -94,7 +94,7 @@ async def _list_chain(
     rows: dict[str, dict[str, TxSummary]] = {header.hash: {} for header in headers}
     wanted = {header.hash: header for header in headers}
     highest = headers[-1].height
-    expected = sum(min(header.tx_count, MAX_TXS) for header in headers)
+    expected = sum(min(header.tx_count, MAX_BLOCK_TXS) for header in headers)
     if page is None or not _covers(page, highest):
         page = await source.transactions(cursor=f"{highest}:0:0")
     # New blocks do not shift the pages of this list; the bound stops a source that pages in circles.
@@ -131,7 +131,7 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
         rows.update((row.tx_id, row) for row in page.results)
         total, cursor = page.total, page.next_cursor
         # A page that adds nothing, or more rows than there are, must not loop for ever.
-        more = cursor is not None and known < len(rows) < min(total, MAX_TXS)
+        more = cursor is not None and known < len(rows) < min(total, MAX_BLOCK_TXS)
     if len(rows) != total or not all(_same_block(row, header) for row in rows.values()):
         raise SourceInconsistent(
             f"the transaction list of block {header.height} {header.hash} shows {len(rows)} of {total} rows, "
@@ -252,11 +252,11 @@ def _confirms(detail: TxDetail | None, row: TxSummary) -> bool:
 
 
 def _unknown(rows: Iterable[TxSummary], details: dict[str, TxDetail]) -> frozenset[UnknownWord]:
-    """Return the unknown words in a block's transactions, at most ``MAX_WORDS``."""
+    """Return the unknown words in a block's transactions, at most ``MAX_UNKNOWN_WORDS``."""
     found: set[UnknownWord] = set()
     for row in rows:
         found |= row.unknown
         detail = details.get(row.tx_id)
         if detail is not None:
             found |= detail.unknown
-    return frozenset(sorted(found)[:MAX_WORDS])
+    return frozenset(sorted(found)[:MAX_UNKNOWN_WORDS])

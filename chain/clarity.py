@@ -15,10 +15,10 @@ from typing import NamedTuple
 from chain.address import Principal, parse_principal
 
 #: Longest serialization and longest buffer or string (bytes), deepest nesting (a value inside 31 others).
-MAX_SERIALIZED = 2 * 1024 * 1024
-MAX_SEQUENCE = 1024 * 1024
+MAX_SERIALIZED_BYTES = 2 * 1024 * 1024
+MAX_SEQUENCE_BYTES = 1024 * 1024
 MAX_DEPTH = 32
-MAX_NAME = 128
+MAX_NAME_CHARACTERS = 128
 
 _UINT_END = 2**128
 _INT_END = 2**127
@@ -154,8 +154,8 @@ Value = (
 
 def decode(data: bytes) -> Value:
     """Deserialize one value from all of ``data``. Raises only ClarityError, whatever the bytes."""
-    if len(data) > MAX_SERIALIZED:
-        raise ClarityError(f"{len(data)} bytes are more than a value may have ({MAX_SERIALIZED})")
+    if len(data) > MAX_SERIALIZED_BYTES:
+        raise ClarityError(f"{len(data)} bytes are more than a value may have ({MAX_SERIALIZED_BYTES})")
     reader = _Reader(data)
     value, _ = reader.value(1)
     if reader.left:
@@ -176,7 +176,7 @@ def encode(value: Value) -> bytes:
 
 def is_clarity_name(name: str) -> bool:
     """Whether functions, assets and tuple entries can have this name."""
-    return len(name) <= MAX_NAME and _CLARITY_NAME.fullmatch(name) is not None
+    return len(name) <= MAX_NAME_CHARACTERS and _CLARITY_NAME.fullmatch(name) is not None
 
 
 class _Type(NamedTuple):
@@ -310,8 +310,8 @@ class _Reader:
 
     def _sequence(self) -> bytes:
         size = int.from_bytes(self._take(4), "big")
-        if size > MAX_SEQUENCE:
-            raise ClarityError(f"a sequence of {size} bytes is longer than {MAX_SEQUENCE}")
+        if size > MAX_SEQUENCE_BYTES:
+            raise ClarityError(f"a sequence of {size} bytes is longer than {MAX_SEQUENCE_BYTES}")
         return self._take(size)
 
     def _version(self) -> int:
@@ -327,8 +327,8 @@ class _Reader:
 
 
 def _check_name(name: str, pattern: re.Pattern[str], what: str) -> None:
-    if len(name) > MAX_NAME or not pattern.fullmatch(name):
-        raise ClarityError(f"{name[:MAX_NAME]!r} is not a {what}")
+    if len(name) > MAX_NAME_CHARACTERS or not pattern.fullmatch(name):
+        raise ClarityError(f"{name[:MAX_NAME_CHARACTERS]!r} is not a {what}")
 
 
 def _write(value: Value, out: bytearray, depth: int) -> None:
@@ -378,8 +378,8 @@ def _write(value: Value, out: bytearray, depth: int) -> None:
 
 
 def _write_sequence(prefix: int, data: bytes, out: bytearray) -> None:
-    if len(data) > MAX_SEQUENCE:
-        raise ClarityError(f"a sequence of {len(data)} bytes is longer than {MAX_SEQUENCE}")
+    if len(data) > MAX_SEQUENCE_BYTES:
+        raise ClarityError(f"a sequence of {len(data)} bytes is longer than {MAX_SEQUENCE_BYTES}")
     out.append(prefix)
     out += len(data).to_bytes(4, "big") + data
 

@@ -18,7 +18,7 @@ MEMO_BYTES = 34
 
 #: Longest printed value or argument that is kept, in bytes: far above any that matters here, while a contract
 #: may print many megabytes.
-LONGEST_VALUE = 1024
+MAX_VALUE_BYTES = 1024
 
 
 class TxStatus(StrEnum):
@@ -92,7 +92,7 @@ class PrintEvent:
     value: bytes
 
 
-#: Events of other kinds (burns, NFTs, locks) and prints above ``LONGEST_VALUE`` are left out; they still
+#: Events of other kinds (burns, NFTs, locks) and prints above ``MAX_VALUE_BYTES`` are left out; they still
 #: count for ``rank``.
 Event = TransferEvent | MintEvent | PrintEvent
 
@@ -101,7 +101,7 @@ Event = TransferEvent | MintEvent | PrintEvent
 class ContractCall:
     """A contract call; ``args`` are consensus bytes by position (names may be empty in the API's answers).
 
-    An argument longer than ``LONGEST_VALUE`` becomes empty bytes, which are no Clarity value.
+    An argument longer than ``MAX_VALUE_BYTES`` becomes empty bytes, which are no Clarity value.
     """
 
     contract_id: str

@@ -18,7 +18,7 @@ from chain.clarity import (
     Value,
     decode,
 )
-from chain.model import LONGEST_VALUE, MEMO_BYTES
+from chain.model import MAX_VALUE_BYTES, MEMO_BYTES
 from contracts.terms import TERMS_HASH_BYTES
 
 
@@ -119,8 +119,8 @@ def is_completed_deposit(data: bytes) -> bool:
 
 
 def read_value(data: bytes) -> Value | None:
-    """Decode untrusted bytes; None if they are no value, or longer than ``LONGEST_VALUE``."""
-    if len(data) > LONGEST_VALUE:
+    """Decode untrusted bytes; None if they are no value, or longer than ``MAX_VALUE_BYTES``."""
+    if len(data) > MAX_VALUE_BYTES:
         return None
     try:
         return decode(data)

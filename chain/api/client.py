@@ -32,7 +32,7 @@ MAX_IDS = 100
 
 #: Longest answer about a single event of a single transaction, in bytes: a printed value of 1 MB is 2 MB of
 #: hex and up to 6 MB of text, and the transaction's result may be as large again.
-_MAX_SINGLE = 32 * 2**20
+_MAX_SINGLE_EVENT_BYTES = 32 * 2**20
 
 #: Seconds by which a block's time may be ahead of every known clock: clocks differ.
 MAX_LEAD_SECONDS = 7200.0
@@ -220,7 +220,9 @@ class StacksApi:
             path += "&exclude_function_args=true"
         smallest = len(tx_ids) == 1 and span == 1
         try:
-            answer = self._there(await self._get(path, cap=_MAX_SINGLE if smallest else self._max_body))
+            answer = self._there(
+                await self._get(path, cap=_MAX_SINGLE_EVENT_BYTES if smallest else self._max_body)
+            )
         except (TooLarge, UrlTooLong) as error:
             if smallest or (len(tx_ids) == 1 and isinstance(error, UrlTooLong)):
                 raise

@@ -9,10 +9,10 @@ from chain.api.transport import http_date
 DATE_VALID_SECONDS = 3600.0
 
 #: Unix times from 2025 to 2100: a server's date outside says nothing about this machine's clock.
-_SENSIBLE = (1_735_689_600.0, 4_102_444_800.0)
+_PLAUSIBLE_DATES = (1_735_689_600.0, 4_102_444_800.0)
 
 #: Longest ``Age`` of a cached answer that is counted, in seconds.
-_MAX_AGE = 7 * 86_400
+_MAX_AGE_SECONDS = 7 * 86_400
 
 
 class ServerDates:
@@ -41,7 +41,7 @@ class ServerDates:
         """Seconds by which this machine's clock is ahead of a server's; None without a recent sane date."""
         moment = self._monotonic()
         date, heard = self._heard.get(url, (0.0, moment))
-        if not _SENSIBLE[0] <= date < _SENSIBLE[1] or moment - heard > DATE_VALID_SECONDS:
+        if not _PLAUSIBLE_DATES[0] <= date < _PLAUSIBLE_DATES[1] or moment - heard > DATE_VALID_SECONDS:
             return None
         # The header is truncated to whole seconds.
         return self._now() - (date + 0.5 + moment - heard)
@@ -73,4 +73,4 @@ def agreed(skews: Iterable[float | None]) -> float | None:
 
 def _age(text: str) -> int:
     text = text.strip()
-    return min(int(text), _MAX_AGE) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+    return min(int(text), _MAX_AGE_SECONDS) if text.isascii() and text.isdigit() and len(text) < 16 else 0

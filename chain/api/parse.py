@@ -29,7 +29,7 @@ from chain.api.parse_fields import (
     shown,
 )
 from chain.model import (
-    LONGEST_VALUE,
+    MAX_VALUE_BYTES,
     MEMO_BYTES,
     STX,
     BlockHeader,
@@ -49,7 +49,7 @@ TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
 MAX_EVENTS = 2**20
 
 #: Seconds by which a block's time may be behind its Bitcoin block's: miners' clocks are off by hours.
-_MAX_BEHIND = 86_400
+_MAX_BEHIND_SECONDS = 86_400
 
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 _STATUSES = {status.value: status for status in TxStatus if status is not TxStatus.UNKNOWN}
@@ -207,7 +207,7 @@ def header(body: object) -> BlockHeader | None:
         return None
     time = as_time(fields.get("block_time"), "block_time")
     burn_time = as_time(fields.get("burn_block_time"), "burn_block_time")
-    if time < burn_time - _MAX_BEHIND:
+    if time < burn_time - _MAX_BEHIND_SECONDS:
         raise Malformed(f"block_time must not be a day before burn_block_time, {burn_time}, but is {time}")
     return BlockHeader(
         height=as_count(fields.get("height"), "height"),
@@ -399,7 +399,7 @@ def _event(rank: int, row: Mapping[str, object]) -> Event | None:
         value = as_object(log.get("value"), "contract_log.value")
         printed = as_bytes(value.get("hex"), "contract_log.value.hex")
         contract_id = as_principal(log.get("contract_id"), "contract_log.contract_id")
-        if len(printed) > LONGEST_VALUE:
+        if len(printed) > MAX_VALUE_BYTES:
             return None
         return PrintEvent(rank=rank, contract_id=contract_id, value=printed)
     if kind not in ("fungible_token_asset", "stx_asset"):
@@ -438,4 +438,4 @@ def _memo(raw: bytes) -> bytes | None:
 
 def _argument(raw: bytes) -> bytes:
     # Keep the position, drop the bytes.
-    return raw if len(raw) <= LONGEST_VALUE else b""
+    return raw if len(raw) <= MAX_VALUE_BYTES else b""

@@ -20,11 +20,11 @@ MAX_TOTAL = 2**53
 #: Largest time accepted, in unix seconds: the end of the year 9999, where calendar libraries end.
 MAX_TIME = 253_402_300_799
 
-_MAX_TEXT = 1024
+_MAX_TEXT_CHARACTERS = 1024
 #: Clarity names have up to 128 characters, addresses up to 41.
-_MAX_NAME = 128
-_MAX_PRINCIPAL = 41 + len(".") + _MAX_NAME
-_MAX_ASSET = _MAX_PRINCIPAL + len("::") + _MAX_NAME
+_MAX_NAME_CHARACTERS = 128
+_MAX_PRINCIPAL_CHARACTERS = 41 + len(".") + _MAX_NAME_CHARACTERS
+_MAX_ASSET_CHARACTERS = _MAX_PRINCIPAL_CHARACTERS + len("::") + _MAX_NAME_CHARACTERS
 
 
 class Malformed(ValueError):
@@ -47,26 +47,26 @@ def as_list(value: object, what: str) -> list[object]:
 
 def as_text(value: object, what: str) -> str:
     """Return a short string unchanged; unprintable characters (controls, lone surrogates) are refused."""
-    if isinstance(value, str) and len(value) <= _MAX_TEXT and value.isprintable():
+    if isinstance(value, str) and len(value) <= _MAX_TEXT_CHARACTERS and value.isprintable():
         return value
     raise Malformed(
-        f"{what} must be a string of at most {_MAX_TEXT} printable characters, not {shown(value)}"
+        f"{what} must be a string of at most {_MAX_TEXT_CHARACTERS} printable characters, not {shown(value)}"
     )
 
 
 def as_principal(value: object, what: str) -> str:
     """Return an address or a contract id unchanged, within the longest possible length."""
-    return _as_identifier(value, what, _MAX_PRINCIPAL)
+    return _as_identifier(value, what, _MAX_PRINCIPAL_CHARACTERS)
 
 
 def as_asset(value: object, what: str) -> str:
     """Return an asset identifier (``contract::name``) unchanged, within the longest possible length."""
-    return _as_identifier(value, what, _MAX_ASSET)
+    return _as_identifier(value, what, _MAX_ASSET_CHARACTERS)
 
 
 def as_name(value: object, what: str) -> str:
     """Return a function's name unchanged, within the longest possible length."""
-    return _as_identifier(value, what, _MAX_NAME)
+    return _as_identifier(value, what, _MAX_NAME_CHARACTERS)
 
 
 def _as_identifier(value: object, what: str, longest: int) -> str:

@@ -17,7 +17,7 @@ MONTH = 31 * 86_400.0
 MAX_WAIT_SECONDS = 3600.0
 
 #: Shortest sleep, in seconds, so that an inexact clock does not cause many tiny ones.
-TICK = 1e-6
+MIN_SLEEP_SECONDS = 1e-6
 
 #: Called after each request with base URL, status code (0 without an answer), seconds.
 OnRequest = Callable[[str, int, float], None]
@@ -137,7 +137,7 @@ class RateLimiter:
         async with self._queue:
             self._raise_if_blocked()
             while (wait := self.budget.wait(self._clock())) > 0:
-                await self._sleep(max(wait, TICK))
+                await self._sleep(max(wait, MIN_SLEEP_SECONDS))
                 self._raise_if_blocked()
             self.budget.take(self._clock())
 

@@ -22,10 +22,10 @@ from chain.errors import SourceError, SourceLimited, SourceMalformed, SourceRefu
 MAX_BODY_BYTES = 8 * 2**20
 
 #: Longest ETag that is sent back, in characters.
-_MAX_ETAG = 256
+_MAX_ETAG_CHARACTERS = 256
 
 #: Longest text that is parsed as a date, in characters.
-_MAX_DATE = 64
+_MAX_DATE_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +220,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def http_date(text: str) -> float | None:
     """Return the unix time of an HTTP date (``Date``, ``Retry-After``), else None. Never raises."""
     try:
-        moment = parsedate_to_datetime(text[:_MAX_DATE])
+        moment = parsedate_to_datetime(text[:_MAX_DATE_CHARACTERS])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except Exception:
         # The text is foreign and the parser's errors are undocumented: ValueError, OverflowError for the year
@@ -230,7 +230,9 @@ def http_date(text: str) -> float | None:
 
 def _fits_a_header(etag: str) -> bool:
     """Whether a server's ETag can be sent back in a header."""
-    return 0 < len(etag.strip()) <= len(etag) <= _MAX_ETAG and etag.isascii() and etag.isprintable()
+    return (
+        0 < len(etag.strip()) <= len(etag) <= _MAX_ETAG_CHARACTERS and etag.isascii() and etag.isprintable()
+    )
 
 
 def _message(body: bytes) -> str | None:

@@ -26,7 +26,7 @@ from chain.api.parse_fields import MAX_COUNT
 PATH: Final = "/extended/v1/ws"
 
 #: Largest message accepted, in bytes: a block's message names up to some thousand transactions.
-MAX_MESSAGE: Final = 2**20
+MAX_MESSAGE_BYTES: Final = 2**20
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class SocketLost(Exception):
 
 
 #: Polls that find a new tip without a message, before the socket counts as stale.
-_MAX_UNANNOUNCED = 2
+_MAX_UNANNOUNCED_BLOCKS = 2
 
 
 class StaleDetector:
@@ -99,7 +99,7 @@ class StaleDetector:
 
     def is_stale(self, now: float) -> bool:
         """Whether the chain has grown for the whole limit, or twice, without a message."""
-        return self._unannounced >= _MAX_UNANNOUNCED or (
+        return self._unannounced >= _MAX_UNANNOUNCED_BLOCKS or (
             self._since is not None and now - self._since >= self._limit
         )
 
@@ -205,7 +205,7 @@ class BlockWebSocket:
             create_connection=_Connection,
             ping_interval=self._timeouts.ping,
             ping_timeout=self._timeouts.ping,
-            max_size=MAX_MESSAGE,
+            max_size=MAX_MESSAGE_BYTES,
             max_queue=16,
         ) as socket:
             try:

@@ -18,15 +18,15 @@ from collections.abc import Callable
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 
 #: Stacks blocks per Bitcoin block.
-TENURE = 4
+BLOCKS_PER_TENURE = 4
 
 MEMO_BYTES = 34
 
 #: Longest order, in bytes.
-LINE_BYTES = 4096
+MAX_LINE_BYTES = 4096
 
 #: Most digits of a number in an order; amounts have at most 39.
-NUMBER_DIGITS = 39
+MAX_NUMBER_DIGITS = 39
 
 HELP = """\
 pay RECIPIENT SATS [MEMO]      an sBTC transfer, mined at once
@@ -89,7 +89,7 @@ class Playground:
         listed = (*self._pending, *(tx for tx in paying if tx not in self._pending))
         for _ in range(n):
             now = max(self.chain.tip.time + 1, int(time.time()))
-            bitcoin = burn or self.chain.tip.height % TENURE == 0
+            bitcoin = burn or self.chain.tip.height % BLOCKS_PER_TENURE == 0
             self.chain.mine(listed, burn=bitcoin, time=now)
             self._pending, listed = [], ()
         self.api.clear()  # the request log is not used
@@ -167,7 +167,7 @@ def _payment(words: list[str]) -> tuple[str, int, bytes]:
     memo = words[2].encode() if len(words) == 3 else b""
     if len(memo) > MEMO_BYTES:
         raise ValueError(f"a memo has at most {MEMO_BYTES} bytes, this one {len(memo)}")
-    if not (words[1].isascii() and words[1].isdecimal() and len(words[1]) <= NUMBER_DIGITS):
+    if not (words[1].isascii() and words[1].isdecimal() and len(words[1]) <= MAX_NUMBER_DIGITS):
         raise ValueError(f"the amount is a whole number of base units, not {words[1][:50]!r}")
     return words[0], int(words[1]), memo
 
@@ -176,7 +176,7 @@ def _number(words: list[str], default: int | None) -> int:
     if not words and default is not None:
         return default
     if len(words) != 1 or not (
-        words[0].isascii() and words[0].isdecimal() and len(words[0]) <= NUMBER_DIGITS
+        words[0].isascii() and words[0].isdecimal() and len(words[0]) <= MAX_NUMBER_DIGITS
     ):
         raise ValueError("write one number")
     return int(words[0])
@@ -193,7 +193,7 @@ async def play(port: int, every: float) -> None:
             f"a merchant's address: {principal('shop')}"
         )
         _say("help lists the orders")
-        lines = asyncio.StreamReader(limit=LINE_BYTES)
+        lines = asyncio.StreamReader(limit=MAX_LINE_BYTES)
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
         )
@@ -203,7 +203,7 @@ async def play(port: int, every: float) -> None:
                 try:
                     line = await lines.readline()
                 except ValueError:
-                    _say(f"not done: a line has at most {LINE_BYTES} bytes")
+                    _say(f"not done: a line has at most {MAX_LINE_BYTES} bytes")
                     continue
                 if not line or line.strip() == b"quit":
                     break

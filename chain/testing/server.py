@@ -24,7 +24,7 @@ from chain.testing.websocket import Hub
 __all__ = ["ROUTES", "Request", "ScriptedApi"]
 
 #: Node.js's limit for a request's head, in bytes; beyond it: 431.
-_MAX_HEAD = 16 * 1024
+_MAX_HEAD_BYTES = 16 * 1024
 #: Announcements queued for slow sockets; later ones are dropped, as by the real server.
 _MAX_ANNOUNCEMENTS = 10_000
 _PUBLIC = "public, no-cache, must-revalidate"
@@ -245,7 +245,7 @@ class ScriptedApi:
             return _failure(fault)
         if self.api_key is not None and seen.headers.get("x-api-key") != self.api_key:
             return _json(401, _reason(401, "Invalid API key"))
-        if len(seen.path) + sum(len(k) + len(v) + 4 for k, v in seen.headers.items()) > _MAX_HEAD:
+        if len(seen.path) + sum(len(k) + len(v) + 4 for k, v in seen.headers.items()) > _MAX_HEAD_BYTES:
             return _json(431, _reason(431, "Exceeded maximum allowed HTTP header size"))
         if seen.route == "transaction_v1" and not self.deprecated_routes:
             body = {

@@ -7,7 +7,7 @@ import pytest
 
 from chain.api.client import StacksApi
 from chain.block_fetcher import BlockFetcher, BlockRange, size_of
-from chain.model import LONGEST_VALUE, FetchRules
+from chain.model import MAX_VALUE_BYTES, FetchRules
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
 
@@ -56,7 +56,7 @@ async def test_megabytes_of_prints_are_not_held() -> None:
 @pytest.mark.parametrize(("max_ahead", "ahead"), [(2**30, 3), (1, 0)])
 async def test_large_blocks_are_read_ahead_by_their_bytes(max_ahead: int, ahead: int) -> None:
     """Small blocks are read three batches ahead of the current one; blocks beyond the limit one by one."""
-    chain = chain_of(24, LONGEST_VALUE, 20)
+    chain = chain_of(24, MAX_VALUE_BYTES, 20)
     async with ScriptedApi(chain, ping_interval=None) as api:
         source = StacksApi(api.url)
         feed = BlockFetcher(FetchRules(), batch=1, prefetch=4, max_prefetch_bytes=max_ahead)
@@ -64,7 +64,7 @@ async def test_large_blocks_are_read_ahead_by_their_bytes(max_ahead: int, ahead:
         taken = 0
         async with aclosing(feed.batches(run_of(chain, source))) as batches:
             async for blocks in batches:
-                assert size_of(blocks) > 20 * LONGEST_VALUE
+                assert size_of(blocks) > 20 * MAX_VALUE_BYTES
                 taken += 1
                 if taken > 4:
                     await api.wait_for("tx_multiple", count=min(taken + ahead, 24))

@@ -117,8 +117,8 @@ def test_a_bomb_of_nested_values_is_refused_without_deep_recursion(prefix):
 
 def test_sizes_are_limited():
     with pytest.raises(ClarityError, match="more than a value may have"):
-        clarity.decode(bytes(clarity.MAX_SERIALIZED + 1))
-    too_long = bytes(clarity.MAX_SEQUENCE + 1)
+        clarity.decode(bytes(clarity.MAX_SERIALIZED_BYTES + 1))
+    too_long = bytes(clarity.MAX_SEQUENCE_BYTES + 1)
     with pytest.raises(ClarityError, match="longer than 1048576"):
         clarity.encode(Buffer(too_long))
     with pytest.raises(ClarityError, match="longer than 1048576"):

@@ -4,12 +4,12 @@ import pytest
 
 from chain.address import Principal
 from chain.clarity import Buffer, PrincipalValue, Some, Tuple, UInt, encode
-from chain.model import LONGEST_VALUE, MAX_AMOUNT
+from chain.model import MAX_AMOUNT, MAX_VALUE_BYTES
 from contracts.prints import read_memo_print, read_payment_print, read_value
 from tests.unit.contracts.simnet import payment_fields
 
 
-@pytest.mark.parametrize(("size", "read"), [(LONGEST_VALUE, True), (LONGEST_VALUE + 1, False)])
+@pytest.mark.parametrize(("size", "read"), [(MAX_VALUE_BYTES, True), (MAX_VALUE_BYTES + 1, False)])
 def test_a_value_larger_than_any_of_ours_is_not_decoded(size, read):
     value = Buffer(bytes(size - 5))
     assert read_value(encode(value)) == (value if read else None)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from chain.api.websocket import MAX_MESSAGE, WebSocketTimeouts
+from chain.api.websocket import MAX_MESSAGE_BYTES, WebSocketTimeouts
 from chain.testing import ScriptedApi, ScriptedChain
 from tests.integration.chain.api.websocket_fixture import HASTY, answer, block, subscription, talking, waking
 
@@ -74,7 +74,7 @@ async def test_nonsense_wakes_nobody_and_ends_nothing() -> None:
 async def test_a_huge_message_ends_the_socket() -> None:
     async def talk(socket: ServerConnection) -> None:
         await answer(socket, await subscription(socket))
-        await socket.send("x" * (MAX_MESSAGE + 1))
+        await socket.send("x" * (MAX_MESSAGE_BYTES + 1))
         await socket.wait_closed()
 
     async with talking(talk) as url, waking(url) as alarm:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chain.api import parse as parser
 from chain.api.parse_fields import MAX_TIME, Malformed
 from chain.model import (
-    LONGEST_VALUE,
     MAX_AMOUNT,
+    MAX_VALUE_BYTES,
     STX,
     MintEvent,
     PrintEvent,
@@ -186,13 +186,13 @@ def test_a_printed_value_must_be_whole_bytes(value):
 
 def test_a_printed_value_is_kept_as_bytes_whatever_it_says():
     """Neither the repr nor the Clarity type is looked at."""
-    window = read(mined([log("0x" + "ff" * LONGEST_VALUE)]))
-    assert window.detail.events == (PrintEvent(rank=0, contract_id="SP.c", value=b"\xff" * LONGEST_VALUE),)
+    window = read(mined([log("0x" + "ff" * MAX_VALUE_BYTES)]))
+    assert window.detail.events == (PrintEvent(rank=0, contract_id="SP.c", value=b"\xff" * MAX_VALUE_BYTES),)
 
 
 def test_a_print_larger_than_anything_that_is_read_is_left_out_but_its_rank_counts():
     """A printed megabyte is not kept in memory."""
-    window = read(mined([log("0x" + "ff" * (LONGEST_VALUE + 1)), ft() | {"event_index": 1}]))
+    window = read(mined([log("0x" + "ff" * (MAX_VALUE_BYTES + 1)), ft() | {"event_index": 1}]))
     assert [event.rank for event in window.detail.events] == [1]
     assert window.ranks == (0, 1)
 
@@ -457,10 +457,14 @@ def test_a_memo_longer_than_a_memo_is_none():
 
 
 def test_an_argument_that_is_too_large_keeps_its_place_and_not_its_bytes():
-    args = [{"hex": "0x" + "03" * LONGEST_VALUE}, {"hex": "0x" + "03" * (LONGEST_VALUE + 1)}, {"hex": "0x04"}]
+    args = [
+        {"hex": "0x" + "03" * MAX_VALUE_BYTES},
+        {"hex": "0x" + "03" * (MAX_VALUE_BYTES + 1)},
+        {"hex": "0x04"},
+    ]
     call = {"contract_id": "SP.c", "function_name": "f", "function_args": args}
     detail = read(mined(contract_call=call), with_args=True).detail
-    assert detail.call.args == (b"\x03" * LONGEST_VALUE, b"", b"\x04")
+    assert detail.call.args == (b"\x03" * MAX_VALUE_BYTES, b"", b"\x04")
 
 
 @pytest.mark.parametrize("bad", [None, 1, "true"])
