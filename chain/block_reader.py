@@ -14,6 +14,7 @@ from chain.api.client import MAX_IDS, StacksApi
 from chain.api.parse import TxDetail, TxPage, TxSummary
 from chain.errors import SourceInconsistent, SourceMalformed
 from chain.model import (
+    FAILED_STATUSES,
     Block,
     BlockHeader,
     ContractCall,
@@ -35,7 +36,6 @@ DETAIL_ROUNDS = 2
 #: Unknown words kept per block.
 MAX_UNKNOWN_WORDS = 20
 
-_FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
 #: Statuses whose events are read: succeeded, or possibly succeeded.
 _MAY_PAY = (TxStatus.SUCCESS, TxStatus.UNKNOWN)
 #: Transaction types that move no assets. Events of an unknown type are fetched: it may move some.
@@ -236,7 +236,7 @@ def _wants_args(row: TxSummary, rules: FetchRules) -> bool:
     return (
         row.kind == "contract_call"
         and row.contract_id in rules.watched_contracts
-        and (row.status in _MAY_PAY or row.status in _FAILED)
+        and (row.status in _MAY_PAY or row.status in FAILED_STATUSES)
     )
 
 

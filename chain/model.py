@@ -32,6 +32,12 @@ class TxStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: Statuses of a mined transaction that moved nothing.
+FAILED_STATUSES = frozenset(
+    {TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockHeader:
     """Header of a Stacks block. Its identity is ``hash`` (the index block hash), not the height."""

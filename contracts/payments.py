@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chain.model import (
+    FAILED_STATUSES,
     MEMO_BYTES,
     STX,
     Block,
@@ -30,10 +31,6 @@ from contracts.prints import (
     read_memo_print,
     read_payment_print,
     read_refund_print,
-)
-
-_FAILED = frozenset(
-    {TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED}
 )
 
 #: The fields that a print must share with the transfer it labels: sender, recipient, token contract (None for
@@ -60,7 +57,7 @@ def read_block(block: Block, rules: PaymentRules) -> Reading:
             labels = _labels(tx.events, rules.payment_contract)
             payments += _payments(block.header, tx, rules, labels)
             refunds += _refunds(block.header, tx, labels)
-        elif tx.status in _FAILED:
+        elif tx.status in FAILED_STATUSES:
             attempts += _attempts(block.header, tx, rules)
         else:
             doubtful += _payments(block.header, tx, rules, _labels(tx.events, rules.payment_contract))

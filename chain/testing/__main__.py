@@ -15,12 +15,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from chain.model import MEMO_BYTES
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 
 #: Stacks blocks per Bitcoin block.
 BLOCKS_PER_TENURE = 4
-
-MEMO_BYTES = 34
 
 #: Longest order, in bytes.
 MAX_LINE_BYTES = 4096

@@ -1,6 +1,7 @@
 """The expected model of a scripted block, for comparison with followers and readers in tests."""
 
 from chain.model import (
+    FAILED_STATUSES,
     STX,
     Block,
     ContractCall,
@@ -18,7 +19,6 @@ from chain.testing.canonical import ScriptedBlock
 from chain.testing.txs import Tx
 
 _NONE_WATCHED = FetchRules()
-_FAILED = (TxStatus.ABORT_BY_RESPONSE, TxStatus.ABORT_BY_POST_CONDITION, TxStatus.PROBLEMATIC_SKIPPED)
 
 
 def block_model(block: ScriptedBlock, rules: FetchRules = _NONE_WATCHED) -> Block:
@@ -30,7 +30,7 @@ def block_model(block: ScriptedBlock, rules: FetchRules = _NONE_WATCHED) -> Bloc
 def _transaction(tx: Tx, index: int, rules: FetchRules) -> Transaction | None:
     watched = tx.kind == txs.CONTRACT_CALL and tx.contract_id in rules.watched_contracts
     succeeded = tx.status == TxStatus.SUCCESS
-    if tx.is_system or not (succeeded or (watched and tx.status in _FAILED)):
+    if tx.is_system or not (succeeded or (watched and tx.status in FAILED_STATUSES)):
         return None
     call = None
     if tx.kind == txs.CONTRACT_CALL:

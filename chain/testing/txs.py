@@ -26,7 +26,7 @@ from chain.clarity import (
     Value,
     encode,
 )
-from chain.model import STX, TxStatus
+from chain.model import MEMO_BYTES, STX, TxStatus
 from chain.testing import events as ev
 from chain.testing.events import Event
 from chain.testing.principals import principal
@@ -129,9 +129,9 @@ def with_amount(tx: Tx, amount: int) -> Tx:
 
 def stx_transfer(sender: str, recipient: str, amount: int, memo: bytes = b"", **extra: Unpack[Extra]) -> Tx:
     """A plain STX transfer. The chain pads its memo with zeros to 34 bytes."""
-    padded = memo.ljust(34, b"\0")
-    if len(padded) > 34:
-        raise ValueError(f"an STX memo has at most 34 bytes, not {len(memo)}")
+    padded = memo.ljust(MEMO_BYTES, b"\0")
+    if len(padded) > MEMO_BYTES:
+        raise ValueError(f"an STX memo has at most {MEMO_BYTES} bytes, not {len(memo)}")
     return _build(
         TOKEN_TRANSFER,
         sender,
