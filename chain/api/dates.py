@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from chain.api.transport import http_date
+from chain.api.transport import http_date, whole_number
 
 #: Seconds for which the date of a server's last answer counts.
 DATE_VALID_SECONDS = 3600.0
@@ -35,7 +35,8 @@ class ServerDates:
         """Note the date of an answer."""
         date = http_date(headers.get("date", ""))
         if date is not None:
-            self._heard[url] = (date + _age(headers.get("age", "")), self._monotonic())
+            age = min(whole_number(headers.get("age", "")) or 0, _MAX_AGE_SECONDS)
+            self._heard[url] = (date + age, self._monotonic())
 
     def ahead(self, url: str) -> float | None:
         """Seconds by which this machine's clock is ahead of a server's; None without a recent sane date."""
@@ -69,8 +70,3 @@ def agreed(skews: Iterable[float | None]) -> float | None:
     """
     known = sorted(skew for skew in skews if skew is not None)
     return min(known[(len(known) - 1) // 2], known[len(known) // 2], key=abs) if known else None
-
-
-def _age(text: str) -> int:
-    text = text.strip()
-    return min(int(text), _MAX_AGE_SECONDS) if text.isascii() and text.isdigit() and len(text) < 16 else 0

@@ -7,7 +7,7 @@ each request wait for its turn.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from chain.api.transport import retry_after
+from chain.api.transport import retry_after, whole_number
 from chain.errors import SourceLimited
 
 MINUTE = 60.0
@@ -94,11 +94,11 @@ class RequestBudget:
         """
         if code in (429, 503) and (seconds := retry_after(headers)) is not None:
             self.block(now, seconds)
-        reset = _number(headers.get("ratelimit-reset"))
-        if _number(headers.get("ratelimit-remaining")) == 0 and reset is not None:
+        reset = whole_number(headers.get("ratelimit-reset", ""))
+        if whole_number(headers.get("ratelimit-remaining", "")) == 0 and reset is not None:
             self.block(now, reset)
         for name, period in (("second", 1.0), ("minute", MINUTE), ("month", MAX_WAIT_SECONDS)):
-            if _number(headers.get(f"x-ratelimit-remaining-stacks-{name}")) == 0:
+            if whole_number(headers.get(f"x-ratelimit-remaining-stacks-{name}", "")) == 0:
                 self.block(now, period if reset is None else max(reset, 1.0))
 
 
@@ -154,10 +154,3 @@ class RateLimiter:
             self.latency = seconds if self.latency is None else 0.8 * self.latency + 0.2 * seconds
         if self._on_request is not None:
             self._on_request(self._url, code, seconds)
-
-
-def _number(text: str | None) -> float | None:
-    if text is None:
-        return None
-    text = text.strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -211,10 +211,16 @@ class Fetcher:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a ``Retry-After`` header; a date counts from the answer's own ``Date``."""
     value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 16:
-        return float(value)
+    if (seconds := whole_number(value)) is not None:
+        return float(seconds)
     until, now = http_date(value), http_date(headers.get("date", ""))
     return None if until is None or now is None else max(0.0, until - now)
+
+
+def whole_number(text: str) -> int | None:
+    """Parse a header of digits; None for anything else. Never raises."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def http_date(text: str) -> float | None:
