@@ -17,6 +17,7 @@ import structlog
 from chain.api.client import StacksApi
 from chain.api.dates import ServerDates
 from chain.api.rate_limit import OnRequest, RateLimiter, RequestBudget
+from chain.backoff import backoff_seconds
 from chain.errors import (
     SourceError,
     SourceLimited,
@@ -248,10 +249,10 @@ class SourcePool:
         known.failures += 1
         known.refused = isinstance(error, SourceRefused)
         backoff = self._backoff
-        pause = backoff.max_backoff if known.refused else backoff.backoff * 2.0 ** min(known.failures - 1, 30)
-        pause = min(pause, backoff.max_backoff)
-        # Half fixed, half random: many clients must not retry in step.
-        known.retry_at = now + pause * (0.5 + 0.5 * self._rng())
+        first = backoff.max_backoff if known.refused else backoff.backoff
+        known.retry_at = now + backoff_seconds(
+            known.failures - 1, first=first, longest=backoff.max_backoff, rng=self._rng
+        )
         known.clean_since = known.retry_at
 
     def lagging(self, source: StacksApi, tip_height: int | None = None) -> None:

@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from chain.api.parse_fields import MAX_COUNT
+from chain.backoff import backoff_seconds
 
 PATH: Final = "/extended/v1/ws"
 
@@ -186,10 +187,10 @@ class BlockWebSocket:
                 self._close(error)
             if self._clock() - began >= self._timeouts.proven:
                 failures = 0
-            pause = min(self._timeouts.longest, self._timeouts.backoff * 2.0 ** min(failures, 30))
+            first, longest = self._timeouts.backoff, self._timeouts.longest
+            pause = backoff_seconds(failures, first=first, longest=longest, rng=self._rng)
             failures += 1
-            # Half fixed, half random: many clients must not reconnect in step.
-            await self._sleep(pause * (0.5 + 0.5 * self._rng()))
+            await self._sleep(pause)
 
     async def _session(self, url: str) -> None:
         """Open one socket and listen until it is due for replacement. Raises when it is lost earlier."""
