@@ -3,9 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from chain.api.client import StacksApi
-from chain.block_fetcher import HEADER_ROWS
+from chain.block_fetcher import HEADER_ROWS, headers_below
 from chain.errors import SourceInconsistent
-from chain.header_window import links
 from chain.model import BlockHeader, parent_of_first
 
 
@@ -59,7 +58,7 @@ class HeaderAncestry:
             if await self._join(source):
                 continue
             rows = min(HEADER_ROWS, self.oldest.height - down_to)
-            older = await source.headers(limit=rows, cursor=self.oldest.hash, offset=1)
+            older = await headers_below(source, self.oldest, rows)
             if not older:
                 if await source.header(self.oldest.hash) is None:
                     raise _gone(source, self.oldest.height, self.oldest.hash)
@@ -68,10 +67,6 @@ class HeaderAncestry:
                     self.oldest = parent_of_first(self.oldest)
                     self._traced.append(bytes.fromhex(self.oldest.hash[2:]))
                 return
-            if not links(older[-1], [*older[-2::-1], self.oldest]):
-                raise SourceInconsistent(
-                    f"the blocks it lists below {self.oldest.height} do not link", url=source.url
-                )
             self._traced += [bytes.fromhex(header.hash[2:]) for header in older]
             self.oldest = older[-1]
             if on_walk is not None:

@@ -61,6 +61,17 @@ async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tupl
     return headers
 
 
+async def headers_below(source: StacksApi, header: BlockHeader, limit: int) -> tuple[BlockHeader, ...]:
+    """Read up to ``limit`` linked headers right below ``header``, newest first; none if it lists none.
+
+    Raises ``SourceInconsistent`` if they do not link.
+    """
+    older = await source.headers(limit=limit, cursor=header.hash, offset=1)
+    if older and not links(older[-1], [*older[-2::-1], header]):
+        raise SourceInconsistent(f"the blocks it lists below {header.height} do not link", url=source.url)
+    return older or ()
+
+
 class BlockFetcher:
     """Fetches block ranges in batches that shrink after errors and grow with each batch read.
 

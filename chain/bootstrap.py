@@ -6,9 +6,8 @@ from typing import NamedTuple
 import structlog
 
 from chain.api.client import StacksApi
-from chain.block_fetcher import HEADER_ROWS
+from chain.block_fetcher import HEADER_ROWS, headers_below
 from chain.errors import SourceInconsistent, SourceUnavailable
-from chain.header_window import links
 from chain.model import BlockHeader, parent_of_first
 from chain.source_pool import SourcePool
 
@@ -110,7 +109,7 @@ class HeaderLoader:
             oldest = self._filled[-1]
             if oldest.height == 0:
                 break
-            older = await source.headers(limit=HEADER_ROWS, cursor=oldest.hash, offset=1)
+            older = await headers_below(source, oldest, HEADER_ROWS)
             if not older:
                 if await source.header(oldest.hash) is None:
                     raise SourceInconsistent(
@@ -120,10 +119,6 @@ class HeaderLoader:
                 if oldest.height == 1:
                     self._filled.append(parent_of_first(oldest))
                 break
-            if not links(older[-1], [*older[-2::-1], oldest]):
-                raise SourceInconsistent(
-                    f"the blocks it lists below {oldest.height} do not link", url=source.url
-                )
             self._filled += older
         begin = self._begin(since)
         if begin is None:

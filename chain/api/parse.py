@@ -21,8 +21,10 @@ from chain.api.parse_fields import (
     as_hash,
     as_list,
     as_name,
+    as_next_cursor,
     as_object,
     as_principal,
+    as_rows,
     as_text,
     as_time,
     as_total,
@@ -224,11 +226,8 @@ def header(body: object) -> BlockHeader | None:
 
 def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
     """Parse ``GET /extended/v2/blocks``: canonical headers, newest first, at most ``limit``."""
-    rows = as_list(as_object(body, "answer").get("results"), "results")
-    if len(rows) > limit:
-        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
     found = []
-    for row in rows:
+    for row in as_rows(as_object(body, "answer"), limit):
         one = header(row)
         if one is None:
             raise Malformed("a block list holds a block that is not canonical")
@@ -239,12 +238,8 @@ def headers(body: object, *, limit: int) -> tuple[BlockHeader, ...]:
 def tx_page(body: object, *, limit: int, etag: str | None = None) -> TxPage:
     """Parse a v3 list of transactions, at most ``limit`` rows."""
     fields = as_object(body, "answer")
-    rows = as_list(fields.get("results"), "results")
-    if len(rows) > limit:
-        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
-    older = as_object(fields.get("cursor"), "cursor").get("next")
-    if older is not None and not (isinstance(older, str) and TX_CURSOR.fullmatch(older)):
-        raise Malformed(f"cursor.next must be height:sequence:index or null, not {shown(older)}")
+    rows = as_rows(fields, limit)
+    older = as_next_cursor(fields, TX_CURSOR, "height:sequence:index")
     return TxPage(
         results=tuple(_summary(row) for row in rows),
         total=as_total(fields.get("total"), "total"),

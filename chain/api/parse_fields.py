@@ -45,6 +45,22 @@ def as_list(value: object, what: str) -> list[object]:
     raise Malformed(f"{what} must be a list, not {shown(value)}")
 
 
+def as_rows(page: Mapping[str, object], limit: int) -> list[object]:
+    """Return the rows of a list's page, at most ``limit``."""
+    rows = as_list(page.get("results"), "results")
+    if len(rows) > limit:
+        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
+    return rows
+
+
+def as_next_cursor(page: Mapping[str, object], pattern: re.Pattern[str], parts: str) -> str | None:
+    """Return the cursor of the page after this one, None on the last page; ``parts`` names its parts."""
+    cursor = as_object(page.get("cursor"), "cursor").get("next")
+    if cursor is None or (isinstance(cursor, str) and pattern.fullmatch(cursor)):
+        return cursor
+    raise Malformed(f"cursor.next must be {parts} or null, not {shown(cursor)}")
+
+
 def as_text(value: object, what: str) -> str:
     """Return a short string unchanged; unprintable characters (controls, lone surrogates) are refused."""
     if isinstance(value, str) and len(value) <= _MAX_TEXT_CHARACTERS and value.isprintable():

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from chain.api.parse import stx_transfer
 from chain.api.parse_fields import (
-    Malformed,
     as_hash,
-    as_list,
     as_name,
+    as_next_cursor,
     as_object,
     as_principal,
+    as_rows,
     as_text,
-    shown,
 )
 from chain.model import ContractCall, TransferEvent
 
@@ -49,12 +48,8 @@ class PendingPage:
 def pending_page(body: object, *, limit: int, etag: str | None = None) -> PendingPage:
     """Parse a page of the mempool, at most ``limit`` rows."""
     fields = as_object(body, "answer")
-    rows = as_list(fields.get("results"), "results")
-    if len(rows) > limit:
-        raise Malformed(f"results has {len(rows)} rows, more than the {limit} asked for")
-    older = as_object(fields.get("cursor"), "cursor").get("next")
-    if older is not None and not (isinstance(older, str) and CURSOR.fullmatch(older)):
-        raise Malformed(f"cursor.next must be time:hash or null, not {shown(older)}")
+    rows = as_rows(fields, limit)
+    older = as_next_cursor(fields, CURSOR, "time:hash")
     return PendingPage(results=tuple(_pending(row) for row in rows), next_cursor=older, etag=etag)
 
 
