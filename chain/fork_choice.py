@@ -269,26 +269,39 @@ class ForkChoice:
 
     async def _fork(self, source: StacksApi, candidate: _Candidate) -> tuple[BlockHeader | None, str]:
         """Return the newest header shared with ``source`` (None: below the window) and its next hash."""
-        seen = {candidate.height: candidate.hash}
-        search = self._window.search_fork(candidate.height)
-        try:
-            probe = next(search)
-            while True:
-                theirs = await source.header(probe)
-                if theirs is None:
-                    raise SourceInconsistent(
-                        f"it has blocks above height {probe}, but none there", url=source.url
-                    )
-                seen[probe] = theirs.hash
-                probe = search.send(theirs.hash)
-        except StopIteration as stop:
-            found: BlockHeader | None = stop.value
+        found, probed = await search_fork(source, self._window, candidate.height)
+        seen = {candidate.height: candidate.hash} | probed
         # The search ends between two heights that were probed.
         return found, seen[found.height + 1] if found is not None else ""
 
     def _hash(self, height: int) -> str | None:
         header = self._window.at(height)
         return header.hash if header is not None else None
+
+
+async def search_fork(
+    source: StacksApi, window: HeaderWindow, conflict: int
+) -> tuple[BlockHeader | None, dict[int, str]]:
+    """Search the fork point below ``conflict``, a height in the window at which the source has another block.
+
+    Return the newest header shared with ``source``, None when it is below the window, and the source's hashes
+    by height, as far as they were read.
+    """
+    hashes: dict[int, str] = {}
+    search = window.search_fork(conflict)
+    try:
+        probe = next(search)
+        while True:
+            theirs = await source.header(probe)
+            if theirs is None:
+                raise SourceInconsistent(
+                    f"it has blocks above height {probe}, but none there", url=source.url
+                )
+            hashes[probe] = theirs.hash
+            probe = search.send(theirs.hash)
+    except StopIteration as stop:
+        found: BlockHeader | None = stop.value
+    return found, hashes
 
 
 def _required_reads(candidate: _Candidate) -> int:

@@ -20,6 +20,7 @@ from chain.api.client import StacksApi
 from chain.block_fetcher import BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
+from chain.fork_choice import search_fork
 from chain.header_window import HeaderWindow
 from chain.model import Block, BlockHeader, FetchRules, Reorg
 from contracts.model import PaymentRules, Reading
@@ -177,7 +178,7 @@ class Accept:
         conflict = await self._conflicting_height(source, window, newest[0].height)
         if conflict is None:
             return None
-        base = await self._search_fork(source, window, conflict)
+        base, _ = await search_fork(source, window, conflict)
         is_ours = base is not None
         if base is None:
             base = await self._base_below_window(source, window, lowest)
@@ -213,21 +214,6 @@ class Accept:
             return None
         theirs = await source.header(height)
         return height if theirs is not None and theirs.hash != ours.hash else None
-
-    async def _search_fork(
-        self, source: StacksApi, window: HeaderWindow, conflict: int
-    ) -> BlockHeader | None:
-        search = window.search_fork(conflict)
-        try:
-            probe = next(search)
-            while True:
-                theirs = await source.header(probe)
-                if theirs is None:
-                    raise SourceInconsistent(f"it has no block {probe}", url=source.url)
-                probe = search.send(theirs.hash)
-        except StopIteration as stop:
-            found: BlockHeader | None = stop.value
-            return found
 
     async def _base_below_window(self, source: StacksApi, window: HeaderWindow, lowest: int) -> BlockHeader:
         """Return the source's block at ``lowest``, below every header that we keep.
