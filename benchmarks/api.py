@@ -1,13 +1,14 @@
-"""How fast the merchant API answers: ``make bench-api``. Bounded to about a minute, on loopback only, through the daemon itself.
+"""Benchmark of the merchant API: ``make bench-api``. About a minute, on loopback, with the real daemon.
 
-The daemon is a process of its own (``sbtc-watcher run --role api``) on a database as it opens it (SQLite: WAL,
-``synchronous=FULL``; PostgreSQL: a server of the benchmark's own that writes through to the disk). This process is the client.
-Both, and the database, share the machine. Every answer is checked for its status.
+The daemon is a process of its own (``sbtc-watcher run --role api``) on a database as it opens it (SQLite:
+WAL, ``synchronous=FULL``; PostgreSQL: a server of the benchmark's own, with durable writes). This process is
+the client. Both, and the database, share the machine. Every answer's status is checked.
 
-* create: so many connections, each of which creates one intent after another; intents per second.
+* create: several connections, each of which creates one intent after another; intents per second.
 * bulk: 500 intents in one request; seconds.
-* mixed: 200 requests a second, sent when they are due whether or not the earlier ones are answered, and timed from when they
-  were due: 25 % create an intent, 60 % read one, 10 % list 20, 5 % read the status; p50 and p99 in milliseconds.
+* mixed: 200 requests a second, sent when they are due whether or not the earlier ones are answered, and timed
+  from when they were due: 25 % create an intent, 60 % read one, 10 % list 20, 5 % read the status; p50 and
+  p99 in milliseconds.
 """
 
 import argparse
@@ -45,7 +46,7 @@ PATIENCE = 30.0
 
 
 def prepare(url: str) -> str:
-    """Make the schema, a chain with a tip and a merchant; return his API key."""
+    """Create the schema, a chain with a tip and a merchant; return its API key."""
     settings = Settings(database_url=url)
     database = Database(url)
     database.upgrade()
@@ -80,7 +81,7 @@ def serving(url: str, folder: Path) -> Iterator[str]:
 
 
 class Client:
-    """Sends requests of one merchant."""
+    """Client of one merchant."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -105,7 +106,7 @@ class Client:
         self.ids.append((await self._ask("POST", "/v1/payment_intents", 201, json=body))["id"])
 
     async def bulk(self) -> None:
-        """Create as many as one request may."""
+        """Create as many intents as one request may."""
         body = {"intents": [{"amount": "50000", "metadata": {"order": str(n)}} for n in range(500)]}
         await self._ask("POST", "/v1/payment_intents/bulk", 201, json=body)
 
@@ -114,7 +115,7 @@ class Client:
         await self._ask("GET", f"/v1/payment_intents/{self._random.choice(self.ids)}", 200)
 
     async def list(self) -> None:
-        """List the newest."""
+        """List the newest intents."""
         await self._ask("GET", "/v1/payment_intents?limit=20", 200)
 
     async def status(self) -> None:
@@ -122,7 +123,7 @@ class Client:
         await self._ask("GET", "/v1/status", 200)
 
     def mixed(self) -> str:
-        """Return what to do next."""
+        """Return the next request, at random."""
         return self._random.choices(list(MIX), list(MIX.values()))[0]
 
     async def _ask(self, method: str, path: str, expected: int, **more: Any) -> Any:
@@ -133,7 +134,7 @@ class Client:
 
 
 async def creating(client: Client, seconds: float) -> dict[str, Any]:
-    """Measure how many intents all connections together create."""
+    """Measure the rate at which all connections together create intents."""
     before, began = len(client.ids), time.monotonic()
 
     async def one() -> None:
@@ -148,7 +149,7 @@ async def creating(client: Client, seconds: float) -> dict[str, Any]:
 
 
 async def mixing(client: Client, seconds: float) -> dict[str, Any]:
-    """Measure how long requests take that come at a steady rate."""
+    """Measure the latency of requests at a steady rate."""
     waits: dict[str, list[float]] = {kind: [] for kind in MIX}
     began = time.monotonic() + 0.1
 
@@ -183,7 +184,7 @@ def _quantiles(waits: list[float]) -> dict[str, float]:
 
 
 async def measure(base: str, key: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Take every figure on one database."""
+    """Run all measurements on one database."""
     headers = {"authorization": f"Bearer {key}"}
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with aiohttp.ClientSession(base, headers=headers, timeout=timeout) as session:

@@ -1,13 +1,14 @@
-"""How fast webhooks go out: ``make bench-notifier``. Bounded, on loopback only, through the daemon's own worker.
+"""Benchmark of webhook delivery: ``make bench-notifier``. Bounded, on loopback, with the daemon's worker.
 
-Every figure is taken with events and deliveries committed by the daemon's own code, each POST signed, each attempt
-logged, on a database as the daemon opens it (SQLite: WAL, ``synchronous=FULL``), in a process set up like the daemon's.
-The receiver is a process of its own that
-reads requests and answers 204; it verifies no signature, so that the worker is what is measured. Both share this machine.
+All measurements commit events and deliveries by the daemon's own code, sign each POST and log each attempt,
+on a database as the daemon opens it (SQLite: WAL, ``synchronous=FULL``), in a process set up like the
+daemon's. The receiver is a process of its own that reads requests and answers 204; it verifies no signature,
+so that only the worker is measured. Both share this machine.
 
-* backlog: so many events to 20 endpoints, written with the worker off, then delivered; deliveries per second.
-* steady: 50 events a second to one endpoint each of 20, from commit to arrival; p50 and p99 in milliseconds.
-* hanging: the same while one of the endpoints answers nothing; what the other 19 get, and how that compares.
+* backlog: events to 20 endpoints, written while the worker is off, then delivered; deliveries per second.
+* steady: 50 events per second, each to one of 20 endpoints, from commit to arrival; p50 and p99 in
+  milliseconds.
+* hanging: the same while one endpoint never answers; figures of the other 19, and their ratio to steady.
 """
 
 import argparse
@@ -39,18 +40,18 @@ ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Sink(asyncio.Protocol):
-    """Reads requests of one connection; answers each, or none to paths that hang."""
+    """Receiver's side of one connection: answers each request, except to paths that hang."""
 
     arrivals: dict[bytes, float] = {}  # noqa: RUF012 (one process, one sink)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._buffer = b""
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a request ends after as many bytes as its header says."""
+        """Split the bytes into requests by their Content-Length."""
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = self._buffer[:end]
@@ -69,7 +70,7 @@ def _value(head: bytes, name: bytes) -> bytes:
 
 
 def sink(listener: socket.socket, pipe: Connection) -> None:
-    """Serve until the other end of the pipe closes; each word that comes is answered with the arrivals so far."""
+    """Serve until the pipe closes; answer each message on it with the arrivals so far."""
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -110,7 +111,7 @@ class Shop:
                 self.ids.append(made.id)
 
     def hang(self, base: str) -> None:
-        """Let the first endpoint answer nothing."""
+        """Make the first endpoint hang."""
         with self.database.begin() as connection:
             endpoints.modify(connection, self.ids[0], url=CheckedUrl(f"{base}/hang"))
 
@@ -148,7 +149,7 @@ def make_worker(database: Database, secret_store: SecretStore) -> Worker:
 
 
 async def backlog(shop: Shop, worker: Worker, pipe: Connection, events: int) -> dict[str, Any]:
-    """Measure how fast a backlog goes out."""
+    """Measure the throughput of a backlog."""
     for start in range(0, events, 1000):
         shop.write(min(1000, events - start))
     began, cpu = time.monotonic(), time.process_time()
@@ -163,7 +164,7 @@ async def backlog(shop: Shop, worker: Worker, pipe: Connection, events: int) -> 
 
 
 async def steady(shop: Shop, worker: Worker, pipe: Connection, seconds: float) -> dict[str, Any]:
-    """Measure how long one event takes from its commit to its arrival, at 50 a second."""
+    """Measure the latency of events from commit to arrival, at 50 per second."""
     stop, committed = asyncio.Event(), {}
     task = asyncio.create_task(worker.run(stop))
     began = time.monotonic()
@@ -176,7 +177,7 @@ async def steady(shop: Shop, worker: Worker, pipe: Connection, seconds: float) -
     arrivals = ask(pipe)
     stop.set()
     await task
-    # Without the first second, in which connections are made; and without the endpoint that may hang.
+    # Without the first second, in which connections are opened, and without the endpoint that may hang.
     waits = sorted(
         1000 * (arrivals[f"{id_}/{number % ENDPOINTS}".encode()] - at)
         for id_, (at, number) in list(committed.items())[50:]
@@ -191,7 +192,7 @@ async def steady(shop: Shop, worker: Worker, pipe: Connection, seconds: float) -
 
 
 def ask(pipe: Connection) -> dict[bytes, float]:
-    """Return what has arrived at the sink since it was asked last."""
+    """Return the arrivals at the sink since the last call."""
     pipe.send("arrivals")
     found: dict[bytes, float] = pipe.recv()
     return found
@@ -215,7 +216,7 @@ def receiving() -> Iterator[tuple[str, Connection]]:
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """Run a server of its own that, unlike the tests', writes through to the disk; yield the URL of an empty database."""
+    """Run a PostgreSQL server with durable writes, unlike the tests'; yield the URL of an empty database."""
     from tests import postgresql as cluster
 
     setattr(cluster, "_FAST", ("listen_addresses=",))  # noqa: B010 (a shorter tuple, for once)
@@ -228,12 +229,12 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def sqlite(folder: Path) -> Iterator[str]:
-    """Yield the URL of a file."""
+    """Yield the URL of an SQLite file."""
     yield f"sqlite:///{folder}/bench.db"
 
 
 async def measure(url: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Take every figure on one database."""
+    """Run all measurements on one database."""
     database = Database(url)
     database.upgrade()
     secret_store = SecretStore([bytes(32)]) if arguments.sealed else PLAIN

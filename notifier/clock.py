@@ -47,7 +47,7 @@ _NOW = bindparam("now", type_=Double)
 
 
 def repair(conn: Connection, *, now: float) -> None:
-    """Move the times of up to :data:`BATCH_ROWS` pending deliveries and endpoints that were written after ``now``.
+    """Move the times of :data:`BATCH_ROWS` pending deliveries and endpoints written after ``now``.
 
     Each gets its intended wait, counted from ``now``. Never blocks: locked rows are left for the next call.
     """

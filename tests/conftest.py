@@ -1,4 +1,4 @@
-"""What tests of every kind share: the databases that they run on."""
+"""Shared fixtures: the databases that tests run on."""
 
 import signal
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from tests import harness, postgresql
 
 
 def pytest_configure() -> None:
-    """Let children be interrupted: a shell starts background jobs with SIGINT ignored, which children inherit."""
+    """Restore SIGINT, which a shell ignores for background jobs; child processes inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[postgresql.Server]:
-    """A server for the session, or for the worker among several; started when the first test asks for it."""
+    """PostgreSQL server per test session (per xdist worker), started on first use."""
     server = postgresql.Server()
     yield server
     server.stop()
@@ -26,7 +26,7 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 def on_postgresql(
     postgresql_server: postgresql.Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[postgresql.Server]:
-    """Let ``harness.open_database`` make its databases on PostgreSQL; they are dropped when the test ends."""
+    """Make ``harness.open_database`` use PostgreSQL; its databases are dropped when the test ends."""
     monkeypatch.setattr(harness, "database_url", postgresql_server.database_url)
     with postgresql_server.cleaning():
         yield postgresql_server

@@ -1,4 +1,4 @@
-"""What several tests need to run the daemon's parts for real: settings, a database, a scripted chain, intents."""
+"""Shared test helpers to run the daemon's parts for real: settings, database, scripted chain, intents."""
 
 import asyncio
 import dataclasses
@@ -47,7 +47,7 @@ SHOP = principal("shop")
 
 
 class Clock:
-    """A clock that moves when it is told to, and a sleep that only moves it."""
+    """Clock that only moves on request, and a sleep that only moves it."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -61,7 +61,7 @@ class Clock:
 
 
 def intent_record(name: str, *, created_at: int, amount: int = 50_000, **changes: Any) -> Intent:
-    """Return an intent for the test merchant; everything may be changed by keyword."""
+    """Return an intent of the test merchant; keywords override any field."""
     fields: dict[str, Any] = {
         "id": f"pi_{name}",
         "merchant": MERCHANT,
@@ -101,12 +101,12 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder}/watcher.db"
 
 
-#: The URL of the database that a folder stands for; the fixture ``backend`` puts a PostgreSQL server's here.
+#: Maps a test's folder to a database URL; the fixture ``backend`` replaces it by one for PostgreSQL.
 database_url: Callable[[Path], str] = sqlite_url
 
 
 def open_database(folder: Path) -> Database:
-    """Return the migrated database that ``folder`` stands for, an SQLite file or a PostgreSQL database."""
+    """Return the migrated database of a test's folder: an SQLite file or a PostgreSQL database."""
     url = database_url(folder)
     if url == sqlite_url(folder) and not (file := Path(url.removeprefix("sqlite:///"))).exists():
         file.touch(mode=0o600)
@@ -116,13 +116,13 @@ def open_database(folder: Path) -> Database:
 
 @cache
 def _migrated_sqlite() -> bytes:
-    """Return an SQLite file with the schema: hundreds of tests begin with one, and migrating takes its time."""
+    """Return the path of a migrated SQLite file to copy, because migrating once per test is slow."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(sqlite_url(Path(folder)))
         database.upgrade()
         with database.begin() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar_one() == 1
-        database.close()  # the last connection puts the log into the file
+        database.close()  # the last connection merges the WAL into the file
         return (Path(folder) / "watcher.db").read_bytes()
 
 
@@ -137,7 +137,7 @@ def add_merchant(database: Database, *, merchant_id: str = MERCHANT, recipient: 
 def add_intents(
     database: Database, intents: Sequence[Intent], *, settler: Settler = BOOKS, now: float = 0.0
 ) -> None:
-    """Store intents as they are and settle them at the cursor."""
+    """Store intents unchanged and settle them at the cursor."""
     with database.begin() as connection:
         for intent in intents:
             key = reference_key(intent.reference, generated=intent.reference_generated)
@@ -149,7 +149,7 @@ def add_intents(
 
 
 def make_ledger(database: Database, clock: Clock, *, settler: Settler = BOOKS) -> Ledger:
-    """Return a ledger that goes by a test's clock."""
+    """Return a ledger that uses a test's clock."""
     return Ledger(database, RULES, settler, now=clock)
 
 
@@ -162,7 +162,7 @@ def make_indexer(
     poll_interval: float = 5.0,
     start_height: int | None = None,
 ) -> tuple[IndexerLoop, SourcePool]:
-    """Return the follower's loop over real HTTP, with waits that only move the test's clock."""
+    """Return the indexer loop over real HTTP; its waits only move the test's clock."""
     pool = SourcePool(
         [StacksApi(url, user_agent="test") for url in urls], clock=clock, sleep=clock.sleep, rng=lambda: 0.5
     )
@@ -187,7 +187,7 @@ def make_indexer(
 
 
 async def until(condition: Callable[[], bool], *, within: float = 30.0) -> None:
-    """Wait for what nobody announces: another process's doing."""
+    """Poll until another process has made a condition true."""
     async with asyncio.timeout(within):
         while True:
             if condition():

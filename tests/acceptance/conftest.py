@@ -1,4 +1,4 @@
-"""A scripted API, a merchant's receiver, and the real program in processes of its own."""
+"""Fixtures: a scripted API, a merchant's receiver, and the real program in processes of its own."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Deployment:
-    """Everything around the daemon, and the daemon."""
+    """The daemon and everything around it."""
 
     folder: Path
     chain: ScriptedChain
@@ -33,7 +33,7 @@ class Deployment:
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     async def cli(self, *arguments: str, code: int | None = 0) -> str:
-        """Run a command to its end and return its standard output; ``code`` None takes any exit code."""
+        """Run a command to its end and return its standard output; ``code`` None accepts any exit code."""
         process = await asyncio.create_subprocess_exec(
             *PROGRAM,
             *arguments,
@@ -55,7 +55,7 @@ class Deployment:
         return json.loads(await self.cli(*arguments, "--json"))
 
     async def status(self) -> Any:
-        """Return the status document, whatever the state."""
+        """Return the status document, whatever its state."""
         return json.loads(await self.cli("status", "--json", code=None))
 
     async def start(self, *command: str) -> asyncio.subprocess.Process:
@@ -99,7 +99,7 @@ class Deployment:
         return {"merchant": merchant, "endpoint": added["endpoint"]["id"], "secret": added["secret"]}
 
     async def stop(self) -> None:
-        """Kill what still runs."""
+        """Kill the processes that still run."""
         for process in self.processes:
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
@@ -108,7 +108,7 @@ class Deployment:
 
 @pytest.fixture
 async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
-    """A chain that begins now, its API, a receiver, and settings for a daemon on a fresh database."""
+    """A chain that starts now, its API, a receiver, and settings for a daemon on a fresh database."""
     chain = ScriptedChain(time=int(time.time()) - 100)
     chain.mine(n=3, burn=True)
     async with ScriptedApi(chain) as api, Receiver() as receiver:

@@ -1,6 +1,7 @@
-"""The real daemon with one thing added: at a named point of a ledger step, once a file exists, it sends itself SIGKILL.
+"""Daemon that kills itself (SIGKILL) at a named point of a ledger step, once a file exists.
 
-Usage: ``python -m tests.acceptance.dying_daemon POINT FILE``; settings come from the environment as for ``run``.
+Usage: ``python -m tests.acceptance.dying_daemon POINT FILE``; settings come from the environment as for
+``run``.
 """
 
 import os
@@ -17,7 +18,7 @@ from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
-#: Where in a step to die: the module and function, and whether before it runs or after.
+#: Points of a step to die at: module and function, and whether before or after it runs.
 POINTS: dict[str, tuple[Any, str, bool]] = {
     "before the headers": (chain_state, "add_headers", True),
     "after the transfers": (transfer_store, "put_transfers", False),
@@ -28,7 +29,7 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
 
 
 def arm(point: str, armed: Path) -> None:
-    """Let the process die at ``point`` of the first step after ``armed`` exists, as a power cut would."""
+    """Kill the process at ``point`` of the first step after ``armed`` exists, as a power cut would."""
     owner, name, before = POINTS[point]
     original: Callable[..., Any] = getattr(owner, name)
 
@@ -43,6 +44,6 @@ def arm(point: str, armed: Path) -> None:
 
 
 if __name__ == "__main__":
-    leader.LEASE_SECONDS = 2.0  # who starts next need not wait for long
+    leader.LEASE_SECONDS = 2.0  # the next process need not wait for long
     arm(sys.argv[1], Path(sys.argv[2]))
     sys.exit(daemon_main.run(load_settings(), daemon_main.ROLES, once=False))

@@ -1,4 +1,4 @@
-"""The real ``reindex`` with one thing added: inside its n-th transaction it sends itself SIGKILL.
+"""``reindex`` that kills itself (SIGKILL) inside its n-th transaction.
 
 Usage: ``python -m tests.acceptance.dying_reindex N ARGUMENTS…``; settings come from the environment.
 """
@@ -13,7 +13,7 @@ from watcher.store import reindex_runs
 
 
 def arm(nth: int) -> None:
-    """Die inside the ``nth`` transaction, with everything written and nothing committed."""
+    """Kill the process inside the ``nth`` transaction, after all writes and before the commit."""
     original = reindex_runs.advance
     left = nth
 

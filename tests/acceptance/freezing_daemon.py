@@ -1,7 +1,7 @@
-"""The real follower with a lease of two seconds; on demand it freezes in the middle of a step, once, as by SIGSTOP.
+"""Follower with a lease of two seconds that freezes once, on demand, in the middle of a step.
 
-Usage: ``python -m tests.acceptance.freezing_daemon FILE``; when the file exists, the process takes it away and stops
-itself right before the commit. Settings come from the environment as for ``run``.
+Usage: ``python -m tests.acceptance.freezing_daemon FILE``; when the file exists, the process removes it and
+stops itself (SIGSTOP) right before the commit. Settings come from the environment as for ``run``.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What tests ask a daemon over HTTP: where it serves, until it answers so, and its metrics as numbers."""
+"""HTTP helpers for daemons in tests: find the address, wait for a status, parse metrics."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from tests.acceptance.conftest import Deployment
 
 
 async def base_url(deployment: Deployment, *, daemon: int = 0) -> str:
-    """Return where a daemon serves, as its log says."""
+    """Return the address that a daemon logs that it serves on."""
     log = deployment.folder / "daemon.log"
     async with asyncio.timeout(20):
         while True:
@@ -22,7 +22,7 @@ async def base_url(deployment: Deployment, *, daemon: int = 0) -> str:
 
 
 async def until(client: httpx.AsyncClient, path: str, code: int, *, within: float = 20.0) -> httpx.Response:
-    """Ask until the answer has this status."""
+    """Repeat a request until the answer has this status."""
     async with asyncio.timeout(within):
         while True:
             answer = await client.get(path)

@@ -1,4 +1,4 @@
-"""The installed console script, in processes of its own, as a person or a shell script uses it."""
+"""The installed console script, as a user or a shell script runs it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 SCRIPT = Path(sys.executable).with_name("sbtc-watcher")
 SHOP = "SP000000000000000000002Q6VF78"
 
-#: What takes no output, and how that is said.
+#: Outputs that fail, and the message for each.
 OUTPUTS = {"full": "no space left on device", "closed": "it is closed"}
 
 
@@ -40,7 +40,7 @@ class Shell:
         return done
 
     def into(self, output: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command whose standard output takes nothing."""
+        """Run a command whose standard output fails."""
         to = {"full": ">/dev/full", "closed": ">&-"}[output]
         line = f"{shlex.join([str(SCRIPT), *arguments])} {to}"
         return subprocess.run(
@@ -56,7 +56,7 @@ def shell(tmp_path: Path) -> Shell:
 def test_from_a_fresh_machine_to_an_intent_with_nothing_but_json_on_stdout(
     shell: Shell, tmp_path: Path
 ) -> None:
-    """The first merchant's database makes itself, in a folder that only its owner may read."""
+    """Adding the first merchant creates the database, in a folder that only its owner may read."""
     fresh = shell("status", "--json", code=1)
     assert (fresh.stdout, fresh.stderr.startswith("error: no database at ")) == ("", True)
     assert not (tmp_path / "state").exists()
@@ -105,7 +105,7 @@ def test_ctrl_c_and_a_closed_pipe_end_it_quietly(shell: Shell) -> None:
     watching = subprocess.Popen(
         [SCRIPT, "status", "--watch"], env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    # Its handler is Python's own from the start; the database's files say that it is past its imports.
+    # Python's own handler is set from the start; once the database's files exist, the imports are done.
     deadline = time.monotonic() + 30
     log = Path(shell.environment["SBTC_WATCHER_DATABASE_URL"].removeprefix("sqlite:///") + "-wal")
     while not log.exists() and time.monotonic() < deadline:

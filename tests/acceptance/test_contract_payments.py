@@ -1,7 +1,7 @@
-"""Payments and refunds that really ran in the Clarity VM, read by the real daemon from a scripted API, told to a shop.
+"""Contract payments and refunds from the Clarity VM through the real daemon to a shop's webhooks.
 
-The VM executes the calls that the intents themselves show; its events and results are put on the scripted chain as they
-came out. Without node the tests are skipped, unless REQUIRE_NODE says that node must be there.
+The VM executes the contract calls that the intents show; its events and results are put on the scripted chain
+unchanged. Without node the tests are skipped, unless REQUIRE_NODE is set.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ STX_AMOUNT = 2_000_000
 
 @pytest.fixture(scope="module")
 def vm() -> Iterator[Vm]:
-    """The VM with the contract where the daemon expects it, and people with money."""
+    """The VM with the deployed contract and funded accounts."""
     for made in running():
         deployer, _, _ = harness.PAYMENT_CONTRACT.partition(".")
         assert made.deploy(deployer) == harness.PAYMENT_CONTRACT
@@ -54,7 +54,7 @@ def execute(vm: Vm, contract: str, function: str, args: list[str], sender: str) 
 
 
 def scripted(kind: str, data: dict[str, Any]) -> ev.Event:
-    """Turn an event of the VM into one of the scripted chain, which serves it as the API does."""
+    """Convert an event of the VM to one of the scripted chain, which serves it as the API does."""
     match kind:
         case "ft_transfer_event":
             return ev.ft_transfer(
@@ -72,7 +72,7 @@ def scripted(kind: str, data: dict[str, Any]) -> ev.Event:
 
 
 def typed(argument: dict[str, str]) -> Value:
-    """Return an argument's value as a wallet makes it of type and text."""
+    """Return an argument's Clarity value, built from type and text as a wallet does."""
     match argument["type"], argument["value"]:
         case "principal", text:
             return PrincipalValue.parse(text)
@@ -93,7 +93,7 @@ def pay(vm: Vm, intent: dict[str, Any], payer: str = PAYER) -> tuple[Answer, Tx]
 
 
 def refund(vm: Vm, intent: dict[str, Any], amount: int, sender: str = harness.SHOP) -> tuple[Answer, Tx]:
-    """Give some of a payment back, as the contract's README says."""
+    """Refund part of a payment, as the contract's README says."""
     call = intent["pay"]["contract"]
     token = [argument["hex"] for argument in call["arguments"] if argument["name"] == "token"]
     args = [*token, intent["terms_hash"].replace("0x", "0x0200000020"), hexed_value(UInt(amount))]
@@ -119,7 +119,7 @@ async def create(
 
 
 def previous_events(deployment: Deployment, intent: dict[str, Any]) -> list[str]:
-    """Return what the shop heard of an intent, in order: no resends, no refused signature."""
+    """Return the events that the shop got of an intent, in order: no resends, no rejected signature."""
     arrivals = [
         a for a in deployment.receiver.arrivals if a.document["data"]["payment_intent"]["id"] == intent["id"]
     ]
@@ -145,7 +145,7 @@ def refunds_told(deployment: Deployment, intent: dict[str, Any]) -> list[dict[st
 async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(
     vm: Vm, deployment: Deployment
 ) -> None:
-    """Paid in sBTC, in STX, twice in both ways, refunded in part and in full; refused calls change nothing."""
+    """Paid in sBTC, in STX, twice, refunded in part and in full; refused calls change nothing."""
     shop = await deployment.shop(events=EVERY)
     await deployment.start()
     await deployment.caught_up()
@@ -230,7 +230,7 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(
 
 @pytest.mark.usefixtures("backend")
 async def test_a_refund_follows_a_fork_and_is_told_once(vm: Vm, deployment: Deployment) -> None:
-    """A Bitcoin fork takes a refund that was told; mined again, it stands again, and nobody hears of it twice."""
+    """A Bitcoin fork orphans a refund that was sent; mined again, it counts again, and is not sent twice."""
     shop = await deployment.shop(events=EVERY)
     await deployment.start()
     await deployment.caught_up()

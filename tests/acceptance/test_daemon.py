@@ -70,10 +70,12 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
         "burn_block_height": deployment.chain.tip.burn_height,
     }
     told = data["payment_intent"]
-    fields = """id object merchant status flags in_flight amount asset asset_identifier recipient payer reference
-        terms_hash match tolerance amount_received amount_missing amount_over amount_refunded confirmations expires_at deadline late_policy
-        as_of created_at updated_at succeeded_at metadata transfers transfers_total attempts
-        attempts_total refunds refunds_total pay timeline timeline_total"""
+    fields = """
+        id object merchant status flags in_flight amount asset asset_identifier recipient payer reference
+        terms_hash match tolerance amount_received amount_missing amount_over amount_refunded confirmations
+        expires_at deadline late_policy as_of created_at updated_at succeeded_at metadata transfers
+        transfers_total attempts attempts_total refunds refunds_total pay timeline timeline_total
+    """
     assert set(told) == set(fields.split())
     assert told["confirmations"] == {
         "level": "anchored",
@@ -123,7 +125,7 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
 async def test_a_kill_in_the_middle_of_a_step_loses_and_doubles_nothing(
     deployment: Deployment, point: str
 ) -> None:
-    """SIGKILL inside the open transaction; the next start does the step again, and the merchant hears it once."""
+    """SIGKILL inside the open transaction; the next start repeats the step, the event is sent once."""
     shop = await deployment.shop()
     armed = deployment.folder / "armed"
     daemon = await deployment.start(sys.executable, "-m", "tests.acceptance.dying_daemon", point, str(armed))
@@ -145,7 +147,7 @@ async def test_a_kill_in_the_middle_of_a_step_loses_and_doubles_nothing(
 
 
 async def test_a_kill_in_the_middle_of_a_delivery_sends_the_same_event_again(deployment: Deployment) -> None:
-    """The receiver has the request and the daemon dies before the answer: at least once, under the same id."""
+    """The daemon dies after the request arrived and before the answer: at least once, under the same id."""
     shop = await deployment.shop()
     daemon = await deployment.start()
     await deployment.caught_up()
@@ -167,7 +169,7 @@ async def test_a_kill_in_the_middle_of_a_delivery_sends_the_same_event_again(dep
 
 @ON_BOTH
 async def test_run_once_catches_up_delivers_and_leaves(deployment: Deployment) -> None:
-    """``run --once`` is a whole daemon's turn in one call; calling it again changes nothing."""
+    """``run --once`` does all work of a daemon in one call; calling it again changes nothing."""
     shop = await deployment.shop()
     await deployment.cli("run", "--once")
     intent = await deployment.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
@@ -179,7 +181,7 @@ async def test_run_once_catches_up_delivers_and_leaves(deployment: Deployment) -
 
 
 async def test_a_second_follower_on_the_same_database_is_refused(deployment: Deployment) -> None:
-    """Two followers would fight over one cursor: the second one exits 3 and says who holds it."""
+    """Two followers would fight over one cursor: the second one exits 3 and names the first."""
     daemon = await deployment.start()
     await deployment.caught_up()
     await deployment.cli("run", "--once", code=3)
@@ -189,7 +191,7 @@ async def test_a_second_follower_on_the_same_database_is_refused(deployment: Dep
 async def test_a_source_that_does_not_answer_ends_run_once_with_3_and_moves_nothing(
     deployment: Deployment,
 ) -> None:
-    """No API: the exit code says unreachable, the database is untouched."""
+    """Without an API the exit code means unreachable, and the database is untouched."""
     await deployment.cli("run", "--once")
     before = await deployment.json("status")
     deployment.api.faults.fail(503, times=None)
@@ -205,7 +207,7 @@ async def test_a_source_that_does_not_answer_ends_run_once_with_3_and_moves_noth
 
 
 async def test_run_once_obeys_sigterm_while_an_endpoint_hangs(deployment: Deployment) -> None:
-    """Delivering may take long; leaving must not."""
+    """Delivering may take long; stopping must not."""
     shop = await deployment.shop(events="payment.created")
     deployment.environment["SBTC_WATCHER_WEBHOOK_TIMEOUT"] = "30s"
     deployment.receiver.always(Answer(gate=asyncio.Event()), path="/hook")

@@ -1,4 +1,4 @@
-"""What operators are told when a part has died, was never started, or cannot write: real processes and signals."""
+"""Health reports when a part has died, was never started, or cannot write: real processes and signals."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ PAYER = principal("payer")
 
 
 async def status_until(deployment: Deployment, *codes: str, within: float = 30.0) -> dict[str, Any]:
-    """Ask for the status until these reasons, and no others, are told."""
+    """Poll the status until it shows these reasons and no others."""
     async with asyncio.timeout(within):
         while True:
             found: dict[str, Any] = json.loads(await deployment.cli("status", "--json", code=None))
@@ -28,7 +28,7 @@ async def status_until(deployment: Deployment, *codes: str, within: float = 30.0
 
 
 async def test_a_daemon_that_was_killed_is_missed(served: Deployment) -> None:
-    """Nothing was written at its end: only that it writes no more tells that it has gone."""
+    """It wrote nothing at its end: only missing heartbeats show that it is gone."""
     daemon = await served.start()
     await served.caught_up()
     await status_until(served)
@@ -79,7 +79,7 @@ async def test_due_webhooks_that_nobody_delivers_are_told(served: Deployment) ->
 
 
 async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served: Deployment) -> None:
-    """The gauges show how far the daemon is behind by what it knows, not by what it last wrote down."""
+    """The gauges show the lag that the daemon knows of, not the one that it last stored."""
     await served.start()
     await served.caught_up()
     file = make_url(served.environment["SBTC_WATCHER_DATABASE_URL"]).database
@@ -107,7 +107,7 @@ async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served:
 
 
 async def test_a_stop_is_in_order_while_the_database_is_locked_from_outside(served: Deployment) -> None:
-    """What waits for the other process has done nothing yet, and gives up soon; so does the last heartbeat."""
+    """Waits for the other process's lock end soon, and so does the last heartbeat."""
     daemon = await served.start()
     await served.caught_up()
     file = make_url(served.environment["SBTC_WATCHER_DATABASE_URL"]).database

@@ -1,4 +1,4 @@
-"""The daemon and the command line come to one database and one set of rules, or the command says which setting differs."""
+"""The daemon and the command line use the same database and rules, or the command names the difference."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def unit(deployment: Deployment) -> Deployment:
 
 
 async def start(unit: Deployment, **more: str) -> asyncio.subprocess.Process:
-    """Start the daemon as a unit does, with variables that commands do not get, and wait until it has started."""
+    """Start the daemon as a unit does, with variables that commands do not get, and wait for its start."""
     (unit.folder / "state").mkdir(exist_ok=True)
     mine = unit.environment
     unit.environment = mine | {"STATE_DIRECTORY": str(unit.folder / "state")} | more
@@ -48,7 +48,7 @@ async def start(unit: Deployment, **more: str) -> asyncio.subprocess.Process:
 
 
 async def refused(unit: Deployment, *command: str) -> Sequence[str]:
-    """Run a command that is to be refused with exit 2; return its lines."""
+    """Run a command that must be refused with exit 2; return its lines."""
     process = await asyncio.create_subprocess_exec(
         *PROGRAM,
         *command,
@@ -64,14 +64,14 @@ async def refused(unit: Deployment, *command: str) -> Sequence[str]:
 
 
 async def test_a_command_that_would_use_another_database_than_the_daemon_is_refused(unit: Deployment) -> None:
-    """It names both, and how to come to the same one; nothing is made. Then that way is gone."""
+    """The message names both databases and how to use the same one. No database is created."""
     daemon = await start(unit)
     theirs = f"sqlite:///{unit.folder}/state/sbtc-watcher.db"
     for command in (ADD, ("status",), ("run", "--once"), ("db", "upgrade")):
         said = await refused(unit, *command)
         assert said[0] == (
-            f"error: database_url: the running daemon (pid {daemon.pid}) has {theirs}, this command would use "
-            f"sqlite:///{unit.folder}/home/.local/state/sbtc-watcher/sbtc-watcher.db"
+            f"error: database_url: the running daemon (pid {daemon.pid}) has {theirs}, this command would use"
+            f" sqlite:///{unit.folder}/home/.local/state/sbtc-watcher/sbtc-watcher.db"
         )
         assert said[1].startswith(f"hint: write database_url in {unit.folder}/config.toml")
         assert not (unit.folder / "home").exists()
@@ -87,14 +87,14 @@ async def test_a_command_that_would_use_another_database_than_the_daemon_is_refu
 
 
 async def test_a_database_that_is_named_on_purpose_is_used(unit: Deployment, tmp_path: Path) -> None:
-    """What the caller's environment names is meant: a copy to look at, a playground beside the daemon."""
+    """Settings from the environment are deliberate: a copy to inspect, a playground beside the daemon."""
     await start(unit)
     unit.environment["SBTC_WATCHER_DATABASE_URL"] = f"sqlite:///{tmp_path}/other.db"
     await unit.json(*ADD)
 
 
 async def test_a_daemon_that_was_killed_refuses_nothing(unit: Deployment) -> None:
-    """Its note stays behind, and counts no more."""
+    """Its runtime file stays behind and is ignored."""
     daemon = await start(unit)
     daemon.kill()
     await daemon.wait()
@@ -107,7 +107,7 @@ async def test_a_daemon_that_was_killed_refuses_nothing(unit: Deployment) -> Non
     [("payment_contract", harness.PAYMENT_CONTRACT), ("default_ttl", "20m"), ("late_policy", "accept")],
 )
 async def test_what_is_stored_follows_the_daemons_rules(unit: Deployment, setting: str, value: str) -> None:
-    """A rule that the daemon alone got refuses a command that writes; one that reads goes on."""
+    """With a rule that only the daemon has, commands that write are refused; those that read work."""
     with (unit.folder / "config.toml").open("a") as config:
         config.write(f'database_url = "sqlite:///{unit.folder}/state/sbtc-watcher.db"\n')
     await start(unit, **{f"SBTC_WATCHER_{setting.upper()}": value})
@@ -123,7 +123,7 @@ async def test_what_is_stored_follows_the_daemons_rules(unit: Deployment, settin
 
 
 async def test_endpoints_get_no_plain_secret_beside_a_daemon_with_a_key(unit: Deployment) -> None:
-    """Also the first endpoint, and also when the daemon does not run: the database remembers."""
+    """Also for the first endpoint, and also while the daemon does not run: the database stores it."""
     key = unit.folder / "webhook.key"
     key.write_text("11" * 32)
     with (unit.folder / "config.toml").open("a") as config:

@@ -1,4 +1,4 @@
-"""The daemon as an operator runs it: the service manager's socket, health, metrics, and what happens when told to stop."""
+"""The daemon in operation: systemd's notify socket, health, metrics, stopping."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.acceptance.serving import base_url, only, samples, until
 
 PAYER = principal("payer")
 
-#: Every name that users rely on, without prefix, with its labels.
+#: Every metric name that users rely on, without prefix, with its labels.
 NAMES = {
     "tip_height": {"kind"},
     "tip_age_seconds": set(),
@@ -73,7 +73,7 @@ class Manager:
         self.heard: list[str] = []
 
     async def hear(self, wanted: str, *, within: float = 20.0) -> str:
-        """Wait for a message that begins so, and return it."""
+        """Wait for a message with this beginning, and return it."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(within):
             while True:
@@ -93,7 +93,7 @@ def managing(name: str) -> Iterator[Manager]:
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 async def test_systemd_is_told_of_start_life_and_stop(served: Deployment, tmp_path: Path, kind: str) -> None:
-    """READY after migrations, HTTP and the first look; then a fed watchdog and a status line; then STOPPING."""
+    """READY after migrations, HTTP and the first poll; then watchdog and status line; then STOPPING."""
     name = str(tmp_path / "notify") if kind == "path" else f"@sbtc-watcher-acceptance-{os.getpid()}"
     served.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "120000000"}
     with managing(name) as manager:
@@ -120,7 +120,7 @@ async def test_systemd_is_told_of_start_life_and_stop(served: Deployment, tmp_pa
 async def test_a_start_without_a_source_is_ready_for_systemd_but_not_for_money(
     served: Deployment, tmp_path: Path
 ) -> None:
-    """The first look counts whatever it found: the unit must not fail because a source is down."""
+    """A failed first poll counts too: the unit must not fail because a source is down."""
     served.environment["NOTIFY_SOCKET"] = str(tmp_path / "notify")
     with managing(served.environment["NOTIFY_SOCKET"]) as manager:
         served.api.faults.fail(503, times=None)
@@ -189,7 +189,7 @@ async def test_a_payment_moves_the_metrics_and_every_name_is_there(served: Deplo
         assert {label for sample in family.samples for label in sample.labels} - {"le"} == labels, name
         assert (family.type == "histogram") == (name in HISTOGRAMS), name
         assert (family.type == "counter") == name.endswith("_total"), name
-    # What never happened has no samples.
+    # Counters without an event have no samples.
     names = {family.removeprefix("sbtc_watcher_") for family in kinds}
     assert names == {name.removesuffix("_total") for name in NAMES} | {"unforeseen"}
 
@@ -250,7 +250,7 @@ async def test_a_delivery_that_is_retried_counts_its_latency_once(served: Deploy
 
 @pytest.mark.parametrize("role", ["all", "api", "api,notifier"])
 async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Deployment, role: str) -> None:
-    """A second process that is to serve the API says which setting gives it a port of its own."""
+    """A second process with the API names the setting for a port of its own."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         served.environment["SBTC_WATCHER_HTTP_BIND"] = address
@@ -268,7 +268,7 @@ async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Depl
 
 
 async def test_roles_without_the_api_share_a_machine_and_its_settings(served: Deployment) -> None:
-    """A follower and a notifier with one http_bind: the second goes on without HTTP, says so, and delivers."""
+    """Follower and notifier with the same http_bind: the second logs it, and delivers without HTTP."""
     shop = await served.shop(events="payment.succeeded")
     with socket.create_server(("127.0.0.1", 0)) as free:
         served.environment["SBTC_WATCHER_HTTP_BIND"] = f"127.0.0.1:{free.getsockname()[1]}"
@@ -311,7 +311,7 @@ def test_what_nobody_foresaw_is_critical_in_the_journal(tmp_path: Path) -> None:
 
 
 async def test_a_refused_start_is_an_error_in_the_journal(deployment: Deployment) -> None:
-    """What ends the daemon before it logs has a priority too: `journalctl -p err` shows why the unit failed."""
+    """Errors before logging starts have a priority too: `journalctl -p err` shows why the unit failed."""
     deployment.environment["SBTC_WATCHER_NETWORK"] = "atlantis"
     log = deployment.folder / "journal"
     with log.open("wb") as journal:
@@ -332,7 +332,7 @@ async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served
     daemon = await served.start()
     url = httpx.URL(await base_url(served))
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")  # and never the end of it
+    writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")  # without the end of the head
     await writer.drain()
     began = time.monotonic()
     daemon.send_signal(signal.SIGTERM)
@@ -343,7 +343,7 @@ async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served
 
 
 async def test_status_can_be_watched_in_a_pipe_and_ends_quietly(deployment: Deployment) -> None:
-    """Plain lines where nobody sees a screen; Ctrl-C gives the exit code of what was seen last."""
+    """Plain lines without a terminal; Ctrl-C gives the exit code of the last status."""
     await deployment.start()
     await deployment.caught_up()
     process = await asyncio.create_subprocess_exec(

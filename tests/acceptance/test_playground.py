@@ -1,4 +1,4 @@
-"""The scripted chain of docs/playground.md, driven by hand: a person runs the daemon on it, breaks it and mends it."""
+"""The scripted chain of docs/playground.md, driven by hand: run the daemon on it, break it, repair it."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.acceptance.conftest import ROOT, Deployment
 
 
 class Player:
-    """Writes orders and reads the answers."""
+    """Writes commands and reads the answers."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str, shop: str) -> None:
         self.process, self.url, self.shop = process, url, shop
@@ -101,7 +101,7 @@ async def test_every_order_answers_in_a_line_and_a_wrong_one_says_what_is_wrong(
         assert re.fullmatch(r"block \d+, Bitcoin \d+", await player.order("tip"))
         assert (await player.order(f"send {player.shop} 5 memo")).endswith("waits for the next block")
         assert (await player.order("x" * 5000)).startswith("not done: ")
-        assert " Bitcoin " in await player.order("again")  # what waits is mined, once
+        assert " Bitcoin " in await player.order("again")  # waiting transactions are mined, once
         assert (await player.order("again")).startswith("not done: ")
         assert (await player.order(f"send {player.shop} 6")).endswith("waits for the next block")
         for line in ("mine", "mine 3", "bitcoin 2", f"stx {player.shop} 7", f"abort {player.shop} 7 memo"):
@@ -131,7 +131,7 @@ async def test_a_port_in_use_is_one_line() -> None:
 
 
 async def test_orders_that_cannot_be_waited_for_are_refused_in_a_line() -> None:
-    """A file has no end that comes later: the chain would end at once."""
+    """A file as input ends at once, and so would the chain."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chain.testing", "--port", "0"),
         cwd=ROOT,

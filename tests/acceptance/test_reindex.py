@@ -27,7 +27,7 @@ def pay(intent: dict[str, Any], label: str = "") -> txs.Tx:
 
 
 def lose_rows(deployment: Deployment) -> None:
-    """Empty the tables of what the chain said, behind the daemon's back."""
+    """Delete the rows that come from the chain, while the daemon runs."""
     database = harness.Database(deployment.environment["SBTC_WATCHER_DATABASE_URL"])
     with database.begin() as connection:
         for table in (stray, transfer, attempt):
@@ -57,7 +57,7 @@ async def status_until(deployment: Deployment, wanted: str) -> dict[str, Any]:
 
 
 async def test_lost_payments_are_found_beside_a_running_daemon_and_told_once(deployment: Deployment) -> None:
-    """While it reads, the daemon goes on applying blocks and delivers what the reindex found."""
+    """While it reads, the daemon continues to apply blocks and delivers the reindex's events."""
     shop = await deployment.shop()
     await deployment.start()
     await deployment.caught_up()
@@ -93,7 +93,7 @@ async def test_lost_payments_are_found_beside_a_running_daemon_and_told_once(dep
 
 
 async def test_a_run_that_was_killed_goes_on_and_loses_and_doubles_nothing(deployment: Deployment) -> None:
-    """SIGKILL inside the second transaction: one chunk is there, the second is not, the next call does the rest."""
+    """SIGKILL inside the second transaction: the first chunk is stored, and the next call does the rest."""
     shop = await deployment.shop()
     await deployment.cli("run", "--once")
     intents = [await create(deployment, shop["merchant"]) for _ in range(2)]
@@ -117,7 +117,7 @@ async def test_a_run_that_was_killed_goes_on_and_loses_and_doubles_nothing(deplo
 
 
 async def test_a_deep_reorg_halts_the_daemon_until_a_person_accepts_it(deployment: Deployment) -> None:
-    """The hint in ``status`` is the command that a person gives; the daemon goes on without a restart."""
+    """The operator runs the command that ``status`` hints at; the daemon continues without a restart."""
     shop = await deployment.shop(events="payment.succeeded,payment.attention")
     daemon = await deployment.start()
     await deployment.caught_up()

@@ -1,4 +1,4 @@
-"""Several real processes on one PostgreSQL database: a leader, a standby, notifiers; killed and frozen at bad moments."""
+"""Leader, standby and notifier processes on one PostgreSQL database, killed and frozen at bad moments."""
 
 import asyncio
 import signal
@@ -30,7 +30,7 @@ PAYER = principal("payer")
 
 @pytest.fixture
 def database(deployment: Deployment) -> Iterator[Database]:
-    """The database that all share, with a merchant."""
+    """The shared database, with a merchant."""
     opened = harness.open_database(deployment.folder)
     harness.add_merchant(opened)
     yield opened
@@ -82,12 +82,12 @@ async def led_by(database: Database, process: asyncio.subprocess.Process) -> int
 
 
 async def logged(deployment: Deployment, name: str) -> None:
-    """Wait until the processes' common log has an entry of that name."""
+    """Wait until the processes' common log has an entry of this name."""
     await harness.until(lambda: name in (deployment.folder / "daemon.log").read_text())
 
 
 async def told_once(deployment: Deployment, database: Database, intent: Intent) -> None:
-    """See that the intent succeeded and the merchant heard it, once."""
+    """Assert that the intent succeeded and the merchant got the event once."""
     await deployment.receiver.wait_for(1, within=30)
     with database.read() as connection:
         shown = queries.intent(connection, intent.id, payment_contract=None)
@@ -124,7 +124,7 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_tells_once(
 async def test_a_frozen_leader_wakes_up_as_standby_and_commits_nothing(
     deployment: Deployment, database: Database, in_a_step: bool
 ) -> None:
-    """Between two steps, and right before the commit of one: that step is the standby's to do."""
+    """Between two steps, and right before a commit: the standby then does that step."""
     await add_endpoint(deployment, "/hook")
     frozen = await start_follower(deployment)
     assert await led_by(database, frozen) == 1
@@ -148,7 +148,7 @@ async def test_a_frozen_leader_wakes_up_as_standby_and_commits_nothing(
     await deployment.caught_up()
     await told_once(deployment, database, intent)
     assert await led_by(database, standby) == 2, "it must not be taken back"
-    # Both live, and change places again when the leader leaves.
+    # Both live, and swap roles again when the leader stops.
     standby.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(standby.wait(), 10) == 0
     assert await led_by(database, frozen) == 3
@@ -158,7 +158,7 @@ async def test_a_frozen_leader_wakes_up_as_standby_and_commits_nothing(
 
 
 async def test_several_notifiers_send_each_delivery_once(deployment: Deployment, database: Database) -> None:
-    """Slow and failing endpoints included: nobody sends what another is sending."""
+    """Including slow and failing endpoints: no delivery is sent by two processes at once."""
     for path in ("/fast", "/slow", "/failing"):
         await add_endpoint(deployment, path)
     intents = add_intents(database, 40)
@@ -195,7 +195,7 @@ async def test_an_outage_ends_run_once_in_one_line_while_it_waits_for_the_lease(
         assert "Traceback" not in log
 
 
-#: What each command line needs of the database; a daemon may not be running.
+#: Command lines that need the database, with or without a running daemon.
 COMMANDS = (
     "run --once",
     "status",

@@ -1,4 +1,4 @@
-"""What signals do to the programs that run long: a closed terminal, nohup, and Ctrl-C for what runs in the background."""
+"""Signals to long-running programs: a closed terminal, nohup, and Ctrl-C for background jobs."""
 
 import asyncio
 import signal
@@ -9,12 +9,12 @@ import pytest
 
 from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 
-#: Starts what follows as shells start a job in the background: SIGINT ignored.
+#: Prefix that starts a command as shells start background jobs: with SIGINT ignored.
 IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 
 
 async def test_a_closed_terminal_ends_the_daemon_as_sigterm_does(deployment: Deployment) -> None:
-    """SIGHUP is a stop in order, with exit code 0."""
+    """SIGHUP is an orderly stop, with exit code 0."""
     daemon = await deployment.start()
     await deployment.caught_up()
     daemon.send_signal(signal.SIGHUP)
@@ -23,7 +23,7 @@ async def test_a_closed_terminal_ends_the_daemon_as_sigterm_does(deployment: Dep
 
 
 async def test_nohup_keeps_the_daemon_running(deployment: Deployment) -> None:
-    """A daemon started with SIGHUP ignored goes on following after its terminal is closed."""
+    """A daemon started with SIGHUP ignored continues after its terminal is closed."""
     daemon = await deployment.start("nohup", *PROGRAM, "run")
     await deployment.caught_up()
     daemon.send_signal(signal.SIGHUP)
@@ -36,14 +36,14 @@ async def test_nohup_keeps_the_daemon_running(deployment: Deployment) -> None:
 @pytest.mark.parametrize(
     ("command", "code"),
     [
-        (("status", "--watch"), 1),  # nothing follows the chain
+        (("status", "--watch"), 1),  # no process follows the chain
         (("listen", "--port", "0", "--secret", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdA=="), 0),
     ],
 )
 async def test_what_was_started_in_the_background_ends_at_sigint(
     deployment: Deployment, command: tuple[str, ...], code: int
 ) -> None:
-    """A program that runs until Ctrl-C takes SIGINT though its shell had it ignored."""
+    """A program that runs until Ctrl-C obeys SIGINT even if its shell had it ignored."""
     await deployment.cli("db", "upgrade")
     process = await asyncio.create_subprocess_exec(
         *(*IN_BACKGROUND, *PROGRAM, *command),
@@ -63,8 +63,11 @@ async def test_what_was_started_in_the_background_ends_at_sigint(
 
 
 def test_a_test_run_in_the_background_lets_its_children_be_interrupted() -> None:
-    """They inherit what a shell does to its background jobs; the tests of Ctrl-C would wait for nothing."""
-    code = "import signal, tests.conftest as c; c.pytest_configure(); print(signal.getsignal(signal.SIGINT).__name__)"
+    """They would inherit the ignored SIGINT of a background job, and the tests of Ctrl-C would hang."""
+    code = (
+        "import signal, tests.conftest as c;"
+        " c.pytest_configure(); print(signal.getsignal(signal.SIGINT).__name__)"
+    )
     found = subprocess.run(
         [*IN_BACKGROUND, sys.executable, "-c", code],
         cwd=ROOT,

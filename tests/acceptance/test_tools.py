@@ -1,4 +1,4 @@
-"""What people use beside the daemon: the local receiver, the watched status on a terminal, shell completion."""
+"""Tools beside the daemon: the local receiver, the watched status on a terminal, shell completion."""
 
 import asyncio
 import json
@@ -123,7 +123,7 @@ async def test_the_listener_shows_headers_and_pretty_json_when_asked() -> None:
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--verbose",)])
 async def test_nothing_that_is_sent_ends_the_listener(options: tuple[str, ...]) -> None:
-    """Whatever a body holds, it is answered 200 or 401, and the next webhook is shown."""
+    """Any body is answered 200 or 401, and the next webhook is still shown."""
     odd = [
         b"[" * 100_000,
         b'{"a":' * 900 + b"1" + b"}" * 900,
@@ -142,7 +142,7 @@ async def test_nothing_that_is_sent_ends_the_listener(options: tuple[str, ...]) 
         shown = asyncio.create_task(reading(process))
         for content in odd:
             assert (await client.post("/", content=content)).status_code == 401
-            # The library that verifies reads the body too, and refuses what it cannot.
+            # The verifying library decodes the body too, and rejects what it cannot decode.
             answer = await client.post("/", content=content, headers=signed(content))
             assert answer.status_code in (200, 401)
         assert (await client.post("/last", content=body, headers=signed(body))).status_code == 200
@@ -207,7 +207,7 @@ async def test_status_is_watched_on_a_terminal_until_ctrl_c(deployment: Deployme
         while piece := await asyncio.to_thread(os.read, ours, 65536):
             shown += piece
     except OSError:
-        pass  # Linux's end of file on a terminal that nobody holds any more
+        pass  # Linux's end of file on a closed terminal
     os.close(ours)
     assert b"Traceback" not in shown
     assert b"Abort" not in shown

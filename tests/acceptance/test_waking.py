@@ -1,4 +1,4 @@
-"""The real program looks when the socket says so, and shows what is on its way."""
+"""The real program polls when the websocket announces a block, and shows pending payments."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("backend")
 async def test_a_block_is_read_at_once_and_a_pending_payment_is_shown_before_it(
     deployment: Deployment,
 ) -> None:
-    """Polls are a minute apart: without the socket neither the block nor its webhook would come in time."""
+    """Polls are a minute apart: without the websocket, block and webhook would come too late."""
     deployment.environment |= {
         "SBTC_WATCHER_POLL_INTERVAL": "60s",
         "SBTC_WATCHER_MEMPOOL_INTERVAL": "100ms",
@@ -43,7 +43,7 @@ async def test_a_block_is_read_at_once_and_a_pending_payment_is_shown_before_it(
 async def test_a_payment_mined_right_after_the_first_source_died_is_told_long_before_a_second_poll(
     deployment: Deployment,
 ) -> None:
-    """Polls are a minute apart. The socket goes over to the next source, and so does the look that this asks for."""
+    """Polls are a minute apart. The websocket fails over to the next source, and so does its poll."""
     async with ScriptedApi(deployment.chain) as second:
         deployment.environment |= {
             "SBTC_WATCHER_API_URLS": f"{deployment.api.url},{second.url}",

@@ -1,4 +1,4 @@
-"""Laws of the codecs: nothing but their own errors on any input, and round trips."""
+"""Laws of the codecs: on any input only their own errors, and round trips."""
 
 from contextlib import suppress
 
@@ -31,7 +31,7 @@ LEAVES = (
 
 
 def containers(inner):
-    """One level more; lists repeat one item, so that their items surely share a type."""
+    """One level more; lists repeat one item, so that all items have the same type."""
     return (
         st.builds(clarity.Ok, inner)
         | st.builds(clarity.Err, inner)
@@ -43,7 +43,7 @@ def containers(inner):
 
 VALUES = st.recursive(LEAVES, containers, max_leaves=12)
 
-#: Bytes that look like values more often than pure noise does.
+#: Bytes that resemble values more often than random ones.
 NEARLY = st.lists(
     st.sampled_from(range(16)).map(lambda prefix: bytes((prefix,)))
     | st.integers(0, 3).map(lambda count: count.to_bytes(4, "big"))
@@ -66,7 +66,7 @@ def test_any_bytes_are_a_value_or_a_clarity_error(data):
         value = clarity.decode(data)
     except ClarityError:
         return
-    # Only the order of tuple entries may differ from what came in.
+    # Only the order of tuple entries may differ from the input.
     assert clarity.decode(clarity.encode(value)) == value
     assert len(clarity.encode(value)) == len(data)
 
@@ -112,7 +112,7 @@ def test_any_text_is_a_principal_in_canonical_spelling_or_an_address_error(text)
 
 @given(PRINCIPALS, st.data())
 def test_a_changed_character_is_noticed(principal, data):
-    """The checksum catches any single wrong character but for one chance in four thousand million."""
+    """The checksum catches any single wrong character, except with a chance of 1 in 4 billion."""
     text = str(Principal(principal.version, principal.hash160))
     index = data.draw(st.integers(1, len(text) - 1))
     other = data.draw(st.sampled_from([c for c in address.ALPHABET if c != text[index]]))

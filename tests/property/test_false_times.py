@@ -1,4 +1,4 @@
-"""Whatever times a source gave its blocks: once blocks are dated rightly again, nothing is held for ever."""
+"""False block times: once blocks are dated correctly again, no intent is held for ever."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ from watcher.store.schema import attempt, refund, transfer
 
 DAY = 86_400
 
-#: How far the time of a block is off; most are right.
+#: Error of a block's time, seconds; mostly 0.
 errors = st.one_of(st.just(0), st.just(MAX_TIME), st.integers(0, 30 * DAY))
 mines = st.fixed_dictionaries({"mine": errors, "pay": st.one_of(st.none(), st.integers(0, 2))})
 forks = st.fixed_dictionaries({"fork": st.integers(1, 4), "blocks": st.lists(errors, max_size=4)})
@@ -24,7 +24,7 @@ histories = st.lists(st.one_of(mines, mines, forks), min_size=1, max_size=12)
 
 
 class FalseTimes:
-    """A world whose blocks are told with times that may be wrong, 10 seconds apart in truth."""
+    """World whose blocks are 10 seconds apart, but served with times that may be wrong."""
 
     def __init__(self, folder: Path) -> None:
         self.fixture = LedgerFixture(folder)
@@ -61,7 +61,7 @@ class FalseTimes:
 
 
 def latest(fixture: LedgerFixture) -> int:
-    """Return the latest chain time at which anything is said to have been orphaned or told."""
+    """Return the latest stored chain time of an orphaning or an event."""
     columns = [table.c.orphaned_at for table in (transfer, attempt, refund)] + [event.c.as_of]
     with fixture.database.read() as connection:
         return max(connection.execute(select(func.max(column))).scalar_one() or 0 for column in columns)
@@ -87,7 +87,7 @@ def latest(fixture: LedgerFixture) -> int:
 )
 @given(history=histories)
 def test_after_any_false_times_every_intent_comes_to_an_end(history: list[dict[str, Any]]) -> None:
-    """Two days of honest blocks after deadline and graces no intent waits, and no stored time is ahead of the chain's."""
+    """After two days of correct times no intent waits, and no stored time is ahead of the chain."""
     with tempfile.TemporaryDirectory(prefix="false-times-") as folder:
         told = FalseTimes(Path(folder))
         try:

@@ -1,4 +1,4 @@
-"""Whatever a chain and its servers do, the steps lead to the canonical chain once the servers are well again."""
+"""Follower under random forks and faults: its steps lead to the canonical chain once servers recover."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 
 
 class ConsumerFailed(Exception):
-    """The consumer could not commit a step."""
+    """Failure of the consumer to commit a step."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Fail:
     times: int
 
 
-#: Forks begin here or above: one below, and the first orphan would lie six Bitcoin blocks deep, which is final. Several
-#: forks in a row reach deeper than any of them.
+#: Lowest height of a fork: one block lower, and the first orphan would be six Bitcoin blocks deep, which is
+#: final. Several forks in a row reach deeper than each of them.
 LOWEST = 115
 
 
 @dataclass(frozen=True)
 class ForkAt:
-    """A fork right before a request is answered."""
+    """Fork right before a request is answered."""
 
     source: int
     route: str
@@ -74,7 +74,7 @@ class ForkAt:
 @dataclass(frozen=True)
 class Turn:
     passed: float
-    #: The consumer fails to commit after so many steps; None: never.
+    #: Steps after which the consumer fails to commit; None: never.
     breaks_after: int | None
 
 

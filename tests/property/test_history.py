@@ -1,7 +1,8 @@
-"""Whatever the chain and its sources did, after catching up every intent stands as the final chain and the facts say.
+"""Random histories: after catching up, every intent has the state that the final chain implies.
 
-A scripted chain is driven through payments, aborts, forks, lag, faults, crashes and restarts; the daemon reads it over
-real HTTP into a real database. The oracle reads the chain's own blocks and shares no code with follower or ledger.
+A scripted chain is driven through payments, aborts, forks, lag, faults, crashes and restarts; the daemon
+reads it over real HTTP into a real database. The oracle reads the chain's own blocks and shares no code with
+follower or ledger.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ FINALITY = 40
 
 
 def intents() -> list[Intent]:
-    """Return intents of every policy that settlement knows."""
+    """Return intents of every settlement policy."""
     made = harness.intent_record
     return [
         made("plain", created_at=START),
@@ -64,12 +65,12 @@ def intents() -> list[Intent]:
 
 
 class Crash(BaseException):
-    """The process dies here."""
+    """Simulated death of the process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrashingSettler(Settler):
-    """A settler that dies after settling, before the commit, when told to."""
+    """Settler that dies on request, after settling and before the commit."""
 
     armed: list[bool] = field(default_factory=list)
 
@@ -82,7 +83,7 @@ class CrashingSettler(Settler):
 
 
 class History(RuleBasedStateMachine):
-    """One random life of a chain, its sources and the daemon."""
+    """Random history of a chain, its sources and the daemon."""
 
     @initialize(
         keep=st.sampled_from(["stale", "follow"]),
@@ -90,7 +91,7 @@ class History(RuleBasedStateMachine):
         limit=st.sampled_from([1, 2, 100]),
     )
     def begin(self, keep: Any, sources: int, limit: int) -> None:
-        """``limit``: so many intents are settled by one transaction."""
+        """``limit``: most intents that one transaction settles."""
         self.limited = pytest.MonkeyPatch()
         self.limited.setattr(settler, "MAX_INTENTS_PER_TRANSACTION", limit)
         self.loop = asyncio.new_event_loop()
@@ -128,7 +129,7 @@ class History(RuleBasedStateMachine):
             ledger, urls, self.clock, finality=FINALITY, start_height=self.start_height + 1
         )
 
-    # What people do
+    # Actions of payers and operators
 
     def payment(self, intent: Intent, amount: int, route: str, sender: str) -> Tx:
         self.serial += 1
@@ -171,7 +172,7 @@ class History(RuleBasedStateMachine):
         seconds=st.sampled_from([5, 30, 400, 2000]),
     )
     def mine(self, which: list[Any], n: int, burn: bool, seconds: int) -> None:
-        """Blocks come, with payments, refunds and failed attempts."""
+        """Mine blocks with payments, refunds and failed attempts."""
         every = list(self.intents.values())
         listed = []
         for index, amount, route, sender, fails in which:
@@ -187,7 +188,7 @@ class History(RuleBasedStateMachine):
         seconds=st.sampled_from([1, 10, 300]),
     )
     def fork(self, depth: int, fates: list[str], longer: int, burn: bool, seconds: int) -> None:
-        """A Bitcoin fork replaces blocks; each orphaned transaction is mined again, dropped, fails, or moves less."""
+        """Replace blocks by a Bitcoin fork; orphaned transactions are mined again, dropped, or changed."""
         depth = min(depth, self.chain.tip.height - self.start_height)
         if depth < 1:
             return
@@ -215,11 +216,11 @@ class History(RuleBasedStateMachine):
             branch.mine(n=blocks - 1, seconds=seconds)
         branch.promote()
 
-    # What goes wrong
+    # Faults
 
     @rule(which=st.integers(0, 1), blocks=st.integers(0, 5))
     def lag(self, which: int, blocks: int) -> None:
-        """A source shows an older tip."""
+        """Make a source show an older tip."""
         self.apis[which % len(self.apis)].lag(blocks)
 
     @rule(
@@ -227,18 +228,18 @@ class History(RuleBasedStateMachine):
         kind=st.sampled_from(["fail", "html", "truncate", "cut", "rate_limit", "disconnect"]),
     )
     def fault(self, which: int, kind: str) -> None:
-        """The next request of a source goes wrong."""
+        """Make the next request to a source fail."""
         getattr(self.apis[which % len(self.apis)].faults, kind)()
 
     @rule()
     def turn(self) -> None:
-        """The daemon looks once."""
+        """Let the daemon poll once."""
         self.clock.now += 5
         self.wait(self.following.poll())
 
     @rule()
     def crash(self) -> None:
-        """The daemon dies with a transaction open, if it has one, and starts again."""
+        """Kill the daemon, within a transaction if it has one, and start it again."""
         self.settler.armed.append(True)
         self.clock.now += 5
         with contextlib.suppress(Crash):
@@ -248,13 +249,13 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """The daemon is stopped and started."""
+        """Restart the daemon."""
         self.boot()
 
     @precondition(lambda self: hasattr(self, "chain"))
     @rule()
     def settle(self) -> None:
-        """Everything heals, the daemon catches up, and the settler must be right."""
+        """End all faults, let the daemon catch up, and check the settler."""
         for api in self.apis:
             api.faults.clear()
             api.lag(0)
@@ -272,7 +273,7 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def facts_are_never_deleted(self) -> None:
-        """Rows of transfers only become more."""
+        """Rows of transfers are never deleted."""
         if not hasattr(self, "database"):
             return
         with self.database.read() as connection:
@@ -280,7 +281,7 @@ class History(RuleBasedStateMachine):
         assert count >= self.seen_transfers
         self.seen_transfers = count
 
-    # The laws
+    # Laws
 
     def check(self) -> None:
         cursor = self.following._ledger.cursor()
@@ -320,7 +321,7 @@ class History(RuleBasedStateMachine):
             assert intent_store.due_intents(connection, cursor.clock, limit=1) == []
 
     def check_against_fresh_index(self) -> None:
-        """Without reorgs, one big step over the whole chain ends where the daemon's many small ones did."""
+        """Without reorgs, one step over the whole chain has the same result as many small ones."""
         with self.database.read() as connection:
             if chain_state.count_reorgs(connection, since=0):
                 return
@@ -348,7 +349,7 @@ class History(RuleBasedStateMachine):
         assert fresh == ours
 
     def truth(self) -> dict[str, set[tuple[str, int, str, int]]]:
-        """Read the canonical chain for each intent's money, without the daemon."""
+        """Compute each intent's payments from the canonical chain, without the daemon."""
         found: dict[str, set[tuple[str, int, str, int]]] = {key: set() for key in self.intents}
         inside: dict[tuple[str, int], set[str]] = {}
         for block in self.chain.blocks:
@@ -365,7 +366,7 @@ class History(RuleBasedStateMachine):
                     )
                     ours = (
                         payment.recipient == intent.recipient
-                    )  # a refund with another amount is none, and no payment
+                    )  # a refund with another amount is neither a refund nor a payment
                     if mine and ours and bound and (payment.block.time <= intent.monitored_until or remined):
                         found[key].add((payment.tx_id, payment.rank, payment.block.hash, payment.amount))
                         inside.setdefault((payment.tx_id, payment.rank), set()).add(key)
@@ -373,7 +374,7 @@ class History(RuleBasedStateMachine):
         return found
 
     def given_back(self, intent: Intent) -> set[tuple[str, int, str, int]]:
-        """Read the canonical chain for what was given back of an intent, without the daemon."""
+        """Compute an intent's refunds from the canonical chain, without the daemon."""
         return {
             (refund.tx_id, refund.rank, refund.block.hash, refund.amount)
             for block in self.chain.blocks
@@ -439,5 +440,5 @@ def test_every_life_ends_with_the_books_right() -> None:
 
 
 def test_every_life_ends_with_the_books_right_on_postgresql(on_postgresql: Server) -> None:
-    """The rules are the same; what differs is the database, so that fewer lives are enough."""
+    """Only the database differs, so fewer histories are enough."""
     run_state_machine_as_test(History, settings=settings(LIFE, max_examples=6))

@@ -1,4 +1,4 @@
-"""Laws of the readers of dates in headers: total on whatever a stranger sends, and of one mind."""
+"""Laws of the HTTP date parsers: they never raise on any input, and agree."""
 
 import math
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from watcher.client import retry as client_retry
 
 FAR = "Mon, 01 Jan 99999999999 00:00:00 GMT"
 
-#: What headers come as: text, with what is not ASCII as surrogates or Latin-1; and dates with something wrong in them.
+#: Header values: text with non-ASCII as surrogates or Latin-1, and dates with errors.
 ANYTHING = st.text(max_size=300) | st.binary(max_size=300).map(
     lambda raw: raw.decode("utf-8", "surrogateescape")
 )
@@ -42,7 +42,7 @@ TEXTS = ANYTHING | NUMBER | NEARLY
 @example("Mon, 01 Jan 2026 00:00:00 +99999999999")
 @example("(")
 def test_every_reader_is_total_and_both_leaves_read_the_same(text: str) -> None:
-    """A header is a date or it is not; no text makes a reader raise, and no reader gives what is no number."""
+    """No text makes a parser raise, and no parser returns NaN or infinity."""
     there = transport.http_date(text)
     assert there == retry.http_date(text)
     assert there is None or math.isfinite(there)
@@ -60,13 +60,13 @@ def test_every_reader_is_total_and_both_leaves_read_the_same(text: str) -> None:
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 30)))  # noqa: DTZ001
 def test_a_real_date_is_read_to_the_second(moment: datetime) -> None:
-    """What a server writes as its time is read as that time."""
+    """A formatted time is parsed to the same time."""
     moment = moment.replace(microsecond=0, tzinfo=UTC)
     assert transport.http_date(format_datetime(moment, usegmt=True)) == moment.timestamp()
 
 
 @pytest.mark.parametrize("zone", ["", " -0000", " GMT", " +0000"])
 def test_a_date_without_a_zone_is_in_gmt(zone: str) -> None:
-    """HTTP dates are in GMT, whatever the machine's own zone is."""
+    """HTTP dates are in GMT, whatever the machine's time zone."""
     assert transport.http_date(f"Thu, 01 Jan 1970 00:20:00{zone}") == 1200
     assert retry.http_date(f"Thu, 01 Jan 1970 00:20:00{zone}") == 1200

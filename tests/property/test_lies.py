@@ -1,4 +1,4 @@
-"""Whatever a source made up when blocks were new: an honest reading again gives the rows and amounts of a fresh index."""
+"""A source that lied about new blocks: an honest reindex gives the rows and amounts of a fresh index."""
 
 import asyncio
 import tempfile
@@ -33,7 +33,7 @@ lied = st.fixed_dictionaries(
 )
 histories = st.lists(st.one_of(lied, lied, mines, forks), min_size=1, max_size=7)
 
-#: What the chain says of a row of each kind.
+#: Columns of each table that come from the chain.
 TRANSFER = ("block_hash", "height", "time", "burn_height", "tx_id", "tx_index", "rank", "asset", "sender")
 TRANSFER += ("recipient", "amount", "route", "memo", "terms_hash")
 ATTEMPT = ("block_hash", "height", "time", "burn_height", "tx_id", "tx_index", "sender", "reason")
@@ -54,7 +54,7 @@ VERDICTS = {"succeeded", "failed", "expired"}
 
 
 class LiedTo(Life):
-    """Plays a history in which a source lies about some blocks when they are read first."""
+    """Plays a history in which a source lies about some blocks when they are first read."""
 
     def play(self, action: dict[str, Any]) -> None:
         if "lie" not in action:
@@ -91,12 +91,12 @@ def stored(fixture: LedgerFixture, table: Any, values: list[str]) -> set[tuple[A
 
 
 def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]]]]:
-    """Return the facts of each intent, and the rows of each table, that the final chain alone gives."""
+    """Return each intent's facts and each table's rows as computed from the final chain alone."""
     fixture = life.fixture
     blocks = fixture._models(block for block in fixture.chain.blocks if block.header.height > 100)
     reading = read_all(blocks, harness.RULES)
     with fixture.database.read() as connection:
-        # In the order of the chain, as if each block were read when its predecessors were stored.
+        # In chain order, as if each block were read once its predecessors were stored.
         placed = match_blocks(connection, harness.RULES, reading)
     rows: dict[Any, set[tuple[Any, ...]]] = {transfer: set(), attempt: set(), refund: set()}
     for placement in placed.transfers:
@@ -119,7 +119,7 @@ def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]
 
 
 def expected(life: LiedTo, alone: dict[str, Facts]) -> dict[str, Decision]:
-    """Return what ``decide()`` says of each intent when nothing was ever told."""
+    """Return ``decide()``'s result for each intent without earlier events."""
     cursor = life.fixture.ledger.cursor()
     assert cursor is not None
     with life.fixture.database.read() as connection:
@@ -173,6 +173,6 @@ async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
 def test_after_any_lie_an_honest_reading_gives_the_rows_of_a_fresh_index(
     history: list[dict[str, Any]],
 ) -> None:
-    """And their statuses, but for verdicts that were told meanwhile: those are left by the table's rows only."""
+    """And their statuses, except for verdicts sent meanwhile: those change only by the table's rows."""
     with tempfile.TemporaryDirectory(prefix="lies-") as folder:
         asyncio.run(relive(Path(folder), history))

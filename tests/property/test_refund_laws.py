@@ -1,4 +1,4 @@
-"""Laws of refunds over random histories: they change no status, and each is told once, when it is deep, and not before."""
+"""Laws of refunds over random histories: they change no status; each is sent once, when it is deep."""
 
 from dataclasses import replace
 
@@ -13,15 +13,15 @@ from watcher.domain.decision import Decision, EventDraft
 from watcher.domain.model import Flag, OperatorActionKind, Repayment
 
 MONEY_BACK = {Flag.REFUNDED, Flag.PARTIALLY_REFUNDED}
-#: All that refunds may change of an intent's flags.
+#: Flags of an intent that refunds may change.
 REFUNDED = MONEY_BACK | {Flag.REFUND_DUE}
 
-#: What is given back in the newest block after each step; nothing where it is 0.
+#: Amount refunded in the newest block after each step; 0: none.
 given_back = st.lists(st.sampled_from([0, 0, 0, 1, 40, 100]), min_size=14, max_size=14)
 
 
 def give_back(fixture: StepFixture, amount: int, name: str) -> None:
-    """Put a refund into the newest block, in a transaction of its own."""
+    """Add a refund to the newest block, in a transaction of its own."""
     tip = fixture.headers[-1]
     repaid = Repayment(
         tx_id=name,
@@ -39,7 +39,7 @@ def give_back(fixture: StepFixture, amount: int, name: str) -> None:
 
 
 def orphan_refunds(fixture: StepFixture) -> bool:
-    """Take the canonical mark from the refunds in blocks that a fork dropped; say whether there were any."""
+    """Orphan the refunds in blocks that a fork dropped; return whether there were any."""
     standing = {header.hash for header in fixture.headers}
     before = list(fixture.history.refunds)
     fixture.history.refunds = [replace(r, canonical=r.block_hash in standing) for r in before]
@@ -47,7 +47,7 @@ def orphan_refunds(fixture: StepFixture) -> bool:
 
 
 def essence(drafts: list[EventDraft]) -> list[tuple[object, ...]]:
-    """Return what is told but refunds, as the merchant sees it."""
+    """Return the events other than refunds, as the merchant sees them."""
     return [
         (d.id, d.type, d.reason, d.subject, d.supersedes, d.previous_status, d.status, d.flags - REFUNDED)
         for d in drafts
@@ -56,7 +56,7 @@ def essence(drafts: list[EventDraft]) -> list[tuple[object, ...]]:
 
 
 def due(decision: Decision, history: IntentHistory) -> bool:
-    """Say whether the clock has come to where the decision asked to be taken again."""
+    """Return whether the clock has reached the decision's next check."""
     wake, clock = decision.next_check, history.clock
     return (
         (wake.time is not None and wake.time <= clock.time)
@@ -65,7 +65,7 @@ def due(decision: Decision, history: IntentHistory) -> bool:
     )
 
 
-#: Paid, given back, and a fork takes the second alone; it is mined again.
+#: Paid and refunded, then a fork orphans only the refund; it is mined again.
 TAKEN_BACK: list[Step] = [
     Mined(1, 0, (Tx("a", (100,)),)),
     Mined(1, 0, ()),
@@ -98,7 +98,7 @@ def test_refunds_change_nothing_but_their_own_flags_and_events(
         assert with_them.flags - REFUNDED == without.flags - REFUNDED
         if all(
             action.kind is not OperatorActionKind.DISMISS for action in plain.history.actions
-        ):  # what is due differs, and so does that
+        ):  # differs because of the refund's own next check
             assert with_them.refund_due <= without.refund_due <= with_them.refund_due + with_them.refunded
         assert bool(with_them.flags & MONEY_BACK) == (with_them.refunded > 0)
         assert (Flag.REFUNDED in with_them.flags) == (with_them.refunded >= max(1, with_them.received))
@@ -117,7 +117,7 @@ def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_whe
         fixture.apply(step)
         touched = orphan_refunds(fixture) or fixture.touched
         if amounts[number]:
-            # What a fork took is mined again, with the same amount or another.
+            # The orphaned transfer is mined again, with the same amount or another.
             standing = {refund.tx_id for refund in refunds.canonical(history.refunds)}
             taken = [refund.tx_id for refund in history.refunds if refund.tx_id not in standing]
             give_back(fixture, amounts[number], taken[0] if taken else f"r{number}")

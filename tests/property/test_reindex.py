@@ -1,4 +1,4 @@
-"""Whatever happened, and whatever rows are lost: reading the blocks again gives the same books, and tells nothing twice."""
+"""Random histories and lost rows: a reindex restores the same state, and sends no event twice."""
 
 import asyncio
 import tempfile
@@ -15,7 +15,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, Ledg
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.store.schema import attempt, refund, stray, transfer
 
-#: Intents of every policy that settlement knows.
+#: Intents of every settlement policy.
 POLICIES: tuple[dict[str, Any], ...] = (
     {},
     {"level": "anchored"},
@@ -82,12 +82,12 @@ class Life:
         self.fixture.fork(depth, [again, *[[]] * depth])
 
     def settler(self) -> list[Any]:
-        """Return how every intent stands, what it was told, and the money without an intent."""
+        """Return every intent's state and events, and the unmatched transfers."""
         found: list[Any] = [self.fixture.unmatched()]
         for key in self.intents:
             shown = self.fixture.show(key)
             del shown["updated_at"]
-            # Rows that come back have other ids, so they may be listed in another order.
+            # Restored rows have other ids, so their order may differ.
             shown["transfers"].sort(key=repr)
             shown["attempts"].sort(key=repr)
             shown["refunds"].sort(key=repr)
@@ -96,7 +96,7 @@ class Life:
 
 
 def lose(fixture: LedgerFixture, lost: list[bool]) -> int:
-    """Delete some canonical rows; return how many. What was orphaned stands in no block that could be read again."""
+    """Delete some canonical rows; return how many. Orphaned rows are in no block that could be read again."""
     count = 0
     with fixture.database.begin() as connection:
         for table in (transfer, attempt, refund):

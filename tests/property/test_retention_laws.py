@@ -1,4 +1,4 @@
-"""Whatever the chain did before: retention takes nothing that the loop needs to start, to go on and to undo a fork."""
+"""Retention deletes no header that the loop needs to start, to continue or to undo a fork."""
 
 import asyncio
 import tempfile
@@ -21,7 +21,7 @@ FINALITY = 6
 WINDOW = FINALITY + MARGIN_BURN_BLOCKS
 
 mines = st.fixed_dictionaries({"mine": st.integers(1, 30), "burn": st.booleans(), "pay": st.booleans()})
-#: Of any depth, as a person may accept one; Bitcoin may be far behind on the new branch.
+#: Of any depth, since an operator may accept one; Bitcoin may be far behind on the new branch.
 forks = st.fixed_dictionaries(
     {"fork": st.integers(1, 40), "blocks": st.integers(1, 30), "burn": st.booleans()}
 )
@@ -83,6 +83,6 @@ async def relive(folder: Path, history: list[dict[str, Any]], back: int) -> None
 def test_after_any_history_and_any_retention_the_loop_starts_and_goes_on(
     history: list[dict[str, Any]], back: int
 ) -> None:
-    """Also after a branch on which Bitcoin was further than it is on ours."""
+    """Also after a branch on which Bitcoin was ahead of ours."""
     with tempfile.TemporaryDirectory(prefix="retention-") as folder:
         asyncio.run(relive(Path(folder), history, back))

@@ -1,4 +1,4 @@
-"""However few intents one transaction settles, all end as if the step had settled every one of them, with the same events."""
+"""Settle limit: however few intents one transaction settles, states and events are the same in the end."""
 
 import shutil
 import tempfile
@@ -43,7 +43,7 @@ def intents() -> list[Intent]:
 
 
 class Follower:
-    """A database of its own that is given the steps of a chain."""
+    """A database of its own, to which the steps of a chain are applied."""
 
     def __init__(self, folder: Path, chain: ScriptedChain, clock: harness.Clock) -> None:
         folder.mkdir()
@@ -61,7 +61,7 @@ class Follower:
                 more = self.ledger.settle_due().more
 
     def settler(self) -> Any:
-        """Return all that was decided and said, but for the moments."""
+        """Return all states and events, without times."""
         columns = ("id", "status", "flags", "received", "missing", "over", "anchor_height", "succeeded_at")
         told = ("id", "sequence", "reason", "subject", "supersedes", "as_of", "body")
         with self.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Laws of ``decide`` over random histories: blocks, failures, forks, acts, any batch size, any order of rows."""
+"""Laws of ``decide`` over random histories of blocks, failures, forks and operator actions."""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from watcher.domain.settlement import ATTENTION_EVENTS_BEFORE_DOUBLING, decide
 
 @dataclass(frozen=True)
 class Tx:
-    """A transaction that pays ``amounts``, or fails when there are none."""
+    """Transaction that pays ``amounts``, or fails if there are none."""
 
     name: str
     amounts: tuple[int, ...] = ()
@@ -44,7 +44,7 @@ class Mined:
 
 @dataclass(frozen=True)
 class Fork:
-    """Drop the last ``depth`` blocks, mine ``blocks`` instead; ``fates`` say what becomes of the dropped payments."""
+    """Replace the last ``depth`` blocks by ``blocks``; ``fates`` are the dropped payments' outcomes."""
 
     depth: int
     blocks: tuple[Mined, ...]
@@ -101,7 +101,7 @@ lively = st.lists(st.one_of(mined, mined, forks, people), max_size=14)
 
 @dataclass
 class StepFixture:
-    """A chain under a story: applies steps as the ledger does and keeps the story's facts and clock."""
+    """Chain under a story: applies steps as the ledger does, and keeps the story's facts and clock."""
 
     history: IntentHistory
     headers: list[ChainClock] = field(default_factory=list)
@@ -192,7 +192,7 @@ class StepFixture:
         gone = [i for i in self.history.inclusions if i.canonical and i.block_hash in hashes]
         for number, block in enumerate(fork.blocks):
             self._mine(replace(block, txs=(*carried, *block.txs)) if number == 0 else block)
-        # The ledger's promise: the newest chain time that was ever applied, this step included.
+        # The ledger's invariant: the newest chain time ever applied, including this step.
         at = max(self.newest, self.headers[-1].time)
         self.history.inclusions = [
             replace(i, canonical=False, orphaned_at=at) if i in gone else i for i in self.history.inclusions
@@ -203,7 +203,7 @@ class StepFixture:
 
 
 def tell(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> tuple[IntentHistory, Decision]:
-    """Apply the steps and decide after those whose number is in ``cuts``, and at the end."""
+    """Apply the steps; decide after those whose index is in ``cuts``, and at the end."""
     history = IntentHistory(**policy)
     world = StepFixture(history)
     for number, step in enumerate(steps):
@@ -214,7 +214,7 @@ def tell(steps: list[Step], cuts: set[int], policy: dict[str, object]) -> tuple[
 
 
 def lasting(decision: Decision) -> tuple[object, ...]:
-    """What of a decision may not depend on how many blocks were read at once."""
+    """Return the parts of a decision that must not depend on how many blocks were read at once."""
     return (
         decision.status,
         decision.flags - {Flag.LATE_EVIDENCE},
@@ -226,7 +226,7 @@ def lasting(decision: Decision) -> tuple[object, ...]:
 
 
 def covering(intent: Intent, inclusions: list[Inclusion], *, until: int | None) -> int | None:
-    """Walk canonical money by hand; return the number of transfers it takes to cover, None when it does not."""
+    """Return how many canonical transfers it takes to cover the amount; None if it is not covered."""
     total = 0
     canonical = sorted(
         (i for i in inclusions if i.canonical and (until is None or i.time <= until)),
@@ -240,7 +240,7 @@ def covering(intent: Intent, inclusions: list[Inclusion], *, until: int | None) 
 
 
 def deep(intent: Intent, inclusions: list[Inclusion], clock: ChainClock, *, until: int | None) -> bool:
-    """Say whether the walk's transfers are all at the asked depth."""
+    """Return whether the covering transfers have all reached the required depth."""
     count = covering(intent, inclusions, until=until)
     if count is None:
         return False
@@ -255,7 +255,7 @@ def deep(intent: Intent, inclusions: list[Inclusion], clock: ChainClock, *, unti
     )
 
 
-#: The bound payer's failure gets deep, then partial money comes: a batch must not overlook the failure.
+#: The bound payer's failure gets deep, then a partial payment comes: a batch must not miss the failure.
 FAILED_THEN_PARTIAL: list[Step] = [
     Mined(1, 0, (Tx("x"),)),
     Mined(1, 1, ()),
@@ -296,7 +296,7 @@ def test_the_order_of_rows_does_not_matter(
 def test_events_form_one_chain_of_alternating_verdicts(
     steps: list[Step], cuts: set[int], policy: dict[str, object]
 ) -> None:
-    """``Story.decide`` checks at every step: deterministic, idempotent, ids from (intent, type, n), supersedes."""
+    """``Story.decide`` checks at every step: determinism, idempotence, event ids, supersedes."""
     history, _ = tell(steps, cuts, policy)
     assert len({draft.id for draft in history.drafts}) == len(history.drafts)
     statuses = [draft.status for draft in history.verdicts]
@@ -330,14 +330,14 @@ def test_a_success_is_told_exactly_when_money_covers_at_depth(
         assert (decision.status is Status.SUCCEEDED) == paid
 
 
-#: Two forks, and the payment comes out smaller each time: the success that was told for it must not stand.
+#: Two forks, and the payment gets smaller each time: the success sent for it must be superseded.
 LESS_AND_LESS: list[Step] = [
     Mined(1, 0, (Tx("a", (100,)),)),
     Fork(1, (Mined(1, 0, ()), Mined(1, 0, ())), ("less",)),
     Fork(2, (Mined(1, 0, ()), Mined(1, 0, ()), Mined(1, 0, ())), ("less",)),
 ]
 
-#: The tip goes back in time, then a fork takes the money: orphaned "before" the success was told, by the tips' times.
+#: The tip's time goes back, then a fork orphans the payment: by tip times, "before" the success was sent.
 TIP_GOES_BACK: list[Step] = [
     Mined(1, 0, (Tx("a", (100,)),)),
     Mined(150, 0, ()),
@@ -419,8 +419,8 @@ def test_nothing_changes_before_the_next_wake_point(
     assert decide(history.intent, history.facts, history.sent, later) == replace(decision, drafts=())
 
 
-#: Money is lost, the tip comes back to the time of that, a person marks the intent, and a fork takes the block under
-#: the mark: the mark sinks below what was lost.
+#: A payment is orphaned, the tip returns to that time, an operator marks the intent, and a fork drops the
+#: mark's block: the mark sinks below the orphaning.
 MARK_SINKS: list[Step] = [
     Mined(1, 0, (Tx("a", (1,)),)),
     Fork(1, (), ("gone",)),
@@ -458,7 +458,7 @@ def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
 def test_attention_to_surplus_is_told_no_more_often_than_the_money_doubles(
     dust: list[int], cuts: set[int]
 ) -> None:
-    """After the first few; and what was told last speaks of more than half of what there is."""
+    """After the first few steps; the last event covers more than half of them."""
     history = IntentHistory().pay("a", 100).grow(2)
     history.decide()
     for number, amount in enumerate(dust):

@@ -81,8 +81,8 @@ def announce(settings: Settings, config: Path | None) -> Iterator[None]:
 def check(settings: Settings, config: Path | None, *, write: bool = False) -> None:
     """Raise :class:`ConfigError` if a daemon with the same settings file uses another database.
 
-    With ``write`` also if one of :data:`COMPARED_SETTINGS` differs. Settings from the caller's environment are
-    deliberate and not compared.
+    With ``write`` also if one of :data:`COMPARED_SETTINGS` differs. Settings from the caller's environment
+    are deliberate and not compared.
     """
     notes = [note for note in _read_all() if note.get("config") == _text(config)]
     if not notes:

@@ -1,5 +1,5 @@
 # ruff: noqa: A002 (an event has a type)
-"""Real databases, SQLite and PostgreSQL, a clock that only moves when told, and a merchant with a server."""
+"""Fixtures: SQLite and PostgreSQL databases, a manual clock, a merchant with a receiver."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from tests import harness
 
 
 class Clock:
-    """Begins at this machine's time, because receivers check the age of signatures, and then stands still."""
+    """Manual clock that starts at this machine's time, because receivers check the age of signatures."""
 
     def __init__(self):
         self.now = float(int(time.time()))
@@ -68,13 +68,13 @@ async def receiver():
 
 @pytest.fixture
 async def old_receiver():
-    """A receiver that does not mind old timestamps, for tests that move the clock by hours."""
+    """A receiver that accepts old timestamps, for tests that move the clock by hours."""
     async with Receiver(check_age=False) as server:
         yield server
 
 
 class Shop:
-    """One merchant: shorthand for writing endpoints and events into the database."""
+    """One merchant: shortcuts to write endpoints and events into the database."""
 
     def __init__(self, engine, clock):
         self.engine = engine
@@ -85,7 +85,7 @@ class Shop:
     def endpoint(
         self, url="https://shop.example/x", *, receiver=None, path="/", events=DEFAULT_EVENTS, **more
     ):
-        """Add an endpoint (at a receiver's path, which then trusts its secret) and return its id."""
+        """Create an endpoint (at a receiver's path, which then trusts its secret) and return its id."""
         if receiver is not None:
             url = receiver.url(path)
         with self.engine.begin() as conn:
@@ -151,7 +151,7 @@ def shop(engine, clock):
 
 @pytest.fixture
 def make_worker(engine, clock):
-    """Return a function that makes a worker on the database, without jitter, for local plain-http receivers."""
+    """Return a function that makes a worker without jitter, for local plain-http receivers."""
 
     def make(*, database=engine, **settings):
         defaults = {

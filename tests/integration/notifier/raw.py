@@ -1,4 +1,4 @@
-"""Servers that write whatever a test says onto the socket."""
+"""Raw socket servers for malformed answers."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Changes of very many deliveries: a bounded number in each transaction, and a restart goes on where they were."""
+"""Bulk changes: a bounded number of deliveries per transaction, and a restart continues them."""
 
 import asyncio
 import time
@@ -18,13 +18,13 @@ MANY = 23
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """Batches of five rows: what needs many batches needs few rows."""
+    """Batches of five rows, so that few rows need many batches."""
     monkeypatch.setattr(bulk, "BATCH_ROWS", 5)
 
 
 @pytest.fixture
 def step(engine, clock):
-    """Return a function that makes one batch, as a worker does."""
+    """Return a function that runs one batch, as a worker does."""
 
     def make():
         with engine.begin() as conn:
@@ -35,7 +35,7 @@ def step(engine, clock):
 
 @pytest.fixture
 def encode_query(engine):
-    """Return a list that gets the number of deliveries that each transaction wrote."""
+    """Return a list of the number of deliveries that each transaction wrote."""
     counts = []
 
     @event.listens_for(engine, "begin")
@@ -85,7 +85,7 @@ def test_disabling_and_enabling_are_bounded_and_end_where_they_should(shop, engi
 def test_an_endpoint_that_is_enabled_while_its_deliveries_are_still_being_held_gets_all_of_them(
     shop, engine, clock, step
 ):
-    """The last word counts: the batches go by what the endpoint is, not by what somebody said first."""
+    """The last request counts: batches use the endpoint's current status, not the one at the start."""
     id_ = shop.endpoint()
     for number in range(MANY):
         shop.enqueue(f"pi_{number}")
@@ -120,7 +120,7 @@ def test_removing_is_bounded_and_nothing_of_a_removed_endpoint_is_sent_or_counte
 
 
 def test_recovering_is_bounded_and_takes_each_dead_one_once(shop, engine, clock, step, written):
-    """What dies again meanwhile is not revived again: else it would never end."""
+    """A delivery that dies again meanwhile is not revived again: else the change would never end."""
     id_ = shop.endpoint()
     for number in range(MANY):
         shop.enqueue(f"pi_{number}")
@@ -153,10 +153,10 @@ def test_a_replay_is_bounded_and_a_restart_goes_on_with_it(shop, engine, clock, 
     with engine.begin() as conn:
         assert deliveries.replay(conn, id_, since=0, now=clock()) == 5
     step()
-    # The first of them arrive before the rest is queued; they are not sent once more.
+    # The first ones arrive before the rest is queued; they are not sent again.
     with engine.begin() as conn:
         conn.execute(update(delivery).values(status="delivered", next_attempt_at=None))
-    engine.dispose()  # as after a kill: what is committed is all there is
+    engine.dispose()  # as after a kill: only committed rows remain
     while step():
         pass
     events = [row.event for row in shop.deliveries()]
@@ -166,7 +166,7 @@ def test_a_replay_is_bounded_and_a_restart_goes_on_with_it(shop, engine, clock, 
 
 
 def test_what_is_queued_already_is_not_queued_again_however_often_it_is_replayed(shop, engine, clock, step):
-    """Pending or held, by the first way or by a replay before; what arrived is sent again."""
+    """Pending or held, of the original event or of an earlier replay; delivered events are sent again."""
     id_ = shop.endpoint()
     for number in range(MANY):
         shop.enqueue(f"pi_{number}")
@@ -203,7 +203,7 @@ def test_a_replay_that_is_asked_for_again_while_it_runs_covers_both(shop, engine
 
 
 def test_a_replay_leaves_out_what_is_written_while_it_runs(shop, engine, clock, step):
-    """That has a delivery of its own."""
+    """Such an event has a delivery of its own."""
     id_ = shop.endpoint()
     for number in range(MANY):
         shop.enqueue(f"pi_{number}")
@@ -295,7 +295,7 @@ def vars_of(row):
 async def test_an_endpoint_that_is_disabled_for_failing_holds_what_it_has_in_batches(
     shop, engine, receiver, make_worker, step
 ):
-    """Also when it is the worker that disables it."""
+    """Also if the worker disables it."""
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=410))
     for number in range(MANY):
@@ -354,7 +354,7 @@ def test_a_replay_sends_no_type_that_is_not_subscribed_to(shop, engine, clock, s
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_batch_reads_its_part_of_each_table_by_an_index(shop, engine, clock):
-    """A replay of years must not read all of them again for every batch."""
+    """A replay of years must not read all events again for every batch."""
     id_ = shop.endpoint()
     for number in range(MANY):
         shop.enqueue(f"pi_{number}")

@@ -1,4 +1,4 @@
-"""Clocks that are set, and clocks of several hosts that differ: nothing waits longer than it was meant to, or goes out twice."""
+"""Clocks that are set, and hosts' clocks that differ: no delivery waits too long or is sent twice."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ def claim(engine, now, *, lease="lease_a", **more):
 async def test_a_retry_that_was_planned_under_a_clock_that_was_ahead_waits_as_long_as_the_schedule_says(
     shop, old_receiver, drain, clock
 ):
-    """The clock is two hours ahead, the first attempt fails, the clock is set right: the next one comes in a minute."""
+    """The clock is two hours ahead at the failed first attempt, then corrected: the next is in a minute."""
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
     clock.advance(HOURS)
@@ -46,7 +46,7 @@ async def test_a_retry_that_was_planned_under_a_clock_that_was_ahead_waits_as_lo
 async def test_what_was_written_under_a_clock_that_was_ahead_is_sent_at_once(
     shop, engine, receiver, drain, clock
 ):
-    """And it is not younger than nothing: it counts from when the right clock saw it."""
+    """Its age is not negative: it counts from when the corrected clock saw it."""
     shop.endpoint(receiver=receiver)
     clock.advance(HOURS)
     shop.enqueue()
@@ -103,7 +103,7 @@ def test_a_rate_limit_lets_through_again_after_the_clock_was_set_back(shop, engi
 
 
 def test_a_lease_from_a_clock_that_was_ahead_lasts_as_long_as_any_and_no_longer(shop, engine, clock):
-    """Its worker may live: nobody takes the row at once. It may be dead: nobody waits two hours."""
+    """Its worker may be alive, so the row is not claimed at once; or dead, so two hours are too long."""
     shop.endpoint()
     shop.enqueue()
     clock.advance(HOURS)
@@ -138,7 +138,7 @@ def test_a_right_clock_repairs_nothing(shop, engine, clock):
 
 
 def test_times_are_put_right_in_batches(shop, engine, clock, monkeypatch):
-    """A clock that was ahead for long leaves many rows; no transaction is longer for it."""
+    """A clock that was ahead for long leaves many rows, but no transaction takes longer."""
     monkeypatch.setattr(clocks, "BATCH_ROWS", 2)
     clocks._deliveries.cache_clear()
     try:
@@ -173,12 +173,12 @@ def test_looking_for_wrong_times_reads_only_those(shop, engine):
             assert not any(step.startswith("SCAN") and "late" not in step for step in steps), steps
 
 
-# On PostgreSQL, hosts share deliveries: the server's clock judges.
+# On PostgreSQL, hosts share deliveries: the server's clock is the reference.
 
 
 @pytest.fixture
 def make_host(make_worker):
-    """Return a function that makes the worker of a host whose clock differs by some seconds from the server's."""
+    """Return a function that makes the worker of a host whose clock is off by some seconds."""
 
     def make(ahead, **settings):
         worker = make_worker(clock=None, **settings)
@@ -206,7 +206,7 @@ async def test_a_host_whose_clock_is_ahead_does_not_claim_a_live_lease(shop, rec
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("ahead", [-3600.0, -60.0, 60.0, 3600.0])
 async def test_a_host_with_a_wrong_clock_sends_what_is_due(shop, old_receiver, make_host, ahead):
-    """Whichever host wrote it: the writer's clock is wrong by as much the other way."""
+    """Whichever host wrote it: the writer's clock is wrong by as much in the other direction."""
     shop.endpoint(receiver=old_receiver)
     shop.clock.now = time.time() - ahead
     shop.enqueue()
@@ -226,7 +226,7 @@ async def test_a_retry_is_planned_by_the_servers_clock(shop, engine, old_receive
 
 
 def test_an_opt_in_event_is_written_with_its_stamp(shop, clock):
-    """Every way of writing a delivery says when: else its times could not be put right."""
+    """Every way to write a delivery stamps it: else its times could not be repaired."""
     shop.endpoint(events=["*"])
     shop.enqueue(type=EventType.CREATED)
     assert shop.delivery().stamped_at == clock()

@@ -1,4 +1,4 @@
-"""Endpoints: added, changed, rotated, removed."""
+"""Endpoints: create, modify, rotate, remove."""
 
 import pytest
 from sqlalchemy import select
@@ -30,7 +30,7 @@ def test_a_fresh_endpoint_gets_the_verdicts_and_a_secret_of_32_bytes(shop, engin
 
 
 def test_a_merchant_has_at_most_so_many_endpoints_and_removing_one_makes_room(shop, engine, monkeypatch):
-    """Every endpoint multiplies what an event of its merchant costs."""
+    """Every endpoint multiplies the cost of its merchant's events."""
     monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 3)
     first, second, _ = (shop.endpoint() for _ in range(3))
     with engine.begin() as conn:

@@ -1,4 +1,4 @@
-"""The receivers in examples/ and the npm libraries, against real deliveries of the real worker."""
+"""The receivers in examples/ and the npm libraries, with real deliveries of the worker."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ from notifier.secrets import PLAIN
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 
-#: The database makes no difference here.
+#: SQLite only: the database makes no difference here.
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 
 
@@ -64,7 +64,7 @@ async def listening(*command, **environment):
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            # The socket listens already: whoever connects before the program does is served when it does.
+            # The socket listens already: connections made before the program accepts are served once it does.
             yield f"http://127.0.0.1:{server.getsockname()[1]}"
         finally:
             process.kill()
@@ -93,14 +93,14 @@ async def node(folder, **environment):
 
 
 async def post_forged(url):
-    """Send what nobody signed, and return the status."""
+    """Send an unsigned request and return the status."""
     headers = {"webhook-id": "evt_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
     async with aiohttp.ClientSession() as session, session.post(url, data=b"{}", headers=headers) as answer:
         return answer.status
 
 
 def tell_largest(shop, clock):
-    """Enqueue an event whose body is as large as any may be, and return its id."""
+    """Enqueue an event with a body of the largest size, and return its id."""
 
     def body(note):
         data = {"payment_intent": {"id": "pi_large", "note": note}}
@@ -229,7 +229,7 @@ async def test_the_express_receiver_takes_each_event_once(shop, engine, drain, c
 
 
 def ask_npm(folder, secrets, headers, body):
-    """Return the exit code and what each npm library says of a captured delivery."""
+    """Return the exit code and each npm library's verdict on a captured delivery."""
     question = {"secrets": secrets, "headers": headers, "body": base64.b64encode(body).decode()}
     done = subprocess.run(
         ["node", "verify.mjs"],
@@ -262,7 +262,7 @@ async def test_the_npm_libraries_accept_a_captured_delivery_with_either_secret_o
 
 
 async def test_the_npm_libraries_refuse_a_changed_body(shop, receiver, drain, node_folder):
-    """Shows that they can."""
+    """Proves that they can reject."""
     id_ = shop.endpoint(receiver=receiver)
     shop.enqueue()
     await drain()

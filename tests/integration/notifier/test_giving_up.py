@@ -1,4 +1,4 @@
-"""An endpoint that is given up: a person is told, its webhooks wait, and enabling it is all that is needed."""
+"""Disabling of failing endpoints: the operator is alerted, webhooks are held, and enabling resumes them."""
 
 import pytest
 from sqlalchemy import update
@@ -76,7 +76,7 @@ async def test_enabling_it_sends_everything_and_ends_the_alarm(shop, engine, old
 async def test_enabling_it_also_recovers_what_died_since_it_last_took_a_webhook(
     shop, engine, old_receiver, drain, clock
 ):
-    """What was given up before its last success stays dead, and so does what no body is left of."""
+    """Deliveries that died before its last success stay dead, and so do those without a body."""
     id_ = shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=500))
     early = shop.enqueue("pi_early")

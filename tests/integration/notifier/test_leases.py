@@ -1,4 +1,4 @@
-"""Nothing is sent by two workers at once, and nothing is lost with one of them."""
+"""Leases: no delivery is sent by two workers at once, and none is lost with a worker."""
 
 import asyncio
 import time
@@ -62,7 +62,7 @@ def test_a_claimed_row_is_nobody_elses_until_its_lease_runs_out(shop, claim, clo
 
 
 def test_leases_that_ran_out_take_no_slot(shop, claim, clock):
-    """Else an endpoint whose worker died with all its slots would never be sent to again."""
+    """Else an endpoint whose worker died with all its slots would get nothing any more."""
     shop.endpoint()
     for number in range(4):
         shop.enqueue(f"pi_{number}")
@@ -73,7 +73,7 @@ def test_leases_that_ran_out_take_no_slot(shop, claim, clock):
 
 
 def test_an_endpoint_with_more_under_way_than_it_may_have_by_now_gets_nothing(shop, engine, claim):
-    """It said that it gets too much while eight attempts were open: fewer slots than those are no room at all."""
+    """Overload while eight attempts are open: the lower limit leaves no room."""
     shop.endpoint()
     for number in range(20):
         shop.enqueue(f"pi_{number}")
@@ -86,7 +86,7 @@ def test_an_endpoint_with_more_under_way_than_it_may_have_by_now_gets_nothing(sh
 def test_a_row_that_was_written_while_its_endpoint_was_disabled_waits_until_it_is_enabled(
     shop, engine, claim, clock
 ):
-    """On PostgreSQL the two may cross: the row is pending, not held, and still nothing is sent."""
+    """On PostgreSQL the two may overlap: the row is pending, not held, and still nothing is sent."""
     id_ = shop.endpoint()
     shop.enqueue()
     with engine.begin() as conn:
@@ -232,7 +232,7 @@ async def test_a_drain_ends_at_its_deadline(shop, receiver, make_worker):
 async def test_a_database_that_fails_for_a_while_loses_nothing(
     shop, receiver, engine, make_worker, running, monkeypatch
 ):
-    """What was tried is kept in memory and stored when the database comes back."""
+    """Results are kept in memory and stored when the database comes back."""
     monkeypatch.setattr("notifier.worker.DATABASE_PAUSE_SECONDS", 0.01)
     settled, failed_thrice = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -269,7 +269,7 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
 async def test_a_claim_that_lay_too_long_is_not_sent_but_left_to_the_next_one(
     shop, engine, old_receiver, make_worker, drain, clock
 ):
-    """A process was held up between claim and attempt: its lease could end, and another send, within the attempt."""
+    """Held up between claim and attempt: the lease could expire, and another worker send, meanwhile."""
 
     class Slow:
         @contextmanager
@@ -294,7 +294,7 @@ async def test_a_claim_that_lay_too_long_is_not_sent_but_left_to_the_next_one(
 async def test_while_a_slow_attempt_lasts_no_other_worker_sends_the_row(
     shop, old_receiver, make_worker, drain, clock
 ):
-    """An attempt never outlasts its lease; and what was sent but not settled before that goes out again, same id."""
+    """An attempt never outlasts its lease; if it was not recorded by then, the same id is sent again."""
     gate = asyncio.Event()
     shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(gate=gate))
@@ -305,7 +305,7 @@ async def test_while_a_slow_attempt_lasts_no_other_worker_sends_the_row(
     clock.advance(60 + LEASE_MARGIN_SECONDS - 0.1)
     await drain()
     assert len(old_receiver.arrivals) == 1
-    # The machine slept: the lease is over, the first attempt is not.
+    # The machine was suspended: the lease is over, the first attempt is not.
     clock.advance(0.1)
     await drain()
     assert [arrival.id for arrival in old_receiver.arrivals] == [event, event]

@@ -1,4 +1,4 @@
-"""What an endpoint gets at once and per second, and that one in trouble costs the others nothing."""
+"""Concurrency and rate limits of endpoints, and their isolation from each other."""
 
 import asyncio
 import time
@@ -68,7 +68,7 @@ async def test_a_running_worker_keeps_the_rate_and_its_pace(shop, engine, receiv
     with engine.begin() as conn:
         at = sorted(conn.execute(select(delivery_attempt.c.at)).scalars())
     assert len(at) == 20
-    # Four may go at once; sixteen more take at least 0.4 s at 40 a second. The poll interval is far longer.
+    # Four may start at once; sixteen more take at least 0.4 s at 40 per second, far below the poll interval.
     assert 0.4 <= at[-1] - began < 20
 
 
@@ -147,12 +147,12 @@ NINETEEN = [f"/{number}" for number in range(1, 20)]
 
 
 async def test_nineteen_endpoints_do_not_wait_for_one_that_hangs(shop, receiver, make_worker, running):
-    """Every attempt at one of twenty endpoints lasts its full minute; the others get all of theirs meanwhile."""
+    """Every attempt at one of twenty endpoints hangs for a minute; the others get all of theirs meanwhile."""
     gate = asyncio.Event()
     for path in ["/0", *NINETEEN]:
         shop.endpoint(receiver=receiver, path=path)
     receiver.always(Answer(gate=gate), path="/0")
-    # Fewer slots than the hanging endpoint has webhooks: without a cap of its own it would have every one of them.
+    # Fewer slots than the hanging endpoint has webhooks: without a limit it would take them all.
     async with running(make_worker(concurrency=16, endpoint_concurrency=4, timeout=60.0)) as worker:
         for number in range(30):
             await asyncio.to_thread(shop.enqueue, f"pi_{number}")
@@ -168,7 +168,7 @@ async def test_nineteen_endpoints_do_not_wait_for_one_that_hangs(shop, receiver,
 
 
 def test_one_look_claims_for_everybody_else_however_much_a_hanging_endpoint_has_due(shop, claim):
-    """A saturated endpoint is left out before anything is claimed, so its thousands of rows take nobody's room."""
+    """A saturated endpoint is skipped before the claim, so its thousands of rows take no other's room."""
     hanging = shop.endpoint(events=["payment.expired"])
     for number in range(300):
         shop.enqueue(f"pi_old_{number}", EventType.EXPIRED)
@@ -184,11 +184,11 @@ def test_one_look_claims_for_everybody_else_however_much_a_hanging_endpoint_has_
 def test_a_look_costs_the_same_whatever_was_delivered_before_and_whatever_is_under_way(
     shop, engine, claim, clock
 ):
-    """Counted in steps of SQLite's virtual machine, so that no clock is needed."""
+    """Cost is counted in steps of SQLite's virtual machine, so that no clock is needed."""
     ids = [shop.endpoint(events=["payment.failed"]) for _ in range(3)]
 
     def steps():
-        """Claim one delivery of each endpoint; return what it cost."""
+        """Claim one delivery of each endpoint; return the cost."""
         shop.enqueue(f"pi_{clock()}", EventType.FAILED)
         clock.advance(60)
         counted = 0

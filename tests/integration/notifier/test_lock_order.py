@@ -1,4 +1,4 @@
-"""On PostgreSQL nobody waits in a circle: two sessions in the order that would need it, step by step."""
+"""No deadlocks on PostgreSQL: two sessions, interleaved step by step in the order that would cause one."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ REFUSED = SendResult(status_code=500, error=None, seconds=0.1)
 
 @pytest.fixture
 def crossed(engine):
-    """Return a function that runs two sessions: A's first step, B's first, A's second (it may wait), B's second."""
+    """Return a function that interleaves two sessions: A1, B1, A2 (which may block), B2."""
 
     def run(a_first, b_first, a_second, b_second):
         met = threading.Barrier(2, timeout=20)
@@ -50,7 +50,7 @@ def crossed(engine):
             running.result(20)
 
     def waits():
-        """Say whether A has come to where it waits for B."""
+        """Return whether A is blocked by B."""
         with engine.connect() as other:
             return other.execute(WAITING).scalar_one() > 0
 
@@ -71,7 +71,7 @@ def fill(shop, count=4):
 
 
 def test_a_claim_that_writes_a_rate_beside_disabling_the_endpoint(shop, engine, clock, crossed):
-    """The endpoint is locked, the claim comes: it leaves that endpoint out, and disabling need not wait for it."""
+    """A claim skips a locked endpoint, so disabling need not wait for it."""
     id_ = shop.endpoint()
     fill(shop)
     crossed(
@@ -110,7 +110,7 @@ def test_disabling_an_endpoint_waits_for_a_claim_that_came_first(shop, engine, c
 def test_what_changes_all_deliveries_of_an_endpoint_beside_settling_and_claiming(
     shop, engine, clock, crossed, change, rate
 ):
-    """A worker's turn: settle what was tried at one endpoint, then claim from all, while another one is changed."""
+    """A worker's cycle: record results of one endpoint, then claim from all, while another one is changed."""
     one, two = shop.endpoint(), shop.endpoint()
     fill(shop)
     with engine.begin() as conn:
@@ -133,7 +133,7 @@ def test_what_changes_all_deliveries_of_an_endpoint_beside_settling_and_claiming
 
 
 def test_handing_back_beside_disabling_either_endpoint(shop, engine, clock, crossed):
-    """Leases of two endpoints are given up while one of the endpoints is disabled."""
+    """Leases of two endpoints are released while one of the endpoints is disabled."""
     one, two = shop.endpoint(), shop.endpoint()
     fill(shop)
     with engine.begin() as conn:
@@ -151,7 +151,7 @@ def test_handing_back_beside_disabling_either_endpoint(shop, engine, clock, cros
 
 
 def test_a_changed_and_enabled_endpoint_beside_events_that_are_written(shop, engine, clock, crossed):
-    """A PATCH takes the strongest lock first: nobody gets between it and its second step."""
+    """A PATCH takes the strongest lock first, so no session gets between its two steps."""
     id_ = shop.endpoint()
     with engine.begin() as conn:
         endpoints.disable(conn, id_)
@@ -168,7 +168,7 @@ def test_a_changed_and_enabled_endpoint_beside_events_that_are_written(shop, eng
 
 
 def test_a_changed_endpoint_lets_nobody_write_for_it_before_it_is_done(shop, engine, clock):
-    """Else the lock would have to be strengthened while others hold their share of it."""
+    """Else the lock would have to be upgraded while others share it."""
     id_ = shop.endpoint()
     with engine.connect() as a, a.begin(), engine.connect() as b, b.begin():
         endpoints.modify(a, id_, events=["*"])

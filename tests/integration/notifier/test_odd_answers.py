@@ -1,4 +1,4 @@
-"""Answers that are not proper HTTP, over real sockets: once there is a status line, it is the outcome."""
+"""Answers that are not valid HTTP, over real sockets: once a status line has arrived, it is the outcome."""
 
 import asyncio
 
@@ -10,10 +10,10 @@ from notifier.schema import endpoint
 from notifier.sender import KEPT_ANSWER_BYTES, Sender
 from tests.integration.notifier.raw import read_request, scripted
 
-#: Longer than a test takes, so that an answer whose end does not come shows as a failure.
+#: Longer than a test takes, so that waiting for the end of an answer shows as a failure.
 LIMIT = 20.0
 
-#: What may follow the first line of an answer.
+#: Variants of what follows the status line of an answer.
 ODD = {
     "a long cookie": b"Set-Cookie: a=" + b"x" * 10_000 + b"\r\nContent-Length: 0\r\n\r\n",
     "an endless header": b"X: " + b"y" * 300_000,
@@ -86,7 +86,7 @@ async def sender():
 @pytest.mark.parametrize("status", FIRST)
 @pytest.mark.parametrize("odd", ODD)
 async def test_nothing_after_the_status_line_changes_the_outcome(sender, status, odd):
-    """Every status is read whatever follows it, and what is kept of the answer is bounded."""
+    """Every status is read whatever follows it, and a bounded part of the answer is kept."""
     async with answering(FIRST[status] + ODD[odd]) as port, asyncio.timeout(10):
         outcome = await sender.send(f"http://127.0.0.1:{port}/", body=b"{}", headers={})
     assert (outcome.status_code, outcome.error) == (status, None)
@@ -96,7 +96,7 @@ async def test_nothing_after_the_status_line_changes_the_outcome(sender, status,
 
 @pytest.mark.parametrize("odd", ["a long cookie", "a space before the colon", "NUL", "bare line feeds"])
 async def test_what_an_odd_answer_says_is_kept(sender, odd):
-    """The log shows the body also of answers that are not proper HTTP."""
+    """The log shows the body also of answers that are not valid HTTP."""
     answer = FIRST[500] + ODD[odd].replace(b"Content-Length: 0", b"Content-Length: 4") + b"why?"
     async with answering(answer) as port:
         outcome = await sender.send(f"http://127.0.0.1:{port}/", body=b"{}", headers={})
@@ -114,7 +114,7 @@ async def test_what_an_odd_answer_says_is_kept(sender, odd):
     ],
 )
 async def test_retry_after_counts_in_an_odd_head_too(shop, drain, clock, head):
-    """An endpoint that asks to be left alone is, however it writes its headers."""
+    """``Retry-After`` is honoured, however malformed the headers are."""
     async with answering(b"HTTP/1.1 429 Slow\r\n" + head) as port:
         shop.endpoint(f"http://127.0.0.1:{port}/")
         shop.enqueue()
@@ -123,7 +123,7 @@ async def test_retry_after_counts_in_an_odd_head_too(shop, drain, clock, head):
 
 
 async def test_gone_counts_in_an_odd_head_too(shop, engine, drain):
-    """410 disables the endpoint, also with headers that no parser takes."""
+    """410 disables the endpoint, also with headers that parsers reject."""
     async with answering(b"HTTP/1.1 410 Gone\r\nServer : x\r\n\r\n") as port:
         id_ = shop.endpoint(f"http://127.0.0.1:{port}/")
         shop.enqueue()
@@ -135,7 +135,7 @@ async def test_gone_counts_in_an_odd_head_too(shop, engine, drain):
 
 @pytest.mark.parametrize("odd", ["a long cookie", "a space before the colon", "a body"])
 async def test_an_odd_success_is_delivered_once(shop, drain, odd):
-    """What arrived is not sent again."""
+    """A delivered event is not sent again."""
     requests = 0
 
     async def handle(reader, writer):
@@ -154,7 +154,7 @@ async def test_an_odd_success_is_delivered_once(shop, drain, odd):
 
 
 async def test_a_long_cookie_does_not_cost_the_connection(sender):
-    """What is proper HTTP, if long, is answered on a connection that is kept."""
+    """Long but valid HTTP keeps the connection open."""
     connections = 0
 
     async def handle(reader, writer):
@@ -172,7 +172,7 @@ async def test_a_long_cookie_does_not_cost_the_connection(sender):
 
 @pytest.mark.parametrize("extra", [b"ok", b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"])
 async def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(sender, extra):
-    """A body where there may be none, or a second answer: the next request goes out on another connection."""
+    """After a body that must not be there, or a second answer, the next request uses a new connection."""
     more = asyncio.Event()
     sent = asyncio.Event()
     connections = 0
@@ -195,7 +195,7 @@ async def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(sender, 
         assert (await sender.send(url, body=b"1", headers={})).ok
         more.set()
         await sent.wait()
-        # Loopback: a round trip later it has arrived.
+        # On loopback it has arrived one round trip later.
         async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as other:
             await sender.send(f"http://127.0.0.1:{other}/", body=b"{}", headers={})
         assert (await sender.send(url, body=b"2", headers={})).ok
@@ -203,7 +203,7 @@ async def test_what_comes_after_an_answer_is_not_taken_for_the_next_one(sender, 
 
 
 async def test_a_reused_connection_that_goes_on_with_its_last_answer_costs_no_attempt(sender):
-    """The rest of the last answer comes when the next request is under way: that request is sent again."""
+    """The rest of the previous answer arrives during the next request: that request is sent again."""
     bodies = []
 
     async def handle(reader, writer):
@@ -225,7 +225,7 @@ async def test_a_reused_connection_that_goes_on_with_its_last_answer_costs_no_at
     "answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK", b"HTTP/1.1 2\x0000 OK\r\n\r\n"]
 )
 async def test_without_a_status_line_there_is_a_failure_with_a_reason(sender, answer):
-    """A line that breaks off may have become another status; so it is none."""
+    """An incomplete line could become another status, so it is none."""
     async with answering(answer) as port, asyncio.timeout(10):
         outcome = await sender.send(f"http://127.0.0.1:{port}/", body=b"{}", headers={})
     assert outcome.status_code is None

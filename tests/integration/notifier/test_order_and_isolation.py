@@ -1,4 +1,4 @@
-"""Order within an intent, and endpoints that do not get into each other's way."""
+"""Order of an intent's events, and isolation of endpoints."""
 
 import asyncio
 from collections import Counter
@@ -71,7 +71,7 @@ async def test_an_opt_in_type_never_holds_back_a_verdict_but_waits_for_it(shop, 
 
 
 async def test_order_is_kept_per_endpoint(shop, receiver, drain):
-    """One endpoint's trouble with the first event does not keep the second from the other."""
+    """One endpoint's failure of the first event does not delay the second event at another endpoint."""
     shop.endpoint(receiver=receiver, path="/bad")
     shop.endpoint(receiver=receiver, path="/good")
     receiver.always(Answer(status=500), path="/bad")
@@ -167,7 +167,7 @@ def test_every_query_of_the_worker_is_served_by_an_index(shop, engine, clock, bu
                 scans = [line for line in plan if line.startswith("SCAN")]
                 helpers = ("hop", "CONSTANT ROW")
             else:
-                # On tables as small as these a scan would be right, so it is made dear.
+                # On small tables a scan would be the right plan, so it is made expensive.
                 conn.execute(text("SET LOCAL enable_seqscan = off"))
                 plan = [row[0] for row in conn.execute(text(f"EXPLAIN {compiled}"))]
                 scans = [line for line in plan if "Seq Scan on" in line]

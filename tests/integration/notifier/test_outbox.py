@@ -1,4 +1,4 @@
-"""Events and deliveries are written with what they speak of, and only once."""
+"""Events and deliveries are written in the caller's transaction, and only once."""
 
 import pytest
 from sqlalchemy import func, select

@@ -1,4 +1,4 @@
-"""Two notifier processes on one database: killed, stopped, and never in each other's way."""
+"""Two notifier processes on one database: killed, stopped, sharing the work."""
 
 import asyncio
 import signal
@@ -29,13 +29,13 @@ def engine(tmp_path, backend):
 
 @pytest.fixture
 def clock():
-    """The machine's clock, which the processes go by too."""
+    """The machine's clock, which the processes use too."""
     return time.time
 
 
 @pytest.fixture
 def worker(tmp_path, engine):
-    """Return a context manager that runs a worker process, which names itself in every request."""
+    """Return a context manager that runs a worker process; its name is in every request."""
 
     @asynccontextmanager
     async def run(name, *, limit=TIMEOUT, grace=0.2):
@@ -64,7 +64,7 @@ def by(arrival):
 
 
 async def until(condition, *, within=20.0):
-    """Wait until something in the database is so."""
+    """Poll until a condition on the database holds."""
     async with asyncio.timeout(within):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 (another process writes it)
             await asyncio.sleep(0.02)
@@ -73,7 +73,7 @@ async def until(condition, *, within=20.0):
 async def test_nothing_is_lost_with_a_killed_process_and_nothing_is_sent_twice_while_a_lease_holds(
     shop, receiver, worker
 ):
-    """One is killed in the middle of six attempts; the other one sends those again when their leases have run out."""
+    """One is killed during six attempts; the other one sends those again when their leases have expired."""
     paths, gate = ["/a", "/b", "/c"], asyncio.Event()
     for path in paths:
         shop.endpoint(receiver=receiver, path=path)
@@ -99,7 +99,7 @@ async def test_nothing_is_lost_with_a_killed_process_and_nothing_is_sent_twice_w
 
 
 async def test_two_processes_share_an_endpoints_slots(shop, receiver, worker):
-    """However many work: an endpoint never has more attempts at once than the settings say."""
+    """The concurrency limit of an endpoint holds over all processes."""
     gate = asyncio.Event()
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(gate=gate))
@@ -107,7 +107,7 @@ async def test_two_processes_share_an_endpoints_slots(shop, receiver, worker):
         shop.enqueue(f"pi_{number}")
     async with worker("one", limit=30), worker("two", limit=30):
         await receiver.wait_for(4)
-        await asyncio.sleep(0.5)  # several looks of both
+        await asyncio.sleep(0.5)  # several polls of both
         assert len(receiver.arrivals) == 4
         gate.set()
         await receiver.wait_for(30)

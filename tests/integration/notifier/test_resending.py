@@ -1,4 +1,4 @@
-"""Sending again by hand: retry, recover, redeliver, replay, test events; and looking at deliveries."""
+"""Manual resends: retry, recover, redeliver, replay, test events; and queries of deliveries."""
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -148,7 +148,7 @@ async def test_replay_sends_all_that_an_endpoint_subscribes_to_since_a_time(
 
 
 def test_a_replay_of_everything_leaves_out_test_events_and_other_merchants(shop, engine, clock, monkeypatch):
-    """In pieces: a replay may be of months."""
+    """In batches: a replay may cover months."""
     monkeypatch.setattr(bulk, "BATCH_ROWS", 2)
     tested, every = shop.endpoint(), shop.endpoint(events=["*"])
     with engine.begin() as conn:

@@ -1,4 +1,4 @@
-"""Retention: bodies, answers and dead deliveries, in batches, and nothing that may still be sent."""
+"""Retention of bodies, answers and dead deliveries, in batches; it prunes nothing that may still be sent."""
 
 import pytest
 from sqlalchemy import select, update
@@ -14,7 +14,7 @@ DAYS = 86_400.0
 async def test_old_dead_deliveries_leave_the_count_with_the_bodies_that_they_would_send(
     shop, engine, receiver, drain, clock
 ):
-    """Nobody can retry them any more: a program that stays degraded for ever says nothing."""
+    """They cannot be retried any more, and a status that stays degraded for ever would be useless."""
     shop.endpoint(receiver=receiver)
     receiver.always(Answer(status=400))
     shop.enqueue("pi_old")
@@ -56,7 +56,7 @@ async def test_a_body_stays_as_long_as_a_delivery_that_died_of_late_may_be_retri
 
 
 def test_a_batch_looks_at_a_bounded_number_also_of_what_it_keeps(shop, engine, clock):
-    """Held deliveries for years: each run walks over them once, a part in each transaction."""
+    """Deliveries held for years: each run walks over them once, a part in each transaction."""
     kept = shop.endpoint()
     for number in range(7):
         shop.enqueue(f"pi_{number}")

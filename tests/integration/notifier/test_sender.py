@@ -1,4 +1,4 @@
-"""One attempt over a real socket, and what it never does."""
+"""The sender: single attempts over real sockets."""
 
 import asyncio
 import contextlib
@@ -76,7 +76,7 @@ async def test_an_endless_answer_is_not_read_to_its_end(sender):
         outcome = await sender.send(url, body=b"{}", headers={})
         assert outcome.ok
         assert outcome.seconds < 4
-        # What the kernel's and the client's buffers take is not read by us, but it is bounded.
+        # The kernel's and the client's buffers hold more than we read, but a bounded amount.
         assert written < 50_000_000
 
 
@@ -118,7 +118,7 @@ async def test_what_is_no_http_is_a_failure_with_a_reason(sender, answer):
 
 
 async def test_an_answer_that_ends_in_its_first_line_is_told_in_words(sender):
-    """A merchant reads the reason; the library's own text is the object that it has parsed so far."""
+    """Merchants read the reason; the library's own text is the repr of a half-parsed object."""
 
     async def breaks_off(reader, writer):
         await read_request(reader)
@@ -149,13 +149,13 @@ async def test_an_attempt_ends_with_its_time(stage):
     ):
         async with asyncio.timeout(5):
             outcome = await sender.send(url, body=b"{}", headers={})
-    # What came is a status line and no end of the headers: the status stands.
+    # A status line arrived, but not the end of the headers: the status counts.
     expected = (None, "no answer within 0.2 s") if stage == "accepts" else (200, None)
     assert (outcome.status_code, outcome.error) == expected
 
 
 async def test_a_connection_that_the_server_closed_while_idle_costs_no_attempt(sender):
-    """The server answers once per connection, keeps it open, and hangs up when the next request comes."""
+    """The server answers once per connection, keeps it open, and closes it when the next request arrives."""
     requests = []
 
     async def hang_up(reader, writer):
@@ -179,7 +179,7 @@ async def test_a_fresh_connection_that_is_dropped_is_not_tried_twice(sender, rec
 
 
 async def test_cookies_are_kept_for_nobody(receiver, monkeypatch):
-    """At a name, because clients keep none of an address anyway."""
+    """At a host name, because clients never store cookies of an IP address."""
     port = int(receiver.base.rsplit(":", 1)[1])
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
     monkeypatch.setattr("notifier.sender.Resolver", lambda: Resolver(getaddrinfo=lambda *_: found))
@@ -248,7 +248,7 @@ async def test_a_refused_address_is_named_in_the_log(receiver):
 async def test_a_name_that_changes_its_address_after_the_check_is_refused_at_the_socket(
     receiver, monkeypatch
 ):
-    """DNS rebinding: what was looked up when the endpoint was added counts for nothing."""
+    """DNS rebinding: the look-up from when the endpoint was created is not relied on."""
     port = int(receiver.base.rsplit(":", 1)[1])
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
     monkeypatch.setattr("notifier.sender.Resolver", lambda: Resolver(getaddrinfo=lambda *_: found))

@@ -1,4 +1,4 @@
-"""An attempt ends with its time and an answer is read to its limit, whatever the other side does."""
+"""Time and size limits of an attempt, whatever the server does."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ LIMIT = 0.3
 
 
 async def drip(writer, head, piece):
-    """Write something, and then a little for ever, each bit well within the limit."""
+    """Write something, and then a little for ever, each part well within the timeout."""
     writer.write(head)
     while True:
         writer.write(piece)
@@ -77,7 +77,7 @@ async def test_headers_that_trickle_end_with_the_time_and_the_status_stands(post
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_a_request_that_is_not_taken_ends_with_the_time(post):
-    """The receiver reads nothing, and the body is larger than what the kernel takes for it."""
+    """The receiver reads nothing, and the body is larger than the kernel's buffers."""
     async with scripted(read_nothing) as port:
         outcome = await post(port, body=b"x" * 50_000_000)
     assert outcome.error == f"no answer within {LIMIT} s"
@@ -90,7 +90,7 @@ async def test_a_tls_handshake_that_does_not_go_on_ends_with_the_time(post):
 
 
 async def test_a_tls_handshake_that_trickles_ends_with_the_time(post):
-    """The server begins a record of 16,000 bytes and sends it byte by byte."""
+    """The server starts a TLS record of 16,000 bytes and sends it byte by byte."""
 
     async def handle(reader, writer):
         await reader.read(1)
@@ -102,7 +102,7 @@ async def test_a_tls_handshake_that_trickles_ends_with_the_time(post):
 
 
 async def test_a_connection_that_is_not_accepted_ends_with_the_time(post):
-    """The listener's queue is full, so that the kernel answers no further connection."""
+    """The listener's backlog is full, so that the kernel accepts no further connection."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):
@@ -142,7 +142,7 @@ async def test_a_body_that_trickles_ends_with_the_time_and_the_status_stands(pos
 
 @pytest.mark.parametrize(("size", "waits"), [(MAX_ANSWER_BYTES, False), (MAX_ANSWER_BYTES - 1, True)])
 async def test_an_answer_is_read_up_to_16_kib_and_no_further(size, waits):
-    """After so much the attempt is over at once, although the answer goes on; before that more is waited for."""
+    """At the size limit the attempt ends, although the answer continues; below it, it waits for more."""
     gate = asyncio.Event()
 
     async def handle(reader, writer):
@@ -150,7 +150,7 @@ async def test_an_answer_is_read_up_to_16_kib_and_no_further(size, waits):
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"x" * size)
         await gate.wait()
 
-    # Only who waits has to wait so long.
+    # Only an attempt that waits takes this long.
     limit = LIMIT if waits else 30.0
     async with (
         scripted(handle) as port,
@@ -179,7 +179,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("answer", HOSTILE)
 async def test_no_answer_keeps_the_worker_from_storing_what_came_of_it(shop, receiver, drain, answer):
-    """Databases refuse some texts; one endpoint's rubbish must not stop everybody's deliveries."""
+    """Databases reject some texts; one endpoint's garbage must not stop all deliveries."""
 
     async def handle(reader, writer):
         await read_request(reader)
@@ -191,7 +191,7 @@ async def test_no_answer_keeps_the_worker_from_storing_what_came_of_it(shop, rec
         shop.enqueue()
         assert await drain()
     row = shop.delivery(hostile)
-    # A 2xx is a success, whatever comes after it.
+    # A 2xx is a success, whatever follows.
     expected = "delivered" if answer.startswith(b"HTTP/1.1 200 ") else "pending"
     assert (row.status, row.attempts) == (expected, 1)
     assert (row.last_status_code is None) == bool(row.last_error)
@@ -200,7 +200,7 @@ async def test_no_answer_keeps_the_worker_from_storing_what_came_of_it(shop, rec
 
 
 async def test_what_the_library_quotes_is_made_printable(shop, engine, drain, monkeypatch):
-    """Whatever a later version puts into its message: NUL and lone surrogates go into no database."""
+    """Whatever a later version puts into its message: databases reject NUL and lone surrogates."""
 
     async def fail(*_, **__):
         raise OSError("a\x00b\ud800c\nd")
@@ -248,7 +248,7 @@ async def test_the_log_says_what_kind_of_failure_it_was(post, receiver):
 
 @pytest.mark.parametrize("order", [("10.0.0.1", "127.0.0.1"), ("127.0.0.1", "10.0.0.1")])
 async def test_every_address_of_a_name_is_checked(receiver, monkeypatch, order):
-    """A name with several addresses: no refused one is connected to, in whatever order they come."""
+    """A name with several addresses: no refused one is connected to, in any order."""
     port = int(receiver.base.rsplit(":", 1)[1])
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in order]
     monkeypatch.setattr("notifier.sender.Resolver", lambda: Resolver(getaddrinfo=lambda *_: found))
@@ -260,7 +260,7 @@ async def test_every_address_of_a_name_is_checked(receiver, monkeypatch, order):
 
 
 async def test_a_look_up_without_a_thread_is_a_failure_and_takes_no_slot(monkeypatch):
-    """So many may fail that way as look-ups are allowed at once; the next one works."""
+    """As many look-ups as may run at once fail this way; the next one works."""
     resolver = Resolver(getaddrinfo=lambda *_: [])
 
     def refuse(_):

@@ -1,4 +1,4 @@
-"""Deliveries over TLS: what an endpoint's certificate has to be, and what the server is told."""
+"""Deliveries over TLS: checks of the endpoint's certificate, and SNI."""
 
 import datetime
 import socket
@@ -22,7 +22,7 @@ def authority():
 
 @pytest.fixture
 def trusted(authority, tmp_path, monkeypatch):
-    """Trust the tests' authority the way an operator would: by a file that the environment names."""
+    """Trust the tests' authority as an operator would: by ``$SSL_CERT_FILE``."""
     path = tmp_path / "authorities.pem"
     authority.cert_pem.write_to_path(path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
@@ -40,7 +40,7 @@ def names(monkeypatch):
 
 
 class Seen:
-    """What the server was told."""
+    """Values that the server saw."""
 
     def __init__(self):
         self.server_names = []
@@ -50,7 +50,7 @@ class Seen:
 
 @asynccontextmanager
 async def shop(certificate, *, newest=None):
-    """Serve https on a free port; yield it and what arrives."""
+    """Serve https on a free port; yield the port and what arrives."""
     seen = Seen()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
@@ -83,7 +83,7 @@ async def post(url, **settings):
 async def test_a_good_certificate_is_accepted_and_the_server_is_told_the_name_of_the_url(
     authority, trusted, names
 ):
-    """The connection goes to an address, but SNI, Host and the certificate are those of the name."""
+    """The connection goes to an IP address, but SNI, Host and the certificate are those of the name."""
     async with shop(authority.issue_cert(NAME)) as (port, seen):
         outcome = await post(f"https://{NAME}:{port}/hook")
     assert (outcome.status_code, outcome.error) == (204, None)
@@ -138,7 +138,7 @@ async def test_a_bad_certificate_is_refused_before_anything_is_sent(authority, t
 
 
 async def test_a_self_signed_certificate_is_refused(tmp_path, authority, trusted, names):
-    """A certificate that is its own authority."""
+    """Self-signed certificate."""
     lone = trustme.CA()
 
     class Itself:

@@ -1,4 +1,4 @@
-"""What one session writes while another decides about the same endpoint, on PostgreSQL: nothing falls between them."""
+"""Concurrent sessions about one endpoint on PostgreSQL: no delivery is lost between them."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +17,7 @@ WAITING = text(
 
 @pytest.fixture
 def meanwhile(engine):
-    """Return a function that runs ``second`` within the transaction of ``first``, and sees that it waits for its end."""
+    """Return a function that starts ``second`` within ``first``'s transaction and asserts that it waits."""
 
     def run(first, second):
         def apart():

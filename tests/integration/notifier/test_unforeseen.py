@@ -1,4 +1,4 @@
-"""An exception that nobody foresaw costs the delivery that it hit an attempt, and the worker and the others nothing."""
+"""Unforeseen exceptions: they cost the affected delivery an attempt, and other deliveries nothing."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ POISON = Answer(status=429, headers={"Retry-After": "poison"}, body=b"slow down"
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """Let reading one certain header raise, as no reader should and each may."""
+    """Make parsing one certain header raise, as a bug in a parser would."""
     read = delivery_results.parse_retry_after
 
     def parse(value, *, now):
@@ -37,7 +37,7 @@ def noted():
 
 @pytest.fixture
 def deliver(drain, noted):
-    """Deliver what is due, and note what was unforeseen."""
+    """Deliver what is due, and collect unforeseen exceptions."""
 
     async def once(**settings):
         return await drain(
@@ -55,7 +55,7 @@ def log_of(engine):
 async def test_a_result_that_cannot_be_settled_is_a_failed_attempt_and_the_others_are_settled(
     shop, engine, receiver, deliver, noted, poisoned, clock
 ):
-    """One merchant's answer does not keep another's delivery from being stored."""
+    """One merchant's answer does not keep another's result from being stored."""
     bad = shop.endpoint(receiver=receiver, path="/bad")
     good = [shop.endpoint(receiver=receiver, path=f"/{number}") for number in range(3)]
     receiver.always(POISON, path="/bad")
@@ -74,7 +74,7 @@ async def test_a_result_that_cannot_be_settled_is_a_failed_attempt_and_the_other
 async def test_a_delivery_that_never_can_be_settled_is_dead_after_its_schedule(
     shop, old_receiver, deliver, poisoned, clock
 ):
-    """It is not sent without end."""
+    """It is not sent for ever."""
     shop.endpoint(receiver=old_receiver)
     old_receiver.always(POISON)
     shop.enqueue()
@@ -91,7 +91,7 @@ async def test_a_delivery_that_never_can_be_settled_is_dead_after_its_schedule(
 async def test_a_success_that_cannot_be_settled_as_it_is_stays_a_success(
     shop, receiver, deliver, monkeypatch
 ):
-    """What arrived is not sent again because its answer could not be stored."""
+    """A delivered event is not sent again just because its answer could not be stored."""
     real = delivery_results.record_results
 
     def settle(conn, results, **more):
@@ -108,7 +108,7 @@ async def test_a_success_that_cannot_be_settled_as_it_is_stays_a_success(
 
 
 async def test_what_the_database_refuses_of_a_result_is_left_out(shop, receiver, deliver, monkeypatch):
-    """PostgreSQL takes no NUL and SQLite no lone surrogates, wherever one gets through."""
+    """PostgreSQL rejects NUL and SQLite lone surrogates, wherever one gets through."""
     send = Sender.send
 
     async def dirty(self, url, **more):
@@ -128,7 +128,7 @@ async def test_what_the_database_refuses_of_a_result_is_left_out(shop, receiver,
 async def test_results_are_settled_although_nothing_can_be_claimed(
     shop, receiver, make_worker, running, noted, monkeypatch
 ):
-    """A queue that cannot be read holds no result back, and is read again."""
+    """A queue that cannot be read does not delay results, and is read again."""
     claim, broken, tried = queue.claim, asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -166,7 +166,7 @@ async def test_results_are_settled_although_nothing_can_be_claimed(
 async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
     shop, receiver, make_worker, running, poisoned, monkeypatch
 ):
-    """As while the database is away: it is kept, nothing is claimed, and the worker goes on trying."""
+    """As during an outage: it is kept, nothing is claimed, and the worker keeps trying."""
     real, loop, tried = delivery_results.record_results_plainly, asyncio.get_running_loop(), asyncio.Event()
 
     def away(*_, **__):
@@ -191,7 +191,7 @@ async def test_a_result_waits_where_not_even_the_least_of_it_can_be_stored(
 
 
 async def test_a_stop_settles_what_it_can_apart(shop, receiver, make_worker, noted, poisoned):
-    """Also the last transaction of a worker may hold a poisoned result."""
+    """A worker's last transaction, too, may contain a poisoned result."""
     gate, stop = asyncio.Event(), asyncio.Event()
     bad = shop.endpoint(receiver=receiver, path="/bad")
     good = shop.endpoint(receiver=receiver, path="/good")
@@ -211,7 +211,7 @@ async def test_a_stop_settles_what_it_can_apart(shop, receiver, make_worker, not
 
 
 async def test_a_hook_that_fails_does_not_end_the_worker(shop, receiver, make_worker, noted):
-    """Not even what counts the attempts; the delivery is stored by then."""
+    """Not even the metrics hook; the delivery is stored by then."""
 
     def fail(*_):
         raise ValueError("no such label")

@@ -1,4 +1,4 @@
-"""One delivery's life: sent, retried on schedule, given up, held; over real sockets."""
+"""Life cycle of a delivery: sent, retried on schedule, dead, held; over real sockets."""
 
 import asyncio
 import itertools
@@ -96,7 +96,7 @@ async def test_a_success_is_stored_with_its_log(shop, engine, receiver, drain, c
 
 
 async def test_the_latency_is_taken_once_per_event_at_its_first_attempt(shop, engine, receiver, drain, clock):
-    """From the first sight of what it speaks of to the beginning of the first attempt, whatever comes of that."""
+    """From first sight of the event's cause to the start of its first attempt, whatever its outcome."""
     shop.endpoint(receiver=receiver)
     receiver.plan(Answer(status=500))
     clock.advance(2.5)
@@ -264,7 +264,7 @@ async def test_one_success_starts_the_five_days_anew(shop, engine, old_receiver,
 
 
 async def test_a_body_that_trickles_after_a_success_does_not_matter(shop, drain, clock):
-    """The status decides; the connection is given up when the time is over."""
+    """The status decides; the connection is dropped at the timeout."""
 
     async def trickle(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -303,7 +303,7 @@ async def test_a_worker_that_is_not_woken_looks_by_itself(shop, receiver, make_w
 
 
 async def test_deliveries_are_never_more_at_once_than_allowed(shop, engine, receiver, make_worker, running):
-    """Twenty due rows, three slots: three are open however often the worker looks, and all arrive in the end."""
+    """Twenty due rows, three slots: at most three are open however often it polls, and all arrive."""
     gate, loop, looked = asyncio.Event(), asyncio.get_running_loop(), asyncio.Queue()
 
     class Counting:

@@ -1,4 +1,4 @@
-"""What is wrong with one delivery, or with the database, stays there."""
+"""Failures of one delivery, or of the database, stay contained."""
 
 import asyncio
 
@@ -98,7 +98,7 @@ async def test_a_probe_waits_as_long_as_it_is_told(shop, old_receiver, drain, cl
 
 @pytest.mark.parametrize("check_age", [True, False])
 async def test_the_receiver_refuses_a_wrong_signature(shop, drain, check_age):
-    """Shows that "arrived and verified" in the other tests can fail."""
+    """Proves that "arrived and verified" in the other tests can fail."""
     async with Receiver(check_age=check_age) as server:
         shop.endpoint(receiver=server)
         server.trust("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

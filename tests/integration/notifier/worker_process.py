@@ -1,6 +1,6 @@
-"""A delivery worker as a process of its own, for tests that kill it: ``worker_process.py URL NAME TIMEOUT MARGIN GRACE``.
+"""Delivery worker as a process, for tests that kill it: ``worker_process.py URL NAME TIMEOUT MARGIN GRACE``.
 
-It prints a line when it has begun, runs until SIGTERM, and then hands back what it holds.
+It prints a line when it has started, runs until SIGTERM, and then releases its claims.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from watcher.store.database import Database
 
 async def run(url: str, name: str, limit: float, margin: float, grace: float) -> None:
     """Deliver until SIGTERM."""
-    # As in production a lease outlives its attempt; only by less, so that a test does not wait for long.
+    # As in production a lease outlives its attempt, but by less, so that a test does not wait for long.
     worker.LEASE_MARGIN_SECONDS = margin
     database, stop = Database(url), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

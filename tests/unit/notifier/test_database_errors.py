@@ -1,4 +1,4 @@
-"""What is told of a failed statement."""
+"""Messages of failed statements."""
 
 import sqlite3
 
@@ -29,7 +29,7 @@ def test_a_database_that_cannot_serve_is_an_outage(kind):
 
 @pytest.mark.parametrize("kind", [DataError, IntegrityError, ProgrammingError])
 def test_a_statement_that_is_refused_is_none(kind):
-    """It would be refused again, and so would be whatever else an exception says."""
+    """It would fail again, and so would any other exception's statement."""
     assert not is_outage(kind("INSERT", {}, sqlite3.Error("refused")))
     assert not is_outage(SQLAlchemyError("odd"))
     assert not is_outage(ValueError("odd"))
@@ -47,7 +47,7 @@ def test_a_reason_has_the_drivers_words_and_the_kind_of_statement_and_no_values(
 
 
 def test_no_error_of_our_database_quotes_its_parameters(tmp_path):
-    """Nor does a traceback, wherever one is logged."""
+    """Neither does a logged traceback."""
     plain = create_engine("sqlite://")
     database = Database(f"sqlite:///{tmp_path}/watcher.db")
     for engine, quotes in ((plain, True), (database.engine, False)):

@@ -77,7 +77,7 @@ def test_the_envelope_has_the_published_fields_in_order():
     ],
 )
 def test_a_subscription_names_events_that_there_are(names: list[str], why: str) -> None:
-    """A test event needs no subscription, so that there is none."""
+    """Test events need no subscription, so there is no such one."""
     with pytest.raises(ValueError, match=why):
         read_subscriptions(names)
 

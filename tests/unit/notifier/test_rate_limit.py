@@ -12,7 +12,7 @@ from notifier.rate_limit import rate_room, rate_spent, rate_wait
     st.integers(1, 50),
 )
 def test_no_second_sees_more_than_the_rate_and_a_tenth(rate, waits, greed):
-    """Whoever looks whenever and takes as much as he may: the law of the rate limit."""
+    """Polled at any times and used as far as allowed."""
     now, sent_until, sent = 1e9, None, []
     for wait in waits:
         now += wait

@@ -1,4 +1,4 @@
-"""The secrets of an endpoint as they are stored, plain and sealed."""
+"""Stored secrets of an endpoint, plain and encrypted."""
 
 import base64
 import os
@@ -100,7 +100,7 @@ def test_a_secret_sealed_with_another_key_does_not_open_and_the_message_names_wh
 
 
 def test_a_sealed_secret_belongs_to_its_endpoint():
-    """Whoever can write to the database cannot make one endpoint's webhooks be signed with another's secret."""
+    """Write access to the database is not enough to sign one endpoint's webhooks with another's secret."""
     secret_store = SecretStore([KEY])
     stored = secret_store.encrypt("whsec_a", owner=ME)
     assert secret_store.decrypt(stored, owner=ME) == "whsec_a"

@@ -68,7 +68,7 @@ def test_every_public_verifier_accepts_both_secrets_during_a_rotation(secret, le
 
 
 def test_the_public_verifiers_refuse_another_secret():
-    """Shows that the verifiers above can say no."""
+    """Proves that the verifiers above can reject."""
     headers = signature_headers(id="evt_1", timestamp=int(time.time()), body=BODY, secrets=[OLD])
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(CURRENT).verify(BODY, headers)

@@ -1,4 +1,4 @@
-"""Where a webhook may go."""
+"""The SSRF guard."""
 
 import socket
 import threading
@@ -104,7 +104,7 @@ def test_a_mapped_or_translated_address_is_judged_like_the_one_inside(ip):
     assert (ssrf.refusal(f"64:ff9b::{ip}") is None) == inside
 
 
-#: Ways to write this machine's (or the metadata service's) address, by the trick.
+#: Spellings of this machine's (or the metadata service's) address, by trick.
 SPELLINGS = {
     "plain": "https://127.0.0.1/x",
     "elsewhere in 127/8": "https://127.8.8.8/x",

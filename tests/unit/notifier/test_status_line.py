@@ -1,4 +1,4 @@
-"""What is read of an answer that is not proper HTTP."""
+"""Lenient parsing of responses that are not valid HTTP."""
 
 import pytest
 from hypothesis import example, given
@@ -25,7 +25,7 @@ from notifier.status_line import read_head
     ],
 )
 def test_a_complete_status_line_is_read(raw, status):
-    """Version, reason phrase, line ends and interim answers may be as they like."""
+    """Any version, reason phrase, line ends and interim responses are accepted."""
     head = read_head(raw)
     assert head is not None
     assert head.status == status
@@ -50,7 +50,7 @@ def test_a_complete_status_line_is_read(raw, status):
     ],
 )
 def test_what_is_no_complete_status_line_is_none(raw):
-    """An unended line could become another status, and an interim answer is none yet."""
+    """An incomplete line could become another status, and an interim response is not final."""
     assert read_head(raw) is None
 
 
@@ -70,14 +70,14 @@ def test_what_is_no_complete_status_line_is_none(raw):
     ],
 )
 def test_retry_after_is_read_where_it_is_complete_and_in_the_head(head, asked):
-    """Space before the colon, folded lines and other lines that are wrong do not hide it."""
+    """Space before the colon, folded lines and other malformed lines do not hide it."""
     found = read_head(b"HTTP/1.1 503 No\r\n" + head)
     assert found is not None
     assert found.retry_after == asked
 
 
 def test_the_body_is_what_follows_the_head():
-    """As it came; nothing while the head has no end."""
+    """Unchanged; empty while the head is incomplete."""
     assert read_head(b"HTTP/1.1 204 No\r\nServer : x\r\n\r\nok\n\nok").body == b"ok\n\nok"
     assert read_head(b"HTTP/1.1 200 OK\n\nok").body == b"ok"
     assert read_head(b"HTTP/1.1 200 OK\r\nServer : x\r\n").body == b""
@@ -86,7 +86,7 @@ def test_the_body_is_what_follows_the_head():
 @given(st.binary(max_size=300), st.binary(max_size=300))
 @example(b"", b"HTTP/1.1 200 OK\r\n")
 def test_nothing_that_comes_raises_and_nothing_after_the_status_changes_it(before, after):
-    """Any bytes have a status or none, and a status that is there stays what it is."""
+    """Never raises, and more bytes never change a status."""
     read_head(before + after)
     head = read_head(b"HTTP/1.1 200 OK\r\n" + after)
     assert head is not None

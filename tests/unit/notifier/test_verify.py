@@ -1,4 +1,4 @@
-"""The merchants' helper: what it takes, what it refuses, and that it needs nothing but Python."""
+"""Merchants' verification helper: what it accepts and rejects, and that it needs only Python."""
 
 import base64
 import json
@@ -165,12 +165,13 @@ def test_a_hostile_request_is_rejected_and_nothing_else(headers, body):
 
 
 def test_the_file_runs_alone(tmp_path):
-    """A merchant may copy it: with nothing installed and nothing of ours beside it, it works."""
+    """Merchants may copy the file: it works without any installed package and without our other modules."""
     copied = tmp_path / "verify.py"
     copied.write_bytes(Path(helper.__file__).read_bytes())
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import base64, verify; "
-        f"e = verify.verify(base64.b64decode({base64.b64encode(BODY).decode()!r}), {signed()!r}, {SECRET!r}, now={NOW}); "
+        f"body = base64.b64decode({base64.b64encode(BODY).decode()!r}); "
+        f"e = verify.verify(body, {signed()!r}, {SECRET!r}, now={NOW}); "
         f"assert e.id == 'evt_1' and 'notifier' not in sys.modules"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, timeout=30)

@@ -1,4 +1,4 @@
-"""The periodic jobs on a real scheduler: they run, they end with the daemon, and what they keep is kept."""
+"""The periodic jobs on a real scheduler: they run, end with the daemon, and keep what must be kept."""
 
 import asyncio
 import threading
@@ -93,7 +93,7 @@ def test_pruning_ends_between_two_batches_when_the_daemon_stops(fixture: LedgerF
 async def test_a_job_that_waits_for_the_database_does_not_hold_up_the_event_loop_at_the_end(
     fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else has to end within its time does, while a job waits for somebody's lock."""
+    """Other parts stop in time while a job waits for a database lock."""
     began, freed = threading.Event(), threading.Event()
 
     def waits(*_: object) -> None:

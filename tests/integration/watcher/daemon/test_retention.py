@@ -1,4 +1,4 @@
-"""What retention deletes is never what the loop needs; headers that were lost all the same are read again."""
+"""Retention never deletes what the loop needs; headers lost in other ways are read again."""
 
 from collections.abc import AsyncIterator
 
@@ -24,7 +24,7 @@ async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
 
 
 async def turns(reading: Reading, n: int = 4) -> list[PollResult]:
-    """Start the loop anew and let it look some times."""
+    """Restart the loop and let it poll some times."""
     fixture = reading.fixture
     following, pool = harness.make_indexer(fixture.ledger, [api.url for api in reading.apis], fixture.clock)
     seen = []
@@ -45,7 +45,7 @@ def lose_headers(fixture: LedgerFixture, *, above: int = 0) -> None:
 
 
 def lower_branch(fixture: LedgerFixture) -> None:
-    """Let the chain go another way on which Bitcoin is far behind where it was on ours."""
+    """Fork the chain to a branch on which Bitcoin is far behind ours."""
     branch = fixture.chain.fork(101, keep="follow")
     branch.mine(n=40, seconds=3)
     branch.promote()
@@ -54,7 +54,7 @@ def lower_branch(fixture: LedgerFixture) -> None:
 async def test_a_branch_with_lower_bitcoin_heights_keeps_its_headers(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """An orphaned branch was 30 Bitcoin blocks further: its heights say nothing of what the cursor's chain needs."""
+    """An orphaned branch was 30 Bitcoin blocks ahead: its heights say nothing about the cursor's chain."""
     fixture.mine(n=31, burn=True)
     lower_branch(fixture)
     await reading.accept(101)
@@ -79,7 +79,7 @@ async def test_headers_of_an_orphaned_branch_go_with_the_others(
 
 
 async def test_lost_headers_are_read_again_at_the_start(fixture: LedgerFixture, reading: Reading) -> None:
-    """The window is filled below the cursor's own hash, and the loop goes on; a short fork is followed as ever."""
+    """The window is filled below the cursor's hash and the loop continues; a short fork is followed."""
     made = fixture.create(level="anchored")
     fixture.mine(n=30, burn=True)
     before = fixture.ledger.window(10)
@@ -106,7 +106,7 @@ async def test_a_window_that_ends_below_the_cursor_is_no_window(
 async def test_headers_of_another_chain_give_way_to_those_below_the_cursor(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Rows at the same heights that do not lead to the cursor are orphaned, not in the way."""
+    """Rows at the same heights that do not lead to the cursor are orphaned and do no harm."""
     fixture.mine(n=30, burn=True)
     with fixture.database.begin() as connection:
         rows = connection.execute(select(block).where(block.c.height.between(123, 129))).mappings().all()
@@ -122,7 +122,7 @@ async def test_headers_of_another_chain_give_way_to_those_below_the_cursor(
 async def test_a_source_that_lags_behind_the_cursor_is_waited_for(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """It cannot fill the window, and says nothing about our chain."""
+    """It cannot fill the window, and proves nothing about our chain."""
     fixture.mine(n=30, burn=True)
     lose_headers(fixture)
     reading.api.lag(5)
@@ -135,7 +135,7 @@ async def test_a_source_that_lags_behind_the_cursor_is_waited_for(
 async def test_without_headers_another_chain_halts_until_a_person_accepts_it(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
-    """Where the chain forked cannot be known: never a crash, and the hinted command works."""
+    """The fork point cannot be known: no crash, and the hinted command works."""
     made = fixture.create()
     fixture.mine(n=20, burn=True)
     fixture.mine(pay(fixture, made))

@@ -1,4 +1,4 @@
-"""When systemd hears READY, what feeds its watchdog, and what its status line says."""
+"""Liveness: READY, the watchdog and the status line of systemd."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from watcher.store.heartbeats import MAX_INTERVAL_SECONDS, Heartbeat, live_roles
 
 
 class Manager(ServiceManager):
-    """Keeps what would be sent."""
+    """Records messages instead of sending them."""
 
     def __init__(self, *, watchdog: float | None = 600.0) -> None:
         super().__init__(None, watchdog=watchdog)
@@ -158,7 +158,7 @@ async def test_a_database_that_takes_no_writes_is_told_but_feeds_the_watchdog(tm
 
 
 async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: Path) -> None:
-    """A loop that does not turn any more has to be ended, however well the rest of the process lives."""
+    """A stuck loop must be killed, even if the rest of the process works."""
     manager = Manager()
     liveness = Liveness(manager, rest=5.0)
     liveness.on_role_change(True)
@@ -180,7 +180,7 @@ async def test_the_heartbeats_of_a_follower_do_not_feed_its_watchdog(tmp_path: P
 
 
 async def test_a_standby_that_takes_over_says_so_at_once(tmp_path: Path) -> None:
-    """Until its next heartbeat in turn, ten seconds later, the others would believe that nobody follows."""
+    """Else other processes would believe for up to ten seconds, one heartbeat, that none follows."""
     liveness = Liveness(Manager(), rest=15.0, roles=frozenset({"follower", "api"}))
     database, _ = heart_on(tmp_path)
     heartbeat = Heartbeat(database, limit=45.0)
@@ -219,7 +219,7 @@ def test_a_follower_that_becomes_a_standby_is_known_by_its_heartbeat_again() -> 
 
 
 def test_a_transaction_of_the_ledger_that_fails_means_that_nothing_can_be_written() -> None:
-    """A small heartbeat may still fit on a disk that a block does not fit on."""
+    """A small heartbeat may still fit on a disk that is too full for a block."""
     now = [0.0]
     liveness = Liveness(Manager(), rest=5.0, clock=lambda: now[0])
     liveness.on_role_change(True)

@@ -1,4 +1,4 @@
-"""The notify protocol on a real socket: what is sent, where to, and that nobody listening hurts nobody."""
+"""The notify protocol on a real socket, also without a listener."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from watcher.monitoring.systemd import ServiceManager
 
 @pytest.fixture(params=["path", "abstract"])
 def manager_socket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
-    """A bound datagram socket and its name as ``$NOTIFY_SOCKET`` gives it."""
+    """A bound datagram socket and its ``$NOTIFY_SOCKET`` name."""
     name = str(tmp_path / "notify") if request.param == "path" else f"@sbtc-watcher-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
         bound.bind(name.replace("@", "\0", 1) if request.param == "abstract" else name)

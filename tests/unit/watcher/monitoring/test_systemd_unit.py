@@ -1,4 +1,4 @@
-"""The unit file: what it promises, line by line, and that systemd takes it where systemd is installed."""
+"""The unit file: its directives, and that systemd accepts it, where systemd is installed."""
 
 import re
 import shlex
@@ -83,7 +83,7 @@ def read_unit() -> dict[str, dict[str, list[str]]]:
 
 
 def test_the_unit_says_exactly_what_it_promises() -> None:
-    """A line that is lost or misspelt would only show when it is needed, e.g. a watchdog that never bites."""
+    """A missing or misspelt line would go unnoticed until needed, e.g. a watchdog that never fires."""
     found = read_unit()
     found["Unit"].pop("Description")
     assert found == EXPECTED
@@ -108,7 +108,7 @@ def test_every_credential_shown_is_a_setting_or_is_named_by_one() -> None:
 
 
 def test_the_user_the_state_directory_and_the_shipped_settings_belong_together() -> None:
-    """The unit's user is the one that sysusers makes, at home where the unit may write and the settings have the database."""
+    """The unit's user is that of sysusers.d; its home is the writable folder of the database."""
     from watcher.config.load import load_settings
 
     service = EXPECTED["Service"]
@@ -121,14 +121,14 @@ def test_the_user_the_state_directory_and_the_shipped_settings_belong_together()
 
 
 def test_the_daemon_leaves_its_note_where_the_unit_makes_room_and_commands_look() -> None:
-    """Without the runtime directory a command would not see that the daemon has another database."""
+    """Without the runtime directory a command would not notice that the daemon has another database."""
     from watcher.daemon.runtime_file import SYSTEM_FOLDER
 
     assert str(SYSTEM_FOLDER) == f"/run/{EXPECTED['Service']['RuntimeDirectory'][0]}"
 
 
 if shutil.which("systemd-analyze"):
-    # Debian's package systemd has it. Elsewhere the table above is what holds the unit.
+    # Part of Debian's package systemd. Elsewhere only the table above checks the unit.
 
     def test_systemd_takes_the_unit_without_a_complaint(tmp_path: Path) -> None:
         unit = tmp_path / UNIT.name
