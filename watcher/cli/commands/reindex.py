@@ -1,7 +1,9 @@
 """``reindex``: read blocks again, add missing rows, correct wrong ones, settle the changed intents."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from watcher.reindex.diff import Difference
     from watcher.reindex.recorder import Change
     from watcher.reindex.report import ReindexRequest, Report
-    from watcher.reindex.retrying_source import Sources
     from watcher.store.database import Database
+
+_T = TypeVar("_T")
 
 #: Most changed intents, corrections and differences printed as text; ``--json`` has all.
 MAX_ROWS_SHOWN = 50
@@ -136,25 +139,10 @@ def _run(work: Any) -> Any:
 async def _reindex(
     session: Session, database: "Database", progress: ProgressDisplay, request: "ReindexRequest"
 ) -> "Report":
-    from watcher.daemon import wiring
     from watcher.reindex.run import Reindex
 
-    settings = session.settings
-    ledger = wiring.make_ledger(settings, database)
-    await asyncio.to_thread(ledger.cursor)  # refuses a database of another network
-    pool = wiring.make_pool(settings)
-    try:
-        run = Reindex(
-            database,
-            ledger.rules,
-            ledger.settler,
-            _sources(session, pool),
-            wiring.fetch_rules(settings),
-            show=progress.show,
-        )
+    async with _opened(Reindex, session, database, progress.show) as run:
         report = await run.run(request)
-    finally:
-        await pool.aclose()
     progress.done(report)
     return report
 
@@ -168,33 +156,31 @@ async def _accept(
     dry_run: bool,
     no_notify: bool,
 ) -> "Acceptance":
-    from watcher.daemon import wiring
     from watcher.reindex.accept_reorg import Accept
 
-    settings = session.settings
-    ledger = wiring.make_ledger(settings, database)
-    await asyncio.to_thread(ledger.cursor)
-    pool = wiring.make_pool(settings)
-    try:
-        accept = Accept(
-            database,
-            ledger.rules,
-            ledger.settler,
-            _sources(session, pool),
-            wiring.fetch_rules(settings),
-            show=progress.say,
-        )
+    async with _opened(Accept, session, database, progress.say) as accept:
         return await accept.run(
             lowest=lowest, reason=reason, actor=session.actor, dry_run=dry_run, notify=not no_notify
         )
-    finally:
-        await pool.aclose()
 
 
-def _sources(session: Session, pool: Any) -> "Sources":
+@asynccontextmanager
+async def _opened(
+    kind: Callable[..., _T], session: Session, database: "Database", show: Callable[[Any], None]
+) -> AsyncIterator[_T]:
+    """Make a ``Reindex`` or ``Accept`` on the session's sources, which are closed at the end."""
+    from watcher.daemon import wiring
     from watcher.reindex.retrying_source import Sources
 
-    return Sources(pool, network=session.settings.network.value)
+    settings = session.settings
+    ledger = wiring.make_ledger(settings, database)
+    await asyncio.to_thread(ledger.cursor)  # refuses a database of another network
+    pool = wiring.make_pool(settings)
+    try:
+        sources = Sources(pool, network=settings.network.value)
+        yield kind(database, ledger.rules, ledger.settler, sources, wiring.fetch_rules(settings), show=show)
+    finally:
+        await pool.aclose()
 
 
 # Output
