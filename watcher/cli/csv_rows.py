@@ -46,7 +46,7 @@ class Row:
 
 
 class BadLine(Exception):
-    """A line that cannot be parsed, so that the lines after it cannot be told apart. Ends the reading."""
+    """A line that cannot be parsed, so that the lines after it cannot be separated. Ends the reading."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)

@@ -124,7 +124,7 @@ def _payment(intent: Mapping[str, Any], assets: Sequence[AssetSpec]) -> list[tup
     missing = full(int(intent["amount_missing"]), intent["asset"], assets)
     label = "no memo needed" if intent["match"] == "recipient" else f"memo {intent['pay']['memo']}"
     rows: list[tuple[str, object]] = [("Transfer", f"{missing} to {intent['recipient']}, {label}")]
-    # A contract call pays the whole amount, so it cannot pay what is missing of a part.
+    # A contract call pays the whole amount, so it cannot pay a missing rest.
     if contract is not None and intent["amount_received"] == "0":
         rows.append(("Or call", f"{contract['contract_id']} {contract['function']}"))
         rows += [(f"  {argument['name']}", argument["value"]) for argument in contract["arguments"]]

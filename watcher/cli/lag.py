@@ -12,7 +12,7 @@ STALLED_AFTER_SECONDS = 600.0
 #: Seconds without a poll after which the daemon counts as stopped.
 SILENT_AFTER_SECONDS = 600.0
 
-_SOURCES = {
+_SOURCE_STATES = {
     "failing": "does not serve: it is retried after a pause, longer each time",
     "limited": "its request budget is used up, or it asks to wait: it is retried when it allows",
     "refused": "refuses our requests: a person must act",
@@ -55,9 +55,9 @@ def _sources(found: Mapping[str, Any]) -> list[str]:
             behind = newest - (source.get("tip_height") or 0)
             how_far = f"{count(behind, 'block')} behind the others" if behind > 0 else "behind the known tip"
             lines.append(f"API: {source['url']} is {how_far}; {instead} serves until it has caught up")
-        elif state in _SOURCES:
+        elif state in _SOURCE_STATES:
             why = f" ({note})" if note else ""
-            lines.append(f"API: {source['url']} {_SOURCES[state]}{why}; {instead} serves meanwhile")
+            lines.append(f"API: {source['url']} {_SOURCE_STATES[state]}{why}; {instead} serves meanwhile")
     return lines
 
 

@@ -36,7 +36,7 @@ BATCH_PAUSE_SECONDS = 0.2
 class Outcome:
     """The result of an import."""
 
-    #: The first line of the file that may not be stored.
+    #: First line not known to be stored; a later import continues there.
     continue_at: int
     #: Stored intents: ``{line, id, reference}``.
     intents: list[dict[str, Any]] = field(default_factory=list)
