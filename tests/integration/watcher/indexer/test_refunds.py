@@ -1,15 +1,14 @@
 """Refunds in the ledger: facts like any other, shown with their intent, sent once, and no payment."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import update
 
-from chain.testing import ScriptedApi, Tx, principal, txs
-from notifier.schema import delivery, endpoint, event
+from chain.testing import ScriptedApi, principal, txs
 from tests import harness
+from tests.integration.watcher.indexer.refunds import back, bodies, deliveries, pay, reasons, rows, subscribe
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.store.test_query_plans import plans
@@ -25,56 +24,6 @@ OTHER_SHOP, OWN = principal("other shop"), principal("own address")
 async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
     async with ScriptedApi(fixture.chain, ping_interval=None) as api:
         yield Reading(fixture, [api])
-
-
-def subscribe(fixture: LedgerFixture, *events: str) -> None:
-    row = {"id": "we_1", "merchant": fixture.merchant, "url": "https://shop.example/", "events": list(events)}
-    with fixture.database.begin() as connection:
-        connection.execute(
-            insert(endpoint).values(**row, status="enabled", legacy_v0=False, secrets=[], created_at=0.0)
-        )
-
-
-def pay(fixture: LedgerFixture, intent: str, payer: str = PAYER) -> Tx:
-    """Return the call that the intent itself shows."""
-    shown = fixture.show(intent)
-    values = {argument["name"]: argument["value"] for argument in shown["pay"]["contract"]["arguments"]}
-    return txs.contract_payment(
-        harness.PAYMENT_CONTRACT,
-        payer,
-        values["merchant"],
-        int(values["amount"]),
-        expires_at=int(values["expires-at"]),
-        salt=bytes.fromhex(values["salt"].removeprefix("0x")),
-        asset=shown["asset_identifier"],
-    )
-
-
-def back(fixture: LedgerFixture, intent: str, amount: int, payer: str = PAYER, **more: Any) -> Tx:
-    shown = fixture.show(intent)
-    fields = {"intent_id": fixture.terms_hash(intent), "asset": shown["asset_identifier"]} | more
-    return txs.contract_refund(harness.PAYMENT_CONTRACT, shown["recipient"], payer, amount, **fields)
-
-
-def reasons(fixture: LedgerFixture, intent: str) -> list[tuple[str, str | None]]:
-    return [(entry["status"], entry["reason"]) for entry in fixture.show(intent)["timeline"]]
-
-
-def bodies(fixture: LedgerFixture, kind: str) -> list[dict[str, Any]]:
-    """Return the ``data`` of the events of a type, in the order of sending."""
-    with fixture.database.read() as connection:
-        rows = connection.execute(select(event.c.body).where(event.c.type == kind).order_by(event.c.n))
-        return [json.loads(row.body)["data"] for row in rows]
-
-
-def deliveries(fixture: LedgerFixture) -> list[str]:
-    with fixture.database.read() as connection:
-        return list(connection.execute(select(delivery.c.type).order_by(delivery.c.id)).scalars())
-
-
-def rows(fixture: LedgerFixture) -> list[Any]:
-    with fixture.database.read() as connection:
-        return list(connection.execute(select(refund).order_by(refund.c.id)).all())
 
 
 @pytest.mark.parametrize("asset", ["sbtc", "stx"])
@@ -245,107 +194,6 @@ def test_sums_of_refunds_may_exceed_128_bits_and_what_a_print_says_of_them_is_no
     assert (shown["amount_refunded"], shown["flags"]) == (str(3 * most), ["refunded"])
     fixture.fork(1, [[], []])
     assert fixture.show(intent)["amount_refunded"] == "0"
-
-
-# Reorgs
-
-
-def test_a_refund_that_a_reorg_takes_and_another_block_brings_back_is_sent_once(
-    fixture: LedgerFixture,
-) -> None:
-    intent = fixture.create()
-    fixture.mine(pay(fixture, intent))
-    given = back(fixture, intent, 50_000)
-    fixture.mine(given)
-    fixture.fork(1, [[], []])
-    shown = fixture.show(intent)
-    assert (shown["status"], shown["flags"], shown["amount_refunded"]) == ("succeeded", [], "0")
-    assert [(row["status"], row["confirmations"]) for row in shown["refunds"]] == [("orphaned", None)]
-    assert [row.orphaned_at is not None for row in rows(fixture)] == [True]
-    fixture.mine(given)
-    shown = fixture.show(intent)
-    assert (shown["flags"], [row["status"] for row in shown["refunds"]]) == (
-        ["refunded"],
-        ["orphaned", "canonical"],
-    )
-    made, undone = f"refunded 50000 by {given.tx_id}", f"refund of 50000 by {given.tx_id} undone by a reorg"
-    assert [reason for _, reason in reasons(fixture, intent)][2:] == [made, undone, made]
-    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
-
-
-def test_a_refund_that_moves_to_another_block_in_one_step_is_nothing_new(fixture: LedgerFixture) -> None:
-    intent = fixture.create()
-    given = back(fixture, intent, 50_000)
-    fixture.mine(pay(fixture, intent))
-    fixture.mine(given)
-    before = fixture.show(intent)["timeline"]
-    fixture.fork(1, [[], [given]])
-    assert fixture.show(intent)["timeline"] == before
-    assert [row.canonical for row in rows(fixture)] == [False, True]
-    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
-
-
-def test_a_block_that_comes_back_brings_its_refund_back(fixture: LedgerFixture) -> None:
-    intent = fixture.create()
-    fixture.mine(pay(fixture, intent))
-    fixture.mine(back(fixture, intent, 50_000))
-    first = fixture.tip
-    fixture.fork(1, [[], []])
-    branch = fixture.chain.fork(first.hash, keep="follow")
-    branch.mine()
-    branch.promote()
-    fixture.apply(fixture.reorg())
-    [row] = rows(fixture)
-    assert (row.block_hash, row.canonical, row.orphaned_at) == (first.hash, True, None)
-    assert fixture.show(intent)["flags"] == ["refunded"]
-    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded"]
-
-
-def test_a_refund_that_a_reorg_takes_before_its_depth_is_never_sent(fixture: LedgerFixture) -> None:
-    intent = fixture.create(level="anchored")
-    fixture.mine(pay(fixture, intent), burn=True)
-    fixture.mine(n=2, burn=True)
-    fixture.mine(back(fixture, intent, 50_000))
-    fixture.fork(1, [[], []])
-    fixture.mine(n=4, burn=True)
-    assert fixture.sent_events(intent) == ["created", "processing", "succeeded"]
-
-
-def test_payment_and_refund_that_a_fork_takes_together_come_back_together(fixture: LedgerFixture) -> None:
-    intent = fixture.create()
-    paid, given = pay(fixture, intent), back(fixture, intent, 20_000)
-    fixture.mine(paid)
-    fixture.mine(given)
-    fixture.fork(2, [[], [], []])
-    assert fixture.show(intent)["flags"] == ["reorged"]
-    fixture.mine(paid, given)
-    assert (fixture.status(intent), fixture.show(intent)["flags"]) == ("succeeded", ["partially_refunded"])
-    assert fixture.sent_events(intent) == ["created", "succeeded", "refunded", "attention:reorged"]
-
-
-def test_a_refund_that_other_events_precede_on_another_branch_is_sent_once(fixture: LedgerFixture) -> None:
-    """It has another rank there, and two of one transaction may change places; no new refund was made."""
-    intent = fixture.create()
-    less, more = back(fixture, intent, 5_000), back(fixture, intent, 7_000)
-    other = txs.sbtc_transfer(STRANGER, PAYER, 1)
-    call = txs.call(f"{STRANGER}.wrapper", "all", STRANGER, events=[*less.events, *more.events])
-    fixture.mine(pay(fixture, intent))
-    fixture.mine(call)
-    fixture.fork(1, [[], [txs.with_events(call, (*other.events, *more.events, *less.events))]])
-    assert fixture.show(intent)["amount_refunded"] == "12000"
-    assert [body["refund"]["amount"] for body in bodies(fixture, "payment.refunded")] == ["5000", "7000"]
-
-
-def test_the_same_transaction_with_another_amount_on_another_branch_is_sent_as_it_is(
-    fixture: LedgerFixture,
-) -> None:
-    intent = fixture.create()
-    given, less = back(fixture, intent, 50_000), back(fixture, intent, 10_000)
-    fixture.mine(pay(fixture, intent))
-    fixture.mine(given)
-    fixture.fork(1, [[], [txs.with_events(given, less.events)]])
-    assert fixture.show(intent)["amount_refunded"] == "10000"
-    assert [body["refund"]["amount"] for body in bodies(fixture, "payment.refunded")] == ["50000", "10000"]
 
 
 # Reindex

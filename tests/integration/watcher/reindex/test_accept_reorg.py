@@ -10,8 +10,8 @@ from chain.errors import SourcesDisagree
 from chain.testing import ScriptedApi, txs
 from notifier.schema import delivery, event
 from tests import harness
-from tests.integration.watcher.indexer.test_refunds import back
-from tests.integration.watcher.indexer.test_refunds import pay as pay_by_contract
+from tests.integration.watcher.indexer.refunds import back
+from tests.integration.watcher.indexer.refunds import pay as pay_by_contract
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_reindex import subscribe

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from chain.testing import ScriptedApi, Tx, principal, txs
 from notifier.schema import event
 from tests import harness
-from tests.integration.watcher.indexer.test_refunds import back
-from tests.integration.watcher.indexer.test_refunds import pay as pay_by_contract
+from tests.integration.watcher.indexer.refunds import back
+from tests.integration.watcher.indexer.refunds import pay as pay_by_contract
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex import false_blocks
 from tests.integration.watcher.reindex.reindex_fixture import Reading
