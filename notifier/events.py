@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from notifier.crockford import crockford
+
 #: Version of the body's shape, in every body.
 API_VERSION = "2026-11-20"
 
@@ -20,8 +22,6 @@ MAX_BODY_BYTES = 256 * 1024
 
 #: Body size, bytes, above which its lists are shortened: some receivers accept 100 KiB by default.
 MAX_LIST_BODY_BYTES = 96 * 1024
-
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class EventType(StrEnum):
@@ -63,7 +63,7 @@ def event_id(intent: str, kind: EventType, n: int) -> str:
     """Return the id ``evt_…`` of an intent's ``n``-th event (from 0) of a type; it contains no ``.``."""
     digest = hashlib.sha256(f"{intent}|{kind}|{n}".encode()).digest()
     number = int.from_bytes(digest[:17], "big") >> 6
-    return "evt_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "evt_" + crockford(number)
 
 
 def canonical_json(document: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+from notifier.crockford import crockford
 
 #: Returns that many random bytes.
 Entropy = Callable[[int], bytes]
@@ -13,4 +13,4 @@ def new_id(prefix: str, now: float, entropy: Entropy = os.urandom) -> str:
     """Return ``prefix`` and 26 characters; ids of different milliseconds sort in the order of ``now``."""
     milliseconds = int(now * 1000) & ((1 << 48) - 1)
     number = (milliseconds << 80) | int.from_bytes(entropy(10), "big")
-    return prefix + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return prefix + crockford(number)
