@@ -103,7 +103,7 @@ async def serve(
         lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
         indexer = wiring.make_indexer(settings, database, pool, worker, metrics, liveness, lease)
         if (proxies := ignored(os.environ)) is not None:
-            log.warning("service.no_proxy", reason=proxies)
+            log.warning("service.proxy_ignored", reason=proxies)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
         if once:
             ended = asyncio.Event()

@@ -62,7 +62,7 @@ def announce(settings: Settings, config: Path | None) -> Iterator[None]:
             path.unlink(missing_ok=True)  # of a dead process with our pid
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            log.warning("service.not_announced", file=str(path), reason=error.strerror)
+            log.warning("service.runtime_file_failed", file=str(path), reason=error.strerror)
             path = None
     if path is None:
         yield

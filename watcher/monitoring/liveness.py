@@ -192,7 +192,7 @@ async def run_heartbeat(
             partial(heartbeat.write, liveness.roles if grace_seconds else (), good_for=grace_seconds)
         )
     except SQLAlchemyError as error:
-        log.warning("heartbeat.not_taken_back", reason=reason_of(error))
+        log.warning("heartbeat.withdraw_failed", reason=reason_of(error))
     except Exception as error:
         # A failed last heartbeat must not fail an orderly stop.
         unforeseen.report("heartbeat", error)

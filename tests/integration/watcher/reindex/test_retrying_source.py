@@ -71,7 +71,7 @@ def test_a_daemon_that_starts_says_that_proxies_are_not_used(
         monkeypatch.setenv("HTTPS_PROXY", value)
         with capture_logs() as log:
             assert daemon_main.run(settings, frozenset({"api"}), once=True) == 0
-        assert [line["event"] for line in log].count("service.no_proxy") == told
+        assert [line["event"] for line in log].count("service.proxy_ignored") == told
 
 
 async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> None:
