@@ -22,6 +22,7 @@ from notifier.schema import (
     is_open,
     is_waiting,
 )
+from notifier.statements import page
 
 
 def list_deliveries(
@@ -48,8 +49,8 @@ def list_deliveries(
         query = query.where(is_open)
     if cursor is not None:
         query = query.where(delivery.c.id < cursor)
-    found = [delivery_json(row) for row in conn.execute(query)]
-    return found[:limit], found[limit - 1]["id"] if len(found) > limit else None
+    rows, following = page(conn.execute(query).all(), limit)
+    return [delivery_json(row) for row in rows], following
 
 
 def show(conn: Connection, id: str, *, merchant: str | None = None) -> dict[str, Any]:

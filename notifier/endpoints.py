@@ -35,6 +35,7 @@ from notifier.schema import (
 from notifier.secrets import SecretStore
 from notifier.signing import SECRET_BYTES, make_secret
 from notifier.ssrf import CheckedUrl
+from notifier.statements import page
 
 #: How long old secrets stay valid after a rotation, seconds.
 DEFAULT_OVERLAP_SECONDS = 86400.0
@@ -121,8 +122,8 @@ def list_endpoints(
         query = query.where(endpoint.c.merchant == merchant)
     if cursor is not None:
         query = query.where(endpoint.c.id < cursor)
-    found = [_endpoint(row) for row in conn.execute(query)]
-    return found[:limit], found[limit - 1].id if len(found) > limit else None
+    rows, following = page(conn.execute(query).all(), limit)
+    return [_endpoint(row) for row in rows], following
 
 
 def modify(

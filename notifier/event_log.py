@@ -10,6 +10,7 @@ from notifier.errors import NotFound
 from notifier.events import EventType, event_body
 from notifier.outbox import EventRow
 from notifier.schema import event
+from notifier.statements import page
 
 
 def get_event(conn: Connection, id: str, *, merchant: str | None = None) -> EventRow:
@@ -43,8 +44,8 @@ def list_events(
     if cursor is not None:
         last = get_event(conn, cursor, merchant=merchant)
         query = query.where(tuple_(event.c.created_at, event.c.id) < tuple_(last.created_at, last.id))
-    rows = [_event_row(row) for row in conn.execute(query)]
-    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+    rows, following = page(conn.execute(query).all(), limit)
+    return [_event_row(row) for row in rows], following
 
 
 def events_after(conn: Connection, after: str | None, *, merchant: str, limit: int = 20) -> list[EventRow]:

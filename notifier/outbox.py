@@ -6,10 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, and_, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
-from notifier.chunks import chunks
 from notifier.clock import database_time
 from notifier.events import VERDICTS, EventType
 from notifier.ids import Entropy, new_id
@@ -26,6 +24,7 @@ from notifier.schema import (
     is_pending,
     is_waiting,
 )
+from notifier.statements import chunks, insert_unless_there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +224,7 @@ def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
             }
         )
     # RETURNING instead of rowcount, which psycopg does not keep for an INSERT.
-    statement = _insert_unless_there(conn, event, "id").returning(event.c.id)
+    statement = insert_unless_there(conn, event, "id").returning(event.c.id)
     return set(conn.execute(statement, values).scalars())
 
 
@@ -329,9 +328,3 @@ def stats(conn: Connection, *, now: float) -> Stats:
         failing_endpoints=tuple(failing),
         disabled_endpoints=tuple((row.id, row.disabled_reason) for row in disabled),
     )
-
-
-def _insert_unless_there(conn: Connection, table: Table, key: str) -> Insert:
-    if conn.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing(index_elements=[key])
-    return sqlite.insert(table).on_conflict_do_nothing(index_elements=[key])

@@ -29,11 +29,11 @@ from sqlalchemy import (
     update,
 )
 
-from notifier.chunks import chunks
 from notifier.circuit_breaker import EndpointHealth
 from notifier.rate_limit import rate_room, rate_spent, rate_wait
 from notifier.schema import PENDING, STEADY, EndpointStatus, delivery, endpoint, event, is_pending
 from notifier.secrets import StoredSecrets
+from notifier.statements import chunks
 
 #: Failed attempts after which an event no longer holds back the next one of its intent.
 HOLDING_ATTEMPTS = 3

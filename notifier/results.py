@@ -14,7 +14,6 @@ import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
 
 from notifier import endpoints
-from notifier.chunks import chunks
 from notifier.circuit_breaker import RETRY_AFTER_STATUSES, EndpointHealth, Verdict, verdict
 from notifier.queue import Claim
 from notifier.retry import next_attempt_at, parse_retry_after
@@ -28,6 +27,7 @@ from notifier.schema import (
     endpoint,
 )
 from notifier.sender import SendResult
+from notifier.statements import chunks
 
 log = structlog.get_logger(__name__)
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from notifier.schema import sealing_key
 from notifier.secrets import SecretStore
+from notifier.statements import insert_unless_there
 
 
 def remember_key(conn: Connection, secret_store: SecretStore) -> None:
@@ -14,8 +14,7 @@ def remember_key(conn: Connection, secret_store: SecretStore) -> None:
     name = secret_store.encryption_key
     if name is None or name in known_keys(conn):
         return
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    conn.execute(dialect.insert(sealing_key).values(name=name).on_conflict_do_nothing())
+    conn.execute(insert_unless_there(conn, sealing_key, "name").values(name=name))
 
 
 def known_keys(conn: Connection) -> Sequence[str]:
