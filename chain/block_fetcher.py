@@ -84,7 +84,7 @@ class BlockFetcher:
         self, rules: FetchRules, *, batch: int, prefetch: int, max_prefetch_bytes: int = MAX_PREFETCH_BYTES
     ) -> None:
         if batch < 1 or prefetch < 1:
-            raise ValueError("batch and ahead must be at least 1")
+            raise ValueError("batch and prefetch must be at least 1")
         self._rules = rules
         self._batch = batch
         self._prefetch = prefetch

@@ -11,7 +11,7 @@ from chain.model import BlockHeader, Reorg, Step
 
 
 class Verdict(StrEnum):
-    """How the newest block of a source relates to the window."""
+    """Relation of a source's newest block to the window."""
 
     #: It is our own tip.
     SAME = "same"

@@ -7,7 +7,7 @@ from chain.model import BlockHeader
 
 
 class Route(StrEnum):
-    """How a payment was made."""
+    """The way a payment was made."""
 
     #: A plain transfer of a token or of STX, labelled by its memo, if it has one.
     TRANSFER = "transfer"

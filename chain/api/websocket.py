@@ -43,12 +43,12 @@ class WebSocketTimeouts:
     #: Without a message since a poll found a new block; a second such block ends the socket at once.
     silence: float = 60.0
     #: Age from which a lost socket counts as a good one: the next is opened at once.
-    proven: float = 60.0
+    healthy_age: float = 60.0
     #: Age at which a socket is replaced.
     reopen: float = 3600.0
-    #: First pause after a failure; doubles with each further one, up to ``longest``.
+    #: First pause after a failure; doubles with each further one, up to ``max_backoff``.
     backoff: float = 1.0
-    longest: float = 300.0
+    max_backoff: float = 300.0
     #: Between two checks of the clock.
     tick: float = 5.0
     #: Between two of our pings, and from a ping to its pong.
@@ -185,9 +185,9 @@ class BlockWebSocket:
             except Exception as error:
                 self._on_unforeseen(error)
                 self._close(error)
-            if self._clock() - began >= self._timeouts.proven:
+            if self._clock() - began >= self._timeouts.healthy_age:
                 failures = 0
-            first, longest = self._timeouts.backoff, self._timeouts.longest
+            first, longest = self._timeouts.backoff, self._timeouts.max_backoff
             pause = backoff_seconds(failures, first=first, longest=longest, rng=self._rng)
             failures += 1
             await self._sleep(pause)
