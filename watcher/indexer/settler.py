@@ -97,6 +97,12 @@ class _Settlement:
         return self.decision.status is not self.intent.status
 
     @property
+    def is_outdated(self) -> bool:
+        """Whether the stored state differs from the decision, or events are missing."""
+        columns = intent_store.decided_columns(self.decision)
+        return bool(self.decision.drafts) or any(self.row[name] != value for name, value in columns.items())
+
+    @property
     def has_news(self) -> bool:
         """Whether there are events to send, or something that the timeline may lack."""
         return bool(self.decision.drafts or self.is_moved or self.facts.refunds)

@@ -10,11 +10,9 @@ from sqlalchemy import Connection
 from notifier import outbox
 from notifier.events import EventType
 from watcher.domain.model import ChainClock
-from watcher.domain.settlement import decide
-from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult, to_sent_event
+from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult
 from watcher.log import get_logger
 from watcher.store import intents as intent_store
-from watcher.store import transfers as transfer_store
 
 log = get_logger(__name__)
 
@@ -61,17 +59,18 @@ class RecordingSettler(Settler):
         seen_at: float | None = None,
     ) -> SettleResult:
         """As :meth:`Settler.settle`, for the intents whose stored state is not what ``decide()`` returns."""
-        outdated = _outdated(connection, ids, clock)
-        before = _snapshots(connection, outdated)
-        earlier = outbox.previous_events(connection, outdated)
+        decided = self._decide(connection, intent_store.load_rows(connection, ids), clock)
+        outdated = {each.intent.id: each for each in decided if each.is_outdated}
         settled = super().settle(connection, outdated, clock, now=now, seen_at=seen_at)
-        after = _snapshots(connection, outdated)
+        rows = intent_store.load_rows(connection, outdated)
         sent = outbox.previous_events(connection, outdated)
-        for key in sorted(outdated):
-            fresh = sent[key][len(earlier[key]) :]
-            events = tuple({"id": row.id, "type": row.type.value, "reason": row.reason} for row in fresh)
-            if events or before[key] != after[key]:
-                self.changes.append(Change(intent=key, before=before[key], after=after[key], events=events))
+        for key, each in outdated.items():
+            before, after = _snapshot(each.row), _snapshot(rows[key])
+            events = tuple(
+                {"id": row.id, "type": row.type.value, "reason": row.reason} for row in sent[key][each.sent :]
+            )
+            if events or before != after:
+                self.changes.append(Change(intent=key, before=before, after=after, events=events))
         return settled
 
     def settle_due(
@@ -125,28 +124,10 @@ def report_reversals(changes: Iterable[Change]) -> None:
             )
 
 
-def _outdated(connection: Connection, ids: Collection[str], clock: ChainClock) -> set[str]:
-    """Return the intents whose stored state is not what ``decide()`` returns."""
-    rows = intent_store.load_rows(connection, ids)
-    facts = transfer_store.load_facts(connection, rows)
-    sent = outbox.previous_events(connection, rows)
-    found = set()
-    for key, row in rows.items():
-        events = [to_sent_event(event) for event in sent[key]]
-        decision = decide(intent_store.read_intent(row), facts[key], events, clock)
-        columns = intent_store.decided_columns(decision)
-        if decision.drafts or any(row[name] != value for name, value in columns.items()):
-            found.add(key)
-    return found
-
-
-def _snapshots(connection: Connection, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def _snapshot(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        key: {
-            "status": row["status"],
-            "amount_received": str(row["received"]),
-            "amount_refunded": str(row["refunded"]),
-            "flags": row["flags"],
-        }
-        for key, row in intent_store.load_rows(connection, ids).items()
+        "status": row["status"],
+        "amount_received": str(row["received"]),
+        "amount_refunded": str(row["refunded"]),
+        "flags": row["flags"],
     }

@@ -18,8 +18,8 @@ from tests.integration.watcher.reindex.test_reindex import subscribe
 from watcher.domain.decision import Decision
 from watcher.domain.model import Intent
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
+from watcher.indexer import settler
 from watcher.indexer.settler import SET_ASIDE_SECONDS
-from watcher.reindex import recorder
 from watcher.reindex import run as reindex_run
 from watcher.reindex.report import Progress, ReindexRequest
 from watcher.services import queries
@@ -451,14 +451,14 @@ async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_so
 ) -> None:
     made = [fixture.create() for _ in range(3)]
     reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
-    honest = recorder.decide
+    honest = settler.decide
 
     def decide(intent: Intent, *rest: Any) -> Decision:
         if intent.id == made[1]:
             raise IntegrityError("INSERT", None, ValueError("a mistake of ours"))
         return honest(intent, *rest)
 
-    monkeypatch.setattr(recorder, "decide", decide)
+    monkeypatch.setattr(settler, "decide", decide)
     report = await reading.reindex(dry_run=dry_run)
     assert report.counts.found == 3
     assert sorted(change.intent for change in report.changes) == [made[0], made[2]]
