@@ -234,7 +234,7 @@ class Accept:
         if known is not None and await source.header(known[1]) is None:
             raise Refused(
                 "fork_is_lower",
-                f"block {known[1]} at height {known[0]}, which brought money, is not in the source's chain",
+                f"block {known[1]} at height {known[0]}, which holds money of ours, is not in the source's chain",
                 hint=f"the fork is lower: name a height below {known[0]}",
             )
         return base
@@ -285,8 +285,8 @@ class Accept:
         if found is None or found.clock.hash != cursor.clock.hash:
             raise Refused(
                 "moved",
-                "the daemon moved meanwhile; nothing was done",
-                hint="look at `status`, try again",
+                "the daemon moved on meanwhile; nothing was done",
+                hint="check `sbtc-watcher status` and try again",
             )
         action_store.add_action(
             connection,

@@ -191,7 +191,7 @@ class _Comparison:
                     height=fact.block.height,
                     intent=intent_id,
                     amount=fact.amount,
-                    note=f"transaction {fact.tx_id} {UNKNOWN_STATUS}; it is not put in",
+                    note=f"transaction {fact.tx_id} {UNKNOWN_STATUS}; it is not stored",
                 )
             )
 

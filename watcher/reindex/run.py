@@ -106,7 +106,8 @@ class Reindex:
             except ChainMoved:
                 reorgs += 1
                 if reorgs > MAX_REORGS:
-                    raise Unreachable("the chain does not come to rest", hint="try again later") from None
+                    text = f"the chain forked more than {MAX_REORGS} times during this run"
+                    raise Unreachable(text, hint="try again later") from None
                 self._ancestry = None
         if request.dry_run:
             self._changes += await run_in_thread(

@@ -332,7 +332,7 @@ async def test_a_height_above_the_fork_is_refused_and_nothing_changes(
     assert reading.snapshot() == before
     reading.forget_headers(12)
     before = reading.snapshot()
-    with pytest.raises(Refused, match="brought money") as caught:
+    with pytest.raises(Refused, match="holds money of ours") as caught:
         await reading.accept(110)
     assert "below 103" in caught.value.hint
     assert reading.snapshot() == before
@@ -394,7 +394,7 @@ async def test_a_cursor_that_moves_meanwhile_wins(fixture: LedgerFixture, readin
         fixture.mine()
 
     reading.api.before("transactions", moves)
-    with pytest.raises(Refused, match="moved meanwhile"):
+    with pytest.raises(Refused, match="moved on meanwhile"):
         await reading.accept(101)
     assert cursor(fixture).clock.hash == ours.tip.hash
     fixture.chain = mine
