@@ -37,7 +37,7 @@ reorg N                        replace the newest N blocks by others without you
 again                          mine the newest payment once more, after a reorg took it
 lag N                          serve the chain without its newest N blocks (0: all of it)
 fail CODE                      answer every request with that status; hang: close every connection
-heal                           answer rightly again
+heal                           answer correctly again
 tip, help, quit"""
 
 
@@ -146,7 +146,7 @@ class Playground:
     def _heal(self, _: list[str]) -> str:
         self.api.faults.clear()
         self.api.lag(0)
-        return "the API answers rightly"
+        return "the API answers correctly"
 
 
 def _words(line: str) -> list[str]:

@@ -86,7 +86,7 @@ async def test_a_payment_is_made_taken_away_and_made_again_by_orders(tmp_path: P
         assert (await shown("intents", "show", intent["id"]))["status"] == "succeeded"
         assert await player.order("fail 503") == "the API answers 503"
         assert "503" in await run(tmp_path, player.url, "check", code=3)
-        assert await player.order("heal") == "the API answers rightly"
+        assert await player.order("heal") == "the API answers correctly"
         await run(tmp_path, player.url, "check")
 
 
