@@ -119,7 +119,7 @@ class Fetcher:
         loop = asyncio.get_running_loop()
         started = loop.time()
         code = 0
-        got: Mapping[str, str] = {}
+        received: Mapping[str, str] = {}
         try:
             async with (
                 asyncio.timeout(self._timeouts.total),
@@ -127,7 +127,7 @@ class Fetcher:
                     "GET", self._base + path, headers=headers, follow_redirects=False
                 ) as response,
             ):
-                code, got = response.status_code, response.headers
+                code, received = response.status_code, response.headers
                 body = await self._read(response, cap)
         except httpx.TimeoutException as error:
             raise self._unavailable(path, f"timed out ({type(error).__name__})") from error
@@ -138,12 +138,12 @@ class Fetcher:
             raise self._unavailable(path, f"{type(error).__name__}: {_line(str(error))}") from error
         finally:
             if self.limiter is not None:
-                self.limiter.observe(code, loop.time() - started, got)
+                self.limiter.observe(code, loop.time() - started, received)
         if code == 200 or (code == 304 and etag is not None):
-            return Answer(code, got, body)
+            return Answer(code, received, body)
         if code == 404 and self._is_api_404(body):
-            return Answer(code, got, body)
-        raise self._refusal(path, code, got, body)
+            return Answer(code, received, body)
+        raise self._refusal(path, code, received, body)
 
     def json(self, answer: Answer) -> object:
         """Decode the body. Raises ``SourceMalformed``, or ``SourceUnavailable`` for an HTML page."""
@@ -188,8 +188,8 @@ class Fetcher:
         return text is not None and not text.startswith("Route ")
 
     def _refusal(self, path: str, code: int, headers: Mapping[str, str], body: bytes) -> SourceError:
-        said = _message(body)
-        text = f"GET {_line(path)}: {code} {_line(said if said is not None else body)}"
+        message = _message(body)
+        text = f"GET {_line(path)}: {code} {_line(message if message is not None else body)}"
         if code == 429:
             wait = retry_after(headers)
             return SourceLimited(f"too many requests ({code})", url=self.url, retry_after=wait)

@@ -253,15 +253,15 @@ class BlockWebSocket:
     def _handle(self, message: str | bytes) -> None:
         """Handle the subscription's answer and block messages; ignore everything else."""
         try:
-            said = json.loads(message)
+            parsed = json.loads(message)
         except (ValueError, RecursionError):
             return
-        if not isinstance(said, dict):
+        if not isinstance(parsed, dict):
             return
-        if said.get("method") == "block":
-            self._on_block_message(said.get("params"))
-        elif self._asked_at is not None and said.get("id") == self._number:
-            if "result" not in said:
+        if parsed.get("method") == "block":
+            self._on_block_message(parsed.get("params"))
+        elif self._asked_at is not None and parsed.get("id") == self._number:
+            if "result" not in parsed:
                 raise SocketLost("the subscription was refused")
             self._subscribed()
 

@@ -16,12 +16,12 @@ class ValidationFailed(Exception):
 
 def integer(query: Mapping[str, str], name: str, *, default: int, low: int, high: int | None) -> int:
     """Return an integer of the query, within its bounds."""
-    given = query.get(name)
-    if given is None:
+    found = query.get(name)
+    if found is None:
         return default
-    if not re.fullmatch(r"[+-]?[0-9]{1,15}", given):
+    if not re.fullmatch(r"[+-]?[0-9]{1,15}", found):
         raise ValidationFailed(f"querystring/{name} must be integer")
-    value = int(given)
+    value = int(found)
     if value < low:
         raise ValidationFailed(f"querystring/{name} must be >= {low}")
     if high is not None and value > high:
@@ -31,7 +31,7 @@ def integer(query: Mapping[str, str], name: str, *, default: int, low: int, high
 
 def text(query: Mapping[str, str], name: str, pattern: str) -> str | None:
     """Return a text of the query that matches ``pattern``."""
-    given = query.get(name)
-    if given is not None and not re.fullmatch(pattern, given):
+    found = query.get(name)
+    if found is not None and not re.fullmatch(pattern, found):
         raise ValidationFailed(f'querystring/{name} must match pattern "{pattern}"')
-    return given
+    return found
