@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 
 from watcher.api.auth import api_of
 from watcher.api.caller import Caller
-from watcher.api.route import ApiRequest
+from watcher.api.request import ApiRequest
 from watcher.api.transactions import TransactionRunner
 from watcher.services import Services
 from watcher.services.webhooks import endpoint_url

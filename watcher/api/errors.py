@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -16,6 +15,7 @@ from notifier.errors import DecryptionFailed, InvalidEndpoint, NotifierError
 from notifier.errors import NotFound as NotifierNotFound
 from watcher.errors import NotFound, Refused
 from watcher.log import get_logger
+from watcher.store.database import DatabaseError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -102,8 +102,8 @@ def install(app: FastAPI) -> None:
             )
         return problem(409, "not_possible", str(error))
 
-    @app.exception_handler(SQLAlchemyError)
-    async def database(_request: Request, error: SQLAlchemyError) -> Response:
+    @app.exception_handler(DatabaseError)
+    async def database(_request: Request, error: DatabaseError) -> Response:
         if not is_outage(error):
             # A bug of ours.
             raise error

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
 
 from notifier import outbox
 from notifier.database_errors import reason_of
@@ -19,7 +18,7 @@ from watcher.monitoring.metrics import Metrics
 from watcher.services.status_reasons import Code, Reason, no_follower, no_notifier, not_writable
 from watcher.store import chain_state
 from watcher.store.chain_state import Cursor
-from watcher.store.database import Database
+from watcher.store.database import Database, DatabaseError
 from watcher.store.heartbeats import FOLLOWER, NOTIFIER, live_roles
 from watcher.text import count
 
@@ -63,7 +62,7 @@ class Health:
             return [
                 Reason(Code.DATABASE, f"the database does not answer within {DATABASE_TIMEOUT_SECONDS:.0f} s")
             ]
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             return [Reason(Code.DATABASE, f"the database does not answer: {reason_of(error)}")]
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:

@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.api.errors import Problem
 from watcher.api.worker_threads import WorkerThreads
 from watcher.log import get_logger
 from watcher.services import api_keys
-from watcher.store.database import Database
+from watcher.store.database import Database, DatabaseError
 
 #: Seconds between two writes.
 WRITE_INTERVAL_SECONDS = 60.0
@@ -53,7 +51,7 @@ class KeyUses:
 
         try:
             await self._writers.run(write)
-        except (SQLAlchemyError, Problem) as error:
+        except (DatabaseError, Problem) as error:
             log.warning("http.uses_not_recorded", reason=reason_of(error))
             self._used = used | self._used
         except Exception as error:

@@ -8,12 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.api.errors import Problem
 from watcher.log import get_logger
+from watcher.store.database import DatabaseError
 
 #: Seconds between two polls.
 POLL_SECONDS = 1.0
@@ -88,7 +87,7 @@ class LongPoll:
         asked = {intent_id: list(waiters.items()) for intent_id, waiters in self._waiters.items()}
         try:
             found = await self._read_statuses(list(asked))
-        except (SQLAlchemyError, Problem) as error:
+        except (DatabaseError, Problem) as error:
             # Each waiter gets an answer, or the error, at the end of the wait.
             log.warning("http.waiting_failed", reason=reason_of(error))
             return

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import Connection, select
 
 from watcher.api import idempotency
 from watcher.api.caller import Caller
@@ -16,16 +15,15 @@ from watcher.api.json_response import encode, from_answer, with_etag
 from watcher.api.key_uses import KeyUses
 from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
-from watcher.api.route import ApiRequest
+from watcher.api.request import ApiRequest
 from watcher.api.worker_threads import WorkerThreads
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
-from watcher.services import Services, api_keys
+from watcher.services import Services, api_keys, queries
 from watcher.services.api_keys import ApiKeyOwner
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
-from watcher.store.database import Database
-from watcher.store.schema import intent
+from watcher.store.database import Connection, Database
 
 #: Threads that read, and that write where the database takes several writers; SQLite has one.
 READ_THREADS = 4
@@ -219,11 +217,9 @@ class TransactionRunner:
             return idempotency.recall(connection, idempotent, now=self._now())
 
     async def _statuses(self, intent_ids: Collection[str]) -> Mapping[str, str]:
-        query = select(intent.c.id, intent.c.status).where(intent.c.id.in_(intent_ids))
-
         def read() -> dict[str, str]:
             with self._database.read() as connection:
-                return {str(row.id): str(row.status) for row in connection.execute(query)}
+                return queries.statuses(connection, intent_ids)
 
         return await self._readers.run(read)
 

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from sqlalchemy import Connection
-
 from chain.api.client import StacksApi
 from chain.api.dates import agreed
 from chain.api.transport import Fetcher, Timeouts
@@ -26,7 +24,7 @@ from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.services.webhook_secrets import check_secrets, open_secret_store
 from watcher.store import chain_state
-from watcher.store.database import Database
+from watcher.store.database import Connection, Database
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
 

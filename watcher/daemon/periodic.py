@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy.exc import SQLAlchemyError
 
 from chain.follower import MARGIN_BURN_BLOCKS
 from notifier import retention
@@ -20,7 +19,7 @@ from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
 from watcher.log import get_logger
 from watcher.store import chain_state
-from watcher.store.database import Database
+from watcher.store.database import Database, DatabaseError
 
 DAY_SECONDS = 86_400
 
@@ -75,7 +74,7 @@ def guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
     def run() -> None:
         try:
             job()
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             log.warning("job.failed", job=name, reason=reason_of(error))
             if not is_outage(error):
                 unforeseen.report(f"job {name}", error)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
-
 from chain.testing import ScriptedApi, ScriptedChain, principal
 from contracts.networks import NetworkName
 from notifier import deliveries, endpoints, outbox
@@ -29,7 +27,7 @@ from watcher.schemas import NewMerchant, NewPaymentIntent, TransferFilters
 from watcher.services import intent_requests, merchants, queries
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
-from watcher.store.database import Database
+from watcher.store.database import Connection, Database
 
 _T = TypeVar("_T")
 

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from chain.model import BlockHeader
 from notifier.database_errors import reason_of
 from watcher import unforeseen
@@ -14,6 +12,7 @@ from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.indexer.loop import DatabaseTrouble, PollResult
 from watcher.log import get_logger
 from watcher.monitoring.systemd import ServiceManager
+from watcher.store.database import DatabaseError
 from watcher.store.heartbeats import FOLLOWER, Heartbeat
 
 #: The loop may be silent for this multiple of its rest between two polls, plus this many seconds of work.
@@ -178,7 +177,7 @@ async def run_heartbeat(
     while not stop.is_set():
         try:
             await run_in_thread(heartbeat.write, liveness.roles)
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             liveness.on_heartbeat(reason_of(error))
         except Exception as error:  # the process continues without this heartbeat
             unforeseen.report("heartbeat", error)
@@ -191,7 +190,7 @@ async def run_heartbeat(
         await run_in_thread(
             partial(heartbeat.write, liveness.roles if grace_seconds else (), good_for=grace_seconds)
         )
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         log.warning("heartbeat.withdraw_failed", reason=reason_of(error))
     except Exception as error:
         # A failed last heartbeat must not fail an orderly stop.

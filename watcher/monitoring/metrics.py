@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 
 from chain.api.parse import KNOWN_WORDS
 from chain.model import Reorg, Step
@@ -35,7 +34,7 @@ from watcher.services import status as status_service
 from watcher.store import chain_state, reindex_runs
 from watcher.store import intents as intent_store
 from watcher.store.chain_state import Cursor
-from watcher.store.database import Database
+from watcher.store.database import Database, DatabaseError
 
 PREFIX = "sbtc_watcher_"
 
@@ -175,7 +174,7 @@ class Gauges(Collector):
                 found["due"] = 0 if cursor is None else intent_store.count_due(connection, cursor.clock)
                 found["outbox"] = outbox.stats(connection, now=self._now())
                 found["reindex"] = reindex_runs.latest(connection, now=self._now())
-        except SQLAlchemyError as error:
+        except DatabaseError as error:
             log.warning("metrics.database_failed", reason=reason_of(error))
         except Exception as error:
             # The process's own gauges are still shown, and the error is counted.

@@ -3,7 +3,7 @@
 A page's cursor is the last id of the page before, so that pages stay whole while rows are added.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
@@ -35,6 +35,12 @@ def intent(
     if row is None or merchant not in (None, row["merchant_id"]):
         raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
     return _documents(connection, [row], payment_contract)[0]
+
+
+def statuses(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+    """Return the statuses of intents by id, without those that do not exist."""
+    query = select(intent_table.c.id, intent_table.c.status).where(intent_table.c.id.in_(ids))
+    return {str(row.id): str(row.status) for row in connection.execute(query)}
 
 
 def intents_by_id(

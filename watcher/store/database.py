@@ -13,7 +13,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, BindParameter, Connection, Table, bindparam, create_engine, event, make_url, text
+from sqlalchemy import URL as URL
+from sqlalchemy import BindParameter, Table, bindparam, create_engine, event, make_url, text
+from sqlalchemy import Connection as Connection
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
@@ -23,6 +25,9 @@ from watcher.errors import ConfigError, Unreachable
 from watcher.log import get_logger
 from watcher.store import sqlite_file
 from watcher.store.fair_lock import LIMIT_CHECK_SECONDS, FairLock, WaitLimit
+
+#: Any failure of the database, as callers catch it.
+DatabaseError = SQLAlchemyError
 
 #: How long a transaction waits for another process's write on SQLite, seconds.
 BUSY_TIMEOUT_SECONDS = 10.0
@@ -211,7 +216,7 @@ class Database:
         """Raise :class:`Unreachable`, in one line, when the database does not serve the block."""
         try:
             yield
-        except (SQLAlchemyError, ExceptionGroup) as error:
+        except (DatabaseError, ExceptionGroup) as error:
             outage = _outage(error)
             if outage is None:
                 raise  # a bug of ours
@@ -298,7 +303,7 @@ def _outage(error: Exception) -> Exception | None:
     if isinstance(error, ExceptionGroup):
         found = [_outage(each) for each in error.exceptions]
         return found[0] if all(found) else None
-    return error if isinstance(error, SQLAlchemyError) and is_outage(error) else None
+    return error if isinstance(error, DatabaseError) and is_outage(error) else None
 
 
 def is_repeatable(error: DBAPIError) -> bool:

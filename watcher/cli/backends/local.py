@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-
 from watcher.config.load import config_file
 from watcher.config.settings import Settings
 from watcher.daemon import runtime_file
 from watcher.services import Services
 from watcher.services.webhooks import endpoint_url
-from watcher.store.database import Database
+from watcher.store.database import Connection, Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from watcher.cli.session import get_session
 from watcher.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from watcher.store.database import URL
 
 app = Commands("db", "Upgrade, back up and prune the database.")
 
