@@ -273,6 +273,3 @@ def _check_links(chain: Sequence[Block], parent: str) -> None:
         if block.header.parent_hash != parent:
             raise OutOfStep(f"block {block.header.hash} at {block.header.height} does not follow {parent}")
         parent = block.header.hash
-
-
-__all__ = ["BadStep", "Ledger", "OutOfStep", "StepResult", "clock_at"]

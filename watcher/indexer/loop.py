@@ -19,7 +19,8 @@ from notifier.database_errors import is_outage, reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
 from watcher.errors import WatcherError
-from watcher.indexer.ledger import BadStep, Ledger, OutOfStep, StepResult
+from watcher.indexer.ledger import Ledger, OutOfStep, StepResult
+from watcher.indexer.matcher import BadStep
 from watcher.indexer.settler import SettleResult
 from watcher.log import get_logger
 from watcher.store.chain_state import Halt
@@ -281,7 +282,7 @@ class IndexerLoop:
                     applied = await run_transaction(self._ledger.apply, step, seen_at)
                 except (BadStep, DataError, IntegrityError) as error:
                     # It cannot be stored, or not be understood: the poll goes on with another source.
-                    refusal = self._follower.refusal(f"what it says cannot be stored: {reason_of(error)}")
+                    refusal = self._follower.refusal(f"its step cannot be stored: {reason_of(error)}")
                     self._log_once("step.refused", str(refusal))
                     step = await _next_after(steps, refusal)
                     continue
@@ -349,7 +350,7 @@ class IndexerLoop:
             for unknown in sorted(block.unknown):
                 self._log_once(
                     "block.unknown_word",
-                    f"{unknown.kind} {unknown.word!r}: the block was applied without what it says",
+                    f"{unknown.kind} {unknown.word!r}: the block was applied without it",
                     height=block.header.height,
                     hint="update sbtc-watcher, then reindex from this height",
                 )

@@ -168,10 +168,12 @@ class Database:
         if not lock.acquire(WRITE_LOCK_TIMEOUT_SECONDS):
             if self._is_held_outside:
                 raise TransactionTimeout(
-                    "no turn to write: another process holds the database, "
+                    "write lock not acquired: another process holds the database, "
                     "and an earlier write of this one waits for it"
                 )
-            raise TransactionTimeout("no turn to write: other writes of this process hold the database")
+            raise TransactionTimeout(
+                "write lock not acquired: other writes of this process hold the database"
+            )
         began = time.monotonic()
         try:
             yield
@@ -222,7 +224,7 @@ class Database:
                 raise  # a bug of ours
             raise Unreachable(
                 f"database {self.safe_url} does not answer: {reason_of(outage)}",
-                hint="check database_url, and that its server runs, its disk has room and nobody blocks it",
+                hint="check database_url, and that its server runs, has disk space and is not blocked",
             ) from error
 
     def upgrade(self) -> None:

@@ -47,7 +47,7 @@ def prepare(path: Path, *, create: bool) -> None:
         return
     except PermissionError:
         _refuse_others(*_nearest(path.parent))
-        raise ConfigError(f"database_url: cannot look at {path}: permission denied") from None
+        raise ConfigError(f"database_url: cannot read {path}: permission denied") from None
     _refuse_others(path, owner)
     _keep_private(path)
 
@@ -76,7 +76,7 @@ def backup(source: Path, target: Path) -> int:
         _publish(partial, target)
     except sqlite3.Error as error:
         raise Unreachable(
-            f"the copy to {target} failed: {error}", hint="look whether its disk has room"
+            f"the copy to {target} failed: {error}", hint="check that its disk has room"
         ) from None
     except OSError as error:
         raise _no_place(target, error) from None

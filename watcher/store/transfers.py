@@ -8,7 +8,19 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, select, text, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    union_all,
+    update,
+)
 
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
@@ -112,16 +124,11 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
     touched: set[str] = set()
     for table in (transfer, attempt, refund):
         canonical_rows = and_(table.c.height > above, table.c.canonical)
-        touched |= set(
-            connection.execute(
-                select(table.c.intent_id).where(canonical_rows, table.c.intent_id.is_not(None))
-            ).scalars()
-        )
+        touched |= _owners(connection, table, canonical_rows)
         connection.execute(update(table).where(canonical_rows).values(canonical=False, orphaned_at=at))
     # Money on the new branch is later than actions on the old one, whatever its height.
     higher = act.c.height > above
-    acted = select(act.c.intent_id).where(higher, act.c.intent_id.is_not(None))
-    touched |= set(connection.execute(acted).scalars())
+    touched |= _owners(connection, act, higher)
     connection.execute(update(act).where(higher).values(height=above))
     return touched
 
@@ -134,13 +141,15 @@ def forget_times_after(connection: Connection, time: int) -> set[str]:
     touched: set[str] = set()
     for table in (transfer, attempt, refund):
         false = table.c.orphaned_at > time
-        touched |= set(
-            connection.execute(
-                select(table.c.intent_id).where(false, table.c.intent_id.is_not(None))
-            ).scalars()
-        )
+        touched |= _owners(connection, table, false)
         connection.execute(update(table).where(false).values(orphaned_at=time))
     return touched
+
+
+def _owners(connection: Connection, table: Table, condition: ColumnElement[bool]) -> set[str]:
+    """Return the intents that the rows of a table under a condition belong to."""
+    query = select(table.c.intent_id).where(condition, table.c.intent_id.is_not(None))
+    return set(connection.execute(query).scalars())
 
 
 def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int], dict[str, str]]:

@@ -12,7 +12,8 @@ from notifier.schema import event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from watcher.errors import ConfigError
-from watcher.indexer.ledger import BadStep, Ledger, OutOfStep
+from watcher.indexer.ledger import Ledger, OutOfStep
+from watcher.indexer.matcher import BadStep
 from watcher.indexer.settler import Settler
 from watcher.store.chain_state import Halt, canonical_header, load_cursor
 from watcher.store.schema import attempt, block, transfer

@@ -265,7 +265,7 @@ async def test_a_strangers_transaction_with_an_unknown_status_is_applied_and_nam
     rig.chain.mine([txs.stx_transfer(PAYER, principal("stranger"), 6, b"memo")])
     with capture_logs() as log:
         await rig.catch_up()
-    assert [line for line in log if line["log_level"] == "error"] == [], "a word is told once"
+    assert [line for line in log if line["log_level"] == "error"] == [], "a word is logged once"
     assert [word.blocks for word in words(rig)] == [2]
     assert 'sbtc_watcher_unknown_words_total{kind="status"} 2.0' in metrics.exposition()[0].decode()
     rig.clock.now += unknown_words.FORGET_AFTER_SECONDS + 1

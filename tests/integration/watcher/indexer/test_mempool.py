@@ -181,8 +181,8 @@ async def test_it_moves_no_status_and_sends_no_event(rig: MempoolFixture) -> Non
     await rig.poll()
     assert rig.fixture.show(name) == before | {"in_flight": True}
     with rig.fixture.database.read() as connection:
-        told = connection.execute(select(event.c.type)).scalars().all()
-    assert set(told) <= {"payment.created"}
+        sent = connection.execute(select(event.c.type)).scalars().all()
+    assert set(sent) <= {"payment.created"}
 
 
 async def test_without_a_pending_intent_the_mempool_is_not_read(rig: MempoolFixture) -> None:

@@ -66,9 +66,9 @@ def test_a_refund_is_shown_with_its_intent_flagged_noted_and_sent(fixture: Ledge
     first, second = bodies(fixture, "payment.refunded")
     assert first["refund"] == {"amount": "20000", "tx_id": partly.tx_id}
     assert set(first) == {"payment_intent", "previous_status", "reason", "supersedes", "chain", "refund"}
-    told = first["payment_intent"]
-    assert (told["amount_refunded"], told["flags"]) == ("20000", ["partially_refunded"])
-    assert told["timeline"][-1]["reason"] == f"refunded 20000 by {partly.tx_id}"
+    sent = first["payment_intent"]
+    assert (sent["amount_refunded"], sent["flags"]) == ("20000", ["partially_refunded"])
+    assert sent["timeline"][-1]["reason"] == f"refunded 20000 by {partly.tx_id}"
     assert second["refund"] == {"amount": "30000", "tx_id": rest.tx_id}
     assert second["payment_intent"] | {"updated_at": ""} == shown | {"updated_at": ""}
     [verdict] = bodies(fixture, "payment.succeeded")
@@ -175,11 +175,11 @@ def test_payment_and_like_refunds_in_one_transaction_are_each_counted_once(fixtu
     events = [event for call in calls for event in call.events]
     once = txs.call(f"{STRANGER}.wrapper", "all", STRANGER, events=events)
     fixture.mine(once)
-    told = ["created", "succeeded", "refunded", "refunded"]
-    assert (fixture.show(intent)["amount_refunded"], fixture.sent_events(intent)) == ("10000", told)
+    sent = ["created", "succeeded", "refunded", "refunded"]
+    assert (fixture.show(intent)["amount_refunded"], fixture.sent_events(intent)) == ("10000", sent)
     notes = reasons(fixture, intent)
     fixture.fork(1, [[], [once]])
-    assert (fixture.show(intent)["amount_refunded"], fixture.sent_events(intent)) == ("10000", told)
+    assert (fixture.show(intent)["amount_refunded"], fixture.sent_events(intent)) == ("10000", sent)
     assert reasons(fixture, intent) == notes
 
 
@@ -219,7 +219,7 @@ async def test_a_refund_that_was_missed_is_found_and_sent_once(
     [change] = report.changes
     assert (change.before["amount_refunded"], change.after["amount_refunded"]) == ("0", "20000")
     assert change.after["flags"] == ["partially_refunded"]
-    assert [told["type"] for told in change.events] == ["payment.refunded"]
+    assert [sent["type"] for sent in change.events] == ["payment.refunded"]
     assert deliveries(fixture).count("payment.refunded") == 1
     assert reasons(fixture, intent)[-1] == ("succeeded", f"refunded 20000 by {given.tx_id}")
     done = reading.snapshot()

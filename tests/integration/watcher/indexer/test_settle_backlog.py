@@ -107,12 +107,12 @@ def test_a_reorg_finds_intents_that_were_not_settled_yet(fixture: LedgerFixture)
     """Their success was never sent, so that none is reversed."""
     intents = [fixture.create() for _ in range(5)]
     fixture.mine(*pay(fixture, *intents))
-    told = [intent for intent in intents if fixture.status(intent) == "succeeded"]
-    assert len(told) == LIMIT
+    sent = [intent for intent in intents if fixture.status(intent) == "succeeded"]
+    assert len(sent) == LIMIT
     fixture.fork(1, [[], []])
     settle_all(fixture)
     for intent in intents:
-        if intent in told:
+        if intent in sent:
             assert (fixture.status(intent), fixture.sent_events(intent)[1:]) == (
                 "processing",
                 ["succeeded", "attention:reorged"],

@@ -11,10 +11,10 @@ from notifier.schema import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Status
-from watcher.indexer.ledger import clock_at
 from watcher.indexer.settler import Settler
 from watcher.schemas import serialize
 from watcher.store import intents as intent_store
+from watcher.store.chain_state import clock_at
 
 
 def bodies(fixture: LedgerFixture, intent: str) -> list[dict[str, Any]]:
@@ -81,13 +81,13 @@ def test_success_is_dated_by_the_chain(fixture: LedgerFixture) -> None:
 def test_settling_again_says_and_changes_nothing(fixture: LedgerFixture) -> None:
     intent = fixture.create()
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
-    before, told = fixture.show(intent), bodies(fixture, intent)
+    before, sent = fixture.show(intent), bodies(fixture, intent)
     with fixture.database.begin() as connection:
         settled = fixture.settler.settle(
             connection, [intent, "pi_X"], clock_at(fixture.tip), now=fixture.clock()
         )
     assert (settled.intents, settled.transitions, settled.events) == (1, (), 0)
-    assert (fixture.show(intent), bodies(fixture, intent)) == (before, told)
+    assert (fixture.show(intent), bodies(fixture, intent)) == (before, sent)
 
 
 def test_what_settling_did_is_counted(fixture: LedgerFixture) -> None:
@@ -167,12 +167,12 @@ def test_the_timeline_has_each_change_once_with_its_reason(fixture: LedgerFixtur
 def test_the_timeline_in_a_body_ends_at_its_own_moment(fixture: LedgerFixture) -> None:
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"))
     intent = fixture.create(reference="inv-1")
-    told = [body["data"]["payment_intent"] for body in bodies(fixture, intent)]
-    assert [(one["status"], [change["status"] for change in one["timeline"]]) for one in told] == [
+    sent = [body["data"]["payment_intent"] for body in bodies(fixture, intent)]
+    assert [(one["status"], [change["status"] for change in one["timeline"]]) for one in sent] == [
         ("pending", ["pending"]),
         ("succeeded", ["pending", "succeeded"]),
     ]
-    assert fixture.show(intent)["timeline"] == told[-1]["timeline"]
+    assert fixture.show(intent)["timeline"] == sent[-1]["timeline"]
 
 
 def test_dust_makes_neither_many_events_nor_long_bodies(fixture: LedgerFixture) -> None:

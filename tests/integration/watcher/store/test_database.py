@@ -90,7 +90,11 @@ def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(tmp_p
 def test_who_gets_no_turn_to_write_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 0.01)
     database = harness.open_database(tmp_path)
-    with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), database.begin():
+    with (
+        database.begin(),
+        pytest.raises(TransactionTimeout, match="write lock not acquired"),
+        database.begin(),
+    ):
         pass
     with database.begin():  # the next one gets it
         pass
@@ -171,7 +175,11 @@ def test_what_is_only_tried_out_takes_its_turn_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("watcher.store.database.BUSY_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr("watcher.store.database.WRITE_LOCK_TIMEOUT_SECONDS", 0.0)
     database = harness.open_database(tmp_path)
-    with database.begin(), pytest.raises(TransactionTimeout, match="no turn to write"), rolled_back(database):
+    with (
+        database.begin(),
+        pytest.raises(TransactionTimeout, match="write lock not acquired"),
+        rolled_back(database),
+    ):
         pass
     with rolled_back(database) as connection:
         connection.execute(insert(status_count).values(merchant_id="mer_X", status="pending", count=1))

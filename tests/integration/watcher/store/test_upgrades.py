@@ -21,7 +21,7 @@ def test_what_ended_with_money_is_due_after_the_next_block(fixture: LedgerFixtur
     )
     fixture.cancel(part)
     fixture.cancel(empty)
-    told = fixture.sent_events(part)
+    sent = fixture.sent_events(part)
     with fixture.database.begin() as connection:
         connection.execute(update(schema.intent).values(flags=[]))
     go_back(fixture, "0002")
@@ -30,7 +30,7 @@ def test_what_ended_with_money_is_due_after_the_next_block(fixture: LedgerFixtur
         due = select(schema.intent.c.id).where(schema.intent.c.wake_time == 0)
         assert connection.execute(due).scalars().all() == [part]
     fixture.mine()
-    assert (fixture.show(part)["flags"], fixture.sent_events(part)) == (["refund_due"], told)
+    assert (fixture.show(part)["flags"], fixture.sent_events(part)) == (["refund_due"], sent)
     assert fixture.show(paid)["flags"] == fixture.show(empty)["flags"] == []
     with fixture.database.read() as connection:
         assert connection.execute(due).scalars().all() == []

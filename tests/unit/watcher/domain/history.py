@@ -236,10 +236,10 @@ class IntentHistory:
             before = draft.status
             assert draft.supersedes == (verdicts[-1].id if verdicts and draft.type in VERDICTS else None)
             if draft.type in VERDICTS:
-                told = SentEvent(id=draft.id, type=draft.type)
-                assert told.verdict is draft.status
-                assert not verdicts or verdicts[-1].verdict is not told.verdict, "the same verdict twice"
-                verdicts.append(told)
+                sent = SentEvent(id=draft.id, type=draft.type)
+                assert sent.verdict is draft.status
+                assert not verdicts or verdicts[-1].verdict is not sent.verdict, "the same verdict twice"
+                verdicts.append(sent)
         assert before == decision.status or not decision.drafts
         assert decision.received == sum(i.amount for i in self.inclusions if i.canonical)
         assert decision.missing == max(0, self.intent.amount - decision.received)

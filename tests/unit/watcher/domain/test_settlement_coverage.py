@@ -196,8 +196,8 @@ def test_rows_5_and_15_dust_in_every_block_calls_attention_ever_more_rarely(paid
         decision = history.pay(f"d{number}", 1).decide()
         assert decision.flags >= ({Flag.SURPLUS} if paid else {Flag.LATE})
         assert decision.received == (100 if paid else 1) + number
-    told = [int(subject.partition("=")[2]) for subject in attention(history)]
-    assert told == [1, 2, 3, 4, 5, 10, 20, 40, 80, 160]
+    sent = [int(subject.partition("=")[2]) for subject in attention(history)]
+    assert sent == [1, 2, 3, 4, 5, 10, 20, 40, 80, 160]
 
 
 def test_row_5_money_that_matters_is_sent_at_once_however_much_dust_came_before() -> None:
