@@ -45,7 +45,7 @@ class Clock:
 
 
 def true_events(tx: Tx) -> tuple[Event, ...]:
-    """What a transaction did, straight from the script."""
+    """Return a transaction's events, straight from the script."""
     events: list[Event] = []
     for rank, event in enumerate(tx.events):
         match event.kind, event.action:
@@ -73,7 +73,7 @@ def true_events(tx: Tx) -> tuple[Event, ...]:
 
 
 def true_block(block: ScriptedBlock, rules: FetchRules) -> Block:
-    """The block that a reader must make of a scripted one."""
+    """Return the block that a reader must make of a scripted one."""
     found = []
     for index, tx in enumerate(block.txs):
         watched = tx.contract_id in rules.watched_contracts and tx.kind == "contract_call"
@@ -152,7 +152,7 @@ class FollowerFixture:
         self.cursor = self.stored[-1]
 
     def apply(self, step: Step) -> None:
-        """Do what a ledger does, and refuse what a ledger would refuse."""
+        """Apply a step like the ledger, and refuse what the ledger would refuse."""
         assert self.cursor is not None
         if self.before_commit is not None:
             self.before_commit(step)
@@ -189,7 +189,7 @@ class FollowerFixture:
         raise AssertionError(f"still at {self.follower.window.tip}, not at {self.chain.tip}")
 
     def check(self) -> None:
-        """The window ends where the consumer does."""
+        """Check that the window ends at the consumer's newest block."""
         last = self.blocks[-1].header if self.blocks else self.cursor
         assert self.follower.window.tip == last
 

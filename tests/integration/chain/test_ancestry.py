@@ -129,7 +129,7 @@ def known(chain: ScriptedChain, top: int, low: int) -> tuple[int, list[bytes]]:
 
 @pytest.mark.parametrize("top", [289, 275, 260])
 async def test_what_an_earlier_trace_found_is_not_asked_for_again(top: int):
-    """The trace goes down to it, and on below it with one request for the header there."""
+    """The trace reaches it, and continues below it with one request for the header there."""
     chain = grown()
     ancestry = HeaderAncestry(kept(chain, 290), known(chain, top, 130))
     async with ScriptedApi(chain, ping_interval=None) as api:

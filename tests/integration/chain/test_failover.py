@@ -23,7 +23,7 @@ def states(rig: FollowerFixture) -> list[SourceState]:
 
 @pytest.mark.parametrize("poll", POLLS)
 async def test_a_block_mined_after_the_first_source_died_is_read_at_the_next_poll(poll: float) -> None:
-    """Also every later one, and the dead one is asked less and less often."""
+    """Also every later block, and the dead source is tried less and less often."""
     chain = ScriptedChain()
     async with following(chain, sources=2, poll=poll, backoff=BackoffPolicy.for_polls(poll)) as rig:
         chain.mine()
@@ -64,7 +64,7 @@ async def test_whatever_the_first_source_fails_at_the_next_one_serves_in_the_sam
 
 
 async def test_a_source_that_dies_while_many_blocks_are_read_is_followed_by_the_next_one() -> None:
-    """What was handed over stays, and the next source goes on from there."""
+    """Steps already yielded stay, and the next source continues from there."""
     chain = ScriptedChain()
     async with following(chain, sources=2, batch=10) as rig:
         chain.mine(n=200)

@@ -30,7 +30,7 @@ async def test_a_chain_is_read_from_its_first_block_on(blocks: int) -> None:
 
 
 async def test_a_poll_before_the_first_block_was_applied_finds_it_again() -> None:
-    """What was not committed is read again, and nothing is taken for a fork or for a source that lags."""
+    """An uncommitted block is read again, and mistaken neither for a fork nor for a lagging source."""
     chain = ScriptedChain(height=1, txs=[pay(1)])
     async with following(chain, start=1) as rig:
 
@@ -69,7 +69,7 @@ async def test_a_first_block_that_is_newer_than_what_is_awaited_is_read() -> Non
 
 
 async def test_a_chain_without_a_block_says_which_one_it_waits_for() -> None:
-    """Where a server begins higher, block 1 is not to be had."""
+    """A server that begins higher does not have block 1."""
     chain = ScriptedChain(height=100)
     with pytest.raises(Exception, match="no block 1 yet, with which to start"):
         async with following(chain, start=1):
@@ -93,7 +93,7 @@ async def test_a_tip_without_transactions_is_applied(validator: str | None) -> N
 
 
 async def test_an_empty_tip_costs_one_request_when_nothing_is_new() -> None:
-    """The validator holds for it as for any other."""
+    """Its ETag holds like any other block's."""
     chain = ScriptedChain()
     async with following(chain) as rig:
         chain.mine(empty=True)

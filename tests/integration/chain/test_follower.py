@@ -25,7 +25,7 @@ WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT}))
 
 
 def payments(height: int) -> list[Tx]:
-    """One of everything, different at each height."""
+    """One transaction of each kind, different at each height."""
     label = str(height)
     return [
         txs.sbtc_transfer(PAYER, MERCHANT, height, memo=f"INV-{height}".encode()),
@@ -188,7 +188,7 @@ async def test_bootstrap_begins_with_the_first_block_of_a_time_and_has_a_window_
 
 
 async def test_bootstrap_takes_a_time_back_by_what_its_clock_is_ahead_of_the_tip() -> None:
-    """A machine clock two hours ahead skips no block that came since; one that is behind only reads more."""
+    """A machine clock two hours ahead skips no later block; one that is behind only reads more."""
     chain = ScriptedChain()
     mine(chain, 60, paying=False)
     first = chain.header(chain.tip.height - 20)

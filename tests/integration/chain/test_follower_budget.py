@@ -30,7 +30,7 @@ def mine(chain: ScriptedChain, count: int, size: int) -> None:
 
 
 class Sent:
-    """Notes when each request of a rig's sources may go out."""
+    """Records when each request of a fixture's sources may be sent."""
 
     def __init__(self, rig: FollowerFixture) -> None:
         self.rig = rig
@@ -122,7 +122,7 @@ async def test_a_deep_fork_is_followed_with_a_small_budget() -> None:
 
 
 async def test_a_source_with_a_budget_of_its_own_is_caught_up_with() -> None:
-    """It answers 20 requests a minute and refuses the others: what is read at once shrinks until it fits."""
+    """It answers 20 requests a minute and refuses the others: the batch shrinks until it fits."""
     chain = ScriptedChain()
     async with following(chain) as rig:
         mine(chain, 150, 20)

@@ -104,7 +104,7 @@ async def test_a_source_that_answered_lately_is_waited_for_and_one_that_did_not_
 
 
 async def test_in_the_first_minute_a_source_that_does_not_answer_may_have_said_something_before() -> None:
-    """A restart must not make a liar's word the only one."""
+    """A restart must not leave a dishonest source unopposed."""
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
@@ -140,7 +140,7 @@ async def test_a_source_that_never_says_what_it_has_there_becomes_a_case_for_a_p
 
 
 async def test_a_source_that_is_a_block_behind_still_says_where_the_fork_begins() -> None:
-    """It has no block as high as ours, but one that the liar's branch has not."""
+    """It has no block as high as ours, but one that is missing in the dishonest source's branch."""
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:
@@ -155,7 +155,7 @@ async def test_a_source_that_is_a_block_behind_still_says_where_the_fork_begins(
 
 
 async def test_a_source_that_seems_to_lag_on_a_slow_chain_is_not_overruled() -> None:
-    """No block comes for a while, but for the liar."""
+    """For a while only the dishonest source has new blocks."""
     chain = ScriptedChain()
     chain.mine(n=30)
     async with following(chain, sources=2) as rig:

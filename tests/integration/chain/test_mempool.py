@@ -27,7 +27,7 @@ class MempoolFixture:
         return None if found is None else [tx.tx_id for tx in found]
 
     def pay(self, count: int, *, stx: bool = False) -> list[str]:
-        """Put payments into the mempool; their ids, newest first."""
+        """Add payments to the mempool; return their ids, newest first."""
         make = txs.stx_transfer if stx else txs.sbtc_transfer
         made = [make(PAYER, SHOP, 5, b"memo", label=f"{stx} {number}") for number in range(count)]
         for number, tx in enumerate(made):

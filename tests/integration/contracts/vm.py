@@ -32,7 +32,7 @@ class VmError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a call came to, in a block of its own."""
+    """The outcome of a call in its own block."""
 
     result: Value
     #: As a node writes them: {"event": kind, "data": {…}}.
@@ -145,7 +145,7 @@ def missing() -> str | None:
 
 
 def install() -> None:
-    """Install the locked packages unless they are there; another test process that does so is waited for."""
+    """Install the locked packages unless installed; wait for another test process that is doing so."""
     lock = FOLDER / "package-lock.json"
     installed = FOLDER / "node_modules/.package-lock.json"
     with lock.open() as held:

@@ -58,7 +58,7 @@ def test_the_block_before_the_first_one_is_what_that_names_as_its_parent() -> No
 
 
 def test_links_needs_every_block_once() -> None:
-    """A chain that runs in a circle has an answer to everything."""
+    """A cyclic chain would link for ever."""
     first, second, third = make_headers(10, 3)
     circle = dataclasses.replace(third, hash=first.hash)
     assert not links(first, [second, circle])

@@ -55,7 +55,7 @@ def header(height: int = 100, **changes: Any) -> BlockHeader:
 
 
 def event_of(rank: int, kind: str, data: dict[str, Any]) -> Event | None:
-    """Turn an event as the node writes it into ours; kinds that we leave out give None."""
+    """Convert a node's event into ours; None for kinds that we leave out."""
     match kind:
         case "ft_transfer_event" | "stx_transfer_event":
             return TransferEvent(

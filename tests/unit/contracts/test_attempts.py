@@ -91,7 +91,7 @@ def test_a_failed_transfer_of_a_configured_token_keeps_its_memo(memo):
 
 
 def test_an_attempt_is_the_transactions_senders_whomever_the_argument_names():
-    """Anyone can put another's address into the argument; the transaction's sender has signed."""
+    """The argument may hold any address; only the transaction's sender has signed."""
     [attempt] = attempts(*TRANSFER, contract=SBTC, function="transfer", sender=BOB)
     assert attempt.sender == BOB
 

@@ -251,7 +251,7 @@ def test_no_other_print_is_the_memo_of_an_stx_transfer(events):
 
 
 def test_an_stx_transfers_own_memo_goes_before_the_routers_print():
-    """What the transfer itself carries is never replaced."""
+    """A memo in the transfer itself is never replaced."""
     assert routed(ft(0, asset=STX, memo=b"A"), said(1, MEMO, contract=ROUTER)) == [b"A"]
 
 

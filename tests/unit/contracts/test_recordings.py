@@ -182,7 +182,7 @@ def test_a_skipped_transaction_is_an_attempt():
 
 
 def test_the_registrys_recorded_prints_are_told_apart():
-    """A withdrawal's print does not make a peg-in of a mint, a deposit's does."""
+    """A deposit's print makes a mint a peg-in, a withdrawal's does not."""
     deposit, withdrawal = recorded("sbtc deposit completed"), recorded("sbtc withdrawal request")
     mint, withdrawn = deposit.events[0], withdrawal.events[-1]
     assert isinstance(withdrawn, PrintEvent)

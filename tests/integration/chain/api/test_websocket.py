@@ -111,7 +111,7 @@ async def test_a_subscription_that_a_missed_pong_took_is_cured_by_a_new_socket()
 
 
 async def test_the_scripted_servers_missed_pong_is_cured_too() -> None:
-    """Also on a chain that is slow: the next block does not come."""
+    """Also on a slow chain: the next block does not arrive."""
     async with scripted() as api, waking(api.url) as alarm:
         await alarm.called(1)
         alarm.websocket.note_tip(api.chain.tip.height)

@@ -15,7 +15,7 @@ Talk = Callable[[ServerConnection], Awaitable[None]]
 
 
 class Alarm:
-    """A running wake-up socket; counts how often it calls."""
+    """A running WebSocket client; counts its calls of ``on_block``."""
 
     def __init__(self, urls: Sequence[str], **options: Any) -> None:
         self.time = Timeline()
@@ -42,7 +42,7 @@ class Alarm:
         await self.time.sleep(seconds)
 
     async def until(self, fact: Callable[[], bool], *, within: float = 10.0) -> None:
-        """Wait until a fact holds that the socket brings about by itself."""
+        """Wait until a condition holds that the socket brings about by itself."""
         async with asyncio.timeout(within):
             while True:
                 if fact():
@@ -50,7 +50,7 @@ class Alarm:
                 await asyncio.sleep(0.001)
 
     async def called(self, count: int) -> None:
-        """Wait until it has called so often, and not more often."""
+        """Wait until it has called exactly so many times."""
         await self.until(lambda: self.calls >= count)
         assert self.calls == count
 
@@ -59,7 +59,7 @@ class Alarm:
         await self.until(lambda: self.websocket.is_open)
 
     async def lost(self, why: str = "") -> float:
-        """Wait until the socket is given up once more, for this reason; how long it waits to try again."""
+        """Wait until the socket is lost once more, for this reason; return the pause before the next one."""
         self._losses += 1
         await self.until(lambda: len(self.pauses) >= self._losses)
         assert len(self.pauses) == self._losses
@@ -89,7 +89,7 @@ async def waking(*urls: str, **options: Any) -> AsyncIterator[Alarm]:
 
 @asynccontextmanager
 async def talking(talk: Talk) -> AsyncIterator[str]:
-    """A WebSocket server that talks to each client like this; its base URL."""
+    """A WebSocket server that runs ``talk`` with each client; yields its base URL."""
 
     over = asyncio.Event()
 

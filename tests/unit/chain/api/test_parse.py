@@ -185,7 +185,7 @@ def test_a_printed_value_must_be_whole_bytes(value):
 
 
 def test_a_printed_value_is_kept_as_bytes_whatever_it_says():
-    """Neither the repr nor the Clarity type is looked at."""
+    """Neither the repr nor the Clarity type is read."""
     window = read(mined([log("0x" + "ff" * MAX_VALUE_BYTES)]))
     assert window.detail.events == (PrintEvent(rank=0, contract_id="SP.c", value=b"\xff" * MAX_VALUE_BYTES),)
 
@@ -387,7 +387,7 @@ def test_a_pending_transaction_has_no_block_and_no_events():
 
 @pytest.mark.parametrize("bad", [2**31, 2**40, -1, True, 1.0, "1"])
 def test_what_goes_into_an_integer_column_fits_it(bad):
-    """Heights, counts, indexes and ranks: a database on its own would fail at them for ever."""
+    """Heights, counts, indexes and ranks: larger values would make every database write fail."""
     for field in ("height", "burn_block_height", "tx_count"):
         with pytest.raises(Malformed, match=field):
             parser.header(body_of("v2-block-by-height") | {field: bad})
@@ -429,7 +429,7 @@ def test_names_may_be_as_long_as_the_chain_allows():
 
 @pytest.mark.parametrize("more", ["x", "é"])
 def test_longer_names_are_malformed(more):
-    """And so is what is not ASCII: no name on the chain holds it."""
+    """Names that are not ASCII too: the chain has none."""
     for event in (
         ft(asset_id=f"{PRINCIPAL}::{NAME}{more}"),
         ft(sender=PRINCIPAL + more),
@@ -500,7 +500,7 @@ def word(kind, text):
     ],
 )
 def test_a_word_of_an_event_that_is_not_known_is_named(event, unknown):
-    """What cannot be read is left out, and said to be; fields that are new do no harm."""
+    """An unknown event is left out and reported; new fields do no harm."""
     assert read(mined([event])).detail.unknown == unknown
 
 

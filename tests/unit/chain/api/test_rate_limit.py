@@ -106,7 +106,7 @@ async def test_requests_beyond_the_burst_wait_for_one_token_each(limit, burst, w
 
 
 async def test_even_a_very_long_wait_for_the_own_budget_is_waited():
-    """A step that was given up whenever the budget is dry would begin again with each token and never end."""
+    """A step abandoned whenever the budget is empty would restart with each token and never end."""
     clock = Clock()
     paced = limiter(clock, per_month=20)
     await send(paced, 21)
