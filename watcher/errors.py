@@ -73,7 +73,7 @@ class Unreachable(WatcherError):
 
 
 class Halted(WatcherError):
-    """The daemon stopped applying blocks because it cannot know which chain is right; an operator decides."""
+    """The daemon stopped applying blocks; an operator has to decide how it continues."""
 
     exit_code = 3
 

@@ -85,7 +85,7 @@ class _Branch:
 
 
 class Accept:
-    """Replaces our branch by the sources' branch. ``now`` is this machine's clock, ``show`` gets messages."""
+    """One acceptance of the sources' branch. ``now`` is this machine's clock, ``show`` gets messages."""
 
     def __init__(
         self,
@@ -234,7 +234,8 @@ class Accept:
         if known is not None and await source.header(known[1]) is None:
             raise Refused(
                 "fork_is_lower",
-                f"block {known[1]} at height {known[0]}, which holds money of ours, is not in the source's chain",
+                f"block {known[1]} at height {known[0]}, which holds money of ours, "
+                "is not in the source's chain",
                 hint=f"the fork is lower: name a height below {known[0]}",
             )
         return base

@@ -59,7 +59,7 @@ class _Open:
 
 
 class Audit:
-    """Audits once after each :meth:`call`. ``draw(n)`` returns a random number below n."""
+    """The auditor: one audit after each :meth:`call`. ``draw(n)`` returns a random number below n."""
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
 def _fitting(
     connection: Connection, table: Table, found: Sequence[_T], fact_of: Callable[[_T], Payment | Refund]
 ) -> list[_T]:
-    """Return the facts that are not stored as canonical in another block."""
+    """Return the facts that no other block holds as canonical in the database."""
     blocks_of = {(fact.tx_id, fact.rank): fact.block.hash for fact in map(fact_of, found)}
     gone = set()
     for batch in chunks(sorted({tx_id for tx_id, _ in blocks_of})):

@@ -23,7 +23,7 @@ class ChainMoved(Exception):
 
 
 class ForkGuard:
-    """Loads the ancestry of our chain, and rejects blocks below which the chain has forked since then."""
+    """Guard of one reindex: loads the ancestry of our chain, and rejects blocks after a fork below them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

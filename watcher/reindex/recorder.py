@@ -39,7 +39,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingSettler(Settler):
-    """Leaves intents untouched whose stored state is what ``decide()`` returns, and records ``changes``."""
+    """A settler that skips intents whose stored state is up to date, and records ``changes``."""
 
     changes: list[Change] = field(default_factory=list)
 

@@ -13,7 +13,7 @@ HASHES_PER_ROW = 1000
 
 
 class HashRecorder:
-    """Stores the hashes that one run traces; a dry run is never resumed and stores nothing."""
+    """Recorder of the hashes that one run traces; a dry run is never resumed and stores nothing."""
 
     def __init__(self, database: Database, run: ReindexRun) -> None:
         self._database = database
