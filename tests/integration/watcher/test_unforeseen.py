@@ -234,7 +234,7 @@ async def test_an_audit_that_fails_unforeseen_leaves_the_next_one(
         finality_burn_blocks=6,
         now=fixture.clock,
     )
-    monkeypatch.setattr(audit, "_span", boom)
+    monkeypatch.setattr(audit, "_draw_range", boom)
     assert await audit.once() is None
     assert counted("audit") == 1
 
