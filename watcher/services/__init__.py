@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from watcher.services import status as status_service
 from watcher.services.context import Document
 from watcher.services.merchants import MerchantService
-from watcher.services.payment_intents import PaymentIntentService
+from watcher.services.operator_actions import OperatorActionService
 from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import WebhookService
 
 
-class Services(PaymentIntentService, WebhookService, MerchantService):
+class Services(OperatorActionService, WebhookService, MerchantService):
     """Everything that can be asked for."""
 
     def status(self, *, known: Sequence[Reason] = ()) -> Document:

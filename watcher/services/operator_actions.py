@@ -5,7 +5,8 @@ all or nothing. The intent is settled before the action too: it may be due, and 
 not seen yet comes first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -22,7 +23,10 @@ from watcher.domain.model import (
 )
 from watcher.domain.settlement import decide
 from watcher.errors import NotFound, Refused
-from watcher.indexer.settler import Settler, to_sent_event
+from watcher.indexer.settler import to_sent_event
+from watcher.schemas import Assign, Cancel, Dismiss, Mark
+from watcher.services.context import Document
+from watcher.services.payment_intents import PaymentIntentService
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import operator_actions as action_store
@@ -30,195 +34,146 @@ from watcher.store import transfers as transfer_store
 from watcher.store.schema import recipient, transfer, transition
 
 
-def cancel(
-    connection: Connection,
-    intent_id: str,
-    *,
-    reason: str = "canceled",
-    actor: str,
-    settler: Settler,
-    now: float,
-    merchant: str | None = None,
-) -> None:
-    """Cancel a pending intent. ``merchant``: its owner, checked.
+class OperatorActionService(PaymentIntentService):
+    """What operators and merchants do to intents and transfers."""
 
-    Raises :class:`NotFound`, :class:`Refused` (``not_pending``).
-    """
-    clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
-    if intent.status is not Status.PENDING:
-        raise Refused(
-            "not_pending",
-            f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
-            hint="mark it, if a person knows better",
+    def cancel_intent(self, intent_id: str, request: Cancel) -> Document:
+        """Cancel a pending intent and return it. Raises :class:`NotFound`, :class:`Refused` (``not_pending``)."""
+        reason = request.reason or "canceled"
+        with self._acting_on(intent_id) as (intent, clock):
+            if intent.status is not Status.PENDING:
+                raise Refused(
+                    "not_pending",
+                    f"intent {intent_id} is {intent.status}; only a pending intent can be canceled",
+                    hint="mark it, if a person knows better",
+                )
+            self._record(intent, OperatorActionKind.CANCEL, clock, reason, "canceled")
+        return self.intent(intent_id)
+
+    def mark_intent(self, intent_id: str, request: Mark) -> Document:
+        """Declare an intent succeeded or failed, whatever was paid, and return it. Raises :class:`NotFound`."""
+        status = Status(request.status)
+        with self._acting_on(intent_id) as (intent, clock):
+            done = f"marked {status}"
+            self._record(intent, OperatorActionKind.MARK, clock, request.reason, done, status=status)
+        return self.intent(intent_id)
+
+    def dismiss_intent(self, intent_id: str, request: Dismiss) -> Document:
+        """Dismiss the refund that is due of an ended intent, and return the intent.
+
+        It was made another way, or it is not made. Money that comes later is due again.
+
+        Raises :class:`NotFound`, :class:`Refused` (``nothing_due``).
+        """
+        with self._acting_on(intent_id) as (intent, clock):
+            due = _refund_due(self.connection, intent, clock)
+            if not due:
+                raise Refused(
+                    "nothing_due",
+                    f"no refund is due of intent {intent_id}, which is {intent.status}",
+                    hint="sbtc-watcher intents list --flag refund_due shows where one is",
+                )
+            done = f"refund of {due} dismissed"
+            self._record(intent, OperatorActionKind.DISMISS, clock, request.reason, done, amount=due)
+        return self.intent(intent_id)
+
+    def assign_transfer(self, transfer_id: str, request: Assign) -> Document:
+        """Give an unmatched transfer to an intent, wherever on the chain it is, and return the transfer.
+
+        The same transfer in other blocks goes with it, and must not belong to an intent there. The action names the
+        transfer by transaction, rank, amount and recipient, and is void for one that differs in any of them or is
+        not of the intent's asset.
+
+        Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
+        ``refuted``, ``is_refund``).
+        """
+        with self._acting_on(request.intent) as (intent, clock):
+            row = _find_transfer(self.connection, transfer_id, intent, self.merchant)
+            _check_assignable(row, intent)
+            identity = {name: row[name] for name in ("tx_id", "rank", "amount", "recipient")}
+            same = self._unassigned(row, identity)
+            done = f"given {row['amount']} of {row['tx_id']}"
+            self._record(intent, action_store.ASSIGN, clock, request.reason, done, **identity)
+            for id_ in same:
+                transfer_store.assign_transfer(
+                    self.connection, id_, intent.id, intent.merchant, assigned=True
+                )
+        return self.transfer(transfer_id)
+
+    def _unassigned(self, row: Mapping[Any, Any], identity: Mapping[str, Any]) -> list[str]:
+        """Return the ids of a transfer in all blocks. Raises :class:`Refused` where one belongs to an intent."""
+        query = select(transfer.c.id, transfer.c.intent_id, transfer.c.merchant_id).where(
+            *(transfer.c[name] == value for name, value in identity.items()),
+            transfer.c.asset == row["asset"],
+            transfer.c.refuted.is_(None),
         )
-    action_store.add_action(
-        connection, intent_id, OperatorActionKind.CANCEL, clock, reason=reason, actor=actor, now=now
-    )
-    _note(connection, intent, f"canceled by {actor}: {reason}", now)
-    settler.settle(connection, [intent_id], clock, now=now)
+        rows = self.connection.execute(query).all()
+        for other in rows:
+            if other.intent_id is not None:
+                hidden = self.merchant not in (None, other.merchant_id)
+                owner = "an intent of another merchant" if hidden else f"intent {other.intent_id}"
+                raise Refused("already_matched", f"transfer {other.id} belongs to {owner}")
+        return [other.id for other in rows]
 
+    @contextmanager
+    def _acting_on(self, intent_id: str) -> Iterator[tuple[Intent, ChainClock]]:
+        """Hold the cursor and settle the intent, before an action and after it."""
+        cursor = chain_state.load_cursor(self.connection, lock=True)
+        clock = cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+        self._find_intent(intent_id)
+        self.settler.settle(self.connection, [intent_id], clock, now=self.now)
+        yield self._find_intent(intent_id), clock
+        self.settler.settle(self.connection, [intent_id], clock, now=self.now)
 
-def mark(
-    connection: Connection,
-    intent_id: str,
-    *,
-    status: Status,
-    reason: str,
-    actor: str,
-    settler: Settler,
-    now: float,
-    merchant: str | None = None,
-) -> None:
-    """Declare an intent ``succeeded`` or ``failed``, whatever was paid. ``merchant``: its owner, checked.
+    def _find_intent(self, intent_id: str) -> Intent:
+        intent = intent_store.load_intents(self.connection, [intent_id]).get(intent_id)
+        if intent is None or self.merchant not in (None, intent.merchant):
+            raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
+        return intent
 
-    Raises :class:`NotFound`.
-    """
-    clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
-    action_store.add_action(
-        connection,
-        intent_id,
-        OperatorActionKind.MARK,
-        clock,
-        status=status,
-        reason=reason,
-        actor=actor,
-        now=now,
-    )
-    _note(connection, intent, f"marked {status} by {actor}: {reason}", now)
-    settler.settle(connection, [intent_id], clock, now=now)
-
-
-def dismiss(
-    connection: Connection,
-    intent_id: str,
-    *,
-    reason: str,
-    actor: str,
-    settler: Settler,
-    now: float,
-    merchant: str | None = None,
-) -> None:
-    """Dismiss the refund that is due of an ended intent: it was made another way, or it is not made.
-
-    Money that comes later is due again. ``merchant``: the intent's owner, checked.
-
-    Raises :class:`NotFound`, :class:`Refused` (``nothing_due``).
-    """
-    clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
-    due = _refund_due(connection, intent, clock)
-    if not due:
-        raise Refused(
-            "nothing_due",
-            f"no refund is due of intent {intent_id}, which is {intent.status}",
-            hint="sbtc-watcher intents list --flag refund_due shows where one is",
+    def _record(
+        self, intent: Intent, kind: str, clock: ChainClock, reason: str, done: str, **values: Any
+    ) -> None:
+        """Store an action, and note it in the intent's timeline beside the status that the intent had."""
+        action_store.add_action(
+            self.connection,
+            intent.id,
+            kind,
+            clock,
+            reason=reason,
+            actor=self.actor,
+            now=self.now,
+            **values,
         )
-    action_store.add_action(
-        connection,
-        intent_id,
-        OperatorActionKind.DISMISS,
-        clock,
-        reason=reason,
-        actor=actor,
-        now=now,
-        amount=due,
-    )
-    _note(connection, intent, f"refund of {due} dismissed by {actor}: {reason}", now)
-    settler.settle(connection, [intent_id], clock, now=now)
+        query = select(func.count()).select_from(transition).where(transition.c.intent_id == intent.id)
+        known = self.connection.execute(query).scalar_one()
+        note = f"{done} by {self.actor}: {reason}"
+        entry = TimelineEntry(at=int(self.now), status=intent.status, reason=note)
+        intent_store.add_transitions(self.connection, [(intent.id, known, [entry])])
 
 
-def assign(
-    connection: Connection,
-    transfer_id: str,
-    intent_id: str,
-    *,
-    reason: str,
-    actor: str,
-    settler: Settler,
-    now: float,
-    merchant: str | None = None,
-) -> None:
-    """Give unmatched money to an intent, wherever on the chain it stands. ``merchant``: the intent's owner,
-    checked.
-
-    The same money that other blocks included goes with it, and must not belong to an intent there. The action
-    names the money by transaction, rank, amount and recipient, and is void for money that differs in one of
-    them or is not of the intent's asset.
-
-    Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
-    ``refuted``, ``is_refund``).
-    """
-    clock = _hold_clock(connection)
-    intent = _settled_intent(connection, intent_id, merchant, clock, settler, now)
-    money = _find_transfer(connection, transfer_id, intent, merchant)
-    if money["asset"] != intent.asset_identifier:
+def _check_assignable(row: Mapping[Any, Any], intent: Intent) -> None:
+    if row["asset"] != intent.asset_identifier:
         raise Refused(
             "wrong_asset",
-            f"transfer {transfer_id} is of {money['asset']}, "
-            f"intent {intent_id} asks for {intent.asset_identifier}",
+            f"transfer {row['id']} is of {row['asset']}, intent {intent.id} asks for {intent.asset_identifier}",
         )
-    if money["refuted"] is not None:
+    if row["refuted"] is not None:
         raise Refused(
             "refuted",
-            f"transfer {transfer_id} is not in the chain: {money['refuted']}",
+            f"transfer {row['id']} is not in the chain: {row['refuted']}",
             hint="sbtc-watcher transfers list --unmatched shows what is there instead, if anything is",
         )
-    if money["route"] == Route.REFUND:
+    if row["route"] == Route.REFUND:
         raise Refused(
-            "is_refund", f"transfer {transfer_id} is a refund through the contract, which pays for nothing"
+            "is_refund", f"transfer {row['id']} is a refund through the contract, which pays for nothing"
         )
-    identity = {name: money[name] for name in ("tx_id", "rank", "amount", "recipient")}
-    same = [transfer.c[name] == value for name, value in identity.items()]
-    query = select(transfer.c.id, transfer.c.intent_id, transfer.c.merchant_id).where(
-        *same, transfer.c.asset == money["asset"], transfer.c.refuted.is_(None)
-    )
-    rows = connection.execute(query).all()
-    for row in rows:
-        if row.intent_id is not None:
-            theirs = merchant not in (None, row.merchant_id)
-            whose = "an intent of another merchant" if theirs else f"intent {row.intent_id}"
-            raise Refused("already_matched", f"transfer {row.id} belongs to {whose}")
-    action_store.add_action(
-        connection, intent_id, action_store.ASSIGN, clock, reason=reason, actor=actor, now=now, **identity
-    )
-    _note(connection, intent, f"given {money['amount']} of {money['tx_id']} by {actor}: {reason}", now)
-    for row in rows:
-        transfer_store.assign_transfer(connection, row.id, intent_id, intent.merchant, assigned=True)
-    settler.settle(connection, [intent_id], clock, now=now)
 
 
 def _refund_due(connection: Connection, intent: Intent, clock: ChainClock) -> int:
     known = transfer_store.load_facts(connection, [intent.id])[intent.id]
     sent = [to_sent_event(row) for row in outbox.previous_events(connection, [intent.id])[intent.id]]
     return decide(intent, known, sent, clock).refund_due
-
-
-def _hold_clock(connection: Connection) -> ChainClock:
-    cursor = chain_state.load_cursor(connection, lock=True)
-    return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
-
-
-def _settled_intent(
-    connection: Connection,
-    intent_id: str,
-    merchant: str | None,
-    clock: ChainClock,
-    settler: Settler,
-    now: float,
-) -> Intent:
-    """Return an intent as it stands at ``clock``."""
-    _find_intent(connection, intent_id, merchant)
-    settler.settle(connection, [intent_id], clock, now=now)
-    return _find_intent(connection, intent_id, merchant)
-
-
-def _find_intent(connection: Connection, intent_id: str, merchant: str | None) -> Intent:
-    intent = intent_store.load_intents(connection, [intent_id]).get(intent_id)
-    if intent is None or merchant not in (None, intent.merchant):
-        raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
-    return intent
 
 
 def _find_transfer(
@@ -243,13 +198,3 @@ def _find_transfer(
             f"which is not a recipient of merchant {intent.merchant}",
         )
     return row
-
-
-def _note(connection: Connection, intent: Intent, words: str, now: float) -> None:
-    """Write what a person did into the intent's timeline, beside the status that it had; what follows is
-    written below.
-    """
-    query = select(func.count()).select_from(transition).where(transition.c.intent_id == intent.id)
-    known = connection.execute(query).scalar_one()
-    entry = TimelineEntry(at=int(now), status=intent.status, reason=words)
-    intent_store.add_transitions(connection, [(intent.id, known, [entry])])

@@ -1,21 +1,15 @@
 """Services for payment intents and transfers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from watcher.domain.model import Status
 from watcher.errors import Refused
 from watcher.schemas import (
-    Assign,
-    Cancel,
-    Dismiss,
-    Mark,
     NewPaymentIntent,
     NewPaymentIntents,
     PaymentIntentFilters,
     TransferFilters,
 )
-from watcher.services import intent_requests, operator_actions, queries
+from watcher.services import intent_requests, queries
 from watcher.services.context import Context, Document
 from watcher.store.schema import intent, transfer
 
@@ -61,29 +55,6 @@ class PaymentIntentService(Context):
         merchant = self.read_page(filters, intent.c.id, intent.c.merchant_id)
         return queries.intents(self.connection, filters, payment_contract=self._contract, merchant=merchant)
 
-    def cancel_intent(self, intent_id: str, request: Cancel) -> Document:
-        """Cancel a pending intent and return it."""
-        operator_actions.cancel(
-            self.connection, intent_id, reason=request.reason or "canceled", **self._by_whom()
-        )
-        return self.intent(intent_id)
-
-    def mark_intent(self, intent_id: str, request: Mark) -> Document:
-        """Declare an intent succeeded or failed and return it."""
-        operator_actions.mark(
-            self.connection,
-            intent_id,
-            status=Status(request.status),
-            reason=request.reason,
-            **self._by_whom(),
-        )
-        return self.intent(intent_id)
-
-    def dismiss_intent(self, intent_id: str, request: Dismiss) -> Document:
-        """Dismiss what is due of an ended intent and return it."""
-        operator_actions.dismiss(self.connection, intent_id, reason=request.reason, **self._by_whom())
-        return self.intent(intent_id)
-
     def transfers(self, filters: TransferFilters) -> Document:
         """Return a page of transfers, newest first."""
         merchant = self.read_page(filters, transfer.c.id, transfer.c.merchant_id)
@@ -92,13 +63,6 @@ class PaymentIntentService(Context):
     def transfer(self, transfer_id: str) -> Document:
         """Return one transfer."""
         return queries.transfer(self.connection, transfer_id, merchant=self.merchant)
-
-    def assign_transfer(self, transfer_id: str, request: Assign) -> Document:
-        """Give unmatched money to an intent, and return the transfer."""
-        operator_actions.assign(
-            self.connection, transfer_id, request.intent, reason=request.reason, **self._by_whom()
-        )
-        return self.transfer(transfer_id)
 
     @property
     def _contract(self) -> str | None:
@@ -113,9 +77,6 @@ class PaymentIntentService(Context):
             settler=self.settler,
             now=self.now,
         )
-
-    def _by_whom(self) -> dict[str, Any]:
-        return {"actor": self.actor, "settler": self.settler, "now": self.now, "merchant": self.merchant}
 
 
 def _numbered(number: int, refused: Refused) -> list[Mapping[str, str]]:

@@ -1,6 +1,7 @@
 """A merchant, a scripted chain and a ledger on a real database, moved by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from chain.testing import ScriptedChain, Tx, block_model, principal
 from notifier.schema import event
 from tests import harness
 from watcher.config.settings import Settings
-from watcher.domain.model import Status
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.settler import Settler
 from watcher.schemas import Assign, Cancel, Dismiss, Mark, NewMerchant, NewPaymentIntent
-from watcher.services import intent_requests, merchants, operator_actions, queries
+from watcher.services import Services, intent_requests, merchants, queries
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat
 from watcher.store.schema import heartbeat, transfer
@@ -132,59 +132,36 @@ class LedgerFixture:
         self.clock.now += 0.002  # ids of two milliseconds sort by time
         return made
 
-    def cancel(self, intent: str, reason: object = "canceled", **more: Any) -> None:
-        request = Cancel.of({"reason": reason})
+    @contextmanager
+    def services(self, merchant: str | None = None) -> Iterator[Services]:
+        """Open the services of a merchant, or of an operator, in a transaction that is committed."""
         with self.database.begin() as connection:
-            operator_actions.cancel(
+            yield Services(
                 connection,
-                intent,
-                reason=request.reason or "",
+                self.settings,
                 actor="test",
-                settler=self.settler,
                 now=self.clock(),
-                **more,
+                merchant=merchant,
+                settler_of=lambda _: self.settler,
             )
 
-    def mark(self, intent: str, status: object, reason: object = "seen", **more: Any) -> None:
-        request = Mark.of({"status": status, "reason": reason})
-        with self.database.begin() as connection:
-            operator_actions.mark(
-                connection,
-                intent,
-                status=Status(request.status),
-                reason=request.reason,
-                actor="test",
-                settler=self.settler,
-                now=self.clock(),
-                **more,
-            )
+    def cancel(self, intent: str, reason: object = "canceled", merchant: str | None = None) -> None:
+        with self.services(merchant) as services:
+            services.cancel_intent(intent, Cancel.of({"reason": reason}))
 
-    def dismiss(self, intent: str, reason: object = "sent back by hand", **more: Any) -> None:
-        request = Dismiss.of({"reason": reason})
-        with self.database.begin() as connection:
-            operator_actions.dismiss(
-                connection,
-                intent,
-                reason=request.reason,
-                actor="test",
-                settler=self.settler,
-                now=self.clock(),
-                **more,
-            )
+    def mark(self, intent: str, status: object, reason: object = "seen", merchant: str | None = None) -> None:
+        with self.services(merchant) as services:
+            services.mark_intent(intent, Mark.of({"status": status, "reason": reason}))
 
-    def assign(self, transfer_id: str, intent: str, reason: object = "his", **more: Any) -> None:
-        request = Assign.of({"intent": intent, "reason": reason})
-        with self.database.begin() as connection:
-            operator_actions.assign(
-                connection,
-                transfer_id,
-                intent,
-                reason=request.reason,
-                actor="test",
-                settler=self.settler,
-                now=self.clock(),
-                **more,
-            )
+    def dismiss(self, intent: str, reason: object = "sent back by hand", merchant: str | None = None) -> None:
+        with self.services(merchant) as services:
+            services.dismiss_intent(intent, Dismiss.of({"reason": reason}))
+
+    def assign(
+        self, transfer_id: str, intent: str, reason: object = "his", merchant: str | None = None
+    ) -> None:
+        with self.services(merchant) as services:
+            services.assign_transfer(transfer_id, Assign.of({"intent": intent, "reason": reason}))
 
     # Results
 

@@ -24,7 +24,8 @@ from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
-from watcher.services import operator_actions, queries
+from watcher.schemas import Cancel
+from watcher.services import Services, queries
 from watcher.services import status as status_service
 from watcher.store import chain_state
 from watcher.store import database as database_module
@@ -296,7 +297,14 @@ async def test_an_intent_that_was_paid_before_the_first_poll_is_paid(tmp_path: P
     canceled = harness.intent_record("canceled", created_at=START - 3500)
     harness.add_intents(database, [intent, canceled])
     with database.begin() as connection:
-        operator_actions.cancel(connection, canceled.id, actor="test", settler=harness.BOOKS, now=clock())
+        services = Services(
+            connection,
+            Settings(database_url=str(database.engine.url)),
+            actor="test",
+            now=clock(),
+            settler_of=lambda _: harness.BOOKS,
+        )
+        services.cancel_intent(canceled.id, Cancel())
     paying = txs.sbtc_transfer(PAYER, harness.SHOP, 50_000, b"EARLY")
     paid = chain.mine([paying], seconds=START - 60 - chain.tip.time)
     chain.mine(n=40, seconds=600)
