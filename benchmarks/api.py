@@ -164,14 +164,14 @@ async def mixing(client: Client, seconds: float) -> dict[str, Any]:
             kind = client.mixed()
             tasks.create_task(one(kind, getattr(client, kind), due))
     took = time.monotonic() - began
-    every = sorted(wait for some in waits.values() for wait in some)
+    every = sorted(wait for of_kind in waits.values() for wait in of_kind)
     return {
         "asked_per_second": RATE,
         "answered_per_second": round(len(every) / took),
         "mix_percent": MIX,
-        "requests": Counter({kind: len(some) for kind, some in waits.items()}),
+        "requests": Counter({kind: len(of_kind) for kind, of_kind in waits.items()}),
         **_quantiles(every),
-        **{kind: _quantiles(sorted(some)) for kind, some in waits.items()},
+        **{kind: _quantiles(sorted(of_kind)) for kind, of_kind in waits.items()},
     }
 
 

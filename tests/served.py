@@ -39,9 +39,9 @@ def serving(database_url: str, **settings: str) -> Iterator[str]:
     try:
         port = None
         for line in process.stderr:
-            said = json.loads(line)
-            if said["event"] == "http.bound":
-                port = said["port"]
+            entry = json.loads(line)
+            if entry["event"] == "http.bound":
+                port = entry["port"]
                 break
         assert port is not None, "the server did not come up"
         patience.cancel()

@@ -229,7 +229,7 @@ async def test_what_the_contract_did_ends_in_the_right_states_and_webhooks(
 
 
 @pytest.mark.usefixtures("backend")
-async def test_a_refund_follows_a_fork_and_is_told_once(vm: Vm, deployment: Deployment) -> None:
+async def test_a_refund_follows_a_fork_and_is_sent_once(vm: Vm, deployment: Deployment) -> None:
     """A Bitcoin fork orphans a refund that was sent; mined again, it counts again, and is not sent twice."""
     shop = await deployment.shop(events=EVERY)
     await deployment.start()

@@ -29,7 +29,7 @@ def pay(intent: dict[str, Any], amount: int | None = None) -> txs.Tx:
 
 
 @ON_BOTH
-async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_every_field(
+async def test_an_intent_made_by_cli_and_paid_on_chain_is_sent_verifiably_with_every_field(
     deployment: Deployment,
 ) -> None:
     """The whole path: CLI, chain, depth, webhook; verified by two public libraries."""
@@ -45,7 +45,7 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
     assert processing.document["type"] == "payment.processing"
     deployment.chain.mine(burn=True)
     await deployment.caught_up()
-    assert len(deployment.receiver.arrivals) == 1, "told before the asked depth"
+    assert len(deployment.receiver.arrivals) == 1, "sent before the required depth"
     deployment.chain.mine(burn=True)
     _, succeeded = await deployment.receiver.wait_for(2)
     assert succeeded.refused is None
@@ -69,22 +69,22 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
         "tip_hash": deployment.chain.tip.hash,
         "burn_block_height": deployment.chain.tip.burn_height,
     }
-    told = data["payment_intent"]
+    sent = data["payment_intent"]
     fields = """
         id object merchant status flags in_flight amount asset asset_identifier recipient payer reference
         terms_hash match tolerance amount_received amount_missing amount_over amount_refunded confirmations
         expires_at deadline late_policy as_of created_at updated_at succeeded_at metadata transfers
         transfers_total attempts attempts_total refunds refunds_total pay timeline timeline_total
     """
-    assert set(told) == set(fields.split())
-    assert told["confirmations"] == {
+    assert set(sent) == set(fields.split())
+    assert sent["confirmations"] == {
         "level": "anchored",
         "required": {"stacks": 1, "bitcoin": 2},
         "reached": {"stacks": 3, "bitcoin": 2},
     }
-    assert (told["status"], told["amount_received"], told["amount_missing"]) == ("succeeded", "50000", "0")
-    assert told["metadata"] == {"order_id": "12345"}
-    [transfer] = told["transfers"]
+    assert (sent["status"], sent["amount_received"], sent["amount_missing"]) == ("succeeded", "50000", "0")
+    assert sent["metadata"] == {"order_id": "12345"}
+    [transfer] = sent["transfers"]
     assert set(transfer) == {
         "tx_id",
         "event_index",
@@ -98,14 +98,14 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_told_verifiably_with_e
         "confirmations",
     }
     assert transfer["sender"] == PAYER
-    assert told["pay"]["contract"]["contract_id"] == harness.PAYMENT_CONTRACT
-    assert [argument["name"] for argument in told["pay"]["contract"]["arguments"]] == [
+    assert sent["pay"]["contract"]["contract_id"] == harness.PAYMENT_CONTRACT
+    assert [argument["name"] for argument in sent["pay"]["contract"]["arguments"]] == [
         *("token", "merchant", "amount", "expires-at", "salt")
     ]
     for key in ("expires_at", "deadline", "created_at", "updated_at", "succeeded_at"):
-        assert RFC3339.fullmatch(told[key]), key
+        assert RFC3339.fullmatch(sent[key]), key
     shown = await deployment.json("intents", "show", intent["id"])
-    assert (shown["status"], shown["succeeded_at"]) == ("succeeded", told["succeeded_at"])
+    assert (shown["status"], shown["succeeded_at"]) == ("succeeded", sent["succeeded_at"])
     assert [entry["status"] for entry in shown["timeline"]] == ["pending", "processing", "succeeded"]
     status = await deployment.json("status")
     assert (status["state"], status["intents"].get("succeeded"), status["outbox"]["pending"]) == ("ok", 1, 0)

@@ -62,7 +62,7 @@ async def test_the_api_beside_a_follower_that_was_killed_is_not_ready(served: De
         await until(client, "/readyz", 200)
 
 
-async def test_due_webhooks_that_nobody_delivers_are_told(served: Deployment) -> None:
+async def test_due_webhooks_that_no_process_delivers_are_reported(served: Deployment) -> None:
     shop = await served.shop(events="payment.succeeded")
     await served.start(*PROGRAM, "run", "--role", "follower,api")
     await served.caught_up()
@@ -78,7 +78,9 @@ async def test_due_webhooks_that_nobody_delivers_are_told(served: Deployment) ->
         await until(client, "/readyz", 200)
 
 
-async def test_a_database_that_is_locked_from_outside_is_told_and_healed(served: Deployment) -> None:
+async def test_a_database_that_is_locked_from_outside_is_reported_until_it_is_free(
+    served: Deployment,
+) -> None:
     """The gauges show the lag that the daemon knows of, not the one that it last stored."""
     await served.start()
     await served.caught_up()

@@ -68,12 +68,12 @@ async def test_a_command_that_would_use_another_database_than_the_daemon_is_refu
     daemon = await start(unit)
     theirs = f"sqlite:///{unit.folder}/state/sbtc-watcher.db"
     for command in (ADD, ("status",), ("run", "--once"), ("db", "upgrade")):
-        said = await refused(unit, *command)
-        assert said[0] == (
+        lines = await refused(unit, *command)
+        assert lines[0] == (
             f"error: database_url: the running daemon (pid {daemon.pid}) has {theirs}, this command would use"
             f" sqlite:///{unit.folder}/home/.local/state/sbtc-watcher/sbtc-watcher.db"
         )
-        assert said[1].startswith(f"hint: write database_url in {unit.folder}/config.toml")
+        assert lines[1].startswith(f"hint: write database_url in {unit.folder}/config.toml")
         assert not (unit.folder / "home").exists()
     unit.environment["SBTC_WATCHER_DATABASE_URL"] = theirs
     merchant = (await unit.json(*ADD))["merchant"]["id"]
@@ -111,9 +111,9 @@ async def test_what_is_stored_follows_the_daemons_rules(unit: Deployment, settin
     with (unit.folder / "config.toml").open("a") as config:
         config.write(f'database_url = "sqlite:///{unit.folder}/state/sbtc-watcher.db"\n')
     await start(unit, **{f"SBTC_WATCHER_{setting.upper()}": value})
-    said = await refused(unit, *ADD)
+    lines = await refused(unit, *ADD)
     assert re.match(
-        rf"error: {setting}: the running daemon \(pid \d+\) has .*, this command would use ", said[0]
+        rf"error: {setting}: the running daemon \(pid \d+\) has .*, this command would use ", lines[0]
     )
     assert await unit.json("merchants", "list") == {"data": [], "next_cursor": None}
     checks: dict[str, Any] = json.loads(await unit.cli("check", "--json", code=2))
@@ -131,15 +131,15 @@ async def test_endpoints_get_no_plain_secret_beside_a_daemon_with_a_key(unit: De
     daemon = await start(unit, SBTC_WATCHER_SECRET_KEY_FILE=str(key))
     merchant = (await unit.json(*ADD))["merchant"]["id"]
     add = ("endpoints", "add", "https://93.184.215.14/hook", "--merchant", merchant)
-    said = await refused(unit, *add)
+    lines = await refused(unit, *add)
     assert re.match(
         r"error: secret_key_file: not set, but this database's secrets are encrypted \(key [0-9a-f]{8}\)",
-        said[0],
+        lines[0],
     )
-    assert "--server" in said[1]
+    assert "--server" in lines[1]
     daemon.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(daemon.wait(), 10) == 0
-    assert await refused(unit, *add) == said
+    assert await refused(unit, *add) == lines
     assert "secret_key_file: not set" in "\n".join(await refused(unit, "run", "--role", "api"))
     unit.environment["SBTC_WATCHER_SECRET_KEY_FILE"] = str(key)
     await unit.json(*add)

@@ -92,7 +92,9 @@ def managing(name: str) -> Iterator[Manager]:
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-async def test_systemd_is_told_of_start_life_and_stop(served: Deployment, tmp_path: Path, kind: str) -> None:
+async def test_systemd_is_notified_of_start_progress_and_stop(
+    served: Deployment, tmp_path: Path, kind: str
+) -> None:
     """READY after migrations, HTTP and the first poll; then watchdog and status line; then STOPPING."""
     name = str(tmp_path / "notify") if kind == "path" else f"@sbtc-watcher-acceptance-{os.getpid()}"
     served.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "120000000"}
@@ -136,7 +138,7 @@ async def test_a_start_without_a_source_is_ready_for_systemd_but_not_for_money(
             await until(client, "/readyz", 200)
 
 
-async def test_a_notifier_feeds_the_watchdog_and_serves_health_without_looking_at_the_chain(
+async def test_a_notifier_feeds_the_watchdog_and_serves_health_without_polling_the_chain(
     served: Deployment, tmp_path: Path
 ) -> None:
     follower = await served.start(*PROGRAM, "run", "--role", "follower")
@@ -259,12 +261,12 @@ async def test_the_api_on_a_port_in_use_is_one_line_and_exit_code_2(served: Depl
         )
         async with asyncio.timeout(30):
             _, err = await process.communicate()
-    said = [line for line in err.decode().splitlines() if not line.startswith("{")]
+    lines = [line for line in err.decode().splitlines() if not line.startswith("{")]
     assert process.returncode == 2
-    assert said[0] == f"error: http_bind: cannot listen on {address}: address already in use"
-    assert len(said) == 2
-    assert said[1].startswith("hint: ")
-    assert "SBTC_WATCHER_HTTP_BIND=127.0.0.1:0" in said[1]
+    assert lines[0] == f"error: http_bind: cannot listen on {address}: address already in use"
+    assert len(lines) == 2
+    assert lines[1].startswith("hint: ")
+    assert "SBTC_WATCHER_HTTP_BIND=127.0.0.1:0" in lines[1]
 
 
 async def test_roles_without_the_api_share_a_machine_and_its_settings(served: Deployment) -> None:
@@ -291,7 +293,7 @@ async def test_roles_without_the_api_share_a_machine_and_its_settings(served: De
     assert (left_out["level"], "SBTC_WATCHER_HTTP_BIND" in left_out["hint"]) == ("warning", True)
 
 
-def test_what_nobody_foresaw_is_critical_in_the_journal(tmp_path: Path) -> None:
+def test_an_unforeseen_exception_is_critical_in_the_journal(tmp_path: Path) -> None:
     """Each line of the traceback: `journalctl -p crit` shows why the unit died."""
     code = "import sys, watcher.cli.app as app; app.call = lambda _: 1 // 0; sys.argv[1:] = []; app.main()"
     with (tmp_path / "journal").open("wb") as journal:

@@ -56,7 +56,7 @@ async def status_until(deployment: Deployment, wanted: str) -> dict[str, Any]:
         database.close()
 
 
-async def test_lost_payments_are_found_beside_a_running_daemon_and_told_once(deployment: Deployment) -> None:
+async def test_lost_payments_are_found_beside_a_running_daemon_and_sent_once(deployment: Deployment) -> None:
     """While it reads, the daemon continues to apply blocks and delivers the reindex's events."""
     shop = await deployment.shop()
     await deployment.start()
@@ -86,8 +86,8 @@ async def test_lost_payments_are_found_beside_a_running_daemon_and_told_once(dep
     again = await deployment.json("reindex", "--from", str(begin))
     assert (again["found"], again["events"], again["resumed"]) == (0, 0, False)
     await deployment.caught_up()
-    told = [arrival.document["data"]["payment_intent"]["id"] for arrival in deployment.receiver.arrivals]
-    assert sorted(told) == sorted([lost["id"], fresh["id"]])
+    notified = [arrival.document["data"]["payment_intent"]["id"] for arrival in deployment.receiver.arrivals]
+    assert sorted(notified) == sorted([lost["id"], fresh["id"]])
     assert {arrival.document["type"] for arrival in deployment.receiver.arrivals} == {"payment.succeeded"}
     assert (await deployment.status())["reindex"] is None
 
@@ -116,7 +116,7 @@ async def test_a_run_that_was_killed_goes_on_and_loses_and_doubles_nothing(deplo
     assert len((await deployment.json("deliveries", "list"))["data"]) == 2
 
 
-async def test_a_deep_reorg_halts_the_daemon_until_a_person_accepts_it(deployment: Deployment) -> None:
+async def test_a_deep_reorg_halts_the_daemon_until_an_operator_accepts_it(deployment: Deployment) -> None:
     """The operator runs the command that ``status`` hints at; the daemon continues without a restart."""
     shop = await deployment.shop(events="payment.succeeded,payment.attention")
     daemon = await deployment.start()

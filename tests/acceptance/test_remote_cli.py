@@ -232,11 +232,11 @@ def test_every_command_says_remotely_what_it_says_locally(both: Both) -> None:
         here = both.cli(*both.here.words(command), code=int(code))
         there = both.remotely(*both.there.words(command), code=int(code))
         assert there.out == ""
-        told, expected = (same(answer.err) for answer, side in ((there, both.there), (here, both.here)))
-        told, expected = (text.replace("`", "") for text in (told, expected))
+        output, expected = (same(answer.err) for answer, side in ((there, both.there), (here, both.here)))
+        output, expected = (text.replace("`", "") for text in (output, expected))
         if code == "2":  # hints do not travel, apart from where to look for what is not there
-            told, expected = (text.split("hint:")[0] for text in (told, expected))
-        assert told == expected, command
+            output, expected = (text.split("hint:")[0] for text in (output, expected))
+        assert output == expected, command
     for command in _lines(CHANGES):
         here = both.cli(*both.here.words(command), "--json")
         there = both.remotely(*both.there.words(command), "--json")
@@ -265,8 +265,8 @@ def test_a_merchants_key_says_whose_it_is_and_opens_nothing_of_others(both: Both
     assert {row["merchant"] for row in listed} == {both.there.merchant}
     assert "no intent" in both.remotely("intents", "show", other.pending, code=1, key=key).err
     for command in ("intents list", "intents create --amount 5", f"endpoints add {HOOK}"):
-        told = both.remotely(*command.split(), "--merchant", both.there.merchant, code=2, key=key).err
-        assert "the API key says whose it is" in told
+        output = both.remotely(*command.split(), "--merchant", both.there.merchant, code=2, key=key).err
+        assert "the API key says whose it is" in output
     shown = both.remotely("status", key=key).out
     assert ("Database" in shown, "6 pending" in shown, "4 pending" in shown) == (False, False, True)
     assert "admin" in both.remotely("merchants", "list", code=2, key=key).err
@@ -292,13 +292,13 @@ def test_an_import_over_the_server_is_like_one_here_and_never_doubles(
     assert [(e["line"], e["field"]) for e in there["errors"]] == [(5, "amount")]
     assert (there["imported"], there["continue_at_line"], told_there) == (2, 4, told_here)
     write("1,A", "2,B", "3,C", "4,D", "x", "5,E")
-    again, told = done(both.there, code=2)
+    again, output = done(both.there, code=2)
     assert [row["id"] for row in again["intents"][:2]] == [row["id"] for row in there["intents"]]
     assert [(e["line"], e["message"]) for e in again["errors"]] == [(6, "has 1 cell, the first line names 2")]
-    assert told == "Of these, 1 batch was stored already and not stored again.\n"
+    assert output == "Of these, 1 batch was stored already and not stored again.\n"
     write("1,A", "2,B", "3,C", "4,D", "6,F", "5,E")
-    whole, told = done(both.there)
-    assert (whole["imported"], told.count("2 batches")) == (6, 1)
+    whole, output = done(both.there)
+    assert (whole["imported"], output.count("2 batches")) == (6, 1)
     listed = both.cli.doc("intents", "list", "--merchant", both.there.merchant)["data"]
     assert sorted(row["reference"] for row in listed) == [
         "A",
@@ -340,9 +340,9 @@ def test_what_a_server_could_not_even_read_is_an_error_of_its_line(both: Both, t
     "command", ["demo", "run", "reindex --from 1", "check", "listen --secret x", "db current"]
 )
 def test_what_needs_the_daemons_machine_says_so_in_a_line(cli: CliRunner, command: str) -> None:
-    told = cli("--server", "http://127.0.0.1:1", "--api-key", "sk_live_x", *command.split(), code=2)
-    assert (told.out, told.err.count("\n")) == ("", 1)
-    assert "works on the daemon's own machine only" in told.err
+    output = cli("--server", "http://127.0.0.1:1", "--api-key", "sk_live_x", *command.split(), code=2)
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert "works on the daemon's own machine only" in output.err
 
 
 def test_keys_come_from_files_or_the_environment_and_are_never_shown(
@@ -367,9 +367,9 @@ def test_keys_come_from_files_or_the_environment_and_are_never_shown(
         ((both.url, "--api-key", f"{wrong}\u00fc"), 2, "characters that no key has"),
         ((both.url, "--api-key-file", f"{tmp_path}/missing"), 2, "cannot read"),
     ):
-        told = cli("--verbose", "--server", *arguments, "intents", "list", code=code)
-        assert says in told.err
-        assert wrong not in told.out + told.err
+        output = cli("--verbose", "--server", *arguments, "intents", "list", code=code)
+        assert says in output.err
+        assert wrong not in output.out + output.err
     monkeypatch.delenv("SBTC_WATCHER_SERVER_KEY")
     assert "needs a key" in cli("--server", both.url, "intents", "list", code=2).err
     file.write_text("\n")

@@ -41,9 +41,9 @@ async def listening(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Pro
     assert process.stderr is not None
     try:
         async with asyncio.timeout(30):
-            said = (await process.stderr.readline()).decode()
-        found = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert found, said
+            line = (await process.stderr.readline()).decode()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line
         async with httpx.AsyncClient(base_url=found[0]) as client:
             yield process, client
     finally:
@@ -97,7 +97,7 @@ async def test_the_listener_says_of_each_webhook_whether_it_is_genuine(number: s
     assert (process.returncode, out, err) == (0, b"", b"")
 
 
-async def test_the_listener_speaks_json_lines() -> None:
+async def test_the_listener_prints_json_lines() -> None:
     body = json.dumps(EVENT).encode()
     async with listening("--json") as (process, client):
         await client.post("/a", content=body, headers=signed(body))

@@ -35,12 +35,12 @@ async def test_a_block_is_read_at_once_and_a_pending_payment_is_shown_before_it(
             assert shown["status"] == "pending"
     assert (await deployment.json("status"))["sources"][0]["websocket"] == "open"
     deployment.chain.mine([payment])
-    [told] = await deployment.receiver.wait_for(1)
-    assert told.document["type"] == "payment.succeeded"
-    assert told.document["data"]["payment_intent"]["in_flight"] is False
+    [arrival] = await deployment.receiver.wait_for(1)
+    assert arrival.document["type"] == "payment.succeeded"
+    assert arrival.document["data"]["payment_intent"]["in_flight"] is False
 
 
-async def test_a_payment_mined_right_after_the_first_source_died_is_told_long_before_a_second_poll(
+async def test_a_payment_mined_right_after_the_first_source_died_is_sent_long_before_a_second_poll(
     deployment: Deployment,
 ) -> None:
     """Polls are a minute apart. The websocket fails over to the next source, and so does its poll."""
@@ -60,8 +60,8 @@ async def test_a_payment_mined_right_after_the_first_source_died_is_told_long_be
         await deployment.api.stop()
         memo = intent["pay"]["memo"].encode()
         deployment.chain.mine([txs.sbtc_transfer(principal("payer"), intent["recipient"], 50_000, memo)])
-        [told] = await deployment.receiver.wait_for(1)
-        assert told.document["type"] == "payment.succeeded"
+        [arrival] = await deployment.receiver.wait_for(1)
+        assert arrival.document["type"] == "payment.succeeded"
         first, other = json.loads(await deployment.cli("status", "--json", code=1))["sources"]
         assert (first["state"], other["state"]) == ("failing", "ok")
     lines = [

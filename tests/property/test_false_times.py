@@ -89,17 +89,17 @@ def latest(fixture: LedgerFixture) -> int:
 def test_after_any_false_times_every_intent_comes_to_an_end(history: list[dict[str, Any]]) -> None:
     """After two days of correct times no intent waits, and no stored time is ahead of the chain."""
     with tempfile.TemporaryDirectory(prefix="false-times-") as folder:
-        told = FalseTimes(Path(folder))
+        world = FalseTimes(Path(folder))
         try:
             for action in history:
-                told.act(action)
-            told.pass_days()
-            fixture = told.fixture
-            statuses = {fixture.status(intent) for intent in told.intents}
+                world.act(action)
+            world.pass_days()
+            fixture = world.fixture
+            statuses = {fixture.status(intent) for intent in world.intents}
             cursor = fixture.ledger.cursor()
             assert cursor is not None
             assert statuses <= {"succeeded", "failed", "expired"}
             assert cursor.newest_time == fixture.tip.time
             assert latest(fixture) <= fixture.tip.time
         finally:
-            told.fixture.database.close()
+            world.fixture.database.close()

@@ -191,16 +191,16 @@ async def tell(history: list[object], batch: int) -> None:
     chain.mine(n=20, burn=True)
     chain.mine(n=50)
     async with following(chain, sources=2, rules=WATCHING, batch=batch) as rig:
-        told = Story(chain, rig)
+        story = Story(chain, rig)
         for action in history:
-            await told.play(action)
-            assert told.forked or not any(isinstance(step, Reorg) for step in rig.steps)
-        told.ended = True
+            await story.play(action)
+            assert story.forked or not any(isinstance(step, Reorg) for step in rig.steps)
+        story.ended = True
         for api in rig.apis:
             api.lag(0)
             api.thaw()
             api.faults.clear()
-        chain.mine(told.payments(1))
+        chain.mine(story.payments(1))
         await rig.settle(polls=40)
 
 

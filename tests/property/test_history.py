@@ -291,7 +291,7 @@ class History(RuleBasedStateMachine):
         with self.database.read() as connection:
             stored = intent_store.load_intents(connection, self.intents)
             facts = transfer_store.load_facts(connection, self.intents)
-            told = outbox.previous_events(connection, self.intents)
+            sent = outbox.previous_events(connection, self.intents)
             timelines = intent_store.load_timelines(connection, self.intents)
             rows = {row.id: row for row in connection.execute(select(intent_table))}
             events = connection.execute(select(event_table)).all()
@@ -300,7 +300,7 @@ class History(RuleBasedStateMachine):
             assert ours == truth[key], f"{key}: stored transfers are not the chain's"
             earlier = [
                 SentEvent(id=row.id, type=row.type, reason=row.reason, subject=row.subject, time=row.as_of)
-                for row in told[key]
+                for row in sent[key]
             ]
             decision = decide(intent, facts[key], earlier, cursor.clock)
             assert (decision.status, decision.drafts) == (intent.status, ()), f"{key}: not what decide() says"
@@ -401,10 +401,10 @@ class History(RuleBasedStateMachine):
             assert (row.n, row.id) == (n, event_id(key, EventType(row.type), n))
             if EventType(row.type) in VERDICTS:
                 assert row.supersedes == (verdicts[-1].id if verdicts else None)
-                assert not verdicts or verdicts[-1].type != row.type, "a verdict told twice in a row"
+                assert not verdicts or verdicts[-1].type != row.type, "a verdict sent twice in a row"
                 verdicts.append(row)
         given_back = [row.subject for row in events if row.type == EventType.REFUNDED]
-        assert len(set(given_back)) == len(given_back), "a refund told twice"
+        assert len(set(given_back)) == len(given_back), "a refund sent twice"
         if verdicts and intent.status is not Status.PROCESSING:
             assert verdicts[-1].type == f"payment.{intent.status}"
 

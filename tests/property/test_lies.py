@@ -154,12 +154,12 @@ async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
             shown = fixture.show(key)
             assert shown["amount_received"] == str(decision.received)
             assert shown["amount_refunded"] == str(decision.refunded)
-            told = fixture.sent_events(key)
-            assert told[: len(before[key])] == before[key], "what was told stays told"
+            sent = fixture.sent_events(key)
+            assert sent[: len(before[key])] == before[key], "what was sent stays sent"
             if any("fork" in action for action in history):
                 continue
             if shown["status"] != decision.status:
-                assert VERDICTS & {each.split(":")[0] for each in before[key]}, "only what was told holds it"
+                assert VERDICTS & {each.split(":")[0] for each in before[key]}, "only what was sent holds it"
             if shown["status"] == "succeeded":
                 assert decision.status in (Status.SUCCEEDED, Status.PROCESSING), "no false success stays"
             if "succeeded" in before[key] and shown["status"] == "processing":

@@ -107,7 +107,7 @@ def test_refunds_change_nothing_but_their_own_flags_and_events(
 
 @example(TAKEN_BACK, [0, 100, 0, 0, 0, 100, *[0] * 8], {})
 @given(lively, given_back, policies)
-def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_when_something_is_due(
+def test_a_refund_is_sent_once_as_soon_as_it_is_deep_by_decisions_made_only_when_due(
     steps: list[Step], amounts: list[int], policy: dict[str, object]
 ) -> None:
     history = IntentHistory(**policy)
@@ -124,14 +124,14 @@ def test_a_refund_is_told_once_as_soon_as_it_is_deep_by_whoever_decides_only_whe
         if not (touched or amounts[number] or due(decision, history)):
             continue
         decision = history.decide()
-        told = [draft for draft in decision.drafts if draft.refund is not None]
-        for draft in told:
+        sent = [draft for draft in decision.drafts if draft.refund is not None]
+        for draft in sent:
             assert draft.refund in history.refunds
             assert deep(history, draft.refund)
     subjects = [draft.subject for draft in history.drafts if draft.type is EventType.REFUNDED]
     assert len(set(subjects)) == len(subjects)
     for subject, refund in refunds.subjects(refunds.canonical(history.refunds)).items():
-        assert (subject in subjects) >= deep(history, refund), "a deep refund was not told"
+        assert (subject in subjects) >= deep(history, refund), "a deep refund was not sent"
 
 
 def deep(history: IntentHistory, refund: Repayment | None) -> bool:

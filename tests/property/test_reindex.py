@@ -134,7 +134,7 @@ async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=histories, lost=st.lists(st.booleans(), min_size=1, max_size=6))
-def test_lost_rows_are_found_and_nothing_is_told_twice(
+def test_lost_rows_are_found_and_no_event_is_sent_twice(
     history: list[dict[str, Any]], lost: list[bool]
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="reindex-") as folder:

@@ -63,11 +63,11 @@ class Follower:
     def settler(self) -> Any:
         """Return all states and events, without times."""
         columns = ("id", "status", "flags", "received", "missing", "over", "anchor_height", "succeeded_at")
-        told = ("id", "sequence", "reason", "subject", "supersedes", "as_of", "body")
+        event_columns = ("id", "sequence", "reason", "subject", "supersedes", "as_of", "body")
         with self.database.read() as connection:
             return (
                 connection.execute(select(*(intent_table.c[c] for c in columns)).order_by("id")).all(),
-                connection.execute(select(*(event_table.c[c] for c in told)).order_by("id")).all(),
+                connection.execute(select(*(event_table.c[c] for c in event_columns)).order_by("id")).all(),
                 connection.execute(select(transition).order_by("intent_id", "n")).all(),
             )
 

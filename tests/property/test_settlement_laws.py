@@ -311,7 +311,7 @@ def test_events_form_one_chain_of_alternating_verdicts(
 
 
 @given(quiet, policies)
-def test_a_success_is_told_exactly_when_money_covers_at_depth(
+def test_a_success_is_sent_exactly_when_payments_cover_at_depth(
     steps: list[Step], policy: dict[str, object]
 ) -> None:
     history = IntentHistory(**policy)
@@ -365,10 +365,10 @@ def test_no_fork_makes_a_false_success_or_loses_a_true_one(
             replace(i, time=min(i.time, intent.deadline)) if i.key in known else i for i in history.inclusions
         ]
         until = None if intent.late_policy is LatePolicy.ACCEPT else intent.deadline
-        told = [d for d in decision.drafts if d.type is EventType.SUCCEEDED]
-        if told or decision.status is Status.SUCCEEDED:
+        sent = [d for d in decision.drafts if d.type is EventType.SUCCEEDED]
+        if sent or decision.status is Status.SUCCEEDED:
             assert covering(intent, may, until=until) is not None
-        if told:
+        if sent:
             assert any(
                 deep(intent, [i for i in may if i.position <= last.position], history.clock, until=until)
                 for last in may
@@ -455,7 +455,7 @@ def test_a_daemon_that_asks_only_when_touched_or_woken_ends_the_same(
 
 
 @given(st.lists(st.sampled_from([0, 1, 1, 1, 3, 60, 10**9]), max_size=120), st.sets(st.integers(0, 119)))
-def test_attention_to_surplus_is_told_no_more_often_than_the_money_doubles(
+def test_attention_to_surplus_is_sent_no_more_often_than_the_surplus_doubles(
     dust: list[int], cuts: set[int]
 ) -> None:
     """After the first few steps; the last event covers more than half of them."""
@@ -467,11 +467,11 @@ def test_attention_to_surplus_is_told_no_more_often_than_the_money_doubles(
             history.decide()
     decision = history.decide()
     moved = [amount for amount in dust if amount]
-    told = [draft for draft in history.drafts if draft.type is EventType.ATTENTION]
+    sent = [draft for draft in history.drafts if draft.type is EventType.ATTENTION]
     assert decision.received == 100 + sum(moved)
-    assert len(told) <= ATTENTION_EVENTS_BEFORE_DOUBLING + len(moved).bit_length() + sum(moved).bit_length()
-    assert bool(told) == bool(moved) == (Flag.SURPLUS in decision.flags)
-    if told:
-        others, _, total = told[-1].subject.partition("+")[2].partition("=")
+    assert len(sent) <= ATTENTION_EVENTS_BEFORE_DOUBLING + len(moved).bit_length() + sum(moved).bit_length()
+    assert bool(sent) == bool(moved) == (Flag.SURPLUS in decision.flags)
+    if sent:
+        others, _, total = sent[-1].subject.partition("+")[2].partition("=")
         assert 2 * int(total) > sum(moved)
         assert 2 * (int(others) + 1) > len(moved)

@@ -158,7 +158,7 @@ def test_times_are_put_right_in_batches(shop, engine, clock, monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_looking_for_wrong_times_reads_only_those(shop, engine):
+def test_the_search_for_wrong_times_reads_only_those(shop, engine):
     with engine.begin() as conn:
         for statement, index in (
             (clocks._deliveries(), "ix_delivery_stamped"),

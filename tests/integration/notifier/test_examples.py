@@ -254,9 +254,11 @@ async def test_the_npm_libraries_accept_a_captured_delivery_with_either_secret_o
     event = shop.enqueue()
     await drain()
     [arrival] = receiver.arrivals
-    code, said = await asyncio.to_thread(ask_npm, node_folder, [old, current], arrival.headers, arrival.body)
-    assert (code, len(said)) == (0, 6), said
-    assert {(one["library"], one["id"]) for one in said} == {
+    code, verdicts = await asyncio.to_thread(
+        ask_npm, node_folder, [old, current], arrival.headers, arrival.body
+    )
+    assert (code, len(verdicts)) == (0, 6), verdicts
+    assert {(one["library"], one["id"]) for one in verdicts} == {
         (library, event) for library in ("standardwebhooks", "svix", "stripe")
     }
 
@@ -268,6 +270,6 @@ async def test_the_npm_libraries_refuse_a_changed_body(shop, receiver, drain, no
     await drain()
     [arrival] = receiver.arrivals
     body = arrival.body.replace(b"pi_1", b"pi_2")
-    code, said = await asyncio.to_thread(ask_npm, node_folder, [shop.secrets[id_]], arrival.headers, body)
+    code, verdicts = await asyncio.to_thread(ask_npm, node_folder, [shop.secrets[id_]], arrival.headers, body)
     assert code == 1
-    assert [one["accepted"] for one in said] == [False] * 3
+    assert [one["accepted"] for one in verdicts] == [False] * 3

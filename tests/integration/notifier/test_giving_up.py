@@ -52,7 +52,7 @@ async def test_a_410_is_the_same_alarm_at_once(shop, engine, receiver, drain, cl
     assert stats(engine, clock).disabled_endpoints == ((id_, "gone"),)
 
 
-def test_an_endpoint_that_a_person_disabled_is_no_alarm(shop, engine, clock):
+def test_an_endpoint_that_an_operator_disabled_raises_no_alarm(shop, engine, clock):
     id_ = shop.endpoint()
     with engine.begin() as conn:
         endpoints.disable(conn, id_)

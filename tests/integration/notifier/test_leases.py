@@ -23,7 +23,7 @@ OK = SendResult(status_code=200, error=None, seconds=0.1)
 
 @pytest.fixture
 def claim(engine, clock):
-    def some(room=10, *, lease="lease_a", endpoint_cap=8, seconds=30):
+    def claim_due(room=10, *, lease="lease_a", endpoint_cap=8, seconds=30):
         with engine.begin() as conn:
             return queue.claim(
                 conn,
@@ -34,7 +34,7 @@ def claim(engine, clock):
                 endpoint_cap=endpoint_cap,
             ).claims
 
-    return some
+    return claim_due
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def settle(engine, clock):
     return store
 
 
-def test_a_claimed_row_is_nobody_elses_until_its_lease_runs_out(shop, claim, clock):
+def test_a_claimed_row_is_not_claimed_again_until_its_lease_expires(shop, claim, clock):
     shop.endpoint()
     shop.enqueue()
     [first] = claim(lease="lease_a")
@@ -111,7 +111,7 @@ def test_a_result_counts_only_under_the_lease_that_the_row_still_has(shop, claim
     assert (shop.delivery().status, shop.delivery().attempts) == ("delivered", 1)
 
 
-def test_what_is_handed_back_is_due_at_once_and_nobody_elses_lease_is_touched(shop, engine, claim, clock):
+def test_released_claims_are_due_at_once_and_other_leases_are_untouched(shop, engine, claim, clock):
     shop.endpoint()
     shop.enqueue()
     [mine] = claim(lease="lease_a")

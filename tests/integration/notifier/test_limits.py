@@ -14,7 +14,7 @@ from notifier.testing import Answer
 
 @pytest.fixture
 def claim(engine, clock):
-    def some(*, rate=None, cap=8, room=100):
+    def claim_due(*, rate=None, cap=8, room=100):
         with engine.begin() as conn:
             return queue.claim(
                 conn,
@@ -26,10 +26,10 @@ def claim(engine, clock):
                 endpoint_rate=rate,
             )
 
-    return some
+    return claim_due
 
 
-def test_an_endpoint_gets_its_rate_spread_evenly_whoever_claims(shop, claim, clock):
+def test_an_endpoint_gets_its_rate_spread_evenly_over_all_workers(shop, claim, clock):
     shop.endpoint()
     for number in range(30):
         shop.enqueue(f"pi_{number}")
@@ -43,7 +43,7 @@ def test_an_endpoint_gets_its_rate_spread_evenly_whoever_claims(shop, claim, clo
     assert len(claim(rate=20).claims) == 2, "what was not used is not saved up"
 
 
-def test_without_a_rate_nothing_but_the_slots_limits_and_nothing_calls_for_another_look(shop, claim):
+def test_without_a_rate_only_the_slots_limit_and_no_earlier_poll_is_asked_for(shop, claim):
     shop.endpoint()
     for number in range(30):
         shop.enqueue(f"pi_{number}")
@@ -51,7 +51,7 @@ def test_without_a_rate_nothing_but_the_slots_limits_and_nothing_calls_for_anoth
     assert (len(found.claims), found.next_at) == (8, None)
 
 
-def test_a_rate_that_holds_nothing_back_calls_for_no_other_look(shop, claim):
+def test_a_rate_that_holds_nothing_back_asks_for_no_earlier_poll(shop, claim):
     shop.endpoint()
     shop.enqueue()
     assert claim(rate=100).look_at is None
@@ -89,7 +89,7 @@ async def test_retry_after_holds_the_whole_endpoint_and_no_other(shop, old_recei
     assert {row.status for row in shop.deliveries()} == {"delivered"}
 
 
-async def test_a_person_ends_a_hold_by_disabling_and_enabling(shop, engine, old_receiver, drain, clock):
+async def test_disabling_and_enabling_ends_a_hold(shop, engine, old_receiver, drain, clock):
     id_ = shop.endpoint(receiver=old_receiver)
     old_receiver.plan(Answer(status=503, headers={"Retry-After": "86400"}))
     shop.enqueue()
@@ -167,7 +167,7 @@ async def test_nineteen_endpoints_do_not_wait_for_one_that_hangs(shop, receiver,
         await receiver.wait_for(30, path="/0")
 
 
-def test_one_look_claims_for_everybody_else_however_much_a_hanging_endpoint_has_due(shop, claim):
+def test_one_claim_serves_all_other_endpoints_however_much_a_hanging_one_has_due(shop, claim):
     """A saturated endpoint is skipped before the claim, so its thousands of rows take no other's room."""
     hanging = shop.endpoint(events=["payment.expired"])
     for number in range(300):
@@ -181,7 +181,7 @@ def test_one_look_claims_for_everybody_else_however_much_a_hanging_endpoint_has_
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_look_costs_the_same_whatever_was_delivered_before_and_whatever_is_under_way(
+def test_a_claim_costs_the_same_whatever_was_delivered_before_and_whatever_is_under_way(
     shop, engine, claim, clock
 ):
     """Cost is counted in steps of SQLite's virtual machine, so that no clock is needed."""

@@ -167,7 +167,7 @@ def test_a_changed_and_enabled_endpoint_beside_events_that_are_written(shop, eng
     assert {row.status for row in shop.deliveries()} == {"pending"}
 
 
-def test_a_changed_endpoint_lets_nobody_write_for_it_before_it_is_done(shop, engine, clock):
+def test_a_changed_endpoint_blocks_writes_for_it_until_the_change_is_committed(shop, engine, clock):
     """Else the lock would have to be upgraded while others share it."""
     id_ = shop.endpoint()
     with engine.connect() as a, a.begin(), engine.connect() as b, b.begin():

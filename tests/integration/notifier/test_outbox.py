@@ -76,26 +76,30 @@ def test_a_removed_endpoint_gets_nothing(shop, engine):
     assert shop.deliveries() == []
 
 
-def test_told_lists_each_intents_events_in_order_of_sequence(shop, engine):
+def test_previous_events_are_in_order_of_sequence_for_each_intent(shop, engine):
     shop.enqueue("pi_1", EventType.SUCCEEDED, sequence=3)
     shop.enqueue("pi_1", EventType.CREATED, sequence=1)
     shop.enqueue("pi_1", EventType.ATTENTION, sequence=2, reason="late", subject="0xab/1")
     shop.enqueue("pi_2", EventType.EXPIRED)
     with engine.begin() as conn:
-        told = outbox.previous_events(conn, ["pi_2", "pi_1", "pi_3"])
-    assert [row.type for row in told["pi_1"]] == [EventType.CREATED, EventType.ATTENTION, EventType.SUCCEEDED]
-    assert (told["pi_1"][1].reason, told["pi_1"][1].subject, told["pi_1"][1].n) == ("late", "0xab/1", 0)
-    assert [row.type for row in told["pi_2"]] == [EventType.EXPIRED]
-    assert told["pi_3"] == []
+        events = outbox.previous_events(conn, ["pi_2", "pi_1", "pi_3"])
+    assert [row.type for row in events["pi_1"]] == [
+        EventType.CREATED,
+        EventType.ATTENTION,
+        EventType.SUCCEEDED,
+    ]
+    assert (events["pi_1"][1].reason, events["pi_1"][1].subject, events["pi_1"][1].n) == ("late", "0xab/1", 0)
+    assert [row.type for row in events["pi_2"]] == [EventType.EXPIRED]
+    assert events["pi_3"] == []
 
 
-def test_told_takes_any_number_of_intents(shop, engine):
+def test_previous_events_takes_any_number_of_intents(shop, engine):
     for number in range(3):
         shop.enqueue(f"pi_{number * 1000}")
     with engine.begin() as conn:
-        told = outbox.previous_events(conn, {f"pi_{number}" for number in range(3000)})
-    assert len(told) == 3000
-    assert [intent for intent in sorted(told) if told[intent]] == ["pi_0", "pi_1000", "pi_2000"]
+        events = outbox.previous_events(conn, {f"pi_{number}" for number in range(3000)})
+    assert len(events) == 3000
+    assert [intent for intent in sorted(events) if events[intent]] == ["pi_0", "pi_1000", "pi_2000"]
 
 
 def test_stats_count_what_is_open(shop, engine, clock):

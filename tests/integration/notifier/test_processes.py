@@ -87,10 +87,12 @@ async def test_nothing_is_lost_with_a_killed_process_and_nothing_is_sent_twice_w
         await one.wait()
         gate.set()
         await until(lambda: all(row.status == "delivered" for row in shop.deliveries()))
-    told = Counter((arrival.path, arrival.id) for arrival in receiver.arrivals)
-    assert set(told) == {(path, event) for path in paths for event in events}, "nothing is lost"
+    received = Counter((arrival.path, arrival.id) for arrival in receiver.arrivals)
+    assert set(received) == {(path, event) for path in paths for event in events}, "nothing is lost"
     lost = {(arrival.path, arrival.id) for arrival in receiver.arrivals if by(arrival) == "one"}
-    assert {key for key, count in told.items() if count > 1} == lost, "only what the dead one had under way"
+    assert {key for key, count in received.items() if count > 1} == lost, (
+        "only what the dead one had under way"
+    )
     for key in lost:
         first, second = [arrival for arrival in receiver.arrivals if (arrival.path, arrival.id) == key]
         assert (by(first), by(second)) == ("one", "two")

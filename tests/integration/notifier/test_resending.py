@@ -155,14 +155,14 @@ def test_a_replay_of_everything_leaves_out_test_events_and_other_merchants(shop,
         endpoints.send_test(conn, tested, now=clock())
     shop.enqueue("pi_1", merchant="mer_2")
     kinds = [kind for kind in EventType if kind is not EventType.TEST]
-    told = [shop.enqueue(f"pi_2{number}", kind) for number, kind in enumerate(kinds)]
+    enqueued = [shop.enqueue(f"pi_2{number}", kind) for number, kind in enumerate(kinds)]
     with engine.begin() as conn:
         conn.execute(delete(delivery))
-        assert deliveries.replay(conn, every, since=0, now=clock()) < len(told)
+        assert deliveries.replay(conn, every, since=0, now=clock()) < len(enqueued)
         while bulk.step(conn, now=clock()):
             pass
     rows = shop.deliveries()
-    assert sorted(row.event for row in rows) == sorted(told)
+    assert sorted(row.event for row in rows) == sorted(enqueued)
     assert {(row.endpoint, row.ordered, row.status, row.next_attempt_at) for row in rows} == {
         (every, False, "pending", clock())
     }

@@ -55,7 +55,7 @@ async def test_a_body_stays_as_long_as_a_delivery_that_died_of_late_may_be_retri
             deliveries.retry(conn, again, now=clock())
 
 
-def test_a_batch_looks_at_a_bounded_number_also_of_what_it_keeps(shop, engine, clock):
+def test_a_batch_reads_a_bounded_number_also_of_rows_that_it_keeps(shop, engine, clock):
     """Deliveries held for years: each run walks over them once, a part in each transaction."""
     kept = shop.endpoint()
     for number in range(7):

@@ -117,7 +117,7 @@ async def test_what_is_no_http_is_a_failure_with_a_reason(sender, answer):
     assert outcome.error
 
 
-async def test_an_answer_that_ends_in_its_first_line_is_told_in_words(sender):
+async def test_an_answer_that_ends_in_its_first_line_is_explained_in_words(sender):
     """Merchants read the reason; the library's own text is the repr of a half-parsed object."""
 
     async def breaks_off(reader, writer):
@@ -178,7 +178,7 @@ async def test_a_fresh_connection_that_is_dropped_is_not_tried_twice(sender, rec
     assert len(receiver.arrivals) == 1
 
 
-async def test_cookies_are_kept_for_nobody(receiver, monkeypatch):
+async def test_cookies_are_never_stored(receiver, monkeypatch):
     """At a host name, because clients never store cookies of an IP address."""
     port = int(receiver.base.rsplit(":", 1)[1])
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -300,7 +300,7 @@ async def test_a_name_that_does_not_resolve_is_an_os_error(error):
         await Resolver(getaddrinfo=fail).resolve("x.example", 443)
 
 
-async def test_a_look_up_that_nobody_waits_for_any_more_harms_nothing():
+async def test_an_abandoned_look_up_does_no_harm():
     hang = threading.Event()
     resolver = Resolver(getaddrinfo=lambda *_: hang.wait(20) and [])
     task = asyncio.create_task(resolver.resolve("x.example", 443))

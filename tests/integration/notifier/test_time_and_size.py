@@ -68,7 +68,7 @@ async def test_an_answer_that_does_not_come_or_trickles_ends_with_the_time(post,
     assert LIMIT * 0.9 <= outcome.seconds < 5
 
 
-async def test_headers_that_trickle_end_with_the_time_and_the_status_stands(post):
+async def test_headers_that_trickle_end_with_the_timeout_and_the_status_counts(post):
     async with scripted(drip_headers) as port:
         outcome = await post(port)
     assert (outcome.status_code, outcome.error) == (200, None)
@@ -129,7 +129,7 @@ async def test_a_look_up_that_hangs_ends_with_the_time(monkeypatch):
     assert outcome.error == f"no answer within {LIMIT} s"
 
 
-async def test_a_body_that_trickles_ends_with_the_time_and_the_status_stands(post):
+async def test_a_body_that_trickles_ends_with_the_timeout_and_the_status_counts(post):
     async def handle(reader, writer):
         await read_request(reader)
         await drip(writer, b"HTTP/1.1 500 No\r\ncontent-length: 100000\r\n\r\n", b"x")
@@ -219,18 +219,18 @@ async def test_what_the_library_quotes_is_made_printable(shop, engine, drain, mo
         (UnicodeError("label too long"), "name not found: not a host name: label too long"),
     ],
 )
-async def test_a_name_that_is_not_found_is_looked_up_once_and_said_so(monkeypatch, error, expected):
-    asked = []
+async def test_a_name_that_is_not_found_is_looked_up_once_and_reported(monkeypatch, error, expected):
+    looked_up = []
 
     def look_up(host, *_):
-        asked.append(host)
+        looked_up.append(host)
         raise error
 
     monkeypatch.setattr("notifier.sender.Resolver", lambda: Resolver(getaddrinfo=look_up))
     async with Sender(user_agent="t", timeout=5, allow_http=True) as sender:
         outcome = await sender.send("http://shop.example/", body=b"{}", headers={})
     assert outcome.error == expected
-    assert asked == ["shop.example"]
+    assert looked_up == ["shop.example"]
 
 
 async def test_the_log_says_what_kind_of_failure_it_was(post, receiver):

@@ -80,7 +80,7 @@ async def post(url, **settings):
         return await sender.send(url, body=b"{}", headers={})
 
 
-async def test_a_good_certificate_is_accepted_and_the_server_is_told_the_name_of_the_url(
+async def test_a_good_certificate_is_accepted_and_the_server_gets_the_name_of_the_url(
     authority, trusted, names
 ):
     """The connection goes to an IP address, but SNI, Host and the certificate are those of the name."""

@@ -295,7 +295,7 @@ async def test_a_running_worker_delivers_when_woken_and_retries_by_itself(
     assert len({arrival.id for arrival in receiver.arrivals}) == 1
 
 
-async def test_a_worker_that_is_not_woken_looks_by_itself(shop, receiver, make_worker, running):
+async def test_a_worker_that_is_not_woken_polls_by_itself(shop, receiver, make_worker, running):
     shop.endpoint(receiver=receiver)
     async with running(make_worker(poll_interval=0.01)):
         shop.enqueue()

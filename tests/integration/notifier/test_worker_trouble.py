@@ -81,7 +81,7 @@ async def test_a_stop_on_a_dead_database_ends_and_the_lease_brings_the_row_back(
     assert len(old_receiver.arrivals) == 2
 
 
-async def test_a_probe_waits_as_long_as_it_is_told(shop, old_receiver, drain, clock):
+async def test_a_probe_waits_for_the_breaker_pause(shop, old_receiver, drain, clock):
     shop.endpoint(receiver=old_receiver)
     old_receiver.always(Answer(status=500))
     for number in range(6):

@@ -90,7 +90,7 @@ def test_an_endpoint_that_says_no_is_alive_and_opens_no_breaker():
 
 
 @pytest.mark.parametrize("status", sorted(OVERLOAD_STATUSES))
-def test_a_word_of_overload_halves_what_an_endpoint_gets_and_each_success_adds_one(status):
+def test_overload_halves_the_concurrency_limit_and_each_success_raises_it_by_one(status):
     health = after(EndpointHealth(), status)
     assert health.allowed(8) == 4
     assert after(health, status).allowed(8) == 2
@@ -110,11 +110,11 @@ def test_a_smaller_setting_goes_before_what_an_endpoint_had():
 
 
 @pytest.mark.parametrize(
-    ("status", "asked", "held"),
+    ("status", "wanted", "held"),
     [(429, 60.0, 1060.0), (503, 60.0, 1060.0), (503, 1e9, 1000 + DAY), (500, 60.0, None), (429, None, None)],
 )
-def test_retry_after_holds_the_whole_endpoint_where_it_means_something(status, asked, held):
-    assert after(EndpointHealth(), status, retry_after=asked).held_until == held
+def test_retry_after_holds_the_whole_endpoint_where_it_means_something(status, wanted, held):
+    assert after(EndpointHealth(), status, retry_after=wanted).held_until == held
 
 
 def test_a_success_or_a_shorter_wish_ends_no_hold_before_its_time():
@@ -128,9 +128,9 @@ def test_a_success_or_a_shorter_wish_ends_no_hold_before_its_time():
     ("failures", "since", "expected"),
     [(DISABLE_ATTEMPTS, 5 * DAY, True), (DISABLE_ATTEMPTS - 1, 9 * DAY, False), (99, 5 * DAY - 1, False)],
 )
-def test_an_endpoint_is_hopeless_after_five_days_and_ten_failures(failures, since, expected):
+def test_an_endpoint_should_be_disabled_after_five_days_and_ten_failures(failures, since, expected):
     assert failed(failures, 400).should_disable(now=1000 + since, disable_after=5 * DAY) is expected
 
 
-def test_an_endpoint_without_failures_is_not_hopeless():
+def test_an_endpoint_without_failures_should_not_be_disabled():
     assert not EndpointHealth().should_disable(now=1e9, disable_after=0)

@@ -37,8 +37,10 @@ def test_a_statement_that_is_refused_is_none(kind):
 
 def test_a_reason_has_the_drivers_words_and_the_kind_of_statement_and_no_values():
     """Parameters may be secrets, and so may what PostgreSQL adds as DETAIL."""
-    said = Exception("duplicate key value violates unique constraint\nDETAIL: Key (secret)=(whsec_1) exists.")
-    error = IntegrityError("insert into endpoint (secret) values (?)", ("whsec_1",), said)
+    cause = Exception(
+        "duplicate key value violates unique constraint\nDETAIL: Key (secret)=(whsec_1) exists."
+    )
+    error = IntegrityError("insert into endpoint (secret) values (?)", ("whsec_1",), cause)
     assert reason_of(error) == "duplicate key value violates unique constraint (INSERT)"
     assert reason_of(OperationalError(None, None, Exception(""))) != ""
     assert reason_of(PoolTimeout("no turn\nmore")) == "no turn"

@@ -25,7 +25,7 @@ def test_no_second_sees_more_than_the_rate_and_a_tenth(rate, waits, greed):
         assert within <= rate + max(1, rate * 0.1) + 1e-3
 
 
-def test_a_limited_endpoint_gets_its_rate_when_it_is_looked_at_as_often_as_advised():
+def test_a_limited_endpoint_gets_its_rate_when_polled_as_often_as_advised():
     for rate in (0.5, 1, 3, 20, 400):
         now, sent_until, total = 1e9, None, 0
         while now < 1e9 + 20:

@@ -24,9 +24,9 @@ def test_a_wait_is_never_shorter_and_at_most_a_tenth_longer(schedule, jitter, no
         assert now + schedule[used] <= due <= now + schedule[used] * 1.1 + 1e-6
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(10.0, 60.0), (600.0, 600.0), (10 * DAY, DAY)])
-def test_retry_after_lengthens_the_wait_but_not_beyond_a_day(asked, expected):
-    assert next_attempt_at([0, 60], 1, now=0, jitter=0, retry_after=asked) == expected
+@pytest.mark.parametrize(("wanted", "expected"), [(10.0, 60.0), (600.0, 600.0), (10 * DAY, DAY)])
+def test_retry_after_lengthens_the_wait_but_not_beyond_a_day(wanted, expected):
+    assert next_attempt_at([0, 60], 1, now=0, jitter=0, retry_after=wanted) == expected
 
 
 def test_retry_after_adds_no_attempt():

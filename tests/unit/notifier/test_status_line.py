@@ -55,7 +55,7 @@ def test_what_is_no_complete_status_line_is_none(raw):
 
 
 @pytest.mark.parametrize(
-    ("head", "asked"),
+    ("head", "expected"),
     [
         (b"Server : x\r\nRetry-After: 120\r\n\r\n", "120"),
         (b"RETRY-AFTER :120\n\n", "120"),
@@ -69,11 +69,11 @@ def test_what_is_no_complete_status_line_is_none(raw):
         (b"Retry-After: \xff\x00\r\n\r\n", "\xff\x00"),
     ],
 )
-def test_retry_after_is_read_where_it_is_complete_and_in_the_head(head, asked):
+def test_retry_after_is_read_where_it_is_complete_and_in_the_head(head, expected):
     """Space before the colon, folded lines and other malformed lines do not hide it."""
     found = read_head(b"HTTP/1.1 503 No\r\n" + head)
     assert found is not None
-    assert found.retry_after == asked
+    assert found.retry_after == expected
 
 
 def test_the_body_is_what_follows_the_head():

@@ -132,7 +132,7 @@ async def test_a_source_that_lags_behind_the_cursor_is_waited_for(
     assert (await turns(reading))[0] is PollResult.IDLE
 
 
-async def test_without_headers_another_chain_halts_until_a_person_accepts_it(
+async def test_without_headers_another_chain_halts_until_an_operator_accepts_it(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
     """The fork point cannot be known: no crash, and the hinted command works."""

@@ -20,12 +20,12 @@ class Manager(ServiceManager):
     def __init__(self, *, watchdog: float | None = 600.0) -> None:
         super().__init__(None, watchdog=watchdog)
         self.sent: list[str] = []
-        self.told = asyncio.Event()
+        self.notified = asyncio.Event()
 
     def _send(self, message: str) -> None:
         self.sent.append(message)
         if message.startswith("STATUS="):
-            self.told.set()
+            self.notified.set()
 
 
 def header(height: int) -> BlockHeader:
@@ -43,7 +43,7 @@ def header(height: int) -> BlockHeader:
 
 
 @pytest.mark.parametrize("turn", PollResult)
-def test_ready_comes_after_http_is_bound_and_the_first_look_whatever_it_found(turn: PollResult) -> None:
+def test_ready_is_sent_after_http_is_bound_and_the_first_poll_even_if_it_failed(turn: PollResult) -> None:
     for bound_first in (True, False):
         manager = Manager()
         liveness = Liveness(manager, rest=5.0)
@@ -56,7 +56,7 @@ def test_ready_comes_after_http_is_bound_and_the_first_look_whatever_it_found(tu
         assert manager.sent.count("READY=1") == 1
 
 
-def test_a_committed_step_ends_the_first_look_so_that_a_long_catch_up_is_no_slow_start() -> None:
+def test_a_committed_step_counts_as_the_first_poll_so_that_a_long_catch_up_is_no_slow_start() -> None:
     manager = Manager()
     liveness = Liveness(manager, rest=5.0)
     liveness.on_http_bound()
@@ -89,7 +89,7 @@ def test_the_status_line_says_what_the_loop_does(turn: PollResult, trouble: str 
     assert manager.sent[-1] == f"STATUS={line}"
 
 
-def test_a_look_that_reached_no_source_is_not_a_look_that_succeeded() -> None:
+def test_a_poll_that_reached_no_source_is_no_success() -> None:
     liveness = Liveness(Manager(), rest=5.0)
     liveness.on_poll(PollResult.WAITING, "no source answers", None)
     assert not liveness.reached
@@ -127,7 +127,7 @@ async def test_a_process_without_a_follower_beats_by_writing_to_its_database(tmp
     database.upgrade()
     stop = asyncio.Event()
     task = asyncio.create_task(run_heartbeat(liveness, heartbeat, stop))
-    await asyncio.wait_for(manager.told.wait(), 10)
+    await asyncio.wait_for(manager.notified.wait(), 10)
     with database.read() as connection:
         assert live_roles(connection, now=time.time()) == {"notifier", "api"}
     stop.set()
@@ -140,14 +140,14 @@ async def test_a_process_without_a_follower_beats_by_writing_to_its_database(tmp
     assert liveness.reached
 
 
-async def test_a_database_that_takes_no_writes_is_told_but_feeds_the_watchdog(tmp_path: Path) -> None:
+async def test_a_database_that_takes_no_writes_is_reported_but_feeds_the_watchdog(tmp_path: Path) -> None:
     (tmp_path / "watcher.db").write_bytes(b"no database" * 100)
     manager = Manager()
     liveness = Liveness(manager, rest=5.0, roles=frozenset({"api"}))
     database, heartbeat = heart_on(tmp_path)
     stop = asyncio.Event()
     task = asyncio.create_task(run_heartbeat(liveness, heartbeat, stop))
-    await asyncio.wait_for(manager.told.wait(), 10)
+    await asyncio.wait_for(manager.notified.wait(), 10)
     stop.set()
     await task
     database.close()

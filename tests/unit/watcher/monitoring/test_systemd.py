@@ -92,7 +92,7 @@ def test_a_manager_that_went_away_is_no_error(tmp_path: Path, caplog: pytest.Log
     ServiceManager(None, watchdog=1.0).ready()
 
 
-def test_a_manager_that_does_not_read_blocks_nobody(tmp_path: Path) -> None:
+def test_a_manager_that_does_not_read_does_not_block_the_daemon(tmp_path: Path) -> None:
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
         bound.bind(name)

@@ -120,7 +120,7 @@ def test_the_user_the_state_directory_and_the_shipped_settings_belong_together()
     assert shipped.database_url == f"sqlite:///{home}/sbtc-watcher.db"
 
 
-def test_the_daemon_leaves_its_note_where_the_unit_makes_room_and_commands_look() -> None:
+def test_the_runtime_file_is_in_the_folder_that_the_unit_creates_and_commands_read() -> None:
     """Without the runtime directory a command would not notice that the daemon has another database."""
     from watcher.daemon.runtime_file import SYSTEM_FOLDER
 
