@@ -35,7 +35,7 @@ def test_an_endpoint_gets_its_rate_spread_evenly_over_all_workers(shop, claim, c
         shop.enqueue(f"pi_{number}")
     first = claim(rate=20)
     assert len(first.claims) == 2
-    assert first.look_at == pytest.approx(clock() + 0.1)
+    assert first.next_at == pytest.approx(clock() + 0.1)
     assert claim(rate=20).claims == [], "the limit is in the database, so it holds for all workers together"
     clock.advance(0.05)
     assert len(claim(rate=20).claims) == 1
@@ -54,7 +54,7 @@ def test_without_a_rate_only_the_slots_limit_and_no_earlier_poll_is_asked_for(sh
 def test_a_rate_that_holds_nothing_back_asks_for_no_earlier_poll(shop, claim):
     shop.endpoint()
     shop.enqueue()
-    assert claim(rate=100).look_at is None
+    assert claim(rate=100).next_at is None
 
 
 async def test_a_running_worker_keeps_the_rate_and_its_pace(shop, engine, receiver, make_worker, running):
