@@ -34,7 +34,7 @@ def step(engine, clock):
 
 
 @pytest.fixture
-def encode_query(engine):
+def written(engine):
     """Return a list of the number of deliveries that each transaction wrote."""
     counts = []
 
