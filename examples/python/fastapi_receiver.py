@@ -1,7 +1,8 @@
 """A shop's webhook endpoint on FastAPI, with the helper ``notifier.verify``.
 
-Run it: ``python3 -m venv .venv && .venv/bin/pip install fastapi uvicorn sbtc-watcher`` (or copy ``notifier/verify.py``
-beside this file), then ``WEBHOOK_SECRET=whsec_… .venv/bin/uvicorn fastapi_receiver:app --port 8000``.
+Run it: ``python3 -m venv .venv && .venv/bin/pip install fastapi uvicorn sbtc-watcher`` (or copy
+``notifier/verify.py`` beside this file), then ``WEBHOOK_SECRET=whsec_… .venv/bin/uvicorn fastapi_receiver:app
+--port 8000``.
 """
 
 import logging

@@ -38,7 +38,9 @@ class OperatorActionService(PaymentIntentService):
     """What operators and merchants do to intents and transfers."""
 
     def cancel_intent(self, intent_id: str, request: Cancel) -> Document:
-        """Cancel a pending intent and return it. Raises :class:`NotFound`, :class:`Refused` (``not_pending``)."""
+        """Cancel a pending intent and return it. Raises :class:`NotFound`, :class:`Refused`
+        (``not_pending``).
+        """
         reason = request.reason or "canceled"
         with self._acting_on(intent_id) as (intent, clock):
             if intent.status is not Status.PENDING:
@@ -51,7 +53,7 @@ class OperatorActionService(PaymentIntentService):
         return self.intent(intent_id)
 
     def mark_intent(self, intent_id: str, request: Mark) -> Document:
-        """Declare an intent succeeded or failed, whatever was paid, and return it. Raises :class:`NotFound`."""
+        """Mark an intent succeeded or failed, whatever was paid, and return it. Raises :class:`NotFound`."""
         status = Status(request.status)
         with self._acting_on(intent_id) as (intent, clock):
             done = f"marked {status}"
@@ -80,9 +82,9 @@ class OperatorActionService(PaymentIntentService):
     def assign_transfer(self, transfer_id: str, request: Assign) -> Document:
         """Give an unmatched transfer to an intent, wherever on the chain it is, and return the transfer.
 
-        The same transfer in other blocks goes with it, and must not belong to an intent there. The action names the
-        transfer by transaction, rank, amount and recipient, and is void for one that differs in any of them or is
-        not of the intent's asset.
+        The same transfer in other blocks goes with it, and must not belong to an intent there. The action
+        names the transfer by transaction, rank, amount and recipient, and is void for one that differs in any
+        of them or is not of the intent's asset.
 
         Raises :class:`NotFound`, :class:`Refused` (``already_matched``, ``wrong_asset``, ``wrong_recipient``,
         ``refuted``, ``is_refund``).
@@ -101,7 +103,7 @@ class OperatorActionService(PaymentIntentService):
         return self.transfer(transfer_id)
 
     def _unassigned(self, row: Mapping[Any, Any], identity: Mapping[str, Any]) -> list[str]:
-        """Return the ids of a transfer in all blocks. Raises :class:`Refused` where one belongs to an intent."""
+        """Return the ids of a transfer in all blocks. Raises :class:`Refused` if one belongs to an intent."""
         query = select(transfer.c.id, transfer.c.intent_id, transfer.c.merchant_id).where(
             *(transfer.c[name] == value for name, value in identity.items()),
             transfer.c.asset == row["asset"],
@@ -156,7 +158,8 @@ def _check_assignable(row: Mapping[Any, Any], intent: Intent) -> None:
     if row["asset"] != intent.asset_identifier:
         raise Refused(
             "wrong_asset",
-            f"transfer {row['id']} is of {row['asset']}, intent {intent.id} asks for {intent.asset_identifier}",
+            f"transfer {row['id']} is of {row['asset']}, "
+            f"intent {intent.id} asks for {intent.asset_identifier}",
         )
     if row["refuted"] is not None:
         raise Refused(

@@ -1,4 +1,6 @@
-"""The services of a server: what :class:`watcher.services.Services` does, called over HTTP by :mod:`watcher.client`."""
+"""The services of a server: what :class:`watcher.services.Services` does, called over HTTP by
+:mod:`watcher.client`.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +81,9 @@ class HttpBackend:
         self._client.close()
 
     def ask(self, request: Request[Any]) -> Document:
-        """Return the document that a request brings. Raises :class:`WatcherError`, as the services here would."""
+        """Return the document that a request brings. Raises :class:`WatcherError`, as the services here
+        would.
+        """
         try:
             document, reply = self._client.document(request)
             read(
@@ -121,7 +125,9 @@ class HttpBackend:
 
 
 class HttpServices:
-    """The methods of :class:`watcher.services.Services`, each one request: the client's method of the same name."""
+    """The methods of :class:`watcher.services.Services`, each one request: the client's method of the same
+    name.
+    """
 
     def __init__(self, backend: HttpBackend, idempotency_key: str | None = None) -> None:
         self._backend = backend

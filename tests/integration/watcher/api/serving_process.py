@@ -1,6 +1,8 @@
-"""The merchant API in a process of its own; with a point to die at, it sends itself SIGKILL there at the first change.
+"""The merchant API in a process of its own; with a point to die at, it sends itself SIGKILL there at the
+first change.
 
-Usage: ``python -m tests.integration.watcher.api.serving_process DATABASE_URL NOW [POINT]``; it prints its port.
+Usage: ``python -m tests.integration.watcher.api.serving_process DATABASE_URL NOW [POINT]``; it prints its
+port.
 """
 
 import asyncio

@@ -68,7 +68,10 @@ async def test_who_does_not_take_his_answer_is_cut_off(
 async def test_who_waits_for_his_answer_or_asks_again_in_time_is_not(sqlite_office: ApiFixture) -> None:
     intent = await sqlite_office.create()
     reader, writer = await opened(sqlite_office)
-    wait = f"GET /v1/payment_intents/{intent['id']}?wait=1s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sqlite_office.key}\r\n\r\n"
+    wait = (
+        f"GET /v1/payment_intents/{intent['id']}?wait=1s HTTP/1.1\r\n"
+        f"Host: x\r\nAuthorization: Bearer {sqlite_office.key}\r\n\r\n"
+    )
     async with asyncio.timeout(10):
         for asked in (wait.encode(), *[HEALTH] * 10):
             writer.write(asked)

@@ -172,7 +172,8 @@ async def test_who_pulls_gets_every_event_once_in_order_with_the_bodies_that_are
             break
         [row] = page["data"]
         assert row["headers"]["webhook-id"] == row["id"]
-        # Not ``verify``: that holds the time against this machine's clock, and the fixture has one of its own.
+        # Not ``verify``: that holds the time against this machine's clock, and the fixture has one of its
+        # own.
         moment = datetime.fromtimestamp(int(row["headers"]["webhook-timestamp"]), UTC)
         expected = Webhook(made["secret"]).sign(row["id"], moment, row["body"])
         assert row["headers"]["webhook-signature"] == expected

@@ -194,7 +194,7 @@ def test_a_process_beside_the_follower_notices_that_nobody_follows(fixture: Ledg
 
 
 def test_a_follower_whose_look_never_ends_is_not_ready(fixture: LedgerFixture) -> None:
-    """A loop that hangs tells nothing, so its own silence counts; while it applies blocks it is not silent."""
+    """A loop that hangs reports nothing, so its silence counts; applying blocks is no silence."""
     now = [0.0]
     liveness = Liveness(ServiceManager(), rest=5.0, clock=lambda: now[0])
     cursor = cursor_of(fixture)

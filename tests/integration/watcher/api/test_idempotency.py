@@ -1,4 +1,6 @@
-"""Idempotency-Key: a request is done once, however often, from wherever and through whatever death it is sent."""
+"""Idempotency-Key: a request is done once, however often, from wherever and through whatever death it is
+sent.
+"""
 
 import asyncio
 import sys
@@ -89,7 +91,7 @@ async def test_spacing_and_order_of_the_body_do_not_matter(api: ApiFixture) -> N
 
 
 async def test_a_number_written_as_a_text_is_the_same_number(api: ApiFixture) -> None:
-    """Clients write amounts in both ways, and one that sends its request again may have become another one."""
+    """Clients write amounts in both ways, and a request may be sent again by another version."""
     first = await post(api.client, "k1")
     again = await post(api.client, "k1", {"amount": 50000, "metadata": {"order": "1"}})
     assert (again.status_code, again.content) == (201, first.content)
@@ -136,7 +138,9 @@ async def test_a_merchants_second_key_sees_what_the_first_did(api: ApiFixture) -
 
 
 def pass_time(api: ApiFixture, seconds: int) -> None:
-    """Let time pass by the clock that judges; of PostgreSQL's own, which is not ours to set, the answers get older."""
+    """Let time pass by the clock that judges; of PostgreSQL's own, which is not ours to set, the answers get
+    older.
+    """
     api.fixture.clock.now += seconds
     if not api.fixture.database.is_sqlite:
         with api.fixture.database.begin() as connection:

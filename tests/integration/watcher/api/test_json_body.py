@@ -1,4 +1,6 @@
-"""Bodies that strangers send: limits that hold, texts that could be read in two ways, and one shape for every refusal."""
+"""Bodies that strangers send: limits that hold, texts that could be read in two ways, and one shape for every
+refusal.
+"""
 
 import asyncio
 import json

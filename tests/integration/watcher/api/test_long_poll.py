@@ -1,4 +1,6 @@
-"""Waiting for an intent: the answer comes when the status changes, costs no thread, and ends when the process does."""
+"""Waiting for an intent: the answer comes when the status changes, costs no thread, and ends when the process
+does.
+"""
 
 import asyncio
 from collections.abc import Collection, Mapping

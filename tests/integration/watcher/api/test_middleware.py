@@ -1,4 +1,6 @@
-"""What every answer has: an id, a line in the log, headers for safety and for the rate; and one shape for every error."""
+"""What every answer has: an id, a line in the log, headers for safety and for the rate; and one shape for
+every error.
+"""
 
 import sqlite3
 from collections.abc import Iterator

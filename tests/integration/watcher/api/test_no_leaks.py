@@ -1,4 +1,5 @@
-"""Every route of /openapi.json is tried with another merchant's key: nothing of the first merchant's is seen or changed.
+"""Every route of /openapi.json is tried with another merchant's key: nothing of the first merchant's is seen
+or changed.
 
 A route that is added must find its place here, or the first test fails.
 """
@@ -11,7 +12,8 @@ from tests.integration.watcher.api.all_routes import URL, make_everything
 from tests.integration.watcher.api.api_fixture import OTHER, ApiFixture, problem, wrong_fields
 from tests.integration.watcher.ledger_fixture import SHOP
 
-#: Bodies that are right, for the routes with an id in their path that need one; a text that names an id stands for it.
+#: Bodies that are right, for the routes with an id in their path that need one; a text that names an id
+#: stands for it.
 BODIES: dict[str, dict[str, Any]] = {
     "mark_payment_intent": {"status": "failed", "reason": "not his"},
     "dismiss_payment_intent": {"reason": "not theirs"},
@@ -29,7 +31,8 @@ LISTS = {
     "list_events",
 }
 
-#: Routes without an id in their path that show other things than lists, or make things: they are tried one by one below.
+#: Routes without an id in their path that show other things than lists, or make things: they are tried one by
+#: one below.
 OWN = {"create_payment_intent", "create_payment_intents", "create_webhook_endpoint", "get_status"}
 
 #: Filters that take ids, by the names that paths have for them.

@@ -1,4 +1,6 @@
-"""The description at /openapi.json and the page at /docs: complete, true to the answers, and without a network."""
+"""The description at /openapi.json and the page at /docs: complete, true to the answers, and without a
+network.
+"""
 
 import re
 from collections.abc import Iterator

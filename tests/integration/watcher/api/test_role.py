@@ -1,4 +1,6 @@
-"""The real program with the role ``api`` alone: it serves merchants, and a SIGTERM ends it with nobody left waiting."""
+"""The real program with the role ``api`` alone: it serves merchants, and a SIGTERM ends it with nobody left
+waiting.
+"""
 
 import asyncio
 import json

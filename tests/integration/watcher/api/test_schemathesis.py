@@ -1,4 +1,6 @@
-"""What /openapi.json declares is what the server does, whatever it is sent: schemathesis makes up the requests."""
+"""What /openapi.json declares is what the server does, whatever it is sent: schemathesis makes up the
+requests.
+"""
 
 import asyncio
 from collections import Counter

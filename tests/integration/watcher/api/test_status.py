@@ -105,7 +105,9 @@ async def test_a_merchant_learns_nothing_of_the_operators_machines(api: ApiFixtu
 
 
 async def test_a_merchants_status_scans_no_big_table(api: ApiFixture) -> None:
-    """What it costs does not grow with other merchants' intents, nor with his own: they are counted as they change."""
+    """What it costs does not grow with other merchants' intents, nor with his own: they are counted as they
+    change.
+    """
     asked = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:

@@ -1,4 +1,6 @@
-"""What happens when threads or the database are short: nobody waits for ever, and nothing that matters is forgotten."""
+"""What happens when threads or the database are short: nobody waits for ever, and nothing that matters is
+forgotten.
+"""
 
 import asyncio
 import sqlite3
@@ -57,7 +59,7 @@ async def test_a_use_that_cannot_be_recorded_is_recorded_later(
 
 
 async def test_readers_do_not_wait_for_a_writer(sqlite_office: ApiFixture) -> None:
-    """Another process holds the write lock of the SQLite file: reading goes on, writing waits for its turn."""
+    """While another process holds the write lock of the SQLite file, reads go on and writes wait."""
     await sqlite_office.create()
     blocker = sqlite3.connect(sqlite_office.fixture.folder / "watcher.db", isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")

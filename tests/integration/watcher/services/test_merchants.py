@@ -1,4 +1,6 @@
-"""Merchants: keys that are shown once and kept as hashes, defaults that can be cleared, recipients that stay watched."""
+"""Merchants: keys that are shown once and kept as hashes, defaults that can be cleared, recipients that stay
+watched.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What people do: cancel from pending only, mark whatever the chain says, give unmatched money to an intent."""
+"""Operator actions: cancel from pending only, mark whatever was paid, assign unmatched transfers."""
 
 import pytest
 from sqlalchemy import select
@@ -51,7 +51,9 @@ def test_money_after_a_cancel_is_late(fixture: LedgerFixture) -> None:
 
 
 def test_money_in_part_of_a_canceled_intent_is_due_until_it_is_dismissed(fixture: LedgerFixture) -> None:
-    """Canceled after 12,345 of 50,000 sats came: it calls for a person, who settles it with a reason, without an event."""
+    """Canceled after 12,345 of 50,000 sats came: it calls for a person, who settles it with a reason, without
+    an event.
+    """
     intent = fixture.create()
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 12_345, fixture.memo(intent)))
     with pytest.raises(Refused, match="which is pending") as caught:

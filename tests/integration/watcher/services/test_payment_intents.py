@@ -1,4 +1,4 @@
-"""Storing intents: references, terms and recipients are free or refused, and money that came before is found."""
+"""Storing intents: references, terms and recipients are unique, and earlier transfers are found."""
 
 import os
 from typing import Any
@@ -73,7 +73,9 @@ def test_an_intent_whose_deadline_passed_before_the_first_block_that_is_read_exp
 def test_before_the_chain_a_machine_clock_that_is_behind_ends_no_intent(
     before_the_chain: LedgerFixture,
 ) -> None:
-    """What was created two hours too early by the machine clock lives on when the first blocks say what time it is."""
+    """What was created two hours too early by the machine clock lives on when the first blocks say what time
+    it is.
+    """
     fixture = before_the_chain
     fixture.clock.now -= 7200
     intent = fixture.create()
@@ -96,7 +98,7 @@ def test_before_the_chain_a_machine_clock_that_is_ahead_makes_no_money_too_early
 
 
 def test_a_machine_clock_two_hours_behind_the_chain_creates_no_expired_intent(fixture: LedgerFixture) -> None:
-    """The lifetime counts from the chain clock then, nothing is told, and money in the next block is on time."""
+    """The lifetime counts from the chain clock, nothing is sent, and the next block's payment is on time."""
     fixture.clock.now -= 7200
     intent = fixture.create()
     assert (fixture.status(intent), fixture.sent_events(intent)) == ("pending", ["created"])
@@ -105,7 +107,9 @@ def test_a_machine_clock_two_hours_behind_the_chain_creates_no_expired_intent(fi
 
 
 def test_a_machine_clock_ahead_of_the_chain_makes_no_money_too_early(fixture: LedgerFixture) -> None:
-    """A dedicated recipient that is paid in the next block is paid, though the machine clock runs ahead by 150 s."""
+    """A dedicated recipient that is paid in the next block is paid, though the machine clock runs ahead by
+    150 s.
+    """
     fixture.clock.now += 150
     intent = fixture.create(match="recipient", recipient=OWN)
     fixture.mine(txs.sbtc_transfer(PAYER, OWN, 50_000))
@@ -113,7 +117,9 @@ def test_a_machine_clock_ahead_of_the_chain_makes_no_money_too_early(fixture: Le
 
 
 def test_a_chain_that_stands_still_for_hours_ends_no_fresh_intent(fixture: LedgerFixture) -> None:
-    """The lifetime counts from the machine clock then, and the money of the block that comes at last is on time."""
+    """The lifetime counts from the machine clock then, and the money of the block that comes at last is on
+    time.
+    """
     fixture.clock.now += 5 * 3600
     intent = fixture.create(expires_in="1m")
     dedicated = fixture.create(expires_in="1m", match="recipient", recipient=OWN)
@@ -416,7 +422,9 @@ def test_what_is_taken_within_a_request_is_not_named_by_an_id_that_will_never_be
 
 
 def test_a_second_draw_forgets_nothing_that_the_batch_has_taken(fixture: LedgerFixture) -> None:
-    """Two intents that want one address for themselves: the second's reference is drawn again, the address stays taken."""
+    """Two intents that want one address for themselves: the second's reference is drawn again, the address
+    stays taken.
+    """
     own = principal("an address for one")
     references = iter([b"\x01" * 8, b"\x01" * 8, b"\x02" * 8])
     with fixture.database.begin() as connection:

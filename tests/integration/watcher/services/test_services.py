@@ -1,4 +1,4 @@
-"""The services on a real database: what callers may see and change, many intents at once, and events to pull."""
+"""The services on a real database: what callers may see and change, bulk creation, pulled events."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How the daemon stands: counts that agree with the tables, a lag that says where time is lost, and a state."""
+"""The status document: counts that agree with the tables, the parts of the lag, and a state."""
 
 import json
 from typing import Any

@@ -176,7 +176,9 @@ async def test_a_delivery_signed_with_a_sealed_secret_verifies(database, key_fil
 
 
 def test_a_database_with_sealed_secrets_remembers_their_key_when_it_is_upgraded(database):
-    """One from an earlier version: the migration finds the names in what is stored, and plain secrets are refused."""
+    """One from an earlier version: the migration finds the names in what is stored, and plain secrets are
+    refused.
+    """
     secret_store = SecretStore([bytes.fromhex(KEY)])
     add(database, secret_store)
     add(database, PLAIN)

@@ -1,4 +1,6 @@
-"""Requests for intents: everything that is wrong is named by its field; what is right is frozen with its policy."""
+"""Requests for intents: everything that is wrong is named by its field; what is right is frozen with its
+policy.
+"""
 
 import os
 from datetime import UTC, datetime
@@ -257,7 +259,7 @@ def test_the_next_second_is_ahead_however_it_is_written(value: object) -> None:
 
 
 def test_a_fraction_of_a_second_is_cut_before_the_expiry_is_judged() -> None:
-    """What JavaScript's ``toISOString()`` writes is taken, and no fraction makes a passed second lie ahead."""
+    """JavaScript's ``toISOString()`` is accepted; a fraction does not put a passed second into the future."""
     assert ask(expires_at="2027-01-15T08:30:00.123Z").expires_at == 1_800_001_800
     assert list(refused(expires_at="2027-01-15T08:00:00.999Z")) == ["expires_at"]
 
@@ -271,7 +273,9 @@ def test_a_lifetime_counts_from_the_chain_clock_where_that_is_ahead() -> None:
 
 
 def test_an_expiry_lies_ahead_of_both_clocks() -> None:
-    """A time that the chain has passed is refused although this machine has not reached it, and the message says so."""
+    """A time that the chain has passed is refused although this machine has not reached it, and the message
+    says so.
+    """
     behind = refused(expires_at=1_800_007_200, chain=1_800_007_200)
     assert "2027-01-15T10:00:00.000Z" in behind["expires_at"]
     assert ask(expires_at=1_800_007_201, chain=1_800_007_200).expires_at == 1_800_007_201
