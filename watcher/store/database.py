@@ -26,6 +26,9 @@ from watcher.log import get_logger
 from watcher.store import sqlite_file
 from watcher.store.fair_lock import LIMIT_CHECK_SECONDS, FairLock, WaitLimit
 
+#: What to do about a database that a newer version upgraded.
+NEWER_DATABASE_HINT = "install the version that made it, or restore a backup"
+
 #: Any failure of the database, as callers catch it.
 DatabaseError = SQLAlchemyError
 
@@ -235,11 +238,10 @@ class Database:
         """
         try:
             current = self.revision()
-            known = {script.revision for script in _scripts().walk_revisions()}
-            if current is not None and current not in known:
+            if current is not None and not self.knows(current):
                 raise ConfigError(
                     f"the database has revision {current}, which this version does not know",
-                    hint="install the version that made it, or restore a backup",
+                    hint=NEWER_DATABASE_HINT,
                 )
             if current != self.head():
                 with self.begin() as connection:
@@ -266,6 +268,11 @@ class Database:
         """Return the schema's revision, None for an empty database."""
         with self.read() as connection:
             return MigrationContext.configure(connection).get_current_revision()
+
+    @staticmethod
+    def knows(revision: str) -> bool:
+        """Whether this program has a schema's revision among its own; a newer program's it has not."""
+        return any(script.revision == revision for script in _scripts().walk_revisions())
 
     @staticmethod
     def head() -> str:

@@ -39,7 +39,7 @@ def upgrade(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def current(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show the schema's revision and the one that this version needs; exit 1 if they differ."""
-    from watcher.store.database import Database
+    from watcher.store.database import NEWER_DATABASE_HINT, Database
 
     session = get_session(context)
     found = {"url": session.settings.database_url_masked, "revision": None, "head": Database.head()}
@@ -58,7 +58,10 @@ def current(context: typer.Context, as_json: JsonOption = False) -> None:
         ]
         render.show(render.card(rows))
     if found["revision"] != found["head"]:
-        render.note("Run `sbtc-watcher db upgrade`.")
+        newer = found["revision"] is not None and not Database.knows(found["revision"])
+        render.note(
+            f"Newer than this version: {NEWER_DATABASE_HINT}." if newer else "Run `sbtc-watcher db upgrade`."
+        )
         raise typer.Exit(1)
 
 

@@ -147,6 +147,9 @@ def test_a_database_of_a_newer_version_is_refused(cli: CliRunner, tmp_path: Path
     connection.close()
     assert "9999" in cli("intents", "list", code=2).err
     assert cli.doc("db", "current", code=1)["revision"] == "9999"
+    shown = cli("db", "current", code=1).err
+    assert "install the version that made it" in shown
+    assert "db upgrade" not in shown
 
 
 def test_times_are_read_as_moments_or_as_how_long_ago() -> None:
