@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := contracts/node_modules/.package-lock.json
-# What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists the same).
+# What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists them too).
 PURE := chain/address.py,chain/clarity.py,chain/clarity_repr.py,chain/backoff.py,chain/model.py,chain/header_window.py,chain/api/parse.py,contracts/*,notifier/circuit_breaker.py,notifier/crockford.py,notifier/rate_limit.py,notifier/retry.py,notifier/events.py,notifier/signing.py,notifier/status_line.py,watcher/domain/*
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit lint type format cov contracts contracts-vm bench-notifier bench-api lock clean
@@ -51,7 +51,7 @@ $(NODE_READY): contracts/package-lock.json
 	@cd contracts && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-lint: $(READY) ## ruff and the import arrows
+lint: $(READY) ## ruff and the import contracts
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-logo >.venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
@@ -59,7 +59,7 @@ lint: $(READY) ## ruff and the import arrows
 type: $(READY) ## mypy, strict
 	@$(BIN)/mypy --no-error-summary
 
-format: $(READY) ## let ruff mend what it can
+format: $(READY) ## let ruff fix what it can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 

@@ -77,7 +77,7 @@ def document(
     one; ``blocks`` is None when no source has said anything for a minute.
 
     ``follower`` says who follows the chain on a shared database: host and process id, how often that changed,
-    and how long he may be silent before a standby takes over (0: nobody follows).
+    and how long it may be silent before a standby takes over (0: there is no follower).
 
     ``settle_backlog`` counts intents that are due and not settled yet: of very many they are settled little
     by little.
