@@ -24,7 +24,7 @@ from watcher.store.database import Database
 #: Where in a change to die: the module and function, and whether before it runs or after.
 POINTS: dict[str, tuple[Any, str, bool]] = {
     "before the commit": (idempotency, "remember", False),
-    "after the commit": (transactions, "_response", True),
+    "after the commit": (transactions, "from_answer", True),
 }
 
 
