@@ -232,12 +232,15 @@ class Settler:
     ) -> SettleResult:
         """Settle intents as of our blocks at some heights, without delivering anything.
 
-        ``heights``: the intents by height; what is newer is not part of the decision.
+        ``heights``: the intents by height; what is newer is not part of the decision. Where our block is no
+        longer stored, nothing tells what is newer: those are left, and are delivered.
         """
         done = []
         for height, ids in heights.items():
             header = chain_state.canonical_header(connection, min(height, clock.height))
-            then = clock if header is None else chain_state.clock_at(header)
+            if header is None:
+                continue
+            then = chain_state.clock_at(header)
             done.append(Settler.settle(replace(self, notify=False), connection, ids, then, now=now))
         return SettleResult.combine(done)
 

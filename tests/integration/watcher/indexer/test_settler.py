@@ -124,6 +124,22 @@ def test_each_subscriber_gets_a_delivery_with_the_event(fixture: LedgerFixture) 
     assert {row.event for row in rows} == {event_id(intent, EventType.SUCCEEDED, 0)}
 
 
+def test_what_was_not_to_be_delivered_as_of_a_block_that_is_no_longer_kept_is_delivered(
+    fixture: LedgerFixture,
+) -> None:
+    """Nothing tells then which events are newer, and a success too many is better than none."""
+    subscribe(fixture, "we_1", ["*"])
+    intent = fixture.create(level={"stacks": 2, "bitcoin": 0})
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
+    fixture.database.transact(lambda c: intent_store.mark_unnotified(c, [intent], height=1))
+    fixture.mine()
+    with fixture.database.read() as connection:
+        query = select(event.c.type).join(delivery, delivery.c.event == event.c.id)
+        delivered = connection.execute(query).scalars().all()
+    assert fixture.status(intent) == "succeeded"
+    assert EventType.SUCCEEDED in delivered
+
+
 def test_a_verdict_that_replaces_another_names_it(fixture: LedgerFixture) -> None:
     intent = fixture.create(expires_in=1, late_policy="accept")
     fixture.pass_time(700)
