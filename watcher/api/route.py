@@ -18,7 +18,7 @@ from watcher.api.request import ApiRequest
 from watcher.errors import Refused
 from watcher.schemas import Scope
 
-_MAX_NAME = 200
+_MAX_NAME_CHARACTERS = 200
 
 
 class Empty(schemas.Request):
@@ -91,7 +91,7 @@ def _check_query(query: QueryParams, *, any_known: bool) -> None:
     errors = []
     for name in dict.fromkeys(name for name, _ in query.multi_items()):
         texts = query.getlist(name)
-        shown = name[:_MAX_NAME]
+        shown = name[:_MAX_NAME_CHARACTERS]
         if not any_known:
             errors.append(_error(shown, "unknown parameter"))
         elif len(texts) > 1:

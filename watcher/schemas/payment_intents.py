@@ -395,7 +395,7 @@ class Cancel(Request):
 
     reason: TextIn | None = None
 
-    model_config = example({"reason": "the customer changed his mind"})
+    model_config = example({"reason": "the customer changed their mind"})
 
 
 class Mark(Request):
