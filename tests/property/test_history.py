@@ -310,8 +310,8 @@ class History(RuleBasedStateMachine):
             }
             assert given_back == self.given_back(intent), f"{key}: stored refunds are not the chain's"
             assert decision.refunded == rows[key].refunded == sum(amount for *_, amount in given_back)
-            reasons = [change.reason for change in timelines[key]]
-            assert refunds.notes(facts[key].refunds, reasons) == [], f"{key}: the timeline lacks a refund"
+            noted = [entry.subject for entry in timelines[key]]
+            assert refunds.notes(facts[key].refunds, noted) == [], f"{key}: the timeline lacks a refund"
             if intent.status is Status.SUCCEEDED:
                 assert decision.received >= intent.amount - intent.tolerance, (
                     f"{key}: a success without the money"

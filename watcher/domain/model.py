@@ -175,6 +175,8 @@ class TimelineEntry:
     at: int
     status: Status
     reason: str | None
+    #: What exactly it notes, so that it is not noted again; None for a status or an operator action.
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

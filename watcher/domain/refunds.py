@@ -5,11 +5,22 @@ A refund counts while it is canonical, and is sent at the depth that the intent 
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from watcher.domain.model import Flag, Inclusion, OperatorAction, Repayment
 
 #: Sorts after every position at a height.
 _END_OF_BLOCK = (2**63, 2**63)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A note of a refund for the timeline."""
+
+    #: Stable, and stored: what is noted already is known by it, whatever the sentence was.
+    subject: str
+    #: The sentence, for people.
+    text: str
 
 
 def canonical(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
@@ -61,21 +72,24 @@ def subjects(canonical: Iterable[Repayment]) -> dict[str, Repayment]:
     return found
 
 
-def notes(refunds: Iterable[Repayment], timeline: Iterable[str | None]) -> list[str]:
-    """Return the missing timeline entries: for refunds undone by a reorg, then for refunds made.
+def notes(refunds: Iterable[Repayment], noted: Iterable[str | None]) -> list[Note]:
+    """Return the missing notes: of refunds undone by a reorg, then of refunds made.
 
-    ``timeline`` holds the reasons of the entries so far. Facts are never deleted, so whatever an entry
-    reported can be undone.
+    ``noted`` holds the subjects of the timeline's entries so far. Facts are never deleted, so whatever was
+    noted can be undone.
     """
-    present = Counter(timeline)
+    present = Counter(noted)
     known: Counter[tuple[str, int]] = Counter()
     for refund in sorted(refunds, key=lambda refund: refund.position):
         known[(refund.tx_id, refund.amount)] += refund.canonical
     made, undone = [], []
     for (tx_id, amount), count in known.items():
-        made_text = f"refunded {amount} by {tx_id}"
-        undone_text = f"refund of {amount} by {tx_id} undone by a reorg"
-        lacking = count - (present[made_text] - present[undone_text])
-        made += [made_text] * lacking
-        undone += [undone_text] * -lacking
+        of_made = Note(subject=f"refund:{tx_id}={amount}", text=f"refunded {amount} by {tx_id}")
+        of_undone = Note(
+            subject=f"refund_undone:{tx_id}={amount}",
+            text=f"refund of {amount} by {tx_id} undone by a reorg",
+        )
+        lacking = count - (present[of_made.subject] - present[of_undone.subject])
+        made += [of_made] * lacking
+        undone += [of_undone] * -lacking
     return undone + made

@@ -134,8 +134,10 @@ class _Settlement:
 
     def add_refunds(self, status: Status, *, at: int) -> None:
         """Add the refunds that the timeline lacks, made or undone."""
-        reasons = refunds.notes(self.facts.refunds, [entry.reason for entry in self.timeline])
-        self.timeline.extend(TimelineEntry(at=at, status=status, reason=reason) for reason in reasons)
+        notes = refunds.notes(self.facts.refunds, [entry.subject for entry in self.timeline])
+        self.timeline.extend(
+            TimelineEntry(at=at, status=status, reason=note.text, subject=note.subject) for note in notes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import zip_longest
 from typing import Any
 
@@ -160,7 +161,7 @@ def add_transitions(
 ) -> None:
     """Append to timelines: per intent its id, the number of its entries so far, and further ones."""
     rows = [
-        {"intent_id": intent_id, "n": n, "at": entry.at, "status": entry.status, "reason": entry.reason}
+        {"intent_id": intent_id, "n": n} | asdict(entry)
         for intent_id, known, entries in added
         for n, entry in enumerate(entries, start=known)
     ]
@@ -173,8 +174,10 @@ def load_timelines(connection: Connection, ids: Collection[str]) -> dict[str, li
     found: dict[str, list[TimelineEntry]] = {key: [] for key in ids}
     for batch in chunks(sorted(found)):
         for row in connection.execute(_TIMELINES, {"ids": batch}):
-            change = TimelineEntry(at=row.at, status=Status(row.status), reason=row.reason)
-            found[row.intent_id].append(change)
+            entry = TimelineEntry(
+                at=row.at, status=Status(row.status), reason=row.reason, subject=row.subject
+            )
+            found[row.intent_id].append(entry)
     return found
 
 

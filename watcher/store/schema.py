@@ -394,7 +394,7 @@ heartbeat = Table(
     Column("until", Double, nullable=False),
 )
 
-#: Each change of an intent's status, for its timeline.
+#: The entries of intents' timelines: changes of the status, refunds, operator actions.
 transition = Table(
     "transition",
     metadata,
@@ -403,6 +403,8 @@ transition = Table(
     Column("at", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
     Column("reason", Text),
+    #: What exactly it notes, so that it is not noted again, see :func:`watcher.domain.refunds.notes`.
+    Column("subject", Text),
 )
 
 #: How many intents of each merchant have each status: kept, because counting a million rows is slow.

@@ -15,7 +15,7 @@ from tests.integration.watcher.store.test_query_plans import plans
 from watcher.cli import intent_card
 from watcher.errors import Refused
 from watcher.store import schema
-from watcher.store.schema import refund
+from watcher.store.schema import refund, transition
 
 OTHER_SHOP, OWN = principal("other shop"), principal("own address")
 
@@ -75,6 +75,20 @@ def test_a_refund_is_shown_with_its_intent_flagged_noted_and_sent(fixture: Ledge
     assert "refund" not in verdict
     assert deliveries(fixture) == ["payment.refunded"] * 2
     assert fixture.unmatched() == []
+
+
+def test_a_note_of_a_refund_is_known_whatever_its_sentence_says(fixture: LedgerFixture) -> None:
+    """A release that words its notes differently adds no second note to those of before."""
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent), back(fixture, intent, 20_000))
+    words = "paid back: 20000"
+    with fixture.database.begin() as connection:
+        note = transition.c.reason.startswith("refunded")
+        assert connection.execute(update(transition).where(note).values(reason=words)).rowcount == 1
+    last = back(fixture, intent, 30_000)
+    fixture.mine(last)
+    noted = [reason for _, reason in reasons(fixture, intent)[2:]]
+    assert noted == [words, f"refunded 30000 by {last.tx_id}"]
 
 
 def test_who_asked_for_verdicts_only_hears_of_no_refund(fixture: LedgerFixture) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import select, text, update
 
 from chain.testing import txs
 from tests import harness
+from tests.integration.watcher.indexer.refunds import back, pay, reasons
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.store import schema
 from watcher.store.database import alembic_config
@@ -76,3 +77,28 @@ def test_keys_of_an_older_version_are_those_that_are_looked_for_now(fixture: Led
     )
     assert (fixture.status(zero), fixture.status(plain)) == ("succeeded", "succeeded")
     assert fixture.status(fixture.create(reference="order-1")) == "succeeded"
+
+
+def test_refunds_that_an_older_version_noted_are_not_noted_again(fixture: LedgerFixture) -> None:
+    """Their notes get subjects from their sentences; an operator's sentences that look alike get none."""
+    intent = fixture.create()
+    fixture.mine(pay(fixture, intent))
+    first, second = back(fixture, intent, 20_000), back(fixture, intent, 10_000)
+    fixture.mine(first, second)
+    fixture.fork(1, [[], [second]])
+    fixture.mark(intent, "succeeded", "refunded 20000 by hand")
+    fixture.mark(intent, "failed", f"refunded 10000 by {second.tx_id}")
+    stored, shown = rows(fixture, schema.transition), reasons(fixture, intent)
+    go_back(fixture, "0008")
+    fixture.database.upgrade()
+    assert rows(fixture, schema.transition) == stored
+    assert sorted(subject for *_, subject in stored if subject) == sorted(
+        [
+            f"refund:{first.tx_id}=20000",
+            f"refund:{second.tx_id}=10000",
+            f"refund_undone:{first.tx_id}=20000",
+        ]
+    )
+    fixture.mine(back(fixture, intent, 1))
+    assert reasons(fixture, intent)[: len(shown)] == shown
+    assert len(reasons(fixture, intent)) == len(shown) + 1

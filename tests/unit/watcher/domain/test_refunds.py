@@ -57,26 +57,33 @@ def test_the_same_refund_is_the_same_on_every_branch_unless_it_moves_another_amo
     assert set(alike) == {*named(repaid(rank=7, amount=400)), *named(repaid(rank=2), repaid(rank=9))}
 
 
-MADE, UNDONE = "refunded 500 by 0xa", "refund of 500 by 0xa undone by a reorg"
+def made(amount: int = 500, tx: str = "0xa") -> refunds.Note:
+    return refunds.Note(subject=f"refund:{tx}={amount}", text=f"refunded {amount} by {tx}")
+
+
+MADE = made()
+UNDONE = refunds.Note(subject="refund_undone:0xa=500", text="refund of 500 by 0xa undone by a reorg")
 
 
 @pytest.mark.parametrize(
-    ("known", "timeline", "new"),
+    ("known", "noted", "new"),
     [
-        ([], ["created", None], []),
-        ([repaid()], ["created", None], [MADE]),
+        ([], [], []),
+        ([repaid()], [], [MADE]),
         ([repaid()], [MADE], []),
-        ([repaid(canonical=False)], ["created"], []),
+        ([repaid(canonical=False)], [], []),
         ([repaid(canonical=False)], [MADE], [UNDONE]),
         ([repaid(canonical=False)], [MADE, UNDONE], []),
         ([repaid(canonical=False), repaid(height=12)], [MADE], []),
         ([repaid(canonical=False), repaid(height=12)], [MADE, UNDONE], [MADE]),
         ([repaid(), repaid(rank=3)], [MADE], [MADE]),
         ([repaid(), repaid(rank=3)], [], [MADE, MADE]),
-        ([repaid(canonical=False), repaid(amount=400)], [MADE], [UNDONE, "refunded 400 by 0xa"]),
-        ([repaid("0xb", height=12), repaid("0xa")], [], [MADE, "refunded 500 by 0xb"]),
+        ([repaid(canonical=False), repaid(amount=400)], [MADE], [UNDONE, made(400)]),
+        ([repaid("0xb", height=12), repaid("0xa")], [], [MADE, made(tx="0xb")]),
     ],
 )
-def test_the_timeline_says_what_came_and_what_a_reorg_took_once(known, timeline, new):
-    assert refunds.notes(known, timeline) == new
-    assert refunds.notes(known, [*timeline, *new]) == []
+def test_the_timeline_says_what_came_and_what_a_reorg_took_once(known, noted, new):
+    """Notes are found by their subjects among the other entries, which have none."""
+    subjects = [None, *(note.subject for note in noted)]
+    assert refunds.notes(known, subjects) == new
+    assert refunds.notes(known, [*subjects, *(note.subject for note in new)]) == []
