@@ -50,6 +50,11 @@ MerchantOption = Annotated[
         callback=_require_merchant,
     ),
 ]
+EndpointOption = Annotated[str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id (we_…).")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")]
+ToleranceOption = Annotated[
+    str | None, typer.Option("--tolerance", metavar="N", help="Accepted shortfall, in base units.")
+]
 LevelOption = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
@@ -30,6 +30,9 @@ MIN_RECORD_WIDTH = 48
 
 #: Columns of free text, which may wrap, and their largest width.
 MAX_PROSE_WIDTHS = {"Answer": 60, "Events": 40, "Name": 40, "Note": 60, "Reason": 60, "URL": 60}
+
+#: The columns of a list: title -> field of the object, or a function of the object.
+Columns = Mapping[str, str | Callable[[Mapping[str, Any]], object]]
 
 STATUS_STYLES = {
     "succeeded": "green",
@@ -166,6 +169,22 @@ def card(rows: Sequence[tuple[str, object]]) -> Table:
     return made
 
 
+def details(
+    found: Mapping[str, Any],
+    as_json: bool,
+    rows: Callable[[Mapping[str, Any]], Sequence[tuple[str, object]]],
+    *,
+    message: str | None = None,
+) -> None:
+    """Print one object: as JSON, or as a card of the ``rows`` made of it and a message."""
+    if as_json:
+        document(found)
+        return
+    show(card(rows(found)))
+    if message is not None:
+        note(message)
+
+
 def background(found: Mapping[str, Any]) -> str:
     """Return a sentence about a bulk change that is still incomplete, else an empty text."""
     if found.get("complete", True):
@@ -188,6 +207,22 @@ def page(found: Mapping[str, Any], what: RenderableType, *, nothing: str) -> Non
     show(what)
     if found["next_cursor"]:
         note(f"There is more: --cursor {found['next_cursor']}")
+
+
+def listing(
+    found: Mapping[str, Any],
+    as_json: bool,
+    columns: Columns,
+    *,
+    right: Sequence[str] = (),
+    nothing: str,
+) -> None:
+    """Print a page of a list: as JSON, or as a table."""
+    if as_json:
+        document(found)
+        return
+    rows = [[row[of] if isinstance(of, str) else of(row) for of in columns.values()] for row in found["data"]]
+    page(found, table([*columns], rows, right=right), nothing=nothing)
 
 
 def _stderr() -> Console:

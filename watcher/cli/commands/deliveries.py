@@ -8,7 +8,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
+from watcher.cli.options import CursorOption, EndpointOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import drop_none, get_session
 
 app = Commands("deliveries", "Show deliveries and their attempts; retry or dismiss them.")
@@ -54,23 +54,16 @@ def list_(
     filters = DeliveryFilters.of(drop_none(fields))
     with get_session(context).services() as services:
         found = services.deliveries(filters)
-    if as_json:
-        render.document(found)
-        return
-    lines = [
-        (
-            row["id"],
-            _status(row),
-            row["event_type"],
-            row["attempts"],
-            row["last_status_code"] or row["last_error"],
-            when(row["next_attempt_at"]),
-            row["endpoint"],
-        )
-        for row in found["data"]
-    ]
-    columns = ("ID", "Status", "Event", "Attempts", "Last", "Next (UTC)", "Endpoint")
-    render.page(found, render.table(columns, lines, right=("Attempts",)), nothing="No such deliveries.")
+    columns: render.Columns = {
+        "ID": "id",
+        "Status": _status,
+        "Event": "event_type",
+        "Attempts": "attempts",
+        "Last": lambda row: row["last_status_code"] or row["last_error"],
+        "Next (UTC)": lambda row: when(row["next_attempt_at"]),
+        "Endpoint": "endpoint",
+    }
+    render.listing(found, as_json, columns, right=("Attempts",), nothing="No such deliveries.")
 
 
 @app.command()
@@ -103,7 +96,7 @@ def dismiss(context: typer.Context, delivery: _Delivery, as_json: JsonOption = F
 @app.command()
 def recover(
     context: typer.Context,
-    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id (we_…).")],
+    endpoint: EndpointOption,
     as_json: JsonOption = False,
 ) -> None:
     """Make all dead deliveries of an endpoint due now."""

@@ -68,18 +68,15 @@ def list_(
     page = OwnedPage.of(drop_none({"merchant": merchant, "limit": limit, "cursor": cursor}))
     with get_session(context).services() as services:
         found = services.endpoints(page)
-    if as_json:
-        render.document(found)
-        return
-    lines = [
-        (row["id"], _status(row), row["url"], ", ".join(row["events"]), row["merchant"])
-        for row in found["data"]
-    ]
-    render.page(
-        found,
-        render.table(("ID", "Status", "URL", "Events", "Merchant"), lines),
-        nothing="No endpoints yet: sbtc-watcher endpoints add URL --merchant ID",
-    )
+    columns: render.Columns = {
+        "ID": "id",
+        "Status": _status,
+        "URL": "url",
+        "Events": lambda row: ", ".join(row["events"]),
+        "Merchant": "merchant",
+    }
+    nothing = "No endpoints yet: sbtc-watcher endpoints add URL --merchant ID"
+    render.listing(found, as_json, columns, nothing=nothing)
 
 
 @app.command()
@@ -100,7 +97,7 @@ def enable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = Fa
 
     with get_session(context).services(write=True) as services:
         found = services.change_endpoint(endpoint, ChangeEndpoint(status="enabled"))
-        _print(found, as_json)
+        render.details(found, as_json, _rows)
 
 
 @app.command()
@@ -110,7 +107,7 @@ def disable(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = F
 
     with get_session(context).services(write=True) as services:
         found = services.change_endpoint(endpoint, ChangeEndpoint(status="disabled"))
-        _print(found, as_json)
+        render.details(found, as_json, _rows)
 
 
 @app.command("rotate-secret")
@@ -142,27 +139,21 @@ def send_test(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption =
     """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
     with get_session(context).services(write=True) as services:
         found = services.test_endpoint(endpoint)
-        if as_json:
-            render.document(found)
-            return
-        render.show(render.card([("Event", found["event"]), ("Delivery", found["delivery"])]))
-        render.note(f"See the result: sbtc-watcher deliveries show {found['delivery']}")
+        render.details(
+            found,
+            as_json,
+            lambda it: [("Event", it["event"]), ("Delivery", it["delivery"])],
+            message=f"See the result: sbtc-watcher deliveries show {found['delivery']}",
+        )
 
 
 def _print_secret(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
-    if as_json:
-        render.document(found)
-        return
-    rows = [*_rows(found["endpoint"]), ("Secret", found["secret"]), ("Old secret", old)]
-    render.show(render.card(rows))
-    render.note("Keep the secret: webhooks are verified with it, and it is not shown again.")
-
-
-def _print(endpoint: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        render.document(endpoint)
-    else:
-        render.show(render.card(_rows(endpoint)))
+    render.details(
+        found,
+        as_json,
+        lambda it: [*_rows(it["endpoint"]), ("Secret", it["secret"]), ("Old secret", old)],
+        message="Keep the secret: webhooks are verified with it, and it is not shown again.",
+    )
 
 
 def _rows(endpoint: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -1,8 +1,7 @@
 """``events``: the events sent to merchants."""
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,7 +9,14 @@ from notifier.events import EventType
 from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import MAX_LIMIT, CursorOption, JsonOption, LimitOption, MerchantFilterOption
+from watcher.cli.options import (
+    MAX_LIMIT,
+    CursorOption,
+    EndpointOption,
+    JsonOption,
+    LimitOption,
+    MerchantFilterOption,
+)
 from watcher.cli.session import drop_none, get_session, read_moment
 
 app = Commands("events", "Show the events sent to merchants; send them again.")
@@ -40,15 +46,15 @@ def list_(
     filters = EventFilters.of(drop_none(fields))
     with get_session(context).services() as services:
         found = services.events(filters)
-    if as_json:
-        render.document(found)
-        return
-    lines = [(row["id"], when(row["timestamp"]), row["type"], *_about(row["data"])) for row in found["data"]]
-    render.page(
-        found,
-        render.table(("ID", "Time (UTC)", "Type", "Reason", "Intent"), lines),
-        nothing="No such events.",
-    )
+    columns: render.Columns = {
+        "ID": "id",
+        "Time (UTC)": lambda row: when(row["timestamp"]),
+        "Type": "type",
+        # Retention empties bodies.
+        "Reason": lambda row: (row["data"] or {}).get("reason"),
+        "Intent": lambda row: (row["data"] or {}).get("payment_intent", {}).get("id"),
+    }
+    render.listing(found, as_json, columns, nothing="No such events.")
 
 
 @app.command()
@@ -105,7 +111,7 @@ def replay(
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="RFC 3339 time, or how long ago: 2d.")
     ],
-    endpoint: Annotated[str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id (we_…).")],
+    endpoint: EndpointOption,
     as_json: JsonOption = False,
 ) -> None:
     """Send an endpoint all its events since a given time again, except those still queued.
@@ -123,9 +129,3 @@ def replay(
         else:
             count = render.count(found["replayed"], "event")
             render.note(f"Queued for endpoint {endpoint}: {count}.{render.background(found)}")
-
-
-def _about(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
-    """Return an event's reason and intent id; (None, None) once retention has emptied its body."""
-    reason = data or {}
-    return reason.get("reason"), reason.get("payment_intent", {}).get("id")

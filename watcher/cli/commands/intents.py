@@ -17,6 +17,8 @@ from watcher.cli.options import (
     LimitOption,
     MerchantFilterOption,
     MerchantOption,
+    ReasonOption,
+    ToleranceOption,
 )
 from watcher.cli.session import Session, drop_none, get_session, read_moment, read_pairs
 from watcher.domain.model import Flag, Status
@@ -80,10 +82,7 @@ def create(
     ] = None,
     metadata: _Metadata = None,
     late_policy: LatePolicyOption = None,
-    tolerance: Annotated[
-        str | None,
-        typer.Option("--tolerance", metavar="N", help="Accepted shortfall, in base units."),
-    ] = None,
+    tolerance: ToleranceOption = None,
     match: Annotated[
         str | None,
         typer.Option(
@@ -194,27 +193,15 @@ def list_(
     filters = PaymentIntentFilters.of(drop_none(fields))
     with session.services() as services:
         found = services.intents(filters)
-    if as_json:
-        render.document(found)
-        return
-    assets = session.assets
-    rows = [
-        (
-            row["id"],
-            intent_card.status_and_flags(row),
-            short(int(row["amount"]), row["asset"], assets),
-            short(int(row["amount_received"]), row["asset"], assets),
-            row["reference"],
-            when(row["expires_at"]),
-        )
-        for row in found["data"]
-    ]
-    columns = ("ID", "Status", "Amount", "Received", "Reference", "Expires (UTC)")
-    render.page(
-        found,
-        render.table(columns, rows, right=("Amount", "Received")),
-        nothing="No such intents.",
-    )
+    columns: render.Columns = {
+        "ID": "id",
+        "Status": intent_card.status_and_flags,
+        "Amount": lambda row: short(int(row["amount"]), row["asset"], session.assets),
+        "Received": lambda row: short(int(row["amount_received"]), row["asset"], session.assets),
+        "Reference": "reference",
+        "Expires (UTC)": lambda row: when(row["expires_at"]),
+    }
+    render.listing(found, as_json, columns, right=("Amount", "Received"), nothing="No such intents.")
 
 
 @app.command()
@@ -230,9 +217,7 @@ def show(context: typer.Context, intent: _Intent, as_json: JsonOption = False) -
 def cancel(
     context: typer.Context,
     intent: _Intent,
-    reason: Annotated[
-        str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")
-    ] = "canceled",
+    reason: ReasonOption = "canceled",
     as_json: JsonOption = False,
 ) -> None:
     """Cancel a pending intent; payments that still arrive are flagged late."""
@@ -250,7 +235,7 @@ def mark(
     context: typer.Context,
     intent: _Intent,
     status: Annotated[str, typer.Option("--status", metavar="STATUS", help="succeeded or failed.")],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
+    reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:
     """Set an intent to succeeded or failed, whatever the chain says; the merchant is notified.

@@ -13,6 +13,9 @@ from watcher.cli.session import get_session
 
 app = Commands("keys", "A merchant's API keys: one per program that calls the HTTP API.")
 
+#: Message below a new key.
+KEEP_KEY = "Keep the API key: it is not stored and not shown again."
+
 _Merchant = Annotated[str, typer.Argument(metavar="MERCHANT", help="The merchant's id (mer_…).")]
 
 
@@ -38,11 +41,9 @@ def add(
     request = AddApiKey.of({"name": name, "scopes": granted})
     with get_session(context).services(write=True) as services:
         found = services.add_merchant_key(merchant, request)
-        if as_json:
-            render.document(found)
-            return
-        render.show(render.card([*_rows(found["key"]), ("API key", found["api_key"])]))
-        render.note("Keep the API key: it is not stored and not shown again.")
+        render.details(
+            found, as_json, lambda it: [*_rows(it["key"]), ("API key", it["api_key"])], message=KEEP_KEY
+        )
 
 
 @app.command("list")
@@ -50,27 +51,16 @@ def list_(context: typer.Context, merchant: _Merchant, as_json: JsonOption = Fal
     """List a merchant's keys, revoked and expired ones too, newest first."""
     with get_session(context).services() as services:
         found = services.merchant_keys(merchant)
-    if as_json:
-        render.document(found)
-        return
-    lines = [
-        (
-            row["id"],
-            row["name"],
-            ", ".join(row["scopes"]),
-            render.status_text(row["status"]),
-            when(row["created_at"]),
-            when(row["last_used_at"]) if row["last_used_at"] else "never",
-            when(row["expires_at"]) if row["expires_at"] else "–",
-        )
-        for row in found["data"]
-    ]
-    titles = ("ID", "Name", "Scopes", "Status", "Created (UTC)", "Last used", "Ends")
-    render.page(
-        found,
-        render.table(titles, lines),
-        nothing=f"No keys: sbtc-watcher merchants keys add {merchant}",
-    )
+    columns: render.Columns = {
+        "ID": "id",
+        "Name": "name",
+        "Scopes": lambda row: ", ".join(row["scopes"]),
+        "Status": lambda row: render.status_text(row["status"]),
+        "Created (UTC)": lambda row: when(row["created_at"]),
+        "Last used": lambda row: when(row["last_used_at"]) if row["last_used_at"] else "never",
+        "Ends": lambda row: when(row["expires_at"]),
+    }
+    render.listing(found, as_json, columns, nothing=f"No keys: sbtc-watcher merchants keys add {merchant}")
 
 
 @app.command()
@@ -82,11 +72,7 @@ def revoke(
 ) -> None:
     """Revoke a key; it stops working at once."""
     with get_session(context).services(write=True) as services:
-        found = services.revoke_merchant_key(merchant, key)
-        if as_json:
-            render.document(found)
-        else:
-            render.show(render.card(_rows(found)))
+        render.details(services.revoke_merchant_key(merchant, key), as_json, _rows)
 
 
 def _rows(key: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -9,7 +9,14 @@ from watcher.cli import render
 from watcher.cli.commands import keys
 from watcher.cli.format import when
 from watcher.cli.help import Commands
-from watcher.cli.options import CursorOption, JsonOption, LatePolicyOption, LevelOption, LimitOption
+from watcher.cli.options import (
+    CursorOption,
+    JsonOption,
+    LatePolicyOption,
+    LevelOption,
+    LimitOption,
+    ToleranceOption,
+)
 from watcher.cli.session import drop_none, get_session
 from watcher.errors import UsageError
 
@@ -20,14 +27,6 @@ app.add_typer(keys.app)
 DEFAULT = "default"
 
 _Merchant = Annotated[str, typer.Argument(metavar="ID", help="The merchant's id (mer_…).")]
-_Ttl = Annotated[
-    str | None,
-    typer.Option("--ttl", metavar="DURATION", help="Default lifetime of its intents, e.g. 30m or 24h."),
-]
-_Tolerance = Annotated[
-    str | None,
-    typer.Option("--tolerance", metavar="N", help="Accepted shortfall, in base units."),
-]
 _OrDefault = f"Or {DEFAULT}: use the settings' value."
 
 
@@ -39,8 +38,11 @@ def add(
         str, typer.Option("--recipient", metavar="PRINCIPAL", help="The address or contract to pay.")
     ],
     level: LevelOption = None,
-    ttl: _Ttl = None,
-    tolerance: _Tolerance = None,
+    ttl: Annotated[
+        str | None,
+        typer.Option("--ttl", metavar="DURATION", help="Default lifetime of its intents, e.g. 30m or 24h."),
+    ] = None,
+    tolerance: ToleranceOption = None,
     late_policy: LatePolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,18 +75,15 @@ def list_(
 
     with get_session(context).services() as services:
         found = services.merchants(Page.of(drop_none({"limit": limit, "cursor": cursor})))
-    if as_json:
-        render.document(found)
-        return
-    lines = [
-        (row["id"], row["name"], render.status_text(row["status"]), row["recipient"], when(row["created_at"]))
-        for row in found["data"]
-    ]
-    render.page(
-        found,
-        render.table(("ID", "Name", "Status", "Recipient", "Created (UTC)"), lines),
-        nothing="No merchants yet: sbtc-watcher merchants add NAME --recipient PRINCIPAL",
-    )
+    columns: render.Columns = {
+        "ID": "id",
+        "Name": "name",
+        "Status": lambda row: render.status_text(row["status"]),
+        "Recipient": "recipient",
+        "Created (UTC)": lambda row: when(row["created_at"]),
+    }
+    nothing = "No merchants yet: sbtc-watcher merchants add NAME --recipient PRINCIPAL"
+    render.listing(found, as_json, columns, nothing=nothing)
 
 
 @app.command()
@@ -92,7 +91,7 @@ def show(context: typer.Context, merchant: _Merchant, as_json: JsonOption = Fals
     """Show one merchant."""
     with get_session(context).services() as services:
         found = services.merchant_of(merchant)
-    _print(found, as_json)
+    render.details(found, as_json, _rows)
 
 
 @app.command()
@@ -149,8 +148,7 @@ def update(
             changes[field] = None
     request = ChangeMerchant.of(changes)
     with get_session(context).services(write=True) as services:
-        found = services.change_merchant(merchant, request)
-        _print(found, as_json)
+        render.details(services.change_merchant(merchant, request), as_json, _rows)
 
 
 @app.command()
@@ -160,7 +158,7 @@ def disable(context: typer.Context, merchant: _Merchant, as_json: JsonOption = F
 
     with get_session(context).services(write=True) as services:
         found = services.change_merchant(merchant, ChangeMerchant(status="disabled"))
-        _print(found, as_json)
+        render.details(found, as_json, _rows)
 
 
 @app.command("rotate-key")
@@ -189,19 +187,12 @@ def rotate_key(
 
 
 def _print_key(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
-    if as_json:
-        render.document(found)
-        return
-    rows = [*_rows(found["merchant"]), ("API key", found["api_key"]), ("Old keys", old)]
-    render.show(render.card(rows))
-    render.note("Keep the API key: it is not stored and not shown again.")
-
-
-def _print(merchant: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        render.document(merchant)
-    else:
-        render.show(render.card(_rows(merchant)))
+    render.details(
+        found,
+        as_json,
+        lambda it: [*_rows(it["merchant"]), ("API key", it["api_key"]), ("Old keys", old)],
+        message=keys.KEEP_KEY,
+    )
 
 
 def _rows(merchant: Mapping[str, Any]) -> list[tuple[str, object]]:

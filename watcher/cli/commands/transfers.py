@@ -1,13 +1,14 @@
 """``transfers``: received transfers, matched and unmatched."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from watcher.cli import render
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
-from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption
+from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, ReasonOption
 from watcher.cli.session import drop_none, get_session
 
 app = Commands("transfers", "List received transfers; assign unmatched ones to an intent.")
@@ -32,25 +33,20 @@ def list_(
     filters = TransferFilters.of(drop_none(fields))
     with session.services() as services:
         found = services.transfers(filters)
-    if as_json:
-        render.document(found)
-        return
-    assets = session.assets
-    rows = [
-        (
-            row["id"],
-            when(row["block_time"]),
-            short(int(row["amount"]), row["asset_identifier"], assets),
-            render.status_text(row["status"])
-            if row["status"] == "orphaned"
-            else row["intent"] or row["unmatched"],
-            (row["memo"] or {}).get("text"),
-            row["sender"] or "peg-in",
-        )
-        for row in found["data"]
-    ]
-    columns = ("ID", "Time (UTC)", "Amount", "Intent, or why none", "Memo", "From")
-    render.page(found, render.table(columns, rows, right=("Amount",)), nothing="No such transfers.")
+    columns: render.Columns = {
+        "ID": "id",
+        "Time (UTC)": lambda row: when(row["block_time"]),
+        "Amount": lambda row: short(int(row["amount"]), row["asset_identifier"], session.assets),
+        "Intent, or why none": _intent_or_reason,
+        "Memo": lambda row: (row["memo"] or {}).get("text"),
+        "From": lambda row: row["sender"] or "peg-in",
+    }
+    render.listing(found, as_json, columns, right=("Amount",), nothing="No such transfers.")
+
+
+def _intent_or_reason(row: Mapping[str, Any]) -> object:
+    orphaned = row["status"] == "orphaned"
+    return render.status_text("orphaned") if orphaned else row["intent"] or row["unmatched"]
 
 
 @app.command()
@@ -60,7 +56,7 @@ def assign(
         str, typer.Argument(metavar="TRANSFER", help="The transfer's id, from `transfers list`.")
     ],
     intent: Annotated[str, typer.Argument(metavar="INTENT", help="The intent's id (pi_…).")],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")],
+    reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:
     """Assign an unmatched transfer to an intent.
