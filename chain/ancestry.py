@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from chain.api.client import StacksApi
 from chain.block_fetcher import HEADER_ROWS, headers_below
 from chain.errors import SourceInconsistent
 from chain.model import BlockHeader, parent_of_first
+from chain.source import ChainSource
 
 
 class HeaderAncestry:
@@ -42,7 +42,7 @@ class HeaderAncestry:
 
     async def trace(
         self,
-        source: StacksApi,
+        source: ChainSource,
         down_to: int,
         *,
         on_walk: Callable[[Sequence[BlockHeader]], Awaitable[None]] | None = None,
@@ -72,7 +72,7 @@ class HeaderAncestry:
             if on_walk is not None:
                 await on_walk(older)
 
-    async def _join(self, source: StacksApi) -> bool:
+    async def _join(self, source: ChainSource) -> bool:
         """Continue below an earlier trace if this one has reached it; return whether it did."""
         first = self._known_top - self.oldest.height + 1  # index of our next block among the known ones
         if not 0 <= first < len(self._known) or f"0x{self._known[first].hex()}" != self.oldest.parent_hash:
@@ -90,7 +90,7 @@ class HeaderAncestry:
         self.oldest = oldest
         return True
 
-    async def header(self, source: StacksApi, height: int) -> BlockHeader:
+    async def header(self, source: ChainSource, height: int) -> BlockHeader:
         """Return the header at a traced height. Raises ``SourceError`` if ``source`` lacks that block."""
         if height >= self.kept[0].height:
             return self.kept[height - self.kept[0].height]
@@ -102,7 +102,7 @@ class HeaderAncestry:
         return found
 
 
-async def height_at(source: StacksApi, time: int, *, low: int, high: int) -> int:
+async def height_at(source: ChainSource, time: int, *, low: int, high: int) -> int:
     """Return the lowest height from ``low`` to ``high`` whose block is not older than ``time`` (unix s).
 
     Returns ``high`` when all are older. Heights that ``source`` does not have count as older. About 22
@@ -118,5 +118,5 @@ async def height_at(source: StacksApi, time: int, *, low: int, high: int) -> int
     return low
 
 
-def _gone(source: StacksApi, height: int, block_hash: str) -> SourceInconsistent:
+def _gone(source: ChainSource, height: int, block_hash: str) -> SourceInconsistent:
     return SourceInconsistent(f"it does not have block {height} {block_hash} in its chain", url=source.url)

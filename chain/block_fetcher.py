@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 
-from chain.api.client import StacksApi
 from chain.api.parse import TxPage
 from chain.block_reader import read_blocks
 from chain.errors import SourceError, SourceInconsistent
 from chain.header_window import links
 from chain.model import Block, BlockHeader, FetchRules, PrintEvent, Transaction
+from chain.source import ChainSource
 
 #: Headers per request.
 HEADER_ROWS = 30
@@ -26,7 +26,7 @@ _OBJECT_BYTES = 250
 class BlockRange:
     """Blocks to fetch from one source: from ``base`` (exclusive) up to height ``top``."""
 
-    source: StacksApi
+    source: ChainSource
     base: BlockHeader
     #: Headers right after ``base`` that are already known, oldest first.
     first: tuple[BlockHeader, ...]
@@ -37,7 +37,7 @@ class BlockRange:
     page: TxPage | None = None
 
 
-async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tuple[BlockHeader, ...] | None:
+async def headers_after(source: ChainSource, after: BlockHeader, top: int) -> tuple[BlockHeader, ...] | None:
     """Read up to 30 linked headers after ``after``, oldest first, none above ``top``, which must be higher.
 
     None when ``source`` does not have ``after`` in its chain. Raises ``SourceInconsistent`` if they do not
@@ -61,7 +61,7 @@ async def headers_after(source: StacksApi, after: BlockHeader, top: int) -> tupl
     return headers
 
 
-async def headers_below(source: StacksApi, header: BlockHeader, limit: int) -> tuple[BlockHeader, ...]:
+async def headers_below(source: ChainSource, header: BlockHeader, limit: int) -> tuple[BlockHeader, ...]:
     """Read up to ``limit`` linked headers right below ``header``, newest first; none if it lists none.
 
     Raises ``SourceInconsistent`` if they do not link.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from chain.api.client import MAX_IDS, StacksApi
+from chain.api.client import MAX_IDS
 from chain.api.parse import TxDetail, TxPage, TxSummary
 from chain.errors import SourceInconsistent, SourceMalformed
 from chain.model import (
@@ -24,6 +24,7 @@ from chain.model import (
     TxStatus,
     UnknownWord,
 )
+from chain.source import ChainSource
 
 #: Rows per request of a transaction list.
 PAGE_ROWS = 50
@@ -45,7 +46,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 async def read_blocks(
-    source: StacksApi, headers: Sequence[BlockHeader], rules: FetchRules, *, page: TxPage | None = None
+    source: ChainSource, headers: Sequence[BlockHeader], rules: FetchRules, *, page: TxPage | None = None
 ) -> tuple[Block, ...]:
     """Read the blocks of ``headers`` (contiguous, oldest first).
 
@@ -73,7 +74,7 @@ async def read_blocks(
     return blocks
 
 
-def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
+def refuse_repeats(source: ChainSource, blocks: Iterable[Block]) -> None:
     """Raise ``SourceInconsistent`` when a transaction is in more than one of ``source``'s blocks."""
     seen: set[str] = set()
     for block in blocks:
@@ -88,7 +89,7 @@ def refuse_repeats(source: StacksApi, blocks: Iterable[Block]) -> None:
 
 
 async def _list_chain(
-    source: StacksApi, headers: Sequence[BlockHeader], page: TxPage | None
+    source: ChainSource, headers: Sequence[BlockHeader], page: TxPage | None
 ) -> dict[str, dict[str, TxSummary]]:
     """Collect the blocks' rows from the list of the whole chain, as far as it shows the same chain."""
     rows: dict[str, dict[str, TxSummary]] = {header.hash: {} for header in headers}
@@ -115,7 +116,7 @@ async def _list_chain(
     return rows
 
 
-async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSummary]:
+async def _list_block(source: ChainSource, header: BlockHeader) -> dict[str, TxSummary]:
     """Read one block's own list to its end; it is paged by hash, so no other block can slip in."""
     rows: dict[str, TxSummary] = {}
     total = 0
@@ -152,7 +153,7 @@ async def _list_block(source: StacksApi, header: BlockHeader) -> dict[str, TxSum
     return rows
 
 
-async def _details(source: StacksApi, rows: Iterable[TxSummary], rules: FetchRules) -> dict[str, TxDetail]:
+async def _details(source: ChainSource, rows: Iterable[TxSummary], rules: FetchRules) -> dict[str, TxDetail]:
     """Fetch events and arguments by transaction id; every answer agrees with its list row."""
     found: dict[str, TxDetail] = {}
     wanted = [row for row in rows if _has_events(row) or _wants_args(row, rules)]

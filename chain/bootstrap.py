@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import structlog
 
-from chain.api.client import StacksApi
 from chain.block_fetcher import HEADER_ROWS, headers_below
 from chain.errors import SourceInconsistent, SourceUnavailable
 from chain.model import BlockHeader, parent_of_first
+from chain.source import ChainSource
 from chain.source_pool import SourcePool
 
 #: Headers to walk down in search of a block before some time: the window, and hours before it.
@@ -51,7 +51,7 @@ class HeaderLoader:
         stopped.
         """
 
-        async def load(source: StacksApi) -> Loaded:
+        async def load(source: ChainSource) -> Loaded:
             cursor = await self._first_cursor(source, start_height)
             below = since
             if since is not None and now is not None:
@@ -68,7 +68,7 @@ class HeaderLoader:
         where this one stopped.
         """
 
-        async def load(source: StacksApi) -> Loaded | None:
+        async def load(source: ChainSource) -> Loaded | None:
             known = await source.header(cursor.hash if cursor.height else 0)
             if known is not None and known.hash == cursor.hash:
                 if self._filled and self._filled[0] != known:
@@ -81,7 +81,7 @@ class HeaderLoader:
 
         return await self._pool.use(load)
 
-    async def _first_cursor(self, source: StacksApi, start_height: int | None) -> BlockHeader:
+    async def _first_cursor(self, source: ChainSource, start_height: int | None) -> BlockHeader:
         if self._filled and start_height in (None, self._filled[0].height + 1):
             # Continue an interrupted attempt if its blocks are still canonical.
             known = await source.header(self._filled[0].hash)
@@ -102,7 +102,7 @@ class HeaderLoader:
             )
         return found
 
-    async def _headers_below(self, source: StacksApi, cursor: BlockHeader, since: int | None) -> Loaded:
+    async def _headers_below(self, source: ChainSource, cursor: BlockHeader, since: int | None) -> Loaded:
         """Load the window below ``cursor``, or below the newest block before ``since`` (unix seconds)."""
         self._filled = self._filled or [cursor]
         while not self._is_filled(since):

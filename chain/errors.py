@@ -11,7 +11,7 @@
     │   └── SourceInconsistent      two answers of one source contradict each other: read again
     └── OperatorNeeded              waiting does not help by itself; an operator decides (``hint``)
         ├── WrongNetwork            the source serves another network than the settings name
-        ├── UnsupportedVersion      the source's API is older than the routes this program uses
+        ├── UnsupportedVersion      the source's server is older than the routes this program uses
         ├── ReorgTooDeep            the fork is below the finality depth
         └── SourcesDisagree         two healthy sources have different blocks at one height
 
@@ -90,12 +90,12 @@ class WrongNetwork(OperatorNeeded):
 
 
 class UnsupportedVersion(OperatorNeeded):
-    """A source's API is too old: it lacks routes that this program reads."""
+    """A source's server is too old: it lacks routes that this program reads."""
 
     def __init__(self, url: str, *, version: str, minimum: str) -> None:
         super().__init__(
             f"{url} runs {version}, but {minimum} or newer is needed",
-            hint=f"Upgrade that Stacks Blockchain API to {minimum} or newer, or use another source.",
+            hint=f"Upgrade that server to {minimum} or newer, or use another source.",
         )
         self.url = url
         self.version = version

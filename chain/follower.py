@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import structlog
 
-from chain.api.client import StacksApi
 from chain.api.parse import TxPage
 from chain.block_fetcher import HEADER_ROWS, BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
@@ -22,6 +21,7 @@ from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalf
 from chain.fork_choice import ForkChoice
 from chain.header_window import HeaderWindow, Verdict
 from chain.model import Block, BlockHeader, Extend, FetchRules, Reorg, Step
+from chain.source import ChainSource
 from chain.source_pool import SourcePool
 
 #: Bitcoin blocks of headers kept below the finality depth, so that a fork that is too deep can still be
@@ -82,7 +82,7 @@ class Follower:
         self._tip: BlockHeader | None = window.tip if len(window) else None
         self._agrees = False
         #: The source whose steps the current poll yields.
-        self._serving: StacksApi | None = None
+        self._serving: ChainSource | None = None
         #: Per URL: the tip hash of the last answer, with that answer's ETag.
         self._etags: dict[str, tuple[str, str | None]] = {}
         #: URL of the source in use with the tip height it showed last, and since when.
@@ -222,7 +222,7 @@ class Follower:
 
     # Polling one source
 
-    async def _poll_source(self, source: StacksApi) -> tuple[Verdict, BlockRange | None]:
+    async def _poll_source(self, source: ChainSource) -> tuple[Verdict, BlockRange | None]:
         """Poll one source; return the verdict and the blocks to fetch, if any."""
         verdict, run = await self._ask_source(source)
         self._pool.answered(source)
@@ -231,13 +231,13 @@ class Follower:
             verdict = self._mark_lagging(source, shown)
         return verdict, run
 
-    def _mark_lagging(self, source: StacksApi, height: int | None) -> Verdict:
+    def _mark_lagging(self, source: ChainSource, height: int | None) -> Verdict:
         _log.info("source.lags", action="source.lags", source=source.url, tip_height=height)
         self._pool.succeeded(source)
         self._pool.lagging(source, height)
         return Verdict.LAGGING
 
-    async def _ask_source(self, source: StacksApi) -> tuple[Verdict, BlockRange | None]:
+    async def _ask_source(self, source: ChainSource) -> tuple[Verdict, BlockRange | None]:
         ours = self._window.tip
         self._agrees = False
         seen, etag = self._etags.get(source.url, (None, None))
@@ -282,7 +282,7 @@ class Follower:
             raise SourceInconsistent("it changed its chain while the fork was looked for", url=source.url)
         return verdict, await self._range(source, ancestor, first, newest, page)
 
-    async def _newest(self, source: StacksApi, page: TxPage) -> _Newest | None:
+    async def _newest(self, source: ChainSource, page: TxPage) -> _Newest | None:
         """Return the source's newest block, even one without transactions, which ``page`` does not show."""
         row = page.results[0] if page.results else None
         listed = None if row is None else _Newest(row.block_height, row.block_index_hash)
@@ -309,7 +309,7 @@ class Follower:
 
     async def _range(
         self,
-        source: StacksApi,
+        source: ChainSource,
         base: BlockHeader,
         first: tuple[BlockHeader, ...],
         newest: _Newest,
@@ -323,7 +323,7 @@ class Follower:
         self._note_tip(tip)
         return BlockRange(source=source, base=base, first=first, top=newest.height, tip=tip, page=page)
 
-    async def _compare_sources(self, source: StacksApi, shown: int) -> bool:
+    async def _compare_sources(self, source: ChainSource, shown: int) -> bool:
         """Now and then compare the sources; return whether another one is ahead of ``source`` at ``shown``.
 
         Raises ``SourcesDisagree`` when another source had other blocks than ours at several comparisons.
@@ -347,7 +347,7 @@ class Follower:
         self._fork_choice.raise_if_disputed()
         return False
 
-    async def _compare(self, source: StacksApi, other: StacksApi, shown: int, silent: bool) -> bool:
+    async def _compare(self, source: ChainSource, other: ChainSource, shown: int, silent: bool) -> bool:
         """Return whether ``other`` is ahead of ``source``; report to the fork choice if its blocks differ."""
         ours = self._window.tip.height
         newest = await other.headers(limit=HEADER_ROWS)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from chain.api.client import StacksApi
 from chain.errors import ReorgTooDeep, SourceError, SourceInconsistent, SourcesDisagree
 from chain.header_window import HeaderWindow
 from chain.model import BlockHeader
+from chain.source import ChainSource
 from chain.source_pool import SourcePool
 
 #: Reads, each a poll interval apart, at which another source may contradict a fork before ``SourcesDisagree``
@@ -116,7 +116,7 @@ class ForkChoice:
         """Whether another source has had other blocks than ours for so long that an operator must decide."""
         return any(dispute.comparisons >= MAX_CONTRADICTED_READS for dispute in self._disputes.values())
 
-    def dispute(self, source: StacksApi, other: StacksApi, theirs: BlockHeader) -> None:
+    def dispute(self, source: ChainSource, other: ChainSource, theirs: BlockHeader) -> None:
         """Note that ``other`` has ``theirs`` at a height where ``source`` continues from our block.
 
         No fork is followed because of it, but a dispute that lasts for ``MAX_CONTRADICTED_READS`` comparisons
@@ -131,7 +131,7 @@ class ForkChoice:
         if dispute.comparisons == 1:
             _log.warning("fork.disputed", action="fork.disputed", reason=dispute.text)
 
-    def clear_dispute(self, other: StacksApi) -> None:
+    def clear_dispute(self, other: ChainSource) -> None:
         """End the dispute: ``other`` has our block, or is too far behind to contradict it."""
         self._disputes.pop(other.url, None)
 
@@ -141,7 +141,7 @@ class ForkChoice:
             if dispute.comparisons >= MAX_CONTRADICTED_READS:
                 raise SourcesDisagree(dispute.text)
 
-    async def confirm(self, source: StacksApi, height: int, block_hash: str) -> BlockHeader | None:
+    async def confirm(self, source: ChainSource, height: int, block_hash: str) -> BlockHeader | None:
         """Note that ``source`` has ``block_hash`` at ``height`` instead of our block.
 
         Returns the newest shared header once the fork is confirmed, None until then.
@@ -171,7 +171,7 @@ class ForkChoice:
         fork_height, depth = candidate.too_deep
         raise ReorgTooDeep(fork_height=fork_height, burn_depth=depth)
 
-    async def _reread(self, source: StacksApi, height: int, block_hash: str) -> _Candidate | None:
+    async def _reread(self, source: ChainSource, height: int, block_hash: str) -> _Candidate | None:
         """Return the candidate once it was read often enough."""
         now = self._clock()
         known = self._candidate
@@ -204,7 +204,7 @@ class ForkChoice:
         )
         return None
 
-    async def _corroborate(self, source: StacksApi, candidate: _Candidate) -> list[StacksApi] | None:
+    async def _corroborate(self, source: ChainSource, candidate: _Candidate) -> list[ChainSource] | None:
         """Ask all other sources that count; return those without a block that high, None while unconfirmed.
 
         Without any other opinion the fork is confirmed, unless it was contradicted before: then that source
@@ -217,15 +217,15 @@ class ForkChoice:
         return behind
 
     async def _ask_others(
-        self, source: StacksApi, candidate: _Candidate, others: list[StacksApi], block: tuple[int, str]
-    ) -> list[StacksApi] | None:
+        self, source: ChainSource, candidate: _Candidate, others: list[ChainSource], block: tuple[int, str]
+    ) -> list[ChainSource] | None:
         """Ask ``others`` for a block of the fork, by height and hash; return those without a block that high.
 
         None while a source contradicts it, or counts but does not answer. Raises ``SourcesDisagree`` when
         that lasts.
         """
         height, wanted = block
-        behind: list[StacksApi] = []
+        behind: list[ChainSource] = []
         silent: list[str] = []
         for other in others:
             try:
@@ -267,7 +267,7 @@ class ForkChoice:
             )
         return None
 
-    async def _fork(self, source: StacksApi, candidate: _Candidate) -> tuple[BlockHeader | None, str]:
+    async def _fork(self, source: ChainSource, candidate: _Candidate) -> tuple[BlockHeader | None, str]:
         """Return the newest header shared with ``source`` (None: below the window) and its next hash."""
         found, probed = await search_fork(source, self._window, candidate.height)
         seen = {candidate.height: candidate.hash} | probed
@@ -280,7 +280,7 @@ class ForkChoice:
 
 
 async def search_fork(
-    source: StacksApi, window: HeaderWindow, conflict: int
+    source: ChainSource, window: HeaderWindow, conflict: int
 ) -> tuple[BlockHeader | None, dict[int, str]]:
     """Search the fork point below ``conflict``, a height in the window at which the source has another block.
 

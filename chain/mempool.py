@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from chain.api.client import MAX_IDS, StacksApi
+from chain.api.client import MAX_IDS
 from chain.api.parse_mempool import PendingPage, PendingTx
+from chain.source import ChainSource
 
 __all__ = ["MAX_PAGES", "MempoolReader", "PendingTx"]
 
@@ -26,7 +27,7 @@ class MempoolReader:
         self._seen: dict[str, PendingTx] = {}
         self._etag: tuple[str, str | None] = ("", None)
 
-    async def read(self, source: StacksApi, may: Callable[[], bool]) -> tuple[PendingTx, ...] | None:
+    async def read(self, source: ChainSource, may: Callable[[], bool]) -> tuple[PendingTx, ...] | None:
         """Return the pending transactions, newest first; None when ``may`` forbade a request half-way.
 
         ``may`` is called before each request but the first. Raises ``SourceError``.

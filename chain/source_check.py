@@ -1,24 +1,23 @@
-"""Check a source before it is used: the version of its API and the network of its node."""
+"""Check a source before it is used: its version and the network of its node."""
 
 from typing import Final
 
-from chain.api.client import ApiStatus, StacksApi
+from chain.api.client import ApiStatus
 from chain.errors import SourceError, UnsupportedVersion, WrongNetwork
-
-#: Oldest API that has the v3 routes.
-MINIMUM_VERSION: Final = (9, 0, 0)
+from chain.source import ChainSource
 
 #: The node's ``network_id`` of each network name in the settings; devnets use the testnet's.
 NETWORK_IDS: Final = {"mainnet": 1, "testnet": 0x80000000, "devnet": 0x80000000}
 
 
-async def check_source(api: StacksApi, status: ApiStatus, network: str) -> str | None:
+async def check_source(api: ChainSource, status: ApiStatus, network: str) -> str | None:
     """Return remarks on what could not be verified, None if there are none.
 
     Raises ``UnsupportedVersion`` or ``WrongNetwork``.
     """
-    if status.version is not None and status.version < MINIMUM_VERSION:
-        raise UnsupportedVersion(api.url, version=status.server_version, minimum="9.0")
+    if status.version is not None and status.version < api.minimum_version:
+        minimum = ".".join(map(str, api.minimum_version[:2]))
+        raise UnsupportedVersion(api.url, version=status.server_version, minimum=minimum)
     try:
         found = await api.network_id()
     except SourceError:

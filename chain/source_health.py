@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chain.api.client import StacksApi
 from chain.api.rate_limit import RateLimiter
 from chain.errors import OperatorNeeded, SourceError, SourceRefused
+from chain.source import ChainSource
 
 
 class SourceState(StrEnum):
@@ -47,7 +47,7 @@ class SourceHealth:
 class Source:
     """One source of the pool; times are of the pool's clock, in seconds."""
 
-    api: StacksApi
+    api: ChainSource
     limiter: RateLimiter
     checked: bool = True
     #: Set when an operator must act.
@@ -108,7 +108,7 @@ class Source:
             errors=self.errors,
             answered_seconds=None if self.answered_at is None else round(now - self.answered_at, 1),
             clock_skew=None if ahead is None else round(ahead, 1),
-            note=_advice(self.unfit) or self._trouble(state) or self.remark,
+            note=_advice(self.unfit) or self._trouble(state) or self.api.note or self.remark,
         )
 
     def _trouble(self, state: SourceState) -> str | None:

@@ -1,4 +1,4 @@
-"""A pool of API servers: selection, rate limits, back-off and failover.
+"""A pool of sources: selection, rate limits, back-off and failover.
 
 The order of the list is the order of preference. A step uses one source from beginning to end; between steps
 the pool leaves a source that fails, lags, or has used up its budget, and returns to it only after it was
@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 
 import structlog
 
-from chain.api.client import StacksApi
 from chain.api.dates import ServerDates
 from chain.api.rate_limit import OnRequest, RateLimiter, RequestBudget
 from chain.backoff import backoff_seconds
@@ -26,6 +25,7 @@ from chain.errors import (
     UnsupportedVersion,
     WrongNetwork,
 )
+from chain.source import ChainSource
 from chain.source_check import check_source
 from chain.source_health import Source, SourceHealth, SourceState
 
@@ -66,13 +66,13 @@ class BackoffPolicy:
 class SourcePool:
     """The sources of one network, which it owns: ``aclose`` closes them.
 
-    Budgets are per source, because hosts count per key and address. Clock, sleep and random are parameters
-    for tests.
+    Budgets are per source, because hosts count per key and address; an own node has none. Clock, sleep and
+    random are parameters for tests.
     """
 
     def __init__(
         self,
-        sources: Sequence[StacksApi],
+        sources: Sequence[ChainSource],
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -92,7 +92,8 @@ class SourcePool:
         self._dates = ServerDates()
         for api in sources:
             api.dates = self._dates
-            budget = RequestBudget(per_minute=requests_per_minute, per_month=requests_per_month, now=clock())
+            limits = (requests_per_minute, requests_per_month) if api.is_metered else (None, None)
+            budget = RequestBudget(per_minute=limits[0], per_month=limits[1], now=clock())
             limiter = RateLimiter(
                 api.url,
                 budget,
@@ -109,12 +110,12 @@ class SourcePool:
 
     # Choosing
 
-    def attempts(self) -> Iterator[StacksApi]:
+    def attempts(self) -> Iterator[ChainSource]:
         """Yield the sources for one poll: the one to use, then, while none has served, the next one.
 
         Each at most once. Raises what ``pick`` raises when not even the first can be used.
         """
-        tried: list[StacksApi] = []
+        tried: list[ChainSource] = []
         while True:
             try:
                 source = self.pick(exclude=tried)
@@ -125,7 +126,7 @@ class SourcePool:
             tried.append(source)
             yield source
 
-    async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
+    async def use(self, work: Callable[[ChainSource], Awaitable[_T]]) -> _T:
         """Run ``work`` with the source to use and, each time one fails, with the next one."""
         failure: SourceError | None = None
         for source in self.attempts():
@@ -140,7 +141,7 @@ class SourcePool:
         assert failure is not None, "there was an attempt, or attempts() has raised"
         raise self.exhausted(failure)
 
-    def pick(self, *, exclude: Collection[StacksApi] = ()) -> StacksApi:
+    def pick(self, *, exclude: Collection[ChainSource] = ()) -> ChainSource:
         """Choose the source for the next step. Raises ``SourceLimited`` or ``SourceUnavailable`` without one.
 
         The error's ``retry_after`` says when one may be back. A lagging source is better than none, and if no
@@ -168,7 +169,7 @@ class SourcePool:
         self._pinned = best
         return best.api
 
-    def others(self, than: StacksApi, *, within: float | None = None) -> list[StacksApi]:
+    def others(self, than: ChainSource, *, within: float | None = None) -> list[ChainSource]:
         """The other sources that can give a second opinion: healthy and not lagging, with or without budget.
 
         With ``within``, also those that answered within so many seconds, whatever their state now: their
@@ -186,11 +187,11 @@ class SourcePool:
             )
         ]
 
-    def answered_within(self, source: StacksApi, *, within: float) -> bool:
+    def answered_within(self, source: ChainSource, *, within: float) -> bool:
         """Whether this source answered in the last ``within`` seconds."""
         return self._clock() - self._of(source).heard_at <= within
 
-    def idle_source(self, share: float = 0.75) -> StacksApi | None:
+    def idle_source(self, share: float = 0.75) -> ChainSource | None:
         """The source of the last step, for optional requests, such as the mempool's.
 
         None when it cannot be used now, or when less than ``share`` of a burst is left of its budget.
@@ -201,13 +202,13 @@ class SourcePool:
 
     # Reports of the follower
 
-    def answered(self, source: StacksApi) -> None:
+    def answered(self, source: ChainSource) -> None:
         """Note that this source answered about the chain, whether or not it served a step."""
         known = self._of(source)
         known.answered_at = known.heard_at = self._clock()
 
     def succeeded(
-        self, source: StacksApi, *, tip_height: int | None = None, latency: float | None = None
+        self, source: ChainSource, *, tip_height: int | None = None, latency: float | None = None
     ) -> None:
         """Note a step that succeeded, the tip it showed, and a request's seconds if measured outside."""
         known = self._of(source)
@@ -234,7 +235,7 @@ class SourcePool:
             if all(tip_height >= (other.tip_height or 0) for other in self._sources if other is not known):
                 known.lagging_until = min(known.lagging_until, self._clock())
 
-    def failed(self, source: StacksApi, error: SourceError) -> None:
+    def failed(self, source: ChainSource, error: SourceError) -> None:
         """Note that a request failed: pause the source, longer each time."""
         known = self._of(source)
         now = self._clock()
@@ -255,7 +256,7 @@ class SourcePool:
         )
         known.clean_since = known.retry_at
 
-    def lagging(self, source: StacksApi, tip_height: int | None = None) -> None:
+    def lagging(self, source: ChainSource, tip_height: int | None = None) -> None:
         """Note that this source showed less than is known to exist; prefer others for a while."""
         known = self._of(source)
         if tip_height is not None:
@@ -361,5 +362,5 @@ class SourcePool:
 
     # Inside
 
-    def _of(self, api: StacksApi) -> Source:
+    def _of(self, api: ChainSource) -> Source:
         return next(source for source in self._sources if source.api is api)

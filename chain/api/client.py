@@ -37,6 +37,9 @@ _MAX_SINGLE_EVENT_BYTES = 32 * 2**20
 #: Seconds by which a block's time may be ahead of every known clock: clocks differ.
 MAX_LEAD_SECONDS = 7200.0
 
+#: Oldest API that has the v3 routes.
+MINIMUM_VERSION = (9, 0, 0)
+
 _T = TypeVar("_T")
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -44,6 +47,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 class StacksApi:
     """A client of one API server. ``url`` names it in messages; ``limiter`` paces and counts its requests."""
+
+    minimum_version = MINIMUM_VERSION
+    is_metered = True
+    #: Nothing to tell beyond what the pool knows.
+    note: str | None = None
 
     def __init__(
         self,
@@ -79,7 +87,7 @@ class StacksApi:
         return self._fetcher.limiter
 
     @limiter.setter
-    def limiter(self, limiter: Limiter) -> None:
+    def limiter(self, limiter: Limiter | None) -> None:
         self._fetcher.limiter = limiter
 
     async def aclose(self) -> None:

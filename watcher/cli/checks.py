@@ -12,7 +12,7 @@ from chain.api.client import StacksApi
 from chain.api.dates import agreed
 from chain.api.transport import Fetcher, Timeouts
 from chain.errors import ChainError, SourceError
-from chain.source_check import MINIMUM_VERSION, NETWORK_IDS
+from chain.source_check import NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
 from notifier.schema import EndpointStatus
@@ -186,8 +186,8 @@ async def _check_source(url: str, settings: Settings) -> _Answer:
 
 async def _identify(api: StacksApi, recorder: _LatencyRecorder, settings: Settings) -> Finding:
     status = await api.status()
-    if status.version is not None and status.version < MINIMUM_VERSION:
-        least = ".".join(map(str, MINIMUM_VERSION[:2]))
+    if status.version is not None and status.version < api.minimum_version:
+        least = ".".join(map(str, api.minimum_version[:2]))
         return error("source", f"{api.url} runs {status.server_version}, but {least} or newer is needed")
     text = f"{api.url}, {status.server_version}, tip {status.tip_height}, {recorder.seconds * 1000:.0f} ms"
     try:

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from sqlalchemy import Connection, exists, select, union, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from chain.api.client import StacksApi
 from chain.errors import SourceError
 from chain.mempool import MempoolReader
+from chain.source import ChainSource
 from chain.source_pool import SourcePool
 from contracts.mempool import PendingPayment, read_pending
 from contracts.model import PaymentRules
@@ -92,7 +92,7 @@ class MempoolFlags:
             return None
 
         def has_budget() -> bool:
-            spare: StacksApi | None = self._pool.idle_source()
+            spare: ChainSource | None = self._pool.idle_source()
             return spare is source
 
         try:

@@ -16,13 +16,13 @@ from typing import Any
 from sqlalchemy import Connection, select, union_all
 from sqlalchemy.exc import DataError, IntegrityError
 
-from chain.api.client import StacksApi
 from chain.block_fetcher import BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
 from chain.fork_choice import search_fork
 from chain.header_window import HeaderWindow
 from chain.model import Block, BlockHeader, FetchRules, Reorg
+from chain.source import ChainSource
 from contracts.model import PaymentRules, Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
@@ -166,7 +166,7 @@ class Accept:
     # The branch
 
     async def _find_branch(
-        self, source: StacksApi, cursor: Cursor, kept: tuple[BlockHeader, ...], lowest: int
+        self, source: ChainSource, cursor: Cursor, kept: tuple[BlockHeader, ...], lowest: int
     ) -> _Branch | None:
         """Return the source's branch, or None when the source has our newest block or merely lags."""
         if await source.header(cursor.clock.hash) is not None:
@@ -206,7 +206,7 @@ class Accept:
         refuse_repeats(source, found)
         return _Branch(base=base, is_ours=is_ours, blocks=tuple(found), tip=newest[0])
 
-    async def _conflicting_height(self, source: StacksApi, window: HeaderWindow, newest: int) -> int | None:
+    async def _conflicting_height(self, source: ChainSource, window: HeaderWindow, newest: int) -> int | None:
         """Return a height at which the source's block differs from ours; None when it only lags."""
         height = min(newest, window.tip.height)
         ours = window.at(height)
@@ -215,7 +215,7 @@ class Accept:
         theirs = await source.header(height)
         return height if theirs is not None and theirs.hash != ours.hash else None
 
-    async def _base_below_window(self, source: StacksApi, window: HeaderWindow, lowest: int) -> BlockHeader:
+    async def _base_below_window(self, source: ChainSource, window: HeaderWindow, lowest: int) -> BlockHeader:
         """Return the source's block at ``lowest``, below every header that we keep.
 
         Raises :class:`Refused` when the newest money that we know at or below it is not in the source's
@@ -251,7 +251,7 @@ class Accept:
             row = connection.execute(select(facts).order_by(facts.c.height.desc()).limit(1)).one_or_none()
         return None if row is None else (row.height, row.block_hash)
 
-    async def _corroborate(self, source: StacksApi, first: BlockHeader) -> None:
+    async def _corroborate(self, source: ChainSource, first: BlockHeader) -> None:
         """Raise ``SourcesDisagree`` when a healthy source has another block at the branch's first height."""
         for other in self._sources.pool.others(source):
             try:

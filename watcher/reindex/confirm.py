@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chain.api.client import StacksApi
 from chain.block_reader import read_blocks
 from chain.errors import SourceError, SourceInconsistent
 from chain.model import Block, FetchRules
+from chain.source import ChainSource
 from contracts.model import Attempt, Payment, PaymentRules, Reading
 from contracts.payments import read_block
 from watcher.reindex.retrying_source import Sources
@@ -37,7 +37,7 @@ class SecondReadings:
 
 async def confirm(
     sources: Sources,
-    source: StacksApi,
+    source: ChainSource,
     hashes: Iterable[str],
     blocks: Mapping[str, Block],
     rules: PaymentRules,
@@ -79,7 +79,7 @@ async def confirm(
 
 
 async def is_status_known(
-    sources: Sources, source: StacksApi, fact: Payment | Attempt, rules: PaymentRules, read: FetchRules
+    sources: Sources, source: ChainSource, fact: Payment | Attempt, rules: PaymentRules, read: FetchRules
 ) -> bool:
     """Say whether another source knows the status of a fact's transaction, which ``source`` does not."""
     for other in sources.pool.others(source):
@@ -94,7 +94,7 @@ async def is_status_known(
 
 
 async def _read(
-    source: StacksApi, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
+    source: ChainSource, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
 ) -> Reading | None:
     """Return a source's reading of a block, None for a block that is not in its chain."""
     header = await source.header(block_hash)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from chain.ancestry import HeaderAncestry
-from chain.api.client import StacksApi
 from chain.errors import SourceInconsistent
 from chain.model import BlockHeader
+from chain.source import ChainSource
 from watcher.concurrency import run_in_thread
 from watcher.reindex.trace import HashRecorder
 from watcher.store import chain_state
@@ -30,7 +30,7 @@ class ForkGuard:
         #: Id of the newest reorg when the ancestry was loaded.
         self._mark = 0
 
-    async def ancestry(self, source: StacksApi, run: ReindexRun) -> HeaderAncestry:
+    async def ancestry(self, source: ChainSource, run: ReindexRun) -> HeaderAncestry:
         """Return the cursor's chain: the headers that we keep, and the hashes that the run traced below."""
 
         def load() -> tuple[tuple[BlockHeader, ...], int, str]:

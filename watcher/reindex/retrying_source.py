@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from chain.api.client import StacksApi
 from chain.errors import SourceError
+from chain.source import ChainSource
 from chain.source_pool import SourcePool
 from watcher.errors import Unreachable
 
@@ -49,7 +49,7 @@ class Sources:
         """Wait, by the same clock as the waits for sources."""
         await self._sleep(seconds)
 
-    async def use(self, work: Callable[[StacksApi], Awaitable[_T]]) -> _T:
+    async def use(self, work: Callable[[ChainSource], Awaitable[_T]]) -> _T:
         """Run ``work`` with a source.
 
         After a ``SourceError`` the next source is used, and after a pause all of them again. Raises

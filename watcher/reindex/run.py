@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from chain.ancestry import HeaderAncestry, height_at
-from chain.api.client import StacksApi
 from chain.block_fetcher import BlockFetcher, BlockRange
 from chain.errors import SourceError, SourceInconsistent
 from chain.model import Block, BlockHeader, FetchRules
+from chain.source import ChainSource
 from contracts.model import PaymentRules, Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
@@ -191,7 +191,7 @@ class Reindex:
 
     # Reading
 
-    async def _read(self, source: StacksApi, request: ReindexRequest, run: ReindexRun) -> None:
+    async def _read(self, source: ChainSource, request: ReindexRequest, run: ReindexRun) -> None:
         """Read with one source from the run's position to its top."""
         if self._ancestry is None or await run_in_thread(self._guard.has_forked, self._ancestry.top.height):
             self._ancestry = await self._guard.ancestry(source, run)
@@ -232,7 +232,7 @@ class Reindex:
             raise
 
     async def _compare(
-        self, source: StacksApi, request: ReindexRequest, run: ReindexRun, batch: Sequence[Block]
+        self, source: ChainSource, request: ReindexRequest, run: ReindexRun, batch: Sequence[Block]
     ) -> None:
         """Compare blocks with the tables and, unless in a dry run, correct these. Raises ``ChainMoved``."""
         blocks_by_hash = {block.header.hash: block for block in batch}

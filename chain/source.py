@@ -1,0 +1,73 @@
+"""The interface of a source of the chain: an API server, or an own node."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from chain.api.dates import ServerDates
+from chain.api.parse import ApiStatus, TxDetail, TxPage
+from chain.api.parse_mempool import PendingPage
+from chain.api.transport import Limiter
+from chain.model import BlockHeader
+
+
+class ChainSource(Protocol):
+    """A source of the canonical chain; ``chain.api.client.StacksApi`` describes the calls.
+
+    Every method raises ``SourceError`` when it cannot serve.
+    """
+
+    #: Rate limiter of the requests; the pool sets it.
+    limiter: Limiter | None
+    #: Clocks of the pool's servers; the pool sets one object for all of its sources.
+    dates: ServerDates
+
+    @property
+    def url(self) -> str:
+        """Base URL without credentials and trailing slash: the source's name."""
+
+    @property
+    def minimum_version(self) -> tuple[int, int, int]:
+        """Oldest version of the server that has what is read."""
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether requests count against the settings' budgets."""
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know about it now, for ``status``."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+    async def status(self) -> ApiStatus:
+        """Version of the server, and its newest block."""
+
+    async def network_id(self) -> int | None:
+        """Network id of the node; None when it does not say."""
+
+    async def headers(
+        self, *, limit: int = 30, cursor: str | None = None, offset: int = 0
+    ) -> tuple[BlockHeader, ...] | None:
+        """Canonical headers, newest first; None when block ``cursor`` is not canonical."""
+
+    async def header(self, ref: int | str) -> BlockHeader | None:
+        """The canonical block of a height or an index hash."""
+
+    async def transactions(
+        self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
+    ) -> TxPage | None:
+        """Canonical transactions of all blocks, newest first; None when ``etag`` still holds."""
+
+    async def block_transactions(
+        self, index_hash: str, *, cursor: str | None = None, limit: int = 50
+    ) -> TxPage | None:
+        """A canonical block's transactions, last one first; None without such a canonical block."""
+
+    async def mempool(
+        self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
+    ) -> PendingPage | None:
+        """Pending transactions, newest first; None when ``etag`` still holds."""
+
+    async def details(self, tx_ids: Sequence[str], *, with_args: bool = False) -> dict[str, TxDetail]:
+        """Status and all events of each transaction, in the given order; unknown ids are included."""
