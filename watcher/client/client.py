@@ -5,9 +5,10 @@ import ipaddress
 import random
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
@@ -27,6 +28,7 @@ from watcher.client.retry import (
 from watcher.client.types import Workflow
 from watcher.client.webhooks import WebhookMethods
 
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 R = TypeVar("R")
 
 #: Seconds for one try, and tries after the first.
@@ -34,7 +36,7 @@ TIMEOUT = 30.0
 RETRIES = 4
 
 
-class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods):
+class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods, ABC, Generic[H]):
     """What both know: the address, the key, the rules. The key is in nothing that is printed."""
 
     def __init__(
@@ -54,13 +56,15 @@ class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods):
         self._rules = RetryRules(
             timeout=timeout, retries=retries, random=random.random, fresh_key=lambda: uuid.uuid4().hex
         )
+        # A proxy of the environment would get to read what goes by http://.
+        self._http: H = self._connect(follow_redirects=False, trust_env=self.base_url.startswith("https://"))
+
+    @abstractmethod
+    def _connect(self, **options: Any) -> H:
+        """Return a client of httpx."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
-
-    def _options(self) -> dict[str, Any]:
-        # A proxy of the environment would get to read what goes by http://.
-        return {"follow_redirects": False, "trust_env": self.base_url.startswith("https://")}
 
     def _arguments(self, attempt: SendRequest) -> dict[str, Any]:
         headers = self._headers.copy()
@@ -75,7 +79,7 @@ class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods):
         }
 
 
-class Client(_Base, SyncCalls):
+class Client(_Base[httpx.Client], SyncCalls):
     """Calls the API, and waits for each answer.
 
     ``base_url`` is https://, or http:// to this machine (elsewhere only with ``allow_http``); ``api_key`` a
@@ -91,17 +95,8 @@ class Client(_Base, SyncCalls):
                 ship("ORDER-7")
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        allow_http: bool = False,
-    ) -> None:
-        super().__init__(base_url, api_key, timeout=timeout, retries=retries, allow_http=allow_http)
-        self._http = httpx.Client(**self._options())
+    def _connect(self, **options: Any) -> httpx.Client:
+        return httpx.Client(**options)
 
     def send(self, request: Request[A]) -> A:
         """Send a request and return its answer."""
@@ -162,7 +157,7 @@ class Client(_Base, SyncCalls):
             return NetworkError(_why(error))
 
 
-class AsyncClient(_Base, AsyncCalls):
+class AsyncClient(_Base[httpx.AsyncClient], AsyncCalls):
     """:class:`Client` for asyncio: methods are awaited, ``each_…`` is iterated over with ``async for``. ::
 
     async with AsyncClient("https://pay.example", "sk_live_…") as client:
@@ -170,17 +165,8 @@ class AsyncClient(_Base, AsyncCalls):
             await client.cancel_intent(intent.id, reason="closing down")
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        allow_http: bool = False,
-    ) -> None:
-        super().__init__(base_url, api_key, timeout=timeout, retries=retries, allow_http=allow_http)
-        self._http = httpx.AsyncClient(**self._options())
+    def _connect(self, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(**options)
 
     async def send(self, request: Request[A]) -> A:
         """Send a request and return its answer."""

@@ -16,6 +16,7 @@ from watcher.schemas import (
 )
 
 _MERCHANTS = "/v1/admin/merchants"
+_MERCHANT = _MERCHANTS + "/{}"
 
 
 class MerchantMethods:
@@ -45,7 +46,7 @@ class MerchantMethods:
         *, limit: int | None = None, cursor: str | None = None
     ) -> PageRequest[MerchantPage, Merchant]:
         """List merchants, newest first."""
-        return Listing(_MERCHANTS, MerchantPage, Merchant).to(query={"limit": limit, "cursor": cursor})
+        return Listing(_MERCHANTS, MerchantPage, Merchant).to(limit=limit, cursor=cursor)
 
     each_merchant = PaginatedMethod(merchants)
 
@@ -53,7 +54,7 @@ class MerchantMethods:
     @staticmethod
     def merchant(merchant_id: str) -> Request[Merchant]:
         """Return one merchant."""
-        return Route("GET", f"{_MERCHANTS}/{{}}", Merchant).to(merchant_id)
+        return Route("GET", _MERCHANT, Merchant).to(merchant_id)
 
     @Method
     @staticmethod
@@ -64,7 +65,7 @@ class MerchantMethods:
 
         ``client.change_merchant("mer_…", {"level": "settled", "ttl": None})``
         """
-        return Route("PATCH", f"{_MERCHANTS}/{{}}", Merchant).to(
+        return Route("PATCH", _MERCHANT, Merchant).to(
             merchant_id, body=dict(changes), idempotency_key=idempotency_key
         )
 
@@ -75,7 +76,7 @@ class MerchantMethods:
     ) -> Request[MerchantWithKey]:
         """Give a merchant a fresh key, shown this once; their others end, at once or after ``overlap``."""
         body = drop_none(overlap=overlap)
-        return Route("POST", f"{_MERCHANTS}/{{}}/rotate_key", MerchantWithKey).to(
+        return Route("POST", _MERCHANT + "/rotate_key", MerchantWithKey).to(
             merchant_id, body=body, idempotency_key=idempotency_key
         )
 
@@ -83,7 +84,7 @@ class MerchantMethods:
     @staticmethod
     def merchant_keys(merchant_id: str) -> Request[ApiKeyPage]:
         """List all keys that a merchant has or had, without the keys themselves."""
-        return Route("GET", f"{_MERCHANTS}/{{}}/keys", ApiKeyPage).to(merchant_id)
+        return Route("GET", _MERCHANT + "/keys", ApiKeyPage).to(merchant_id)
 
     @Method
     @staticmethod
@@ -96,7 +97,7 @@ class MerchantMethods:
     ) -> Request[NewApiKey]:
         """Give a merchant one more key, shown this once; ``scopes`` are ``read`` and ``write``."""
         body = drop_none(name=name, scopes=None if scopes is None else list(scopes))
-        return Route("POST", f"{_MERCHANTS}/{{}}/keys", NewApiKey).to(
+        return Route("POST", _MERCHANT + "/keys", NewApiKey).to(
             merchant_id, body=body, idempotency_key=idempotency_key
         )
 
@@ -106,6 +107,6 @@ class MerchantMethods:
         merchant_id: str, key_id: str, *, idempotency_key: str | None = None
     ) -> Request[ApiKey]:
         """Make a key invalid at once."""
-        return Route("POST", f"{_MERCHANTS}/{{}}/keys/{{}}/revoke", ApiKey).to(
+        return Route("POST", _MERCHANT + "/keys/{}/revoke", ApiKey).to(
             merchant_id, key_id, idempotency_key=idempotency_key
         )

@@ -3,7 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar, overload
 
 from watcher.client.request import A, PageRequest, Request
 from watcher.client.types import Workflow
@@ -44,10 +44,12 @@ class AsyncCalls(ABC):
         """Iterate over all pages."""
 
 
-class Method(Generic[P, A]):
-    """A method that sends the one request that ``build`` returns."""
+class _Call(Generic[P, A]):
+    """A method of both clients: what ``build`` returns goes to the client's method named ``_way``."""
 
-    def __init__(self, build: Callable[P, Request[A]]) -> None:
+    _way: ClassVar[str]
+
+    def __init__(self, build: Callable[P, Any]) -> None:
         self.build = build
         self.__doc__ = build.__doc__
 
@@ -58,7 +60,16 @@ class Method(Generic[P, A]):
     @overload
     def __get__(self, client: AsyncCalls, owner: type) -> Callable[P, Coroutine[Any, Any, A]]: ...
     def __get__(self, client: Any, owner: type) -> Any:
-        return self if client is None else _bound(self.build, client.send)
+        return self if client is None else _bound(self.build, getattr(client, self._way))
+
+
+class Method(_Call[P, A]):
+    """A method that sends the one request that ``build`` returns."""
+
+    _way = "send"
+
+    def __init__(self, build: Callable[P, Request[A]]) -> None:
+        super().__init__(build)
 
 
 class PageMethod(Method[P, A], Generic[P, A, T]):
@@ -69,21 +80,13 @@ class PageMethod(Method[P, A], Generic[P, A, T]):
         self.build_page = build
 
 
-class WorkflowMethod(Generic[P, A]):
+class WorkflowMethod(_Call[P, A]):
     """A method that sends as many requests as it needs, and returns the last answer."""
 
-    def __init__(self, build: Callable[P, Workflow[A]]) -> None:
-        self.build = build
-        self.__doc__ = build.__doc__
+    _way = "talk"
 
-    @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, client: SyncCalls, owner: type) -> Callable[P, A]: ...
-    @overload
-    def __get__(self, client: AsyncCalls, owner: type) -> Callable[P, Coroutine[Any, Any, A]]: ...
-    def __get__(self, client: Any, owner: type) -> Any:
-        return self if client is None else _bound(self.build, client.talk)
+    def __init__(self, build: Callable[P, Workflow[A]]) -> None:
+        super().__init__(build)
 
 
 class PaginatedMethod(Generic[P, A, T]):

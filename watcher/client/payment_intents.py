@@ -27,7 +27,9 @@ MIN_WAIT_SECONDS = 1.0
 OPEN = ("pending", "processing")
 
 _INTENTS = "/v1/payment_intents"
+_INTENT = _INTENTS + "/{}"
 _TRANSFERS = "/v1/transfers"
+_TRANSFER = _TRANSFERS + "/{}"
 
 
 class PaymentIntentMethods:
@@ -103,7 +105,7 @@ class PaymentIntentMethods:
     @staticmethod
     def intent(intent_id: str) -> Request[PaymentIntent]:
         """Return one intent."""
-        return Route("GET", f"{_INTENTS}/{{}}", PaymentIntent).to(intent_id)
+        return Route("GET", _INTENT, PaymentIntent).to(intent_id)
 
     @PageMethod
     @staticmethod
@@ -125,18 +127,16 @@ class PaymentIntentMethods:
         ``client.intents(status="pending", metadata={"shop": "2"}).data``
         """
         return Listing(_INTENTS, PaymentIntentPage, PaymentIntent).to(
-            query={
-                "status": status,
-                "flag": flag,
-                "attention": attention,
-                "reference": reference,
-                "created_from": created_from,
-                "created_to": created_to,
-                "metadata": metadata,
-                "merchant": merchant,
-                "limit": limit,
-                "cursor": cursor,
-            }
+            status=status,
+            flag=flag,
+            attention=attention,
+            reference=reference,
+            created_from=created_from,
+            created_to=created_to,
+            metadata=metadata,
+            merchant=merchant,
+            limit=limit,
+            cursor=cursor,
         )
 
     each_intent = PaginatedMethod(intents)
@@ -147,7 +147,7 @@ class PaymentIntentMethods:
         intent_id: str, *, reason: str | None = None, idempotency_key: str | None = None
     ) -> Request[PaymentIntent]:
         """Cancel a pending intent; money that still comes is flagged late."""
-        return Route("POST", f"{_INTENTS}/{{}}/cancel", PaymentIntent).to(
+        return Route("POST", _INTENT + "/cancel", PaymentIntent).to(
             intent_id, body=drop_none(reason=reason), idempotency_key=idempotency_key
         )
 
@@ -161,7 +161,7 @@ class PaymentIntentMethods:
         ``client.mark_intent("pi_…", status="succeeded", reason="paid in cash")``
         """
         body = {"status": status, "reason": reason}
-        return Route("POST", f"{_INTENTS}/{{}}/mark", PaymentIntent).to(
+        return Route("POST", _INTENT + "/mark", PaymentIntent).to(
             intent_id, body=body, idempotency_key=idempotency_key
         )
 
@@ -174,7 +174,7 @@ class PaymentIntentMethods:
 
         ``client.dismiss_intent("pi_…", reason="sent back by hand")``
         """
-        return Route("POST", f"{_INTENTS}/{{}}/dismiss", PaymentIntent).to(
+        return Route("POST", _INTENT + "/dismiss", PaymentIntent).to(
             intent_id, body={"reason": reason}, idempotency_key=idempotency_key
         )
 
@@ -194,12 +194,12 @@ class PaymentIntentMethods:
         """
         intent_id = intent if isinstance(intent, str) else intent.id
         end = clock() + timeout
-        found: PaymentIntent = yield Route("GET", f"{_INTENTS}/{{}}", PaymentIntent).to(intent_id)
+        found: PaymentIntent = yield Route("GET", _INTENT, PaymentIntent).to(intent_id)
         # Below a second the server would be asked over and over at the end.
         while found.status in OPEN and (left := int(end - clock())) > 0:
             began, seen = clock(), found.status
             wait = min(left, MAX_WAIT_SECONDS)
-            found = yield Route("GET", f"{_INTENTS}/{{}}", PaymentIntent).to(
+            found = yield Route("GET", _INTENT, PaymentIntent).to(
                 intent_id, query={"wait": f"{wait}s", "seen": seen}, extra_timeout=wait
             )
             if found.status == seen and clock() - began < MIN_WAIT_SECONDS:
@@ -216,8 +216,9 @@ class PaymentIntentMethods:
         cursor: str | None = None,
     ) -> PageRequest[TransferPage, Transfer]:
         """List money that arrived, newest first; ``unmatched``: only what belongs to no intent."""
-        query = {"unmatched": unmatched, "merchant": merchant, "limit": limit, "cursor": cursor}
-        return Listing(_TRANSFERS, TransferPage, Transfer).to(query=query)
+        return Listing(_TRANSFERS, TransferPage, Transfer).to(
+            unmatched=unmatched, merchant=merchant, limit=limit, cursor=cursor
+        )
 
     each_transfer = PaginatedMethod(transfers)
 
@@ -225,7 +226,7 @@ class PaymentIntentMethods:
     @staticmethod
     def transfer(transfer_id: str) -> Request[Transfer]:
         """Return one transfer."""
-        return Route("GET", f"{_TRANSFERS}/{{}}", Transfer).to(transfer_id)
+        return Route("GET", _TRANSFER, Transfer).to(transfer_id)
 
     @Method
     @staticmethod
@@ -234,6 +235,6 @@ class PaymentIntentMethods:
     ) -> Request[Transfer]:
         """Give unmatched money to an intent, for a reason that is kept."""
         body = {"intent": intent, "reason": reason}
-        return Route("POST", f"{_TRANSFERS}/{{}}/assign", Transfer).to(
+        return Route("POST", _TRANSFER + "/assign", Transfer).to(
             transfer_id, body=body, idempotency_key=idempotency_key
         )

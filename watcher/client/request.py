@@ -92,16 +92,11 @@ class Listing(Generic[A, T]):
     answer: type[A]
     item: type[T]
 
-    def to(
-        self, *, query: Mapping[str, object] | None = None, continued_by: str = "cursor"
-    ) -> PageRequest[A, T]:
+    def to(self, *, continued_by: str = "cursor", **query: object) -> PageRequest[A, T]:
         """Return the request for a page."""
+        encoded = encode_query(query)
         return PageRequest(
-            method="GET",
-            path=self.path,
-            answer=self.answer,
-            query=encode_query(query),
-            continued_by=continued_by,
+            method="GET", path=self.path, answer=self.answer, query=encoded, continued_by=continued_by
         )
 
 

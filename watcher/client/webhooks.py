@@ -25,8 +25,11 @@ from watcher.schemas import (
 )
 
 _ENDPOINTS = "/v1/webhook_endpoints"
+_ENDPOINT = _ENDPOINTS + "/{}"
 _DELIVERIES = "/v1/webhook_deliveries"
+_DELIVERY = _DELIVERIES + "/{}"
 _EVENTS = "/v1/events"
+_EVENT = _EVENTS + "/{}"
 
 
 class WebhookMethods:
@@ -56,9 +59,7 @@ class WebhookMethods:
         *, merchant: str | None = None, limit: int | None = None, cursor: str | None = None
     ) -> PageRequest[EndpointPage, Endpoint]:
         """List endpoints, newest first."""
-        return Listing(_ENDPOINTS, EndpointPage, Endpoint).to(
-            query={"merchant": merchant, "limit": limit, "cursor": cursor}
-        )
+        return Listing(_ENDPOINTS, EndpointPage, Endpoint).to(merchant=merchant, limit=limit, cursor=cursor)
 
     each_endpoint = PaginatedMethod(endpoints)
 
@@ -66,7 +67,7 @@ class WebhookMethods:
     @staticmethod
     def endpoint(endpoint_id: str) -> Request[Endpoint]:
         """Return one endpoint."""
-        return Route("GET", f"{_ENDPOINTS}/{{}}", Endpoint).to(endpoint_id)
+        return Route("GET", _ENDPOINT, Endpoint).to(endpoint_id)
 
     @Method
     @staticmethod
@@ -82,17 +83,13 @@ class WebhookMethods:
         """Change what is given; ``status="disabled"`` holds its deliveries back, ``"enabled"`` sends them."""
         events = None if events is None else list(events)
         body = drop_none(url=url, events=events, legacy_v0=legacy_v0, status=status)
-        return Route("PATCH", f"{_ENDPOINTS}/{{}}", Endpoint).to(
-            endpoint_id, body=body, idempotency_key=idempotency_key
-        )
+        return Route("PATCH", _ENDPOINT, Endpoint).to(endpoint_id, body=body, idempotency_key=idempotency_key)
 
     @Method
     @staticmethod
     def remove_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[RemovedEndpoint]:
         """Remove an endpoint; what was not delivered to it is dead."""
-        return Route("DELETE", f"{_ENDPOINTS}/{{}}", RemovedEndpoint).to(
-            endpoint_id, idempotency_key=idempotency_key
-        )
+        return Route("DELETE", _ENDPOINT, RemovedEndpoint).to(endpoint_id, idempotency_key=idempotency_key)
 
     @Method
     @staticmethod
@@ -104,27 +101,21 @@ class WebhookMethods:
         The old one signs too for ``overlap``: 24h by default, 0 if it leaked.
         """
         body = drop_none(overlap=overlap)
-        return Route("POST", f"{_ENDPOINTS}/{{}}/rotate_secret", EndpointWithSecret).to(
+        return Route("POST", _ENDPOINT + "/rotate_secret", EndpointWithSecret).to(
             endpoint_id, body=body, idempotency_key=idempotency_key
         )
 
     @Method
     @staticmethod
-    def test_endpoint(
-        endpoint_id: str,
-        *,
-        idempotency_key: str | None = None,
-    ) -> Request[TestEvent]:
+    def test_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[TestEvent]:
         """Queue a ``webhook.test`` event."""
-        return Route("POST", f"{_ENDPOINTS}/{{}}/test", TestEvent).to(
-            endpoint_id, idempotency_key=idempotency_key
-        )
+        return Route("POST", _ENDPOINT + "/test", TestEvent).to(endpoint_id, idempotency_key=idempotency_key)
 
     @Method
     @staticmethod
     def recover_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[Recovered]:
         """Make all dead deliveries of an endpoint due at once."""
-        return Route("POST", f"{_ENDPOINTS}/{{}}/recover", Recovered).to(
+        return Route("POST", _ENDPOINT + "/recover", Recovered).to(
             endpoint_id, idempotency_key=idempotency_key
         )
 
@@ -135,7 +126,7 @@ class WebhookMethods:
     ) -> Request[Replayed]:
         """Send an endpoint everything it subscribes to again, from a time on."""
         body = drop_none(since=since)
-        return Route("POST", f"{_ENDPOINTS}/{{}}/replay", Replayed).to(
+        return Route("POST", _ENDPOINT + "/replay", Replayed).to(
             endpoint_id, body=body, idempotency_key=idempotency_key
         )
 
@@ -152,14 +143,7 @@ class WebhookMethods:
     ) -> PageRequest[DeliveryPage, ListedDelivery]:
         """List deliveries, newest first."""
         return Listing(_DELIVERIES, DeliveryPage, ListedDelivery).to(
-            query={
-                "status": status,
-                "endpoint": endpoint,
-                "event": event,
-                "merchant": merchant,
-                "limit": limit,
-                "cursor": cursor,
-            }
+            status=status, endpoint=endpoint, event=event, merchant=merchant, limit=limit, cursor=cursor
         )
 
     each_delivery = PaginatedMethod(deliveries)
@@ -168,21 +152,19 @@ class WebhookMethods:
     @staticmethod
     def delivery(delivery_id: str) -> Request[Delivery]:
         """Return one delivery with the log of its attempts."""
-        return Route("GET", f"{_DELIVERIES}/{{}}", Delivery).to(delivery_id)
+        return Route("GET", _DELIVERY, Delivery).to(delivery_id)
 
     @Method
     @staticmethod
     def retry_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
         """Make a pending or dead delivery due at once."""
-        return Route("POST", f"{_DELIVERIES}/{{}}/retry", Delivery).to(
-            delivery_id, idempotency_key=idempotency_key
-        )
+        return Route("POST", _DELIVERY + "/retry", Delivery).to(delivery_id, idempotency_key=idempotency_key)
 
     @Method
     @staticmethod
     def dismiss_delivery(delivery_id: str, *, idempotency_key: str | None = None) -> Request[Delivery]:
         """Take a dead delivery out of the count of those that need attention; it stays dead."""
-        return Route("POST", f"{_DELIVERIES}/{{}}/dismiss", Delivery).to(
+        return Route("POST", _DELIVERY + "/dismiss", Delivery).to(
             delivery_id, idempotency_key=idempotency_key
         )
 
@@ -197,8 +179,9 @@ class WebhookMethods:
         cursor: str | None = None,
     ) -> PageRequest[EventPage, Event]:
         """List events, newest first."""
-        query = {"type": type, "intent": intent, "merchant": merchant, "limit": limit, "cursor": cursor}
-        return Listing(_EVENTS, EventPage, Event).to(query=query)
+        return Listing(_EVENTS, EventPage, Event).to(
+            type=type, intent=intent, merchant=merchant, limit=limit, cursor=cursor
+        )
 
     each_event = PaginatedMethod(events)
 
@@ -206,7 +189,7 @@ class WebhookMethods:
     @staticmethod
     def event(event_id: str) -> Request[Event]:
         """Return one event as it was sent."""
-        return Route("GET", f"{_EVENTS}/{{}}", Event).to(event_id)
+        return Route("GET", _EVENT, Event).to(event_id)
 
     @Method
     @staticmethod
@@ -215,7 +198,7 @@ class WebhookMethods:
     ) -> Request[Redelivered]:
         """Send an event again, under the same id: to one endpoint, or to all that got it."""
         body = drop_none(endpoint=endpoint)
-        return Route("POST", f"{_EVENTS}/{{}}/redeliver", Redelivered).to(
+        return Route("POST", _EVENT + "/redeliver", Redelivered).to(
             event_id, body=body, idempotency_key=idempotency_key
         )
 
@@ -230,8 +213,9 @@ class WebhookMethods:
         that the same verifier takes it. Store the last id, and ask for what comes after it next time:
         ``client.pull(last_id).data``
         """
-        query = {"after": after or "", "endpoint": endpoint, "limit": limit}
-        return Listing(_EVENTS, PulledEvents, PulledEvent).to(query=query, continued_by="after")
+        return Listing(_EVENTS, PulledEvents, PulledEvent).to(
+            after=after or "", endpoint=endpoint, limit=limit, continued_by="after"
+        )
 
     each_pulled = PaginatedMethod(pull)
 
