@@ -1,8 +1,8 @@
 """A scripted Stacks chain and its API server, for tests, demos and development, without network or node.
 
 :class:`ScriptedChain` is an in-memory tree of blocks with a fork choice and a mempool. :class:`ScriptedApi`
-serves it over HTTP and WebSocket as the Stacks Blockchain API v9.0.2 does, oddities included, and misbehaves
-on request::
+serves it over HTTP and WebSocket as the Stacks Blockchain API v9.0.2 does, oddities included, or as a later
+version (:data:`VERSIONS`) is said to, and misbehaves on request::
 
     from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 
@@ -33,9 +33,12 @@ from chain.testing.principals import principal, principals
 from chain.testing.scripted import Branch, ScriptedChain
 from chain.testing.server import ROUTES, Request, ScriptedApi
 from chain.testing.txs import Tx
+from chain.testing.versions import VERSIONS, BlocksShape
 
 __all__ = [
     "ROUTES",
+    "VERSIONS",
+    "BlocksShape",
     "Branch",
     "Fault",
     "Faults",

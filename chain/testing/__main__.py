@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from chain.model import MEMO_BYTES
-from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+from chain.testing import VERSIONS, ScriptedApi, ScriptedChain, principal, txs
 
 #: Stacks blocks per Bitcoin block.
 BLOCKS_PER_TENURE = 4
@@ -38,6 +38,7 @@ again                          mine the newest payment once more, after a reorg 
 lag N                          serve the chain without its newest N blocks (0: all of it)
 fail CODE                      answer every request with that status; hang: close every connection
 heal                           answer correctly again
+become VERSION                 speak as API 9.0, 9.1, 9.7, or sunset: without the deprecated routes
 tip, help, quit"""
 
 
@@ -66,6 +67,7 @@ class Playground:
             "fail": self._fail,
             "hang": lambda _: self._faulty("closes every connection", self.api.faults.disconnect),
             "heal": self._heal,
+            "become": self._become,
             "tip": lambda _: self.tip(),
             "help": lambda _: HELP,
         }
@@ -142,6 +144,13 @@ class Playground:
         self.api.faults.clear()
         make(times=None)
         return f"the API {what}"
+
+    def _become(self, words: list[str]) -> str:
+        [version] = words
+        if version not in VERSIONS:
+            raise ValueError(f"become one of {', '.join(VERSIONS)}")
+        self.api.become(version)
+        return f"speaks as {version}"
 
     def _heal(self, _: list[str]) -> str:
         self.api.faults.clear()

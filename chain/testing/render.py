@@ -1,4 +1,7 @@
-"""JSON of the Stacks Blockchain API v9.0.2, field by field as the real server writes it."""
+"""JSON of the Stacks Blockchain API v9.0.2, field by field as the real server writes it.
+
+Fields that later versions added to these objects are written for those versions.
+"""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,10 +14,12 @@ from chain.testing.clarity_json import clarity, clarity_type
 from chain.testing.events import Event
 from chain.testing.mempool import PoolEntry
 from chain.testing.txs import Tx
+from chain.testing.versions import Features
 from chain.testing.view import NO_MICROBLOCK
 
 Json = dict[str, Any]
 
+_V9_0 = Features("9.0.2")
 _COST = {"read_count": 10, "read_length": 1000, "runtime": 5000, "write_count": 2, "write_length": 100}
 _FLAT_COST = {f"execution_cost_{name}": value for name, value in _COST.items()}
 
@@ -59,7 +64,7 @@ def block_v1(source: ScriptedBlock, *, canonical: bool) -> Json:
 # Transactions, v3.
 
 
-def summary(source: ScriptedBlock, index: int) -> Json:
+def summary(source: ScriptedBlock, index: int, features: Features = _V9_0) -> Json:
     """A mined transaction in a v3 list."""
     tx, header = source.txs[index], source.header
     return {
@@ -69,18 +74,31 @@ def summary(source: ScriptedBlock, index: int) -> Json:
             "hash": header.block_hash,
             "index_hash": header.hash,
             "time": header.time,
+            **iso_time(header.time, features),
             "tx_index": index,
         },
-        "bitcoin_block": {"height": header.burn_height, "time": header.burn_time},
+        "bitcoin_block": {
+            "height": header.burn_height,
+            "time": header.burn_time,
+            **iso_time(header.burn_time, features),
+        },
         "status": str(tx.status),
+        **({"event_count": len(tx.events)} if features.has_blocks else {}),
         **_payload(tx, frozenset()),
     }
 
 
-def transaction(source: ScriptedBlock, index: int, include: frozenset[str]) -> Json:
+def iso_time(time: int, features: Features) -> Json:
+    """The field that later versions write beside a v3 time."""
+    return {"time_iso": iso(time)} if features.has_iso_times else {}
+
+
+def transaction(
+    source: ScriptedBlock, index: int, include: frozenset[str], features: Features = _V9_0
+) -> Json:
     """A mined transaction of ``/extended/v3/transactions/{tx_id}``."""
     tx = source.txs[index]
-    shown = summary(source, index)
+    shown = summary(source, index, features)
     shown |= {
         "parent_block": {"hash": source.parent_block_hash, "index_hash": source.header.parent_hash},
         "event_count": len(tx.events),
@@ -130,7 +148,7 @@ def event(shown: Event, index: int) -> Json:
     else:
         body["amount"] = str(shown.amount)
     if shown.kind == ev.STX:
-        body["memo"] = None if shown.memo is None else _memo(shown.memo)
+        body["memo"] = None if shown.memo is None else memo_json(shown.memo)
     return {"event_index": index, "type": shown.kind, shown.kind: body}
 
 
@@ -267,7 +285,7 @@ def _payload(tx: Tx, include: frozenset[str]) -> Json:
         case txs.TOKEN_TRANSFER:
             assert tx.transfer is not None
             recipient, amount, memo = tx.transfer
-            body: Json = {"recipient": recipient, "amount": str(amount), "memo": _memo(memo)}
+            body: Json = {"recipient": recipient, "amount": str(amount), "memo": memo_json(memo)}
         case txs.CONTRACT_CALL:
             body = {"contract_id": tx.contract_id, "function_name": tx.function}
             if "function_args" in include:
@@ -322,6 +340,7 @@ def _args_v1(tx: Tx) -> list[Json]:
     ]
 
 
-def _memo(memo: bytes) -> Json:
+def memo_json(memo: bytes) -> Json:
+    """A memo of v3: its bytes, and its printable text."""
     text = memo.decode("utf-8", "ignore")
     return {"hex": "0x" + memo.hex(), "repr": "".join(c for c in text if c.isprintable())}

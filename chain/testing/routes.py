@@ -1,4 +1,7 @@
-"""REST routes of the Stacks Blockchain API v9.0.2: pure functions from view and request to an answer."""
+"""REST routes of the Stacks Blockchain API v9.0.2: pure functions from view and request to an answer.
+
+The routes of later versions are in ``routes_v3``.
+"""
 
 import hashlib
 import re
@@ -11,9 +14,9 @@ from chain.testing import render
 from chain.testing.canonical import Place, ScriptedBlock
 from chain.testing.mempool import PENDING
 from chain.testing.schema import ValidationFailed, integer, text
+from chain.testing.versions import BlocksShape, Features
 from chain.testing.view import NO_MICROBLOCK, View
 
-_WARNING = '299 - "Deprecated: See https://docs.hiro.so/stacks/api for more information"'
 _TX_CURSOR = "^[0-9]+:[0-9]+:[0-9]+$"
 _LOG_CURSOR = "^[0-9]+:[0-9]+:[0-9]+:[0-9]+$"
 _MEMPOOL_CURSOR = "^[0-9]+:0x[0-9a-fA-F]{64}$"
@@ -28,12 +31,6 @@ class Answer:
     body: Any
     status: int = 200
     etag: str | None = None
-    deprecated: bool = False
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that go with it."""
-        return {"warning": _WARNING} if self.deprecated else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +40,8 @@ class Server:
     version: str
     #: Served at ``/v2/info`` as by a node; None: no node behind this API.
     network_id: int | None
+    features: Features
+    shape: BlocksShape
 
 
 #: View, path parameters, query, server -> answer.
@@ -65,7 +64,7 @@ def status(view: View, path: Mapping[str, str], query: Mapping[str, str], server
 def info(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/v2/info``: the node's own, or the proxy's error when there is no node."""
     if server.network_id is None:
-        body = _error(500, "Internal Server Error", "connect ECONNREFUSED 127.0.0.1:20443")
+        body = error(500, "Internal Server Error", "connect ECONNREFUSED 127.0.0.1:20443")
         return Answer(status=500, body={**body, "code": "FST_REPLY_FROM_INTERNAL_SERVER_ERROR"})
     tip = view.tip.header
     body = {
@@ -93,7 +92,7 @@ def blocks(view: View, path: Mapping[str, str], query: Mapping[str, str], server
     if cursor is not None:
         block = view.find(cursor)
         if block is None or block.header.hash != cursor:
-            return Answer(status=404, body=_error(404, "Not Found", "Cursor not found"), etag=tip.hash)
+            return Answer(status=404, body=error(404, "Not Found", "Cursor not found"), etag=tip.hash)
         start = block.header.height
     # An offset beyond either end finds nothing, and then the total is 0 too.
     found = view.blocks(start - offset, limit) if view.at(start - offset) else []
@@ -113,7 +112,7 @@ def blocks(view: View, path: Mapping[str, str], query: Mapping[str, str], server
 
 def block(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v2/blocks/{height|hash|index hash|latest}``."""
-    found = _find(view, path["ref"])
+    found = find_block(view, path["ref"])
     if isinstance(found, Answer):
         return found
     return Answer(body=render.block(found), etag=f"{found.header.hash}:true")
@@ -132,7 +131,7 @@ def burn_block_blocks(
         ref = int(ref)
     found = view.burn_blocks(ref)
     if not found:
-        return Answer(status=404, body=_error(404, "Not Found", "Burn block not found"))
+        return Answer(status=404, body=error(404, "Not Found", "Burn block not found"))
     shown = [render.block(block) for block in found[offset : offset + limit]]
     body = {"limit": limit, "offset": offset, "total": len(found), "results": shown}
     return Answer(body=body, etag=view.tip.header.hash)
@@ -145,7 +144,7 @@ def transactions(view: View, path: Mapping[str, str], query: Mapping[str, str], 
     """``/extended/v3/transactions``: ``cursor.next`` is older; ``H:0:0`` begins at the end of block H."""
     limit = integer(query, "limit", default=20, low=1, high=50)
     top = view.tx_count - 1
-    return Answer(body=_page(view, query, limit=limit, top=top, bottom=0), etag=view.tip.header.hash)
+    return Answer(body=_page(view, query, server, limit=limit, top=top, bottom=0), etag=view.tip.header.hash)
 
 
 def block_transactions(
@@ -154,28 +153,28 @@ def block_transactions(
     """``/extended/v3/blocks/{ref}/transactions``. By height it silently serves the canonical block."""
     limit = integer(query, "limit", default=20, low=1, high=50)
     text(query, "cursor", _TX_CURSOR)
-    found = _find(view, path["ref"])
+    found = find_block(view, path["ref"])
     if isinstance(found, Answer):
         return found
     start, end = view.bounds(found)
-    page = _page(view, query, limit=limit, top=end - 1, bottom=start)
+    page = _page(view, query, server, limit=limit, top=end - 1, bottom=start)
     return Answer(body=page, etag=f"{found.header.hash}:true")
 
 
 def transaction(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
     """``/extended/v3/transactions/{tx_id}``: mined or pending; dropped: 404 with an ETag; without 0x: 500."""
-    tx_id = _tx_id(path)
-    etag = _tx_etag(view, "0x" + tx_id.removeprefix("0x"))
+    tx_id = tx_id_of(path)
+    etag = tx_etag(view, "0x" + tx_id.removeprefix("0x"))
     if not tx_id.startswith("0x"):
         message = "String value for bytea column does not have 0x prefix"
-        return Answer(status=500, body=_error(500, "Internal Server Error", message), etag=etag)
+        return Answer(status=500, body=error(500, "Internal Server Error", message), etag=etag)
     include = frozenset(query.get("include", "").split(","))
     place = view.place(tx_id)
     if place is not None:
-        return Answer(body=render.transaction(*place, include), etag=etag)
+        return Answer(body=render.transaction(*place, include, server.features), etag=etag)
     entry = view.pooled(tx_id)
     if entry is None or entry.status != PENDING:
-        return Answer(status=404, body=_error(404, "Not Found", "Transaction not found"), etag=etag)
+        return Answer(status=404, body=error(404, "Not Found", "Transaction not found"), etag=etag)
     return Answer(body=render.pending_transaction(entry, include), etag=etag)
 
 
@@ -185,10 +184,10 @@ def transaction_events(
     """``/extended/v3/transactions/{tx_id}/events``: ascending; 400 for a transaction that is not mined."""
     limit = integer(query, "limit", default=20, low=1, high=100)
     start = int(text(query, "cursor", "^[0-9]+$") or 0)
-    tx_id = _tx_id(path)
-    place, etag = view.place(tx_id), _tx_etag(view, tx_id)
+    tx_id = tx_id_of(path)
+    place, etag = view.place(tx_id), tx_etag(view, tx_id)
     if place is None:
-        return Answer(status=400, body=_error(400, "Bad Request", "Transaction not found"), etag=etag)
+        return Answer(status=400, body=error(400, "Bad Request", "Transaction not found"), etag=etag)
     listed = place[0].txs[place[1]].events
     shown = listed[start : start + limit]
     cursor = {
@@ -213,7 +212,7 @@ def tx_multiple(view: View, path: Mapping[str, str], query: Mapping[str, str], s
     tx_ids = query["tx_id"].split(",")
     if not all(tx_id.startswith("0x") for tx_id in tx_ids):
         message = 'Hex string is missing the "0x" prefix'
-        return Answer(status=400, body=_error(400, "Bad Request", message), etag=etag)
+        return Answer(status=400, body=error(400, "Bad Request", message), etag=etag)
     window = range(offset, offset + limit)
     mined: dict[str, Any] = {}
     pooled: dict[str, Any] = {}
@@ -233,8 +232,8 @@ def transaction_v1(view: View, path: Mapping[str, str], query: Mapping[str, str]
     """``/extended/v1/tx/{tx_id}``: deprecated; also shows dropped transactions."""
     limit = integer(query, "event_limit", default=96, low=0, high=100)
     offset = integer(query, "event_offset", default=0, low=0, high=None)
-    tx_id = "0x" + _tx_id(path).removeprefix("0x")
-    place, entry, etag = view.place(tx_id), view.pooled(tx_id), _tx_etag(view, tx_id)
+    tx_id = "0x" + tx_id_of(path).removeprefix("0x")
+    place, entry, etag = view.place(tx_id), view.pooled(tx_id), tx_etag(view, tx_id)
     args = query.get("exclude_function_args") != "true"
     if place is not None:
         shown = render.transaction_v1(*place, range(offset, offset + limit), args=args)
@@ -242,8 +241,8 @@ def transaction_v1(view: View, path: Mapping[str, str], query: Mapping[str, str]
         shown = render.pending_v1(entry, args=args)
     else:
         message = f"could not find transaction by ID {tx_id}"
-        return Answer(status=404, body=_error(404, "Not Found", message), deprecated=True)
-    return Answer(body=shown, etag=etag, deprecated=True)
+        return Answer(status=404, body=error(404, "Not Found", message))
+    return Answer(body=shown, etag=etag)
 
 
 def mempool(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
@@ -325,14 +324,15 @@ ROUTES: dict[str, tuple[str, Route]] = {
 def not_found(method: str, path: str) -> Answer:
     """Any other path."""
     message = f"Route {method}:{path} not found"
-    return Answer(status=404, body=_error(404, "Not Found", message))
+    return Answer(status=404, body=error(404, "Not Found", message))
 
 
-def _error(code: int, error: str, message: str) -> dict[str, Any]:
-    return {"statusCode": code, "error": error, "message": message}
+def error(code: int, name: str, message: str) -> dict[str, Any]:
+    """Return the body of an error answer."""
+    return {"statusCode": code, "error": name, "message": message}
 
 
-def _find(view: View, ref: str) -> ScriptedBlock | Answer:
+def find_block(view: View, ref: str) -> ScriptedBlock | Answer:
     """Return the block, or the 404; only an orphan's *index* hash gets an ETag."""
     if ref == "latest":
         return view.tip
@@ -342,10 +342,10 @@ def _find(view: View, ref: str) -> ScriptedBlock | Answer:
     if found is not None:
         return found
     etag = f"{ref}:false" if view.is_orphan(ref) else None
-    return Answer(status=404, body=_error(404, "Not Found", "Block not found"), etag=etag)
+    return Answer(status=404, body=error(404, "Not Found", "Block not found"), etag=etag)
 
 
-def _page(view: View, query: Mapping[str, str], *, limit: int, top: int, bottom: int) -> Any:
+def _page(view: View, query: Mapping[str, str], server: Server, *, limit: int, top: int, bottom: int) -> Any:
     """Return a v3 list of transactions between two positions, both included."""
     cursor = text(query, "cursor", _TX_CURSOR)
     start = top
@@ -363,18 +363,19 @@ def _page(view: View, query: Mapping[str, str], *, limit: int, top: int, bottom:
         "previous": name(min(start + limit, top)) if start < top else None,
         "current": name(start),
     }
-    results = [render.summary(*row) for row in rows]
+    results = [render.summary(*row, server.features) for row in rows]
     return {"total": top - bottom + 1, "limit": limit, "cursor": page, "results": results}
 
 
-def _tx_id(path: Mapping[str, str]) -> str:
+def tx_id_of(path: Mapping[str, str]) -> str:
+    """Return the transaction id of a path, in lower case."""
     tx_id = path["tx_id"]
     if not _TX_ID.fullmatch(tx_id):
         raise ValidationFailed('params/tx_id must match pattern "^(0x)?[a-fA-F0-9]{64}$"')
     return tx_id.lower()
 
 
-def _tx_etag(view: View, tx_id: str) -> str | None:
+def tx_etag(view: View, tx_id: str) -> str | None:
     """Return a text that changes with the transaction's state; None for an unknown one."""
     place: Place | None = view.place(tx_id)
     entry = view.pooled(tx_id)

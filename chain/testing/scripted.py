@@ -12,8 +12,9 @@ from chain.testing.txs import Tx, coinbase, tenure_change
 
 #: How a fork wins. ``stale`` (API 9.0): blocks arrive one by one and stay invisible until their branch is
 #: longer than the canonical one. ``follow`` (later APIs): :meth:`Branch.promote` makes the branch canonical
-#: at once, even if the tip height decreases.
-Keep = Literal["stale", "follow"]
+#: at once, even if the tip height decreases. ``instant`` (API 9.1): every block is canonical as soon as it
+#: arrives, whatever its height; one on an orphaned parent restores that whole branch.
+Keep = Literal["stale", "follow", "instant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +258,7 @@ class ScriptedChain:
             self._canonical.append(block)
             left = self.mempool.mined(block.txs)
             self._announce(BlockSeen(block=block, canonical=True, was_pending=tuple(left)))
-        elif keep == "stale" and block.header.height > self.tip.height:
+        elif keep == "instant" or (keep == "stale" and block.header.height > self.tip.height):
             self._switch(block)
         elif keep == "stale":
             self._announce(BlockSeen(block=block, canonical=False))

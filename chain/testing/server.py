@@ -1,7 +1,8 @@
-"""HTTP and WebSocket server that serves a scripted chain like the Stacks Blockchain API v9.0.2."""
+"""HTTP and WebSocket server that serves a scripted chain like the Stacks Blockchain API, 9.0 or newer."""
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,13 +16,19 @@ from aiohttp import web
 
 from chain.testing import routes
 from chain.testing.faults import Fault, Faults
-from chain.testing.routes import ROUTES, Answer, Server
+from chain.testing.routes import ROUTES as ROUTES_V9_0
+from chain.testing.routes import Answer, Route, Server
+from chain.testing.routes_v3 import ROUTES_V3
 from chain.testing.schema import ValidationFailed
 from chain.testing.scripted import Announcement, ScriptedChain
+from chain.testing.versions import VERSIONS, BlocksShape, Features, gone, warning
 from chain.testing.view import View
 from chain.testing.websocket import Hub
 
 __all__ = ["ROUTES", "Request", "ScriptedApi"]
+
+#: Route name -> path and function, of all versions.
+ROUTES: dict[str, tuple[str, Route]] = {**ROUTES_V9_0, **ROUTES_V3}
 
 #: Node.js's limit for a request's head, in bytes; beyond it: 431.
 _MAX_HEAD_BYTES = 16 * 1024
@@ -81,12 +88,15 @@ class ScriptedApi:
         self.faults = Faults()
         #: Version number as in ``9.0.2``; whole text as served: ``v9.0.2 (main:759c4a586)``.
         self.version = version
+        #: False: deprecated routes answer 410.
+        self.deprecated_routes = True
+        self.become(version)
+        #: What is not known of the block routes of 9.7.
+        self.shape = BlocksShape()
         #: What ``/v2/info`` says (1 mainnet, 2147483648 testnet); None: no node behind the API, as recorded.
         self.network_id = network_id
         #: When set, required as ``x-api-key``; else 401.
         self.api_key = api_key
-        #: False: deprecated routes answer 410.
-        self.deprecated_routes = True
         #: Headers of every answer, for example ``ratelimit-remaining``.
         self.extra_headers: dict[str, str] = {}
         #: All requests, oldest first.
@@ -149,6 +159,11 @@ class ScriptedApi:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def become(self, version: str) -> None:
+        """Serve as another version from now on: a version number, or a name of ``VERSIONS``."""
+        self.version = VERSIONS.get(version, version)
+        self.deprecated_routes = version != "sunset"
 
     # Misbehaving, beside ``faults``.
 
@@ -215,7 +230,8 @@ class ScriptedApi:
             route=name,
             method=request.method,
             path=request.path_qs,
-            query=dict(request.query),
+            # A repeated parameter is a list, like one with commas.
+            query={key: ",".join(request.query.getall(key)) for key in request.query},
             headers={key.lower(): value for key, value in request.headers.items()},
         )
         self.requests.append(seen)
@@ -247,15 +263,15 @@ class ScriptedApi:
             return _json(401, _reason(401, "Invalid API key"))
         if len(seen.path) + sum(len(k) + len(v) + 4 for k, v in seen.headers.items()) > _MAX_HEAD_BYTES:
             return _json(431, _reason(431, "Exceeded maximum allowed HTTP header size"))
-        if seen.route == "transaction_v1" and not self.deprecated_routes:
-            body = {
-                "error": "Gone",
-                "message": f"This endpoint has been disabled. See {_DOCS} for more information",
-            }
-            return _json(410, body, {"warning": f'299 - "Deprecated: See {_DOCS} for more information"'})
+        features = Features(self.version)
+        deprecated = {"warning": warning(seen.route)} if features.deprecates(seen.route) else {}
+        if deprecated and not self.deprecated_routes:
+            return _json(410, gone(seen.route), deprecated)
         version = f"v{self.version} (main:759c4a586)"
-        if seen.route in ROUTES and request.method in ("GET", "HEAD"):
-            server = Server(version=version, network_id=self.network_id)
+        if features.has_iso_times and (target := _prefixed(seen.path)) != seen.path:
+            return web.Response(status=302, headers={"location": target, "x-api-version": version})
+        if seen.route in ROUTES and features.offers(seen.route) and request.method in ("GET", "HEAD"):
+            server = Server(version=version, network_id=self.network_id, features=features, shape=self.shape)
             try:
                 answer = ROUTES[seen.route][1](self._view(), path, seen.query, server)
             except ValidationFailed as failed:
@@ -264,7 +280,7 @@ class ScriptedApi:
             answer = routes.not_found(request.method, request.path)
         # No clock is behind the tip's time.
         date = formatdate(max(time.time(), self.chain.tip.time), usegmt=True)
-        headers = {"x-api-version": version, "date": date, **answer.headers}
+        headers = {"x-api-version": version, "date": date, **deprecated}
         headers["cache-control"] = _PUBLIC if answer.etag is not None else "no-store"
         if answer.etag is not None:
             etag = f'"{answer.etag}"'
@@ -321,7 +337,9 @@ class ScriptedApi:
             await self.heartbeat()
 
 
-_DOCS = "https://docs.hiro.so/stacks/api"
+def _prefixed(path: str) -> str:
+    """Return a path with 0x before each id that lacks it."""
+    return re.sub(r"(?<=[/,=])(?=[0-9a-fA-F]{64}(?:[/,?&]|$))", "0x", path)
 
 
 def _match(path: str) -> tuple[str, Mapping[str, str]]:
