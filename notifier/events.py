@@ -55,7 +55,9 @@ def read_subscriptions(events: Iterable[object]) -> list[str]:
         raise ValueError(f"an endpoint subscribes to at least one of {', '.join(SUBSCRIBABLE)}")
     for name in wanted:
         if name != "*" and name not in SUBSCRIBABLE:
-            raise ValueError(f"unknown event {name!r}; there are {', '.join(SUBSCRIBABLE)}, or * for all")
+            raise ValueError(
+                f"unknown event {name[:60]!r}; there are {', '.join(SUBSCRIBABLE)}, or * for all"
+            )
     return wanted
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from watcher.text import quote
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 #: Ten years: far above every sensible wait, far below what date arithmetic holds.
 _MAX_SECONDS = 3650 * 86400
@@ -33,9 +35,9 @@ def parse_duration(value: object) -> float:
         # Division keeps "500ms" exact where a product with 0.001 would not.
         seconds = float(number) / 1000 if unit == "ms" else float(number) * _UNITS[unit or "s"]
     else:
-        raise ValueError(f"{value!r} is not a duration; write {EXAMPLES}")
+        raise ValueError(f"{quote(value)} is not a duration; write {EXAMPLES}")
     if not 0 <= seconds <= _MAX_SECONDS:  # nor NaN
-        raise ValueError(f"{value!r} is not between 0 and 3650d; write {EXAMPLES}")
+        raise ValueError(f"{quote(value)} is not between 0 and 3650d; write {EXAMPLES}")
     return float(seconds)
 
 

@@ -25,6 +25,12 @@ def plain_json(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def quote(value: object) -> str:
+    """Return a value for an error message, cut off when it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 def count(number: int, thing: str) -> str:
     """Return ``1 block``, ``2,000 blocks``."""
     if number == 1:

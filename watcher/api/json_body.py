@@ -1,5 +1,5 @@
-"""Reading JSON bodies that strangers send: bounded in size, time, depth and digits, and never read in two
-ways.
+"""Reading JSON bodies that strangers send: bounded in size, time, depth, digits and number of values, and
+never read in two ways.
 
 Two programs can read one text differently where JSON leaves it open (a name given twice, NaN, half a
 character); such texts are refused.
@@ -24,8 +24,11 @@ _MAX_DRAINED_BYTES = 1024 * 1024
 #: How long a body may take, seconds.
 BODY_TIMEOUT_SECONDS = 15.0
 
-#: Lists and objects within each other; digits of a number.
+#: Lists and objects within each other.
 MAX_DEPTH = 32
+#: Names and values at one depth: 500 intents with 50 metadata each have half of that.
+MAX_VALUES = 100_000
+#: Digits of a number.
 _MAX_DIGITS = 100
 
 _CLOSE = {"connection": "close"}
@@ -135,6 +138,8 @@ def _check(document: Any) -> None:
             elif isinstance(value, dict):
                 following += value.keys()
                 following += value.values()
+            if len(following) > MAX_VALUES:
+                raise _malformed(f"holds more than {MAX_VALUES} values")
         level = following
         if not level:
             return

@@ -17,7 +17,7 @@ _ERRORS = {
     "(`idempotency_mismatch`) or for one that is being done (`idempotency_in_progress`, with `Retry-After`).",
     413: "The body is too large (`body_too_large`).",
     415: "The body is not `application/json` in UTF-8 (`unsupported_media_type`).",
-    422: "Fields or parameters are wrong (`validation`); `errors` names each.",
+    422: "Fields or parameters are wrong (`validation`); `errors` names the first 50.",
     429: "The API key asks too often (`rate_limited`).",
     500: "The server made a mistake (`internal_error`).",
     503: "The database does not answer, or too many ask at once (`unavailable`).",

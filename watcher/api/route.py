@@ -17,8 +17,7 @@ from watcher.api.json_body import MAX_BODY_BYTES
 from watcher.api.request import ApiRequest
 from watcher.errors import Refused
 from watcher.schemas import Scope
-
-_MAX_NAME_CHARACTERS = 200
+from watcher.schemas.base import MAX_ERRORS, MAX_NAME_CHARACTERS
 
 
 class Empty(schemas.Request):
@@ -91,7 +90,7 @@ def _check_query(query: QueryParams, *, any_known: bool) -> None:
     errors = []
     for name in dict.fromkeys(name for name, _ in query.multi_items()):
         texts = query.getlist(name)
-        shown = name[:_MAX_NAME_CHARACTERS]
+        shown = name[:MAX_NAME_CHARACTERS]
         if not any_known:
             errors.append(_error(shown, "unknown parameter"))
         elif len(texts) > 1:
@@ -99,7 +98,7 @@ def _check_query(query: QueryParams, *, any_known: bool) -> None:
         elif "\0" in name or "\0" in texts[0]:
             errors.append(_error(shown, "must not hold the character U+0000"))
     if errors:
-        raise RequestValidationError(errors)
+        raise RequestValidationError(errors[:MAX_ERRORS])
 
 
 def _error(name: str, message: str) -> dict[str, Any]:

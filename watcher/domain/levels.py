@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from watcher.domain.model import LEVELS, Depth
+from watcher.text import quote
 
 #: The accepted forms, for every message about a level.
 LEVEL_FORMS = "write included, anchored, settled or stacks=1,bitcoin=3"
@@ -35,13 +36,13 @@ def parse_level(value: object) -> Level:
         pairs = [part.partition("=") for part in value.split(",")]
         parts = {key.strip(): number.strip() for key, _, number in pairs}
         if len(parts) != len(pairs):
-            raise ValueError(f"{value!r} is not a level; {LEVEL_FORMS}")
+            raise ValueError(f"{quote(value)} is not a level; {LEVEL_FORMS}")
     elif isinstance(value, Mapping):
         parts = value
     else:
         parts = {}
     if set(parts) != {"stacks", "bitcoin"}:
-        raise ValueError(f"{value!r} is not a level; {LEVEL_FORMS}")
+        raise ValueError(f"{quote(value)} is not a level; {LEVEL_FORMS}")
     return Level(
         None,
         Depth(
@@ -59,5 +60,5 @@ def read_whole(name: str, value: object, least: int, most: int) -> int:
     elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(most)):
         number = int(value)
     if number is None or not least <= number <= most:
-        raise ValueError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, not {quote(value)}")
     return number

@@ -21,8 +21,16 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from notifier.events import rfc3339
 from watcher.errors import Refused
-from watcher.schemas.fields import DEFAULT_LIMIT, CursorIn, IdIn, LimitIn, quote
-from watcher.text import suggest
+from watcher.schemas.fields import DEFAULT_LIMIT, CursorIn, IdIn, LimitIn
+from watcher.text import quote, suggest
+
+#: Members of one object in a request, more than any has, and errors that a refusal names. Each error costs
+#: time, and a body has room for a hundred thousand.
+MAX_MEMBERS = 100
+MAX_ERRORS = 50
+
+#: Characters of a name in an error.
+MAX_NAME_CHARACTERS = 100
 
 
 class Document(BaseModel):
@@ -73,12 +81,15 @@ class Request(BaseModel):
     @classmethod
     def _explain(cls, document: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """Reword pydantic's errors wherever the model is validated: in a route, a list, or by :meth:`of`."""
+        if isinstance(document, Mapping) and len(document) > MAX_MEMBERS:
+            raise PydanticCustomError(
+                "request", f"has {len(document)} {cls.member}s; send at most {MAX_MEMBERS}"
+            )
         try:
             return validate(document)
         except ValidationError as error:
-            lines = [
-                _explained(line, cls.member, cls.model_fields) for line in error.errors(include_url=False)
-            ]
+            found = error.errors(include_url=False)[:MAX_ERRORS]
+            lines = [_explained(line, cls.member, cls.model_fields) for line in found]
             raise ValidationError.from_exception_data(cls.__name__, lines) from None
 
 
@@ -110,17 +121,18 @@ def refusal(error: ValidationError) -> Refused:
 
 def _explained(line: ErrorDetails, member: str, known: Collection[str]) -> InitErrorDetails:
     kind, value = line["type"], line["input"]
+    place = tuple(part[:MAX_NAME_CHARACTERS] if isinstance(part, str) else part for part in line["loc"])
     if kind == "missing":
         message = "is missing"
     elif kind == "extra_forbidden":
-        message = f"unknown {member}{suggest(str(line['loc'][-1]), known)}"
+        message = f"unknown {member}{suggest(str(place[-1]), known)}"
     elif kind in ("enum", "literal_error"):
         message = f"{quote(value)} is unknown; write {line['ctx']['expected'].replace(chr(39), '')}"
     elif kind == "value_error":
         message = str(line["ctx"]["error"])
     else:
         message = _MESSAGES.get(kind, line["msg"])
-    return InitErrorDetails(type=PydanticCustomError("request", message), loc=line["loc"], input=value)
+    return InitErrorDetails(type=PydanticCustomError("request", message), loc=place, input=value)
 
 
 #: Messages by pydantic's type of error.
@@ -198,7 +210,7 @@ class Problem(Document):
     code: str
     detail: str
     errors: list[FieldError] | None = None
-    """For `validation`: every invalid field."""
+    """For `validation`: the invalid fields, 50 at most."""
 
     model_config = ConfigDict(
         json_schema_extra={

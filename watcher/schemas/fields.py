@@ -17,6 +17,7 @@ from contracts.terms import SALT_BYTES
 from notifier.events import rfc3339
 from watcher.domain.levels import Level, parse_level
 from watcher.durations import format_duration, parse_duration
+from watcher.text import quote
 
 #: Longest and shortest lifetime of an intent, seconds.
 MAX_TTL_SECONDS = 366 * 86400
@@ -82,9 +83,9 @@ def read_ttl(value: object) -> int:
     """Parse the lifetime of an intent: whole seconds, from 1 s to 366 days."""
     seconds = parse_duration(value)
     if seconds != int(seconds):
-        raise ValueError(f"{value!r} is not a whole number of seconds, which the chain counts in")
+        raise ValueError(f"{quote(value)} is not a whole number of seconds, which the chain counts in")
     if not MIN_TTL_SECONDS <= seconds <= MAX_TTL_SECONDS:
-        raise ValueError(f"{value!r} is not between 1s and 366d")
+        raise ValueError(f"{quote(value)} is not between 1s and 366d")
     return int(seconds)
 
 
@@ -164,12 +165,6 @@ def read_yes_or_no(value: object) -> bool:
     ):
         raise ValueError(f"{quote(value)} is unknown; write true or false")
     return value in (True, "true")
-
-
-def quote(value: object) -> str:
-    """Return a value for an error message, cut off when it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _read_rfc3339(value: object) -> int:

@@ -14,8 +14,8 @@ from watcher.schemas.fields import (
     LifetimeIn,
     PrincipalIn,
     TextIn,
-    quote,
 )
+from watcher.text import quote
 
 
 class Scope(StrEnum):

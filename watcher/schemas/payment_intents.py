@@ -36,6 +36,7 @@ from watcher.schemas.fields import (
     TimeIn,
     YesOrNoIn,
 )
+from watcher.text import quote
 
 
 class Confirmations(Document):
@@ -311,7 +312,7 @@ def _is_metadata(name: str) -> bool:
 def _read_wait(value: object) -> float:
     seconds = parse_duration(value)
     if seconds > MAX_WAIT_SECONDS:
-        raise ValueError(f"{value!r} is longer than {MAX_WAIT_SECONDS:.0f}s")
+        raise ValueError(f"{quote(value)} is longer than {MAX_WAIT_SECONDS:.0f}s")
     return seconds
 
 
@@ -376,8 +377,8 @@ class NewPaymentIntent(Request):
 MAX_BULK_INTENTS = 500
 
 
-def _check_number(intents: list[NewPaymentIntent]) -> list[NewPaymentIntent]:
-    if not 0 < len(intents) <= MAX_BULK_INTENTS:
+def _check_number(intents: object) -> object:
+    if isinstance(intents, list) and not 0 < len(intents) <= MAX_BULK_INTENTS:
         raise ValueError(f"holds {len(intents)} intents; send 1 to {MAX_BULK_INTENTS}")
     return intents
 
@@ -385,7 +386,12 @@ def _check_number(intents: list[NewPaymentIntent]) -> list[NewPaymentIntent]:
 class NewPaymentIntents(Request):
     """Up to 500 intents, all or none."""
 
-    intents: Annotated[list[NewPaymentIntent], AfterValidator(_check_number)]
+    intents: Annotated[
+        list[NewPaymentIntent],
+        # Before the intents themselves: a body has room for a hundred thousand wrong ones.
+        BeforeValidator(_check_number),
+        Field(json_schema_extra={"minItems": 1, "maxItems": MAX_BULK_INTENTS}),
+    ]
     merchant: IdIn | None = None
     """The merchant, if an operator creates them; a merchant leaves it out."""
 

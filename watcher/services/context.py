@@ -13,8 +13,8 @@ from watcher.config.settings import Settings
 from watcher.errors import Refused
 from watcher.indexer.settler import Settler
 from watcher.schemas.base import OwnedPage, Page
-from watcher.schemas.fields import quote
 from watcher.services.webhook_secrets import check_encryption, open_secret_store
+from watcher.text import quote
 
 #: A document of the public interface.
 Document = dict[str, Any]

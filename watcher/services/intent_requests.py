@@ -18,12 +18,13 @@ from watcher.domain.model import BEFORE_THE_CHAIN, CLOCK_SLACK_SECONDS, Intent, 
 from watcher.errors import Problems, Refused
 from watcher.indexer.settler import Settler
 from watcher.schemas import NewPaymentIntent
-from watcher.schemas.fields import MAX_TTL_SECONDS, quote
+from watcher.schemas.fields import MAX_TTL_SECONDS
 from watcher.services import merchants
 from watcher.services.uniqueness import UniquenessChecker, match_keys, reference_key_of
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
+from watcher.text import quote
 
 #: Money that was mined up to so long before the intent was created (by the earlier clock) counts for it,
 #: seconds.

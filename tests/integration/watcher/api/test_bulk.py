@@ -10,6 +10,7 @@ from tests.integration.watcher.api.api_fixture import ApiFixture, problem, wrong
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher import schemas
 from watcher.api.route import BulkRoute
+from watcher.schemas.base import MAX_ERRORS
 
 BULK = "/v1/payment_intents/bulk"
 OWN = principal("an address of its own")
@@ -93,6 +94,21 @@ async def test_money_that_came_before_is_found_for_each(api: ApiFixture) -> None
     ]
     unmatched = (await api.client.get("/v1/transfers?unmatched=true")).json()["data"]
     assert [row["memo"]["text"] for row in unmatched] == ["nobody's"]
+
+
+async def test_a_body_of_ever_so_many_values_is_refused_before_they_are_looked_at(
+    sqlite_office: ApiFixture,
+) -> None:
+    """It would keep the whole process busy."""
+    headers = {"content-type": "application/json"}
+    content = b'{"intents": [' + b"[]," * 600_000 + b"[]]}"
+    answer = await sqlite_office.client.post(BULK, content=content, headers=headers)
+    assert problem(answer) == (400, "invalid_json")
+    assert "100000 values" in answer.json()["detail"]
+    wrong = {"intents": [{f"a{n}": 1 for n in range(90)}] * 500}
+    answer = await sqlite_office.client.post(BULK, json=wrong)
+    assert len(wrong_fields(answer)) == MAX_ERRORS
+    assert len(answer.content) < 20_000
 
 
 @pytest.mark.parametrize(
