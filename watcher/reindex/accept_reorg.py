@@ -6,7 +6,6 @@ further ones. A dry run repeats that transaction until every intent was settled,
 each back. The running daemon notices at its next poll and continues on the new branch.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,29 +15,26 @@ from typing import Any
 from sqlalchemy import Connection, select, union_all
 from sqlalchemy.exc import DataError, IntegrityError
 
-from chain.block_fetcher import BlockFetcher, BlockRange, headers_after
+from chain.block_fetcher import BlockRange, headers_after
 from chain.block_reader import refuse_repeats
 from chain.errors import SourceError, SourceInconsistent, SourcesDisagree
 from chain.fork_choice import search_fork
 from chain.header_window import HeaderWindow
-from chain.model import Block, BlockHeader, FetchRules, Reorg
+from chain.model import Block, BlockHeader, Reorg
 from chain.source import ChainSource
-from contracts.model import PaymentRules, Reading
+from contracts.model import Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.errors import Refused, UsageError
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
-from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import BatchSettler, rolled_back
 from watcher.reindex.fork_guard import ALL_BURN_BLOCKS
+from watcher.reindex.job import BATCH_BLOCKS, BlockJob
 from watcher.reindex.recorder import Change, RecordingSettler
-from watcher.reindex.retrying_source import Sources
-from watcher.reindex.run import BATCH_BLOCKS, PREFETCH_BATCHES
 from watcher.store import chain_state
 from watcher.store import operator_actions as action_store
 from watcher.store.chain_state import Cursor
-from watcher.store.database import Database
 from watcher.store.schema import attempt, refund, transfer
 from watcher.text import count
 
@@ -84,28 +80,8 @@ class _Branch:
     tip: BlockHeader
 
 
-class Accept:
+class Accept(BlockJob[str]):
     """One acceptance of the sources' branch. ``now`` is this machine's clock, ``show`` gets messages."""
-
-    def __init__(
-        self,
-        database: Database,
-        rules: PaymentRules,
-        settler: Settler,
-        sources: Sources,
-        fetch_rules: FetchRules,
-        *,
-        now: Callable[[], float] = time.time,
-        show: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._database = database
-        self._rules = rules
-        self._settler = settler
-        self._sources = sources
-        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH_BLOCKS, prefetch=PREFETCH_BATCHES)
-        self._now = now
-        self._show = show
-        sources.on_wait = self._report_wait
 
     async def run(
         self, *, lowest: int, reason: str, actor: str, dry_run: bool = False, notify: bool = True
@@ -118,19 +94,19 @@ class Accept:
         :class:`Unreachable`.
         """
         cursor, kept = await run_in_thread(self._load)
-        branch = await self._sources.use(lambda source: self._find_branch(source, cursor, kept, lowest))
+        branch = await self.sources.use(lambda source: self._find_branch(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
-        settler = (BatchSettler if dry_run else RecordingSettler).like(self._settler, notify=notify)
+        settler = (BatchSettler if dry_run else RecordingSettler).like(self.settler, notify=notify)
         apply = partial(
-            self._apply, branch, cursor, read_all(branch.blocks, self._rules), settler, reason, actor
+            self._apply, branch, cursor, read_all(branch.blocks, self.rules), settler, reason, actor
         )
         untried = 0
         try:
             if isinstance(settler, BatchSettler):
                 applied, untried = await self._simulate(apply, settler)
             else:
-                applied = await run_transaction(self._database.transact, apply)
+                applied = await run_transaction(self.database.transact, apply)
         except (BadStep, DataError, IntegrityError) as error:
             raise Refused(
                 "source",
@@ -152,11 +128,11 @@ class Accept:
             untried=untried,
         )
 
-    async def _report_wait(self, reason: str) -> None:
-        self._show(reason)
+    async def report_wait(self, reason: str) -> None:
+        self.show(reason)
 
     def _load(self) -> tuple[Cursor, tuple[BlockHeader, ...]]:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
             kept = chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS)
         if cursor is None:
@@ -196,11 +172,11 @@ class Accept:
         found: list[Block] = []
         enough = min(top, cursor.clock.height + BATCH_BLOCKS)
         run = BlockRange(source=source, base=base, first=first, top=top, tip=newest[0])
-        async with aclosing(self._fetcher.batches(run)) as batches:
+        async with aclosing(self.fetcher.batches(run)) as batches:
             async for batch in batches:
                 found += batch
-                self._sources.progressed()
-                self._show(f"reading the new branch: {found[-1].header.height:,} of {enough:,}")
+                self.sources.progressed()
+                self.show(f"reading the new branch: {found[-1].header.height:,} of {enough:,}")
                 if found[-1].header.height >= enough:
                     break
         refuse_repeats(source, found)
@@ -247,17 +223,17 @@ class Accept:
             for table in (transfer, attempt, refund)
         ]
         facts = union_all(*each).subquery()
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             row = connection.execute(select(facts).order_by(facts.c.height.desc()).limit(1)).one_or_none()
         return None if row is None else (row.height, row.block_hash)
 
     async def _corroborate(self, source: ChainSource, first: BlockHeader) -> None:
         """Raise ``SourcesDisagree`` when a healthy source has another block at the branch's first height."""
-        for other in self._sources.pool.others(source):
+        for other in self.sources.pool.others(source):
             try:
                 theirs = await other.header(first.height)
             except SourceError as error:
-                self._sources.pool.failed(other, error)
+                self.sources.pool.failed(other, error)
                 continue
             if theirs is not None and theirs.hash != first.hash:
                 raise SourcesDisagree(
@@ -279,7 +255,7 @@ class Accept:
         connection: Connection,
     ) -> StepResult:
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
-        ledger = Ledger(self._database, self._rules, settler, now=self._now)
+        ledger = Ledger(self.database, self.rules, settler, now=self.now)
         if not isinstance(settler, BatchSettler):
             settler.changes.clear()  # recorded by an earlier try of this transaction, which was rolled back
         found = chain_state.load_cursor(connection, lock=True)
@@ -294,7 +270,7 @@ class Accept:
             None,
             action_store.ACCEPT_REORG,
             found.clock,
-            now=self._now(),
+            now=self.now(),
             reason=reason,
             actor=actor,
         )
@@ -308,16 +284,16 @@ class Accept:
         """Apply in rolled-back transactions; return the first result and the number of untried intents."""
 
         def apply_once() -> StepResult:
-            with rolled_back(self._database) as connection:
+            with rolled_back(self.database) as connection:
                 return apply(connection)
 
         applied = first = await run_transaction(apply_once)
         while applied.settled.more:
-            self._show(f"trying: {len(settler.tried):,} intents")
+            self.show(f"trying: {len(settler.tried):,} intents")
             applied = await run_transaction(apply_once)
 
         def untried() -> int:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 return settler.count_untried(connection, first.clock)
 
         return first, await run_in_thread(untried)
@@ -329,14 +305,14 @@ class Accept:
             found = chain_state.load_cursor(connection, lock=True)
             assert found is not None, "a cursor stays"
             batch = RecordingSettler.like(settler)
-            settled = batch.settle_due(connection, (), found.clock, now=self._now())
+            settled = batch.settle_due(connection, (), found.clock, now=self.now())
             return settled.more, batch.changes
 
         more = True
         while more:
-            more, changes = await run_transaction(self._database.transact, work)
+            more, changes = await run_transaction(self.database.transact, work)
             settler.changes.extend(changes)
-            self._show(f"settling: {count(len(settler.changes), 'intent')} changed")
+            self.show(f"settling: {count(len(settler.changes), 'intent')} changed")
 
 
 def _store_base(connection: Connection, base: BlockHeader) -> None:

@@ -7,8 +7,7 @@ stored state is what ``decide()`` returns is not touched. Events have stable ids
 Each transaction locks the cursor, so no step of the indexer comes in between.
 """
 
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -16,65 +15,44 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from chain.ancestry import HeaderAncestry, height_at
-from chain.block_fetcher import BlockFetcher, BlockRange
+from chain.block_fetcher import BlockRange
 from chain.errors import SourceError, SourceInconsistent
-from chain.model import Block, BlockHeader, FetchRules
+from chain.model import Block, BlockHeader
 from chain.source import ChainSource
-from contracts.model import PaymentRules, Reading
+from contracts.model import Reading
 from notifier.database_errors import reason_of
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.domain.model import ChainClock
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
-from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
+from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION
 from watcher.reindex.compare import diff_blocks
 from watcher.reindex.confirm import SecondReadings, confirm, is_status_known
 from watcher.reindex.diff import BlockDiff, Difference, count_missed
 from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.fork_guard import ChainMoved, ForkGuard
+from watcher.reindex.job import BlockJob
 from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
 from watcher.reindex.repair import apply_corrections
 from watcher.reindex.report import MAX_ROWS_LISTED, Progress, ReindexRequest, Report
-from watcher.reindex.retrying_source import Sources
 from watcher.reindex.trace import HashRecorder
 from watcher.store import chain_state, reindex_runs
 from watcher.store import intents as intent_store
-from watcher.store.database import Database, chunks
+from watcher.store.database import chunks
 from watcher.store.reindex_runs import ReindexCounts, ReindexRun
 from watcher.text import count
-
-#: Blocks per transaction, and batches that are fetched ahead.
-BATCH_BLOCKS = 50
-PREFETCH_BATCHES = 4
 
 #: Reorgs during one run after which it gives up.
 MAX_REORGS = 100
 
 
-class Reindex:
+class Reindex(BlockJob[Progress]):
     """One reindex; use each object once. ``show`` gets the progress, ``now`` is this machine's clock."""
 
-    def __init__(
-        self,
-        database: Database,
-        rules: PaymentRules,
-        settler: Settler,
-        sources: Sources,
-        fetch_rules: FetchRules,
-        *,
-        now: Callable[[], float] = time.time,
-        show: Callable[[Progress], None] = lambda _: None,
-    ) -> None:
-        self._database = database
-        self._rules = rules
-        self._settler = settler
-        self._sources = sources
-        self._fetch_rules = fetch_rules
-        self._fetcher = BlockFetcher(fetch_rules, batch=BATCH_BLOCKS, prefetch=PREFETCH_BATCHES)
-        self._now = now
-        self._show = show
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._ancestry: HeaderAncestry | None = None
-        self._guard = ForkGuard(database)
+        self._guard = ForkGuard(self.database)
         self._corrections: list[Difference] = []
         self._differences: list[Difference] = []
         self._changes: list[Change] = []
@@ -82,7 +60,6 @@ class Reindex:
         self._diff = BlockDiff()
         self._run: ReindexRun | None = None
         self._reported_at = float("-inf")
-        sources.on_wait = self._report_waiting
 
     async def run(self, request: ReindexRequest) -> Report:
         """Read the range again and correct the tables, as the module describes.
@@ -90,7 +67,7 @@ class Reindex:
         Raises :class:`UsageError`, :class:`NotFound`, :class:`Halted`, :class:`Unreachable`, and
         :class:`LeaseHeld` when another process works on the same run.
         """
-        began = self._now()
+        began = self.now()
         clock = await run_in_thread(self._check, request)
         run = None if request.dry_run else await run_in_thread(self._resume, request)
         resumed = run is not None
@@ -101,7 +78,7 @@ class Reindex:
         reorgs = 0
         while True:
             try:
-                await self._sources.use(lambda source: self._read(source, request, run))
+                await self.sources.use(lambda source: self._read(source, request, run))
                 break
             except ChainMoved:
                 reorgs += 1
@@ -111,7 +88,7 @@ class Reindex:
                 self._ancestry = None
         if request.dry_run:
             self._changes += await run_in_thread(
-                simulate_corrections, self._database, self._settler, self._diff, self._now()
+                simulate_corrections, self.database, self.settler, self._diff, self.now()
             )
             run.counts.changes = len(self._changes)
             run.counts.events = sum(len(change.events) for change in self._changes)
@@ -127,13 +104,13 @@ class Reindex:
             corrections=self._corrections,
             differences=self._differences,
             missed=await run_in_thread(self._count_missed),
-            seconds=self._now() - began,
+            seconds=self.now() - began,
         )
 
     # Before
 
     def _check(self, request: ReindexRequest) -> ChainClock:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
             if cursor is None:
                 raise UsageError(
@@ -150,10 +127,10 @@ class Reindex:
         def work(connection: Connection) -> ReindexRun | None:
             run = reindex_runs.resume(connection, request.key())
             if run is not None:
-                reindex_runs.touch(connection, run, now=self._now())
+                reindex_runs.touch(connection, run, now=self.now())
             return run
 
-        return self._database.transact(work)
+        return self.database.transact(work)
 
     async def _begin(self, request: ReindexRequest, clock: ChainClock) -> ReindexRun:
         bottom = await self._bottom(request, clock)
@@ -169,9 +146,9 @@ class Reindex:
             return ReindexRun(id="", bottom=bottom, top=top, position=bottom - 1, counts=ReindexCounts())
 
         def store(connection: Connection) -> ReindexRun:
-            return reindex_runs.start(connection, request.key(), bottom=bottom, top=top, now=self._now())
+            return reindex_runs.start(connection, request.key(), bottom=bottom, top=top, now=self.now())
 
-        return await run_in_thread(self._database.transact, store)
+        return await run_in_thread(self.database.transact, store)
 
     async def _bottom(self, request: ReindexRequest, clock: ChainClock) -> int:
         if request.start is not None:
@@ -181,12 +158,12 @@ class Reindex:
             assert request.intent is not None, "the command names a height, a time or an intent"
             since = await run_in_thread(self._not_before, request.intent)
         elif request.is_ago:  # counted back from this machine's clock, which may be ahead of the chain's
-            since -= max(0.0, self._now() - clock.time)
+            since -= max(0.0, self.now() - clock.time)
         moment = int(since)
-        return await self._sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
+        return await self.sources.use(lambda source: height_at(source, moment, low=1, high=clock.height))
 
     def _not_before(self, intent: str) -> int:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return intent_store.load_intents(connection, [intent])[intent].not_before
 
     # Reading
@@ -201,12 +178,12 @@ class Reindex:
             return
         below = run.position
 
-        trace = HashRecorder(self._database, run)
+        trace = HashRecorder(self.database, run)
 
         async def walked(headers: Sequence[BlockHeader]) -> None:
-            self._sources.progressed()
+            self.sources.progressed()
             await trace.add(headers)
-            await self._report_waiting(f"following the chain down: {headers[-1].height:,}, to {below:,}")
+            await self.report_wait(f"following the chain down: {headers[-1].height:,}, to {below:,}")
 
         try:
             await ancestry.trace(source, below, on_walk=walked)
@@ -215,7 +192,7 @@ class Reindex:
         base = await ancestry.header(source, max(below, ancestry.oldest.height))
         reading = BlockRange(source=source, base=base, first=(), top=top, tip=ancestry.top)
         try:
-            async with aclosing(self._fetcher.batches(reading)) as batches:
+            async with aclosing(self.fetcher.batches(reading)) as batches:
                 async for batch in batches:
                     headers = [block.header for block in batch]
                     if any(ancestry.hash_at(header.height) != header.hash for header in headers):
@@ -225,10 +202,10 @@ class Reindex:
                     except (BadStep, DataError, IntegrityError) as error:
                         text = f"what it says cannot be stored: {reason_of(error)}"
                         raise SourceInconsistent(text, url=source.url) from error
-                    self._sources.progressed()
+                    self.sources.progressed()
                     self._report_progress(run)
         except SourceError:
-            self._fetcher.slow_down()
+            self.fetcher.slow_down()
             raise
 
     async def _compare(
@@ -236,7 +213,7 @@ class Reindex:
     ) -> None:
         """Compare blocks with the tables and, unless in a dry run, correct these. Raises ``ChainMoved``."""
         blocks_by_hash = {block.header.hash: block for block in batch}
-        reading = read_all(batch, self._rules)
+        reading = read_all(batch, self.rules)
         confirmed = SecondReadings()
         while True:
             try:
@@ -244,7 +221,7 @@ class Reindex:
                     self._compare_and_correct, request, run, batch, reading, confirmed
                 )
             except UnknownStatus as error:
-                if await is_status_known(self._sources, source, error.fact, self._rules, self._fetch_rules):
+                if await is_status_known(self.sources, source, error.fact, self.rules, self.fetch_rules):
                     raise SourceInconsistent(str(error), url=source.url) from error
                 confirmed.unknowable.add(error.fact.block.hash)
             else:
@@ -255,7 +232,7 @@ class Reindex:
                 )
                 confirmed.add(
                     await confirm(
-                        self._sources, source, doubtful, blocks_by_hash, self._rules, self._fetch_rules
+                        self.sources, source, doubtful, blocks_by_hash, self.rules, self.fetch_rules
                     )
                 )
 
@@ -275,16 +252,16 @@ class Reindex:
         headers = [block.header for block in batch]
 
         def work(connection: Connection) -> tuple[ReindexCounts, BlockDiff, list[Change]] | set[str]:
-            now = self._now()
+            now = self.now()
             counts = replace(run.counts, blocks=run.counts.blocks + len(batch), later=[*run.counts.later])
-            settler = RecordingSettler.like(self._settler, notify=request.notify)
+            settler = RecordingSettler.like(self.settler, notify=request.notify)
             cursor = chain_state.load_cursor(connection, lock=not request.dry_run)
             assert cursor is not None, "a cursor stays"
             self._guard.check(connection, headers, cursor.clock.height)
             elsewhere = confirmed.elsewhere.values()
             diff = diff_blocks(
                 connection,
-                self._rules,
+                self.rules,
                 batch,
                 reading,
                 only=request.intent,
@@ -324,10 +301,10 @@ class Reindex:
             return counts, diff, settler.changes
 
         if request.dry_run:
-            with self._database.read() as connection:
+            with self.database.read() as connection:
                 done = work(connection)
         else:
-            done = self._database.transact(work)
+            done = self.database.transact(work)
         if isinstance(done, set):
             return done
         counts, diff, changes = done
@@ -350,16 +327,16 @@ class Reindex:
                 connection: Connection, batch: Sequence[str] = batch
             ) -> tuple[ReindexCounts, list[Change]]:
                 counts = replace(run.counts, later=sorted({*run.counts.later} - {*batch}))
-                settler = RecordingSettler.like(self._settler, notify=request.notify)
+                settler = RecordingSettler.like(self.settler, notify=request.notify)
                 cursor = chain_state.load_cursor(connection, lock=True)
                 assert cursor is not None, "a cursor stays"
-                settled = settler.settle_apart(connection, batch, cursor.clock, now=self._now())
+                settled = settler.settle_apart(connection, batch, cursor.clock, now=self.now())
                 counts.changes += len(settler.changes)
                 counts.events += settled.events
                 self._advance(connection, run, run.position, counts)
                 return counts, settler.changes
 
-            run.counts, changes = self._database.transact(work)
+            run.counts, changes = self.database.transact(work)
             report_reversals(changes)
             self._changes += changes
 
@@ -372,7 +349,7 @@ class Reindex:
         *,
         finished: bool = False,
     ) -> None:
-        if not reindex_runs.advance(connection, run, position, counts, now=self._now(), finished=finished):
+        if not reindex_runs.advance(connection, run, position, counts, now=self.now(), finished=finished):
             raise LeaseHeld(
                 "another process works on the same reindex", hint="`sbtc-watcher status` shows how far it is"
             )
@@ -380,29 +357,29 @@ class Reindex:
     def _finish(self, request: ReindexRequest, run: ReindexRun) -> None:
         """Settle the intents that only failed attempts touched, and close the run."""
         self._settle_later(request, run, run.counts.later)
-        self._database.transact(
+        self.database.transact(
             lambda connection: self._advance(connection, run, run.position, run.counts, finished=True)
         )
 
     def _count_missed(self) -> int:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return count_missed(connection, self._diff)
 
     def _report_progress(self, run: ReindexRun, note: str = "") -> None:
         done = max(0, run.position - run.bottom + 1)
-        self._show(Progress(total=run.top - run.bottom + 1, done=done, counts=run.counts, note=note))
+        self.show(Progress(total=run.top - run.bottom + 1, done=done, counts=run.counts, note=note))
 
-    async def _report_waiting(self, note: str) -> None:
+    async def report_wait(self, note: str) -> None:
         """Report a run that waits: always to ``show``, and at intervals to the database, for ``status``."""
         run = self._run
         if run is None:
             return
         self._report_progress(run, note)
-        if not run.id or self._now() - self._reported_at < reindex_runs.STALE_AFTER_SECONDS / 4:
+        if not run.id or self.now() - self._reported_at < reindex_runs.STALE_AFTER_SECONDS / 4:
             return
-        self._reported_at = self._now()
+        self._reported_at = self.now()
 
         def touch(connection: Connection) -> None:
-            reindex_runs.touch(connection, run, now=self._now())
+            reindex_runs.touch(connection, run, now=self.now())
 
-        await run_in_thread(self._database.transact, touch)
+        await run_in_thread(self.database.transact, touch)

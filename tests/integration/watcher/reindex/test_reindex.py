@@ -12,7 +12,7 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from notifier.schema import delivery, endpoint, event
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
-from watcher.reindex import dry_run
+from watcher.reindex import dry_run, job
 from watcher.reindex import run as reindex_run
 from watcher.reindex.recorder import RecordingSettler
 from watcher.services import queries
@@ -352,7 +352,7 @@ async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
         fixture.mine(n=10)
 
     reading.overlook(story)
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 2)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 2)
     report = await reading.reindex()
     assert fixture.sent_events(made) == ["created", "succeeded"]
     assert fixture.sent_events(lonely) == ["created", "failed:abort_by_response"]

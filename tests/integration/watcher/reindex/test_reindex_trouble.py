@@ -20,6 +20,7 @@ from watcher.domain.model import Intent
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer import settler
 from watcher.indexer.settler import SET_ASIDE_SECONDS
+from watcher.reindex import job
 from watcher.reindex import run as reindex_run
 from watcher.reindex.report import Progress, ReindexRequest
 from watcher.services import queries
@@ -87,7 +88,7 @@ def dying_after(position: int) -> object:
 async def test_an_interrupted_run_goes_on_where_it_was_committed(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
     with pytest.raises(Killed):
         await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
@@ -111,7 +112,7 @@ async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
     fixture: LedgerFixture, reading: Reading, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Below the kept headers only blocks not traced yet are requested, and they have to link to our chain."""
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = fixture.create()
     reading.overlook(lambda: fixture.mine(pay(fixture, made)))
     fixture.mine(n=300)
@@ -140,7 +141,7 @@ async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
 async def test_a_run_of_long_ago_is_neither_shown_nor_kept(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     fixture.mine(n=40, burn=True)
     reading.forget_headers(8)
     with pytest.raises(Killed):
@@ -156,7 +157,7 @@ async def test_a_run_of_long_ago_is_neither_shown_nor_kept(
 async def test_another_command_begins_a_run_of_its_own(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     paid_world(fixture, reading)
     with pytest.raises(Killed):
         await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
@@ -169,7 +170,7 @@ async def test_another_command_begins_a_run_of_its_own(
 async def test_a_crash_inside_a_transaction_leaves_nothing_of_the_chunk(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
     original = reindex_runs.advance
     calls = []
@@ -193,7 +194,7 @@ async def test_a_cancelled_run_finishes_the_transaction_in_hand(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C cancels the task: the open transaction is committed, and the run can be resumed."""
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
     loop = asyncio.get_running_loop()
     original = reindex_runs.advance
@@ -215,7 +216,7 @@ async def test_a_cancelled_run_finishes_the_transaction_in_hand(
 async def test_two_processes_do_not_work_on_one_run(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
 
     def other_moves(progress: Progress) -> None:
@@ -236,7 +237,7 @@ async def test_a_reorg_during_the_run_is_noticed_and_the_new_branch_is_read(
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon undoes blocks that were read already, before they are compared."""
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
     forks = 0
 
@@ -316,7 +317,7 @@ async def test_headers_that_do_not_link_are_not_followed(fixture: LedgerFixture,
 async def test_a_source_that_fails_now_and_then_only_slows_it_down(
     fixture: LedgerFixture, reading: Reading, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 5)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = paid_world(fixture, reading)
     for route in ("blocks", "transactions", "tx_multiple"):
         getattr(reading.api.faults, fault)(times=2, route=route)

@@ -19,7 +19,7 @@ from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_audit import FINALITY, auditing
 from watcher.errors import Refused
 from watcher.reindex import audit as audit_module
-from watcher.reindex import run as reindex_run
+from watcher.reindex import job
 from watcher.reindex.report import Report
 from watcher.store.schema import attempt, refund, transfer
 
@@ -267,7 +267,7 @@ async def test_a_payment_stored_in_the_wrong_block_moves(
     fixture: LedgerFixture, reading: Reading, batch: int, to: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the wrong block is not in the batch: its contents are requested."""
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", batch)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", batch)
     made = fixture.create()
     fixture.mine(n=2)
     fixture.mine(pay(fixture, made))
@@ -407,7 +407,7 @@ async def test_a_payment_is_not_moved_while_the_block_that_holds_it_by_our_rows_
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second source agrees about the new block of the payment, and contradicts about its old one."""
-    monkeypatch.setattr(reindex_run, "BATCH_BLOCKS", 1)
+    monkeypatch.setattr(job, "BATCH_BLOCKS", 1)
     made = fixture.create()
     fixture.mine(pay(fixture, made))
     fixture.mine()
