@@ -40,7 +40,8 @@ from watcher.domain.model import Intent, LatePolicy, SentEvent, Status
 from watcher.domain.settlement import decide
 from watcher.indexer import settler
 from watcher.indexer.loop import PollResult
-from watcher.indexer.settler import Settler, SettleResult
+from watcher.indexer.settle_result import SettleResult
+from watcher.indexer.settler import Settler
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store

@@ -19,7 +19,8 @@ from watcher.domain.model import CLOCK_SLACK_SECONDS, ChainClock
 from watcher.errors import ConfigError
 from watcher.indexer.leader import Lease
 from watcher.indexer.matcher import BadStep, match_blocks, read_all
-from watcher.indexer.settler import Settler, SettleResult
+from watcher.indexer.settle_result import SettleResult
+from watcher.indexer.settler import Settler
 from watcher.log import get_logger
 from watcher.store import chain_state, unknown_words
 from watcher.store import intents as intent_store

@@ -21,7 +21,7 @@ from watcher.concurrency import run_in_thread, run_transaction, run_until_stoppe
 from watcher.errors import WatcherError
 from watcher.indexer.ledger import Ledger, OutOfStep, StepResult
 from watcher.indexer.matcher import BadStep
-from watcher.indexer.settler import SettleResult
+from watcher.indexer.settle_result import SettleResult
 from watcher.log import get_logger
 from watcher.store.chain_state import Halt
 

@@ -5,33 +5,22 @@ action.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from notifier import outbox
 from notifier.database_errors import is_outage
-from notifier.events import EventType, event_body
+from notifier.events import EventType
 from watcher import unforeseen
 from watcher.config.settings import Settings
-from watcher.domain import refunds
-from watcher.domain.decision import Decision, EventDraft
-from watcher.domain.model import (
-    ChainClock,
-    Facts,
-    Intent,
-    IntentState,
-    OperatorActionKind,
-    SentEvent,
-    Status,
-    TimelineEntry,
-)
+from watcher.domain.model import ChainClock, SentEvent
 from watcher.domain.settlement import decide
 from watcher.errors import WatcherError
-from watcher.schemas import serialize
+from watcher.indexer.intent_settlement import EventContext, Settlement
+from watcher.indexer.settle_result import SettleResult
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -53,94 +42,6 @@ SET_ASIDE_SECONDS = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettleResult:
-    """The result of settling some intents."""
-
-    intents: int = 0
-    #: Status changes as (intent, before, after).
-    transitions: tuple[tuple[str, Status, Status], ...] = ()
-    #: Events written; some may have no endpoint to go to.
-    events: int = 0
-    #: Intents whose sent success a reorg reversed for good.
-    reversed: tuple[str, ...] = ()
-    #: More intents are due: further transactions settle them.
-    more: bool = False
-
-    @classmethod
-    def combine(cls, done: Sequence["SettleResult"]) -> "SettleResult":
-        """Return the sum of several results."""
-        return cls(
-            intents=sum(one.intents for one in done),
-            transitions=tuple(moved for one in done for moved in one.transitions),
-            events=sum(one.events for one in done),
-            reversed=tuple(key for one in done for key in one.reversed),
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Settlement:
-    """One intent while it is settled: its row, its facts, the decision, and the timeline that it extends."""
-
-    row: Mapping[Any, Any]
-    intent: Intent
-    facts: Facts
-    #: Number of events that were sent before.
-    sent: int
-    decision: Decision
-    #: Loaded only if :attr:`has_news`; the first ``known`` entries are stored.
-    timeline: list[TimelineEntry] = field(default_factory=list)
-    known: int = 0
-
-    @property
-    def is_moved(self) -> bool:
-        """Whether the status changes."""
-        return self.decision.status is not self.intent.status
-
-    @property
-    def is_outdated(self) -> bool:
-        """Whether the stored state differs from the decision, or events are missing."""
-        columns = intent_store.decided_columns(self.decision)
-        return bool(self.decision.drafts) or any(self.row[name] != value for name, value in columns.items())
-
-    @property
-    def has_news(self) -> bool:
-        """Whether there are events to send, or something that the timeline may lack."""
-        return bool(self.decision.drafts or self.is_moved or self.facts.refunds)
-
-    @property
-    def reversals(self) -> list[EventDraft]:
-        """The events that take a sent success back for good."""
-        return [draft for draft in self.decision.drafts if draft.reason == "reorged" and draft.supersedes]
-
-    def state_at(self, draft: EventDraft, *, at: int, succeeded_at: int | None) -> IntentState:
-        """Return the state of the intent that an event shows."""
-        return IntentState(
-            status=draft.status,
-            flags=draft.flags,
-            received=self.decision.received,
-            missing=self.decision.missing,
-            over=self.decision.over,
-            refunded=self.decision.refunded,
-            anchor=self.decision.anchor,
-            in_flight=self.row["in_flight"],
-            updated_at=at,
-            succeeded_at=succeeded_at,
-        )
-
-    def add_status(self, status: Status, reason: str | None, *, at: int) -> None:
-        """Add a status to the timeline, unless it is the last one there."""
-        if not self.timeline or self.timeline[-1].status is not status:
-            self.timeline.append(TimelineEntry(at=at, status=status, reason=reason))
-
-    def add_refunds(self, status: Status, *, at: int) -> None:
-        """Add the refunds that the timeline lacks, made or undone."""
-        notes = refunds.notes(self.facts.refunds, [entry.subject for entry in self.timeline])
-        self.timeline.extend(
-            TimelineEntry(at=at, status=status, reason=note.text, subject=note.subject) for note in notes
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
     """Settles intents. Network and contract go into every event; they are fixed while the daemon runs."""
 
@@ -150,6 +51,8 @@ class Settler:
     first_wait: float = 0.0
     #: Without it events are written, but nothing is delivered.
     notify: bool = True
+    #: Settle only intents whose stored state is not what ``decide()`` returns, and put none off.
+    repairs: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "Settler":
@@ -159,6 +62,14 @@ class Settler:
             payment_contract=settings.payment_contract,
             first_wait=settings.webhook_retry_schedule[0],
         )
+
+    def for_repair(self, *, notify: bool = True) -> Self:
+        """Return this settler for a command that repairs; without ``notify`` nothing is delivered.
+
+        It skips what is up to date, and puts nothing off: an operator runs the command once, and may not want
+        the daemon to send events later.
+        """
+        return replace(self, notify=notify, repairs=True)
 
     def settle(
         self,
@@ -174,17 +85,36 @@ class Settler:
         ``seen_at``: when the block that is the cause was first seen, for metrics.
         """
         rows = intent_store.load_rows(connection, ids)
-        before = SettleResult()
+        done = []
         if self.notify and (heights := intent_store.unnotified_heights(rows)):
-            before = self._settle_unnotified(connection, heights, clock, now=now)
+            done = self._settle_unnotified(connection, heights, clock, now=now)
             rows = intent_store.load_rows(connection, ids)
+        settled = self._settle_rows(connection, rows, clock, now=now, seen_at=seen_at)
+        return replace(SettleResult.combine([*done, settled]), intents=settled.intents)
+
+    def _settle_rows(
+        self,
+        connection: Connection,
+        rows: Mapping[str, Mapping[Any, Any]],
+        clock: ChainClock,
+        *,
+        now: float,
+        seen_at: float | None = None,
+    ) -> SettleResult:
+        """Decide on these intents and write what is outdated, or everything."""
         settlements = self._decide(connection, rows, clock)
-        if settlements:
-            decisions = [(each.intent, each.decision) for each in settlements]
-            intent_store.save_decisions(connection, decisions, clock, now=int(now))
-        events = [
-            row for each in settlements for row in self._build_events(each, clock, now=now, seen_at=seen_at)
-        ]
+        if not settlements:
+            return SettleResult()
+        decisions = [(each.intent, each.decision) for each in settlements]
+        intent_store.save_decisions(connection, decisions, clock, now=int(now))
+        context = EventContext(
+            network=self.network,
+            payment_contract=self.payment_contract,
+            clock=clock,
+            now=now,
+            seen_at=seen_at,
+        )
+        events = [row for each in settlements for row in each.build_events(context)]
         succeeded = [row.intent for row in events if row.type is EventType.SUCCEEDED]
         intent_store.record_successes(connection, succeeded, at=clock.time)
         intent_store.add_transitions(
@@ -194,22 +124,21 @@ class Settler:
             outbox.enqueue_many(connection, events, now=now, first_wait=self.first_wait)
         else:
             outbox.insert_events(connection, events)
-        transitions = [
-            (each.intent.id, each.intent.status, each.decision.status)
-            for each in settlements
-            if each.is_moved
-        ]
-        reversals = [each.intent.id for each in settlements for _ in each.reversals]
         return SettleResult(
             intents=len(settlements),
-            transitions=(*before.transitions, *transitions),
-            events=before.events + len(events),
-            reversed=(*before.reversed, *reversals),
+            changes=tuple(change for each in settlements for change in each.changes),
+            transitions=tuple(
+                (each.intent.id, each.intent.status, each.decision.status)
+                for each in settlements
+                if each.is_moved
+            ),
+            events=len(events),
+            reversed=tuple(each.intent.id for each in settlements for _ in each.reversals),
         )
 
     def _decide(
         self, connection: Connection, rows: Mapping[str, Mapping[Any, Any]], clock: ChainClock
-    ) -> list[_Settlement]:
+    ) -> list[Settlement]:
         """Decide on these intents, and load the timelines to which something may be added."""
         facts = transfer_store.load_facts(connection, rows)
         sent = outbox.previous_events(connection, rows)
@@ -218,10 +147,12 @@ class Settler:
             intent = intent_store.read_intent(rows[key])
             decision = decide(intent, facts[key], [to_sent_event(row) for row in sent[key]], clock)
             settlements.append(
-                _Settlement(
+                Settlement(
                     row=rows[key], intent=intent, facts=facts[key], sent=len(sent[key]), decision=decision
                 )
             )
+        if self.repairs:
+            settlements = [each for each in settlements if each.is_outdated]
         with_news = [each for each in settlements if each.has_news]
         timelines = intent_store.load_timelines(connection, [each.intent.id for each in with_news])
         for each in with_news:
@@ -231,20 +162,21 @@ class Settler:
 
     def _settle_unnotified(
         self, connection: Connection, heights: Mapping[int, Sequence[str]], clock: ChainClock, *, now: float
-    ) -> SettleResult:
+    ) -> list[SettleResult]:
         """Settle intents as of our blocks at some heights, without delivering anything.
 
         ``heights``: the intents by height; what is newer is not part of the decision. Where our block is no
         longer stored, nothing tells what is newer: those are left, and are delivered.
         """
         done = []
+        silent = replace(self, notify=False)
         for height, ids in heights.items():
             header = chain_state.canonical_header(connection, min(height, clock.height))
             if header is None:
                 continue
-            then = chain_state.clock_at(header)
-            done.append(Settler.settle(replace(self, notify=False), connection, ids, then, now=now))
-        return SettleResult.combine(done)
+            rows = intent_store.load_rows(connection, ids)
+            done.append(silent._settle_rows(connection, rows, chain_state.clock_at(header), now=now))
+        return done
 
     def settle_due(
         self,
@@ -259,8 +191,11 @@ class Settler:
 
         The others stay due, or are marked as due, for the next call: in a transaction of its own, by any
         process. An intent that cannot be settled is set aside for :data:`SET_ASIDE_SECONDS`, and does not
-        hold up the others.
+        hold up the others. Without ``notify`` only touched and marked intents are settled: other due ones are
+        left to the daemon, because their events are to be delivered.
         """
+        if not self.notify:
+            return self._settle_due_unnotified(connection, touched, clock, now=now)
         waiting = sorted(touched)
         first = waiting[:MAX_INTENTS_PER_TRANSACTION]
         intent_store.notify(connection, first)
@@ -268,7 +203,8 @@ class Settler:
         due = intent_store.due_intents(connection, clock, limit=MAX_INTENTS_PER_TRANSACTION + 1)
         wanted = list(dict.fromkeys([*first, *due]))
         facts = transfer_store.count_facts(connection, wanted)
-        if oversized := self._oversized(first, facts):
+        oversized = [key for key in first if facts[key] > OVERSIZED_FACTS and not self.repairs]
+        if oversized:
             intent_store.postpone(connection, oversized, until=clock.time + OVERSIZED_WAIT_SECONDS)
             wanted = [key for key in wanted if key not in oversized]
         taken = _within(wanted[:MAX_INTENTS_PER_TRANSACTION], facts, MAX_FACTS_PER_TRANSACTION)
@@ -276,14 +212,24 @@ class Settler:
         settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
         return replace(settled, more=len(wanted) > len(taken))
 
+    def _settle_due_unnotified(
+        self, connection: Connection, touched: Collection[str], clock: ChainClock, *, now: float
+    ) -> SettleResult:
+        """Settle touched intents and those that are marked; touched ones beyond the limit are marked.
+
+        So settling them later delivers nothing either.
+        """
+        left = intent_store.unnotified(connection, limit=MAX_INTENTS_PER_TRANSACTION + 1)
+        waiting = list(dict.fromkeys([*sorted(touched), *left]))
+        taken = self.batch(connection, waiting)
+        intent_store.mark_unnotified(connection, sorted({*touched} - {*taken}), height=clock.height)
+        settled = self.settle_apart(connection, taken, clock, now=now)
+        return replace(settled, more=len(waiting) > len(taken))
+
     def batch(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """Return the first of some intents, as many as one transaction may settle."""
         first = ids[:MAX_INTENTS_PER_TRANSACTION]
         return _within(first, transfer_store.count_facts(connection, first), MAX_FACTS_PER_TRANSACTION)
-
-    def _oversized(self, ids: Sequence[str], facts: Mapping[str, int]) -> list[str]:
-        """Return the intents that have too many facts to be settled in the step that adds another one."""
-        return [key for key in ids if facts[key] > OVERSIZED_FACTS]
 
     def settle_apart(
         self,
@@ -310,88 +256,6 @@ class Settler:
                 return SettleResult(intents=len(ids))
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
         return SettleResult.combine(done)
-
-    def _build_events(
-        self, settlement: _Settlement, clock: ChainClock, *, now: float, seen_at: float | None
-    ) -> list[outbox.EventRow]:
-        """Build the events of a decision, and extend the timeline by what the decision adds.
-
-        The body of an event holds the timeline up to that event.
-        """
-        intent, decision = settlement.intent, settlement.decision
-        if not settlement.has_news:
-            return []
-        succeeded_at = settlement.row["succeeded_at"]
-        events: list[outbox.EventRow] = []
-        for number, draft in enumerate(decision.drafts, start=settlement.sent + 1):
-            settlement.add_status(draft.status, _why(draft, settlement.facts), at=int(now))
-            if draft.refund is not None:
-                settlement.add_refunds(draft.status, at=int(now))
-            if draft.type is EventType.SUCCEEDED:
-                succeeded_at = clock.time
-            state = settlement.state_at(draft, at=int(now), succeeded_at=succeeded_at)
-            body = partial(self._event_body, settlement, draft, state, clock, number=number, now=now)
-            events.append(
-                outbox.EventRow(
-                    id=draft.id,
-                    intent=intent.id,
-                    merchant=intent.merchant,
-                    type=draft.type,
-                    n=draft.n,
-                    sequence=number,
-                    reason=draft.reason,
-                    subject=draft.subject,
-                    supersedes=draft.supersedes,
-                    as_of=clock.time,
-                    body=serialize.fitting(body),
-                    created_at=int(now),
-                    seen_at=seen_at,
-                )
-            )
-        settlement.add_status(decision.status, None, at=int(now))
-        settlement.add_refunds(decision.status, at=int(now))
-        return events
-
-    def _event_body(
-        self,
-        settlement: _Settlement,
-        draft: EventDraft,
-        state: IntentState,
-        clock: ChainClock,
-        shown: int,
-        *,
-        number: int,
-        now: float,
-    ) -> bytes:
-        """Return the body of an event, with up to ``shown`` entries of each list."""
-        document = serialize.payment_intent(
-            settlement.intent,
-            state,
-            settlement.facts,
-            settlement.timeline,
-            clock,
-            payment_contract=self.payment_contract,
-            shown=shown,
-        )
-        data = serialize.event_data(
-            document,
-            previous_status=draft.previous_status,
-            reason=draft.reason,
-            supersedes=draft.supersedes,
-            network=self.network,
-            clock=clock,
-            refund=draft.refund,
-        )
-        return event_body(id=draft.id, type=draft.type, created_at=now, sequence=number, data=data)
-
-
-def _why(draft: EventDraft, facts: Facts) -> str | None:
-    if draft.type is EventType.CREATED:
-        return "created"
-    if draft.reason == "manual":
-        mark = next(action for action in reversed(facts.actions) if action.kind is OperatorActionKind.MARK)
-        return f"manual: {mark.reason}"
-    return draft.reason
 
 
 def _within(ids: Sequence[str], facts: Mapping[str, int], limit: int) -> list[str]:

@@ -25,7 +25,7 @@ from watcher import unforeseen
 from watcher.domain.model import Status
 from watcher.indexer.ledger import StepResult
 from watcher.indexer.loop import PollResult
-from watcher.indexer.settler import SettleResult
+from watcher.indexer.settle_result import SettleResult
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Liveness
 from watcher.reindex.audit import has_errors

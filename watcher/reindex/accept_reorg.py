@@ -28,10 +28,11 @@ from watcher.concurrency import run_in_thread, run_transaction
 from watcher.errors import Refused, UsageError
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.matcher import BadStep, read_all
+from watcher.indexer.settle_result import Change, SettleResult, merge_changes
+from watcher.indexer.settler import Settler
 from watcher.reindex.dry_run import BatchSettler, rolled_back
 from watcher.reindex.fork_guard import ALL_BURN_BLOCKS
 from watcher.reindex.job import BATCH_BLOCKS, BlockJob
-from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.store import chain_state
 from watcher.store import operator_actions as action_store
 from watcher.store.chain_state import Cursor
@@ -97,16 +98,19 @@ class Accept(BlockJob[str]):
         branch = await self.sources.use(lambda source: self._find_branch(source, cursor, kept, lowest))
         if branch is None:
             return Acceptance(old_tip=cursor.clock.hash, dry_run=dry_run)
-        settler = (BatchSettler if dry_run else RecordingSettler).like(self.settler, notify=notify)
+        settler = self.settler.for_repair(notify=notify)
+        if dry_run:
+            settler = BatchSettler.like(settler)
         apply = partial(
             self._apply, branch, cursor, read_all(branch.blocks, self.rules), settler, reason, actor
         )
         untried = 0
         try:
             if isinstance(settler, BatchSettler):
-                applied, untried = await self._simulate(apply, settler)
+                applied, settled, untried = await self._simulate(apply, settler)
             else:
                 applied = await run_transaction(self.database.transact, apply)
+                settled = await self._settle_rest(applied.settled)
         except (BadStep, DataError, IntegrityError) as error:
             raise Refused(
                 "source",
@@ -114,8 +118,6 @@ class Accept(BlockJob[str]):
                 hint="`sbtc-watcher check` looks at each source; remove the wrong one from api_urls, "
                 "or update sbtc-watcher",
             ) from error
-        if applied.settled.more and not dry_run:
-            await self._settle(settler)
         return Acceptance(
             fork=branch.base,
             old_tip=cursor.clock.hash,
@@ -124,7 +126,7 @@ class Accept(BlockJob[str]):
             blocks=applied.blocks,
             transfers=applied.transfers,
             dry_run=dry_run,
-            changes=settler.changes,
+            changes=merge_changes(change for result in settled for change in result.changes),
             untried=untried,
         )
 
@@ -249,15 +251,13 @@ class Accept(BlockJob[str]):
         branch: _Branch,
         cursor: Cursor,
         reading: Reading,
-        settler: RecordingSettler,
+        settler: Settler,
         reason: str,
         actor: str,
         connection: Connection,
     ) -> StepResult:
         step = Reorg(ancestor=branch.base, blocks=branch.blocks, tip=branch.tip)
         ledger = Ledger(self.database, self.rules, settler, now=self.now)
-        if not isinstance(settler, BatchSettler):
-            settler.changes.clear()  # recorded by an earlier try of this transaction, which was rolled back
         found = chain_state.load_cursor(connection, lock=True)
         if found is None or found.clock.hash != cursor.clock.hash:
             raise Refused(
@@ -280,39 +280,43 @@ class Accept(BlockJob[str]):
 
     async def _simulate(
         self, apply: Callable[[Connection], StepResult], settler: BatchSettler
-    ) -> tuple[StepResult, int]:
-        """Apply in rolled-back transactions; return the first result and the number of untried intents."""
+    ) -> tuple[StepResult, list[SettleResult], int]:
+        """Apply in rolled-back transactions until every intent was tried.
+
+        Returns the first result, what each transaction settled, and the number of untried intents.
+        """
 
         def apply_once() -> StepResult:
             with rolled_back(self.database) as connection:
                 return apply(connection)
 
-        applied = first = await run_transaction(apply_once)
-        while applied.settled.more:
+        first = await run_transaction(apply_once)
+        settled = [first.settled]
+        while settled[-1].more:
             self.show(f"trying: {len(settler.tried):,} intents")
-            applied = await run_transaction(apply_once)
+            settled.append((await run_transaction(apply_once)).settled)
 
         def untried() -> int:
             with self.database.read() as connection:
                 return settler.count_untried(connection, first.clock)
 
-        return first, await run_in_thread(untried)
+        return first, settled, await run_in_thread(untried)
 
-    async def _settle(self, settler: RecordingSettler) -> None:
-        """Settle what is still due, beside a running daemon; only the changes made here are recorded."""
+    async def _settle_rest(self, first: SettleResult) -> list[SettleResult]:
+        """Settle what is still due after ``first``, beside a running daemon; return what was settled."""
 
-        def work(connection: Connection) -> tuple[bool, list[Change]]:
+        def work(connection: Connection) -> SettleResult:
             found = chain_state.load_cursor(connection, lock=True)
             assert found is not None, "a cursor stays"
-            batch = RecordingSettler.like(settler)
-            settled = batch.settle_due(connection, (), found.clock, now=self.now())
-            return settled.more, batch.changes
+            settler = self.settler.for_repair()
+            return settler.settle_due(connection, (), found.clock, now=self.now())
 
-        more = True
-        while more:
-            more, changes = await run_transaction(self.database.transact, work)
-            settler.changes.extend(changes)
-            self.show(f"settling: {count(len(settler.changes), 'intent')} changed")
+        settled = [first]
+        while settled[-1].more:
+            settled.append(await run_transaction(self.database.transact, work))
+            changed = sum(len(result.changes) for result in settled)
+            self.show(f"settling: {count(changed, 'intent')} changed")
+        return settled
 
 
 def _store_base(connection: Connection, base: BlockHeader) -> None:

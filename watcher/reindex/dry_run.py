@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from sqlalchemy import Connection, Table, select
 
 from contracts.model import Payment, Refund
 from watcher.domain.model import ChainClock
-from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler, SettleResult
+from watcher.indexer.settle_result import Change, SettleResult
+from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
 from watcher.reindex.diff import BlockDiff
-from watcher.reindex.recorder import Change, RecordingSettler
 from watcher.reindex.repair import apply_corrections, refute
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
@@ -33,10 +33,15 @@ def rolled_back(database: Database) -> Iterator[Connection]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSettler(RecordingSettler):
+class BatchSettler(Settler):
     """Settler for repeated transactions that are rolled back: each settles the next batch of intents."""
 
     tried: set[str] = field(default_factory=set)
+
+    @classmethod
+    def like(cls, settler: Settler) -> "BatchSettler":
+        """Return a batch settler configured like ``settler``."""
+        return cls(**{each.name: getattr(settler, each.name) for each in fields(settler)})
 
     def settle_due(
         self,
@@ -63,9 +68,9 @@ class BatchSettler(RecordingSettler):
 def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:
     """Return what would change if ``diff`` were applied and every intent in it settled."""
     changes: list[Change] = []
+    silent = settler.for_repair(notify=False)
     for batch in chunks(sorted(diff.paid | diff.attempted), MAX_INTENTS_PER_TRANSACTION):
         ids = set(batch)
-        recorder = RecordingSettler.like(settler, notify=False)
         with rolled_back(database) as connection:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor stays"
@@ -80,8 +85,8 @@ def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, 
                 wrong=diff.wrong,
             )
             apply_corrections(connection, ours, at=cursor.newest, now=now)
-            recorder.settle_apart(connection, batch, cursor.clock, now=now)
-        changes += recorder.changes
+            settled = silent.settle_apart(connection, batch, cursor.clock, now=now)
+        changes += settled.changes
     return changes
 
 

@@ -1,12 +1,17 @@
 """Request, progress and report of a reindex."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from notifier.events import EventType
 from watcher.durations import is_ago
+from watcher.indexer.settle_result import Change
+from watcher.log import get_logger
 from watcher.reindex.diff import Difference
-from watcher.reindex.recorder import Change
 from watcher.store.reindex_runs import ReindexCounts
+
+log = get_logger(__name__)
 
 #: Corrections, and differences, that a report lists; all are counted.
 MAX_ROWS_LISTED = 1000
@@ -88,3 +93,14 @@ class Report:
             "seconds": round(self.seconds, 3),
             **counts,
         }
+
+
+def report_reversals(changes: Iterable[Change]) -> None:
+    """Log a critical event for each intent whose reported success was reversed; call it after the commit."""
+    for change in changes:
+        if any((event["type"], event["reason"]) == (EventType.FAILED, "reorged") for event in change.events):
+            log.critical(
+                "payment.reversed",
+                intent=change.intent,
+                hint="the chain does not hold money that was reported as paid",
+            )

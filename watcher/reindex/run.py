@@ -25,6 +25,7 @@ from watcher.concurrency import run_in_thread, run_transaction
 from watcher.domain.model import ChainClock
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
 from watcher.indexer.matcher import BadStep, UnknownStatus, read_all
+from watcher.indexer.settle_result import Change, merge_changes
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION
 from watcher.reindex.compare import diff_blocks
 from watcher.reindex.confirm import SecondReadings, confirm, is_status_known
@@ -32,9 +33,8 @@ from watcher.reindex.diff import BlockDiff, Difference, count_missed
 from watcher.reindex.dry_run import simulate_corrections
 from watcher.reindex.fork_guard import ChainMoved, ForkGuard
 from watcher.reindex.job import BlockJob
-from watcher.reindex.recorder import Change, RecordingSettler, merge, report_reversals
 from watcher.reindex.repair import apply_corrections
-from watcher.reindex.report import MAX_ROWS_LISTED, Progress, ReindexRequest, Report
+from watcher.reindex.report import MAX_ROWS_LISTED, Progress, ReindexRequest, Report, report_reversals
 from watcher.reindex.trace import HashRecorder
 from watcher.store import chain_state, reindex_runs
 from watcher.store import intents as intent_store
@@ -100,7 +100,7 @@ class Reindex(BlockJob[Progress]):
             counts=run.counts,
             resumed=resumed,
             dry_run=request.dry_run,
-            changes=merge(self._changes),
+            changes=merge_changes(self._changes),
             corrections=self._corrections,
             differences=self._differences,
             missed=await run_in_thread(self._count_missed),
@@ -251,10 +251,9 @@ class Reindex(BlockJob[Progress]):
         """
         headers = [block.header for block in batch]
 
-        def work(connection: Connection) -> tuple[ReindexCounts, BlockDiff, list[Change]] | set[str]:
+        def work(connection: Connection) -> tuple[ReindexCounts, BlockDiff, Sequence[Change]] | set[str]:
             now = self.now()
             counts = replace(run.counts, blocks=run.counts.blocks + len(batch), later=[*run.counts.later])
-            settler = RecordingSettler.like(self.settler, notify=request.notify)
             cursor = chain_state.load_cursor(connection, lock=not request.dry_run)
             assert cursor is not None, "a cursor stays"
             self._guard.check(connection, headers, cursor.clock.height)
@@ -284,6 +283,7 @@ class Reindex(BlockJob[Progress]):
             counts.later = sorted(
                 {*counts.later, *(diff.attempted - diff.paid), *paid[MAX_INTENTS_PER_TRANSACTION:]}
             )
+            changes: Sequence[Change] = ()
             if not request.dry_run:
                 apply_corrections(connection, diff, at=cursor.newest, now=now)
                 # Settled in further transactions; by the daemon if this run ends before them.
@@ -292,13 +292,14 @@ class Reindex(BlockJob[Progress]):
                     intent_store.mark_due(connection, more)
                 else:
                     intent_store.mark_unnotified(connection, more, height=cursor.clock.height)
-                settled = settler.settle_apart(
+                settled = self.settler.for_repair(notify=request.notify).settle_apart(
                     connection, paid[:MAX_INTENTS_PER_TRANSACTION], cursor.clock, now=now
                 )
-                counts.changes += len(settler.changes)
+                changes = settled.changes
+                counts.changes += len(changes)
                 counts.events += settled.events
                 self._advance(connection, run, headers[-1].height, counts)
-            return counts, diff, settler.changes
+            return counts, diff, changes
 
         if request.dry_run:
             with self.database.read() as connection:
@@ -325,16 +326,16 @@ class Reindex(BlockJob[Progress]):
 
             def work(
                 connection: Connection, batch: Sequence[str] = batch
-            ) -> tuple[ReindexCounts, list[Change]]:
+            ) -> tuple[ReindexCounts, Sequence[Change]]:
                 counts = replace(run.counts, later=sorted({*run.counts.later} - {*batch}))
-                settler = RecordingSettler.like(self.settler, notify=request.notify)
+                settler = self.settler.for_repair(notify=request.notify)
                 cursor = chain_state.load_cursor(connection, lock=True)
                 assert cursor is not None, "a cursor stays"
                 settled = settler.settle_apart(connection, batch, cursor.clock, now=self.now())
-                counts.changes += len(settler.changes)
+                counts.changes += len(settled.changes)
                 counts.events += settled.events
                 self._advance(connection, run, run.position, counts)
-                return counts, settler.changes
+                return counts, settled.changes
 
             run.counts, changes = self.database.transact(work)
             report_reversals(changes)

@@ -14,9 +14,9 @@ from watcher.cli.session import Session, get_session, read_moment
 from watcher.errors import UsageError
 
 if TYPE_CHECKING:
+    from watcher.indexer.settle_result import Change
     from watcher.reindex.accept_reorg import Acceptance
     from watcher.reindex.diff import Difference
-    from watcher.reindex.recorder import Change
     from watcher.reindex.report import ReindexRequest, Report
     from watcher.store.database import Database
 

@@ -21,7 +21,8 @@ from watcher.errors import Refused
 from watcher.indexer import settler as settler_module
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import IndexerLoop, PollResult
-from watcher.indexer.settler import Settler, SettleResult
+from watcher.indexer.settle_result import SettleResult
+from watcher.indexer.settler import Settler
 from watcher.services import queries
 from watcher.store import intents as intent_store
 

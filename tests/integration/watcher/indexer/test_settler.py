@@ -3,17 +3,21 @@
 import json
 from typing import Any
 
-from sqlalchemy import insert, select
+import pytest
+from sqlalchemy import insert, select, update
 
 from chain.testing import principal, txs
 from notifier.events import API_VERSION, MAX_BODY_BYTES, MAX_LIST_BODY_BYTES, EventType, event_id
 from notifier.schema import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
-from watcher.domain.model import Status
+from watcher.domain.model import Intent, Status
+from watcher.domain.settlement import decide
+from watcher.indexer.settle_result import Change, SettleResult
 from watcher.indexer.settler import Settler
 from watcher.schemas import serialize
 from watcher.store import intents as intent_store
+from watcher.store import schema
 from watcher.store.chain_state import clock_at
 
 
@@ -88,6 +92,44 @@ def test_settling_again_says_and_changes_nothing(fixture: LedgerFixture) -> None
         )
     assert (settled.intents, settled.transitions, settled.events) == (1, (), 0)
     assert (fixture.show(intent), bodies(fixture, intent)) == (before, sent)
+
+
+def test_a_repair_decides_once_and_writes_what_is_outdated_only(
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An intent that is up to date is not written, and each is decided on once."""
+    current, outdated = fixture.create(), fixture.create()
+    fixture.mine(*[txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(one)) for one in (current, outdated)])
+    before = fixture.show(current)
+    wrong = {"received": 1, "flags": ["underpaid"]}
+    decided: list[str] = []
+
+    def noted(intent: Intent, *rest: Any) -> Any:
+        decided.append(intent.id)
+        return decide(intent, *rest)
+
+    monkeypatch.setattr("watcher.indexer.settler.decide", noted)
+    fixture.clock.now += 60
+    with fixture.database.begin() as connection:
+        row = schema.intent.c.id == outdated
+        connection.execute(update(schema.intent).where(row).values(**wrong))
+        settled = fixture.settler.for_repair().settle(
+            connection, [current, outdated], clock_at(fixture.tip), now=fixture.clock()
+        )
+    assert sorted(decided) == sorted([current, outdated])
+    assert fixture.show(current) == before
+    state = {"status": "succeeded", "amount_refunded": "0"}
+    assert settled == SettleResult(
+        intents=1,
+        changes=(
+            Change(
+                intent=outdated,
+                before=state | {"amount_received": "1", "flags": ["underpaid"]},
+                after=state | {"amount_received": "50000", "flags": []},
+                events=(),
+            ),
+        ),
+    )
 
 
 def test_what_settling_did_is_counted(fixture: LedgerFixture) -> None:

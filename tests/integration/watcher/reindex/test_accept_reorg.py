@@ -17,7 +17,7 @@ from tests.integration.watcher.reindex.reindex_fixture import Reading
 from tests.integration.watcher.reindex.test_reindex import subscribe
 from watcher.errors import Refused, Unreachable
 from watcher.indexer.loop import PollResult
-from watcher.reindex.recorder import RecordingSettler
+from watcher.indexer.settler import Settler
 from watcher.store.schema import act, reorg
 
 
@@ -98,17 +98,17 @@ async def test_a_dry_run_accepts_nothing(fixture: LedgerFixture, reading: Readin
 
 
 def settled_by_transaction(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, int]]:
-    """Collect how many intents each transaction of a recording settler handles."""
+    """Collect how many intents each transaction of a settler handles."""
     found: list[tuple[Any, int]] = []
-    settle = RecordingSettler.settle
+    settle = Settler.settle
 
-    def noted(settler: RecordingSettler, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+    def noted(settler: Settler, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
         known = sum(size for one, size in found if one is connection)
         found[:] = [(one, size) for one, size in found if one is not connection]
         found.append((connection, known + len(ids)))
         return settle(settler, connection, ids, *args, **more)
 
-    monkeypatch.setattr(RecordingSettler, "settle", noted)
+    monkeypatch.setattr(Settler, "settle", noted)
     return found
 
 
@@ -190,7 +190,7 @@ async def test_the_daemon_goes_on_without_a_word_when_the_command_that_was_not_t
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("watcher.reindex.accept_reorg.Accept._settle", die)
+    monkeypatch.setattr("watcher.reindex.accept_reorg.Accept._settle_rest", die)
     with pytest.raises(KeyboardInterrupt):
         await reading.accept(fork, notify=False)
     assert [fixture.status(one) for one in made].count("processing") == 2

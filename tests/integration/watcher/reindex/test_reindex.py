@@ -12,9 +12,9 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from notifier.schema import delivery, endpoint, event
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
+from watcher.indexer.settler import Settler
 from watcher.reindex import dry_run, job
 from watcher.reindex import run as reindex_run
-from watcher.reindex.recorder import RecordingSettler
 from watcher.services import queries
 from watcher.store.schema import attempt, intent, transfer
 
@@ -245,14 +245,14 @@ async def test_no_notify_writes_events_and_delivers_none_now_or_later(
 def capture_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Note how many intents each transaction settles."""
     sizes: list[int] = []
-    settle = RecordingSettler.settle
+    settle = Settler.settle
 
-    def noted(settler: RecordingSettler, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
+    def noted(settler: Settler, connection: Any, ids: Any, *args: Any, **more: Any) -> Any:
         sizes.append(len(ids))
         return settle(settler, connection, ids, *args, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(RecordingSettler, "settle", noted)
+        patched.setattr(Settler, "settle", noted)
         yield sizes
 
 

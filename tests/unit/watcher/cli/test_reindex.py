@@ -16,9 +16,9 @@ from watcher.cli.commands.reindex import MAX_ROWS_SHOWN, _show_acceptance, _show
 from watcher.cli.progress import ProgressDisplay
 from watcher.config.load import load_settings
 from watcher.daemon import wiring
+from watcher.indexer.settle_result import Change, merge_changes
 from watcher.reindex.accept_reorg import Acceptance
 from watcher.reindex.diff import Difference
-from watcher.reindex.recorder import Change, merge
 from watcher.reindex.report import Progress, Report
 from watcher.store import transfers as transfer_store
 from watcher.store.database import Database
@@ -218,6 +218,6 @@ def test_changes_of_one_intent_are_printed_as_one() -> None:
             intent="pi_1", before={"status": before}, after={"status": after}, events=({"id": event},)
         )
 
-    [merged] = merge([change("pending", "processing", "a"), change("processing", "succeeded", "b")])
+    [merged] = merge_changes([change("pending", "processing", "a"), change("processing", "succeeded", "b")])
     assert (merged.before, merged.after) == ({"status": "pending"}, {"status": "succeeded"})
     assert [event["id"] for event in merged.events] == ["a", "b"]
