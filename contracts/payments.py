@@ -78,34 +78,25 @@ def _payments(
     for event in tx.events:
         if isinstance(event, TransferEvent) and event.sender not in rules.ignored_senders:
             label = labels.get(event.rank)
-            route = label.route if label is not None else Route.TRANSFER
-            yield Payment(
-                block=header,
-                tx_id=tx.tx_id,
-                tx_index=tx.tx_index,
-                rank=event.rank,
-                asset=event.asset,
-                sender=event.sender,
-                recipient=event.recipient,
-                amount=event.amount,
-                route=route,
-                memo=memos.get(event.rank) if route is not Route.REFUND else None,
-                terms_hash=label.terms_hash if label is not None and route is Route.CONTRACT else None,
-            )
+            sender, route = event.sender, Route.TRANSFER if label is None else label.route
+            memo = memos.get(event.rank) if route is not Route.REFUND else None
         elif isinstance(event, MintEvent) and pegged_in and event.asset == sbtc_asset(rules.sbtc_contract):
-            yield Payment(
-                block=header,
-                tx_id=tx.tx_id,
-                tx_index=tx.tx_index,
-                rank=event.rank,
-                asset=event.asset,
-                sender=None,
-                recipient=event.recipient,
-                amount=event.amount,
-                route=Route.PEG_IN,
-                memo=None,
-                terms_hash=None,
-            )
+            label, sender, route, memo = None, None, Route.PEG_IN, None
+        else:
+            continue
+        yield Payment(
+            block=header,
+            tx_id=tx.tx_id,
+            tx_index=tx.tx_index,
+            rank=event.rank,
+            asset=event.asset,
+            sender=sender,
+            recipient=event.recipient,
+            amount=event.amount,
+            route=route,
+            memo=memo,
+            terms_hash=label.terms_hash if label is not None and route is Route.CONTRACT else None,
+        )
 
 
 def _refunds(header: BlockHeader, tx: Transaction, labels: dict[int, _Label]) -> Iterator[Refund]:

@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError
 
 from chain.address import parse_principal
 from contracts.networks import NETWORKS, AssetSpec, Network, NetworkName
+from notifier.retry import DEFAULT_SCHEDULE
 from watcher.config import assets as asset_settings
 from watcher.config.assets import Tier
 from watcher.config.types import (
@@ -55,8 +56,6 @@ from watcher.domain.model import LatePolicy
 from watcher.durations import ChainSeconds, PositiveSeconds, Seconds
 
 PREFIX = "SBTC_WATCHER_"
-
-_SCHEDULE = (0.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 
 
 def default_database_url() -> str:
@@ -114,7 +113,7 @@ class Settings(BaseSettings):
     http_rate_limit: OptionalCount = 600
     http_cors_origins: Annotated[tuple[str, ...], RAW, LIST] = ()
     ready_max_lag: PositiveSeconds = 600.0
-    webhook_retry_schedule: Annotated[tuple[Seconds, ...], RAW, LIST, Field(min_length=1)] = _SCHEDULE
+    webhook_retry_schedule: Annotated[tuple[Seconds, ...], RAW, LIST, Field(min_length=1)] = DEFAULT_SCHEDULE
     webhook_timeout: PositiveSeconds = 15.0
     webhook_concurrency: Count = 256
     webhook_endpoint_concurrency: Count = 8
