@@ -163,6 +163,13 @@ def decode(data: bytes) -> Value:
     return value
 
 
+def decode_first(data: bytes, start: int = 0) -> tuple[Value, int]:
+    """Deserialize the value that begins at ``start``; return it and its end. Raises only ClarityError."""
+    reader = _Reader(data, start)
+    value, _ = reader.value(1)
+    return value, len(data) - reader.left
+
+
 def encode(value: Value) -> bytes:
     """Serialize a value as consensus bytes; tuple entries in the byte order of their names.
 
@@ -213,9 +220,9 @@ def _common(one: _Type | None, other: _Type | None) -> _Type | None:
 class _Reader:
     """A cursor over the bytes; each length is checked against the bytes left before allocating."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, start: int = 0) -> None:
         self._data = data
-        self._position = 0
+        self._position = start
 
     @property
     def left(self) -> int:

@@ -51,14 +51,15 @@ TX_CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
 MAX_EVENTS = 2**20
 
 #: Seconds by which a block's time may be behind its Bitcoin block's: miners' clocks are off by hours.
-_MAX_BEHIND_SECONDS = 86_400
+MAX_BEHIND_SECONDS = 86_400
 
 _VERSION = re.compile(r"\bv?(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
-_STATUSES = {status.value: status for status in TxStatus if status is not TxStatus.UNKNOWN}
+#: Statuses by the word for them.
+STATUSES = {status.value: status for status in TxStatus if status is not TxStatus.UNKNOWN}
 
 #: The words that this version understands, used or not, by field.
 KNOWN_WORDS: dict[str, frozenset[str]] = {
-    "status": frozenset(_STATUSES),
+    "status": frozenset(STATUSES),
     "tx_type": frozenset(
         {
             "token_transfer",
@@ -209,7 +210,7 @@ def header(body: object) -> BlockHeader | None:
         return None
     time = as_time(fields.get("block_time"), "block_time")
     burn_time = as_time(fields.get("burn_block_time"), "burn_block_time")
-    if time < burn_time - _MAX_BEHIND_SECONDS:
+    if time < burn_time - MAX_BEHIND_SECONDS:
         raise Malformed(f"block_time must not be a day before burn_block_time, {burn_time}, but is {time}")
     return BlockHeader(
         height=as_count(fields.get("height"), "height"),
@@ -275,16 +276,16 @@ def _summary(row: object) -> TxSummary:
         burn_height=as_count(
             as_object(fields.get("bitcoin_block"), "bitcoin_block").get("height"), "bitcoin_block.height"
         ),
-        status=_STATUSES.get(status, TxStatus.UNKNOWN),
+        status=STATUSES.get(status, TxStatus.UNKNOWN),
         kind=kind,
         transfer=transfer,
         contract_id=contract_id,
         function=function,
-        unknown=_unknown(("status", status), ("tx_type", kind)),
+        unknown=unknown_words(("status", status), ("tx_type", kind)),
     )
 
 
-def _unknown(*words: tuple[str, object]) -> frozenset[UnknownWord]:
+def unknown_words(*words: tuple[str, object]) -> frozenset[UnknownWord]:
     """Return the words that this version does not know, each with its field."""
     return frozenset(
         UnknownWord(kind, word[:64] if isinstance(word, str) and word.isprintable() else shown(word)[:64])
@@ -342,7 +343,7 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
     detail = TxDetail(
         tx_id=tx_id,
         found=True,
-        status=_STATUSES.get(raw_status, TxStatus.UNKNOWN),
+        status=STATUSES.get(raw_status, TxStatus.UNKNOWN),
         raw_status=raw_status,
         # A row of a forked microblock (before Nakamoto) is listed in a canonical block and does not count.
         canonical=as_flag(tx.get("canonical"), "canonical") and tx.get("microblock_canonical") is not False,
@@ -351,7 +352,7 @@ def _window(tx_id: str, entry: object, *, with_args: bool) -> Window:
         event_count=count,
         events=tuple(events),
         call=call,
-        unknown=_unknown(("status", raw_status)).union(*map(_unknown_of_event, rows)),
+        unknown=unknown_words(("status", raw_status)).union(*map(_unknown_of_event, rows)),
     )
     return Window(detail, ranks)
 
@@ -382,7 +383,7 @@ def _unknown_of_event(row: Mapping[str, object]) -> frozenset[UnknownWord]:
         words.append(("topic", inner.get("topic")))
     elif isinstance(inner, dict) and kind in ("fungible_token_asset", "stx_asset"):
         words.append(("asset_event_type", inner.get("asset_event_type")))
-    return _unknown(*words)
+    return unknown_words(*words)
 
 
 def _event(rank: int, row: Mapping[str, object]) -> Event | None:

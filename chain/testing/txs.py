@@ -7,7 +7,7 @@ as the chain does.
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypedDict, Unpack
 
@@ -30,6 +30,7 @@ from chain.model import MEMO_BYTES, STX, TxStatus
 from chain.testing import events as ev
 from chain.testing.events import Event
 from chain.testing.principals import principal
+from chain.testing.raw import raw_transaction, transaction_id
 
 #: sBTC on mainnet.
 SBTC_CONTRACT = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
@@ -74,6 +75,8 @@ class Tx:
     vm_error: str | None = None
     #: ``tenure_change``: ``block_found`` or ``extended``.
     cause: str | None = None
+    #: The signed bytes; empty for what no wallet could sign.
+    raw: bytes = field(default=b"", repr=False)
 
     @property
     def shown_nonce(self) -> int:
@@ -402,9 +405,16 @@ def _build(kind: str, sender: str, events: Iterable[Event], extra: Extra, **fiel
     events = tuple(events)
     status = extra.get("status", TxStatus.SUCCESS)
     # The id commits to the signed contents and the label, not to the outcome.
-    contents = repr((kind, sender, label, nonce, fee, events, sorted(fields.items())))
+    contents = repr((kind, sender, label, nonce, fee, events, sorted(fields.items()))).encode()
+    signed = {name: value for name, value in fields.items() if name != "cause"}
+    try:
+        raw = raw_transaction(kind, sender, contents, nonce=nonce or 0, fee=fee, **signed)
+        tx_id = transaction_id(raw)
+    except ValueError:
+        raw, tx_id = b"", "0x" + hashlib.sha256(contents).hexdigest()
     tx = Tx(
-        tx_id="0x" + hashlib.sha256(contents.encode()).hexdigest(),
+        tx_id=tx_id,
+        raw=raw,
         sender=sender,
         kind=kind,
         nonce=nonce,
