@@ -42,7 +42,7 @@ from watcher.indexer import settler
 from watcher.indexer.loop import PollResult
 from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
-from watcher.store import chain_state
+from watcher.store import chain_state, due_intents
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.schema import intent as intent_table
@@ -319,7 +319,7 @@ class History(RuleBasedStateMachine):
                 )
             self.check_events(key, intent, [row for row in events if row.intent == key])
         with self.database.read() as connection:
-            assert intent_store.due_intents(connection, cursor.clock, limit=1) == []
+            assert due_intents.find_due(connection, cursor.clock, limit=1) == []
 
     def check_against_fresh_index(self) -> None:
         """Without reorgs, one step over the whole chain has the same result as many small ones."""

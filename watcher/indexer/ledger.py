@@ -22,7 +22,7 @@ from watcher.indexer.matcher import BadStep, match_blocks, read_all
 from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
-from watcher.store import chain_state, unknown_words
+from watcher.store import chain_state, due_intents, unknown_words
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.chain_state import Halt, clock_at
@@ -227,7 +227,7 @@ class Ledger:
         """
         with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
-            if cursor is None or not intent_store.due_intents(connection, cursor.clock, limit=1):
+            if cursor is None or not due_intents.find_due(connection, cursor.clock, limit=1):
                 return SettleResult()
 
         def work(connection: Connection) -> SettleResult:

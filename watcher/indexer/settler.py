@@ -21,7 +21,7 @@ from watcher.domain.settlement import decide
 from watcher.errors import WatcherError
 from watcher.indexer.intent_settlement import EventContext, Settlement
 from watcher.indexer.settle_result import SettleResult
-from watcher.store import chain_state
+from watcher.store import chain_state, due_intents
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
@@ -86,7 +86,7 @@ class Settler:
         """
         rows = intent_store.load_rows(connection, ids)
         done = []
-        if self.notify and (heights := intent_store.unnotified_heights(rows)):
+        if self.notify and (heights := due_intents.unnotified_heights(rows)):
             done = self._settle_unnotified(connection, heights, clock, now=now)
             rows = intent_store.load_rows(connection, ids)
         settled = self._settle_rows(connection, rows, clock, now=now, seen_at=seen_at)
@@ -198,17 +198,17 @@ class Settler:
             return self._settle_due_unnotified(connection, touched, clock, now=now)
         waiting = sorted(touched)
         first = waiting[:MAX_INTENTS_PER_TRANSACTION]
-        intent_store.notify(connection, first)
-        intent_store.mark_due(connection, waiting[MAX_INTENTS_PER_TRANSACTION:])
-        due = intent_store.due_intents(connection, clock, limit=MAX_INTENTS_PER_TRANSACTION + 1)
+        due_intents.notify(connection, first)
+        due_intents.mark_due(connection, waiting[MAX_INTENTS_PER_TRANSACTION:])
+        due = due_intents.find_due(connection, clock, limit=MAX_INTENTS_PER_TRANSACTION + 1)
         wanted = list(dict.fromkeys([*first, *due]))
         facts = transfer_store.count_facts(connection, wanted)
         oversized = [key for key in first if facts[key] > OVERSIZED_FACTS and not self.repairs]
         if oversized:
-            intent_store.postpone(connection, oversized, until=clock.time + OVERSIZED_WAIT_SECONDS)
+            due_intents.postpone(connection, oversized, until=clock.time + OVERSIZED_WAIT_SECONDS)
             wanted = [key for key in wanted if key not in oversized]
         taken = _within(wanted[:MAX_INTENTS_PER_TRANSACTION], facts, MAX_FACTS_PER_TRANSACTION)
-        intent_store.mark_due(connection, [key for key in first if key in wanted and key not in taken])
+        due_intents.mark_due(connection, [key for key in first if key in wanted and key not in taken])
         settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
         return replace(settled, more=len(wanted) > len(taken))
 
@@ -219,10 +219,10 @@ class Settler:
 
         So settling them later delivers nothing either.
         """
-        left = intent_store.unnotified(connection, limit=MAX_INTENTS_PER_TRANSACTION + 1)
+        left = due_intents.unnotified(connection, limit=MAX_INTENTS_PER_TRANSACTION + 1)
         waiting = list(dict.fromkeys([*sorted(touched), *left]))
         taken = self.batch(connection, waiting)
-        intent_store.mark_unnotified(connection, sorted({*touched} - {*taken}), height=clock.height)
+        due_intents.mark_unnotified(connection, sorted({*touched} - {*taken}), height=clock.height)
         settled = self.settle_apart(connection, taken, clock, now=now)
         return replace(settled, more=len(waiting) > len(taken))
 
@@ -252,7 +252,7 @@ class Settler:
                 raise
             if len(ids) <= 1:
                 unforeseen.report("settle", error)
-                intent_store.set_aside(connection, ids, until=clock.time + SET_ASIDE_SECONDS)
+                due_intents.set_aside(connection, ids, until=clock.time + SET_ASIDE_SECONDS)
                 return SettleResult(intents=len(ids))
         done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
         return SettleResult.combine(done)

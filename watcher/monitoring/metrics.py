@@ -31,8 +31,7 @@ from watcher.monitoring.liveness import Liveness
 from watcher.reindex.audit import has_errors
 from watcher.reindex.report import Report
 from watcher.services import status as status_service
-from watcher.store import chain_state, reindex_runs
-from watcher.store import intents as intent_store
+from watcher.store import chain_state, due_intents, reindex_runs
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database, DatabaseError
 
@@ -171,7 +170,7 @@ class Gauges(Collector):
                 cursor = chain_state.load_cursor(connection)
                 found["statuses"] = status_service.count_intents(connection)
                 found["attention"] = status_service.count_attention(connection)
-                found["due"] = 0 if cursor is None else intent_store.count_due(connection, cursor.clock)
+                found["due"] = 0 if cursor is None else due_intents.count_due(connection, cursor.clock)
                 found["outbox"] = outbox.stats(connection, now=self._now())
                 found["reindex"] = reindex_runs.latest(connection, now=self._now())
         except DatabaseError as error:

@@ -13,8 +13,7 @@ from watcher.indexer.settle_result import Change, SettleResult
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
 from watcher.reindex.diff import BlockDiff
 from watcher.reindex.repair import apply_corrections, refute
-from watcher.store import chain_state
-from watcher.store import intents as intent_store
+from watcher.store import chain_state, due_intents
 from watcher.store.database import Database, chunks
 from watcher.store.schema import refund, transfer
 
@@ -53,7 +52,7 @@ class BatchSettler(Settler):
         seen_at: float | None = None,
     ) -> SettleResult:
         """Settle the next batch of touched intents and, with ``notify``, of ``MAX_DUE_TRIED`` due ones."""
-        due = intent_store.due_intents(connection, clock, limit=MAX_DUE_TRIED) if self.notify else []
+        due = due_intents.find_due(connection, clock, limit=MAX_DUE_TRIED) if self.notify else []
         waiting = [key for key in dict.fromkeys([*sorted(touched), *due]) if key not in self.tried]
         taken = self.batch(connection, waiting)
         self.tried.update(taken)
@@ -62,7 +61,7 @@ class BatchSettler(Settler):
 
     def count_untried(self, connection: Connection, clock: ChainClock) -> int:
         """Return by how many the intents that were due before settling exceed the number that is tried."""
-        return max(0, intent_store.count_due(connection, clock) - MAX_DUE_TRIED) if self.notify else 0
+        return max(0, due_intents.count_due(connection, clock) - MAX_DUE_TRIED) if self.notify else 0
 
 
 def simulate_corrections(database: Database, settler: Settler, diff: BlockDiff, now: float) -> list[Change]:

@@ -36,7 +36,7 @@ from watcher.reindex.job import BlockJob
 from watcher.reindex.repair import apply_corrections
 from watcher.reindex.report import MAX_ROWS_LISTED, Progress, ReindexRequest, Report, report_reversals
 from watcher.reindex.trace import HashRecorder
-from watcher.store import chain_state, reindex_runs
+from watcher.store import chain_state, due_intents, reindex_runs
 from watcher.store import intents as intent_store
 from watcher.store.database import chunks
 from watcher.store.reindex_runs import ReindexCounts, ReindexRun
@@ -289,9 +289,9 @@ class Reindex(BlockJob[Progress]):
                 # Settled in further transactions; by the daemon if this run ends before them.
                 more = [key for key in paid[MAX_INTENTS_PER_TRANSACTION:] if key in diff.changed]
                 if request.notify:
-                    intent_store.mark_due(connection, more)
+                    due_intents.mark_due(connection, more)
                 else:
-                    intent_store.mark_unnotified(connection, more, height=cursor.clock.height)
+                    due_intents.mark_unnotified(connection, more, height=cursor.clock.height)
                 settled = self.settler.for_repair(notify=request.notify).settle_apart(
                     connection, paid[:MAX_INTENTS_PER_TRANSACTION], cursor.clock, now=now
                 )

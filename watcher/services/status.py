@@ -27,8 +27,7 @@ from watcher.config.settings import Settings
 from watcher.domain.model import Status
 from watcher.indexer.leader import current_holder
 from watcher.services.status_reasons import Code, Reason, clock_skew, no_follower, no_notifier
-from watcher.store import chain_state, reindex_runs, unknown_words
-from watcher.store import intents as intent_store
+from watcher.store import chain_state, due_intents, reindex_runs, unknown_words
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database, chunks, size
 from watcher.store.filters import needs_attention
@@ -131,8 +130,8 @@ def document(
     if merchant is None:
         _machines(connection, document, now=now)
     if cursor is not None:
-        document["settle_backlog"] = intent_store.count_due(connection, cursor.clock, merchant=merchant)
-        document["set_aside"] = intent_store.count_set_aside(connection, merchant=merchant)
+        document["settle_backlog"] = due_intents.count_due(connection, cursor.clock, merchant=merchant)
+        document["set_aside"] = due_intents.count_set_aside(connection, merchant=merchant)
         _place(document, cursor, now=now)
         if merchant is not None:
             _hide(document)

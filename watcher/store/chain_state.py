@@ -1,7 +1,7 @@
 """Headers, the cursor and reorgs in the database. Every function works on an open connection."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -10,6 +10,7 @@ from chain.api.dates import agreed
 from chain.model import BlockHeader
 from watcher.domain.model import ChainClock
 from watcher.store.database import chunks, upsert
+from watcher.store.records import RecordColumns
 from watcher.store.schema import block, cursor, reorg
 
 #: Advisory lock key: any number that is unique in the database.
@@ -90,6 +91,10 @@ class Cursor:
         )
 
 
+_CURSOR_COLUMNS = RecordColumns(Cursor, without=["clock"])
+_CLOCK_COLUMNS = RecordColumns(ChainClock)
+_HEADER_COLUMNS = RecordColumns(BlockHeader)
+
 _CURSOR = select(cursor).where(cursor.c.id == 1)
 _CURSOR_LOCKED = _CURSOR.with_for_update()
 
@@ -107,20 +112,7 @@ def load_cursor(connection: Connection, *, lock: bool = False) -> Cursor | None:
         row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
-    return Cursor(
-        network=row["network"],
-        clock=ChainClock(
-            height=row["height"], hash=row["hash"], time=row["time"], burn_height=row["burn_height"]
-        ),
-        newest_time=row["newest_time"],
-        start_height=row["start_height"],
-        tip_height=row["tip_height"],
-        tip_time=row["tip_time"],
-        halted=row["halted"],
-        sources=row["sources"],
-        looked_at=row["looked_at"],
-        moved_at=row["moved_at"],
-    )
+    return _CURSOR_COLUMNS.read(row, clock=_CLOCK_COLUMNS.read(row))
 
 
 def begin_cursor(
@@ -177,7 +169,7 @@ def record_poll(
 
 def add_headers(connection: Connection, headers: Iterable[BlockHeader]) -> None:
     """Store headers as canonical; an orphaned one becomes canonical again, as it is described now."""
-    rows = [asdict(header) | {"canonical": True} for header in headers]
+    rows = [_HEADER_COLUMNS.values(header) | {"canonical": True} for header in headers]
     if rows:
         statement = upsert(connection, block)
         description = {
@@ -194,7 +186,7 @@ def canonical_among(connection: Connection, hashes: Sequence[str]) -> BlockHeade
         query = select(block).where(block.c.hash.in_(batch), block.c.canonical).limit(1)
         row = connection.execute(query).mappings().one_or_none()
         if row is not None:
-            return _header(row)
+            return _HEADER_COLUMNS.read(row)
     return None
 
 
@@ -215,7 +207,7 @@ def canonical_header(connection: Connection, height: int) -> BlockHeader | None:
         .mappings()
         .one_or_none()
     )
-    return _header(row) if row is not None else None
+    return _HEADER_COLUMNS.read(row) if row is not None else None
 
 
 def newest_reorg(connection: Connection) -> int:
@@ -259,7 +251,7 @@ def window_headers(connection: Connection, *, burn_blocks: int) -> tuple[BlockHe
     rows = sorted(found, key=lambda row: -row["height"])
     headers: list[BlockHeader] = []
     for row in rows:
-        header = _header(row)
+        header = _HEADER_COLUMNS.read(row)
         if header.hash != (headers[-1].parent_hash if headers else tip.clock.hash):
             break
         headers.append(header)
@@ -321,17 +313,3 @@ def _place(header: BlockHeader, tip: BlockHeader) -> dict[str, Any]:
         "tip_height": tip.height,
         "tip_time": tip.time,
     }
-
-
-def _header(row: Mapping[Any, Any]) -> BlockHeader:
-    return BlockHeader(
-        height=row["height"],
-        hash=row["hash"],
-        block_hash=row["block_hash"],
-        parent_hash=row["parent_hash"],
-        time=row["time"],
-        burn_height=row["burn_height"],
-        burn_hash=row["burn_hash"],
-        burn_time=row["burn_time"],
-        tx_count=row["tx_count"],
-    )

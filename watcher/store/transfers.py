@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
+    Select,
     Table,
     and_,
     delete,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from chain.model import BlockHeader
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
 from watcher.domain.matching import Claim, MatchResult, label_keys
@@ -36,11 +39,31 @@ from watcher.domain.model import (
     Status,
 )
 from watcher.store.database import chunks, one_of, upsert
+from watcher.store.records import RecordColumns
 from watcher.store.schema import NOT_REFUTED, act, attempt, intent, refund, stray, transfer
 
-#: The facts of some intents.
-_TRANSFERS = select(transfer).where(transfer.c.intent_id.in_(one_of("ids")))
-_ATTEMPTS = select(attempt).where(attempt.c.intent_id.in_(one_of("ids")))
+#: As the domain reads them …
+_INCLUSION_COLUMNS = RecordColumns(Inclusion, without=["refuted"])
+_FAILURE_COLUMNS = RecordColumns(Failure)
+_REPAYMENT_COLUMNS = RecordColumns(Repayment)
+
+#: … and as blocks contain them. What is not stored of attempts and refunds is the intent's, or proves
+#: nothing.
+_PAYMENT_COLUMNS = RecordColumns(Payment, without=["block"])
+_ATTEMPT_COLUMNS = RecordColumns(
+    Attempt, without=["block", "asset", "recipient", "amount", "memo", "terms_hash"]
+)
+_REFUND_COLUMNS = RecordColumns(Refund, without=["block", "asset", "terms_hash"])
+
+
+def _facts_of(table: Table, *columns: Column[Any]) -> Select[Any]:
+    """Return the query for those columns of the facts of some intents; an intent can have very many."""
+    return select(table.c.intent_id, *columns).where(table.c.intent_id.in_(one_of("ids")))
+
+
+_TRANSFERS = _facts_of(transfer, transfer.c.refuted, *_INCLUSION_COLUMNS.of(transfer))
+_ATTEMPTS = _facts_of(attempt, *_FAILURE_COLUMNS.of(attempt))
+_REFUNDS = _facts_of(refund, *_REPAYMENT_COLUMNS.of(refund))
 _COUNTS = union_all(
     *(
         select(table.c.intent_id, func.count().label("number"))
@@ -50,7 +73,6 @@ _COUNTS = union_all(
     )
 )
 _ACTIONS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
-_REFUNDS = select(refund).where(refund.c.intent_id.in_(one_of("ids")))
 
 _CANONICAL = {"canonical": True, "orphaned_at": None}
 
@@ -248,12 +270,12 @@ def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]
         for row in connection.execute(_TRANSFERS, these).mappings():
             inclusions[row["intent_id"]].append(_inclusion(row))
         for row in connection.execute(_ATTEMPTS, these).mappings():
-            failures[row["intent_id"]].append(_failure(row))
+            failures[row["intent_id"]].append(_FAILURE_COLUMNS.read(row))
         for row in connection.execute(_ACTIONS, these).mappings():
             if row["kind"] in set(OperatorActionKind):
                 actions[row["intent_id"]].append(_action(row))
         for row in connection.execute(_REFUNDS, these).mappings():
-            refunds[row["intent_id"]].append(_repayment(row))
+            refunds[row["intent_id"]].append(_REPAYMENT_COLUMNS.read(row))
     return {
         key: Facts(
             inclusions=tuple(inclusions[key]),
@@ -278,51 +300,7 @@ def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
 
 
 def _inclusion(row: Mapping[Any, Any]) -> Inclusion:
-    return Inclusion(
-        tx_id=row["tx_id"],
-        rank=row["rank"],
-        tx_index=row["tx_index"],
-        block_hash=row["block_hash"],
-        height=row["height"],
-        time=row["time"],
-        burn_height=row["burn_height"],
-        sender=row["sender"],
-        amount=row["amount"],
-        canonical=row["canonical"],
-        orphaned_at=row["orphaned_at"],
-        assigned=row["assigned"],
-        refuted=row["refuted"] is not None,
-    )
-
-
-def _failure(row: Mapping[Any, Any]) -> Failure:
-    return Failure(
-        tx_id=row["tx_id"],
-        tx_index=row["tx_index"],
-        sender=row["sender"],
-        reason=row["reason"],
-        block_hash=row["block_hash"],
-        height=row["height"],
-        time=row["time"],
-        burn_height=row["burn_height"],
-        canonical=row["canonical"],
-    )
-
-
-def _repayment(row: Mapping[Any, Any]) -> Repayment:
-    return Repayment(
-        tx_id=row["tx_id"],
-        rank=row["rank"],
-        tx_index=row["tx_index"],
-        block_hash=row["block_hash"],
-        height=row["height"],
-        time=row["time"],
-        burn_height=row["burn_height"],
-        sender=row["sender"],
-        recipient=row["recipient"],
-        amount=row["amount"],
-        canonical=row["canonical"],
-    )
+    return _INCLUSION_COLUMNS.read(row, refuted=row["refuted"] is not None)
 
 
 def _action(row: Mapping[Any, Any]) -> OperatorAction:
@@ -337,41 +315,25 @@ def _action(row: Mapping[Any, Any]) -> OperatorAction:
 
 def transfer_values(payment: Payment) -> dict[str, Any]:
     """Return the columns of a payment that come from the chain."""
-    return _place(payment) | {
-        "rank": payment.rank,
-        "asset": payment.asset,
-        "sender": payment.sender,
-        "recipient": payment.recipient,
-        "amount": payment.amount,
-        "route": payment.route,
-        "memo": payment.memo,
-        "terms_hash": payment.terms_hash,
-    }
+    return _block_values(payment.block) | _PAYMENT_COLUMNS.values(payment)
 
 
 def attempt_values(record: Attempt) -> dict[str, Any]:
     """Return the columns of an attempt that come from the chain."""
-    return _place(record) | {"sender": record.sender, "reason": record.reason}
+    return _block_values(record.block) | _ATTEMPT_COLUMNS.values(record)
 
 
 def refund_values(record: Refund) -> dict[str, Any]:
     """Return the columns of a refund that come from the chain."""
-    return _place(record) | {
-        "rank": record.rank,
-        "sender": record.sender,
-        "recipient": record.recipient,
-        "amount": record.amount,
-    }
+    return _block_values(record.block) | _REFUND_COLUMNS.values(record)
 
 
-def _place(record: Payment | Attempt | Refund) -> dict[str, Any]:
+def _block_values(block: BlockHeader) -> dict[str, Any]:
     return {
-        "block_hash": record.block.hash,
-        "height": record.block.height,
-        "time": record.block.time,
-        "burn_height": record.block.burn_height,
-        "tx_id": record.tx_id,
-        "tx_index": record.tx_index,
+        "block_hash": block.hash,
+        "height": block.height,
+        "time": block.time,
+        "burn_height": block.burn_height,
     }
 
 

@@ -24,7 +24,7 @@ from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
 from watcher.services import queries
-from watcher.store import intents as intent_store
+from watcher.store import due_intents
 
 LIMIT = 3
 
@@ -50,7 +50,7 @@ def set_aside(fixture: LedgerFixture) -> int:
 def mark(fixture: LedgerFixture, intents: list[str]) -> None:
     """Mark intents as due, as an upgrade does with those that a new version may decide otherwise."""
     with fixture.database.begin() as connection:
-        intent_store.mark_due(connection, intents)
+        due_intents.mark_due(connection, intents)
 
 
 def settle_all(fixture: LedgerFixture) -> list[SettleResult]:
@@ -165,8 +165,8 @@ def test_what_is_marked_does_not_wait_for_what_gets_deep_or_expires(fixture: Led
     with fixture.database.read() as connection:
         cursor = fixture.ledger.cursor()
         assert cursor is not None
-        due = intent_store.due_intents(connection, cursor.clock, limit=8)
-        everything = intent_store.due_intents(connection, cursor.clock, limit=100)
+        due = due_intents.find_due(connection, cursor.clock, limit=8)
+        everything = due_intents.find_due(connection, cursor.clock, limit=100)
     kinds = ["deep" if key in deep else "over" if key in over else "marked" for key in due]
     assert kinds == ["deep", "marked", "deep", "over"] * 2
     assert len(everything) == len({*everything}) == backlog(fixture)

@@ -16,8 +16,8 @@ from watcher.domain.settlement import decide
 from watcher.indexer.settle_result import Change, SettleResult
 from watcher.indexer.settler import Settler
 from watcher.schemas import serialize
+from watcher.store import due_intents, schema
 from watcher.store import intents as intent_store
-from watcher.store import schema
 from watcher.store.chain_state import clock_at
 
 
@@ -173,7 +173,7 @@ def test_what_was_not_to_be_delivered_as_of_a_block_that_is_no_longer_kept_is_de
     subscribe(fixture, "we_1", ["*"])
     intent = fixture.create(level={"stacks": 2, "bitcoin": 0})
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
-    fixture.database.transact(lambda c: intent_store.mark_unnotified(c, [intent], height=1))
+    fixture.database.transact(lambda c: due_intents.mark_unnotified(c, [intent], height=1))
     fixture.mine()
     with fixture.database.read() as connection:
         query = select(event.c.type).join(delivery, delivery.c.event == event.c.id)

@@ -18,8 +18,7 @@ from tests.postgresql import Server
 from watcher.domain.model import ChainClock, Flag, Status
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
-from watcher.store import chain_state
-from watcher.store import intents as intent_store
+from watcher.store import chain_state, due_intents
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer
 
@@ -281,9 +280,9 @@ def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(busy: Ledge
 def test_what_is_due_is_found_by_its_index(busy: LedgerFixture) -> None:
     clock = ChainClock(height=1, hash="", time=START, burn_height=1)
     with plans(busy) as found, busy.database.read() as connection:
-        intent_store.due_intents(connection, clock, limit=100)
-        intent_store.count_due(connection, clock)
-        intent_store.count_set_aside(connection)
+        due_intents.find_due(connection, clock, limit=100)
+        due_intents.count_due(connection, clock)
+        due_intents.count_set_aside(connection)
     names = {node.get("Index Name") for _, steps in found for node in steps}
     assert scans(found) == []
     assert {"ix_intent_wake_time", "ix_intent_wake_height", "ix_intent_wake_burn_height"} <= names
