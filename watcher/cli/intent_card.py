@@ -12,6 +12,17 @@ from watcher.cli.format import full, relative, short, when
 #: Statuses in which the intent can still be paid.
 _OPEN_STATUSES = ("pending", "processing")
 
+#: Texts and numbers that other rows show, or that say nothing to a person.
+_KNOWN = frozenset(
+    {
+        *("id", "object", "merchant", "status", "in_flight", "asset", "asset_identifier", "amount"),
+        *("amount_received", "amount_missing", "amount_over", "amount_refunded", "tolerance"),
+        *("recipient", "payer", "reference", "terms_hash", "match", "late_policy", "expires_at", "deadline"),
+        *("created_at", "updated_at", "succeeded_at"),
+        *("transfers_total", "attempts_total", "refunds_total", "timeline_total"),
+    }
+)
+
 
 def show(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float) -> None:
     """Print the card of an intent document."""
@@ -72,6 +83,16 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
             "As of",
             f"block {intent['as_of']['height']:,}" if intent["as_of"]["height"] else "no block read yet",
         ),
+        *_other_rows(intent),
+    ]
+
+
+def _other_rows(intent: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Return the fields that no other row is for: plain ones, and those of a newer server."""
+    return [
+        (name.replace("_", " ").capitalize(), value)
+        for name, value in intent.items()
+        if name not in _KNOWN and isinstance(value, str | int)
     ]
 
 

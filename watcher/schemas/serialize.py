@@ -1,7 +1,7 @@
 """Public JSON of intents, transfers and merchants: the same in the CLI, the HTTP API and webhooks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from contracts.terms import payment_call
 from notifier.events import MAX_LIST_BODY_BYTES, rfc3339
@@ -18,10 +18,34 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
+from watcher.schemas.base import Amount, Hex, Time
+from watcher.schemas.payment_intents import PaymentIntent
 
 #: Entries of each list in a document: anyone who knows a reference can send any number of dust transfers to
 #: it.
 MAX_ENTRIES_SHOWN = 50
+
+
+def _hex(data: bytes) -> str:
+    return f"0x{data.hex()}"
+
+
+def _form(kind: Any) -> Callable[[Any], Any]:
+    """Return what gives a value the JSON of a document's field of that type."""
+    for known, form in ((Amount, str), (Time, rfc3339), (Hex, _hex)):
+        if kind == known:
+            return form
+        if kind == known | None:
+            return lambda value: None if value is None else form(value)
+    return lambda value: value
+
+
+#: The fields of the document that an intent has under the same name, each with its form.
+_SAME_NAMED = [
+    (name, _form(kind))
+    for name, kind in get_type_hints(PaymentIntent, include_extras=True).items()
+    if name in Intent.__dataclass_fields__ and name != "status"
+]
 
 
 def payment_intent(
@@ -44,23 +68,13 @@ def payment_intent(
         key=lambda failure: (failure.height, failure.tx_index),
     )
     refunds = sorted(facts.refunds, key=lambda refund: refund.position)
-    return {
-        "id": intent.id,
+    document = {name: form(getattr(intent, name)) for name, form in _SAME_NAMED}
+    document |= {
         "object": "payment_intent",
-        "merchant": intent.merchant,
         "status": state.status,
         "flags": sorted(state.flags),
         # The stored flag is cleared a moment after the payment was mined.
         "in_flight": state.in_flight and state.status is Status.PENDING,
-        "amount": str(intent.amount),
-        "asset": intent.asset,
-        "asset_identifier": intent.asset_identifier,
-        "recipient": intent.recipient,
-        "payer": intent.payer,
-        "reference": intent.reference,
-        "terms_hash": _hex(intent.terms_hash),
-        "match": intent.match,
-        "tolerance": str(intent.tolerance),
         "amount_received": str(state.received),
         "amount_missing": str(state.missing),
         "amount_over": str(state.over),
@@ -70,14 +84,10 @@ def payment_intent(
             "required": _depth(intent.required),
             "reached": _depth(clock.depth(*state.anchor)) if state.anchor else None,
         },
-        "expires_at": rfc3339(intent.expires_at),
         "deadline": rfc3339(intent.deadline),
-        "late_policy": intent.late_policy,
         "as_of": {"height": clock.height, "time": rfc3339(clock.time)},
-        "created_at": rfc3339(intent.created_at),
         "updated_at": rfc3339(state.updated_at),
         "succeeded_at": rfc3339(state.succeeded_at) if state.succeeded_at is not None else None,
-        "metadata": dict(intent.metadata),
         "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions, shown)],
         "transfers_total": len(facts.inclusions),
         "attempts": [
@@ -99,6 +109,7 @@ def payment_intent(
         ],
         "timeline_total": len(timeline),
     }
+    return {name: document[name] for name in PaymentIntent.model_fields}
 
 
 def fitting(make: Callable[[int], bytes]) -> bytes:
@@ -251,10 +262,6 @@ def _contract_call(intent: Intent, payment_contract: str | None) -> dict[str, An
 
 def _depth(depth: Depth) -> dict[str, int]:
     return {"stacks": depth.stacks, "bitcoin": depth.bitcoin}
-
-
-def _hex(data: bytes) -> str:
-    return f"0x{data.hex()}"
 
 
 def _printable(memo: bytes) -> str | None:

@@ -30,6 +30,16 @@ from watcher.text import quote
 #: seconds.
 LOOKBACK_SECONDS = 86400
 
+#: Fields of a request that need the merchant, the settings, a clock or each other, see :func:`prepare`.
+_INTERPRETED = frozenset(
+    {
+        *("merchant", "asset", "recipient", "reference", "expires_in", "expires_at", "level", "payer"),
+        *("match", "tolerance", "late_policy", "not_before", "salt"),
+    }
+)
+#: The others go into the intent as they are; one that was not given has the intent's default.
+_PASSED_ON = tuple(name for name in NewPaymentIntent.model_fields if name not in _INTERPRETED)
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _REFERENCE_LENGTH = 12
 #: A second draw is rare; a tenth means that the randomness is broken.
@@ -73,7 +83,6 @@ def prepare(
     return Intent(
         id=new_id("pi_", clocks.machine, entropy),
         merchant=merchant["id"],
-        amount=request.amount,
         asset=asset.name,
         asset_identifier=asset.identifier,
         recipient=recipient,
@@ -95,7 +104,7 @@ def prepare(
         inclusion_grace=settings.inclusion_grace,
         monitoring=settings.monitoring,
         reorg_grace=settings.reorg_grace,
-        metadata=request.metadata or {},
+        **{name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None},
     )
 
 
