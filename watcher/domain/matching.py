@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from chain.model import MEMO_BYTES
 from contracts.model import Payment, Route
@@ -18,6 +19,10 @@ _FOLD = str.maketrans({"O": "0", "I": "1", "L": "1"})
 #: Unicode categories of zero-width characters (byte order marks among them), and of hyphens and dashes.
 _FORMAT = "Cf"
 _DASH = "Pd"
+
+
+#: What a transfer carries to tell its intent: a memo, and the terms hash of a print event.
+Label: TypeAlias = tuple[bytes | None, bytes | None]
 
 
 class Unmatched(StrEnum):
@@ -44,7 +49,13 @@ class Claim:
     recipient: str
     time: int
     route: Route
+    memo: bytes | None = None
     terms_hash: bytes | None = None
+
+    @property
+    def label(self) -> Label:
+        """What it carries to tell its intent."""
+        return (self.memo, self.terms_hash)
 
     @classmethod
     def of(cls, payment: Payment) -> "Claim":
@@ -55,6 +66,7 @@ class Claim:
             recipient=payment.recipient,
             time=payment.block.time,
             route=payment.route,
+            memo=payment.memo,
             terms_hash=payment.terms_hash,
         )
 

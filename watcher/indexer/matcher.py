@@ -3,21 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
 
 from sqlalchemy import Connection
 
 from chain.model import Block
 from contracts.model import Attempt, Payment, PaymentRules, Reading, Refund
 from contracts.payments import read_block
-from watcher.domain.matching import Claim, MatchResult, by_strength, label_keys, match
-from watcher.domain.model import Intent
+from watcher.domain.matching import Claim
+from watcher.indexer.candidates import Candidates
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.transfers import TransferMatch
-
-#: The intents that match each label, a memo and a terms hash; the strongest key first.
-_Labelled: TypeAlias = Mapping[tuple[bytes | None, bytes | None], Sequence[Intent]]
 
 
 class BadStep(Exception):
@@ -76,11 +72,15 @@ def match_blocks(
     """
     for fact, _ in match_unknown_status(connection, rules, reading):
         raise UnknownStatus(fact)
-    labelled = _load_labelled(connection, reading)
+    watched = intent_store.watched(connection, {payment.recipient for payment in reading.payments})
+    facts: list[Payment | Attempt] = [*reading.payments, *reading.attempts]
+    labels = {(fact.memo, fact.terms_hash) for fact in facts}
+    labels |= {(None, refund.terms_hash) for refund in reading.refunds}
+    candidates = Candidates.load(connection, labels, watched)
     return BlockMatches(
-        transfers=_match_transfers(connection, rules, reading.payments, labelled, held),
-        attempts=_match_attempts(reading.attempts, labelled),
-        refunds=_match_refunds(reading.refunds, labelled),
+        transfers=_match_transfers(connection, rules, reading.payments, watched, candidates, held),
+        attempts=_match_attempts(reading.attempts, candidates),
+        refunds=_match_refunds(reading.refunds, candidates),
     )
 
 
@@ -97,30 +97,19 @@ def match_unknown_status(
     return [*((fact, owner.id if owner else None) for fact, owner in owners), *ours.attempts]
 
 
-def _load_labelled(connection: Connection, reading: Reading) -> _Labelled:
-    """Return the intents that match each label of the facts, the strongest key first."""
-    facts: list[Payment | Attempt] = [*reading.payments, *reading.attempts]
-    labels = {(fact.memo, fact.terms_hash) for fact in facts}
-    labels |= {(None, refund.terms_hash) for refund in reading.refunds}
-    keys = {label: label_keys(*label) for label in labels}
-    by_key = intent_store.intents_by_label(connection, {key for batch in keys.values() for key in batch})
-    return {label: by_strength(by_key, batch) for label, batch in keys.items()}
-
-
 def _match_transfers(
     connection: Connection,
     rules: PaymentRules,
     payments: Sequence[Payment],
-    labelled: _Labelled,
+    watched: Mapping[str, str],
+    candidates: Candidates,
     held: Mapping[tuple[str, str, int], str],
 ) -> list[TransferMatch]:
     """Match the payments that are stored: those with a known label, or to a watched recipient."""
-    watched = intent_store.watched(connection, {payment.recipient for payment in payments})
-    dedicated = intent_store.dedicated_intents(connection, watched)
     stored = [
         payment
         for payment in payments
-        if labelled[payment.memo, payment.terms_hash]
+        if candidates.labelled[payment.memo, payment.terms_hash]
         or (payment.recipient in watched and payment.asset in rules.assets)
     ]
     tx_ids = {payment.tx_id for payment in stored}
@@ -135,10 +124,8 @@ def _match_transfers(
             matches.append(TransferMatch.assigned_by_operator(payment, intent))
             continue
         before = earlier.get((payment.tx_id, payment.rank), {})
-        found = _match_payment(
-            payment,
-            labelled[payment.memo, payment.terms_hash],
-            dedicated.get(payment.recipient, ()),
+        found = candidates.match(
+            Claim.of(payment),
             previous=next(
                 (of for block, of in reversed(before.items()) if block != payment.block.hash), None
             ),
@@ -152,42 +139,23 @@ def _match_transfers(
     return matches
 
 
-def _match_payment(
-    payment: Payment,
-    labelled: Sequence[Intent],
-    dedicated: Sequence[Intent],
-    *,
-    previous: str | None,
-    holder: str | None,
-) -> MatchResult:
-    """Match a payment: to the intent that already has it, ``holder``, if it still fits, else to any."""
-    claim = Claim.of(payment)
-    if holder is not None:
-        own = [intent for intent in labelled if intent.id == holder]
-        own_dedicated = [intent for intent in dedicated if intent.id == holder]
-        found = match(claim, labelled=own, dedicated=own_dedicated, previous=previous)
-        if found.intent is not None:
-            return found
-    return match(claim, labelled=labelled, dedicated=dedicated, previous=previous)
-
-
-def _match_attempts(attempts: Sequence[Attempt], labelled: _Labelled) -> list[tuple[Attempt, str]]:
+def _match_attempts(attempts: Sequence[Attempt], candidates: Candidates) -> list[tuple[Attempt, str]]:
     return [
         (attempt, intent.id)
         for attempt in attempts
-        for intent in labelled[attempt.memo, attempt.terms_hash]
+        for intent in candidates.labelled[attempt.memo, attempt.terms_hash]
         if attempt.recipient == intent.recipient
         and attempt.asset == intent.asset_identifier
         and attempt.block.time >= intent.not_before  # an older one was not for this intent
     ]
 
 
-def _match_refunds(refunds: Sequence[Refund], labelled: _Labelled) -> list[tuple[Refund, str]]:
+def _match_refunds(refunds: Sequence[Refund], candidates: Candidates) -> list[tuple[Refund, str]]:
     """Match refunds by terms, asset and sender: the contract always refunds the payer."""
     return [
         (refund, intent.id)
         for refund in refunds
-        for intent in labelled[None, refund.terms_hash]
+        for intent in candidates.labelled[None, refund.terms_hash]
         if (refund.terms_hash, refund.asset, refund.sender)
         == (intent.terms_hash, intent.asset_identifier, intent.recipient)
     ]

@@ -20,11 +20,11 @@ from contracts.model import PaymentRules
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_until_stopped
-from watcher.domain.matching import Claim, by_strength, label_keys, match
+from watcher.domain.matching import Claim
 from watcher.domain.model import Status
+from watcher.indexer.candidates import Candidates
 from watcher.log import get_logger
 from watcher.store import chain_state
-from watcher.store import intents as intent_store
 from watcher.store.database import Database, chunks
 from watcher.store.schema import attempt, intent, transfer
 
@@ -148,26 +148,28 @@ def paid_intents(connection: Connection, payments: Sequence[PendingPayment]) -> 
     cursor = chain_state.load_cursor(connection)
     if cursor is None or not payments:
         return set()
-    keys = {payment.tx_id: label_keys(payment.memo, payment.terms_hash) for payment in payments}
-    by_label = intent_store.intents_by_label(connection, {key for batch in keys.values() for key in batch})
-    dedicated = intent_store.dedicated_intents(connection, {payment.recipient for payment in payments})
-    found: dict[str, str] = {}
-    for payment in payments:
-        claim = Claim(
+    claims = {
+        payment.tx_id: Claim(
             asset=payment.asset,
             sender=payment.sender,
             recipient=payment.recipient,
             time=cursor.clock.time,
             route=payment.route,
+            memo=payment.memo,
             terms_hash=payment.terms_hash,
         )
-        matched = match(
-            claim,
-            labelled=by_strength(by_label, keys[payment.tx_id]),
-            dedicated=dedicated.get(payment.recipient, ()),
-        ).intent
+        for payment in payments
+    }
+    candidates = Candidates.load(
+        connection,
+        {claim.label for claim in claims.values()},
+        {claim.recipient for claim in claims.values()},
+    )
+    found: dict[str, str] = {}
+    for tx_id, claim in claims.items():
+        matched = candidates.match(claim).intent
         if matched is not None and matched.status is Status.PENDING:
-            found[payment.tx_id] = matched.id
+            found[tx_id] = matched.id
     mined = _mined(connection, found)
     return {intent_id for tx_id, intent_id in found.items() if tx_id not in mined}
 

@@ -13,9 +13,9 @@ from notifier.events import rfc3339
 from notifier.ids import Entropy, new_id
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
-from watcher.domain.matching import by_strength, match
 from watcher.domain.model import BEFORE_THE_CHAIN, CLOCK_SLACK_SECONDS, Intent, LatePolicy, Match
 from watcher.errors import Problems, Refused
+from watcher.indexer.candidates import Candidates
 from watcher.indexer.settler import Settler
 from watcher.schemas import NewPaymentIntent
 from watcher.schemas.fields import MAX_TTL_SECONDS
@@ -302,16 +302,13 @@ def _match_existing_transfers(connection: Connection, intents: Sequence[Intent])
     keys = {key for intent in intents for key in match_keys(intent)}
     dedicated = {intent.recipient for intent in intents if intent.match is Match.RECIPIENT}
     unmatched = transfer_store.find_unmatched(connection, keys, dedicated=dedicated)
-    by_label = intent_store.intents_by_label(
-        connection, {key for transfer in unmatched for key in transfer.keys}
+    candidates = Candidates.load(
+        connection,
+        {transfer.claim.label for transfer in unmatched},
+        {transfer.claim.recipient for transfer in unmatched},
     )
-    to_own = intent_store.dedicated_intents(connection, {transfer.claim.recipient for transfer in unmatched})
     for transfer in unmatched:
-        found = match(
-            transfer.claim,
-            labelled=by_strength(by_label, transfer.keys),
-            dedicated=to_own.get(transfer.claim.recipient, ()),
-        )
+        found = candidates.match(transfer.claim)
         if found.intent is not None:
             transfer_store.assign_transfer(connection, transfer.id, found.intent.id, found.intent.merchant)
         else:

@@ -102,8 +102,6 @@ class UnmatchedTransfer:
 
     id: str
     claim: Claim
-    #: Its label keys, the strongest first.
-    keys: tuple[str, ...]
 
 
 def put_transfers(connection: Connection, transfer_matches: Iterable[TransferMatch], *, now: float) -> None:
@@ -226,9 +224,9 @@ def find_unmatched(
                 recipient=row["recipient"],
                 time=row["time"],
                 route=Route(row["route"]),
+                memo=row["memo"],
                 terms_hash=row["terms_hash"],
             ),
-            keys=label_keys(row["memo"], row["terms_hash"]),
         )
         for row in rows
     ]

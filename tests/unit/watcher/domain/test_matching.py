@@ -200,7 +200,9 @@ def test_a_claim_says_of_a_payment_what_matching_asks() -> None:
         memo=b"m",
         terms_hash=HASH,
     )
-    assert Claim.of(payment) == claim(time=77, route=Route.CONTRACT, terms_hash=HASH)
+    found = Claim.of(payment)
+    assert found == claim(time=77, route=Route.CONTRACT, memo=b"m", terms_hash=HASH)
+    assert found.label == (b"m", HASH)
 
 
 def test_money_with_the_label_belongs_to_the_intent() -> None:
