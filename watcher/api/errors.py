@@ -147,6 +147,7 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-def unavailable(detail: str) -> Response:
+def unavailable(detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer while something that is needed does not work."""
-    return problem(503, "unavailable", detail, headers={"retry-after": str(DATABASE_RETRY_SECONDS)})
+    retry = {"retry-after": str(DATABASE_RETRY_SECONDS)}
+    return problem(503, "unavailable", detail, headers=retry | dict(headers or {}))

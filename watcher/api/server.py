@@ -16,7 +16,7 @@ import uvicorn
 from watcher.api.app import make_app
 from watcher.api.connection import Connection
 from watcher.api.health import Health
-from watcher.api.middleware import MAX_REQUESTS, RequestMiddleware
+from watcher.api.middleware import RequestMiddleware
 from watcher.api.transactions import TransactionRunner
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
@@ -35,9 +35,6 @@ STOP_GRACE_SECONDS = 5
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 log = get_logger(__name__)
-
-#: Connections at the same time; more are refused. Requests have a limit of their own, which says so properly.
-MAX_CONNECTIONS = 2 * MAX_REQUESTS
 
 
 class _Server(uvicorn.Server):
@@ -165,7 +162,6 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=STOP_GRACE_SECONDS,
         )
         if self.api is not None:

@@ -1,6 +1,8 @@
 """Callers who keep connections without using them lose them; who uses his keeps it."""
 
 import asyncio
+import json
+import logging
 import socket
 
 import pytest
@@ -9,6 +11,7 @@ from tests.integration.watcher.api.api_fixture import ApiFixture
 from watcher.api import connection, server
 from watcher.api.connection import Connection
 
+MAKE = b"POST /v1/payment_intents HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -98,3 +101,65 @@ async def test_who_still_sends_at_the_end_of_a_stop_is_told_to_come_back(sqlite_
     assert b"retry-after: 5\r\n" in answer
     assert b"application/problem+json" in answer
     writer.close()
+
+
+def is_problem(answer: bytes, status: int, code: str) -> bool:
+    """Say whether an answer has the one shape of errors."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head.lower()
+    found = json.loads(body)
+    return (found["status"], found["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
+        HEALTH[:-2] + b"Content-Length: -1\r\n\r\n",
+    ],
+    ids=["TLS", "no host", "no ASCII", "a negative length"],
+)
+async def test_what_is_not_http_is_answered_like_all_else(sqlite_office: ApiFixture, sent: bytes) -> None:
+    reader, writer = await opened(sqlite_office)
+    writer.write(sent)
+    async with asyncio.timeout(10):
+        assert is_problem(await reader.read(), 400, "invalid_http")
+    writer.close()
+
+
+async def test_what_is_not_http_after_an_answer_ends_the_connection_in_silence(
+    sqlite_office: ApiFixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No second answer, and no traceback in the log for a stranger's garbage."""
+    reader, writer = await opened(sqlite_office)
+    writer.write(MAKE)
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 401 ")
+        writer.write(b"zz\r\n")
+        assert await reader.read() == b""
+    writer.close()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_who_comes_when_all_connections_are_taken_is_told_to_come_back(
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who were there before go on."""
+    before, asking = await opened(sqlite_office)
+    asking.write(HEALTH)
+    async with asyncio.timeout(10):
+        assert (await before.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        monkeypatch.setattr(connection, "MAX_CONNECTIONS", 1)
+        reader, writer = await opened(sqlite_office)
+        writer.write(HEALTH)
+        answer = await reader.read()
+        assert is_problem(answer, 503, "unavailable")
+        assert b"retry-after: 5\r\n" in answer
+        asking.write(HEALTH)
+        assert (await before.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+    asking.close()
