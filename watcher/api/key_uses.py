@@ -51,8 +51,9 @@ class KeyUses:
 
         try:
             await self._writers.run(write)
+            return
         except (DatabaseError, Problem) as error:
             log.warning("http.uses_not_recorded", reason=reason_of(error))
-            self._used = used | self._used
         except Exception as error:
             unforeseen.report("key_usage", error)
+        self._used = used | self._used

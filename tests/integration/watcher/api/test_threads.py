@@ -58,6 +58,25 @@ async def test_a_use_that_cannot_be_recorded_is_recorded_later(
     assert len(recorded()) == 1
 
 
+async def test_a_use_is_not_forgotten_when_recording_it_fails_in_an_unforeseen_way(
+    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = sqlite_office.site.api
+    assert api is not None
+
+    def broken(*_args: object) -> None:
+        raise KeyError("a bug")
+
+    await sqlite_office.client.get(PATH)
+    with monkeypatch.context() as patched:
+        patched.setattr(api_keys, "record_use", broken)
+        await api.key_uses.write()
+    await api.key_uses.write()
+    with sqlite_office.fixture.database.read() as connection:
+        rows = api_keys.of_merchant(connection, sqlite_office.merchant)
+    assert [row["last_used_at"] for row in rows if row["last_used_at"] is not None] != []
+
+
 async def test_readers_do_not_wait_for_a_writer(sqlite_office: ApiFixture) -> None:
     """While another process holds the write lock of the SQLite file, reads go on and writes wait."""
     await sqlite_office.create()
