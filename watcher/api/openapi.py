@@ -101,9 +101,10 @@ def describe_all(app: FastAPI) -> dict[str, Any]:
 
 
 def _mend(node: Any) -> None:
-    """Describe parameters of the form ``metadata[key]=text`` as such, and leave out that a default is null.
+    """Describe parameters of the form ``metadata[key]=text`` as such, leave out that a default is null, and
+    write whole numbers as such.
 
-    To generators a field with a default is one that is always there.
+    To generators a field with a default is one that is always there, and a limit with a point is a float.
     """
     if isinstance(node, list):
         for part in node:
@@ -112,6 +113,9 @@ def _mend(node: Any) -> None:
         return
     if "default" in node and node["default"] is None:
         del node["default"]
+    for name, value in node.items():
+        if isinstance(value, float) and value.is_integer():
+            node[name] = int(value)
     if node.get("in") == "query" and node["name"] == "metadata":
         node |= {"style": "deepObject", "explode": True}
     for part in node.values():

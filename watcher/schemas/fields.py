@@ -194,7 +194,8 @@ def _amount_schema(least: int) -> WithJsonSchema:
         {
             "anyOf": [
                 {"type": "string", "pattern": "^[0-9]{1,39}$"},
-                {"type": "integer", "minimum": least, "maximum": MAX_AMOUNT},
+                # The framework makes a float of it, which holds 2^128 but not 2^128-1.
+                {"type": "integer", "minimum": least, "exclusiveMaximum": MAX_AMOUNT + 1},
             ],
             "examples": ["50000"],
         }

@@ -123,6 +123,15 @@ async def test_generators_get_servers_and_optional_fields(sqlite_office: ApiFixt
     assert request["required"] == ["amount"]
 
 
+async def test_limits_are_whole_numbers_and_the_largest_amount_is_exact(sqlite_office: ApiFixture) -> None:
+    """A number with a point is read as a float, which cannot hold what an amount can be."""
+    text = (await sqlite_office.stranger.get("/openapi.json")).text
+    found = dict.fromkeys(re.findall(r'"((?:exclusiveM|m)(?:ax|in)imum)":([-+.e0-9]+)', text))
+    assert found
+    assert [(name, number) for name, number in found if not number.isdigit()] == []
+    assert ("exclusiveMaximum", str(2**128)) in found
+
+
 async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: ApiFixture) -> None:
     for path, method, operation in operations(await described(sqlite_office)):
         declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
