@@ -98,11 +98,12 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 def _check_type(request: Request) -> None:
-    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    kinds, encodings = request.headers.getlist("content-type"), request.headers.getlist("content-encoding")
+    kind, _, parameters = kinds[0].partition(";") if len(kinds) == 1 else ("", "", "")
     charset = parameters.strip().lower().replace('"', "")
     if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
         raise Problem(415, "unsupported_media_type", "send JSON: Content-Type: application/json, in UTF-8")
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
         raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
 
 
