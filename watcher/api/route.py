@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.datastructures import QueryParams
 
 from watcher import schemas
@@ -15,7 +16,6 @@ from watcher.api.auth import api_of, authenticate, authenticate_operator
 from watcher.api.caller import Caller
 from watcher.api.json_body import MAX_BODY_BYTES
 from watcher.api.request import ApiRequest
-from watcher.errors import Refused
 from watcher.schemas import Scope
 from watcher.schemas.base import MAX_ERRORS, MAX_NAME_CHARACTERS
 
@@ -45,7 +45,9 @@ class ApiRoute(APIRoute):
                 if request.method != "GET":
                     self._check_body(await strict.json())
                 return await answer(strict)
-            except (RequestValidationError, Refused):
+            except RequestValidationError:
+                # A key that was used for another request says more than what is wrong with this one. What is
+                # refused later was refused in the transaction, which has looked.
                 await api_of(request).check_key(strict, caller)
                 raise
 
@@ -53,16 +55,23 @@ class ApiRoute(APIRoute):
 
     def _check_body(self, body: Any) -> None:
         """Refuse what the framework does not see: a body where none is expected, and none where one is
-        needed.
+        needed. Raises :class:`RequestValidationError`.
         """
         field = self.body_field
-        if field is None:
-            Empty.of(body)
-        elif body is None and field.field_info.is_required():
-            model = field.field_info.annotation
-            assert isinstance(model, type)
-            assert issubclass(model, schemas.Request)
-            model.of(None)
+        if field is not None and (body is not None or not field.field_info.is_required()):
+            return
+        model = Empty if field is None else field.field_info.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, schemas.Request)
+        try:
+            model.model_validate({} if body is None else body)
+        except ValidationError as error:
+            lines = error.errors(include_url=False)
+            raise RequestValidationError(
+                [{**line, "loc": ("body", *line["loc"])} for line in lines]
+            ) from None
+        if field is not None:
+            raise RequestValidationError([{"loc": ("body",), "msg": "is missing"}])
 
     async def authenticate(self, request: Request) -> Caller:
         """Return who calls. Raises :class:`Problem` (401, 403, 404, 429)."""

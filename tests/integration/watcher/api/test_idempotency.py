@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from tests import harness
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
@@ -271,3 +271,23 @@ async def test_two_keys_are_none(sqlite_office: ApiFixture) -> None:
     headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
     answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": "1"}, headers=headers)
     assert wrong_fields(answer) == ["Idempotency-Key"]
+
+
+async def test_the_key_of_a_refused_request_is_looked_up_once(sqlite_office: ApiFixture) -> None:
+    """A refusal that comes out of the transaction has looked already; a wrong body has not come so far."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("SELECT") and "FROM idempotency" in " ".join(statement.split()):
+            seen.append(statement)
+
+    await sqlite_office.create(reference="TAKEN")
+    event.listen(sqlite_office.fixture.database.engine, "before_cursor_execute", note)
+    try:
+        for body, expected in (({"amount": 1, "reference": "TAKEN"}, 409), ({"amount": 0}, 422)):
+            seen.clear()
+            headers = {"idempotency-key": f"refused {expected}"}
+            answer = await sqlite_office.client.post("/v1/payment_intents", json=body, headers=headers)
+            assert (answer.status_code, len(seen)) == (expected, 1)
+    finally:
+        event.remove(sqlite_office.fixture.database.engine, "before_cursor_execute", note)

@@ -68,6 +68,24 @@ async def test_a_compressed_body_is_415(sqlite_office: ApiFixture) -> None:
     assert problem(answer) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("content-type", "text/plain")],
+        [("content-encoding", "identity"), ("content-encoding", "gzip")],
+    ],
+    ids=["two types", "two encodings"],
+)
+async def test_a_body_that_says_twice_what_it_is_is_415(
+    sqlite_office: ApiFixture, headers: list[tuple[str, str]]
+) -> None:
+    """What stands between here and the caller may believe the other one."""
+    answer = await sqlite_office.client.post(
+        PATH, content=b'{"amount": 1}', headers=[*JSON.items(), *headers]
+    )
+    assert problem(answer) == (415, "unsupported_media_type")
+
+
 async def test_the_charset_may_be_named(sqlite_office: ApiFixture) -> None:
     named = {"content-type": 'Application/JSON; charset="UTF-8"'}
     answer = await sqlite_office.client.post(PATH, content=b'{"amount": 1}', headers=named)
@@ -160,3 +178,14 @@ async def test_a_body_that_ends_early_leaves_nothing_behind(sqlite_office: ApiFi
     writer.close()
     await writer.wait_closed()
     assert (await sqlite_office.client.get(PATH)).json()["data"] == []
+
+
+@pytest.mark.parametrize("content", [b"", b"null"])
+async def test_a_body_that_must_be_there_is_asked_for_in_plain_words(
+    sqlite_office: ApiFixture, content: bytes
+) -> None:
+    """Also where all its fields can be left out."""
+    path = "/v1/webhook_endpoints/we_1"
+    answer = await sqlite_office.client.patch(path, content=content, headers=JSON)
+    assert problem(answer) == (422, "validation")
+    assert answer.json()["detail"] == "the body is missing"
