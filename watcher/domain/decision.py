@@ -52,4 +52,6 @@ class Decision:
     #: Stacks and Bitcoin height from which the depth is counted, None without money.
     anchor: tuple[int, int] | None
     drafts: tuple[EventDraft, ...]
+    #: Keys of the transfers that a second source has to show from now on.
+    to_verify: frozenset[tuple[str, int]] = frozenset()
     next_check: NextCheck

@@ -47,6 +47,8 @@ class Flag(StrEnum):
     REFUNDED = "refunded"
     #: The intent ended with money that neither pays it nor was refunded, and no operator has dismissed it.
     REFUND_DUE = "refund_due"
+    #: It is covered and deep enough, and waits until a second source shows the same.
+    UNVERIFIED = "unverified"
 
 
 class Match(StrEnum):
@@ -138,6 +140,8 @@ class Intent:
     inclusion_grace: int
     monitoring: int
     reorg_grace: int
+    #: A success needs a second source that shows the same transfers in the same blocks.
+    two_sources: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -199,6 +203,10 @@ class Inclusion:
     assigned: bool = False
     #: Its block, read again, does not contain it: it never happened. Never canonical.
     refuted: bool = False
+    #: Chain time since which a success waits for a second source to show it; None if none has waited.
+    unverified_since: int | None = None
+    #: Hosts of the sources that agreed on it, at least two; empty until then.
+    verified_by: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, int]:

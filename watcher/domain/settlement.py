@@ -113,6 +113,7 @@ class _Case:
         if outcome.status is Status.CANCELED:  # row 13
             self._emit_once(EventType.CANCELED, outcome)
         self._call_attention(outcome)
+        waits = Flag.UNVERIFIED in outcome.flags
         for subject, refund in self._unsent_refunds().items():
             if self._deep(refund):
                 self._emit(EventType.REFUNDED, outcome, subject=subject, refund=refund)
@@ -126,7 +127,12 @@ class _Case:
             refund_due=self._refund_due(outcome.status),
             anchor=self._anchor(),
             drafts=tuple(self.drafts),
-            next_check=self._next_check(outcome.status),
+            to_verify=frozenset(
+                inclusion.key
+                for inclusion in (self._unverified() if waits else ())
+                if inclusion.unverified_since is None
+            ),
+            next_check=self._next_check(outcome),
         )
 
     # Status
@@ -156,10 +162,26 @@ class _Case:
         return _Outcome(status=status, flags=self._flags(status) | set(more), is_new=is_new, reason=reason)
 
     def _covered(self, *more: Flag) -> _Outcome:
-        """Rows 3 and 4, also as the second half of rows 14 and 15a."""
+        """Rows 3, 4 and 4a, also as the second half of rows 14 and 15a."""
         assert self.cover is not None, "called for a covered intent only"
-        deep = self._deep(self.cover)
-        return self._make_outcome(Status.SUCCEEDED if deep else Status.PROCESSING, *more, is_new=deep)
+        if not self._deep(self.cover):
+            return self._make_outcome(Status.PROCESSING, *more)
+        if self._unverified():  # row 4a
+            return self._make_outcome(Status.PROCESSING, Flag.UNVERIFIED, *more)
+        return self._make_outcome(Status.SUCCEEDED, *more, is_new=True)
+
+    def _unverified(self) -> list[Inclusion]:
+        """Return the covering transfers that wait for a second source, if the intent needs one."""
+        if self.cover is None or not self.intent.two_sources:
+            return []
+        covering = (inclusion for inclusion in self.canonical if inclusion.key in self.cover.keys)
+        return [inclusion for inclusion in covering if not inclusion.verified_by]
+
+    def _verified_until(self) -> int:
+        """Return the chain time until which a second source may take to show the transfers."""
+        known = (inclusion.unverified_since for inclusion in self._unverified())
+        since = min((time for time in known if time is not None), default=self.clock.time)
+        return since + self.intent.inclusion_grace
 
     def _after_success(self, last: SentEvent) -> _Outcome:
         """Rows 5 and 6: a sent success stays, unless a reorg provably orphaned the money."""
@@ -310,11 +332,12 @@ class _Case:
             return None
         return (max(i.height for i in self.canonical), max(i.burn_height for i in self.canonical))
 
-    def _next_check(self, status: Status) -> NextCheck:
+    def _next_check(self, outcome: _Outcome) -> NextCheck:
         """Return when to decide again without a new fact.
 
         After a verdict or an action only a refund that gets deep enough is a reason.
         """
+        status = outcome.status
         places: list[Coverage | Failure | Repayment] = [*self._unsent_refunds().values()]
         times = []
         if self.mark is None and status in {Status.PENDING, Status.PROCESSING}:
@@ -324,6 +347,8 @@ class _Case:
             times += [self._hold(orphaned) + 1 for orphaned in self.money.lost]
             if status is Status.PENDING:
                 times.append(self.intent.deadline + 1)
+            if Flag.UNVERIFIED in outcome.flags:
+                times.append(self._verified_until() + 1)
         required = self.intent.required
         return NextCheck(
             time=_next(self.clock.time, times),
@@ -344,7 +369,7 @@ class _Case:
         return Flag.LATE_EVIDENCE if Flag.LATE_EVIDENCE in outcome.flags else ""
 
     def _call_attention(self, outcome: _Outcome) -> None:
-        """Emit attention events: rows 5, 6 and 15, and what the chain does to an intent that was marked."""
+        """Emit attention events: rows 4a, 5, 6 and 15, and what the chain does to a marked intent."""
         calling = {inclusion.key: (inclusion, "surplus") for inclusion in self._surplus(outcome.status)}
         if outcome.status in {Status.FAILED, Status.EXPIRED, Status.CANCELED}:
             for inclusion in self._late(outcome.status):
@@ -356,6 +381,8 @@ class _Case:
         for reason in ("surplus", "late"):
             self._emit_attention([i for i, why in calling.values() if why == reason], outcome, reason)
         verdict = self._last_verdict()
+        if Flag.UNVERIFIED in outcome.flags and self.clock.time > self._verified_until():
+            self._emit_once(EventType.ATTENTION, outcome, "unverified", verdict.id if verdict else "")
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(orphaned.at for orphaned in self.lost)
             self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")

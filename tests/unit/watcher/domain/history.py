@@ -155,6 +155,14 @@ class IntentHistory:
         ]
         return self
 
+    def verify(self, *txs: str) -> "IntentHistory":
+        """A second source shows these transactions in the same blocks."""
+        self.inclusions = [
+            replace(i, verified_by=("api.example", "node.example")) if i.canonical and i.tx_id in txs else i
+            for i in self.inclusions
+        ]
+        return self
+
     def lose(self, tx: str) -> "IntentHistory":
         """Drop the rows of a transaction, as no correct ledger does."""
         self.inclusions = [i for i in self.inclusions if i.tx_id != tx]
@@ -222,6 +230,11 @@ class IntentHistory:
         self.intent = replace(self.intent, status=decision.status)
         again = decide(self.intent, self.facts, self.sent, self.clock)
         assert again == replace(decision, drafts=()), "asking again says nothing and changes nothing"
+        assert bool(decision.to_verify) <= (Flag.UNVERIFIED in decision.flags)
+        self.inclusions = [
+            replace(i, unverified_since=self.clock.time) if i.canonical and i.key in decision.to_verify else i
+            for i in self.inclusions
+        ]
         return decision
 
     def _check_drafts(self, decision: Decision) -> None:
