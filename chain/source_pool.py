@@ -169,8 +169,10 @@ class SourcePool:
         self._pinned = best
         return best.api
 
-    def others(self, than: ChainSource, *, within: float | None = None) -> list[ChainSource]:
+    def others(self, than: ChainSource | None, *, within: float | None = None) -> list[ChainSource]:
         """The other sources that can give a second opinion: healthy and not lagging, with or without budget.
+
+        All such sources when ``than`` is None.
 
         With ``within``, also those that answered within so many seconds, whatever their state now: their
         answer counts, and without one their opinion is unknown. At the start every source counts as having

@@ -102,6 +102,20 @@ def read_tiers(
     return tiers
 
 
+def read_limits(configured: object, assets: Iterable[str]) -> dict[str, int]:
+    """Return amounts by asset (``{asset: amount}``), base units.
+
+    :raises ValueError: for an unknown asset or an amount that is not a whole number.
+    """
+    names = tuple(assets)
+    limits = {}
+    for name, limit in _table({} if configured is None else configured, "{sbtc = 10000000}").items():
+        if name not in names:
+            raise ValueError(f"{name}: is not an asset of these settings{suggest(name, names)}")
+        limits[name] = read_whole(name, limit, 0, MAX_AMOUNT)
+    return limits
+
+
 def tier_level(tiers: Iterable[Tier], amount: int) -> Level:
     """Return the level of the first tier whose ``below`` is above the amount."""
     return next(tier.level for tier in tiers if tier.below is None or amount < tier.below)

@@ -44,7 +44,7 @@ from watcher.config.types import (
     StartHeight,
     Ttl,
     hosts_of,
-    not_built,
+    none_if_blank,
     parse_api_url,
     parse_bind,
     parse_origin,
@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     ignored_senders: Annotated[frozenset[str], RAW, LIST, PlainSerializer(sorted, return_type=list[str])] = (
         Field(default_factory=lambda data: NETWORKS[data["network"]].ignored_senders)
     )
-    verify_amount_over: Annotated[None, RAW, not_built("compare two sources before a success")] = None
+    #: By the short name of the asset, base units: a success above it needs a second source.
+    verify_amount_over: Annotated[dict[str, int], RAW, SkipValidation] = {}
     #: Read by :func:`watcher.services.webhook_secrets.open_secret_store`.
     secret_key_file: OptionalPath = None
     http_bind: str = "127.0.0.1:8420"
@@ -201,6 +202,18 @@ class Settings(BaseSettings):
         table = read_json(value, '{"sbtc": [{"below": 100000, "level": "included"}, {"level": "anchored"}]}')
         return asset_settings.read_tiers(table, info.data["assets"], info.data["finality_burn_blocks"])
 
+    @field_validator("verify_amount_over", mode="before")
+    @classmethod
+    def _read_limits(cls, value: object, info: ValidationInfo) -> object:
+        if not info.data.get("assets") or "api_urls" not in info.data:
+            return {}
+        example = '{"sbtc": 10000000}'
+        limits = asset_settings.read_limits(read_json(none_if_blank(value), example), info.data["assets"])
+        urls = [*info.data["api_urls"], *filter(None, [info.data.get("node_url")])]
+        if limits and len({hosts_of(url)[0] for url in urls}) < 2:
+            raise ValueError("needs a second source that is not of the same host; add one to api_urls")
+        return limits
+
     @field_validator("http_cors_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -234,6 +247,11 @@ class Settings(BaseSettings):
     def database_url_masked(self) -> str:
         """The database URL with its password masked."""
         return make_url(self.database_url).render_as_string(hide_password=True)
+
+    def needs_two_sources(self, asset: str, amount: int) -> bool:
+        """Return whether a success of ``amount`` base units of an asset needs a second source."""
+        limit = self.verify_amount_over.get(asset)
+        return limit is not None and amount > limit
 
     def level_for(self, asset: str, amount: int) -> Level:
         """Return the default confirmation level for ``amount`` base units of an asset.

@@ -82,7 +82,7 @@ def hosts_of(url: str) -> tuple[str, str]:
 def read_keys(value: object, urls: Sequence[str]) -> dict[str, SecretStr]:
     """Parse a table of API keys by ``host`` or ``host:port`` of one of the URLs."""
     example = '{"api.mainnet.hiro.so": "…"}'
-    table = read_json({} if _none_if_blank(value) is None else value, example)
+    table = read_json({} if none_if_blank(value) is None else value, example)
     if not isinstance(table, dict):
         raise ValueError(f"is not a table of hosts with their keys; write {example}")
     known = [name for url in urls for name in hosts_of(url)]
@@ -109,17 +109,8 @@ def parse_origin(value: str) -> str:
     return value
 
 
-def not_built(what: str) -> BeforeValidator:
-    """Reject every value of a setting that this version does not support, rather than ignore it."""
-
-    def refuse(value: object) -> None:
-        if _none_if_blank(value) not in (None, {}):
-            raise ValueError(f"is not built yet: this version cannot {what}; leave it out")
-
-    return BeforeValidator(refuse)
-
-
-def _none_if_blank(value: object) -> object:
+def none_if_blank(value: object) -> object:
+    """Return None for a blank text or ``none``, any other value unchanged."""
     return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value
 
 
@@ -166,7 +157,7 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-_BLANK_IS_NONE = BeforeValidator(_none_if_blank)
+_BLANK_IS_NONE = BeforeValidator(none_if_blank)
 _Positive = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=_MAX_COUNT)]
 _HeaderText = Annotated[SecretStr, AfterValidator(_header_text)]
 _Token = Annotated[_HeaderText, AfterValidator(_long_enough)]

@@ -25,6 +25,7 @@ from watcher.daemon import periodic, wiring
 from watcher.daemon.file_lock import hold
 from watcher.indexer.leader import Lease, lead
 from watcher.indexer.loop import IndexerLoop, PollResult
+from watcher.indexer.verifier import Verifier
 from watcher.log import get_logger
 from watcher.monitoring.liveness import Liveness, run_heartbeat
 from watcher.monitoring.metrics import Metrics
@@ -102,6 +103,7 @@ async def serve(
         stack.push_async_callback(pool.aclose)
         lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
         indexer = wiring.make_indexer(settings, database, pool, worker, metrics, liveness, lease)
+        verifier = wiring.make_verifier(settings, database, pool, worker, metrics, lease)
         if (proxies := ignored(os.environ)) is not None:
             log.warning("service.proxy_ignored", reason=proxies)
         log.info("service.started", network=settings.network, roles=sorted(roles), database=database.safe_url)
@@ -113,7 +115,7 @@ async def serve(
                     run_heartbeat(liveness, heartbeat, ended, grace_seconds=settings.ready_max_lag)
                 )
                 try:
-                    code = await _once(indexer, lease, worker, liveness, roles, stop)
+                    code = await _once(indexer, verifier, lease, worker, liveness, roles, stop)
                 finally:
                     ended.set()
         else:
@@ -123,7 +125,8 @@ async def serve(
             )
             websocket = indexer.websocket = wiring.make_websocket(settings, pool, indexer)
             audit = wiring.make_audit(settings, database, pool, metrics)
-            parts: list[Part] = [wiring.make_in_flight(settings, database, pool).run, audit.run]
+            in_flight = wiring.make_in_flight(settings, database, pool)
+            parts: list[Part] = [in_flight.run, verifier.run, audit.run]
             if websocket is not None:
                 parts.append(websocket.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
@@ -135,6 +138,7 @@ async def serve(
 
 async def _once(
     indexer: IndexerLoop,
+    verifier: Verifier,
     lease: Lease | None,
     worker: Worker,
     liveness: Liveness,
@@ -149,6 +153,7 @@ async def _once(
                 await stack.enter_async_context(lease.keep_renewed())
             liveness.on_role_change(True)
             result = await indexer.catch_up(stop)
+            await run_until_stopped(stop, verifier.poll())
     if "notifier" in roles:
         await run_until_stopped(stop, worker.drain(time.monotonic() + DRAIN_TIMEOUT_SECONDS))
     return 0 if result is PollResult.IDLE else 3

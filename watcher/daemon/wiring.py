@@ -19,7 +19,9 @@ from watcher.indexer.leader import Lease
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.mempool import MempoolFlags
+from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
+from watcher.indexer.verifier import Verifier
 from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.reindex.audit import Audit
@@ -83,6 +85,30 @@ def make_indexer(
         on_step=stepped,
         on_settled=metrics.on_settled,
         on_poll=liveness.on_poll,
+    )
+
+
+def make_verifier(
+    settings: Settings,
+    database: Database,
+    pool: SourcePool,
+    worker: Worker,
+    metrics: Metrics,
+    lease: Lease | None,
+) -> Verifier:
+    """Return the verifier; it wakes the worker when it has enqueued events."""
+
+    def settled(result: SettleResult) -> None:
+        metrics.on_settled(result)
+        if result.events:
+            worker.wake()
+
+    return Verifier(
+        make_ledger(settings, database, lease),
+        pool,
+        fetch_rules(settings),
+        interval=settings.poll_interval,
+        on_settled=settled,
     )
 
 

@@ -21,6 +21,17 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unverified:
+    """The covering transfers that no second source has shown yet, of an intent that needs one."""
+
+    keys: frozenset[tuple[str, int]]
+    #: Those of them that have not waited before.
+    fresh: frozenset[tuple[str, int]]
+    #: Chain time until which a second source may take, before a person is told.
+    until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanedPayment:
     """An orphaned inclusion whose amount the canonical chain does not fully include again.
 
@@ -142,3 +153,17 @@ def orphaned_at(inclusion: Inclusion) -> int:
 def _history(inclusion: Inclusion) -> tuple[bool, int, int, str]:
     """Return the sort key for inclusions of one payment: by reorg, the canonical one last."""
     return (inclusion.canonical, inclusion.orphaned_at or 0, inclusion.height, inclusion.block_hash)
+
+
+def find_unverified(
+    intent: Intent, cover: Coverage | None, canonical: Iterable[Inclusion], *, now: int
+) -> Unverified:
+    """Return which transfers of the cover wait for a second source at chain time ``now``."""
+    keys = cover.keys if cover is not None and intent.two_sources else frozenset()
+    waiting = [i for i in canonical if i.key in keys and not i.verified_by]
+    since = min((i.unverified_since for i in waiting if i.unverified_since is not None), default=now)
+    return Unverified(
+        keys=frozenset(i.key for i in waiting),
+        fresh=frozenset(i.key for i in waiting if i.unverified_since is None),
+        until=since + intent.inclusion_grace,
+    )

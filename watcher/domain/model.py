@@ -290,6 +290,10 @@ class Facts:
     actions: tuple[OperatorAction, ...] = ()
     refunds: tuple[Repayment, ...] = ()
 
+    def last_action(self, kind: OperatorActionKind) -> OperatorAction | None:
+        """Return the newest action of a kind, None if there is none."""
+        return next((action for action in reversed(self.actions) if action.kind is kind), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentEvent:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from notifier.events import VERDICTS, EventType, event_id
 from watcher.domain import refunds
-from watcher.domain.coverage import Coverage, OrphanedPayment, find_coverage, in_order, sort_transfers
+from watcher.domain.coverage import (
+    Coverage,
+    OrphanedPayment,
+    find_coverage,
+    find_unverified,
+    in_order,
+    sort_transfers,
+)
 from watcher.domain.decision import Decision, EventDraft, NextCheck
 from watcher.domain.model import (
     ChainClock,
@@ -51,13 +58,6 @@ class _Outcome:
     reason: str | None = None
 
 
-_VERDICT_EVENT = {
-    Status.SUCCEEDED: EventType.SUCCEEDED,
-    Status.FAILED: EventType.FAILED,
-    Status.EXPIRED: EventType.EXPIRED,
-}
-
-
 class _Case:
     """One call of :func:`decide`: the sorted facts, the events sent so far, and the drafts added."""
 
@@ -68,9 +68,9 @@ class _Case:
         self.sent = list(sent)
         self.drafts: list[EventDraft] = []
         self.before = intent.status
-        self.mark = _last_action(facts.actions, OperatorActionKind.MARK)
+        self.mark = facts.last_action(OperatorActionKind.MARK)
         self.marks = sum(action.kind is OperatorActionKind.MARK for action in facts.actions)
-        self.cancel = _last_action(facts.actions, OperatorActionKind.CANCEL)
+        self.cancel = facts.last_action(OperatorActionKind.CANCEL)
         self.accepts_late = intent.late_policy is LatePolicy.ACCEPT and self.cancel is None
         self.money = sort_transfers(intent, facts.inclusions)
         self.canonical = self.money.canonical
@@ -81,6 +81,7 @@ class _Case:
         self.cover = self.on_time_cover
         if self.cover is None and self.accepts_late:
             self.cover = find_coverage(intent, self.canonical)
+        self.unverified = find_unverified(intent, self.cover, self.canonical, now=clock.time)
         self.lost_on_time = tuple(orphaned for orphaned in self.money.lost if orphaned.timely)
         #: Orphaned money that may be mined again. Refuted money matters only where a success was sent because
         #: of it.
@@ -103,9 +104,8 @@ class _Case:
             self._emit(EventType.CREATED, _Outcome(status=Status.PENDING, flags=frozenset()))
         outcome = self._outcome()
         while outcome.is_new:
-            self._emit(
-                _VERDICT_EVENT[outcome.status], outcome, outcome.reason, self._verdict_subject(outcome)
-            )
+            kind = EventType(f"payment.{outcome.status}")
+            self._emit(kind, outcome, outcome.reason, self._verdict_subject(outcome))
             outcome = self._outcome()
         if outcome.status is Status.PROCESSING and Flag.REORGED not in outcome.flags:  # row 3
             verdict = self._last_verdict()
@@ -113,7 +113,6 @@ class _Case:
         if outcome.status is Status.CANCELED:  # row 13
             self._emit_once(EventType.CANCELED, outcome)
         self._call_attention(outcome)
-        waits = Flag.UNVERIFIED in outcome.flags
         for subject, refund in self._unsent_refunds().items():
             if self._deep(refund):
                 self._emit(EventType.REFUNDED, outcome, subject=subject, refund=refund)
@@ -127,11 +126,7 @@ class _Case:
             refund_due=self._refund_due(outcome.status),
             anchor=self._anchor(),
             drafts=tuple(self.drafts),
-            to_verify=frozenset(
-                inclusion.key
-                for inclusion in (self._unverified() if waits else ())
-                if inclusion.unverified_since is None
-            ),
+            to_verify=self.unverified.fresh if Flag.UNVERIFIED in outcome.flags else frozenset(),
             next_check=self._next_check(outcome),
         )
 
@@ -166,22 +161,9 @@ class _Case:
         assert self.cover is not None, "called for a covered intent only"
         if not self._deep(self.cover):
             return self._make_outcome(Status.PROCESSING, *more)
-        if self._unverified():  # row 4a
+        if self.unverified.keys:  # row 4a
             return self._make_outcome(Status.PROCESSING, Flag.UNVERIFIED, *more)
         return self._make_outcome(Status.SUCCEEDED, *more, is_new=True)
-
-    def _unverified(self) -> list[Inclusion]:
-        """Return the covering transfers that wait for a second source, if the intent needs one."""
-        if self.cover is None or not self.intent.two_sources:
-            return []
-        covering = (inclusion for inclusion in self.canonical if inclusion.key in self.cover.keys)
-        return [inclusion for inclusion in covering if not inclusion.verified_by]
-
-    def _verified_until(self) -> int:
-        """Return the chain time until which a second source may take to show the transfers."""
-        known = (inclusion.unverified_since for inclusion in self._unverified())
-        since = min((time for time in known if time is not None), default=self.clock.time)
-        return since + self.intent.inclusion_grace
 
     def _after_success(self, last: SentEvent) -> _Outcome:
         """Rows 5 and 6: a sent success stays, unless a reorg provably orphaned the money."""
@@ -348,7 +330,7 @@ class _Case:
             if status is Status.PENDING:
                 times.append(self.intent.deadline + 1)
             if Flag.UNVERIFIED in outcome.flags:
-                times.append(self._verified_until() + 1)
+                times.append(self.unverified.until + 1)
         required = self.intent.required
         return NextCheck(
             time=_next(self.clock.time, times),
@@ -381,7 +363,7 @@ class _Case:
         for reason in ("surplus", "late"):
             self._emit_attention([i for i, why in calling.values() if why == reason], outcome, reason)
         verdict = self._last_verdict()
-        if Flag.UNVERIFIED in outcome.flags and self.clock.time > self._verified_until():
+        if Flag.UNVERIFIED in outcome.flags and self.clock.time > self.unverified.until:
             self._emit_once(EventType.ATTENTION, outcome, "unverified", verdict.id if verdict else "")
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(orphaned.at for orphaned in self.lost)
@@ -458,10 +440,6 @@ def _grew_little(subject: str, number: int, total: int) -> bool:
 def _marked(mark: OperatorAction) -> Status:
     assert mark.status is not None, "a mark without a status is refused when it is stored"
     return mark.status
-
-
-def _last_action(actions: Iterable[OperatorAction], kind: OperatorActionKind) -> OperatorAction | None:
-    return next((action for action in reversed(tuple(actions)) if action.kind is kind), None)
 
 
 def _next(here: int, points: Iterable[int]) -> int | None:

@@ -57,9 +57,10 @@ class Settlement:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the stored state differs from the decision, or events are missing."""
+        """Whether the stored state differs from the decision, or events or marks on transfers are missing."""
         columns = intent_store.decided_columns(self.decision)
-        return bool(self.decision.drafts) or any(self.row[name] != value for name, value in columns.items())
+        missing = self.decision.drafts or self.decision.to_verify
+        return bool(missing) or any(self.row[name] != value for name, value in columns.items())
 
     @property
     def has_news(self) -> bool:

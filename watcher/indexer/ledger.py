@@ -22,7 +22,7 @@ from watcher.indexer.matcher import BadStep, match_blocks, read_all
 from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
 from watcher.log import get_logger
-from watcher.store import chain_state, due_intents, unknown_words
+from watcher.store import chain_state, due_intents, unknown_words, verification
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.chain_state import Halt, clock_at
@@ -234,6 +234,17 @@ class Ledger:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor is never deleted"
             return self.settler.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
+
+        return self._transact(work)
+
+    def verify(self, transfer_id: str, hosts: Sequence[str]) -> SettleResult:
+        """Store that the sources of these hosts agree on a transfer, and settle its intent."""
+
+        def work(connection: Connection) -> SettleResult:
+            cursor = chain_state.load_cursor(connection, lock=True)
+            assert cursor is not None, "a transfer is stored by a step"
+            touched = verification.mark_verified(connection, {transfer_id: hosts})
+            return self.settler.settle_apart(connection, sorted(touched), cursor.clock, now=self.now())
 
         return self._transact(work)
 

@@ -314,7 +314,7 @@ class IndexerLoop:
         if settled.intents:
             self._on_settled(settled)
             log.info("intents.settled", intents=settled.intents, events=settled.events, more=settled.more)
-            _log_settled(settled)
+            log_settled(settled)
         if settled.events:
             self._on_events()
         return settled.more
@@ -395,10 +395,11 @@ def _log_step(step: Step, applied: StepResult) -> None:
         transfers=applied.transfers,
         events=applied.settled.events,
     )
-    _log_settled(applied.settled)
+    log_settled(applied.settled)
 
 
-def _log_settled(settled: SettleResult) -> None:
+def log_settled(settled: SettleResult) -> None:
+    """Log the status changes of a transaction that settled intents."""
     for intent, before, after in settled.transitions:
         log.info("intent.moved", intent=intent, before=before, after=after)
     for intent in settled.reversed:

@@ -21,7 +21,7 @@ from watcher.domain.settlement import decide
 from watcher.errors import WatcherError
 from watcher.indexer.intent_settlement import EventContext, Settlement
 from watcher.indexer.settle_result import SettleResult
-from watcher.store import chain_state, due_intents
+from watcher.store import chain_state, due_intents, verification
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
@@ -107,6 +107,8 @@ class Settler:
             return SettleResult()
         decisions = [(each.intent, each.decision) for each in settlements]
         intent_store.save_decisions(connection, decisions, clock, now=int(now))
+        unverified = [(each.intent.id, each.decision.to_verify) for each in settlements]
+        verification.mark_unverified(connection, unverified, at=clock.time)
         context = EventContext(
             network=self.network,
             payment_contract=self.payment_contract,

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chain.block_reader import read_blocks
 from chain.errors import SourceError, SourceInconsistent
 from chain.model import Block, FetchRules
 from chain.source import ChainSource
 from contracts.model import Attempt, Payment, PaymentRules, Reading
 from contracts.payments import read_block
+from watcher.indexer.verifier import read_one_block
 from watcher.reindex.retrying_source import Sources
 
 #: With a single source: seconds between its two readings.
@@ -58,12 +58,12 @@ async def confirm(
         if block_hash in blocks:
             first: Reading | None = read_block(blocks[block_hash], rules)
         else:
-            first = await _read(source, block_hash, rules, fetch_rules)
+            first = await read_one_block(source, block_hash, rules, fetch_rules)
             found.elsewhere[block_hash] = first or Reading()
         doubt = "no other source answers"
         for other in sources.pool.others(source) if several else [source]:
             try:
-                again = await _read(other, block_hash, rules, fetch_rules)
+                again = await read_one_block(other, block_hash, rules, fetch_rules)
                 if again is None and first is not None:  # the other source lags, or follows another chain
                     raise SourceInconsistent(f"it does not have block {block_hash}", url=other.url)
             except SourceError as error:
@@ -84,21 +84,10 @@ async def is_status_known(
     """Say whether another source knows the status of a fact's transaction, which ``source`` does not."""
     for other in sources.pool.others(source):
         try:
-            found = await _read(other, fact.block.hash, rules, read)
+            found = await read_one_block(other, fact.block.hash, rules, read)
         except SourceError as error:
             sources.pool.failed(other, error)
             continue
         if found is not None and fact.tx_id not in {each.tx_id for each in found.unknown_status}:
             return True
     return False
-
-
-async def _read(
-    source: ChainSource, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
-) -> Reading | None:
-    """Return a source's reading of a block, None for a block that is not in its chain."""
-    header = await source.header(block_hash)
-    if header is None:
-        return None
-    [block] = await read_blocks(source, [header], fetch_rules)
-    return read_block(block, rules)

@@ -65,6 +65,8 @@ class IntentTransfer(Document):
     sender: str | None
     """Null for the mint of a peg-in."""
     amount: Amount
+    verified_by: list[str]
+    """The hosts of the sources that agreed on it, if the intent needed more than one source's word."""
     block_height: int
     block_hash: Hex
     """The index block hash."""
@@ -222,6 +224,7 @@ class PaymentIntent(Document):
                     "status": "canonical",
                     "sender": "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE",
                     "amount": "50000",
+                    "verified_by": [],
                     "block_height": 5012344,
                     "block_hash": EXAMPLE_BLOCK_HASH,
                     "block_time": "2026-11-20T12:01:58.000Z",

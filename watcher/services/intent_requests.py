@@ -104,6 +104,7 @@ def prepare(
         inclusion_grace=settings.inclusion_grace,
         monitoring=settings.monitoring,
         reorg_grace=settings.reorg_grace,
+        two_sources=settings.needs_two_sources(asset.name, request.amount),
         **{name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None},
     )
 

@@ -21,11 +21,11 @@ def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
 def needs_attention(connection: Connection) -> ColumnElement[bool]:
     """Return the condition that an intent needs an operator.
 
-    That is a due refund until it is made or dismissed, and a sent success whose money was orphaned until the
-    intent is marked.
+    That is a due refund until it is made or dismissed; and, until the intent is marked, a sent success whose
+    money was orphaned, and a payment that no second source shows.
     """
     judged = has_flag(connection, Flag.MANUAL)
-    return has_flag(connection, Flag.REFUND_DUE, Flag.REORGED) & (
+    return has_flag(connection, Flag.REFUND_DUE, Flag.REORGED, Flag.UNVERIFIED) & (
         has_flag(connection, Flag.REFUND_DUE) | ~judged
     )
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -232,6 +233,8 @@ intent = Table(
     Column("inclusion_grace", BigInteger, nullable=False),
     Column("monitoring", BigInteger, nullable=False),
     Column("reorg_grace", BigInteger, nullable=False),
+    #: A success needs a second source.
+    Column("two_sources", Boolean, nullable=False, server_default=false()),
     Column("metadata", Json, nullable=False),
     Column("received", Amount, nullable=False),
     Column("missing", Amount, nullable=False),
@@ -296,6 +299,10 @@ transfer = Table(
     #: An operator assigned it to its intent.
     Column("assigned", Boolean, nullable=False, default=False),
     Column("seen_at", BigInteger, nullable=False),
+    #: Chain time since which a success waits for a second source to show it.
+    Column("unverified_since", BigInteger),
+    #: Hosts of the sources that agreed on it, a list; null until they did.
+    Column("verified_by", Json),
     _refuted(),
     Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **_where(NOT_REFUTED)),
     Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
@@ -306,6 +313,7 @@ transfer = Table(
     Index("ix_transfer_unmatched", "merchant_id", "id", **_where("intent_id is null")),
     Index("ix_transfer_unmatched_id", "id", **_where("intent_id is null")),
     Index("ix_transfer_unmatched_recipient", "recipient", **_where("intent_id is null")),
+    Index("ix_transfer_unverified", "id", **_where("unverified_since is not null and verified_by is null")),
 )
 
 #: The label keys of transfers that belong to no intent, for intents that are created later.

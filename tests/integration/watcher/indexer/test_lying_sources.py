@@ -2,27 +2,23 @@
 
 import copy
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from chain.api.parse_fields import MAX_TIME
-from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+from chain.testing import principal, txs
 from tests import harness
+from tests.integration.watcher.indexer.two_sources import LyingSourceFixture, every_row
 from watcher.config.settings import Settings
-from watcher.indexer.loop import IndexerLoop, PollResult
+from watcher.indexer.loop import PollResult
 from watcher.monitoring.metrics import Metrics
 from watcher.services import queries
 from watcher.services import status as status_service
 from watcher.store import unknown_words
-from watcher.store.database import Database
-from watcher.store.schema import transfer
 
 START = 1_800_000_000
 PAYER = principal("payer")
@@ -30,80 +26,8 @@ PAYER = principal("payer")
 Json = Any
 
 
-class LyingSourceFixture:
-    """One chain, a lying and an honest API of it, and the daemon's loop on a database."""
-
-    def __init__(self, chain: ScriptedChain, apis: list[ScriptedApi], database: Database) -> None:
-        self.chain = chain
-        self.liar, self.honest = apis
-        self.database = database
-        self.clock = harness.Clock(START)
-        self.ledger = harness.make_ledger(database, self.clock)
-        self.following: IndexerLoop
-        self.following, self.pool = harness.make_indexer(self.ledger, [api.url for api in apis], self.clock)
-
-    def lie(self, **lies: Callable[[Json], None]) -> None:
-        """Let the first API change the answers of these routes."""
-
-        def tamper(route: str, body: Json) -> Json:
-            if route in lies:
-                body = copy.deepcopy(body)
-                lies[route](body)
-            return body
-
-        self.liar.faults.tamper = tamper
-
-    async def poll_once(self) -> PollResult:
-        self.clock.now += 5
-        return await self.following.poll()
-
-    async def catch_up(self) -> None:
-        """Poll once and expect the newest block to be applied: the source after a failing one is used."""
-        assert await self.poll_once() is PollResult.MOVED
-        cursor = self.ledger.cursor()
-        assert cursor is not None
-        assert cursor.clock.hash == self.chain.tip.hash
-
-    def state_of_the_liar(self) -> dict[str, Any]:
-        cursor = self.ledger.cursor()
-        assert cursor is not None
-        assert cursor.sources is not None
-        return next(row for row in cursor.sources if row["url"] == self.liar.url)
-
-    def stored(self) -> list[tuple[int, int]]:
-        """Return height and amount of every canonical transfer."""
-        with self.database.read() as connection:
-            rows = connection.execute(select(transfer).where(transfer.c.canonical))
-            return sorted((row.height, row.amount) for row in rows)
-
-
-@pytest.fixture
-async def rig(tmp_path: Path, backend: str) -> AsyncIterator[LyingSourceFixture]:
-    chain = ScriptedChain(time=START)
-    database = harness.open_database(tmp_path)
-    async with AsyncExitStack() as stack:
-        apis = [await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(2)]
-        rig = LyingSourceFixture(chain, apis, database)
-        stack.push_async_callback(rig.pool.aclose)
-        await rig.poll_once()
-        harness.add_merchant(database)
-        yield rig
-    database.close()
-
-
 def pay(amount: int = 5) -> txs.Tx:
     return txs.stx_transfer(PAYER, harness.SHOP, amount, b"memo")
-
-
-def every_row(change: Callable[[Json], None]) -> Callable[[Json], None]:
-    """Change each payment of a list of transactions."""
-
-    def changed(page: Json) -> None:
-        for row in page["results"]:
-            if row["type"] == "token_transfer":
-                change(row)
-
-    return changed
 
 
 def in_one_block_more(page: Json) -> None:

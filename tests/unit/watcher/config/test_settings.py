@@ -73,7 +73,7 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
         "reorg_grace": "2h",
         "late_policy": "hold",
         "ignored_senders": ["SP000000000000000000002Q6VF78.pox-5"],
-        "verify_amount_over": None,
+        "verify_amount_over": {},
         "secret_key_file": None,
         "http_bind": "127.0.0.1:8420",
         "admin_token": None,
@@ -273,9 +273,12 @@ def test_every_setting_can_be_given_in_the_environment(monkeypatch: pytest.Monke
         ({"ignored_senders": []}, {"ignored_senders": frozenset()}),
         (
             {"verify_amount_over": "none", "secret_key_file": ""},
-            {"verify_amount_over": None, "secret_key_file": None},
+            {"verify_amount_over": {}, "secret_key_file": None},
         ),
-        ({"verify_amount_over": {}}, {"verify_amount_over": None}),
+        (
+            {"verify_amount_over": '{"sbtc": 5}', "api_urls": "http://one.example, http://two.example"},
+            {"verify_amount_over": {"sbtc": 5}},
+        ),
         ({"network": "devnet", "payment_contract": TESTNET_PAYMENTS}, {"payment_contract": TESTNET_PAYMENTS}),
         ({"network": "devnet", "sbtc_contract": SBTC}, {"sbtc_contract": SBTC}),
         ({"network": "devnet", "ignored_senders": SBTC}, {"ignored_senders": frozenset({SBTC})}),

@@ -173,7 +173,14 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
         (
             "verify_amount_over",
             {"sbtc": 5},
-            "is not built yet: this version cannot compare two sources before a success; leave it out",
+            "needs a second source that is not of the same host; add one to api_urls",
+        ),
+        ("verify_amount_over", 5, "5 is not a table; write {sbtc = 10000000}"),
+        ("verify_amount_over", {"sbtk": 5}, "sbtk: is not an asset of these settings; did you mean sbtc?"),
+        (
+            "verify_amount_over",
+            {"sbtc": "much"},
+            f"sbtc must be a whole number from 0 to {2**128 - 1}, not 'much'",
         ),
         (
             "http_bind",

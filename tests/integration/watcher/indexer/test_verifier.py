@@ -1,0 +1,246 @@
+"""Payments above ``verify_amount_over``: no single source's word makes a success."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from structlog.testing import capture_logs
+
+from chain.testing import ScriptedApi, principal, txs
+from notifier.schema import event
+from tests import harness
+from tests.integration.watcher.indexer.two_sources import START, LyingSourceFixture, every_row
+from watcher.indexer.verifier import MAX_WAIT_SECONDS, Verifier, host_of
+from watcher.services import queries, status
+from watcher.store import verification
+from watcher.store.schema import transfer
+
+PAYER = principal("payer")
+AMOUNT = 7_000_000
+
+Json = Any
+
+
+class VerifierFixture:
+    """Two sources, the indexer's loop, the verifier, and one open STX intent that needs both sources."""
+
+    def __init__(self, rig: LyingSourceFixture) -> None:
+        self.rig = rig
+        self.chain = rig.chain
+        self.verifier = Verifier(
+            rig.ledger, rig.pool, harness.WATCHED, interval=5.0, clock=rig.clock, sleep=rig.clock.sleep
+        )
+
+    def open_intent(self, name: str = "big", **changes: Any) -> str:
+        fields = {"asset": "stx", "asset_identifier": "STX", "amount": AMOUNT, "two_sources": True}
+        intent = harness.intent_record(name, created_at=START, **(fields | changes))
+        harness.add_intents(self.rig.database, [intent])
+        return intent.id
+
+    def pay(self, name: str = "BIG", amount: int = AMOUNT) -> None:
+        self.chain.mine([txs.stx_transfer(PAYER, harness.SHOP, amount, name.encode())])
+
+    async def poll(self) -> None:
+        """Poll the chain and ask about what waits, some seconds later."""
+        await self.rig.poll_once()
+        await self.verifier.poll()
+
+    def state(self, intent: str) -> tuple[str, list[str]]:
+        with self.rig.database.read() as connection:
+            shown = queries.intent(connection, intent, payment_contract=None)
+        return shown["status"], shown["flags"]
+
+    def sent(self, intent: str) -> list[str]:
+        """Return the events of an intent as ``type`` or ``type:reason``, without the creation."""
+        with self.rig.database.read() as connection:
+            rows = connection.execute(
+                select(event.c.type, event.c.reason)
+                .where(event.c.intent == intent, event.c.type != "payment.created")
+                .order_by(event.c.sequence)
+            ).all()
+        return [":".join(filter(None, (row.type.removeprefix("payment."), row.reason))) for row in rows]
+
+    def verified_by(self) -> list[list[str] | None]:
+        with self.rig.database.read() as connection:
+            return list(connection.execute(select(transfer.c.verified_by).order_by(transfer.c.id)).scalars())
+
+    @property
+    def hosts(self) -> list[str]:
+        return sorted(host_of(api.url) for api in (self.rig.liar, self.rig.honest))
+
+
+@pytest.fixture
+def verified(rig: LyingSourceFixture) -> VerifierFixture:
+    return VerifierFixture(rig)
+
+
+async def test_a_payment_that_two_sources_show_succeeds(verified: VerifierFixture) -> None:
+    """The indexer stores it unverified; the verifier asks both sources and settles the intent, once."""
+    intent = verified.open_intent()
+    verified.pay()
+    await verified.rig.poll_once()
+    assert verified.state(intent) == ("processing", ["unverified"])
+    await verified.verifier.poll()
+    assert verified.state(intent) == ("succeeded", [])
+    assert verified.verified_by() == [verified.hosts]
+    for _ in range(3):
+        await verified.poll()
+    assert verified.sent(intent) == ["processing", "succeeded"]
+
+
+def false_amount(page: Json) -> None:
+    every_row(lambda row: row["token_transfer"].update(amount=str(AMOUNT)))(page)
+
+
+async def test_a_payment_that_the_second_source_denies_never_succeeds(verified: VerifierFixture) -> None:
+    """Dust that one source shows as the whole amount waits, the operator reads why, the merchant is told."""
+    intent = verified.open_intent()
+    verified.rig.lie(transactions=false_amount, block_transactions=false_amount)
+    verified.pay(amount=1)
+    with capture_logs() as logs:
+        await verified.poll()
+    denied = next(line for line in logs if line["event"] == "transfer.denied")
+    assert (denied["agree"], denied["deny"]) == (
+        [host_of(verified.rig.liar.url)],
+        [host_of(verified.rig.honest.url)],
+    )
+    for _ in range(4):
+        verified.chain.mine(seconds=300)
+        await verified.poll()
+    assert verified.state(intent) == ("processing", ["unverified"])
+    assert verified.sent(intent) == ["processing", "attention:unverified"]
+    with verified.rig.database.read() as connection:
+        assert status.count_attention(connection) == 1
+
+
+async def test_a_false_bitcoin_height_of_one_source_makes_nothing_deep(verified: VerifierFixture) -> None:
+    """A source that claims six more Bitcoin blocks reaches ``settled`` by itself; the second one does not."""
+    intent = verified.open_intent(level="settled")
+    verified.pay()
+    await verified.poll()
+
+    def ahead(block: Json) -> None:
+        if block["height"] == verified.chain.tip.height:
+            block.update(burn_block_height=block["burn_block_height"] + 6)
+
+    verified.chain.mine()
+    verified.rig.lie(blocks=lambda page: [ahead(block) for block in page["results"]], block=ahead)
+    await verified.poll()
+    assert verified.state(intent) == ("processing", ["unverified"])
+    verified.rig.liar.faults.clear()
+    await verified.poll()
+    assert verified.state(intent)[0] == "processing"
+
+
+async def test_a_second_source_that_is_down_holds_only_what_needs_it(verified: VerifierFixture) -> None:
+    """Smaller payments succeed meanwhile; the large one does once the source is back."""
+    large, small = verified.open_intent(), verified.open_intent("small", two_sources=False)
+    verified.rig.honest.faults.fail(times=None)
+    verified.pay()
+    verified.pay("SMALL")
+    await verified.poll()
+    assert verified.state(large) == ("processing", ["unverified"])
+    assert verified.state(small) == ("succeeded", [])
+    verified.rig.honest.faults.clear()
+    verified.rig.clock.now += 2 * MAX_WAIT_SECONDS
+    await verified.poll()
+    assert verified.state(large) == ("succeeded", [])
+
+
+async def test_a_second_source_that_lags_is_asked_again(verified: VerifierFixture) -> None:
+    """A block that a source does not have yet is no denial."""
+    intent = verified.open_intent()
+    verified.rig.honest.lag(1)
+    verified.pay()
+    with capture_logs() as logs:
+        await verified.poll()
+    assert verified.state(intent) == ("processing", ["unverified"])
+    assert not [line for line in logs if line["event"] == "transfer.denied"]
+    verified.rig.honest.lag(0)
+    verified.rig.clock.now += 2 * MAX_WAIT_SECONDS
+    await verified.poll()
+    assert verified.state(intent) == ("succeeded", [])
+
+
+async def test_a_payment_that_a_reorg_took_meanwhile_is_not_verified(verified: VerifierFixture) -> None:
+    """Agreement that comes too late changes nothing: the row is no longer canonical."""
+    intent = verified.open_intent()
+    verified.pay()
+    await verified.rig.poll_once()
+    with verified.rig.database.read() as connection:
+        (row,) = verification.unverified(connection, limit=9)
+    verified.chain.reorg(1, [[], []])
+    await verified.rig.poll_once()
+    await verified.rig.poll_once()
+    assert verified.rig.ledger.verify(row["id"], verified.hosts).intents == 0
+    assert verified.verified_by() == [None]
+    assert verified.state(intent)[0] == "pending"
+
+
+async def test_a_transfer_is_asked_about_less_and_less_often(verified: VerifierFixture) -> None:
+    """The wait doubles up to a limit, so that a source that stays away costs few requests."""
+    verified.open_intent()
+    verified.rig.honest.lag(1)
+    verified.pay()
+    await verified.rig.poll_once()
+    asked = []
+    for second in range(0, 1_300, 5):
+        before = len(verified.rig.liar.requests)
+        await verified.verifier.poll()
+        if len(verified.rig.liar.requests) > before:
+            asked.append(second)
+        verified.rig.clock.now += 5
+    assert asked == [0, 5, 15, 35, 75, 155, 315, 615, 915, 1_215]
+
+
+async def test_many_transfers_that_nobody_confirms_do_not_hold_up_a_new_one(
+    verified: VerifierFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest due are asked first, so each has its turn."""
+    monkeypatch.setattr("watcher.indexer.verifier.MAX_TRANSFERS_PER_POLL", 1)
+    verified.rig.lie(transactions=false_amount, block_transactions=false_amount)
+    for name in ("one", "two", "three"):
+        verified.open_intent(name)
+        verified.pay(name.upper(), amount=1)
+    await verified.rig.poll_once()
+    verified.rig.liar.faults.clear()
+    intent = verified.open_intent()
+    verified.pay()
+    for _ in range(5):
+        await verified.poll()
+    assert verified.state(intent) == ("succeeded", [])
+
+
+@pytest.fixture
+async def alone(rig: LyingSourceFixture) -> AsyncIterator[VerifierFixture]:
+    """The same, but both sources are two URLs of one server."""
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(ScriptedApi(rig.chain, ping_interval=None))
+        rig.following, pool = harness.make_indexer(
+            rig.ledger, [api.url, api.url.replace("http://", "HTTP://")], rig.clock
+        )
+        stack.push_async_callback(pool.aclose)
+        rig.pool = pool
+        yield VerifierFixture(rig)
+
+
+async def test_two_urls_of_one_host_are_one_source(alone: VerifierFixture) -> None:
+    """A host cannot second its own word."""
+    intent = alone.open_intent()
+    alone.pay()
+    await alone.poll()
+    assert alone.state(intent) == ("processing", ["unverified"])
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://API.example", "api.example"),
+        ("http://user:key@api.example:8080/path", "api.example:8080"),
+    ],
+)
+def test_a_host_is_compared_without_user_path_and_case(url: str, host: str) -> None:
+    """Spellings of one host are one host, and no key is stored."""
+    assert host_of(url) == host

@@ -1,0 +1,212 @@
+"""Ask the sources whether they agree on payments that need more than one source's word.
+
+An intent above ``verify_amount_over`` whose money is covered and deep waits with the flag ``unverified``. Its
+transfers count as verified once at least two sources, of different hosts, show the same transfer in the same
+block, as deep as the intent requires: so neither a false payment nor a false depth of one source is believed.
+What is verified is stored with the transfer; the intent is settled in the same transaction.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from chain.block_reader import read_blocks
+from chain.errors import SourceError
+from chain.model import FetchRules
+from chain.source import ChainSource
+from chain.source_pool import SourcePool
+from contracts.model import PaymentRules, Reading
+from contracts.payments import read_block
+from notifier.database_errors import reason_of
+from watcher import unforeseen
+from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
+from watcher.domain.model import ChainClock, Depth
+from watcher.errors import WatcherError
+from watcher.indexer.ledger import Ledger
+from watcher.indexer.loop import log_settled
+from watcher.indexer.settle_result import SettleResult
+from watcher.log import get_logger
+from watcher.store import verification
+from watcher.store.transfers import transfer_values
+
+#: Sources of different hosts that must agree.
+REQUIRED_SOURCES = 2
+
+#: Transfers that one poll asks about: each costs some requests of every source.
+MAX_TRANSFERS_PER_POLL = 20
+
+#: Transfers that may wait at the same time; more wait for these.
+MAX_WAITING_TRANSFERS = 1_000
+
+#: Longest wait between two questions about one transfer, seconds; it doubles from the interval of polls.
+MAX_WAIT_SECONDS = 300.0
+
+log = get_logger(__name__)
+
+
+class Answer(StrEnum):
+    """What a source says about a transfer."""
+
+    AGREES = "agrees"
+    #: It shows the block, without this transfer as it is stored.
+    DENIES = "denies"
+    #: It does not show the block, or not as deep as required: it lags, or follows another branch.
+    NOT_YET = "not_yet"
+
+
+@dataclass(slots=True)
+class _Wait:
+    """When a transfer is asked about again, by the verifier's clock, and how long it waits after that."""
+
+    due: float
+    wait: float
+
+
+async def read_one_block(
+    source: ChainSource, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
+) -> Reading | None:
+    """Return a source's reading of a block, None for a block that is not in its chain."""
+    header = await source.header(block_hash)
+    if header is None:
+        return None
+    [block] = await read_blocks(source, [header], fetch_rules)
+    return read_block(block, rules)
+
+
+def host_of(url: str) -> str:
+    """Return host and port of a source, as its identity: two URLs of one host are one source."""
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
+
+
+class Verifier:
+    """Verifies transfers that wait for a second source. One instance per database at a time.
+
+    ``on_settled`` is called after a transaction that settled intents. ``clock`` and ``sleep`` are for tests.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        pool: SourcePool,
+        fetch_rules: FetchRules,
+        *,
+        interval: float,
+        on_settled: Callable[[SettleResult], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._fetch_rules = fetch_rules
+        self._interval = interval
+        self._on_settled = on_settled
+        self._clock = clock
+        self._sleep = sleep
+        self._waits: dict[str, _Wait] = {}
+        self._last_trouble: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll every interval until ``stop`` is set."""
+        while not stop.is_set():
+            await run_until_stopped(stop, self.poll())
+            await run_until_stopped(stop, self._sleep(self._interval))
+
+    async def poll(self) -> None:
+        """Ask about the transfers that are due. Failures are logged, never raised: they are asked again."""
+        try:
+            waiting = await run_in_thread(self._load)
+            for row in self._due(waiting):
+                agreed = await self._ask(row)
+                if len(agreed) >= REQUIRED_SOURCES:
+                    settled = await run_transaction(self._ledger.verify, row["id"], agreed)
+                    log.info("transfer.verified", transfer=row["id"], intent=row["intent_id"], by=agreed)
+                    log_settled(settled)
+                    self._on_settled(settled)
+        except SQLAlchemyError as error:
+            self._log_trouble(reason_of(error))
+        except WatcherError as error:
+            # Such as a lost lease, which ends the indexer and, with it, this task.
+            self._log_trouble(str(error))
+        except Exception as error:
+            unforeseen.report("verifier", error)
+        else:
+            self._last_trouble = None
+
+    def _load(self) -> list[Mapping[str, Any]]:
+        with self._ledger.database.read() as connection:
+            return list(verification.unverified(connection, limit=MAX_WAITING_TRANSFERS))
+
+    def _due(self, waiting: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the transfers to ask about now, the longest due first, and set their next time."""
+        now = self._clock()
+        waits = {row["id"]: self._waits.get(row["id"], _Wait(now, self._interval)) for row in waiting}
+        self._waits = waits
+        due = sorted(
+            (row for row in waiting if waits[row["id"]].due <= now), key=lambda r: waits[r["id"]].due
+        )
+        due = due[:MAX_TRANSFERS_PER_POLL]
+        for row in due:
+            wait = waits[row["id"]]
+            waits[row["id"]] = _Wait(now + wait.wait, min(2 * wait.wait, MAX_WAIT_SECONDS))
+        return due
+
+    async def _ask(self, row: Mapping[str, Any]) -> list[str]:
+        """Return the hosts that agree on a transfer; failures and denials are logged."""
+        agreed: list[str] = []
+        denied: list[str] = []
+        for source in self._pool.others(None):
+            host = host_of(source.url)
+            if host in agreed:
+                continue
+            try:
+                answer = await self._answer(source, row)
+            except SourceError as error:
+                self._pool.failed(source, error)
+                continue
+            self._pool.answered(source)
+            if answer is Answer.AGREES:
+                agreed.append(host)
+            elif answer is Answer.DENIES:
+                denied.append(host)
+        if denied:
+            log.error(
+                "transfer.denied",
+                transfer=row["id"],
+                intent=row["intent_id"],
+                tx_id=row["tx_id"],
+                agree=agreed,
+                deny=denied,
+                hint="the sources differ on this payment: look it up in an explorer, then "
+                "`sbtc-watcher reindex` or `sbtc-watcher intents mark`",
+            )
+            return []
+        return agreed
+
+    async def _answer(self, source: ChainSource, row: Mapping[str, Any]) -> Answer:
+        """Return what a source says about a transfer. Raises ``SourceError``."""
+        reading = await read_one_block(source, row["block_hash"], self._ledger.rules, self._fetch_rules)
+        if reading is None:
+            return Answer.NOT_YET
+        shown = [transfer_values(payment) for payment in reading.payments if payment.tx_id == row["tx_id"]]
+        if all(any(row[name] != value for name, value in values.items()) for values in shown):
+            return Answer.DENIES
+        newest = await source.headers(limit=1)
+        if not newest:
+            return Answer.NOT_YET
+        tip = newest[0]
+        clock = ChainClock(height=tip.height, hash=tip.hash, time=tip.time, burn_height=tip.burn_height)
+        required = Depth(stacks=row["required_stacks"], bitcoin=row["required_bitcoin"])
+        is_deep = clock.depth(row["height"], row["burn_height"]).reaches(required)
+        return Answer.AGREES if is_deep else Answer.NOT_YET
+
+    def _log_trouble(self, text: str) -> None:
+        """Log a trouble when it begins or changes, not at every poll."""
+        if text != self._last_trouble:
+            self._last_trouble = text
+            log.warning("verifier.failed", reason=text)
