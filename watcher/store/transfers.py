@@ -43,7 +43,7 @@ from watcher.store.records import RecordColumns
 from watcher.store.schema import NOT_REFUTED, act, attempt, intent, refund, stray, transfer
 
 #: As the domain reads them …
-_INCLUSION_COLUMNS = RecordColumns(Inclusion, without=["refuted"])
+_INCLUSION_COLUMNS = RecordColumns(Inclusion, without=["refuted", "verified_by"])
 _FAILURE_COLUMNS = RecordColumns(Failure)
 _REPAYMENT_COLUMNS = RecordColumns(Repayment)
 
@@ -61,7 +61,7 @@ def _facts_of(table: Table, *columns: Column[Any]) -> Select[Any]:
     return select(table.c.intent_id, *columns).where(table.c.intent_id.in_(one_of("ids")))
 
 
-_TRANSFERS = _facts_of(transfer, transfer.c.refuted, *_INCLUSION_COLUMNS.of(transfer))
+_TRANSFERS = _facts_of(transfer, transfer.c.refuted, transfer.c.verified_by, *_INCLUSION_COLUMNS.of(transfer))
 _ATTEMPTS = _facts_of(attempt, *_FAILURE_COLUMNS.of(attempt))
 _REFUNDS = _facts_of(refund, *_REPAYMENT_COLUMNS.of(refund))
 _COUNTS = union_all(

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from chain.testing import ScriptedApi, principal, txs
@@ -177,6 +178,20 @@ async def test_a_payment_that_a_reorg_took_meanwhile_is_not_verified(verified: V
     assert verified.rig.ledger.verify(row["id"], verified.hosts).intents == 0
     assert verified.verified_by() == [None]
     assert verified.state(intent)[0] == "pending"
+
+
+async def test_a_repair_marks_what_a_second_source_has_to_show(verified: VerifierFixture) -> None:
+    """A row that a repair inserts is asked about, although the state of its intent is what it was."""
+    intent = verified.open_intent()
+    verified.pay()
+    await verified.rig.poll_once()
+    settler = replace(verified.rig.ledger.settler, repairs=True)
+    cursor = verified.rig.ledger.cursor()
+    assert cursor is not None
+    with verified.rig.database.begin() as connection:
+        connection.execute(update(transfer).values(unverified_since=None))
+        settler.settle(connection, [intent], cursor.clock, now=verified.rig.clock())
+        assert [row["intent_id"] for row in verification.unverified(connection, limit=9)] == [intent]
 
 
 async def test_a_transfer_is_asked_about_less_and_less_often(verified: VerifierFixture) -> None:
