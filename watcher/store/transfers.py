@@ -298,9 +298,8 @@ def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
 
 
 def _inclusion(row: Mapping[Any, Any]) -> Inclusion:
-    return _INCLUSION_COLUMNS.read(
-        row, refuted=row["refuted"] is not None, verified_by=tuple(row["verified_by"] or ())
-    )
+    verified_by = tuple(row["verified_by"] or ())
+    return _INCLUSION_COLUMNS.read(row, refuted=row["refuted"] is not None, verified_by=verified_by)
 
 
 def _action(row: Mapping[Any, Any]) -> OperatorAction:
