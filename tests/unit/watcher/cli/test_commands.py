@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -12,21 +11,13 @@ import pytest
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from tests import harness
-from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
+from tests.unit.watcher.cli.runner import SHOP, CliRunner
 from watcher.domain.model import Flag
 
 URL = "https://192.9.200.1/hook"
 #: A day ahead of this machine's clock.
 EXPIRY = int(time.time()) + 86_400
 OTHER = "SP2J6ZY48GV1EZ5V2V5RB9MP66SW86PYKKNRV9EJ7"
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as cli:
-        yield cli
 
 
 def test_an_api_key_is_shown_once_and_stored_as_a_hash(cli: CliRunner, tmp_path: Path) -> None:

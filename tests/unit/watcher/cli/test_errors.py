@@ -1,25 +1,16 @@
 """Exit codes by family of errors; only bugs have a traceback."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chain.errors import ReorgTooDeep, SourceUnavailable
 from notifier.errors import NotFound, NotPossible, RefusedUrl
-from tests.unit.watcher.cli.runner import DATABASE_URL, CliRunner, calling
+from tests.unit.watcher.cli.runner import DATABASE_URL, CliRunner
 from watcher.cli.app import _explain, _unwrap
 from watcher.cli.session import Session, read_moment, read_pairs
 from watcher.errors import Halted, LeaseHeld, UsageError
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as cli:
-        yield cli
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,14 @@
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.watcher.cli.runner import CliRunner, calling
+from tests.unit.watcher.cli.runner import CliRunner
 from watcher.cli import csv_rows
 from watcher.cli.commands import import_intents
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as cli:
-        yield cli
 
 
 def write(folder: Path, name: str, *lines: str) -> str:

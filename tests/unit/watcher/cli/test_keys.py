@@ -1,21 +1,11 @@
 """``merchants keys`` and ``rotate-key --overlap``: keys are shown once and end at the announced time."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.unit.watcher.cli.runner import CliRunner, calling
+from tests.unit.watcher.cli.runner import CliRunner
 from watcher import schemas
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 def test_a_key_has_a_name_and_scopes_and_is_shown_once(cli: CliRunner) -> None:

@@ -1,12 +1,11 @@
 """Lists on a terminal of 80 columns: they fit, and ids and addresses are not broken across lines."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.watcher.cli.runner import CliRunner, calling
+from tests.unit.watcher.cli.runner import CliRunner
 from tests.unit.watcher.cli.test_output import Shop
 
 LISTS = [
@@ -20,14 +19,6 @@ LISTS = [
 ]
 #: Fields that are copied from a list.
 COPIED = ("id", "intent", "event", "endpoint", "merchant", "recipient", "url", "reference")
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 @pytest.mark.parametrize("command", LISTS)

@@ -5,12 +5,12 @@ import io
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.watcher.cli.runner import SHOP, CliRunner, calling
+from tests.unit.watcher.cli.runner import SHOP, CliRunner
 from tests.unit.watcher.cli.test_tree import COMMANDS
 from watcher.cli.output import OutputFailed
 
@@ -108,14 +108,6 @@ CHANGES = [
     "deliveries dismiss {dead}",
     "deliveries recover --endpoint {endpoint}",
 ]
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as made:
-        yield made
 
 
 @pytest.fixture

@@ -22,14 +22,6 @@ PAYMENTS = "SP000000000000000000002Q6VF78.sbtc-payments"
 
 
 @pytest.fixture
-def cli(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[CliRunner]:
-    with calling(tmp_path, monkeypatch, capsys) as cli:
-        yield cli
-
-
-@pytest.fixture
 def fresh_cli(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[CliRunner]:

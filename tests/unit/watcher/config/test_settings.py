@@ -19,15 +19,6 @@ TESTNET_PAYMENTS = "ST000000000000000000002AMW42H.sbtc-payments"
 TOKEN = "0123456789abcdef"
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep this machine's settings out of the tests."""
-    for name in list(os.environ):
-        if name.startswith("SBTC_WATCHER_") or name in {"CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"}:
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(module, "DEFAULT_CONFIG", tmp_path / "absent.toml")
-
-
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path

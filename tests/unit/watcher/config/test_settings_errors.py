@@ -1,28 +1,17 @@
 """Invalid settings: one line each with the setting, what is wrong and what to write; never a secret."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from watcher.config import load as module
 from watcher.config.load import load_settings
 from watcher.errors import ConfigError
 
 SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
 PAYMENTS = "SP000000000000000000002Q6VF78.sbtc-payments"
 TESTNET_PAYMENTS = "ST000000000000000000002AMW42H.sbtc-payments"
-
-
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep this machine's settings out of the tests."""
-    for name in list(os.environ):
-        if name.startswith("SBTC_WATCHER_") or name in {"CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"}:
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(module, "DEFAULT_CONFIG", tmp_path / "absent.toml")
 
 
 def write(path: Path, text: str) -> Path:
