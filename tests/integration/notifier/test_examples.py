@@ -138,20 +138,16 @@ def rows(path, query):
         connection.close()
 
 
+FASTAPI = (
+    *(sys.executable, "-m", "uvicorn", "fastapi_receiver:app"),
+    *("--fd", "{fd}", "--log-level", "critical"),
+)
+
+
 async def test_the_fastapi_receiver_takes_each_event_once(shop, engine, drain, clock, tmp_path):
     id_ = shop.endpoint()
-    command = (
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "fastapi_receiver:app",
-        "--fd",
-        "{fd}",
-        "--log-level",
-        "critical",
-    )
     path = tmp_path / "shop.db"
-    async with listening(*command, WEBHOOK_SECRET=shop.secrets[id_], SHOP_DATABASE=str(path)) as url:
+    async with listening(*FASTAPI, WEBHOOK_SECRET=shop.secrets[id_], SHOP_DATABASE=str(path)) as url:
         move(engine, id_, url)
         paid, test = await deliver_twice(shop, engine, drain, clock, id_)
         assert await post_forged(f"{url}/webhooks") == 400
@@ -165,18 +161,8 @@ async def test_the_fastapi_receiver_does_not_let_an_older_event_overwrite_a_newe
     shop, engine, drain, clock, tmp_path
 ):
     id_ = shop.endpoint()
-    command = (
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "fastapi_receiver:app",
-        "--fd",
-        "{fd}",
-        "--log-level",
-        "critical",
-    )
     path = tmp_path / "shop.db"
-    async with listening(*command, WEBHOOK_SECRET=shop.secrets[id_], SHOP_DATABASE=str(path)) as url:
+    async with listening(*FASTAPI, WEBHOOK_SECRET=shop.secrets[id_], SHOP_DATABASE=str(path)) as url:
         move(engine, id_, url)
         shop.enqueue("pi_1", EventType.FAILED, sequence=2)
         assert await drain(timeout=15.0)

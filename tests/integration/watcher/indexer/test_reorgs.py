@@ -44,6 +44,16 @@ class Stage:
                 return
         raise AssertionError("the daemon did not catch up")
 
+    async def pay(self, depth: int) -> tuple[int, txs.Tx]:
+        """Pay the intent, to this depth, and catch up; return the height below, and the payment."""
+        at = self.chain.tip.height
+        payment = pay(self.intent)
+        self.chain.mine([payment], burn=True)
+        if depth > 1:
+            self.chain.mine(n=depth - 1)
+        await self.catch_up()
+        return at, payment
+
     def status(self) -> Status:
         with self.database.read() as connection:
             row = connection.execute(
@@ -110,11 +120,7 @@ async def test_a_payment_undone_before_success_is_as_if_never_seen(
 ) -> None:
     """Rows 3 and 7: processing goes back to pending, and no verdict is sent."""
     async with stage(tmp_path, keep, level="anchored") as s:
-        at = s.chain.tip.height
-        s.chain.mine([pay(s.intent)], burn=True, n=1)
-        if depth > 1:
-            s.chain.mine(n=depth - 1)
-        await s.catch_up()
+        at, _ = await s.pay(depth)
         assert s.status() is Status.PROCESSING
         replace(s.chain, at, [], depth=depth, keep=keep)
         await s.catch_up()
@@ -129,12 +135,7 @@ async def test_a_payment_mined_again_after_success_sends_nothing(
 ) -> None:
     """Rows 6 and 6a in one step: the success stays, nothing is sent twice."""
     async with stage(tmp_path, keep, level="included") as s:
-        at = s.chain.tip.height
-        payment = pay(s.intent)
-        s.chain.mine([payment], burn=True)
-        if depth > 1:
-            s.chain.mine(n=depth - 1)
-        await s.catch_up()
+        at, payment = await s.pay(depth)
         assert s.status() is Status.SUCCEEDED
         before = s.sent_events()
         replace(s.chain, at, [payment], depth=depth, keep=keep)
@@ -150,11 +151,7 @@ async def test_a_success_that_is_dropped_for_good_fails_after_the_grace(
 ) -> None:
     """Rows 6 and 6b: processing and attention at once, ``payment.failed`` {reorged} after ``reorg_grace``."""
     async with stage(tmp_path, keep, level="included") as s:
-        at = s.chain.tip.height
-        s.chain.mine([pay(s.intent)], burn=True)
-        if depth > 1:
-            s.chain.mine(n=depth - 1)
-        await s.catch_up()
+        at, _ = await s.pay(depth)
         replace(s.chain, at, [], depth=depth, keep=keep)
         await s.catch_up()
         assert s.status() is Status.PROCESSING
@@ -179,12 +176,7 @@ async def test_a_payment_mined_again_later_in_the_grace_sends_nothing_more(
 ) -> None:
     """Row 6a: mined again in a later block, after the attention that it was gone."""
     async with stage(tmp_path, keep, level="included") as s:
-        at = s.chain.tip.height
-        payment = pay(s.intent)
-        s.chain.mine([payment], burn=True)
-        if depth > 1:
-            s.chain.mine(n=depth - 1)
-        await s.catch_up()
+        at, payment = await s.pay(depth)
         replace(s.chain, at, [], depth=depth, keep=keep)
         await s.catch_up()
         s.chain.mine([payment], seconds=600)

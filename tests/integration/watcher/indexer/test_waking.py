@@ -173,8 +173,8 @@ async def test_wake_ups_take_no_more_than_half_of_a_burst_from_the_budget(tmp_pa
         await rig.looked(before + 1)
 
 
-async def test_a_socket_that_misses_what_polls_find_is_opened_anew(rig: LoopFixture) -> None:
-    """The server behind the address was replaced: two blocks come by polls, the next by the new socket."""
+async def open_socket(rig: LoopFixture) -> tuple[BlockWebSocket, Timeline, asyncio.Task[None]]:
+    """Run a WebSocket on a clock of its own until it is open; return it, the clock and the task."""
     socket_time = Timeline()
     websocket = BlockWebSocket(
         lambda: [rig.api.url],
@@ -188,6 +188,12 @@ async def test_a_socket_that_misses_what_polls_find_is_opened_anew(rig: LoopFixt
     await rig.time.advance(2)
     await rig.looked(2)
     assert rig.socket() == "open"
+    return websocket, socket_time, task
+
+
+async def test_a_socket_that_misses_what_polls_find_is_opened_anew(rig: LoopFixture) -> None:
+    """The server behind the address was replaced: two blocks come by polls, the next by the new socket."""
+    websocket, socket_time, task = await open_socket(rig)
     rig.api.restart_silently()
     for _ in range(2):
         looks = len(rig.looks)
@@ -210,19 +216,7 @@ async def test_a_socket_that_misses_what_polls_find_is_opened_anew(rig: LoopFixt
 
 async def test_the_socket_brings_a_block_at_once_and_without_it_the_poll_does(rig: LoopFixture) -> None:
     """No block is lost whatever becomes of the socket; and ``status`` says how it is."""
-    socket_time = Timeline()
-    websocket = BlockWebSocket(
-        lambda: [rig.api.url],
-        rig.following.wake,
-        clock=socket_time,
-        sleep=socket_time.sleep,
-        rng=lambda: 1.0,
-    )
-    rig.following.websocket = websocket
-    task = asyncio.create_task(websocket.run(rig.stop))
-    await rig.time.advance(2)
-    await rig.looked(2)
-    assert rig.socket() == "open"
+    websocket, socket_time, task = await open_socket(rig)
     for second in range(10, 15):
         await rig.time.advance(1)
         rig.chain.mine()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, select
 
@@ -18,6 +18,8 @@ from watcher.reindex.retrying_source import Sources
 from watcher.reindex.run import Reindex
 from watcher.store import chain_state, schema
 from watcher.store import transfers as transfer_store
+
+Job = TypeVar("Job", Reindex, Accept)
 
 #: Every table that a reindex may write to, except its own log.
 WRITTEN = (
@@ -48,30 +50,22 @@ class Reading:
         """Reindex, by default from the first block."""
         if not {"start", "since", "intent"} & set(request):
             request["start"] = 1
-        async with self.sources() as sources:
-            run = Reindex(
-                self.fixture.database,
-                harness.RULES,
-                self.fixture.settler,
-                sources,
-                harness.WATCHED,
-                now=self.fixture.clock,
-                show=show,
-            )
+        async with self._job(Reindex) as run:
+            run.show = show
             return await run.run(ReindexRequest(**request))
 
     async def accept(self, lowest: int, *, reason: str = "checked", **more: Any) -> Acceptance:
         """Accept the branch that the sources show."""
-        async with self.sources() as sources:
-            accept = Accept(
-                self.fixture.database,
-                harness.RULES,
-                self.fixture.settler,
-                sources,
-                harness.WATCHED,
-                now=self.fixture.clock,
-            )
+        async with self._job(Accept) as accept:
             return await accept.run(lowest=lowest, reason=reason, actor="test", **more)
+
+    @asynccontextmanager
+    async def _job(self, kind: type[Job]) -> AsyncIterator[Job]:
+        fixture = self.fixture
+        async with self.sources() as sources:
+            yield kind(
+                fixture.database, harness.RULES, fixture.settler, sources, harness.WATCHED, now=fixture.clock
+            )
 
     @asynccontextmanager
     async def sources(self) -> AsyncIterator[Sources]:

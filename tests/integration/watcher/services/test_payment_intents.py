@@ -1,6 +1,7 @@
 """Storing intents: references, terms and recipients are unique, and earlier transfers are found."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -153,34 +154,31 @@ def test_a_reference_stays_taken_after_its_intent_ended(fixture: LedgerFixture) 
     assert refusal(fixture, reference="inv-1") == ("reference_taken", "reference")
 
 
-def test_a_generated_reference_that_is_taken_is_drawn_again(fixture: LedgerFixture) -> None:
-    fixture.create(reference="0" * 12)
-    draws = iter([bytes(16), bytes(8), bytes(8), b"\x01" * 8, b"\x02" * 8])
+def create_by(fixture: LedgerFixture, entropy: Callable[[int], bytes]) -> str:
+    """Create an intent by this randomness and return its id."""
     with fixture.database.begin() as connection:
-        made = intent_requests.create(
+        return intent_requests.create(
             connection,
             NewPaymentIntent(amount=5),
             merchant_id=fixture.merchant,
             settings=fixture.settings,
             settler=fixture.settler,
             now=fixture.clock(),
-            entropy=lambda n: next(draws) if n != 10 else bytes(10),
+            entropy=entropy,
         )
+
+
+def test_a_generated_reference_that_is_taken_is_drawn_again(fixture: LedgerFixture) -> None:
+    fixture.create(reference="0" * 12)
+    draws = iter([bytes(16), bytes(8), bytes(8), b"\x01" * 8, b"\x02" * 8])
+    made = create_by(fixture, lambda n: next(draws) if n != 10 else bytes(10))
     assert fixture.show(made)["reference"] != "0" * 12
 
 
 def test_broken_randomness_is_no_endless_loop(fixture: LedgerFixture) -> None:
     fixture.create(reference="0" * 12)
-    with pytest.raises(RuntimeError, match="randomness"), fixture.database.begin() as connection:
-        intent_requests.create(
-            connection,
-            NewPaymentIntent(amount=5),
-            merchant_id=fixture.merchant,
-            settings=fixture.settings,
-            settler=fixture.settler,
-            now=fixture.clock(),
-            entropy=bytes,
-        )
+    with pytest.raises(RuntimeError, match="randomness"):
+        create_by(fixture, bytes)
 
 
 def test_two_intents_with_the_same_terms_are_refused(fixture: LedgerFixture) -> None:
@@ -221,16 +219,7 @@ def test_a_generated_reference_that_another_merchant_uses_at_the_same_recipient_
     other = fixture.add_merchant("Branch", SHOP)
     fixture.create(other, reference="0" * 12)
     draws = iter([bytes(16), bytes(8), b"\x01" * 8])
-    with fixture.database.begin() as connection:
-        made = intent_requests.create(
-            connection,
-            NewPaymentIntent(amount=5),
-            merchant_id=fixture.merchant,
-            settings=fixture.settings,
-            settler=fixture.settler,
-            now=fixture.clock(),
-            entropy=lambda n: next(draws) if n != 10 else bytes(10),
-        )
+    made = create_by(fixture, lambda n: next(draws) if n != 10 else bytes(10))
     assert fixture.show(made)["reference"] != "0" * 12
 
 
