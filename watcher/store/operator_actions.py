@@ -14,7 +14,8 @@ ASSIGN = "assign"
 #: The kind of action that accepts a branch which forked below what counts as final.
 ACCEPT_REORG = "accept_reorg"
 
-_TO_BASE32 = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
+#: The caller holds the cursor's lock.
+_NEXT = select(func.coalesce(func.max(act.c.sequence), 0) + 1)
 
 
 def add_action(
@@ -23,7 +24,8 @@ def add_action(
     """Store an operator action: on an intent, or on the chain when ``intent_id`` is None."""
     connection.execute(
         insert(act).values(
-            id=_next_id(connection, now),
+            id=new_id("act_", now),
+            sequence=connection.execute(_NEXT).scalar_one(),
             intent_id=intent_id,
             kind=kind,
             at=int(now),
@@ -32,16 +34,3 @@ def add_action(
             **values,
         )
     )
-
-
-def _next_id(connection: Connection, now: float) -> str:
-    """Return an id that sorts after all others.
-
-    The newest action wins, also when two share a millisecond.
-    """
-    fresh = new_id("act_", now)
-    last = connection.execute(select(func.max(act.c.id))).scalar_one()
-    if last is None or last < fresh:
-        return fresh
-    milliseconds = int(last.removeprefix("act_").translate(_TO_BASE32), 32) >> 80
-    return new_id("act_", (milliseconds + 1.5) / 1000)

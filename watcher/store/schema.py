@@ -373,6 +373,8 @@ act = Table(
     "act",
     metadata,
     Column("id", String(40), primary_key=True),
+    #: Order in which they were done: the newest wins.
+    Column("sequence", BigInteger, nullable=False),
     #: Null for an action on the chain itself.
     Column("intent_id", String(40), ForeignKey("intent.id"), index=True),
     Column("kind", String(16), nullable=False),
@@ -388,6 +390,7 @@ act = Table(
     Column("rank", Integer),
     Column("amount", Amount),
     Column("recipient", String(200)),
+    Index("ix_act_sequence", "sequence"),
     Index("ix_act_height", "height"),
     Index("ix_act_tx", "tx_id", "rank", **_where("tx_id is not null")),
 )

@@ -72,7 +72,7 @@ _COUNTS = union_all(
         for table in (transfer, attempt)
     )
 )
-_ACTIONS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.id)
+_ACTIONS = select(act).where(act.c.intent_id.in_(one_of("ids"))).order_by(act.c.sequence)
 
 _CANONICAL = {"canonical": True, "orphaned_at": None}
 
@@ -193,7 +193,7 @@ def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[s
     found: dict[tuple[str, int, str, int, str], str] = {}
     for batch in chunks(sorted(tx_ids)):
         query = select(act, intent.c.asset_identifier).join(intent, intent.c.id == act.c.intent_id)
-        query = query.where(act.c.tx_id.is_not(None), act.c.tx_id.in_(batch)).order_by(act.c.id)
+        query = query.where(act.c.tx_id.is_not(None), act.c.tx_id.in_(batch)).order_by(act.c.sequence)
         for row in connection.execute(query):
             found[(row.tx_id, row.rank, row.asset_identifier, row.amount, row.recipient)] = row.intent_id
     return found

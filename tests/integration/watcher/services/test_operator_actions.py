@@ -86,7 +86,7 @@ def test_more_money_after_a_dismissal_is_due_again(fixture: LedgerFixture) -> No
     assert fixture.show(intent)["flags"] == ["late", "refund_due"]
     fixture.dismiss(intent, "a tip")
     with fixture.database.read() as connection:
-        kept = select(act.c.amount, act.c.reason).where(act.c.kind == "dismiss").order_by(act.c.id)
+        kept = select(act.c.amount, act.c.reason).where(act.c.kind == "dismiss").order_by(act.c.sequence)
         assert connection.execute(kept).all() == [(12_345, "sent back by hand"), (5, "a tip")]
 
 

@@ -309,6 +309,7 @@ def test_amounts_of_any_size_come_back_whole_and_sort_like_numbers(
             [
                 {
                     "id": f"act_{n}",
+                    "sequence": n,
                     "intent_id": intent,
                     "kind": "assign",
                     "reason": "x",

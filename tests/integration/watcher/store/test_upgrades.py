@@ -3,7 +3,7 @@
 from typing import Any
 
 from alembic import command
-from sqlalchemy import select, text, update
+from sqlalchemy import Row, select, text, update
 
 from chain.testing import txs
 from tests import harness
@@ -44,9 +44,9 @@ def go_back(fixture: LedgerFixture, revision: str) -> None:
         command.downgrade(config, revision)
 
 
-def rows(fixture: LedgerFixture, table: Any) -> set[tuple[Any, ...]]:
+def rows(fixture: LedgerFixture, table: Any) -> set[Row[Any]]:
     with fixture.database.read() as connection:
-        return {tuple(row) for row in connection.execute(select(table))}
+        return set(connection.execute(select(table)))
 
 
 def test_keys_of_an_older_version_are_those_that_are_looked_for_now(fixture: LedgerFixture) -> None:
@@ -87,6 +87,7 @@ def test_refunds_that_an_older_version_noted_are_not_noted_again(fixture: Ledger
     fixture.mine(first, second)
     fixture.fork(1, [[], [second]])
     fixture.mark(intent, "succeeded", "refunded 20000 by hand")
+    fixture.clock.now += 1
     fixture.mark(intent, "failed", f"refunded 10000 by {second.tx_id}")
     stored, shown = rows(fixture, schema.transition), reasons(fixture, intent)
     go_back(fixture, "0008")
@@ -102,3 +103,20 @@ def test_refunds_that_an_older_version_noted_are_not_noted_again(fixture: Ledger
     fixture.mine(back(fixture, intent, 1))
     assert reasons(fixture, intent)[: len(shown)] == shown
     assert len(reasons(fixture, intent)) == len(shown) + 1
+
+
+def test_the_order_of_operator_actions_is_kept(fixture: LedgerFixture) -> None:
+    """Actions of an older version are numbered by their ids; the newest mark still wins, then a new one."""
+    intent = fixture.create()
+    for status in ("failed", "succeeded", "failed"):
+        fixture.mark(intent, status)
+        fixture.clock.now += 1
+    stored = rows(fixture, schema.act)
+    assert sorted(row.sequence for row in stored) == [1, 2, 3]
+    go_back(fixture, "0010")
+    fixture.database.upgrade()
+    assert rows(fixture, schema.act) == stored
+    fixture.clock.now -= 3600
+    fixture.mark(intent, "succeeded")
+    fixture.mine()
+    assert fixture.status(intent) == "succeeded"
