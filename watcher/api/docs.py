@@ -12,6 +12,7 @@ from watcher.api.errors import not_found
 #: What the page is made of; the folder also holds the licence.
 ASSETS: Final = {
     "swagger-ui.css": "text/css; charset=utf-8",
+    "docs.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "start.js": "text/javascript; charset=utf-8",
 }
@@ -25,6 +26,7 @@ _PAGE = """\
 <title>sbtc-watcher API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/docs.css">
 </head>
 <body>
 <div id="docs"></div>
