@@ -18,7 +18,9 @@ API_KEY = HTTPBearer(
     scheme_name="api_key", description="An API key: `sk_live_…` or `sk_test_…`.", auto_error=False
 )
 ADMIN_TOKEN = HTTPBearer(
-    scheme_name="admin_token", description="The operator's `admin_token`.", auto_error=False
+    scheme_name="admin_token",
+    description="The operator's `admin_token`: opens all routes, for all merchants.",
+    auto_error=False,
 )
 
 _IDEMPOTENCY_KEY = "The same key and body give the first answer again, for 24 hours. For example a UUID."
@@ -96,5 +98,5 @@ Write = Annotated[Writing, Depends()]
 Id = Annotated[str, Path(pattern="^[A-Za-z0-9_]{1,64}$", description="The id.")]
 
 #: For the description of routes.
-BY_KEY = [Security(API_KEY)]
+BY_KEY = [Security(API_KEY), Security(ADMIN_TOKEN)]  # either of them
 BY_ADMIN_TOKEN = [Security(ADMIN_TOKEN)]

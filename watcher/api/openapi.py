@@ -101,8 +101,8 @@ def describe_all(app: FastAPI) -> dict[str, Any]:
 
 
 def _mend(node: Any) -> None:
-    """Describe parameters of the form ``metadata[key]=text`` as such, leave out that a default is null, and
-    write whole numbers as such.
+    """Describe parameters as the texts they are, those of the form ``metadata[key]=text`` as such, leave out
+    that a default is null, and write whole numbers as such.
 
     To generators a field with a default is one that is always there, and a limit with a point is a float.
     """
@@ -116,7 +116,18 @@ def _mend(node: Any) -> None:
     for name, value in node.items():
         if isinstance(value, float) and value.is_integer():
             node[name] = int(value)
+    if node.get("in") in ("query", "header"):
+        node["schema"] = _without_null(node["schema"])
     if node.get("in") == "query" and node["name"] == "metadata":
         node |= {"style": "deepObject", "explode": True}
     for part in node.values():
         _mend(part)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter's schema without null, which the framework adds where it can be left out."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if not kinds:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return kinds[0] | rest if len(kinds) == 1 else {"anyOf": kinds} | rest

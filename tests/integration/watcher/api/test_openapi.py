@@ -132,6 +132,16 @@ async def test_limits_are_whole_numbers_and_the_largest_amount_is_exact(sqlite_o
     assert ("exclusiveMaximum", str(2**128)) in found
 
 
+async def test_no_parameter_is_said_to_be_null_and_operators_are_let_in(sqlite_office: ApiFixture) -> None:
+    """A URL and a header have texts only; an operator's token opens the merchants' routes too."""
+    for path, method, operation in operations(await described(sqlite_office)):
+        for parameter in operation["parameters"]:
+            assert {"type": "null"} not in parameter["schema"].get("anyOf", ()), (method, path, parameter)
+        schemes = [name for way in operation["security"] for name in way]
+        admin = path.startswith("/v1/admin/")
+        assert schemes == (["admin_token"] if admin else ["api_key", "admin_token"]), (method, path)
+
+
 async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: ApiFixture) -> None:
     for path, method, operation in operations(await described(sqlite_office)):
         declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
