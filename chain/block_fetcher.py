@@ -50,7 +50,7 @@ async def headers_after(source: ChainSource, after: BlockHeader, top: int) -> tu
         last = await source.header(count)
         found = None if last is None else await source.headers(limit=count, cursor=last.hash)
     else:
-        found = await source.headers(limit=count, cursor=after.hash, offset=-count)
+        found = await source.headers(limit=count, cursor=after.hash, offset=-count, height=after.height)
     if not found:
         return None
     headers = found[::-1]
@@ -66,7 +66,7 @@ async def headers_below(source: ChainSource, header: BlockHeader, limit: int) ->
 
     Raises ``SourceInconsistent`` if they do not link.
     """
-    older = await source.headers(limit=limit, cursor=header.hash, offset=1)
+    older = await source.headers(limit=limit, cursor=header.hash, offset=1, height=header.height)
     if older and not links(older[-1], [*older[-2::-1], header]):
         raise SourceInconsistent(f"the blocks it lists below {header.height} do not link", url=source.url)
     return older or ()

@@ -156,12 +156,14 @@ async def _list_block(source: ChainSource, header: BlockHeader) -> dict[str, TxS
 async def _details(source: ChainSource, rows: Iterable[TxSummary], rules: FetchRules) -> dict[str, TxDetail]:
     """Fetch events and arguments by transaction id; every answer agrees with its list row."""
     found: dict[str, TxDetail] = {}
-    wanted = [row for row in rows if _has_events(row) or _wants_args(row, rules)]
+    wanted = [
+        row for row in rows if (_may_have_events(row) and row.event_count != 0) or _wants_args(row, rules)
+    ]
     for _ in range(DETAIL_ROUNDS):
         if not wanted:
             return found
-        for group, with_args in _groups(wanted, rules):
-            found |= await source.details([row.tx_id for row in group], with_args=with_args)
+        for group, args_of in _groups(wanted, rules):
+            found |= await source.details_of(group, args_of=args_of)
         wanted = [row for row in wanted if not _confirms(found.get(row.tx_id), row)]
     if not wanted:
         return found
@@ -172,12 +174,14 @@ async def _details(source: ChainSource, rows: Iterable[TxSummary], rules: FetchR
     )
 
 
-def _groups(rows: Sequence[TxSummary], rules: FetchRules) -> list[tuple[Sequence[TxSummary], bool]]:
-    """Split rows by whether arguments are needed, unless one request can hold all."""
+def _groups(rows: Sequence[TxSummary], rules: FetchRules) -> list[tuple[Sequence[TxSummary], frozenset[str]]]:
+    """Split rows by whether arguments are needed, unless one request can hold all; with the ids of those."""
+    args_of = frozenset(row.tx_id for row in rows if _wants_args(row, rules))
     if len(rows) <= MAX_IDS:
-        return [(rows, any(_wants_args(row, rules) for row in rows))]
-    groups = ([row for row in rows if _wants_args(row, rules) is with_args] for with_args in (False, True))
-    return [(group, with_args) for group, with_args in zip(groups, (False, True), strict=True) if group]
+        return [(rows, args_of)]
+    without = [row for row in rows if row.tx_id not in args_of]
+    with_args = [row for row in rows if row.tx_id in args_of]
+    return [(group, ids) for group, ids in ((without, frozenset[str]()), (with_args, args_of)) if group]
 
 
 def _transactions(
@@ -186,8 +190,9 @@ def _transactions(
     for row in rows:
         call: ContractCall | None = None
         events: tuple[Event, ...] = ()
-        if _has_events(row):
-            events = details[row.tx_id].events
+        if _may_have_events(row):
+            # Those without any were not asked for.
+            events = details[row.tx_id].events if row.event_count != 0 else ()
         elif row.status in _MAY_PAY and row.transfer is not None:
             events = (row.transfer,)
         elif not _wants_args(row, rules):
@@ -228,7 +233,7 @@ def _same_block(row: TxSummary, header: BlockHeader) -> bool:
     )
 
 
-def _has_events(row: TxSummary) -> bool:
+def _may_have_events(row: TxSummary) -> bool:
     return row.status in _MAY_PAY and row.transfer is None and row.kind not in _WITHOUT_EVENTS
 
 

@@ -1,10 +1,10 @@
 """The interface of a source of the chain: an API server, or an own node."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from chain.api.dates import ServerDates
-from chain.api.parse import ApiStatus, TxDetail, TxPage
+from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.api.parse_mempool import PendingPage
 from chain.api.transport import Limiter
 from chain.model import BlockHeader
@@ -47,9 +47,12 @@ class ChainSource(Protocol):
         """Network id of the node; None when it does not say."""
 
     async def headers(
-        self, *, limit: int = 30, cursor: str | None = None, offset: int = 0
+        self, *, limit: int = 30, cursor: str | None = None, offset: int = 0, height: int | None = None
     ) -> tuple[BlockHeader, ...] | None:
-        """Canonical headers, newest first; None when block ``cursor`` is not canonical."""
+        """Canonical headers, newest first; None when block ``cursor`` is not canonical.
+
+        ``height``: the cursor's, if known.
+        """
 
     async def header(self, ref: int | str) -> BlockHeader | None:
         """The canonical block of a height or an index hash."""
@@ -71,3 +74,8 @@ class ChainSource(Protocol):
 
     async def details(self, tx_ids: Sequence[str], *, with_args: bool = False) -> dict[str, TxDetail]:
         """Status and all events of each transaction, in the given order; unknown ids are included."""
+
+    async def details_of(
+        self, rows: Sequence[TxSummary], *, args_of: Collection[str] = ()
+    ) -> dict[str, TxDetail]:
+        """As ``details``, of listed transactions, with the arguments of at least ``args_of``."""

@@ -7,7 +7,7 @@ answer can fill the memory, and a server that sends one byte a second cannot hol
 import asyncio
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,9 @@ MAX_BODY_BYTES = 8 * 2**20
 
 #: Longest ETag that is sent back, in characters.
 _MAX_ETAG_CHARACTERS = 256
+
+#: How the API's message about a route that it does not know begins.
+_UNKNOWN_ROUTE = "Route "
 
 #: Longest text that is parsed as a date, in characters.
 _MAX_DATE_CHARACTERS = 64
@@ -51,13 +54,21 @@ class TooLarge(SourceMalformed):
     """The answer exceeds the cap; a smaller request may work."""
 
 
+class RouteGone(SourceUnavailable):
+    """410: the operator has switched this route off. It does not come back; another one replaces it."""
+
+
+class RouteAbsent(SourceUnavailable):
+    """404 of the API itself for a route that this version does not have."""
+
+
 class UrlTooLong(SourceUnavailable):
     """The server, or a proxy before it, refuses URLs of this length; a smaller request may work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status (200, 304 or 404 only), headers and decompressed body of one request."""
+    """Status (200, 304, or a missing thing's, usually 404), headers and decompressed body of one request."""
 
     status: int
     headers: Mapping[str, str]
@@ -109,8 +120,19 @@ class Fetcher:
         if self._owned:
             await self._client.aclose()
 
-    async def get(self, path: str, *, etag: str | None = None, cap: int = MAX_BODY_BYTES) -> Answer:
-        """GET ``path`` with its query. Raises ``SourceError`` for all but 200, 404, and 304 to ``etag``."""
+    async def get(
+        self,
+        path: str,
+        *,
+        etag: str | None = None,
+        cap: int = MAX_BODY_BYTES,
+        missing: Collection[int] = (404,),
+    ) -> Answer:
+        """GET ``path`` with its query.
+
+        Raises ``SourceError`` for all but 200, 304 to ``etag``, and an error of the API with a status of
+        ``missing``, which is how it says that there is no such thing.
+        """
         if self.limiter is not None:
             await self.limiter.acquire()
         if etag is not None and not _fits_a_header(etag):
@@ -141,7 +163,7 @@ class Fetcher:
                 self.limiter.observe(code, loop.time() - started, received)
         if code == 200 or (code == 304 and etag is not None):
             return Answer(code, received, body)
-        if code == 404 and self._is_api_404(body):
+        if code in missing and self._is_api_error(body):
             return Answer(code, received, body)
         raise self._refusal(path, code, received, body)
 
@@ -182,10 +204,10 @@ class Fetcher:
             raise SourceMalformed("truncated gzip", url=self.url)
         return b"".join(parts)
 
-    def _is_api_404(self, body: bytes) -> bool:
+    def _is_api_error(self, body: bytes) -> bool:
         """Whether a 404 means "no such block"; a proxy's page or an unknown route does not."""
         text = _message(body)
-        return text is not None and not text.startswith("Route ")
+        return text is not None and not text.startswith(_UNKNOWN_ROUTE)
 
     def _refusal(self, path: str, code: int, headers: Mapping[str, str], body: bytes) -> SourceError:
         message = _message(body)
@@ -200,8 +222,12 @@ class Fetcher:
         if 300 <= code < 400:
             target = _line(headers.get("location", "nowhere"))
             text = f"GET {_line(path)}: {code}, redirected to {target}; set the source to its final address"
+        elif code == 410 and message is not None:
+            return RouteGone(text, url=self.url)
         elif code in (404, 410):
             text += " (the routes of API 9.0 or newer are needed)"
+            if code == 404 and message is not None and message.startswith(_UNKNOWN_ROUTE):
+                return RouteAbsent(text, url=self.url)
         return SourceUnavailable(text, url=self.url, retry_after=retry_after(headers))
 
     def _unavailable(self, path: str, text: str) -> SourceUnavailable:

@@ -375,14 +375,30 @@ def tx_id_of(path: Mapping[str, str]) -> str:
     return tx_id.lower()
 
 
+#: Statuses as the server numbers them for ETags.
+_STATUS_NUMBERS = {
+    "success": 1,
+    "pending": 0,
+    "abort_by_response": -1,
+    "abort_by_post_condition": -2,
+    "problematic_skipped": -3,
+    "dropped_replace_by_fee": -10,
+    "dropped_replace_across_fork": -11,
+    "dropped_too_expensive": -12,
+    "dropped_stale_garbage_collect": -13,
+    "dropped_problematic": -14,
+}
+
+
 def tx_etag(view: View, tx_id: str) -> str | None:
-    """Return a text that changes with the transaction's state; None for an unknown one."""
+    """Return the hash of the transaction's state, as the real server makes it; None for an unknown one."""
     place: Place | None = view.place(tx_id)
     entry = view.pooled(tx_id)
     if place is not None:
-        state: tuple[object, ...] = (tx_id, place[0].header.hash, place[1], place[0].txs[place[1]].status)
+        block, status = place[0], place[0].txs[place[1]].status
+        state = f"{block.header.hash}:0x:{_STATUS_NUMBERS.get(status, -99)}"
     elif entry is not None:
-        state = (tx_id, entry.status, entry.receipt_time, entry.replaced_by)
+        state = f"::{_STATUS_NUMBERS.get(entry.status, -99)}"
     else:
         return None
-    return hashlib.sha256(repr(state).encode()).hexdigest()
+    return hashlib.sha256(f"{tx_id}:{state}".encode()).hexdigest()

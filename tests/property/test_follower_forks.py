@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chain.errors import ChainError
 from chain.model import FetchRules, Reorg, Step
-from chain.testing import ScriptedChain, principal, txs
+from chain.testing import VERSIONS, ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
 from chain.testing.txs import SBTC_CONTRACT, Tx
 from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
@@ -62,6 +62,24 @@ LOWEST = 115
 
 
 @dataclass(frozen=True)
+class Become:
+    """The server is upgraded, or its operator switches the deprecated routes off."""
+
+    source: int
+    version: str
+
+
+@dataclass(frozen=True)
+class BecomeAt:
+    """The same right before a request is answered."""
+
+    source: int
+    route: str
+    nth: int
+    version: str
+
+
+@dataclass(frozen=True)
 class ForkAt:
     """Fork right before a request is answered."""
 
@@ -78,13 +96,19 @@ class Turn:
     breaks_after: int | None
 
 
-routes = st.sampled_from(["transactions", "blocks", "block", "block_transactions", "tx_multiple"])
+routes = st.sampled_from(
+    [
+        *("transactions", "blocks", "block", "block_transactions", "tx_multiple"),
+        *("blocks_v3", "block_v3", "transaction", "transaction_events"),
+    ]
+)
+versions = st.sampled_from(sorted(VERSIONS))
 source = st.integers(0, 1)
 forks = st.builds(
     Fork,
     depth=st.integers(0, 40),
     blocks=st.integers(0, 45),
-    keep=st.sampled_from(["stale", "follow"]),
+    keep=st.sampled_from(["stale", "follow", "instant"]),
     again=st.booleans(),
 )
 turns = st.builds(
@@ -107,6 +131,8 @@ actions = st.one_of(
         times=st.integers(1, 3),
     ),
     st.builds(ForkAt, source=source, route=routes, nth=st.integers(1, 4), fork=forks),
+    st.builds(Become, source=source, version=versions),
+    st.builds(BecomeAt, source=source, route=routes, nth=st.integers(1, 4), version=versions),
 )
 
 
@@ -164,6 +190,10 @@ class Story:
                 getattr(apis[source].faults, how)(route=route, times=times)
             case ForkAt(source=source, route=route, nth=nth, fork=fork):
                 apis[source].before(route, lambda _: None if self.ended else self.fork(fork), nth=nth)
+            case Become(source=source, version=version):
+                apis[source].become(version)
+            case BecomeAt(source=source, route=route, nth=nth, version=version):
+                apis[source].before(route, lambda _: apis[source].become(version), nth=nth)
             case Turn(passed=passed, breaks_after=breaks_after):
                 await self.turn(passed, breaks_after)
 
@@ -186,11 +216,11 @@ class Story:
             self.rig.before_commit = None
 
 
-async def tell(history: list[object], batch: int) -> None:
+async def tell(history: list[object], batch: int, version: str) -> None:
     chain = ScriptedChain()
     chain.mine(n=20, burn=True)
     chain.mine(n=50)
-    async with following(chain, sources=2, rules=WATCHING, batch=batch) as rig:
+    async with following(chain, sources=2, rules=WATCHING, batch=batch, version=version) as rig:
         story = Story(chain, rig)
         for action in history:
             await story.play(action)
@@ -205,6 +235,8 @@ async def tell(history: list[object], batch: int) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(history=st.lists(actions, max_size=14), batch=st.sampled_from([1, 7, 50]))
-def test_the_steps_always_lead_to_the_canonical_chain(history: list[object], batch: int) -> None:
-    asyncio.run(tell(history, batch))
+@given(history=st.lists(actions, max_size=14), batch=st.sampled_from([1, 7, 50]), version=versions)
+def test_the_steps_always_lead_to_the_canonical_chain(
+    history: list[object], batch: int, version: str
+) -> None:
+    asyncio.run(tell(history, batch, version))

@@ -24,7 +24,7 @@ from chain.model import (
     UnknownWord,
 )
 from chain.source_pool import SourcePool
-from chain.testing import ScriptedApi, ScriptedBlock, ScriptedChain
+from chain.testing import BlocksShape, ScriptedApi, ScriptedBlock, ScriptedChain
 from chain.testing.txs import Tx
 
 POLL = 5.0
@@ -219,13 +219,18 @@ async def following(
     rules: FetchRules | None = None,
     batch: int = 50,
     ahead: int = 4,
+    version: str = "9.0",
+    shape: BlocksShape | None = None,
     **options: Any,
 ) -> AsyncIterator[FollowerFixture]:
     """A fixture with ``sources`` servers of ``chain``, begun at ``start`` or the tip; its ``options``."""
     async with AsyncExitStack() as stack:
         apis = [
-            await stack.enter_async_context(ScriptedApi(chain, ping_interval=None)) for _ in range(sources)
+            await stack.enter_async_context(ScriptedApi(chain, version=version, ping_interval=None))
+            for _ in range(sources)
         ]
+        for api in apis:
+            api.shape = shape or api.shape
         rig = FollowerFixture(chain, apis, rules=rules, batch=batch, ahead=ahead, **options)
         stack.push_async_callback(rig.pool.aclose)
         await rig.start(start)

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from chain.api import parse as parser
+from chain.api import parse_multiple
 from chain.api.client import StacksApi
 from chain.api.transport import Fetcher
 from chain.errors import SourceInconsistent, SourceUnavailable
@@ -215,7 +216,7 @@ async def test_dropped_and_unknown_transactions_are_told_apart_and_never_canonic
     # Recorded without event_limit, which StacksApi always sends; so the body is read directly.
     answer = recording("v1-tx-multiple-dropped")
     ids = asked_ids("v1-tx-multiple-dropped")
-    windows = parser.windows(answer["body"], tx_ids=frozenset(ids), with_args=True)
+    windows = parse_multiple.windows(answer["body"], tx_ids=frozenset(ids), with_args=True)
     details = [windows[tx_id].detail for tx_id in ids]
     assert [detail.raw_status for detail in details] == [
         "dropped_replace_by_fee",

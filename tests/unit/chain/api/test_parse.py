@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.api import parse as parser
+from chain.api import parse_multiple
 from chain.api.parse_fields import MAX_TIME, Malformed
 from chain.model import (
     MAX_AMOUNT,
@@ -55,7 +56,7 @@ def mined(events=(), **changes):
 
 
 def read(body, *, with_args=False):
-    return parser.windows(body, tx_ids=frozenset([HASH]), with_args=with_args)[HASH]
+    return parse_multiple.windows(body, tx_ids=frozenset([HASH]), with_args=with_args)[HASH]
 
 
 def ft(kind="transfer", **changes):
@@ -330,7 +331,7 @@ _STATUS = body_of("status-v9")
 _READERS = [
     (_HEADERS, lambda body: parser.headers(body, limit=30)),
     (_PAGE, lambda body: parser.tx_page(body, limit=50)),
-    (_MULTIPLE, lambda body: parser.windows(body, tx_ids=frozenset(_MULTIPLE), with_args=True)),
+    (_MULTIPLE, lambda body: parse_multiple.windows(body, tx_ids=frozenset(_MULTIPLE), with_args=True)),
     (_STATUS, parser.status),
 ]
 
@@ -370,12 +371,14 @@ def test_a_cursor_that_is_none_is_malformed(cursor):
 
 def test_an_answer_about_other_transactions_than_asked_for_is_malformed():
     with pytest.raises(Malformed, match="asked for 1 transactions"):
-        parser.windows({}, tx_ids=frozenset({"0x" + "ab" * 32}), with_args=False)
+        parse_multiple.windows({}, tx_ids=frozenset({"0x" + "ab" * 32}), with_args=False)
 
 
 def test_a_transaction_that_is_not_found_has_nothing_else():
     tx_id = "0x" + "ab" * 32
-    found = parser.windows({tx_id: {"found": False}}, tx_ids=frozenset({tx_id}), with_args=False)[tx_id]
+    found = parse_multiple.windows({tx_id: {"found": False}}, tx_ids=frozenset({tx_id}), with_args=False)[
+        tx_id
+    ]
     assert not found.detail.found
     assert found.detail.events == ()
 
@@ -525,5 +528,5 @@ def test_every_word_of_the_recorded_lists_is_known(recording):
 @pytest.mark.parametrize("recording", ["v1-tx-multiple", "tx-multiple-many-events", "v1-tx-multiple-dropped"])
 def test_every_word_of_the_recorded_transactions_is_known(recording):
     body = body_of(recording)
-    read = parser.windows(body, tx_ids=frozenset(body), with_args=False)
+    read = parse_multiple.windows(body, tx_ids=frozenset(body), with_args=False)
     assert {said for window in read.values() for said in window.detail.unknown} == set()
