@@ -4,12 +4,12 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -20,9 +20,11 @@ from watcher.errors import ConfigError, NotFound, UsageError
 if TYPE_CHECKING:
     from watcher.cli.backends.protocol import Backend
     from watcher.config.settings import Settings
+    from watcher.schemas import Request
     from watcher.services import Services
     from watcher.store.database import Database
 
+_R = TypeVar("_R", bound="Request")
 
 #: Environment variables for --server. (``SBTC_WATCHER_API_KEY`` is a setting: the key to the Stacks API.)
 SERVER_VARIABLE = "SBTC_WATCHER_SERVER"
@@ -196,9 +198,14 @@ def read_key(key: str | None, file: str | None) -> str:
     return found
 
 
-def drop_none(options: Mapping[str, object]) -> dict[str, object]:
+def drop_none(**options: object) -> dict[str, object]:
     """Return the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def request_of(model: type[_R], **options: object) -> _R:
+    """Return the request that options make, without those that are None. Raises :class:`Refused`."""
+    return model.of(drop_none(**options))
 
 
 def read_pairs(pairs: list[str] | None, option: str) -> dict[str, str] | None:

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, EndpointOption, JsonOption, LimitOption, MerchantFilterOption
-from watcher.cli.session import drop_none, get_session
+from watcher.cli.session import get_session, request_of
 
 app = Commands("deliveries", "Show deliveries and their attempts; retry or dismiss them.")
 
@@ -43,15 +43,15 @@ def list_(
     """
     from watcher.schemas import DeliveryFilters
 
-    fields = {
-        "merchant": merchant,
-        "endpoint": endpoint,
-        "event": event,
-        "status": status,
-        "limit": limit,
-        "cursor": cursor,
-    }
-    filters = DeliveryFilters.of(drop_none(fields))
+    filters = request_of(
+        DeliveryFilters,
+        merchant=merchant,
+        endpoint=endpoint,
+        event=event,
+        status=status,
+        limit=limit,
+        cursor=cursor,
+    )
     with get_session(context).services() as services:
         found = services.deliveries(filters)
     columns: render.Columns = {

@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, MerchantOption
-from watcher.cli.session import drop_none, get_session
+from watcher.cli.session import get_session, request_of
 
 app = Commands("endpoints", "Add, test and remove the URLs that receive webhooks.")
 
@@ -43,8 +43,7 @@ def add(
     from watcher.schemas import NewEndpoint
 
     names = None if events is None else [name.strip() for name in events.split(",") if name.strip()]
-    fields = {"url": url, "legacy_v0": legacy_v0, "events": names, "merchant": merchant}
-    request = NewEndpoint.of(drop_none(fields))
+    request = request_of(NewEndpoint, url=url, legacy_v0=legacy_v0, events=names, merchant=merchant)
     session = get_session(context)
     with session.backend() as backend:
         # A DNS lookup: done before the transaction opens.
@@ -65,7 +64,7 @@ def list_(
     """List endpoints, newest first."""
     from watcher.schemas import OwnedPage
 
-    page = OwnedPage.of(drop_none({"merchant": merchant, "limit": limit, "cursor": cursor}))
+    page = request_of(OwnedPage, merchant=merchant, limit=limit, cursor=cursor)
     with get_session(context).services() as services:
         found = services.endpoints(page)
     columns: render.Columns = {
@@ -125,7 +124,7 @@ def rotate_secret(
     """Replace an endpoint's signing secret; the new one is shown only once."""
     from watcher.schemas import RotateSecret
 
-    request = RotateSecret.of(drop_none({"overlap": overlap}))
+    request = request_of(RotateSecret, overlap=overlap)
     with get_session(context).services(write=True) as services:
         found = services.rotate_endpoint_secret(endpoint, request)
         until = found.get("previous_secret_expires_at")

@@ -17,7 +17,7 @@ from watcher.cli.options import (
     LimitOption,
     MerchantFilterOption,
 )
-from watcher.cli.session import drop_none, get_session, read_moment
+from watcher.cli.session import get_session, read_moment, request_of
 
 app = Commands("events", "Show the events sent to merchants; send them again.")
 
@@ -42,8 +42,9 @@ def list_(
     """List events, newest first."""
     from watcher.schemas import EventFilters
 
-    fields = {"merchant": merchant, "type": kind, "intent": intent, "limit": limit, "cursor": cursor}
-    filters = EventFilters.of(drop_none(fields))
+    filters = request_of(
+        EventFilters, merchant=merchant, type=kind, intent=intent, limit=limit, cursor=cursor
+    )
     with get_session(context).services() as services:
         found = services.events(filters)
     columns: render.Columns = {
@@ -94,7 +95,7 @@ def redeliver(
     """Send an event again, under the same event id."""
     from watcher.schemas import Redeliver
 
-    request = Redeliver.of(drop_none({"endpoint": endpoint}))
+    request = request_of(Redeliver, endpoint=endpoint)
     with get_session(context).services(write=True) as services:
         found = services.redeliver_event(event, request)
         if as_json:

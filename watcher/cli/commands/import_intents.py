@@ -15,7 +15,7 @@ import typer
 from watcher.cli import render
 from watcher.cli.csv_rows import Format, Row, format_of, read
 from watcher.cli.options import JsonOption, MerchantOption
-from watcher.cli.session import drop_none, get_session
+from watcher.cli.session import get_session, request_of
 from watcher.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -120,10 +120,9 @@ def _store(backend: "Backend", merchant: str | None, batch: list[Row], outcome: 
     """Store a batch, or collect all its errors."""
     from watcher.schemas import NewPaymentIntents
 
-    fields = {"intents": [row.document for row in batch], "merchant": merchant}
     try:
         # An unreadable line has no document: the batch is refused, and the other lines are still validated.
-        request = NewPaymentIntents.of(drop_none(fields))
+        request = request_of(NewPaymentIntents, intents=[row.document for row in batch], merchant=merchant)
         with backend.writing(idempotency_key=_idempotency_key(merchant, batch)) as services:
             made = services.create_intents(request)["data"]
     except Refused as refused:

@@ -20,7 +20,7 @@ from watcher.cli.options import (
     ReasonOption,
     ToleranceOption,
 )
-from watcher.cli.session import Session, drop_none, get_session, read_moment, read_pairs
+from watcher.cli.session import Session, get_session, read_moment, read_pairs, request_of
 from watcher.domain.model import Flag, Status
 
 app = Commands("intents", "Create, list, cancel and mark payment intents; dismiss their refunds.")
@@ -111,24 +111,24 @@ def create(
     from watcher.schemas import NewPaymentIntent
 
     session = get_session(context)
-    fields = {
-        "amount": amount,
-        "asset": asset,
-        "recipient": recipient,
-        "reference": reference,
-        "expires_in": expires_in,
-        "expires_at": expires_at,
-        "level": level,
-        "payer": payer,
-        "match": match,
-        "tolerance": tolerance,
-        "late_policy": late_policy,
-        "not_before": not_before,
-        "salt": salt,
-        "metadata": read_pairs(metadata, "--metadata"),
-        "merchant": merchant,
-    }
-    request = NewPaymentIntent.of(drop_none(fields))
+    request = request_of(
+        NewPaymentIntent,
+        amount=amount,
+        asset=asset,
+        recipient=recipient,
+        reference=reference,
+        expires_in=expires_in,
+        expires_at=expires_at,
+        level=level,
+        payer=payer,
+        match=match,
+        tolerance=tolerance,
+        late_policy=late_policy,
+        not_before=not_before,
+        salt=salt,
+        metadata=read_pairs(metadata, "--metadata"),
+        merchant=merchant,
+    )
     with session.services(write=True) as services:
         found = services.create_intent(request)
         _print(session, found, as_json)
@@ -178,19 +178,19 @@ def list_(
     from watcher.schemas import PaymentIntentFilters
 
     session = get_session(context)
-    fields = {
-        "merchant": merchant,
-        "status": status,
-        "flag": flag,
-        "attention": attention or None,
-        "reference": reference,
-        "created_from": read_moment(created_from, "--created-from", now=session.now),
-        "created_to": read_moment(created_to, "--created-to", now=session.now),
-        "metadata": read_pairs(metadata, "--metadata"),
-        "limit": limit,
-        "cursor": cursor,
-    }
-    filters = PaymentIntentFilters.of(drop_none(fields))
+    filters = request_of(
+        PaymentIntentFilters,
+        merchant=merchant,
+        status=status,
+        flag=flag,
+        attention=attention or None,
+        reference=reference,
+        created_from=read_moment(created_from, "--created-from", now=session.now),
+        created_to=read_moment(created_to, "--created-to", now=session.now),
+        metadata=read_pairs(metadata, "--metadata"),
+        limit=limit,
+        cursor=cursor,
+    )
     with session.services() as services:
         found = services.intents(filters)
     columns: render.Columns = {

@@ -17,7 +17,7 @@ from watcher.cli.options import (
     LimitOption,
     ToleranceOption,
 )
-from watcher.cli.session import drop_none, get_session
+from watcher.cli.session import drop_none, get_session, request_of
 from watcher.errors import UsageError
 
 app = Commands("merchants", "Add, change and disable merchants; manage their API keys.")
@@ -52,15 +52,15 @@ def add(
     """
     from watcher.schemas import NewMerchant
 
-    fields = {
-        "name": name,
-        "recipient": recipient,
-        "level": level,
-        "ttl": ttl,
-        "tolerance": tolerance,
-        "late_policy": late_policy,
-    }
-    request = NewMerchant.of(drop_none(fields))
+    request = request_of(
+        NewMerchant,
+        name=name,
+        recipient=recipient,
+        level=level,
+        ttl=ttl,
+        tolerance=tolerance,
+        late_policy=late_policy,
+    )
     with get_session(context).services(write=True, create=True) as services:
         found = services.add_merchant(request)
         _print_key(found, as_json)
@@ -74,7 +74,7 @@ def list_(
     from watcher.schemas import Page
 
     with get_session(context).services() as services:
-        found = services.merchants(Page.of(drop_none({"limit": limit, "cursor": cursor})))
+        found = services.merchants(request_of(Page, limit=limit, cursor=cursor))
     columns: render.Columns = {
         "ID": "id",
         "Name": "name",
@@ -132,15 +132,9 @@ def update(
     """
     from watcher.schemas import ChangeMerchant
 
-    fields = {
-        "name": name,
-        "recipient": recipient,
-        "level": level,
-        "ttl": ttl,
-        "tolerance": tolerance,
-        "late_policy": late_policy,
-    }
-    changes = drop_none(fields)
+    changes = drop_none(
+        name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
+    )
     if not changes:
         raise UsageError("nothing to change", hint="sbtc-watcher merchants update --help lists what can be")
     for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):

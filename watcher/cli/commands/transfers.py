@@ -9,7 +9,7 @@ from watcher.cli import render
 from watcher.cli.format import short, when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, ReasonOption
-from watcher.cli.session import drop_none, get_session
+from watcher.cli.session import get_session, request_of
 
 app = Commands("transfers", "List received transfers; assign unmatched ones to an intent.")
 
@@ -29,8 +29,9 @@ def list_(
     from watcher.schemas import TransferFilters
 
     session = get_session(context)
-    fields = {"merchant": merchant, "unmatched": unmatched or None, "limit": limit, "cursor": cursor}
-    filters = TransferFilters.of(drop_none(fields))
+    filters = request_of(
+        TransferFilters, merchant=merchant, unmatched=unmatched or None, limit=limit, cursor=cursor
+    )
     with session.services() as services:
         found = services.transfers(filters)
     columns: render.Columns = {
