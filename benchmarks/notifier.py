@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from notifier import endpoints, outbox
+from notifier.delivery_limits import DeliveryLimits
 from notifier.events import EventType, event_body, event_id
 from notifier.secrets import PLAIN, SecretStore
 from notifier.ssrf import CheckedUrl
@@ -144,7 +145,10 @@ class Shop:
 def make_worker(database: Database, secret_store: SecretStore) -> Worker:
     """Make a worker with the default settings."""
     return Worker(
-        database, user_agent="bench", allow_http=True, allow_private=True, secret_store=secret_store
+        database,
+        user_agent="bench",
+        limits=DeliveryLimits(allow_http=True, allow_private=True),
+        secret_store=secret_store,
     )
 
 

@@ -21,9 +21,9 @@ from notifier import clock, queue, signing
 from notifier import results as delivery_results
 from notifier.bulk_worker import BulkWorker
 from notifier.database_errors import is_outage, reason_of
+from notifier.delivery_limits import DEFAULT_LIMITS, DeliveryLimits
 from notifier.errors import NotifierError
 from notifier.ids import Entropy, new_id
-from notifier.retry import DEFAULT_SCHEDULE
 from notifier.secrets import PLAIN, SecretStore
 from notifier.sender import Sender, SendResult
 
@@ -70,9 +70,7 @@ def log_unforeseen(where: str, error: Exception) -> None:
 class Worker:
     """Delivers the outbox; call one of :meth:`run` and :meth:`drain` at a time.
 
-    It also runs bulk changes, see :mod:`notifier.bulk`. ``schedule`` are the waits before the 1st, 2nd, …
-    attempt, ``timeout`` bounds one attempt, ``grace`` bounds the attempts under way at shutdown; all in
-    seconds. Several workers may share a database.
+    It also runs bulk changes, see :mod:`notifier.bulk`. Several workers may share a database.
 
     No exception ends it: an unforeseen one affects one delivery or cycle, and is passed to ``on_unforeseen``
     with the place (``attempt``, ``settle``, ``queue``, ``bulk``).
@@ -83,18 +81,8 @@ class Worker:
         database: Database,
         *,
         user_agent: str,
-        schedule: Sequence[float] = DEFAULT_SCHEDULE,
-        timeout: float = 15.0,
-        concurrency: int = 256,
-        endpoint_concurrency: int = 8,
-        endpoint_rate: float | None = None,
+        limits: DeliveryLimits = DEFAULT_LIMITS,
         secret_store: SecretStore = PLAIN,
-        allow_http: bool = False,
-        allow_private: bool = False,
-        disable_after: float = 5 * 86400.0,
-        breaker_pause: float | None = None,
-        poll_interval: float = 1.0,
-        grace: float = 5.0,
         on_attempt: OnAttempt = ignore_attempt,
         on_first_attempt: Callable[[float], None] = lambda _: None,
         on_unforeseen: Callable[[str, Exception], None] = log_unforeseen,
@@ -104,15 +92,9 @@ class Worker:
     ) -> None:
         self._database = database
         self._user_agent = user_agent
-        self._timeout = timeout
-        self._concurrency = concurrency
-        self._endpoint_concurrency = endpoint_concurrency
-        self._endpoint_rate = endpoint_rate
+        self._limits = limits
+        self._policy = limits.policy
         self._secret_store = secret_store
-        self._allow_http = allow_http
-        self._allow_private = allow_private
-        self._poll_interval = poll_interval
-        self._grace = grace
         self._on_attempt = on_attempt
         self._on_first_attempt = on_first_attempt
         self._on_unforeseen = on_unforeseen
@@ -124,15 +106,6 @@ class Worker:
         self._elapsed = clock or _boot_time
         self._jitter = jitter
         self._entropy = entropy
-        if breaker_pause is None:
-            # Half a minute, but with a schedule in seconds (tests, demos) no longer than its first wait.
-            breaker_pause = min([30.0, *schedule[1:2]])
-        self._policy = delivery_results.Policy(
-            schedule=schedule,
-            breaker_pause=breaker_pause,
-            disable_after=disable_after,
-            endpoint_cap=endpoint_concurrency,
-        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakeup = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
@@ -145,7 +118,7 @@ class Worker:
             database,
             now=self._now,
             elapsed=self._elapsed,
-            poll_interval=poll_interval,
+            poll_interval=limits.poll_interval,
             on_unforeseen=on_unforeseen,
             entropy=entropy,
         )
@@ -181,9 +154,9 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         sender = Sender(
             user_agent=self._user_agent,
-            timeout=self._timeout,
-            allow_http=self._allow_http,
-            allow_private=self._allow_private,
+            timeout=self._limits.timeout,
+            allow_http=self._limits.allow_http,
+            allow_private=self._limits.allow_private,
         )
         idle = False
         failed = 0
@@ -219,7 +192,7 @@ class Worker:
         """Run one cycle: record, claim, start tasks; False if the transaction failed (results are kept)."""
         results = list(self._results)
         # Results recorded in this cycle have left their slots.
-        room = self._concurrency - len(self._running)
+        room = self._limits.concurrency - len(self._running)
         begun = self._elapsed()
         try:
             recorded, polled, now = await asyncio.to_thread(self._transact, results, room)
@@ -292,10 +265,10 @@ class Worker:
                 conn,
                 lease=new_id("lease_", now, self._entropy),
                 now=now,
-                leased_until=now + self._timeout + LEASE_MARGIN_SECONDS,
+                leased_until=now + self._limits.timeout + LEASE_MARGIN_SECONDS,
                 room=room,
-                endpoint_cap=self._endpoint_concurrency,
-                endpoint_rate=self._endpoint_rate,
+                endpoint_cap=self._limits.endpoint_concurrency,
+                endpoint_rate=self._limits.endpoint_rate,
             )
         return recorded, claimed, now
 
@@ -382,7 +355,7 @@ class Worker:
         wait = min(self._soonest, self._bulk.next_at) - now
         if self._soonest <= now:
             self._soonest = math.inf
-        return min(max(wait, 0.0), self._poll_interval)
+        return min(max(wait, 0.0), self._limits.poll_interval)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -395,7 +368,7 @@ class Worker:
         """Wait for attempts under way, within ``grace``; record results and release the other claims."""
         claims = dict(self._running)
         if claims:
-            await asyncio.wait(claims, timeout=self._grace)
+            await asyncio.wait(claims, timeout=self._limits.grace)
         for task in claims:
             task.cancel()
         if claims:

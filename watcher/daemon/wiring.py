@@ -12,6 +12,7 @@ from chain.model import FetchRules, Step
 from chain.source_health import SourceState
 from chain.source_pool import BackoffPolicy, SourcePool
 from contracts.model import PaymentRules
+from notifier.delivery_limits import DeliveryLimits
 from notifier.worker import Worker
 from watcher import __version__, unforeseen
 from watcher.config.settings import Settings
@@ -181,14 +182,16 @@ def make_worker(settings: Settings, database: Database, metrics: Metrics) -> Wor
     """Return the delivery worker."""
     return Worker(
         database,
-        schedule=settings.webhook_retry_schedule,
-        timeout=settings.webhook_timeout,
-        concurrency=settings.webhook_concurrency,
-        endpoint_concurrency=settings.webhook_endpoint_concurrency,
-        allow_http=settings.webhook_allow_http,
-        allow_private=settings.webhook_allow_private,
-        disable_after=settings.webhook_disable_after,
-        endpoint_rate=settings.webhook_endpoint_rate,
+        limits=DeliveryLimits(
+            schedule=settings.webhook_retry_schedule,
+            timeout=settings.webhook_timeout,
+            concurrency=settings.webhook_concurrency,
+            endpoint_concurrency=settings.webhook_endpoint_concurrency,
+            endpoint_rate=settings.webhook_endpoint_rate,
+            allow_http=settings.webhook_allow_http,
+            allow_private=settings.webhook_allow_private,
+            disable_after=settings.webhook_disable_after,
+        ),
         secret_store=open_secret_store(settings),
         user_agent=USER_AGENT,
         on_attempt=metrics.on_attempt,

@@ -4,11 +4,13 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import fields
 
 import pytest
 from sqlalchemy import create_engine, event, select
 
 from notifier import endpoints, outbox, ssrf
+from notifier.delivery_limits import DeliveryLimits
 from notifier.events import DEFAULT_EVENTS, EventType, event_body, event_id
 from notifier.schema import delivery, metadata
 from notifier.secrets import PLAIN
@@ -154,15 +156,12 @@ def make_worker(engine, clock):
     """Return a function that makes a worker without jitter, for local plain-http receivers."""
 
     def make(*, database=engine, **settings):
-        defaults = {
-            "user_agent": "sbtc-watcher/0",
-            "allow_http": True,
-            "allow_private": True,
-            "clock": clock,
-            "jitter": lambda: 0.0,
-            "timeout": 5.0,
-        }
-        return Worker(database, **defaults | settings)
+        limits = {"allow_http": True, "allow_private": True, "timeout": 5.0}
+        others = {"user_agent": "sbtc-watcher/0", "clock": clock, "jitter": lambda: 0.0}
+        names = {field.name for field in fields(DeliveryLimits)}
+        for name, value in settings.items():
+            (limits if name in names else others)[name] = value
+        return Worker(database, limits=DeliveryLimits(**limits), **others)
 
     return make
 

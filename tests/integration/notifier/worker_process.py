@@ -8,6 +8,7 @@ import signal
 import sys
 
 from notifier import worker
+from notifier.delivery_limits import DeliveryLimits
 from watcher.store.database import Database
 
 
@@ -22,13 +23,15 @@ async def run(url: str, name: str, limit: float, margin: float, grace: float) ->
     await worker.Worker(
         database,
         user_agent=name,
-        timeout=limit,
-        grace=grace,
-        concurrency=6,
-        endpoint_concurrency=4,
-        allow_http=True,
-        allow_private=True,
-        poll_interval=0.1,
+        limits=DeliveryLimits(
+            timeout=limit,
+            grace=grace,
+            concurrency=6,
+            endpoint_concurrency=4,
+            allow_http=True,
+            allow_private=True,
+            poll_interval=0.1,
+        ),
     ).run(stop)
     database.close()
 
