@@ -70,6 +70,9 @@ class SourceInconsistent(SourceError):
 class OperatorNeeded(ChainError):
     """Waiting alone may not help; ``hint`` says what the operator should check and do."""
 
+    #: Stable name, as ``status`` shows it and the runbook explains it.
+    code: ClassVar[str]
+
     def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
@@ -77,6 +80,8 @@ class OperatorNeeded(ChainError):
 
 class WrongNetwork(OperatorNeeded):
     """A source serves another network than the settings name."""
+
+    code = "wrong_network"
 
     def __init__(self, url: str, *, expected: str, found: str) -> None:
         super().__init__(
@@ -92,6 +97,8 @@ class WrongNetwork(OperatorNeeded):
 class UnsupportedVersion(OperatorNeeded):
     """A source's server is too old: it lacks routes that this program reads."""
 
+    code = "unsupported_version"
+
     def __init__(self, url: str, *, version: str, minimum: str) -> None:
         super().__init__(
             f"{url} runs {version}, but {minimum} or newer is needed",
@@ -104,6 +111,8 @@ class UnsupportedVersion(OperatorNeeded):
 
 class ReorgTooDeep(OperatorNeeded):
     """The chain forked below the finality depth, so statuses reported as final may be wrong."""
+
+    code = "reorg_too_deep"
 
     def __init__(self, *, fork_height: int, burn_depth: int) -> None:
         super().__init__(
@@ -124,6 +133,8 @@ class ReorgTooDeep(OperatorNeeded):
 
 class SourcesDisagree(OperatorNeeded):
     """Two healthy sources have different canonical blocks at one height."""
+
+    code = "sources_disagree"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(

@@ -215,7 +215,7 @@ class IndexerLoop:
             self._log_trouble("source.failed", error, retry_after=error.retry_after)
         except OperatorNeeded as error:
             result = PollResult.HALTED
-            halt = Halt(code=_code(error), message=str(error), hint=error.hint)
+            halt = Halt(code=error.code, message=str(error), hint=error.hint)
             self._log_trouble("follower.halted", error, hint=error.hint)
         except OutOfStep as error:
             # Another process moved the database, or the reply to the last commit was lost: begin again from
@@ -406,9 +406,3 @@ def log_settled(settled: SettleResult) -> None:
         log.critical(
             "payment.reversed", intent=intent, hint="the chain dropped money that was reported as paid"
         )
-
-
-def _code(error: Exception) -> str:
-    """Return an error class's name as a stable code: ReorgTooDeep -> reorg_too_deep."""
-    name = type(error).__name__
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
