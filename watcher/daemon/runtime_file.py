@@ -36,6 +36,7 @@ COMPARED_SETTINGS = (
     "monitoring",
     "reorg_grace",
     "late_policy",
+    "verify_amount_over",
     "webhook_allow_http",
     "webhook_allow_private",
 )
@@ -150,7 +151,10 @@ def _folder(config: Path | None) -> Path | None:
 
 def _read_all() -> Iterator[Note]:
     user = os.environ.get("XDG_RUNTIME_DIR")
-    for folder in dict.fromkeys((SYSTEM_FOLDER, *([Path(user) / SYSTEM_FOLDER.name] if user else []))):
+    # The units of the template have a folder each, beside the plain unit's.
+    instances = sorted(SYSTEM_FOLDER.parent.glob(f"{SYSTEM_FOLDER.name}-*"))
+    own = [Path(user) / SYSTEM_FOLDER.name] if user else []
+    for folder in dict.fromkeys([SYSTEM_FOLDER, *instances, *own]):
         for path in sorted(folder.glob("*.json")):
             if (note := _read(path)) is not None:
                 yield note

@@ -127,6 +127,24 @@ def test_the_runtime_file_is_in_the_folder_that_the_unit_creates_and_commands_re
     assert str(SYSTEM_FOLDER) == f"/run/{EXPECTED['Service']['RuntimeDirectory'][0]}"
 
 
+INSTANCE = ROOT / "systemd" / "sbtc-watcher@.service.d" / "instance.conf"
+
+
+def test_an_instance_has_settings_state_and_runtime_folder_of_its_own() -> None:
+    """Two daemons of one machine share nothing but the program and its user."""
+    lines = INSTANCE.read_text().splitlines()
+    for line in (
+        "Environment=SBTC_WATCHER_CONFIG=/etc/sbtc-watcher/%i.toml",
+        "StateDirectory=sbtc-watcher/%i",
+        "RuntimeDirectory=sbtc-watcher-%i",
+    ):
+        assert line in lines
+        name = line.partition("=")[0]
+        assert name == "Environment" or lines[lines.index(line) - 1] == f"{name}=", (
+            "the plain unit's is reset"
+        )
+
+
 if shutil.which("systemd-analyze"):
     # Part of Debian's package systemd. Elsewhere only the table above checks the unit.
 
@@ -135,6 +153,21 @@ if shutil.which("systemd-analyze"):
         unit.write_text(UNIT.read_text().replace("/opt/sbtc-watcher/bin/sbtc-watcher", "/bin/true"))
         found = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
+        )
+        assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+    def test_systemd_takes_an_instance_of_the_template(tmp_path: Path) -> None:
+        """As documented: the template is a copy of the unit, with the drop-in beside it."""
+        template = tmp_path / "sbtc-watcher@.service"
+        template.write_text(UNIT.read_text().replace("/opt/sbtc-watcher/bin/sbtc-watcher", "/bin/true"))
+        shutil.copytree(INSTANCE.parent, tmp_path / INSTANCE.parent.name)
+        instance = tmp_path / "sbtc-watcher@testnet.service"
+        instance.symlink_to(template)
+        found = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(instance)],
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert (found.returncode, found.stdout + found.stderr) == (0, "")
 
