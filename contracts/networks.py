@@ -43,6 +43,8 @@ class Network:
     memo_router: str
     #: Principals whose sBTC transfers are no payments: the staking contract's rewards.
     ignored_senders: frozenset[str]
+    #: Asset identifier of USDCx, a dollar token with 6 decimals; None where it is not deployed.
+    usdcx: str | None = None
 
     def parse_principal(self, text: str) -> Principal:
         """Parse an address or contract that may pay or be paid on this network. Raises AddressError."""
@@ -101,11 +103,13 @@ def sbtc_registry(contract_id: str) -> str:
     return f"{contract_id.partition('.')[0]}.{SBTC_REGISTRY_NAME}"
 
 
-def default_assets(sbtc_contract: str) -> tuple[AssetSpec, ...]:
-    """Return the assets that are in use without any setting: sBTC (sats) and STX (micro-STX)."""
+def default_assets(network: Network, sbtc_contract: str) -> tuple[AssetSpec, ...]:
+    """Return the assets that are in use without any setting: sBTC (sats), STX (micro-STX) and USDCx."""
+    usdcx = [] if network.usdcx is None else [AssetSpec(name="usdcx", identifier=network.usdcx, decimals=6)]
     return (
         AssetSpec(name="sbtc", identifier=sbtc_asset(sbtc_contract), decimals=8),
         AssetSpec(name="stx", identifier=STX, decimals=6),
+        *usdcx,
     )
 
 
@@ -123,6 +127,7 @@ NETWORKS = {
         sbtc_contract=_MAINNET_SBTC,
         memo_router=_MAINNET_ROUTER,
         ignored_senders=frozenset({"SP000000000000000000002Q6VF78.pox-5"}),
+        usdcx="SP120SBRBQJ00MCWS7TM5R8WJNTTKD5K0HFRC2CNE.usdcx::usdcx-token",
     ),
     NetworkName.TESTNET: Network(
         name=NetworkName.TESTNET,
@@ -132,6 +137,7 @@ NETWORKS = {
         sbtc_contract="SN3VMHXEN64ZZF71JQ5VESXDWTR301XTTXGF4J8F1.sbtc-token",
         memo_router=_TESTNET_ROUTER,
         ignored_senders=_TESTNET_STAKING,
+        usdcx="ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx::usdcx-token",
     ),
     NetworkName.DEVNET: Network(
         name=NetworkName.DEVNET,

@@ -1,4 +1,4 @@
-"""Bounded GET requests: a deadline for the whole answer, a cap on its decompressed size, typed errors.
+"""Bounded requests: a deadline for the whole answer, a cap on its decompressed size, typed errors.
 
 The body is streamed and inflated here, piece by piece, so that neither a compression bomb nor an endless
 answer can fill the memory, and a server that sends one byte a second cannot hold a request open.
@@ -83,7 +83,7 @@ class _NoCookies(CookieJar):
 
 
 class Fetcher:
-    """Sends GET requests to one base URL. ``limiter`` may be set at any time."""
+    """Sends requests to one base URL. ``limiter`` may be set at any time."""
 
     def __init__(
         self,
@@ -133,11 +133,28 @@ class Fetcher:
         Raises ``SourceError`` for all but 200, 304 to ``etag``, and an error of the API with a status of
         ``missing``, which is how it says that there is no such thing.
         """
-        if self.limiter is not None:
-            await self.limiter.acquire()
         if etag is not None and not _fits_a_header(etag):
             etag = None
-        headers = self._headers if etag is None else {**self._headers, "if-none-match": etag}
+        more = {} if etag is None else {"if-none-match": etag}
+        return await self._send("GET", path, more, cap=cap, missing=missing)
+
+    async def post(self, path: str, document: Mapping[str, Any], *, cap: int = MAX_BODY_BYTES) -> Answer:
+        """POST a JSON document to ``path``. Raises ``SourceError`` for all but 200 and 404."""
+        content = json.dumps(document).encode()
+        return await self._send("POST", path, {"content-type": "application/json"}, cap=cap, content=content)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        more: Mapping[str, str],
+        *,
+        cap: int,
+        content: bytes | None = None,
+        missing: Collection[int] = (404,),
+    ) -> Answer:
+        if self.limiter is not None:
+            await self.limiter.acquire()
         loop = asyncio.get_running_loop()
         started = loop.time()
         code = 0
@@ -146,7 +163,11 @@ class Fetcher:
             async with (
                 asyncio.timeout(self._timeouts.total),
                 self._client.stream(
-                    "GET", self._base + path, headers=headers, follow_redirects=False
+                    method,
+                    self._base + path,
+                    headers={**self._headers, **more},
+                    content=content,
+                    follow_redirects=False,
                 ) as response,
             ):
                 code, received = response.status_code, response.headers
@@ -161,7 +182,7 @@ class Fetcher:
         finally:
             if self.limiter is not None:
                 self.limiter.observe(code, loop.time() - started, received)
-        if code == 200 or (code == 304 and etag is not None):
+        if code == 200 or (code == 304 and "if-none-match" in more):
             return Answer(code, received, body)
         if code in missing and self._is_api_error(body):
             return Answer(code, received, body)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chain.clarity import Ok, StringAscii, UInt, Value, encode
 from chain.testing import events as ev
 from chain.testing import render
 from chain.testing.canonical import Place, ScriptedBlock
@@ -42,6 +43,8 @@ class Server:
     network_id: int | None
     features: Features
     shape: BlocksShape
+    #: Symbol and decimals of each token contract that the node behind this API answers for.
+    tokens: Mapping[str, tuple[str, int]]
 
 
 #: View, path parameters, query, server -> answer.
@@ -303,6 +306,21 @@ def contract_logs(view: View, path: Mapping[str, str], query: Mapping[str, str],
     return Answer(body=body, etag=view.tip.header.hash)
 
 
+def call_read(view: View, path: Mapping[str, str], query: Mapping[str, str], server: Server) -> Answer:
+    """``/v2/contracts/call-read/{address}/{name}/{function}``, of a token contract."""
+    if server.network_id is None:
+        body = error(500, "Internal Server Error", "connect ECONNREFUSED 127.0.0.1:20443")
+        return Answer(status=500, body={**body, "code": "FST_REPLY_FROM_INTERNAL_SERVER_ERROR"})
+    token = server.tokens.get(f"{path['address']}.{path['name']}")
+    if token is None:
+        return Answer(body={"okay": False, "cause": "Unchecked(NoSuchContract)"})
+    symbol, decimals = token
+    values: dict[str, Value] = {"get-symbol": StringAscii(symbol), "get-decimals": UInt(decimals)}
+    if path["function"] not in values:
+        return Answer(body={"okay": False, "cause": "Unchecked(UndefinedFunction)"})
+    return Answer(body={"okay": True, "result": f"0x{encode(Ok(values[path['function']])).hex()}"})
+
+
 #: Route name -> path and function. Faults, hooks and the request log use the names.
 ROUTES: dict[str, tuple[str, Route]] = {
     "status": ("/extended", status),
@@ -318,6 +336,7 @@ ROUTES: dict[str, tuple[str, Route]] = {
     "mempool": ("/extended/v3/mempool/transactions", mempool),
     "contract_logs": ("/extended/v2/smart-contracts/{contract_id}/logs", contract_logs),
     "info": ("/v2/info", info),
+    "call_read": ("/v2/contracts/call-read/{address}/{name}/{function}", call_read),
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from chain.testing import routes
+from chain.testing import routes, txs
 from chain.testing.faults import Fault, Faults
 from chain.testing.routes import ROUTES as ROUTES_V9_0
 from chain.testing.routes import Answer, Route, Server
@@ -34,6 +34,8 @@ ROUTES: dict[str, tuple[str, Route]] = {**ROUTES_V9_0, **ROUTES_V3}
 _MAX_HEAD_BYTES = 16 * 1024
 #: Announcements queued for slow sockets; later ones are dropped, as by the real server.
 _MAX_ANNOUNCEMENTS = 10_000
+#: Methods of the routes that are not for reading.
+_METHODS = {"call_read": ("POST",)}
 _PUBLIC = "public, no-cache, must-revalidate"
 _REASONS = {
     400: "Bad Request",
@@ -95,6 +97,8 @@ class ScriptedApi:
         self.shape = BlocksShape()
         #: What ``/v2/info`` says (1 mainnet, 2147483648 testnet); None: no node behind the API, as recorded.
         self.network_id = network_id
+        #: Symbol and decimals of the token contracts that exist, by contract id.
+        self.tokens: dict[str, tuple[str, int]] = {txs.SBTC_CONTRACT: ("sBTC", 8)}
         #: When set, required as ``x-api-key``; else 401.
         self.api_key = api_key
         #: Headers of every answer, for example ``ratelimit-remaining``.
@@ -270,8 +274,18 @@ class ScriptedApi:
         version = f"v{self.version} (main:759c4a586)"
         if features.has_iso_times and (target := _prefixed(seen.path)) != seen.path:
             return web.Response(status=302, headers={"location": target, "x-api-version": version})
-        if seen.route in ROUTES and features.offers(seen.route) and request.method in ("GET", "HEAD"):
-            server = Server(version=version, network_id=self.network_id, features=features, shape=self.shape)
+        if (
+            seen.route in ROUTES
+            and features.offers(seen.route)
+            and request.method in _METHODS.get(seen.route, ("GET", "HEAD"))
+        ):
+            server = Server(
+                version=version,
+                network_id=self.network_id,
+                features=features,
+                shape=self.shape,
+                tokens=self.tokens,
+            )
             try:
                 answer = ROUTES[seen.route][1](self._view(), path, seen.query, server)
             except ValidationFailed as failed:

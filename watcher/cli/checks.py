@@ -22,6 +22,7 @@ from watcher.cli.render import count
 from watcher.config.proxies import ignored
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
+from watcher.services import asset_checks
 from watcher.services.webhook_secrets import check_secrets, open_secret_store
 from watcher.store import chain_state
 from watcher.store.database import Connection, Database
@@ -135,6 +136,18 @@ def _check_endpoints(connection: Connection) -> list[Finding]:
     if failing:
         return [warning("endpoints", f"{text}; failing: {', '.join(failing)}")]
     return [warning("endpoints", text) if number[EndpointStatus.DISABLED] else ok("endpoints", text)]
+
+
+async def check_asset_contracts(settings: Settings) -> list[Finding]:
+    """Compare every asset with its contract, at the first source whose node can be asked."""
+    return [_asset_finding(check) for check in await asset_checks.check_assets(settings)]
+
+
+def _asset_finding(check: asset_checks.AssetCheck) -> Finding:
+    text = f"{check.asset.name} {check.asset.identifier}: {check.text}"
+    if check.is_right is None:
+        return note("asset", text)
+    return ok("asset", text) if check.is_right else warning("asset", text)
 
 
 async def check_sources(settings: Settings) -> list[Finding]:

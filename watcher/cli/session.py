@@ -59,7 +59,7 @@ class Session:
         """Assets whose decimals are known: those of the settings; of a server, every network's defaults."""
         if self.server is None:
             return tuple(self.settings.assets.values())
-        usual = (default_assets(network.sbtc_contract) for network in NETWORKS.values())
+        usual = (default_assets(network, network.sbtc_contract) for network in NETWORKS.values())
         return tuple(dict.fromkeys(spec for specs in usual for spec in specs))
 
     @property

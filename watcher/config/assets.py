@@ -15,6 +15,9 @@ from watcher.text import suggest
 
 _MAX_DECIMALS = 38
 
+#: Assets that no setting replaces. Another known asset may be configured, under its own or another name.
+_FIXED_ASSETS = {"sbtc", "stx"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
@@ -52,9 +55,10 @@ def read_assets(configured: object, network: Network, sbtc_contract: str) -> dic
 
     :raises ValueError: for an entry that is malformed, duplicate, or of another network.
     """
-    assets = {asset.name: asset for asset in default_assets(sbtc_contract)}
-    for name, entry in _table(configured, "{usd = {identifier = …, decimals = 6}}").items():
-        if name in assets:
+    assets = {asset.name: asset for asset in default_assets(network, sbtc_contract)}
+    table = _table(configured, "{usd = {identifier = …, decimals = 6}}")
+    for name, entry in table.items():
+        if name in _FIXED_ASSETS:
             raise ValueError(
                 f"{name}: is built in; sbtc_contract sets sBTC's identifier, and STX has only one"
             )
@@ -69,7 +73,9 @@ def read_assets(configured: object, network: Network, sbtc_contract: str) -> dic
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         twin = next((asset.name for asset in assets.values() if asset.identifier == identifier), None)
-        if twin is not None:
+        if twin == "usdcx" and "usdcx" not in table:
+            del assets[twin]
+        elif twin not in {None, name}:
             raise ValueError(f"{name}: has the identifier of {twin}; name each asset once")
         assets[name] = AssetSpec(name=name, identifier=identifier, decimals=decimals)
     return assets

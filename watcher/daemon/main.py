@@ -30,6 +30,7 @@ from watcher.log import get_logger
 from watcher.monitoring.liveness import Liveness, run_heartbeat
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
+from watcher.services.asset_checks import log_asset_checks
 from watcher.services.webhook_secrets import check_secrets, open_secret_store
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat, silence_limit
@@ -126,7 +127,12 @@ async def serve(
             websocket = indexer.websocket = wiring.make_websocket(settings, pool, indexer)
             audit = wiring.make_audit(settings, database, pool, metrics)
             in_flight = wiring.make_in_flight(settings, database, pool)
-            parts: list[Part] = [in_flight.run, verifier.run, audit.run]
+            parts: list[Part] = [
+                in_flight.run,
+                verifier.run,
+                audit.run,
+                partial(log_asset_checks, settings),
+            ]
             if websocket is not None:
                 parts.append(websocket.run)
             upkeep = partial(periodic.running, settings, database, audit.call)

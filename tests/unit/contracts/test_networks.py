@@ -22,7 +22,7 @@ def test_the_built_in_ids_are_valid_on_their_network(network):
     assert network.parse_contract(network.memo_router) == network.memo_router
     for sender in network.ignored_senders:
         assert network.parse_principal(sender).name == "pox-5"
-    for spec in networks.default_assets(network.sbtc_contract):
+    for spec in networks.default_assets(network, network.sbtc_contract):
         assert network.parse_asset(spec.identifier) == spec.identifier
 
 
@@ -58,10 +58,25 @@ def test_what_is_no_asset_is_refused(text):
 
 
 def test_an_asset_knows_its_contract():
-    sbtc, stx = networks.default_assets(MAINNET.sbtc_contract)
+    sbtc, stx, usdcx = networks.default_assets(MAINNET, MAINNET.sbtc_contract)
+    assert (usdcx.name, usdcx.contract, usdcx.decimals) == (
+        "usdcx",
+        "SP120SBRBQJ00MCWS7TM5R8WJNTTKD5K0HFRC2CNE.usdcx",
+        6,
+    )
     assert (sbtc.name, sbtc.contract, sbtc.decimals) == ("sbtc", MAINNET.sbtc_contract, 8)
     assert (stx.name, stx.contract, stx.decimals) == ("stx", None, 6)
     assert AssetSpec(name="x", identifier=f"{SP}.a::b", decimals=2).contract == f"{SP}.a"
+
+
+def test_usdcx_is_known_where_it_is_deployed():
+    """Development networks have no such contract."""
+    names = {n.name: [a.name for a in networks.default_assets(n, n.sbtc_contract)] for n in NETWORKS.values()}
+    assert names == {
+        "mainnet": ["sbtc", "stx", "usdcx"],
+        "testnet": ["sbtc", "stx", "usdcx"],
+        "devnet": ["sbtc", "stx"],
+    }
 
 
 def test_sbtcs_neighbours_stand_under_its_principal():

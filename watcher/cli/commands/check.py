@@ -18,9 +18,12 @@ def check(
     show: Annotated[
         bool, typer.Option("--show", help="Print the merged settings instead, secrets masked.")
     ] = False,
+    assets: Annotated[
+        bool, typer.Option("--assets", help="Compare only the assets with their contracts.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check settings, database, sources, contracts, clock and endpoints: one line each.
+    """Check settings, database, sources, contracts, assets, clock and endpoints: one line each.
 
     Exit code 0 if nothing is wrong, 1 for warnings, 3 if the daemon could not work.
     """
@@ -39,16 +42,18 @@ def check(
     from watcher.config.load import config_file
     from watcher.daemon import runtime_file
 
-    findings = checks.check_settings(settings)
-    try:
-        runtime_file.check(settings, config_file(session.config), write=True)
-        with session.open() as database:
-            findings += checks.check_database(database, settings)
-    except NotFound as error:
-        findings.append(checks.warning("database", f"{error}. {error.hint}"))
-    except WatcherError as error:
-        findings.append(checks.error("database", f"{error}. {error.hint}", exit_code=error.exit_code))
-    findings += event_loop.run(checks.check_sources(settings))
+    findings = [] if assets else checks.check_settings(settings)
+    if not assets:
+        try:
+            runtime_file.check(settings, config_file(session.config), write=True)
+            with session.open() as database:
+                findings += checks.check_database(database, settings)
+        except NotFound as error:
+            findings.append(checks.warning("database", f"{error}. {error.hint}"))
+        except WatcherError as error:
+            findings.append(checks.error("database", f"{error}. {error.hint}", exit_code=error.exit_code))
+        findings += event_loop.run(checks.check_sources(settings))
+    findings += event_loop.run(checks.check_asset_contracts(settings))
     if as_json:
         render.document({"checks": [finding.document() for finding in findings]})
     else:

@@ -46,7 +46,7 @@ def create(
     ],
     merchant: MerchantOption = None,
     asset: Annotated[
-        str, typer.Option("--asset", metavar="NAME", help="sbtc, stx or a configured asset.")
+        str, typer.Option("--asset", metavar="NAME", help="sbtc, stx, usdcx or a configured asset.")
     ] = "sbtc",
     recipient: Annotated[
         str | None,

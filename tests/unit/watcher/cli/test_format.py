@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.networks import AssetSpec, default_assets
+from contracts.networks import NETWORKS, AssetSpec, NetworkName, default_assets
 from watcher.cli.format import exact, find, full, relative, short, size, span, when
 
 ASSETS = (
-    *default_assets("SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"),
+    *default_assets(NETWORKS[NetworkName.MAINNET], "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"),
     AssetSpec(name="whole", identifier="SP000000000000000000002Q6VF78.whole::whole", decimals=0),
 )
 

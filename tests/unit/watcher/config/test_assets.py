@@ -67,23 +67,40 @@ def test_a_level_may_wait_for_as_many_bitcoin_blocks_as_are_final_but_not_for_mo
         check_final(settled, 5)
 
 
-def test_sbtc_and_stx_are_built_in() -> None:
+def test_well_known_assets_are_built_in() -> None:
     assets = read_assets({}, MAINNET, SBTC)
-    assert {"sbtc": (f"{SBTC}::sbtc-token", 8), "stx": ("STX", 6)} == {
+    assert {"sbtc": (f"{SBTC}::sbtc-token", 8), "stx": ("STX", 6), "usdcx": (MAINNET.usdcx, 6)} == {
         name: (asset.identifier, asset.decimals) for name, asset in assets.items()
     }
 
 
 def test_a_configured_asset_stands_beside_the_built_in_ones() -> None:
     assets = read_assets({"usd": {"identifier": USD, "decimals": "6"}}, MAINNET, SBTC)
-    assert list(assets) == ["sbtc", "stx", "usd"]
+    assert list(assets) == ["sbtc", "stx", "usdcx", "usd"]
     assert (assets["usd"].name, assets["usd"].identifier, assets["usd"].decimals) == ("usd", USD, 6)
+
+
+@pytest.mark.parametrize("name", ["usdcx", "dollar"])
+def test_usdcx_may_be_configured_under_any_name(name: str) -> None:
+    """Settings from before it was built in still hold, and it stays one asset."""
+    assets = read_assets({name: {"identifier": MAINNET.usdcx, "decimals": 6}}, MAINNET, SBTC)
+    assert list(assets) == ["sbtc", "stx", name]
+
+
+def test_another_token_may_be_called_usdcx() -> None:
+    """The name is only the setting's own."""
+    assets = read_assets({"usdcx": {"identifier": USD, "decimals": 2}}, MAINNET, SBTC)
+    assert (assets["usdcx"].identifier, assets["usdcx"].decimals) == (USD, 2)
 
 
 @pytest.mark.parametrize(
     ("configured", "message"),
     [
         ([], "[] is not a table"),
+        (
+            {"usdcx": {"identifier": USD, "decimals": 6}, "usd": {"identifier": USD, "decimals": 6}},
+            "usd: has the identifier of usdcx; name each asset once",
+        ),
         ({"sbtc": {"identifier": USD, "decimals": 8}}, "sbtc: is built in"),
         ({"US D": {"identifier": USD, "decimals": 8}}, "US D: is not a short name"),
         ({"u" * 21: {"identifier": USD, "decimals": 8}}, "is not a short name"),

@@ -47,6 +47,10 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
         "assets": {
             "sbtc": {"identifier": f"{SBTC}::sbtc-token", "decimals": 8},
             "stx": {"identifier": "STX", "decimals": 6},
+            "usdcx": {
+                "identifier": "SP120SBRBQJ00MCWS7TM5R8WJNTTKD5K0HFRC2CNE.usdcx::usdcx-token",
+                "decimals": 6,
+            },
         },
         "payment_contract": None,
         "finality_burn_blocks": 6,
@@ -57,6 +61,7 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
                 {"level": "settled"},
             ],
             "stx": [{"level": "anchored"}],
+            "usdcx": [{"level": "anchored"}],
         },
         "default_ttl": "1h",
         "inclusion_grace": "10m",
@@ -186,7 +191,7 @@ def test_tables_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SBTC_WATCHER_ASSETS", json.dumps(usd))
     monkeypatch.setenv("SBTC_WATCHER_CONFIRMATION_TIERS", '{"usd": [{"level": "included"}]}')
     settings = load_settings()
-    assert list(settings.assets) == ["sbtc", "stx", "usd"]
+    assert list(settings.assets) == ["sbtc", "stx", "usdcx", "usd"]
     assert settings.level_for("usd", 1).name == "included"
 
 
