@@ -17,6 +17,7 @@ from notifier.schema import metadata as notifier_metadata
 from tests import harness
 from watcher.errors import ConfigError, Unreachable
 from watcher.store.database import Database, alembic_config
+from watcher.store.node_schema import metadata as node_metadata
 from watcher.store.schema import metadata as watcher_metadata
 
 INDEXES = {
@@ -63,10 +64,11 @@ def test_an_empty_database_gets_exactly_the_tables(empty: Callable[[str], Databa
     assert database.revision() == database.head()
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, [watcher_metadata, notifier_metadata]) == []
+        assert compare_metadata(context, [watcher_metadata, node_metadata, notifier_metadata]) == []
         found = indexes(connection)
     with by_hand.begin() as connection:
         watcher_metadata.create_all(connection)
+        node_metadata.create_all(connection)
         notifier_metadata.create_all(connection)
         expected = indexes(connection)
     # compare_metadata does not look at the conditions of partial indexes.
