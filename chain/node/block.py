@@ -8,7 +8,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chain.api.parse import MAX_BEHIND_SECONDS, STATUSES, TxDetail, TxSummary, unknown_words
+from chain.api.parse import (
+    MAX_BEHIND_SECONDS,
+    STATUSES,
+    TxDetail,
+    TxSummary,
+    argument,
+    memo_bytes,
+    unknown_words,
+)
 from chain.api.parse_fields import (
     Malformed,
     as_amount,
@@ -26,7 +34,6 @@ from chain.api.parse_fields import (
 )
 from chain.model import (
     MAX_VALUE_BYTES,
-    MEMO_BYTES,
     STX,
     BlockHeader,
     ContractCall,
@@ -92,7 +99,7 @@ class NodeBlock:
         detail, raw = self._details[tx_id], self._raw.get(tx_id)
         if not with_args or detail.call is None or raw is None:
             return detail
-        args = tuple(arg if len(arg) <= MAX_VALUE_BYTES else b"" for arg in raw.args())
+        args = tuple(map(argument, raw.args()))
         return replace(detail, call=replace(detail.call, args=args))
 
 
@@ -342,5 +349,4 @@ def _memo(value: object) -> bytes | None:
     """Parse hex without ``0x``; longer values are not memos."""
     if value in (None, ""):
         return None
-    memo = as_bytes(f"0x{value}" if isinstance(value, str) else value, "stx_transfer_event.memo")
-    return memo if len(memo) <= MEMO_BYTES else None
+    return memo_bytes(as_bytes(f"0x{value}" if isinstance(value, str) else value, "stx_transfer_event.memo"))

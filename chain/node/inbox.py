@@ -12,8 +12,8 @@ class Added(StrEnum):
     NEW = "new"
     #: The same block was stored before.
     KNOWN = "known"
-    #: Another body was stored for this block: neither is believed any more.
-    CONTRADICTED = "contradicted"
+    #: Another body is stored for this block, in which only the order may differ.
+    DIFFERENT = "different"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,6 @@ class StoredBlock:
     hash: str
     parent_hash: str
     height: int
-    #: False for a block with contradicting bodies.
-    is_readable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +45,9 @@ class Inbox(Protocol):
 
     async def add_block(self, hash: str, parent_hash: str, height: int, body: bytes) -> Added:  # noqa: A002
         """Store the body of a ``/new_block`` by its index hash."""
+
+    async def contradict(self, hash: str) -> None:  # noqa: A002
+        """Note that two bodies say different things of a block: neither is believed any more."""
 
     async def add_burn_block(self, hash: str, height: int, body: bytes) -> bool:  # noqa: A002
         """Store a Bitcoin block; return whether another one of its height is stored: Bitcoin forked."""
@@ -70,4 +71,4 @@ class Inbox(Protocol):
         """Return the pending transactions, newest first."""
 
     async def put_aside(self) -> SetAside | None:
-        """Return what is to be said of the posts that were set aside; None without any."""
+        """Return what is to be said of the posts that cannot be read; None without any."""

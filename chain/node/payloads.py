@@ -5,9 +5,10 @@ The functions raise ``Malformed``. Blocks: ``chain.node.block``.
 
 from dataclasses import dataclass
 
+from chain.api.parse import argument
 from chain.api.parse_fields import Malformed, as_bytes, as_count, as_hash, as_list, as_object
 from chain.api.parse_mempool import PendingTx
-from chain.model import MAX_VALUE_BYTES, ContractCall
+from chain.model import ContractCall
 from chain.node.block import stx_transfer_of, tx_id_of
 from chain.node.transaction import parse_transaction
 
@@ -58,6 +59,6 @@ def pending(tx_id: str, raw: bytes) -> PendingTx:
     parsed = parse_transaction(raw)
     call = None
     if parsed.contract_id is not None and parsed.function is not None:
-        args = tuple(arg if len(arg) <= MAX_VALUE_BYTES else b"" for arg in parsed.args())
+        args = tuple(map(argument, parsed.args()))
         call = ContractCall(contract_id=parsed.contract_id, function=parsed.function, args=args)
     return PendingTx(tx_id=tx_id, sender=parsed.sender, transfer=stx_transfer_of(parsed), call=call)

@@ -13,7 +13,7 @@ import structlog
 
 from chain.api.parse_fields import Malformed
 from chain.node import payloads
-from chain.node.block import new_block
+from chain.node.block import NodeBlock, new_block
 from chain.node.inbox import Added, Inbox
 
 #: Bytes of a post that was too large to read that are kept.
@@ -73,17 +73,25 @@ class Receiver:
                 await self._inbox.drop_pending(self._parse(payloads.drop_mempool_tx, told))
 
     async def _take_block(self, told: object, body: bytes) -> None:
-        header = (await asyncio.to_thread(self._parse, new_block, told)).header
+        block = await asyncio.to_thread(self._parse, new_block, told)
+        header = block.header
         added = await self._inbox.add_block(header.hash, header.parent_hash, header.height, body)
-        if added is Added.CONTRADICTED:
+        if added is Added.DIFFERENT and await self._contradicts(block):
+            await self._inbox.contradict(header.hash)
             _log.error(
                 "node.block_contradicted",
                 action="node.block_contradicted",
                 height=header.height,
                 hash=header.hash,
-                hint="two different bodies came for one block; is something else posting to the observer?",
+                hint="two posts say different things of one block; does something else post to "
+                "node_observer_bind?",
             )
         self._wake()
+
+    async def _contradicts(self, block: NodeBlock) -> bool:
+        """Whether the stored body says something else; a node that repeats a block reorders its events."""
+        stored = await self._inbox.body(block.header.hash)
+        return stored is not None and await asyncio.to_thread(_block, stored) != block
 
     def _parse(self, parse: Callable[[object], _T], told: object) -> _T:
         try:
@@ -113,3 +121,7 @@ def _decoded(body: bytes) -> object:
         return json.loads(body)
     except ValueError as error:
         raise Malformed(f"it is not JSON: {error}") from error
+
+
+def _block(body: bytes) -> NodeBlock:
+    return new_block(_decoded(body))

@@ -8,10 +8,13 @@ from chain.testing import events as ev
 from chain.testing.canonical import ScriptedBlock
 from chain.testing.txs import Tx
 
+#: The body of a ``POST /new_block``, recorded or scripted; the RPC's answers are made of it.
+Body = dict[str, Any]
+
 _KINDS = {ev.FT: "ft", ev.STX: "stx", ev.NFT: "nft"}
 
 
-def new_block(block: ScriptedBlock) -> dict[str, Any]:
+def new_block(block: ScriptedBlock) -> Body:
     """Return the body of ``POST /new_block``; its events are in no order, as a node sends them."""
     header = block.header
     events: list[dict[str, Any]] = []
@@ -35,91 +38,100 @@ def new_block(block: ScriptedBlock) -> dict[str, Any]:
         "events": events[::-1],
         "transactions": [_transaction(tx, index) for index, tx in enumerate(block.txs)],
         "tenure_height": block.tenure_height,
-        "consensus_hash": consensus_hash(block),
+        # A tenure is named after its Bitcoin block.
+        "consensus_hash": header.burn_hash[:42],
         "signer_bitvec": "000800000001ff",
         "reward_set": None,
         "cycle_number": None,
     }
 
 
-def replay(block: ScriptedBlock) -> dict[str, Any]:
+def replay(body: Body) -> dict[str, Any]:
     """Return the answer of ``GET /v3/blocks/replay/{block_id}``; most ids in it have no ``0x``."""
-    header = block.header
+    events: dict[str, list[Body]] = {}
+    for event in sorted(body["events"], key=lambda event: event["event_index"]):
+        told = events.setdefault(event["txid"], [])
+        told.append({**event, "event_index": len(told)})
     return {
-        "block_id": header.hash[2:],
-        "block_hash": header.block_hash[2:],
-        "block_height": header.height,
-        "parent_block_id": header.parent_hash[2:],
-        "consensus_hash": consensus_hash(block)[2:],
+        "block_id": body["index_block_hash"][2:],
+        "block_hash": body["block_hash"][2:],
+        "block_height": body["block_height"],
+        "parent_block_id": body["parent_index_block_hash"][2:],
+        "consensus_hash": body["consensus_hash"][2:],
         "fees": 0,
-        "timestamp": header.time,
-        "transactions": [_replayed(tx, index) for index, tx in enumerate(block.txs)],
+        "timestamp": body["block_time"],
+        "transactions": [
+            {
+                "txid": tx["txid"][2:],
+                "tx_index": tx["tx_index"],
+                "hex": tx["raw_tx"][2:],
+                "result_hex": tx["raw_result"],
+                "stx_burned": 0,
+                "events": events.get(tx["txid"], []),
+                "post_condition_aborted": tx["status"] == TxStatus.ABORT_BY_POST_CONDITION,
+                "vm_error": tx["vm_error"],
+            }
+            for tx in body["transactions"]
+        ],
         "valid_merkle_root": True,
     }
 
 
-def raw_block(block: ScriptedBlock) -> bytes:
+def raw_block(body: Body) -> bytes:
     """Return the answer of ``GET /v3/blocks/{block_id}``: header and transactions, serialized."""
-    header = block.header
     out = bytearray(b"\x00")
-    out += header.height.to_bytes(8, "big") + bytes(8)
-    out += bytes.fromhex(consensus_hash(block)[2:]) + bytes.fromhex(header.parent_hash[2:]) + bytes(64)
-    out += header.time.to_bytes(8, "big") + bytes(65)
+    out += body["block_height"].to_bytes(8, "big") + bytes(8)
+    out += bytes.fromhex(body["consensus_hash"][2:] + body["parent_index_block_hash"][2:]) + bytes(64)
+    out += body["block_time"].to_bytes(8, "big") + bytes(65)
     out += (1).to_bytes(4, "big") + bytes(65)
     out += bytes.fromhex("000800000001ff")
-    out += len(block.txs).to_bytes(4, "big") + b"".join(tx.raw for tx in block.txs)
+    out += len(body["transactions"]).to_bytes(4, "big")
+    out += b"".join(bytes.fromhex(tx["raw_tx"][2:]) for tx in body["transactions"])
     return bytes(out)
 
 
-def tenure_blocks(blocks: Sequence[ScriptedBlock]) -> dict[str, Any]:
+def tenure_blocks(bodies: Sequence[Body]) -> dict[str, Any]:
     """Return the answer of ``GET /v3/tenures/blocks/…`` for the blocks of one tenure, newest first."""
-    newest = blocks[0]
     return {
-        "consensus_hash": consensus_hash(newest)[2:],
+        "consensus_hash": bodies[0]["consensus_hash"][2:],
         "last_sortition_ch": "00" * 20,
-        "burn_block_height": newest.header.burn_height,
-        "burn_block_hash": newest.header.burn_hash[2:],
+        "burn_block_height": bodies[0]["burn_block_height"],
+        "burn_block_hash": bodies[0]["burn_block_hash"][2:],
         "stacks_blocks": [
             {
-                "block_id": block.header.hash[2:],
+                "block_id": body["index_block_hash"][2:],
                 "header_type": "nakamoto",
-                "block_hash": block.header.block_hash[2:],
-                "parent_block_id": block.header.parent_hash[2:],
-                "height": block.header.height,
+                "block_hash": body["block_hash"][2:],
+                "parent_block_id": body["parent_index_block_hash"][2:],
+                "height": body["block_height"],
             }
-            for block in blocks
+            for body in bodies
         ],
     }
 
 
-def sortition(block: ScriptedBlock) -> list[dict[str, Any]]:
+def sortition(body: Body) -> list[dict[str, Any]]:
     """Return the answer of ``GET /v3/sortitions/consensus/{consensus_hash}`` for a block's tenure."""
-    header = block.header
     return [
         {
-            "burn_block_hash": header.burn_hash,
-            "burn_block_height": header.burn_height,
-            "burn_header_timestamp": header.burn_time,
-            "consensus_hash": consensus_hash(block),
+            "burn_block_hash": body["burn_block_hash"],
+            "burn_block_height": body["burn_block_height"],
+            "burn_header_timestamp": body["burn_block_time"],
+            "consensus_hash": body["consensus_hash"],
             "was_sortition": True,
         }
     ]
 
 
-def consensus_hash(block: ScriptedBlock) -> str:
-    """Return the hash that names a block's tenure: made of its Bitcoin block."""
-    return block.header.burn_hash[:42]
-
-
-def new_burn_block(block: ScriptedBlock) -> dict[str, Any]:
+def new_burn_block(body: Body) -> dict[str, Any]:
     """Return the body of ``POST /new_burn_block`` for a block's Bitcoin block."""
     return {
-        "burn_block_hash": block.header.burn_hash,
-        "burn_block_height": block.header.burn_height,
+        "burn_block_hash": body["burn_block_hash"],
+        "burn_block_height": body["burn_block_height"],
         "reward_recipients": [],
         "reward_slot_holders": [],
         "burn_amount": 0,
-        "consensus_hash": consensus_hash(block),
+        "consensus_hash": body["consensus_hash"],
         "pox_transactions": [],
     }
 
@@ -140,20 +152,6 @@ def _transaction(tx: Tx, index: int) -> dict[str, Any]:
         "microblock_sequence": None,
         "microblock_hash": None,
         "microblock_parent_hash": None,
-        "vm_error": tx.vm_error,
-    }
-
-
-def _replayed(tx: Tx, index: int) -> dict[str, Any]:
-    aborted = tx.status == TxStatus.ABORT_BY_POST_CONDITION
-    return {
-        "txid": tx.tx_id[2:],
-        "tx_index": index,
-        "hex": tx.raw.hex(),
-        "result_hex": "0x" + tx.result.hex(),
-        "stx_burned": 0,
-        "events": [_event(tx.tx_id, rank, event) for rank, event in enumerate(_told(tx))],
-        "post_condition_aborted": aborted,
         "vm_error": tx.vm_error,
     }
 

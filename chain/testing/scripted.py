@@ -94,6 +94,11 @@ class ScriptedChain:
             raise KeyError(f"no block {ref}")
         return block
 
+    @property
+    def tree(self) -> Sequence[ScriptedBlock]:
+        """The blocks of every branch, in the order in which they were mined."""
+        return tuple(self._tree.values())
+
     def is_canonical(self, block_hash: str) -> bool:
         """Whether the block of this index hash is on the canonical branch."""
         return self._canonical.find(block_hash) is not None

@@ -29,6 +29,10 @@ class NodeInbox:
         )
         return await self._write(partial(add, now=self._seconds()))
 
+    async def contradict(self, hash: str) -> None:  # noqa: A002
+        """Note that two bodies say different things of a block."""
+        await self._write(partial(node_posts.contradict, block_hash=hash))
+
     async def add_burn_block(self, hash: str, height: int, body: bytes) -> bool:  # noqa: A002
         """Store a Bitcoin block; return whether another one of its height is stored."""
         add = partial(node_posts.add_burn_block, block_hash=hash, height=height, body=body)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from chain.node.inbox import Added, SetAside, StoredBlock
 from watcher.store.database import chunks, upsert
@@ -35,7 +35,7 @@ _LEVEL: Final = 1
 def add_block(
     connection: Connection, *, block_hash: str, parent_hash: str, height: int, body: bytes, now: int
 ) -> Added:
-    """Store a block's body; a different body for the same block makes it unreadable."""
+    """Store a block's body, unless one is stored."""
     digest = hashlib.sha256(body).hexdigest()
     values = {"parent_hash": parent_hash, "height": height}
     packed = zlib.compress(body, _LEVEL)
@@ -45,12 +45,13 @@ def add_block(
         if number % _COUNT_EVERY == 0 or len(packed) > BLOCK_BYTES_KEPT // ROWS_KEPT[BLOCK]:
             _prune_bytes(connection)
         return Added.NEW
-    row = (node_post.c.kind == BLOCK) & (node_post.c.key == block_hash)
-    known = connection.execute(select(node_post.c.digest, node_post.c.problem).where(row)).one()
-    if known.digest == digest or known.problem is not None:
-        return Added.KNOWN
-    connection.execute(update(node_post).where(row).values(problem=CONTRADICTED))
-    return Added.CONTRADICTED
+    known = connection.execute(select(node_post.c.digest, node_post.c.problem).where(_row(block_hash))).one()
+    return Added.KNOWN if known.digest == digest or known.problem is not None else Added.DIFFERENT
+
+
+def contradict(connection: Connection, block_hash: str) -> None:
+    """Note that a block has two bodies that say different things."""
+    connection.execute(update(node_post).where(_row(block_hash)).values(problem=CONTRADICTED))
 
 
 def add_burn_block(connection: Connection, *, block_hash: str, height: int, body: bytes, now: int) -> bool:
@@ -98,16 +99,14 @@ def set_aside(connection: Connection, *, path: str, body: bytes, reason: str, no
 
 def blocks_after(connection: Connection, number: int) -> list[StoredBlock]:
     """Return the blocks with a larger number, oldest first."""
-    query = select(
-        node_post.c.id, node_post.c.key, node_post.c.parent_hash, node_post.c.height, node_post.c.problem
-    ).where(node_post.c.kind == BLOCK, node_post.c.id > number)
+    columns = (node_post.c.id, node_post.c.key, node_post.c.parent_hash, node_post.c.height)
+    query = select(*columns).where(node_post.c.kind == BLOCK, node_post.c.id > number)
     return [
         StoredBlock(
             number=row.id,
             hash=row.key,
             parent_hash=row.parent_hash,
             height=row.height,
-            is_readable=row.problem is None,
         )
         for row in connection.execute(query.order_by(node_post.c.id))
     ]
@@ -115,9 +114,7 @@ def blocks_after(connection: Connection, number: int) -> list[StoredBlock]:
 
 def body(connection: Connection, block_hash: str) -> bytes | None:
     """Return a block's body; None when it is not stored, or was contradicted."""
-    query = select(node_post.c.body).where(
-        node_post.c.kind == BLOCK, node_post.c.key == block_hash, node_post.c.problem.is_(None)
-    )
+    query = select(node_post.c.body).where(_row(block_hash), node_post.c.problem.is_(None))
     packed = connection.execute(query).scalar_one_or_none()
     return None if packed is None else zlib.decompress(packed)
 
@@ -129,8 +126,8 @@ def pending(connection: Connection) -> list[tuple[str, bytes]]:
 
 
 def put_aside(connection: Connection) -> SetAside | None:
-    """Return the number of unreadable posts, and the reason and time of the newest."""
-    unreadable = node_post.c.kind == UNREADABLE
+    """Return the number of posts that are not used, and the reason and time of the newest."""
+    unreadable = node_post.c.problem.is_not(None)
     newest = connection.execute(
         select(node_post.c.problem, node_post.c.received_at)
         .where(unreadable)
@@ -141,6 +138,10 @@ def put_aside(connection: Connection) -> SetAside | None:
         return None
     count = connection.execute(select(func.count()).where(unreadable)).scalar_one()
     return SetAside(count=count, reason=newest.problem, at=newest.received_at)
+
+
+def _row(block_hash: str) -> ColumnElement[bool]:
+    return (node_post.c.kind == BLOCK) & (node_post.c.key == block_hash)
 
 
 def _add(

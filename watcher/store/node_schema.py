@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from watcher.store.column_types import NAMING
@@ -41,4 +42,10 @@ node_post = Table(
     Column("received_at", BigInteger, nullable=False),
     UniqueConstraint("kind", "key"),
     Index("ix_node_post_kind_id", "kind", "id"),
+    Index(
+        "ix_node_post_problem",
+        "id",
+        sqlite_where=text("problem is not null"),
+        postgresql_where=text("problem is not null"),
+    ),
 )

@@ -26,6 +26,7 @@ CHAIN.mine([txs.stx_transfer(principal("payer"), principal("shop"), 1)], burn=Tr
 TIP = CHAIN.block(CHAIN.tip.height)
 CHAIN.mine()
 NEXT = CHAIN.block(CHAIN.tip.height)
+TIP_BODY, NEXT_BODY = node_payloads.new_block(TIP), node_payloads.new_block(NEXT)
 
 
 def test_info_has_version_network_heights_and_whether_it_is_synced() -> None:
@@ -60,9 +61,9 @@ def test_the_tip_is_a_height_and_an_index_hash(prefix: str) -> None:
 
 def test_a_tenure_lists_its_blocks_with_their_parents() -> None:
     """Newest first, as served."""
-    tenure = answers.tenure_blocks(node_payloads.tenure_blocks([NEXT, TIP]))
+    tenure = answers.tenure_blocks(node_payloads.tenure_blocks([NEXT_BODY, TIP_BODY]))
     assert (tenure.burn_height, tenure.burn_hash) == (TIP.header.burn_height, TIP.header.burn_hash)
-    assert tenure.consensus_hash == node_payloads.consensus_hash(TIP)
+    assert tenure.consensus_hash == TIP_BODY["consensus_hash"]
     assert tenure.blocks == tuple(
         TenureBlock(
             hash=each.hash, block_hash=each.block_hash, parent_hash=each.parent_hash, height=each.height
@@ -73,14 +74,14 @@ def test_a_tenure_lists_its_blocks_with_their_parents() -> None:
 
 def test_a_sortition_has_the_time_of_its_bitcoin_block() -> None:
     """The answer is a list of one."""
-    assert answers.burn_time(node_payloads.sortition(TIP)) == TIP.header.burn_time
+    assert answers.burn_time(node_payloads.sortition(TIP_BODY)) == TIP.header.burn_time
 
 
 def test_a_raw_block_has_its_header_and_the_number_of_its_transactions() -> None:
     """Without reading the transactions."""
-    assert answers.raw_header(node_payloads.raw_block(TIP)) == RawHeader(
+    assert answers.raw_header(node_payloads.raw_block(TIP_BODY)) == RawHeader(
         height=TIP.header.height,
-        consensus_hash=node_payloads.consensus_hash(TIP),
+        consensus_hash=TIP_BODY["consensus_hash"],
         parent_hash=TIP.header.parent_hash,
         time=TIP.header.time,
         tx_count=3,
@@ -89,7 +90,7 @@ def test_a_raw_block_has_its_header_and_the_number_of_its_transactions() -> None
 
 def test_a_raw_block_of_epoch_4_lists_the_skipped_transactions_first() -> None:
     """From header version 1 on; the highest bit is a flag."""
-    raw = node_payloads.raw_block(TIP)
+    raw = node_payloads.raw_block(TIP_BODY)
     count = raw.index(bytes.fromhex("000800000001ff")) + 7
     later = b"\x81" + raw[1:count] + (2).to_bytes(4, "big") + bytes(10) + raw[count:]
     assert answers.raw_header(later) == answers.raw_header(raw)
@@ -108,7 +109,7 @@ def test_a_raw_block_of_epoch_4_lists_the_skipped_transactions_first() -> None:
         (answers.raw_header, b"\x00" * 100, "ends after 100 bytes"),
         (
             answers.raw_header,
-            node_payloads.raw_block(TIP)[:206] + b"\xff" * 4 + bytes(70),
+            node_payloads.raw_block(TIP_BODY)[:206] + b"\xff" * 4 + bytes(70),
             "a list of 4294967295 entries",
         ),
         (answers.raw_header, b"\x00" + b"\xff" * 8 + bytes(300), "height must be a whole number"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.api import parse
+from chain.api import parse, parse_multiple
 from chain.api.parse_fields import Malformed
 from chain.clarity import Buffer, UInt
 from chain.model import MAX_VALUE_BYTES, MintEvent, PrintEvent, TransferEvent, TxStatus, UnknownWord
@@ -75,7 +75,7 @@ def test_a_block_has_the_rows_that_the_api_lists() -> None:
 def test_a_block_has_the_events_and_arguments_that_the_api_gives() -> None:
     """The node numbers events through the block, the API through the transaction."""
     answer = recorded("v1-tx-multiple")
-    wanted = parse.windows(answer, tx_ids=frozenset(answer), with_args=True)
+    wanted = parse_multiple.windows(answer, tx_ids=frozenset(answer), with_args=True)
     block = new_block(recorded("node-built-new_block"))
     assert {tx_id: block.detail(tx_id, with_args=True) for tx_id in block.tx_ids} == {
         tx_id: window.detail for tx_id, window in wanted.items()
@@ -106,7 +106,7 @@ def test_every_recorded_block_of_the_simnet_is_read(name: str) -> None:
 
 
 def replayed(block: ScriptedBlock) -> NodeBlock:
-    return replayed_block(node_payloads.replay(block), tenure_of(block))
+    return replayed_block(node_payloads.replay(node_payloads.new_block(block)), tenure_of(block))
 
 
 def test_a_replay_gives_the_block_that_the_observer_was_told() -> None:
@@ -331,7 +331,7 @@ def test_a_replay_that_is_not_the_block_is_malformed(
 ) -> None:
     """A block with a skipped transaction replays to another one, for example."""
     block = mined(PAYMENT)
-    told = node_payloads.replay(block)
+    told = node_payloads.replay(node_payloads.new_block(block))
     change(told)
     with pytest.raises(Malformed, match=text):
         replayed_block(told, tenure_of(block))
@@ -363,4 +363,5 @@ def test_any_value_at_any_place_is_read_or_malformed(data: st.DataObject) -> Non
             block.detail(tx_id, with_args=True)
 
 
-BODY, REPLAY = body(), node_payloads.replay(mined(PAYMENT, STX, ABORTED))
+BODY = body()
+REPLAY = node_payloads.replay(BODY)

@@ -1,7 +1,7 @@
 """What an own node posted.
 
-Revision: 0011
-Revises: 0010
+Revision: 0012
+Revises: 0011
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0011"
-down_revision: str | None = "0010"
+revision: str = "0012"
+down_revision: str | None = "0011"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
@@ -32,8 +32,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("kind", "key", name=op.f("uq_node_post_kind_key")),
     )
     op.create_index("ix_node_post_kind_id", "node_post", ["kind", "id"])
+    op.create_index(
+        "ix_node_post_problem",
+        "node_post",
+        ["id"],
+        sqlite_where=sa.text("problem is not null"),
+        postgresql_where=sa.text("problem is not null"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_node_post_problem", table_name="node_post")
     op.drop_index("ix_node_post_kind_id", table_name="node_post")
     op.drop_table("node_post")
