@@ -54,6 +54,15 @@ def supersedes(reading: Reading, intent: str) -> list[tuple[str, str | None]]:
     ]
 
 
+def without_events(route: str, body: Any) -> Any:
+    """Tamper with an answer: no transaction has events."""
+    if route == "tx_multiple":
+        for entry in body.values():
+            entry["result"]["events"] = []
+            entry["result"]["event_count"] = 0
+    return body
+
+
 async def settles(reading: Reading) -> Report:
     """Reindex, and check that a second run changes nothing."""
     report = await reading.reindex()
@@ -366,15 +375,7 @@ async def test_a_second_source_that_says_otherwise_leaves_everything(
     before = reading.snapshot()
     liar = fixture.chain.clone()
     async with ScriptedApi(liar, ping_interval=None) as api:
-
-        def lie(route: str, body: Any) -> Any:
-            if route == "tx_multiple":
-                for entry in body.values():
-                    entry["result"]["events"] = []
-                    entry["result"]["event_count"] = 0
-            return body
-
-        api.faults.tamper = lie
+        api.faults.tamper = without_events
         both = Reading(fixture, [api, reading.api])
         report = await both.reindex()
         assert (report.counts.corrections, report.counts.differences) == (0, 1)
@@ -439,11 +440,7 @@ async def test_one_source_has_to_say_it_twice(fixture: LedgerFixture, reading: R
     answers = iter([False, True])
 
     def lie(route: str, body: Any) -> Any:
-        if route == "tx_multiple" and next(answers, True):
-            for entry in body.values():
-                entry["result"]["events"] = []
-                entry["result"]["event_count"] = 0
-        return body
+        return without_events(route, body) if route == "tx_multiple" and next(answers, True) else body
 
     reading.api.faults.tamper = lie
     before = fixture.clock()
@@ -569,15 +566,7 @@ async def test_a_verdict_that_was_right_all_along_comes_back_without_a_word(
     """A correction that was itself wrong heals the same way: row 6a."""
     made = fixture.create()
     fixture.mine(pay(fixture, made))
-
-    def lie(route: str, body: Any) -> Any:
-        if route == "tx_multiple":
-            for entry in body.values():
-                entry["result"]["events"] = []
-                entry["result"]["event_count"] = 0
-        return body
-
-    reading.api.faults.tamper = lie
+    reading.api.faults.tamper = without_events
     await reading.reindex()
     assert fixture.status(made) == "processing"
     reading.api.faults.tamper = None

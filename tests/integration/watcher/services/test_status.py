@@ -253,7 +253,7 @@ def test_a_follower_that_was_killed_is_missed_within_three_polls(fixture: Ledger
     assert "sbtc-watcher run" in reason["hint"]
 
 
-def test_due_webhooks_that_find_no_notifier_are_told(fixture: LedgerFixture) -> None:
+def add_endpoint(fixture: LedgerFixture) -> None:
     with fixture.database.begin() as connection:
         endpoints.create(
             connection,
@@ -263,6 +263,10 @@ def test_due_webhooks_that_find_no_notifier_are_told(fixture: LedgerFixture) -> 
             secret_store=PLAIN,
             now=fixture.clock(),
         )
+
+
+def test_due_webhooks_that_find_no_notifier_are_told(fixture: LedgerFixture) -> None:
+    add_endpoint(fixture)
     fixture.live("follower", "api")
     assert codes(fixture) == [], "nothing is due"
     fixture.create()
@@ -277,15 +281,7 @@ def test_due_webhooks_that_find_no_notifier_are_told(fixture: LedgerFixture) -> 
 
 def test_whether_webhooks_are_due_is_judged_by_the_clock_that_delivers_them(fixture: LedgerFixture) -> None:
     """Not by that of a machine which asks; what was written under a clock that was ahead is due at once."""
-    with fixture.database.begin() as connection:
-        endpoints.create(
-            connection,
-            merchant=fixture.merchant,
-            url=CheckedUrl("https://1.1.1.1/"),
-            events=["*"],
-            secret_store=PLAIN,
-            now=fixture.clock(),
-        )
+    add_endpoint(fixture)
     fixture.create()
     fixture.clock.now -= 7200
     fixture.live("follower", "api")

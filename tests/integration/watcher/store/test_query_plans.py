@@ -53,24 +53,27 @@ def test_a_missing_index_would_be_noticed(fixture: LedgerFixture) -> None:
     assert len(scans(found)) == 1
 
 
+def work(fixture: LedgerFixture, memo: bytes, unmatched: Callable[[], str]) -> None:
+    """Apply steps and a reorg, and let an operator act; ``unmatched`` finds a transfer with this memo."""
+    intent = fixture.create()
+    own = fixture.create(match="recipient", recipient=OWN)
+    payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
+    failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, fixture.memo(own)))
+    stray = txs.sbtc_transfer(PAYER, SHOP, 7, memo)
+    back = txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=fixture.terms_hash(intent))
+    fixture.mine(payment, stray, failed, back)
+    fixture.mine(n=3, burn=True)
+    fixture.fork(4, [[], [payment, back], [], [], []])
+    transfer = unmatched()
+    fixture.cancel(own)
+    fixture.mark(intent, "succeeded")
+    fixture.assign(transfer, intent)
+    fixture.ledger.window(6)
+
+
 def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(fixture: LedgerFixture) -> None:
     with plans(fixture) as found:
-        intent = fixture.create()
-        own = fixture.create(match="recipient", recipient=OWN)
-        payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
-        failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, fixture.memo(own)))
-        stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"stray")
-        back = txs.contract_refund(
-            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=fixture.terms_hash(intent)
-        )
-        fixture.mine(payment, stray, failed, back)
-        fixture.mine(n=3, burn=True)
-        fixture.fork(4, [[], [payment, back], [], [], []])
-        unmatched = next(row["id"] for row in fixture.transfers() if row["intent_id"] is None)
-        fixture.cancel(own)
-        fixture.mark(intent, "succeeded")
-        fixture.assign(unmatched, intent)
-        fixture.ledger.window(6)
+        work(fixture, b"stray", lambda: next(r["id"] for r in fixture.transfers() if r["intent_id"] is None))
     queries_of_test = [pair for pair in scans(found) if "ORDER BY transfer.id" not in pair[1]]
     assert queries_of_test == []
     assert len(found) > 50

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
-from chain.testing import principal, txs
+from chain.testing import txs
 from notifier import bulk, clock, deliveries, event_log, outbox, queue, retention
 from notifier.schema import DeliveryStatus, endpoint
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
+from tests.integration.watcher.store.test_query_plans import work
 from tests.postgresql import Server
 from watcher.domain.model import ChainClock, Flag, Status
 from watcher.schemas import PaymentIntentFilters, TransferFilters
@@ -39,7 +40,6 @@ BIG = {
     ),
     *("transfer", "transition"),
 }
-OWN = principal("own address")
 
 #: How a row of each table is made many: what of its columns is different in the ``k``-th one.
 MANY: dict[str, tuple[int, dict[str, str]]] = {
@@ -254,25 +254,13 @@ def test_a_missing_index_would_be_noticed(busy: LedgerFixture) -> None:
 
 
 def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(busy: LedgerFixture) -> None:
-    with plans(busy) as found:
-        intent = busy.create()
-        own = busy.create(match="recipient", recipient=OWN)
-        payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, busy.memo(intent))
-        failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, busy.memo(own)))
-        stray = txs.sbtc_transfer(PAYER, SHOP, 7, b"another")
-        back = txs.contract_refund(
-            harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=busy.terms_hash(intent)
-        )
-        busy.mine(payment, stray, failed, back)
-        busy.mine(n=3, burn=True)
-        busy.fork(4, [[], [payment, back], [], [], []])
+    def unmatched() -> str:
         with busy.database.read() as connection:
             mine = (transfer.c.merchant_id == busy.merchant, transfer.c.intent_id.is_(None))
-            unmatched = connection.execute(select(transfer.c.id).where(*mine).limit(1)).scalar_one()
-        busy.cancel(own)
-        busy.mark(intent, "succeeded")
-        busy.assign(unmatched, intent)
-        busy.ledger.window(6)
+            return str(connection.execute(select(transfer.c.id).where(*mine).limit(1)).scalar_one())
+
+    with plans(busy) as found:
+        work(busy, b"another", unmatched)
     assert scans(found) == []
     assert len(found) > 50
 
