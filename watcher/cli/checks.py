@@ -138,15 +138,18 @@ def _check_endpoints(connection: Connection) -> list[Finding]:
     return [warning("endpoints", text) if number[EndpointStatus.DISABLED] else ok("endpoints", text)]
 
 
-async def check_asset_contracts(settings: Settings) -> list[Finding]:
-    """Compare every asset with its contract, at the first source whose node can be asked."""
-    return [_asset_finding(check) for check in await asset_checks.check_assets(settings)]
+async def check_asset_contracts(settings: Settings, *, required: bool = False) -> list[Finding]:
+    """Compare every asset with its contract, at the first source whose node can be asked.
+
+    Unless it is ``required``, a source without a node is no error.
+    """
+    return [_asset_finding(check, required) for check in await asset_checks.check_assets(settings)]
 
 
-def _asset_finding(check: asset_checks.AssetCheck) -> Finding:
-    text = f"{check.asset.name} {check.asset.identifier}: {check.text}"
+def _asset_finding(check: asset_checks.AssetCheck, required: bool) -> Finding:
+    text = f"{check.asset.name} {check.asset.contract}: {check.text}"
     if check.is_right is None:
-        return note("asset", text)
+        return error("asset", text) if required else note("asset", text)
     return ok("asset", text) if check.is_right else warning("asset", text)
 
 

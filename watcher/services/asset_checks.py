@@ -71,8 +71,9 @@ async def _check(fetcher: Fetcher, asset: AssetSpec) -> AssetCheck:
     try:
         facts = await read_token_facts(fetcher, asset.contract)
     except SourceError as error:
-        text = str(error).removeprefix(f"{fetcher.url}: ")
-        return AssetCheck(asset=asset, is_right=None, text=f"the source cannot ask the contract: {text}")
+        # Without the source and the path, which names the contract again.
+        text = str(error).removeprefix(f"{fetcher.url}: ").partition(": ")[2] or str(error)
+        return AssetCheck(asset=asset, is_right=None, text=f"no source could ask its contract: {text}")
     if facts is None:
         text = "the contract has no get-symbol and get-decimals; see whether its id is right"
         return AssetCheck(asset=asset, is_right=False, text=text)

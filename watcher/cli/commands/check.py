@@ -53,7 +53,7 @@ def check(
         except WatcherError as error:
             findings.append(checks.error("database", f"{error}. {error.hint}", exit_code=error.exit_code))
         findings += event_loop.run(checks.check_sources(settings))
-    findings += event_loop.run(checks.check_asset_contracts(settings))
+    findings += event_loop.run(checks.check_asset_contracts(settings, required=assets))
     if as_json:
         render.document({"checks": [finding.document() for finding in findings]})
     else:

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from chain.testing import ScriptedApi, ScriptedChain
 from tests import harness
+from watcher.cli.checks import check_asset_contracts
 from watcher.config.settings import Settings
 from watcher.services.asset_checks import AssetCheck, check_assets, log_asset_checks
 
@@ -82,6 +83,16 @@ async def test_a_hostile_answer_is_no_answer(api: ScriptedApi, body: bytes) -> N
     for is_right, text in by_name(await check_assets(settings_of(api.url))).values():
         assert not is_right
         assert text
+
+
+@pytest.mark.parametrize(("required", "code"), [(True, 3), (False, 0)])
+async def test_a_comparison_that_was_asked_for_and_cannot_be_made_is_an_error(
+    required: bool, code: int
+) -> None:
+    """``check`` by itself does without; ``check --assets`` says that it could not."""
+    async with ScriptedApi(ScriptedChain(), ping_interval=None) as mute:
+        findings = await check_asset_contracts(settings_of(mute.url), required=required)
+    assert {finding.exit_code for finding in findings} == {code}
 
 
 async def test_the_daemon_logs_what_the_chain_contradicts(api: ScriptedApi) -> None:
