@@ -1,18 +1,14 @@
-"""Reading JSON bodies that strangers send: bounded in size, time, depth, digits and number of values, and
-never read in two ways.
-
-Two programs can read one text differently where JSON leaves it open (a name given twice, NaN, half a
-character); such texts are refused.
+"""Reading JSON bodies that strangers send: bounded in size and time, and in all that
+:mod:`watcher.strict_json` bounds.
 """
 
 import asyncio
-import json
-from collections import Counter
 from typing import Any
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from watcher import strict_json
 from watcher.api.errors import Problem
 
 #: Bytes of a body, unless a route says otherwise.
@@ -23,13 +19,6 @@ _MAX_DRAINED_BYTES = 1024 * 1024
 
 #: How long a body may take, seconds.
 BODY_TIMEOUT_SECONDS = 15.0
-
-#: Lists and objects within each other.
-MAX_DEPTH = 32
-#: Names and values at one depth: 500 intents with 50 metadata each have half of that.
-MAX_VALUES = 100_000
-#: Digits of a number.
-_MAX_DIGITS = 100
 
 _CLOSE = {"connection": "close"}
 
@@ -45,22 +34,9 @@ async def read_body(request: Request, limit: int) -> bytes:
 def parse(data: bytes) -> Any:
     """Return what a JSON text says. Raises :class:`Problem`."""
     try:
-        found = json.loads(
-            data.decode(),
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_int=_whole,
-        )
-    except UnicodeDecodeError:
-        raise _malformed("is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise _malformed(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise _malformed(f"is nested deeper than {MAX_DEPTH}") from None
+        return strict_json.parse(data)
     except ValueError as error:
-        raise _malformed(str(error)) from None
-    _check(found)
-    return found
+        raise Problem(400, "invalid_json", f"the body {error}") from None
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -105,56 +81,3 @@ def _check_type(request: Request) -> None:
         raise Problem(415, "unsupported_media_type", "send JSON: Content-Type: application/json, in UTF-8")
     if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
         raise Problem(415, "unsupported_media_type", "send the body as it is, without Content-Encoding")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = Counter(name for name, _ in pairs)
-        twice = next(name for name, count in names.items() if count > 1)
-        raise ValueError(f"names {twice[:80]!r} twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"holds {name}, which is not JSON")
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise ValueError(f"holds a number of more than {_MAX_DIGITS} digits")
-    return int(digits)
-
-
-def _check(document: Any) -> None:
-    """Refuse what is nested too deep, and texts that no database can store."""
-    level = [document]
-    for _ in range(MAX_DEPTH):
-        following: list[Any] = []
-        for value in level:
-            if isinstance(value, str):
-                _check_text(value)
-            elif isinstance(value, list):
-                following += value
-            elif isinstance(value, dict):
-                following += value.keys()
-                following += value.values()
-            if len(following) > MAX_VALUES:
-                raise _malformed(f"holds more than {MAX_VALUES} values")
-        level = following
-        if not level:
-            return
-    raise _malformed(f"is nested deeper than {MAX_DEPTH}")
-
-
-def _check_text(text: str) -> None:
-    if "\0" in text:
-        raise _malformed("holds the character U+0000, which cannot be stored")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _malformed("holds half a character (a lone surrogate)") from None
-
-
-def _malformed(what: str) -> Problem:
-    return Problem(400, "invalid_json", f"the body {what}")

@@ -16,18 +16,16 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from chain.block_reader import read_blocks
 from chain.errors import SourceError
 from chain.model import FetchRules
 from chain.source import ChainSource
 from chain.source_pool import SourcePool
-from contracts.model import PaymentRules, Reading
-from contracts.payments import read_block
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
 from watcher.domain.model import ChainClock, Depth
 from watcher.errors import WatcherError
+from watcher.indexer.block_reading import read_one_block
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import log_settled
 from watcher.indexer.settle_result import SettleResult
@@ -66,17 +64,6 @@ class _Wait:
 
     due: float
     wait: float
-
-
-async def read_one_block(
-    source: ChainSource, block_hash: str, rules: PaymentRules, fetch_rules: FetchRules
-) -> Reading | None:
-    """Return a source's reading of a block, None for a block that is not in its chain."""
-    header = await source.header(block_hash)
-    if header is None:
-        return None
-    [block] = await read_blocks(source, [header], fetch_rules)
-    return read_block(block, rules)
 
 
 def host_of(url: str) -> str:

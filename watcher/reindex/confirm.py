@@ -8,7 +8,7 @@ from chain.model import Block, FetchRules
 from chain.source import ChainSource
 from contracts.model import Attempt, Payment, PaymentRules, Reading
 from contracts.payments import read_block
-from watcher.indexer.verifier import read_one_block
+from watcher.indexer.block_reading import read_one_block
 from watcher.reindex.retrying_source import Sources
 
 #: With a single source: seconds between its two readings.

@@ -154,7 +154,10 @@ def _digits(value: object) -> object:
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is no time of the years 1 to 9999 in UTC") from None
 
 
 def _to_rfc3339(moment: datetime) -> str:

@@ -65,7 +65,9 @@ class IntentTransfer(Document):
     sender: str | None
     """Null for the mint of a peg-in."""
     amount: Amount
-    verified_by: list[str]
+    assigned: bool = False
+    """An operator assigned it to the intent: its label proves nothing."""
+    verified_by: list[str] = Field(default_factory=list)
     """The hosts of the sources that agreed on it, if the intent needed more than one source's word."""
     block_height: int
     block_hash: Hex
@@ -224,6 +226,7 @@ class PaymentIntent(Document):
                     "status": "canonical",
                     "sender": "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE",
                     "amount": "50000",
+                    "assigned": False,
                     "verified_by": [],
                     "block_height": 5012344,
                     "block_hash": EXAMPLE_BLOCK_HASH,

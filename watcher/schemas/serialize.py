@@ -214,6 +214,7 @@ def _inclusion(inclusion: Inclusion, clock: ChainClock) -> dict[str, Any]:
     return _identity(inclusion) | {
         "sender": inclusion.sender,
         "amount": str(inclusion.amount),
+        "assigned": inclusion.assigned,
         "verified_by": list(inclusion.verified_by),
         **_where(inclusion, clock),
     }

@@ -306,6 +306,7 @@ def test_assigned_money_stays_assigned_when_it_is_mined_again(fixture: LedgerFix
     fixture.assign(fixture.transfers()[0]["id"], intent)
     fixture.fork(1, [[], [payment]])
     assert fixture.status(intent) == "succeeded"
+    assert [transfer["assigned"] for transfer in fixture.show(intent)["transfers"]] == [True, True]
     assert [(row["canonical"], row["assigned"]) for row in fixture.transfers()] == [
         (False, True),
         (True, True),
