@@ -27,13 +27,13 @@ FIELDS = {name: get_type_hints(Intent)[name] for name in (field.name for field i
 #: Fields of an intent that its document shows under another name, or not at all.
 NOT_SHOWN = {
     *("reference_generated", "salt", "level", "required"),
-    *("not_before", "inclusion_grace", "monitoring", "reorg_grace"),
+    *("not_before", "inclusion_grace", "monitoring", "reorg_grace", "two_sources"),
 }
 
 #: Fields of an intent that no request names.
 NOT_ASKED_FOR = {
     *("id", "status", "asset_identifier", "reference_generated", "terms_hash", "required", "created_at"),
-    *("inclusion_grace", "monitoring", "reorg_grace"),
+    *("inclusion_grace", "monitoring", "reorg_grace", "two_sources"),
 }
 
 #: What a request can ask for; any text for the fields that are not here.
@@ -58,7 +58,7 @@ def sample(name: str, kind: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return list(kind)[-1]
     values: dict[Any, Any] = {
-        bool: False,
+        bool: name == "two_sources",
         int: 1000 + sorted(FIELDS).index(name),
         bytes: name.encode(),
         Depth: Depth(stacks=7, bitcoin=3),
