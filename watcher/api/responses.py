@@ -18,7 +18,7 @@ _ERRORS = {
     413: "The body is too large (`body_too_large`).",
     415: "The body is not `application/json` in UTF-8 (`unsupported_media_type`).",
     422: "Fields or parameters are wrong (`validation`); `errors` names the first 50.",
-    429: "The API key asks too often (`rate_limited`).",
+    429: "The API key asks too often (`rate_limited`), or waits too often at once (`too_many_waits`).",
     500: "The server made a mistake (`internal_error`).",
     503: "The database does not answer, or too many ask at once (`unavailable`).",
 }
