@@ -40,14 +40,22 @@ class WorkerThreads:
             future: Future[_T] = self._pool.submit(begin)
         except RuntimeError:
             raise _unavailable("the server is stopping") from None
+        # Without effect on what has begun.
+        late = asyncio.get_running_loop().call_later(THREAD_WAIT_SECONDS, future.cancel)
         waiter = asyncio.wrap_future(future)
-        if not to_the_end:
-            return await waiter
         try:
-            return await asyncio.shield(waiter)
+            return await (asyncio.shield(waiter) if to_the_end else waiter)
         except asyncio.CancelledError:
-            await asyncio.wait({waiter})
+            task = asyncio.current_task()
+            if waiter.cancelled() and task is not None and not task.cancelling():
+                raise _unavailable(
+                    "too many requests at once, or the server is stopping; try again"
+                ) from None
+            if to_the_end:
+                await asyncio.wait({waiter})
             raise
+        finally:
+            late.cancel()
 
     def close(self) -> None:
         """Take no more work and drop what has not begun."""
