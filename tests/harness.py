@@ -41,7 +41,7 @@ RULES = PaymentRules(
     ignored_senders=MAINNET.ignored_senders,
 )
 WATCHED = FetchRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))
-BOOKS = Settler(network="mainnet", payment_contract=PAYMENT_CONTRACT)
+SETTLER = Settler(network="mainnet", payment_contract=PAYMENT_CONTRACT)
 MERCHANT = "mer_TEST"
 SHOP = principal("shop")
 
@@ -135,7 +135,7 @@ def add_merchant(database: Database, *, merchant_id: str = MERCHANT, recipient: 
 
 
 def add_intents(
-    database: Database, intents: Sequence[Intent], *, settler: Settler = BOOKS, now: float = 0.0
+    database: Database, intents: Sequence[Intent], *, settler: Settler = SETTLER, now: float = 0.0
 ) -> None:
     """Store intents unchanged and settle them at the cursor."""
     with database.begin() as connection:
@@ -148,7 +148,7 @@ def add_intents(
         settler.settle(connection, {intent.id for intent in intents}, clock, now=now)
 
 
-def make_ledger(database: Database, clock: Clock, *, settler: Settler = BOOKS) -> Ledger:
+def make_ledger(database: Database, clock: Clock, *, settler: Settler = SETTLER) -> Ledger:
     """Return a ledger that uses a test's clock."""
     return Ledger(database, RULES, settler, now=clock)
 

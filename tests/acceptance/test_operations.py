@@ -212,7 +212,7 @@ async def test_a_payment_moves_the_metrics_and_every_name_is_there(served: Deplo
     assert only(after["delivery_seconds_count"]) == 1
     assert only(after["payment_latency_seconds_count"]) == 1
     assert 0 < only(after["payment_latency_seconds_sum"]) <= took + 1, (
-        "a look may have begun before the block was there"
+        "a poll may have begun before the block was there"
     )
     assert only(after["reorgs_total"]) == 1
     assert only(after["reorg_depth_blocks_sum"]) == 1

@@ -73,8 +73,8 @@ async def test_lost_payments_are_found_beside_a_running_daemon_and_sent_once(dep
     assert (await deployment.json("intents", "show", lost["id"]))["status"] == "pending"
     assert deployment.receiver.arrivals == []
 
-    rehearsed = await deployment.json("reindex", "--from", str(begin), "--dry-run")
-    assert [change["after"]["status"] for change in rehearsed["changes"]["intents"]] == ["succeeded"]
+    tried = await deployment.json("reindex", "--from", str(begin), "--dry-run")
+    assert [change["after"]["status"] for change in tried["changes"]["intents"]] == ["succeeded"]
     running = asyncio.ensure_future(deployment.json("reindex", "--from", str(begin)))
     deployment.chain.mine([pay(fresh)])
     while not running.done():

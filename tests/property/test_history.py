@@ -108,7 +108,7 @@ class History(RuleBasedStateMachine):
         self.start_height = self.chain.tip.height
         self.chain.mine(burn=True)
         self.settler = CrashingSettler(
-            network=harness.BOOKS.network, payment_contract=harness.BOOKS.payment_contract
+            network=harness.SETTLER.network, payment_contract=harness.SETTLER.payment_contract
         )
         self.pool = None
         self.database = harness.open_database(self.folder)
@@ -359,8 +359,8 @@ class History(RuleBasedStateMachine):
             for payment in read_block(block_model(block, harness.WATCHED), harness.RULES).payments:
                 for key, intent in self.intents.items():
                     labels = {intent.reference.encode(), intent.terms_hash}
-                    spoken = payment.terms_hash or (payment.memo or b"").rstrip(b"\0")
-                    mine = spoken in {label.rstrip(b"\0") for label in labels} | {intent.terms_hash}
+                    carried = payment.terms_hash or (payment.memo or b"").rstrip(b"\0")
+                    mine = carried in {label.rstrip(b"\0") for label in labels} | {intent.terms_hash}
                     bound = intent.payer in (None, payment.sender)
                     remined = payment.block.time > intent.monitored_until and self.was_ours(
                         payment.tx_id, key

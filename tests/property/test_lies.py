@@ -97,14 +97,14 @@ def fresh(life: LiedTo) -> tuple[dict[str, Facts], dict[Any, set[tuple[Any, ...]
     reading = read_all(blocks, harness.RULES)
     with fixture.database.read() as connection:
         # In chain order, as if each block were read once its predecessors were stored.
-        placed = match_blocks(connection, harness.RULES, reading)
+        found = match_blocks(connection, harness.RULES, reading)
     rows: dict[Any, set[tuple[Any, ...]]] = {transfer: set(), attempt: set(), refund: set()}
-    for placement in placed.transfers:
-        owner = placement.matched.intent.id if placement.matched.intent is not None else None
-        rows[transfer].add((*transfer_store.transfer_values(placement.payment).values(), owner))
-    for made, intent in placed.attempts:
+    for one in found.transfers:
+        owner = one.matched.intent.id if one.matched.intent is not None else None
+        rows[transfer].add((*transfer_store.transfer_values(one.payment).values(), owner))
+    for made, intent in found.attempts:
         rows[attempt].add((*transfer_store.attempt_values(made).values(), intent))
-    for back, intent in placed.refunds:
+    for back, intent in found.refunds:
         rows[refund].add((*transfer_store.refund_values(back).values(), intent))
     with fixture.database.read() as connection:
         known = transfer_store.load_facts(connection, life.intents)

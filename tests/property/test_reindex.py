@@ -81,7 +81,7 @@ class Life:
         again = [tx for number, tx in enumerate(orphans) if keep[number % len(keep)]]
         self.fixture.fork(depth, [again, *[[]] * depth])
 
-    def settler(self) -> list[Any]:
+    def outcome(self) -> list[Any]:
         """Return every intent's state and events, and the unmatched transfers."""
         found: list[Any] = [self.fixture.unmatched()]
         for key in self.intents:
@@ -115,16 +115,16 @@ async def relive(folder: Path, history: list[dict[str, Any]], lost: list[bool]) 
         life = Life(fixture)
         for action in history:
             life.play(action)
-        before = life.settler()
+        before = life.outcome()
         missing = lose(fixture, lost)
         async with ScriptedApi(fixture.chain, ping_interval=None) as api:
             reading = Reading(fixture, [api])
-            rehearsed = await reading.reindex(dry_run=True)
+            tried = await reading.reindex(dry_run=True)
             report = await reading.reindex()
-            assert life.settler() == before
+            assert life.outcome() == before
             assert report.counts.found + report.counts.attempts + report.counts.refunds == missing
             assert (report.counts.events, report.differences) == (0, [])
-            assert rehearsed.counts.events == 0
+            assert tried.counts.events == 0
             settled = reading.snapshot()
             assert (await reading.reindex()).counts.found == 0
             assert reading.snapshot() == settled

@@ -60,7 +60,7 @@ class Follower:
             while more:
                 more = self.ledger.settle_due().more
 
-    def settler(self) -> Any:
+    def outcome(self) -> Any:
         """Return all states and events, without times."""
         columns = ("id", "status", "flags", "received", "missing", "over", "anchor_height", "succeeded_at")
         event_columns = ("id", "sequence", "reason", "subject", "supersedes", "as_of", "body")
@@ -74,7 +74,7 @@ class Follower:
 
 @given(st.lists(st.one_of(mined, mined, forked), min_size=1, max_size=8), st.integers(1, 5))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_limit_ends_with_the_same_books(steps: list[Any], limit: int) -> None:
+def test_any_limit_has_the_same_outcome(steps: list[Any], limit: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="limit-"))
     chain = ScriptedChain(time=START)
     clock = harness.Clock(START)
@@ -108,7 +108,7 @@ def test_any_limit_ends_with_the_same_books(steps: list[Any], limit: int) -> Non
                 step = Reorg(ancestor=ancestor, blocks=models(chain, above=ancestor.height), tip=chain.tip)
             few.apply(step, limit)
             every.apply(step, 10_000)
-            assert few.settler() == every.settler()
+            assert few.outcome() == every.outcome()
     finally:
         for follower in followers:
             follower.database.close()

@@ -71,7 +71,7 @@ async def _expiry(runner: SceneRunner) -> None:
 async def _look_alike(runner: SceneRunner) -> None:
     order = await runner.create_order(90_000, expires_in="7d")
     fake = txs.fake_token(MALLORY, order.recipient, 90_000, runner.memo)
-    await runner.mine("mallory sends 90,000 units of her own “sbtc-token”", [fake])
+    await runner.mine("mallory sends 90,000 units of a homemade “sbtc-token”", [fake])
 
 
 async def _down(runner: SceneRunner) -> None:

@@ -304,14 +304,14 @@ async def test_a_worker_that_is_not_woken_polls_by_itself(shop, receiver, make_w
 
 async def test_deliveries_are_never_more_at_once_than_allowed(shop, engine, receiver, make_worker, running):
     """Twenty due rows, three slots: at most three are open however often it polls, and all arrive."""
-    gate, loop, looked = asyncio.Event(), asyncio.get_running_loop(), asyncio.Queue()
+    gate, loop, polled = asyncio.Event(), asyncio.get_running_loop(), asyncio.Queue()
 
     class Counting:
         @contextmanager
         def begin(self):
             with engine.begin() as conn:
                 yield conn
-            loop.call_soon_threadsafe(looked.put_nowait, None)
+            loop.call_soon_threadsafe(polled.put_nowait, None)
 
     for number in range(4):
         shop.endpoint(receiver=receiver, path=f"/{number}")
@@ -322,7 +322,7 @@ async def test_deliveries_are_never_more_at_once_than_allowed(shop, engine, rece
         await receiver.wait_for(3)
         for _ in range(3):
             worker.wake()
-            await looked.get()
+            await polled.get()
         assert sum(row.lease is not None for row in shop.deliveries()) == 3
         gate.set()
         await receiver.wait_for(20)

@@ -31,7 +31,7 @@ class LedgerFixture:
         self,
         folder: Path,
         *,
-        settler: Settler = harness.BOOKS,
+        settler: Settler = harness.SETTLER,
         begin: bool = True,
         chain: ScriptedChain | None = None,
     ) -> None:
@@ -158,7 +158,7 @@ class LedgerFixture:
             services.dismiss_intent(intent, Dismiss.of({"reason": reason}))
 
     def assign(
-        self, transfer_id: str, intent: str, reason: object = "his", merchant: str | None = None
+        self, transfer_id: str, intent: str, reason: object = "theirs", merchant: str | None = None
     ) -> None:
         with self.services(merchant) as services:
             services.assign_transfer(transfer_id, Assign.of({"intent": intent, "reason": reason}))

@@ -102,7 +102,7 @@ async def rig(fixture: LedgerFixture) -> AsyncIterator[LoopFixture]:
         await rig.pool.aclose()
 
 
-async def test_a_look_that_fails_unforeseen_is_a_failed_look_and_nothing_is_lost(
+async def test_a_poll_that_fails_unforeseen_is_a_failed_poll_and_nothing_is_lost(
     rig: LoopFixture, fixture: LedgerFixture, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop logs the traceback, restarts from the database, and matches payments that came meanwhile."""
@@ -149,7 +149,7 @@ async def test_a_lost_lease_still_ends_the_loop(rig: LoopFixture, monkeypatch: p
         await rig.poll_once()
 
 
-async def test_a_cancelled_look_is_cancelled(rig: LoopFixture, counted: Counted) -> None:
+async def test_a_cancelled_poll_is_cancelled(rig: LoopFixture, counted: Counted) -> None:
     """A stop is not an unforeseen exception."""
     task = asyncio.create_task(rig.poll_once())
     await asyncio.sleep(0)
@@ -292,18 +292,18 @@ async def test_a_heartbeat_goes_on(tmp_path: Path, counted: Counted, monkeypatch
     assert counted("heartbeat") == 1
 
 
-async def test_those_who_wait_are_served_by_the_next_look(
+async def test_those_who_wait_are_served_by_the_next_read(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop behind long polls survives a failed poll."""
     monkeypatch.setattr(long_poll, "POLL_SECONDS", 0.01)
 
-    async def look(ids: Collection[str]) -> Mapping[str, str]:
+    async def read(ids: Collection[str]) -> Mapping[str, str]:
         answer: Mapping[str, str] = found(ids)
         return answer
 
     found = failing_first(lambda ids: dict.fromkeys(ids, "succeeded"))
-    waiting, stop = LongPoll(look), asyncio.Event()
+    waiting, stop = LongPoll(read), asyncio.Event()
     running = asyncio.create_task(waiting.run(stop))
     async with asyncio.timeout(10):
         await waiting.wait_for_change("x", "a", "pending", 60)

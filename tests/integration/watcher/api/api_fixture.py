@@ -47,7 +47,7 @@ class ApiFixture:
             }
         )
         liveness = Liveness(ServiceManager(), rest=1.0)
-        self.site = self._stack.enter_context(
+        self.server = self._stack.enter_context(
             HttpServer(
                 settings,
                 self.fixture.database,
@@ -58,8 +58,8 @@ class ApiFixture:
                 now=self._clock,
             )
         )
-        self.serving = asyncio.create_task(self.site.serve(self.stop))
-        self.url = f"http://127.0.0.1:{self.site.port}"
+        self.serving = asyncio.create_task(self.server.serve(self.stop))
+        self.url = f"http://127.0.0.1:{self.server.port}"
         self.client = await self._stack.enter_async_context(self.as_key(self.key))
         self.stranger = await self._stack.enter_async_context(self.as_key(None))
         return self

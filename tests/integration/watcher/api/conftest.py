@@ -19,7 +19,7 @@ async def api(tmp_path: Path, backend: str) -> AsyncIterator[ApiFixture]:
 
 
 @pytest.fixture
-async def sqlite_office(tmp_path: Path) -> AsyncIterator[ApiFixture]:
+async def sqlite_api(tmp_path: Path) -> AsyncIterator[ApiFixture]:
     """The same on SQLite only: for what no database has a part in."""
     fixture = LedgerFixture(tmp_path)
     async with ApiFixture(fixture) as made:

@@ -48,9 +48,9 @@ async def serve(url: str, now: float) -> None:
     settings = Settings(database_url=url, http_bind="127.0.0.1:0", http_rate_limit=None)
     database = Database(url)
     liveness = Liveness(ServiceManager(), rest=1.0)
-    with HttpServer(settings, database, liveness, Metrics(), api=True, now=lambda: now) as site:
-        os.write(1, f"{site.port}\n".encode())
-        await site.serve(stop)
+    with HttpServer(settings, database, liveness, Metrics(), api=True, now=lambda: now) as server:
+        os.write(1, f"{server.port}\n".encode())
+        await server.serve(stop)
     database.close()
 
 

@@ -39,19 +39,19 @@ async def test_a_wrong_key_is_401(api: ApiFixture, key: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer  ", "", "Token"])
-async def test_another_way_to_send_the_key_is_401(sqlite_office: ApiFixture, scheme: str) -> None:
-    sent = f"{scheme} {sqlite_office.key if scheme.strip() != 'Bearer' else ''}".strip()
-    answer = await sqlite_office.stranger.get(LIST, headers={"authorization": sent})
+async def test_another_way_to_send_the_key_is_401(sqlite_api: ApiFixture, scheme: str) -> None:
+    sent = f"{scheme} {sqlite_api.key if scheme.strip() != 'Bearer' else ''}".strip()
+    answer = await sqlite_api.stranger.get(LIST, headers={"authorization": sent})
     assert problem(answer) == (401, "unauthorized")
 
 
-async def test_two_keys_at_once_are_nobodys(sqlite_office: ApiFixture) -> None:
-    sent = [("authorization", f"Bearer {key}") for key in (sqlite_office.key, sqlite_office.other_key)]
-    assert problem(await sqlite_office.stranger.get(LIST, headers=sent)) == (401, "unauthorized")
+async def test_two_keys_at_once_are_nobodys(sqlite_api: ApiFixture) -> None:
+    sent = [("authorization", f"Bearer {key}") for key in (sqlite_api.key, sqlite_api.other_key)]
+    assert problem(await sqlite_api.stranger.get(LIST, headers=sent)) == (401, "unauthorized")
 
 
-async def test_the_scheme_may_be_in_any_case(sqlite_office: ApiFixture) -> None:
-    answer = await sqlite_office.stranger.get(LIST, headers={"authorization": f"bearer {sqlite_office.key}"})
+async def test_the_scheme_may_be_in_any_case(sqlite_api: ApiFixture) -> None:
+    answer = await sqlite_api.stranger.get(LIST, headers={"authorization": f"bearer {sqlite_api.key}"})
     assert answer.status_code == 200
 
 
@@ -103,8 +103,8 @@ async def test_the_last_use_is_recorded_beside_not_by_the_request(api: ApiFixtur
 
     assert (await api.client.get(LIST)).status_code == 200
     assert last_use() == []
-    assert api.site.api is not None
-    await api.site.api.key_uses.write()
+    assert api.server.api is not None
+    await api.server.api.key_uses.write()
     assert last_use() == [int(api.fixture.clock())]
 
 

@@ -43,8 +43,8 @@ async def test_five_hundred_are_made_in_the_order_given(api: ApiFixture) -> None
     assert again.content == answer.content
     assert again.headers["idempotent-replayed"] == "true"
     assert await stored(api) == 500
-    told = (await api.client.get("/v1/events", params={"intent": one["id"]})).json()["data"]
-    assert [row["type"] for row in told] == ["payment.created"]
+    sent = (await api.client.get("/v1/events", params={"intent": one["id"]})).json()["data"]
+    assert [row["type"] for row in sent] == ["payment.created"]
 
 
 async def test_of_a_batch_with_wrong_ones_nothing_is_stored_and_all_errors_are_told(api: ApiFixture) -> None:
@@ -97,16 +97,16 @@ async def test_money_that_came_before_is_found_for_each(api: ApiFixture) -> None
 
 
 async def test_a_body_of_ever_so_many_values_is_refused_before_they_are_looked_at(
-    sqlite_office: ApiFixture,
+    sqlite_api: ApiFixture,
 ) -> None:
     """It would keep the whole process busy."""
     headers = {"content-type": "application/json"}
     content = b'{"intents": [' + b"[]," * 600_000 + b"[]]}"
-    answer = await sqlite_office.client.post(BULK, content=content, headers=headers)
+    answer = await sqlite_api.client.post(BULK, content=content, headers=headers)
     assert problem(answer) == (400, "invalid_json")
     assert "100000 values" in answer.json()["detail"]
     wrong = {"intents": [{f"a{n}": 1 for n in range(90)}] * 500}
-    answer = await sqlite_office.client.post(BULK, json=wrong)
+    answer = await sqlite_api.client.post(BULK, json=wrong)
     assert len(wrong_fields(answer)) == MAX_ERRORS
     assert len(answer.content) < 20_000
 
@@ -125,25 +125,25 @@ async def test_a_body_of_ever_so_many_values_is_refused_before_they_are_looked_a
     ],
 )
 async def test_a_body_of_another_shape_is_refused(
-    sqlite_office: ApiFixture, body: object, field: str | None
+    sqlite_api: ApiFixture, body: object, field: str | None
 ) -> None:
-    answer = await sqlite_office.client.post(BULK, json=body)
+    answer = await sqlite_api.client.post(BULK, json=body)
     assert problem(answer) == (422, "validation")
     assert [error["field"] for error in answer.json().get("errors", [])] == ([field] if field else [])
 
 
-async def test_it_has_a_larger_limit_for_bodies_and_keeps_it(sqlite_office: ApiFixture) -> None:
+async def test_it_has_a_larger_limit_for_bodies_and_keeps_it(sqlite_api: ApiFixture) -> None:
     rest = {"metadata": {f"k{n}": "x" * 500 for n in range(6)}}
     large = many(*(rest for _ in range(450)))
-    assert (await sqlite_office.client.post(BULK, json=large)).status_code == 201
+    assert (await sqlite_api.client.post(BULK, json=large)).status_code == 201
     content = b'{"intents": [{"amount": 1}]' + b" " * BulkRoute.max_body + b"}"
     headers = {"content-type": "application/json"}
-    answer = await sqlite_office.client.post(BULK, content=content, headers=headers)
+    answer = await sqlite_api.client.post(BULK, content=content, headers=headers)
     assert problem(answer) == (413, "body_too_large")
 
 
-async def test_the_same_key_with_another_batch_is_a_conflict(sqlite_office: ApiFixture) -> None:
+async def test_the_same_key_with_another_batch_is_a_conflict(sqlite_api: ApiFixture) -> None:
     headers = {"idempotency-key": "b2"}
-    assert (await sqlite_office.client.post(BULK, json=many({}), headers=headers)).status_code == 201
-    other = await sqlite_office.client.post(BULK, json=many({}, {}), headers=headers)
+    assert (await sqlite_api.client.post(BULK, json=many({}), headers=headers)).status_code == 201
+    other = await sqlite_api.client.post(BULK, json=many({}, {}), headers=headers)
     assert problem(other) == (409, "idempotency_mismatch")

@@ -1,4 +1,4 @@
-"""Callers who keep connections without using them lose them; who uses his keeps it."""
+"""Connections that are kept without being used are closed; those in use are not."""
 
 import asyncio
 import json
@@ -22,14 +22,14 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def opened(api: ApiFixture) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", api.site.port)
+    return await asyncio.open_connection("127.0.0.1", api.server.port)
 
 
 @pytest.mark.parametrize(
     "sent", [b"", HEALTH[:20], HEALTH + HEALTH[:20]], ids=["nothing", "half", "one and a half"]
 )
-async def test_who_does_not_finish_asking_is_cut_off(sqlite_office: ApiFixture, sent: bytes) -> None:
-    reader, writer = await opened(sqlite_office)
+async def test_who_does_not_finish_asking_is_cut_off(sqlite_api: ApiFixture, sent: bytes) -> None:
+    reader, writer = await opened(sqlite_api)
     writer.write(sent)
     async with asyncio.timeout(10):
         while not reader.at_eof():
@@ -37,8 +37,8 @@ async def test_who_does_not_finish_asking_is_cut_off(sqlite_office: ApiFixture, 
     writer.close()
 
 
-async def test_who_drips_a_request_is_cut_off(sqlite_office: ApiFixture) -> None:
-    reader, writer = await opened(sqlite_office)
+async def test_who_drips_a_request_is_cut_off(sqlite_api: ApiFixture) -> None:
+    reader, writer = await opened(sqlite_api)
     writer.write(HEALTH[:-2] + b"X: ")
     ended = asyncio.ensure_future(reader.read())
     async with asyncio.timeout(10):
@@ -49,8 +49,8 @@ async def test_who_drips_a_request_is_cut_off(sqlite_office: ApiFixture) -> None
     writer.close()
 
 
-async def test_who_does_not_take_his_answer_is_cut_off(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+async def test_a_caller_that_does_not_read_its_answer_is_cut_off(
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = asyncio.Event()
     original = Connection.connection_lost
@@ -62,18 +62,20 @@ async def test_who_does_not_take_his_answer_is_cut_off(
     monkeypatch.setattr(Connection, "connection_lost", noted)
     with socket.socket() as caller:
         caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        caller.connect(("127.0.0.1", sqlite_office.site.port))
+        caller.connect(("127.0.0.1", sqlite_api.server.port))
         caller.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(10):
             await lost.wait()
 
 
-async def test_who_waits_for_his_answer_or_asks_again_in_time_is_not(sqlite_office: ApiFixture) -> None:
-    intent = await sqlite_office.create()
-    reader, writer = await opened(sqlite_office)
+async def test_a_caller_that_waits_for_its_answer_or_asks_again_in_time_is_not(
+    sqlite_api: ApiFixture,
+) -> None:
+    intent = await sqlite_api.create()
+    reader, writer = await opened(sqlite_api)
     wait = (
         f"GET /v1/payment_intents/{intent['id']}?wait=1s HTTP/1.1\r\n"
-        f"Host: x\r\nAuthorization: Bearer {sqlite_office.key}\r\n\r\n"
+        f"Host: x\r\nAuthorization: Bearer {sqlite_api.key}\r\n\r\n"
     )
     async with asyncio.timeout(10):
         for asked in (wait.encode(), *[HEALTH] * 10):
@@ -86,16 +88,16 @@ async def test_who_waits_for_his_answer_or_asks_again_in_time_is_not(sqlite_offi
     writer.close()
 
 
-async def test_who_still_sends_at_the_end_of_a_stop_is_told_to_come_back(sqlite_office: ApiFixture) -> None:
-    reader, writer = await opened(sqlite_office)
+async def test_who_still_sends_at_the_end_of_a_stop_is_told_to_come_back(sqlite_api: ApiFixture) -> None:
+    reader, writer = await opened(sqlite_api)
     head = (
         "POST /v1/payment_intents HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-        f"Content-Length: 100\r\nExpect: 100-continue\r\nAuthorization: Bearer {sqlite_office.key}\r\n\r\n"
+        f"Content-Length: 100\r\nExpect: 100-continue\r\nAuthorization: Bearer {sqlite_api.key}\r\n\r\n"
     )
     async with asyncio.timeout(10):
         writer.write(head.encode())
         assert b" 100 " in await reader.readuntil(b"\r\n\r\n")  # the body is waited for
-        sqlite_office.stop.set()
+        sqlite_api.stop.set()
         answer = await reader.readuntil(b"}")
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 5\r\n" in answer
@@ -123,8 +125,8 @@ def is_problem(answer: bytes, status: int, code: str) -> bool:
     ],
     ids=["TLS", "no host", "no ASCII", "a negative length"],
 )
-async def test_what_is_not_http_is_answered_like_all_else(sqlite_office: ApiFixture, sent: bytes) -> None:
-    reader, writer = await opened(sqlite_office)
+async def test_what_is_not_http_is_answered_like_all_else(sqlite_api: ApiFixture, sent: bytes) -> None:
+    reader, writer = await opened(sqlite_api)
     writer.write(sent)
     async with asyncio.timeout(10):
         assert is_problem(await reader.read(), 400, "invalid_http")
@@ -132,10 +134,10 @@ async def test_what_is_not_http_is_answered_like_all_else(sqlite_office: ApiFixt
 
 
 async def test_what_is_not_http_after_an_answer_ends_the_connection_in_silence(
-    sqlite_office: ApiFixture, caplog: pytest.LogCaptureFixture
+    sqlite_api: ApiFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No second answer, and no traceback in the log for a stranger's garbage."""
-    reader, writer = await opened(sqlite_office)
+    reader, writer = await opened(sqlite_api)
     writer.write(MAKE)
     async with asyncio.timeout(10):
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 401 ")
@@ -146,15 +148,15 @@ async def test_what_is_not_http_after_an_answer_ends_the_connection_in_silence(
 
 
 async def test_who_comes_when_all_connections_are_taken_is_told_to_come_back(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those who were there before go on."""
-    before, asking = await opened(sqlite_office)
+    before, asking = await opened(sqlite_api)
     asking.write(HEALTH)
     async with asyncio.timeout(10):
         assert (await before.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
         monkeypatch.setattr(connection, "MAX_CONNECTIONS", 1)
-        reader, writer = await opened(sqlite_office)
+        reader, writer = await opened(sqlite_api)
         writer.write(HEALTH)
         answer = await reader.read()
         assert is_problem(answer, 503, "unavailable")

@@ -160,7 +160,7 @@ async def test_who_pulls_gets_every_event_once_in_order_with_the_bodies_that_are
 ) -> None:
     made = (await api.client.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/"})).json()
     make_everything(api)
-    told = (await api.client.get(EVENTS)).json()["data"]
+    sent = (await api.client.get(EVENTS)).json()["data"]
     endpoint = made["endpoint"]["id"]
     seen = []
     after = ""
@@ -179,12 +179,12 @@ async def test_who_pulls_gets_every_event_once_in_order_with_the_bodies_that_are
         assert row["headers"]["webhook-signature"] == expected
         seen.append(json.loads(row["body"]))
         after = page["next_cursor"]
-        api.fixture.create()  # told while somebody pulls: it comes at the end
+        api.fixture.create()  # sent while somebody pulls: it comes at the end
         if len(seen) > 10:
             break
     assert page["next_cursor"] == after
-    assert [row["id"] for row in seen][: len(told)] == [
-        row["id"] for row in sorted(told, key=lambda r: r["sequence"])
+    assert [row["id"] for row in seen][: len(sent)] == [
+        row["id"] for row in sorted(sent, key=lambda r: r["sequence"])
     ]
 
 
@@ -202,7 +202,7 @@ async def test_pulling_goes_with_nothing_but_a_limit_and_an_endpoint(api: ApiFix
         assert wrong_fields(await operator.get(f"{EVENTS}?after=")) == ["after"]
 
 
-async def test_pages_stay_right_while_events_are_told(api: ApiFixture) -> None:
+async def test_pages_stay_right_while_events_are_sent(api: ApiFixture) -> None:
     for _ in range(5):
         api.fixture.create()
         api.fixture.clock.now += 1

@@ -33,7 +33,7 @@ from watcher.store.database import Database
 ROLES = frozenset({"follower", "notifier", "api"})
 
 
-def make_pulse() -> Liveness:
+def make_liveness() -> Liveness:
     """The liveness of a process that follows the chain."""
     liveness = Liveness(ServiceManager(), rest=1.0)
     liveness.on_role_change(True)
@@ -55,10 +55,10 @@ async def serving(
     metrics = Metrics()
     metrics.watch(database, liveness, None)
     stop = asyncio.Event()
-    with HttpServer(settings, database, liveness, metrics) as site:
-        task = asyncio.create_task(site.serve(stop))
-        assert site.port is not None
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{site.port}", timeout=20) as client:
+    with HttpServer(settings, database, liveness, metrics) as server:
+        task = asyncio.create_task(server.serve(stop))
+        assert server.port is not None
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=20) as client:
             yield client, stop, task
         stop.set()
         async with asyncio.timeout(10):
@@ -70,13 +70,13 @@ def settings_of(fixture: LedgerFixture, **more: Any) -> Settings:
 
 
 async def test_a_process_that_serves_is_alive_whatever_the_chain_does(fixture: LedgerFixture) -> None:
-    async with serving(settings_of(fixture), fixture.database, make_pulse()) as (client, _, _):
+    async with serving(settings_of(fixture), fixture.database, make_liveness()) as (client, _, _):
         answer = await client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
-async def test_a_daemon_is_ready_after_a_look_that_succeeded(fixture: LedgerFixture) -> None:
-    liveness = make_pulse()
+async def test_a_daemon_is_ready_after_a_poll_that_succeeded(fixture: LedgerFixture) -> None:
+    liveness = make_liveness()
     async with serving(settings_of(fixture), fixture.database, liveness) as (client, _, _):
         before = await client.get("/readyz")
         liveness.on_poll(PollResult.WAITING, "no source answers", None)
@@ -98,7 +98,7 @@ async def test_a_daemon_is_ready_after_a_look_that_succeeded(fixture: LedgerFixt
 
 
 async def test_a_halted_daemon_is_not_ready_until_it_moves_again(fixture: LedgerFixture) -> None:
-    liveness = make_pulse()
+    liveness = make_liveness()
     liveness.on_poll(PollResult.IDLE, None, None)
     fixture.ledger.record_poll(
         tip=None, sources=[], halt=Halt(code="reorg_too_deep", message="forked", hint="decide")
@@ -112,7 +112,7 @@ async def test_a_halted_daemon_is_not_ready_until_it_moves_again(fixture: Ledger
 
 
 async def test_a_halt_before_the_database_has_begun_is_told(before_the_chain: LedgerFixture) -> None:
-    liveness = make_pulse()
+    liveness = make_liveness()
     liveness.on_poll(PollResult.HALTED, "the source serves testnet", None)
     settings = settings_of(before_the_chain)
     async with serving(settings, before_the_chain.database, liveness) as (client, _, _):
@@ -128,7 +128,7 @@ async def test_a_database_that_does_not_answer_is_a_reason_and_the_counters_are_
     (tmp_path / "watcher.db").write_bytes(b"this is no database" * 100)
     settings = Settings(database_url=f"sqlite:///{tmp_path}/watcher.db", http_bind="127.0.0.1:0")
     database = Database(settings.database_url)
-    liveness = make_pulse()
+    liveness = make_liveness()
     liveness.on_poll(PollResult.IDLE, None, None)
     async with serving(settings, database, liveness) as (client, _, _):
         ready = await client.get("/readyz")
@@ -149,7 +149,7 @@ async def test_a_database_that_hangs_is_a_reason_not_a_hang(
     gate = threading.Event()
     monkeypatch.setattr(health_module, "DATABASE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(chain_state, "load_cursor", lambda _connection: gate.wait(20))
-    liveness = make_pulse()
+    liveness = make_liveness()
     try:
         async with serving(settings_of(fixture), fixture.database, liveness) as (client, _, _):
             ready = await client.get("/readyz")
@@ -174,7 +174,7 @@ def cursor_of(fixture: LedgerFixture) -> Cursor:
 def test_lag_is_measured_in_chain_time_between_the_newest_known_and_the_newest_applied_block(
     fixture: LedgerFixture,
 ) -> None:
-    liveness = make_pulse()
+    liveness = make_liveness()
     liveness.on_poll(PollResult.MOVED, None, None)
     cursor = cursor_of(fixture)
     for behind, ready in ((0, True), (600, True), (601, False)):
@@ -241,7 +241,7 @@ def test_a_process_that_cannot_write_is_not_ready_and_knows_how_far_it_is_behind
     fixture: LedgerFixture,
 ) -> None:
     """Health is what the process knows, not what it last wrote down."""
-    liveness = make_pulse()
+    liveness = make_liveness()
     cursor = cursor_of(fixture)
     fixture.chain.mine(n=30, seconds=30)
     liveness.on_poll(
@@ -281,7 +281,7 @@ def test_a_process_without_a_part_that_nobody_runs_is_not_ready(fixture: LedgerF
 
 
 async def test_other_routes_are_problems_and_the_description_is_off(fixture: LedgerFixture) -> None:
-    async with serving(settings_of(fixture), fixture.database, make_pulse()) as (client, _, _):
+    async with serving(settings_of(fixture), fixture.database, make_liveness()) as (client, _, _):
         for path in ("/", "/openapi.json", "/docs", "/redoc", "/v1/status"):
             answer = await client.get(path)
             assert answer.status_code == 404, path
@@ -311,7 +311,7 @@ async def test_a_bug_is_a_problem_that_tells_a_stranger_nothing() -> None:
 async def test_a_stop_ends_the_server_though_a_client_keeps_its_connection_open(
     fixture: LedgerFixture,
 ) -> None:
-    async with serving(settings_of(fixture), fixture.database, make_pulse()) as (client, stop, task):
+    async with serving(settings_of(fixture), fixture.database, make_liveness()) as (client, stop, task):
         await client.get("/healthz")
         stop.set()
         async with asyncio.timeout(10):
@@ -322,10 +322,10 @@ async def test_a_stop_ends_the_server_though_a_client_keeps_its_connection_open(
 
 async def test_an_empty_address_serves_nothing_and_holds_nothing_up(fixture: LedgerFixture) -> None:
     settings = Settings(database_url=fixture.settings.database_url, http_bind="")
-    with HttpServer(settings, fixture.database, make_pulse(), Metrics()) as site:
-        assert site.port is None
+    with HttpServer(settings, fixture.database, make_liveness(), Metrics()) as server:
+        assert server.port is None
         async with asyncio.timeout(5):
-            await site.serve(asyncio.Event())
+            await server.serve(asyncio.Event())
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
@@ -337,11 +337,11 @@ def test_an_address_in_use_is_one_line_that_names_the_setting(fixture: LedgerFix
         settings = Settings(database_url=fixture.settings.database_url, http_bind=shown)
         with (
             pytest.raises(ConfigError) as error,
-            HttpServer(settings, fixture.database, make_pulse(), Metrics(), api=True),
+            HttpServer(settings, fixture.database, make_liveness(), Metrics(), api=True),
         ):
             pass
-        with HttpServer(settings, fixture.database, make_pulse(), Metrics()) as site:
-            assert site.port is None, "only the API insists on it"
+        with HttpServer(settings, fixture.database, make_liveness(), Metrics()) as server:
+            assert server.port is None, "only the API insists on it"
     assert str(error.value) == f"http_bind: cannot listen on {shown}: address already in use"
     assert error.value.exit_code == 2
     assert f"SBTC_WATCHER_HTTP_BIND={shown.rpartition(':')[0]}:0" in error.value.hint
@@ -350,4 +350,4 @@ def test_an_address_in_use_is_one_line_that_names_the_setting(fixture: LedgerFix
 def test_a_host_that_is_none_is_one_line_too(fixture: LedgerFixture) -> None:
     settings = Settings(database_url=fixture.settings.database_url, http_bind="192.0.2.1:1")
     with pytest.raises(ConfigError, match=r"http_bind: cannot listen on 192\.0\.2\.1:1: "):
-        HttpServer(settings, fixture.database, make_pulse(), Metrics()).__enter__()
+        HttpServer(settings, fixture.database, make_liveness(), Metrics()).__enter__()

@@ -180,14 +180,14 @@ async def test_old_answers_are_deleted_and_young_ones_stay(api: ApiFixture) -> N
 
 
 @pytest.mark.parametrize("key", ["", "x" * 255, "a b", "0198f0e4-1c2d"])
-async def test_any_printable_ascii_is_a_key(sqlite_office: ApiFixture, key: str) -> None:
-    assert (await post(sqlite_office.client, key)).status_code == (201 if key else 422)
+async def test_any_printable_ascii_is_a_key(sqlite_api: ApiFixture, key: str) -> None:
+    assert (await post(sqlite_api.client, key)).status_code == (201 if key else 422)
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "schlüssel", "a\tb"])
-async def test_a_wrong_key_is_named(sqlite_office: ApiFixture, key: str) -> None:
+async def test_a_wrong_key_is_named(sqlite_api: ApiFixture, key: str) -> None:
     headers = [(b"idempotency-key", key.encode())]
-    answer = await sqlite_office.client.post("/v1/payment_intents", json=ORDER, headers=headers)
+    answer = await sqlite_api.client.post("/v1/payment_intents", json=ORDER, headers=headers)
     assert wrong_fields(answer) == ["Idempotency-Key"]
 
 
@@ -266,14 +266,14 @@ async def test_after_a_kill_before_the_commit_nothing_was_done(api: ApiFixture) 
     assert await intents(api) == [again.json()["id"]]
 
 
-async def test_two_keys_are_none(sqlite_office: ApiFixture) -> None:
+async def test_two_keys_are_none(sqlite_api: ApiFixture) -> None:
     """Which of the two would it be? Something in between may take the other one."""
     headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
-    answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": "1"}, headers=headers)
+    answer = await sqlite_api.client.post("/v1/payment_intents", json={"amount": "1"}, headers=headers)
     assert wrong_fields(answer) == ["Idempotency-Key"]
 
 
-async def test_the_key_of_a_refused_request_is_looked_up_once(sqlite_office: ApiFixture) -> None:
+async def test_the_key_of_a_refused_request_is_looked_up_once(sqlite_api: ApiFixture) -> None:
     """A refusal that comes out of the transaction has looked already; a wrong body has not come so far."""
     seen: list[str] = []
 
@@ -281,13 +281,13 @@ async def test_the_key_of_a_refused_request_is_looked_up_once(sqlite_office: Api
         if statement.startswith("SELECT") and "FROM idempotency" in " ".join(statement.split()):
             seen.append(statement)
 
-    await sqlite_office.create(reference="TAKEN")
-    event.listen(sqlite_office.fixture.database.engine, "before_cursor_execute", note)
+    await sqlite_api.create(reference="TAKEN")
+    event.listen(sqlite_api.fixture.database.engine, "before_cursor_execute", note)
     try:
         for body, expected in (({"amount": 1, "reference": "TAKEN"}, 409), ({"amount": 0}, 422)):
             seen.clear()
             headers = {"idempotency-key": f"refused {expected}"}
-            answer = await sqlite_office.client.post("/v1/payment_intents", json=body, headers=headers)
+            answer = await sqlite_api.client.post("/v1/payment_intents", json=body, headers=headers)
             assert (answer.status_code, len(seen)) == (expected, 1)
     finally:
-        event.remove(sqlite_office.fixture.database.engine, "before_cursor_execute", note)
+        event.remove(sqlite_api.fixture.database.engine, "before_cursor_execute", note)

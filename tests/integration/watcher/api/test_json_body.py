@@ -20,7 +20,7 @@ async def send(api: ApiFixture, content: bytes, **headers: str) -> httpx.Respons
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"{", "is not JSON"),
         (b"{'amount': 1}", "is not JSON"),
@@ -43,28 +43,28 @@ async def send(api: ApiFixture, content: bytes, **headers: str) -> httpx.Respons
         (b'{"metadata":' + b"[" * 32 + b"]" * 32 + b"}", "nested deeper"),
     ],
 )
-async def test_what_is_no_plain_json_is_400(sqlite_office: ApiFixture, content: bytes, told: str) -> None:
-    answer = await send(sqlite_office, content)
+async def test_what_is_no_plain_json_is_400(sqlite_api: ApiFixture, content: bytes, message: str) -> None:
+    answer = await send(sqlite_api, content)
     assert problem(answer) == (400, "invalid_json")
-    assert told in answer.json()["detail"]
-    assert (await sqlite_office.client.get(PATH)).json()["data"] == []
+    assert message in answer.json()["detail"]
+    assert (await sqlite_api.client.get(PATH)).json()["data"] == []
 
 
-async def test_a_number_too_large_for_an_amount_is_a_wrong_field(sqlite_office: ApiFixture) -> None:
-    assert wrong_fields(await send(sqlite_office, b'{"amount": ' + b"9" * 100 + b"}")) == ["amount"]
-    assert wrong_fields(await send(sqlite_office, b'{"amount": 1e999}')) == ["amount"]
+async def test_a_number_too_large_for_an_amount_is_a_wrong_field(sqlite_api: ApiFixture) -> None:
+    assert wrong_fields(await send(sqlite_api, b'{"amount": ' + b"9" * 100 + b"}")) == ["amount"]
+    assert wrong_fields(await send(sqlite_api, b'{"amount": 1e999}')) == ["amount"]
 
 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", ""]
 )
-async def test_another_content_type_is_415(sqlite_office: ApiFixture, kind: str) -> None:
-    answer = await sqlite_office.client.post(PATH, content=b'{"amount": 1}', headers={"content-type": kind})
+async def test_another_content_type_is_415(sqlite_api: ApiFixture, kind: str) -> None:
+    answer = await sqlite_api.client.post(PATH, content=b'{"amount": 1}', headers={"content-type": kind})
     assert problem(answer) == (415, "unsupported_media_type")
 
 
-async def test_a_compressed_body_is_415(sqlite_office: ApiFixture) -> None:
-    answer = await send(sqlite_office, b'{"amount": 1}', **{"content-encoding": "gzip"})
+async def test_a_compressed_body_is_415(sqlite_api: ApiFixture) -> None:
+    answer = await send(sqlite_api, b'{"amount": 1}', **{"content-encoding": "gzip"})
     assert problem(answer) == (415, "unsupported_media_type")
 
 
@@ -77,18 +77,16 @@ async def test_a_compressed_body_is_415(sqlite_office: ApiFixture) -> None:
     ids=["two types", "two encodings"],
 )
 async def test_a_body_that_says_twice_what_it_is_is_415(
-    sqlite_office: ApiFixture, headers: list[tuple[str, str]]
+    sqlite_api: ApiFixture, headers: list[tuple[str, str]]
 ) -> None:
     """What stands between here and the caller may believe the other one."""
-    answer = await sqlite_office.client.post(
-        PATH, content=b'{"amount": 1}', headers=[*JSON.items(), *headers]
-    )
+    answer = await sqlite_api.client.post(PATH, content=b'{"amount": 1}', headers=[*JSON.items(), *headers])
     assert problem(answer) == (415, "unsupported_media_type")
 
 
-async def test_the_charset_may_be_named(sqlite_office: ApiFixture) -> None:
+async def test_the_charset_may_be_named(sqlite_api: ApiFixture) -> None:
     named = {"content-type": 'Application/JSON; charset="UTF-8"'}
-    answer = await sqlite_office.client.post(PATH, content=b'{"amount": 1}', headers=named)
+    answer = await sqlite_api.client.post(PATH, content=b'{"amount": 1}', headers=named)
     assert answer.status_code == 201
 
 
@@ -100,7 +98,7 @@ def padded(size: int) -> bytes:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_413(
-    sqlite_office: ApiFixture, chunked: bool
+    sqlite_api: ApiFixture, chunked: bool
 ) -> None:
     for size, status in (
         (json_body.MAX_BODY_BYTES, 201),
@@ -113,15 +111,15 @@ async def test_a_body_of_64_kib_is_read_and_one_byte_more_is_413(
             for start in range(0, len(content), 10_000):
                 yield content[start : start + 10_000]
 
-        answer = await sqlite_office.client.post(PATH, content=pieces() if chunked else content, headers=JSON)
+        answer = await sqlite_api.client.post(PATH, content=pieces() if chunked else content, headers=JSON)
         assert answer.status_code == status, size
     assert problem(answer) == (413, "body_too_large")
-    assert len((await sqlite_office.client.get(PATH)).json()["data"]) == 1
+    assert len((await sqlite_api.client.get(PATH)).json()["data"]) == 1
 
 
 async def raw(api: ApiFixture, *lines: str, then: bytes = b"") -> bytes:
     """Send a request as text and return what comes until the connection is closed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.site.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.server.port)
     head = "\r\n".join([*lines, "host: x", f"authorization: Bearer {api.key}", "", ""])
     try:
         writer.write(head.encode() + then)
@@ -131,9 +129,9 @@ async def raw(api: ApiFixture, *lines: str, then: bytes = b"") -> bytes:
         writer.close()
 
 
-async def test_a_huge_body_is_refused_before_it_is_sent(sqlite_office: ApiFixture) -> None:
+async def test_a_huge_body_is_refused_before_it_is_sent(sqlite_api: ApiFixture) -> None:
     answer = await raw(
-        sqlite_office,
+        sqlite_api,
         f"POST {PATH} HTTP/1.1",
         "content-type: application/json",
         "content-length: 99999999999999",
@@ -142,11 +140,11 @@ async def test_a_huge_body_is_refused_before_it_is_sent(sqlite_office: ApiFixtur
     assert b"connection: close" in answer.lower()
 
 
-async def test_a_body_that_never_ends_is_cut_off(sqlite_office: ApiFixture) -> None:
+async def test_a_body_that_never_ends_is_cut_off(sqlite_api: ApiFixture) -> None:
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     try:
         answer = await raw(
-            sqlite_office,
+            sqlite_api,
             f"POST {PATH} HTTP/1.1",
             "content-type: application/json",
             "transfer-encoding: chunked",
@@ -158,34 +156,34 @@ async def test_a_body_that_never_ends_is_cut_off(sqlite_office: ApiFixture) -> N
 
 
 async def test_a_body_that_does_not_come_is_408(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_body, "BODY_TIMEOUT_SECONDS", 0.1)
     answer = await raw(
-        sqlite_office, f"POST {PATH} HTTP/1.1", "content-type: application/json", "content-length: 5"
+        sqlite_api, f"POST {PATH} HTTP/1.1", "content-type: application/json", "content-length: 5"
     )
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "request_timeout"
 
 
-async def test_a_body_that_ends_early_leaves_nothing_behind(sqlite_office: ApiFixture) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", sqlite_office.site.port)
-    lines = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {sqlite_office.key}\r\n"
+async def test_a_body_that_ends_early_leaves_nothing_behind(sqlite_api: ApiFixture) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", sqlite_api.server.port)
+    lines = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {sqlite_api.key}\r\n"
     writer.write(
         f'{lines}content-type: application/json\r\ncontent-length: 500\r\n\r\n{{"amount": 1}}'.encode()
     )
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    assert (await sqlite_office.client.get(PATH)).json()["data"] == []
+    assert (await sqlite_api.client.get(PATH)).json()["data"] == []
 
 
 @pytest.mark.parametrize("content", [b"", b"null"])
 async def test_a_body_that_must_be_there_is_asked_for_in_plain_words(
-    sqlite_office: ApiFixture, content: bytes
+    sqlite_api: ApiFixture, content: bytes
 ) -> None:
     """Also where all its fields can be left out."""
     path = "/v1/webhook_endpoints/we_1"
-    answer = await sqlite_office.client.patch(path, content=content, headers=JSON)
+    answer = await sqlite_api.client.patch(path, content=content, headers=JSON)
     assert problem(answer) == (422, "validation")
     assert answer.json()["detail"] == "the body is missing"

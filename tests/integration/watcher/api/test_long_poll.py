@@ -30,8 +30,8 @@ def ask(api: ApiFixture, intent: str, **query: str) -> asyncio.Task[httpx.Respon
 
 async def waited_for(api: ApiFixture, count: int) -> None:
     """Wait until so many requests wait."""
-    assert api.site.api is not None
-    waiting = api.site.api.long_poll
+    assert api.server.api is not None
+    waiting = api.server.api.long_poll
     await harness.until(lambda: waiting.count == count, within=10)
 
 
@@ -75,14 +75,14 @@ async def test_a_status_that_is_not_the_known_one_is_told_at_once(api: ApiFixtur
 
 
 @pytest.mark.parametrize("wait", ["61s", "-1", "soon", "", "1h"])
-async def test_a_wrong_wait_is_named(sqlite_office: ApiFixture, wait: str) -> None:
-    made = await sqlite_office.create()
-    assert wrong_fields(await ask(sqlite_office, made["id"], wait=wait)) == ["wait"]
+async def test_a_wrong_wait_is_named(sqlite_api: ApiFixture, wait: str) -> None:
+    made = await sqlite_api.create()
+    assert wrong_fields(await ask(sqlite_api, made["id"], wait=wait)) == ["wait"]
 
 
-async def test_what_is_not_there_is_not_waited_for(sqlite_office: ApiFixture) -> None:
-    made = await sqlite_office.create()
-    async with sqlite_office.as_key(sqlite_office.other_key) as other:
+async def test_what_is_not_there_is_not_waited_for(sqlite_api: ApiFixture) -> None:
+    made = await sqlite_api.create()
+    async with sqlite_api.as_key(sqlite_api.other_key) as other:
         for intent in (made["id"], "pi_X"):
             async with asyncio.timeout(10):
                 answer = await other.get(f"/v1/payment_intents/{intent}?wait=60s")
@@ -102,115 +102,115 @@ async def test_many_wait_and_others_are_served_meanwhile(api: ApiFixture) -> Non
     assert {answer.json()["status"] for answer in answers} == {"succeeded"}
 
 
-async def test_those_who_wait_are_counted(sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_who_wait_are_counted(sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(long_poll, "MAX_OF_CALLER", 2)
     monkeypatch.setattr(long_poll, "MAX_WAITERS", 3)
-    made = await sqlite_office.create()
-    async with sqlite_office.as_key(sqlite_office.other_key) as other:
+    made = await sqlite_api.create()
+    async with sqlite_api.as_key(sqlite_api.other_key) as other:
         theirs = (await other.post("/v1/payment_intents", json={"amount": 1})).json()["id"]
         url = f"/v1/payment_intents/{theirs}?wait=30s"
-        asked = [ask(sqlite_office, made["id"], wait="30s") for _ in range(2)]
-        await waited_for(sqlite_office, 2)
-        answer = await ask(sqlite_office, made["id"], wait="30s")
+        asked = [ask(sqlite_api, made["id"], wait="30s") for _ in range(2)]
+        await waited_for(sqlite_api, 2)
+        answer = await ask(sqlite_api, made["id"], wait="30s")
         assert problem(answer) == (429, "too_many_waits")
         assert answer.headers["retry-after"] == "1"
         asked.append(asyncio.create_task(other.get(url)))
-        await waited_for(sqlite_office, 3)
+        await waited_for(sqlite_api, 3)
         full = await other.get(url)
         assert problem(full) == (503, "too_many_waits")
         for task in asked:
             task.cancel()
-        await waited_for(sqlite_office, 0)
+        await waited_for(sqlite_api, 0)
 
 
-async def test_who_goes_away_is_not_waited_with(sqlite_office: ApiFixture) -> None:
-    made = await sqlite_office.create()
-    asked = ask(sqlite_office, made["id"], wait="60s")
-    await waited_for(sqlite_office, 1)
+async def test_who_goes_away_is_not_waited_with(sqlite_api: ApiFixture) -> None:
+    made = await sqlite_api.create()
+    asked = ask(sqlite_api, made["id"], wait="60s")
+    await waited_for(sqlite_api, 1)
     asked.cancel()
-    await waited_for(sqlite_office, 0)
+    await waited_for(sqlite_api, 0)
 
 
-async def test_a_stop_releases_all_who_wait_at_once(sqlite_office: ApiFixture) -> None:
-    made = await sqlite_office.create()
-    asked = [ask(sqlite_office, made["id"], wait="60s") for _ in range(5)]
-    await waited_for(sqlite_office, 5)
-    sqlite_office.stop.set()
+async def test_a_stop_releases_all_who_wait_at_once(sqlite_api: ApiFixture) -> None:
+    made = await sqlite_api.create()
+    asked = [ask(sqlite_api, made["id"], wait="60s") for _ in range(5)]
+    await waited_for(sqlite_api, 5)
+    sqlite_api.stop.set()
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*asked)
-        await asyncio.shield(sqlite_office.serving)
+        await asyncio.shield(sqlite_api.serving)
     assert {(answer.status_code, answer.json()["status"]) for answer in answers} == {(200, "pending")}
 
 
 async def test_nobody_waits_nobody_looks_and_one_look_serves_all() -> None:
-    looks: list[Collection[str]] = []
+    reads: list[Collection[str]] = []
     found: dict[str, str] = {"a": "pending", "b": "pending"}
 
-    async def look(ids: Collection[str]) -> Mapping[str, str]:
-        looks.append(sorted(ids))
-        if len(looks) == 2:
+    async def read(ids: Collection[str]) -> Mapping[str, str]:
+        reads.append(sorted(ids))
+        if len(reads) == 2:
             raise OperationalError("SELECT", None, Exception("gone"))
-        if len(looks) == 4:
+        if len(reads) == 4:
             found["a"] = "succeeded"
-        if len(looks) == 5:
+        if len(reads) == 5:
             del found["b"]
         return found
 
-    waiting = LongPoll(look)
+    waiting = LongPoll(read)
     stop = asyncio.Event()
     running = asyncio.create_task(waiting.run(stop))
     await asyncio.sleep(0)
-    assert looks == []
+    assert reads == []
     async with asyncio.timeout(10):
         await asyncio.gather(
             waiting.wait_for_change("x", "a", "pending", 60),
             waiting.wait_for_change("y", "a", "pending", 60),
             waiting.wait_for_change("x", "b", "pending", 60),
         )
-        assert looks == [["a", "b"]] * 4 + [["b"]]
+        assert reads == [["a", "b"]] * 4 + [["b"]]
         stop.set()
         await running
         await waiting.wait_for_change("x", "a", "pending", 60)
     assert waiting.count == 0
 
 
-async def test_who_comes_during_a_look_waits_for_the_next_one() -> None:
-    """A look that did not ask for his intent says nothing about it."""
-    looking, go_on = asyncio.Event(), asyncio.Event()
-    looks = 0
+async def test_who_comes_during_a_read_waits_for_the_next_one() -> None:
+    """A read that did not ask for an intent says nothing about it."""
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    reads = 0
 
-    async def look(ids: Collection[str]) -> Mapping[str, str]:
-        nonlocal looks
-        looks += 1
-        looking.set()
+    async def read(ids: Collection[str]) -> Mapping[str, str]:
+        nonlocal reads
+        reads += 1
+        reading.set()
         await go_on.wait()
-        return dict.fromkeys(ids, "pending" if looks < 3 else "succeeded")
+        return dict.fromkeys(ids, "pending" if reads < 3 else "succeeded")
 
-    waiting = LongPoll(look)
+    waiting = LongPoll(read)
     stop = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(waiting.run(stop))
         tasks.create_task(waiting.wait_for_change("x", "a", "pending", 60))
-        await looking.wait()
+        await reading.wait()
         late = tasks.create_task(waiting.wait_for_change("x", "b", "pending", 60))
         await asyncio.sleep(0)
         go_on.set()
         await late
-        assert looks == 3
+        assert reads == 3
         stop.set()
 
 
 async def test_a_problem_with_threads_does_not_end_the_looking(tmp_path: Path) -> None:
     calls = 0
 
-    async def look(_ids: Collection[str]) -> Mapping[str, str]:
+    async def read(_ids: Collection[str]) -> Mapping[str, str]:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise Problem(503, "unavailable", "busy")
         return {"a": "succeeded"}
 
-    waiting = LongPoll(look)
+    waiting = LongPoll(read)
     stop = asyncio.Event()
     running = asyncio.create_task(waiting.run(stop))
     async with asyncio.timeout(10):

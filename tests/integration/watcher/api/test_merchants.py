@@ -38,7 +38,7 @@ async def test_a_merchant_is_added_listed_and_changed(api: ApiFixture) -> None:
         assert (await operator.get(one, headers={"if-none-match": tag})).status_code == 304
 
 
-async def test_a_disabled_merchant_keeps_nothing_but_his_open_intents(api: ApiFixture) -> None:
+async def test_a_disabled_merchant_keeps_nothing_but_its_open_intents(api: ApiFixture) -> None:
     made = await api.create()
     async with api.as_key(ADMIN) as operator:
         one = f"{LIST}/{api.merchant}"
@@ -69,10 +69,10 @@ async def test_a_disabled_merchant_keeps_nothing_but_his_open_intents(api: ApiFi
         ({"name": "x", "recipient": SHOP, "status": "active"}, ["status"]),
     ],
 )
-async def test_a_wrong_merchant_is_refused_by_his_fields(
-    sqlite_office: ApiFixture, body: dict[str, Any], fields: list[str]
+async def test_a_wrong_merchant_is_refused_by_its_fields(
+    sqlite_api: ApiFixture, body: dict[str, Any], fields: list[str]
 ) -> None:
-    async with sqlite_office.as_key(ADMIN) as operator:
+    async with sqlite_api.as_key(ADMIN) as operator:
         assert wrong_fields(await operator.post(LIST, json=body)) == fields
         assert len((await operator.get(LIST)).json()["data"]) == 2
 

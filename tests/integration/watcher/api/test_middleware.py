@@ -34,9 +34,9 @@ def logged() -> Iterator[list[dict[str, Any]]]:
         yield lines
 
 
-async def test_a_request_has_an_id_in_its_answer_and_in_the_log(sqlite_office: ApiFixture) -> None:
+async def test_a_request_has_an_id_in_its_answer_and_in_the_log(sqlite_api: ApiFixture) -> None:
     with logged() as lines:
-        answer = await sqlite_office.client.get(f"{PATH}?reference=secret-word")
+        answer = await sqlite_api.client.get(f"{PATH}?reference=secret-word")
     request_id = answer.headers["x-request-id"]
     assert request_id.startswith("req_")
     [line] = [line for line in lines if line["event"] == "http.request"]
@@ -45,10 +45,10 @@ async def test_a_request_has_an_id_in_its_answer_and_in_the_log(sqlite_office: A
     assert line["caller"].startswith("key:key_")
     assert line["duration_ms"] >= 0
     assert "secret-word" not in str(lines)
-    assert sqlite_office.key not in str(lines)
+    assert sqlite_api.key not in str(lines)
 
 
-async def test_a_callers_own_id_is_kept_when_it_is_harmless(sqlite_office: ApiFixture) -> None:
+async def test_a_callers_own_id_is_kept_when_it_is_harmless(sqlite_api: ApiFixture) -> None:
     for given, kept in (
         ("order-1._x", True),
         ("x" * 64, True),
@@ -58,14 +58,14 @@ async def test_a_callers_own_id_is_kept_when_it_is_harmless(sqlite_office: ApiFi
         ("", False),
         ("é", False),
     ):
-        answer = await sqlite_office.client.get(PATH, headers=[(b"x-request-id", given.encode())])
+        answer = await sqlite_api.client.get(PATH, headers=[(b"x-request-id", given.encode())])
         assert (answer.headers["x-request-id"] == given) is kept, given
         assert answer.headers["x-request-id"]
 
 
-async def test_every_answer_has_the_headers_of_safety(sqlite_office: ApiFixture) -> None:
+async def test_every_answer_has_the_headers_of_safety(sqlite_api: ApiFixture) -> None:
     for path in (PATH, "/nothing", "/healthz", "/openapi.json", "/docs", "/docs/swagger-ui.css"):
-        for client in (sqlite_office.client, sqlite_office.stranger):
+        for client in (sqlite_api.client, sqlite_api.stranger):
             headers = (await client.get(path)).headers
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"
@@ -89,20 +89,20 @@ async def test_every_answer_has_the_headers_of_safety(sqlite_office: ApiFixture)
     ],
 )
 async def test_the_frameworks_errors_have_the_same_shape(
-    sqlite_office: ApiFixture, method: str, path: str, status: int, code: str
+    sqlite_api: ApiFixture, method: str, path: str, status: int, code: str
 ) -> None:
-    assert problem(await sqlite_office.client.request(method, path)) == (status, code)
+    assert problem(await sqlite_api.client.request(method, path)) == (status, code)
 
 
 async def test_a_bug_is_a_problem_with_an_id_and_a_traceback_in_the_log(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_desk: Services, **_filters: object) -> None:
         raise RuntimeError("the secret")
 
     monkeypatch.setattr(Services, "intents", broken)
     with logged() as lines:
-        answer = await sqlite_office.client.get(PATH)
+        answer = await sqlite_api.client.get(PATH)
     assert problem(answer) == (500, "internal_error")
     assert "secret" not in answer.text
     [failed] = [line for line in lines if line["event"] == "http.failed"]
@@ -111,9 +111,9 @@ async def test_a_bug_is_a_problem_with_an_id_and_a_traceback_in_the_log(
 
 
 async def test_a_database_that_is_gone_is_503_and_told_to_come_back(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = sqlite_office.fixture.database
+    database = sqlite_api.fixture.database
 
     def down(*_args: object) -> Any:
         return sqlite3.connect("/nowhere/at/all.db")
@@ -123,22 +123,22 @@ async def test_a_database_that_is_gone_is_503_and_told_to_come_back(
         patched.setattr(database.engine.pool, "_creator", down)
         patched.setattr(database.engine.pool, "_invoke_creator", down)
         answers = [
-            await sqlite_office.client.get(PATH),
-            await sqlite_office.client.post(PATH, json={"amount": 1}),
+            await sqlite_api.client.get(PATH),
+            await sqlite_api.client.post(PATH, json={"amount": 1}),
         ]
     for answer in answers:
         assert problem(answer) == (503, "unavailable")
         assert answer.headers["retry-after"] == "5"
         assert "nowhere" not in answer.text
-    assert (await sqlite_office.client.get(PATH)).status_code == 200
+    assert (await sqlite_api.client.get(PATH)).status_code == 200
 
 
 async def test_too_many_requests_at_once_are_503_but_health_answers(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "MAX_REQUESTS", 0)
-    assert problem(await sqlite_office.client.get(PATH)) == (503, "unavailable")
-    assert (await sqlite_office.client.get("/healthz")).status_code == 200
+    assert problem(await sqlite_api.client.get(PATH)) == (503, "unavailable")
+    assert (await sqlite_api.client.get("/healthz")).status_code == 200
 
 
 async def test_who_asks_too_often_is_429_and_told_when(fixture: LedgerFixture) -> None:
@@ -154,8 +154,8 @@ async def test_who_asks_too_often_is_429_and_told_when(fixture: LedgerFixture) -
             assert (await other.get(PATH)).status_code == 200
 
 
-async def test_without_a_limit_nothing_is_said_of_it(sqlite_office: ApiFixture) -> None:
-    answer = await sqlite_office.client.get(PATH)
+async def test_without_a_limit_nothing_is_said_of_it(sqlite_api: ApiFixture) -> None:
+    answer = await sqlite_api.client.get(PATH)
     assert "ratelimit" not in answer.headers
     assert "ratelimit-policy" not in answer.headers
 
@@ -204,17 +204,17 @@ async def test_other_origins_are_allowed_only_where_the_settings_say_so(fixture:
         assert "access-control-allow-origin" not in stranger.headers
 
 
-async def test_what_can_be_got_has_a_head(sqlite_office: ApiFixture) -> None:
-    intent = await sqlite_office.create()
+async def test_what_can_be_got_has_a_head(sqlite_api: ApiFixture) -> None:
+    intent = await sqlite_api.create()
     for path in ("/healthz", "/openapi.json", PATH, f"{PATH}/{intent['id']}"):
-        whole, head = await sqlite_office.client.get(path), await sqlite_office.client.head(path)
+        whole, head = await sqlite_api.client.get(path), await sqlite_api.client.head(path)
         assert (head.status_code, head.content) == (200, b""), path
         for name in ("content-type", "content-length", "etag"):
             assert head.headers.get(name) == whole.headers.get(name), path
-    assert (await sqlite_office.stranger.head(PATH)).status_code == 401
+    assert (await sqlite_api.stranger.head(PATH)).status_code == 401
 
 
-async def test_a_wrong_method_is_told_all_that_are_right(sqlite_office: ApiFixture) -> None:
+async def test_a_wrong_method_is_told_all_that_are_right(sqlite_api: ApiFixture) -> None:
     endpoint = "/v1/webhook_endpoints"
     for path, right in (
         (PATH, "GET, HEAD, POST"),
@@ -223,6 +223,6 @@ async def test_a_wrong_method_is_told_all_that_are_right(sqlite_office: ApiFixtu
         (f"{PATH}/bulk", "GET, HEAD, POST"),  # there could be an intent of that name
         ("/healthz", "GET, HEAD"),
     ):
-        answer = await sqlite_office.client.put(path)
+        answer = await sqlite_api.client.put(path)
         assert problem(answer) == (405, "method_not_allowed")
         assert answer.headers["allow"] == right, path

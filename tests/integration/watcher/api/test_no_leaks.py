@@ -15,9 +15,9 @@ from tests.integration.watcher.ledger_fixture import SHOP
 #: Bodies that are right, for the routes with an id in their path that need one; a text that names an id
 #: stands for it.
 BODIES: dict[str, dict[str, Any]] = {
-    "mark_payment_intent": {"status": "failed", "reason": "not his"},
+    "mark_payment_intent": {"status": "failed", "reason": "not theirs"},
     "dismiss_payment_intent": {"reason": "not theirs"},
-    "assign_transfer": {"intent": "intent_id", "reason": "not his"},
+    "assign_transfer": {"intent": "intent_id", "reason": "not theirs"},
     "change_webhook_endpoint": {"status": "disabled"},
     "replay_webhook_endpoint": {"since": 0},
 }
@@ -135,7 +135,7 @@ def secrets_in(answer: httpx.Response, ids: dict[str, str], api: ApiFixture) -> 
     return [secret for secret in secrets if secret and secret in answer.text]
 
 
-async def test_what_a_merchant_makes_is_his_and_tells_nothing_of_others(api: ApiFixture) -> None:
+async def test_what_a_merchant_makes_is_its_own_and_says_nothing_of_others(api: ApiFixture) -> None:
     ids = make_everything(api)
     async with api.as_key(api.other_key) as other:
         made = await other.post("/v1/payment_intents", json={"amount": 1})
@@ -170,7 +170,7 @@ async def test_ids_in_a_body_must_be_the_merchants_own(api: ApiFixture) -> None:
     async with api.as_key(api.other_key) as other:
         theirs = await other.post("/v1/payment_intents", json={"amount": 1, "recipient": SHOP})
         assert problem(theirs) == (409, "recipient_in_use")
-        assert secrets_in(theirs, {**ids, "merchant_id": ""}, api) == [SHOP]  # which he has written himself
+        assert secrets_in(theirs, {**ids, "merchant_id": ""}, api) == [SHOP]  # which the caller wrote
         endpoint = (await other.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/hooks"})).json()
         tested = (await other.post(f"/v1/webhook_endpoints/{endpoint['endpoint']['id']}/test")).json()
         path = f"/v1/events/{tested['event']}/redeliver"

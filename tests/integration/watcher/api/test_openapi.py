@@ -60,17 +60,17 @@ async def described(api: ApiFixture) -> dict[str, Any]:
 
 
 async def test_the_description_is_openapi_3_1_and_every_reference_leads_somewhere(
-    sqlite_office: ApiFixture,
+    sqlite_api: ApiFixture,
 ) -> None:
-    description = await described(sqlite_office)
+    description = await described(sqlite_api)
     assert description["openapi"].startswith("3.1")
     schemas = description["components"]["schemas"]
     for reference in references(description):
         assert reference.removeprefix("#/components/schemas/") in schemas, reference
 
 
-async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlite_office: ApiFixture) -> None:
-    description = await described(sqlite_office)
+async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlite_api: ApiFixture) -> None:
+    description = await described(sqlite_api)
     tags = {tag["name"] for tag in description["tags"]}
     found = list(operations(description))
     assert found
@@ -104,8 +104,8 @@ async def test_every_operation_declares_its_answers_errors_headers_and_tag(sqlit
         assert "WWW-Authenticate" in answers["401"]["headers"], where
 
 
-async def test_every_type_of_event_is_described_as_a_webhook(sqlite_office: ApiFixture) -> None:
-    description = await described(sqlite_office)
+async def test_every_type_of_event_is_described_as_a_webhook(sqlite_api: ApiFixture) -> None:
+    description = await described(sqlite_api)
     assert set(description["webhooks"]) == {kind.value for kind in EventType}
     for webhook in description["webhooks"].values():
         schema = webhook["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -114,27 +114,27 @@ async def test_every_type_of_event_is_described_as_a_webhook(sqlite_office: ApiF
         assert {parameter["name"] for parameter in webhook["post"]["parameters"]} == SIGNATURES
 
 
-async def test_generators_get_servers_and_optional_fields(sqlite_office: ApiFixture) -> None:
+async def test_generators_get_servers_and_optional_fields(sqlite_api: ApiFixture) -> None:
     """To them a field with a default, be it null, is one that is always there."""
-    description = await described(sqlite_office)
+    description = await described(sqlite_api)
     assert description["servers"] == [{"url": "/", "description": "This server."}]
     assert not [node for node in nodes(description) if node.get("default", 0) is None]
     request = description["components"]["schemas"]["NewPaymentIntent"]
     assert request["required"] == ["amount"]
 
 
-async def test_limits_are_whole_numbers_and_the_largest_amount_is_exact(sqlite_office: ApiFixture) -> None:
+async def test_limits_are_whole_numbers_and_the_largest_amount_is_exact(sqlite_api: ApiFixture) -> None:
     """A number with a point is read as a float, which cannot hold what an amount can be."""
-    text = (await sqlite_office.stranger.get("/openapi.json")).text
+    text = (await sqlite_api.stranger.get("/openapi.json")).text
     found = dict.fromkeys(re.findall(r'"((?:exclusiveM|m)(?:ax|in)imum)":([-+.e0-9]+)', text))
     assert found
     assert [(name, number) for name, number in found if not number.isdigit()] == []
     assert ("exclusiveMaximum", str(2**128)) in found
 
 
-async def test_no_parameter_is_said_to_be_null_and_operators_are_let_in(sqlite_office: ApiFixture) -> None:
+async def test_no_parameter_is_said_to_be_null_and_operators_are_let_in(sqlite_api: ApiFixture) -> None:
     """A URL and a header have texts only; an operator's token opens the merchants' routes too."""
-    for path, method, operation in operations(await described(sqlite_office)):
+    for path, method, operation in operations(await described(sqlite_api)):
         for parameter in operation["parameters"]:
             assert {"type": "null"} not in parameter["schema"].get("anyOf", ()), (method, path, parameter)
         schemes = [name for way in operation["security"] for name in way]
@@ -142,8 +142,8 @@ async def test_no_parameter_is_said_to_be_null_and_operators_are_let_in(sqlite_o
         assert schemes == (["admin_token"] if admin else ["api_key", "admin_token"]), (method, path)
 
 
-async def test_every_parameter_in_the_path_is_declared_once(sqlite_office: ApiFixture) -> None:
-    for path, method, operation in operations(await described(sqlite_office)):
+async def test_every_parameter_in_the_path_is_declared_once(sqlite_api: ApiFixture) -> None:
+    for path, method, operation in operations(await described(sqlite_api)):
         declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
         assert sorted(declared) == sorted(re.findall(r"{(\w+)}", path)), (method, path)
         names = [(p["in"], p["name"]) for p in operation["parameters"]]
@@ -171,14 +171,14 @@ def test_amounts_and_times_are_numbers_and_moments_in_python() -> None:
     assert schema_models.PaymentIntent.model_validate({**example, "later_field": 1}) == intent
 
 
-async def test_the_page_needs_nothing_from_elsewhere(sqlite_office: ApiFixture) -> None:
-    page = await sqlite_office.stranger.get("/docs")
+async def test_the_page_needs_nothing_from_elsewhere(sqlite_api: ApiFixture) -> None:
+    page = await sqlite_api.stranger.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "//" not in page.text.replace("<!doctype", "")
     wanted = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
     assert sorted(wanted) == sorted(f"docs/{name}" for name in docs.ASSETS)
     for name, kind in docs.ASSETS.items():
-        asset = await sqlite_office.stranger.get(f"/docs/{name}")
+        asset = await sqlite_api.stranger.get(f"/docs/{name}")
         assert (asset.status_code, asset.headers["content-type"]) == (200, kind)
         assert asset.content
     policy = page.headers["content-security-policy"]
@@ -195,11 +195,11 @@ def test_the_pages_files_come_with_their_licence() -> None:
 async def test_without_the_role_there_is_no_api_no_description_and_no_page(tmp_path: Path) -> None:
     fixture = LedgerFixture(tmp_path)
     settings = Settings(database_url=fixture.settings.database_url, http_bind="127.0.0.1:0")
-    with HttpServer(settings, fixture.database, Liveness(ServiceManager(), rest=1.0), Metrics()) as site:
-        assert site.api is None
+    with HttpServer(settings, fixture.database, Liveness(ServiceManager(), rest=1.0), Metrics()) as server:
+        assert server.api is None
     fixture.database.close()
 
 
 @pytest.mark.parametrize("path", ["/docs/nothing.js", "/docs/..%2fdocs.py", "/redoc"])
-async def test_no_other_file_is_served(sqlite_office: ApiFixture, path: str) -> None:
-    assert problem(await sqlite_office.stranger.get(path)) == (404, "not_found")
+async def test_no_other_file_is_served(sqlite_api: ApiFixture, path: str) -> None:
+    assert problem(await sqlite_api.stranger.get(path)) == (404, "not_found")

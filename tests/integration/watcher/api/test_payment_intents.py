@@ -41,8 +41,8 @@ async def test_an_amount_is_a_whole_number_or_its_digits(api: ApiFixture) -> Non
 @pytest.mark.parametrize(
     "amount", [0, "0", -1, "-1", 1.5, 1.0, "1.5", "1e3", 1e3, True, None, [], {}, "", " 1", 2**128, "9" * 40]
 )
-async def test_a_wrong_amount_is_named(sqlite_office: ApiFixture, amount: object) -> None:
-    answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": amount})
+async def test_a_wrong_amount_is_named(sqlite_api: ApiFixture, amount: object) -> None:
+    answer = await sqlite_api.client.post("/v1/payment_intents", json={"amount": amount})
     assert wrong_fields(answer) == ["amount"]
 
 
@@ -78,22 +78,22 @@ async def test_a_wrong_amount_is_named(sqlite_office: ApiFixture, amount: object
     ],
 )
 async def test_a_wrong_field_is_named_and_nothing_is_stored(
-    sqlite_office: ApiFixture, field: str, value: object
+    sqlite_api: ApiFixture, field: str, value: object
 ) -> None:
-    answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": "50000", field: value})
+    answer = await sqlite_api.client.post("/v1/payment_intents", json={"amount": "50000", field: value})
     assert wrong_fields(answer) == [field]
     assert answer.json()["errors"][0]["message"]
-    assert (await sqlite_office.client.get("/v1/payment_intents")).json()["data"] == []
+    assert (await sqlite_api.client.get("/v1/payment_intents")).json()["data"] == []
 
 
-async def test_all_wrong_fields_are_named_at_once(sqlite_office: ApiFixture) -> None:
-    answer = await sqlite_office.client.post("/v1/payment_intents", json={"amount": 0, "level": "deep"})
+async def test_all_wrong_fields_are_named_at_once(sqlite_api: ApiFixture) -> None:
+    answer = await sqlite_api.client.post("/v1/payment_intents", json={"amount": 0, "level": "deep"})
     assert sorted(wrong_fields(answer)) == ["amount", "level"]
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 5])
-async def test_a_body_that_is_no_object_is_refused(sqlite_office: ApiFixture, body: object) -> None:
-    answer = await sqlite_office.client.post("/v1/payment_intents", json=body)
+async def test_a_body_that_is_no_object_is_refused(sqlite_api: ApiFixture, body: object) -> None:
+    answer = await sqlite_api.client.post("/v1/payment_intents", json=body)
     assert problem(answer) == (422, "validation")
 
 
@@ -135,9 +135,9 @@ async def test_an_intent_is_canceled_with_and_without_a_reason(api: ApiFixture) 
     ("body", "fields"),
     [({"reason": ""}, ["reason"]), ({"reason": 5}, ["reason"]), ({"why": "x"}, ["why"])],
 )
-async def test_a_wrong_cancel_is_named(sqlite_office: ApiFixture, body: object, fields: list[str]) -> None:
-    made = await sqlite_office.create()
-    answer = await sqlite_office.client.post(f"/v1/payment_intents/{made['id']}/cancel", json=body)
+async def test_a_wrong_cancel_is_named(sqlite_api: ApiFixture, body: object, fields: list[str]) -> None:
+    made = await sqlite_api.create()
+    answer = await sqlite_api.client.post(f"/v1/payment_intents/{made['id']}/cancel", json=body)
     assert wrong_fields(answer) == fields
 
 
@@ -162,9 +162,9 @@ async def test_an_intent_is_marked_by_its_merchant(api: ApiFixture) -> None:
         ({"status": ["failed"], "reason": "x"}, ["status"]),
     ],
 )
-async def test_a_wrong_mark_is_named(sqlite_office: ApiFixture, body: object, fields: list[str]) -> None:
-    made = await sqlite_office.create()
-    answer = await sqlite_office.client.post(f"/v1/payment_intents/{made['id']}/mark", json=body)
+async def test_a_wrong_mark_is_named(sqlite_api: ApiFixture, body: object, fields: list[str]) -> None:
+    made = await sqlite_api.create()
+    answer = await sqlite_api.client.post(f"/v1/payment_intents/{made['id']}/mark", json=body)
     assert sorted(wrong_fields(answer)) == sorted(fields)
 
 
@@ -181,18 +181,18 @@ async def test_another_merchants_intent_does_not_exist(api: ApiFixture, path: st
     assert read.json()["status"] == "pending"
 
 
-async def test_a_dedicated_recipient_names_its_intent_only_to_its_merchant(sqlite_office: ApiFixture) -> None:
+async def test_a_dedicated_recipient_names_its_intent_only_to_its_merchant(sqlite_api: ApiFixture) -> None:
     body = {"amount": 5, "match": "recipient", "recipient": principal("dedicated")}
-    made = (await sqlite_office.client.post("/v1/payment_intents", json=body)).json()["id"]
-    again = await sqlite_office.client.post("/v1/payment_intents", json=body)
-    async with sqlite_office.as_key(sqlite_office.other_key) as other:
+    made = (await sqlite_api.client.post("/v1/payment_intents", json=body)).json()["id"]
+    again = await sqlite_api.client.post("/v1/payment_intents", json=body)
+    async with sqlite_api.as_key(sqlite_api.other_key) as other:
         theirs = await other.post("/v1/payment_intents", json=body)
     assert problem(again) == problem(theirs) == (409, "recipient_in_use")
     assert made in again.text
     assert made not in theirs.text
 
 
-async def test_an_operator_sees_all_and_says_for_whom_he_creates(api: ApiFixture) -> None:
+async def test_an_operator_sees_all_and_names_the_merchant_of_a_new_intent(api: ApiFixture) -> None:
     made = await api.create()
     async with api.as_key(ADMIN) as operator:
         assert (await operator.get(f"/v1/payment_intents/{made['id']}")).status_code == 200
@@ -286,19 +286,17 @@ async def test_each_filter_leaves_what_it_names(api: ApiFixture) -> None:
         ("status[x]=pending", "status[x]"),
     ],
 )
-async def test_a_wrong_or_unknown_parameter_is_named(
-    sqlite_office: ApiFixture, query: str, field: str
-) -> None:
-    assert wrong_fields(await sqlite_office.client.get(f"/v1/payment_intents?{query}")) == [field]
+async def test_a_wrong_or_unknown_parameter_is_named(sqlite_api: ApiFixture, query: str, field: str) -> None:
+    assert wrong_fields(await sqlite_api.client.get(f"/v1/payment_intents?{query}")) == [field]
 
 
-async def test_how_to_filter_by_metadata_is_told(sqlite_office: ApiFixture) -> None:
-    answer = await sqlite_office.client.get("/v1/payment_intents?metadata=x")
+async def test_how_to_filter_by_metadata_is_told(sqlite_api: ApiFixture) -> None:
+    answer = await sqlite_api.client.get("/v1/payment_intents?metadata=x")
     assert answer.json()["detail"] == "metadata: is written metadata[key]=value"
 
 
-async def test_a_change_takes_no_parameters(sqlite_office: ApiFixture) -> None:
-    answer = await sqlite_office.client.post("/v1/payment_intents?dry_run=1", json={"amount": 1})
+async def test_a_change_takes_no_parameters(sqlite_api: ApiFixture) -> None:
+    answer = await sqlite_api.client.post("/v1/payment_intents?dry_run=1", json={"amount": 1})
     assert wrong_fields(answer) == ["dry_run"]
 
 

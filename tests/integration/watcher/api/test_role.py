@@ -32,7 +32,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def a_key(folder: Path) -> str:
-    """Make the database, and a merchant in it; return his key."""
+    """Make the database, and a merchant in it; return its key."""
     database = harness.open_database(folder)
     settings = Settings(database_url=harness.database_url(folder))
     with database.begin() as connection:

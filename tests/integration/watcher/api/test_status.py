@@ -1,4 +1,4 @@
-"""The status over HTTP: all of it for an operator, for a merchant what concerns him."""
+"""The status over HTTP: all of it for an operator, for a merchant what concerns it."""
 
 import re
 
@@ -29,14 +29,14 @@ async def test_an_operator_sees_all_of_it(api: ApiFixture) -> None:
     async with api.as_key(ADMIN) as operator:
         found = (await operator.get("/v1/status")).json()
     assert schemas.ServerStatus.model_validate(found).model_dump(mode="json") == found
-    told = queries.status(api.fixture.database, api.fixture.settings, now=api.fixture.clock())
+    expected = queries.status(api.fixture.database, api.fixture.settings, now=api.fixture.clock())
     same = ("intents", "outbox", "database", "sources", "unmatched", "reindex", "follower")
     for name in set(same) - {"outbox"}:
-        assert found[name] == told[name], name
-    assert found["outbox"]["pending"] == told["outbox"]["pending"] > 0
+        assert found[name] == expected[name], name
+    assert found["outbox"]["pending"] == expected["outbox"]["pending"] > 0
 
 
-async def test_a_merchant_sees_his_own_counts_and_the_same_shape(api: ApiFixture) -> None:
+async def test_a_merchant_sees_its_own_counts_and_the_same_shape(api: ApiFixture) -> None:
     make_everything(api)
     api.fixture.create(api.other_merchant)
     api.fixture.mine(txs.sbtc_transfer(PAYER, OTHER, 5, b"X"), txs.sbtc_transfer(PAYER, SHOP, 5, b"inv-1"))
@@ -105,7 +105,7 @@ async def test_a_merchant_learns_nothing_of_the_operators_machines(api: ApiFixtu
 
 
 async def test_a_merchants_status_scans_no_big_table(api: ApiFixture) -> None:
-    """What it costs does not grow with other merchants' intents, nor with his own: they are counted as they
+    """What it costs does not grow with other merchants' intents, nor with its own: they are counted as they
     change.
     """
     asked = []
@@ -123,6 +123,6 @@ async def test_a_merchants_status_scans_no_big_table(api: ApiFixture) -> None:
     assert (len(counts), len(woken)) == (3, 2)
 
 
-async def test_a_status_needs_a_key_and_takes_no_parameters(sqlite_office: ApiFixture) -> None:
-    assert problem(await sqlite_office.stranger.get("/v1/status")) == (401, "unauthorized")
-    assert problem(await sqlite_office.client.get("/v1/status?all=1")) == (422, "validation")
+async def test_a_status_needs_a_key_and_takes_no_parameters(sqlite_api: ApiFixture) -> None:
+    assert problem(await sqlite_api.stranger.get("/v1/status")) == (401, "unauthorized")
+    assert problem(await sqlite_api.client.get("/v1/status?all=1")) == (422, "validation")

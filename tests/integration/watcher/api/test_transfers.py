@@ -53,7 +53,7 @@ async def test_money_of_another_asset_is_not_assigned(api: ApiFixture) -> None:
     api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"X"))
     [money] = (await api.client.get("/v1/transfers")).json()["data"]
     answer = await api.client.post(
-        f"/v1/transfers/{money['id']}/assign", json={"intent": made["id"], "reason": "his"}
+        f"/v1/transfers/{money['id']}/assign", json={"intent": made["id"], "reason": "theirs"}
     )
     assert problem(answer) == (409, "wrong_asset")
 
@@ -68,13 +68,11 @@ async def test_money_of_another_asset_is_not_assigned(api: ApiFixture) -> None:
         ({"intent": "pi_X", "reason": "x", "why": 1}, ["why"]),
     ],
 )
-async def test_a_wrong_assignment_is_named(
-    sqlite_office: ApiFixture, body: object, fields: list[str]
-) -> None:
-    answer = await sqlite_office.client.post("/v1/transfers/tr_X/assign", json=body)
+async def test_a_wrong_assignment_is_named(sqlite_api: ApiFixture, body: object, fields: list[str]) -> None:
+    answer = await sqlite_api.client.post("/v1/transfers/tr_X/assign", json=body)
     assert sorted(wrong_fields(answer)) == fields
 
 
 @pytest.mark.parametrize(("query", "field"), [("unmatched=yes", "unmatched"), ("status=x", "status")])
-async def test_a_wrong_parameter_is_named(sqlite_office: ApiFixture, query: str, field: str) -> None:
-    assert wrong_fields(await sqlite_office.client.get(f"/v1/transfers?{query}")) == [field]
+async def test_a_wrong_parameter_is_named(sqlite_api: ApiFixture, query: str, field: str) -> None:
+    assert wrong_fields(await sqlite_api.client.get(f"/v1/transfers?{query}")) == [field]

@@ -66,22 +66,22 @@ async def test_an_endpoint_is_added_listed_changed_and_removed(api: ApiFixture) 
     ],
 )
 async def test_a_wrong_endpoint_is_refused_by_its_field(
-    sqlite_office: ApiFixture, body: dict[str, object], field: str
+    sqlite_api: ApiFixture, body: dict[str, object], field: str
 ) -> None:
-    assert wrong_fields(await sqlite_office.client.post(LIST, json=body)) == [field]
-    assert (await sqlite_office.client.get(LIST)).json()["data"] == []
+    assert wrong_fields(await sqlite_api.client.post(LIST, json=body)) == [field]
+    assert (await sqlite_api.client.get(LIST)).json()["data"] == []
 
 
 @pytest.mark.parametrize(
     "body", [{"url": "https://[::1]/"}, {"url": 1}, {"status": "removed"}, {"events": []}]
 )
 async def test_a_wrong_change_is_refused_and_changes_nothing(
-    sqlite_office: ApiFixture, body: dict[str, object]
+    sqlite_api: ApiFixture, body: dict[str, object]
 ) -> None:
-    one = f"{LIST}/{add_endpoint(sqlite_office, sqlite_office.merchant)}"
-    before = (await sqlite_office.client.get(one)).json()
-    assert wrong_fields(await sqlite_office.client.patch(one, json=body)) == [next(iter(body))]
-    assert (await sqlite_office.client.get(one)).json() == before
+    one = f"{LIST}/{add_endpoint(sqlite_api, sqlite_api.merchant)}"
+    before = (await sqlite_api.client.get(one)).json()
+    assert wrong_fields(await sqlite_api.client.patch(one, json=body)) == [next(iter(body))]
+    assert (await sqlite_api.client.get(one)).json() == before
 
 
 async def test_a_secret_is_rotated_with_an_overlap(api: ApiFixture) -> None:
@@ -103,12 +103,12 @@ async def test_a_secret_is_rotated_with_an_overlap(api: ApiFixture) -> None:
 
 
 async def test_one_endpoint_too_many_is_refused_with_what_to_do(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A merchant's endpoints are bounded."""
     monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 1)
-    assert (await sqlite_office.client.post(LIST, json={"url": URL})).status_code == 201
-    refused = await sqlite_office.client.post(LIST, json={"url": URL})
+    assert (await sqlite_api.client.post(LIST, json={"url": URL})).status_code == 201
+    refused = await sqlite_api.client.post(LIST, json={"url": URL})
     assert problem(refused) == (409, "not_possible")
     assert "remove one" in refused.json()["detail"]
 
@@ -179,5 +179,5 @@ async def test_an_operator_adds_an_endpoint_for_a_merchant_and_sees_all(api: Api
         missing = await operator.post(LIST, json={"url": URL, "merchant": "mer_X"})
         assert problem(missing) == (404, "not_found")
         assert len((await operator.get(LIST)).json()["data"]) == 2
-        his = (await operator.get(LIST, params={"merchant": api.merchant})).json()["data"]
-    assert [row["id"] for row in his] == [mine]
+        theirs = (await operator.get(LIST, params={"merchant": api.merchant})).json()["data"]
+    assert [row["id"] for row in theirs] == [mine]

@@ -80,8 +80,8 @@ async def test_the_tries_end(kind: Any) -> None:
         with pytest.raises(Unreachable, match="cannot be reached") as error:
             await caller.status()
         assert len(server.asked) == 3
-        told = f"{error.value!r} {error.value} {vars(error.value)} {caller.client!r} {vars(caller.client)}"
-        assert KEY not in told
+        text = f"{error.value!r} {error.value} {vars(error.value)} {caller.client!r} {vars(caller.client)}"
+        assert KEY not in text
     async with Faulty((problem(429, "rate_limited"),)) as server, calling(kind, server.url, KEY) as caller:
         with pytest.raises(RateLimited):
             await caller.status()

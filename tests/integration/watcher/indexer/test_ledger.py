@@ -433,7 +433,7 @@ def test_a_process_that_dies_while_an_intent_is_created_leaves_none(fixture: Led
     fixture.settler = CrashingSettler(network="mainnet")
     with pytest.raises(Crash):
         fixture.create(reference="inv-1")
-    fixture.settler = harness.BOOKS
+    fixture.settler = harness.SETTLER
     assert fixture.create(reference="inv-1")
     with fixture.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(event)).scalar_one() == 1

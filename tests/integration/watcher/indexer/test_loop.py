@@ -302,7 +302,7 @@ async def test_an_intent_that_was_paid_before_the_first_poll_is_paid(tmp_path: P
             Settings(database_url=str(database.engine.url)),
             actor="test",
             now=clock(),
-            settler_of=lambda _: harness.BOOKS,
+            settler_of=lambda _: harness.SETTLER,
         )
         services.cancel_intent(canceled.id, Cancel())
     paying = txs.sbtc_transfer(PAYER, harness.SHOP, 50_000, b"EARLY")

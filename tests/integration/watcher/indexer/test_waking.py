@@ -163,7 +163,7 @@ async def test_wake_ups_take_no_more_than_half_of_a_burst_from_the_budget(tmp_pa
     async with running(tmp_path, requests_per_minute=100) as rig:
         rig.api.clear()
         for _ in range(60):
-            # One that comes while a poll begins is served by it: nudge until the loop rests and has heard it.
+            # One that comes while a poll begins is served by it: wake until the loop rests and has heard it.
             await until(lambda: rig.following.wake() is None and len(rig.time.due) >= 2)
             await rig.time.advance(0.25)
         assert len(rig.api.requests) < 30

@@ -99,7 +99,7 @@ class Reading:
         with self.fixture.database.begin() as connection:
             chain_state.thin_headers(connection, keep_burn_blocks=keep_burn_blocks)
 
-    def overlook(self, mine: Callable[[], Any]) -> None:
+    def miss(self, mine: Callable[[], Any]) -> None:
         """Let the daemon apply blocks without storing the facts in them."""
         kept = transfer_store.put_transfers, transfer_store.put_attempts, transfer_store.put_refunds
         transfer_store.put_transfers = lambda *_, **__: None  # type: ignore[assignment]

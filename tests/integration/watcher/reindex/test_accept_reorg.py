@@ -212,14 +212,14 @@ async def test_a_dry_run_names_what_is_due_on_the_branch_too(
     fork_deep(fixture, 101, [], seconds=100)
     before = reading.snapshot()
     sizes = settled_by_transaction(monkeypatch)
-    rehearsed = await reading.accept(101, dry_run=True)
+    tried = await reading.accept(101, dry_run=True)
     assert reading.snapshot() == before
     assert [size for _, size in sizes] == [2, 2, 2, 1]
-    assert (sorted(change.intent for change in rehearsed.changes), rehearsed.untried) == (made, 0)
+    assert (sorted(change.intent for change in tried.changes), tried.untried) == (made, 0)
     monkeypatch.setattr("watcher.reindex.dry_run.MAX_DUE_TRIED", 4)
-    rehearsed = await reading.accept(101, dry_run=True)
-    assert (len(rehearsed.changes), rehearsed.untried) == (4, 3)
-    assert rehearsed.document()["untried"] == 3
+    tried = await reading.accept(101, dry_run=True)
+    assert (len(tried.changes), tried.untried) == (4, 3)
+    assert tried.document()["untried"] == 3
 
 
 async def test_the_halted_daemon_goes_on_by_itself_after_the_decision(
@@ -265,7 +265,7 @@ async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
     fixture.mine(pay(fixture, dropped))
     fixture.mine(n=30, burn=True)
     reading.forget_headers(12)
-    told = fixture.sent_events(shared)
+    sent = fixture.sent_events(shared)
     fork_deep(fixture, 106, [], blocks=40)
     with pytest.raises(Refused, match="below height"):
         await reading.accept(130)
@@ -273,7 +273,7 @@ async def test_a_fork_below_every_header_is_undone_to_the_height_that_is_named(
     assert accepted.fork is not None
     assert accepted.fork.height == 102
     assert cursor(fixture).clock.hash == fixture.chain.tip.hash
-    assert (fixture.status(shared), fixture.sent_events(shared)) == ("succeeded", told)
+    assert (fixture.status(shared), fixture.sent_events(shared)) == ("succeeded", sent)
     assert (fixture.status(dropped), fixture.sent_events(dropped)[-1]) == ("processing", "attention:reorged")
     window = fixture.ledger.window(10_000)
     assert [header.hash for header in window] == [
@@ -290,10 +290,10 @@ async def test_refunds_follow_the_branch_that_is_accepted(fixture: LedgerFixture
     fixture.mine(n=10, burn=True)
     fork_deep(fixture, fork, [given[0], txs.with_events(given[1], back(fixture, less, 5_000).events)])
     before = reading.snapshot()
-    rehearsed = await reading.accept(fork, dry_run=True)
+    tried = await reading.accept(fork, dry_run=True)
     assert reading.snapshot() == before
     accepted = await reading.accept(fork)
-    assert [change.document() for change in rehearsed.changes] == [
+    assert [change.document() for change in tried.changes] == [
         change.document() for change in accepted.changes
     ]
     assert {change.intent: change.after["amount_refunded"] for change in accepted.changes} == {

@@ -66,7 +66,7 @@ def count_missed(reading: Reading) -> str:
     fixture = reading.fixture
     intent = fixture.create()
     payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
-    reading.overlook(lambda: fixture.mine(payment))
+    reading.miss(lambda: fixture.mine(payment))
     assert fixture.status(intent) == "pending"
     for _ in range(FINALITY):
         fixture.mine(burn=True)
@@ -95,7 +95,7 @@ def misread(reading: Reading) -> str:
     return intent
 
 
-async def test_a_payment_that_the_api_hid_is_found_and_told(reading: Reading) -> None:
+async def test_a_payment_that_the_api_hid_is_found_and_reported(reading: Reading) -> None:
     intent = count_missed(reading)
     seen: list[Report] = []
     async with auditing(reading, on_audit=seen.append) as (audit, _):
@@ -251,8 +251,14 @@ async def test_what_nobody_confirms_is_audited_again_and_then_left_to_a_person(
             with capture_logs() as some:
                 assert await audit.once() is not None
             logs.append([entry for entry in some if entry["event"].startswith("audit.")])
-    told = [[entry["event"].removeprefix("audit.") for entry in some] for some in logs]
-    assert told == [["gap", "unconfirmed"], ["gap", "unconfirmed"], ["clean"], ["gap", "given_up"], ["clean"]]
+    logged = [[entry["event"].removeprefix("audit.") for entry in some] for some in logs]
+    assert logged == [
+        ["gap", "unconfirmed"],
+        ["gap", "unconfirmed"],
+        ["clean"],
+        ["gap", "given_up"],
+        ["clean"],
+    ]
     alarm = logs[3][-1]
     assert alarm["log_level"] == "error"
     assert "says otherwise" in alarm["reason"]

@@ -52,7 +52,7 @@ def paid_world(fixture: LedgerFixture, reading: Reading, blocks: int = 40) -> li
             fixture.mine(pay(fixture, key))
             fixture.mine(n=4)
 
-    reading.overlook(story)
+    reading.miss(story)
     return made
 
 
@@ -114,7 +114,7 @@ async def test_a_run_that_goes_on_does_not_follow_the_same_headers_down_again(
     """Below the kept headers only blocks not traced yet are requested, and they have to link to our chain."""
     monkeypatch.setattr(job, "BATCH_BLOCKS", 5)
     made = fixture.create()
-    reading.overlook(lambda: fixture.mine(pay(fixture, made)))
+    reading.miss(lambda: fixture.mine(pay(fixture, made)))
     fixture.mine(n=300)
     fixture.mine(n=20, burn=True)
     reading.forget_headers(8)
@@ -262,7 +262,7 @@ async def test_a_block_that_was_orphaned_while_it_was_read_is_never_stored(
 ) -> None:
     """The reorg comes between the last answer of the source and the transaction."""
     made = fixture.create()
-    reading.overlook(lambda: (fixture.mine(pay(fixture, made)), fixture.mine(n=3)))
+    reading.miss(lambda: (fixture.mine(pay(fixture, made)), fixture.mine(n=3)))
     orphans = {block.header.hash for block in fixture.chain.blocks if block.header.height > 100}
 
     def fork(_: object) -> None:
@@ -400,7 +400,7 @@ async def test_a_run_that_dies_leaves_no_intent_undecided_whose_money_it_put_in(
     """
     subscribe(fixture)
     made = [fixture.create(expires_in=60) for _ in range(5)]
-    reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
+    reading.miss(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
     fixture.pass_time(1000)
     assert {fixture.status(key) for key in made} == {"expired"}
     sent = deliveries(reading)
@@ -418,7 +418,7 @@ async def test_what_comes_after_a_run_that_died_is_delivered_though_it_was_not_t
     """A success by a newer block, or the effect of a newer payment, was not to be withheld."""
     subscribe(fixture)
     made = [fixture.create(level="anchored") for _ in range(4)]
-    reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
+    reading.miss(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
     sent = deliveries(reading)
     await dies_before_the_rest(reading, monkeypatch, notify=False)
     waiting = [key for key in made if fixture.status(key) == "pending"]
@@ -437,7 +437,7 @@ async def test_an_act_of_a_person_tells_nothing_of_what_a_run_was_not_to_notify(
     """The chain's event comes first and is withheld; the operator's own event is sent."""
     subscribe(fixture)
     made = [fixture.create() for _ in range(3)]
-    reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
+    reading.miss(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
     sent = deliveries(reading)
     await dies_before_the_rest(reading, monkeypatch, notify=False)
     [waiting] = [key for key in made if fixture.status(key) == "pending"]
@@ -451,7 +451,7 @@ async def test_an_intent_that_cannot_be_settled_does_not_end_it_nor_blame_the_so
     fixture: LedgerFixture, reading: Reading, monkeypatch: pytest.MonkeyPatch, dry_run: bool
 ) -> None:
     made = [fixture.create() for _ in range(3)]
-    reading.overlook(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
+    reading.miss(lambda: fixture.mine(*[pay(fixture, key, label=key) for key in made]))
     honest = settler.decide
 
     def decide(intent: Intent, *rest: Any) -> Decision:
@@ -489,7 +489,7 @@ async def test_a_payment_whose_status_is_not_known_is_set_aside_and_the_others_a
     """No source reports a known status; a source that does is believed."""
     made, other = fixture.create(), fixture.create()
     odd = pay(fixture, made)
-    reading.overlook(lambda: (fixture.mine(odd, pay(fixture, other, label="other")), fixture.mine(n=3)))
+    reading.miss(lambda: (fixture.mine(odd, pay(fixture, other, label="other")), fixture.mine(n=3)))
     rename_statuses(reading, odd.tx_id)
     for dry_run in (True, False):
         report = await reading.reindex(dry_run=dry_run)
@@ -525,7 +525,7 @@ async def test_an_older_payment_of_unknown_status_to_an_address_that_became_ours
     odd = txs.sbtc_transfer(PAYER, principal("new shop"), 5, b"salary")
     made = fixture.create()
     fixture.mine(odd)
-    reading.overlook(lambda: fixture.mine(pay(fixture, made)))
+    reading.miss(lambda: fixture.mine(pay(fixture, made)))
     fixture.add_merchant("New shop", principal("new shop"))
     rename_statuses(reading, odd.tx_id)
     report = await reading.reindex()

@@ -73,7 +73,7 @@ async def settles(reading: Reading) -> Report:
     return report
 
 
-async def test_a_label_that_was_left_out_is_found_and_the_payment_told(
+async def test_a_label_that_was_left_out_is_found_and_the_payment_reported(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
     made = fixture.create()
@@ -145,7 +145,7 @@ async def test_whose_refund_a_row_is_is_compared(fixture: LedgerFixture, reading
     assert [fixture.show(key)["amount_refunded"] for key in (made, other)] == ["20000", "0"]
 
 
-async def test_a_success_told_for_too_much_is_taken_back(fixture: LedgerFixture, reading: Reading) -> None:
+async def test_a_success_sent_for_too_much_is_taken_back(fixture: LedgerFixture, reading: Reading) -> None:
     """Attention at once, then a failure that supersedes it, unless the rest arrives within the grace."""
     made = fixture.create()
     false_blocks.mine(fixture, false_blocks.on_transfers(amount=50_000), pay(fixture, made, 20_000))
@@ -162,7 +162,7 @@ async def test_a_success_told_for_too_much_is_taken_back(fixture: LedgerFixture,
     assert supersedes(reading, made) == [("payment.succeeded", None), ("payment.failed", "payment.succeeded")]
 
 
-async def test_a_success_told_for_another_orders_money_goes_to_that_order(
+async def test_a_success_sent_for_another_orders_money_goes_to_that_order(
     fixture: LedgerFixture, reading: Reading
 ) -> None:
     ours, theirs = fixture.create(), fixture.create()
@@ -557,7 +557,7 @@ async def test_a_mark_made_before_calls_attention_when_its_money_is_refuted(
     shown = fixture.show(made)
     assert (shown["status"], shown["amount_received"]) == ("succeeded", "20000")
     assert "reorged" in shown["flags"]
-    assert any(told.startswith("attention") for told in fixture.sent_events(made))
+    assert any(sent.startswith("attention") for sent in fixture.sent_events(made))
 
 
 async def test_a_verdict_that_was_right_all_along_comes_back_without_a_word(

@@ -67,11 +67,11 @@ def test_a_daemon_that_starts_says_that_proxies_are_not_used(
         monkeypatch.delenv(name)
     settings = Settings(database_url=harness.sqlite_url(tmp_path), http_bind="")
     harness.open_database(tmp_path).close()
-    for value, told in (("", 0), ("http://proxy.example:3128", 1)):
+    for value, notes in (("", 0), ("http://proxy.example:3128", 1)):
         monkeypatch.setenv("HTTPS_PROXY", value)
         with capture_logs() as log:
             assert daemon_main.run(settings, frozenset({"api"}), once=True) == 0
-        assert [line["event"] for line in log].count("service.proxy_ignored") == told
+        assert [line["event"] for line in log].count("service.proxy_ignored") == notes
 
 
 async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> None:

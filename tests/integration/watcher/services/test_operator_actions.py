@@ -62,12 +62,12 @@ def test_money_in_part_of_a_canceled_intent_is_due_until_it_is_dismissed(fixture
     fixture.cancel(intent)
     assert fixture.show(intent)["flags"] == ["refund_due"]
     assert [row["id"] for row in calling(fixture)] == [intent]
-    told = fixture.sent_events(intent)
+    sent = fixture.sent_events(intent)
     fixture.dismiss(intent, "sent back by hand")
     shown = fixture.show(intent)
     assert (shown["status"], shown["flags"], calling(fixture)) == ("canceled", [], [])
     assert shown["timeline"][-1]["reason"] == "refund of 12345 dismissed by test: sent back by hand"
-    assert fixture.sent_events(intent) == told
+    assert fixture.sent_events(intent) == sent
     with pytest.raises(Refused) as caught:
         fixture.dismiss(intent)
     assert code(caught) == "nothing_due"
@@ -133,7 +133,7 @@ def calling(fixture: LedgerFixture) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed"])
-def test_a_mark_is_told_with_its_flag_and_its_reason_stands_in_the_timeline(
+def test_a_mark_is_sent_with_its_flag_and_its_reason_stands_in_the_timeline(
     fixture: LedgerFixture, status: str
 ) -> None:
     intent = fixture.create()
@@ -208,7 +208,7 @@ def test_the_newest_mark_wins_also_when_this_machines_clock_went_back(fixture: L
     assert fixture.status(intent) == "failed"
 
 
-def test_an_act_is_stored_with_who_did_it_and_the_chain_clock(fixture: LedgerFixture) -> None:
+def test_an_action_is_stored_with_who_did_it_and_the_chain_clock(fixture: LedgerFixture) -> None:
     intent = fixture.create()
     fixture.mark(intent, "failed", "  fraud ")
     with fixture.database.read() as connection:
@@ -235,7 +235,7 @@ def test_unmatched_money_can_be_given_to_an_intent(fixture: LedgerFixture) -> No
     assert code(caught) == "already_matched"
 
 
-def test_money_that_another_merchant_at_the_same_recipient_has_does_not_name_his_intent(
+def test_money_that_another_merchant_at_the_same_recipient_has_does_not_name_its_intent(
     fixture: LedgerFixture,
 ) -> None:
     twin = fixture.add_merchant("Twin", SHOP)

@@ -68,17 +68,17 @@ def pay(fixture: LedgerFixture, intent: str) -> None:
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
 
 
-def test_pulled_events_are_all_that_was_told_each_once_in_order(fixture: LedgerFixture) -> None:
-    told: list[str] = []
+def test_pulled_events_are_all_that_was_sent_each_once_in_order(fixture: LedgerFixture) -> None:
+    sent: list[str] = []
     after: str | None = None
     for _ in range(3):
         pay(fixture, fixture.create())
         page = pull(fixture, after)
-        told += [row["id"] for row in page["data"]]
+        sent += [row["id"] for row in page["data"]]
         after = page["next_cursor"]
     whole = pull(fixture, None)
-    assert [row["id"] for row in whole["data"]] == told
-    assert len(set(told)) == len(told) == 3 * 2  # created and succeeded, of each
+    assert [row["id"] for row in whole["data"]] == sent
+    assert len(set(sent)) == len(sent) == 3 * 2  # created and succeeded, of each
     assert pull(fixture, after) == {"data": [], "next_cursor": after}
 
 
@@ -107,7 +107,7 @@ def test_pulled_bodies_are_signed_as_they_are_sent(fixture: LedgerFixture) -> No
         assert (body["id"], body["type"]) == (row["id"], row["type"])
 
 
-def test_an_event_that_was_not_told_to_the_merchant_is_no_place_to_pull_from(fixture: LedgerFixture) -> None:
+def test_an_event_that_was_not_sent_to_the_merchant_is_no_place_to_pull_from(fixture: LedgerFixture) -> None:
     other = fixture.add_merchant("Other", principal_of("other"))
     pay(fixture, fixture.create())
     mine = pull(fixture, None)["data"][0]["id"]
@@ -228,7 +228,7 @@ def test_a_url_is_checked_before_the_transaction(fixture: LedgerFixture) -> None
         endpoint_url(fixture.settings, "https://127.0.0.1/hook")
 
 
-def test_an_operator_names_the_merchant_of_what_he_makes(fixture: LedgerFixture) -> None:
+def test_an_operator_names_the_merchant_of_what_they_make(fixture: LedgerFixture) -> None:
     with sitting(fixture, None) as services:
         request = NewPaymentIntent(amount=1, merchant=fixture.merchant)
         assert services.create_intent(request)["merchant"] == fixture.merchant

@@ -66,12 +66,12 @@ def test_keys_of_an_older_version_are_those_that_are_looked_for_now(fixture: Led
         txs.sbtc_transfer(PAYER, SHOP, 50_002),
         txs.contract_payment(harness.PAYMENT_CONTRACT, PAYER, SHOP, 50_003, expires_at=1, salt=bytes(16)),
     )
-    spoken = rows(fixture, schema.stray)
+    keys = rows(fixture, schema.stray)
     with fixture.database.begin() as connection:
         connection.execute(text("DELETE FROM stray WHERE key LIKE 'r:%' OR key LIKE 'g:%'"))
     go_back(fixture, "0001")
     fixture.database.upgrade()
-    assert rows(fixture, schema.stray) == spoken
+    assert rows(fixture, schema.stray) == keys
     fixture.mine(
         txs.sbtc_transfer(PAYER, SHOP, 50_000, digest), txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-7\r\n")
     )

@@ -203,7 +203,7 @@ async def test_a_shorter_block_does_not_replace_a_longer_one():
     assert paced.budget.blocked(clock()) == 30
 
 
-async def test_who_waited_for_his_turn_meets_a_block_that_came_meanwhile():
+async def test_a_request_that_waited_meets_a_block_that_came_meanwhile():
     clock = Clock()
     paced = limiter(clock, per_minute=60)
 

@@ -100,8 +100,8 @@ async def test_what_was_lost_is_printed_as_text_and_json(
     merchant = await asyncio.to_thread(shore.cli.merchant)
     intent = await asyncio.to_thread(shore.cli.intent, merchant, "--level", "included")
     shore.chain.mine([txs.sbtc_transfer(PAYER, SHOP, 50_000, intent["pay"]["memo"].encode())])
-    with monkeypatch.context() as overlooked:
-        overlooked.setattr(transfer_store, "put_transfers", lambda *_, **__: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer_store, "put_transfers", lambda *_, **__: None)
         shore.follow()
     words = await shore.call("reindex", "--since", "3650d", "--dry-run")
     assert intent["id"] in words.out
@@ -129,8 +129,8 @@ async def test_a_fork_is_accepted_with_a_reason_only_where_there_is_one(shore: R
     branch.mine(n=5, burn=True)
     branch.promote()
     assert "below --from 103" in (await shore.call("reindex", "--from", "103", *reason, code=2)).err
-    rehearsed = await shore.call("reindex", "--from", "101", *reason, "--dry-run")
-    assert "2 blocks would be undone, 5 blocks would be applied" in rehearsed.err
+    tried = await shore.call("reindex", "--from", "101", *reason, "--dry-run")
+    assert "2 blocks would be undone, 5 blocks would be applied" in tried.err
     accepted = await shore.doc("reindex", "--from", "101", *reason)
     assert (accepted["accepted"], accepted["fork"]["height"], accepted["orphaned_blocks"]) == (True, 101, 2)
     assert accepted["new_tip"]["hash"] == shore.chain.tip.hash
@@ -181,10 +181,10 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_long_lists_are_cut_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    standing = {"status": "pending", "amount_received": "0", "flags": []}
-    after = standing | {"status": "succeeded", "flags": ["late_evidence"]}
+    state = {"status": "pending", "amount_received": "0", "flags": []}
+    after = state | {"status": "succeeded", "flags": ["late_evidence"]}
     changes = [
-        Change(intent=f"pi_{n}", before=standing, after=after, events=()) for n in range(MAX_ROWS_SHOWN + 5)
+        Change(intent=f"pi_{n}", before=state, after=after, events=()) for n in range(MAX_ROWS_SHOWN + 5)
     ]
     odd = [
         Difference(row=f"tr_{n}", kind="transfer", tx_id="0x", height=n, intent=None, amount=1, note="odd")

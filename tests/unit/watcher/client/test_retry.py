@@ -30,7 +30,7 @@ from watcher.domain.model import Status
 from watcher.schemas import NewPaymentIntent
 
 RULES = RetryRules(timeout=30, retries=3, random=lambda: 0.0, fresh_key=lambda: "fresh")
-LOOK = Client.status.build()
+READ = Client.status.build()
 CHANGE = Client.cancel_intent.build("pi_1", reason="x")
 
 
@@ -82,8 +82,8 @@ def test_pauses_double_up_to_a_limit_and_are_cut_at_random() -> None:
     lost = [NetworkError("reset")] * 8
     longer = RetryRules(timeout=30, retries=7, random=lambda: 0.0, fresh_key=lambda: "k")
     shorter = RetryRules(timeout=30, retries=7, random=lambda: 1.0, fresh_key=lambda: "k")
-    assert pauses(run(LOOK, *lost, rules=longer)[1]) == [0.5, 1, 2, 4, 8, 8, 8]
-    assert pauses(run(LOOK, *lost, rules=shorter)[1]) == [0.25, 0.5, 1, 2, 4, 4, 4]
+    assert pauses(run(READ, *lost, rules=longer)[1]) == [0.5, 1, 2, 4, 8, 8, 8]
+    assert pauses(run(READ, *lost, rules=shorter)[1]) == [0.25, 0.5, 1, 2, 4, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_pauses_double_up_to_a_limit_and_are_cut_at_random() -> None:
     [(429, "rate_limited"), (503, "unavailable"), (502, b""), (504, b""), (409, "idempotency_in_progress")],
 )
 def test_what_may_work_later_is_tried_again_as_late_as_the_server_says(status: int, code: Any) -> None:
-    found, steps = run(LOOK, reply(status, code, retry_after="7"), reply(200, {"a": 1}))
+    found, steps = run(READ, reply(status, code, retry_after="7"), reply(200, {"a": 1}))
     assert (found, pauses(steps)) == ({"a": 1}, [7.0])
-    assert pauses(run(LOOK, reply(status, code), reply(200, {}))[1]) == [0.5]
+    assert pauses(run(READ, reply(status, code), reply(200, {}))[1]) == [0.5]
 
 
 @pytest.mark.parametrize(
@@ -132,35 +132,35 @@ def test_an_error_names_its_fields() -> None:
 
 
 def test_the_last_error_is_raised_when_the_tries_are_used_up() -> None:
-    error, steps = run(LOOK, *[reply(429, "rate_limited", retry_after="3")] * 4)
+    error, steps = run(READ, *[reply(429, "rate_limited", retry_after="3")] * 4)
     assert (type(error), error.retry_after, len(steps)) == (RateLimited, 3.0, 7)
-    error, _ = run(LOOK, *[NetworkError("nobody there")] * 4)
+    error, _ = run(READ, *[NetworkError("nobody there")] * 4)
     assert (type(error), str(error), error.status) == (Unreachable, "nobody there", None)
 
 
 def test_a_server_that_wants_a_long_pause_is_not_waited_for() -> None:
-    error, steps = run(LOOK, reply(429, "rate_limited", retry_after=str(MAX_RETRY_AFTER_SECONDS + 1)))
+    error, steps = run(READ, reply(429, "rate_limited", retry_after=str(MAX_RETRY_AFTER_SECONDS + 1)))
     assert (type(error), pauses(steps)) == (RateLimited, [])
 
 
 @pytest.mark.parametrize("text", ["soon", "nan", "inf", "-5", "Wed, 21 Oct 2026 07:28:00 GMT"])
 def test_a_pause_that_makes_no_sense_is_not_obeyed(text: str) -> None:
-    assert pauses(run(LOOK, reply(503, "unavailable", retry_after=text), reply(200, {}))[1]) == [0.5]
+    assert pauses(run(READ, reply(503, "unavailable", retry_after=text), reply(200, {}))[1]) == [0.5]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b"", b"[" * 100_000, b"\xff"])
 def test_an_answer_that_is_not_this_apis_is_unreachable(body: bytes) -> None:
-    error, _ = run(LOOK, reply(200, body))
+    error, _ = run(READ, reply(200, body))
     assert (type(error), error.code) == (Unreachable, "unknown_answer")
 
 
 def test_a_redirect_and_another_servers_errors_are_unreachable() -> None:
-    error, _ = run(LOOK, reply(307, b"", location="https://evil.example/"))
+    error, _ = run(READ, reply(307, b"", location="https://evil.example/"))
     assert (type(error), error.code) == (Unreachable, "redirected")
     for body, kind in ((b"<html>", "text/html"), (b"{}", "application/problem+json")):
-        error, _ = run(LOOK, reply(404, body, content_type=kind))
+        error, _ = run(READ, reply(404, body, content_type=kind))
         assert (type(error), error.code) == (Unreachable, "http_404")
-    error, _ = run(LOOK, *[reply(429, b"slow down")] * 4)
+    error, _ = run(READ, *[reply(429, b"slow down")] * 4)
     assert type(error) is RateLimited
 
 
@@ -173,10 +173,10 @@ def test_a_callers_own_key_is_used_and_looking_needs_none() -> None:
     first = next(send_with_retries(Client.create_intent.build(5, idempotency_key="mine"), RULES))
     assert isinstance(first, SendRequest)
     assert first.headers["idempotency-key"] == "mine"
-    look = next(send_with_retries(LOOK, RULES))
-    assert isinstance(look, SendRequest)
-    assert "idempotency-key" not in look.headers
-    assert look.content is None
+    read = next(send_with_retries(READ, RULES))
+    assert isinstance(read, SendRequest)
+    assert "idempotency-key" not in read.headers
+    assert read.content is None
 
 
 def test_what_json_cannot_carry_is_refused_before_it_is_sent() -> None:
