@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from chain.api.capabilities import Capabilities
 from chain.api.dates import ServerDates
 from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.api.parse_mempool import PendingPage
@@ -34,8 +35,15 @@ class ChainSource(Protocol):
         """Whether requests count against the settings' budgets."""
 
     @property
+    def capabilities(self) -> Capabilities | None:
+        """What the server offers, as far as its answers have shown; None where there is but one way."""
+
+    @property
     def note(self) -> str | None:
         """What a person should know about it now, for ``status``."""
+
+    def forget_absences(self) -> None:
+        """Try again what was not there, as after an upgrade of the server."""
 
     async def aclose(self) -> None:
         """Close the connections."""

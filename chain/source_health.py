@@ -41,6 +41,11 @@ class SourceHealth:
     #: Seconds by which this machine's clock is ahead of the source's; None when unknown.
     clock_skew: float | None
     note: str | None
+    #: How events are read, a ``Reading``; None for a source that has but one way.
+    reading: str | None = None
+    #: Routes in use, or used before, that announced their end; and those of them that are switched off.
+    deprecated_routes: tuple[str, ...] = ()
+    gone_routes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +77,8 @@ class Source:
     #: Whether that failure was logged.
     logged: bool = False
     remark: str | None = None
+    #: When its version and network were checked last.
+    checked_at: float = float("-inf")
 
     def pause(self, now: float) -> float:
         """Seconds until the next request is allowed; infinite when an operator must act."""
@@ -98,7 +105,7 @@ class Source:
 
     def health(self, now: float, ahead: float | None) -> SourceHealth:
         """Its row in ``status``; this machine's clock is ``ahead`` seconds ahead of the source's."""
-        latency, state = self.limiter.latency, self.state(now)
+        latency, state, offers = self.limiter.latency, self.state(now), self.api.capabilities
         return SourceHealth(
             url=self.api.url,
             state=state,
@@ -109,6 +116,9 @@ class Source:
             answered_seconds=None if self.answered_at is None else round(now - self.answered_at, 1),
             clock_skew=None if ahead is None else round(ahead, 1),
             note=_advice(self.unfit) or self._trouble(state) or self.api.note or self.remark,
+            reading=None if offers is None else offers.reading.value,
+            deprecated_routes=() if offers is None else tuple(sorted(offers.deprecated)),
+            gone_routes=() if offers is None else tuple(sorted(offers.gone | offers.absent)),
         )
 
     def _trouble(self, state: SourceState) -> str | None:

@@ -37,6 +37,9 @@ _log = structlog.stdlib.get_logger(__name__)
 #: background.
 CHECK_WAIT_SECONDS: Final = 1.0
 
+#: Seconds after which a source's version, network and routes are looked at again.
+RECHECK_SECONDS: Final = 86_400.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackoffPolicy:
@@ -269,9 +272,9 @@ class SourcePool:
     # Checking
 
     async def check(self, network: str) -> None:
-        """Check the version and network of every source that has not answered yet.
+        """Check the version and network of every source that has not answered yet, and of all once a day.
 
-        Call it at the start and again before each poll: it costs nothing once all have answered. From the
+        Call it at the start and again before each poll: it costs nothing while nothing is due. From the
         first call on, ``pick`` returns only sources that passed; while there is one, later calls hardly wait
         for the others. Raises ``UnsupportedVersion`` or ``WrongNetwork`` for an unfit source at the start
         (later it is only left out), and whenever all are unfit. Raises ``SourceError`` while no source has
@@ -286,7 +289,9 @@ class SourcePool:
         due = [
             source
             for source in self._sources
-            if not source.checked and source not in self._checks and source.pause(now) == 0
+            if (not source.checked or now - source.checked_at > RECHECK_SECONDS)
+            and source not in self._checks
+            and source.pause(now) == 0
         ]
         self._checks |= {source: asyncio.create_task(self._check(source, network)) for source in due}
         if not first and any(source.checked for source in self._sources):
@@ -313,6 +318,8 @@ class SourcePool:
                 self.failed(source.api, error)
 
     async def _check(self, source: Source, network: str) -> None:
+        source.checked_at = self._clock()
+        source.api.forget_absences()
         status = await source.api.status()
         source.version = status.server_version
         source.remark = await check_source(source.api, status, network)

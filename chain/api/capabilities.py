@@ -8,6 +8,7 @@ after the next probe.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 from chain.api.parse import parse_version
@@ -22,6 +23,17 @@ BLOCKS_V3_SINCE: Final = (9, 7, 0)
 
 #: A ``Warning`` header of a deprecated route: code 299.
 _WARNING = re.compile(r"\s*299\b.*deprecated", re.IGNORECASE)
+
+
+class Reading(StrEnum):
+    """How the events of a server's transactions are read."""
+
+    #: Those of many transactions at once, by ``tx/multiple``.
+    BATCHES = "batches"
+    #: The same, of transactions that have any.
+    COUNTED_BATCHES = "counted_batches"
+    #: Those of one transaction after the other.
+    SINGLE = "single"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +54,13 @@ class Capabilities:
     def offers(self, route: str) -> bool:
         """Whether a route may answer."""
         return route not in self.gone and route not in self.absent
+
+    @property
+    def reading(self) -> Reading:
+        """How events are read."""
+        if not self.offers(MULTIPLE):
+            return Reading.SINGLE
+        return Reading.COUNTED_BATCHES if self.has_event_count else Reading.BATCHES
 
     @property
     def reads_blocks_v3(self) -> bool:

@@ -139,6 +139,13 @@ class StacksApi:
         """
         return await self._headers.header(ref)
 
+    async def probe(self) -> None:
+        """Use the routes once, so that ``capabilities`` say what this server offers."""
+        await self.headers(limit=1)
+        page = await self.transactions(limit=1)
+        if page is not None and page.results:
+            await self.details([page.results[0].tx_id])
+
     async def transactions(
         self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
     ) -> TxPage | None:

@@ -5,9 +5,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
+from chain.api.capabilities import Reading
 from chain.api.client import StacksApi
 from chain.api.dates import agreed
 from chain.api.transport import Fetcher, Timeouts
@@ -34,6 +35,13 @@ CLOCK_TOLERANCE_SECONDS = 10.0
 
 #: Timeouts for one source, seconds.
 _TIMEOUTS = Timeouts(connect=5.0, read=10.0, total=15.0)
+
+#: How a source's events are read, for people.
+READINGS: Final = {
+    Reading.BATCHES: "read in batches",
+    Reading.COUNTED_BATCHES: "read in batches where there are events",
+    Reading.SINGLE: "read one transaction at a time",
+}
 
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -156,7 +164,7 @@ def _asset_finding(check: asset_checks.AssetCheck, required: bool) -> Finding:
 async def check_sources(settings: Settings) -> list[Finding]:
     """Check the identity of every source, the contracts at one of them, and the clock against all."""
     answers = await asyncio.gather(*(_check_source(url, settings) for url in settings.api_urls))
-    findings = [answer.finding for answer in answers]
+    findings = [finding for answer in answers for finding in (answer.finding, *answer.notes)]
     good = [answer for answer in answers if answer.finding.level == "ok"]
     if good:
         # One working source is enough for the daemon: the others' errors become exit code 1.
@@ -184,6 +192,7 @@ class _Answer:
     url: str
     finding: Finding
     ahead: float | None
+    notes: tuple[Finding, ...] = ()
 
 
 async def _check_source(url: str, settings: Settings) -> _Answer:
@@ -197,7 +206,20 @@ async def _check_source(url: str, settings: Settings) -> _Answer:
         finding = error("source", f"{api.url}: {text} {getattr(problem, 'hint', '')}".strip())
     finally:
         await api.aclose()
-    return _Answer(url=url, finding=finding, ahead=api.dates.ahead(api.url))
+    return _Answer(url=url, finding=finding, ahead=api.dates.ahead(api.url), notes=_endings(api))
+
+
+def _endings(api: StacksApi) -> tuple[Finding, ...]:
+    """Say which routes of a source end or have ended; nothing has to be done about it."""
+    offers = api.capabilities
+    gone = offers.gone | offers.absent
+    findings = []
+    if gone:
+        findings.append(note("source", f"{api.url} has no {', '.join(sorted(gone))} any more"))
+    if ending := offers.deprecated - gone:
+        text = f"deprecated_routes: {api.url} announces the end of {', '.join(sorted(ending))}"
+        findings.append(note("source", f"{text}; the daemon then goes on by others"))
+    return tuple(findings)
 
 
 async def _identify(api: StacksApi, recorder: _LatencyRecorder, settings: Settings) -> Finding:
@@ -206,6 +228,8 @@ async def _identify(api: StacksApi, recorder: _LatencyRecorder, settings: Settin
         least = ".".join(map(str, api.minimum_version[:2]))
         return error("source", f"{api.url} runs {status.server_version}, but {least} or newer is needed")
     text = f"{api.url}, {status.server_version}, tip {status.tip_height}, {recorder.seconds * 1000:.0f} ms"
+    await api.probe()
+    text += f", {READINGS[api.capabilities.reading]}"
     try:
         network = await api.network_id()
     except SourceError:

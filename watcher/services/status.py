@@ -26,7 +26,14 @@ from watcher import __version__
 from watcher.config.settings import Settings
 from watcher.domain.model import Status
 from watcher.indexer.leader import current_holder
-from watcher.services.status_reasons import Code, Reason, clock_skew, no_follower, no_notifier
+from watcher.services.status_reasons import (
+    Code,
+    Reason,
+    clock_skew,
+    deprecated_routes,
+    no_follower,
+    no_notifier,
+)
 from watcher.store import chain_state, due_intents, reindex_runs, unknown_words
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database, chunks, size
@@ -40,6 +47,9 @@ _DAY = 86400
 OPERATORS: Final = frozenset({Code.NO_FOLLOWER, Code.NO_NOTIFIER, Code.NOT_WRITABLE, Code.CLOCK_SKEW})
 
 DEAD_HINT: Final = "retry or dismiss what `sbtc-watcher deliveries list --status dead` shows"
+
+#: What is worth knowing, while nothing is wrong.
+_NOTES: Final = frozenset({Code.DEPRECATED_ROUTES})
 
 #: So many disabled endpoints are named.
 _MAX_IDS_SHOWN = 5
@@ -141,6 +151,8 @@ def document(
     reasons = [*known, *_reasons(document, skew, settings, box, roles, due, how=_HOW[merchant is None])]
     if merchant is None and (words := unknown_words.load(connection, now=now)):
         reasons.append(_unknown(words))
+    if merchant is None and (ending := deprecated_routes(document["sources"])) is not None:
+        reasons.append(ending)
     if merchant is not None:
         reasons = [_for_merchants(reason) for reason in reasons]
     document["reasons"] = [reason.document() for reason in reasons]
@@ -385,4 +397,4 @@ def _state(document: dict[str, Any], cursor: Cursor) -> str:
         return "halted"
     if cursor.looked_at is None:
         return "starting"
-    return "degraded" if document["reasons"] else "ok"
+    return "degraded" if any(reason["code"] not in _NOTES for reason in document["reasons"]) else "ok"

@@ -2,8 +2,10 @@
 part on each.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 #: So many seconds of difference between this machine's clock and the sources' are no matter.
 MAX_SKEW_SECONDS = 60.0
@@ -32,6 +34,8 @@ class Code(StrEnum):
     SOURCE_FAILING = "source_failing"
     #: A source said what this version does not understand, and blocks were applied without it.
     UNKNOWN_WORDS = "unknown_words"
+    #: A source announces the end of routes that are in use, or has switched them off.
+    DEPRECATED_ROUTES = "deprecated_routes"
     #: Some merchants' endpoints fail.
     ENDPOINTS_FAILING = "endpoints_failing"
     #: An endpoint that only failed was disabled.
@@ -84,6 +88,36 @@ def clock_skew(seconds: float) -> Reason | None:
         "the sources' clocks",
         "set the machine's clock, e.g. by NTP; webhooks are signed with its time",
     )
+
+
+def deprecated_routes(sources: Sequence[Mapping[str, Any]]) -> Reason | None:
+    """Return the reason for sources whose routes end or have ended, None without one.
+
+    Nothing is wrong yet: the state stays what it is.
+    """
+    ending = [
+        f"{source.get('url')} announces the end of {', '.join(routes)}"
+        for source in sources
+        if (routes := _without(source.get("deprecated_routes"), source.get("gone_routes")))
+    ]
+    ended = [
+        f"{source.get('url')} has no {', '.join(gone)} any more"
+        for source in sources
+        if (gone := source.get("gone_routes"))
+    ]
+    if not ending and not ended:
+        return None
+    hint = (
+        "nothing has to be done: events are then read one transaction at a time, which takes more requests"
+        if not ended
+        else "events are read one transaction at a time, which takes more requests; "
+        "why a payment was dropped from the mempool is not seen"
+    )
+    return Reason(Code.DEPRECATED_ROUTES, "; ".join([*ended, *ending]), hint)
+
+
+def _without(routes: Sequence[str] | None, gone: Sequence[str] | None) -> list[str]:
+    return [route for route in routes or () if route not in (gone or ())]
 
 
 def not_writable(why: str) -> Reason:

@@ -71,6 +71,25 @@ async def test_a_fitting_source_passes_and_is_asked_once(pool_of, network, numbe
     assert row.latency_ms is not None
 
 
+async def test_a_source_is_checked_again_after_a_day_and_keeps_serving_meanwhile(pool_of):
+    """An upgrade shows, a failed second look is that source's failure, and nothing else waits for it."""
+    server = Server()
+    pool, clock = await pool_of(server)
+    await pool.check("mainnet")
+    server.version = "stacks-blockchain-api v9.7.1 (main:1)"
+    clock.now = 86_000.0
+    await pool.check("mainnet")
+    assert server.asked == 2
+    clock.now = 86_500.0
+    await pool.check("mainnet")
+    assert server.asked == 4
+    assert pool.health()[0].version == server.version
+    server.down = True
+    clock.now = 200_000.0
+    await pool.check("mainnet")
+    assert pool.health()[0].state is SourceState.FAILING
+
+
 async def test_an_api_without_a_node_passes_with_a_note(pool_of):
     pool, _ = await pool_of(Server(network=None))
     await pool.check("mainnet")

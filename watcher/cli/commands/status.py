@@ -9,6 +9,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from chain.api.capabilities import Reading
 from notifier.events import rfc3339
 from watcher.cli import render
 from watcher.cli.format import relative, size, span
@@ -120,10 +121,11 @@ def screen(found: Mapping[str, Any], *, now: float) -> list[RenderableType]:
 
 
 def source_note(source: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with a source or its websocket, None if nothing."""
+    """Return what is wrong with a source or its websocket, and how it is read if that is unusual."""
     socket = source.get("websocket")
     lost = f"websocket {socket}" if socket not in (None, "open") else None
-    return "; ".join(filter(None, (source.get("note"), lost))) or None
+    singly = "reads events one by one" if source.get("reading") == Reading.SINGLE else None
+    return "; ".join(filter(None, (source.get("note"), lost, singly))) or None
 
 
 def _rows(found: Mapping[str, Any], *, now: float) -> list[tuple[str, object]]:

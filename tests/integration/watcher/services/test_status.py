@@ -32,6 +32,32 @@ def status(fixture: LedgerFixture, **more: Any) -> dict[str, Any]:
     return document
 
 
+def test_routes_that_end_are_a_reason_of_their_own_and_no_trouble(fixture: LedgerFixture) -> None:
+    """One reason for all sources; the state stays ok, and a merchant is not told."""
+    ending = SOURCE | {"note": None, "deprecated_routes": ["tx/multiple", "v2/blocks"], "gone_routes": []}
+    gone = ending | {"url": "http://b", "gone_routes": ["tx/multiple"]}
+    fixture.clock.now = START + 3.5
+    fixture.ledger.record_poll(tip=None, sources=[ending])
+    document = status(fixture)
+    assert document["state"] == "ok"
+    [reason] = document["reasons"]
+    assert reason["code"] == "deprecated_routes"
+    assert reason["message"] == "http://a announces the end of tx/multiple, v2/blocks"
+    assert "nothing has to be done" in reason["hint"]
+    fixture.ledger.record_poll(tip=None, sources=[ending, gone])
+    [reason] = status(fixture)["reasons"]
+    assert reason["message"] == (
+        "http://b has no tx/multiple any more; "
+        "http://a announces the end of tx/multiple, v2/blocks; http://b announces the end of v2/blocks"
+    )
+    assert "dropped" in reason["hint"]
+    with fixture.database.read() as connection:
+        shown = status_service.document(
+            connection, fixture.settings, now=fixture.clock(), merchant=fixture.merchant
+        )
+    assert shown["reasons"] == []
+
+
 def test_a_daemon_at_the_tip_is_ok(fixture: LedgerFixture) -> None:
     fixture.clock.now = START + 3.5
     fixture.ledger.record_poll(tip=None, sources=[SOURCE | {"note": None}])

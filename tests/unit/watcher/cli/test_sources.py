@@ -14,6 +14,8 @@ from watcher.cli.commands.status import source_note
         ({"note": "network not verified", "websocket": "open"}, "network not verified"),
         ({"note": None, "websocket": "closed: HTTP 502"}, "websocket closed: HTTP 502"),
         ({"note": "slow", "websocket": "closed: HTTP 502"}, "slow; websocket closed: HTTP 502"),
+        ({"note": None, "reading": "batches"}, None),
+        ({"note": None, "reading": "single"}, "reads events one by one"),
     ],
 )
 def test_a_lost_socket_is_named_beside_what_else_is_wrong(

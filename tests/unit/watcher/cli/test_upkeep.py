@@ -179,6 +179,28 @@ async def test_check_is_content_with_a_source_that_serves(
     assert len(words.out.splitlines()) == len(found), "one line each"
 
 
+@pytest.mark.parametrize(
+    ("version", "way", "routes"),
+    [
+        ("9.0", "read in batches", None),
+        ("9.7", "read in batches where there are events", "announces the end of tx/multiple, v2/blocks"),
+        ("sunset", "read one transaction at a time", "has no tx/multiple, v2/blocks any more"),
+    ],
+)
+async def test_check_says_how_a_source_is_read_and_which_routes_end(
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, version: str, way: str, routes: str | None
+) -> None:
+    """One line says the way; one more names the deprecated routes, once, and is no error."""
+    chain = ScriptedChain(time=int(time.time()) - 3600)
+    async with ScriptedApi(chain, version=version) as api:
+        monkeypatch.setenv("SBTC_WATCHER_API_URLS", api.url)
+        lines = (await asyncio.to_thread(cli, "check")).out.splitlines()
+    sources = [line for line in lines if " source: " in line]
+    assert f", {way}, network not verified" in sources[0]
+    assert [line for line in sources[1:] if routes is not None and routes in line] == sources[1:]
+    assert len(sources) == 1 + (routes is not None)
+
+
 async def test_check_says_that_a_proxy_is_not_used_and_sends_each_key_to_its_host_only(
     cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
