@@ -120,7 +120,7 @@ async def test_names_that_are_slow_to_look_up_hold_nobody_else_up(
 
 
 async def test_who_waits_for_a_thread_is_answered_while_all_are_still_busy(
-    sqlite_office: ApiFixture, monkeypatch: pytest.MonkeyPatch
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not when one is free again: that may take as long once more."""
     asked, answered = threading.Semaphore(0), threading.Event()
@@ -133,7 +133,7 @@ async def test_who_waits_for_a_thread_is_answered_while_all_are_still_busy(
     monkeypatch.setattr(ssrf, "lookup", slow)
     path, body = "/v1/webhook_endpoints", {"url": "https://slow.example/"}
     busy = [
-        asyncio.create_task(sqlite_office.client.post(path, json=body))
+        asyncio.create_task(sqlite_api.client.post(path, json=body))
         for _ in range(transactions.LOOKUP_THREADS)
     ]
     try:
@@ -141,7 +141,7 @@ async def test_who_waits_for_a_thread_is_answered_while_all_are_still_busy(
             assert await asyncio.to_thread(asked.acquire, timeout=10)
         with monkeypatch.context() as patched:
             patched.setattr(worker_threads, "THREAD_WAIT_SECONDS", 0.5)
-            answer = await sqlite_office.client.post(path, json=body)
+            answer = await sqlite_api.client.post(path, json=body)
         assert problem(answer) == (503, "unavailable")
         assert not any(task.done() for task in busy)
     finally:
