@@ -13,7 +13,7 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.acceptance.conftest import Deployment
 from watcher.config.settings import Settings
-from watcher.services import queries
+from watcher.services import status as status_service
 from watcher.store.schema import attempt, stray, transfer
 
 PAYER = principal("payer")
@@ -48,7 +48,7 @@ async def status_until(deployment: Deployment, wanted: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(30):
             while True:
-                document = queries.status(database, Settings(), now=time.time())
+                document = status_service.status(database, Settings(), now=time.time())
                 if document["state"] == wanted:
                     return document
                 await asyncio.sleep(0.05)

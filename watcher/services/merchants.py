@@ -91,24 +91,6 @@ def disable(connection: Connection, merchant_id: str, now: float) -> Mapping[str
     return find(connection, merchant_id)
 
 
-def rotate_key(
-    connection: Connection,
-    settings: Settings,
-    merchant_id: str,
-    now: float,
-    overlap: float = 0,
-    entropy: Entropy = os.urandom,
-) -> str:
-    """Create a key for a merchant and return it; their others end at once, or after ``overlap`` seconds.
-
-    Raises :class:`NotFound`, :class:`Refused`.
-    """
-    _, key = api_keys.rotate(
-        connection, settings.network, merchant_id, overlap=overlap, now=now, entropy=entropy
-    )
-    return key
-
-
 def check_not_dedicated(connection: Connection, principal: str) -> None:
     """Raise :class:`Refused` (``recipient_in_use``) while an intent has this recipient to itself."""
     cursor = load_cursor(connection)
@@ -169,7 +151,8 @@ class MerchantService(Context):
         Return {merchant, api_key, previous_keys_expire_at}; the time is null when they ended at once.
         """
         seconds = request.overlap or 0.0
-        key = rotate_key(self.connection, self.settings, merchant_id, self.now, seconds)
+        network = self.settings.network
+        _, key = api_keys.rotate(self.connection, network, merchant_id, overlap=seconds, now=self.now)
         until = api_keys.overlap_end(self.now, seconds)
         return {
             "merchant": self.merchant_of(merchant_id),

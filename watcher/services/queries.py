@@ -13,7 +13,6 @@ from watcher.domain.matching import reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.errors import NotFound
 from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
-from watcher.services.status import status
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -147,13 +146,3 @@ def _answers_to(reference: str) -> ColumnElement[bool]:
 def _first_id(prefix: str, at: float) -> str:
     """Return the lowest id that is made at a time or after it: ids hold their time."""
     return new_id(prefix, max(0.0, at), bytes)
-
-
-__all__ = [
-    "intent",
-    "intents",
-    "intents_by_id",
-    "status",
-    "transfer",
-    "transfers",
-]

@@ -81,9 +81,8 @@ async def test_a_revoked_key_is_refused_at_once(api: ApiFixture) -> None:
 
 async def test_after_a_rotation_with_overlap_both_keys_work_until_it_ends(api: ApiFixture) -> None:
     with api.fixture.database.begin() as connection:
-        fresh = merchants.rotate_key(
-            connection, api.fixture.settings, api.merchant, api.fixture.clock(), overlap=3600
-        )
+        network, now = api.fixture.settings.network, api.fixture.clock()
+        _, fresh = api_keys.rotate(connection, network, api.merchant, overlap=3600, now=now)
     assert [(await get(api, key)).status_code for key in (api.key, fresh)] == [200, 200]
     api.fixture.clock.now += 3600
     assert [(await get(api, key)).status_code for key in (api.key, fresh)] == [401, 200]

@@ -10,7 +10,7 @@ from tests.integration.watcher.api.all_routes import add_endpoint, make_everythi
 from tests.integration.watcher.api.api_fixture import ADMIN, OTHER, ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher import schemas
-from watcher.services import queries
+from watcher.services import status as status_service
 from watcher.store.chain_state import Halt
 
 SOURCE = {
@@ -29,7 +29,7 @@ async def test_an_operator_sees_all_of_it(api: ApiFixture) -> None:
     async with api.as_key(ADMIN) as operator:
         found = (await operator.get("/v1/status")).json()
     assert schemas.ServerStatus.model_validate(found).model_dump(mode="json") == found
-    expected = queries.status(api.fixture.database, api.fixture.settings, now=api.fixture.clock())
+    expected = status_service.status(api.fixture.database, api.fixture.settings, now=api.fixture.clock())
     same = ("intents", "outbox", "database", "sources", "unmatched", "reindex", "follower")
     for name in set(same) - {"outbox"}:
         assert found[name] == expected[name], name

@@ -23,7 +23,7 @@ from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
-from watcher.services import queries
+from watcher.services import status as status_service
 from watcher.store import due_intents
 
 LIMIT = 3
@@ -37,13 +37,15 @@ def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def backlog(fixture: LedgerFixture) -> int:
     """Return the backlog as ``status`` shows it."""
-    number: int = queries.status(fixture.database, fixture.settings, now=fixture.clock())["settle_backlog"]
+    number: int = status_service.status(fixture.database, fixture.settings, now=fixture.clock())[
+        "settle_backlog"
+    ]
     return number
 
 
 def set_aside(fixture: LedgerFixture) -> int:
     """Return how many intents could not be settled, as ``status`` shows it."""
-    number: int = queries.status(fixture.database, fixture.settings, now=fixture.clock())["set_aside"]
+    number: int = status_service.status(fixture.database, fixture.settings, now=fixture.clock())["set_aside"]
     return number
 
 

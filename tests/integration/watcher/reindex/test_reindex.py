@@ -15,7 +15,7 @@ from tests.integration.watcher.reindex.reindex_fixture import Reading
 from watcher.indexer.settler import Settler
 from watcher.reindex import dry_run, job
 from watcher.reindex import run as reindex_run
-from watcher.services import queries
+from watcher.services import status as status_service
 from watcher.store.schema import attempt, intent, transfer
 
 OWN = principal("own address")
@@ -450,11 +450,11 @@ async def test_status_shows_a_run_until_it_has_ended(fixture: LedgerFixture, rea
     seen: list[Any] = []
 
     def look(_: object) -> None:
-        seen.append(queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"])
+        seen.append(status_service.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"])
 
     await reading.reindex(start=101, show=look)
     assert (seen[0]["state"], seen[0]["progress"]) == ("running", 0.0)
-    assert queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"] is None
+    assert status_service.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"] is None
 
 
 async def test_lost_headers_do_not_hinder_it(fixture: LedgerFixture, reading: Reading) -> None:

@@ -23,7 +23,7 @@ from watcher.indexer.settler import SET_ASIDE_SECONDS
 from watcher.reindex import job
 from watcher.reindex import run as reindex_run
 from watcher.reindex.report import Progress, ReindexRequest
-from watcher.services import queries
+from watcher.services import status as status_service
 from watcher.store import reindex_runs
 from watcher.store.chain_state import Halt
 from watcher.store.schema import scan_header, transfer
@@ -94,7 +94,7 @@ async def test_an_interrupted_run_goes_on_where_it_was_committed(
         await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
     assert [fixture.status(key) for key in made] == ["succeeded"] * 4 + ["pending"] * 4
     fixture.clock.now += 500
-    shown = queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"]
+    shown = status_service.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"]
     assert (shown["state"], shown["position"], shown["progress"]) == ("interrupted", 120, 0.5)
     fixture.mine(n=3)
     report = await reading.reindex(start=101)
@@ -148,7 +148,7 @@ async def test_a_run_of_long_ago_is_neither_shown_nor_kept(
         await reading.reindex(start=101, show=dying_after(20))  # type: ignore[arg-type]
     assert len(reading.rows(scan_header)) == 1
     fixture.clock.now += 90_000
-    assert queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"] is None
+    assert status_service.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"] is None
     fixture.clock.now += 31 * 86_400
     await reading.reindex(start=102)
     assert reading.rows(scan_header) == []
@@ -342,7 +342,7 @@ async def test_a_budget_that_never_refills_ends_it(fixture: LedgerFixture, readi
     reading.api.faults.rate_limit(600, times=None, route="transactions")
     with pytest.raises(Unreachable, match="no source"):
         await reading.reindex()
-    shown = queries.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"]
+    shown = status_service.status(fixture.database, fixture.settings, now=fixture.clock())["reindex"]
     assert shown["state"] == "running", "it said that it lives while it waited"
 
 

@@ -90,7 +90,7 @@ def test_a_wrong_key_is_nobodys(fixture: LedgerFixture, key: str) -> None:
 def test_a_rotated_key_is_the_only_one(fixture: LedgerFixture) -> None:
     row, old = add(fixture)
     with fixture.database.begin() as connection:
-        key = merchants.rotate_key(connection, fixture.settings, row["id"], fixture.clock())
+        _, key = api_keys.rotate(connection, fixture.settings.network, row["id"], now=fixture.clock())
     assert key != old
     assert (whose(fixture, old), whose(fixture, key)) == (None, row["id"])
 
@@ -104,7 +104,7 @@ def test_a_disabled_merchant_has_no_key_and_gets_no_intents(fixture: LedgerFixtu
         fixture.create(row["id"])
     assert caught.value.code == "merchant_disabled"
     with pytest.raises(Refused) as caught, fixture.database.begin() as connection:
-        merchants.rotate_key(connection, fixture.settings, row["id"], fixture.clock())
+        api_keys.rotate(connection, fixture.settings.network, row["id"], now=fixture.clock())
     assert caught.value.code == "merchant_disabled"
 
 
@@ -171,7 +171,7 @@ def test_an_unknown_merchant_is_not_found(fixture: LedgerFixture) -> None:
             lambda: merchants.find(connection, "mer_X"),
             lambda: merchants.change(connection, fixture.settings, "mer_X", ChangeMerchant(), now=0),
             lambda: merchants.disable(connection, "mer_X", 0),
-            lambda: merchants.rotate_key(connection, fixture.settings, "mer_X", 0),
+            lambda: api_keys.rotate(connection, fixture.settings.network, "mer_X", now=0),
         ):
             with pytest.raises(NotFound):
                 ask()

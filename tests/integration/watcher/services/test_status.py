@@ -16,7 +16,6 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerF
 from watcher import __version__
 from watcher.config.settings import Settings
 from watcher.indexer.leader import LEASE_SECONDS, Lease
-from watcher.services import queries
 from watcher.services import status as status_service
 from watcher.services.status_reasons import no_notifier, not_writable
 from watcher.store.chain_state import Halt
@@ -27,7 +26,7 @@ SOURCE = {"url": "http://a", "state": "ok", "version": "9", "tip_height": 100, "
 
 
 def status(fixture: LedgerFixture, **more: Any) -> dict[str, Any]:
-    document = queries.status(fixture.database, fixture.settings, now=fixture.clock(), **more)
+    document = status_service.status(fixture.database, fixture.settings, now=fixture.clock(), **more)
     assert json.loads(json.dumps(document)) == document
     return document
 
@@ -125,7 +124,7 @@ def test_who_follows_the_chain_on_a_shared_database_is_shown(fixture: LedgerFixt
 def test_a_database_without_a_schema_is_starting(tmp_path: Any) -> None:
     settings = Settings(database_url=f"sqlite:///{tmp_path}/watcher.db")
     database = Database(settings.database_url)
-    document = queries.status(database, settings, now=0)
+    document = status_service.status(database, settings, now=0)
     assert (document["state"], document["database"]["revision"], document["cursor"]) == (
         "starting",
         None,

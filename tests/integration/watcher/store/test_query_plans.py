@@ -14,6 +14,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Flag, Status
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
+from watcher.services import status as status_service
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -132,6 +133,6 @@ def test_a_reference_is_looked_up_over_all_merchants(fixture: LedgerFixture) -> 
 
 def test_status_scans_no_big_table(fixture: LedgerFixture) -> None:
     with plans(fixture) as found:
-        queries.status(fixture.database, fixture.settings, now=fixture.clock())
+        status_service.status(fixture.database, fixture.settings, now=fixture.clock())
     assert scans(found) == []
     assert len(found) > 5

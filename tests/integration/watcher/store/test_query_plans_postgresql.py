@@ -19,6 +19,7 @@ from tests.postgresql import Server
 from watcher.domain.model import ChainClock, Flag, Status
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
+from watcher.services import status as status_service
 from watcher.store import chain_state, due_intents
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer
@@ -346,7 +347,7 @@ def test_pages_come_from_an_index(
 
 def test_status_scans_no_big_table(busy: LedgerFixture) -> None:
     with plans(busy) as found:
-        queries.status(busy.database, busy.settings, now=busy.clock())
+        status_service.status(busy.database, busy.settings, now=busy.clock())
     assert scans(found) == []
     assert len(found) > 5
 
