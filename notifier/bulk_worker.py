@@ -3,8 +3,6 @@
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 import structlog
 from sqlalchemy import Connection
@@ -12,12 +10,9 @@ from sqlalchemy import Connection
 from notifier import bulk
 from notifier.database_errors import is_outage, reason_of
 from notifier.ids import Entropy
+from notifier.worker_transactions import Database
 
 log = structlog.get_logger(__name__)
-
-
-class _Database(Protocol):
-    def begin(self) -> AbstractContextManager[Connection]: ...
 
 
 class BulkWorker:
@@ -28,7 +23,7 @@ class BulkWorker:
 
     def __init__(
         self,
-        database: _Database,
+        database: Database,
         *,
         now: Callable[[Connection], float],
         elapsed: Callable[[], float],

@@ -5,10 +5,10 @@ claimed with. Endpoints are locked before deliveries, as the lock order demands 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
@@ -94,50 +94,11 @@ def record_results(
     if not results:
         return []
     targets = _load(conn, _endpoints_query(), [result.claim.endpoint for result in results])
-    rows = _load(conn, _deliveries_query(), [result.claim.delivery for result in results])
-    ours = [
-        (result, jitter)
-        for result, jitter in zip(results, jitters, strict=True)
-        if (row := rows.get(result.claim.delivery)) is not None and row.lease == result.claim.lease
-    ]
+    ours = _still_leased(conn, results, jitters, now)
     if not ours:
         return []
-    if now is not None:
-        ours = [(replace(result, ended_at=now), jitter) for result, jitter in ours]
-    enabled = _update_health(conn, targets, [result for result, _ in ours], policy)
-    updates, attempts, recorded = [], [], []
-    for result, jitter in ours:
-        row = rows[result.claim.delivery]
-        values = _after(row, result, enabled=enabled[row.endpoint], policy=policy, jitter=jitter)
-        updates.append({"the_id": row.id, **values})
-        attempts.append(_attempt(row, result))
-        recorded.append(
-            RecordedAttempt(
-                result=result,
-                status=DeliveryStatus(values["status"]),
-                next_attempt_at=values["next_attempt_at"],
-                latency=_latency(row, result),
-            )
-        )
-    conn.execute(_update_statement(tuple(updates[0])), updates)
-    conn.execute(insert(delivery_attempt), attempts)
-    return recorded
-
-
-class RecordResults(Protocol):
-    """Signature of :func:`record_results` and :func:`record_results_plainly`."""
-
-    def __call__(
-        self,
-        conn: Connection,
-        results: Sequence[AttemptResult],
-        *,
-        policy: Policy,
-        jitters: Sequence[float],
-        now: float | None = None,
-    ) -> list[RecordedAttempt]:
-        """Record results of attempts."""
-        ...
+    enabled = _update_health(conn, targets, [result for _, result, _ in ours], policy)
+    return _write(conn, ours, enabled, policy)
 
 
 def record_results_plainly(
@@ -153,27 +114,55 @@ def record_results_plainly(
     Nothing else that an endpoint sent is stored, and the endpoints' health is left alone. Without this
     fallback such a delivery would be sent again for ever.
     """
-    recorded = []
-    for result, jitter in zip(results, jitters, strict=True):
-        code = result.outcome.status_code
-        error = None if code is not None else "internal error: what came of it could not be stored"
-        outcome = SendResult(status_code=code, error=error, seconds=0.0)
-        plain = replace(result, outcome=outcome, ended_at=result.ended_at if now is None else now)
-        row = _load(conn, _deliveries_query(), [result.claim.delivery]).get(result.claim.delivery)
-        if row is None or row.lease != result.claim.lease:
-            continue
-        status = conn.execute(select(endpoint.c.status).where(endpoint.c.id == row.endpoint)).scalar_one()
-        enabled = status == EndpointStatus.ENABLED
-        values = _after(row, plain, enabled=enabled, policy=policy, jitter=jitter)
-        conn.execute(_update_statement(tuple(values)), [{"the_id": row.id, **values}])
-        conn.execute(insert(delivery_attempt), [_attempt(row, plain)])
+    ours = _still_leased(conn, [_plain(result) for result in results], jitters, now)
+    if not ours:
+        return []
+    wanted = {row.endpoint for row, _, _ in ours}
+    statuses = conn.execute(select(endpoint.c.id, endpoint.c.status).where(endpoint.c.id.in_(wanted)))
+    enabled = {row.id: row.status == EndpointStatus.ENABLED for row in statuses}
+    return [replace(recorded, latency=None) for recorded in _write(conn, ours, enabled, policy)]
+
+
+def _plain(result: AttemptResult) -> AttemptResult:
+    code = result.outcome.status_code
+    error = None if code is not None else "internal error: what came of it could not be stored"
+    return replace(result, outcome=SendResult(status_code=code, error=error, seconds=0.0))
+
+
+#: A claimed delivery's row, the result of its attempt, and a random number for its next one.
+_Leased = tuple[Row[Any], AttemptResult, float]
+
+
+def _still_leased(
+    conn: Connection, results: Sequence[AttemptResult], jitters: Sequence[float], now: float | None
+) -> list[_Leased]:
+    """Lock the deliveries of results; without those whose lease was lost."""
+    rows = _load(conn, _deliveries_query(), [result.claim.delivery for result in results])
+    return [
+        (row, result if now is None else replace(result, ended_at=now), jitter)
+        for result, jitter in zip(results, jitters, strict=True)
+        if (row := rows.get(result.claim.delivery)) is not None and row.lease == result.claim.lease
+    ]
+
+
+def _write(
+    conn: Connection, ours: Sequence[_Leased], enabled: Mapping[str, bool], policy: Policy
+) -> list[RecordedAttempt]:
+    """Write what became of deliveries, and their logs; ``enabled`` has their endpoints."""
+    updates, recorded = [], []
+    for row, result, jitter in ours:
+        values = _after(row, result, enabled=enabled[row.endpoint], policy=policy, jitter=jitter)
+        updates.append({"the_id": row.id, **values})
         recorded.append(
             RecordedAttempt(
-                result=plain,
+                result=result,
                 status=DeliveryStatus(values["status"]),
                 next_attempt_at=values["next_attempt_at"],
+                latency=_latency(row, result),
             )
         )
+    conn.execute(_update_statement(tuple(updates[0])), updates)
+    conn.execute(insert(delivery_attempt), [_attempt(row, result) for row, result, _ in ours])
     return recorded
 
 

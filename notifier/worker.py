@@ -11,21 +11,20 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Connection
 
-from notifier import clock, queue, signing
-from notifier import results as delivery_results
+from notifier import queue, signing
 from notifier.bulk_worker import BulkWorker
 from notifier.database_errors import is_outage, reason_of
 from notifier.delivery_limits import DEFAULT_LIMITS, DeliveryLimits
 from notifier.errors import NotifierError
-from notifier.ids import Entropy, new_id
+from notifier.ids import Entropy
+from notifier.results import AttemptResult, RecordedAttempt
 from notifier.secrets import PLAIN, SecretStore
 from notifier.sender import Sender, SendResult
+from notifier.worker_transactions import Database, WorkerTransactions
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +39,6 @@ DRAIN_TRIES = 5
 
 #: Tries of the last transaction at shutdown.
 LAST_TRIES = 3
-
-
-class Database(Protocol):
-    """Short write transactions, e.g. of a :class:`sqlalchemy.Engine`."""
-
-    def begin(self) -> AbstractContextManager[Connection]:
-        """Open a write transaction that commits at the end of the block."""
-        ...
 
 
 class OnAttempt(Protocol):
@@ -90,10 +81,8 @@ class Worker:
         jitter: Callable[[], float] = random.random,
         entropy: Entropy = os.urandom,
     ) -> None:
-        self._database = database
         self._user_agent = user_agent
         self._limits = limits
-        self._policy = limits.policy
         self._secret_store = secret_store
         self._on_attempt = on_attempt
         self._on_first_attempt = on_first_attempt
@@ -101,22 +90,29 @@ class Worker:
         # A ``clock`` argument replaces all clocks, for tests. Else the reference clock is used for shared
         # times, this machine's dates signatures, and this process's waits are measured by the boot clock,
         # which cannot be set.
-        self._given_clock = clock
         self._clock = clock or time.time
         self._elapsed = clock or _boot_time
-        self._jitter = jitter
-        self._entropy = entropy
+        self._transactions = WorkerTransactions(
+            database=database,
+            policy=limits.policy,
+            lease_seconds=limits.timeout + LEASE_MARGIN_SECONDS,
+            endpoint_rate=limits.endpoint_rate,
+            machine=self._clock,
+            machine_only=clock is not None,
+            jitter=jitter,
+            entropy=entropy,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakeup = asyncio.Event()
         self._running: dict[asyncio.Task[None], queue.Claim] = {}
-        self._results: list[delivery_results.AttemptResult] = []
+        self._results: list[AttemptResult] = []
         # The earliest retry that this worker knows of, by ``_elapsed``: a short wait is not stretched.
         self._soonest = math.inf
         # Why the last cycle failed, if the database is at fault.
         self._outage: Exception | None = None
         self._bulk = BulkWorker(
             database,
-            now=self._now,
+            now=self._transactions.now,
             elapsed=self._elapsed,
             poll_interval=limits.poll_interval,
             on_unforeseen=on_unforeseen,
@@ -195,7 +191,7 @@ class Worker:
         room = self._limits.concurrency - len(self._running)
         begun = self._elapsed()
         try:
-            recorded, polled, now = await asyncio.to_thread(self._transact, results, room)
+            recorded, polled, now = await asyncio.to_thread(self._transactions.run_cycle, results, room)
         except Exception as error:
             self._outage = error if is_outage(error) else None
             await self._failed(error, results)
@@ -209,7 +205,7 @@ class Worker:
             self._running[task] = claimed
         return True
 
-    async def _failed(self, error: Exception, results: Sequence[delivery_results.AttemptResult]) -> None:
+    async def _failed(self, error: Exception, results: Sequence[AttemptResult]) -> None:
         """Log a failed transaction. Unless the database is at fault, record its results one by one."""
         if is_outage(error):
             log.error("deliveries.database_failed", reason=reason_of(error), unsettled=len(results))
@@ -229,66 +225,20 @@ class Worker:
             # The result that made the transaction fail is out of the way.
             self._wakeup.set()
 
-    async def _record_one(
-        self, result: delivery_results.AttemptResult
-    ) -> tuple[list[delivery_results.RecordedAttempt], float]:
+    async def _record_one(self, result: AttemptResult) -> tuple[list[RecordedAttempt], float]:
         """Record one result; if it cannot be stored in full, little more than its status code."""
         try:
-            return await asyncio.to_thread(self._record_alone, result, delivery_results.record_results)
+            return await asyncio.to_thread(self._transactions.record_alone, result, plainly=False)
         except Exception as error:
             if is_outage(error):
                 raise
             self._on_unforeseen("settle", error)
-            return await asyncio.to_thread(
-                self._record_alone, result, delivery_results.record_results_plainly
-            )
-
-    def _record_alone(
-        self, result: delivery_results.AttemptResult, record: delivery_results.RecordResults
-    ) -> tuple[list[delivery_results.RecordedAttempt], float]:
-        with self._database.begin() as conn:
-            now = self._now(conn)
-            return record(conn, [result], policy=self._policy, jitters=[self._jitter()], now=now), now
-
-    def _transact(
-        self, results: Sequence[delivery_results.AttemptResult], room: int
-    ) -> tuple[list[delivery_results.RecordedAttempt], queue.ClaimResult, float]:
-        """Run one cycle's transaction, in a worker thread; also return the reference time that it used."""
-        with self._database.begin() as conn:
-            queue.lock_claims(conn)
-            now = self._now(conn)
-            recorded = self._record(conn, results, now)
-            if room <= 0:
-                return recorded, queue.ClaimResult(claims=[], next_at=None), now
-            clock.repair(conn, now=now)
-            claimed = queue.claim(
-                conn,
-                lease=new_id("lease_", now, self._entropy),
-                now=now,
-                leased_until=now + self._limits.timeout + LEASE_MARGIN_SECONDS,
-                room=room,
-                endpoint_cap=self._limits.endpoint_concurrency,
-                endpoint_rate=self._limits.endpoint_rate,
-            )
-        return recorded, claimed, now
-
-    def _record(
-        self, conn: Connection, results: Sequence[delivery_results.AttemptResult], now: float
-    ) -> list[delivery_results.RecordedAttempt]:
-        if not results:
-            return []
-        jitters = [self._jitter() for _ in results]
-        return delivery_results.record_results(conn, results, policy=self._policy, jitters=jitters, now=now)
-
-    def _now(self, conn: Connection) -> float:
-        """Return the reference clock's time."""
-        machine = self._clock()
-        return machine if self._given_clock is not None else clock.database_time(conn, machine=machine)
+            return await asyncio.to_thread(self._transactions.record_alone, result, plainly=True)
 
     def _drop(
         self,
-        results: Sequence[delivery_results.AttemptResult],
-        recorded: Sequence[delivery_results.RecordedAttempt],
+        results: Sequence[AttemptResult],
+        recorded: Sequence[RecordedAttempt],
         now: float,
     ) -> None:
         """Drop results that are recorded (or whose lease was lost), and call the callbacks."""
@@ -313,9 +263,7 @@ class Worker:
                 return
             outcome = await self._send(sender, claimed, started_at)
             self._results.append(
-                delivery_results.AttemptResult(
-                    claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome
-                )
+                AttemptResult(claim=claimed, started_at=started_at, ended_at=self._clock(), outcome=outcome)
             )
         finally:
             # Free the slot before the loop wakes.
@@ -380,7 +328,7 @@ class Worker:
             return
         for last in range(LAST_TRIES):
             try:
-                recorded, now = await asyncio.to_thread(self._last_transaction, results, unsent)
+                recorded, now = await asyncio.to_thread(self._transactions.finish, results, unsent)
             except Exception as error:
                 await self._failed(error, results)
                 results = list(self._results)
@@ -391,16 +339,6 @@ class Worker:
                 return
         # The leases expire; these events are then sent again, under the same ids.
         self._results.clear()
-
-    def _last_transaction(
-        self, results: Sequence[delivery_results.AttemptResult], unsent: Sequence[queue.Claim]
-    ) -> tuple[list[delivery_results.RecordedAttempt], float]:
-        with self._database.begin() as conn:
-            now = self._now(conn)
-            queue.lock_endpoints(conn, [*(result.claim for result in results), *unsent])
-            recorded = self._record(conn, results, now)
-            queue.release(conn, unsent)
-        return recorded, now
 
 
 def _boot_time() -> float:
