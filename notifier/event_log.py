@@ -4,11 +4,11 @@
 import json
 from typing import Any
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, Row, select, tuple_
 
 from notifier.errors import NotFound
 from notifier.events import EventType, event_body
-from notifier.outbox import EventRow
+from notifier.outbox import EVENT_COLUMNS, EventRow
 from notifier.schema import event
 from notifier.statements import page
 
@@ -73,18 +73,6 @@ def event_json(row: EventRow) -> dict[str, Any]:
     return document
 
 
-def _event_row(row: Any) -> EventRow:
-    return EventRow(
-        id=row.id,
-        intent=row.intent,
-        merchant=row.merchant,
-        type=EventType(row.type),
-        n=row.n,
-        sequence=row.sequence,
-        reason=row.reason,
-        subject=row.subject,
-        supersedes=row.supersedes,
-        as_of=row.as_of,
-        body=row.body or b"",
-        created_at=row.created_at,
-    )
+def _event_row(row: Row[Any]) -> EventRow:
+    known = {**row._mapping, "body": row.body or b""}
+    return EVENT_COLUMNS.read(known)

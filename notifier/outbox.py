@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, func, insert, or_, select, update
 from notifier.clock import database_time
 from notifier.events import VERDICTS, EventType
 from notifier.ids import Entropy, new_id
+from notifier.records import RecordColumns
 from notifier.schema import (
     SHARED,
     DeliveryStatus,
@@ -62,6 +63,10 @@ class EventHeader:
     reason: str | None
     subject: str
     as_of: int
+
+
+EVENT_COLUMNS = RecordColumns(EventRow)
+_HEADER_COLUMNS = RecordColumns(EventHeader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,33 +156,10 @@ def forget_times_after(conn: Connection, time: int) -> None:
 def previous_events(conn: Connection, intents: Collection[str]) -> dict[str, list[EventHeader]]:
     """Return the events of each of these intents by sequence; an empty list for an intent without any."""
     answer: dict[str, list[EventHeader]] = {intent: [] for intent in intents}
-    wanted = list(answer)
-    columns = (
-        event.c.id,
-        event.c.intent,
-        event.c.type,
-        event.c.n,
-        event.c.sequence,
-        event.c.reason,
-        event.c.subject,
-        event.c.as_of,
-    )
-    for batch in chunks(wanted):
-        rows = conn.execute(
-            select(*columns).where(event.c.intent.in_(batch)).order_by(event.c.intent, event.c.sequence)
-        )
-        for row in rows:
-            answer[row.intent].append(
-                EventHeader(
-                    id=row.id,
-                    type=EventType(row.type),
-                    n=row.n,
-                    sequence=row.sequence,
-                    reason=row.reason,
-                    subject=row.subject,
-                    as_of=row.as_of,
-                )
-            )
+    query = select(event.c.intent, *_HEADER_COLUMNS.of(event)).order_by(event.c.intent, event.c.sequence)
+    for batch in chunks(list(answer)):
+        for row in conn.execute(query.where(event.c.intent.in_(batch))).mappings():
+            answer[row["intent"]].append(_HEADER_COLUMNS.read(row))
     return answer
 
 
@@ -205,24 +187,8 @@ def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
     for row in rows:
         if row.type is not EventType.TEST:
             positions[row.merchant] += 1
-        values.append(
-            {
-                "id": row.id,
-                "intent": row.intent,
-                "merchant": row.merchant,
-                "type": row.type.value,
-                "n": row.n,
-                "sequence": row.sequence,
-                "reason": row.reason,
-                "subject": row.subject,
-                "supersedes": row.supersedes,
-                "as_of": row.as_of,
-                "body": row.body,
-                "created_at": row.created_at,
-                "seen_at": row.seen_at,
-                "position": None if row.type is EventType.TEST else positions[row.merchant],
-            }
-        )
+        position = None if row.type is EventType.TEST else positions[row.merchant]
+        values.append(EVENT_COLUMNS.values(row) | {"position": position})
     # RETURNING instead of rowcount, which psycopg does not keep for an INSERT.
     statement = insert_unless_there(conn, event, "id").returning(event.c.id)
     return set(conn.execute(statement, values).scalars())

@@ -45,8 +45,9 @@ from sqlalchemy import (
     and_,
     literal_column,
     select,
-    text,
 )
+
+from notifier.statements import partial
 
 metadata = MetaData(
     naming_convention={
@@ -115,12 +116,7 @@ event = Table(
     UniqueConstraint("merchant", "position"),
     Index("ix_event_told", "intent", "sequence"),
     Index("ix_event_listed", "merchant", "created_at", "id"),
-    Index(
-        "ix_event_prunable",
-        "created_at",
-        sqlite_where=text("body IS NOT NULL"),
-        postgresql_where=text("body IS NOT NULL"),
-    ),
+    Index("ix_event_prunable", "created_at", **partial("body IS NOT NULL")),
 )
 
 #: Names of the keys that encrypt secrets, see :mod:`notifier.sealing_keys`.
@@ -189,41 +185,12 @@ delivery = Table(
     Column("delivered_at", Double),
     # When an operator or retention dismissed a dead delivery, so that it no longer counts as trouble.
     Column("dismissed_at", Double),
-    Index(
-        "ix_delivery_due",
-        "endpoint",
-        "next_attempt_at",
-        "id",
-        sqlite_where=text(_PENDING),
-        postgresql_where=text(_PENDING),
-    ),
-    Index(
-        "ix_delivery_order",
-        "endpoint",
-        "intent",
-        "sequence",
-        sqlite_where=text(_PENDING),
-        postgresql_where=text(_PENDING),
-    ),
-    Index(
-        "ix_delivery_leased",
-        "endpoint",
-        "leased_until",
-        sqlite_where=text(_LEASED),
-        postgresql_where=text(_LEASED),
-    ),
-    Index(
-        "ix_delivery_open", "status", "endpoint", "id", sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)
-    ),
-    Index(
-        "ix_delivery_stamped",
-        "stamped_at",
-        sqlite_where=text(_PENDING),
-        postgresql_where=text(_PENDING),
-    ),
-    Index(
-        "ix_delivery_dead", "endpoint", "created_at", sqlite_where=text(_DEAD), postgresql_where=text(_DEAD)
-    ),
+    Index("ix_delivery_due", "endpoint", "next_attempt_at", "id", **partial(_PENDING)),
+    Index("ix_delivery_order", "endpoint", "intent", "sequence", **partial(_PENDING)),
+    Index("ix_delivery_leased", "endpoint", "leased_until", **partial(_LEASED)),
+    Index("ix_delivery_open", "status", "endpoint", "id", **partial(_OPEN)),
+    Index("ix_delivery_stamped", "stamped_at", **partial(_PENDING)),
+    Index("ix_delivery_dead", "endpoint", "created_at", **partial(_DEAD)),
     Index("ix_delivery_event", "event"),
     Index("ix_delivery_merchant", "merchant", "id"),
     Index("ix_delivery_endpoint", "endpoint", "id"),
@@ -240,12 +207,7 @@ delivery_attempt = Table(
     Column("error", Text),
     # The first KiB of the answer; NULL once retention pruned it.
     Column("response", LargeBinary),
-    Index(
-        "ix_delivery_attempt_prunable",
-        "at",
-        sqlite_where=text("response IS NOT NULL"),
-        postgresql_where=text("response IS NOT NULL"),
-    ),
+    Index("ix_delivery_attempt_prunable", "at", **partial("response IS NOT NULL")),
 )
 
 #: Bulk changes under way, see :mod:`notifier.bulk`.

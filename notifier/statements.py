@@ -1,9 +1,9 @@
-"""Helpers for SQL statements: lists of values in slices, INSERT that ignores duplicates, pages."""
+"""Helpers for SQL statements: values in slices, partial indexes, INSERT that ignores duplicates, pages."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, Table
+from sqlalchemy import Connection, Insert, Row, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 #: Values in one ``IN (…)``: below every database's limit of bound values.
@@ -14,6 +14,11 @@ def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield the values in slices of at most :data:`CHUNK_SIZE`."""
     for start in range(0, len(values), CHUNK_SIZE):
         yield values[start : start + CHUNK_SIZE]
+
+
+def partial(condition: str) -> dict[str, Any]:
+    """Return the options that make an index partial on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def insert_unless_there(conn: Connection, table: Table, key: str) -> Insert:

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, delete, insert, select, text
 
 from notifier.clock import database_time
 from watcher.errors import Refused
-from watcher.store.schema import idempotency
+from watcher.store.process_schema import idempotency
 
 #: How long an answer is given again, seconds.
 KEPT_SECONDS = 86_400

@@ -22,7 +22,7 @@ from watcher.concurrency import run_in_thread, run_transaction, run_until_stoppe
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.log import get_logger
 from watcher.store.database import Database, upsert
-from watcher.store.schema import lease
+from watcher.store.process_schema import lease
 
 #: How long a holder keeps the lease without renewing it, seconds.
 LEASE_SECONDS = 15.0

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, select
 
 from notifier.clock import database_time
 from watcher.store.database import Database, upsert
-from watcher.store.schema import heartbeat
+from watcher.store.process_schema import heartbeat
 
 #: The roles that every deployment needs.
 FOLLOWER: Final = "follower"

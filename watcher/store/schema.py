@@ -1,4 +1,7 @@
-"""The tables of the daemon. Chain facts are never deleted, only orphaned; intents keep their frozen policy.
+"""The tables of merchants, intents and the chain; those of processes are in
+:mod:`watcher.store.process_schema`.
+
+Chain facts are never deleted, only orphaned; intents keep their frozen policy.
 
 Times of the chain and of this machine are unix seconds. Amounts are exact at any size, see
 :class:`watcher.store.column_types.Amount`.
@@ -15,32 +18,40 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Double,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
     false,
-    text,
 )
 
-from watcher.store.column_types import NAMING, Amount, Json
-
-metadata = MetaData(naming_convention=NAMING)
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """Make an index partial on both databases."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
+from notifier.statements import partial
+from watcher.store.column_types import Amount, Json
+from watcher.store.process_schema import metadata as metadata
 
 #: The rows of transfers, attempts and refunds that are not refuted: one for each place in a block.
 NOT_REFUTED = "refuted is null"
+
+
+def _place_in_chain() -> list[Column[Any]]:
+    """Return the columns with the block and the transaction that a row was read from."""
+    return [
+        Column("block_hash", String(66), nullable=False),
+        Column("height", BigInteger, nullable=False),
+        Column("time", BigInteger, nullable=False),
+        Column("burn_height", BigInteger, nullable=False),
+        Column("tx_id", String(66), nullable=False),
+        Column("tx_index", Integer, nullable=False),
+    ]
+
+
+def _branch() -> list[Column[Any]]:
+    """Return the columns of whether the row's block is ours, and of the chain time of what orphaned it."""
+    return [Column("canonical", Boolean, nullable=False), Column("orphaned_at", BigInteger)]
 
 
 def _refuted() -> Column[str]:
@@ -64,7 +75,7 @@ block = Table(
     Column("burn_time", BigInteger, nullable=False),
     Column("tx_count", Integer, nullable=False),
     Column("canonical", Boolean, nullable=False),
-    Index("uq_block_canonical_height", "height", unique=True, **_where("canonical")),
+    Index("uq_block_canonical_height", "height", unique=True, **partial("canonical")),
     Index("ix_block_height", "height"),
     Index("ix_block_burn_height", "burn_height"),
 )
@@ -93,20 +104,6 @@ cursor = Table(
     Column("moved_at", BigInteger, nullable=False),
 )
 
-#: One row on PostgreSQL: which process may move the ledger, see :mod:`watcher.indexer.leader`. On SQLite a
-#: lock beside the file does it.
-lease = Table(
-    "lease",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    #: Host and process id.
-    Column("holder", Text, nullable=False),
-    #: Grows by one whenever the lease changes hands.
-    Column("epoch", BigInteger, nullable=False),
-    #: Unix seconds of the database server's clock.
-    Column("until", Double, nullable=False),
-)
-
 reorg = Table(
     "reorg",
     metadata,
@@ -118,33 +115,6 @@ reorg = Table(
     Column("old_tip", String(66), nullable=False),
     Column("new_tip", String(66), nullable=False),
     Index("ix_reorg_at", "at"),
-)
-
-#: The reindex runs, so that an interrupted one can be resumed. Few rows, one per run.
-scan = Table(
-    "scan",
-    metadata,
-    Column("id", String(40), primary_key=True),
-    #: The command, as canonical JSON: the same one resumes an interrupted run.
-    Column("asked", Text, nullable=False),
-    Column("bottom", BigInteger, nullable=False),
-    Column("top", BigInteger, nullable=False),
-    #: The newest height that is done.
-    Column("position", BigInteger, nullable=False),
-    Column("progress", Json, nullable=False),
-    Column("started_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    Column("finished_at", BigInteger),
-)
-
-#: The hashes of blocks below the kept headers that an unfinished run has followed down, a piece per row.
-scan_header = Table(
-    "scan_header",
-    metadata,
-    Column("scan_id", String(40), ForeignKey("scan.id"), primary_key=True),
-    #: Height of the first hash; the others are those below it, without a gap, 32 bytes each.
-    Column("top", BigInteger, primary_key=True, autoincrement=False),
-    Column("hashes", LargeBinary, nullable=False),
 )
 
 merchant = Table(
@@ -178,21 +148,6 @@ api_key = Table(
     #: When it expires; null for never.
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
-)
-
-#: The responses to requests with an ``Idempotency-Key``, written with their effects; see
-#: :mod:`watcher.api.idempotency`.
-idempotency = Table(
-    "idempotency",
-    metadata,
-    #: SHA-256 of the caller and the key.
-    Column("key", LargeBinary(32), primary_key=True),
-    #: SHA-256 of the request.
-    Column("fingerprint", LargeBinary(32), nullable=False),
-    Column("status", Integer, nullable=False),
-    #: The response's bytes, encrypted: they can hold secrets that are shown once.
-    Column("answer", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False, index=True),
 )
 
 #: Every present or past recipient of a merchant or of an intent: transfers to these are stored.
@@ -256,11 +211,11 @@ intent = Table(
     Index("ix_intent_merchant_status", "merchant_id", "status", "id"),
     Index("ix_intent_reference", "reference_key", "id"),
     Index("ix_intent_recipient", "recipient"),
-    Index("ix_intent_flagged", "id", **_where("flags <> '[]'")),
-    Index("ix_intent_dedicated", "recipient", **_where("match = 'recipient'")),
-    Index("ix_intent_wake_time", "wake_time", **_where("wake_time is not null")),
-    Index("ix_intent_wake_height", "wake_height", **_where("wake_height is not null")),
-    Index("ix_intent_wake_burn_height", "wake_burn_height", **_where("wake_burn_height is not null")),
+    Index("ix_intent_flagged", "id", **partial("flags <> '[]'")),
+    Index("ix_intent_dedicated", "recipient", **partial("match = 'recipient'")),
+    Index("ix_intent_wake_time", "wake_time", **partial("wake_time is not null")),
+    Index("ix_intent_wake_height", "wake_height", **partial("wake_height is not null")),
+    Index("ix_intent_wake_burn_height", "wake_burn_height", **partial("wake_burn_height is not null")),
 )
 
 #: The label keys of intents, as made by :func:`watcher.domain.matching.intent_keys`.
@@ -275,12 +230,7 @@ transfer = Table(
     "transfer",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("block_hash", String(66), nullable=False),
-    Column("height", BigInteger, nullable=False),
-    Column("time", BigInteger, nullable=False),
-    Column("burn_height", BigInteger, nullable=False),
-    Column("tx_id", String(66), nullable=False),
-    Column("tx_index", Integer, nullable=False),
+    *_place_in_chain(),
     Column("rank", Integer, nullable=False),
     Column("asset", String(330), nullable=False),
     Column("sender", String(200)),
@@ -289,9 +239,7 @@ transfer = Table(
     Column("route", String(16), nullable=False),
     Column("memo", LargeBinary),
     Column("terms_hash", LargeBinary(32)),
-    Column("canonical", Boolean, nullable=False),
-    #: Chain time of the step that orphaned it.
-    Column("orphaned_at", BigInteger),
+    *_branch(),
     Column("merchant_id", String(40)),
     Column("intent_id", String(40), ForeignKey("intent.id")),
     #: Why it belongs to no intent.
@@ -304,16 +252,16 @@ transfer = Table(
     #: Hosts of the sources that agreed on it, a list; null until they did.
     Column("verified_by", Json),
     _refuted(),
-    Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **_where(NOT_REFUTED)),
-    Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
+    Index("uq_transfer_block", "block_hash", "tx_id", "rank", unique=True, **partial(NOT_REFUTED)),
+    Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **partial("canonical")),
     Index("ix_transfer_tx", "tx_id", "rank"),
     Index("ix_transfer_intent", "intent_id", "id"),
     Index("ix_transfer_height", "height"),
     Index("ix_transfer_merchant", "merchant_id", "id"),
-    Index("ix_transfer_unmatched", "merchant_id", "id", **_where("intent_id is null")),
-    Index("ix_transfer_unmatched_id", "id", **_where("intent_id is null")),
-    Index("ix_transfer_unmatched_recipient", "recipient", **_where("intent_id is null")),
-    Index("ix_transfer_unverified", "id", **_where("unverified_since is not null and verified_by is null")),
+    Index("ix_transfer_unmatched", "merchant_id", "id", **partial("intent_id is null")),
+    Index("ix_transfer_unmatched_id", "id", **partial("intent_id is null")),
+    Index("ix_transfer_unmatched_recipient", "recipient", **partial("intent_id is null")),
+    Index("ix_transfer_unverified", "id", **partial("unverified_since is not null and verified_by is null")),
 )
 
 #: The label keys of transfers that belong to no intent, for intents that are created later.
@@ -328,19 +276,13 @@ attempt = Table(
     "attempt",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("block_hash", String(66), nullable=False),
-    Column("height", BigInteger, nullable=False),
-    Column("time", BigInteger, nullable=False),
-    Column("burn_height", BigInteger, nullable=False),
-    Column("tx_id", String(66), nullable=False),
-    Column("tx_index", Integer, nullable=False),
+    *_place_in_chain(),
     Column("sender", String(200), nullable=False),
     Column("reason", String(32), nullable=False),
-    Column("canonical", Boolean, nullable=False),
-    Column("orphaned_at", BigInteger),
+    *_branch(),
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
     _refuted(),
-    Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **_where(NOT_REFUTED)),
+    Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **partial(NOT_REFUTED)),
     Index("ix_attempt_height", "height"),
 )
 
@@ -349,22 +291,16 @@ refund = Table(
     "refund",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("block_hash", String(66), nullable=False),
-    Column("height", BigInteger, nullable=False),
-    Column("time", BigInteger, nullable=False),
-    Column("burn_height", BigInteger, nullable=False),
-    Column("tx_id", String(66), nullable=False),
-    Column("tx_index", Integer, nullable=False),
+    *_place_in_chain(),
     Column("rank", Integer, nullable=False),
     Column("sender", String(200), nullable=False),
     Column("recipient", String(200), nullable=False),
     Column("amount", Amount, nullable=False),
-    Column("canonical", Boolean, nullable=False),
-    Column("orphaned_at", BigInteger),
+    *_branch(),
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
     _refuted(),
-    Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **_where(NOT_REFUTED)),
-    Index("uq_refund_canonical", "tx_id", "rank", unique=True, **_where("canonical")),
+    Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **partial(NOT_REFUTED)),
+    Index("uq_refund_canonical", "tx_id", "rank", unique=True, **partial("canonical")),
     Index("ix_refund_height", "height"),
 )
 
@@ -392,17 +328,7 @@ act = Table(
     Column("recipient", String(200)),
     Index("ix_act_sequence", "sequence"),
     Index("ix_act_height", "height"),
-    Index("ix_act_tx", "tx_id", "rank", **_where("tx_id is not null")),
-)
-
-#: The roles that each process runs, and until when that is good; see :mod:`watcher.store.heartbeats`.
-heartbeat = Table(
-    "heartbeat",
-    metadata,
-    Column("process", String(300), primary_key=True),
-    Column("role", String(16), primary_key=True),
-    Column("seen", Double, nullable=False),
-    Column("until", Double, nullable=False),
+    Index("ix_act_tx", "tx_id", "rank", **partial("tx_id is not null")),
 )
 
 #: The entries of intents' timelines: changes of the status, refunds, operator actions.
@@ -425,18 +351,4 @@ status_count = Table(
     Column("merchant_id", String(40), primary_key=True),
     Column("status", String(16), primary_key=True),
     Column("count", BigInteger, nullable=False),
-)
-
-#: Words of the API that this version does not know, see :mod:`watcher.store.unknown_words`; at most a hundred
-#: rows.
-unknown_word = Table(
-    "unknown_word",
-    metadata,
-    Column("kind", String(32), primary_key=True),
-    Column("word", String(64), primary_key=True),
-    #: Blocks that contain it.
-    Column("blocks", BigInteger, nullable=False),
-    Column("first_height", BigInteger, nullable=False),
-    #: By this machine's clock.
-    Column("last_seen_at", BigInteger, nullable=False),
 )

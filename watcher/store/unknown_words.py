@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from chain.api.parse import KNOWN_WORDS
 from chain.model import Block
-from watcher.store.schema import unknown_word
+from watcher.store.process_schema import unknown_word
 
 #: Words that are kept; further ones are only in the log.
 MAX_WORDS_KEPT = 100

@@ -18,7 +18,8 @@ from watcher.schemas import Assign, Cancel, Dismiss, Mark, NewMerchant, NewPayme
 from watcher.services import Services, intent_requests, merchants, queries
 from watcher.store.database import Database
 from watcher.store.heartbeats import Heartbeat
-from watcher.store.schema import heartbeat, transfer
+from watcher.store.process_schema import heartbeat
+from watcher.store.schema import transfer
 
 START = 1_800_000_000
 PAYER, STRANGER, SHOP = principal("payer"), principal("stranger"), principal("shop")

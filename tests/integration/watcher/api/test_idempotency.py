@@ -20,7 +20,7 @@ from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem
 from watcher.api import idempotency
 from watcher.api.idempotency import KEPT_SECONDS
 from watcher.services import Services
-from watcher.store.schema import idempotency as table
+from watcher.store.process_schema import idempotency as table
 
 ROOT = Path(__file__).parents[4]
 ORDER = {"amount": "50000", "metadata": {"order": "1"}}

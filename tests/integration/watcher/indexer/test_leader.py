@@ -21,7 +21,7 @@ from watcher.indexer import leader
 from watcher.indexer.leader import Lease, current_holder, lead
 from watcher.indexer.ledger import Ledger
 from watcher.store.database import Database
-from watcher.store.schema import lease as lease_table
+from watcher.store.process_schema import lease as lease_table
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from watcher.reindex.report import Progress, ReindexRequest
 from watcher.services import status as status_service
 from watcher.store import reindex_runs
 from watcher.store.chain_state import Halt
-from watcher.store.schema import scan_header, transfer
+from watcher.store.process_schema import scan_header
+from watcher.store.schema import transfer
 
 
 @pytest.fixture
