@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notifier.clock import server_time
 from notifier.database_errors import reason_of
+from notifier.statements import upsert
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
 from watcher.errors import LeaseHeld, LeaseLost
 from watcher.log import get_logger
-from watcher.store.database import Database, upsert
+from watcher.store.database import Database
 from watcher.store.process_schema import lease
 
 #: How long a holder keeps the lease without renewing it, seconds.

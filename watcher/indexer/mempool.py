@@ -18,6 +18,7 @@ from chain.source_pool import SourcePool
 from contracts.mempool import PendingPayment, read_pending
 from contracts.model import PaymentRules
 from notifier.database_errors import reason_of
+from notifier.statements import chunks
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.domain.matching import Claim
@@ -25,7 +26,7 @@ from watcher.domain.model import Status
 from watcher.indexer.candidates import Candidates
 from watcher.log import get_logger
 from watcher.store import chain_state
-from watcher.store.database import Database, chunks
+from watcher.store.database import Database
 from watcher.store.schema import attempt, intent, transfer
 
 #: Intervals without a complete reading after which no intent is shown as in flight.

@@ -10,10 +10,10 @@ from chain.model import Block, PrintEvent, TxStatus
 from contracts.model import Attempt, Payment, PaymentRules, Reading, Refund, Route
 from contracts.networks import asset_contract
 from contracts.payments import read_block
+from notifier.statements import chunks
 from watcher.indexer.matcher import match_blocks, match_unknown_status
 from watcher.reindex.diff import BlockDiff, Difference
 from watcher.store import transfers as transfer_store
-from watcher.store.database import chunks
 from watcher.store.schema import attempt, refund, transfer
 from watcher.store.transfers import TransferMatch
 

@@ -8,13 +8,14 @@ from typing import TypeVar
 from sqlalchemy import Connection, Table, select
 
 from contracts.model import Payment, Refund
+from notifier.statements import chunks
 from watcher.domain.model import ChainClock
 from watcher.indexer.settle_result import Change, SettleResult
 from watcher.indexer.settler import MAX_INTENTS_PER_TRANSACTION, Settler
 from watcher.reindex.diff import BlockDiff
 from watcher.reindex.repair import apply_corrections, refute
 from watcher.store import chain_state, due_intents
-from watcher.store.database import Database, chunks
+from watcher.store.database import Database
 from watcher.store.schema import refund, transfer
 
 #: Intents that a dry run tries of those that are due on the new branch.

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, delete, update
 
+from notifier.statements import chunks
 from watcher.reindex.diff import BlockDiff, Difference
 from watcher.store import transfers as transfer_store
-from watcher.store.database import chunks
 from watcher.store.schema import act, attempt, refund, stray, transfer
 
 _TABLES = {table.name: table for table in (transfer, attempt, refund)}

@@ -21,6 +21,7 @@ from chain.model import Block, BlockHeader
 from chain.source import ChainSource
 from contracts.model import Reading
 from notifier.database_errors import reason_of
+from notifier.statements import chunks
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.domain.model import ChainClock
 from watcher.errors import Halted, LeaseHeld, NotFound, Unreachable, UsageError
@@ -38,7 +39,6 @@ from watcher.reindex.report import MAX_ROWS_LISTED, Progress, ReindexRequest, Re
 from watcher.reindex.trace import HashRecorder
 from watcher.store import chain_state, due_intents, reindex_runs
 from watcher.store import intents as intent_store
-from watcher.store.database import chunks
 from watcher.store.reindex_runs import ReindexCounts, ReindexRun
 from watcher.text import count
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, select
 
 from notifier.ids import new_id
+from notifier.statements import chunks
 from watcher.domain.matching import reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.errors import NotFound
@@ -16,7 +17,6 @@ from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
-from watcher.store.database import chunks
 from watcher.store.filters import has_flag, has_metadata, needs_attention
 from watcher.store.pagination import fetch_page
 from watcher.store.schema import intent as intent_table

@@ -22,6 +22,7 @@ from notifier.schema import (
     is_pending,
     is_waiting,
 )
+from notifier.statements import chunks
 from watcher import __version__
 from watcher.config.settings import Settings
 from watcher.domain.model import Status
@@ -36,7 +37,7 @@ from watcher.services.status_reasons import (
 )
 from watcher.store import chain_state, due_intents, reindex_runs, unknown_words
 from watcher.store.chain_state import Cursor
-from watcher.store.database import Database, chunks, size
+from watcher.store.database import Database, size
 from watcher.store.filters import needs_attention
 from watcher.store.heartbeats import FOLLOWER, NOTIFIER, live_roles
 from watcher.store.schema import intent, status_count, transfer

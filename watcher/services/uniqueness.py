@@ -9,12 +9,12 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from notifier.statements import chunks, one_of
 from watcher.domain.matching import intent_keys, label_keys, reference_key
 from watcher.domain.model import Intent, Match
 from watcher.errors import Refused
 from watcher.services import merchants
 from watcher.store import intents as intent_store
-from watcher.store.database import chunks, one_of
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import merchant as merchant_table
 from watcher.store.schema import recipient as recipient_table

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from chain.api.dates import agreed
 from chain.model import BlockHeader
 from notifier.records import RecordColumns
+from notifier.statements import chunks, upsert
 from watcher.domain.model import ChainClock
-from watcher.store.database import chunks, upsert
 from watcher.store.schema import block, cursor, reorg
 
 #: Advisory lock key: any number that is unique in the database.

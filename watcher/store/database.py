@@ -4,19 +4,18 @@ import random
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL as URL
-from sqlalchemy import BindParameter, Table, bindparam, create_engine, event, make_url, text
 from sqlalchemy import Connection as Connection
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
@@ -66,9 +65,6 @@ IDLE_TIMEOUT_SECONDS = 15
 
 #: How long an upgrade waits for one of another process, seconds.
 UPGRADE_TIMEOUT_SECONDS = 120
-
-#: Values in one ``IN (…)``: SQLite's limit is higher, plans stay the same.
-CHUNK_SIZE = 500
 
 #: Advisory lock key: any number that is unique in the database.
 _UPGRADE_LOCK_KEY = 8_420_001
@@ -160,11 +156,6 @@ class Database:
         Also those that have begun. Transactions that have begun go on to their end.
         """
         self._wait_limit.begin(STOPPING_TIMEOUT_SECONDS)
-
-    @property
-    def writers_waiting(self) -> int:
-        """The number of this process's writers that wait for their turn; always 0 on PostgreSQL."""
-        return self._write_lock.waiting if self._write_lock is not None else 0
 
     @contextmanager
     def _hold_write_lock(self, lock: FairLock) -> Iterator[None]:
@@ -324,30 +315,12 @@ def _sqlstate(error: DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
 
 
-def one_of(name: str) -> BindParameter[Any]:
-    """Return a list parameter for ``column.in_(…)``: statements built once cost a third."""
-    return bindparam(name, expanding=True)
-
-
 def size(connection: Connection) -> int:
     """Return the size of the database in bytes."""
     if connection.dialect.name == "sqlite":
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
         return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar_one())
     return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
-
-
-def chunks(values: Sequence[_T], size: int = CHUNK_SIZE) -> Iterator[Sequence[_T]]:
-    """Yield the values in pieces that fit one ``IN (…)``."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
-def upsert(connection: Connection, table: Table) -> sqlite.Insert:
-    """Return an INSERT with ON CONFLICT, in the dialect of the connection (both spell it the same)."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return cast("sqlite.Insert", postgresql.insert(table))
 
 
 def _postgresql(url: URL) -> dict[str, Any]:

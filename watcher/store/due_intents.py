@@ -22,8 +22,8 @@ from sqlalchemy import (
     update,
 )
 
+from notifier.statements import chunks, one_of
 from watcher.domain.model import ChainClock
-from watcher.store.database import chunks, one_of
 from watcher.store.schema import intent
 
 

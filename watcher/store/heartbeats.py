@@ -15,7 +15,8 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from notifier.clock import database_time
-from watcher.store.database import Database, upsert
+from notifier.statements import upsert
+from watcher.store.database import Database
 from watcher.store.process_schema import heartbeat
 
 #: The roles that every deployment needs.

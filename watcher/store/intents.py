@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from notifier.records import RecordColumns
+from notifier.statements import chunks, one_of, upsert
 from watcher.domain.decision import Decision
 from watcher.domain.model import (
     ChainClock,
@@ -27,7 +28,6 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
-from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import intent, label, recipient, status_count, transition
 
 #: The frozen part of an intent, and the part that changes.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from notifier.events import rfc3339
 from notifier.ids import new_id
-from watcher.store.database import upsert
+from notifier.statements import upsert
 from watcher.store.process_schema import scan, scan_header
 
 #: Seconds without an update after which a run counts as interrupted.

@@ -28,6 +28,7 @@ from chain.model import BlockHeader
 from contracts.model import Attempt, Payment, Refund, Route
 from notifier.ids import new_id
 from notifier.records import RecordColumns
+from notifier.statements import chunks, one_of, upsert
 from watcher.domain.matching import Claim, MatchResult, label_keys
 from watcher.domain.model import (
     Facts,
@@ -39,7 +40,6 @@ from watcher.domain.model import (
     Repayment,
     Status,
 )
-from watcher.store.database import chunks, one_of, upsert
 from watcher.store.schema import NOT_REFUTED, act, attempt, intent, refund, stray, transfer
 
 #: As the domain reads them …

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select, update
 
-from watcher.store.database import chunks
+from notifier.statements import chunks
 from watcher.store.schema import intent, transfer
 
 #: As the partial index spells it.

@@ -44,7 +44,9 @@ def test_a_field_without_a_column_is_not_left_at_its_default() -> None:
     """A column that a table or a row lacks is an error, also where the field has a default."""
     with pytest.raises(KeyError, match="name"):
         COLUMNS.read({"id": 1, "color": "red", "salt": b""}, size=(2, 3))
-    table = Table("tag", MetaData(), Column("id", Integer), Column("color", Text), Column("salt", LargeBinary))
+    table = Table(
+        "tag", MetaData(), Column("id", Integer), Column("color", Text), Column("salt", LargeBinary)
+    )
     with pytest.raises(KeyError, match="name"):
         COLUMNS.of(table)
     with pytest.raises(KeyError, match="blue"):

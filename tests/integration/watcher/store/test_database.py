@@ -14,11 +14,12 @@ from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as TransactionTimeout
 
+from notifier.statements import chunks
 from tests import harness
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.errors import ConfigError, Unreachable
 from watcher.reindex.dry_run import rolled_back
-from watcher.store.database import Database, chunks
+from watcher.store.database import Database
 from watcher.store.schema import act, status_count
 from watcher.store.schema import transfer as transfer_table
 
@@ -61,6 +62,12 @@ def test_a_reader_sees_one_moment_and_blocks_no_writer(tmp_path: Path, backend: 
     database.close()
 
 
+def writers_waiting(database: Database) -> int:
+    """Return how many threads wait for their turn to write to SQLite."""
+    assert database._write_lock is not None
+    return database._write_lock.waiting
+
+
 def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(tmp_path: Path) -> None:
     """A thread that writes without a pause does not keep the others out."""
     database = harness.open_database(tmp_path)
@@ -77,7 +84,7 @@ def test_writers_of_one_process_take_turns_in_the_order_in_which_they_came(tmp_p
     with database.begin():
         thread.start()
         assert begun.wait(10)
-        while database.writers_waiting == 0:
+        while writers_waiting(database) == 0:
             assert thread.is_alive()
     for _ in range(20):
         with database.begin():
@@ -159,7 +166,7 @@ def test_a_hurry_shortens_the_waits_for_another_process(
         threads = [threading.Thread(target=write) for _ in range(3)]
         for thread in threads:
             thread.start()
-        while begun and database.writers_waiting < 2:
+        while begun and writers_waiting(database) < 2:
             assert all(thread.is_alive() for thread in threads)
         database.shorten_waits()
         for thread in threads:
