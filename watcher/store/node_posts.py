@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from chain.node.inbox import Added, SetAside, StoredBlock
-from watcher.store.database import chunks, upsert
+from notifier.statements import chunks, upsert
 from watcher.store.node_schema import node_post
 
 BLOCK: Final = "block"
