@@ -98,13 +98,13 @@ def not_ready(
         # A halt before anything could be written down, as when the first source serves another network.
         reasons.append(Reason(Code.HALTED, liveness.trouble or "a person has to decide"))
     elif not liveness.reached:
-        reasons.append(Reason(Code.STARTING, liveness.trouble or "the first look is not done"))
+        reasons.append(Reason(Code.STARTING, liveness.trouble or "the first poll is not done"))
     elif cursor is None:
         reasons.append(Reason(Code.STARTING, "no block is applied yet"))
     if liveness.unwritable is not None:
         reasons.append(not_writable(liveness.unwritable))
     elif FOLLOWER not in roles and liveness.reached and not liveness.is_following:
-        # A process that follows is known by its own turns; one that only starts has not looked yet.
+        # A process that follows is known by its own polls; one that only starts has not polled yet.
         reasons.append(no_follower())
     if due and NOTIFIER not in roles:
         reasons.append(no_notifier(due))
@@ -120,11 +120,11 @@ def not_ready(
         silent = now - cursor.looked_at if cursor.looked_at is not None else 0.0
         if liveness.poll_result is None and liveness.reached and silent > max_lag:
             # Only where another process follows the chain: the one that follows it here is known by its
-            # turns.
-            reasons.append(Reason(Code.LAGGING, f"no process has looked at the chain for {silent:.0f} s"))
+            # polls.
+            reasons.append(Reason(Code.LAGGING, f"no process has polled the chain for {silent:.0f} s"))
         if liveness.silent_seconds > max(max_lag, liveness.max_silence):
             # One that hangs tells nothing, while its process's heartbeats go on.
-            text = f"the follower has finished no look and no step for {liveness.silent_seconds:.0f} s"
+            text = f"the follower has finished no poll and no step for {liveness.silent_seconds:.0f} s"
             reasons.append(Reason(Code.LAGGING, text))
     return reasons
 

@@ -20,7 +20,7 @@ from watcher.indexer.settler import Settler
 from watcher.schemas import NewPaymentIntent
 from watcher.schemas.fields import MAX_TTL_SECONDS
 from watcher.services import merchants
-from watcher.services.uniqueness import UniquenessChecker, match_keys, reference_key_of
+from watcher.services.uniqueness import UniquenessChecker, label_keys_of, reference_key_of
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
@@ -181,7 +181,7 @@ def create_many(
     intents = [intent for intent in made if isinstance(intent, Intent)]
     if intents and len(intents) == len(made):
         intent_store.add_intents(
-            connection, [(intent, match_keys(intent), reference_key_of(intent)) for intent in intents]
+            connection, [(intent, label_keys_of(intent), reference_key_of(intent)) for intent in intents]
         )
         _match_existing_transfers(connection, intents)
         settler.settle(connection, [intent.id for intent in intents], clock, now=now)
@@ -300,7 +300,7 @@ def _reserve_reference(uniqueness: UniquenessChecker, intent: Intent, entropy: E
 
 def _match_existing_transfers(connection: Connection, intents: Sequence[Intent]) -> None:
     """Match the stored transfers that carry the intents' labels once more, now that the intents exist."""
-    keys = {key for intent in intents for key in match_keys(intent)}
+    keys = {key for intent in intents for key in label_keys_of(intent)}
     dedicated = {intent.recipient for intent in intents if intent.match is Match.RECIPIENT}
     unmatched = transfer_store.find_unmatched(connection, keys, dedicated=dedicated)
     candidates = Candidates.load(

@@ -82,7 +82,7 @@ def document(
     decide, ``degraded`` while one of ``reasons`` holds, else ``ok``.
 
     ``lag`` says where time is lost: ``chain_seconds`` since the newest block that a source reported was made
-    (the chain stands still, or sources lag behind it), ``api_seconds`` since the last finished look at the
+    (the chain stands still, or sources lag behind it), ``api_seconds`` since the last finished poll of the
     sources, ``our_seconds`` of chain time and ``blocks`` between that newest block and the newest applied
     one; ``blocks`` is None when no source has said anything for a minute.
 
@@ -353,7 +353,7 @@ def _reasons(
             Reason(Code.LAGGING, text, "it catches up by itself; if it does not, its log says what holds it")
         )
     if lag["api_seconds"] is not None and lag["api_seconds"] > limit:
-        text = f"nobody has looked at the chain for {lag['api_seconds']:.0f} s; is the daemon running?"
+        text = f"no process has polled the chain for {lag['api_seconds']:.0f} s; is the daemon running?"
         reasons.append(Reason(Code.LAGGING, text))
     if box.failing_endpoints:
         number = len(box.failing_endpoints)

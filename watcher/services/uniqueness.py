@@ -26,7 +26,7 @@ _TERMS = select(intent_table.c.terms_hash).where(intent_table.c.terms_hash.in_(o
 _WATCHERS = select(recipient_table).where(recipient_table.c.principal.in_(one_of("principals")))
 
 
-def match_keys(intent: Intent) -> tuple[str, str]:
+def label_keys_of(intent: Intent) -> tuple[str, str]:
     """Return the label keys that an intent answers to."""
     return intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
 
@@ -115,7 +115,7 @@ class UniquenessChecker:
         """Reserve this intent's reference, terms and recipient."""
         self._added.add(intent.id)
         self._references[reference_key_of(intent)] = intent.id
-        for key in match_keys(intent):
+        for key in label_keys_of(intent):
             self._by_label[key].append(intent)
         self._terms.add(intent.terms_hash)
         if intent.match is Match.RECIPIENT:

@@ -90,8 +90,8 @@ async def test_a_daemon_is_ready_after_a_poll_that_succeeded(fixture: LedgerFixt
         "title": "Service Unavailable",
         "status": 503,
         "code": "not_ready",
-        "detail": "starting: the first look is not done",
-        "reasons": [{"code": "starting", "message": "the first look is not done", "hint": ""}],
+        "detail": "starting: the first poll is not done",
+        "reasons": [{"code": "starting", "message": "the first poll is not done", "hint": ""}],
     }
     assert failed.json()["reasons"] == [{"code": "starting", "message": "no source answers", "hint": ""}]
     assert (after.status_code, after.json()) == (200, {"status": "ready"})
@@ -190,7 +190,7 @@ def test_a_process_beside_the_follower_notices_that_nobody_follows(fixture: Ledg
     cursor = replace(cursor_of(fixture), looked_at=1000)
     assert not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=1600.0) == []
     [reason] = not_ready(cursor, ROLES, 0, liveness, max_lag=600, now=1601.0)
-    assert reason == Reason(Code.LAGGING, "no process has looked at the chain for 601 s")
+    assert reason == Reason(Code.LAGGING, "no process has polled the chain for 601 s")
 
 
 def test_a_follower_whose_look_never_ends_is_not_ready(fixture: LedgerFixture) -> None:
