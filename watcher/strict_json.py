@@ -31,7 +31,7 @@ def parse(data: bytes) -> Any:
         raise ValueError(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_DEPTH}") from None
-    _check(found)
+    check(found)
     return found
 
 
@@ -54,10 +54,10 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _check(document: Any) -> None:
-    """Refuse what is nested too deep, and texts that no database can store."""
+def check(document: Any, *, max_depth: int = MAX_DEPTH) -> None:
+    """Raise ValueError for what is nested too deep, and for texts that no database can store."""
     level = [document]
-    for _ in range(MAX_DEPTH):
+    for _ in range(max_depth):
         following: list[Any] = []
         for value in level:
             if isinstance(value, str):
@@ -72,7 +72,7 @@ def _check(document: Any) -> None:
         level = following
         if not level:
             return
-    raise ValueError(f"is nested deeper than {MAX_DEPTH}")
+    raise ValueError(f"is nested deeper than {max_depth}")
 
 
 def _check_text(text: str) -> None:

@@ -2,12 +2,13 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from watcher import strict_json
 from watcher.errors import UsageError
 
 #: Longest line that is read, bytes; an intent is a few hundred.
@@ -103,31 +104,11 @@ def _checked(line: int, document: dict[str, Any]) -> Row:
 
     The server would refuse the whole batch without naming the line.
     """
-    level: list[Any] = [document]
-    for _ in range(MAX_DEPTH):
-        for text in level:
-            if isinstance(text, str) and (why := _storage_error(text)):
-                return Row(line, None, why)
-        level = [part for whole in level for part in _children(whole)]
-        if not level:
-            return Row(line, document)
-    return Row(line, None, f"is nested deeper than {MAX_DEPTH}")
-
-
-def _children(value: object) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return (*value.keys(), *value.values())
-    return value if isinstance(value, list) else ()
-
-
-def _storage_error(text: str) -> str | None:
-    if "\0" in text:
-        return "holds the character U+0000, which cannot be stored"
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "holds half a character (a lone surrogate)"
-    return None
+        strict_json.check(document, max_depth=MAX_DEPTH)
+    except ValueError as error:
+        return Row(line, None, str(error))
+    return Row(line, document)
 
 
 def _read_csv(source: BinaryIO) -> Iterator[Row]:
