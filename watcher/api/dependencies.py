@@ -40,15 +40,6 @@ class _Transaction:
 class Reading(_Transaction):
     """Reads in one transaction; ``await read(lambda services: services.intent(id))`` is the answer."""
 
-    def __init__(
-        self,
-        request: Request,
-        if_none_match: Annotated[
-            str | None, Header(alias="If-None-Match", description=_IF_NONE_MATCH)
-        ] = None,
-    ) -> None:
-        super().__init__(request)
-
     async def __call__(self, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
         return await self.api.read(self.request, self.caller, work)
@@ -62,20 +53,6 @@ class Writing(_Transaction):
     """Writes in one transaction, once; ``await write(lambda services: services.cancel_intent(id, body))`` is
     the answer.
     """
-
-    def __init__(
-        self,
-        request: Request,
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                alias="Idempotency-Key",
-                description=_IDEMPOTENCY_KEY,
-                json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"},
-            ),
-        ] = None,
-    ) -> None:
-        super().__init__(request)
 
     async def __call__(self, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns."""
@@ -92,8 +69,33 @@ class Writing(_Transaction):
         return await self.api.write(self.request, self.caller, work, status=status, before=before)
 
 
-Read = Annotated[Reading, Depends()]
-Write = Annotated[Writing, Depends()]
+# Functions that describe the headers, which are read elsewhere; ``async``, because the framework runs what is
+# not in a thread pool of its own.
+
+
+async def _reading(
+    request: Request,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match", description=_IF_NONE_MATCH)] = None,
+) -> Reading:
+    return Reading(request)
+
+
+async def _writing(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description=_IDEMPOTENCY_KEY,
+            json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"},
+        ),
+    ] = None,
+) -> Writing:
+    return Writing(request)
+
+
+Read = Annotated[Reading, Depends(_reading)]
+Write = Annotated[Writing, Depends(_writing)]
 #: An id in the path; what cannot be one is answered 404.
 Id = Annotated[str, Path(pattern="^[A-Za-z0-9_]{1,64}$", description="The id.")]
 

@@ -147,3 +147,10 @@ async def test_who_waits_for_a_thread_is_answered_while_all_are_still_busy(
     finally:
         answered.set()
     assert {answer.status_code for answer in await asyncio.gather(*busy)} == {201}
+
+
+async def test_no_request_takes_a_thread_of_the_frameworks_own(sqlite_api: ApiFixture) -> None:
+    """Its pool has no limit that a caller is told of, and each hop costs time."""
+    await sqlite_api.create()
+    assert (await sqlite_api.client.get(PATH)).status_code == 200
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("AnyIO")] == []
