@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from chain.model import BlockHeader
-from contracts.model import Attempt, Payment, Refund, Route
+from contracts.model import Attempt, Payment, Refund
 from notifier.ids import new_id
 from notifier.records import RecordColumns
 from notifier.statements import chunks, one_of, upsert
@@ -45,6 +45,7 @@ from watcher.store.schema import NOT_REFUTED, act, attempt, intent, refund, stra
 #: As the domain reads them …
 _INCLUSION_COLUMNS = RecordColumns(Inclusion, without=["refuted", "verified_by"])
 _FAILURE_COLUMNS = RecordColumns(Failure)
+_CLAIM_COLUMNS = RecordColumns(Claim)
 _REPAYMENT_COLUMNS = RecordColumns(Repayment)
 
 #: … and as blocks contain them. What is not stored of attempts and refunds is the intent's, or proves
@@ -218,15 +219,7 @@ def find_unmatched(
     return [
         UnmatchedTransfer(
             id=row["id"],
-            claim=Claim(
-                asset=row["asset"],
-                sender=row["sender"],
-                recipient=row["recipient"],
-                time=row["time"],
-                route=Route(row["route"]),
-                memo=row["memo"],
-                terms_hash=row["terms_hash"],
-            ),
+            claim=_CLAIM_COLUMNS.read(row),
         )
         for row in rows
     ]

@@ -58,7 +58,7 @@ def sample(name: str, kind: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return list(kind)[-1]
     values: dict[Any, Any] = {
-        bool: name == "two_sources",
+        bool: not Intent.__dataclass_fields__[name].default,
         int: 1000 + sorted(FIELDS).index(name),
         bytes: name.encode(),
         Depth: Depth(stacks=7, bitcoin=3),
