@@ -15,13 +15,15 @@ from chain.errors import OperatorNeeded, SourceError
 from chain.follower import Follower
 from chain.model import BlockHeader, Step
 from chain.source_pool import SourcePool
-from notifier.database_errors import is_outage, reason_of
+from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
 from watcher.errors import WatcherError
 from watcher.indexer.ledger import Ledger, OutOfStep, StepResult
 from watcher.indexer.matcher import BadStep
+from watcher.indexer.progress_log import log_settled, log_step
 from watcher.indexer.settle_result import SettleResult
+from watcher.indexer.trouble import TroubleLog
 from watcher.log import get_logger
 from watcher.store.chain_state import Halt
 
@@ -39,9 +41,6 @@ BUDGET_RESERVE = 0.5
 #: Seconds for which due intents are settled between two steps of catching up: neither waits long.
 SETTLE_BETWEEN_STEPS_SECONDS = 1.0
 
-#: Distinct alarms that are logged, each once.
-MAX_LOGGED_ONCE = 1000
-
 log = get_logger(__name__)
 
 
@@ -56,12 +55,6 @@ class PollResult(StrEnum):
     WAITING = "waiting"
     #: The operator, or the sources, must clear up what is true.
     HALTED = "halted"
-
-
-class DatabaseTrouble(str):
-    """The trouble of a poll, in one line: a transaction that failed."""
-
-    __slots__ = ()
 
 
 class IndexerLoop:
@@ -114,8 +107,7 @@ class IndexerLoop:
         self._window_lost = False
         #: Start of the poll that found the newest step, by the ledger's clock.
         self._seen_at: float | None = None
-        self._last_trouble: str | None = None
-        self._logged_once: set[tuple[str, str]] = set()
+        self._trouble = TroubleLog(log)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the chain until ``stop`` is set; the current step is finished first.
@@ -132,7 +124,7 @@ class IndexerLoop:
                 return
             window = self._follower.window
             newest = window.tip if len(window) else None
-            self._on_poll(result, self._last_trouble, newest, self._follower.tip)
+            self._on_poll(result, self._trouble.last, newest, self._follower.tip)
             if result is not PollResult.MOVED or self._is_current():
                 await run_until_stopped(stop, self._settle_until_poll(began))
 
@@ -212,35 +204,37 @@ class IndexerLoop:
             served = True
         except SourceError as error:
             result = PollResult.WAITING
-            self._log_trouble("source.failed", error, retry_after=error.retry_after)
+            self._trouble.error("source.failed", str(error), retry_after=error.retry_after)
         except OperatorNeeded as error:
             result = PollResult.HALTED
             halt = Halt(code=error.code, message=str(error), hint=error.hint)
-            self._log_trouble("follower.halted", error, hint=error.hint)
+            self._trouble.error("follower.halted", str(error), hint=error.hint)
         except OutOfStep as error:
             # Another process moved the database, or the reply to the last commit was lost: begin again from
             # the database.
             result = PollResult.WAITING
             self._loaded = False
-            self._log_trouble("follower.out_of_step", error)
+            self._trouble.error("follower.out_of_step", str(error))
         except SQLAlchemyError as error:
             result = PollResult.WAITING
             self._loaded = False
-            self._log_database_trouble(error)
+            self._trouble.database(error, "follower")
         except WatcherError:
             raise
         except Exception as error:
             result = PollResult.WAITING
             unforeseen_error = True
-            self._last_trouble = f"unforeseen {type(error).__name__}: {error}"
+            self._trouble.last = f"unforeseen {type(error).__name__}: {error}"
             unforeseen.report("follower", error)
         unwritten = await self._record_poll(result, halt)
         if served:
             # One error per poll: a poll that failed has logged its own.
             if unwritten is None:
-                self._log_recovery()
+                if self._trouble.last is not None:
+                    log.info("follower.recovered", after=self._trouble.last)
+                    self._trouble.last = None
             else:
-                self._log_database_trouble(unwritten)
+                self._trouble.database(unwritten, "follower")
         if unforeseen_error:
             self._loaded = False
         if result is PollResult.HALTED or self._window_lost:
@@ -283,12 +277,12 @@ class IndexerLoop:
                 except (BadStep, DataError, IntegrityError) as error:
                     # It cannot be stored, or not be understood: the poll goes on with another source.
                     refusal = self._follower.refusal(f"its step cannot be stored: {reason_of(error)}")
-                    self._log_once("step.refused", str(refusal))
+                    self._trouble.once("step.refused", str(refusal))
                     step = await _next_after(steps, refusal)
                     continue
                 moved = True
                 self._on_step(step, applied, time.monotonic() - began)
-                _log_step(step, applied)
+                log_step(step, applied)
                 self._log_unknown_words(step)
                 if applied.settled.events:
                     self._on_events()
@@ -306,7 +300,7 @@ class IndexerLoop:
         except WatcherError:
             raise
         except SQLAlchemyError as error:
-            self._log_database_trouble(error)
+            self._trouble.database(error, "follower")
             return False
         except Exception as error:
             unforeseen.report("settle_due", error)
@@ -340,40 +334,15 @@ class IndexerLoop:
             return error
         return None
 
-    def _log_database_trouble(self, error: SQLAlchemyError) -> None:
-        if not is_outage(error):
-            unforeseen.report("follower", error)
-        self._log_trouble("database.failed", reason_of(error), kind=DatabaseTrouble)
-
     def _log_unknown_words(self, step: Step) -> None:
         for block in step.blocks:
             for unknown in sorted(block.unknown):
-                self._log_once(
+                self._trouble.once(
                     "block.unknown_word",
                     f"{unknown.kind} {unknown.word!r}: the block was applied without it",
                     height=block.header.height,
                     hint="update sbtc-watcher, then reindex from this height",
                 )
-
-    def _log_once(self, name: str, reason: str, **fields: Any) -> None:
-        """Log an alarm once per process, however often it occurs."""
-        if (name, reason) not in self._logged_once and len(self._logged_once) < MAX_LOGGED_ONCE:
-            self._logged_once.add((name, reason))
-            log.error(name, reason=reason, **fields)
-
-    def _log_trouble(
-        self, name: str, error: Exception | str, *, kind: type[str] = str, **fields: Any
-    ) -> None:
-        """Log a trouble when it begins or changes, not at every poll."""
-        text = kind(f"{name} {error}")
-        if text != self._last_trouble:
-            self._last_trouble = text
-            log.error(name, reason=str(error), **fields)
-
-    def _log_recovery(self) -> None:
-        if self._last_trouble is not None:
-            log.info("follower.recovered", after=self._last_trouble)
-            self._last_trouble = None
 
 
 async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -> Step | None:
@@ -382,27 +351,3 @@ async def _next_after(steps: AsyncGenerator[Step, None], refusal: SourceError) -
         return await steps.athrow(refusal)
     except StopAsyncIteration:
         return None
-
-
-def _log_step(step: Step, applied: StepResult) -> None:
-    log.info(
-        "step.applied",
-        kind=type(step).__name__.lower(),
-        height=applied.clock.height,
-        burn_height=applied.clock.burn_height,
-        blocks=applied.blocks,
-        orphaned=applied.orphaned_blocks,
-        transfers=applied.transfers,
-        events=applied.settled.events,
-    )
-    log_settled(applied.settled)
-
-
-def log_settled(settled: SettleResult) -> None:
-    """Log the status changes of a transaction that settled intents."""
-    for intent, before, after in settled.transitions:
-        log.info("intent.moved", intent=intent, before=before, after=after)
-    for intent in settled.reversed:
-        log.critical(
-            "payment.reversed", intent=intent, hint="the chain dropped money that was reported as paid"
-        )

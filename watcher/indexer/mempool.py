@@ -24,6 +24,7 @@ from watcher.concurrency import run_in_thread, run_until_stopped
 from watcher.domain.matching import Claim
 from watcher.domain.model import Status
 from watcher.indexer.candidates import Candidates
+from watcher.indexer.trouble import TroubleLog
 from watcher.log import get_logger
 from watcher.store import chain_state
 from watcher.store.database import Database
@@ -59,7 +60,7 @@ class MempoolFlags:
         self._read_at = clock()
         #: The intents that the database shows as in flight; None before they were loaded.
         self._shown: set[str] | None = None
-        self._last_trouble: str | None = None
+        self._trouble = TroubleLog(log)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll every interval until ``stop`` is set."""
@@ -76,13 +77,13 @@ class MempoolFlags:
                 return
             payments = await self._read(self._reader)
             if payments is not None:
-                self._read_at, self._last_trouble = self._clock(), None
+                self._read_at, self._trouble.last = self._clock(), None
             elif self._clock() - self._read_at >= STALE_AFTER_INTERVALS * self._interval:
                 payments = ()
             if payments is not None:
                 await run_in_thread(self._show, payments)
         except SQLAlchemyError as error:
-            self._trouble(reason_of(error))
+            self._trouble.warning("mempool.failed", reason_of(error))
         except Exception as error:
             unforeseen.report("mempool", error)
 
@@ -100,7 +101,7 @@ class MempoolFlags:
             pending = await reader.read(source, has_budget)
         except SourceError as error:
             # No reason to leave the source: nothing depends on the mempool.
-            self._trouble(str(error))
+            self._trouble.warning("mempool.failed", str(error))
             return None
         except Exception as error:
             unforeseen.report("mempool", error)
@@ -136,12 +137,6 @@ class MempoolFlags:
         self._database.transact(write)
         log.info("mempool.matched", intents=len(paid), before=len(self._shown))
         self._shown = paid
-
-    def _trouble(self, text: str) -> None:
-        """Log a trouble when it begins or changes, not at every poll."""
-        if text != self._last_trouble:
-            self._last_trouble = text
-            log.warning("mempool.failed", reason=text)
 
 
 def paid_intents(connection: Connection, payments: Sequence[PendingPayment]) -> set[str]:

@@ -27,8 +27,9 @@ from watcher.domain.model import ChainClock, Depth
 from watcher.errors import WatcherError
 from watcher.indexer.block_reading import read_one_block
 from watcher.indexer.ledger import Ledger
-from watcher.indexer.loop import log_settled
+from watcher.indexer.progress_log import log_settled
 from watcher.indexer.settle_result import SettleResult
+from watcher.indexer.trouble import TroubleLog
 from watcher.log import get_logger
 from watcher.store import verification
 from watcher.store.transfers import transfer_values
@@ -96,7 +97,7 @@ class Verifier:
         self._clock = clock
         self._sleep = sleep
         self._waits: dict[str, _Wait] = {}
-        self._last_trouble: str | None = None
+        self._trouble = TroubleLog(log)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll every interval until ``stop`` is set."""
@@ -116,14 +117,14 @@ class Verifier:
                     log_settled(settled)
                     self._on_settled(settled)
         except SQLAlchemyError as error:
-            self._log_trouble(reason_of(error))
+            self._trouble.warning("verifier.failed", reason_of(error))
         except WatcherError as error:
             # Such as a lost lease, which ends the indexer and, with it, this task.
-            self._log_trouble(str(error))
+            self._trouble.warning("verifier.failed", str(error))
         except Exception as error:
             unforeseen.report("verifier", error)
         else:
-            self._last_trouble = None
+            self._trouble.last = None
 
     def _load(self) -> list[Mapping[str, Any]]:
         with self._ledger.database.read() as connection:
@@ -191,9 +192,3 @@ class Verifier:
         required = Depth(stacks=row["required_stacks"], bitcoin=row["required_bitcoin"])
         is_deep = clock.depth(row["height"], row["burn_height"]).reaches(required)
         return Answer.AGREES if is_deep else Answer.NOT_YET
-
-    def _log_trouble(self, text: str) -> None:
-        """Log a trouble when it begins or changes, not at every poll."""
-        if text != self._last_trouble:
-            self._last_trouble = text
-            log.warning("verifier.failed", reason=text)

@@ -9,7 +9,8 @@ from chain.model import BlockHeader
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_until_stopped
-from watcher.indexer.loop import DatabaseTrouble, PollResult
+from watcher.indexer.loop import PollResult
+from watcher.indexer.trouble import DatabaseTrouble
 from watcher.log import get_logger
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.database import DatabaseError

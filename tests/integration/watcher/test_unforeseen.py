@@ -88,9 +88,9 @@ class LoopFixture:
 
     async def poll_once(self) -> PollResult:
         self.clock.now += 61
-        turn = await self.following.poll()
-        self.troubles.append(self.following._last_trouble)
-        return turn
+        result = await self.following.poll()
+        self.troubles.append(self.following._trouble.last)
+        return result
 
 
 @pytest.fixture

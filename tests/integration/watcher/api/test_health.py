@@ -20,7 +20,8 @@ from watcher.api.health import not_ready
 from watcher.api.server import HttpServer
 from watcher.config.settings import Settings
 from watcher.errors import ConfigError
-from watcher.indexer.loop import DatabaseTrouble, PollResult
+from watcher.indexer.loop import PollResult
+from watcher.indexer.trouble import DatabaseTrouble
 from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Gauges, Metrics
 from watcher.monitoring.systemd import ServiceManager

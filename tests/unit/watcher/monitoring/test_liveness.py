@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from chain.model import BlockHeader
-from watcher.indexer.loop import DatabaseTrouble, PollResult
+from watcher.indexer.loop import PollResult
+from watcher.indexer.trouble import DatabaseTrouble
 from watcher.monitoring.liveness import Liveness, run_heartbeat
 from watcher.monitoring.systemd import ServiceManager
 from watcher.store.database import Database
