@@ -7,7 +7,7 @@ transactions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -159,11 +159,7 @@ class Ledger:
         return self._transact(lambda connection: self.apply_on(connection, step, reading, seen_at))
 
     def apply_on(
-        self,
-        connection: Connection,
-        step: Step,
-        reading: Reading,
-        seen_at: float | None = None,
+        self, connection: Connection, step: Step, reading: Reading, seen_at: float | None = None
     ) -> StepResult:
         """Apply one step with its ``reading`` on an open transaction; see :meth:`apply`."""
         now = self.now()
@@ -207,7 +203,8 @@ class Ledger:
         transfer_store.put_refunds(connection, matches.refunds, now=now)
         touched |= matches.intents
         clock = clock_at(last)
-        settled = self.settler.settle_due(connection, touched, clock, now=now, seen_at=seen_at)
+        settler = replace(self.settler, seen_at=seen_at)
+        settled = settler.settle_due(connection, touched, clock, now=now)
         chain_state.move_cursor(connection, last, newest_time=newest, tip=step.tip, now=int(now))
         return StepResult(
             clock=clock,
@@ -233,7 +230,8 @@ class Ledger:
         def work(connection: Connection) -> SettleResult:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a cursor is never deleted"
-            return self.settler.settle_due(connection, (), cursor.clock, now=self.now(), seen_at=seen_at)
+            settler = replace(self.settler, seen_at=seen_at)
+            return settler.settle_due(connection, (), cursor.clock, now=self.now())
 
         return self._transact(work)
 

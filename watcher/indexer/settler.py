@@ -53,6 +53,8 @@ class Settler:
     notify: bool = True
     #: Settle only intents whose stored state is not what ``decide()`` returns, and put none off.
     repairs: bool = False
+    #: When the block that is the cause was first seen, by this machine's clock, for metrics.
+    seen_at: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Settler":
@@ -72,34 +74,19 @@ class Settler:
         return replace(self, notify=notify, repairs=True)
 
     def settle(
-        self,
-        connection: Connection,
-        ids: Collection[str],
-        clock: ChainClock,
-        *,
-        now: float,
-        seen_at: float | None = None,
+        self, connection: Connection, ids: Collection[str], clock: ChainClock, *, now: float
     ) -> SettleResult:
-        """Decide each of these intents at ``clock`` and write the decision with its events.
-
-        ``seen_at``: when the block that is the cause was first seen, for metrics.
-        """
+        """Decide each of these intents at ``clock`` and write the decision with its events."""
         rows = intent_store.load_rows(connection, ids)
         done = []
         if self.notify and (heights := due_intents.unnotified_heights(rows)):
             done = self._settle_unnotified(connection, heights, clock, now=now)
             rows = intent_store.load_rows(connection, ids)
-        settled = self._settle_rows(connection, rows, clock, now=now, seen_at=seen_at)
+        settled = self._settle_rows(connection, rows, clock, now=now)
         return replace(SettleResult.combine([*done, settled]), intents=settled.intents)
 
     def _settle_rows(
-        self,
-        connection: Connection,
-        rows: Mapping[str, Mapping[Any, Any]],
-        clock: ChainClock,
-        *,
-        now: float,
-        seen_at: float | None = None,
+        self, connection: Connection, rows: Mapping[str, Mapping[Any, Any]], clock: ChainClock, *, now: float
     ) -> SettleResult:
         """Decide on these intents and write what is outdated, or everything."""
         settlements = self._decide(connection, rows, clock)
@@ -114,7 +101,7 @@ class Settler:
             payment_contract=self.payment_contract,
             clock=clock,
             now=now,
-            seen_at=seen_at,
+            seen_at=self.seen_at,
         )
         events = [row for each in settlements for row in each.build_events(context)]
         succeeded = [row.intent for row in events if row.type is EventType.SUCCEEDED]
@@ -171,7 +158,7 @@ class Settler:
         longer stored, nothing tells what is newer: those are left, and are delivered.
         """
         done = []
-        silent = replace(self, notify=False)
+        silent = replace(self, notify=False, seen_at=None)
         for height, ids in heights.items():
             header = chain_state.canonical_header(connection, min(height, clock.height))
             if header is None:
@@ -181,13 +168,7 @@ class Settler:
         return done
 
     def settle_due(
-        self,
-        connection: Connection,
-        touched: Collection[str],
-        clock: ChainClock,
-        *,
-        now: float,
-        seen_at: float | None = None,
+        self, connection: Connection, touched: Collection[str], clock: ChainClock, *, now: float
     ) -> SettleResult:
         """Settle intents whose facts changed and those due at ``clock``, as many as one transaction may.
 
@@ -211,7 +192,7 @@ class Settler:
             wanted = [key for key in wanted if key not in oversized]
         taken = _within(wanted[:MAX_INTENTS_PER_TRANSACTION], facts, MAX_FACTS_PER_TRANSACTION)
         due_intents.mark_due(connection, [key for key in first if key in wanted and key not in taken])
-        settled = self.settle_apart(connection, taken, clock, now=now, seen_at=seen_at)
+        settled = self.settle_apart(connection, taken, clock, now=now)
         return replace(settled, more=len(wanted) > len(taken))
 
     def _settle_due_unnotified(
@@ -234,18 +215,12 @@ class Settler:
         return _within(first, transfer_store.count_facts(connection, first), MAX_FACTS_PER_TRANSACTION)
 
     def settle_apart(
-        self,
-        connection: Connection,
-        ids: Sequence[str],
-        clock: ChainClock,
-        *,
-        now: float,
-        seen_at: float | None = None,
+        self, connection: Connection, ids: Sequence[str], clock: ChainClock, *, now: float
     ) -> SettleResult:
         """Settle intents together, or one by one when one of them fails; that one is set aside."""
         try:
             with connection.begin_nested():
-                return self.settle(connection, ids, clock, now=now, seen_at=seen_at)
+                return self.settle(connection, ids, clock, now=now)
         except Exception as error:
             if isinstance(error, WatcherError) or (isinstance(error, SQLAlchemyError) and is_outage(error)):
                 raise
@@ -256,7 +231,7 @@ class Settler:
                 unforeseen.report("settle", error)
                 due_intents.set_aside(connection, ids, until=clock.time + SET_ASIDE_SECONDS)
                 return SettleResult(intents=len(ids))
-        done = [self.settle_apart(connection, [key], clock, now=now, seen_at=seen_at) for key in ids]
+        done = [self.settle_apart(connection, [key], clock, now=now) for key in ids]
         return SettleResult.combine(done)
 
 

@@ -44,13 +44,7 @@ class BatchSettler(Settler):
         return cls(**{each.name: getattr(settler, each.name) for each in fields(settler)})
 
     def settle_due(
-        self,
-        connection: Connection,
-        touched: Collection[str],
-        clock: ChainClock,
-        *,
-        now: float,
-        seen_at: float | None = None,
+        self, connection: Connection, touched: Collection[str], clock: ChainClock, *, now: float
     ) -> SettleResult:
         """Settle the next batch of touched intents and, with ``notify``, of ``MAX_DUE_TRIED`` due ones."""
         due = due_intents.find_due(connection, clock, limit=MAX_DUE_TRIED) if self.notify else []
