@@ -35,6 +35,7 @@ from watcher.cli.commands import (
     run,
     status,
     transfers,
+    verify,
 )
 from watcher.cli.help import Commands
 from watcher.cli.session import KEY_VARIABLE, SERVER_VARIABLE, Session, read_key
@@ -68,6 +69,7 @@ app.add_typer(merchants.app, rich_help_panel=_PAYMENTS)
 app.add_typer(intents.app, rich_help_panel=_PAYMENTS)
 app.add_typer(transfers.app, rich_help_panel=_PAYMENTS)
 app.command("listen", rich_help_panel=_WEBHOOKS)(listen.listen)
+app.command("verify", rich_help_panel=_WEBHOOKS)(verify.verify)
 app.add_typer(endpoints.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(events.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(deliveries.app, rich_help_panel=_WEBHOOKS)

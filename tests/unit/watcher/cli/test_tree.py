@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[4]
 SILENT = {"run", "demo"}
 
 EXPECTED = """
-    demo run status check listen
+    demo run status check listen verify
     merchants.add merchants.list merchants.show merchants.update merchants.disable merchants.rotate-key
     merchants.keys.add merchants.keys.list merchants.keys.revoke
     intents.create intents.list intents.show intents.cancel intents.mark intents.dismiss intents.import
