@@ -39,6 +39,10 @@ class ChainSource(Protocol):
         """What the server offers, as far as its answers have shown; None where there is but one way."""
 
     @property
+    def holds_past(self) -> bool:
+        """Whether blocks of any age are read from it; else only when no other source serves."""
+
+    @property
     def note(self) -> str | None:
         """What a person should know about it now, for ``status``."""
 

@@ -113,16 +113,21 @@ class SourcePool:
 
     # Choosing
 
-    def attempts(self) -> Iterator[ChainSource]:
+    def attempts(self, *, past: bool = False) -> Iterator[ChainSource]:
         """Yield the sources for one poll: the one to use, then, while none has served, the next one.
 
-        Each at most once. Raises what ``pick`` raises when not even the first can be used.
+        Each at most once; for the ``past``, those that hold it come first. Raises what ``pick`` raises when
+        not even the first can be used.
         """
         tried: list[ChainSource] = []
+        later = [source.api for source in self._sources if past and not source.api.holds_past]
         while True:
             try:
-                source = self.pick(exclude=tried)
+                source = self.pick(exclude=[*tried, *later])
             except SourceError:
+                if later:
+                    later = []
+                    continue
                 if not tried:
                     raise
                 return
@@ -132,7 +137,7 @@ class SourcePool:
     async def use(self, work: Callable[[ChainSource], Awaitable[_T]]) -> _T:
         """Run ``work`` with the source to use and, each time one fails, with the next one."""
         failure: SourceError | None = None
-        for source in self.attempts():
+        for source in self.attempts(past=True):
             try:
                 done = await work(source)
             except SourceError as error:

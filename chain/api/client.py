@@ -45,6 +45,7 @@ class StacksApi:
 
     minimum_version = MINIMUM_VERSION
     is_metered = True
+    holds_past = True
     #: Nothing to tell beyond what the pool knows.
     note: str | None = None
 

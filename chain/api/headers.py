@@ -15,6 +15,7 @@ import structlog
 from chain.api import parse as parser
 from chain.api import parse_v3
 from chain.api.capabilities import V2_BLOCKS
+from chain.api.dates import ServerDates
 from chain.api.parse_fields import HASH, MAX_TIME
 from chain.api.parse_v3 import BlockRow
 from chain.api.requests import Requests
@@ -291,15 +292,19 @@ class HeaderReader:
     # Both
 
     def _refuse_future(self, headers: Iterable[BlockHeader]) -> None:
-        """Raise ``SourceMalformed`` for a block dated in the future: intents would expire by its time."""
-        latest = self._requests.dates.latest(self._requests.url)
-        for header in headers:
-            if header.time > latest + MAX_LEAD_SECONDS:
-                raise SourceMalformed(
-                    f"block {header.height} {header.hash} is dated {_utc(header.time)}, but it is "
-                    f"{_utc(latest)} at most, by this machine's clock and the sources'",
-                    url=self._requests.url,
-                )
+        refuse_future(headers, self._requests.dates, self._requests.url)
+
+
+def refuse_future(headers: Iterable[BlockHeader], dates: ServerDates, url: str) -> None:
+    """Raise ``SourceMalformed`` for a block dated in the future: intents would expire by its time."""
+    latest = dates.latest(url)
+    for header in headers:
+        if header.time > latest + MAX_LEAD_SECONDS:
+            raise SourceMalformed(
+                f"block {header.height} {header.hash} is dated {_utc(header.time)}, but it is "
+                f"{_utc(latest)} at most, by this machine's clock and the sources'",
+                url=url,
+            )
 
 
 def _utc(time: float) -> str:

@@ -93,7 +93,10 @@ class Fetcher:
         api_key: str | None,
         timeouts: Timeouts,
         client: httpx.AsyncClient | None,
+        authorization: str | None = None,
+        plain_errors: bool = False,
     ) -> None:
+        """``authorization`` is sent as that header; with ``plain_errors`` the server's errors are no JSON."""
         url = httpx.URL(base_url)
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
             raise ValueError(f"a source must be http(s)://host[:port][/path], not {base_url!r}")
@@ -105,6 +108,9 @@ class Fetcher:
         self._headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": user_agent}
         if api_key is not None:
             self._headers["x-api-key"] = api_key
+        if authorization is not None:
+            self._headers["authorization"] = authorization
+        self._plain_errors = plain_errors
         self._owned = client is None
         self._client = client or httpx.AsyncClient(
             timeout=httpx.Timeout(timeouts.read, connect=timeouts.connect),
@@ -227,6 +233,8 @@ class Fetcher:
 
     def _is_api_error(self, body: bytes) -> bool:
         """Whether a 404 means "no such block"; a proxy's page or an unknown route does not."""
+        if self._plain_errors:
+            return body.lstrip()[:1] != b"<"
         text = _message(body)
         return text is not None and not text.startswith(_UNKNOWN_ROUTE)
 

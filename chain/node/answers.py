@@ -18,7 +18,7 @@ from chain.api.parse_fields import (
     as_time,
     shown,
 )
-from chain.node.block import hash_of
+from chain.node.block import Tenure, hash_of
 
 #: Format of a consensus hash, which names a tenure.
 CONSENSUS_HASH = re.compile(r"0x[0-9a-f]{40}")
@@ -57,8 +57,6 @@ class TenureBlocks:
     """``GET /v3/tenures/blocks/…``: the blocks between one election on Bitcoin and the next."""
 
     consensus_hash: str
-    burn_height: int
-    burn_hash: str
     blocks: tuple[TenureBlock, ...]
 
 
@@ -109,8 +107,6 @@ def tenure_blocks(body: object) -> TenureBlocks:
         raise Malformed(f"a tenure has {len(listed)} blocks")
     return TenureBlocks(
         consensus_hash=consensus_hash(fields.get("consensus_hash"), "consensus_hash"),
-        burn_height=as_count(fields.get("burn_block_height"), "burn_block_height"),
-        burn_hash=hash_of(fields.get("burn_block_hash"), "burn_block_hash"),
         blocks=tuple(_tenure_block(as_object(row, "stacks_block")) for row in listed),
     )
 
@@ -124,12 +120,22 @@ def _tenure_block(row: Mapping[str, object]) -> TenureBlock:
     )
 
 
-def burn_time(body: object) -> int:
-    """Parse ``GET /v3/sortitions/consensus/{consensus_hash}``: the time of that Bitcoin block."""
+def sortition(body: object) -> Tenure:
+    """Parse ``GET /v3/sortitions/consensus/{consensus_hash}``: the Bitcoin block of a tenure."""
     rows = as_list(body, "answer")
     if len(rows) != 1:
         raise Malformed(f"one sortition was asked for, {len(rows)} came")
-    return as_time(as_object(rows[0], "sortition").get("burn_header_timestamp"), "burn_header_timestamp")
+    fields = as_object(rows[0], "sortition")
+    return Tenure(
+        burn_height=as_count(fields.get("burn_block_height"), "burn_block_height"),
+        burn_hash=hash_of(fields.get("burn_block_hash"), "burn_block_hash"),
+        burn_time=as_time(fields.get("burn_header_timestamp"), "burn_header_timestamp"),
+    )
+
+
+def tenure_of(body: object) -> str:
+    """Return the consensus hash in the answer of ``GET /v3/blocks/replay/{block_id}``."""
+    return consensus_hash(as_object(body, "answer").get("consensus_hash"), "consensus_hash")
 
 
 def consensus_hash(value: object, what: str) -> str:

@@ -108,7 +108,7 @@ def new_block(body: object) -> NodeBlock:
     fields = as_object(body, "body")
     listed = [as_object(tx, "transaction") for tx in as_list(fields.get("transactions"), "transactions")]
     burn_time = as_time(fields.get("burn_block_time"), "burn_block_time")
-    header = _header(
+    header = block_header(
         height=as_count(fields.get("block_height"), "block_height"),
         hash=as_hash(fields.get("index_block_hash"), "index_block_hash"),
         block_hash=as_hash(fields.get("block_hash"), "block_hash"),
@@ -144,7 +144,7 @@ def replayed_block(body: object, tenure: Tenure) -> NodeBlock:
     if as_flag(fields.get("valid_merkle_root"), "valid_merkle_root") is not True:
         raise Malformed("the replay gives other transactions than the block has")
     listed = [as_object(tx, "transaction") for tx in as_list(fields.get("transactions"), "transactions")]
-    header = _header(
+    header = block_header(
         height=as_count(fields.get("block_height"), "block_height"),
         hash=hash_of(fields.get("block_id"), "block_id"),
         block_hash=hash_of(fields.get("block_hash"), "block_hash"),
@@ -173,7 +173,7 @@ def hash_of(value: object, what: str) -> str:
     return as_hash(f"0x{value}" if isinstance(value, str) and not value.startswith("0x") else value, what)
 
 
-def _header(*, tenure: Tenure, time: int, **fields: object) -> BlockHeader:
+def block_header(*, tenure: Tenure, time: int, **fields: object) -> BlockHeader:
     if time < tenure.burn_time - MAX_BEHIND_SECONDS:
         raise Malformed(
             f"block_time must not be a day before burn_block_time, {tenure.burn_time}, but is {time}"

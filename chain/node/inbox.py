@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from chain.model import BlockHeader
+
 
 class Added(StrEnum):
     """The outcome of adding a block."""
@@ -43,13 +45,13 @@ class Inbox(Protocol):
     the store are raised as they are.
     """
 
-    async def add_block(self, hash: str, parent_hash: str, height: int, body: bytes) -> Added:  # noqa: A002
-        """Store the body of a ``/new_block`` by its index hash."""
+    async def add_block(self, header: BlockHeader, tx_ids: Sequence[str], body: bytes) -> Added:
+        """Store the body of a ``/new_block``; its transactions are pending no more."""
 
-    async def contradict(self, hash: str) -> None:  # noqa: A002
+    async def contradict(self, block_hash: str) -> None:
         """Note that two bodies say different things of a block: neither is believed any more."""
 
-    async def add_burn_block(self, hash: str, height: int, body: bytes) -> bool:  # noqa: A002
+    async def add_burn_block(self, block_hash: str, height: int, body: bytes) -> bool:
         """Store a Bitcoin block; return whether another one of its height is stored: Bitcoin forked."""
 
     async def add_pending(self, transactions: Sequence[tuple[str, bytes]]) -> None:

@@ -75,7 +75,7 @@ class Receiver:
     async def _take_block(self, told: object, body: bytes) -> None:
         block = await asyncio.to_thread(self._parse, new_block, told)
         header = block.header
-        added = await self._inbox.add_block(header.hash, header.parent_hash, header.height, body)
+        added = await self._inbox.add_block(header, block.tx_ids, body)
         if added is Added.DIFFERENT and await self._contradicts(block):
             await self._inbox.contradict(header.hash)
             _log.error(

@@ -126,7 +126,7 @@ class SimulatedNode:
         kept = self._at(height)
         assert kept is not None
         self._bodies = {key: body for key, body in self._bodies.items() if body["block_height"] <= height}
-        self._restored = kept["index_block_hash"]
+        self._restored = self._tip = kept["index_block_hash"]
 
     def resume(self) -> None:
         """Process the blocks that a restored node lacks, and post them."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from chain.model import BlockHeader
 from chain.node.inbox import Added, SetAside, StoredBlock
 from watcher.concurrency import run_in_thread, run_transaction
 from watcher.store import node_posts
@@ -22,20 +23,18 @@ class NodeInbox:
         self._database = database
         self._now = now
 
-    async def add_block(self, hash: str, parent_hash: str, height: int, body: bytes) -> Added:  # noqa: A002
-        """Store the body of a ``/new_block`` by its index hash."""
-        add = partial(
-            node_posts.add_block, block_hash=hash, parent_hash=parent_hash, height=height, body=body
-        )
+    async def add_block(self, header: BlockHeader, tx_ids: Sequence[str], body: bytes) -> Added:
+        """Store the body of a ``/new_block``; its transactions are pending no more."""
+        add = partial(node_posts.add_block, header=header, tx_ids=tx_ids, body=body)
         return await self._write(partial(add, now=self._seconds()))
 
-    async def contradict(self, hash: str) -> None:  # noqa: A002
+    async def contradict(self, block_hash: str) -> None:
         """Note that two bodies say different things of a block."""
-        await self._write(partial(node_posts.contradict, block_hash=hash))
+        await self._write(partial(node_posts.contradict, block_hash=block_hash))
 
-    async def add_burn_block(self, hash: str, height: int, body: bytes) -> bool:  # noqa: A002
+    async def add_burn_block(self, block_hash: str, height: int, body: bytes) -> bool:
         """Store a Bitcoin block; return whether another one of its height is stored."""
-        add = partial(node_posts.add_burn_block, block_hash=hash, height=height, body=body)
+        add = partial(node_posts.add_burn_block, block_hash=block_hash, height=height, body=body)
         return await self._write(partial(add, now=self._seconds()))
 
     async def add_pending(self, transactions: Sequence[tuple[str, bytes]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
+from chain.model import BlockHeader
 from chain.node.inbox import Added, SetAside, StoredBlock
 from notifier.statements import chunks, upsert
 from watcher.store.node_schema import node_post
@@ -33,19 +34,20 @@ _LEVEL: Final = 1
 
 
 def add_block(
-    connection: Connection, *, block_hash: str, parent_hash: str, height: int, body: bytes, now: int
+    connection: Connection, *, header: BlockHeader, tx_ids: Sequence[str], body: bytes, now: int
 ) -> Added:
-    """Store a block's body, unless one is stored."""
+    """Store a block's body, unless one is stored; its transactions are pending no more."""
+    drop_pending(connection, tx_ids)
     digest = hashlib.sha256(body).hexdigest()
-    values = {"parent_hash": parent_hash, "height": height}
     packed = zlib.compress(body, _LEVEL)
-    number = _add(connection, BLOCK, block_hash, digest, packed, now, **values)
+    place = {"parent_hash": header.parent_hash, "height": header.height}
+    number = _add(connection, BLOCK, header.hash, digest, packed, now, **place)
     if number is not None:
         _prune(connection, BLOCK, number)
         if number % _COUNT_EVERY == 0 or len(packed) > BLOCK_BYTES_KEPT // ROWS_KEPT[BLOCK]:
             _prune_bytes(connection)
         return Added.NEW
-    known = connection.execute(select(node_post.c.digest, node_post.c.problem).where(_row(block_hash))).one()
+    known = connection.execute(select(node_post.c.digest, node_post.c.problem).where(_row(header.hash))).one()
     return Added.KNOWN if known.digest == digest or known.problem is not None else Added.DIFFERENT
 
 

@@ -23,6 +23,7 @@ from chain.model import (
     TxStatus,
     UnknownWord,
 )
+from chain.source import ChainSource
 from chain.source_pool import SourcePool
 from chain.testing import BlocksShape, ScriptedApi, ScriptedBlock, ScriptedChain
 from chain.testing.txs import Tx
@@ -114,13 +115,16 @@ class FollowerFixture:
         batch: int = 50,
         ahead: int = 4,
         poll: float = POLL,
+        sources: Sequence[ChainSource] | None = None,
+        clock: Clock | None = None,
         **options: Any,
     ) -> None:
         self.chain = chain
         self.apis = apis
         self.rules = rules or FetchRules()
-        self.clock = Clock()
-        self.sources = [StacksApi(api.url) for api in apis]
+        self.clock = clock or Clock()
+        #: By default the servers of ``apis``.
+        self.sources = sources or [StacksApi(api.url) for api in apis]
         self.pool = SourcePool(
             self.sources, clock=self.clock, sleep=self.clock.sleep, rng=lambda: 0.5, **options
         )

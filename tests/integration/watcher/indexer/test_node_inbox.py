@@ -1,6 +1,7 @@
 """What a node posts is stored before it is answered, once, in any order, and only the newest is kept."""
 
 import asyncio
+import dataclasses
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from chain.model import BlockHeader
 from chain.node.inbox import Added
 from chain.node.observer import HostAddresses, Observer, normalized
 from chain.node.receiver import Receiver
@@ -87,6 +89,10 @@ def status_of(answer: bytes) -> int:
 def rows(database: Database) -> list[Any]:
     with database.read() as connection:
         return list(connection.execute(select(node_post).order_by(node_post.c.id)))
+
+
+def header(block_hash: str, height: int) -> BlockHeader:
+    return dataclasses.replace(ScriptedChain().tip, hash=block_hash, height=height)
 
 
 def scripted(blocks: int = 3) -> tuple[ScriptedChain, list[dict[str, Any]]]:
@@ -367,7 +373,7 @@ async def test_only_the_newest_posts_of_each_kind_are_kept(
     inbox = NodeInbox(database)
     hashes = [f"0x{n:064x}" for n in range(9)]
     for n, block_hash in enumerate(hashes):
-        await inbox.add_block(block_hash, hashes[0], 2**31 - 1 if n == 5 else n, b"{}")
+        await inbox.add_block(header(block_hash, 2**31 - 1 if n == 5 else n), (), b"{}")
         await inbox.add_burn_block(block_hash, n, b"{}")
         await inbox.add_pending([(block_hash, b"tx")])
         await inbox.set_aside("/new_block", str(n).encode(), "bad")
@@ -375,8 +381,8 @@ async def test_only_the_newest_posts_of_each_kind_are_kept(
     assert [tx_id for tx_id, _ in await inbox.pending()] == hashes[:-4:-1]
     assert len(rows(database)) == 12
     monkeypatch.setattr(node_posts, "BLOCK_BYTES_KEPT", 150)
-    await inbox.add_block("0x" + "ff" * 32, hashes[0], 1, bytes(range(256)))
-    await inbox.add_block("0x" + "ee" * 32, hashes[0], 1, b"{}")
+    await inbox.add_block(header("0x" + "ff" * 32, 1), (), bytes(range(256)))
+    await inbox.add_block(header("0x" + "ee" * 32, 1), (), b"{}")
     kept = [block.hash for block in await inbox.blocks_after(0)]
     assert kept[-1] == "0x" + "ee" * 32
     assert "0x" + "ff" * 32 not in kept

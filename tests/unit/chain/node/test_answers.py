@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chain.api.parse_fields import Malformed
 from chain.node import answers
 from chain.node.answers import NodeInfo, RawHeader, TenureBlock
+from chain.node.block import Tenure
 from chain.testing import ScriptedChain, node_payloads, principal, txs
 
 INFO = {
@@ -62,7 +63,6 @@ def test_the_tip_is_a_height_and_an_index_hash(prefix: str) -> None:
 def test_a_tenure_lists_its_blocks_with_their_parents() -> None:
     """Newest first, as served."""
     tenure = answers.tenure_blocks(node_payloads.tenure_blocks([NEXT_BODY, TIP_BODY]))
-    assert (tenure.burn_height, tenure.burn_hash) == (TIP.header.burn_height, TIP.header.burn_hash)
     assert tenure.consensus_hash == TIP_BODY["consensus_hash"]
     assert tenure.blocks == tuple(
         TenureBlock(
@@ -72,9 +72,17 @@ def test_a_tenure_lists_its_blocks_with_their_parents() -> None:
     )
 
 
-def test_a_sortition_has_the_time_of_its_bitcoin_block() -> None:
+def test_a_sortition_is_the_bitcoin_block_of_a_tenure() -> None:
     """The answer is a list of one."""
-    assert answers.burn_time(node_payloads.sortition(TIP_BODY)) == TIP.header.burn_time
+    header = TIP.header
+    assert answers.sortition(node_payloads.sortition(TIP_BODY)) == Tenure(
+        burn_height=header.burn_height, burn_hash=header.burn_hash, burn_time=header.burn_time
+    )
+
+
+def test_a_replay_names_its_tenure() -> None:
+    """Which is asked for before the block is read."""
+    assert answers.tenure_of(node_payloads.replay(TIP_BODY)) == TIP_BODY["consensus_hash"]
 
 
 def test_a_raw_block_has_its_header_and_the_number_of_its_transactions() -> None:
@@ -103,7 +111,7 @@ def test_a_raw_block_of_epoch_4_lists_the_skipped_transactions_first() -> None:
         (answers.info, INFO | {"stacks_tip_height": 1.5}, "stacks_tip_height must be a whole number"),
         (answers.blocks_behind, {}, "difference_from_max_peer must be"),
         (answers.tip, {"tip_height": 1, "tip_block_id": 1}, "tip_block_id must be 0x"),
-        (answers.burn_time, [], "one sortition was asked for, 0 came"),
+        (answers.sortition, [], "one sortition was asked for, 0 came"),
         (answers.tenure_blocks, {"stacks_blocks": [{}] * 65_537}, "has 65537 blocks"),
         (answers.tenure_blocks, {"stacks_blocks": [], "consensus_hash": "ab"}, "40 lower-case hex digits"),
         (answers.raw_header, b"\x00" * 100, "ends after 100 bytes"),
