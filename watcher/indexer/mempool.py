@@ -7,6 +7,7 @@ has room to spare; it is the first thing that is left out when it has not.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 
 from sqlalchemy import Connection, exists, select, union, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,49 +37,42 @@ STALE_AFTER_INTERVALS = 8
 log = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class MempoolFlags:
     """Keeps the flags; without a ``reader`` none is set. One instance per database at a time."""
 
-    def __init__(
-        self,
-        database: Database,
-        pool: SourcePool,
-        rules: PaymentRules,
-        reader: MempoolReader | None,
-        *,
-        interval: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._database = database
-        self._pool = pool
-        self._rules = rules
-        self._reader = reader
-        self._interval = interval
-        self._clock = clock
-        self._sleep = sleep
-        self._read_at = clock()
-        #: The intents that the database shows as in flight; None before they were loaded.
-        self._shown: set[str] | None = None
-        self._trouble = TroubleLog(log)
+    database: Database
+    pool: SourcePool
+    rules: PaymentRules
+    reader: MempoolReader | None
+    _: KW_ONLY
+    interval: float
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    #: The intents that the database shows as in flight; None before they were loaded.
+    _shown: set[str] | None = field(default=None, init=False)
+    _trouble: TroubleLog = field(default_factory=lambda: TroubleLog(log), init=False)
+
+    def __post_init__(self) -> None:
+        self._read_at = self.clock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll every interval until ``stop`` is set."""
         self._shown = None  # another process may have kept the flags meanwhile
         while not stop.is_set():
             await run_until_stopped(stop, self.poll())
-            await run_until_stopped(stop, self._sleep(self._interval))
+            await run_until_stopped(stop, self.sleep(self.interval))
 
     async def poll(self) -> None:
         """Update the flags if an intent is pending and the budget allows. Never raises external errors."""
         try:
-            if self._reader is None or not await run_in_thread(self._any_pending):
+            if self.reader is None or not await run_in_thread(self._any_pending):
                 await run_in_thread(self._show, ())
                 return
-            payments = await self._read(self._reader)
+            payments = await self._read(self.reader)
             if payments is not None:
-                self._read_at, self._trouble.last = self._clock(), None
-            elif self._clock() - self._read_at >= STALE_AFTER_INTERVALS * self._interval:
+                self._read_at, self._trouble.last = self.clock(), None
+            elif self.clock() - self._read_at >= STALE_AFTER_INTERVALS * self.interval:
                 payments = ()
             if payments is not None:
                 await run_in_thread(self._show, payments)
@@ -89,12 +83,12 @@ class MempoolFlags:
 
     async def _read(self, reader: MempoolReader) -> Sequence[PendingPayment] | None:
         """Return the pending payments; None when the budget or the source does not allow to read them."""
-        source = self._pool.idle_source()
+        source = self.pool.idle_source()
         if source is None:
             return None
 
         def has_budget() -> bool:
-            spare: ChainSource | None = self._pool.idle_source()
+            spare: ChainSource | None = self.pool.idle_source()
             return spare is source
 
         try:
@@ -108,17 +102,17 @@ class MempoolFlags:
             return None
         if pending is None:
             return None
-        found = (read_pending(tx, self._rules) for tx in pending)
+        found = (read_pending(tx, self.rules) for tx in pending)
         return [payment for payment in found if payment is not None]
 
     def _any_pending(self) -> bool:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return bool(
                 connection.execute(select(exists().where(intent.c.status == Status.PENDING))).scalar_one()
             )
 
     def _show(self, payments: Sequence[PendingPayment]) -> None:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             if self._shown is None:
                 waiting = select(intent.c.id).where(intent.c.status == Status.PENDING, intent.c.in_flight)
                 self._shown = set(connection.execute(waiting).scalars())
@@ -134,7 +128,7 @@ class MempoolFlags:
             _set(connection, paid - shown, in_flight=True)
             _set(connection, shown - paid, in_flight=False)
 
-        self._database.transact(write)
+        self.database.transact(write)
         log.info("mempool.matched", intents=len(paid), before=len(self._shown))
         self._shown = paid
 

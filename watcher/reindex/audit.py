@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -58,38 +58,25 @@ class _Open:
     wait: int = 0
 
 
+@dataclass(eq=False)
 class Audit:
     """The auditor: one audit after each :meth:`call`. ``draw(n)`` returns a random number below n."""
 
-    def __init__(
-        self,
-        database: Database,
-        pool: SourcePool,
-        rules: PaymentRules,
-        settler: Settler,
-        fetch_rules: FetchRules,
-        *,
-        network: str,
-        finality_burn_blocks: int,
-        now: Callable[[], float] = time.time,
-        draw: Callable[[int], int] = random.randrange,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_audit: Callable[[Report], None] = lambda _: None,
-    ) -> None:
-        self._database = database
-        self._pool = pool
-        self._rules = rules
-        self._settler = settler
-        self._fetch_rules = fetch_rules
-        self._network = network
-        self._finality = finality_burn_blocks
-        self._now = now
-        self._draw = draw
-        self._sleep = sleep
-        self._on_audit = on_audit
-        self._called = asyncio.Event()
-        #: By first and last height, the oldest finding first.
-        self._open: dict[tuple[int, int], _Open] = {}
+    database: Database
+    pool: SourcePool
+    rules: PaymentRules
+    settler: Settler
+    fetch_rules: FetchRules
+    _: KW_ONLY
+    network: str
+    finality_burn_blocks: int
+    now: Callable[[], float] = time.time
+    draw: Callable[[int], int] = random.randrange
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    on_audit: Callable[[Report], None] = lambda _: None
+    _called: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    #: By first and last height, the oldest finding first.
+    _open: dict[tuple[int, int], _Open] = field(default_factory=dict, init=False)
 
     def call(self) -> None:
         """Request an audit, on the event loop's thread. Calls during an audit request one more in all."""
@@ -114,7 +101,7 @@ class Audit:
         is_open = False
         reason = ""
         try:
-            if self._pool.idle_source() is None:
+            if self.pool.idle_source() is None:
                 return None
             span = self._due_range()
             is_open = span is not None
@@ -123,7 +110,7 @@ class Audit:
                 return None
             async with asyncio.timeout(AUDIT_TIMEOUT_SECONDS):
                 report = await self._reindex(ReindexRequest(start=span[0], to=span[1], dry_run=True))
-            self._on_audit(report)
+            self.on_audit(report)
             is_open = self._report_findings(report, span)
             if is_open:
                 report = await self._reindex(ReindexRequest(start=span[0], to=span[1]))
@@ -199,7 +186,7 @@ class Audit:
 
     def _draw_range(self) -> tuple[int, int] | None:
         """Draw a range of final blocks whose headers are kept, by height; None when there are none yet."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             cursor = chain_state.load_cursor(connection)
             headers = chain_state.window_headers(connection, burn_blocks=ALL_BURN_BLOCKS)
         if cursor is None:
@@ -209,16 +196,16 @@ class Audit:
             for header in headers
             # Below start_height only headers are kept: those blocks were never read.
             if header.height >= cursor.start_height
-            and cursor.clock.burn_height - header.burn_height >= self._finality
+            and cursor.clock.burn_height - header.burn_height >= self.finality_burn_blocks
         ]
         if not final:
             return None
-        span = final[self._draw(max(1, len(final) - AUDIT_BLOCKS + 1)) :][:AUDIT_BLOCKS]
+        span = final[self.draw(max(1, len(final) - AUDIT_BLOCKS + 1)) :][:AUDIT_BLOCKS]
         return span[0], span[-1]
 
     async def _reindex(self, request: ReindexRequest) -> Report:
-        sources = Sources(self._pool, network=self._network, sleep=self._sleep)
-        run = Reindex(self._database, self._rules, self._settler, sources, self._fetch_rules, now=self._now)
+        sources = Sources(self.pool, network=self.network, sleep=self.sleep)
+        run = Reindex(self.database, self.rules, self.settler, sources, self.fetch_rules, now=self.now)
         return await run.run(request)
 
 
