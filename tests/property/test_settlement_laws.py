@@ -9,6 +9,7 @@ from hypothesis import example, given
 
 from notifier.events import EventType
 from tests.unit.watcher.domain.history import DEADLINE, GRACE, PAYER, STRANGER, IntentHistory
+from watcher.domain.attention import ATTENTION_EVENTS_BEFORE_DOUBLING
 from watcher.domain.decision import Decision
 from watcher.domain.model import (
     ChainClock,
@@ -23,7 +24,7 @@ from watcher.domain.model import (
     OperatorActionKind,
     Status,
 )
-from watcher.domain.settlement import ATTENTION_EVENTS_BEFORE_DOUBLING, decide
+from watcher.domain.settlement import decide
 
 
 @dataclass(frozen=True)

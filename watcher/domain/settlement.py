@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from notifier.events import VERDICTS, EventType, event_id
 from watcher.domain import refunds
+from watcher.domain.attention import next_subject
 from watcher.domain.coverage import (
     Coverage,
     OrphanedPayment,
@@ -32,11 +33,6 @@ from watcher.domain.model import (
     SentEvent,
     Status,
 )
-
-#: Events that call attention to surplus money, and as many to late money, while each new payment gets one.
-#: Anyone who knows a reference can send dust to it in every block: later ones wait until the money has
-#: doubled.
-ATTENTION_EVENTS_BEFORE_DOUBLING = 5
 
 
 def decide(intent: Intent, facts: Facts, sent: Sequence[SentEvent], clock: ChainClock) -> Decision:
@@ -361,30 +357,17 @@ class _Case:
             for inclusion in self._since(self.mark):
                 calling.setdefault(inclusion.key, (inclusion, reason))
         for reason in ("surplus", "late"):
-            self._emit_attention([i for i, why in calling.values() if why == reason], outcome, reason)
+            money = [inclusion for inclusion, why in calling.values() if why == reason]
+            kind = (EventType.ATTENTION, reason)
+            subject = next_subject(money, [e.subject for e in self.sent if (e.type, e.reason) == kind])
+            if subject is not None:
+                self._emit(EventType.ATTENTION, outcome, reason, subject)
         verdict = self._last_verdict()
         if Flag.UNVERIFIED in outcome.flags and self.clock.time > self.unverified.until:
             self._emit_once(EventType.ATTENTION, outcome, "unverified", verdict.id if verdict else "")
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(orphaned.at for orphaned in self.lost)
             self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")
-
-    def _emit_attention(self, money: Iterable[Inclusion], outcome: _Outcome, reason: str) -> None:
-        """Emit an attention event for money: first for each further payment, later only when it has doubled.
-
-        The subject names the newest payment, the number of others, and their sum. Assigned money needs no
-        attention.
-        """
-        calling = in_order(inclusion for inclusion in money if not inclusion.assigned)
-        if not calling:
-            return
-        newest, number, total = calling[-1], len(calling), sum(inclusion.amount for inclusion in calling)
-        earlier = [e.subject for e in self.sent if (e.type, e.reason) == (EventType.ATTENTION, reason)]
-        subject = f"{newest.tx_id}:{newest.rank}+{number - 1}"
-        if subject in earlier:  # the format before sums were added
-            return
-        if len(earlier) < ATTENTION_EVENTS_BEFORE_DOUBLING or not _grew_little(earlier[-1], number, total):
-            self._emit_once(EventType.ATTENTION, outcome, reason, f"{subject}={total}")
 
     def _emit_once(
         self, kind: EventType, outcome: _Outcome, reason: str | None = None, subject: str = ""
@@ -426,15 +409,6 @@ class _Case:
         self.sent.append(
             SentEvent(id=draft.id, type=kind, reason=reason, subject=subject, time=self.clock.time)
         )
-
-
-def _grew_little(subject: str, number: int, total: int) -> bool:
-    """Return whether the money of a subject is still there, with neither its number nor its sum doubled."""
-    others, _, previous_total = subject.rpartition("+")[2].partition("=")
-    if not previous_total:
-        return False
-    known = int(others) + 1
-    return known <= number < 2 * known and int(previous_total) <= total < 2 * int(previous_total)
 
 
 def _marked(mark: OperatorAction) -> Status:
