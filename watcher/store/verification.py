@@ -6,7 +6,7 @@ Columns of the transfer table that only :mod:`watcher.indexer.verifier` and the 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal_column, select, update
 
 from notifier.statements import chunks
 from watcher.store.schema import intent, transfer
@@ -64,9 +64,3 @@ def mark_verified(connection: Connection, agreed: Mapping[str, Sequence[str]]) -
             connection.execute(update(transfer).where(transfer.c.id == row.id).values(verified_by=hosts))
             touched.add(row.intent_id)
     return touched
-
-
-def count_unverified(connection: Connection) -> int:
-    """Return how many canonical transfers wait for a second source."""
-    query = select(func.count()).select_from(transfer).where(_WAITS, transfer.c.canonical)
-    return connection.execute(query).scalar_one()
