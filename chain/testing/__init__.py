@@ -14,7 +14,7 @@ version (:data:`VERSIONS`) is said to, and misbehaves on request::
             chain.add_pending(payment)
             paid = chain.mine([payment], burn=True)               # -> BlockHeader
             branch = chain.fork(paid.height - 1)                  # a fork right below it
-            branch.mine([txs.failed(payment)], n=2)               # same id, other outcome; wins by length
+            branch.mine([payment.failed()], n=2)               # same id, other outcome; wins by length
             assert chain.tip == branch.tip
             api.faults.fail(503, times=2)                         # the next two requests get a 503
             api.faults.rate_limit(retry_after=3, route="tx_multiple")
@@ -32,7 +32,7 @@ from chain.testing.faults import Fault, Faults
 from chain.testing.principals import principal, principals
 from chain.testing.scripted import Branch, ScriptedChain
 from chain.testing.server import ROUTES, Request, ScriptedApi
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 from chain.testing.versions import VERSIONS, BlocksShape
 
 __all__ = [

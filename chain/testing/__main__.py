@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from chain.model import MEMO_BYTES
 from chain.testing import VERSIONS, ScriptedApi, ScriptedChain, principal, txs
+from chain.testing.tx import Tx
 
 #: Stacks blocks per Bitcoin block.
 BLOCKS_PER_TENURE = 4
@@ -50,11 +51,11 @@ class Playground:
         self.api = api
         self._payer = principal("payer")
         self._count = itertools.count(1)
-        self._newest: txs.Tx | None = None
-        self._pending: list[txs.Tx] = []
+        self._newest: Tx | None = None
+        self._pending: list[Tx] = []
         self._orders: dict[str, Callable[[list[str]], str]] = {
             "pay": lambda words: self._pay(self._sbtc(words)),
-            "abort": lambda words: self._pay(txs.failed(self._sbtc(words))),
+            "abort": lambda words: self._pay(self._sbtc(words).failed()),
             "stx": lambda words: self._pay(
                 txs.stx_transfer(self._payer, *_payment(words), label=self._label())
             ),
@@ -83,7 +84,7 @@ class Playground:
         except (ValueError, IndexError, LookupError) as error:
             return f"not done: {error}"
 
-    def mine(self, n: int = 1, *, burn: bool = False, paying: tuple[txs.Tx, ...] = ()) -> str:
+    def mine(self, n: int = 1, *, burn: bool = False, paying: tuple[Tx, ...] = ()) -> str:
         """Mine ``n`` blocks at the wall clock's time, the first with the mempool's transactions."""
         if not 0 < n <= 10_000:
             raise ValueError("mine 1 to 10,000 blocks")
@@ -100,13 +101,13 @@ class Playground:
         """Describe the chain's tip."""
         return f"block {self.chain.tip.height}, Bitcoin {self.chain.tip.burn_height}"
 
-    def _sbtc(self, words: list[str]) -> txs.Tx:
+    def _sbtc(self, words: list[str]) -> Tx:
         return txs.sbtc_transfer(self._payer, *_payment(words), label=self._label())
 
     def _label(self) -> str:
         return f"order {next(self._count)}"
 
-    def _pay(self, tx: txs.Tx) -> str:
+    def _pay(self, tx: Tx) -> str:
         self._newest = tx
         return f"{tx.tx_id} in {self.mine(paying=(tx,))}"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.model import BlockHeader
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@ from chain.model import (
     TxStatus,
 )
 from chain.testing import events as ev
-from chain.testing import txs
+from chain.testing import tx as transactions
 from chain.testing.canonical import ScriptedBlock
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 
 _NONE_WATCHED = FetchRules()
 
@@ -28,12 +28,12 @@ def block_model(block: ScriptedBlock, rules: FetchRules = _NONE_WATCHED) -> Bloc
 
 
 def _transaction(tx: Tx, index: int, rules: FetchRules) -> Transaction | None:
-    watched = tx.kind == txs.CONTRACT_CALL and tx.contract_id in rules.watched_contracts
+    watched = tx.kind == transactions.CONTRACT_CALL and tx.contract_id in rules.watched_contracts
     succeeded = tx.status == TxStatus.SUCCESS
     if tx.is_system or not (succeeded or (watched and tx.status in FAILED_STATUSES)):
         return None
     call = None
-    if tx.kind == txs.CONTRACT_CALL:
+    if tx.kind == transactions.CONTRACT_CALL:
         assert tx.contract_id is not None
         assert tx.function is not None
         args = tx.args if watched else None

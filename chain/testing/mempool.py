@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 
 PENDING = "pending"
 REPLACED = "dropped_replace_by_fee"

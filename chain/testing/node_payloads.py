@@ -6,7 +6,7 @@ from typing import Any
 from chain.model import TxStatus
 from chain.testing import events as ev
 from chain.testing.canonical import ScriptedBlock
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 
 #: The body of a ``POST /new_block``, recorded or scripted; the RPC's answers are made of it.
 Body = dict[str, Any]

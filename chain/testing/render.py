@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 from chain.testing import events as ev
-from chain.testing import txs
+from chain.testing import tx as transactions
 from chain.testing.canonical import ScriptedBlock
 from chain.testing.clarity_json import clarity, clarity_type
 from chain.testing.events import Event
 from chain.testing.mempool import PoolEntry
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 from chain.testing.versions import Features
 from chain.testing.view import NO_MICROBLOCK
 
@@ -274,7 +274,7 @@ def _head_v1(tx: Tx) -> Json:
         "fee_rate": str(tx.fee),
         "sender_address": tx.sender,
         "sponsored": False,
-        "post_condition_mode": "allow" if tx.kind == txs.CONTRACT_CALL else "deny",
+        "post_condition_mode": "allow" if tx.kind == transactions.CONTRACT_CALL else "deny",
         "post_conditions": [],
         "anchor_mode": "any",
     }
@@ -282,19 +282,19 @@ def _head_v1(tx: Tx) -> Json:
 
 def _payload(tx: Tx, include: frozenset[str]) -> Json:
     match tx.kind:
-        case txs.TOKEN_TRANSFER:
+        case transactions.TOKEN_TRANSFER:
             assert tx.transfer is not None
             recipient, amount, memo = tx.transfer
             body: Json = {"recipient": recipient, "amount": str(amount), "memo": memo_json(memo)}
-        case txs.CONTRACT_CALL:
+        case transactions.CONTRACT_CALL:
             body = {"contract_id": tx.contract_id, "function_name": tx.function}
             if "function_args" in include:
                 body["function_args"] = [clarity(arg) for arg in tx.args]
-        case txs.SMART_CONTRACT:
+        case transactions.SMART_CONTRACT:
             body = {"clarity_version": 3, "contract_id": tx.contract_id}
             if "source_code" in include:
                 body["source_code"] = ""
-        case txs.COINBASE:
+        case transactions.COINBASE:
             body = {"alt_recipient": None}
         case _:
             body = {"cause": tx.cause}
@@ -304,17 +304,17 @@ def _payload(tx: Tx, include: frozenset[str]) -> Json:
 def _payload_v1(tx: Tx, *, args: bool, block: ScriptedBlock | None) -> Json:
     name = tx.kind
     match tx.kind:
-        case txs.TOKEN_TRANSFER:
+        case transactions.TOKEN_TRANSFER:
             assert tx.transfer is not None
             recipient, amount, memo = tx.transfer
             body: Json = {"recipient_address": recipient, "amount": str(amount), "memo": "0x" + memo.hex()}
-        case txs.CONTRACT_CALL:
+        case transactions.CONTRACT_CALL:
             body = {"contract_id": tx.contract_id, "function_name": tx.function, "function_signature": ""}
             if args:
                 body["function_args"] = _args_v1(tx)
-        case txs.SMART_CONTRACT:
+        case transactions.SMART_CONTRACT:
             body = {"clarity_version": 3, "contract_id": tx.contract_id, "source_code": ""}
-        case txs.COINBASE:
+        case transactions.COINBASE:
             name = "coinbase_payload"
             body = {"data": "0x" + "00" * 32, "alt_recipient": None, "vrf_proof": "0x" + "00" * 80}
         case _:

@@ -8,7 +8,8 @@ from typing import Literal
 from chain.model import BlockHeader
 from chain.testing.canonical import Canonical, ScriptedBlock
 from chain.testing.mempool import Mempool, PoolEntry
-from chain.testing.txs import Tx, coinbase, tenure_change
+from chain.testing.tx import Tx
+from chain.testing.txs import coinbase, tenure_change
 
 #: How a fork wins. ``stale`` (API 9.0): blocks arrive one by one and stay invisible until their branch is
 #: longer than the canonical one. ``follow`` (later APIs): :meth:`Branch.promote` makes the branch canonical

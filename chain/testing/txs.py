@@ -1,20 +1,17 @@
 """Builders of a scripted chain's transactions, as sent by payers, merchants and attackers.
 
-A :class:`Tx` is a value: the same arguments give the same ``tx_id``. ``label`` enters the id and nothing
-else. Every builder takes the keywords of :class:`Extra`; a status other than success leaves the events out,
-as the chain does.
+The same arguments give the same ``tx_id``; ``label`` enters the id and nothing else. Every builder takes the
+keywords of :class:`Extra`; a status other than success leaves the events out, as the chain does.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 from chain.clarity import (
-    Bool,
     Buffer,
-    Err,
     List,
     NoneValue,
     Ok,
@@ -26,94 +23,26 @@ from chain.clarity import (
     Value,
     encode,
 )
-from chain.model import MEMO_BYTES, STX, TxStatus
+from chain.model import MEMO_BYTES, STX
 from chain.testing import events as ev
 from chain.testing.events import Event
 from chain.testing.principals import principal
-from chain.testing.raw import raw_transaction, transaction_id
+from chain.testing.tx import (
+    COINBASE,
+    CONTRACT_CALL,
+    SMART_CONTRACT,
+    TENURE_CHANGE,
+    TOKEN_TRANSFER,
+    Extra,
+    Tx,
+    build,
+)
 
 #: sBTC on mainnet.
 SBTC_CONTRACT = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
 SBTC = f"{SBTC_CONTRACT}::sbtc-token"
 #: The contract used by exchanges to send STX to many recipients at once on mainnet.
 SEND_MANY_MEMO = "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE.send-many-memo"
-
-OK_TRUE = encode(Ok(Bool(True)))
-ERR_U1 = encode(Err(UInt(1)))
-
-TOKEN_TRANSFER = "token_transfer"  # noqa: S105 (a transaction type)
-CONTRACT_CALL = "contract_call"
-SMART_CONTRACT = "smart_contract"
-COINBASE = "coinbase"
-TENURE_CHANGE = "tenure_change"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tx:
-    """A signed transaction together with its outcome when mined. Equal contents give an equal ``tx_id``."""
-
-    tx_id: str
-    sender: str
-    kind: str
-    #: A status in the API's spelling; strings outside :class:`TxStatus` are served unchanged.
-    status: str = TxStatus.SUCCESS
-    #: None: derived from the id. Of two pending transactions with one nonce, the higher fee replaces the
-    #: other.
-    nonce: int | None = None
-    fee: int = 500
-    events: tuple[Event, ...] = ()
-    #: ``token_transfer``: recipient, amount, the 34 memo bytes.
-    transfer: tuple[str, int, bytes] | None = None
-    contract_id: str | None = None
-    function: str | None = None
-    #: Consensus bytes by position.
-    args: tuple[bytes, ...] = ()
-    #: Names of ``args`` as served; the real server often has none and sends "".
-    arg_names: tuple[str, ...] = ()
-    #: Result of the call: consensus bytes.
-    result: bytes = OK_TRUE
-    vm_error: str | None = None
-    #: ``tenure_change``: ``block_found`` or ``extended``.
-    cause: str | None = None
-    #: The signed bytes; empty for what no wallet could sign.
-    raw: bytes = field(default=b"", repr=False)
-
-    @property
-    def shown_nonce(self) -> int:
-        """The nonce as served."""
-        return int(self.tx_id[2:8], 16) if self.nonce is None else self.nonce
-
-    @property
-    def is_system(self) -> bool:
-        """Whether its block's miner made it: such transactions are never in the mempool."""
-        return self.kind in (COINBASE, TENURE_CHANGE)
-
-    @property
-    def participants(self) -> frozenset[str]:
-        """All principals in the transaction: those that get an ``address_tx_update``."""
-        named = {self.sender, self.contract_id} | {p for event in self.events for p in event.principals}
-        if self.transfer is not None:
-            named.add(self.transfer[0])
-        return frozenset(p for p in named if p)
-
-
-class Extra(TypedDict, total=False):
-    """Keyword arguments of every builder."""
-
-    status: str
-    label: str
-    nonce: int | None
-    fee: int
-    result: bytes
-    vm_error: str | None
-    arg_names: Sequence[str]
-
-
-def failed(tx: Tx, status: str = TxStatus.ABORT_BY_RESPONSE, *, result: bytes | None = None) -> Tx:
-    """Return the transaction (same id) with a failure: no events, ``(err u1)`` unless ``result`` is given."""
-    if result is None:
-        result = ERR_U1 if status == TxStatus.ABORT_BY_RESPONSE else OK_TRUE
-    return replace(tx, status=status, events=(), result=result)
 
 
 def with_events(tx: Tx, events: Iterable[Event]) -> Tx:
@@ -135,7 +64,7 @@ def stx_transfer(sender: str, recipient: str, amount: int, memo: bytes = b"", **
     padded = memo.ljust(MEMO_BYTES, b"\0")
     if len(padded) > MEMO_BYTES:
         raise ValueError(f"an STX memo has at most {MEMO_BYTES} bytes, not {len(memo)}")
-    return _build(
+    return build(
         TOKEN_TRANSFER,
         sender,
         [ev.stx_transfer(sender, recipient, amount, padded)],
@@ -374,7 +303,7 @@ def call(
     **extra: Unpack[Extra],
 ) -> Tx:
     """Any contract call with any events: a router, a wallet, an attacker. Events need a successful status."""
-    return _build(
+    return build(
         CONTRACT_CALL,
         sender,
         events,
@@ -387,47 +316,17 @@ def call(
 
 def deploy(contract_id: str, events: Iterable[Event] = (), **extra: Unpack[Extra]) -> Tx:
     """A contract deployment; its top-level code may emit events."""
-    return _build(SMART_CONTRACT, contract_id.split(".")[0], events, extra, contract_id=contract_id)
+    return build(SMART_CONTRACT, contract_id.split(".")[0], events, extra, contract_id=contract_id)
 
 
 def coinbase(label: str) -> Tx:
     """A miner's coinbase."""
-    return _build(COINBASE, principal("miner"), (), {"label": label, "fee": 0})
+    return build(COINBASE, principal("miner"), (), {"label": label, "fee": 0})
 
 
 def tenure_change(label: str, cause: str = "block_found") -> Tx:
     """The start (``block_found``) or extension (``extended``) of a tenure."""
-    return _build(TENURE_CHANGE, principal("miner"), (), {"label": label, "fee": 0}, cause=cause)
-
-
-def _build(kind: str, sender: str, events: Iterable[Event], extra: Extra, **fields: Any) -> Tx:
-    label, nonce, fee = extra.get("label", ""), extra.get("nonce"), extra.get("fee", 500)
-    events = tuple(events)
-    status = extra.get("status", TxStatus.SUCCESS)
-    # The id commits to the signed contents and the label, not to the outcome.
-    contents = repr((kind, sender, label, nonce, fee, events, sorted(fields.items()))).encode()
-    signed = {name: value for name, value in fields.items() if name != "cause"}
-    try:
-        raw = raw_transaction(kind, sender, contents, nonce=nonce or 0, fee=fee, **signed)
-        tx_id = transaction_id(raw)
-    except ValueError:
-        raw, tx_id = b"", "0x" + hashlib.sha256(contents).hexdigest()
-    tx = Tx(
-        tx_id=tx_id,
-        raw=raw,
-        sender=sender,
-        kind=kind,
-        nonce=nonce,
-        fee=fee,
-        events=events,
-        result=extra.get("result", OK_TRUE),
-        vm_error=extra.get("vm_error"),
-        arg_names=tuple(extra.get("arg_names", ())),
-        **fields,
-    )
-    if status == TxStatus.SUCCESS:
-        return tx
-    return failed(tx, status, result=extra.get("result"))
+    return build(TENURE_CHANGE, principal("miner"), (), {"label": label, "fee": 0}, cause=cause)
 
 
 def _optional_buffer(memo: bytes | None) -> Value:

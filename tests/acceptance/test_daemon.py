@@ -12,6 +12,7 @@ import stripe
 from standardwebhooks import Webhook
 
 from chain.testing import principal, txs
+from chain.testing.tx import Tx
 from notifier.testing import Answer
 from tests import harness
 from tests.acceptance.conftest import PROGRAM, Deployment
@@ -22,7 +23,7 @@ ON_BOTH = pytest.mark.usefixtures("backend")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def pay(intent: dict[str, Any], amount: int | None = None) -> txs.Tx:
+def pay(intent: dict[str, Any], amount: int | None = None) -> Tx:
     return txs.sbtc_transfer(
         PAYER, intent["recipient"], amount or int(intent["amount"]), intent["pay"]["memo"].encode()
     )

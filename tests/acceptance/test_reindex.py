@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import delete
 
 from chain.testing import principal, txs
+from chain.testing.tx import Tx
 from tests import harness
 from tests.acceptance.conftest import Deployment
 from watcher.config.settings import Settings
@@ -21,7 +22,7 @@ PAYER = principal("payer")
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def pay(intent: dict[str, Any], label: str = "") -> txs.Tx:
+def pay(intent: dict[str, Any], label: str = "") -> Tx:
     memo = intent["pay"]["memo"].encode()
     return txs.sbtc_transfer(PAYER, intent["recipient"], int(intent["amount"]), memo, label=label)
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from chain.testing import principal, txs
+from chain.testing.tx import Tx
 from notifier.schema import event
 from notifier.testing import Answer
 from tests import harness
@@ -37,7 +38,7 @@ def database(deployment: Deployment) -> Iterator[Database]:
     opened.close()
 
 
-def pay(intent: Intent) -> txs.Tx:
+def pay(intent: Intent) -> Tx:
     return txs.sbtc_transfer(
         PAYER, intent.recipient, intent.amount, intent.reference.encode(), label=intent.id
     )

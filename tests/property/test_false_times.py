@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from chain.api.parse_fields import MAX_TIME
 from chain.testing import txs
+from chain.testing.tx import Tx
 from notifier.schema import event
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
 from watcher.store.schema import attempt, refund, transfer
@@ -50,7 +51,7 @@ class FalseTimes:
             branch.promote()
             fixture.apply(fixture.reorg())
 
-    def payment(self, intent: str) -> txs.Tx:
+    def payment(self, intent: str) -> Tx:
         self.paid += 1
         return txs.sbtc_transfer(PAYER, SHOP, 50_000, self.fixture.memo(intent), label=str(self.paid))
 

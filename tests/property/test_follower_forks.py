@@ -10,7 +10,8 @@ from chain.errors import ChainError
 from chain.model import FetchRules, Reorg, Step
 from chain.testing import VERSIONS, ScriptedChain, principal, txs
 from chain.testing.scripted import Keep
-from chain.testing.txs import SBTC_CONTRACT, Tx
+from chain.testing.tx import Tx
+from chain.testing.txs import SBTC_CONTRACT
 from tests.integration.chain.follower_fixture import POLL, FollowerFixture, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
@@ -158,7 +159,7 @@ class Story:
         tip = self.chain.tip.height
         ancestor = max(LOWEST, tip - fork.depth)
         orphans = [
-            txs.failed(tx)
+            tx.failed()
             for block in self.chain.blocks
             if block.header.height > ancestor
             for tx in block.txs

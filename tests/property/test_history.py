@@ -178,7 +178,7 @@ class History(RuleBasedStateMachine):
         listed = []
         for index, amount, route, sender, fails in which:
             tx = self.payment(every[index], amount, route, sender)
-            listed.append(txs.failed(tx) if fails else tx)
+            listed.append(tx.failed() if fails else tx)
         self.chain.mine(listed, n=n, burn=burn, seconds=seconds)
 
     @rule(
@@ -207,7 +207,7 @@ class History(RuleBasedStateMachine):
             if fate == "keep":
                 carried.append(tx)
             elif fate == "fail":
-                carried.append(txs.failed(tx))
+                carried.append(tx.failed())
             elif fate == "less":
                 carried.append(txs.with_amount(tx, 7))
         branch = self.chain.fork(at)

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from chain.testing import ScriptedApi, txs
+from chain.testing import ScriptedApi
+from chain.testing.tx import Tx
 from tests import harness
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from tests.integration.watcher.reindex import false_blocks
@@ -65,7 +66,7 @@ class LiedTo(Life):
         how = {"n": mine["n"], "burn": mine["burn"], "seconds": mine["seconds"]}
         false_blocks.mine(self.fixture, self.lie(action, paid), *paid, **how)
 
-    def lie(self, action: dict[str, Any], paid: list[txs.Tx]) -> false_blocks.Lie:
+    def lie(self, action: dict[str, Any], paid: list[Tx]) -> false_blocks.Lie:
         match action["lie"]:
             case "unlabelled":
                 return false_blocks.without_labels

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
 from chain.testing import ScriptedApi, txs
+from chain.testing.tx import Tx
 from tests.harness import PAYMENT_CONTRACT
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
@@ -62,7 +63,7 @@ class Life:
             paid = [self.payment(*payment) for payment in action["payments"]]
             self.fixture.mine(*paid, n=action["n"], burn=action["burn"], seconds=action["seconds"])
 
-    def payment(self, which: int, amount: int, sender: str, how: str) -> txs.Tx:
+    def payment(self, which: int, amount: int, sender: str, how: str) -> Tx:
         self.serial += 1
         if how == "is refunded":
             digest = self.fixture.terms_hash(self.intents[which])
@@ -71,7 +72,7 @@ class Life:
             )
         memo = self.fixture.memo(self.intents[which])
         made = txs.sbtc_transfer(sender, SHOP, amount, memo, label=str(self.serial))
-        return txs.failed(made) if how == "fails" else made
+        return made.failed() if how == "fails" else made
 
     def fork(self, depth: int, keep: list[bool]) -> None:
         """Replace blocks; some of their transactions are mined again."""

@@ -26,7 +26,7 @@ from chain.model import (
 from chain.source import ChainSource
 from chain.source_pool import SourcePool
 from chain.testing import BlocksShape, ScriptedApi, ScriptedBlock, ScriptedChain
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 
 POLL = 5.0
 FINALITY = 6

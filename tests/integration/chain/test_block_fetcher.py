@@ -10,11 +10,12 @@ from chain.block_fetcher import BlockFetcher, BlockRange, size_of
 from chain.model import MAX_VALUE_BYTES, FetchRules
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing import events as ev
+from chain.testing.tx import Tx
 
 PRINTER = f"{principal('printer')}.printer"
 
 
-def printing(label: str, size: int, count: int) -> txs.Tx:
+def printing(label: str, size: int, count: int) -> Tx:
     """A call that prints ``count`` values of ``size`` bytes."""
     value = b"\x02" + (size - 5).to_bytes(4, "big") + bytes(size - 5)
     return txs.call(

@@ -10,7 +10,8 @@ from chain.block_reader import read_blocks
 from chain.errors import SourceInconsistent, SourceMalformed
 from chain.model import Block, BlockHeader, FetchRules, TransferEvent, TxStatus, UnknownWord
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
-from chain.testing.txs import SBTC_CONTRACT, Tx
+from chain.testing.tx import Tx
+from chain.testing.txs import SBTC_CONTRACT
 from tests.integration.chain.follower_fixture import true_block
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")

@@ -4,7 +4,7 @@ import pytest
 
 from chain.model import Reorg
 from chain.testing import ScriptedChain, principal, txs
-from chain.testing.txs import Tx
+from chain.testing.tx import Tx
 from tests.integration.chain.follower_fixture import POLL, following
 
 PAYER, SHOP = principal("payer"), principal("shop")

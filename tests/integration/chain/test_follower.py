@@ -17,7 +17,8 @@ from chain.header_window import HeaderWindow
 from chain.model import Extend, FetchRules, Step
 from chain.source_health import SourceState
 from chain.testing import Request, ScriptedChain, principal, txs
-from chain.testing.txs import SBTC_CONTRACT, Tx
+from chain.testing.tx import Tx
+from chain.testing.txs import SBTC_CONTRACT
 from tests.integration.chain.follower_fixture import FINALITY, POLL, FollowerFixture, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")

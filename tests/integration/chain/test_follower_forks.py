@@ -30,7 +30,7 @@ async def test_a_fork_is_one_step_with_the_whole_new_branch(depth: int, keep: Ke
         await rig.poll_once()
         old = chain.tip
         branch = chain.fork(old.height - depth - 1, keep=keep)
-        branch.mine([txs.failed(PAYMENT)], burn=True)
+        branch.mine([PAYMENT.failed()], burn=True)
         # ``stale``: the new branch shows once it is longer; ``follow``: at once, here with a tip below ours.
         branch.mine(n=depth + 1 if keep == "stale" else max(1, depth // 2))
         branch.promote()
@@ -53,7 +53,7 @@ async def test_a_reorged_transaction_comes_with_its_outcome_on_the_new_branch() 
         chain.mine([PAYMENT])
         await rig.poll_once()
         assert rig.blocks[0].transactions[-1].status == "success"
-        chain.reorg(1, [[], [txs.failed(PAYMENT)]])
+        chain.reorg(1, [[], [PAYMENT.failed()]])
         await rig.settle()
         assert [tx.status for block in rig.blocks for tx in block.transactions] == ["abort_by_response"]
 

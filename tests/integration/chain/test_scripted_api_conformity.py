@@ -139,7 +139,7 @@ def story() -> dict[str, ScriptedChain]:
     chain.mine([ORPHANED, OTHERWISE, DEARER])
     stages["before fork"] = chain.clone()
     branch = chain.fork(4)
-    branch.mine([txs.failed(OTHERWISE)])
+    branch.mine([OTHERWISE.failed()])
     stages["sibling"] = chain.clone()
     branch.mine([txs.stx_transfer(SP2Z, MERCHANT, 7, b"after-fork", nonce=2)])
     stages["forked"] = chain.clone()

@@ -164,7 +164,7 @@ async def test_the_recorded_story_is_told_in_the_same_order_and_shape(api: Scrip
         chain.mine([orphaned, otherwise, dearer])
         await watch(otherwise)
         branch = chain.fork(4)
-        branch.mine([txs.failed(otherwise)])
+        branch.mine([otherwise.failed()])
         await beat()
         branch.mine([after])
         chain.mine([unseen])

@@ -8,7 +8,8 @@ from chain.errors import SourceInconsistent
 from chain.model import FetchRules, TransferEvent
 from chain.testing import BlocksShape, Request, ScriptedChain, principal, txs
 from chain.testing.events import ft_transfer
-from chain.testing.txs import SBTC, SBTC_CONTRACT, Tx
+from chain.testing.tx import Tx
+from chain.testing.txs import SBTC, SBTC_CONTRACT
 from tests.integration.chain.follower_fixture import FollowerFixture, following
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
@@ -22,7 +23,7 @@ def some_txs(number: int) -> list[Tx]:
     label = str(number)
     return [
         txs.sbtc_transfer(PAYER, MERCHANT, 5 + number, memo=b"INV", label=label),
-        txs.failed(txs.sbtc_transfer(PAYER, MERCHANT, 6, memo=b"NO", label=label)),
+        txs.sbtc_transfer(PAYER, MERCHANT, 6, memo=b"NO", label=label).failed(),
         txs.stx_transfer(PAYER, MERCHANT, 7, b"memo", label=label),
         txs.call(f"{PAYER}.dex", "swap", PAYER, label=label),
         txs.call(f"{PAYER}.odd", "f", PAYER, label=f"odd {label}", status="half_done"),

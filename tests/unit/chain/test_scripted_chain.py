@@ -17,6 +17,7 @@ from chain.model import (
 )
 from chain.testing import ScriptedChain, block_model, events, principal, principals, txs
 from chain.testing.scripted import BlockSeen, PoolSeen
+from chain.testing.tx import OK_TRUE
 from chain.testing.txs import SBTC, SBTC_CONTRACT
 
 PAYER, MERCHANT, STRANGER = principals(3)
@@ -157,7 +158,7 @@ def test_miners_own_transactions_never_enter_the_mempool() -> None:
 def test_a_transaction_on_both_branches_has_the_outcome_of_the_canonical_one() -> None:
     chain = ScriptedChain()
     chain.mine([PAY])
-    chain.reorg(1, [[txs.failed(PAY)], []])
+    chain.reorg(1, [[PAY.failed()], []])
     place = chain.canonical.place(PAY.tx_id)
     assert place is not None
     assert place[0].txs[place[1]].status == TxStatus.ABORT_BY_RESPONSE
@@ -314,8 +315,8 @@ def test_a_status_other_than_success_leaves_the_events_out_and_keeps_the_id() ->
     )
     assert aborted.tx_id == PAY.tx_id
     assert (aborted.events, aborted.args) == ((), PAY.args)
-    assert aborted.result == txs.OK_TRUE
-    assert txs.failed(PAY).result == clarity.encode(clarity.Err(clarity.UInt(1)))
+    assert aborted.result == OK_TRUE
+    assert PAY.failed().result == clarity.encode(clarity.Err(clarity.UInt(1)))
 
 
 def test_an_asset_identifier_must_name_its_contract() -> None:
@@ -343,7 +344,7 @@ def test_the_expected_model_holds_what_can_matter_with_the_rank_of_every_event()
         ],
     )
     stx = txs.stx_transfer(PAYER, MERCHANT, 4, b"m")
-    failing = txs.failed(PAY)
+    failing = PAY.failed()
     unknown = txs.sbtc_transfer(PAYER, MERCHANT, 8, status="something_else")
     chain.mine([odd, stx, failing, unknown, txs.deploy(f"{PAYER}.thing")], burn=True)
     block = block_model(

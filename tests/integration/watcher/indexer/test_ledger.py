@@ -220,7 +220,7 @@ def test_amounts_of_128_bits_and_sums_beyond_them_stay_whole(fixture: LedgerFixt
 def test_a_failed_attempt_is_listed_and_fails_the_intent_at_its_deadline(fixture: LedgerFixture) -> None:
     intent = fixture.create()
     payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
-    fixture.mine(txs.failed(payment, "abort_by_post_condition"))
+    fixture.mine(payment.failed("abort_by_post_condition"))
     shown = fixture.show(intent)
     assert shown["status"] == "pending"
     assert [(a["tx_id"], a["reason"]) for a in shown["attempts"]] == [
@@ -232,14 +232,14 @@ def test_a_failed_attempt_is_listed_and_fails_the_intent_at_its_deadline(fixture
 
 def test_an_attempt_to_pay_something_else_is_not_the_intents(fixture: LedgerFixture) -> None:
     intent = fixture.create()
-    fixture.mine(txs.failed(txs.sbtc_transfer(PAYER, STRANGER, 50_000, fixture.memo(intent))))
+    fixture.mine(txs.sbtc_transfer(PAYER, STRANGER, 50_000, fixture.memo(intent)).failed())
     assert fixture.show(intent)["attempts"] == []
 
 
 def test_the_same_transaction_fails_on_one_branch_and_pays_on_the_other(fixture: LedgerFixture) -> None:
     intent = fixture.create(payer=PAYER, level="stacks=3,bitcoin=0")
     payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
-    fixture.mine(txs.failed(payment))
+    fixture.mine(payment.failed())
     fixture.fork(1, [[payment], [], []])
     assert (fixture.status(intent), fixture.show(intent)["attempts"]) == ("succeeded", [])
 

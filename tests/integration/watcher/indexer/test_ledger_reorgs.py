@@ -137,7 +137,7 @@ def test_the_same_transaction_may_pay_another_recipient_on_the_other_branch(fixt
 
 def test_failed_attempts_are_orphaned_with_their_blocks(fixture: LedgerFixture) -> None:
     intent = fixture.create(payer=PAYER, level="stacks=2,bitcoin=0")
-    fixture.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))))
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)).failed())
     fixture.fork(1, [[], [], []])
     assert (fixture.status(intent), fixture.show(intent)["attempts"]) == ("pending", [])
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from chain.api.parse_fields import MAX_TIME
 from chain.testing import principal, txs
+from chain.testing.tx import Tx
 from tests import harness
 from tests.integration.watcher.indexer.two_sources import LyingSourceFixture, every_row
 from watcher.config.settings import Settings
@@ -26,7 +27,7 @@ PAYER = principal("payer")
 Json = Any
 
 
-def pay(amount: int = 5) -> txs.Tx:
+def pay(amount: int = 5) -> Tx:
     return txs.stx_transfer(PAYER, harness.SHOP, amount, b"memo")
 
 

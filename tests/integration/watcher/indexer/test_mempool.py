@@ -169,7 +169,7 @@ async def test_a_failed_attempt_is_not_shown_though_an_api_still_lists_it(rig: M
     name = rig.fixture.create()
     payment = rig.pay(name)
     rig.server.freeze()
-    rig.fixture.mine(txs.failed(payment))
+    rig.fixture.mine(payment.failed())
     await rig.poll()
     assert not rig.shows(name)
 

@@ -83,7 +83,7 @@ def payments(count: int, label: str = "") -> list[Tx]:
         made += [
             txs.sbtc_transfer(PAYER, SHOP, 100 + n, b"INV-%d" % n, label=label),
             txs.stx_transfer(PAYER, SHOP, 100 + n, b"INV-%d" % n, label=label),
-            txs.failed(txs.sbtc_transfer(PAYER, SHOP, 200 + n, b"INV-%d" % n, label=f"failed{label}")),
+            txs.sbtc_transfer(PAYER, SHOP, 200 + n, b"INV-%d" % n, label=f"failed{label}").failed(),
         ]
     return made
 
@@ -191,13 +191,13 @@ async def test_a_wrong_token_is_named(tmp_path: Path) -> None:
 async def test_a_block_with_a_skipped_transaction_is_read_from_its_post_or_elsewhere(tmp_path: Path) -> None:
     """A replay cannot reproduce it: the node answers 500."""
     chain = ScriptedChain()
-    skipped = txs.failed(txs.sbtc_transfer(PAYER, SHOP, 5, b"INV"), "problematic_skipped")
+    skipped = txs.sbtc_transfer(PAYER, SHOP, 5, b"INV").failed("problematic_skipped")
     async with following_node(tmp_path, chain, api=chain) as rig:
         chain.mine([skipped])
         await rig.poll_once()
         assert rig.blocks == rig.truth()
         assert rig.pool.health()[0].state == "failing"
-        chain.mine([txs.failed(txs.sbtc_transfer(PAYER, SHOP, 6, b"INV"), "problematic_skipped")])
+        chain.mine([txs.sbtc_transfer(PAYER, SHOP, 6, b"INV").failed("problematic_skipped")])
         await rig.tell(chain.blocks[-1:])
         await rig.poll_once(passed=600)
         assert rig.blocks == rig.truth()

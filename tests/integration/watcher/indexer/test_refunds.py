@@ -158,7 +158,7 @@ def test_hostile_prints_and_transfers_refund_nothing(fixture: LedgerFixture) -> 
             f"{STRANGER}.sbtc-payments", SHOP, PAYER, 10_000, intent_id=fixture.terms_hash(intent)
         ),
         txs.call(f"{STRANGER}.evil", "print-after", STRANGER, events=[moved, memo, ours]),
-        txs.failed(true),
+        true.failed(),
     )
     shown = fixture.show(intent)
     assert (shown["refunds"], shown["flags"], shown["attempts"]) == ([], [], [])

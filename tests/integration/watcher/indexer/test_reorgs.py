@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+from chain.testing.tx import Tx
 from notifier.schema import event as event_table
 from tests import harness
 from watcher.domain.model import Intent, Status
@@ -44,7 +45,7 @@ class Stage:
                 return
         raise AssertionError("the daemon did not catch up")
 
-    async def pay(self, depth: int) -> tuple[int, txs.Tx]:
+    async def pay(self, depth: int) -> tuple[int, Tx]:
         """Pay the intent, to this depth, and catch up; return the height below, and the payment."""
         at = self.chain.tip.height
         payment = pay(self.intent)
@@ -93,11 +94,11 @@ async def stage(folder: Path, keep: Keep, *, level: str) -> AsyncIterator[Stage]
             database.close()
 
 
-def pay(intent: Intent) -> txs.Tx:
+def pay(intent: Intent) -> Tx:
     return txs.sbtc_transfer(PAYER, intent.recipient, intent.amount, intent.reference.encode())
 
 
-def replace(chain: ScriptedChain, at: int, first: list[txs.Tx], *, depth: int, keep: Keep) -> None:
+def replace(chain: ScriptedChain, at: int, first: list[Tx], *, depth: int, keep: Keep) -> None:
     """Put another branch on height ``at``: longer by one (``stale``), shorter by up to two (``follow``)."""
     branch = chain.fork(at)
     branch.mine(first, burn=True, seconds=3)
@@ -195,7 +196,7 @@ async def test_a_transaction_that_fails_on_the_new_branch_takes_its_success_back
         payment = pay(s.intent)
         s.chain.mine([payment], burn=True)
         await s.catch_up()
-        replace(s.chain, at, [txs.failed(payment)], depth=1, keep=keep)
+        replace(s.chain, at, [payment.failed()], depth=1, keep=keep)
         await s.catch_up()
         assert s.status() is Status.FAILED
         assert s.sent_events() == [("created", None), ("succeeded", None), ("failed", "reorged")]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain.testing import ScriptedApi, txs
+from chain.testing.tx import Tx
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher import unforeseen
@@ -64,7 +65,7 @@ def settle_all(fixture: LedgerFixture) -> list[SettleResult]:
             return done
 
 
-def pay(fixture: LedgerFixture, *intents: str) -> list[txs.Tx]:
+def pay(fixture: LedgerFixture, *intents: str) -> list[Tx]:
     return [txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent), label=intent) for intent in intents]
 
 

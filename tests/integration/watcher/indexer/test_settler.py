@@ -241,7 +241,7 @@ def test_dust_makes_neither_many_events_nor_long_bodies(fixture: LedgerFixture) 
         spammer = principal("spammer")
         return [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"{kind}{number}") for number in range(n)]
 
-    failing = [txs.failed(tx) for tx in dust("failing", 60)]
+    failing = [tx.failed() for tx in dust("failing", 60)]
     paying = txs.sbtc_transfer(PAYER, SHOP, 10_000, fixture.memo(intent))
     fixture.mine(*failing, *dust("before", 120), paying)
     fixture.mine(*dust("after", 120))
@@ -272,8 +272,7 @@ def spammed(fixture: LedgerFixture, **terms: Any) -> tuple[str, list[int]]:
     memo, spammer = fixture.memo(intent), principal("spammer")
     dust = [txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"dust{number}") for number in range(120)]
     failing = [
-        txs.failed(txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"failing{number}"))
-        for number in range(60)
+        txs.sbtc_transfer(spammer, SHOP, 1, memo, label=f"failing{number}").failed() for number in range(60)
     ]
     paying = [txs.sbtc_transfer(PAYER, SHOP, 100, memo, label=f"part{number}") for number in range(100)]
     fixture.mine(*failing, *dust, *paying)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from chain.errors import SourcesDisagree
 from chain.testing import ScriptedApi, txs
+from chain.testing.tx import Tx
 from notifier.schema import delivery, event
 from tests import harness
 from tests.integration.watcher.indexer.refunds import back
@@ -27,12 +28,12 @@ async def reading(fixture: LedgerFixture) -> AsyncIterator[Reading]:
         yield Reading(fixture, [api])
 
 
-def pay(fixture: LedgerFixture, made: str, label: str = "") -> txs.Tx:
+def pay(fixture: LedgerFixture, made: str, label: str = "") -> Tx:
     return txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(made), label=label)
 
 
 def fork_deep(
-    fixture: LedgerFixture, at: int, first: list[txs.Tx], *, blocks: int = 12, seconds: int = 3
+    fixture: LedgerFixture, at: int, first: list[Tx], *, blocks: int = 12, seconds: int = 3
 ) -> None:
     """Fork the chain at a height, deeper than finality; the daemon has not seen it."""
     branch = fixture.chain.fork(at, keep="follow")

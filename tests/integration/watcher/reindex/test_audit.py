@@ -182,7 +182,7 @@ async def test_money_of_an_address_that_became_ours_later_is_no_gap(reading: Rea
 async def test_an_attempt_that_is_older_than_its_order_is_none_at_it(reading: Reading) -> None:
     """A payer's failure of days before, under the same reference, must not fail a newer intent."""
     fixture = reading.fixture
-    fixture.mine(txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77")))
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, b"ORDER-77").failed())
     fixture.mine(n=3, burn=True)
     fixture.clock.now += 100_000
     fixture.mine(seconds=100_000)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from chain.testing import ScriptedApi, ScriptedChain, principal, txs
+from chain.testing.tx import Tx
 from notifier.schema import delivery, endpoint, event
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, STRANGER, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
@@ -36,7 +37,7 @@ def subscribe(fixture: LedgerFixture) -> None:
         )
 
 
-def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, **more: Any) -> txs.Tx:
+def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, **more: Any) -> Tx:
     return txs.sbtc_transfer(more.pop("sender", PAYER), SHOP, amount, fixture.memo(made), **more)
 
 
@@ -59,9 +60,9 @@ def busy_world(fixture: LedgerFixture) -> dict[str, str]:
         }.items()
     }
     fixture.mine(pay(fixture, made["paid"]), pay(fixture, made["partly"], 20_000), txs.peg_in(OWN, 50_000))
-    fixture.mine(pay(fixture, made["surplus"]), txs.failed(pay(fixture, made["aborted"])), burn=True)
+    fixture.mine(pay(fixture, made["surplus"]), pay(fixture, made["aborted"]).failed(), burn=True)
     fixture.mine(pay(fixture, made["surplus"], label="again"), txs.sbtc_transfer(PAYER, SHOP, 5, b"what"))
-    fixture.mine(txs.failed(pay(fixture, made["bound"])), pay(fixture, made["deep"]))
+    fixture.mine(pay(fixture, made["bound"]).failed(), pay(fixture, made["deep"]))
     fixture.cancel(made["canceled"])
     fixture.mark(made["marked"], "succeeded")
     fixture.pass_time(5000)
@@ -262,7 +263,7 @@ async def test_of_very_many_intents_each_is_settled_in_transactions_of_a_few(
     made = [fixture.create() for _ in range(7)]
     tried = [fixture.create(payer=PAYER) for _ in range(3)]
     payments = [pay(fixture, one, label=one) for one in made]
-    failed = [txs.failed(pay(fixture, one, label=one)) for one in tried]
+    failed = [pay(fixture, one, label=one).failed() for one in tried]
     reading.miss(lambda: fixture.mine(*payments, *failed))
     monkeypatch.setattr(reindex_run, "MAX_INTENTS_PER_TRANSACTION", 2)
     with capture_sizes(monkeypatch) as sizes:
@@ -346,7 +347,7 @@ async def test_money_that_counts_for_two_chunks_is_settled_as_if_read_at_once(
     lonely = fixture.create(payer=PAYER, level="stacks=6,bitcoin=0")
 
     def story() -> None:
-        fixture.mine(txs.failed(pay(fixture, made)), txs.failed(pay(fixture, lonely)))
+        fixture.mine(pay(fixture, made).failed(), pay(fixture, lonely).failed())
         fixture.mine()
         fixture.mine(pay(fixture, made, label="again"))
         fixture.mine(n=10)
@@ -390,7 +391,7 @@ async def test_rows_that_the_chain_does_not_bear_out_are_put_right_and_kept(
     names = ("whole", "invented", "elsewhere", "altered", "moved")
     made = {name: fixture.create() for name in names}
     fixture.mine(*(pay(fixture, key) for key in made.values()))
-    fixture.mine(txs.failed(pay(fixture, made["whole"], label="no")))
+    fixture.mine(pay(fixture, made["whole"], label="no").failed())
     fixture.mine()
     lost = "0x" + "ab" * 32
     with fixture.database.begin() as connection:

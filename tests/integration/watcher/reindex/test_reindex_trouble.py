@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from chain.errors import WrongNetwork
 from chain.testing import ScriptedApi, principal, txs
+from chain.testing.tx import Tx
 from notifier.schema import delivery, event
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from tests.integration.watcher.reindex.reindex_fixture import Reading
@@ -40,7 +41,7 @@ class Killed(BaseException):
     """The process dies here."""
 
 
-def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, label: str = "") -> txs.Tx:
+def pay(fixture: LedgerFixture, made: str, amount: int = 50_000, label: str = "") -> Tx:
     return txs.sbtc_transfer(PAYER, SHOP, amount, fixture.memo(made), label=label)
 
 

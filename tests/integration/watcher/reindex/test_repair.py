@@ -298,8 +298,8 @@ async def test_failed_calls_are_put_right_too(fixture: LedgerFixture, reading: R
     paid, hidden, other = fixture.create(), fixture.create(), fixture.create()
     false_blocks.mine(fixture, false_blocks.failing, pay(fixture, paid))
     assert [entry["reason"] for entry in fixture.show(paid)["attempts"]] == ["abort_by_response"]
-    false_blocks.mine(fixture, false_blocks.without_transactions, txs.failed(pay(fixture, hidden)))
-    fixture.mine(txs.failed(pay(fixture, other)))
+    false_blocks.mine(fixture, false_blocks.without_transactions, pay(fixture, hidden).failed())
+    fixture.mine(pay(fixture, other).failed())
     with fixture.database.begin() as connection:
         connection.execute(
             update(attempt)
@@ -322,7 +322,7 @@ async def test_a_success_whose_call_had_failed_is_taken_back_at_once(
     made = fixture.create()
     tx = pay(fixture, made)
     shown = _models_of(fixture, tx)
-    false_blocks.mine(fixture, lambda block: replace(block, transactions=shown), txs.failed(tx))
+    false_blocks.mine(fixture, lambda block: replace(block, transactions=shown), tx.failed())
     assert fixture.status(made) == "succeeded"
     with capture_logs() as logs:
         report = await settles(reading)

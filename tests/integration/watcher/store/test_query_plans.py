@@ -59,7 +59,7 @@ def work(fixture: LedgerFixture, memo: bytes, unmatched: Callable[[], str]) -> N
     intent = fixture.create()
     own = fixture.create(match="recipient", recipient=OWN)
     payment = txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent))
-    failed = txs.failed(txs.sbtc_transfer(PAYER, OWN, 50_000, fixture.memo(own)))
+    failed = txs.sbtc_transfer(PAYER, OWN, 50_000, fixture.memo(own)).failed()
     stray = txs.sbtc_transfer(PAYER, SHOP, 7, memo)
     back = txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 7, intent_id=fixture.terms_hash(intent))
     fixture.mine(payment, stray, failed, back)

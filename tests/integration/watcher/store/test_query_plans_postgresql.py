@@ -191,7 +191,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) ->
         fixture.mine(
             txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)),
             txs.sbtc_transfer(PAYER, SHOP, 7, b"stray"),
-            txs.failed(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(failed))),
+            txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(failed)).failed(),
             txs.contract_refund(harness.PAYMENT_CONTRACT, SHOP, PAYER, 9, intent_id=fixture.terms_hash(paid)),
         )
         fixture.mark(failed, "failed")

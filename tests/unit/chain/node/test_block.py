@@ -18,7 +18,8 @@ from chain.model import MAX_VALUE_BYTES, MintEvent, PrintEvent, TransferEvent, T
 from chain.node.block import NodeBlock, Tenure, new_block, replayed_block
 from chain.testing import ScriptedBlock, ScriptedChain, events, node_payloads, principal, txs
 from chain.testing.raw import raw_transaction, transaction_id
-from chain.testing.txs import SBTC, SBTC_CONTRACT, Tx
+from chain.testing.tx import Tx
+from chain.testing.txs import SBTC, SBTC_CONTRACT
 
 DATA = Path(__file__).parents[3] / "data"
 PAYER = principal("payer")
@@ -46,7 +47,7 @@ def mined(*listed: Tx) -> ScriptedBlock:
 
 PAYMENT = txs.sbtc_transfer(PAYER, SHOP, 50_000, b"INV-1")
 STX = txs.stx_transfer(PAYER, SHOP, 7, b"INV-2")
-ABORTED = txs.failed(txs.sbtc_transfer(PAYER, SHOP, 1, b"INV-3"))
+ABORTED = txs.sbtc_transfer(PAYER, SHOP, 1, b"INV-3").failed()
 
 
 def body(*listed: Tx) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def test_a_replay_gives_the_block_that_the_observer_was_told() -> None:
             events.ft_mint(SBTC, SHOP, 4),
         ],
     )
-    undone = txs.failed(txs.sbtc_transfer(PAYER, SHOP, 2), TxStatus.ABORT_BY_POST_CONDITION)
+    undone = txs.sbtc_transfer(PAYER, SHOP, 2).failed(TxStatus.ABORT_BY_POST_CONDITION)
     block = mined(PAYMENT, STX, ABORTED, undone, routed)
     told = new_block(node_payloads.new_block(block))
     assert told == replayed(block)

@@ -11,6 +11,7 @@ from chain.clarity import Buffer, Tuple, UInt, encode
 from chain.node.transaction import RawTransaction, parse_transaction
 from chain.testing import principal, txs
 from chain.testing.raw import raw_transaction
+from chain.testing.tx import Tx
 
 PAYER = principal("payer")
 SHOP = principal("shop")
@@ -74,7 +75,7 @@ def test_a_call_has_its_contract_function_and_arguments_by_position() -> None:
         (txs.tenure_change("1"), "tenure_change", None),
     ],
 )
-def test_other_kinds_are_named_as_the_api_names_them(tx: txs.Tx, kind: str, contract_id: str | None) -> None:
+def test_other_kinds_are_named_as_the_api_names_them(tx: Tx, kind: str, contract_id: str | None) -> None:
     """A deployment names its contract; the rest of such payloads is not read."""
     parsed = parse_transaction(tx.raw)
     assert (parsed.kind, parsed.contract_id, parsed.args()) == (kind, contract_id, ())
