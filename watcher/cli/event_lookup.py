@@ -74,7 +74,7 @@ async def _look_up(api: StacksApi, claimed: ClaimedPayment) -> LookUp:
             remark = await check_source(api, await api.status(), claimed.network.name)
             shown = {
                 block_hash: await _show(api, claimed, block_hash, height)
-                for block_hash, height in {one.block_hash: one.height for one in claimed.transfers}.items()
+                for block_hash, height in {one.block_hash: one.height for one in claimed.moves}.items()
             }
             comparison = compare(claimed, shown, await _tip(api))
     except WrongNetwork as error:

@@ -75,14 +75,14 @@ class Session:
         """The time by this machine's clock, unix seconds."""
         return time.time()
 
-    def log(self, *, daemon: bool = False) -> None:
-        """Log to stderr: a daemon by its settings, a command only warnings, with --verbose all."""
+    def log(self, *, daemon: bool = False, least: str = "warning") -> None:
+        """Log to stderr: a daemon by its settings, a command from level ``least`` on, with --verbose all."""
         from watcher import log
 
         if daemon:
             log.configure(self.settings.log_format, "debug" if self.verbose else self.settings.log_level)
         else:
-            log.configure("console", "debug" if self.verbose else "warning")
+            log.configure("console", "debug" if self.verbose else least)
 
     @contextmanager
     def backend(self, *, create: bool = False) -> Iterator["Backend"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chain.model import BlockHeader, FetchRules
-from contracts.model import Payment, PaymentRules, Reading, Route
+from contracts.model import Payment, PaymentRules, Reading, Refund, Route
 from contracts.networks import Network, asset_contract, default_assets, sbtc_asset
 from watcher.domain.coverage import find_coverage, in_order
 from watcher.domain.matching import Claim, Unmatched, intent_keys, label_keys, match
@@ -39,6 +39,13 @@ class ClaimedTransfer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedRefund(ClaimedTransfer):
+    """A canonical transfer back to the payer, which the payment contract labelled, that an event lists."""
+
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedPayment:
     """What an event claims: the intent as the event describes it, and the transfers that count for it."""
 
@@ -49,6 +56,7 @@ class ClaimedPayment:
     intent: Intent
     #: In the event's order.
     transfers: tuple[ClaimedTransfer, ...]
+    refunds: tuple[ClaimedRefund, ...] = ()
     #: Transfers that the event counts, but had no room to list.
     unlisted: int
     #: Contract id of the payment contract, None when the event names none.
@@ -59,6 +67,11 @@ class ClaimedPayment:
     is_manual: bool
     #: Height of the newest block when the event was made.
     tip_height: int
+
+    @property
+    def moves(self) -> tuple[ClaimedTransfer, ...]:
+        """Transfers and refunds."""
+        return (*self.transfers, *self.refunds)
 
     @property
     def rules(self) -> PaymentRules:
@@ -99,7 +112,8 @@ class Comparison:
     verdict: Verdict
     #: What is contradicted, else what is unknown; empty when confirmed.
     reasons: tuple[str, ...] = ()
-    #: The transfers that were found as claimed; of a success only those that cover the amount. Chain order.
+    #: The claimed transfers as the source shows them, in chain order; of a confirmed success only those that
+    #: cover the amount.
     inclusions: tuple[Inclusion, ...] = ()
     #: Least depth of these transfers now; None without any.
     depth: Depth | None = None
@@ -118,24 +132,23 @@ def compare(claimed: ClaimedPayment, shown: Mapping[str, ShownBlock], tip: Chain
     contradictions = list(_misnamed_asset(claimed))
     unknown: list[str] = []
     found: list[Inclusion] = []
-    for transfer in claimed.transfers:
-        block = shown[transfer.block_hash]
-        payment = _find(transfer, block.reading.payments)
+    for moved in claimed.moves:
+        block = shown[moved.block_hash]
+        event = _find(moved, block.reading)
         if block.header is None and block.hash_at_height is None:
-            unknown.append(f"it has no block {transfer.height} yet, its tip is {tip.height}")
+            unknown.append(f"it has no block {moved.height} yet, its tip is {tip.height}")
         elif block.header is None:
-            contradictions.append(
-                f"block {transfer.height} is {block.hash_at_height}, not {transfer.block_hash}"
-            )
-        elif payment is not None:
-            contradictions += (
-                f"{text} ({_name(transfer)})" for text in _differences(claimed, transfer, payment)
-            )
-            found.append(_inclusion(payment, transfer))
-        elif transfer.tx_id in {doubtful.tx_id for doubtful in block.reading.unknown_status}:
-            unknown.append(f"this version does not know the status of its transaction ({_name(transfer)})")
+            contradictions.append(f"block {moved.height} is {block.hash_at_height}, not {moved.block_hash}")
+        elif event is not None:
+            contradictions += (f"{text} ({_name(moved)})" for text in _differences(claimed, moved, event))
+            if isinstance(event, Payment):
+                found.append(_inclusion(event, moved))
+        elif isinstance(moved, ClaimedRefund) and claimed.payment_contract is None:
+            unknown.append("the event does not name the payment contract, which labels refunds")
+        elif moved.tx_id in {doubtful.tx_id for doubtful in block.reading.unknown_status}:
+            unknown.append(f"this version does not know the status of its transaction ({_name(moved)})")
         else:
-            contradictions.append(f"block {transfer.height} has no such transfer ({_name(transfer)})")
+            contradictions.append(f"block {moved.height} has no such {_kind(moved)} ({_name(moved)})")
     counted = in_order(found)
     if claimed.is_success and not contradictions and not unknown:
         cover = find_coverage(claimed.intent, counted)
@@ -174,31 +187,41 @@ def _misnamed_asset(claimed: ClaimedPayment) -> Iterator[str]:
                 yield f"{spec.name} is {spec.identifier}, not {claimed.intent.asset_identifier}"
 
 
-def _find(transfer: ClaimedTransfer, payments: tuple[Payment, ...]) -> Payment | None:
-    key = (transfer.tx_id, transfer.rank)
-    return next((payment for payment in payments if (payment.tx_id, payment.rank) == key), None)
+def _find(moved: ClaimedTransfer, reading: Reading) -> Payment | Refund | None:
+    shown = reading.refunds if isinstance(moved, ClaimedRefund) else reading.payments
+    return next((event for event in shown if (event.tx_id, event.rank) == (moved.tx_id, moved.rank)), None)
 
 
-def _differences(claimed: ClaimedPayment, transfer: ClaimedTransfer, payment: Payment) -> Iterator[str]:
-    intent, block = claimed.intent, payment.block
+def _differences(claimed: ClaimedPayment, moved: ClaimedTransfer, event: Payment | Refund) -> Iterator[str]:
+    """Yield what the event on the chain has otherwise than claimed."""
+    intent, block = claimed.intent, event.block
+    recipient = moved.recipient if isinstance(moved, ClaimedRefund) else intent.recipient
     pairs: tuple[tuple[str, object, object], ...] = (
-        ("amount", transfer.amount, payment.amount),
-        ("asset", intent.asset_identifier, payment.asset),
-        ("recipient", intent.recipient, payment.recipient),
-        ("sender", transfer.sender, payment.sender),
-        ("height of its block", transfer.height, block.height),
-        ("time of its block", transfer.time, block.time),
-        ("Bitcoin height of its block", transfer.burn_height, block.burn_height),
+        ("amount", moved.amount, event.amount),
+        ("asset", intent.asset_identifier, event.asset),
+        ("recipient", recipient, event.recipient),
+        ("sender", moved.sender, event.sender),
+        ("height of its block", moved.height, block.height),
+        ("time of its block", moved.time, block.time),
+        ("Bitcoin height of its block", moved.burn_height, block.burn_height),
     )
     for name, said, is_now in pairs:
         if said != is_now:
             yield f"the {name} is {is_now}, not {said}"
+    if isinstance(event, Payment):
+        yield from _mismatch(intent, moved, event)
+    elif event.terms_hash != intent.terms_hash:
+        yield "it refunds another payment"
+
+
+def _mismatch(intent: Intent, moved: ClaimedTransfer, payment: Payment) -> Iterator[str]:
+    """Yield why a payment does not count for the intent, unless that is its recipient or its asset."""
     if payment.route is Route.REFUND:
         yield "it is a refund, which pays for nothing"
         return
     keys = intent_keys(intent.reference, intent.terms_hash, generated=intent.reference_generated)
     is_named = not set(keys).isdisjoint(label_keys(payment.memo, payment.terms_hash))
-    is_dedicated = transfer.assigned or intent.match is Match.RECIPIENT
+    is_dedicated = moved.assigned or intent.match is Match.RECIPIENT
     reason = match(
         Claim.of(payment),
         labelled=(intent,) if is_named else (),
@@ -231,8 +254,12 @@ def _depth(inclusions: tuple[Inclusion, ...], tip: ChainClock) -> Depth | None:
     return tip.depth(max(i.height for i in inclusions), max(i.burn_height for i in inclusions))
 
 
-def _name(transfer: ClaimedTransfer) -> str:
-    return f"transaction {transfer.tx_id}, event {transfer.rank}"
+def _kind(moved: ClaimedTransfer) -> str:
+    return "refund" if isinstance(moved, ClaimedRefund) else "transfer"
+
+
+def _name(moved: ClaimedTransfer) -> str:
+    return f"transaction {moved.tx_id}, event {moved.rank}"
 
 
 def _sum_of(claimed: ClaimedPayment, inclusions: tuple[Inclusion, ...]) -> str:

@@ -14,9 +14,9 @@ from contracts.networks import NETWORKS, NetworkName
 from notifier.events import MAX_BODY_BYTES, EventType
 from watcher import strict_json
 from watcher.domain.model import Depth, Flag, Intent, Status
-from watcher.domain.proof import ClaimedPayment, ClaimedTransfer
+from watcher.domain.proof import ClaimedPayment, ClaimedRefund, ClaimedTransfer
 from watcher.schemas.fields import read_id, read_principal, read_reference
-from watcher.schemas.payment_intents import IntentTransfer, PaymentIntent
+from watcher.schemas.payment_intents import IntentTransfer, PaymentIntent, Refund
 from watcher.schemas.webhooks import EventData
 from watcher.text import quote
 
@@ -45,6 +45,8 @@ def read_event(body: bytes) -> ClaimedPayment:
     try:
         # From JSON again: strict about types, but times and enumerations are texts there.
         data = EventData.model_validate_json(json.dumps(document["data"]), strict=True)
+        if kind == EventType.REFUNDED:
+            _check_refund(document["data"].get("refund"), data.payment_intent)
         return _claimed(_named("id", read_id, document.get("id")), kind, data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -59,10 +61,12 @@ def _claimed(event_id: str, kind: str, data: EventData) -> ClaimedPayment:
     if chain.network not in set(NetworkName):
         raise ValueError(f"the network {quote(chain.network)} is unknown")
     network = NETWORKS[NetworkName(chain.network)]
-    if len(intent.transfers) > MAX_TRANSFERS:
-        raise ValueError(f"it lists {len(intent.transfers):,} transfers")
+    for listed in (intent.transfers, intent.refunds):
+        if len(listed) > MAX_TRANSFERS:
+            raise ValueError(f"it lists {len(listed):,} transfers")
     transfers = tuple(_transfer(one) for one in intent.transfers if one.status == "canonical")
-    if len({(one.tx_id, one.rank) for one in transfers}) != len(transfers):
+    refunds = tuple(_refund(one) for one in intent.refunds if one.status == "canonical")
+    if len({(one.tx_id, one.rank) for one in (*transfers, *refunds)}) != len(transfers) + len(refunds):
         raise ValueError("it lists a transfer twice")
     contract = intent.pay.contract
     return ClaimedPayment(
@@ -71,6 +75,7 @@ def _claimed(event_id: str, kind: str, data: EventData) -> ClaimedPayment:
         network=network,
         intent=_intent(intent, _named("asset_identifier", network.parse_asset, intent.asset_identifier)),
         transfers=transfers,
+        refunds=refunds,
         unlisted=max(0, intent.transfers_total - len(intent.transfers)),
         payment_contract=None
         if contract is None
@@ -79,6 +84,13 @@ def _claimed(event_id: str, kind: str, data: EventData) -> ClaimedPayment:
         is_manual=Flag.MANUAL in intent.flags,
         tip_height=_height(chain.tip_height),
     )
+
+
+def _check_refund(named: object, intent: PaymentIntent) -> None:
+    """Refuse an event about a refund that its intent does not list, although it lists all."""
+    listed = [{"amount": str(one.amount), "tx_id": one.tx_id} for one in intent.refunds]
+    if named not in listed and intent.refunds_total <= len(listed):
+        raise ValueError("it is about a refund that it does not list")
 
 
 def _intent(document: PaymentIntent, asset: str) -> Intent:
@@ -116,20 +128,29 @@ def _intent(document: PaymentIntent, asset: str) -> Intent:
 
 
 def _transfer(document: IntentTransfer) -> ClaimedTransfer:
+    return ClaimedTransfer(**_moved(document), assigned=document.assigned)
+
+
+def _refund(document: Refund) -> ClaimedRefund:
+    return ClaimedRefund(
+        **_moved(document), recipient=_named("recipient", read_principal, document.recipient)
+    )
+
+
+def _moved(document: IntentTransfer | Refund) -> dict[str, Any]:
     for name in ("tx_id", "block_hash"):
         if not HASH.fullmatch(getattr(document, name)):
             raise ValueError(f"the {name} of a transfer has not 32 bytes")
-    return ClaimedTransfer(
-        tx_id=document.tx_id,
-        rank=_height(document.event_index),
-        block_hash=document.block_hash,
-        height=_height(document.block_height),
-        time=_seconds(document.block_time),
-        burn_height=_height(document.burn_block_height),
-        sender=None if document.sender is None else _named("sender", read_principal, document.sender),
-        amount=document.amount,
-        assigned=document.assigned,
-    )
+    return {
+        "tx_id": document.tx_id,
+        "rank": _height(document.event_index),
+        "block_hash": document.block_hash,
+        "height": _height(document.block_height),
+        "time": _seconds(document.block_time),
+        "burn_height": _height(document.burn_block_height),
+        "sender": None if document.sender is None else _named("sender", read_principal, document.sender),
+        "amount": document.amount,
+    }
 
 
 def _named(field: str, reader: Callable[[str], str], value: Any) -> str:

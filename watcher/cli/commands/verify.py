@@ -13,6 +13,7 @@ from watcher.errors import UsageError
 
 if TYPE_CHECKING:
     from watcher.cli.event_lookup import LookUp
+    from watcher.domain.model import Inclusion
     from watcher.domain.proof import ClaimedPayment, Comparison
 
 #: The worst verdict first.
@@ -50,7 +51,8 @@ def verify(
 
     Example: sbtc-watcher verify event.json --api https://api.hiro.so
     """
-    get_session(context).log()
+    # Which routes a server deprecates is no concern of a receiver.
+    get_session(context).log(least="error")
     from watcher import event_loop
     from watcher.cli.event_lookup import look_up_everywhere
     from watcher.schemas.claimed_payment import read_event
@@ -60,7 +62,7 @@ def verify(
         claimed = read_event(_read(file))
     except ValueError as error:
         raise UsageError(f"{name} {error}") from None
-    if not claimed.transfers and not claimed.is_success:
+    if not claimed.moves and not claimed.is_success:
         if as_json:
             render.document(_document(claimed, []))
         else:
@@ -115,26 +117,34 @@ def _show(claimed: "ClaimedPayment", one: "LookUp") -> None:
 
 def _confirmed(claimed: "ClaimedPayment", found: "Comparison") -> str:
     """Return ``50,000 sats to SP… in block 5012344 (0x9a8b…), 7 Bitcoin blocks deep``."""
+    parts = []
+    if found.depth is not None:
+        deep = render.count(found.depth.bitcoin, "Bitcoin block")
+        paid = f"{_amount(claimed, found.amount)} to {claimed.intent.recipient}"
+        parts.append(f"{paid} in {_blocks(found.inclusions)}, {deep} deep")
+    if claimed.refunds:
+        parts.append(f"{_amount(claimed, sum(refund.amount for refund in claimed.refunds))} refunded")
+    if any(inclusion.assigned for inclusion in found.inclusions):
+        parts.append("an operator assigned it to the intent, its memo does not name it")
+    return "; ".join(parts) + ("" if claimed.network.mainnet else f", on {claimed.network.name}")
+
+
+def _amount(claimed: "ClaimedPayment", base_units: int) -> str:
     from contracts.networks import default_assets
     from watcher.cli.format import find, short
 
-    network, intent = claimed.network, claimed.intent
-    assets = default_assets(network, network.sbtc_contract)
-    amount = short(found.amount, intent.asset_identifier, assets)
-    if find(intent.asset_identifier, assets) is None:
-        amount += f" of {intent.asset_identifier}"
-    blocks = {i.height: i.block_hash for i in found.inclusions}
-    where = (
-        f"block {next(iter(blocks))} ({next(iter(blocks.values()))[:10]}…)"
-        if len(blocks) == 1
-        else f"{len(blocks)} blocks, {min(blocks)} to {max(blocks)}"
-    )
-    assert found.depth is not None, "what is confirmed has transfers"
-    deep = f"{render.count(found.depth.bitcoin, 'Bitcoin block')} deep"
-    also = "" if network.mainnet else f", on {network.name}"
-    if any(i.assigned for i in found.inclusions):
-        also += "; an operator assigned it to the intent, it names none or another"
-    return f"{amount} to {intent.recipient} in {where}, {deep}{also}"
+    identifier = claimed.intent.asset_identifier
+    assets = default_assets(claimed.network, claimed.network.sbtc_contract)
+    unit = "" if find(identifier, assets) is not None else f" of {identifier}"
+    return short(base_units, identifier, assets) + unit
+
+
+def _blocks(inclusions: "tuple[Inclusion, ...]") -> str:
+    blocks = {inclusion.height: inclusion.block_hash for inclusion in inclusions}
+    if len(blocks) == 1:
+        [(height, block_hash)] = blocks.items()
+        return f"block {height} ({block_hash[:10]}…)"
+    return f"{len(blocks)} blocks, {min(blocks)} to {max(blocks)}"
 
 
 def _document(claimed: "ClaimedPayment", found: "list[LookUp]") -> dict[str, Any]:
@@ -147,6 +157,10 @@ def _document(claimed: "ClaimedPayment", found: "list[LookUp]") -> dict[str, Any
         "recipient": intent.recipient,
         "asset_identifier": intent.asset_identifier,
         "amount": str(intent.amount),
+        "refunds": [
+            {"tx_id": refund.tx_id, "event_index": refund.rank, "amount": str(refund.amount)}
+            for refund in claimed.refunds
+        ],
         "verdict": _worst(found) if found else None,
         "sources": [_source(one) for one in found],
     }

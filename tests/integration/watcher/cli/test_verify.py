@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chain.testing import ScriptedApi, principal, txs
+from chain.testing import VERSIONS, ScriptedApi, principal, txs
 from tests import harness
 from tests.integration.watcher.cli.verify_fixture import VerifyFixture, tampering
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
@@ -172,6 +172,25 @@ async def test_an_api_without_a_usable_answer_is_one_line(
     assert answer.out.count("\n") == 1
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_every_version_of_the_api_can_be_asked(fixture: VerifyFixture, version: str) -> None:
+    """Also those whose deprecated routes are gone, and of transactions with several transfers."""
+    api = await fixture.serve()
+    api.become(version)
+    intent = fixture.ledger.create()
+    fixture.ledger.mine(
+        txs.token_transfer_many(
+            PAYER, [(principal("other"), 9, b"X"), (SHOP, 50_000, fixture.ledger.memo(intent))]
+        )
+    )
+    event = fixture.event(intent)
+    answer = await fixture.verify(event, api)
+    assert answer.out.startswith("confirmed by")
+    assert answer.err == ""
+    event["data"]["payment_intent"]["transfers"][0]["event_index"] = 0
+    assert "the amount is 9, not 50000" in (await fixture.verify(event, api, code=1)).out
+
+
 async def test_an_old_api_is_told_so(fixture: VerifyFixture) -> None:
     """Its routes differ: nothing is concluded from them."""
     old = await fixture.serve(version="8.13.0")
@@ -240,6 +259,29 @@ async def test_what_an_operator_assigned_is_said(fixture: VerifyFixture, api: Sc
     fixture.ledger.assign(fixture.ledger.transfers()[0]["id"], intent)
     answer = await fixture.verify(fixture.event(intent), api)
     assert "an operator assigned it" in answer.out
+
+
+async def test_a_refund_is_looked_up_with_its_payment(fixture: VerifyFixture, api: ScriptedApi) -> None:
+    """The payment contract's print labels the transfer back to the payer."""
+    ledger = fixture.ledger
+    intent = fixture.paid()
+    back = txs.contract_refund(
+        harness.PAYMENT_CONTRACT, SHOP, PAYER, 500, intent_id=ledger.terms_hash(intent)
+    )
+    ledger.mine(back)
+    event = fixture.event(intent)
+    assert event["type"] == "payment.refunded"
+    assert "; 500 sats refunded (" in (await fixture.verify(event, api)).out
+    [refund] = (await fixture.verify(event, api, more=("--json",))).json["refunds"]
+    assert refund == {"tx_id": back.tx_id, "event_index": refund["event_index"], "amount": "500"}
+    event["data"]["payment_intent"]["refunds"][0]["recipient"] = SHOP
+    answer = await fixture.verify(event, api, code=1)
+    assert f"the recipient is {PAYER}, not {SHOP}" in answer.out
+    event["data"]["payment_intent"]["transfers"] = []
+    event["data"]["payment_intent"].update(status="pending", transfers_total=0)
+    event["data"]["payment_intent"]["refunds"][0]["recipient"] = PAYER
+    answer = await fixture.verify(event, api)
+    assert ": 500 sats refunded (" in answer.out
 
 
 async def test_a_success_by_hand_is_not_confirmed(fixture: VerifyFixture, api: ScriptedApi) -> None:

@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 
 from chain.model import BlockHeader
-from contracts.model import Payment, Reading, Route
+from contracts.model import Payment, Reading, Refund, Route
 from tests import harness
 from watcher.domain.model import ChainClock, Depth, Intent, Match
-from watcher.domain.proof import ClaimedPayment, ClaimedTransfer, Comparison, ShownBlock, Verdict, compare
+from watcher.domain.proof import (
+    ClaimedPayment,
+    ClaimedRefund,
+    ClaimedTransfer,
+    Comparison,
+    ShownBlock,
+    Verdict,
+    compare,
+)
 
 SHOP, PAYER = harness.SHOP, harness.principal("payer")
 NOW = 1_800_000_000
@@ -289,4 +297,67 @@ def test_the_rules_are_those_of_the_network_and_of_the_intents_token() -> None:
     assert claim().fetch_rules == harness.WATCHED
     assert claim(intent=intent(asset="stx", asset_identifier="STX"), payment_contract=None).fetch_rules == (
         replace(harness.WATCHED, watched_contracts=frozenset())
+    )
+
+
+def refund(**changes: Any) -> Refund:
+    fields: dict[str, Any] = {
+        "block": HEADER,
+        "tx_id": "0x" + "cc" * 32,
+        "tx_index": 1,
+        "rank": 0,
+        "asset": harness.SBTC,
+        "sender": SHOP,
+        "recipient": PAYER,
+        "amount": 500,
+        "terms_hash": intent().terms_hash,
+    }
+    return Refund(**(fields | changes))
+
+
+def refunded(made: Refund, said: dict[str, Any], **changes: Any) -> Comparison:
+    """Compare an event about a payment and its refund with a chain that has both."""
+    fields = {"tx_id": made.tx_id, "rank": made.rank, "block_hash": HEADER.hash, "height": 100, "time": NOW}
+    listed_refund = ClaimedRefund(
+        **(fields | {"burn_height": 900, "sender": SHOP, "amount": 500, "recipient": PAYER} | said)
+    )
+    block = ShownBlock(
+        header=HEADER,
+        hash_at_height=HEADER.hash,
+        reading=Reading(payments=(payment(),), refunds=(made,)),
+    )
+    return compare(claim(listed(payment()), refunds=(listed_refund,), **changes), {HEADER.hash: block}, TIP)
+
+
+def test_a_refund_is_confirmed_beside_the_payment_and_pays_for_nothing() -> None:
+    """The sum is that of the payment alone."""
+    found = refunded(refund(), {})
+    assert (found.verdict, found.amount) == (Verdict.CONFIRMED, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "told"),
+    [
+        ({}, {"amount": 501}, "the amount is 500, not 501"),
+        ({}, {"recipient": SHOP}, f"the recipient is {PAYER}, not {SHOP}"),
+        ({}, {"sender": PAYER}, f"the sender is {SHOP}, not {PAYER}"),
+        ({}, {"rank": 9}, "block 100 has no such refund"),
+        ({"terms_hash": b"x" * 32}, {}, "it refunds another payment"),
+    ],
+)
+def test_what_an_event_says_of_a_refund_is_compared(
+    made: dict[str, Any], said: dict[str, Any], told: str
+) -> None:
+    """A refund is what the payment contract labelled as one of this payment."""
+    found = refunded(refund(**made), said)
+    assert found.verdict is Verdict.CONTRADICTED
+    assert [reason.partition(" (transaction")[0] for reason in found.reasons] == [told]
+
+
+def test_a_refund_of_an_unknown_payment_contract_is_unknown() -> None:
+    """Without the contract's id no print labels anything."""
+    found = refunded(refund(), {"rank": 9}, payment_contract=None)
+    assert (found.verdict, found.reasons) == (
+        Verdict.UNKNOWN,
+        ("the event does not name the payment contract, which labels refunds",),
     )

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.events import API_VERSION
+from notifier.events import API_VERSION, MAX_BODY_BYTES
+from watcher.schemas.base import EXAMPLE_ADDRESS
 from watcher.schemas.claimed_payment import MAX_TRANSFERS, read_event
 from watcher.schemas.payment_intents import PaymentIntent
 
@@ -88,7 +89,6 @@ def test_what_it_had_no_room_to_list_is_counted() -> None:
     [
         ("payment.succeeded", "processing", True),
         ("payment.attention", "succeeded", True),
-        ("payment.refunded", "succeeded", True),
         ("payment.attention", "processing", False),
         ("payment.failed", "failed", False),
     ],
@@ -98,6 +98,37 @@ def test_a_success_is_claimed_by_type_or_status(kind: str, status: str, is_succe
     document = event(type=kind)
     document["data"]["payment_intent"]["status"] = status
     assert read(document).is_success is is_success
+
+
+def refunded() -> Json:
+    """Return an event about a refund."""
+    document = event(type="payment.refunded")
+    back = {**transfer_of(document), "tx_id": "0x" + "cc" * 32, "amount": "500", "recipient": EXAMPLE_ADDRESS}
+    document["data"]["payment_intent"].update(refunds=[back], refunds_total=1)
+    document["data"]["refund"] = {"amount": "500", "tx_id": back["tx_id"]}
+    return document
+
+
+def test_a_refund_is_read_with_its_recipient() -> None:
+    """It is among the refunds that count; an event of an earlier version lists none."""
+    claimed = read(refunded())
+    [refund] = claimed.refunds
+    assert claimed.is_success
+    assert (refund.amount, refund.recipient) == (500, EXAMPLE_ADDRESS)
+    document = refunded()
+    document["data"]["payment_intent"]["refunds"][0]["status"] = "orphaned"
+    assert read(document).refunds == ()
+
+
+@pytest.mark.parametrize("named", [None, [], {}, {"amount": 500}, {"amount": "5", "tx_id": "0x" + "cc" * 32}])
+def test_an_event_lists_the_refund_that_it_is_about(named: Json) -> None:
+    """Unless it had no room to list all."""
+    document = refunded()
+    document["data"]["refund"] = named
+    with pytest.raises(ValueError, match="about a refund that it does not list"):
+        read(document)
+    document["data"]["payment_intent"]["refunds_total"] = 60
+    assert len(read(document).refunds) == 1
 
 
 def transfer_of(document: Json) -> Json:
@@ -192,6 +223,20 @@ def test_any_value_at_any_place_is_read_or_refused(place: tuple[Any, ...], value
     node[place[-1]] = value
     with suppress(ValueError):
         read(document)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b" " * (MAX_BODY_BYTES + 1), "has more than 262,144 bytes"),
+        (b'{"type": "webhook.test"}', "is about no payment"),
+        (b'{"type": "payment.succeeded"}', "holds no data any more"),
+    ],
+)
+def test_other_bodies_are_told_from_events(body: bytes, told: str) -> None:
+    """What it is instead is said."""
+    with pytest.raises(ValueError, match=told):
+        read_event(body)
 
 
 @given(st.binary(max_size=200))
