@@ -5,6 +5,7 @@ against these models. Later versions may add fields to documents, so unknown fie
 """
 
 from watcher.schemas.base import Depth, Document, FieldError, OwnedPage, Page, Problem, Request
+from watcher.schemas.intent_facts import Attempt, Refund
 from watcher.schemas.merchants import (
     AddApiKey,
     ApiKey,
@@ -19,7 +20,6 @@ from watcher.schemas.merchants import (
     Scope,
 )
 from watcher.schemas.payment_intents import (
-    Attempt,
     Cancel,
     Dismiss,
     Mark,
@@ -29,7 +29,6 @@ from watcher.schemas.payment_intents import (
     PaymentIntentFilters,
     PaymentIntentList,
     PaymentIntentPage,
-    Refund,
     WaitForStatus,
 )
 from watcher.schemas.status import ServerStatus

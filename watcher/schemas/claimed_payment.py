@@ -16,7 +16,8 @@ from watcher import strict_json
 from watcher.domain.model import Depth, Flag, Intent, Status
 from watcher.domain.proof import ClaimedPayment, ClaimedRefund, ClaimedTransfer
 from watcher.schemas.fields import read_id, read_principal, read_reference
-from watcher.schemas.payment_intents import IntentTransfer, PaymentIntent, Refund
+from watcher.schemas.intent_facts import IntentTransfer, Refund
+from watcher.schemas.payment_intents import PaymentIntent
 from watcher.schemas.webhooks import EventData
 from watcher.text import quote
 
