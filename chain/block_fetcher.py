@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chain.api.parse import TxPage
 from chain.block_reader import read_blocks
+from chain.directed import DirectedReading
 from chain.errors import SourceError, SourceInconsistent
 from chain.header_window import links
 from chain.model import Block, BlockHeader, FetchRules, PrintEvent, Transaction
@@ -81,11 +82,18 @@ class BlockFetcher:
     """
 
     def __init__(
-        self, rules: FetchRules, *, batch: int, prefetch: int, max_prefetch_bytes: int = MAX_PREFETCH_BYTES
+        self,
+        rules: FetchRules,
+        *,
+        batch: int,
+        prefetch: int,
+        max_prefetch_bytes: int = MAX_PREFETCH_BYTES,
+        directed: DirectedReading | None = None,
     ) -> None:
         if batch < 1 or prefetch < 1:
             raise ValueError("batch and prefetch must be at least 1")
         self._rules = rules
+        self._directed = directed
         self._batch = batch
         self._prefetch = prefetch
         self._max_prefetch_bytes = max_prefetch_bytes
@@ -117,7 +125,14 @@ class BlockFetcher:
                         break
                     headers, ready = ready[: self._pace], ready[self._pace :]
                     last = headers[-1]
-                    reading = read_blocks(run.source, headers, self._rules, page=run.page)
+                    reading = read_blocks(
+                        run.source,
+                        headers,
+                        self._rules,
+                        page=run.page,
+                        directed=self._directed,
+                        top=run.top,
+                    )
                     reads.append(asyncio.create_task(reading))
                 if not reads:
                     break

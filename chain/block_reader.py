@@ -12,6 +12,7 @@ import structlog
 
 from chain.api.client import MAX_IDS
 from chain.api.parse import TxDetail, TxPage, TxSummary
+from chain.directed import DirectedReading
 from chain.errors import SourceInconsistent, SourceMalformed
 from chain.model import (
     FAILED_STATUSES,
@@ -46,13 +47,22 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 async def read_blocks(
-    source: ChainSource, headers: Sequence[BlockHeader], rules: FetchRules, *, page: TxPage | None = None
+    source: ChainSource,
+    headers: Sequence[BlockHeader],
+    rules: FetchRules,
+    *,
+    page: TxPage | None = None,
+    directed: DirectedReading | None = None,
+    top: int = 0,
 ) -> tuple[Block, ...]:
     """Read the blocks of ``headers`` (contiguous, oldest first).
 
     ``page`` saves a request if it shows the newest block. Returns every transaction that can matter of every
     block, or raises: ``SourceInconsistent`` when the source's answers show another chain than ``headers``
     (read the headers again), another ``SourceError`` when it cannot serve.
+
+    With ``directed``, transactions that do not concern us may be left out; ``top`` is then the height of the
+    source's newest block.
     """
     rows = await _list_chain(source, headers, page)
     for header in headers:
@@ -61,11 +71,20 @@ async def read_blocks(
     ordered = {
         header.hash: sorted(rows[header.hash].values(), key=lambda row: row.tx_index) for header in headers
     }
-    details = await _details(source, [row for one in ordered.values() for row in one], rules)
+    read = ordered
+    if directed is not None:
+        candidates = [row for one in ordered.values() for row in one if _has_events(row)]
+        relevant = await directed.relevant(source, headers, candidates, top=top)
+        if relevant is not None:
+            read = {
+                block: [row for row in one if not _has_events(row) or row.tx_id in relevant]
+                for block, one in ordered.items()
+            }
+    details = await _details(source, [row for one in read.values() for row in one], rules)
     blocks = tuple(
         Block(
             header=header,
-            transactions=tuple(_transactions(ordered[header.hash], details, rules)),
+            transactions=tuple(_transactions(read[header.hash], details, rules)),
             unknown=_unknown(ordered[header.hash], details),
         )
         for header in headers
@@ -156,9 +175,7 @@ async def _list_block(source: ChainSource, header: BlockHeader) -> dict[str, TxS
 async def _details(source: ChainSource, rows: Iterable[TxSummary], rules: FetchRules) -> dict[str, TxDetail]:
     """Fetch events and arguments by transaction id; every answer agrees with its list row."""
     found: dict[str, TxDetail] = {}
-    wanted = [
-        row for row in rows if (_may_have_events(row) and row.event_count != 0) or _wants_args(row, rules)
-    ]
+    wanted = [row for row in rows if _has_events(row) or _wants_args(row, rules)]
     for _ in range(DETAIL_ROUNDS):
         if not wanted:
             return found
@@ -235,6 +252,11 @@ def _same_block(row: TxSummary, header: BlockHeader) -> bool:
 
 def _may_have_events(row: TxSummary) -> bool:
     return row.status in _MAY_PAY and row.transfer is None and row.kind not in _WITHOUT_EVENTS
+
+
+def _has_events(row: TxSummary) -> bool:
+    """Whether it has events, as far as its list says."""
+    return _may_have_events(row) and row.event_count != 0
 
 
 def _wants_args(row: TxSummary, rules: FetchRules) -> bool:

@@ -17,6 +17,7 @@ from chain.api.parse import TxPage
 from chain.block_fetcher import HEADER_ROWS, BlockFetcher, BlockRange, headers_after
 from chain.block_reader import refuse_repeats
 from chain.bootstrap import HeaderLoader, Loaded
+from chain.directed import DirectedReading, Interests
 from chain.errors import ChainError, SourceError, SourceInconsistent, SourceMalformed
 from chain.fork_choice import ForkChoice
 from chain.header_window import HeaderWindow, Verdict
@@ -65,6 +66,7 @@ class Follower:
         finality_burn_blocks: int,
         batch: int = 50,
         prefetch: int = 4,
+        interests: Interests | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_unforeseen: Callable[[Exception], None] = lambda error: _log.error("unforeseen", exc_info=error),
     ) -> None:
@@ -75,7 +77,9 @@ class Follower:
         self._keep = finality_burn_blocks + MARGIN_BURN_BLOCKS
         self._batch = batch
         self._clock = clock
-        self._fetcher = BlockFetcher(rules, batch=batch, prefetch=prefetch)
+        #: None: every transaction is read.
+        self._directed = None if interests is None else DirectedReading(interests, clock=clock)
+        self._fetcher = BlockFetcher(rules, batch=batch, prefetch=prefetch, directed=self._directed)
         self._fork_choice = ForkChoice(
             pool, window, poll_interval=poll_interval, finality_burn_blocks=finality_burn_blocks, clock=clock
         )
@@ -211,6 +215,8 @@ class Follower:
     def _advance(self, step: Step) -> None:
         """The consumer has committed ``step``."""
         if isinstance(step, Reorg):
+            if self._directed is not None:
+                self._directed.settled(step.ancestor.height + 1)
             self._fork_choice.on_reorg(step.ancestor)
             self._tip = step.tip
         self._window.apply(step)
@@ -241,7 +247,8 @@ class Follower:
         ours = self._window.tip
         self._agrees = False
         seen, etag = self._etags.get(source.url, (None, None))
-        page = await source.transactions(etag=etag if seen == ours.hash else None)
+        doubted = self._doubted_base()
+        page = await source.transactions(etag=etag if seen == ours.hash and doubted is None else None)
         if page is None:
             self._agree()
             return Verdict.SAME, None
@@ -251,6 +258,8 @@ class Follower:
         self._etags[source.url] = (newest.hash, page.etag)
         height, block_hash = newest.height, newest.hash
         verdict = self._window.judge(height, block_hash)
+        if doubted is not None and verdict in (Verdict.SAME, Verdict.AHEAD):
+            return await self._again(source, doubted, newest, page)
         if verdict is Verdict.SAME:
             self._agree()
             return verdict, None
@@ -281,6 +290,31 @@ class Follower:
         if first is None or first[0] == self._window.at(ancestor.height + 1):
             raise SourceInconsistent("it changed its chain while the fork was looked for", url=source.url)
         return verdict, await self._range(source, ancestor, first, newest, page)
+
+    def _doubted_base(self) -> BlockHeader | None:
+        """The block above which applied blocks must be read again, because something in them was missed."""
+        height = None if self._directed is None else self._directed.doubted
+        if height is None or self._directed is None:
+            return None
+        base = self._window.at(height - 1)
+        if base is None:
+            _log.error(
+                "directed.missed_below_window",
+                action="directed.missed_below_window",
+                height=height,
+                hint=f"sbtc-watcher reindex --from {height}",
+            )
+            self._directed.settled(height)
+        return base
+
+    async def _again(
+        self, source: ChainSource, base: BlockHeader, newest: _Newest, page: TxPage
+    ) -> tuple[Verdict, BlockRange]:
+        """Read the blocks above ``base`` again: they are applied anew, in one step."""
+        first = await headers_after(source, base, newest.height)
+        if first is None:
+            raise SourceInconsistent("it changed its chain while blocks were read again", url=source.url)
+        return Verdict.AHEAD, await self._range(source, base, first, newest, page)
 
     async def _newest(self, source: ChainSource, page: TxPage) -> _Newest | None:
         """Return the source's newest block, even one without transactions, which ``page`` does not show."""

@@ -22,6 +22,7 @@ from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
 from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, LEVELS, Intent, LatePolicy, Match
+from watcher.indexer.interests import StoredInterests
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.settler import Settler
@@ -172,6 +173,7 @@ def make_indexer(
         WATCHED,
         poll_interval=poll_interval,
         finality_burn_blocks=finality,
+        interests=StoredInterests(ledger.database, RULES),
         clock=clock,
     )
     following = IndexerLoop(

@@ -16,7 +16,15 @@ from chain.api.parse import parse_version
 #: Routes that have an end, by the path that they begin with.
 MULTIPLE: Final = "tx/multiple"
 V2_BLOCKS: Final = "v2/blocks"
-_ENDING: Final = {"/extended/v1/tx/multiple": MULTIPLE, "/extended/v2/blocks": V2_BLOCKS}
+#: Routes that not every version has, or that may end too.
+TRANSFERS: Final = "principals/transfers"
+PRINTS: Final = "smart-contracts/logs"
+_ENDING: Final = {
+    "/extended/v1/tx/multiple": MULTIPLE,
+    "/extended/v2/blocks": V2_BLOCKS,
+    "/extended/v3/principals/": TRANSFERS,
+    "/extended/v2/smart-contracts/": PRINTS,
+}
 
 #: The first version with ``v3/blocks``.
 BLOCKS_V3_SINCE: Final = (9, 7, 0)
@@ -45,7 +53,7 @@ class Capabilities:
     has_blocks_v3: bool | None = None
     #: Summaries of transactions count their events.
     has_event_count: bool | None = None
-    #: Routes that announced their end (``MULTIPLE``, ``V2_BLOCKS``), and those of them that are switched off.
+    #: Routes that announced their end, and those of them that are switched off.
     deprecated: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     #: Routes that this version of the server does not know.
@@ -100,7 +108,7 @@ class Capabilities:
 
 
 def ending_route(path: str) -> str | None:
-    """Return the name of the route at ``path`` if it is one that has an end."""
+    """Return the name of the route at ``path`` if it is one that may be missing."""
     return next((name for begin, name in _ENDING.items() if path.startswith(begin)), None)
 
 

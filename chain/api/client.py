@@ -6,18 +6,21 @@ them are used is decided by what the server has shown to offer, see ``chain.api.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from urllib.parse import quote
 
 import httpx
 import structlog
 
 from chain.api import parse as parser
-from chain.api import parse_mempool
+from chain.api import parse_hints, parse_mempool
 from chain.api.capabilities import MULTIPLE, Capabilities
 from chain.api.dates import ServerDates
 from chain.api.events import EventReader
 from chain.api.headers import HeaderReader, checked_hash, within
 from chain.api.multiple import MAX_IDS, MultipleReader
 from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
+from chain.api.parse_hints import PrintPage, TransferPage
 from chain.api.parse_mempool import PendingPage
 from chain.api.requests import Requests
 from chain.api.transport import (
@@ -189,6 +192,26 @@ class StacksApi:
             answer, lambda body: parse_mempool.pending_page(body, limit=limit, etag=tag)
         )
 
+    async def transfers(
+        self, principal: str, asset: str | None, *, cursor: str | None = None, limit: int = 50
+    ) -> TransferPage:
+        """Transfers of a token from and to a principal, newest first; of STX (``asset`` None) those to it.
+
+        ``cursor`` is a page's ``next_cursor``, or ``"H:0:0:0"`` for the rows at or below block H. Needs API
+        9.1. The list does not say which tip it is of.
+        """
+        within(limit, 1, 50)
+        kind = "stx/inbound" if asset is None else f"ft/{quote(asset, safe=':')}"
+        path = f"/extended/v3/principals/{quote(principal)}/transfers/{kind}?limit={limit}"
+        answer = self._requests.there(await self._requests.get(path + _cursor(cursor)))
+        return self._requests.parse(answer, partial(parse_hints.transfer_page, limit=limit))
+
+    async def prints(self, contract: str, *, cursor: str | None = None, limit: int = 100) -> PrintPage:
+        """What a contract printed, newest first; ``cursor`` as in ``transfers``."""
+        path = f"/extended/v2/smart-contracts/{quote(contract)}/logs?limit={within(limit, 1, 100)}"
+        answer = self._requests.there(await self._requests.get(path + _cursor(cursor)))
+        return self._requests.parse(answer, partial(parse_hints.print_page, limit=limit))
+
     async def details(self, tx_ids: Sequence[str], *, with_args: bool = False) -> dict[str, TxDetail]:
         """Status and all events of each transaction, in the given order; unknown ids are included.
 
@@ -220,6 +243,12 @@ class StacksApi:
         if page.results:
             self._requests.counts_events(page.results[0].event_count is not None)
         return page
+
+
+def _cursor(cursor: str | None) -> str:
+    if cursor is not None and not parse_hints.CURSOR.fullmatch(cursor):
+        raise ValueError(f"a cursor is height:sequence:index:index, not {cursor!r}")
+    return "" if cursor is None else f"&cursor={cursor}"
 
 
 def _list_path(path: str, limit: int, cursor: str | None) -> str:

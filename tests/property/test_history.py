@@ -27,8 +27,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
+from chain import directed
 from chain.model import Extend
-from chain.testing import ScriptedApi, ScriptedChain, Tx, block_model, principal, txs
+from chain.testing import VERSIONS, ScriptedApi, ScriptedChain, Tx, block_model, principal, txs
 from contracts.payments import read_block
 from notifier import outbox
 from notifier.events import VERDICTS, EventType, event_id
@@ -51,6 +52,8 @@ from watcher.store.schema import transfer as transfer_table
 START = 1_800_000_000
 PAYER, STRANGER = principal("payer"), principal("stranger")
 FINALITY = 40
+
+versions = st.sampled_from(sorted(VERSIONS))
 
 
 def intents() -> list[Intent]:
@@ -87,20 +90,26 @@ class History(RuleBasedStateMachine):
     """Random history of a chain, its sources and the daemon."""
 
     @initialize(
-        keep=st.sampled_from(["stale", "follow"]),
+        keep=st.sampled_from(["stale", "follow", "instant"]),
         sources=st.integers(1, 2),
         limit=st.sampled_from([1, 2, 100]),
+        version=versions,
+        by_hints=st.booleans(),
     )
-    def begin(self, keep: Any, sources: int, limit: int) -> None:
-        """``limit``: most intents that one transaction settles."""
+    def begin(self, keep: Any, sources: int, limit: int, version: str, by_hints: bool) -> None:
+        """``limit``: most intents that one transaction settles. ``by_hints``: wherever the API's batches are
+        gone, not only where that takes fewer requests.
+        """
         self.limited = pytest.MonkeyPatch()
+        if by_hints:
+            self.limited.setattr(directed, "pays", lambda *_: True)
         self.limited.setattr(settler, "MAX_INTENTS_PER_TRANSACTION", limit)
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
         self.keep = keep
         self.clock = harness.Clock(START)
         self.chain = ScriptedChain(keep=keep, time=START)
-        self.apis = [ScriptedApi(self.chain, ping_interval=None) for _ in range(sources)]
+        self.apis = [ScriptedApi(self.chain, version=version, ping_interval=None) for _ in range(sources)]
         for api in self.apis:
             self.wait(api.start())
         self.paid = 0
@@ -223,6 +232,11 @@ class History(RuleBasedStateMachine):
     def lag(self, which: int, blocks: int) -> None:
         """Make a source show an older tip."""
         self.apis[which % len(self.apis)].lag(blocks)
+
+    @rule(which=st.integers(0, 1), version=versions)
+    def become(self, which: int, version: str) -> None:
+        """Upgrade a source, or switch its deprecated routes off."""
+        self.apis[which % len(self.apis)].become(version)
 
     @rule(
         which=st.integers(0, 1),

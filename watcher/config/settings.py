@@ -6,7 +6,7 @@ sources.
 """
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     api_requests_per_month: OptionalCount = None
     poll_interval: PositiveSeconds = 5.0
     websocket: bool = True
+    #: Which transactions are read of an API without batches: where it pays, those that concern us, or all.
+    read_mode: Literal["auto", "all"] = "auto"
     mempool: bool = True
     mempool_interval: PositiveSeconds = 15.0
     start_height: StartHeight = "tip"

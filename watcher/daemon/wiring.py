@@ -16,6 +16,7 @@ from notifier.delivery_limits import DeliveryLimits
 from notifier.worker import Worker
 from watcher import __version__, unforeseen
 from watcher.config.settings import Settings
+from watcher.indexer.interests import StoredInterests
 from watcher.indexer.leader import Lease
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.loop import IndexerLoop
@@ -66,12 +67,14 @@ def make_indexer(
         metrics.on_step(step, applied, seconds)
         liveness.on_step()
 
+    directed = settings.read_mode == "auto"
     follower = Follower(
         pool,
         HeaderWindow(),
         fetch_rules(settings),
         poll_interval=settings.poll_interval,
         finality_burn_blocks=settings.finality_burn_blocks,
+        interests=StoredInterests(database, payment_rules(settings)) if directed else None,
         on_unforeseen=partial(unforeseen.report, "source"),
     )
     return IndexerLoop(

@@ -110,8 +110,8 @@ def deprecated_routes(sources: Sequence[Mapping[str, Any]]) -> Reason | None:
     hint = (
         "nothing has to be done: events are then read one transaction at a time, which takes more requests"
         if not ended
-        else "events are read one transaction at a time, which takes more requests; "
-        "why a payment was dropped from the mempool is not seen"
+        else "events are read one transaction at a time, where it takes fewer requests of those that concern "
+        "us (read_mode); why a transaction was dropped from the mempool is not told"
     )
     return Reason(Code.DEPRECATED_ROUTES, "; ".join([*ended, *ending]), hint)
 

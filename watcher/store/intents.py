@@ -188,6 +188,20 @@ def watched(connection: Connection, principals: Collection[str]) -> dict[str, st
     return found
 
 
+def watched_principals(connection: Connection, *, limit: int) -> frozenset[str]:
+    """Return up to ``limit`` watched principals."""
+    query = select(recipient.c.principal).distinct().limit(limit)
+    return frozenset(connection.execute(query).scalars())
+
+
+def known_labels(connection: Connection, keys: Collection[str]) -> frozenset[str]:
+    """Return those of the label keys that some intent has."""
+    found: set[str] = set()
+    for batch in chunks(sorted(keys)):
+        found.update(connection.execute(select(label.c.key).where(label.c.key.in_(batch))).scalars())
+    return frozenset(found)
+
+
 def read_intent(row: Mapping[Any, Any]) -> Intent:
     """Convert a row of the intent table to the domain's record."""
     required = Depth(stacks=row["required_stacks"], bitcoin=row["required_bitcoin"])

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 from chain.api.client import StacksApi
+from chain.directed import Interests
 from chain.follower import Follower
 from chain.header_window import HeaderWindow
 from chain.model import (
@@ -139,7 +140,7 @@ class FollowerFixture:
         #: Called before a step is committed; may raise.
         self.before_commit: Callable[[Step], None] | None = None
 
-    def make_follower(self, window: HeaderWindow) -> Follower:
+    def make_follower(self, window: HeaderWindow, *, interests: Interests | None = None) -> Follower:
         return Follower(
             self.pool,
             window,
@@ -148,6 +149,7 @@ class FollowerFixture:
             finality_burn_blocks=FINALITY,
             batch=self.batch,
             prefetch=self.ahead,
+            interests=interests,
             clock=self.clock,
         )
 

@@ -14,6 +14,7 @@ from chain.source_pool import SourcePool
 from chain.testing import ScriptedApi, ScriptedChain, Tx, principal, txs
 from tests import harness
 from tests.timeline import Timeline
+from watcher.indexer.interests import StoredInterests
 from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.mempool import MempoolFlags
 
@@ -72,7 +73,15 @@ class PacedChain:
     """A chain at its usual pace, and the parts of the daemon that ask its API."""
 
     def __init__(
-        self, folder: Path, api: ScriptedApi, *, poll: float, mempool: bool, budget: dict[str, Any]
+        self,
+        folder: Path,
+        api: ScriptedApi,
+        *,
+        poll: float,
+        mempool: bool,
+        directed: bool,
+        payments_a_day: int,
+        budget: dict[str, Any],
     ) -> None:
         self.api, self.chain = api, api.chain
         self.time = Timeline()
@@ -87,6 +96,7 @@ class PacedChain:
             harness.WATCHED,
             poll_interval=poll,
             finality_burn_blocks=6,
+            interests=StoredInterests(self.database, harness.RULES) if directed else None,
             clock=self.time,
         )
         self.following = IndexerLoop(
@@ -118,6 +128,8 @@ class PacedChain:
         self._applied: list[int] = []
         self._mined: dict[int, float] = {}
         self._number = 0
+        #: One in so many transactions pays the merchant; 0: none.
+        self._paying = BLOCKS_A_DAY * TXS_A_BLOCK // payments_a_day if payments_a_day else 0
         self._waiting: list[Tx] = []
 
     async def start(self) -> list[asyncio.Task[None]]:
@@ -183,6 +195,8 @@ class PacedChain:
         """A third each: a transfer of STX, a transfer of sBTC, a call of some contract."""
         self._number += 1
         label, other = str(self._number), principal("somebody")
+        if self._paying and self._number % self._paying == 0:
+            return txs.sbtc_transfer(PAYER, harness.SHOP, 5, b"memo", label=label)
         match self._number % 3:
             case 0:
                 return txs.stx_transfer(PAYER, other, 5, b"", label=label)
@@ -200,11 +214,22 @@ async def sample(
     socket: bool,
     mempool: bool,
     warm_up: float = 0.0,
+    version: str = "9.0",
+    directed: bool = True,
+    payments_a_day: int = 0,
     **budget: Any,
 ) -> Sample:
     """Run the daemon's parts at the scripted pace for so long, after ``warm_up`` uncounted seconds."""
-    async with ScriptedApi(ScriptedChain(), ping_interval=None) as api:
-        paced = PacedChain(folder, api, poll=poll, mempool=mempool, budget=budget)
+    async with ScriptedApi(ScriptedChain(), version=version, ping_interval=None) as api:
+        paced = PacedChain(
+            folder,
+            api,
+            poll=poll,
+            mempool=mempool,
+            directed=directed,
+            payments_a_day=payments_a_day,
+            budget=budget,
+        )
         tasks = await paced.start()
         await paced.live(warm_up, socket=socket)
         found = await paced.live(seconds, socket=socket)

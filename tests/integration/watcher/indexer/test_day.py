@@ -73,6 +73,52 @@ async def test_an_own_api_is_asked_at_every_block_and_every_five_seconds(
     assert found.requests["transactions"] >= found.seconds / 5
 
 
+@pytest.mark.parametrize(
+    ("row", "version", "directed"),
+    [
+        ("9.0 to 9.6", "9.1", True),
+        ("from 9.7", "9.7", True),
+        ('without `tx/multiple`, `read_mode = "all"`', "sunset", False),
+        ('without `tx/multiple`, `read_mode = "auto"`', "sunset", True),
+    ],
+)
+async def test_each_way_to_read_an_api_costs_what_the_table_says(
+    tmp_path: Path, row: str, version: str, directed: bool
+) -> None:
+    """1,000 payments among 12,000 blocks, and nothing but polls."""
+    [number] = re.findall(rf"^\| {re.escape(row)} .*\| ([\d,]+) \|$", OPERATIONS, re.MULTILINE)
+    found = await sample(
+        tmp_path,
+        1200.0,
+        poll=30.0,
+        socket=False,
+        mempool=False,
+        version=version,
+        directed=directed,
+        payments_a_day=1_000,
+    )
+    assert found.a_day == pytest.approx(int(number.replace(",", "")), rel=0.05)
+
+
+async def test_a_host_without_a_key_and_without_batches_is_kept_to(tmp_path: Path) -> None:
+    """50 requests a minute are enough for 12,000 blocks and 1,000 payments a day."""
+    [number] = re.findall(r"takes ([\d,]+) a day and reads a block after 9 s", OPERATIONS)
+    found = await sample(
+        tmp_path,
+        1200.0,
+        poll=10.0,
+        socket=True,
+        mempool=True,
+        warm_up=1200.0,
+        version="sunset",
+        payments_a_day=1_000,
+        requests_per_minute=50,
+    )
+    assert found.a_day == pytest.approx(int(number.replace(",", "")), rel=0.08)
+    assert found.a_day <= 50 * 1440
+    assert found.delay < 12
+
+
 async def test_a_poll_interval_that_the_budget_cannot_pay_for_exceeds_no_budget(tmp_path: Path) -> None:
     """The default poll interval on the free plan: slow, but within its limits."""
     found = await sample(

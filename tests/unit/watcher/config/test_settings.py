@@ -40,6 +40,7 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
         "api_requests_per_month": None,
         "poll_interval": "5s",
         "websocket": True,
+        "read_mode": "auto",
         "mempool": True,
         "mempool_interval": "15s",
         "start_height": "tip",

@@ -1,0 +1,228 @@
+"""Find the transactions that concern us, for sources whose events are read one transaction at a time.
+
+What is found are hints: the lists of the watched recipients' transfers and of the contracts' prints say which
+transactions to read, and those transactions' own events, in the block that is being read, say what they
+moved. A list shows no tip, so it may be of another moment than the block: of a replica that lags, or of a
+branch that is gone again. Therefore what was read by hints is held against the lists once more, a minute
+later or longer; what they show then and was not read puts the block in doubt, and it is read again, whole.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from chain.api.capabilities import PRINTS, TRANSFERS, Reading
+from chain.api.client import StacksApi
+from chain.api.parse import TxSummary
+from chain.api.parse_hints import TransferHint
+from chain.api.transport import RouteAbsent, RouteGone
+from chain.errors import SourceInconsistent
+from chain.model import STX, BlockHeader
+from chain.source import ChainSource
+
+#: Pages of one list that are read for one batch of blocks; where a list has more, every event is read.
+MAX_HINT_PAGES: Final = 20
+
+#: Rows per page.
+TRANSFER_ROWS: Final = 50
+PRINT_ROWS: Final = 100
+
+#: Blocks below the newest rows from which a list is entered by a cursor, instead of walked down from the top.
+_JUMP_BLOCKS: Final = 200
+
+#: Seconds after which what was read by hints is held against the lists again.
+VERIFY_SECONDS: Final = 60.0
+
+#: Blocks this far below the newest one are not held against the lists again.
+_SETTLED_BLOCKS: Final = 1_000
+
+#: Blocks read by hints that are remembered until then; more are read whole.
+_MAX_REMEMBERED: Final = 2_000
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Interests(Protocol):
+    """What concerns us, as the consumer knows it at this moment."""
+
+    @property
+    def assets(self) -> frozenset[str]:
+        """Identifiers of the tokens, and ``STX``."""
+
+    @property
+    def contracts(self) -> frozenset[str]:
+        """Contracts whose prints are looked through."""
+
+    async def recipients(self) -> frozenset[str] | None:
+        """The watched principals; None for more than lists can be read of."""
+
+    async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
+        """Those of these transactions that carry a label of ours, given what ``contract`` printed in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadByHints:
+    """A block that was read by hints: for whom, without which transactions, and when."""
+
+    height: int
+    recipients: frozenset[str]
+    left_out: frozenset[str]
+    at: float
+
+
+class DirectedReading:
+    """Decides which transactions' events are read. One for each follower; ``clock`` in seconds."""
+
+    def __init__(self, interests: Interests, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interests = interests
+        self._clock = clock
+        #: By index hash, until the lists have confirmed it.
+        self._unverified: dict[str, _ReadByHints] = {}
+        #: Lowest block of which the lists showed more than was read.
+        self._doubted: int | None = None
+
+    @property
+    def doubted(self) -> int | None:
+        """Height from which applied blocks must be read again, whole; None for none."""
+        return self._doubted
+
+    def settled(self, height: int) -> None:
+        """Note that the blocks from ``height`` on were applied again."""
+        self._unverified = {known: read for known, read in self._unverified.items() if read.height < height}
+        if self._doubted is not None and height <= self._doubted:
+            self._doubted = None
+
+    async def relevant(
+        self, source: ChainSource, headers: Sequence[BlockHeader], rows: Collection[TxSummary], *, top: int
+    ) -> frozenset[str] | None:
+        """Return the ids of ``rows``, the transactions of ``headers`` that may have events, that are to be
+        read, and maybe others. ``top`` is the height of the source's newest block.
+
+        None for all of them: while one request reads many, where the lists would take more requests than the
+        events, and for blocks in doubt.
+        """
+        offers = source.capabilities
+        if not isinstance(source, StacksApi) or offers is None or offers.reading is not Reading.SINGLE:
+            return None
+        if not offers.offers(TRANSFERS) or not offers.offers(PRINTS):
+            return None
+        if self._doubted is not None and headers[-1].height >= self._doubted:
+            return None
+        recipients = await self._interests.recipients()
+        if recipients is None or len(self._unverified) + len(headers) > _MAX_REMEMBERED:
+            return None
+        started = self._clock()
+        due = any(started - read.at >= VERIFY_SECONDS for read in self._unverified.values())
+        cost = len(recipients) * len(self._interests.assets) + len(self._interests.contracts) + 1
+        if not pays(len(rows), cost) and not due:
+            return None
+        try:
+            found = await self._hinted(source, headers, recipients)
+        except (RouteGone, RouteAbsent):
+            return None
+        if found is None or (self._doubted is not None and headers[-1].height >= self._doubted):
+            return None
+        for header in headers:
+            if header.height <= top - _SETTLED_BLOCKS:
+                continue
+            left_out = frozenset(row.tx_id for row in rows if row.block_index_hash == header.hash) - found
+            self._unverified[header.hash] = _ReadByHints(header.height, recipients, left_out, started)
+        return found
+
+    async def _hinted(
+        self, source: StacksApi, headers: Sequence[BlockHeader], recipients: frozenset[str]
+    ) -> frozenset[str] | None:
+        """Return the transactions that the lists name in these blocks, and maybe others; None if too many."""
+        low, high = headers[0].height, headers[-1].height
+        hashes = {header.height: header.hash for header in headers}
+        started = self._clock()
+        waiting = {
+            known: read for known, read in self._unverified.items() if started - read.at >= VERIFY_SECONDS
+        }
+        lowest = min((low, *(read.height for read in waiting.values())))
+        found: set[str] = set()
+        for recipient in sorted(recipients):
+            for asset in sorted(self._interests.assets):
+                rows = await _transfers(source, recipient, asset, lowest, high)
+                if rows is None:
+                    return None
+                for row in rows:
+                    if row.block_height in hashes and row.block_hash != hashes[row.block_height]:
+                        raise SourceInconsistent(
+                            f"block {row.block_height} of its transfers is {row.block_hash}, "
+                            f"of its blocks {hashes[row.block_height]}",
+                            url=source.url,
+                        )
+                    found.add(row.tx_id)
+                    self._compare(source, recipient, row)
+        for contract in sorted(self._interests.contracts):
+            prints = await _prints(source, contract, low, high)
+            if prints is None:
+                return None
+            found |= await self._interests.labelled(contract, prints)
+        if await source.header(headers[-1].hash) is None:
+            raise SourceInconsistent(f"block {high} {headers[-1].hash} is gone again", url=source.url)
+        for known in waiting:
+            self._unverified.pop(known, None)
+        return frozenset(found)
+
+    def _compare(self, source: StacksApi, recipient: str, row: TransferHint) -> None:
+        """Put a block in doubt when a list shows more of it than was read."""
+        read = self._unverified.get(row.block_hash)
+        if read is None or recipient not in read.recipients or row.tx_id not in read.left_out:
+            return
+        self._doubted = min(read.height, self._doubted or read.height)
+        _log.warning(
+            "directed.missed",
+            action="directed.missed",
+            height=read.height,
+            hash=row.block_hash,
+            tx_id=row.tx_id,
+            source=source.url,
+        )
+
+
+def pays(events: int, lists: int) -> bool:
+    """Whether as many requests for lists are fewer than those for events."""
+    return events > lists
+
+
+async def _transfers(
+    source: StacksApi, principal: str, asset: str, low: int, high: int
+) -> list[TransferHint] | None:
+    """Return the transfers in the blocks from ``low`` to ``high``, and maybe others; None if too many."""
+    found: list[TransferHint] = []
+    cursor: str | None = None
+    for _ in range(MAX_HINT_PAGES):
+        page = await source.transfers(
+            principal, None if asset == STX else asset, cursor=cursor, limit=TRANSFER_ROWS
+        )
+        found += page.results
+        lowest = page.results[-1].block_height if page.results else None
+        if page.next_cursor is None or lowest is None or lowest < low:
+            return found
+        # One block higher than needed: no matter whether a cursor begins at its block's end or start.
+        jump = cursor is None and lowest > high + _JUMP_BLOCKS
+        cursor = f"{high + 1}:0:0:0" if jump else page.next_cursor
+    return None
+
+
+async def _prints(source: StacksApi, contract: str, low: int, high: int) -> dict[str, list[bytes]] | None:
+    """Return what a contract printed in the blocks from ``low`` to ``high``, and maybe others, by
+    transaction; None if too much.
+    """
+    found: dict[str, list[bytes]] = {}
+    cursor: str | None = None
+    for _ in range(MAX_HINT_PAGES):
+        page = await source.prints(contract, cursor=cursor, limit=PRINT_ROWS)
+        for row in page.results:
+            found.setdefault(row.tx_id, []).append(row.value)
+        older = page.next_height
+        if older is None or older < low:
+            return found
+        jump = cursor is None and older > high + _JUMP_BLOCKS
+        cursor = f"{high + 1}:0:0:0" if jump else page.next_cursor
+    return None

@@ -1,0 +1,240 @@
+"""Reading what concerns us alone: found by lists, decided by events, and held against the lists again."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from chain import directed
+from chain.errors import SourceInconsistent
+from chain.header_window import HeaderWindow
+from chain.model import STX, Extend, FetchRules, Reorg
+from chain.testing import Request, ScriptedChain, Tx, principal, txs
+from chain.testing.txs import SBTC, SBTC_CONTRACT
+from tests.integration.chain.follower_fixture import FollowerFixture, following
+
+PAYER, MERCHANT, STRANGER = principal("payer"), principal("merchant"), principal("stranger")
+PAYMENTS = f"{principal('owner')}.sbtc-payments"
+WATCHING = FetchRules(watched_contracts=frozenset({SBTC_CONTRACT, PAYMENTS}))
+
+
+class Wanted:
+    """Interests that a test sets."""
+
+    assets = frozenset({SBTC, STX})
+    contracts = frozenset({SBTC_CONTRACT, PAYMENTS})
+
+    def __init__(self) -> None:
+        self.principals: frozenset[str] | None = frozenset({MERCHANT})
+        self.labels = {b"OURS"}
+
+    async def recipients(self) -> frozenset[str] | None:
+        return self.principals
+
+    async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
+        if contract == PAYMENTS:
+            return frozenset(prints)
+        return frozenset(tx for tx, values in prints.items() if any(v[5:] in self.labels for v in values))
+
+
+@asynccontextmanager
+async def reading(
+    chain: ScriptedChain,
+    wanted: Wanted,
+    *,
+    start: int | None = None,
+    version: str = "sunset",
+    always: bool = True,
+) -> AsyncIterator[FollowerFixture]:
+    """A follower that reads by hints: ``always``, or where that takes fewer requests."""
+    with pytest.MonkeyPatch.context() as patched:
+        if always:
+            patched.setattr(directed, "pays", lambda *_: True)
+        async with following(chain, start=start, rules=WATCHING, version=version) as rig:
+            rig.follower = rig.make_follower(HeaderWindow(), interests=wanted)
+            await rig.start(start)
+            await rig.sources[0].probe()
+            rig.forget_requests()
+            yield rig
+
+
+def crowd(number: int) -> list[Tx]:
+    """Transactions between strangers."""
+    return [
+        txs.sbtc_transfer(PAYER, STRANGER, 5, memo=b"theirs", label=f"{number} {index}") for index in range(8)
+    ]
+
+
+def ours(label: str) -> list[Tx]:
+    """Everything that concerns us, in every form."""
+    return [
+        txs.sbtc_transfer(PAYER, MERCHANT, 5, memo=b"OURS", label=label),
+        txs.sbtc_transfer(PAYER, MERCHANT, 6, label=label),
+        txs.sbtc_transfer(PAYER, STRANGER, 7, memo=b"OURS", label=label),
+        txs.peg_in(MERCHANT, 9, label=label),
+        txs.stx_transfer(PAYER, MERCHANT, 7, b"OURS", label=label),
+        txs.stx_send_many(PAYER, [(MERCHANT, 3, b"OURS")], label=label),
+        txs.contract_payment(
+            PAYMENTS, PAYER, MERCHANT, 50, expires_at=1_900_000_000, salt=b"salt", label=label
+        ),
+        txs.contract_refund(PAYMENTS, MERCHANT, PAYER, 20, intent_id=b"i" * 32, label=label),
+        txs.failed(txs.sbtc_transfer(PAYER, MERCHANT, 8, memo=b"OURS", label=f"failed {label}")),
+    ]
+
+
+def concerning(rig: FollowerFixture, listed: Sequence[Tx]) -> None:
+    """Check that these transactions were read as they are, and how many others were."""
+    wanted = {tx.tx_id for tx in listed}
+    true = {tx.tx_id: tx for block in rig.truth() for tx in block.transactions if tx.tx_id in wanted}
+    read = {tx.tx_id: tx for block in rig.blocks for tx in block.transactions}
+    assert {tx_id: read.get(tx_id) for tx_id in true} == true
+    assert [block.header for block in rig.blocks] == [block.header for block in rig.truth()]
+
+
+async def test_everything_that_concerns_us_is_read_and_strangers_transfers_are_not() -> None:
+    """Memo, none, peg-in, STX, router, payment contract, refund and failed call; each as the chain has it."""
+    chain = ScriptedChain(keep="instant")
+    listed = []
+    for number in range(12):
+        mine = ours(str(number)) if number % 4 == 0 else []
+        listed += mine
+        chain.mine([*crowd(number), *mine], burn=number == 5)
+    async with reading(chain, Wanted(), start=101) as rig:
+        await rig.poll_once()
+        concerning(rig, listed)
+        read = {tx.tx_id for block in rig.blocks for tx in block.transactions}
+        assert not read & {tx.tx_id for number in range(12) for tx in crowd(number)}
+        counts = rig.apis[0].counts
+        assert counts["transaction_events"] == 7 * 3, "one for each success with events, but for the transfer"
+
+
+async def test_a_transfer_list_of_many_pages_is_read_to_the_end_and_old_blocks_are_jumped_to() -> None:
+    """A busy recipient, and a batch far below the newest of its transfers."""
+    chain = ScriptedChain(keep="instant")
+    listed = []
+    for number in range(420):
+        mine = [
+            txs.sbtc_transfer(PAYER, MERCHANT, 5, label=f"{number} {n}") for n in range(1 + (number < 60))
+        ]
+        listed += mine
+        chain.mine(mine)
+    async with reading(chain, Wanted(), start=101) as rig:
+        await rig.poll_once()
+        concerning(rig, listed)
+        pages = [request for request in rig.apis[0].requests if request.route == "ft_transfers"]
+        assert any(request.query.get("cursor", "").endswith(":0:0:0") for request in pages)
+        assert len(pages) < 60
+
+
+async def test_lists_are_read_where_they_take_fewer_requests_than_the_events() -> None:
+    """Four lists and a look back cost five requests: two events are read without them, ten with."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted(), always=False) as rig:
+        chain.mine(crowd(1)[:2])
+        await rig.poll_once()
+        assert rig.apis[0].counts["ft_transfers"] == 0
+        chain.mine([*crowd(2), *crowd(3)])
+        await rig.poll_once()
+        assert rig.apis[0].counts["ft_transfers"] == 1
+
+
+@pytest.mark.parametrize("version", ["9.0", "9.7"])
+async def test_nothing_is_left_out_while_one_request_reads_many(version: str) -> None:
+    """The full reading costs no more, so it is kept."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted(), version=version) as rig:
+        chain.mine([*crowd(1), *ours("1")])
+        await rig.poll_once()
+        assert rig.is_current()
+
+
+async def test_more_recipients_than_lists_can_be_read_of_means_that_everything_is_read() -> None:
+    """Addresses of single intents may be many thousands."""
+    chain, wanted = ScriptedChain(keep="instant"), Wanted()
+    wanted.principals = None
+    async with reading(chain, wanted) as rig:
+        chain.mine([*crowd(1), *ours("1")])
+        await rig.poll_once()
+        assert rig.is_current()
+
+
+@pytest.mark.parametrize("route", ["ft_transfers", "stx_inbound", "contract_logs"])
+async def test_a_list_that_is_not_there_means_that_everything_is_read(route: str) -> None:
+    """A route that answers 410 one day is not asked again."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+        api.faults.malformed(b'{"error":"Gone","message":"off"}', status=410, route=route, times=None)
+        for number in range(2):
+            chain.mine([*crowd(number), *ours(str(number))])
+            await rig.poll_once()
+            assert rig.is_current()
+        assert api.counts[route] == 1
+
+
+async def test_a_list_of_another_branch_than_the_blocks_does_not_count() -> None:
+    """A fork between the blocks and the lists: the rows' blocks, or the newest block, show it."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        there = chain.mine([*crowd(1), *ours("1")])
+
+        def away(_: Request) -> None:
+            chain.fork(there.height - 1).mine([*crowd(1), *ours("2")])
+
+        rig.apis[0].before("ft_transfers", away)
+        with pytest.raises(SourceInconsistent):
+            await rig.poll_once()
+        for _ in range(8):
+            await rig.poll_once(passed=600)
+        assert rig.follower.window.tip == chain.tip
+        concerning(rig, ours("2"))
+
+
+def late(route: str, body: Any) -> Any:
+    """Show lists as a replica that knows no payment yet."""
+    return {**body, "results": [], "total": 0} if route in ("ft_transfers", "contract_logs") else body
+
+
+@pytest.mark.parametrize("always", [True, False], ids=["at the next lists", "after a minute"])
+async def test_what_a_late_list_did_not_show_is_found_soon_and_its_block_applied_again(always: bool) -> None:
+    """A replica lagged, or a branch came and went: no payment is lost, and nothing is undone twice."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted(), always=always) as rig:
+        api = rig.apis[0]
+        listed = ours("1")
+        paid = chain.mine([*crowd(1), *listed])
+        api.faults.tamper = late
+        [step] = await rig.poll_once()
+        assert isinstance(step, Extend)
+        assert len(rig.blocks[0].transactions) < len(listed)
+        api.faults.tamper = None
+        chain.mine(crowd(2)[:1])
+        assert [type(step) for step in await rig.poll_once(passed=30.0)] == [Extend]
+        if not always:
+            assert await rig.poll_once(passed=31.0) == [], "there is nothing to read"
+            chain.mine(crowd(3)[:1])
+            assert [type(step) for step in await rig.poll_once()] == [Extend]
+        again = await rig.poll_once()
+        assert [type(step) for step in again] == [Reorg]
+        assert again[0].blocks[0].header == paid
+        concerning(rig, listed)
+        for number in range(4, 6):
+            chain.mine(crowd(number))
+            assert [type(step) for step in await rig.poll_once(passed=90.0)] == [Extend]
+        assert await rig.poll_once(passed=90.0) == []
+
+
+async def test_a_recipient_that_is_watched_from_now_on_puts_no_earlier_block_in_doubt() -> None:
+    """What was paid before is a reindex's matter, as everywhere."""
+    chain, wanted = ScriptedChain(keep="instant"), Wanted()
+    async with reading(chain, wanted) as rig:
+        chain.mine(crowd(1))
+        await rig.poll_once()
+        wanted.principals = frozenset({MERCHANT, STRANGER})
+        for number in range(2, 5):
+            chain.mine(crowd(number))
+            assert [type(step) for step in await rig.poll_once(passed=70.0)] == [Extend]
+        read = {tx.tx_id for block in rig.blocks for tx in block.transactions}
+        assert {tx.tx_id for number in (2, 3, 4) for tx in crowd(number)} <= read
+        assert not {tx.tx_id for tx in crowd(1)} & read

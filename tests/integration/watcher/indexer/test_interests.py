@@ -1,0 +1,184 @@
+"""What concerns the stored intents, and that every way to read a chain stores the same facts of it."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from chain import directed
+from chain.clarity import Buffer, UInt, encode
+from chain.testing import ScriptedApi, ScriptedChain, Tx, principal, txs
+from notifier.schema import event
+from tests import harness
+from watcher.indexer import interests
+from watcher.indexer.interests import StoredInterests
+from watcher.store.database import Database
+from watcher.store.schema import attempt, intent, refund, transfer
+
+START = 1_800_000_000
+PAYER, STRANGER, DEDICATED = principal("payer"), principal("stranger"), principal("dedicated")
+
+PLAIN = harness.intent_record("plain", created_at=START)
+OWN = harness.intent_record("own", created_at=START, recipient=DEDICATED, match="recipient", reference="OWN")
+IN_STX = harness.intent_record("stx", created_at=START, asset="stx", asset_identifier="STX", amount=7_000)
+
+
+@pytest.fixture
+def database(tmp_path: Path, backend: str) -> Any:
+    """A database with three intents that wait."""
+    made = prepared(tmp_path)
+    yield made
+    made.close()
+
+
+def prepared(folder: Path) -> Database:
+    folder.mkdir(exist_ok=True)
+    made = harness.open_database(folder)
+    harness.add_merchant(made)
+    harness.add_intents(made, [PLAIN, OWN, IN_STX])
+    return made
+
+
+async def test_recipients_are_those_that_are_watched_and_none_when_they_are_too_many(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merchant's, and those of intents; beyond the limit everything is read."""
+    found = StoredInterests(database, harness.RULES)
+    assert await found.recipients() == {harness.SHOP, DEDICATED}
+    monkeypatch.setattr(interests, "MAX_RECIPIENTS", 1)
+    assert await found.recipients() is None
+
+
+async def test_prints_with_a_known_label_concern_us_in_every_form_of_the_label(database: Database) -> None:
+    """As the matcher compares them; of the payment contract every print does."""
+    found = StoredInterests(database, harness.RULES)
+    prints = {
+        "0x1": [encode(Buffer(b" plain\0"))],
+        "0x2": [encode(Buffer(PLAIN.terms_hash))],
+        "0x3": [encode(Buffer(b"somebody else's")), encode(UInt(1)), b"\xff"],
+        "0x4": [],
+    }
+    token = harness.MAINNET.sbtc_contract
+    assert await found.labelled(token, prints) == {"0x1", "0x2"}
+    assert await found.labelled(token, {}) == frozenset()
+    assert await found.labelled(harness.PAYMENT_CONTRACT, prints) == set(prints)
+
+
+def block_txs(number: int) -> list[Tx]:
+    """Payments of every route, failed ones, a refund, and a crowd of strangers."""
+    label = str(number)
+    memo = PLAIN.reference.encode()
+    crowd = [
+        txs.sbtc_transfer(STRANGER, principal(f"other {index}"), 1 + index, b"x", label=label)
+        for index in range(6)
+    ]
+    return [
+        *crowd,
+        txs.sbtc_transfer(PAYER, harness.SHOP, 10 + number, memo, label=label),
+        txs.sbtc_transfer(PAYER, harness.SHOP, 20 + number, label=label),
+        txs.sbtc_transfer(PAYER, STRANGER, 30 + number, memo, label=label),
+        txs.sbtc_transfer(PAYER, DEDICATED, 40 + number, label=label),
+        txs.peg_in(DEDICATED, 50 + number, label=label),
+        txs.failed(txs.sbtc_transfer(PAYER, harness.SHOP, 60 + number, memo, label=f"failed {label}")),
+        txs.stx_transfer(PAYER, harness.SHOP, 70 + number, b"STX", label=label),
+        txs.stx_send_many(PAYER, [(harness.SHOP, 80 + number, b"STX")], label=label),
+        txs.contract_payment(
+            harness.PAYMENT_CONTRACT,
+            PAYER,
+            harness.SHOP,
+            PLAIN.amount,
+            expires_at=PLAIN.expires_at,
+            salt=PLAIN.salt,
+            label=label,
+        ),
+        txs.contract_refund(
+            harness.PAYMENT_CONTRACT,
+            harness.SHOP,
+            PAYER,
+            90 + number,
+            intent_id=PLAIN.terms_hash,
+            label=label,
+        ),
+    ]
+
+
+def facts(database: Database) -> dict[str, Any]:
+    """Everything stored of the chain, and what was made of it, without ids and clock times."""
+    moved = transfer.c
+    with database.read() as connection:
+        rows = connection.execute(
+            select(
+                *(moved.block_hash, moved.tx_id, moved.rank, moved.asset, moved.sender, moved.recipient),
+                *(moved.amount, moved.route, moved.memo, moved.terms_hash, moved.canonical, moved.intent_id),
+                moved.reason,
+            )
+        ).all()
+        tried = connection.execute(select(attempt.c.tx_id, attempt.c.block_hash, attempt.c.intent_id)).all()
+        returned = connection.execute(select(refund.c.tx_id, refund.c.block_hash, refund.c.amount)).all()
+        states = connection.execute(
+            select(intent.c.id, intent.c.status, intent.c.received, intent.c.refunded)
+        ).all()
+        told = connection.execute(select(event.c.type, event.c.subject)).all()
+    return {
+        "transfers": sorted(map(repr, rows)),
+        "attempts": sorted(map(repr, tried)),
+        "refunds": sorted(map(repr, returned)),
+        "intents": sorted(map(repr, states)),
+        "events": sorted(map(repr, told)),
+    }
+
+
+async def told(folder: Path, versions: list[str], *, by_lists: bool) -> dict[str, Any]:
+    """Follow one history, with reorgs, on a server that is of these versions one after the other."""
+    database, clock = prepared(folder), harness.Clock(START)
+    chain = ScriptedChain(keep="instant", time=START)
+    async with ScriptedApi(chain, version=versions[0], ping_interval=None) as api:
+        following, pool = harness.make_indexer(harness.make_ledger(database, clock), [api.url], clock)
+        numbers = count()
+
+        async def settle() -> None:
+            for _ in range(20):
+                clock.now += 61
+                await following.poll()
+                cursor = following._ledger.cursor()
+                if cursor is not None and cursor.clock.hash == chain.tip.hash:
+                    return
+            raise AssertionError("not caught up")
+
+        await settle()
+        for version in versions:
+            api.become(version)
+            first = chain.mine(block_txs(next(numbers)), burn=True)
+            chain.mine(block_txs(next(numbers)))
+            await settle()
+            sibling = block_txs(next(numbers))
+            chain.fork(first.height).mine([txs.failed(sibling[6]), *sibling[7:]])
+            await settle()
+            chain.fork(first.height - 1).mine(block_txs(next(numbers)))
+            await settle()
+            chain.fork(first.hash).mine(block_txs(next(numbers)), n=2)
+            await settle()
+        await pool.aclose()
+        assert bool(api.counts["ft_transfers"]) is (by_lists and versions[-1] == "sunset")
+    found = facts(database)
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("by_lists", [True, False], ids=["by lists", "one by one"])
+async def test_every_way_to_read_stores_the_same_facts(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch, by_lists: bool
+) -> None:
+    """A switch in the middle of a history changes nothing but the requests."""
+    monkeypatch.setattr(directed, "pays", lambda *_: by_lists)
+    usual = await told(tmp_path / "usual", ["9.0"] * 4, by_lists=by_lists)
+    assert all(usual.values())
+    assert len(usual["transfers"]) > 100
+    for name, versions in {
+        "later": ["9.7"] * 4,
+        "sunset": ["sunset"] * 4,
+        "switching": ["9.0", "9.1", "9.7", "sunset"],
+    }.items():
+        assert await told(tmp_path / name, versions, by_lists=by_lists) == usual

@@ -1,0 +1,53 @@
+"""What concerns the stored intents, for sources of which only that is read: recipients and labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from contracts.model import PaymentRules
+from contracts.networks import asset_contract
+from contracts.prints import read_memo_print
+from watcher.concurrency import run_in_thread
+from watcher.domain.matching import label_keys
+from watcher.store import intents as intent_store
+from watcher.store.database import Database
+
+#: More watched recipients than this are not looked up one by one; every transaction is read then.
+MAX_RECIPIENTS: Final = 200
+
+
+class StoredInterests:
+    """The ``Interests`` of the database's intents; reads it at each call, in a thread."""
+
+    def __init__(self, database: Database, rules: PaymentRules) -> None:
+        self._database = database
+        self._payment_contract = rules.payment_contract
+        self.assets = rules.assets
+        tokens = {contract for asset in rules.assets if (contract := asset_contract(asset)) is not None}
+        self.contracts = frozenset(
+            tokens | ({rules.payment_contract} if rules.payment_contract is not None else set())
+        )
+
+    async def recipients(self) -> frozenset[str] | None:
+        """The watched principals; None for more than ``MAX_RECIPIENTS``."""
+        found = await run_in_thread(self._recipients)
+        return None if len(found) > MAX_RECIPIENTS else found
+
+    async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
+        """Those of the transactions whose memo an intent has; of the payment contract, all of them."""
+        if contract == self._payment_contract:
+            return frozenset(prints)
+        keys: dict[str, set[str]] = {}
+        for tx_id, values in prints.items():
+            for value in values:
+                for key in label_keys(read_memo_print(value), None):
+                    keys.setdefault(key, set()).add(tx_id)
+        known = await run_in_thread(self._known, frozenset(keys)) if keys else frozenset()
+        return frozenset(tx_id for key in known for tx_id in keys[key])
+
+    def _recipients(self) -> frozenset[str]:
+        with self._database.read() as connection:
+            return intent_store.watched_principals(connection, limit=MAX_RECIPIENTS + 1)
+
+    def _known(self, keys: frozenset[str]) -> frozenset[str]:
+        with self._database.read() as connection:
+            return intent_store.known_labels(connection, keys)
