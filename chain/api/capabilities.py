@@ -101,6 +101,10 @@ class Capabilities:
             return replace(self, gone=self.gone | {route}, deprecated=self.deprecated | {route})
         return replace(self, absent=self.absent | {route})
 
+    def with_again(self, route: str) -> "Capabilities":
+        """Return what is known when a route that seemed gone has nothing to replace it: it is tried again."""
+        return replace(self, gone=self.gone - {route}, absent=self.absent - {route})
+
     def forget_absences(self) -> "Capabilities":
         """Return what is known when everything that was not there is worth another try."""
         has_blocks_v3 = self.has_blocks_v3 or None

@@ -20,7 +20,7 @@ from chain.api.parse_fields import HASH, MAX_TIME
 from chain.api.parse_v3 import BlockRow
 from chain.api.requests import Requests
 from chain.api.transport import RouteAbsent, RouteGone
-from chain.errors import SourceInconsistent, SourceMalformed
+from chain.errors import SourceError, SourceInconsistent, SourceMalformed
 from chain.model import BlockHeader, parent_of_first
 
 #: Seconds by which a block's time may be ahead of every known clock: clocks differ.
@@ -80,6 +80,7 @@ class HeaderReader:
                 found = await v3()
             except (RouteAbsent, SourceMalformed) as error:
                 if not requests.capabilities.offers(V2_BLOCKS):
+                    self._keep_v2(error)
                     raise
                 requests.capabilities = replace(requests.capabilities, has_blocks_v3=False)
                 _log.warning(
@@ -95,7 +96,17 @@ class HeaderReader:
         try:
             return await v2()
         except (RouteGone, RouteAbsent):
+            pass
+        try:
             return await v3()
+        except RouteAbsent as error:
+            self._keep_v2(error)
+            raise
+
+    def _keep_v2(self, error: SourceError) -> None:
+        """Try v2 again next time if there is no v3: a version without it never ends v2."""
+        if isinstance(error, RouteAbsent):
+            self._requests.capabilities = self._requests.capabilities.with_again(V2_BLOCKS)
 
     # v2
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chain.errors import SourceInconsistent
+from chain.errors import SourceInconsistent, SourceUnavailable
 from chain.model import FetchRules, TransferEvent
 from chain.testing import BlocksShape, Request, ScriptedChain, principal, txs
 from chain.testing.events import ft_transfer
@@ -180,3 +180,15 @@ async def test_events_of_another_block_than_the_listed_one_do_not_count(rules: F
         assert rig.blocks[0].transactions[0].events[0] == TransferEvent(
             rank=0, asset=SBTC, sender=PAYER, recipient=MERCHANT, amount=50
         )
+
+
+async def test_a_410_of_a_version_that_has_no_other_route_is_a_failure_and_not_for_good() -> None:
+    """A proxy may answer anything for a while; afterwards the route is used again."""
+    async with following(grown(3)) as rig:
+        rig.chain.mine(some_txs(1000))
+        rig.apis[0].faults.malformed(b'{"error":"Gone","message":"off"}', status=410, route="blocks", times=2)
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable, match="v3/blocks"):
+                await rig.poll_once()
+        await rig.poll_once()
+        assert rig.is_current()

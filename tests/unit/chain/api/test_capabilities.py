@@ -33,6 +33,7 @@ def test_another_version_brings_back_what_was_absent_but_not_what_was_switched_o
     again = known.forget_absences()
     assert (again.has_blocks_v3, again.absent, again.gone) == (None, frozenset(), {MULTIPLE})
     assert Capabilities(has_blocks_v3=True).forget_absences().has_blocks_v3
+    assert known.with_again(MULTIPLE).with_again(V2_BLOCKS).offers(MULTIPLE)
 
 
 @pytest.mark.parametrize(
