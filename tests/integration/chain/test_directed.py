@@ -79,7 +79,7 @@ def ours(label: str) -> list[Tx]:
             PAYMENTS, PAYER, MERCHANT, 50, expires_at=1_900_000_000, salt=b"salt", label=label
         ),
         txs.contract_refund(PAYMENTS, MERCHANT, PAYER, 20, intent_id=b"i" * 32, label=label),
-        txs.failed(txs.sbtc_transfer(PAYER, MERCHANT, 8, memo=b"OURS", label=f"failed {label}")),
+        txs.sbtc_transfer(PAYER, MERCHANT, 8, memo=b"OURS", label=f"failed {label}").failed(),
     ]
 
 

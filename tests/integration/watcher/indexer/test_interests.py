@@ -81,7 +81,7 @@ def block_txs(number: int) -> list[Tx]:
         txs.sbtc_transfer(PAYER, STRANGER, 30 + number, memo, label=label),
         txs.sbtc_transfer(PAYER, DEDICATED, 40 + number, label=label),
         txs.peg_in(DEDICATED, 50 + number, label=label),
-        txs.failed(txs.sbtc_transfer(PAYER, harness.SHOP, 60 + number, memo, label=f"failed {label}")),
+        txs.sbtc_transfer(PAYER, harness.SHOP, 60 + number, memo, label=f"failed {label}").failed(),
         txs.stx_transfer(PAYER, harness.SHOP, 70 + number, b"STX", label=label),
         txs.stx_send_many(PAYER, [(harness.SHOP, 80 + number, b"STX")], label=label),
         txs.contract_payment(
@@ -154,7 +154,7 @@ async def told(folder: Path, versions: list[str], *, by_lists: bool) -> dict[str
             chain.mine(block_txs(next(numbers)))
             await settle()
             sibling = block_txs(next(numbers))
-            chain.fork(first.height).mine([txs.failed(sibling[6]), *sibling[7:]])
+            chain.fork(first.height).mine([sibling[6].failed(), *sibling[7:]])
             await settle()
             chain.fork(first.height - 1).mine(block_txs(next(numbers)))
             await settle()
