@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import QueuePool, event, select, update
+from structlog.testing import capture_logs
 
 from tests import harness
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem, wrong_fields
@@ -291,3 +292,24 @@ async def test_the_key_of_a_refused_request_is_looked_up_once(sqlite_api: ApiFix
             assert (answer.status_code, len(seen)) == (expected, 1)
     finally:
         event.remove(sqlite_api.fixture.database.engine, "before_cursor_execute", note)
+
+
+async def test_a_bug_in_the_middle_of_a_change_leaves_nothing_and_gives_its_connection_back(
+    api: ApiFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: more often than there are connections."""
+
+    def broken(*_args: object, **_named: object) -> None:
+        raise KeyError("a bug")
+
+    pool = api.fixture.database.engine.pool
+    assert isinstance(pool, QueuePool)
+    with monkeypatch.context() as patched, capture_logs():
+        patched.setattr(idempotency, "remember", broken)
+        for _ in range(20):
+            assert problem(await post(api.client, "k1")) == (500, "internal_error")
+    assert pool.checkedout() == 0
+    assert (await api.client.get("/v1/payment_intents")).json()["data"] == []
+    made = await post(api.client, "k1")
+    assert made.status_code == 201
+    assert "idempotent-replayed" not in made.headers
