@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedTransfer:
-    """A canonical transfer that an event lists."""
+    """A transfer that an event lists."""
 
     tx_id: str
     rank: int
@@ -36,11 +36,13 @@ class ClaimedTransfer:
     amount: int
     #: An operator assigned it to the intent: its label proves nothing.
     assigned: bool = False
+    #: The event says that it is not in the chain any more.
+    is_orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedRefund(ClaimedTransfer):
-    """A canonical transfer back to the payer, which the payment contract labelled, that an event lists."""
+    """A transfer back to the payer, which the payment contract labelled, that an event lists."""
 
     recipient: str
 
@@ -137,6 +139,9 @@ def compare(claimed: ClaimedPayment, shown: Mapping[str, ShownBlock], tip: Chain
         event = _find(moved, block.reading)
         if block.header is None and block.hash_at_height is None:
             unknown.append(f"it has no block {moved.height} yet, its tip is {tip.height}")
+        elif moved.is_orphaned:
+            if event is not None:
+                contradictions.append(f"block {moved.height} has an orphaned {_kind(moved)} ({_name(moved)})")
         elif block.header is None:
             contradictions.append(f"block {moved.height} is {block.hash_at_height}, not {moved.block_hash}")
         elif event is not None:

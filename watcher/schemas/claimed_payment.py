@@ -65,9 +65,10 @@ def _claimed(event_id: str, kind: str, data: EventData) -> ClaimedPayment:
     for listed in (intent.transfers, intent.refunds):
         if len(listed) > MAX_TRANSFERS:
             raise ValueError(f"it lists {len(listed):,} transfers")
-    transfers = tuple(_transfer(one) for one in intent.transfers if one.status == "canonical")
-    refunds = tuple(_refund(one) for one in intent.refunds if one.status == "canonical")
-    if len({(one.tx_id, one.rank) for one in (*transfers, *refunds)}) != len(transfers) + len(refunds):
+    transfers = tuple(_transfer(one) for one in intent.transfers)
+    refunds = tuple(_refund(one) for one in intent.refunds)
+    canonical = [(one.tx_id, one.rank) for one in (*transfers, *refunds) if not one.is_orphaned]
+    if len(set(canonical)) != len(canonical):
         raise ValueError("it lists a transfer twice")
     contract = intent.pay.contract
     return ClaimedPayment(
@@ -151,6 +152,7 @@ def _moved(document: IntentTransfer | Refund) -> dict[str, Any]:
         "burn_height": _height(document.burn_block_height),
         "sender": None if document.sender is None else _named("sender", read_principal, document.sender),
         "amount": document.amount,
+        "is_orphaned": document.status == "orphaned",
     }
 
 

@@ -14,7 +14,7 @@ from watcher.errors import UsageError
 if TYPE_CHECKING:
     from watcher.cli.event_lookup import LookUp
     from watcher.domain.model import Inclusion
-    from watcher.domain.proof import ClaimedPayment, Comparison
+    from watcher.domain.proof import ClaimedPayment, ClaimedRefund, Comparison
 
 #: The worst verdict first.
 EXIT_CODES = {"contradicted": 1, "unknown": 3, "confirmed": 0}
@@ -66,7 +66,7 @@ def verify(
         if as_json:
             render.document(_document(claimed, []))
         else:
-            render.line(f"nothing to look up: this {claimed.event_type} lists no transfer that counts")
+            render.line(f"nothing to look up: this {claimed.event_type} lists no transfer")
         return
     found = event_loop.run(look_up_everywhere(apis or [claimed.network.api_url], claimed))
     if as_json:
@@ -122,11 +122,17 @@ def _confirmed(claimed: "ClaimedPayment", found: "Comparison") -> str:
         deep = render.count(found.depth.bitcoin, "Bitcoin block")
         paid = f"{_amount(claimed, found.amount)} to {claimed.intent.recipient}"
         parts.append(f"{paid} in {_blocks(found.inclusions)}, {deep} deep")
-    if claimed.refunds:
-        parts.append(f"{_amount(claimed, sum(refund.amount for refund in claimed.refunds))} refunded")
+    if refunds := _canonical_refunds(claimed):
+        parts.append(f"{_amount(claimed, sum(refund.amount for refund in refunds))} refunded")
+    if orphaned := sum(moved.is_orphaned for moved in claimed.moves):
+        parts.append(f"{render.count(orphaned, 'orphaned transfer')} not in its chain")
     if any(inclusion.assigned for inclusion in found.inclusions):
         parts.append("an operator assigned it to the intent, its memo does not name it")
     return "; ".join(parts) + ("" if claimed.network.mainnet else f", on {claimed.network.name}")
+
+
+def _canonical_refunds(claimed: "ClaimedPayment") -> "list[ClaimedRefund]":
+    return [refund for refund in claimed.refunds if not refund.is_orphaned]
 
 
 def _amount(claimed: "ClaimedPayment", base_units: int) -> str:
@@ -159,7 +165,12 @@ def _document(claimed: "ClaimedPayment", found: "list[LookUp]") -> dict[str, Any
         "amount": str(intent.amount),
         "refunds": [
             {"tx_id": refund.tx_id, "event_index": refund.rank, "amount": str(refund.amount)}
-            for refund in claimed.refunds
+            for refund in _canonical_refunds(claimed)
+        ],
+        "orphaned": [
+            {"tx_id": moved.tx_id, "event_index": moved.rank, "block_hash": moved.block_hash}
+            for moved in claimed.moves
+            if moved.is_orphaned
         ],
         "verdict": _worst(found) if found else None,
         "sources": [_source(one) for one in found],

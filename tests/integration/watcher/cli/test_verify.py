@@ -160,6 +160,19 @@ async def test_a_payment_that_a_reorg_took_is_contradicted(fixture: VerifyFixtur
     assert f"not {old.hash}" in answer.out
 
 
+async def test_what_a_reorg_took_is_looked_up(fixture: VerifyFixture, api: ScriptedApi) -> None:
+    """An API that still shows it, as on another branch, contradicts the event."""
+    intent = fixture.paid()
+    other = await fixture.serve(fixture.chain.clone())
+    fixture.ledger.fork(1, [[], []])
+    event = fixture.event(intent)
+    assert (event["type"], event["data"]["reason"]) == ("payment.attention", "reorged")
+    answer = await fixture.verify(event, api)
+    assert ": 1 orphaned transfer not in its chain (" in answer.out
+    assert "has an orphaned transfer (transaction 0x" in (await fixture.verify(event, other, code=1)).out
+    assert len((await fixture.verify(event, api, more=("--json",))).json["orphaned"]) == 1
+
+
 @pytest.mark.parametrize("fault", ["html", "truncate", "cut", "disconnect", "gzip_bomb", "rate_limit"])
 async def test_an_api_without_a_usable_answer_is_one_line(
     fixture: VerifyFixture, api: ScriptedApi, fault: str
@@ -299,7 +312,7 @@ async def test_an_event_without_money_needs_no_look_up(fixture: VerifyFixture, a
     event = fixture.event(intent)
     assert event["type"] == "payment.expired"
     answer = await fixture.verify(event, api)
-    assert answer.out == "nothing to look up: this payment.expired lists no transfer that counts\n"
+    assert answer.out == "nothing to look up: this payment.expired lists no transfer\n"
     assert (await fixture.verify(event, api, more=("--json",))).json["verdict"] is None
     assert api.requests == []
 

@@ -361,3 +361,23 @@ def test_a_refund_of_an_unknown_payment_contract_is_unknown() -> None:
         Verdict.UNKNOWN,
         ("the event does not name the payment contract, which labels refunds",),
     )
+
+
+def test_an_orphaned_transfer_must_not_be_in_the_chain() -> None:
+    """Another block there, or the same block without it, is as claimed; it never counts as money."""
+    gone = listed(payment(), is_orphaned=True)
+    event = claim(gone, is_success=False)
+    other = ShownBlock(header=None, hash_at_height=LATER.hash)
+    for block in (other, ShownBlock(header=HEADER, hash_at_height=HEADER.hash)):
+        assert compare(event, {HEADER.hash: block}, TIP) == Comparison(verdict=Verdict.CONFIRMED)
+    found = compare(event, shown(payment()), TIP)
+    assert found.verdict is Verdict.CONTRADICTED
+    assert found.reasons[0].startswith("block 100 has an orphaned transfer (transaction 0x")
+    none = compare(event, {HEADER.hash: ShownBlock(header=None, hash_at_height=None)}, replace(TIP, height=9))
+    assert none.verdict is Verdict.UNKNOWN
+    again = listed(payment(block=LATER))
+    found = compare(claim(gone, again), shown(payment(block=LATER)), TIP)
+    assert (found.verdict, found.amount) == (Verdict.CONFIRMED, 50_000)
+    assert compare(claim(gone), {HEADER.hash: other}, TIP).reasons == (
+        "the transfers make 0 of 50,000 base units",
+    )

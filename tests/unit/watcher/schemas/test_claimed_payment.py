@@ -68,11 +68,12 @@ def test_events_of_earlier_versions_are_read() -> None:
     assert read(document).transfers[0].assigned is False
 
 
-def test_orphaned_transfers_do_not_count() -> None:
-    """Only what the event says is canonical is claimed."""
+def test_orphaned_transfers_are_told_from_canonical_ones() -> None:
+    """The same transfer may be orphaned in one block, or several, and canonical in another."""
     document = event()
-    document["data"]["payment_intent"]["transfers"][0].update(status="orphaned", confirmations=None)
-    assert read(document).transfers == ()
+    orphaned = {**transfer_of(document), "status": "orphaned", "confirmations": None}
+    document["data"]["payment_intent"]["transfers"] += [orphaned, orphaned | {"block_hash": "0x" + "ee" * 32}]
+    assert [transfer.is_orphaned for transfer in read(document).transfers] == [False, True, True]
 
 
 def test_what_it_had_no_room_to_list_is_counted() -> None:
@@ -117,7 +118,7 @@ def test_a_refund_is_read_with_its_recipient() -> None:
     assert (refund.amount, refund.recipient) == (500, EXAMPLE_ADDRESS)
     document = refunded()
     document["data"]["payment_intent"]["refunds"][0]["status"] = "orphaned"
-    assert read(document).refunds == ()
+    assert read(document).refunds[0].is_orphaned
 
 
 @pytest.mark.parametrize("named", [None, [], {}, {"amount": 500}, {"amount": "5", "tx_id": "0x" + "cc" * 32}])
