@@ -177,7 +177,7 @@ async def test_an_answer_that_cannot_be_read_is_its_sources_failure_and_the_next
         ScriptedApi(fixture.chain, ping_interval=None) as honest,
     ):
         rig = LoopFixture(fixture, [liar.url, honest.url])
-        rig.pool._sources[0].api._on_unforeseen = seen.append
+        rig.pool._sources[0].api._requests._on_unforeseen = seen.append
         await rig.poll_once()
         fetch = rig.pool._sources[0].api._fetcher.json
         rig.pool._sources[0].api._fetcher.json = lambda answer: fetch(answer) | {"liar": True}  # type: ignore[method-assign, operator]
