@@ -249,7 +249,8 @@ async def _check_contracts(url: str, settings: Settings) -> list[Finding]:
     if settings.payment_contract is not None:
         names[settings.payment_contract] = "payments"
     for asset in settings.assets.values():
-        if asset.contract is not None:
+        # Who does not use USDCx need not care whether it is there; see the asset's own line.
+        if asset.contract is not None and asset.identifier != settings.network_facts.usdcx:
             names.setdefault(asset.contract, asset.name)
     fetcher = Fetcher(
         url, user_agent=USER_AGENT, api_key=settings.key_for(url), timeouts=_TIMEOUTS, client=None

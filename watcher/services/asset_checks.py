@@ -44,7 +44,7 @@ async def check_assets(settings: Settings) -> list[AssetCheck]:
             client=None,
         )
         try:
-            checks = await _check_all(fetcher, settings.assets.values())
+            checks = await _check_all(fetcher, settings.assets.values(), settings.network_facts.usdcx)
         finally:
             await fetcher.aclose()
         if any(check.is_right is not None for check in checks):
@@ -62,11 +62,12 @@ async def log_asset_checks(settings: Settings, stop: asyncio.Event) -> None:
             log.info("asset.checked", **fields, said=check.text)
 
 
-async def _check_all(fetcher: Fetcher, assets: Iterable[AssetSpec]) -> list[AssetCheck]:
-    return [await _check(fetcher, asset) for asset in assets if asset.contract is not None]
+async def _check_all(fetcher: Fetcher, assets: Iterable[AssetSpec], known: str | None) -> list[AssetCheck]:
+    return [await _check(fetcher, asset, known) for asset in assets if asset.contract is not None]
 
 
-async def _check(fetcher: Fetcher, asset: AssetSpec) -> AssetCheck:
+async def _check(fetcher: Fetcher, asset: AssetSpec, known: str | None) -> AssetCheck:
+    """Compare one asset; ``known`` is the identifier of one that no setting asked for."""
     assert asset.contract is not None, "STX has no contract to ask"
     try:
         facts = await read_token_facts(fetcher, asset.contract)
@@ -74,6 +75,8 @@ async def _check(fetcher: Fetcher, asset: AssetSpec) -> AssetCheck:
         # Without the source and the path, which names the contract again.
         text = str(error).removeprefix(f"{fetcher.url}: ").partition(": ")[2] or str(error)
         return AssetCheck(asset=asset, is_right=None, text=f"no source could ask its contract: {text}")
+    if facts is None and asset.identifier == known:
+        return AssetCheck(asset=asset, is_right=None, text="the contract does not exist there")
     if facts is None:
         text = "the contract has no get-symbol and get-decimals; see whether its id is right"
         return AssetCheck(asset=asset, is_right=False, text=text)

@@ -50,11 +50,13 @@ async def test_decimals_that_the_contract_contradicts_are_wrong(api: ScriptedApi
 
 
 async def test_a_contract_that_is_not_there_is_wrong(api: ScriptedApi) -> None:
-    """An id that no token has is a mistake of the settings."""
-    del api.tokens[USDCX]
-    is_right, text = by_name(await check_assets(settings_of(api.url)))["usdcx"]
+    """An id that no token has is a mistake of the settings; no setting asked for USDCx."""
+    api.tokens.clear()
+    found = by_name(await check_assets(settings_of(api.url)))
+    is_right, text = found["sbtc"]
     assert is_right is False
     assert "see whether its id is right" in text
+    assert found["usdcx"] == (None, "the contract does not exist there")
 
 
 async def test_a_source_without_a_node_says_nothing_and_the_next_one_is_asked(api: ScriptedApi) -> None:

@@ -53,7 +53,7 @@ CHANGES = [
     "db backup copy.db",
 ]
 #: Commands that create a database, need none, or have their own test here.
-OTHERS = {"run", "demo", "listen", "check", "merchants add", "db upgrade", "db current"}
+OTHERS = {"run", "demo", "listen", "check", "verify", "merchants add", "db upgrade", "db current"}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ URL = "https://1.1.1.1/hooks"
 
 #: Commands that only read, run until stopped, or commit in several transactions.
 OTHERS = {
-    *("demo", "run", "status", "check", "listen", "reindex", "intents import"),
+    *("demo", "run", "status", "check", "verify", "listen", "reindex", "intents import"),
     *("db upgrade", "db current", "db prune", "db backup"),
     *("merchants list", "merchants show", "merchants keys list", "intents list", "intents show"),
     *("transfers list", "endpoints list", "events list", "events show", "deliveries list", "deliveries show"),

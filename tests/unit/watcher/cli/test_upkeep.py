@@ -162,7 +162,7 @@ async def test_check_is_content_with_a_source_that_serves(
 ) -> None:
     chain = ScriptedChain(time=int(time.time()) - 3600)
     chain.mine(n=2, burn=True)
-    async with ScriptedApi(chain) as api:
+    async with ScriptedApi(chain, network_id=1) as api:
         monkeypatch.setenv("SBTC_WATCHER_API_URLS", api.url)
         found = (await asyncio.to_thread(cli.doc, "check"))["checks"]
         words = await asyncio.to_thread(cli, "check")
@@ -174,7 +174,12 @@ async def test_check_is_content_with_a_source_that_serves(
         "source": "ok",
         "contract": "note",
         "clock": "ok",
+        "asset": "note",
     }
+    assert [check["text"].partition(": ")[2] for check in found if check["subject"] == "asset"] == [
+        "symbol sBTC, 8 decimals",
+        "the contract does not exist there",
+    ]
     assert f"tip {chain.tip.height}" in words.out
     assert len(words.out.splitlines()) == len(found), "one line each"
 
