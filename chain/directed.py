@@ -1,10 +1,10 @@
 """Find the transactions that concern us, for sources whose events are read one transaction at a time.
 
-What is found are hints: the lists of the watched recipients' transfers and of the contracts' prints say which
-transactions to read, and those transactions' own events, in the block that is being read, say what they
-moved. A list shows no tip, so it may be of another moment than the block: of a replica that lags, or of a
-branch that is gone again. Therefore what was read by hints is held against the lists once more, a minute
-later or longer; what they show then and was not read puts the block in doubt, and it is read again, whole.
+The lists of the watched recipients' transfers and of the contracts' prints only say which transactions to
+read; those transactions' own events, in the block that is being read, say what they moved. A list shows no
+tip, so it may be of another moment than the block: of a replica that lags, or of a branch that is gone again.
+Therefore a block that was read by lists is held against them once more, a minute later or longer; what they
+show then and was not read puts it in doubt, and it is read again, whole.
 """
 
 import time
@@ -17,14 +17,13 @@ import structlog
 from chain.api.capabilities import PRINTS, TRANSFERS, Reading
 from chain.api.client import StacksApi
 from chain.api.parse import TxSummary
-from chain.api.parse_hints import TransferHint
-from chain.api.transport import RouteAbsent, RouteGone
-from chain.errors import SourceInconsistent
+from chain.api.parse_lists import ListedTransfer
+from chain.errors import SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.model import STX, BlockHeader
 from chain.source import ChainSource
 
 #: Pages of one list that are read for one batch of blocks; where a list has more, every event is read.
-MAX_HINT_PAGES: Final = 20
+MAX_LIST_PAGES: Final = 20
 
 #: Rows per page.
 TRANSFER_ROWS: Final = 50
@@ -33,13 +32,16 @@ PRINT_ROWS: Final = 100
 #: Blocks below the newest rows from which a list is entered by a cursor, instead of walked down from the top.
 _JUMP_BLOCKS: Final = 200
 
-#: Seconds after which what was read by hints is held against the lists again.
+#: Seconds after which what was read by lists is held against the lists again.
 VERIFY_SECONDS: Final = 60.0
+
+#: Seconds for which lists that cannot be read are left alone.
+REST_SECONDS: Final = 600.0
 
 #: Blocks this far below the newest one are not held against the lists again.
 _SETTLED_BLOCKS: Final = 1_000
 
-#: Blocks read by hints that are remembered until then; more are read whole.
+#: Blocks read by lists that are remembered until then; more are read whole.
 _MAX_REMEMBERED: Final = 2_000
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -64,8 +66,8 @@ class Interests(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _ReadByHints:
-    """A block that was read by hints: for whom, without which transactions, and when."""
+class _ReadByLists:
+    """A block that was read by lists: for whom, without which transactions, and when."""
 
     height: int
     recipients: frozenset[str]
@@ -80,7 +82,9 @@ class DirectedReading:
         self._interests = interests
         self._clock = clock
         #: By index hash, until the lists have confirmed it.
-        self._unverified: dict[str, _ReadByHints] = {}
+        self._unverified: dict[str, _ReadByLists] = {}
+        #: By URL: until when a source's lists are left alone after they failed.
+        self._rests_until: dict[str, float] = {}
         #: Lowest block of which the lists showed more than was read.
         self._doubted: int | None = None
 
@@ -107,21 +111,26 @@ class DirectedReading:
         offers = source.capabilities
         if not isinstance(source, StacksApi) or offers is None or offers.reading is not Reading.SINGLE:
             return None
+        started = self._clock()
         if not offers.offers(TRANSFERS) or not offers.offers(PRINTS):
+            return None
+        if started < self._rests_until.get(source.url, started):
             return None
         if self._doubted is not None and headers[-1].height >= self._doubted:
             return None
         recipients = await self._interests.recipients()
         if recipients is None or len(self._unverified) + len(headers) > _MAX_REMEMBERED:
             return None
-        started = self._clock()
         due = any(started - read.at >= VERIFY_SECONDS for read in self._unverified.values())
         cost = len(recipients) * len(self._interests.assets) + len(self._interests.contracts) + 1
         if not pays(len(rows), cost) and not due:
             return None
         try:
-            found = await self._hinted(source, headers, recipients)
-        except (RouteGone, RouteAbsent):
+            found = await self._listed(source, headers, recipients)
+        except (SourceUnavailable, SourceMalformed) as error:
+            # Whatever ails the lists, the blocks themselves may be readable.
+            self._rests_until[source.url] = started + REST_SECONDS
+            _log.warning("directed.no_lists", action="directed.no_lists", reason=str(error))
             return None
         if found is None or (self._doubted is not None and headers[-1].height >= self._doubted):
             return None
@@ -129,10 +138,10 @@ class DirectedReading:
             if header.height <= top - _SETTLED_BLOCKS:
                 continue
             left_out = frozenset(row.tx_id for row in rows if row.block_index_hash == header.hash) - found
-            self._unverified[header.hash] = _ReadByHints(header.height, recipients, left_out, started)
+            self._unverified[header.hash] = _ReadByLists(header.height, recipients, left_out, started)
         return found
 
-    async def _hinted(
+    async def _listed(
         self, source: StacksApi, headers: Sequence[BlockHeader], recipients: frozenset[str]
     ) -> frozenset[str] | None:
         """Return the transactions that the lists name in these blocks, and maybe others; None if too many."""
@@ -169,7 +178,7 @@ class DirectedReading:
             self._unverified.pop(known, None)
         return frozenset(found)
 
-    def _compare(self, source: StacksApi, recipient: str, row: TransferHint) -> None:
+    def _compare(self, source: StacksApi, recipient: str, row: ListedTransfer) -> None:
         """Put a block in doubt when a list shows more of it than was read."""
         read = self._unverified.get(row.block_hash)
         if read is None or recipient not in read.recipients or row.tx_id not in read.left_out:
@@ -192,11 +201,11 @@ def pays(events: int, lists: int) -> bool:
 
 async def _transfers(
     source: StacksApi, principal: str, asset: str, low: int, high: int
-) -> list[TransferHint] | None:
+) -> list[ListedTransfer] | None:
     """Return the transfers in the blocks from ``low`` to ``high``, and maybe others; None if too many."""
-    found: list[TransferHint] = []
+    found: list[ListedTransfer] = []
     cursor: str | None = None
-    for _ in range(MAX_HINT_PAGES):
+    for _ in range(MAX_LIST_PAGES):
         page = await source.transfers(
             principal, None if asset == STX else asset, cursor=cursor, limit=TRANSFER_ROWS
         )
@@ -216,7 +225,7 @@ async def _prints(source: StacksApi, contract: str, low: int, high: int) -> dict
     """
     found: dict[str, list[bytes]] = {}
     cursor: str | None = None
-    for _ in range(MAX_HINT_PAGES):
+    for _ in range(MAX_LIST_PAGES):
         page = await source.prints(contract, cursor=cursor, limit=PRINT_ROWS)
         for row in page.results:
             found.setdefault(row.tx_id, []).append(row.value)

@@ -13,14 +13,14 @@ import httpx
 import structlog
 
 from chain.api import parse as parser
-from chain.api import parse_hints, parse_mempool
+from chain.api import parse_lists, parse_mempool
 from chain.api.capabilities import MULTIPLE, Capabilities
 from chain.api.dates import ServerDates
 from chain.api.events import EventReader
 from chain.api.headers import HeaderReader, checked_hash, within
 from chain.api.multiple import MAX_IDS, MultipleReader
 from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
-from chain.api.parse_hints import PrintPage, TransferPage
+from chain.api.parse_lists import PrintPage, TransferPage
 from chain.api.parse_mempool import PendingPage
 from chain.api.requests import Requests
 from chain.api.transport import (
@@ -198,19 +198,23 @@ class StacksApi:
         """Transfers of a token from and to a principal, newest first; of STX (``asset`` None) those to it.
 
         ``cursor`` is a page's ``next_cursor``, or ``"H:0:0:0"`` for the rows at or below block H. Needs API
-        9.1. The list does not say which tip it is of.
+        9.1. The list does not say which tip it is of. Empty for a principal that the server does not know.
         """
         within(limit, 1, 50)
         kind = "stx/inbound" if asset is None else f"ft/{quote(asset, safe=':')}"
         path = f"/extended/v3/principals/{quote(principal)}/transfers/{kind}?limit={limit}"
-        answer = self._requests.there(await self._requests.get(path + _cursor(cursor)))
-        return self._requests.parse(answer, partial(parse_hints.transfer_page, limit=limit))
+        answer = await self._requests.get(path + _cursor(cursor))
+        if answer.status == 404:
+            return TransferPage(results=(), next_cursor=None)
+        return self._requests.parse(answer, partial(parse_lists.transfer_page, limit=limit))
 
     async def prints(self, contract: str, *, cursor: str | None = None, limit: int = 100) -> PrintPage:
         """What a contract printed, newest first; ``cursor`` as in ``transfers``."""
         path = f"/extended/v2/smart-contracts/{quote(contract)}/logs?limit={within(limit, 1, 100)}"
-        answer = self._requests.there(await self._requests.get(path + _cursor(cursor)))
-        return self._requests.parse(answer, partial(parse_hints.print_page, limit=limit))
+        answer = await self._requests.get(path + _cursor(cursor))
+        if answer.status == 404:
+            return PrintPage(results=(), next_cursor=None)
+        return self._requests.parse(answer, partial(parse_lists.print_page, limit=limit))
 
     async def details(self, tx_ids: Sequence[str], *, with_args: bool = False) -> dict[str, TxDetail]:
         """Status and all events of each transaction, in the given order; unknown ids are included.
@@ -246,7 +250,7 @@ class StacksApi:
 
 
 def _cursor(cursor: str | None) -> str:
-    if cursor is not None and not parse_hints.CURSOR.fullmatch(cursor):
+    if cursor is not None and not parse_lists.CURSOR.fullmatch(cursor):
         raise ValueError(f"a cursor is height:sequence:index:index, not {cursor!r}")
     return "" if cursor is None else f"&cursor={cursor}"
 

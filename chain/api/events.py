@@ -48,6 +48,8 @@ class EventReader:
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
+        #: Whether the server's ETags are made as is known of API 9.0, so that they name the block.
+        self._etags_tell = True
 
     async def details(self, tx_ids: Sequence[str], *, with_args: bool) -> dict[str, TxDetail]:
         """Status and all events of each transaction, in the given order; unknown ids are included."""
@@ -65,14 +67,16 @@ class EventReader:
         return {row.tx_id: await self._detail_of(row, with_args=row.tx_id in args_of) for row in rows}
 
     async def _detail_of(self, row: TxSummary, *, with_args: bool) -> TxDetail:
-        if with_args or row.status is not TxStatus.SUCCESS:
+        if with_args or row.status is not TxStatus.SUCCESS or not self._etags_tell:
             return await self._detail(row.tx_id, with_args=with_args, with_events=_may_have_events(row))
         found = await self._events(row.tx_id)
         if found is None:
             return TxDetail(tx_id=row.tx_id, found=False)
         if found.etag != success_etag(row.tx_id, row.block_index_hash):
             # Of another block, or of a server that makes its ETags in another way: ask for the transaction.
-            return await self._detail(row.tx_id, with_args=False)
+            detail = await self._detail(row.tx_id, with_args=False)
+            self._etags_tell = (detail.block_hash, detail.block_height) != (row.block_hash, row.block_height)
+            return detail
         return TxDetail(
             tx_id=row.tx_id,
             found=True,
@@ -126,7 +130,7 @@ class EventReader:
         state = self._requests.parse(
             answer, lambda body: parse_v3.transaction(body, tx_id=tx_id, with_args=with_args)
         )
-        return state, answer.headers.get("etag")
+        return state, _etag(answer)
 
     async def _events(self, tx_id: str) -> _Events | None:
         """All events, None for a transaction that is not mined.
@@ -144,7 +148,7 @@ class EventReader:
                     return None
                 break
             page = self._requests.parse(answer, partial(parse_v3.event_page, limit=span))
-            state = page.total, answer.headers.get("etag")
+            state = page.total, _etag(answer)
             first = first or state
             if state != first or page.ranks != tuple(range(read, min(read + span, page.total))):
                 break
@@ -169,6 +173,12 @@ class EventReader:
                 if span not in _SMALLER:
                     raise
                 span = _SMALLER[span]
+
+
+def _etag(answer: Answer) -> str | None:
+    """Return an answer's ETag without the mark of proxies that compress what they pass on."""
+    etag = answer.headers.get("etag")
+    return None if etag is None else etag.removeprefix("W/")
 
 
 def _may_have_events(row: TxSummary) -> bool:

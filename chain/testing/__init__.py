@@ -33,12 +33,11 @@ from chain.testing.principals import principal, principals
 from chain.testing.scripted import Branch, ScriptedChain
 from chain.testing.server import ROUTES, Request, ScriptedApi
 from chain.testing.tx import Tx
-from chain.testing.versions import VERSIONS, BlocksShape
+from chain.testing.versions import VERSIONS, Shape
 
 __all__ = [
     "ROUTES",
     "VERSIONS",
-    "BlocksShape",
     "Branch",
     "Fault",
     "Faults",
@@ -46,6 +45,7 @@ __all__ = [
     "ScriptedApi",
     "ScriptedBlock",
     "ScriptedChain",
+    "Shape",
     "Tx",
     "block_model",
     "principal",

@@ -15,7 +15,7 @@ from chain.testing import render
 from chain.testing.canonical import Place, ScriptedBlock
 from chain.testing.mempool import PENDING
 from chain.testing.schema import ValidationFailed, integer, text
-from chain.testing.versions import BlocksShape, Features
+from chain.testing.versions import Features, Shape
 from chain.testing.view import NO_MICROBLOCK, View
 
 _TX_CURSOR = "^[0-9]+:[0-9]+:[0-9]+$"
@@ -42,7 +42,7 @@ class Server:
     #: Served at ``/v2/info`` as by a node; None: no node behind this API.
     network_id: int | None
     features: Features
-    shape: BlocksShape
+    shape: Shape
     #: Symbol and decimals of each token contract that the node behind this API answers for.
     tokens: Mapping[str, tuple[str, int]]
 

@@ -1,6 +1,6 @@
 """REST routes that came with API 9.1 to 9.7: pure functions from view and request to an answer.
 
-Their fields are those of the release notes and drafts; ``BlocksShape`` has what those leave open.
+Their fields are those of the release notes and drafts; ``Shape`` has what those leave open.
 """
 
 import hashlib

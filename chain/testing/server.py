@@ -21,7 +21,7 @@ from chain.testing.routes import Answer, Route, Server
 from chain.testing.routes_v3 import ROUTES_V3
 from chain.testing.schema import ValidationFailed
 from chain.testing.scripted import Announcement, ScriptedChain
-from chain.testing.versions import VERSIONS, BlocksShape, Features, gone, warning
+from chain.testing.versions import VERSIONS, Features, Shape, gone, warning
 from chain.testing.view import View
 from chain.testing.websocket import Hub
 
@@ -94,7 +94,7 @@ class ScriptedApi:
         self.deprecated_routes = True
         self.become(version)
         #: What is not known of the block routes of 9.7.
-        self.shape = BlocksShape()
+        self.shape = Shape()
         #: What ``/v2/info`` says (1 mainnet, 2147483648 testnet); None: no node behind the API, as recorded.
         self.network_id = network_id
         #: Symbol and decimals of the token contracts that exist, by contract id.
@@ -300,7 +300,9 @@ class ScriptedApi:
             etag = f'"{answer.etag}"'
             if etag in [part.strip() for part in seen.headers.get("if-none-match", "").split(",")]:
                 return web.Response(status=304, headers=headers)
-            headers["etag"] = etag
+            shown = self.shape.tx_etag(etag) if seen.route in ("transaction", "transaction_events") else etag
+            if shown is not None:
+                headers["etag"] = shown
         return self._json_answer(seen.route, answer, headers, cut=fault is not None and fault.cut == "body")
 
     def _json_answer(self, route: str, answer: Answer, headers: dict[str, str], *, cut: bool) -> web.Response:

@@ -20,8 +20,8 @@ _DOCS_HINT = "See https://docs.hiro.so/stacks/api for more information"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlocksShape:
-    """What is not known of the 9.7 block routes, and may be one way or the other."""
+class Shape:
+    """What is not known of the routes of 9.7, and may be one way or the other."""
 
     #: The cursor of a row: its height, its index hash, or a text that says nothing.
     cursor: Literal["height", "hash", "opaque"] = "height"
@@ -34,6 +34,20 @@ class BlocksShape:
     max_limit: int = 30
     #: Names of v2 (``index_block_hash``, ``block_time`` …) instead of v3's.
     old_names: bool = False
+    #: ETags of a transaction and its events: as of 9.0, weakened by a proxy, made otherwise, or none.
+    tx_etags: Literal["known", "weak", "other", "none"] = "known"
+
+    def tx_etag(self, etag: str) -> str | None:
+        """Return the ETag to send instead of the one that 9.0 would."""
+        match self.tx_etags:
+            case "known":
+                return etag
+            case "weak":
+                return f"W/{etag}"
+            case "other":
+                return etag[::-1]
+            case "none":
+                return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,14 @@ class History(RuleBasedStateMachine):
         sources=st.integers(1, 2),
         limit=st.sampled_from([1, 2, 100]),
         version=versions,
-        by_hints=st.booleans(),
+        by_lists=st.booleans(),
     )
-    def begin(self, keep: Any, sources: int, limit: int, version: str, by_hints: bool) -> None:
-        """``limit``: most intents that one transaction settles. ``by_hints``: wherever the API's batches are
+    def begin(self, keep: Any, sources: int, limit: int, version: str, by_lists: bool) -> None:
+        """``limit``: most intents that one transaction settles. ``by_lists``: wherever the API's batches are
         gone, not only where that takes fewer requests.
         """
         self.limited = pytest.MonkeyPatch()
-        if by_hints:
+        if by_lists:
             self.limited.setattr(directed, "pays", lambda *_: True)
         self.limited.setattr(settler, "MAX_INTENTS_PER_TRANSACTION", limit)
         self.loop = asyncio.new_event_loop()

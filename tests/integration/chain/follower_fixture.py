@@ -26,7 +26,7 @@ from chain.model import (
 )
 from chain.source import ChainSource
 from chain.source_pool import SourcePool
-from chain.testing import BlocksShape, ScriptedApi, ScriptedBlock, ScriptedChain
+from chain.testing import ScriptedApi, ScriptedBlock, ScriptedChain, Shape
 from chain.testing.tx import Tx
 
 POLL = 5.0
@@ -226,7 +226,7 @@ async def following(
     batch: int = 50,
     ahead: int = 4,
     version: str = "9.0",
-    shape: BlocksShape | None = None,
+    shape: Shape | None = None,
     **options: Any,
 ) -> AsyncIterator[FollowerFixture]:
     """A fixture with ``sources`` servers of ``chain``, begun at ``start`` or the tip; its ``options``."""

@@ -47,7 +47,7 @@ async def reading(
     version: str = "sunset",
     always: bool = True,
 ) -> AsyncIterator[FollowerFixture]:
-    """A follower that reads by hints: ``always``, or where that takes fewer requests."""
+    """A follower that reads by lists: ``always``, or where that takes fewer requests."""
     with pytest.MonkeyPatch.context() as patched:
         if always:
             patched.setattr(directed, "pays", lambda *_: True)
@@ -171,6 +171,21 @@ async def test_a_list_that_is_not_there_means_that_everything_is_read(route: str
             await rig.poll_once()
             assert rig.is_current()
         assert api.counts[route] == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 500])
+async def test_lists_that_fail_do_not_hold_up_the_blocks(status: int) -> None:
+    """Everything is read instead, and the lists are left alone for a while; a 404 is an empty list."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+        api.faults.fail(status, route="ft_transfers", times=None)
+        for number in range(3):
+            chain.mine([*crowd(number), *ours(str(number))])
+            await rig.poll_once()
+            assert rig.is_current() or status == 404
+        assert api.counts["ft_transfers"] == (3 if status == 404 else 1)
+        assert rig.pool.health()[0].errors == 0
 
 
 async def test_a_list_of_another_branch_than_the_blocks_does_not_count() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chain.testing import VERSIONS, BlocksShape, ScriptedApi, ScriptedChain, principal, txs
+from chain.testing import VERSIONS, ScriptedApi, ScriptedChain, Shape, principal, txs
 from chain.testing.txs import SBTC
 
 PAYER, MERCHANT = principal("payer"), principal("merchant")
@@ -112,7 +112,7 @@ async def test_the_block_list_is_walked_by_its_cursor_whatever_that_looks_like(
     api: ScriptedApi, client: httpx.AsyncClient, cursor: Any
 ) -> None:
     """``cursor.next`` leads to older blocks without a gap, in each form that the reference leaves open."""
-    api.shape = BlocksShape(cursor=cursor, parent_in_list=cursor == "hash")
+    api.shape = Shape(cursor=cursor, parent_in_list=cursor == "hash")
     found: list[Any] = []
     path: str | None = "/extended/v3/blocks?limit=2"
     while path is not None:

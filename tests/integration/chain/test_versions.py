@@ -6,7 +6,7 @@ import pytest
 
 from chain.errors import SourceInconsistent, SourceUnavailable
 from chain.model import FetchRules, TransferEvent
-from chain.testing import BlocksShape, Request, ScriptedChain, principal, txs
+from chain.testing import Request, ScriptedChain, Shape, principal, txs
 from chain.testing.events import ft_transfer
 from chain.testing.tx import Tx
 from chain.testing.txs import SBTC, SBTC_CONTRACT
@@ -121,19 +121,22 @@ async def test_an_upgrade_is_noticed_by_its_answers_and_changes_nothing_but_the_
 @pytest.mark.parametrize(
     "shape",
     [
-        BlocksShape(cursor="hash"),
-        BlocksShape(cursor="opaque"),
-        BlocksShape(parent_in_list=True),
-        BlocksShape(parent_in_block=False),
-        BlocksShape(bitcoin_hash=False),
-        BlocksShape(max_limit=20),
-        BlocksShape(old_names=True),
-        BlocksShape(cursor="opaque", parent_in_block=False, bitcoin_hash=False, max_limit=20),
+        Shape(cursor="hash"),
+        Shape(cursor="opaque"),
+        Shape(parent_in_list=True),
+        Shape(parent_in_block=False),
+        Shape(bitcoin_hash=False),
+        Shape(max_limit=20),
+        Shape(old_names=True),
+        Shape(tx_etags="weak"),
+        Shape(tx_etags="other"),
+        Shape(tx_etags="none"),
+        Shape(cursor="opaque", parent_in_block=False, bitcoin_hash=False, max_limit=20),
     ],
     ids=str,
 )
-async def test_what_is_not_known_of_the_block_routes_does_not_matter(shape: BlocksShape) -> None:
-    """Cursors, parents, Bitcoin hashes, limits and names may be one way or the other."""
+async def test_what_is_not_known_of_the_routes_does_not_matter(shape: Shape) -> None:
+    """Cursors, parents, Bitcoin hashes, limits, names and ETags may be one way or the other."""
     async with following(grown(), start=102, rules=WATCHING, version="sunset", shape=shape) as rig:
         await follow(rig)
 

@@ -182,3 +182,47 @@ async def test_every_way_to_read_stores_the_same_facts(
         "switching": ["9.0", "9.1", "9.7", "sunset"],
     }.items():
         assert await told(tmp_path / name, versions, by_lists=by_lists) == usual
+
+
+async def test_a_payment_that_a_late_list_hid_is_stored_soon_and_told_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its block is applied again in one transaction; what it had before stays, and is told once too."""
+    monkeypatch.setattr(directed, "pays", lambda *_: True)
+    chain, clock = ScriptedChain(keep="instant", time=START), harness.Clock(START)
+    in_stx = txs.stx_transfer(PAYER, harness.SHOP, 7_000, b"STX")
+    hidden = txs.sbtc_transfer(PAYER, harness.SHOP, PLAIN.amount, PLAIN.reference.encode())
+
+    def late(route: str, body: Any) -> Any:
+        return {**body, "results": []} if route in ("ft_transfers", "contract_logs") else body
+
+    async with ScriptedApi(chain, version="sunset", ping_interval=None) as api:
+        following, pool = harness.make_indexer(harness.make_ledger(database, clock), [api.url], clock)
+        await following.poll()
+        await following._follower._pool._sources[0].api.probe()
+        api.faults.tamper = late
+        paid = chain.mine([in_stx, hidden], burn=True)
+        clock.now += 5
+        await following.poll()
+        assert {row.intent_id for row in stored(database)} == {IN_STX.id}
+        api.faults.tamper = None
+        for _ in range(3):
+            chain.mine(burn=True)
+            clock.now += 61
+            await following.poll()
+        await pool.aclose()
+    rows = stored(database)
+    assert {(row.intent_id, row.block_hash, row.canonical) for row in rows} == {
+        (IN_STX.id, paid.hash, True),
+        (PLAIN.id, paid.hash, True),
+    }
+    with database.read() as connection:
+        told = connection.execute(select(event.c.intent, event.c.type)).all()
+    succeeded = sorted(row.intent for row in told if row.type == "payment.succeeded")
+    assert succeeded == sorted([PLAIN.id, IN_STX.id])
+
+
+def stored(database: Database) -> Any:
+    """The rows of transfers."""
+    with database.read() as connection:
+        return connection.execute(select(transfer)).all()

@@ -1,4 +1,4 @@
-"""Parse and validate lists that hint at transactions which concern somebody (pure).
+"""Parse and validate the lists in which transactions that concern somebody are found (pure).
 
 Transfers of a principal (``/extended/v3/principals/{p}/transfers/…``, API 9.1) and the prints of a contract
 (``/extended/v2/smart-contracts/{id}/logs``). Of each row only what identifies the transaction is read: what
@@ -25,7 +25,7 @@ CURSOR = re.compile(r"[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}:[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
-class TransferHint:
+class ListedTransfer:
     """A transaction that moved something of a principal, and its block."""
 
     tx_id: str
@@ -35,7 +35,7 @@ class TransferHint:
 
 
 @dataclass(frozen=True, slots=True)
-class PrintHint:
+class ListedPrint:
     """A transaction in which a contract printed something; empty if it was too long to matter."""
 
     tx_id: str
@@ -46,7 +46,7 @@ class PrintHint:
 class TransferPage:
     """One page of a principal's transfers, newest first."""
 
-    results: tuple[TransferHint, ...]
+    results: tuple[ListedTransfer, ...]
     next_cursor: str | None
 
 
@@ -54,7 +54,7 @@ class TransferPage:
 class PrintPage:
     """One page of a contract's prints, newest first."""
 
-    results: tuple[PrintHint, ...]
+    results: tuple[ListedPrint, ...]
     next_cursor: str | None
 
     @property
@@ -71,10 +71,10 @@ def transfer_page(body: object, *, limit: int) -> TransferPage:
     return TransferPage(results=tuple(map(_transfer, rows)), next_cursor=older)
 
 
-def _transfer(row: object) -> TransferHint:
+def _transfer(row: object) -> ListedTransfer:
     fields = as_object(row, "transfer")
     block = as_object(fields.get("block"), "block")
-    return TransferHint(
+    return ListedTransfer(
         tx_id=as_hash(as_object(fields.get("transaction"), "transaction").get("tx_id"), "transaction.tx_id"),
         block_height=as_count(block.get("height"), "block.height"),
         block_hash=as_hash(block.get("index_hash"), "block.index_hash"),
@@ -91,10 +91,10 @@ def print_page(body: object, *, limit: int) -> PrintPage:
     return PrintPage(results=tuple(map(_print, rows)), next_cursor=older)
 
 
-def _print(row: object) -> PrintHint:
+def _print(row: object) -> ListedPrint:
     fields = as_object(row, "log")
     log = as_object(fields.get("contract_log"), "contract_log")
     value = as_bytes(as_object(log.get("value"), "contract_log.value").get("hex"), "contract_log.value.hex")
-    return PrintHint(
+    return ListedPrint(
         tx_id=as_hash(fields.get("tx_id"), "tx_id"), value=value if len(value) <= MAX_VALUE_BYTES else b""
     )
