@@ -92,7 +92,7 @@ class Requests:
         before = self.capabilities
         self.capabilities = before.heard(path, answer.headers)
         if new := self.capabilities.deprecated - before.deprecated:
-            _log.warning(
+            _log.info(
                 "source.deprecated_route",
                 action="source.deprecated_route",
                 source=self.url,
@@ -105,7 +105,7 @@ class Requests:
         if route is None or not self.capabilities.offers(route):
             return
         self.capabilities = self.capabilities.without(route, for_good=for_good)
-        _log.warning(
+        _log.info(
             "source.route_gone",
             action="source.route_gone",
             source=self.url,

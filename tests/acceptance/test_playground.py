@@ -53,7 +53,7 @@ async def playing(*arguments: str) -> AsyncIterator[Player]:
             await process.wait()
 
 
-async def run(folder: Path, url: str, *arguments: str, code: int = 0) -> str:
+async def run(folder: Path, url: str, *arguments: str, code: int | None = 0) -> str:
     """Run a command against the playground, with nothing but what docs/playground.md says."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SBTC_WATCHER_")} | {
         "SBTC_WATCHER_DATABASE_URL": f"sqlite:///{folder}/play.db",
@@ -88,6 +88,30 @@ async def test_a_payment_is_made_taken_away_and_made_again_by_orders(tmp_path: P
         assert "503" in await run(tmp_path, player.url, "check", code=3)
         assert await player.order("heal") == "the API answers correctly"
         await run(tmp_path, player.url, "check")
+
+
+async def test_payments_are_seen_before_and_after_the_sunset_of_the_deprecated_routes(tmp_path: Path) -> None:
+    """Processes that come and go, an API that is upgraded and then loses its batches: nothing is missed."""
+    async with playing() as player:
+
+        async def shown(*arguments: str) -> Any:
+            return json.loads(await run(tmp_path, player.url, *arguments, "--json"))
+
+        await run(tmp_path, player.url, "run", "--once")
+        merchant = (await shown("merchants", "add", "Shop", "--recipient", player.shop))["merchant"]["id"]
+        for version in ("9.7", "sunset"):
+            assert await player.order(f"become {version}") == f"speaks as {version}"
+            intent = await shown("intents", "create", "--merchant", merchant, "--amount", "50000")
+            await player.order("mine 3")
+            await player.order(f"pay {player.shop} 50000 {intent['reference']}")
+            await run(tmp_path, player.url, "run", "--once")
+            assert (await shown("intents", "show", intent["id"]))["status"] == "succeeded"
+        status = json.loads(await run(tmp_path, player.url, "status", "--json", code=None))
+        [source] = status["sources"]
+        assert (source["state"], source["reading"], source["errors"]) == ("ok", "single", 0)
+        assert source["gone_routes"] == ["tx/multiple", "v2/blocks"]
+        assert "deprecated_routes" in [reason["code"] for reason in status["reasons"]]
+        assert "read one transaction at a time" in await run(tmp_path, player.url, "check")
 
 
 async def test_every_order_answers_in_a_line_and_a_wrong_one_says_what_is_wrong() -> None:
