@@ -7,6 +7,7 @@ sources.
 
 import os
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -43,6 +44,7 @@ from watcher.config.types import (
     OptionalToken,
     StartHeight,
     Ttl,
+    host_of,
     hosts_of,
     none_if_blank,
     parse_api_url,
@@ -162,7 +164,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 "is empty; name at least one Stacks API, or leave it out for the network's public one"
             )
-        if len(set(urls)) != len(urls):
+        if len({(host_of(url), urlsplit(url).path) for url in urls}) != len(urls):
             raise ValueError("names a source twice; two sources count as independent opinions")
         return urls
 
@@ -212,7 +214,7 @@ class Settings(BaseSettings):
         example = '{"sbtc": 10000000}'
         limits = asset_settings.read_limits(read_json(none_if_blank(value), example), info.data["assets"])
         urls = [*info.data["api_urls"], *filter(None, [info.data.get("node_url")])]
-        if limits and len({hosts_of(url)[0] for url in urls}) < 2:
+        if limits and len({host_of(url) for url in urls}) < 2:
             raise ValueError("needs a second source that is not of the same host; add one to api_urls")
         return limits
 

@@ -3,12 +3,15 @@
 Parsers raise :class:`ValueError` with what is wrong and what to write instead; secrets are never quoted.
 """
 
+import ipaddress
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
@@ -61,7 +64,8 @@ def parse_api_url(value: str) -> str:
     try:
         url = urlsplit(value)
         sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
+        _ = httpx.URL(value).host  # what the client refuses
+    except (ValueError, httpx.InvalidURL):
         raise ValueError("is not a base URL; write https://host or http://host:port/path") from None
     if url.username is not None:
         # Not quoted: the message must not show it either.
@@ -77,6 +81,19 @@ def hosts_of(url: str) -> tuple[str, str]:
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
     return f"{shown}:{parts.port or (443 if parts.scheme == 'https' else 80)}", shown
+
+
+def host_of(url: str) -> str:
+    """Return host and, unless it is the scheme's, port of a base URL, whichever way the host is written.
+
+    Two URLs of one host are one source.
+    """
+    parts = httpx.URL(url)
+    host = parts.raw_host.decode("ascii").rstrip(".")
+    with suppress(ValueError):
+        host = str(ipaddress.ip_address(host))
+    shown = f"[{host}]" if ":" in host else host
+    return shown if parts.port is None else f"{shown}:{parts.port}"
 
 
 def read_keys(value: object, urls: Sequence[str]) -> dict[str, SecretStr]:

@@ -80,6 +80,12 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
             "'a.example' is not a base URL; write https://host or http://host:port/path",
         ),
         ("api_urls", "http://h:99999", "is not a base URL; write https://host or http://host:port/path"),
+        ("api_urls", "http://xn--zz.h", "is not a base URL; write https://host or http://host:port/path"),
+        (
+            "api_urls",
+            "http://\N{SNOWMAN}.h",
+            "is not a base URL; write https://host or http://host:port/path",
+        ),
         (
             "api_urls",
             "https://u@h",
@@ -88,6 +94,11 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
         (
             "api_urls",
             "https://h,https://h/",
+            "names a source twice; two sources count as independent opinions",
+        ),
+        (
+            "api_urls",
+            "https://h/v1,http://H.:80/v1",
             "names a source twice; two sources count as independent opinions",
         ),
         ("api_urls", 5, "must be a list, not 5"),
