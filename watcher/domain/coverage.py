@@ -27,8 +27,8 @@ class Unverified:
     keys: frozenset[tuple[str, int]]
     #: Those of them that have not waited before.
     fresh: frozenset[tuple[str, int]]
-    #: Chain time until which a second source may take, before a person is told.
-    until: int
+    #: Chain time at which the wait began.
+    since: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +160,10 @@ def find_unverified(
 ) -> Unverified:
     """Return which transfers of the cover wait for a second source at chain time ``now``."""
     keys = cover.keys if cover is not None and intent.two_sources else frozenset()
-    waiting = [i for i in canonical if i.key in keys and not i.verified_by]
-    since = min((i.unverified_since for i in waiting if i.unverified_since is not None), default=now)
+    covering = [i for i in canonical if i.key in keys]
+    waiting = [i for i in covering if not i.verified_by]
     return Unverified(
         keys=frozenset(i.key for i in waiting),
         fresh=frozenset(i.key for i in waiting if i.unverified_since is None),
-        until=since + intent.inclusion_grace,
+        since=min((i.unverified_since for i in covering if i.unverified_since is not None), default=now),
     )

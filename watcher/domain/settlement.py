@@ -244,6 +244,11 @@ class _Case:
             None,
         )
 
+    @property
+    def _told_at(self) -> int:
+        """Chain time at which a person is told that a success still waits for a second source."""
+        return self.unverified.since + self.intent.inclusion_grace + 1
+
     def _hold(self, orphaned: OrphanedPayment) -> int:
         return orphaned.at + self.intent.reorg_grace
 
@@ -326,7 +331,7 @@ class _Case:
             if status is Status.PENDING:
                 times.append(self.intent.deadline + 1)
             if Flag.UNVERIFIED in outcome.flags:
-                times.append(self.unverified.until + 1)
+                times.append(self._told_at)
         required = self.intent.required
         return NextCheck(
             time=_next(self.clock.time, times),
@@ -363,8 +368,9 @@ class _Case:
             if subject is not None:
                 self._emit(EventType.ATTENTION, outcome, reason, subject)
         verdict = self._last_verdict()
-        if Flag.UNVERIFIED in outcome.flags and self.clock.time > self.unverified.until:
-            self._emit_once(EventType.ATTENTION, outcome, "unverified", verdict.id if verdict else "")
+        if Flag.UNVERIFIED in outcome.flags and self.clock.time >= self._told_at:
+            wait = f"{verdict.id if verdict else ''}@{self.unverified.since}"
+            self._emit_once(EventType.ATTENTION, outcome, "unverified", wait)
         if verdict is not None and verdict.verdict is Status.SUCCEEDED and Flag.REORGED in outcome.flags:
             newest = max(orphaned.at for orphaned in self.lost)
             self._emit_once(EventType.ATTENTION, outcome, "reorged", f"{verdict.id}@{newest}")

@@ -139,3 +139,17 @@ def test_attention_is_called_again_after_another_verdict() -> None:
     history.pay("a", 100, time=DEADLINE).grow(2).decide()
     history.now(history.clock.time + GRACE + 1)
     assert history.new_events() == ["attention:unverified"]
+
+
+def test_attention_is_called_again_when_another_payment_waits() -> None:
+    """A payment that was taken back and a later one are two waits; the rest of one wait is the same wait."""
+    history = paid()
+    history.decide()
+    history.now(history.clock.time + GRACE + 1)
+    assert history.new_events() == ["attention:unverified"]
+    history.orphan("a").decide()
+    history.pay("b", 60).pay("c", 40).grow(2).decide()
+    history.now(history.clock.time + GRACE + 1)
+    assert history.new_events() == ["attention:unverified"]
+    history.verify("b").now(history.clock.time + GRACE + 1)
+    assert history.new_events() == []
