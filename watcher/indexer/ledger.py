@@ -6,7 +6,7 @@ very many due intents the step settles the first; :meth:`Ledger.settle_due` sett
 transactions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -235,14 +235,21 @@ class Ledger:
 
         return self._transact(work)
 
-    def verify(self, transfer_id: str, hosts: Sequence[str]) -> SettleResult:
-        """Store that the sources of these hosts agree on a transfer, and settle its intent."""
+    def verify(self, row: Mapping[str, Any], hosts: Collection[str]) -> SettleResult:
+        """Store that the sources of these hosts agree on a transfer, and settle its intent.
+
+        ``row``: the transfer as they were asked about it; one that has changed since is left as it is.
+        """
 
         def work(connection: Connection) -> SettleResult:
             cursor = chain_state.load_cursor(connection, lock=True)
             assert cursor is not None, "a transfer is stored by a step"
-            touched = verification.mark_verified(connection, {transfer_id: hosts})
-            return self.settler.settle_apart(connection, sorted(touched), cursor.clock, now=self.now())
+            intent_id = verification.mark_verified(connection, row, hosts)
+            if intent_id is None:
+                return SettleResult()
+            # This is news, although what a silent reindex found of the intent may still wait.
+            due_intents.notify(connection, [intent_id])
+            return self.settler.settle_apart(connection, [intent_id], cursor.clock, now=self.now())
 
         return self._transact(work)
 

@@ -8,11 +8,10 @@ What is verified is stored with the transfer; the intent is settled in the same 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +22,7 @@ from chain.source_pool import SourcePool
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.concurrency import run_in_thread, run_transaction, run_until_stopped
+from watcher.config.types import host_of
 from watcher.domain.model import ChainClock, Depth
 from watcher.errors import WatcherError
 from watcher.indexer.block_reading import read_one_block
@@ -40,8 +40,8 @@ REQUIRED_SOURCES = 2
 #: Transfers that one poll asks about: each costs some requests of every source.
 MAX_TRANSFERS_PER_POLL = 20
 
-#: Transfers that may wait at the same time; more wait for these.
-MAX_WAITING_TRANSFERS = 1_000
+#: Waiting transfers that one poll loads; of more, the next poll loads the next.
+MAX_LOADED_TRANSFERS = 1_000
 
 #: Longest wait between two questions about one transfer, seconds; it doubles from the interval of polls.
 MAX_WAIT_SECONDS = 300.0
@@ -65,11 +65,8 @@ class _Wait:
 
     due: float
     wait: float
-
-
-def host_of(url: str) -> str:
-    """Return host and port of a source, as its identity: two URLs of one host are one source."""
-    return urlsplit(url).netloc.rpartition("@")[2].lower()
+    #: Hosts that denied it, each of which is logged once.
+    denied: set[str] = field(default_factory=set)
 
 
 class Verifier:
@@ -97,6 +94,9 @@ class Verifier:
         self._clock = clock
         self._sleep = sleep
         self._waits: dict[str, _Wait] = {}
+        #: The last id of the transfers loaded, and all ids since the first; both empty when none are left.
+        self._loaded_to = ""
+        self._loaded: set[str] = set()
         self._trouble = TroubleLog(log)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -108,11 +108,10 @@ class Verifier:
     async def poll(self) -> None:
         """Ask about the transfers that are due. Failures are logged, never raised: they are asked again."""
         try:
-            waiting = await run_in_thread(self._load)
-            for row in self._due(waiting):
+            for row in self._due(await run_in_thread(self._load)):
                 agreed = await self._ask(row)
                 if len(agreed) >= REQUIRED_SOURCES:
-                    settled = await run_transaction(self._ledger.verify, row["id"], agreed)
+                    settled = await run_transaction(self._ledger.verify, row, agreed)
                     log.info("transfer.verified", transfer=row["id"], intent=row["intent_id"], by=agreed)
                     log_settled(settled)
                     self._on_settled(settled)
@@ -126,43 +125,53 @@ class Verifier:
         else:
             self._trouble.last = None
 
-    def _load(self) -> list[Mapping[str, Any]]:
+    def _load(self) -> Sequence[Mapping[str, Any]]:
         with self._ledger.database.read() as connection:
-            return list(verification.unverified(connection, limit=MAX_WAITING_TRANSFERS))
+            return verification.unverified(connection, after=self._loaded_to, limit=MAX_LOADED_TRANSFERS)
 
-    def _due(self, waiting: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def _due(self, waiting: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         """Return the transfers to ask about now, the longest due first, and set their next time."""
         now = self._clock()
-        waits = {row["id"]: self._waits.get(row["id"], _Wait(now, self._interval)) for row in waiting}
-        self._waits = waits
-        due = sorted(
-            (row for row in waiting if waits[row["id"]].due <= now), key=lambda r: waits[r["id"]].due
-        )
-        due = due[:MAX_TRANSFERS_PER_POLL]
-        for row in due:
-            wait = waits[row["id"]]
-            waits[row["id"]] = _Wait(now + wait.wait, min(2 * wait.wait, MAX_WAIT_SECONDS))
-        return due
+        for row in waiting:
+            self._waits.setdefault(row["id"], _Wait(now, self._interval))
+        self._loaded.update(row["id"] for row in waiting)
+        if len(waiting) == MAX_LOADED_TRANSFERS:
+            self._loaded_to = waiting[-1]["id"]
+        else:
+            self._waits = {key: wait for key, wait in self._waits.items() if key in self._loaded}
+            self._loaded_to, self._loaded = "", set()
+        due = [(self._waits[row["id"]], row) for row in waiting]
+        due = sorted((pair for pair in due if pair[0].due <= now), key=lambda pair: pair[0].due)
+        for wait, _ in due[:MAX_TRANSFERS_PER_POLL]:
+            wait.due, wait.wait = now + wait.wait, min(2 * wait.wait, MAX_WAIT_SECONDS)
+        return [row for _, row in due[:MAX_TRANSFERS_PER_POLL]]
 
     async def _ask(self, row: Mapping[str, Any]) -> list[str]:
-        """Return the hosts that agree on a transfer; failures and denials are logged."""
+        """Return the hosts that agree on a transfer, none if one denies it; denials are logged."""
         agreed: list[str] = []
         denied: list[str] = []
-        for source in self._pool.others(None):
-            host = host_of(source.url)
+        # The preferred source last: it has the indexer's requests to answer, and what another one does not
+        # show yet need not be asked of it.
+        sources = [(host_of(source.url), source) for source in reversed(self._pool.others(None))]
+        for place, (host, source) in enumerate(sources):
+            if len({*agreed, *denied, *(other for other, _ in sources[place:])}) < REQUIRED_SOURCES:
+                break
             if host in agreed:
                 continue
             try:
                 answer = await self._answer(source, row)
             except SourceError as error:
                 self._pool.failed(source, error)
-                continue
-            self._pool.answered(source)
-            if answer is Answer.AGREES:
-                agreed.append(host)
-            elif answer is Answer.DENIES:
-                denied.append(host)
-        if denied:
+            except Exception as error:
+                # What one source shows must not keep the others from being asked.
+                unforeseen.report("verifier", error)
+            else:
+                self._pool.succeeded(source)
+                if answer is not Answer.NOT_YET:
+                    (agreed if answer is Answer.AGREES else denied).append(host)
+        known = self._waits[row["id"]].denied
+        if not known.issuperset(denied):
+            known.update(denied)
             log.error(
                 "transfer.denied",
                 transfer=row["id"],
@@ -173,8 +182,7 @@ class Verifier:
                 hint="the sources differ on this payment: look it up in an explorer, then "
                 "`sbtc-watcher reindex` or `sbtc-watcher intents mark`",
             )
-            return []
-        return agreed
+        return [] if denied else agreed
 
     async def _answer(self, source: ChainSource, row: Mapping[str, Any]) -> Answer:
         """Return what a source says about a transfer. Raises ``SourceError``."""

@@ -4,8 +4,9 @@ Facts are orphaned, never deleted.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -15,9 +16,12 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    case,
     delete,
     func,
     insert,
+    null,
+    or_,
     select,
     text,
     union_all,
@@ -55,6 +59,10 @@ _ATTEMPT_COLUMNS = RecordColumns(
     Attempt, without=["block", "asset", "recipient", "amount", "memo", "terms_hash"]
 )
 _REFUND_COLUMNS = RecordColumns(Refund, without=["block", "asset", "terms_hash"])
+_BLOCK_COLUMNS = ("block_hash", "height", "time", "burn_height")
+
+#: What the chain says of a transfer: what sources have to agree on.
+CHAIN_COLUMNS = (*_BLOCK_COLUMNS, *(column.name for column in _PAYMENT_COLUMNS.of(transfer)))
 
 
 def _facts_of(table: Table, *columns: Column[Any]) -> Select[Any]:
@@ -106,7 +114,10 @@ class UnmatchedTransfer:
 
 
 def put_transfers(connection: Connection, transfer_matches: Iterable[TransferMatch], *, now: float) -> None:
-    """Store transfers as canonical; one that was orphaned in the same block becomes canonical again."""
+    """Store transfers as canonical; one that was orphaned in the same block becomes canonical again.
+
+    It stays verified only if nothing of it has changed.
+    """
     for transfer_match in transfer_matches:
         payment, found = transfer_match.payment, transfer_match.matched
         values = transfer_values(payment) | _CANONICAL
@@ -117,7 +128,14 @@ def put_transfers(connection: Connection, transfer_matches: Iterable[TransferMat
             "assigned": transfer_match.assigned,
             "seen_at": int(now),
         }
-        transfer_id = _put(connection, transfer, values, ("block_hash", "tx_id", "rank"), new_id("tr_", now))
+        transfer_id = _put(
+            connection,
+            transfer,
+            values,
+            ("block_hash", "tx_id", "rank"),
+            new_id("tr_", now),
+            kept={"verified_by": (*CHAIN_COLUMNS, "intent_id")},
+        )
         connection.execute(delete(stray).where(stray.c.transfer_id == transfer_id))
         if found.intent is None and (keys := label_keys(payment.memo, payment.terms_hash)):
             connection.execute(insert(stray), [{"key": key, "transfer_id": transfer_id} for key in keys])
@@ -155,7 +173,7 @@ def orphan_facts(connection: Connection, *, above: int, at: int) -> set[str]:
 
 
 def forget_times_after(connection: Connection, time: int) -> set[str]:
-    """Set orphaning times after ``time`` back to ``time``; return the intents it touches.
+    """Set stored chain times after ``time`` back to ``time``; return the intents it touches.
 
     For false times only: it reads the whole tables.
     """
@@ -164,6 +182,9 @@ def forget_times_after(connection: Connection, time: int) -> set[str]:
         false = table.c.orphaned_at > time
         touched |= _owners(connection, table, false)
         connection.execute(update(table).where(false).values(orphaned_at=time))
+    false = transfer.c.unverified_since > time
+    touched |= _owners(connection, transfer, false)
+    connection.execute(update(transfer).where(false).values(unverified_since=time))
     return touched
 
 
@@ -321,20 +342,28 @@ def refund_values(record: Refund) -> dict[str, Any]:
 
 
 def _block_values(block: BlockHeader) -> dict[str, Any]:
-    return {
-        "block_hash": block.hash,
-        "height": block.height,
-        "time": block.time,
-        "burn_height": block.burn_height,
-    }
+    values = (block.hash, block.height, block.time, block.burn_height)
+    return dict(zip(_BLOCK_COLUMNS, values, strict=True))
 
 
 def _put(
-    connection: Connection, table: Table, values: dict[str, Any], key: tuple[str, ...], fresh_id: str
+    connection: Connection,
+    table: Table,
+    values: dict[str, Any],
+    key: tuple[str, ...],
+    fresh_id: str,
+    *,
+    kept: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
-    """Insert a row, or update the one with the same key that is not refuted; return its id."""
+    """Insert a row, or update the one with the same key that is not refuted; return its id.
+
+    ``kept``: columns that become null when any of these others changes.
+    """
     statement = upsert(connection, table).values(id=fresh_id, **values)
     changes = {name: value for name, value in values.items() if name not in key}
+    for column, others in kept.items():
+        differs = or_(*(table.c[name].is_distinct_from(statement.excluded[name]) for name in others))
+        changes[column] = case((differs, null()), else_=table.c[column])
     statement = statement.on_conflict_do_update(
         index_elements=[table.c[name] for name in key], index_where=text(NOT_REFUTED), set_=changes
     )

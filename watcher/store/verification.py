@@ -6,10 +6,11 @@ Columns of the transfer table that only :mod:`watcher.indexer.verifier` and the 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal_column, select, update
 
-from notifier.statements import chunks
+from watcher.domain.model import Status
 from watcher.store.schema import intent, transfer
+from watcher.store.transfers import CHAIN_COLUMNS
 
 #: As the partial index spells it.
 _WAITS: ColumnElement[bool] = literal_column("unverified_since is not null and verified_by is null")
@@ -17,8 +18,15 @@ _WAITS: ColumnElement[bool] = literal_column("unverified_since is not null and v
 _UNVERIFIED = (
     select(transfer, intent.c.required_stacks, intent.c.required_bitcoin)
     .join(intent, intent.c.id == transfer.c.intent_id)
-    .where(_WAITS, transfer.c.canonical)
+    .where(
+        _WAITS,
+        transfer.c.canonical,
+        # Of an intent that was marked or has ended nothing waits any more.
+        intent.c.status == Status.PROCESSING,
+        transfer.c.id > bindparam("after"),
+    )
     .order_by(transfer.c.id)
+    .limit(bindparam("limit"))
 )
 
 
@@ -40,27 +48,23 @@ def mark_unverified(
             connection.execute(update(transfer).where(this).values(unverified_since=at))
 
 
-def unverified(connection: Connection, *, limit: int) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of up to ``limit`` canonical transfers that wait for a second source, oldest first.
+def unverified(connection: Connection, *, after: str = "", limit: int) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of up to ``limit`` transfers that wait for a second source, oldest first.
 
-    Each with the depth that its intent requires, as ``required_stacks`` and ``required_bitcoin``.
+    Only those with ids above ``after``; each with the depth that its intent requires, as ``required_stacks``
+    and ``required_bitcoin``.
     """
-    rows = connection.execute(_UNVERIFIED.limit(limit)).mappings()
+    rows = connection.execute(_UNVERIFIED, {"after": after, "limit": limit}).mappings()
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def mark_verified(connection: Connection, agreed: Mapping[str, Sequence[str]]) -> set[str]:
-    """Store the hosts of the sources that agreed on transfers, by transfer id; return their intents.
+def mark_verified(connection: Connection, row: Mapping[str, Any], hosts: Collection[str]) -> str | None:
+    """Store the hosts of the sources that agreed on a transfer as ``row`` has it; return its intent.
 
-    A transfer that is no longer canonical is left out.
+    None, and nothing is stored, when the transfer has changed since, or is no longer canonical.
     """
-    touched: set[str] = set()
-    for batch in chunks(sorted(agreed)):
-        query = select(transfer.c.id, transfer.c.intent_id).where(
-            transfer.c.id.in_(batch), transfer.c.canonical, transfer.c.intent_id.is_not(None)
-        )
-        for row in connection.execute(query).all():
-            hosts = sorted(agreed[row.id])
-            connection.execute(update(transfer).where(transfer.c.id == row.id).values(verified_by=hosts))
-            touched.add(row.intent_id)
-    return touched
+    same = [transfer.c[name].is_not_distinct_from(row[name]) for name in (*CHAIN_COLUMNS, "intent_id")]
+    this = update(transfer).where(transfer.c.id == row["id"], transfer.c.canonical, *same)
+    statement = this.values(verified_by=sorted(hosts)).returning(transfer.c.intent_id)
+    intent_id: str | None = connection.execute(statement).scalar_one_or_none()
+    return intent_id

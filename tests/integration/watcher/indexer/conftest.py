@@ -9,6 +9,7 @@ import pytest
 from chain.testing import ScriptedApi, ScriptedChain
 from tests import harness
 from tests.integration.watcher.indexer.two_sources import START, LyingSourceFixture
+from tests.integration.watcher.indexer.verifier_fixture import VerifierFixture
 
 
 @pytest.fixture
@@ -23,3 +24,8 @@ async def rig(tmp_path: Path, backend: str) -> AsyncIterator[LyingSourceFixture]
         harness.add_merchant(database)
         yield rig
     database.close()
+
+
+@pytest.fixture
+def verified(rig: LyingSourceFixture) -> VerifierFixture:
+    return VerifierFixture(rig)
