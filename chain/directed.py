@@ -3,13 +3,13 @@
 The lists of the watched recipients' transfers and of the contracts' prints only say which transactions to
 read; those transactions' own events, in the block that is being read, say what they moved. A list shows no
 tip, so it may be of another moment than the block: of a replica that lags, or of a branch that is gone again.
-Therefore a block that was read by lists is held against them once more, a minute later or longer; what they
-show then and was not read puts it in doubt, and it is read again, whole.
+Therefore a block that was read by lists is held against them twice more, after a minute and after a quarter
+of an hour; what they show then and was not read puts it in doubt, and it is read again, whole.
 """
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
@@ -32,8 +32,9 @@ PRINT_ROWS: Final = 100
 #: Blocks below the newest rows from which a list is entered by a cursor, instead of walked down from the top.
 _JUMP_BLOCKS: Final = 200
 
-#: Seconds after which what was read by lists is held against the lists again.
-VERIFY_SECONDS: Final = 60.0
+#: Seconds after which what was read by lists is held against them again: replicas lag for a while, some for
+#: long.
+VERIFY_SECONDS: Final = (60.0, 900.0)
 
 #: Seconds for which lists that cannot be read are left alone.
 REST_SECONDS: Final = 600.0
@@ -73,6 +74,12 @@ class _ReadByLists:
     recipients: frozenset[str]
     left_out: frozenset[str]
     at: float
+    #: How often the lists have confirmed it.
+    confirmed: int = 0
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be held against the lists again."""
+        return now - self.at >= VERIFY_SECONDS[self.confirmed]
 
 
 class DirectedReading:
@@ -121,7 +128,7 @@ class DirectedReading:
         recipients = await self._interests.recipients()
         if recipients is None or len(self._unverified) + len(headers) > _MAX_REMEMBERED:
             return None
-        due = any(started - read.at >= VERIFY_SECONDS for read in self._unverified.values())
+        due = any(read.is_due(started) for read in self._unverified.values())
         cost = len(recipients) * len(self._interests.assets) + len(self._interests.contracts) + 1
         if not pays(len(rows), cost) and not due:
             return None
@@ -147,10 +154,8 @@ class DirectedReading:
         """Return the transactions that the lists name in these blocks, and maybe others; None if too many."""
         low, high = headers[0].height, headers[-1].height
         hashes = {header.height: header.hash for header in headers}
-        started = self._clock()
-        waiting = {
-            known: read for known, read in self._unverified.items() if started - read.at >= VERIFY_SECONDS
-        }
+        now = self._clock()
+        waiting = {known: read for known, read in self._unverified.items() if read.is_due(now)}
         lowest = min((low, *(read.height for read in waiting.values())))
         found: set[str] = set()
         for recipient in sorted(recipients):
@@ -166,30 +171,39 @@ class DirectedReading:
                             url=source.url,
                         )
                     found.add(row.tx_id)
-                    self._compare(source, recipient, row)
+                    read = self._unverified.get(row.block_hash)
+                    if read is not None and recipient in read.recipients:
+                        self._compare(source, read, row.tx_id)
         for contract in sorted(self._interests.contracts):
-            prints = await _prints(source, contract, low, high)
+            prints = await _prints(source, contract, lowest, high)
             if prints is None:
                 return None
-            found |= await self._interests.labelled(contract, prints)
+            labelled = await self._interests.labelled(contract, prints)
+            found |= labelled
+            for read in self._unverified.values():
+                for tx_id in read.left_out & labelled:
+                    self._compare(source, read, tx_id)
         if await source.header(headers[-1].hash) is None:
             raise SourceInconsistent(f"block {high} {headers[-1].hash} is gone again", url=source.url)
-        for known in waiting:
-            self._unverified.pop(known, None)
+        for known, read in waiting.items():
+            if known not in self._unverified:
+                continue  # read again meanwhile
+            if read.confirmed + 1 < len(VERIFY_SECONDS):
+                self._unverified[known] = replace(read, confirmed=read.confirmed + 1)
+            else:
+                self._unverified.pop(known, None)
         return frozenset(found)
 
-    def _compare(self, source: StacksApi, recipient: str, row: ListedTransfer) -> None:
-        """Put a block in doubt when a list shows more of it than was read."""
-        read = self._unverified.get(row.block_hash)
-        if read is None or recipient not in read.recipients or row.tx_id not in read.left_out:
+    def _compare(self, source: StacksApi, read: _ReadByLists, tx_id: str) -> None:
+        """Put a block in doubt when a list shows a transaction of it that was left out."""
+        if tx_id not in read.left_out:
             return
         self._doubted = min(read.height, self._doubted or read.height)
         _log.warning(
             "directed.missed",
             action="directed.missed",
             height=read.height,
-            hash=row.block_hash,
-            tx_id=row.tx_id,
+            tx_id=tx_id,
             source=source.url,
         )
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from contracts.model import PaymentRules
 from contracts.networks import asset_contract
 from contracts.prints import read_memo_print
@@ -28,8 +30,12 @@ class StoredInterests:
         )
 
     async def recipients(self) -> frozenset[str] | None:
-        """The watched principals; None for more than ``MAX_RECIPIENTS``."""
-        found = await run_in_thread(self._recipients)
+        """The watched principals; None for more than ``MAX_RECIPIENTS``, or without the database."""
+        try:
+            found = await run_in_thread(self._recipients)
+        except SQLAlchemyError:
+            # The commit of what is read will tell.
+            return None
         return None if len(found) > MAX_RECIPIENTS else found
 
     async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
@@ -41,7 +47,12 @@ class StoredInterests:
             for value in values:
                 for key in label_keys(read_memo_print(value), None):
                     keys.setdefault(key, set()).add(tx_id)
-        known = await run_in_thread(self._known, frozenset(keys)) if keys else frozenset()
+        if not keys:
+            return frozenset()
+        try:
+            known = await run_in_thread(self._known, frozenset(keys))
+        except SQLAlchemyError:
+            return frozenset(prints)
         return frozenset(tx_id for key in known for tx_id in keys[key])
 
     def _recipients(self) -> frozenset[str]:

@@ -240,6 +240,26 @@ async def test_what_a_late_list_did_not_show_is_found_soon_and_its_block_applied
         assert await rig.poll_once(passed=90.0) == []
 
 
+async def test_lists_that_are_minutes_late_are_caught_too() -> None:
+    """Confirmed by a late list after a minute, and found out after a quarter of an hour."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted(), always=False) as rig:
+        listed = ours("1")
+        paid = chain.mine([*crowd(1), *listed])
+        rig.apis[0].faults.tamper = late
+        await rig.poll_once()
+        for number in range(2, 8):
+            chain.mine(crowd(number)[:1])
+            assert [type(step) for step in await rig.poll_once(passed=61.0)] == [Extend]
+        rig.apis[0].faults.tamper = None
+        chain.mine(crowd(9)[:1])
+        await rig.poll_once(passed=600.0)
+        [again] = await rig.poll_once()
+        assert isinstance(again, Reorg)
+        assert again.blocks[0].header == paid
+        concerning(rig, listed)
+
+
 async def test_a_recipient_that_is_watched_from_now_on_puts_no_earlier_block_in_doubt() -> None:
     """What was paid before is a reindex's matter, as everywhere."""
     chain, wanted = ScriptedChain(keep="instant"), Wanted()

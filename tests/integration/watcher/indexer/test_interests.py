@@ -66,6 +66,17 @@ async def test_prints_with_a_known_label_concern_us_in_every_form_of_the_label(d
     assert await found.labelled(harness.PAYMENT_CONTRACT, prints) == set(prints)
 
 
+async def test_without_the_database_everything_is_read(database: Database) -> None:
+    """It is no failure of a source; the commit that follows says what is wrong."""
+    found = StoredInterests(database, harness.RULES)
+    with database.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE recipient RENAME TO recipient_gone")
+        connection.exec_driver_sql("ALTER TABLE label RENAME TO label_gone")
+    prints = {"0x1": [encode(Buffer(b"plain"))], "0x2": [encode(UInt(1))]}
+    assert await found.recipients() is None
+    assert await found.labelled(harness.MAINNET.sbtc_contract, prints) == set(prints)
+
+
 def block_txs(number: int) -> list[Tx]:
     """Payments of every route, failed ones, a refund, and a crowd of strangers."""
     label = str(number)
