@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.clarity import Buffer, NoneValue, PrincipalValue, Some, Tuple, UInt, Value, encode
-from chain.model import STX
 from contracts.networks import asset_contract
+from contracts.post_conditions import post_conditions
 
 SALT_BYTES = 16
 TERMS_HASH_BYTES = 32
-
-#: Address in a post-condition that stands for the signer of the transaction.
-ORIGIN = "origin"
-#: Largest amount of a post-condition, base units: unsigned 64-bit, while a payment has 128 bits.
-MAX_CONDITION_AMOUNT = 2**64 - 1
 
 #: The payment contract's public functions that pay.
 PAY_TOKEN = "pay-token"  # noqa: S105 - the name of a function
@@ -71,24 +66,6 @@ def arguments(
     if token is None:
         return paid
     return (_argument("token", "principal", token, PrincipalValue.parse(token)), *paid)
-
-
-def post_conditions(*, amount: int, asset: str, payer: str | None) -> list[dict[str, Any]]:
-    """Return the condition *the payer sends exactly this amount*, for a transaction in Deny mode.
-
-    The format is that of @stacks/transactions 7: ``type``, ``address`` (``origin``, the signer, without a
-    known payer), ``condition``, ``amount`` as decimal text, and for tokens ``asset`` (the whole identifier).
-    An amount that no post-condition can hold becomes *at least the largest one*; the payment contract then
-    limits the amount.
-    """
-    kind = "stx-postcondition" if asset == STX else "ft-postcondition"
-    condition = {
-        "type": kind,
-        "address": payer or ORIGIN,
-        "condition": "eq" if amount <= MAX_CONDITION_AMOUNT else "gte",
-        "amount": str(min(amount, MAX_CONDITION_AMOUNT)),
-    }
-    return [condition if asset == STX else {**condition, "asset": asset}]
 
 
 def payment_call(

@@ -3,7 +3,7 @@
 
 import { createInterface } from "node:readline";
 import { openSession, text } from "./session.mjs";
-import { checkout, giveBack } from "./wallet.mjs";
+import { checkout, giveBack, readCondition } from "./wallet.mjs";
 
 const vm = await openSession();
 
@@ -17,6 +17,7 @@ const operations = {
   // The payment contract once more, at another address: of mainnet, for instance.
   deploy: ({ sender }) => vm.deploy("sbtc-payments", text("sbtc-payments.clar"), 4, sender).result,
   checkout: ({ intent, payer }) => checkout(vm, intent, payer),
+  read_condition: ({ hex }) => readCondition(hex),
   give_back: ({ intent, amount, merchant }) => giveBack(vm, intent, amount, merchant),
 };
 

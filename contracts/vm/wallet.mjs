@@ -4,7 +4,7 @@
 import Transactions from "@stacks/transactions";
 import { text } from "./session.mjs";
 
-const { Cl, deserializeCV, makeUnsignedContractCall, wireToPostCondition } = Transactions;
+const { Cl, deserializeCV, deserializePostConditionWire, makeUnsignedContractCall, wireToPostCondition } = Transactions;
 const EXAMPLE = /<!-- example -->\n```js\n(.*?)```/s;
 // Any key: nothing is signed.
 const PUBLIC_KEY = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798";
@@ -13,6 +13,9 @@ export const checkout = (session, intent, payer) => run(session, payer, (example
 
 export const giveBack = (session, intent, amount, merchant) =>
   run(session, merchant, (example) => example.refund(intent, amount));
+
+// A post-condition's consensus hex as the library reads it: {type, address, condition, amount, asset}.
+export const readCondition = (hex) => wireToPostCondition(deserializePostConditionWire(hex));
 
 // {txid, mode, conditions, answer}: what the example returns, what the wallet would have signed, what the VM answers.
 async function run(session, signer, act) {

@@ -8,7 +8,8 @@ from chain.clarity import decode
 from chain.clarity_repr import to_repr
 from chain.model import MAX_AMOUNT, STX
 from contracts.calls import read_payment_call
-from contracts.terms import arguments, payment_call, post_conditions, terms_hash
+from contracts.post_conditions import post_conditions
+from contracts.terms import arguments, payment_call, terms_hash
 
 SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
 MERCHANT = "ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM"
@@ -85,23 +86,6 @@ def test_the_arguments_we_hand_out_are_read_back_as_the_same_terms(amount, expir
     assert call is not None
     assert (call.token, call.merchant, call.amount) == (token, MERCHANT, amount)
     assert call.terms_hash == terms_hash(**terms)
-
-
-def test_the_payer_sends_exactly_the_amount():
-    token = {"address": PAYER, "condition": "eq", "amount": "5", "asset": f"{SBTC}::sbtc-token"}
-    assert post_conditions(amount=5, asset=f"{SBTC}::sbtc-token", payer=PAYER) == [
-        {"type": "ft-postcondition", **token}
-    ]
-    assert post_conditions(amount=5, asset=STX, payer=None) == [
-        {"type": "stx-postcondition", "address": "origin", "condition": "eq", "amount": "5"}
-    ]
-
-
-def test_an_amount_that_no_condition_can_hold_is_at_least_the_largest_one():
-    largest = 2**64 - 1
-    exact = {"type": "stx-postcondition", "address": PAYER, "condition": "eq", "amount": str(largest)}
-    assert post_conditions(amount=largest, asset=STX, payer=PAYER) == [exact]
-    assert post_conditions(amount=largest + 1, asset=STX, payer=PAYER) == [exact | {"condition": "gte"}]
 
 
 @pytest.mark.parametrize(

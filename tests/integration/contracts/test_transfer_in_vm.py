@@ -1,0 +1,37 @@
+"""The plain transfer and the post-conditions, as the wallet library and the real sBTC token take them."""
+
+import pytest
+
+from chain.clarity import PrincipalValue
+from chain.model import STX
+from contracts.post_conditions import post_conditions
+from contracts.transfer_call import transfer_call
+from tests.integration.contracts.vm import DEPLOYER, SBTC, Vm, hexed_value
+
+ASSET = f"{SBTC}::sbtc-token"
+PAYER = "ST2CY5V39NHDPWSXMW9QDT3HC3GD6Q6XX4CFRK9AG"
+MEMO = "K7Q2M8ZR4T9C"
+
+
+@pytest.mark.parametrize("amount", [1, 50_000, 2**64 - 1, 2**64, 2**128 - 1])
+@pytest.mark.parametrize("payer", [None, PAYER, f"{PAYER}.vault"])
+@pytest.mark.parametrize("asset", [STX, ASSET])
+def test_the_library_reads_the_bytes_as_the_json_says(
+    vm: Vm, asset: str, payer: str | None, amount: int
+) -> None:
+    """``hex`` of a post-condition is the other fields in consensus bytes, for @stacks/transactions."""
+    [condition] = post_conditions(amount=amount, asset=asset, payer=payer)
+    hexed = condition.pop("hex")
+    assert vm.ask("read_condition", hex=hexed.removeprefix("0x")) == condition
+
+
+def test_the_token_moves_the_money_and_prints_the_memo(vm: Vm) -> None:
+    """The call, with the wallet's address as its sender, pays the recipient and shows the memo."""
+    vm.ask("mint_sbtc", owner=PAYER, amount="50000")
+    call = transfer_call(amount=50_000, recipient=DEPLOYER, memo=MEMO, asset=ASSET, payer=None)
+    sender = hexed_value(PrincipalValue.parse(PAYER))
+    arguments = [one["hex"] or sender for one in call["arguments"]]
+    answer = vm.call(call["contract_id"], call["function"], *arguments, sender=PAYER)
+    moved = [event["data"] for event in answer.events if event["event"] == "ft_transfer_event"]
+    assert [(one["sender"], one["recipient"], one["amount"]) for one in moved] == [(PAYER, DEPLOYER, "50000")]
+    assert any(MEMO.encode().hex() in str(event["data"]) for event in answer.events)
