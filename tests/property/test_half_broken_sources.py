@@ -19,6 +19,7 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
 from notifier.schema import event as event_table
 from tests import harness
+from watcher.domain.site import Site
 from watcher.indexer.loop import PollResult
 from watcher.indexer.verifier import Verifier
 from watcher.services import queries
@@ -174,7 +175,7 @@ class Situation:
 
     def status(self, name: str) -> str:
         with self.database.read() as connection:
-            return str(queries.intent(connection, f"pi_{name}", payment_contract=None)["status"])
+            return str(queries.intent(connection, f"pi_{name}", site=Site(network="mainnet"))["status"])
 
     def successes(self) -> list[str]:
         with self.database.read() as connection:

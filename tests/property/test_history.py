@@ -116,9 +116,7 @@ class History(RuleBasedStateMachine):
         self.serial = 0
         self.start_height = self.chain.tip.height
         self.chain.mine(burn=True)
-        self.settler = CrashingSettler(
-            network=harness.SETTLER.network, payment_contract=harness.SETTLER.payment_contract
-        )
+        self.settler = CrashingSettler(site=harness.SETTLER.site)
         self.pool = None
         self.database = harness.open_database(self.folder)
         self.boot()

@@ -32,11 +32,26 @@ class MerchantMethods:
         ttl: str | int | None = None,
         tolerance: Units | None = None,
         late_policy: str | None = None,
+        display_name: str | None = None,
+        logo_url: str | None = None,
+        brand_color: str | None = None,
+        support_url: str | None = None,
+        allowed_origins: Sequence[str] | None = None,
         idempotency_key: str | None = None,
     ) -> Request[MerchantWithKey]:
         """Add a merchant; their API key is shown this once."""
         body = drop_none(
-            name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
+            name=name,
+            recipient=recipient,
+            level=level,
+            ttl=ttl,
+            tolerance=tolerance,
+            late_policy=late_policy,
+            display_name=display_name,
+            logo_url=logo_url,
+            brand_color=brand_color,
+            support_url=support_url,
+            allowed_origins=None if allowed_origins is None else list(allowed_origins),
         )
         return Route("POST", _MERCHANTS, MerchantWithKey).to(body=body, idempotency_key=idempotency_key)
 

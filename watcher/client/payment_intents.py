@@ -53,6 +53,9 @@ class PaymentIntentMethods:
         not_before: Moment | None = None,
         salt: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        description: str | None = None,
+        success_url: str | None = None,
+        cancel_url: str | None = None,
         merchant: str | None = None,
         idempotency_key: str | None = None,
     ) -> Request[PaymentIntent]:
@@ -75,6 +78,9 @@ class PaymentIntentMethods:
             not_before=not_before,
             salt=salt,
             metadata=metadata,
+            description=description,
+            success_url=success_url,
+            cancel_url=cancel_url,
             merchant=merchant,
         )
         return Route("POST", _INTENTS, PaymentIntent).to(body=body, idempotency_key=idempotency_key)

@@ -49,13 +49,14 @@ from watcher.config.types import (
     none_if_blank,
     parse_api_url,
     parse_bind,
-    parse_origin,
     read_json,
     read_keys,
 )
 from watcher.domain.levels import Level, parse_level
 from watcher.domain.model import LatePolicy
+from watcher.domain.site import Site
 from watcher.durations import ChainSeconds, PositiveSeconds, Seconds
+from watcher.urls import parse_origin, parse_page_url
 
 PREFIX = "SBTC_WATCHER_"
 
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
     )
     #: By the short name of the asset, base units: a success above it needs a second source.
     verify_amount_over: Annotated[dict[str, int], RAW, SkipValidation] = {}
+    public_url: OptionalText = None
     #: Read by :func:`watcher.services.webhook_secrets.open_secret_store`.
     secret_key_file: OptionalPath = None
     http_bind: str = "127.0.0.1:8420"
@@ -218,6 +220,15 @@ class Settings(BaseSettings):
             raise ValueError("needs a second source that is not of the same host; add one to api_urls")
         return limits
 
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if "?" in value or "#" in value:
+            raise ValueError(f"{value!r} is no base of links; write https://pay.shop.example")
+        return parse_page_url(value).rstrip("/")
+
     @field_validator("http_cors_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -241,6 +252,13 @@ class Settings(BaseSettings):
     def network_facts(self) -> Network:
         """The constants of the network."""
         return NETWORKS[self.network]
+
+    @property
+    def site(self) -> Site:
+        """What intents' documents say of this server."""
+        return Site(
+            network=self.network.value, payment_contract=self.payment_contract, public_url=self.public_url
+        )
 
     @property
     def http_address(self) -> tuple[str, int] | None:

@@ -114,18 +114,6 @@ def read_keys(value: object, urls: Sequence[str]) -> dict[str, SecretStr]:
     return keys
 
 
-def parse_origin(value: str) -> str:
-    """Check the origin of a web page, as browsers send it."""
-    try:
-        url = urlsplit(value)
-        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        sound = False
-    if not sound or value != f"{url.scheme}://{url.netloc}" or "@" in value or value != value.lower():
-        raise ValueError(f"{value!r} is not an origin; write https://shop.example, without a path")
-    return value
-
-
 def none_if_blank(value: object) -> object:
     """Return None for a blank text or ``none``, any other value unchanged."""
     return None if isinstance(value, str) and value.strip().lower() in {"", "none"} else value

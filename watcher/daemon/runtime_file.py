@@ -37,6 +37,7 @@ COMPARED_SETTINGS = (
     "reorg_grace",
     "late_policy",
     "verify_amount_over",
+    "public_url",
     "webhook_allow_http",
     "webhook_allow_private",
 )

@@ -143,6 +143,13 @@ class Intent:
     #: A success needs a second source that shows the same transfers in the same blocks.
     two_sources: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    #: What is paid for, in the merchant's words; shown to the payer.
+    description: str | None = None
+    #: Where the checkout leads back to, after a success and before.
+    success_url: str | None = None
+    cancel_url: str | None = None
+    #: The secret of the checkout's address; None where it is not known.
+    checkout_token: str | None = None
 
     @property
     def deadline(self) -> int:

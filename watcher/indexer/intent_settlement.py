@@ -18,6 +18,7 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
+from watcher.domain.site import Site
 from watcher.indexer.settle_result import Change
 from watcher.schemas import serialize
 from watcher.store import intents as intent_store
@@ -27,8 +28,7 @@ from watcher.store import intents as intent_store
 class EventContext:
     """What all events of one transaction have in common."""
 
-    network: str
-    payment_contract: str | None
+    site: Site
     clock: ChainClock
     #: Unix seconds of this machine's clock.
     now: float
@@ -132,7 +132,7 @@ class Settlement:
             self.facts,
             self.timeline,
             context.clock,
-            payment_contract=context.payment_contract,
+            site=context.site,
             shown=shown,
         )
         data = serialize.event_data(
@@ -140,7 +140,7 @@ class Settlement:
             previous_status=draft.previous_status,
             reason=draft.reason,
             supersedes=draft.supersedes,
-            network=context.network,
+            network=context.site.network,
             clock=context.clock,
             refund=draft.refund,
         )

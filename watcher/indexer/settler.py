@@ -18,6 +18,7 @@ from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain.model import ChainClock, SentEvent
 from watcher.domain.settlement import decide
+from watcher.domain.site import Site
 from watcher.errors import WatcherError
 from watcher.indexer.intent_settlement import EventContext, Settlement
 from watcher.indexer.settle_result import SettleResult
@@ -43,10 +44,9 @@ SET_ASIDE_SECONDS = 3_600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles intents. Network and contract go into every event; they are fixed while the daemon runs."""
+    """Settles intents. What the site is goes into every event; it is fixed while the daemon runs."""
 
-    network: str
-    payment_contract: str | None = None
+    site: Site
     #: Wait before the first attempt of a delivery, seconds.
     first_wait: float = 0.0
     #: Without it events are written, but nothing is delivered.
@@ -56,12 +56,16 @@ class Settler:
     #: When the block that is the cause was first seen, by this machine's clock, for metrics.
     seen_at: float | None = None
 
+    @property
+    def network(self) -> str:
+        """The network whose chain is followed."""
+        return self.site.network
+
     @classmethod
     def of(cls, settings: Settings) -> "Settler":
         """Return a settler for these settings."""
         return cls(
-            network=settings.network.value,
-            payment_contract=settings.payment_contract,
+            site=settings.site,
             first_wait=settings.webhook_retry_schedule[0],
         )
 
@@ -97,8 +101,7 @@ class Settler:
         unverified = [(each.intent.id, each.decision.to_verify) for each in settlements]
         verification.mark_unverified(connection, unverified, at=clock.time)
         context = EventContext(
-            network=self.network,
-            payment_contract=self.payment_contract,
+            site=self.site,
             clock=clock,
             now=now,
             seen_at=self.seen_at,

@@ -18,6 +18,7 @@ from notifier.events import rfc3339
 from watcher.domain.levels import Level, parse_level
 from watcher.durations import format_duration, parse_duration
 from watcher.text import quote
+from watcher.urls import MAX_URL_LENGTH, parse_origin, parse_page_url, parse_support_url
 
 #: Longest and shortest lifetime of an intent, seconds.
 MAX_TTL_SECONDS = 366 * 86400
@@ -34,8 +35,12 @@ MAX_METADATA_VALUE_LENGTH = 500
 #: Characters of a merchant's name, or of a reason.
 MAX_TEXT_LENGTH = 500
 
+#: Pages that may frame a merchant's checkouts.
+MAX_ORIGINS = 20
+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The end of year 9999, the last one that ``datetime`` knows.
 _MAX_TIME = 253_402_300_799
@@ -127,6 +132,23 @@ def read_text(value: object) -> str:
     if not text or len(text) > MAX_TEXT_LENGTH or not _is_unicode(text) or "\0" in text:
         raise ValueError(f"must be a text of 1 to {MAX_TEXT_LENGTH} characters")
     return text
+
+
+def read_color(value: object) -> str:
+    """Parse a colour: six hex digits after ``#``."""
+    if not isinstance(value, str) or not _COLOR.fullmatch(value):
+        raise ValueError(f"{quote(value)} is not a color; write six hex digits: #e0662b")
+    return value.lower()
+
+
+def read_origins(value: object) -> list[str]:
+    """Parse a list of origins of web pages."""
+    if not isinstance(value, list) or len(value) > MAX_ORIGINS:
+        raise ValueError(f'must be a list of at most {MAX_ORIGINS} origins, e.g. ["https://shop.example"]')
+    for origin in value:
+        if not isinstance(origin, str):
+            raise ValueError(f"{quote(origin)} is not an origin; write https://shop.example, without a path")
+    return list(dict.fromkeys(parse_origin(origin) for origin in value))
 
 
 def read_principal(value: object) -> str:
@@ -279,6 +301,20 @@ TextIn = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_TEXT_LENGTH}),
 ]
 
+_URL_SCHEMA = WithJsonSchema({"type": "string", "format": "uri", "maxLength": MAX_URL_LENGTH})
+
+#: The address of a web page or picture: https, or http on the machine itself.
+PageUrlIn = Annotated[str, BeforeValidator(parse_page_url), _URL_SCHEMA]
+#: The same, or ``mailto:`` and an address.
+SupportUrlIn = Annotated[str, BeforeValidator(parse_support_url), _URL_SCHEMA]
+ColorIn = Annotated[
+    str, BeforeValidator(read_color), WithJsonSchema({"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})
+]
+OriginsIn = Annotated[
+    list[str],
+    BeforeValidator(read_origins),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "maxItems": MAX_ORIGINS}),
+]
 PrincipalIn = Annotated[str, BeforeValidator(read_principal), WithJsonSchema({"type": "string"})]
 IdIn = Annotated[str, BeforeValidator(read_id), WithJsonSchema({"type": "string"})]
 CursorIn = Annotated[str, BeforeValidator(read_cursor), WithJsonSchema({"type": "string"})]

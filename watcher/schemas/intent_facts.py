@@ -80,29 +80,42 @@ class Attempt(Document):
 
 
 class Argument(Document):
-    """An argument of the contract call; `hex` is its consensus serialisation."""
+    """An argument of a contract call; `hex` is its consensus serialisation."""
 
     name: str
     type: str
     value: Any
-    hex: Hex
+    hex: Hex | None
+    """Null for what only the wallet knows: the address of a `sender`, the payer."""
 
 
 class ContractCall(Document):
-    """The call that pays through the payment contract."""
+    """A contract call for a wallet."""
 
     contract_id: str
     function: str
     arguments: list[Argument]
     post_condition_mode: Literal["deny", "allow"]
     post_conditions: list[dict[str, Any]]
+    """In the form of `@stacks/transactions`; `hex` is the consensus serialisation of each."""
+
+
+class StxTransfer(Document):
+    """The parameters of a wallet's STX transfer."""
+
+    recipient: str
+    amount: Amount
+    memo: str | None
 
 
 class Pay(Document):
     """Ways to pay: a transfer with this memo, or the contract call."""
 
     memo: str
+    transfer: ContractCall | StxTransfer | None = None
+    """A plain transfer of what is missing, ready for a wallet; null when nothing is."""
     contract: ContractCall | None
+    """The call of the payment contract, which pays the whole amount; null without such a contract."""
 
 
 class TimelineEntry(Document):

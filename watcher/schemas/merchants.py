@@ -3,16 +3,20 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from watcher.domain.model import LatePolicy
 from watcher.schemas.base import EXAMPLE_ADDRESS, Amount, Depth, Document, Request, Time, example
 from watcher.schemas.fields import (
     AmountOrZeroIn,
+    ColorIn,
     DurationIn,
     LevelIn,
     LifetimeIn,
+    OriginsIn,
+    PageUrlIn,
     PrincipalIn,
+    SupportUrlIn,
     TextIn,
 )
 from watcher.text import quote
@@ -47,6 +51,11 @@ _MERCHANT = {
     "ttl": None,
     "tolerance": None,
     "late_policy": None,
+    "display_name": "Tea & Co.",
+    "logo_url": "https://shop.example/logo.svg",
+    "brand_color": "#1f6f54",
+    "support_url": "mailto:help@shop.example",
+    "allowed_origins": ["https://shop.example"],
     "created_at": "2026-11-20T12:00:00.000Z",
     "updated_at": "2026-11-20T12:00:00.000Z",
 }
@@ -65,6 +74,14 @@ class Merchant(Document):
     """Seconds."""
     tolerance: Amount | None
     late_policy: LatePolicy | None
+    display_name: str | None = None
+    """What payers see instead of `name`."""
+    logo_url: str | None = None
+    brand_color: str | None = None
+    support_url: str | None = None
+    """Where payers ask for help."""
+    allowed_origins: list[str] = Field(default_factory=list)
+    """Web pages that may frame its checkouts."""
     created_at: Time
     updated_at: Time
 
@@ -135,6 +152,16 @@ class NewMerchant(Request):
     ttl: LifetimeIn | None = None
     tolerance: AmountOrZeroIn | None = None
     late_policy: LatePolicy | None = None
+    display_name: TextIn | None = None
+    """What payers see instead of the name."""
+    logo_url: PageUrlIn | None = None
+    """A picture of the merchant's own server, shown at its checkouts."""
+    brand_color: ColorIn | None = None
+    """`#e0662b`: the color of buttons at its checkouts."""
+    support_url: SupportUrlIn | None = None
+    """Where payers ask for help: a page, or `mailto:help@shop.example`."""
+    allowed_origins: OriginsIn | None = None
+    """Web pages that may frame its checkouts: `https://shop.example`."""
 
     model_config = example({"name": "Tea shop", "recipient": EXAMPLE_ADDRESS})
 
@@ -148,6 +175,16 @@ class ChangeMerchant(Request):
     ttl: LifetimeIn | None = None
     tolerance: AmountOrZeroIn | None = None
     late_policy: LatePolicy | None = None
+    display_name: TextIn | None = None
+    """What payers see instead of the name."""
+    logo_url: PageUrlIn | None = None
+    """A picture of the merchant's own server, shown at its checkouts."""
+    brand_color: ColorIn | None = None
+    """`#e0662b`: the color of buttons at its checkouts."""
+    support_url: SupportUrlIn | None = None
+    """Where payers ask for help: a page, or `mailto:help@shop.example`."""
+    allowed_origins: OriginsIn | None = None
+    """Web pages that may frame its checkouts: `https://shop.example`."""
     status: Literal["disabled"] | None = None
     """`disabled`: no new intents, and the keys are revoked; open intents continue."""
 

@@ -28,6 +28,7 @@ from watcher.schemas.fields import (
     LevelIn,
     LifetimeIn,
     MetadataIn,
+    PageUrlIn,
     PrincipalIn,
     ReferenceIn,
     SaltIn,
@@ -82,6 +83,15 @@ class PaymentIntent(Document):
     updated_at: Time
     succeeded_at: Time | None
     metadata: Metadata
+    network: str | None = None
+    """`mainnet`, `testnet` or `devnet`."""
+    livemode: bool | None = None
+    """False for a network whose money is worth nothing."""
+    description: str | None = None
+    checkout_url: str | None = None
+    """The page on which the payer pays; a path where the server has no `public_url`."""
+    success_url: str | None = None
+    cancel_url: str | None = None
     transfers: list[IntentTransfer]
     """If there are very many, the most relevant ones."""
     transfers_total: int
@@ -128,6 +138,12 @@ class PaymentIntent(Document):
             "updated_at": "2026-11-20T12:02:00.000Z",
             "succeeded_at": "2026-11-20T12:02:00.000Z",
             "metadata": {"order_id": "12345"},
+            "network": "mainnet",
+            "livemode": True,
+            "description": "Two tins of tea",
+            "checkout_url": "https://pay.shop.example/pay/3q2-7wWk1mXb9fYc0aTzRg",
+            "success_url": "https://shop.example/thanks",
+            "cancel_url": None,
             "transfers": [
                 {
                     "tx_id": EXAMPLE_TX_ID,
@@ -149,7 +165,7 @@ class PaymentIntent(Document):
             "attempts_total": 0,
             "refunds": [],
             "refunds_total": 0,
-            "pay": {"memo": "K7Q2M8ZR4T9C", "contract": None},
+            "pay": {"memo": "K7Q2M8ZR4T9C", "transfer": None, "contract": None},
             "timeline": [
                 {"at": "2026-11-20T12:00:00.000Z", "status": "pending", "reason": "created"},
                 {"at": "2026-11-20T12:02:00.000Z", "status": "succeeded", "reason": None},
@@ -274,6 +290,12 @@ class NewPaymentIntent(Request):
     """16 bytes as hex; by default random."""
     metadata: MetadataIn | None = None
     """Your own data: up to 50 keys of 40 characters, texts of 500."""
+    description: TextIn | None = None
+    """What is paid for, up to 500 characters. The payer sees it."""
+    success_url: PageUrlIn | None = None
+    """Where the checkout leads after the payment; `payment_intent` and `status` are appended. https."""
+    cancel_url: PageUrlIn | None = None
+    """Where the checkout leads back to before that. https."""
     merchant: IdIn | None = None
     """The merchant, if an operator creates it; a merchant leaves it out."""
 

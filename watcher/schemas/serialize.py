@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from contracts.terms import payment_call
+from contracts.transfer_call import transfer_call
 from notifier.events import MAX_LIST_BODY_BYTES, rfc3339
 from watcher.domain.coverage import find_coverage, in_order, sort_transfers
 from watcher.domain.matching import trimmed
@@ -18,6 +19,7 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
+from watcher.domain.site import Site
 from watcher.schemas.base import Amount, Hex, Time
 from watcher.schemas.payment_intents import PaymentIntent
 
@@ -55,7 +57,7 @@ def payment_intent(
     timeline: Sequence[TimelineEntry],
     clock: ChainClock,
     *,
-    payment_contract: str | None,
+    site: Site,
     shown: int = MAX_ENTRIES_SHOWN,
 ) -> dict[str, Any]:
     """Return the public document of an intent; depths are counted from ``clock``.
@@ -102,7 +104,14 @@ def payment_intent(
         "attempts_total": len(attempts),
         "refunds": [_repayment(refund, clock) for refund in refunds[-shown:]],
         "refunds_total": len(refunds),
-        "pay": {"memo": intent.reference, "contract": _contract_call(intent, payment_contract)},
+        "network": site.network,
+        "livemode": site.livemode,
+        "checkout_url": site.checkout_url(intent.checkout_token),
+        "pay": {
+            "memo": intent.reference,
+            "transfer": _transfer_call(intent, state.missing),
+            "contract": _contract_call(intent, site.payment_contract),
+        },
         "timeline": [
             {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}
             for change in (timeline if len(timeline) <= shown else [timeline[0], *timeline[-shown:]])
@@ -192,6 +201,11 @@ def merchant(row: Mapping[Any, Any]) -> dict[str, Any]:
         "ttl": row["ttl"],
         "tolerance": str(row["tolerance"]) if row["tolerance"] is not None else None,
         "late_policy": row["late_policy"],
+        "display_name": row["display_name"],
+        "logo_url": row["logo_url"],
+        "brand_color": row["brand_color"],
+        "support_url": row["support_url"],
+        "allowed_origins": row["allowed_origins"],
         "created_at": rfc3339(row["created_at"]),
         "updated_at": rfc3339(row["updated_at"]),
     }
@@ -246,6 +260,18 @@ def _where(moved: Inclusion | Repayment, clock: ChainClock) -> dict[str, Any]:
         "burn_block_height": moved.burn_height,
         "confirmations": _depth(depth) if moved.canonical else None,
     }
+
+
+def _transfer_call(intent: Intent, missing: int) -> dict[str, Any] | None:
+    if missing == 0:
+        return None
+    return transfer_call(
+        amount=missing,
+        recipient=intent.recipient,
+        memo=intent.reference,
+        asset=intent.asset_identifier,
+        payer=intent.payer,
+    )
 
 
 def _contract_call(intent: Intent, payment_contract: str | None) -> dict[str, Any] | None:

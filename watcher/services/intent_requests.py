@@ -1,6 +1,7 @@
 """Taking in intents: what a merchant asks for is checked whole, frozen with its policy, and stored."""
 
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,9 @@ from watcher.text import quote
 #: Money that was mined up to so long before the intent was created (by the earlier clock) counts for it,
 #: seconds.
 LOOKBACK_SECONDS = 86400
+
+#: Bytes of randomness in the address of a checkout.
+CHECKOUT_TOKEN_BYTES = 16
 
 #: Fields of a request that need the merchant, the settings, a clock or each other, see :func:`prepare`.
 _INTERPRETED = frozenset(
@@ -104,6 +108,7 @@ def prepare(
         inclusion_grace=settings.inclusion_grace,
         monitoring=settings.monitoring,
         reorg_grace=settings.reorg_grace,
+        checkout_token=urlsafe_b64encode(entropy(CHECKOUT_TOKEN_BYTES)).rstrip(b"=").decode(),
         two_sources=settings.needs_two_sources(asset.name, request.amount),
         **{name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None},
     )

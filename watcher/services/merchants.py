@@ -119,6 +119,8 @@ def _values(settings: Settings, request: NewMerchant | ChangeMerchant) -> dict[s
     if request.level is not None:
         problems.read("level", settings.parse_level, request.level, request.level)
         values["level"] = serialize_level(request.level)
+    if "allowed_origins" in values:
+        values["allowed_origins"] = request.allowed_origins or []
     problems.check()
     return values
 

@@ -42,18 +42,16 @@ class PaymentIntentService(Context):
             errors = [error for number in sorted(refusals) for error in _numbered(number, refusals[number])]
             raise Refused("validation", errors=errors)
         ids = [str(intent_id) for intent_id in made]
-        return {"data": queries.intents_by_id(self.connection, ids, payment_contract=self._contract)}
+        return {"data": queries.intents_by_id(self.connection, ids, site=self.settings.site)}
 
     def intent(self, intent_id: str) -> Document:
         """Return one intent."""
-        return queries.intent(
-            self.connection, intent_id, payment_contract=self._contract, merchant=self.merchant
-        )
+        return queries.intent(self.connection, intent_id, site=self.settings.site, merchant=self.merchant)
 
     def intents(self, filters: PaymentIntentFilters) -> Document:
         """Return a page of intents, newest first."""
         merchant = self.read_page(filters, intent.c.id, intent.c.merchant_id)
-        return queries.intents(self.connection, filters, payment_contract=self._contract, merchant=merchant)
+        return queries.intents(self.connection, filters, site=self.settings.site, merchant=merchant)
 
     def transfers(self, filters: TransferFilters) -> Document:
         """Return a page of transfers, newest first."""
@@ -63,10 +61,6 @@ class PaymentIntentService(Context):
     def transfer(self, transfer_id: str) -> Document:
         """Return one transfer."""
         return queries.transfer(self.connection, transfer_id, merchant=self.merchant)
-
-    @property
-    def _contract(self) -> str | None:
-        return self.settings.payment_contract
 
     def _create(self, merchant: str | None, requests: Sequence[NewPaymentIntent]) -> Sequence[str | Refused]:
         return intent_requests.create_many(

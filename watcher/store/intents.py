@@ -1,5 +1,6 @@
 """Intents in the database, to and from the domain's records. No decisions here."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -49,6 +50,7 @@ _BY_LABEL = (
 _DEDICATED = (
     select(intent).where(_IS_DEDICATED, intent.c.recipient.in_(one_of("principals"))).order_by(intent.c.id)
 )
+_BY_TOKEN = select(intent).where(intent.c.checkout_hash == bindparam("hash"))
 _DECIDED = update(intent).where(intent.c.id == bindparam("intent"))
 
 
@@ -64,6 +66,16 @@ def load_rows(connection: Connection, ids: Collection[str]) -> dict[str, Mapping
 def load_intents(connection: Connection, ids: Collection[str]) -> dict[str, Intent]:
     """Return intents by id; unknown ids are left out."""
     return {key: read_intent(row) for key, row in load_rows(connection, ids).items()}
+
+
+def hash_token(token: str) -> bytes:
+    """Return the hash by which the intent of a checkout's token is found."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def find_by_token(connection: Connection, token: str) -> Mapping[Any, Any] | None:
+    """Return the row of the intent with this checkout token, None if there is none."""
+    return connection.execute(_BY_TOKEN, {"hash": hash_token(token)}).mappings().one_or_none()
 
 
 def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[str], str]]) -> None:
@@ -250,6 +262,7 @@ def _fresh_row(record: Intent, reference_key: str) -> dict[str, Any]:
         "reference_key": reference_key,
         "required_stacks": record.required.stacks,
         "required_bitcoin": record.required.bitcoin,
+        "checkout_hash": hash_token(record.checkout_token) if record.checkout_token is not None else None,
         "flags": [],
         "in_flight": False,
         "received": 0,

@@ -128,6 +128,13 @@ merchant = Table(
     Column("ttl", BigInteger),
     Column("tolerance", Amount),
     Column("late_policy", String(16)),
+    #: What payers see of them, see :class:`watcher.schemas.merchants.Merchant`.
+    Column("display_name", Text),
+    Column("logo_url", Text),
+    Column("brand_color", String(7)),
+    Column("support_url", Text),
+    #: Pages that may frame their checkouts: a list of origins.
+    Column("allowed_origins", Json, nullable=False, server_default="[]"),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
@@ -191,6 +198,13 @@ intent = Table(
     #: A success needs a second source.
     Column("two_sources", Boolean, nullable=False, server_default=false()),
     Column("metadata", Json, nullable=False),
+    Column("description", Text),
+    Column("success_url", Text),
+    Column("cancel_url", Text),
+    #: The secret in the checkout's address, to show the address; it is found by its SHA-256, so that no
+    #: comparison of the secret itself takes a time that tells of it.
+    Column("checkout_token", String(32)),
+    Column("checkout_hash", LargeBinary(32)),
     Column("received", Amount, nullable=False),
     Column("missing", Amount, nullable=False),
     Column("over", Amount, nullable=False),
@@ -206,6 +220,7 @@ intent = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("succeeded_at", BigInteger),
     UniqueConstraint("merchant_id", "reference_key"),
+    Index("uq_intent_checkout_hash", "checkout_hash", unique=True),
     Index("ix_intent_status", "status", "id"),
     Index("ix_intent_merchant", "merchant_id", "id"),
     Index("ix_intent_merchant_status", "merchant_id", "status", "id"),

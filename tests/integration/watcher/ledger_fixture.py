@@ -168,7 +168,7 @@ class LedgerFixture:
 
     def show(self, intent: str) -> dict[str, Any]:
         with self.database.read() as connection:
-            return queries.intent(connection, intent, payment_contract=harness.PAYMENT_CONTRACT)
+            return queries.intent(connection, intent, site=harness.SETTLER.site)
 
     def status(self, intent: str) -> str:
         return str(self.show(intent)["status"])

@@ -16,10 +16,13 @@ from watcher.client.payment_intents import PaymentIntentMethods
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
 from watcher.domain.model import BEFORE_THE_CHAIN, Depth, Facts, Intent, IntentState, Status
+from watcher.domain.site import Site
 from watcher.errors import Refused
 from watcher.schemas import NewPaymentIntent, PaymentIntent, serialize
 from watcher.services.intent_requests import prepare
 from watcher.store import intents as intent_store
+
+SITE = Site(network="mainnet")
 
 NOW = 1_800_000_000
 FIELDS = {name: get_type_hints(Intent)[name] for name in (field.name for field in fields(Intent))}
@@ -27,13 +30,13 @@ FIELDS = {name: get_type_hints(Intent)[name] for name in (field.name for field i
 #: Fields of an intent that its document shows under another name, or not at all.
 NOT_SHOWN = {
     *("reference_generated", "salt", "level", "required"),
-    *("not_before", "inclusion_grace", "monitoring", "reorg_grace", "two_sources"),
+    *("not_before", "inclusion_grace", "monitoring", "reorg_grace", "two_sources", "checkout_token"),
 }
 
 #: Fields of an intent that no request names.
 NOT_ASKED_FOR = {
     *("id", "status", "asset_identifier", "reference_generated", "terms_hash", "required", "created_at"),
-    *("inclusion_grace", "monitoring", "reorg_grace", "two_sources"),
+    *("inclusion_grace", "monitoring", "reorg_grace", "two_sources", "checkout_token"),
 }
 
 #: What a request can ask for; any text for the fields that are not here.
@@ -50,6 +53,8 @@ ASKED_FOR = {
     "not_before": NOW - 500,
     "salt": "0x" + "ab" * 16,
     "metadata": {"order_id": "7"},
+    "success_url": "https://shop.example/thanks",
+    "cancel_url": "https://shop.example/cart",
 }
 
 
@@ -100,9 +105,7 @@ def test_every_field_of_an_intent_is_shown(name: str) -> None:
     )
 
     def shown(intent: Intent) -> Any:
-        return serialize.payment_intent(intent, state, Facts(), [], BEFORE_THE_CHAIN, payment_contract=None)[
-            name
-        ]
+        return serialize.payment_intent(intent, state, Facts(), [], BEFORE_THE_CHAIN, site=SITE)[name]
 
     intent = make_intent()
     value = getattr(intent, name)

@@ -102,6 +102,17 @@ def create(
             "--salt", metavar="HEX", help="16 bytes, part of the contract call's terms. Default: random."
         ),
     ] = None,
+    description: Annotated[
+        str | None,
+        typer.Option("--description", metavar="TEXT", help="What is paid for; the payer sees it."),
+    ] = None,
+    success_url: Annotated[
+        str | None,
+        typer.Option("--success-url", metavar="URL", help="Where the checkout leads after the payment."),
+    ] = None,
+    cancel_url: Annotated[
+        str | None, typer.Option("--cancel-url", metavar="URL", help="Where it leads back to before that.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create an intent and print how to pay it.
@@ -127,6 +138,9 @@ def create(
         not_before=not_before,
         salt=salt,
         metadata=read_pairs(metadata, "--metadata"),
+        description=description,
+        success_url=success_url,
+        cancel_url=cancel_url,
         merchant=merchant,
     )
     with session.services(write=True) as services:

@@ -27,6 +27,7 @@ app.add_typer(keys.app)
 DEFAULT = "default"
 
 _Merchant = Annotated[str, typer.Argument(metavar="ID", help="The merchant's id (mer_…).")]
+_OrNone = f"Or {DEFAULT}: none."
 _OrDefault = f"Or {DEFAULT}: use the settings' value."
 
 
@@ -124,6 +125,30 @@ def update(
     late_policy: Annotated[
         str | None, typer.Option("--late-policy", metavar="POLICY", help=f"hold or accept. {_OrDefault}")
     ] = None,
+    display_name: Annotated[
+        str | None,
+        typer.Option("--display-name", metavar="NAME", help=f"What payers see; {DEFAULT}: the name."),
+    ] = None,
+    logo_url: Annotated[
+        str | None, typer.Option("--logo-url", metavar="URL", help=f"A picture for payers. {_OrNone}")
+    ] = None,
+    brand_color: Annotated[
+        str | None, typer.Option("--brand-color", metavar="COLOR", help=f"Of buttons: #e0662b. {_OrNone}")
+    ] = None,
+    support_url: Annotated[
+        str | None,
+        typer.Option(
+            "--support-url", metavar="URL", help=f"Where payers ask for help: a page or mailto:… {_OrNone}"
+        ),
+    ] = None,
+    allowed_origins: Annotated[
+        str | None,
+        typer.Option(
+            "--allowed-origins",
+            metavar="ORIGINS",
+            help=f"Web pages that may frame its checkouts, separated by commas. {_OrNone}",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change a merchant; existing intents keep what they were created with.
@@ -133,11 +158,21 @@ def update(
     from watcher.schemas import ChangeMerchant
 
     changes = drop_none(
-        name=name, recipient=recipient, level=level, ttl=ttl, tolerance=tolerance, late_policy=late_policy
+        name=name,
+        recipient=recipient,
+        level=level,
+        ttl=ttl,
+        tolerance=tolerance,
+        late_policy=late_policy,
+        display_name=display_name,
+        logo_url=logo_url,
+        brand_color=brand_color,
+        support_url=support_url,
+        allowed_origins=_read_origins(allowed_origins),
     )
     if not changes:
         raise UsageError("nothing to change", hint="sbtc-watcher merchants update --help lists what can be")
-    for field in {"level", "ttl", "tolerance", "late_policy"} & set(changes):
+    for field in changes.keys() - {"name", "recipient"}:
         if changes[field] == DEFAULT:
             changes[field] = None
     request = ChangeMerchant.of(changes)
@@ -180,6 +215,12 @@ def rotate_key(
         _print_key(found, as_json, old=f"valid until {when(until)} UTC" if until else "not valid any more")
 
 
+def _read_origins(text: str | None) -> list[str] | str | None:
+    if text in (None, DEFAULT):
+        return text
+    return [word.strip() for word in str(text).split(",") if word.strip()]
+
+
 def _print_key(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:
     render.details(
         found,
@@ -194,6 +235,7 @@ def _rows(merchant: Mapping[str, Any]) -> list[tuple[str, object]]:
     if isinstance(level, Mapping):
         level = f"stacks={level['stacks']},bitcoin={level['bitcoin']}"
     ttl = merchant["ttl"]
+    origins = merchant.get("allowed_origins")
     return [
         ("Merchant", merchant["id"]),
         ("Name", merchant["name"]),
@@ -203,5 +245,10 @@ def _rows(merchant: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Intent lifetime", f"{ttl} s" if ttl is not None else "from the settings"),
         ("Tolerance", f"{merchant['tolerance']} base units" if merchant["tolerance"] else "none"),
         ("Late payments", merchant["late_policy"] or "from the settings"),
+        ("Shown to payers as", merchant.get("display_name")),
+        ("Logo", merchant.get("logo_url")),
+        ("Color", merchant.get("brand_color")),
+        ("Support", merchant.get("support_url")),
+        ("May frame checkouts", render.lines(origins) if origins else None),
         ("Created", f"{when(merchant['created_at'])} UTC"),
     ]

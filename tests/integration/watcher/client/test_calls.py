@@ -28,7 +28,9 @@ async def test_an_intents_life(shop: Caller, server: Server) -> None:
     assert made.expires_at > datetime.now(UTC)
     assert made.pay.memo == made.reference
     assert made.raw["amount"] == "50000"
-    assert made.pay.raw == {"memo": made.reference, "contract": None}
+    assert made.pay.raw["contract"] is None
+    assert made.pay.transfer is not None
+    assert made.pay.transfer.raw["contract_id"] == made.asset_identifier.partition("::")[0]
     assert await shop.intent(made.id) == made
     page = await shop.intents(metadata={"order_id": "7"}, reference=made.reference, status="pending")
     assert page.data == [made]

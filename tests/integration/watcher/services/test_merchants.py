@@ -19,6 +19,16 @@ from watcher.store.schema import api_key, merchant
 
 OTHER = principal("other")
 
+#: What payers see of a merchant.
+BRAND = {
+    "display_name": "Tea <&> Co.",
+    "logo_url": "https://shop.example/logo.svg",
+    "brand_color": "#1f6f54",
+    "support_url": "mailto:help@shop.example",
+    "allowed_origins": ["https://shop.example", "https://www.shop.example:8443"],
+}
+NO_BRAND = dict.fromkeys(BRAND) | {"allowed_origins": []}
+
 
 def add(
     fixture: LedgerFixture, settings: Settings | None = None, **fields: Any
@@ -50,7 +60,13 @@ def whose(fixture: LedgerFixture, key: str) -> str | None:
 
 def test_a_merchant_has_what_was_asked_for(fixture: LedgerFixture) -> None:
     row, key = add(
-        fixture, level="stacks=1,bitcoin=3", ttl="30m", tolerance="10", late_policy="accept", name="  Café  "
+        fixture,
+        level="stacks=1,bitcoin=3",
+        ttl="30m",
+        tolerance="10",
+        late_policy="accept",
+        name="  Café  ",
+        **BRAND,
     )
     assert row["id"].startswith("mer_")
     assert serialize.merchant(row) == {
@@ -63,10 +79,49 @@ def test_a_merchant_has_what_was_asked_for(fixture: LedgerFixture) -> None:
         "ttl": 1800,
         "tolerance": "10",
         "late_policy": "accept",
+        **BRAND,
         "created_at": "2027-01-15T08:00:00.000Z",
         "updated_at": "2027-01-15T08:00:00.000Z",
     }
     assert key not in str(serialize.merchant(row))
+
+
+def test_what_payers_see_can_be_set_and_taken_away(fixture: LedgerFixture) -> None:
+    """A merchant begins without a brand; a change sets it, in one spelling, and null takes it away."""
+    row, _ = add(fixture)
+    assert {name: row[name] for name in BRAND} == NO_BRAND
+    twice = BRAND["allowed_origins"] * 2
+    changed = change(fixture, row["id"], **BRAND | {"brand_color": "#1F6F54", "allowed_origins": twice})
+    assert {name: changed[name] for name in BRAND} == BRAND
+    taken = change(fixture, row["id"], **dict.fromkeys(BRAND))
+    assert {name: taken[name] for name in BRAND} == NO_BRAND
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("display_name", " "),
+        ("display_name", "x" * 501),
+        *(
+            ("logo_url", url)
+            for url in ("javascript:alert(1)", "data:image/png;base64,AA", "http://a.example/")
+        ),
+        *(("brand_color", color) for color in ("red", "#fff", "#1f6f5", "#1f6f54;", "#1f6f5g", 7)),
+        *(("support_url", url) for url in ("help@shop.example", "mailto:", "tel:1", "javascript:alert(1)")),
+        *(
+            ("allowed_origins", [url])
+            for url in ("*", "https://a.example/", "https://a.example;b", "null", 7)
+        ),
+        ("allowed_origins", "https://a.example"),
+        ("allowed_origins", [f"https://a{n}.example" for n in range(21)]),
+    ],
+)
+def test_a_wrong_brand_is_refused_by_its_field(field: str, wrong: object) -> None:
+    """What could run, or break out of a header or a style, is named and not stored."""
+    for model, needed in ((NewMerchant, {"name": "A", "recipient": OTHER}), (ChangeMerchant, {})):
+        with pytest.raises(Refused) as refused:
+            model.of({**needed, field: wrong})
+        assert [error["field"] for error in refused.value.errors] == [field]
 
 
 def test_a_key_names_its_network_and_is_stored_as_a_hash_only(fixture: LedgerFixture) -> None:

@@ -218,7 +218,7 @@ def test_a_generated_reference_that_another_merchant_uses_at_the_same_recipient_
 ) -> None:
     other = fixture.add_merchant("Branch", SHOP)
     fixture.create(other, reference="0" * 12)
-    draws = iter([bytes(16), bytes(8), b"\x01" * 8])
+    draws = iter([bytes(16), bytes(8), bytes(16), b"\x01" * 8])
     made = create_by(fixture, lambda n: next(draws) if n != 10 else bytes(10))
     assert fixture.show(made)["reference"] != "0" * 12
 

@@ -10,10 +10,13 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
 from watcher.domain.model import Flag, Status
+from watcher.domain.site import Site
 from watcher.errors import NotFound, Refused
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.store.schema import intent
+
+SITE = Site(network="mainnet")
 
 
 def listed(fixture: LedgerFixture, **filters: Any) -> list[str]:
@@ -25,7 +28,7 @@ def page(fixture: LedgerFixture, **filters: Any) -> dict[str, Any]:
     with fixture.database.read() as connection:
         whose = filters.pop("merchant", None)
         asked = PaymentIntentFilters(**filters)
-        return queries.intents(connection, asked, payment_contract=None, merchant=whose)
+        return queries.intents(connection, asked, site=SITE, merchant=whose)
 
 
 def transfers(fixture: LedgerFixture, **filters: Any) -> dict[str, Any]:
@@ -37,13 +40,10 @@ def transfers(fixture: LedgerFixture, **filters: Any) -> dict[str, Any]:
 def test_one_intent_is_shown_to_its_merchant_only(fixture: LedgerFixture) -> None:
     intent = fixture.create()
     with fixture.database.read() as connection:
-        assert (
-            queries.intent(connection, intent, payment_contract=None, merchant=fixture.merchant)["id"]
-            == intent
-        )
+        assert queries.intent(connection, intent, site=SITE, merchant=fixture.merchant)["id"] == intent
         for wrong in ({"intent_id": "pi_X"}, {"intent_id": intent, "merchant": "mer_X"}):
             with pytest.raises(NotFound):
-                queries.intent(connection, payment_contract=None, **wrong)
+                queries.intent(connection, site=SITE, **wrong)
 
 
 def test_a_list_shows_what_a_single_look_shows(fixture: LedgerFixture) -> None:
@@ -51,9 +51,7 @@ def test_a_list_shows_what_a_single_look_shows(fixture: LedgerFixture) -> None:
     fixture.create()
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)))
     with fixture.database.read() as connection:
-        data = queries.intents(connection, PaymentIntentFilters(), payment_contract=harness.PAYMENT_CONTRACT)[
-            "data"
-        ]
+        data = queries.intents(connection, PaymentIntentFilters(), site=harness.SETTLER.site)["data"]
     assert data == [fixture.show(intent["id"]) for intent in data]
     assert json.loads(json.dumps(data)) == data
 

@@ -1,5 +1,6 @@
 """Upgrades keep what an older version stored: nothing that was found before is lost."""
 
+import re
 from typing import Any
 
 from alembic import command
@@ -9,6 +10,7 @@ from chain.testing import txs
 from tests import harness
 from tests.integration.watcher.indexer.refunds import back, pay, reasons
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
+from watcher.store import intents as intent_store
 from watcher.store import schema
 from watcher.store.database import alembic_config
 
@@ -103,6 +105,22 @@ def test_refunds_that_an_older_version_noted_are_not_noted_again(fixture: Ledger
     fixture.mine(back(fixture, intent, 1))
     assert reasons(fixture, intent)[: len(shown)] == shown
     assert len(reasons(fixture, intent)) == len(shown) + 1
+
+
+def test_intents_of_an_older_version_get_a_checkout(fixture: LedgerFixture) -> None:
+    """Each existing intent gets a token of its own, by which it is found; merchants have no brand yet."""
+    intents = [fixture.create() for _ in range(3)]
+    go_back(fixture, "0012")
+    fixture.database.upgrade()
+    with fixture.database.read() as connection:
+        stored = intent_store.load_intents(connection, intents)
+        tokens = [stored[key].checkout_token for key in intents]
+        found = [intent_store.find_by_token(connection, token or "") for token in tokens]
+        origins = connection.execute(select(schema.merchant.c.allowed_origins)).scalars().all()
+    assert [row and row["id"] for row in found] == intents
+    assert len(set(tokens)) == 3
+    assert all(re.fullmatch("[A-Za-z0-9_-]{22}", token or "") for token in tokens)
+    assert origins == [[]] * len(origins)
 
 
 def test_the_order_of_operator_actions_is_kept(fixture: LedgerFixture) -> None:

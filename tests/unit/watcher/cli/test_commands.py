@@ -58,6 +58,42 @@ def test_a_merchants_defaults_can_be_set_and_set_back(cli: CliRunner) -> None:
     assert (back["level"], back["ttl"], back["late_policy"]) == (None, None, "accept")
 
 
+def test_what_payers_see_of_a_merchant_can_be_set_and_set_back(cli: CliRunner) -> None:
+    """``merchants update`` sets the brand and shows it; ``default`` takes a part of it away."""
+    merchant = cli.merchant()
+    brand = (
+        "--display-name",
+        "Tea & Co.",
+        "--logo-url",
+        "https://a.example/l.png",
+        "--brand-color",
+        "#1F6F54",
+    )
+    more = (
+        "--support-url",
+        "mailto:help@a.example",
+        "--allowed-origins",
+        "https://a.example, https://b.example",
+    )
+    changed = cli.doc("merchants", "update", merchant, *brand, *more)
+    assert (changed["display_name"], changed["brand_color"]) == ("Tea & Co.", "#1f6f54")
+    assert changed["allowed_origins"] == ["https://a.example", "https://b.example"]
+    shown = cli("merchants", "show", merchant).out
+    for text in (
+        "Tea & Co.",
+        "https://a.example/l.png",
+        "#1f6f54",
+        "mailto:help@a.example",
+        "https://b.example",
+    ):
+        assert text in shown
+    back = cli.doc("merchants", "update", merchant, "--logo-url", "default", "--allowed-origins", "default")
+    assert (back["logo_url"], back["allowed_origins"]) == (None, [])
+    assert back["support_url"] == "mailto:help@a.example"
+    wrong = cli("merchants", "update", merchant, "--logo-url", "http://a.example/l.png", code=2).err
+    assert "write https" in wrong
+
+
 def test_a_disabled_merchant_creates_no_intents(cli: CliRunner) -> None:
     merchant = cli.merchant()
     assert cli.doc("merchants", "disable", merchant)["status"] == "disabled"

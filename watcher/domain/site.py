@@ -1,0 +1,25 @@
+"""What the documents of intents say of the server that makes them (pure)."""
+
+from dataclasses import dataclass
+
+from contracts.networks import NetworkName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The network, the payment contract, and where the pages for payers are."""
+
+    network: str
+    #: Contract id, None without one.
+    payment_contract: str | None = None
+    #: Base of the links that payers get, without a slash at the end; without it the links are paths.
+    public_url: str | None = None
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the money is real."""
+        return self.network == NetworkName.MAINNET
+
+    def checkout_url(self, token: str | None) -> str | None:
+        """Return the link to the checkout with this token, None without a token."""
+        return None if token is None else f"{self.public_url or ''}/pay/{token}"
