@@ -14,9 +14,12 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 
 from chain.model import MEMO_BYTES
 from chain.testing import VERSIONS, ScriptedApi, ScriptedChain, principal, txs
+from chain.testing.node import SimulatedNode
 from chain.testing.tx import Tx
 
 #: Stacks blocks per Bitcoin block.
@@ -42,13 +45,19 @@ heal                           answer correctly again
 become VERSION                 speak as API 9.0, 9.1, 9.7, or sunset: without the deprecated routes
 tip, help, quit"""
 
+NODE_HELP = """
+silent, post                   the node posts no more blocks; or posts them again
+sync N                         the node says that its best peer is N blocks ahead (0: that it is synced)
+snapshot N                     the node is restored from a state N blocks ago; resume: it catches up"""
+
 
 class Playground:
     """Executes one order at a time and returns a line of text."""
 
-    def __init__(self, chain: ScriptedChain, api: ScriptedApi) -> None:
+    def __init__(self, chain: ScriptedChain, api: ScriptedApi, node: SimulatedNode | None = None) -> None:
         self.chain = chain
         self.api = api
+        self.node = node
         self._payer = principal("payer")
         self._count = itertools.count(1)
         self._newest: Tx | None = None
@@ -70,8 +79,16 @@ class Playground:
             "heal": self._heal,
             "become": self._become,
             "tip": lambda _: self.tip(),
-            "help": lambda _: HELP,
+            "help": lambda _: HELP if node is None else HELP + NODE_HELP,
         }
+        if node is not None:
+            self._orders |= {
+                "silent": lambda _: self._posts(node, False),
+                "post": lambda _: self._posts(node, True),
+                "sync": lambda words: self._sync(node, _number(words, 0)),
+                "snapshot": lambda words: self._snapshot(node, _number(words, None)),
+                "resume": lambda _: self._resume(node),
+            }
 
     def obey(self, line: str) -> str:
         """Execute an order; return its result or what is wrong with it."""
@@ -153,6 +170,24 @@ class Playground:
         self.api.become(version)
         return f"speaks as {version}"
 
+    def _posts(self, node: SimulatedNode, posts: bool) -> str:
+        node.posts_blocks = posts
+        return "the node posts new blocks" if posts else "the node posts no blocks"
+
+    def _sync(self, node: SimulatedNode, blocks: int) -> str:
+        node.blocks_behind = blocks
+        return f"the node is {_blocks(blocks)} behind its peers"
+
+    def _snapshot(self, node: SimulatedNode, blocks: int) -> str:
+        if not 0 < blocks < len(self.chain.blocks):
+            raise ValueError(f"go back 1 to {len(self.chain.blocks) - 1} blocks")
+        node.restore(self.chain.tip.height - blocks)
+        return f"the node is back at block {self.chain.tip.height - blocks}"
+
+    def _resume(self, node: SimulatedNode) -> str:
+        node.resume()
+        return "the node catches up"
+
     def _heal(self, _: list[str]) -> str:
         self.api.faults.clear()
         self.api.lag(0)
@@ -191,16 +226,19 @@ def _number(words: list[str], default: int | None) -> int:
     return int(words[0])
 
 
-async def play(port: int, every: float) -> None:
+async def play(port: int, every: float, make_node: Callable[[ScriptedChain], SimulatedNode] | None) -> None:
     """Serve, mine a block ``every`` seconds (0: only on order), and execute stdin's orders to its end."""
     chain = ScriptedChain(time=int(time.time()) - 60)
     chain.mine(n=5, burn=True)
-    async with ScriptedApi(chain, port=port) as api:
-        playground = Playground(chain, api)
+    node = None if make_node is None else make_node(chain)
+    async with ScriptedApi(chain, port=port) as api, node or nullcontext():
+        playground = Playground(chain, api, node)
         _say(
             f"A scripted Stacks API at {api.url}; {playground.tip()}; "
             f"a merchant's address: {principal('shop')}"
         )
+        if node is not None:
+            _say(f"A simulated node at {node.url}; it posts to {node.observer}")
         _say("help lists the orders")
         lines = asyncio.StreamReader(limit=MAX_LINE_BYTES)
         await asyncio.get_running_loop().connect_read_pipe(
@@ -241,12 +279,22 @@ def main() -> None:
     parser.add_argument(
         "--every", type=float, default=5.0, metavar="SECONDS", help="between two blocks; 0: only on order"
     )
+    parser.add_argument("--node", type=int, metavar="PORT", help="simulate a node too, with its RPC there")
+    parser.add_argument(
+        "--observer", default="127.0.0.1:3700", metavar="HOST:PORT", help="where the node posts to"
+    )
+    parser.add_argument("--token", help="the node's auth_token, for replays")
     arguments = parser.parse_args()
+    make_node = None
+    if arguments.node is not None:
+        make_node = partial(
+            SimulatedNode, observer=arguments.observer, token=arguments.token, port=arguments.node
+        )
     kind = os.fstat(sys.stdin.fileno()).st_mode
     if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or sys.stdin.isatty()):
         parser.exit(2, "orders come from a terminal or a pipe: cat FILE | python -m chain.testing\n")
     try:
-        asyncio.run(play(arguments.port, arguments.every))
+        asyncio.run(play(arguments.port, arguments.every, make_node))
     except OSError as error:
         parser.exit(2, f"port {arguments.port}: {(error.strerror or str(error)).lower()}\n")
     except KeyboardInterrupt:

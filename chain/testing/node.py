@@ -107,12 +107,12 @@ class SimulatedNode:
         self._bodies[block_hash] = body
         if self._tip is None or body["block_height"] > self._bodies[self._tip]["block_height"]:
             self._tip = block_hash
-        if not post:
-            return
-        if body["burn_block_hash"] not in self._burn_blocks:
-            self._burn_blocks.add(body["burn_block_hash"])
+        is_first = body["burn_block_hash"] not in self._burn_blocks
+        self._burn_blocks.add(body["burn_block_hash"])
+        if post and is_first:
             self.post("/new_burn_block", node_payloads.new_burn_block(body))
-        self.post("/new_block", body)
+        if post:
+            self.post("/new_block", body)
 
     def post(self, path: str, body: object) -> None:
         """Post anything, after what waits."""

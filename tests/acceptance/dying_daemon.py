@@ -1,4 +1,4 @@
-"""Daemon that kills itself (SIGKILL) at a named point of a ledger step, once a file exists.
+"""Daemon that kills itself (SIGKILL) at a named point of a ledger step or a node's post, once a file exists.
 
 Usage: ``python -m tests.acceptance.dying_daemon POINT FILE``; settings come from the environment as for
 ``run``.
@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from chain.node import observer
 from watcher.config.load import load_settings
 from watcher.daemon import main as daemon_main
 from watcher.indexer import leader
-from watcher.store import chain_state
+from watcher.store import chain_state, node_posts
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
@@ -28,9 +29,17 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
 }
 
 
+#: Points of taking a node's post to die at.
+POST_POINTS: dict[str, tuple[Any, str, bool]] = {
+    "before the post is stored": (node_posts, "add_block", True),
+    "before the commit of the post": (node_posts, "add_block", False),
+    "before the post is answered": (observer, "_answer", True),
+}
+
+
 def arm(point: str, armed: Path) -> None:
-    """Kill the process at ``point`` of the first step after ``armed`` exists, as a power cut would."""
-    owner, name, before = POINTS[point]
+    """Kill the process at ``point`` of the first step or post while ``armed`` exists, like a power cut."""
+    owner, name, before = (POINTS | POST_POINTS)[point]
     original: Callable[..., Any] = getattr(owner, name)
 
     def deadly(*args: Any, **named: Any) -> Any:

@@ -48,8 +48,11 @@ class AddressInUse(ConfigError):
     """Another process listens there."""
 
 
-def bind(address: tuple[str, int]) -> socket.socket:
-    """Return a listening socket. Raises :class:`ConfigError` when the address cannot be had."""
+def bind(address: tuple[str, int], setting: str = "http_bind") -> socket.socket:
+    """Return a listening socket. Raises :class:`ConfigError` when the address cannot be had.
+
+    ``setting`` has the address.
+    """
     host, port = address
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -57,8 +60,8 @@ def bind(address: tuple[str, int]) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = str(error.strerror).lower() if isinstance(error, OSError) else "that is no host name"
         raise ConfigError(
-            f"http_bind: cannot listen on {shown}: {reason}",
-            hint="write an address of this machine, e.g. 127.0.0.1:8420, or nothing for no HTTP server",
+            f"{setting}: cannot listen on {shown}: {reason}",
+            hint="write an address of this machine, e.g. 127.0.0.1:8420, or nothing for no such server",
         ) from None
     # A name with addresses of both kinds, as localhost, is its IPv4 one.
     family, _, _, _, resolved = min(found, key=lambda entry: entry[0] != socket.AF_INET)
@@ -67,15 +70,17 @@ def bind(address: tuple[str, int]) -> socket.socket:
     except OSError as error:
         # create_server says the address once more.
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        message = f"http_bind: cannot listen on {shown}: {reason}"
+        message = f"{setting}: cannot listen on {shown}: {reason}"
         if error.errno == errno.EADDRINUSE:
             raise AddressInUse(
                 message,
                 hint="a second process on this machine needs a port of its own: SBTC_WATCHER_HTTP_BIND="
-                f"{shown.rpartition(':')[0]}:0 for any free one; set it to nothing for no HTTP server",
+                f"{shown.rpartition(':')[0]}:0 for any free one; set it to nothing for no HTTP server"
+                if setting == "http_bind"
+                else "one process of a machine takes the node's posts",
             ) from None
         raise ConfigError(
-            message, hint="choose another address, or set http_bind to nothing for no HTTP server"
+            message, hint=f"choose another address, or set {setting} to nothing for no such server"
         ) from None
     # Inherited by what it accepts. asyncio sets it only where the protocol is named, which create_server does
     # not do; without it an answer's body waits for the acknowledgement of its head, which comes 40 ms later.

@@ -12,7 +12,10 @@ from chain.api.capabilities import Reading
 from chain.api.client import StacksApi
 from chain.api.dates import agreed
 from chain.api.transport import Fetcher, Timeouts
-from chain.errors import ChainError, SourceError
+from chain.errors import ChainError, SourceError, SourceRefused
+from chain.node.answers import NodeInfo
+from chain.node.rpc import NodeRpc
+from chain.node.source import MINIMUM_VERSION, TOLERATED_LAG_BLOCKS
 from chain.source_check import NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
@@ -25,7 +28,7 @@ from watcher.config.settings import Settings
 from watcher.errors import ConfigError
 from watcher.services import asset_checks
 from watcher.services.webhook_secrets import check_secrets, open_secret_store
-from watcher.store import chain_state
+from watcher.store import chain_state, node_posts
 from watcher.store.database import Connection, Database
 
 USER_AGENT = f"sbtc-watcher/{__version__}"
@@ -82,7 +85,7 @@ def error(subject: str, text: str, *, exit_code: int = 3) -> Finding:
 
 def check_settings(settings: Settings) -> list[Finding]:
     """Summarize the settings; warn of development settings on mainnet."""
-    sources = count(len(settings.api_urls), "source")
+    sources = count(len(settings.source_urls), "source")
     findings = [ok("settings", f"{settings.network}, {sources}, assets {', '.join(settings.assets)}")]
     if (proxies := ignored(os.environ)) is not None:
         findings.append(note("settings", proxies))
@@ -114,8 +117,22 @@ def check_database(database: Database, settings: Settings) -> list[Finding]:
             findings.append(error("database", f"{text}; each network needs its own database"))
         if cursor is not None and cursor.halted is not None:
             findings.append(error("daemon", f"halted: {cursor.halted['message']}. {cursor.halted['hint']}"))
+        if settings.node_url is not None:
+            findings += _check_posts(connection)
         findings += _check_endpoints(connection)
     return [*findings, *_check_secrets(database, settings)]
+
+
+def _check_posts(connection: Connection) -> list[Finding]:
+    newest, aside = node_posts.newest(connection), node_posts.put_aside(connection)
+    if newest is None:
+        findings = [warning("node", "it has posted nothing yet; see [[events_observer]] in docs/own-node.md")]
+    else:
+        findings = [ok("node", f"it posted block {newest[0]} {span(max(0.0, time.time() - newest[1]))} ago")]
+    if aside is not None:
+        text = f"{count(aside.count, 'post')} could not be read, the last one {aside.reason}"
+        findings.append(warning("node", text))
+    return findings
 
 
 def _check_secrets(database: Database, settings: Settings) -> list[Finding]:
@@ -163,13 +180,18 @@ def _asset_finding(check: asset_checks.AssetCheck, required: bool) -> Finding:
 
 async def check_sources(settings: Settings) -> list[Finding]:
     """Check the identity of every source, the contracts at one of them, and the clock against all."""
-    answers = await asyncio.gather(*(_check_source(url, settings) for url in settings.api_urls))
+    checks = [_check_source(url, settings) for url in settings.api_urls]
+    if settings.node_url is not None:
+        checks.insert(0, _check_node(settings.node_url, settings))
+    answers = await asyncio.gather(*checks)
     findings = [finding for answer in answers for finding in (answer.finding, *answer.notes)]
     good = [answer for answer in answers if answer.finding.level == "ok"]
     if good:
         # One working source is enough for the daemon: the others' errors become exit code 1.
         findings = [_as_degraded(finding) for finding in findings]
-        findings += await _check_contracts(good[0].url, settings)
+    apis = [answer for answer in good if answer.url != settings.node_url]
+    if apis:
+        findings += await _check_contracts(apis[0].url, settings)
     return [*findings, _check_clock([answer.ahead for answer in answers if answer.ahead is not None])]
 
 
@@ -207,6 +229,53 @@ async def _check_source(url: str, settings: Settings) -> _Answer:
     finally:
         await api.aclose()
     return _Answer(url=url, finding=finding, ahead=api.dates.ahead(api.url), notes=_endings(api))
+
+
+async def _check_node(url: str, settings: Settings) -> _Answer:
+    token = settings.node_auth_token
+    rpc = NodeRpc(url, token=None if token is None else token.get_secret_value(), user_agent=USER_AGENT)
+    recorder = _LatencyRecorder()
+    rpc.limiter = recorder
+    notes: tuple[Finding, ...] = ()
+    try:
+        info = await rpc.info()
+        seconds = recorder.seconds
+        _, tip = await rpc.tip()
+        finding = await _identify_node(rpc, info, seconds, settings)
+        notes = (await _check_replay(rpc, tip),)
+    except ChainError as problem:
+        text = str(problem).removeprefix(f"{rpc.url}: ")
+        finding = error("source", f"{rpc.url}: {text} {getattr(problem, 'hint', '')}".strip())
+    finally:
+        await rpc.aclose()
+    return _Answer(url=url, finding=finding, ahead=rpc.dates.ahead(rpc.url), notes=notes)
+
+
+async def _identify_node(rpc: NodeRpc, info: NodeInfo, seconds: float, settings: Settings) -> Finding:
+    version = info.server_version.partition(" (")[0]
+    if info.network_id != NETWORK_IDS[settings.network]:
+        text = f"{rpc.url} serves network id {info.network_id}, but the settings say {settings.network}"
+        return error("source", text)
+    if info.version is not None and info.version < MINIMUM_VERSION:
+        least = ".".join(map(str, MINIMUM_VERSION[:2]))
+        return error("source", f"{rpc.url} runs {version}, but {least} or newer is needed")
+    text = f"{rpc.url}, {version}, tip {info.tip_height}, {seconds * 1000:.0f} ms, {settings.network}"
+    if info.is_synced is False and (behind := await rpc.blocks_behind()) > TOLERATED_LAG_BLOCKS:
+        return warning("source", f"{text}; still syncing, {count(behind, 'block')} behind its peers")
+    return ok("source", f"{text}, own node")
+
+
+async def _check_replay(rpc: NodeRpc, tip: str) -> Finding:
+    if not rpc.can_replay:
+        return note("node", "no node_auth_token: blocks that were not posted come from an API")
+    try:
+        block = await rpc.replay(tip)
+    except SourceRefused as problem:
+        return warning("node", f"it refuses to replay blocks. {problem.hint}")
+    except SourceError as problem:
+        return warning("node", f"it does not replay its tip: {str(problem).removeprefix(f'{rpc.url}: ')}")
+    height = None if block is None else block.header.height
+    return ok("node", f"replays blocks, as tried with {height}")
 
 
 def _endings(api: StacksApi) -> tuple[Finding, ...]:

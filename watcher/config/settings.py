@@ -49,6 +49,7 @@ from watcher.config.types import (
     none_if_blank,
     parse_api_url,
     parse_bind,
+    parse_private_bind,
     read_json,
     read_keys,
 )
@@ -78,6 +79,10 @@ class Settings(BaseSettings):
 
     network: NetworkName = NetworkName.MAINNET
     database_url: str = Field(default_factory=default_database_url)
+    #: RPC of an own node, the first source; the others are then optional.
+    node_url: OptionalText = None
+    node_observer_bind: OptionalText = None
+    node_auth_token: OptionalSecret = None
     api_urls: Annotated[tuple[str, ...], RAW, LIST] = Field(
         default_factory=lambda data: (NETWORKS[data["network"]].api_url,)
     )
@@ -158,14 +163,31 @@ class Settings(BaseSettings):
             raise ValueError(f"names no database that outlives the process; {right}")
         return value
 
+    @field_validator("node_url")
+    @classmethod
+    def _check_node_url(cls, value: str | None) -> str | None:
+        return None if value is None else parse_api_url(value, key="node_auth_token")
+
+    @field_validator("node_observer_bind")
+    @classmethod
+    def _check_node_observer_bind(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "node_url" in info.data and (info.data["node_url"] is None) != (value is None):
+            missing = "needs node_url, the node's RPC" if value is not None else "is missing beside node_url"
+            raise ValueError(
+                f"{missing}; write both, for example http://127.0.0.1:20443 and 127.0.0.1:3700, or neither"
+            )
+        return None if value is None else parse_private_bind(value)
+
     @field_validator("api_urls")
     @classmethod
-    def _check_api_urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_api_urls(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         urls = tuple(parse_api_url(url) for url in value)
-        if not urls:
+        if not urls and info.data.get("node_url") is None:
             raise ValueError(
                 "is empty; name at least one Stacks API, or leave it out for the network's public one"
             )
+        if info.data.get("node_url") in urls:
+            raise ValueError("names node_url, which is a node; name Stacks APIs, or none")
         if len({(host_of(url), urlsplit(url).path) for url in urls}) != len(urls):
             raise ValueError("names a source twice; two sources count as independent opinions")
         return urls
@@ -242,11 +264,23 @@ class Settings(BaseSettings):
 
     def key_for(self, url: str) -> str | None:
         """Return the API key for a source, None for none; a key is sent only to the host it was set for."""
+        if url == self.node_url:
+            return None
         host_and_port, host = hosts_of(url)
         key = self.api_keys.get(host_and_port) or self.api_keys.get(host)
-        if key is None and host == hosts_of(self.api_urls[0])[1]:
+        if key is None and self.api_urls and host == hosts_of(self.api_urls[0])[1]:
             key = self.api_key
         return None if key is None else key.get_secret_value()
+
+    @property
+    def source_urls(self) -> tuple[str, ...]:
+        """Base URLs of all sources in order: the own node's, then the APIs'."""
+        return (*filter(None, [self.node_url]), *self.api_urls)
+
+    @property
+    def node_observer_address(self) -> tuple[str, int] | None:
+        """Host and port that the own node posts to, None without one."""
+        return parse_bind(self.node_observer_bind or "")
 
     @property
     def network_facts(self) -> Network:

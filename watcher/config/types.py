@@ -59,8 +59,24 @@ def parse_bind(value: str) -> tuple[str, int] | None:
     return bare, int(port)
 
 
-def parse_api_url(value: str) -> str:
-    """Return a base URL without a trailing slash."""
+def parse_private_bind(value: str) -> str:
+    """Check ``host:port`` where only a machine of ours may connect."""
+    text = value.strip()
+    host, _ = parse_bind(text) or ("", 0)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return text
+    if address.is_global:
+        raise ValueError(
+            f"{value!r} is a public address, and a node's posts carry no password; "
+            "write an address that only the node reaches, such as 127.0.0.1:3700"
+        )
+    return text
+
+
+def parse_api_url(value: str, *, key: str = "api_key") -> str:
+    """Return a base URL without a trailing slash; ``key`` is the setting for its credentials."""
     try:
         url = urlsplit(value)
         sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
@@ -69,7 +85,7 @@ def parse_api_url(value: str) -> str:
         raise ValueError("is not a base URL; write https://host or http://host:port/path") from None
     if url.username is not None:
         # Not quoted: the message must not show it either.
-        raise ValueError("must not hold a user name or password, because URLs are shown; use api_key")
+        raise ValueError("must not hold a user name or password, because URLs are shown; use " + key)
     if not sound or url.query or url.fragment:
         raise ValueError(f"{value!r} is not a base URL; write https://host or http://host:port/path")
     return value.rstrip("/")

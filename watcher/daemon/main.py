@@ -23,6 +23,7 @@ from watcher.config.proxies import ignored
 from watcher.config.settings import Settings
 from watcher.daemon import periodic, wiring
 from watcher.daemon.file_lock import hold
+from watcher.daemon.node_observer import NodePosts
 from watcher.indexer.leader import Lease, lead
 from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.indexer.verifier import Verifier
@@ -100,7 +101,7 @@ async def serve(
         liveness = Liveness(ServiceManager.of(os.environ), rest=settings.poll_interval, roles=roles)
         heartbeat = Heartbeat(database, limit=silence_limit(settings.poll_interval))
         worker = wiring.make_worker(settings, database, metrics)
-        pool = wiring.make_pool(settings, metrics)
+        pool = wiring.make_pool(settings, database, metrics)
         stack.push_async_callback(pool.aclose)
         lease = Lease(database) if "follower" in roles and not database.is_sqlite else None
         indexer = wiring.make_indexer(settings, database, pool, worker, metrics, liveness, lease)
@@ -137,6 +138,9 @@ async def serve(
                 parts.append(websocket.run)
             upkeep = partial(periodic.running, settings, database, audit.call)
             follow = partial(_follow, indexer, parts, upkeep, lease, liveness)
+            if "follower" in roles and settings.node_observer_address is not None:
+                posts = stack.enter_context(NodePosts(settings, database, indexer.wake))
+                follow = partial(posts.beside, follow)
             code = await _until_stopped(follow, worker, server, liveness, heartbeat, roles, stop)
         log.info("service.stopped")
         return code

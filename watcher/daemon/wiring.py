@@ -9,6 +9,9 @@ from chain.follower import MARGIN_BURN_BLOCKS, Follower
 from chain.header_window import HeaderWindow
 from chain.mempool import MempoolReader
 from chain.model import FetchRules, Step
+from chain.node.rpc import NodeRpc
+from chain.node.source import NodeSource
+from chain.source import ChainSource
 from chain.source_health import SourceState
 from chain.source_pool import BackoffPolicy, SourcePool
 from contracts.model import PaymentRules
@@ -21,6 +24,7 @@ from watcher.indexer.leader import Lease
 from watcher.indexer.ledger import Ledger, StepResult
 from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.mempool import MempoolFlags
+from watcher.indexer.node_inbox import NodeInbox
 from watcher.indexer.settle_result import SettleResult
 from watcher.indexer.settler import Settler
 from watcher.indexer.verifier import Verifier
@@ -33,18 +37,28 @@ from watcher.store.database import Database
 USER_AGENT = f"sbtc-watcher/{__version__}"
 
 
-def make_pool(settings: Settings, metrics: Metrics | None = None) -> SourcePool:
-    """Return the source pool."""
+def make_pool(settings: Settings, database: Database, metrics: Metrics | None = None) -> SourcePool:
+    """Return the source pool: the own node first, if there is one, then the APIs."""
+    sources: list[ChainSource] = [
+        StacksApi(
+            url,
+            api_key=settings.key_for(url),
+            user_agent=USER_AGENT,
+            on_unforeseen=partial(unforeseen.report, "source"),
+        )
+        for url in settings.api_urls
+    ]
+    if settings.node_url is not None:
+        token = settings.node_auth_token
+        rpc = NodeRpc(
+            settings.node_url,
+            token=None if token is None else token.get_secret_value(),
+            user_agent=USER_AGENT,
+            on_unforeseen=partial(unforeseen.report, "source"),
+        )
+        sources.insert(0, NodeSource(rpc, NodeInbox(database), holds_past=not settings.api_urls))
     return SourcePool(
-        [
-            StacksApi(
-                url,
-                api_key=settings.key_for(url),
-                user_agent=USER_AGENT,
-                on_unforeseen=partial(unforeseen.report, "source"),
-            )
-            for url in settings.api_urls
-        ],
+        sources,
         requests_per_minute=settings.api_requests_per_minute,
         requests_per_month=settings.api_requests_per_month,
         backoff=BackoffPolicy.for_polls(settings.poll_interval),
@@ -118,11 +132,11 @@ def make_verifier(
 
 def make_websocket(settings: Settings, pool: SourcePool, indexer: IndexerLoop) -> BlockWebSocket | None:
     """Return the websocket that wakes the indexer loop on new blocks; None if the settings disable it."""
-    if not settings.websocket:
+    if not settings.websocket or not settings.api_urls:
         return None
 
     def sources() -> list[str]:
-        rows = pool.health()
+        rows = [row for row in pool.health() if row.url != settings.node_url]
         bad = (SourceState.FAILING, SourceState.REFUSED)
         return [row.url for row in rows if row.state not in bad] or [row.url for row in rows]
 

@@ -35,7 +35,7 @@ async def check_assets(settings: Settings) -> list[AssetCheck]:
     A source that fails makes no exception, but a result without an answer.
     """
     checks: list[AssetCheck] = []
-    for url in settings.api_urls:
+    for url in settings.source_urls:
         fetcher = Fetcher(
             url,
             user_agent=f"sbtc-watcher/{__version__}",

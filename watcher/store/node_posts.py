@@ -127,6 +127,13 @@ def pending(connection: Connection) -> list[tuple[str, bytes]]:
     return [(row.key, row.body) for row in connection.execute(query.order_by(node_post.c.id.desc()))]
 
 
+def newest(connection: Connection) -> tuple[int, int] | None:
+    """Return the height of the block that was stored last, and when (unix s); None without any."""
+    query = select(node_post.c.height, node_post.c.received_at).where(node_post.c.kind == BLOCK)
+    row = connection.execute(query.order_by(node_post.c.id.desc()).limit(1)).first()
+    return None if row is None else (row.height, row.received_at)
+
+
 def put_aside(connection: Connection) -> SetAside | None:
     """Return the number of posts that are not used, and the reason and time of the newest."""
     unreadable = node_post.c.problem.is_not(None)

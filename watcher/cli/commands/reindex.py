@@ -175,7 +175,7 @@ async def _opened(
     settings = session.settings
     ledger = wiring.make_ledger(settings, database)
     await asyncio.to_thread(ledger.cursor)  # refuses a database of another network
-    pool = wiring.make_pool(settings)
+    pool = wiring.make_pool(settings, database)
     try:
         sources = Sources(pool, network=settings.network.value)
         yield kind(database, ledger.rules, ledger.settler, sources, wiring.fetch_rules(settings), show=show)

@@ -33,6 +33,9 @@ def test_without_any_source_every_setting_has_its_documented_default() -> None:
     assert shown == {
         "network": "mainnet",
         "database_url": f"sqlite:///{state}/sbtc-watcher.db",
+        "node_url": None,
+        "node_observer_bind": None,
+        "node_auth_token": None,
         "api_urls": ["https://api.mainnet.hiro.so"],
         "api_key": None,
         "api_keys": {},
@@ -374,6 +377,9 @@ def test_secrets_and_the_database_password_are_never_shown() -> None:
 #: Settings that the example file shows with a value other than the default, or in a table.
 EXAMPLES = {
     "database_url",
+    "node_url",
+    "node_observer_bind",
+    "node_auth_token",
     "api_key",
     "api_keys",
     "api_requests_per_minute",

@@ -43,6 +43,8 @@ def problems(config: Path | None = None, overrides: Mapping[str, object] | None 
         ("database_url", ["hunter2"]),
         ("api_urls", "https://w:hunter2@host"),
         ("api_urls", "https://w:hunter2@host:99999"),
+        ("node_url", "http://w:hunter2@host"),
+        ("node_auth_token", "hunter2 ü"),
     ],
 )
 def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> None:
@@ -68,6 +70,22 @@ def test_an_error_about_a_secret_does_not_quote_it(name: str, value: object) -> 
             "sqlite://",
             "names no database that outlives the process; write sqlite:////path/to/file.db or "
             "postgresql+psycopg://user@host/database",
+        ),
+        (
+            "node_url",
+            "http://u@h",
+            "must not hold a user name or password, because URLs are shown; use node_auth_token",
+        ),
+        (
+            "node_url",
+            "127.0.0.1:20443",
+            "'127.0.0.1:20443' is not a base URL; write https://host or http://host:port/path",
+        ),
+        (
+            "node_observer_bind",
+            "127.0.0.1:3700",
+            "needs node_url, the node's RPC; write both, for example http://127.0.0.1:20443 and "
+            "127.0.0.1:3700, or neither",
         ),
         (
             "api_urls",
@@ -307,4 +325,42 @@ def test_a_contract_id_with_a_wrong_character_is_refused() -> None:
     (line,) = problems(overrides={"payment_contract": PAYMENTS.replace("2Q6", "2Q7")})
     assert line.startswith(
         "payment_contract (command line): SP000000000000000000002Q7VF78 has a bad checksum"
+    )
+
+
+NODE = {"node_url": "http://127.0.0.1:20443", "node_observer_bind": "127.0.0.1:3700"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"node_observer_bind": None}, "is missing beside node_url; write both"),
+        ({"node_observer_bind": "8.8.8.8:3700"}, "is a public address, and a node's posts carry no password"),
+        ({"node_observer_bind": "[2001:4860:4860::8888]:3700"}, "is a public address"),
+        ({"node_observer_bind": "3700"}, "'3700' is not host:port"),
+        ({"api_urls": ["http://127.0.0.1:20443/"]}, "names node_url, which is a node"),
+        ({"verify_amount_over": {"sbtc": 5}, "api_urls": []}, "needs a second source"),
+    ],
+)
+def test_a_node_needs_its_settings_to_fit_together(changes: dict[str, object], error: str) -> None:
+    """RPC and observer come together; posts are taken only where no stranger can send them."""
+    assert any(error in text for text in problems(overrides=NODE | changes))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "10.0.0.5", "0.0.0.0", "localhost"])
+def test_a_node_may_be_the_only_source(host: str) -> None:
+    """Its host gets no API key."""
+    settings = load_settings(overrides=NODE | {"node_observer_bind": f"{host}:3700", "api_urls": []})
+    assert settings.source_urls == ("http://127.0.0.1:20443",)
+    assert settings.key_for("http://127.0.0.1:20443") is None
+    assert settings.node_observer_address == (host.strip("[]"), 3700)
+
+
+def test_an_api_on_the_nodes_host_gets_the_key_and_the_node_does_not() -> None:
+    """The key was set for the API."""
+    urls = {"api_urls": ["http://127.0.0.1:3999"], "api_key": "key"}
+    settings = load_settings(overrides=NODE | urls)
+    assert (settings.key_for("http://127.0.0.1:3999"), settings.key_for("http://127.0.0.1:20443")) == (
+        "key",
+        None,
     )
