@@ -6,7 +6,7 @@ the whole chain, which serves many blocks per request; a block whose rows there 
 name the block that the list named.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
@@ -54,6 +54,7 @@ async def read_blocks(
     page: TxPage | None = None,
     directed: DirectedReading | None = None,
     top: int = 0,
+    only: Collection[str] | None = None,
 ) -> tuple[Block, ...]:
     """Read the blocks of ``headers`` (contiguous, oldest first).
 
@@ -62,7 +63,7 @@ async def read_blocks(
     (read the headers again), another ``SourceError`` when it cannot serve.
 
     With ``directed``, transactions that do not concern us may be left out; ``top`` is then the height of the
-    source's newest block.
+    source's newest block. With ``only``, all transactions but those of these ids are left out.
     """
     rows = await _list_chain(source, headers, page)
     for header in headers:
@@ -80,6 +81,8 @@ async def read_blocks(
                 block: [row for row in one if not _has_events(row) or row.tx_id in relevant]
                 for block, one in ordered.items()
             }
+    if only is not None:
+        read = {block: [row for row in one if row.tx_id in only] for block, one in read.items()}
     details = await _details(source, [row for one in read.values() for row in one], rules)
     blocks = tuple(
         Block(

@@ -5,6 +5,7 @@
     ChainError
     ├── SourceError                 a source cannot serve now; retry later or use another source
     │   ├── SourceUnavailable       no connection, timeout, 5xx, 431, a page instead of an API
+    │   │   └── NotHeld             a block that an own node does not keep; of newer ones it serves
     │   ├── SourceLimited           the source asks to wait: 429, or its own limits (``retry_after``)
     │   ├── SourceMalformed         the answer is not what the API promises: shape, size, numbers
     │   ├── SourceRefused           401 or 403: the key is wrong or missing (``hint``)
@@ -41,6 +42,10 @@ class SourceError(ChainError):
 
 class SourceUnavailable(SourceError):
     """The source gave no usable answer: connection error, timeout, server error, a proxy's page."""
+
+
+class NotHeld(SourceUnavailable):
+    """The source does not keep this block, which is of the past; it serves newer ones."""
 
 
 class SourceLimited(SourceError):

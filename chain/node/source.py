@@ -20,7 +20,7 @@ from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.api.parse_fields import Malformed
 from chain.api.parse_mempool import PendingPage, PendingTx
 from chain.api.transport import Limiter
-from chain.errors import SourceInconsistent, SourceMalformed, SourceUnavailable
+from chain.errors import NotHeld, SourceInconsistent, SourceMalformed, SourceUnavailable
 from chain.model import BlockHeader, parent_of_first
 from chain.node import payloads
 from chain.node.block import NodeBlock, block_header, new_block
@@ -331,10 +331,10 @@ class NodeSource:
         if block is None:
             if not self._rpc.can_replay:
                 text = f"block {height} {block_hash} was not posted; with node_auth_token it can be replayed"
-                raise SourceUnavailable(text, url=self.url)
+                raise NotHeld(text, url=self.url)
             if not self._may_replay(height):
                 text = f"block {height} is far below its tip: the past is read from an API"
-                raise SourceUnavailable(text, url=self.url)
+                raise NotHeld(text, url=self.url)
             block = await self._replay(block_hash)
         if block is None:
             raise SourceInconsistent(f"it does not have block {height} {block_hash}", url=self.url)

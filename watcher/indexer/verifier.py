@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from chain.errors import SourceError
+from chain.errors import NotHeld, SourceError
 from chain.model import FetchRules
 from chain.source import ChainSource
 from chain.source_pool import SourcePool
@@ -160,6 +160,9 @@ class Verifier:
                 continue
             try:
                 answer = await self._answer(source, row)
+            except NotHeld:
+                # Nothing is wrong with it: an own node keeps only the newest blocks.
+                continue
             except SourceError as error:
                 self._pool.failed(source, error)
             except Exception as error:
@@ -186,10 +189,12 @@ class Verifier:
 
     async def _answer(self, source: ChainSource, row: Mapping[str, Any]) -> Answer:
         """Return what a source says about a transfer. Raises ``SourceError``."""
-        reading = await read_one_block(source, row["block_hash"], self._ledger.rules, self._fetch_rules)
+        reading = await read_one_block(
+            source, row["block_hash"], self._ledger.rules, self._fetch_rules, only={row["tx_id"]}
+        )
         if reading is None:
             return Answer.NOT_YET
-        shown = [transfer_values(payment) for payment in reading.payments if payment.tx_id == row["tx_id"]]
+        shown = [transfer_values(payment) for payment in reading.payments]
         if all(any(row[name] != value for name, value in values.items()) for values in shown):
             return Answer.DENIES
         newest = await source.headers(limit=1)

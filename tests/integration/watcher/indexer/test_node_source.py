@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from chain.api.client import StacksApi
-from chain.errors import SourceError, SourceInconsistent, SourceRefused, SourcesDisagree, SourceUnavailable
+from chain.errors import (
+    NotHeld,
+    SourceError,
+    SourceInconsistent,
+    SourceRefused,
+    SourcesDisagree,
+    SourceUnavailable,
+)
 from chain.mempool import MempoolReader
 from chain.model import Extend, FetchRules, Reorg
 from chain.node.receiver import Receiver
@@ -171,7 +178,7 @@ async def test_without_a_token_and_an_api_a_gap_stops_the_cursor_and_says_why(tm
         block = chain.blocks[-1]
         chain.mine(payments(1, "later"))
         await rig.tell(chain.blocks[-1:])
-        with pytest.raises(SourceUnavailable, match="was not posted"):
+        with pytest.raises(NotHeld, match="was not posted"):
             await rig.poll_once()
         await rig.tell([block])
         await rig.poll_once(passed=600)

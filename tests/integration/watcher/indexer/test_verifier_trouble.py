@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import insert, select, update
 from structlog.testing import capture_logs
 
+from chain.errors import NotHeld
+from chain.source import ChainSource
+from chain.testing import principal, txs
 from notifier.schema import delivery, endpoint, event
 from tests import harness
-from tests.integration.watcher.indexer.verifier_fixture import AMOUNT, VerifierFixture, false_amount
+from tests.integration.watcher.indexer.verifier_fixture import AMOUNT, PAYER, VerifierFixture, false_amount
 from watcher.config.settings import Settings
 from watcher.domain.matching import MatchResult
 from watcher.indexer.block_reading import read_one_block
@@ -21,6 +24,8 @@ from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.schema import transfer
 from watcher.store.transfers import TransferMatch
+
+STRANGER = principal("stranger")
 
 
 async def wait(verified: VerifierFixture) -> str:
@@ -149,10 +154,10 @@ async def test_an_answer_that_nobody_foresaw_holds_up_no_other_transfer(
     await verified.rig.poll_once()
     reading = read_one_block
 
-    async def breaking(source: Any, block_hash: str, *more: Any) -> Any:
+    async def breaking(source: ChainSource, block_hash: str, *more: Any, **named: Any) -> Any:
         if block_hash == row["block_hash"]:
             raise RecursionError("nested too deep")
-        return await reading(source, block_hash, *more)
+        return await reading(source, block_hash, *more, **named)
 
     monkeypatch.setattr("watcher.indexer.verifier.read_one_block", breaking)
     await verified.verifier.poll()
@@ -206,3 +211,35 @@ async def test_a_false_time_delays_the_attention_only_until_it_is_forgotten(
     verified.chain.mine(seconds=1_000)
     await verified.rig.poll_once()
     assert verified.sent(intent) == ["processing", "attention:unverified"]
+
+
+async def test_a_source_that_does_not_keep_the_block_is_not_left_for_it(
+    verified: VerifierFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An own node without the past still serves the tip; the payment waits for another source."""
+    intent = await wait(verified)
+    reading = read_one_block
+
+    async def without_past(source: ChainSource, *more: Any, **named: Any) -> Any:
+        if source.url == verified.rig.liar.url:
+            raise NotHeld("block 1 was not posted")
+        return await reading(source, *more, **named)
+
+    monkeypatch.setattr("watcher.indexer.verifier.read_one_block", without_past)
+    await verified.verifier.poll()
+    assert verified.state(intent) == ("processing", ["unverified"])
+    assert {row.state for row in verified.rig.pool.health()} == {"ok"}
+
+
+async def test_only_the_payment_is_read_of_its_block(verified: VerifierFixture) -> None:
+    """After the sunset of batches each transaction's events are a request; strangers' cost none."""
+    intent = verified.open_intent(asset="sbtc", asset_identifier=harness.SBTC)
+    payments = [txs.sbtc_transfer(PAYER, STRANGER, 1, b"", label=str(n)) for n in range(20)]
+    verified.chain.mine([*payments, txs.sbtc_transfer(PAYER, harness.SHOP, AMOUNT, b"BIG")])
+    await verified.rig.poll_once()
+    verified.rig.honest.become("sunset")
+    await verified.rig.pool.check("mainnet")
+    before = len(verified.rig.honest.requests)
+    await verified.verifier.poll()
+    assert verified.state(intent) == ("succeeded", [])
+    assert len(verified.rig.honest.requests) - before < 10
