@@ -6,7 +6,7 @@ Columns of the transfer table that only :mod:`watcher.indexer.verifier` and the 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, literal_column, select, true, update
 
 from watcher.domain.model import Status
 from watcher.store.schema import intent, transfer
@@ -21,8 +21,9 @@ _UNVERIFIED = (
     .where(
         _WAITS,
         transfer.c.canonical,
-        # Of an intent that was marked or has ended nothing waits any more.
-        intent.c.status == Status.PROCESSING,
+        # Of an intent that was marked or has ended nothing waits any more. Written so that no index of the
+        # intents is searched for it: many may be processing, few wait.
+        (intent.c.status == Status.PROCESSING).is_(true()),
         transfer.c.id > bindparam("after"),
     )
     .order_by(transfer.c.id)

@@ -1,5 +1,6 @@
 """What may happen to a payment while it waits for a second source, and what must not wait with it."""
 
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +10,13 @@ from structlog.testing import capture_logs
 
 from chain.errors import NotHeld
 from chain.source import ChainSource
-from chain.testing import principal, txs
+from chain.testing import ScriptedApi, principal, txs
 from notifier.schema import delivery, endpoint, event
 from tests import harness
+from tests.integration.watcher.indexer.two_sources import every_row
 from tests.integration.watcher.indexer.verifier_fixture import AMOUNT, PAYER, VerifierFixture, false_amount
 from watcher.config.settings import Settings
+from watcher.config.types import host_of
 from watcher.domain.matching import MatchResult
 from watcher.indexer.block_reading import read_one_block
 from watcher.indexer.verifier import MAX_WAIT_SECONDS
@@ -127,6 +130,28 @@ async def test_the_preferred_source_is_not_asked_while_the_other_cannot_agree(
         await verified.verifier.poll()
         verified.rig.honest.faults.fail(times=None)
     assert len(verified.rig.liar.requests) == before
+
+
+async def test_two_sources_that_agree_do_not_outvote_one_that_denies(verified: VerifierFixture) -> None:
+    """Sources that disagree: the intent waits, although two hosts show the payment."""
+    rig = verified.rig
+    async with ScriptedApi(rig.chain, ping_interval=None) as third:
+        urls = [rig.honest.url, third.url, rig.liar.url]
+        rig.following, rig.pool = harness.make_indexer(rig.ledger, urls, rig.clock)
+        async with aclosing(rig.pool):
+            verified = VerifierFixture(rig)
+            intent = await wait(verified)
+            none = every_row(lambda row: row["token_transfer"].update(amount="0"))
+            rig.lie(transactions=none, block_transactions=none)
+            with capture_logs() as logs:
+                await verified.verifier.poll()
+            assert verified.state(intent) == ("processing", ["unverified"])
+            [denied] = [line for line in logs if line["event"] == "transfer.denied"]
+            assert (len(denied["agree"]), denied["deny"]) == (2, [host_of(rig.liar.url)])
+            rig.liar.faults.clear()
+            rig.clock.now += MAX_WAIT_SECONDS
+            await verified.verifier.poll()
+            assert verified.state(intent) == ("succeeded", [])
 
 
 async def test_a_denial_is_logged_once(verified: VerifierFixture) -> None:

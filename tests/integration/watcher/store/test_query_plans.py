@@ -16,6 +16,7 @@ from watcher.domain.site import Site
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.services import status as status_service
+from watcher.store import verification
 
 SITE = Site(network="mainnet")
 
@@ -73,6 +74,14 @@ def work(fixture: LedgerFixture, memo: bytes, unmatched: Callable[[], str]) -> N
     fixture.mark(intent, "succeeded")
     fixture.assign(transfer, intent)
     fixture.ledger.window(6)
+
+
+def test_what_waits_for_a_second_source_is_found_by_its_own_index(fixture: LedgerFixture) -> None:
+    """It is looked for at every poll, while many more intents are processing."""
+    with plans(fixture) as found, fixture.database.read() as connection:
+        assert verification.unverified(connection, limit=9) == []
+    [(_, steps)] = found
+    assert "USING INDEX ix_transfer_unverified" in steps[0]
 
 
 def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(fixture: LedgerFixture) -> None:
