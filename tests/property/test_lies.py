@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from chain.testing import ScriptedApi
+from chain.testing import VERSIONS, ScriptedApi
 from chain.testing.tx import Tx
 from tests import harness
 from tests.integration.watcher.ledger_fixture import LedgerFixture
@@ -131,14 +131,14 @@ def expected(life: LiedTo, alone: dict[str, Facts]) -> dict[str, Decision]:
     }
 
 
-async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
+async def relive(folder: Path, history: list[dict[str, Any]], version: str) -> None:
     fixture = LedgerFixture(folder)
     try:
         life = LiedTo(fixture)
         for action in history:
             life.play(action)
         before = {key: fixture.sent_events(key) for key in life.intents}
-        async with ScriptedApi(fixture.chain, ping_interval=None) as api:
+        async with ScriptedApi(fixture.chain, version=version, ping_interval=None) as api:
             reading = Reading(fixture, [api])
             would = await reading.reindex(dry_run=True)
             report = await reading.reindex()
@@ -170,10 +170,11 @@ async def relive(folder: Path, history: list[dict[str, Any]]) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(history=histories)
+@given(history=histories, version=st.sampled_from(sorted(VERSIONS)))
 def test_after_any_lie_an_honest_reading_gives_the_rows_of_a_fresh_index(
     history: list[dict[str, Any]],
+    version: str,
 ) -> None:
     """And their statuses, except for verdicts sent meanwhile: those change only by the table's rows."""
     with tempfile.TemporaryDirectory(prefix="lies-") as folder:
-        asyncio.run(relive(Path(folder), history))
+        asyncio.run(relive(Path(folder), history, version))

@@ -299,6 +299,8 @@ async def _identify(api: StacksApi, recorder: _LatencyRecorder, settings: Settin
     text = f"{api.url}, {status.server_version}, tip {status.tip_height}, {recorder.seconds * 1000:.0f} ms"
     await api.probe()
     text += f", {READINGS[api.capabilities.reading]}"
+    if api.capabilities.reading is Reading.SINGLE and settings.read_mode == "auto":
+        text += ", where it pays those that concern us"
     try:
         network = await api.network_id()
     except SourceError:

@@ -189,7 +189,11 @@ async def test_check_is_content_with_a_source_that_serves(
     [
         ("9.0", "read in batches", None),
         ("9.7", "read in batches where there are events", "announces the end of tx/multiple, v2/blocks"),
-        ("sunset", "read one transaction at a time", "has no tx/multiple, v2/blocks any more"),
+        (
+            "sunset",
+            "read one transaction at a time, where it pays those that concern us",
+            "has no tx/multiple, v2/blocks any more",
+        ),
     ],
 )
 async def test_check_says_how_a_source_is_read_and_which_routes_end(
