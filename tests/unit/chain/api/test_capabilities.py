@@ -2,7 +2,7 @@
 
 import pytest
 
-from chain.api.capabilities import MULTIPLE, V2_BLOCKS, Capabilities, ending_route
+from chain.api.capabilities import MULTIPLE, V2_BLOCKS, Capabilities, Reading, ending_route
 
 PATH = "/extended/v1/tx/multiple?tx_id=0x"
 WARNS = {"warning": '299 - "Deprecated: Use GET /extended/v3/transactions/batch"'}
@@ -53,3 +53,12 @@ def test_headers_are_read_by_v3_when_the_older_route_ends_and_v3_may_be_there(
 ) -> None:
     """While the older route says nothing, the one that is known best is used."""
     assert known.reads_blocks_v3 is expected
+
+
+def test_events_are_read_in_batches_as_long_as_there_are_any() -> None:
+    """Where the number of events is known, those without any are left out; without batches, one by one."""
+    assert Capabilities().reading is Reading.BATCHES
+    counted = Capabilities(has_event_count=True)
+    assert counted.reading is Reading.COUNTED_BATCHES
+    assert counted.without(MULTIPLE, for_good=True).reading is Reading.SINGLE
+    assert counted.without(MULTIPLE, for_good=False).reading is Reading.SINGLE
