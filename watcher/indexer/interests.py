@@ -13,8 +13,9 @@ from watcher.domain.matching import label_keys
 from watcher.store import intents as intent_store
 from watcher.store.database import Database
 
-#: More watched recipients than this are not looked up one by one; every transaction is read then.
-MAX_RECIPIENTS: Final = 200
+#: More watched recipients than this are not looked up one by one, as a small budget would be used up by that;
+#: every transaction is read then.
+MAX_RECIPIENTS: Final = 20
 
 
 class StoredInterests:
