@@ -42,20 +42,14 @@ class Branches:
         """Return a block's link; None for an unknown block."""
         return self._links.get(block_hash)
 
-    def newest(self, height: int, base: str, *, now: float) -> tuple[int, str]:
-        """Return the newest block told of lately that descends from ``base`` at ``height``, or that one.
-
-        Of two children the last one told of is followed, as the API does.
-        """
-        while True:
-            told = [
-                child
-                for child in self._children.get(base, ())
-                if now - self._told_at[child] <= EXTENDS_SECONDS and self._links[child].height == height + 1
-            ]
-            if not told:
-                return height, base
-            height, base = height + 1, told[-1]
+    def next(self, height: int, block_hash: str, *, now: float) -> str | None:
+        """Return the last child told of lately of the block at ``height``; None without any."""
+        told = [
+            child
+            for child in self._children.get(block_hash, ())
+            if now - self._told_at[child] <= EXTENDS_SECONDS and self._links[child].height == height + 1
+        ]
+        return told[-1] if told else None
 
     def set_tip(self, height: int, block_hash: str) -> None:
         """Make the chain that ends in this block the canonical one."""

@@ -51,7 +51,7 @@ class Inbox(Protocol):
     async def contradict(self, block_hash: str) -> None:
         """Note that two bodies say different things of a block: neither is believed any more."""
 
-    async def add_burn_block(self, block_hash: str, height: int, body: bytes) -> bool:
+    async def add_burn_block(self, block_hash: str, height: int) -> bool:
         """Store a Bitcoin block; return whether another one of its height is stored: Bitcoin forked."""
 
     async def add_pending(self, transactions: Sequence[tuple[str, bytes]]) -> None:

@@ -94,6 +94,8 @@ class Observer:
         except (OSError, TimeoutError, EOFError):
             # The node repeats what it could not deliver.
             pass
+        except Exception as error:
+            _log.error("unforeseen", action="node.observer", exc_info=error)
         finally:
             self._connections.discard(task)
             writer.close()
@@ -101,7 +103,10 @@ class Observer:
                 await writer.wait_closed()
 
     async def _may_post(self, writer: asyncio.StreamWriter) -> bool:
-        address = normalized(writer.get_extra_info("peername")[0])
+        peer = writer.get_extra_info("peername")
+        if not peer:
+            return False  # gone already
+        address = normalized(peer[0])
         if address in await self._peers():
             return True
         if address not in self._refused and len(self._refused) < MAX_CONNECTIONS:

@@ -12,6 +12,9 @@ from chain.model import ContractCall
 from chain.node.block import stx_transfer_of, tx_id_of
 from chain.node.transaction import parse_transaction
 
+#: Largest pending transaction that is kept, in bytes; a payment to two hundred recipients has half of it.
+MAX_PENDING_BYTES = 65_536
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurnBlock:
@@ -35,16 +38,20 @@ def new_burn_block(body: object) -> BurnBlock:
 
 
 def new_mempool_tx(body: object) -> tuple[tuple[str, bytes], ...]:
-    """Parse the body of ``POST /new_mempool_tx``: ids and bytes of transactions that can be read."""
+    """Parse the body of ``POST /new_mempool_tx``: ids and bytes of transfers and calls that can be read."""
     found = []
     for value in as_list(body, "body"):
         raw = as_bytes(value, "transaction")
+        if len(raw) > MAX_PENDING_BYTES:
+            continue
         try:
-            parse_transaction(raw).args()
+            parsed = parse_transaction(raw)
+            parsed.args()
         except Malformed:
             # The mempool is for people's eyes: what cannot be read is left out.
             continue
-        found.append((tx_id_of(raw), raw))
+        if parsed.kind in ("token_transfer", "contract_call"):
+            found.append((tx_id_of(raw), raw))
     return tuple(found)
 
 

@@ -62,7 +62,7 @@ class Receiver:
                 await self._take_block(told, body)
             case "/new_burn_block":
                 burn_block = self._parse(payloads.new_burn_block, told)
-                if await self._inbox.add_burn_block(burn_block.hash, burn_block.height, body):
+                if await self._inbox.add_burn_block(burn_block.hash, burn_block.height):
                     _log.warning(
                         "node.bitcoin_forked", action="node.bitcoin_forked", burn_height=burn_block.height
                     )

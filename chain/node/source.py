@@ -7,23 +7,21 @@ extending that tip. A block that was not posted is replayed, which needs the nod
 
 import asyncio
 import hashlib
-import json
+import itertools
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
 
 from chain.api.dates import ServerDates
-from chain.api.headers import refuse_future
 from chain.api.parse import ApiStatus, TxDetail, TxPage, TxSummary
 from chain.api.parse_fields import Malformed
 from chain.api.parse_mempool import PendingPage, PendingTx
 from chain.api.transport import Limiter
-from chain.errors import NotHeld, SourceInconsistent, SourceMalformed, SourceUnavailable
+from chain.errors import SourceMalformed, SourceUnavailable
 from chain.model import BlockHeader, parent_of_first
 from chain.node import payloads
-from chain.node.block import NodeBlock, block_header, new_block
+from chain.node.block import NodeBlock
+from chain.node.blocks import NodeBlocks
 from chain.node.branches import Branches, Link
 from chain.node.inbox import Inbox
 from chain.node.rpc import NodeRpc
@@ -41,18 +39,8 @@ RECENT_SECONDS = 1.0
 #: Blocks below the tip that are replayed where an API serves the past.
 MAX_GAP_BLOCKS = 2_000
 
-#: Blocks kept in memory, and their bytes as posted or replayed; headers kept.
-BLOCKS_KEPT, BYTES_KEPT, HEADERS_KEPT = 300, 64 * 2**20, 10_000
-
 #: Numbers of stored blocks that are read again: on PostgreSQL a smaller one may be committed later.
 _OVERLAP = 100
-
-_T = TypeVar("_T")
-
-
-class _Kept(NamedTuple):
-    block: NodeBlock
-    size: int
 
 
 class NodeSource:
@@ -86,9 +74,10 @@ class NodeSource:
         self._tip: tuple[int, str] | None = None
         self._looked_at = float("-inf")
         self._looking = asyncio.Lock()
-        self._headers: OrderedDict[str, BlockHeader] = OrderedDict()
-        self._blocks: OrderedDict[str, _Kept] = OrderedDict()
+        self._blocks = NodeBlocks(rpc, inbox, self._branches)
         self._pending: dict[str, PendingTx] = {}
+        #: Blocks on top of the RPC's tip that the node is known to have.
+        self._processed: set[str] = set()
 
     def __repr__(self) -> str:
         return f"NodeSource({self.url!r})"
@@ -152,13 +141,13 @@ class NodeSource:
             return None if first is None else parent_of_first(first)
         height, _ = await self._recent_tip()
         if isinstance(ref, int):
-            return await self._header_at(ref) if ref <= height else None
-        found = await self._header(ref)
+            return await self._blocks.header_at(ref) if ref <= height else None
+        found = await self._blocks.header(ref)
         if found is None or found.height > height:
             return None
         if self._branches.is_canonical(ref):
             return found
-        canonical = await self._header_at(found.height)
+        canonical = await self._blocks.header_at(found.height)
         return found if canonical is not None and canonical.hash == ref else None
 
     async def headers(
@@ -176,75 +165,17 @@ class NodeSource:
         oldest = max(newest - limit + 1, 1)
         found: list[BlockHeader] = []
         # Blocks above the cursor are about to be read: a replay gives their headers too.
-        replay = offset < 0 and self._may_replay(oldest)
-        wanted = await self._header_at(min(newest, tip), replay=replay)
+        replay = offset < 0 and self._rpc.can_replay and not self._is_past(oldest)
+        wanted = await self._blocks.header_at(min(newest, tip), replay=replay)
         while wanted is not None and wanted.height >= oldest:
             self._branches.confirm(wanted.height, wanted.hash)
             found.append(wanted)
             if wanted.height == oldest:
                 break
-            wanted = await self._header(wanted.parent_hash, replay=replay)
+            wanted = await self._blocks.header(wanted.parent_hash, replay=replay)
             if wanted is not None and wanted.height != found[-1].height - 1:
                 raise SourceMalformed(f"block {wanted.hash} is not below its child", url=self.url)
         return tuple(found)
-
-    async def _header_at(self, height: int, *, replay: bool = False) -> BlockHeader | None:
-        """Return the canonical block of a height that is not above the tip."""
-        block_hash = self._branches.at(height)
-        if block_hash is not None:
-            return await self._header(block_hash, replay=replay)
-        raw = await self._rpc.block_at(height)
-        if raw is None:
-            return None
-        header = await self._raw_header(raw, None)
-        self._branches.confirm(height, header.hash)
-        return header
-
-    async def _header(self, block_hash: str, *, replay: bool = False) -> BlockHeader | None:
-        """Return the header of a block of any branch."""
-        known = self._headers.get(block_hash)
-        if known is not None:
-            return known
-        if self._branches.find(block_hash) is not None:
-            block = await self._posted(block_hash)
-            if block is not None:
-                return block.header
-        if replay:
-            replayed = await self._replay(block_hash)
-            return None if replayed is None else replayed.header
-        raw = await self._rpc.block(block_hash)
-        return None if raw is None else await self._raw_header(raw, block_hash)
-
-    async def _raw_header(self, raw: bytes, block_hash: str | None) -> BlockHeader:
-        """Complete the header of a serialized block with what the lists of its tenure say."""
-        told = self._rpc.header(raw)
-        listed = (await self._rpc.tenure_blocks(told.consensus_hash)).blocks
-        place = (told.height, told.parent_hash)
-        row = next((row for row in listed if (row.height, row.parent_hash) == place), None)
-        if row is None or block_hash not in (None, row.hash):
-            raise SourceInconsistent(f"its tenure does not list block {told.height}", url=self.url)
-        tenure = await self._rpc.tenure(told.consensus_hash)
-        try:
-            header = block_header(
-                height=told.height,
-                hash=row.hash,
-                block_hash=row.block_hash,
-                parent_hash=told.parent_hash,
-                time=told.time,
-                tenure=tenure,
-                tx_count=told.tx_count,
-            )
-        except Malformed as error:
-            raise SourceMalformed(str(error), url=self.url) from error
-        return self._keep_header(header)
-
-    def _keep_header(self, header: BlockHeader) -> BlockHeader:
-        refuse_future([header], self.dates, self.url)
-        self._headers[header.hash] = header
-        self._branches.link(header.hash, Link(header.height, header.parent_hash))
-        if len(self._headers) > HEADERS_KEPT:
-            self._headers.popitem(last=False)
-        return header
 
     # Transactions
 
@@ -307,7 +238,7 @@ class NodeSource:
         self, *, cursor: str | None = None, etag: str | None = None, limit: int = 50
     ) -> PendingPage | None:
         """Pending transactions on one page, newest first; None when ``etag`` still holds."""
-        listed = await self._stored(self._inbox.pending())
+        listed = await self._blocks.stored(self._inbox.pending())
         tag = hashlib.sha256("".join(tx_id for tx_id, _ in listed).encode()).hexdigest()
         if etag == tag:
             return None
@@ -320,53 +251,12 @@ class NodeSource:
         self._pending = found
         return PendingPage(results=tuple(found.values()), next_cursor=None, etag=tag)
 
-    # Blocks
-
     async def _block(self, block_hash: str, height: int) -> NodeBlock:
-        """Return a block that was posted, else replay it."""
-        kept = self._blocks.get(block_hash)
-        if kept is not None:
-            return kept.block
-        block = await self._posted(block_hash)
-        if block is None:
-            if not self._rpc.can_replay:
-                text = f"block {height} {block_hash} was not posted; with node_auth_token it can be replayed"
-                raise NotHeld(text, url=self.url)
-            if not self._may_replay(height):
-                text = f"block {height} is far below its tip: the past is read from an API"
-                raise NotHeld(text, url=self.url)
-            block = await self._replay(block_hash)
-        if block is None:
-            raise SourceInconsistent(f"it does not have block {height} {block_hash}", url=self.url)
-        return block
+        return await self._blocks.block(block_hash, height, is_past=self._is_past(height))
 
-    async def _posted(self, block_hash: str) -> NodeBlock | None:
-        body = await self._stored(self._inbox.body(block_hash))
-        if body is None:
-            return None
-        try:
-            block = await asyncio.to_thread(lambda: new_block(json.loads(body)))
-        except (ValueError, RecursionError):
-            # Read with success when it was stored; an older or newer version did.
-            return None
-        return self._keep(block, len(body))
-
-    def _may_replay(self, height: int) -> bool:
-        is_past = self._tip is not None and height < self._tip[0] - MAX_GAP_BLOCKS
-        return self._rpc.can_replay and (self.holds_past or not is_past)
-
-    async def _replay(self, block_hash: str) -> NodeBlock | None:
-        block = await self._rpc.replay(block_hash)
-        return None if block is None else self._keep(block, 1000 * len(block.rows))
-
-    def _keep(self, block: NodeBlock, size: int) -> NodeBlock:
-        header = self._keep_header(block.header)
-        self._blocks[header.hash] = _Kept(block, size)
-        while len(self._blocks) > BLOCKS_KEPT or (
-            len(self._blocks) > 1 and sum(kept.size for kept in self._blocks.values()) > BYTES_KEPT
-        ):
-            self._blocks.popitem(last=False)
-        return block
+    def _is_past(self, height: int) -> bool:
+        """Whether a block is so old that another source is to be asked."""
+        return not self.holds_past and self._tip is not None and height < self._tip[0] - MAX_GAP_BLOCKS
 
     # The tip
 
@@ -379,29 +269,38 @@ class NodeSource:
         """Read what was posted since the last look, and ask for the tip; return its height and hash."""
         async with self._looking:
             await self._read_posts()
-            try:
-                base = await self._ask_tip()
-            except SourceUnavailable:
-                # A node that executes a block may not answer while it posts the next one.
-                if self._tip is None or self._branches.newest(*self._tip, now=self._clock()) == self._tip:
-                    raise
-                base = self._tip
-            self._tip = self._branches.newest(*base, now=self._clock())
+            self._tip = await self._extended(*await self._ask_tip())
             self._branches.set_tip(*self._tip)
             self._looked_at = self._clock()
             return self._tip
+
+    async def _extended(self, height: int, block_hash: str) -> tuple[int, str]:
+        """Return the newest block that was posted lately on top of the RPC's tip, which is some seconds old.
+
+        Only a block that the node has processed: something else may post to the observer.
+        """
+        while (child := self._branches.next(height, block_hash, now=self._clock())) is not None:
+            if child not in self._processed:
+                raw = await self._rpc.block(child)
+                told = None if raw is None else self._rpc.header(raw)
+                if told is None or (told.height, told.parent_hash) != (height + 1, block_hash):
+                    self._watch.unknown(height + 1, child)
+                    break
+                self._processed = {child, *itertools.islice(self._processed, 9)}
+            height, block_hash = height + 1, child
+        return height, block_hash
 
     async def _read_posts(self) -> None:
         first = self._number is None
         after = max(0, (self._number or 0) - _OVERLAP)
         told_at = float("-inf") if first else self._clock()
         number = self._number or 0
-        for stored in await self._stored(self._inbox.blocks_after(after)):
+        for stored in await self._blocks.stored(self._inbox.blocks_after(after)):
             number = max(number, stored.number)
             self._branches.link(stored.hash, Link(stored.height, stored.parent_hash), told_at=told_at)
             self._watch.posted(stored.height, stored.hash)
         self._number = number
-        self._watch.put_aside(await self._stored(self._inbox.put_aside()))
+        self._watch.put_aside(await self._blocks.stored(self._inbox.put_aside()))
 
     async def _ask_tip(self) -> tuple[int, str]:
         info = await self._rpc.info()
@@ -416,10 +315,3 @@ class NodeSource:
         if before is not None:
             self._watch.went_back(is_known=await self._rpc.block(before) is not None)
         return height, block_hash
-
-    async def _stored(self, reading: Awaitable[_T]) -> _T:
-        try:
-            return await reading
-        except Exception as error:
-            text = f"what it posted cannot be read from the database: {type(error).__name__}"
-            raise SourceUnavailable(text, url=self.url) from error

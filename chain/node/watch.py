@@ -36,6 +36,8 @@ class NodeWatch:
         #: Height of the tip since it was too long ago.
         self._silent: int | None = None
         self._aside: SetAside | None = None
+        #: The last posted block that the node does not know.
+        self._unknown = ""
 
     @property
     def note(self) -> str | None:
@@ -62,6 +64,19 @@ class NodeWatch:
                 del self._posted[next(iter(self._posted))]
         if not self._is_looked_at:
             self._had = height, block_hash
+
+    def unknown(self, height: int, block_hash: str) -> None:
+        """Note a posted block that the node does not know: something else posts to the observer."""
+        if block_hash != self._unknown:
+            self._unknown = block_hash
+            _log.error(
+                "node.post_unknown",
+                action="node.post_unknown",
+                source=self._url,
+                height=height,
+                hash=block_hash,
+                hint="the node has no such block; does something else post to node_observer_bind?",
+            )
 
     def put_aside(self, aside: SetAside | None) -> None:
         """Note the posts that cannot be read."""

@@ -48,6 +48,8 @@ class SimulatedNode:
         self.blocks_behind = 0
         #: False: new blocks are not posted (an observer that is not configured); see :meth:`skip`.
         self.posts_blocks = True
+        #: The tip that the RPC names although newer blocks were processed: its own is some seconds old.
+        self.old_tip: str | None = None
         #: Status of every RPC answer, instead of the answer.
         self.failure: int | None = None
         #: Paths of the RPC requests, oldest first.
@@ -232,6 +234,7 @@ class SimulatedNode:
             case ["v3", "health"]:
                 return {"difference_from_max_peer": self.blocks_behind}
             case ["v3", "tenures", "info"] if tip is not None:
+                tip = self._bodies[self.old_tip or tip["index_block_hash"]]
                 return {"tip_height": tip["block_height"], "tip_block_id": tip["index_block_hash"][2:]}
             case ["v3", "tenures", "blocks", tenure]:
                 return self._tenure(f"0x{tenure}")

@@ -32,9 +32,9 @@ class NodeInbox:
         """Note that two bodies say different things of a block."""
         await self._write(partial(node_posts.contradict, block_hash=block_hash))
 
-    async def add_burn_block(self, block_hash: str, height: int, body: bytes) -> bool:
+    async def add_burn_block(self, block_hash: str, height: int) -> bool:
         """Store a Bitcoin block; return whether another one of its height is stored."""
-        add = partial(node_posts.add_burn_block, block_hash=block_hash, height=height, body=body)
+        add = partial(node_posts.add_burn_block, block_hash=block_hash, height=height)
         return await self._write(partial(add, now=self._seconds()))
 
     async def add_pending(self, transactions: Sequence[tuple[str, bytes]]) -> None:

@@ -56,10 +56,9 @@ def contradict(connection: Connection, block_hash: str) -> None:
     connection.execute(update(node_post).where(_row(block_hash)).values(problem=CONTRADICTED))
 
 
-def add_burn_block(connection: Connection, *, block_hash: str, height: int, body: bytes, now: int) -> bool:
+def add_burn_block(connection: Connection, *, block_hash: str, height: int, now: int) -> bool:
     """Store a Bitcoin block; return whether it is new, and another one of its height was stored before."""
-    digest = hashlib.sha256(body).hexdigest()
-    number = _add(connection, BURN_BLOCK, block_hash, digest, zlib.compress(body, _LEVEL), now, height=height)
+    number = _add(connection, BURN_BLOCK, block_hash, "", b"", now, height=height)
     if number is None:
         return False
     _prune(connection, BURN_BLOCK, number)

@@ -350,7 +350,7 @@ async def test_a_bitcoin_fork_is_noticed(database: Database) -> None:
     found = []
     for name in names:
         told = json.loads((DATA / "simnet" / "new_burn_block" / f"{name}.json").read_text())
-        found.append(await inbox.add_burn_block(told["burn_block_hash"], told["burn_block_height"], b"{}"))
+        found.append(await inbox.add_burn_block(told["burn_block_hash"], told["burn_block_height"]))
     assert found == [False, False, True, False, False]
 
 
@@ -374,7 +374,7 @@ async def test_only_the_newest_posts_of_each_kind_are_kept(
     hashes = [f"0x{n:064x}" for n in range(9)]
     for n, block_hash in enumerate(hashes):
         await inbox.add_block(header(block_hash, 2**31 - 1 if n == 5 else n), (), b"{}")
-        await inbox.add_burn_block(block_hash, n, b"{}")
+        await inbox.add_burn_block(block_hash, n)
         await inbox.add_pending([(block_hash, b"tx")])
         await inbox.set_aside("/new_block", str(n).encode(), "bad")
     assert [block.hash for block in await inbox.blocks_after(0)] == hashes[-3:]

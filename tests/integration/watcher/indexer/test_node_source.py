@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from chain.api.client import StacksApi
 from chain.errors import (
@@ -257,27 +258,59 @@ async def test_a_posted_block_is_the_tip_before_the_rpc_says_so(tmp_path: Path) 
     chain = ScriptedChain()
     chain.mine(n=2)
     async with following_node(tmp_path, chain) as rig:
-        rig.node.restore(chain.tip.height)  # the RPC's tip stands still
+        rig.node.old_tip = chain.tip.hash
         chain.mine(payments(1))
-        await rig.tell(chain.blocks[-1:])
+        chain.mine()
+        await rig.tell(chain.blocks[-2:])
         await rig.poll_once()
         assert rig.blocks == rig.truth()
         await rig.poll_once(passed=600)
         assert rig.pool.health()[0].state == "lagging"
 
 
-async def test_posts_are_served_while_the_rpc_is_busy(tmp_path: Path) -> None:
-    """A node that executes a block may not answer; without a new post there is nothing to serve."""
+async def test_a_forged_block_on_top_of_the_tip_moves_nothing(tmp_path: Path) -> None:
+    """The node does not know it: something else posts there, and the log says so."""
+    chain = ScriptedChain()
+    async with following_node(tmp_path, chain) as rig:
+        forged = chain.clone()
+        forged.mine(payments(1, "forged"))
+        await rig.tell(forged.blocks[-1:])
+        with capture_logs() as lines:
+            assert await rig.poll_once() == []
+            assert await rig.poll_once() == []
+        assert [line["hash"] for line in lines if line["event"] == "node.post_unknown"] == [forged.tip.hash]
+        chain.mine(payments(1, "true"))
+        await rig.tell(chain.blocks[-1:])
+        await rig.poll_once()
+        assert rig.blocks == rig.truth()
+
+
+async def test_without_its_rpc_a_node_moves_nothing(tmp_path: Path) -> None:
+    """Posts carry no password: what the RPC does not confirm waits."""
     chain = ScriptedChain()
     async with following_node(tmp_path, chain) as rig:
         await rig.poll_once()
         chain.mine(payments(1))
         await rig.tell(chain.blocks[-1:])
         rig.node.failure = 503
-        await rig.poll_once()
-        assert rig.blocks == rig.truth()
         with pytest.raises(SourceUnavailable, match="503"):
-            await rig.poll_once(passed=600)
+            await rig.poll_once()
+        rig.node.failure = None
+        await rig.poll_once(passed=600)
+        assert rig.blocks == rig.truth()
+
+
+async def test_with_a_node_the_api_is_asked_at_every_sixth_poll(tmp_path: Path) -> None:
+    """Only to compare, one request each time: docs/own-node.md counts them."""
+    chain = ScriptedChain()
+    async with following_node(tmp_path, chain, api=chain) as rig:
+        rig.forget_requests()
+        for n in range(60):
+            chain.mine(payments(1, str(n)))
+            await rig.tell(chain.blocks[-1:])
+            await rig.poll_once()
+        assert rig.blocks == rig.truth()
+        assert sum(rig.apis[0].counts.values()) <= 60 // 6 + 1
 
 
 # Troubles of a node.

@@ -50,16 +50,16 @@ def test_a_block_at_a_height_that_does_not_follow_is_not_linked() -> None:
     tree.link("z", Link(7, "b"), told_at=0.0)
     tree.set_tip(2, "z")
     assert canonical(tree) == "..z"
-    assert tree.newest(1, "b", now=0.0) == (1, "b")
+    assert tree.next(1, "b", now=0.0) is None
 
 
 def test_a_tip_is_extended_by_what_was_told_lately() -> None:
     """Of two children by the last one, as on an API; what is older is the RPC's to confirm."""
     tree = linked("abcd", "abx", told_at=100.0)
-    assert tree.newest(1, "b", now=100.0) == (2, "x")
-    assert tree.newest(2, "c", now=100.0 + EXTENDS_SECONDS) == (3, "d")
-    assert tree.newest(2, "c", now=100.1 + EXTENDS_SECONDS) == (2, "c")
-    assert linked("abc").newest(0, "a", now=0.0) == (0, "a")
+    assert tree.next(1, "b", now=100.0) == "x"
+    assert tree.next(2, "c", now=100.0 + EXTENDS_SECONDS) == "d"
+    assert tree.next(2, "c", now=100.1 + EXTENDS_SECONDS) is None
+    assert linked("abc").next(0, "a", now=0.0) is None
 
 
 def test_a_block_that_is_told_again_changes_nothing() -> None:

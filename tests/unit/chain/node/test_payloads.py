@@ -47,13 +47,15 @@ def test_pending_transactions_have_the_ids_that_the_chain_will_give_them() -> No
     assert len(payloads.new_mempool_tx(recorded("node-real-new_mempool_tx"))) == 1
 
 
-def test_a_pending_transaction_that_cannot_be_read_is_left_out() -> None:
+def test_a_pending_transaction_that_cannot_pay_or_be_read_is_left_out() -> None:
     """The mempool decides nothing."""
     good = txs.stx_transfer(PAYER, SHOP, 1)
     bad = raw_transaction(
         "contract_call", PAYER, b"", contract_id=SBTC_CONTRACT, function="f", args=[b"\xff"]
     )
-    told = ["0x00", f"0x{bad.hex()}", f"0x{good.raw.hex()}"]
+    deploy = txs.deploy(f"{PAYER}.shop")
+    long = txs.call(SBTC_CONTRACT, "f", PAYER, [Buffer(bytes(payloads.MAX_PENDING_BYTES))])
+    told = ["0x00", *(f"0x{raw.hex()}" for raw in (bad, deploy.raw, long.raw, good.raw))]
     assert payloads.new_mempool_tx(told) == ((good.tx_id, good.raw),)
 
 
