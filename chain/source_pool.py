@@ -197,6 +197,10 @@ class SourcePool:
             )
         ]
 
+    def has_other_past(self, than: ChainSource) -> bool:
+        """Whether another source is configured from which blocks of any age are read."""
+        return any(source.api.holds_past for source in self._sources if source.api is not than)
+
     def answered_within(self, source: ChainSource, *, within: float) -> bool:
         """Whether this source answered in the last ``within`` seconds."""
         return self._clock() - self._of(source).heard_at <= within

@@ -45,12 +45,12 @@ async def confirm(
 ) -> SecondReadings:
     """Read blocks of ``source`` again, by hash.
 
-    ``blocks`` are those of the batch; others are first read from ``source``. If several sources are
-    configured, another one has to give the same reading; one that does not answer confirms nothing. Raises
+    ``blocks`` are those of the batch; others are first read from ``source``. If another source is configured
+    that holds the past, one has to give the same reading; one that does not answer confirms nothing. Raises
     ``SourceError`` when ``source`` itself fails.
     """
     found = SecondReadings()
-    several = len(sources.pool.health()) > 1
+    several = sources.pool.has_other_past(source)
     if not several:
         await sources.rest(SECOND_READING_DELAY_SECONDS)
     for block_hash in sorted(hashes):
@@ -61,7 +61,7 @@ async def confirm(
             first = await read_one_block(source, block_hash, rules, fetch_rules)
             found.elsewhere[block_hash] = first or Reading()
         doubt = "no other source answers"
-        for other in sources.pool.others(source) if several else [source]:
+        for other in _others(sources, source) if several else [source]:
             try:
                 again = await read_one_block(other, block_hash, rules, fetch_rules)
                 if again is None and first is not None:  # the other source lags, or follows another chain
@@ -78,11 +78,16 @@ async def confirm(
     return found
 
 
+def _others(sources: Sources, source: ChainSource) -> list[ChainSource]:
+    """Return the other sources that can be asked about any block; an own node may not have it."""
+    return [other for other in sources.pool.others(source) if other.holds_past]
+
+
 async def is_status_known(
     sources: Sources, source: ChainSource, fact: Payment | Attempt, rules: PaymentRules, read: FetchRules
 ) -> bool:
     """Say whether another source knows the status of a fact's transaction, which ``source`` does not."""
-    for other in sources.pool.others(source):
+    for other in _others(sources, source):
         try:
             found = await read_one_block(other, fact.block.hash, rules, read)
         except SourceError as error:

@@ -29,6 +29,8 @@ from chain.testing.txs import SBTC_CONTRACT
 from tests import harness
 from tests.integration.chain.follower_fixture import Clock, FollowerFixture
 from watcher.indexer.node_inbox import NodeInbox
+from watcher.reindex.confirm import confirm
+from watcher.reindex.retrying_source import Sources
 
 TOKEN = "a-token-of-the-node"
 PAYER, SHOP = principal("payer"), principal("shop")
@@ -550,3 +552,19 @@ async def test_pending_payments_come_from_the_posts(tmp_path: Path, backend: str
         dropped = {"dropped_txids": [sbtc.tx_id], "reason": "TooExpensive", "new_txid": None}
         await rig.receiver.take("/drop_mempool_tx", json.dumps(dropped).encode())
         assert await reader.read(rig.source, lambda: True) == ()
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+async def test_a_node_beside_one_api_leaves_second_readings_to_that_api(
+    tmp_path: Path, token: str | None
+) -> None:
+    """A reindex must not wait for a node that does not have the block; nor is it asked to replay it."""
+    chain = ScriptedChain()
+    paid = chain.mine(payments(1))
+    async with following_node(tmp_path, chain, token=token, api=chain) as rig:
+        api = rig.sources[1]
+        sources = Sources(rig.pool, network="mainnet", sleep=rig.clock.sleep)
+        found = await confirm(sources, api, [paid.hash], {}, harness.RULES, WATCHED)
+        assert (found.doubts, found.read_again) == ({}, {paid.hash})
+        assert len(found.elsewhere[paid.hash].payments) == 2
+        assert rig.node.requests == []

@@ -86,7 +86,9 @@ async def test_the_daemon_sends_each_key_to_its_host_only(tmp_path: Path) -> Non
             api_key="key-1",
             api_keys={"127.0.0.3": "key-3"},
         )
-        pool = wiring.make_pool(settings)
+        database = harness.Database(settings.database_url)
+        stack.callback(database.close)
+        pool = wiring.make_pool(settings, database)
         stack.push_async_callback(pool.aclose)
         await pool.check("mainnet")
         # The first one's socket is left for the second one's, to which the key was not given.
