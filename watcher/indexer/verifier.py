@@ -112,7 +112,9 @@ class Verifier:
                 agreed = await self._ask(row)
                 if len(agreed) >= REQUIRED_SOURCES:
                     settled = await run_transaction(self._ledger.verify, row, agreed)
-                    log.info("transfer.verified", transfer=row["id"], intent=row["intent_id"], by=agreed)
+                    log.info(
+                        "transfer.verified", transfer=row["id"], intent=row["intent_id"], by=sorted(agreed)
+                    )
                     log_settled(settled)
                     self._on_settled(settled)
         except SQLAlchemyError as error:
@@ -146,15 +148,15 @@ class Verifier:
             wait.due, wait.wait = now + wait.wait, min(2 * wait.wait, MAX_WAIT_SECONDS)
         return [row for _, row in due[:MAX_TRANSFERS_PER_POLL]]
 
-    async def _ask(self, row: Mapping[str, Any]) -> list[str]:
+    async def _ask(self, row: Mapping[str, Any]) -> set[str]:
         """Return the hosts that agree on a transfer, none if one denies it; denials are logged."""
-        agreed: list[str] = []
-        denied: list[str] = []
+        agreed: set[str] = set()
+        denied: set[str] = set()
         # The preferred source last: it has the indexer's requests to answer, and what another one does not
         # show yet need not be asked of it.
         sources = [(host_of(source.url), source) for source in reversed(self._pool.others(None))]
         for place, (host, source) in enumerate(sources):
-            if len({*agreed, *denied, *(other for other, _ in sources[place:])}) < REQUIRED_SOURCES:
+            if len(agreed | denied | {other for other, _ in sources[place:]}) < REQUIRED_SOURCES:
                 break
             if host in agreed:
                 continue
@@ -171,21 +173,21 @@ class Verifier:
             else:
                 self._pool.succeeded(source)
                 if answer is not Answer.NOT_YET:
-                    (agreed if answer is Answer.AGREES else denied).append(host)
+                    (agreed if answer is Answer.AGREES else denied).add(host)
         known = self._waits[row["id"]].denied
-        if not known.issuperset(denied):
-            known.update(denied)
+        if denied - known:
+            known |= denied
             log.error(
                 "transfer.denied",
                 transfer=row["id"],
                 intent=row["intent_id"],
                 tx_id=row["tx_id"],
-                agree=agreed,
-                deny=denied,
+                agree=sorted(agreed),
+                deny=sorted(denied),
                 hint="the sources differ on this payment: look it up in an explorer, then "
                 "`sbtc-watcher reindex` or `sbtc-watcher intents mark`",
             )
-        return [] if denied else agreed
+        return set() if denied else agreed
 
     async def _answer(self, source: ChainSource, row: Mapping[str, Any]) -> Answer:
         """Return what a source says about a transfer. Raises ``SourceError``."""

@@ -154,6 +154,24 @@ async def test_two_sources_that_agree_do_not_outvote_one_that_denies(verified: V
             assert verified.state(intent) == ("succeeded", [])
 
 
+async def test_a_host_does_not_second_itself_beside_a_source_that_is_away(
+    verified: VerifierFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two URLs of one host only one counts, also where another host might have agreed."""
+    rig = verified.rig
+    away = rig.honest.url
+    monkeypatch.setattr("watcher.indexer.verifier.host_of", lambda url: "away" if url == away else "one")
+    async with ScriptedApi(rig.chain, ping_interval=None) as second:
+        urls = [away, rig.liar.url, second.url]
+        rig.following, rig.pool = harness.make_indexer(rig.ledger, urls, rig.clock)
+        async with aclosing(rig.pool):
+            verified = VerifierFixture(rig)
+            intent = await wait(verified)
+            rig.honest.faults.fail(times=None)
+            await verified.verifier.poll()
+            assert verified.state(intent) == ("processing", ["unverified"])
+
+
 async def test_a_denial_is_logged_once(verified: VerifierFixture) -> None:
     """A transfer that a source denies at every question fills no log."""
     verified.open_intent()
