@@ -8,6 +8,7 @@ from watcher.api import docs, errors, openapi
 from watcher.api import health as health_routes
 from watcher.api.health import Health
 from watcher.api.routes import (
+    checkout,
     deliveries,
     events,
     merchants,
@@ -56,6 +57,7 @@ def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
         ),
     ):
         app.include_router(router)
+    app.include_router(checkout.router, include_in_schema=False)
     openapi.install(app)
     docs.install(app)
     if api.settings.http_cors_origins:

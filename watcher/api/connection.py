@@ -14,12 +14,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from watcher.api.errors import problem, unavailable
 from watcher.api.middleware import MAX_REQUESTS
+from watcher.api.slots import MAX_STREAMS
 
 #: Seconds after which an idle connection is closed; at most twice as many.
 CONNECTION_IDLE_SECONDS = 15.0
 
 #: Connections at the same time; what comes on further ones is answered 503. Requests have a lower limit.
-MAX_CONNECTIONS = 2 * MAX_REQUESTS
+MAX_CONNECTIONS = 2 * MAX_REQUESTS + MAX_STREAMS
 
 _CLOSE = {"connection": "close"}
 

@@ -1,16 +1,17 @@
-"""Long polling: wait for an intent's status to change, with one query per second for all waiters.
+"""Long polling: wait for an intent to change, with one query per second for all waiters.
 
 Waiting takes no thread. Waiters are counted, and released at once when the process stops.
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.api.errors import Problem
+from watcher.api.slots import Slots
 from watcher.log import get_logger
 from watcher.store.database import DatabaseError
 
@@ -24,41 +25,51 @@ MAX_WAITERS = 256
 #: How long one may wait, seconds.
 MAX_WAIT = 60.0
 
-#: Returns the statuses of intents by id; those that do not exist are left out.
+#: Returns of intents, by id, what is compared: the status, or a text that stands for all that is shown. Those
+#: that do not exist are left out.
 StatusReader = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
 log = get_logger(__name__)
 
 
 class LongPoll:
-    """Who waits for which intent. ``read_statuses`` reads statuses."""
+    """Who waits for which intent. ``read_statuses`` reads statuses, or whatever is waited for.
 
-    def __init__(self, read_statuses: StatusReader) -> None:
+    ``slots`` bounds how many wait.
+    """
+
+    def __init__(self, read_statuses: StatusReader, slots: Slots | None = None) -> None:
         self._read_statuses = read_statuses
+        self.slots = slots or Slots("wait", of_caller=MAX_OF_CALLER, altogether=MAX_WAITERS)
         self._waiters: dict[str, dict[asyncio.Event, str]] = defaultdict(dict)
-        self._of_caller: Counter[str] = Counter()
         self._has_waiters = asyncio.Event()
         self._closed = False
 
     @property
+    def closed(self) -> bool:
+        """Whether nobody may wait any more."""
+        return self._closed
+
+    @property
     def count(self) -> int:
         """How many wait."""
-        return self._of_caller.total()
+        return self.slots.count
 
-    async def wait_for_change(self, caller: str, intent_id: str, status: str, seconds: float) -> None:
+    async def wait_for_change(self, caller: str, intent_id: str, status: str, seconds: float) -> bool:
         """Return when the intent's status is not ``status`` any more, after ``seconds``, or when all are
-        released.
+        released; whether it was for another reason than the time.
 
         Raises :class:`Problem` (429, 503) when too many wait already.
         """
-        with self._counted(caller), self._waiter(intent_id, status) as changed:
+        with self.slots.take(caller), self._waiter(intent_id, status) as changed:
             if self._closed:
-                return
+                return True
             try:
                 async with asyncio.timeout(seconds):
                     await changed.wait()
             except TimeoutError:
-                return
+                return False
+            return True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll once per second while there are waiters, until ``stop`` is set."""
@@ -98,27 +109,6 @@ class LongPoll:
             for changed, status in waiters:
                 if found.get(intent_id) != status:
                     changed.set()
-
-    @contextmanager
-    def _counted(self, caller: str) -> Iterator[None]:
-        if self._of_caller[caller] >= MAX_OF_CALLER:
-            raise Problem(
-                429,
-                "too_many_waits",
-                f"{MAX_OF_CALLER} requests of yours wait already",
-                headers={"retry-after": "1"},
-            )
-        if self._of_caller.total() >= MAX_WAITERS:
-            raise Problem(
-                503, "too_many_waits", "too many requests wait already", headers={"retry-after": "1"}
-            )
-        self._of_caller[caller] += 1
-        try:
-            yield
-        finally:
-            self._of_caller[caller] -= 1
-            if not self._of_caller[caller]:
-                del self._of_caller[caller]
 
     @contextmanager
     def _waiter(self, intent_id: str, status: str) -> Iterator[asyncio.Event]:

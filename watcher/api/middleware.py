@@ -21,6 +21,11 @@ MAX_REQUESTS = 512
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _MAX_PATH = 200
 
+#: Addresses that hold a payer's secret, which no log may have.
+_SECRET = re.compile(r"^(/pay|/v1/checkout)/[^/]+")
+#: Live streams last as long as a payer looks; they have a limit of their own.
+_STREAM = re.compile(r"/v1/checkout/[^/]+/events")
+
 #: Asked for every few seconds by machines: logged for those who look closely.
 HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -52,11 +57,14 @@ class RequestMiddleware:
             return
         request_id = _request_id(scope)
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
-        scope["state"] = state = {**state, "headers": {}, "caller": None}
+        scope["state"] = state = {**state, "headers": {}, "caller": None, "head": False}
         path = scope["path"]
+        shown = _SECRET.sub(r"\1/…", path)[:_MAX_PATH]
+        counted = 0 if _STREAM.fullmatch(path) else 1
         method = scope["method"]
         if method == "HEAD":  # every GET can be asked for its head; the server leaves the body out
             scope = {**scope, "method": "GET"}
+            state["head"] = True
         began = time.monotonic()
         status = 0
 
@@ -67,7 +75,7 @@ class RequestMiddleware:
                 _add_headers(message, path, {"x-request-id": request_id, **state["headers"]})
             await send(message)
 
-        self._running += 1
+        self._running += counted
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 if self._running > MAX_REQUESTS and path not in HEALTH:
@@ -82,16 +90,16 @@ class RequestMiddleware:
                     await unavailable("the server is stopping; try again")(scope, receive, send_with_headers)
             except Exception:
                 unforeseen.COUNTER.labels("http").inc()
-                log.exception("http.failed", method=method, path=path[:_MAX_PATH])
+                log.exception("http.failed", method=method, path=shown)
                 if status == 0:
                     await _broken()(scope, receive, send_with_headers)
             finally:
-                self._running -= 1
+                self._running -= counted
                 log_request = log.debug if path in HEALTH else log.info
                 log_request(
                     "http.request",
                     method=method,
-                    path=path[:_MAX_PATH],
+                    path=shown,
                     status=status,
                     duration_ms=round((time.monotonic() - began) * 1000, 1),
                     caller=state["caller"],
@@ -112,14 +120,17 @@ def _request_id(scope: Scope) -> str:
 
 def _add_headers(message: Message, path: str, more: dict[str, str]) -> None:
     has = {name for name, _ in message["headers"]}
+    own = b"content-security-policy" in has
     page = path == "/docs" or path.startswith("/docs/")
     policy = {"content-security-policy": _PAGE if page else _NOTHING}
     cache = {"cache-control": "no-store"}
+    # A page that others may frame says so in its own policy.
+    headers = {name: value for name, value in _HEADERS.items() if name != "x-frame-options" or not own}
     message["headers"] = [
         *message["headers"],
         *(
             (name.encode(), value.encode("latin-1"))
-            for name, value in (_HEADERS | policy | cache | more).items()
+            for name, value in (headers | policy | cache | more).items()
             if name.encode() not in has
         ),
     ]

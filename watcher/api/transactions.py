@@ -16,10 +16,11 @@ from watcher.api.key_uses import KeyUses
 from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
 from watcher.api.request import ApiRequest
+from watcher.api.slots import MAX_STREAMS, STREAMS_OF_ADDRESS, Slots
 from watcher.api.worker_threads import WorkerThreads
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
-from watcher.services import Services, api_keys, queries
+from watcher.services import Services, api_keys, checkout, queries
 from watcher.services.api_keys import ApiKeyOwner
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
@@ -53,7 +54,13 @@ class TransactionRunner:
         self.settings = settings
         self.known_reasons = known_reasons
         self.rate_limit = RateLimit(settings.http_rate_limit)
+        #: Requests per minute of one address without a key.
+        self.payer_limit = RateLimit(settings.http_rate_limit)
         self.long_poll = LongPoll(self._statuses)
+        self.streams = Slots("listen", of_caller=STREAMS_OF_ADDRESS, altogether=MAX_STREAMS)
+        self.checkout_poll = LongPoll(
+            self._checkout_versions, Slots("listen", of_caller=MAX_STREAMS, altogether=MAX_STREAMS)
+        )
         self._database = database
         self._wake = wake
         self._now = now
@@ -151,6 +158,17 @@ class TransactionRunner:
                 task.cancel()
             await asyncio.wait({changed, gone})
 
+    async def checkout(self, token: str) -> tuple[dict[str, Any], list[str]]:
+        """Return what a payer sees, and the origins that may frame it, see
+        :func:`watcher.services.checkout.document`. Raises :class:`watcher.errors.NotFound`.
+        """
+
+        def read() -> tuple[dict[str, Any], list[str]]:
+            with self._database.read() as connection:
+                return checkout.document(connection, token, settings=self.settings, now=self._now())
+
+        return await self._readers.run(read)
+
     async def key_owner(self, key: str) -> ApiKeyOwner | None:
         """Return the owner of a valid API key."""
 
@@ -164,11 +182,13 @@ class TransactionRunner:
         """Serve long polls and record when keys were used, until ``stop`` is set."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.long_poll.run(stop))
+            tasks.create_task(self.checkout_poll.run(stop))
             tasks.create_task(self.key_uses.run(stop))
 
     def close(self) -> None:
         """Take no more requests."""
         self.long_poll.release()
+        self.checkout_poll.release()
         for threads in (self._readers, self._writers, self._lookups):
             threads.close()
 
@@ -220,6 +240,13 @@ class TransactionRunner:
         def read() -> dict[str, str]:
             with self._database.read() as connection:
                 return queries.statuses(connection, intent_ids)
+
+        return await self._readers.run(read)
+
+    async def _checkout_versions(self, intent_ids: Collection[str]) -> Mapping[str, str]:
+        def read() -> dict[str, str]:
+            with self._database.read() as connection:
+                return checkout.versions(connection, intent_ids)
 
         return await self._readers.run(read)
 

@@ -103,8 +103,9 @@ async def test_many_wait_and_others_are_served_meanwhile(api: ApiFixture) -> Non
 
 
 async def test_those_who_wait_are_counted(sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(long_poll, "MAX_OF_CALLER", 2)
-    monkeypatch.setattr(long_poll, "MAX_WAITERS", 3)
+    assert sqlite_api.server.api is not None
+    monkeypatch.setattr(sqlite_api.server.api.long_poll.slots, "of_caller", 2)
+    monkeypatch.setattr(sqlite_api.server.api.long_poll.slots, "altogether", 3)
     made = await sqlite_api.create()
     async with sqlite_api.as_key(sqlite_api.other_key) as other:
         theirs = (await other.post("/v1/payment_intents", json={"amount": 1})).json()["id"]

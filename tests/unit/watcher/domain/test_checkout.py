@@ -1,0 +1,91 @@
+"""What a payer is told of an intent, by the table of states."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.harness import intent_record
+from watcher.domain.checkout import (
+    STALLED_SECONDS,
+    CheckoutState,
+    checkout_state,
+    is_stalled,
+    seconds_left,
+    version,
+)
+from watcher.domain.model import ChainClock, Flag, IntentState, Status
+
+INTENT = intent_record("one", created_at=1_800_000_000)
+CLOCK = ChainClock(height=10, hash="0xaa", time=INTENT.expires_at - 120, burn_height=1)
+STATE = IntentState(
+    status=Status.PENDING,
+    flags=frozenset(),
+    received=0,
+    missing=INTENT.amount,
+    over=0,
+    refunded=0,
+    anchor=None,
+    in_flight=False,
+    updated_at=0,
+    succeeded_at=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "after", "shown"),
+    [
+        ({}, -1, "waiting"),
+        ({"received": 5}, -1, "underpaid"),
+        ({"in_flight": True}, -1, "seen"),
+        ({"in_flight": True, "received": 5}, 5, "seen"),
+        ({}, 0, "closing"),
+        ({"received": 5}, 0, "closing"),
+        ({"status": Status.PROCESSING, "in_flight": True}, 9, "confirming"),
+        ({"status": Status.SUCCEEDED}, 9, "paid"),
+        ({"status": Status.EXPIRED, "received": 5}, 9, "expired"),
+        ({"status": Status.FAILED, "flags": frozenset({Flag.REORGED})}, 9, "failed"),
+        ({"status": Status.CANCELED}, -1, "canceled"),
+    ],
+)
+def test_each_status_has_its_screen(change: dict[str, Any], after: int, shown: str) -> None:
+    """Only ``succeeded`` is paid; the time to pay ends with the chain's clock, not with the deadline."""
+    clock = replace(CLOCK, time=INTENT.expires_at + after)
+    assert checkout_state(INTENT, replace(STATE, **change), clock) == CheckoutState(shown)
+
+
+def test_the_time_left_is_the_chains() -> None:
+    """It counts from the newest block, never below nothing; a chain without blocks stands still."""
+    assert seconds_left(INTENT, CLOCK) == 120
+    assert seconds_left(INTENT, replace(CLOCK, time=INTENT.expires_at + 1)) == 0
+    assert not is_stalled(CLOCK, now=CLOCK.time + STALLED_SECONDS)
+    assert is_stalled(CLOCK, now=CLOCK.time + STALLED_SECONDS + 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": Status.PROCESSING},
+        {"flags": frozenset({Flag.LATE})},
+        {"in_flight": True},
+        {"received": 1},
+        {"refunded": 1},
+    ],
+)
+def test_what_a_payer_would_see_is_a_new_version(change: dict[str, Any]) -> None:
+    """Status, flags, money and the mempool each make another version."""
+    assert version(INTENT, replace(STATE, **change), CLOCK) != version(INTENT, STATE, CLOCK)
+
+
+def test_blocks_count_while_it_confirms_and_minutes_while_it_waits() -> None:
+    """A block that changes nothing for the payer makes no new version; once it has ended, none does."""
+    next_block = replace(CLOCK, hash="0xbb", height=11)
+    minute = replace(CLOCK, time=CLOCK.time + 60)
+    confirming = replace(STATE, status=Status.PROCESSING)
+    ended = replace(STATE, status=Status.SUCCEEDED)
+    assert version(INTENT, STATE, CLOCK) == version(INTENT, STATE, next_block)
+    assert version(INTENT, STATE, CLOCK) != version(INTENT, STATE, minute)
+    assert version(INTENT, confirming, CLOCK) != version(INTENT, confirming, next_block)
+    assert version(INTENT, ended, CLOCK) == version(INTENT, ended, replace(minute, hash="0xbb"))
+    over = [replace(CLOCK, time=INTENT.expires_at + after) for after in (-1, 0)]
+    assert version(INTENT, STATE, over[0]) != version(INTENT, STATE, over[1])

@@ -1,0 +1,48 @@
+"""Payers: whoever has the address of a checkout. They have no key; their own address bounds what they ask."""
+
+import ipaddress
+
+from fastapi import Request
+
+from watcher.api.auth import api_of
+from watcher.api.errors import Problem
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a payer's request came from.
+
+    A caller in our own network is a proxy, which says last in ``X-Forwarded-For`` whom it speaks for. What
+    anyone else says there is not believed.
+    """
+    peer = "" if request.client is None else request.client.host
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return _address(forwarded) or peer if _is_near(peer) else peer
+
+
+def check_limit(request: Request) -> None:
+    """Count a request of a payer's address. Raises :class:`Problem` (429)."""
+    headers, wait = api_of(request).payer_limit.take(address_of(request))
+    request.scope["state"]["headers"] = headers
+    if wait is not None:
+        raise Problem(
+            429,
+            "rate_limited",
+            f"this address asks too often; wait {wait} s",
+            headers={"retry-after": str(wait)},
+        )
+
+
+def _is_near(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
+def _address(text: str) -> str:
+    """Return an address as written in the usual way, nothing for what is none."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        return ""

@@ -1,0 +1,89 @@
+"""The checkout: what a payer sees of an intent. Nothing private of the merchant, and no metadata."""
+
+from typing import Literal
+
+from watcher.domain.checkout import CheckoutState
+from watcher.domain.model import Flag, Status
+from watcher.schemas.base import Amount, Depth, Document, Hex, Time
+from watcher.schemas.intent_facts import AsOf, Pay
+
+
+class CheckoutMerchant(Document):
+    """Who is paid."""
+
+    name: str
+    logo_url: str | None
+    brand_color: str | None
+    support_url: str | None
+
+
+class CheckoutDepth(Document):
+    """Confirmations that the payment needs, and has."""
+
+    required: Depth
+    reached: Depth | None
+    """Null while the amount is not fully paid."""
+
+
+class CheckoutTransfer(Document):
+    """A transfer that counts for the payment."""
+
+    tx_id: Hex
+    status: Literal["canonical", "orphaned"]
+    amount: Amount
+    block_height: int
+    block_hash: Hex
+    block_time: Time
+    confirmations: Depth | None
+    explorer_url: str | None
+
+
+class Checkout(Document):
+    """What the page of a payment shows."""
+
+    object: Literal["checkout"]
+    payment_intent: str
+    state: CheckoutState
+    status: Status
+    flags: list[Flag]
+    in_flight: bool
+    merchant: CheckoutMerchant
+    description: str | None
+    amount: Amount
+    asset: str
+    asset_identifier: str
+    decimals: int
+    """Digits after the point; amounts are in base units."""
+    amount_received: Amount
+    amount_missing: Amount
+    amount_over: Amount
+    amount_refunded: Amount
+    recipient: str
+    payer: str | None
+    """Only payments from this address count; null for any."""
+    reference: str
+    network: str
+    livemode: bool
+    confirmations: CheckoutDepth
+    created_at: Time
+    expires_at: Time
+    deadline: Time
+    succeeded_at: Time | None
+    as_of: AsOf
+    seconds_left: int
+    """Until `expires_at`, by the chain's clock."""
+    chain_stalled: bool
+    """The chain has had no block for long; its clock stands still."""
+    transfers: list[CheckoutTransfer]
+    attempts_total: int
+    """Transactions that tried to pay and failed."""
+    needs_memo: bool
+    """The payment is recognised by its memo."""
+    pay: Pay | None
+    """Null when it is not, or no longer, to be paid."""
+    success_url: str | None
+    """Only after the success, with `payment_intent` and `status` appended."""
+    cancel_url: str | None
+    """Only while it can be paid."""
+    version: str
+    """Differs when something else does."""

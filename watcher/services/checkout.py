@@ -1,0 +1,125 @@
+"""The checkout of an intent, for whoever has its address: what the page shows, and when that changes."""
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from contracts.networks import NetworkName
+from watcher.config.settings import Settings
+from watcher.domain import checkout
+from watcher.domain.checkout import CheckoutState
+from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock, Match
+from watcher.errors import NotFound
+from watcher.schemas import serialize
+from watcher.services import merchants
+from watcher.store import chain_state
+from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
+from watcher.store.schema import intent as intent_table
+from watcher.urls import with_parameters
+
+#: Pages of transactions, by network; other networks have none that everyone sees.
+EXPLORER = "https://explorer.hiro.so"
+_EXPLORED = frozenset({NetworkName.MAINNET, NetworkName.TESTNET})
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,32}", re.ASCII)
+
+
+def find(connection: Connection, token: str) -> Mapping[Any, Any]:
+    """Return the row of the intent whose checkout has this token. Raises :class:`NotFound`."""
+    row = intent_store.find_by_token(connection, token) if _TOKEN.fullmatch(token) else None
+    if row is None:
+        raise NotFound("there is no such checkout", hint="ask the shop for a new link")
+    return row
+
+
+def document(
+    connection: Connection, token: str, *, settings: Settings, now: float
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a checkout's document, and the origins that may frame its page. Raises :class:`NotFound`."""
+    row = find(connection, token)
+    intent, state = intent_store.read_intent(row), intent_store.read_state(row)
+    facts = transfer_store.load_facts(connection, [intent.id])[intent.id]
+    merchant = merchants.find(connection, intent.merchant)
+    clock = _clock(connection)
+    shown = serialize.payment_intent(intent, state, facts, [], clock, site=settings.site)
+    stage = checkout.checkout_state(intent, state, clock)
+    asset = next((one for one in settings.assets.values() if one.identifier == intent.asset_identifier), None)
+    payable = stage in checkout.PAYABLE
+    pay = shown["pay"]
+    if state.received:
+        pay |= {"contract": None}  # it pays the whole amount, and only the rest is owed
+    found = {
+        name: shown[name]
+        for name in (
+            *("status", "in_flight", "description", "amount", "asset", "asset_identifier"),
+            *("amount_received", "amount_missing", "amount_over", "amount_refunded"),
+            *("recipient", "payer", "reference", "network", "livemode", "created_at", "expires_at"),
+            *("deadline", "succeeded_at", "as_of", "attempts_total"),
+        )
+    }
+    return {
+        "object": "checkout",
+        "payment_intent": intent.id,
+        "state": stage,
+        "flags": sorted(state.flags & checkout.SHOWN_FLAGS),
+        "merchant": {
+            "name": merchant["display_name"] or merchant["name"],
+            "logo_url": merchant["logo_url"],
+            "brand_color": merchant["brand_color"],
+            "support_url": merchant["support_url"],
+        },
+        **found,
+        "decimals": 0 if asset is None else asset.decimals,
+        "confirmations": {name: shown["confirmations"][name] for name in ("required", "reached")},
+        "seconds_left": checkout.seconds_left(intent, clock),
+        "chain_stalled": checkout.is_stalled(clock, now=now),
+        "transfers": [_transfer(one, settings) for one in shown["transfers"]],
+        "needs_memo": intent.match is Match.REFERENCE,
+        "pay": pay if payable else None,
+        "success_url": _success_url(intent.success_url, intent.id) if stage is CheckoutState.PAID else None,
+        "cancel_url": intent.cancel_url if payable else None,
+        "version": _digest(checkout.version(intent, state, clock)),
+    }, merchant["allowed_origins"]
+
+
+def intent_of(connection: Connection, token: str) -> str:
+    """Return the id of the intent whose checkout has this token. Raises :class:`NotFound`."""
+    return str(find(connection, token)["id"])
+
+
+def versions(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+    """Return the version of each intent's checkout, see :func:`watcher.domain.checkout.version`."""
+    clock = _clock(connection)
+    query = select(intent_table).where(intent_table.c.id.in_(ids))
+    return {
+        row["id"]: _digest(
+            checkout.version(intent_store.read_intent(row), intent_store.read_state(row), clock)
+        )
+        for row in connection.execute(query).mappings()
+    }
+
+
+def _success_url(url: str | None, intent_id: str) -> str | None:
+    if url is None:
+        return None
+    return with_parameters(url, {"payment_intent": intent_id, "status": "succeeded"})
+
+
+def _transfer(shown: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    names = ("tx_id", "status", "amount", "block_height", "block_hash", "block_time", "confirmations")
+    explored = settings.network in _EXPLORED
+    url = f"{EXPLORER}/txid/{shown['tx_id']}?chain={settings.network.value}" if explored else None
+    return {name: shown[name] for name in names} | {"explorer_url": url}
+
+
+def _clock(connection: Connection) -> ChainClock:
+    cursor = chain_state.load_cursor(connection)
+    return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

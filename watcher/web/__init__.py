@@ -1,0 +1,1 @@
+"""Pages for payers: HTML from the documents of the public interface, without a word of the database."""

@@ -1,0 +1,62 @@
+"""Styles and scripts of the pages, each under a name that changes with it, so that it can be cached."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+#: Of a year: the name changes when the file does.
+CACHE = "public, max-age=31536000, immutable"
+
+_FILES = {
+    "checkout.css": ("styles", "text/css; charset=utf-8"),
+    "checkout.js": ("scripts", "text/javascript; charset=utf-8"),
+}
+_BRAND = re.compile(r"brand-([0-9a-f]{6})\.css", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file as it is sent."""
+
+    content: bytes
+    media_type: str
+
+
+@cache
+def name_of(file: str) -> str:
+    """Return the name under which a file is served."""
+    stem, _, kind = file.rpartition(".")
+    return f"{stem}-{hashlib.sha256(_read(file)).hexdigest()[:12]}.{kind}"
+
+
+def brand_name(color: str) -> str:
+    """Return the name of the style that has a merchant's color, ``#`` and six digits."""
+    return f"brand-{color.removeprefix('#')}.css"
+
+
+def find(name: str) -> Asset | None:
+    """Return the file that is served under a name, None if there is none."""
+    for file, (_, media_type) in _FILES.items():
+        if name == name_of(file):
+            return Asset(_read(file), media_type)
+    brand = _BRAND.fullmatch(name)
+    return None if brand is None else Asset(_brand_style(brand[1]).encode(), "text/css; charset=utf-8")
+
+
+@cache
+def _read(file: str) -> bytes:
+    return files("watcher.web").joinpath(_FILES[file][0], file).read_bytes()
+
+
+def _brand_style(digits: str) -> str:
+    """Return the style of a color: what is filled with it has the text that is easier to read on it."""
+    red, green, blue = (_linear(int(digits[place : place + 2], 16) / 255) for place in (0, 2, 4))
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    text = "#ffffff" if 1.05 / (luminance + 0.05) >= (luminance + 0.05) / 0.05 else "#000000"
+    return f":root{{--brand:#{digits};--on-brand:{text}}}\n"
+
+
+def _linear(share: float) -> float:
+    return float(share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4)

@@ -1,0 +1,221 @@
+"""The checkout page of an intent, from its document."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, partial
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from watcher.domain.checkout import CheckoutState
+from watcher.urls import origin_of
+from watcher.web import amounts, assets, texts
+
+MEDIA_TYPE = "text/html; charset=utf-8"
+
+#: Seconds after which a page without scripts looks again.
+RELOAD_SECONDS = 15
+
+#: Left minutes below which the page counts seconds.
+URGENT_SECONDS = 300
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src {images}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors {framers}"
+)
+
+#: In these nothing changes any more unless money comes.
+_ENDED = frozenset({CheckoutState.PAID, CheckoutState.EXPIRED, CheckoutState.FAILED, CheckoutState.CANCELED})
+#: Of the three steps, how many are done.
+_STEPS = {CheckoutState.SEEN: 1, CheckoutState.CONFIRMING: 1, CheckoutState.PAID: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as it is sent."""
+
+    html: str
+    headers: Mapping[str, str]
+
+
+def checkout_page(
+    document: Mapping[str, Any], *, url: str | None, origins: Sequence[str] = (), language: str = "en"
+) -> Page:
+    """Return the page of a checkout.
+
+    ``url``: its own address, for a phone; None where it is not known. ``origins`` may frame it.
+    """
+    logo = document["merchant"]["logo_url"]
+    html = _template("checkout.html").render(
+        page=_View(document, url, language), t=partial(texts.say, language), language=language
+    )
+    return Page(html, _headers(images=[] if logo is None else [origin_of(logo)], framers=origins))
+
+
+def lost_page(*, language: str = "en") -> Page:
+    """Return the page of an address that leads nowhere."""
+    html = _template("lost.html").render(t=partial(texts.say, language), language=language)
+    return Page(html, _headers())
+
+
+def _headers(*, images: Sequence[str] = (), framers: Sequence[str] = ()) -> dict[str, str]:
+    policy = _POLICY.format(
+        images=" ".join(["'self'", "data:", *images]), framers=" ".join(framers) or "'none'"
+    )
+    return {"content-security-policy": policy} | ({} if framers else {"x-frame-options": "DENY"})
+
+
+class _View:
+    """What the template asks for, beside the document itself as ``it``."""
+
+    def __init__(self, document: Mapping[str, Any], url: str | None, language: str) -> None:
+        self.it = document
+        self.state = CheckoutState(document["state"])
+        self.name = document["merchant"]["name"]
+        self.url = url
+        self.language = language
+        self.symbol = amounts.symbol(document["asset"])
+        self.style, self.script = assets.name_of("checkout.css"), assets.name_of("checkout.js")
+        color = document["merchant"]["brand_color"]
+        self.brand_style = None if color is None else assets.brand_name(color)
+        self.reload = RELOAD_SECONDS
+        self.ended = self.state in _ENDED
+        self.done = _STEPS.get(self.state, 0)
+
+    def money(self, field: str) -> str:
+        """Return an amount of the document with its symbol."""
+        return f"{self.number(field)} {self.symbol}"
+
+    def number(self, field: str) -> str:
+        """Return an amount of the document as a decimal number."""
+        return self.decimal(self.it[field])
+
+    def decimal(self, units: str) -> str:
+        """Return base units as a decimal number."""
+        return amounts.decimal(int(units), self.it["decimals"])
+
+    @property
+    def due(self) -> str:
+        """The field of what is to be paid now."""
+        return "amount_missing" if self.state is CheckoutState.UNDERPAID else "amount"
+
+    @property
+    def sats(self) -> str | None:
+        return amounts.in_sats(int(self.it[self.due]), self.it["asset"])
+
+    @property
+    def explanation(self) -> str:
+        """What the state means for the payer, in a sentence."""
+        key = f"say.{self.state}"
+        if self.state is CheckoutState.EXPIRED and self.it["amount_received"] != "0":
+            key = "say.expired_partly"
+        if self.state is CheckoutState.FAILED and "reorged" in self.it["flags"]:
+            key = "say.failed_reorged"
+        return self._say(key)
+
+    @property
+    def notes(self) -> list[str]:
+        """What else there is to say: several can be true at once."""
+        flags = self.it["flags"]
+        told = [
+            ("note.reorged", "reorged" in flags and self.state is CheckoutState.CONFIRMING),
+            ("note.late", "late" in flags),
+            ("note.overpaid", self.it["amount_over"] != "0"),
+            ("note.refund_due", "refund_due" in flags),
+            ("note.refunded", self.it["amount_refunded"] != "0"),
+            ("note.attempts", self.it["attempts_total"] > 0 and self.it["pay"] is not None),
+        ]
+        return [self._say(key) for key, true in told if true]
+
+    @property
+    def depth(self) -> list[str]:
+        """How deep the payment is, and how deep it must be."""
+        required, reached = self.it["confirmations"]["required"], self.it["confirmations"]["reached"]
+        if self.state is not CheckoutState.CONFIRMING or reached is None:
+            return []
+        told = [
+            texts.say(
+                self.language,
+                f"confirming.{chain}",
+                reached=min(reached[chain], required[chain]),
+                required=required[chain],
+            )
+            for chain in ("bitcoin", "stacks")
+            if required[chain] > (0 if chain == "bitcoin" else 1)
+        ]
+        return told + ([self._say("confirming.unverified")] if "unverified" in self.it["flags"] else [])
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """Blocks reached and required, for a bar; None where there is nothing to count."""
+        required, reached = self.it["confirmations"]["required"], self.it["confirmations"]["reached"]
+        if self.state is not CheckoutState.CONFIRMING or reached is None:
+            return None
+        whole = required["bitcoin"] or required["stacks"]
+        return min(reached["bitcoin" if required["bitcoin"] else "stacks"], whole), whole
+
+    @property
+    def left(self) -> str:
+        """How long it may still be paid, by the chain's clock."""
+        seconds = self.it["seconds_left"]
+        for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+            if seconds >= (2 * length if unit != "minutes" else length):
+                return texts.say(self.language, f"left.{unit}", n=seconds // length)
+        return texts.say(self.language, "left.minute")
+
+    @property
+    def is_urgent(self) -> bool:
+        return bool(self.it["seconds_left"] < URGENT_SECONDS)
+
+    def moment(self, field: str) -> str:
+        """Return a time of the document for people, in UTC."""
+        return self.when(self.it[field])
+
+    def when(self, text: str) -> str:
+        """Return an RFC 3339 time for people, in UTC."""
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
+
+    @property
+    def page_code(self) -> Markup | None:
+        """The QR code of this page, for a phone."""
+        return None if self.url is None else _code(self.url, texts.say(self.language, "qr.page"))
+
+    @property
+    def address_code(self) -> Markup:
+        """The QR code of the bare address, for wallets' scanners."""
+        return _code(self.it["recipient"], texts.say(self.language, "qr.address"))
+
+    def _say(self, key: str) -> str:
+        return texts.say(
+            self.language,
+            key,
+            name=self.name,
+            received=self.money("amount_received"),
+            missing=self.money("amount_missing"),
+            over=self.money("amount_over"),
+            refunded=self.money("amount_refunded"),
+        )
+
+
+def _code(text: str, title: str) -> Markup:
+    """Return a QR code as SVG without styles; segno escapes the title."""
+    import segno  # only where a code is drawn: most commands never need it
+
+    return Markup(segno.make(text, error="m", micro=False).svg_inline(scale=4, omitsize=True, title=title))  # noqa: S704
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("watcher.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _template(name: str) -> Any:
+    return _environment().get_template(name)

@@ -1,0 +1,22 @@
+"""The words of the pages, by language: one file each, the same keys in all."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+LANGUAGES = ("en",)
+
+
+@cache
+def words(language: str) -> Mapping[str, str]:
+    """Return a language's texts by key."""
+    found: dict[str, str] = json.loads(
+        files("watcher.web").joinpath("languages", f"{language}.json").read_bytes()
+    )
+    return found
+
+
+def say(language: str, key: str, **values: object) -> str:
+    """Return a text with its values filled in; what it returns is plain text, not HTML."""
+    return words(language)[key].format(**values)
