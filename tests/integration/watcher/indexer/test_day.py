@@ -102,7 +102,7 @@ async def test_each_way_to_read_an_api_costs_what_the_table_says(
 
 async def test_a_host_without_a_key_and_without_batches_is_kept_to(tmp_path: Path) -> None:
     """50 requests a minute are enough for 12,000 blocks and 1,000 payments a day."""
-    [number] = re.findall(r"takes ([\d,]+) a day and reads a block after 9 s", OPERATIONS)
+    [number] = re.findall(r"takes ([\d,]+) a day and reads a\s+block\s+after\s+12\s+s", OPERATIONS)
     found = await sample(
         tmp_path,
         1200.0,
@@ -116,7 +116,7 @@ async def test_a_host_without_a_key_and_without_batches_is_kept_to(tmp_path: Pat
     )
     assert found.a_day == pytest.approx(int(number.replace(",", "")), rel=0.08)
     assert found.a_day <= 50 * 1440
-    assert found.delay < 12
+    assert found.delay < 20
 
 
 async def test_a_poll_interval_that_the_budget_cannot_pay_for_exceeds_no_budget(tmp_path: Path) -> None:
