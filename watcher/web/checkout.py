@@ -56,7 +56,9 @@ def checkout_page(
 
 def lost_page(*, language: str = "en") -> Page:
     """Return the page of an address that leads nowhere."""
-    html = _template("lost.html").render(t=partial(texts.say, language), language=language)
+    html = _template("lost.html").render(
+        style=assets.name_of("checkout.css"), t=partial(texts.say, language), language=language
+    )
     return Page(html, _headers())
 
 
