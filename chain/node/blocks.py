@@ -15,6 +15,7 @@ from chain.node.block import NodeBlock, block_header, new_block
 from chain.node.branches import Branches, Link
 from chain.node.inbox import Inbox
 from chain.node.rpc import NodeRpc
+from chain.node.watch import tell_contradicted
 
 #: Blocks kept in memory, and their bytes as posted or replayed; headers kept.
 BLOCKS_KEPT, BYTES_KEPT, HEADERS_KEPT = 300, 64 * 2**20, 10_000
@@ -55,10 +56,9 @@ class NodeBlocks:
         known = self._headers.get(block_hash)
         if known is not None:
             return known
-        if self._branches.find(block_hash) is not None:
-            block = await self._posted(block_hash)
-            if block is not None:
-                return block.header
+        block = await self._posted(block_hash)
+        if block is not None:
+            return block.header
         if replay:
             replayed = await self._replay(block_hash)
             return None if replayed is None else replayed.header
@@ -82,6 +82,19 @@ class NodeBlocks:
         if block is None:
             raise SourceInconsistent(f"it does not have block {height} {block_hash}", url=self._rpc.url)
         return block
+
+    async def link(self, block_hash: str) -> Link | None:
+        """Return a block's place, on any branch, as the RPC says; None for a block that it does not have."""
+        known = self._branches.find(block_hash)
+        if known is not None:
+            return known
+        raw = await self._rpc.block(block_hash)
+        if raw is None:
+            return None
+        told = self._rpc.header(raw)
+        link = Link(told.height, told.parent_hash)
+        self._branches.link(block_hash, link)
+        return link
 
     async def stored(self, reading: Awaitable[_T]) -> _T:
         """Read from the inbox; its failure is the source's, so that another one serves."""
@@ -127,7 +140,13 @@ class NodeBlocks:
         except (ValueError, RecursionError):
             # It was readable for the version that stored it.
             return None
-        return self._keep(block, len(body))
+        link = await self.link(block_hash)
+        if link == (block.header.height, block.header.parent_hash):
+            return self._keep(block, len(body))
+        if link is not None:
+            await self.stored(self._inbox.contradict(block_hash))
+            tell_contradicted(link.height, block_hash)
+        return None
 
     async def _replay(self, block_hash: str) -> NodeBlock | None:
         block = await self._rpc.replay(block_hash)

@@ -49,7 +49,8 @@ class Inbox(Protocol):
         """Store the body of a ``/new_block``; its transactions are pending no more."""
 
     async def contradict(self, block_hash: str) -> None:
-        """Note that two bodies say different things of a block: neither is believed any more."""
+        """Note that the bodies posted of a block are not believed any more: two of them say different things,
+        or the node's RPC says another thing."""
 
     async def add_burn_block(self, block_hash: str, height: int) -> bool:
         """Store a Bitcoin block; return whether another one of its height is stored: Bitcoin forked."""

@@ -15,6 +15,7 @@ from chain.api.parse_fields import Malformed
 from chain.node import payloads
 from chain.node.block import NodeBlock, new_block
 from chain.node.inbox import Added, Inbox
+from chain.node.watch import tell_contradicted
 
 #: Bytes of a post that was too large to read that are kept.
 KEPT_BYTES = 65_536
@@ -78,14 +79,7 @@ class Receiver:
         added = await self._inbox.add_block(header, block.tx_ids, body)
         if added is Added.DIFFERENT and await self._contradicts(block):
             await self._inbox.contradict(header.hash)
-            _log.error(
-                "node.block_contradicted",
-                action="node.block_contradicted",
-                height=header.height,
-                hash=header.hash,
-                hint="two posts say different things of one block; does something else post to "
-                "node_observer_bind?",
-            )
+            tell_contradicted(header.height, header.hash)
         self._wake()
 
     async def _contradicts(self, block: NodeBlock) -> bool:

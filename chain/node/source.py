@@ -7,7 +7,6 @@ extending that tip. A block that was not posted is replayed, which needs the nod
 
 import asyncio
 import hashlib
-import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -76,8 +75,6 @@ class NodeSource:
         self._looking = asyncio.Lock()
         self._blocks = NodeBlocks(rpc, inbox, self._branches)
         self._pending: dict[str, PendingTx] = {}
-        #: Blocks on top of the RPC's tip that the node is known to have.
-        self._processed: set[str] = set()
 
     def __repr__(self) -> str:
         return f"NodeSource({self.url!r})"
@@ -270,6 +267,7 @@ class NodeSource:
         async with self._looking:
             await self._read_posts()
             self._tip = await self._extended(*await self._ask_tip())
+            await self._link_posted(self._tip[1])
             self._branches.set_tip(*self._tip)
             self._looked_at = self._clock()
             return self._tip
@@ -279,25 +277,34 @@ class NodeSource:
 
         Only a block that the node has processed: something else may post to the observer.
         """
-        while (child := self._branches.next(height, block_hash, now=self._clock())) is not None:
-            if child not in self._processed:
-                raw = await self._rpc.block(child)
-                told = None if raw is None else self._rpc.header(raw)
-                if told is None or (told.height, told.parent_hash) != (height + 1, block_hash):
-                    self._watch.unknown(height + 1, child)
-                    break
-                self._processed = {child, *itertools.islice(self._processed, 9)}
+        while (child := await self._child(height, block_hash)) is not None:
             height, block_hash = height + 1, child
         return height, block_hash
 
+    async def _child(self, height: int, block_hash: str) -> str | None:
+        for child in self._branches.told_above(height, block_hash, now=self._clock()):
+            if await self._blocks.link(child) == (height + 1, block_hash):
+                return child
+            self._watch.unknown(height + 1, child)
+        return None
+
+    async def _link_posted(self, block_hash: str) -> None:
+        """Link a tip and what was posted below it lately, so that less has to be asked by height."""
+        while self._branches.find(block_hash) is None and self._branches.is_told(
+            block_hash, now=self._clock()
+        ):
+            link = await self._blocks.link(block_hash)
+            if link is None:
+                return
+            block_hash = link.parent_hash
+
     async def _read_posts(self) -> None:
-        first = self._number is None
+        told_at = float("-inf") if self._number is None else self._clock()
         after = max(0, (self._number or 0) - _OVERLAP)
-        told_at = float("-inf") if first else self._clock()
         number = self._number or 0
         for stored in await self._blocks.stored(self._inbox.blocks_after(after)):
             number = max(number, stored.number)
-            self._branches.link(stored.hash, Link(stored.height, stored.parent_hash), told_at=told_at)
+            self._branches.tell(stored.hash, Link(stored.height, stored.parent_hash), at=told_at)
             self._watch.posted(stored.height, stored.hash)
         self._number = number
         self._watch.put_aside(await self._blocks.stored(self._inbox.put_aside()))

@@ -16,6 +16,18 @@ MAX_POSTED = 10_000
 _log = structlog.stdlib.get_logger(__name__)
 
 
+def tell_contradicted(height: int, block_hash: str) -> None:
+    """Log that what was posted of a block is no longer believed."""
+    _log.error(
+        "node.block_contradicted",
+        action="node.block_contradicted",
+        height=height,
+        hash=block_hash,
+        hint="two posts, or a post and the node's RPC, say different things of one block; does something "
+        "else post to node_observer_bind?",
+    )
+
+
 class NodeWatch:
     """The state of one node as a person should know it. ``clock`` is monotonic, ``now`` this machine's."""
 

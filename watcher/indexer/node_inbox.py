@@ -29,7 +29,7 @@ class NodeInbox:
         return await self._write(partial(add, now=self._seconds()))
 
     async def contradict(self, block_hash: str) -> None:
-        """Note that two bodies say different things of a block."""
+        """Note that what was posted of a block is not believed."""
         await self._write(partial(node_posts.contradict, block_hash=block_hash))
 
     async def add_burn_block(self, block_hash: str, height: int) -> bool:

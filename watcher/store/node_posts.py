@@ -27,7 +27,7 @@ BLOCK_BYTES_KEPT: Final = 256 * 2**20
 #: Bytes are counted after so many blocks, and after each block that is larger than its share of them.
 _COUNT_EVERY: Final = 100
 
-CONTRADICTED: Final = "two different bodies came for this block"
+CONTRADICTED: Final = "a block whose post another post or the node's RPC contradicts"
 
 #: Least compression, because the node waits.
 _LEVEL: Final = 1
@@ -52,7 +52,7 @@ def add_block(
 
 
 def contradict(connection: Connection, block_hash: str) -> None:
-    """Note that a block has two bodies that say different things."""
+    """Note that what was posted of a block is not believed."""
     connection.execute(update(node_post).where(_row(block_hash)).values(problem=CONTRADICTED))
 
 

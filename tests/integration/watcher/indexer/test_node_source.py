@@ -448,6 +448,28 @@ async def test_a_forged_post_of_a_block_that_does_not_exist_moves_nothing(tmp_pa
         assert rig.blocks == rig.truth()
 
 
+@pytest.mark.parametrize("true_posts", ["later", "never"])
+async def test_a_real_block_with_a_forged_parent_moves_nothing(tmp_path: Path, true_posts: str) -> None:
+    """Only the RPC says what a block is built on; a post that says otherwise is not believed."""
+    chain = ScriptedChain()
+    async with following_node(tmp_path, chain) as rig:
+        forged = chain.clone()
+        forged.mine(payments(1, "forged"))
+        chain.mine(payments(1, "true"), n=2)
+        child = node_payloads.new_block(chain.blocks[-1])
+        child["parent_index_block_hash"] = forged.tip.hash
+        await rig.tell(forged.blocks[-1:])
+        await rig.receiver.take("/new_block", json.dumps(child).encode())
+        if true_posts == "later":
+            await rig.tell(chain.blocks[-2:])
+        await rig.poll_once()
+        assert rig.blocks == rig.truth()
+        chain.mine(payments(1, "next"))
+        await rig.tell(chain.blocks[-1:])
+        await rig.poll_once()
+        assert rig.blocks == rig.truth()
+
+
 @pytest.mark.parametrize(
     ("failure", "text"), [(500, "500"), (404, "404 for a route"), (302, "302"), (401, "401")]
 )
