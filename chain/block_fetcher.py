@@ -36,6 +36,8 @@ class BlockRange:
     tip: BlockHeader
     #: The newest transactions, if already read.
     page: TxPage | None = None
+    #: Index hash of a block that must be among them; None for none.
+    through: str | None = None
 
 
 async def headers_after(source: ChainSource, after: BlockHeader, top: int) -> tuple[BlockHeader, ...] | None:

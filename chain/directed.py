@@ -7,8 +7,9 @@ Therefore a block that was read by lists is held against them twice more, after 
 of an hour; what they show then and was not read puts it in doubt, and it is read again, whole.
 """
 
+import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -35,6 +36,9 @@ _JUMP_BLOCKS: Final = 200
 #: Seconds after which what was read by lists is held against them again: replicas lag for a while, some for
 #: long.
 VERIFY_SECONDS: Final = (60.0, 900.0)
+
+#: Seconds after which a block that lists could not confirm is read again, whole.
+OVERDUE_SECONDS: Final = 1_800.0
 
 #: Seconds for which lists that cannot be read are left alone.
 REST_SECONDS: Final = 600.0
@@ -92,19 +96,32 @@ class DirectedReading:
         self._unverified: dict[str, _ReadByLists] = {}
         #: By URL: until when a source's lists are left alone after they failed.
         self._rests_until: dict[str, float] = {}
-        #: Lowest block of which the lists showed more than was read.
-        self._doubted: int | None = None
+        #: Height by index hash of blocks of which the lists showed more than was read.
+        self._in_doubt: dict[str, int] = {}
 
     @property
     def doubted(self) -> int | None:
         """Height from which applied blocks must be read again, whole; None for none."""
-        return self._doubted
+        return min(self._in_doubt.values(), default=None)
 
-    def settled(self, height: int) -> None:
-        """Note that the blocks from ``height`` on were applied again."""
-        self._unverified = {known: read for known, read in self._unverified.items() if read.height < height}
-        if self._doubted is not None and height <= self._doubted:
-            self._doubted = None
+    def settled(self, ancestor: int, applied: Iterable[BlockHeader] = ()) -> None:
+        """Note that all blocks above height ``ancestor`` were undone, and these were applied."""
+        new = {header.hash: header.height for header in applied}
+        newest = max(new.values(), default=math.inf)
+
+        def stays(known: str, height: int) -> bool:
+            # What is above the newest may have been read ahead.
+            return known in new or not ancestor < height <= newest
+
+        self._unverified = {
+            known: read for known, read in self._unverified.items() if stays(known, read.height)
+        }
+        # What was read whole is unverified no more.
+        self._in_doubt = {
+            known: height
+            for known, height in self._in_doubt.items()
+            if stays(known, height) and (known not in new or known in self._unverified)
+        }
 
     async def relevant(
         self, source: ChainSource, headers: Sequence[BlockHeader], rows: Collection[TxSummary], *, top: int
@@ -115,6 +132,17 @@ class DirectedReading:
         None for all of them: while one request reads many, where the lists would take more requests than the
         events, and for blocks in doubt.
         """
+        found = await self._relevant(source, headers, rows, top=top)
+        if found is None:
+            for header in headers:
+                self._unverified.pop(header.hash, None)
+            if isinstance(source, StacksApi):
+                self._doubt_overdue()
+        return found
+
+    async def _relevant(
+        self, source: ChainSource, headers: Sequence[BlockHeader], rows: Collection[TxSummary], *, top: int
+    ) -> frozenset[str] | None:
         offers = source.capabilities
         if not isinstance(source, StacksApi) or offers is None or offers.reading is not Reading.SINGLE:
             return None
@@ -123,7 +151,7 @@ class DirectedReading:
             return None
         if started < self._rests_until.get(source.url, started):
             return None
-        if self._doubted is not None and headers[-1].height >= self._doubted:
+        if self._is_doubted(headers):
             return None
         recipients = await self._interests.recipients()
         if recipients is None or len(self._unverified) + len(headers) > _MAX_REMEMBERED:
@@ -134,12 +162,16 @@ class DirectedReading:
             return None
         try:
             found = await self._listed(source, headers, recipients)
+        except SourceInconsistent as error:
+            # Of another branch than these blocks: if one of the two is gone, the blocks' own reading tells.
+            _log.warning("directed.other_branch", action="directed.other_branch", reason=str(error))
+            return None
         except (SourceUnavailable, SourceMalformed) as error:
             # Whatever ails the lists, the blocks themselves may be readable.
             self._rests_until[source.url] = started + REST_SECONDS
             _log.warning("directed.no_lists", action="directed.no_lists", reason=str(error))
             return None
-        if found is None or (self._doubted is not None and headers[-1].height >= self._doubted):
+        if found is None or self._is_doubted(headers):
             return None
         for header in headers:
             if header.height <= top - _SETTLED_BLOCKS:
@@ -155,7 +187,12 @@ class DirectedReading:
         low, high = headers[0].height, headers[-1].height
         hashes = {header.height: header.hash for header in headers}
         now = self._clock()
-        waiting = {known: read for known, read in self._unverified.items() if read.is_due(now)}
+        # Rows above the highest may be left out.
+        waiting = {
+            known: read
+            for known, read in self._unverified.items()
+            if read.is_due(now) and read.height <= high
+        }
         lowest = min((low, *(read.height for read in waiting.values())))
         found: set[str] = set()
         for recipient in sorted(recipients):
@@ -173,32 +210,42 @@ class DirectedReading:
                     found.add(row.tx_id)
                     read = self._unverified.get(row.block_hash)
                     if read is not None and recipient in read.recipients:
-                        self._compare(source, read, row.tx_id)
+                        self._compare(source, row.block_hash, read, row.tx_id)
         for contract in sorted(self._interests.contracts):
             prints = await _prints(source, contract, lowest, high)
             if prints is None:
                 return None
             labelled = await self._interests.labelled(contract, prints)
             found |= labelled
-            for read in self._unverified.values():
+            for known, read in self._unverified.items():
                 for tx_id in read.left_out & labelled:
-                    self._compare(source, read, tx_id)
+                    self._compare(source, known, read, tx_id)
         if await source.header(headers[-1].hash) is None:
             raise SourceInconsistent(f"block {high} {headers[-1].hash} is gone again", url=source.url)
         for known, read in waiting.items():
-            if known not in self._unverified:
-                continue  # read again meanwhile
+            if self._unverified.get(known) is not read or known in self._in_doubt:
+                continue  # read again meanwhile, or soon
             if read.confirmed + 1 < len(VERIFY_SECONDS):
                 self._unverified[known] = replace(read, confirmed=read.confirmed + 1)
             else:
                 self._unverified.pop(known, None)
         return frozenset(found)
 
-    def _compare(self, source: StacksApi, read: _ReadByLists, tx_id: str) -> None:
+    def _is_doubted(self, headers: Sequence[BlockHeader]) -> bool:
+        return self.doubted is not None and headers[-1].height >= self.doubted
+
+    def _doubt_overdue(self) -> None:
+        """Put in doubt what the lists should have confirmed long ago, and do not as nobody reads them."""
+        overdue = self._clock() - OVERDUE_SECONDS
+        self._in_doubt.update(
+            (known, read.height) for known, read in self._unverified.items() if read.at < overdue
+        )
+
+    def _compare(self, source: StacksApi, block_hash: str, read: _ReadByLists, tx_id: str) -> None:
         """Put a block in doubt when a list shows a transaction of it that was left out."""
         if tx_id not in read.left_out:
             return
-        self._doubted = min(read.height, self._doubted or read.height)
+        self._in_doubt[block_hash] = read.height
         _log.warning(
             "directed.missed",
             action="directed.missed",

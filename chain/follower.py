@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -207,6 +208,10 @@ class Follower:
                     branch += blocks
                     if branch[-1].header.height >= enough:
                         break
+                if run.through not in (None, *(block.header.hash for block in branch)):
+                    raise SourceInconsistent(
+                        "it changed its chain while blocks were read again", url=run.source.url
+                    )
                 refuse_repeats(run.source, branch)
                 yield Reorg(ancestor=run.base, blocks=tuple(branch), tip=run.tip)
             async for blocks in batches:
@@ -214,9 +219,10 @@ class Follower:
 
     def _advance(self, step: Step) -> None:
         """The consumer has committed ``step``."""
+        if self._directed is not None:
+            base = step.ancestor.height if isinstance(step, Reorg) else self._window.tip.height
+            self._directed.settled(base, (block.header for block in step.blocks))
         if isinstance(step, Reorg):
-            if self._directed is not None:
-                self._directed.settled(step.ancestor.height + 1)
             self._fork_choice.on_reorg(step.ancestor)
             self._tip = step.tip
         self._window.apply(step)
@@ -258,17 +264,17 @@ class Follower:
         self._etags[source.url] = (newest.hash, page.etag)
         height, block_hash = newest.height, newest.hash
         verdict = self._window.judge(height, block_hash)
-        if doubted is not None and verdict in (Verdict.SAME, Verdict.AHEAD):
-            return await self._again(source, doubted, newest, page)
         if verdict is Verdict.SAME:
             self._agree()
-            return verdict, None
+            return verdict, None if doubted is None else await self._again(source, doubted, newest, page)
         if verdict is Verdict.LAGGING:
             return self._mark_lagging(source, height), None
         if verdict is Verdict.AHEAD:
             first = await headers_after(source, ours, height)
             if first is not None:
                 self._agree()
+                if doubted is not None:
+                    return verdict, await self._again(source, doubted, newest, page)
                 return verdict, await self._range(source, ours, first, newest, page)
             # It has a higher block, but ours is not in its chain: which block does it have at our height?
             theirs = await source.header(ours.height)
@@ -296,6 +302,10 @@ class Follower:
         height = None if self._directed is None else self._directed.doubted
         if height is None or self._directed is None:
             return None
+        if height > self._window.tip.height:
+            # It was read ahead and not applied: it is read again anyway.
+            self._directed.settled(self._window.tip.height)
+            return None
         base = self._window.at(height - 1)
         if base is None:
             _log.error(
@@ -304,17 +314,19 @@ class Follower:
                 height=height,
                 hint=f"sbtc-watcher reindex --from {height}",
             )
-            self._directed.settled(height)
+            self._directed.settled(height - 1)
         return base
 
     async def _again(
         self, source: ChainSource, base: BlockHeader, newest: _Newest, page: TxPage
-    ) -> tuple[Verdict, BlockRange]:
-        """Read the blocks above ``base`` again: they are applied anew, in one step."""
+    ) -> BlockRange:
+        """Read the blocks above ``base`` again, at least to our tip: they are applied anew, in one step."""
         first = await headers_after(source, base, newest.height)
         if first is None:
             raise SourceInconsistent("it changed its chain while blocks were read again", url=source.url)
-        return Verdict.AHEAD, await self._range(source, base, first, newest, page)
+        again = await self._range(source, base, first, newest, page)
+        # Another branch is a fork, which one look does not prove.
+        return replace(again, through=self._window.tip.hash)
 
     async def _newest(self, source: ChainSource, page: TxPage) -> _Newest | None:
         """Return the source's newest block, even one without transactions, which ``page`` does not show."""

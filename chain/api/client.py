@@ -32,7 +32,7 @@ from chain.api.transport import (
     RouteGone,
     Timeouts,
 )
-from chain.errors import SourceInconsistent
+from chain.errors import SourceInconsistent, SourceUnavailable
 from chain.model import BlockHeader
 
 __all__ = ["MAX_IDS", "ApiStatus", "Limiter", "StacksApi", "Timeouts", "TxDetail", "TxPage", "TxSummary"]
@@ -198,14 +198,15 @@ class StacksApi:
         """Transfers of a token from and to a principal, newest first; of STX (``asset`` None) those to it.
 
         ``cursor`` is a page's ``next_cursor``, or ``"H:0:0:0"`` for the rows at or below block H. Needs API
-        9.1. The list does not say which tip it is of. Empty for a principal that the server does not know.
+        9.1. The list does not say which tip it is of.
         """
         within(limit, 1, 50)
         kind = "stx/inbound" if asset is None else f"ft/{quote(asset, safe=':')}"
         path = f"/extended/v3/principals/{quote(principal)}/transfers/{kind}?limit={limit}"
         answer = await self._requests.get(path + _cursor(cursor))
         if answer.status == 404:
-            return TransferPage(results=(), next_cursor=None)
+            # Of a gateway that lets the route not through, perhaps: no reason to believe that nothing came.
+            raise SourceUnavailable("404 for a list of transfers", url=self.url)
         return self._requests.parse(answer, partial(parse_lists.transfer_page, limit=limit))
 
     async def prints(self, contract: str, *, cursor: str | None = None, limit: int = 100) -> PrintPage:
