@@ -67,11 +67,13 @@ def add_burn_block(connection: Connection, *, block_hash: str, height: int, now:
 
 
 def add_pending(connection: Connection, transactions: Sequence[tuple[str, bytes]], *, now: int) -> None:
-    """Store pending transactions."""
-    for tx_id, raw in transactions:
-        number = _add(connection, MEMPOOL_TX, tx_id, hashlib.sha256(raw).hexdigest(), raw, now)
-        if number is not None:
-            _prune(connection, MEMPOOL_TX, number)
+    """Store pending transactions; of a long list only those that are kept."""
+    numbers = [
+        _add(connection, MEMPOOL_TX, tx_id, hashlib.sha256(raw).hexdigest(), raw, now)
+        for tx_id, raw in transactions[-ROWS_KEPT[MEMPOOL_TX] :]
+    ]
+    if new := [number for number in numbers if number is not None]:
+        _prune(connection, MEMPOOL_TX, new[-1])
 
 
 def drop_pending(connection: Connection, tx_ids: Sequence[str]) -> None:
