@@ -14,10 +14,9 @@ from typing import Protocol
 import h11
 import structlog
 
-#: Largest body that is read. Blocks are below 10 MB; the genesis block's, 80 MB, is no use here.
+#: Largest body that is read; of a longer one the rest is skipped, and it is answered all the same. Blocks are
+#: below 10 MB; the genesis block's, 80 MB, is no use here.
 MAX_BODY_BYTES = 64 * 2**20
-#: A longer body is drained up to here, because a node does not listen before it has sent everything.
-MAX_DRAINED_BYTES = 2**30
 
 #: Longest request, and longest silence within it, in seconds.
 REQUEST_SECONDS, SILENCE_SECONDS = 300.0, 20.0
@@ -160,8 +159,6 @@ class Observer:
                 request = event
             elif isinstance(event, h11.Data):
                 size += len(event.data)
-                if size > MAX_DRAINED_BYTES:
-                    raise h11.RemoteProtocolError("the body has no end", error_status_hint=413)
                 body += event.data[: max(0, self._max_body - len(body))]
             elif isinstance(event, h11.EndOfMessage):
                 assert request is not None, "h11 ends no message that has not begun"

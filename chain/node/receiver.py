@@ -20,6 +20,9 @@ from chain.node.watch import tell_contradicted
 #: Bytes of a post that was too large to read that are kept.
 KEPT_BYTES = 65_536
 
+#: Lists and objects in a post that is decoded. As objects they take up to 30 times the bytes of their text.
+MAX_VALUES = 2_000_000
+
 _T = TypeVar("_T")
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -41,6 +44,8 @@ class Receiver:
         self._inbox = inbox
         self._wake = wake
         self._on_unforeseen = on_unforeseen
+        # A decoded post takes much memory.
+        self._reading = asyncio.Lock()
 
     async def take(self, path: str, body: bytes, *, is_whole: bool = True) -> None:
         """Store a post; unless ``is_whole``, ``body`` is only the beginning of one that is too large."""
@@ -50,7 +55,8 @@ class Receiver:
         try:
             if not is_whole:
                 raise Malformed("it is too large")
-            await self._read(path, body)
+            async with self._reading:
+                await self._read(path, body)
         except Malformed as error:
             await self._set_aside(path, body, str(error))
         except RecursionError:
@@ -111,6 +117,8 @@ class Receiver:
 
 
 def _decoded(body: bytes) -> object:
+    if body.count(b"[") + body.count(b"{") > MAX_VALUES:
+        raise Malformed(f"it has more than {MAX_VALUES} lists and objects")
     try:
         return json.loads(body)
     except ValueError as error:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +16,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from chain.model import BlockHeader
-from chain.node.inbox import Added
+from chain.node.inbox import Added, Inbox
 from chain.node.observer import HostAddresses, Observer, normalized
-from chain.node.receiver import Receiver
+from chain.node.receiver import MAX_VALUES, Receiver
 from chain.testing import ScriptedChain, node_payloads, principal, txs
 from chain.testing.node import SimulatedNode
 from tests import harness
@@ -236,6 +236,57 @@ async def test_a_post_that_is_too_large_is_drained_answered_and_noted(database: 
     assert row.problem == "/new_block: it is too large"
 
 
+async def test_a_post_of_any_size_is_answered() -> None:
+    """A contract may print more than a gibibyte in one block; the node would repeat its post for ever."""
+    chunk = b"x" * 2**20
+    taken: list[bool] = []
+
+    class Taker(Receiver):
+        async def take(self, path: str, body: bytes, *, is_whole: bool = True) -> None:
+            taken.append(is_whole)
+
+    async with observing(Taker(cast(Inbox, None)), max_body=1000) as address:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            f"POST /new_block HTTP/1.1\r\nhost: x\r\ncontent-length: {1100 * 2**20}\r\n\r\n".encode()
+        )
+        for _ in range(1100):
+            writer.write(chunk)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            assert status_of(await reader.read()) == 200
+        writer.close()
+    assert taken == [False]
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},"])
+async def test_a_post_of_millions_of_values_is_not_even_decoded(database: Database, value: bytes) -> None:
+    """As objects they take thirty times the memory of their text, and the daemon would be killed again and
+    again.
+    """
+    inbox = NodeInbox(database)
+    await Receiver(inbox).take("/new_block", b"[" + value * (MAX_VALUES + 1) + b"0]")
+    aside = await inbox.put_aside()
+    assert aside is not None
+    assert aside.reason == f"/new_block: it has more than {MAX_VALUES} lists and objects"
+
+
+async def test_posts_are_decoded_one_after_the_other(database: Database) -> None:
+    """Whoever opens several connections takes no more memory than one."""
+    inside: list[int] = [0, 0]
+
+    class Busy(NodeInbox):
+        async def drop_pending(self, *args: Any) -> None:
+            inside[:] = inside[0] + 1, max(inside[1], inside[0] + 1)
+            await super().drop_pending(*args)
+            inside[0] -= 1
+
+    receiver = Receiver(Busy(database))
+    await asyncio.gather(*(receiver.take("/drop_mempool_tx", b'{"dropped_txids": []}') for _ in range(4)))
+    assert inside == [0, 1]
+
+
 async def test_a_post_that_cannot_be_stored_is_not_acknowledged(database: Database) -> None:
     """The node repeats it."""
     _, bodies = scripted()
@@ -363,6 +414,18 @@ async def test_dropped_transactions_leave_the_mempool(database: Database) -> Non
     dropped = {"dropped_txids": [one.tx_id, "0x" + "ab" * 32], "reason": "TooExpensive", "new_txid": None}
     await receiver.take("/drop_mempool_tx", json.dumps(dropped).encode())
     assert await inbox.pending() == [(two.tx_id, two.raw)]
+
+
+async def test_of_a_long_list_of_pending_transactions_only_the_kept_ones_are_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A post of a hundred thousand would hold the database for a minute."""
+    monkeypatch.setattr(node_posts, "ROWS_KEPT", dict.fromkeys(node_posts.ROWS_KEPT, 3))
+    inbox = NodeInbox(database)
+    await inbox.add_pending([(f"0x{n:064x}", b"tx") for n in range(9)])
+    assert [(row.id, row.key[-1]) for row in rows(database)] == [(1, "6"), (2, "7"), (3, "8")]
+    await inbox.add_pending([(f"0x{n:064x}", b"tx") for n in range(8, 10)])
+    assert [row.key[-1] for row in rows(database)] == ["7", "8", "9"]
 
 
 async def test_only_the_newest_posts_of_each_kind_are_kept(
