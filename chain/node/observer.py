@@ -87,8 +87,8 @@ class Observer:
             return
         self._connections.add(task)
         try:
-            if await self._may_post(writer):
-                async with asyncio.timeout(self._request_seconds):
+            async with asyncio.timeout(self._request_seconds):
+                if await self._may_post(writer):
                     await self._exchange(reader, writer)
         except (OSError, TimeoutError, EOFError):
             # The node repeats what it could not deliver.

@@ -15,6 +15,9 @@ from chain.node.transaction import parse_transaction
 #: Largest pending transaction that is kept, in bytes; a payment to two hundred recipients has half of it.
 MAX_PENDING_BYTES = 65_536
 
+#: Transactions of one post that are read; a node posts a few at a time.
+MAX_PER_POST = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BurnBlock:
@@ -40,7 +43,7 @@ def new_burn_block(body: object) -> BurnBlock:
 def new_mempool_tx(body: object) -> tuple[tuple[str, bytes], ...]:
     """Parse the body of ``POST /new_mempool_tx``: ids and bytes of transfers and calls that can be read."""
     found = []
-    for value in as_list(body, "body"):
+    for value in as_list(body, "body")[:MAX_PER_POST]:
         raw = as_bytes(value, "transaction")
         if len(raw) > MAX_PENDING_BYTES:
             continue
@@ -58,7 +61,7 @@ def new_mempool_tx(body: object) -> tuple[tuple[str, bytes], ...]:
 def drop_mempool_tx(body: object) -> tuple[str, ...]:
     """Parse the body of ``POST /drop_mempool_tx``: the ids that left the mempool."""
     listed = as_list(as_object(body, "body").get("dropped_txids"), "dropped_txids")
-    return tuple(as_hash(value, "dropped_txid") for value in listed)
+    return tuple(as_hash(value, "dropped_txid") for value in listed[:MAX_PER_POST])
 
 
 def pending(tx_id: str, raw: bytes) -> PendingTx:

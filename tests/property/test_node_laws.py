@@ -78,7 +78,7 @@ class Story:
     async def settle(self) -> None:
         for _ in range(20):
             await self.rig.poll_once(passed=600)
-            if self.rig.is_current():
+            if self.rig.follower.window.tip == self.chain.tip:
                 return
 
 

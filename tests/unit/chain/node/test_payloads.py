@@ -108,3 +108,11 @@ def test_a_pending_deployment_is_neither_a_transfer_nor_a_call() -> None:
         None,
         None,
     )
+
+
+def test_of_a_post_with_very_many_transactions_the_first_ones_are_read() -> None:
+    """One post is one short transaction of the database."""
+    raw = txs.stx_transfer(PAYER, SHOP, 1).raw
+    assert len(payloads.new_mempool_tx([f"0x{raw.hex()}"] * 1_200)) == payloads.MAX_PER_POST
+    dropped = {"dropped_txids": ["0x" + "ab" * 32] * 1_200}
+    assert len(payloads.drop_mempool_tx(dropped)) == payloads.MAX_PER_POST
