@@ -93,6 +93,8 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_sent_verifiably_with_e
         "status",
         "sender",
         "amount",
+        "assigned",
+        "verified_by",
         "block_height",
         "block_hash",
         "block_time",

@@ -18,7 +18,8 @@ _KNOWN = frozenset(
         *("id", "object", "merchant", "status", "in_flight", "asset", "asset_identifier", "amount"),
         *("amount_received", "amount_missing", "amount_over", "amount_refunded", "tolerance"),
         *("recipient", "payer", "reference", "terms_hash", "match", "late_policy", "expires_at", "deadline"),
-        *("created_at", "updated_at", "succeeded_at"),
+        *("created_at", "updated_at", "succeeded_at", "network", "livemode"),
+        *("description", "checkout_url", "success_url", "cancel_url"),
         *("transfers_total", "attempts_total", "refunds_total", "timeline_total"),
     }
 )
@@ -58,6 +59,7 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
     return [
         ("Intent", intent["id"]),
         ("Status", status_and_flags(intent)),
+        ("For", intent.get("description")),
         ("Amount", money("amount")),
         ("Received", money("amount_received")),
         ("Missing", money("amount_missing") if intent["amount_received"] != "0" else None),
@@ -69,6 +71,9 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
             intent["recipient"] + (" (for this intent only)" if intent["match"] == "recipient" else ""),
         ),
         ("Payer", intent["payer"]),
+        ("Checkout", intent.get("checkout_url")),
+        ("Back to, paid", intent.get("success_url")),
+        ("Back to, unpaid", intent.get("cancel_url")),
         ("Reference", intent["reference"]),
         ("Depth", _depth(intent["confirmations"])),
         (
