@@ -44,9 +44,12 @@ class NodeBlocks:
         """Return the canonical block of a height that is not above the tip."""
         block_hash = self._branches.at(height)
         if block_hash is not None:
-            return await self.header(block_hash, replay=replay)
-        raw = await self._rpc.block_at(height)
-        header = None if raw is None else await self._raw_header(raw, None)
+            header = await self.header(block_hash, replay=replay)
+        else:
+            raw = await self._rpc.block_at(height)
+            header = None if raw is None else await self._raw_header(raw, None)
+        if header is not None and header.height != height:
+            raise SourceMalformed(f"asked for block {height}, it gave {header.height}", url=self._rpc.url)
         if header is not None:
             self._branches.confirm(height, header.hash)
         return header

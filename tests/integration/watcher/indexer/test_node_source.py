@@ -14,6 +14,7 @@ from chain.errors import (
     NotHeld,
     SourceError,
     SourceInconsistent,
+    SourceMalformed,
     SourceRefused,
     SourcesDisagree,
     SourceUnavailable,
@@ -491,6 +492,24 @@ async def test_a_replay_of_another_block_is_refused(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(node_payloads, "replay", lambda body: other)
         with pytest.raises(SourceError, match="asked to replay"):
             await rig.poll_once()
+
+
+async def test_an_rpc_that_gives_another_height_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is what it gave remembered."""
+    chain = ScriptedChain()
+    chain.mine(n=5)
+    height = chain.tip.height - 2
+    async with following_node(tmp_path, chain) as rig, AsyncExitStack() as stack:
+        source = NodeSource(NodeRpc(rig.node.url), rig.inbox)
+        stack.push_async_callback(source.aclose)
+        with monkeypatch.context() as lying:
+            truth = rig.node._at
+            lying.setattr(rig.node, "_at", lambda height: truth(height - 1))
+            with pytest.raises(SourceMalformed, match=f"asked for block {height}, it gave {height - 1}"):
+                await source.header(height)
+        assert await source.header(height) == chain.blocks[-3].header
 
 
 # The questions of a source, beside the steps.
