@@ -20,8 +20,11 @@ from chain.node.watch import tell_contradicted
 #: Bytes of a post that was too large to read that are kept.
 KEPT_BYTES = 65_536
 
-#: Lists and objects in a post that is decoded. As objects they take up to 30 times the bytes of their text.
-MAX_VALUES = 2_000_000
+#: Memory that a decoded post may take, in bytes: it is many times that of its text.
+MAX_DECODED_BYTES = 512 * 2**20
+
+#: About the bytes that each of these stands for: an object, a list, half a string, and a place in a list.
+_DECODED_BYTES = {b"{": 200, b"[": 72, b'"': 30, b",": 8}
 
 _T = TypeVar("_T")
 
@@ -117,8 +120,8 @@ class Receiver:
 
 
 def _decoded(body: bytes) -> object:
-    if body.count(b"[") + body.count(b"{") > MAX_VALUES:
-        raise Malformed(f"it has more than {MAX_VALUES} lists and objects")
+    if sum(size * body.count(mark) for mark, size in _DECODED_BYTES.items()) > MAX_DECODED_BYTES:
+        raise Malformed(f"decoded, it takes more than {MAX_DECODED_BYTES // 2**20} MiB of memory")
     try:
         return json.loads(body)
     except ValueError as error:
