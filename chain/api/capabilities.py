@@ -1,8 +1,8 @@
 """What one API server offers, as far as its answers have shown it (pure).
 
 Nothing is concluded from the version alone but what to try: a route is there when it answers, a field when an
-object has it. A route that answered 410 is gone for good; one that is unknown to the server is tried again
-after the next probe.
+object has it. A route that answered 410 is gone until the next probe, whatever version the server is of; one
+that is unknown to the server is also tried again when that changes.
 """
 
 import re
@@ -108,7 +108,8 @@ class Capabilities:
     def forget_absences(self) -> "Capabilities":
         """Return what is known when everything that was not there is worth another try."""
         has_blocks_v3 = self.has_blocks_v3 or None
-        return replace(self, has_blocks_v3=has_blocks_v3, absent=frozenset())
+        # A 410 too: a gateway may have sent one by mistake.
+        return replace(self, has_blocks_v3=has_blocks_v3, absent=frozenset(), gone=frozenset())
 
 
 def ending_route(path: str) -> str | None:

@@ -103,7 +103,7 @@ class StacksApi:
         return self._requests.capabilities
 
     def forget_absences(self) -> None:
-        """Try again what was not there, as after an upgrade of the server; what is switched off stays off."""
+        """Try again what was not there, as after an upgrade of the server."""
         self._requests.capabilities = self.capabilities.forget_absences()
 
     async def aclose(self) -> None:

@@ -195,3 +195,23 @@ async def test_a_410_of_a_version_that_has_no_other_route_is_a_failure_and_not_f
                 await rig.poll_once()
         await rig.poll_once()
         assert rig.is_current()
+
+
+async def test_a_route_that_answered_410_by_mistake_is_used_again_after_the_next_check() -> None:
+    """A gateway's mistake of a moment loses no block, and costs requests for a day, not for ever."""
+    chain = ScriptedChain(keep="instant")
+    async with following(chain, version="9.7") as rig:
+        api = rig.apis[0]
+        await rig.pool.check("mainnet")
+        for route in ("tx_multiple", "blocks", "block"):
+            api.faults.malformed(b'{"error":"Gone","message":"off"}', status=410, route=route)
+        chain.mine([txs.sbtc_transfer(principal("payer"), principal("shop"), 5)])
+        await rig.poll_once()
+        assert rig.is_current()
+        assert api.counts["transaction_events"] == 1
+        rig.clock.now += 90_000
+        await rig.pool.check("mainnet")
+        rig.forget_requests()
+        chain.mine([txs.sbtc_transfer(principal("payer"), principal("shop"), 6)])
+        await rig.settle()
+        assert (api.counts["tx_multiple"], api.counts["transaction_events"]) == (1, 0)
