@@ -66,6 +66,9 @@ class Interests(Protocol):
     async def recipients(self) -> frozenset[str] | None:
         """The watched principals; None for more than lists can be read of."""
 
+    async def stored(self, tx_ids: frozenset[str]) -> frozenset[str]:
+        """Those of these transactions of which a transfer is stored."""
+
     async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
         """Those of these transactions that carry a label of ours, given what ``contract`` printed in them."""
 
@@ -76,7 +79,8 @@ class _ReadByLists:
 
     height: int
     recipients: frozenset[str]
-    left_out: frozenset[str]
+    #: None: read by an earlier process, which may have left out any.
+    left_out: frozenset[str] | None
     at: float
     #: How often the lists have confirmed it.
     confirmed: int = 0
@@ -98,16 +102,36 @@ class DirectedReading:
         self._rests_until: dict[str, float] = {}
         #: Height by index hash of blocks of which the lists showed more than was read.
         self._in_doubt: dict[str, int] = {}
+        #: Index hash of the newest block that was applied, as far as this process knows.
+        self._applied: str | None = None
 
     @property
     def doubted(self) -> int | None:
         """Height from which applied blocks must be read again, whole; None for none."""
         return min(self._in_doubt.values(), default=None)
 
+    def begin(self, tip: BlockHeader) -> None:
+        """Note that the blocks up to ``tip`` were never read, and need not be."""
+        self._applied = tip.hash
+
+    def resume(self, applied: Sequence[BlockHeader]) -> None:
+        """Note the blocks that are applied, oldest first.
+
+        If another process applied the newest, they are held against the lists like those just read.
+        """
+        if applied[-1].hash == self._applied:
+            return
+        self._applied = applied[-1].hash
+        for header in applied:
+            if header.time > applied[-1].time - VERIFY_SECONDS[-1]:
+                read = _ReadByLists(header.height, frozenset(), None, self._clock())
+                self._unverified.setdefault(header.hash, read)
+
     def settled(self, ancestor: int, applied: Iterable[BlockHeader] = ()) -> None:
         """Note that all blocks above height ``ancestor`` were undone, and these were applied."""
         new = {header.hash: header.height for header in applied}
         newest = max(new.values(), default=math.inf)
+        self._applied = next(reversed(new), self._applied)
 
         def stays(known: str, height: int) -> bool:
             # What is above the newest may have been read ahead.
@@ -195,6 +219,8 @@ class DirectedReading:
         }
         lowest = min((low, *(read.height for read in waiting.values())))
         found: set[str] = set()
+        #: Blocks of payments that may never have been read.
+        unsure: dict[str, str] = {}
         for recipient in sorted(recipients):
             for asset in sorted(self._interests.assets):
                 rows = await _transfers(source, recipient, asset, lowest, high)
@@ -209,6 +235,8 @@ class DirectedReading:
                         )
                     found.add(row.tx_id)
                     read = self._unverified.get(row.block_hash)
+                    if read is not None and read.left_out is None and row.recipient == recipient:
+                        unsure[row.tx_id] = row.block_hash
                     if read is not None and recipient in read.recipients:
                         self._compare(source, row.block_hash, read, row.tx_id)
         for contract in sorted(self._interests.contracts):
@@ -218,8 +246,11 @@ class DirectedReading:
             labelled = await self._interests.labelled(contract, prints)
             found |= labelled
             for known, read in self._unverified.items():
-                for tx_id in read.left_out & labelled:
+                for tx_id in (read.left_out or frozenset()) & labelled:
                     self._compare(source, known, read, tx_id)
+        for tx_id in unsure.keys() - await self._interests.stored(frozenset(unsure)):
+            if (read := self._unverified.get(unsure[tx_id])) is not None:
+                self._doubt(source, unsure[tx_id], read, tx_id)
         if await source.header(headers[-1].hash) is None:
             raise SourceInconsistent(f"block {high} {headers[-1].hash} is gone again", url=source.url)
         for known, read in waiting.items():
@@ -238,13 +269,17 @@ class DirectedReading:
         """Put in doubt what the lists should have confirmed long ago, and do not as nobody reads them."""
         overdue = self._clock() - OVERDUE_SECONDS
         self._in_doubt.update(
-            (known, read.height) for known, read in self._unverified.items() if read.at < overdue
+            (known, read.height)
+            for known, read in self._unverified.items()
+            if read.at < overdue and read.left_out is not None
         )
 
     def _compare(self, source: StacksApi, block_hash: str, read: _ReadByLists, tx_id: str) -> None:
         """Put a block in doubt when a list shows a transaction of it that was left out."""
-        if tx_id not in read.left_out:
-            return
+        if tx_id in (read.left_out or frozenset()):
+            self._doubt(source, block_hash, read, tx_id)
+
+    def _doubt(self, source: StacksApi, block_hash: str, read: _ReadByLists, tx_id: str) -> None:
         self._in_doubt[block_hash] = read.height
         _log.warning(
             "directed.missed",

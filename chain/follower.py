@@ -115,6 +115,8 @@ class Follower:
     ) -> tuple[BlockHeader, ...]:
         """Fill and return the window for a fresh database, oldest first; see ``HeaderLoader.bootstrap``."""
         self._hold(await self._loader.bootstrap(start_height, since, now=now))
+        if self._directed is not None:
+            self._directed.begin(self._window.tip)
         return self._window.headers
 
     async def refill(self, cursor: BlockHeader) -> tuple[BlockHeader, ...]:
@@ -152,6 +154,8 @@ class Follower:
         empty.
         """
         _ = self._window.tip  # raises LookupError: an empty window is no source's fault
+        if self._directed is not None:
+            self._directed.resume(self._window.headers)
         failure: SourceError | None = None
         for source in self._pool.attempts():
             run = None

@@ -15,6 +15,7 @@ from chain.api.parse_fields import (
     as_hash,
     as_next_cursor,
     as_object,
+    as_principal,
     as_rows,
     shown,
 )
@@ -32,6 +33,8 @@ class ListedTransfer:
     block_height: int
     #: Index block hash.
     block_hash: str
+    #: None for a burn.
+    recipient: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def _transfer(row: object) -> ListedTransfer:
         tx_id=as_hash(as_object(fields.get("transaction"), "transaction").get("tx_id"), "transaction.tx_id"),
         block_height=as_count(block.get("height"), "block.height"),
         block_hash=as_hash(block.get("index_hash"), "block.index_hash"),
+        recipient=None if fields.get("recipient") is None else as_principal(fields["recipient"], "recipient"),
     )
 
 

@@ -11,6 +11,7 @@ from contracts.prints import read_memo_print
 from watcher.concurrency import run_in_thread
 from watcher.domain.matching import label_keys
 from watcher.store import intents as intent_store
+from watcher.store import transfers as transfer_store
 from watcher.store.database import Database
 
 #: More watched recipients than this are not looked up one by one, as a small budget would be used up by that;
@@ -39,6 +40,13 @@ class StoredInterests:
             return None
         return None if len(found) > MAX_RECIPIENTS else found
 
+    async def stored(self, tx_ids: frozenset[str]) -> frozenset[str]:
+        """Those of these transactions of which a transfer is stored."""
+        try:
+            return await run_in_thread(self._stored, tx_ids) if tx_ids else frozenset()
+        except SQLAlchemyError:
+            return frozenset()
+
     async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
         """Those of the transactions whose memo an intent has; of the payment contract, all of them."""
         if contract == self._payment_contract:
@@ -59,6 +67,10 @@ class StoredInterests:
     def _recipients(self) -> frozenset[str]:
         with self._database.read() as connection:
             return intent_store.watched_principals(connection, limit=MAX_RECIPIENTS + 1)
+
+    def _stored(self, tx_ids: frozenset[str]) -> frozenset[str]:
+        with self._database.read() as connection:
+            return transfer_store.canonical_among(connection, tx_ids)
 
     def _known(self, keys: frozenset[str]) -> frozenset[str]:
         with self._database.read() as connection:

@@ -207,6 +207,15 @@ def earlier_intents(connection: Connection, tx_ids: Collection[str]) -> dict[tup
     return found
 
 
+def canonical_among(connection: Connection, tx_ids: Collection[str]) -> frozenset[str]:
+    """Return those of the transactions of which a canonical transfer is stored."""
+    found: set[str] = set()
+    for batch in chunks(sorted(tx_ids)):
+        query = select(transfer.c.tx_id).where(transfer.c.tx_id.in_(batch), transfer.c.canonical)
+        found.update(connection.execute(query).scalars())
+    return frozenset(found)
+
+
 def assignments(connection: Connection, tx_ids: Collection[str]) -> dict[tuple[str, int, str, int, str], str]:
     """Return the intents that transfers were assigned to, by (tx_id, rank, asset, amount, recipient).
 

@@ -32,6 +32,9 @@ class Wanted:
     async def recipients(self) -> frozenset[str] | None:
         return self.principals
 
+    async def stored(self, tx_ids: frozenset[str]) -> frozenset[str]:
+        return frozenset()
+
     async def labelled(self, contract: str, prints: Mapping[str, Sequence[bytes]]) -> frozenset[str]:
         if contract == PAYMENTS:
             return frozenset(prints)

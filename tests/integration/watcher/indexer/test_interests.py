@@ -15,7 +15,7 @@ from tests import harness
 from watcher.indexer import interests
 from watcher.indexer.interests import StoredInterests
 from watcher.store.database import Database
-from watcher.store.schema import attempt, intent, refund, transfer
+from watcher.store.schema import attempt, intent, refund, reorg, transfer
 
 START = 1_800_000_000
 PAYER, STRANGER, DEDICATED = principal("payer"), principal("stranger"), principal("dedicated")
@@ -72,9 +72,11 @@ async def test_without_the_database_everything_is_read(database: Database) -> No
     with database.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE recipient RENAME TO recipient_gone")
         connection.exec_driver_sql("ALTER TABLE label RENAME TO label_gone")
+        connection.exec_driver_sql("ALTER TABLE transfer RENAME TO transfer_gone")
     prints = {"0x1": [encode(Buffer(b"plain"))], "0x2": [encode(UInt(1))]}
     assert await found.recipients() is None
     assert await found.labelled(harness.MAINNET.sbtc_contract, prints) == set(prints)
+    assert await found.stored(frozenset({"0x1"})) == frozenset()
 
 
 def block_txs(number: int) -> list[Tx]:
@@ -231,6 +233,48 @@ async def test_a_payment_that_a_late_list_hid_is_stored_soon_and_told_once(
         told = connection.execute(select(event.c.intent, event.c.type)).all()
     succeeded = sorted(row.intent for row in told if row.type == "payment.succeeded")
     assert succeeded == sorted([PLAIN.id, IN_STX.id])
+
+
+async def test_a_restart_forgets_no_late_list(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new process holds the newest blocks against the lists as well; what is stored is read once."""
+    monkeypatch.setattr(directed, "pays", lambda *_: True)
+    chain, clock = ScriptedChain(keep="instant", time=START), harness.Clock(START)
+    seen = txs.sbtc_transfer(PAYER, DEDICATED, 5)
+    hidden = txs.sbtc_transfer(PAYER, harness.SHOP, PLAIN.amount, PLAIN.reference.encode())
+    out = txs.sbtc_transfer(harness.SHOP, STRANGER, 5)
+
+    def late(route: str, body: Any) -> Any:
+        return {**body, "results": []} if route in ("ft_transfers", "contract_logs") else body
+
+    async with ScriptedApi(chain, version="sunset", ping_interval=None) as api:
+        for restarted in (False, True):
+            following, pool = harness.make_indexer(harness.make_ledger(database, clock), [api.url], clock)
+            if not restarted:
+                await following.poll()
+                await following._follower._pool._sources[0].api.probe()
+                chain.mine([seen])
+                clock.now += 5
+                await following.poll()
+                api.faults.tamper = late
+                paid = chain.mine([out, hidden], burn=True)
+                clock.now += 5
+                await following.poll()
+                assert {row.tx_id for row in stored(database)} == {seen.tx_id}
+                api.faults.tamper = None
+            else:
+                await following.poll()
+                await following._follower._pool._sources[0].api.probe()
+                for number in range(4):
+                    chain.mine([txs.sbtc_transfer(PAYER, STRANGER, 1, label=str(number))], burn=True)
+                    clock.now += 61
+                    await following.poll()
+            await pool.aclose()
+    assert {(row.tx_id, row.block_hash) for row in stored(database) if row.canonical} >= {
+        (hidden.tx_id, paid.hash)
+    }
+    with database.read() as connection:
+        reorgs = connection.execute(select(reorg.c.orphaned_blocks)).scalars().all()
+    assert len(reorgs) == 1, "a transfer that is stored, or one of our own, is no reason to read again"
 
 
 def stored(database: Database) -> Any:

@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 
 from chain.api import parse_lists
 from chain.api.parse_fields import Malformed
+from chain.testing import principal
 from tests.unit.chain.api.test_parse import GARBAGE, _paths
 
 DATA = Path(__file__).parents[3] / "data" / "stacks-api"
 LOGS = json.loads((DATA / "logs-page1.json").read_text())["body"]
 ONE, TWO = (f"0x{digit * 64}" for digit in "12")
-TRANSFERS = {
+MERCHANT = principal("merchant")
+TRANSFERS: dict[str, Any] = {
     "total": 1,
     "limit": 50,
     "cursor": {"next": "7:2147483647:3:1", "previous": None, "current": "8:2147483647:0:0"},
     "results": [
         {
             "sender": None,
-            "recipient": "SP1",
+            "recipient": MERCHANT,
             "amount": "5",
             "transaction": {"tx_id": ONE, "event_index": 0},
             "block": {"height": 8, "hash": TWO, "index_hash": TWO, "time": 1, "tx_index": 0},
@@ -33,9 +35,12 @@ TRANSFERS = {
 
 
 def test_a_transfer_names_its_transaction_and_block() -> None:
-    """A mint has no sender, and that is no error."""
+    """A mint has no sender, a burn no recipient, and that is no error."""
     page = parse_lists.transfer_page(TRANSFERS, limit=50)
-    assert page.results == (parse_lists.ListedTransfer(ONE, 8, TWO),)
+    assert page.results == (parse_lists.ListedTransfer(ONE, 8, TWO, MERCHANT),)
+    burn = {**TRANSFERS["results"][0], "recipient": None}
+    [burnt] = parse_lists.transfer_page({**TRANSFERS, "results": [burn]}, limit=50).results
+    assert burnt.recipient is None
     assert page.next_cursor == "7:2147483647:3:1"
 
 
