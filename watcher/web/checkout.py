@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -201,8 +201,12 @@ class _View:
         )
 
 
+@lru_cache(maxsize=1024)
 def _code(text: str, title: str) -> Markup:
-    """Return a QR code as SVG without styles; segno escapes the title."""
+    """Return a QR code as SVG without styles; segno escapes the title.
+
+    It takes some milliseconds, and the same page is asked for again and again.
+    """
     import segno  # only where a code is drawn: most commands never need it
 
     return Markup(segno.make(text, error="m", micro=False).svg_inline(scale=4, omitsize=True, title=title))  # noqa: S704
