@@ -32,6 +32,9 @@ MINIMUM_VERSION = (3, 2, 0)
 #: Blocks by which a node that says it is not synced may be behind its best peer all the same.
 TOLERATED_LAG_BLOCKS = 3
 
+#: Seconds for which a new tip is not replayed, because its post may be on its way: it wakes the loop.
+PATIENCE_SECONDS = 5.0
+
 #: For how long a look at the tip counts, in seconds; a new poll looks in any case.
 RECENT_SECONDS = 1.0
 
@@ -45,7 +48,8 @@ _OVERLAP = 100
 class NodeSource:
     """An own node. ``holds_past``: blocks of any age are replayed, because no API serves them.
 
-    ``clock`` is monotonic, ``now`` this machine's; both are for tests.
+    For ``patience`` seconds the post of a new tip is waited for. ``clock`` is monotonic, ``now`` this
+    machine's; both are for tests.
     """
 
     minimum_version = MINIMUM_VERSION
@@ -59,12 +63,16 @@ class NodeSource:
         inbox: Inbox,
         *,
         holds_past: bool = False,
+        patience: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._rpc = rpc
         self._inbox = inbox
         self.holds_past = holds_past
+        self._patience = patience
+        #: When the tip was first one that was not posted, since it was last one that was.
+        self._awaits_since: float | None = None
         self._clock = clock
         self._watch = NodeWatch(rpc.url, clock=clock, now=now)
         self._branches = Branches()
@@ -266,11 +274,24 @@ class NodeSource:
         """Read what was posted since the last look, and ask for the tip; return its height and hash."""
         async with self._looking:
             await self._read_posts()
-            self._tip = await self._extended(*await self._ask_tip())
+            told = await self._ask_tip()
+            if not self._is_awaited(*told):
+                self._tip = await self._extended(*told)
+            assert self._tip is not None, "only what follows a tip is awaited"
             await self._link_posted(self._tip[1])
             self._branches.set_tip(*self._tip)
             self._looked_at = self._clock()
             return self._tip
+
+    def _is_awaited(self, height: int, block_hash: str) -> bool:
+        """Whether the post of a new tip may be on its way: a replay would only cost the node time."""
+        if self._watch.has_posted(block_hash):
+            self._awaits_since = None
+            return False
+        if self._awaits_since is None:
+            self._awaits_since = self._clock()
+        is_next = self._tip is not None and height > self._tip[0]
+        return is_next and self._clock() - self._awaits_since < self._patience
 
     async def _extended(self, height: int, block_hash: str) -> tuple[int, str]:
         """Return the newest block that was posted lately on top of the RPC's tip, which is some seconds old.

@@ -77,6 +77,10 @@ class NodeWatch:
         if not self._is_looked_at:
             self._had = height, block_hash
 
+    def has_posted(self, block_hash: str) -> bool:
+        """Whether this block is among the last that were posted."""
+        return block_hash in self._posted
+
     def unknown(self, height: int, block_hash: str) -> None:
         """Note a posted block that the node does not know: something else posts to the observer."""
         if block_hash != self._unknown:

@@ -67,6 +67,7 @@ async def following_node(
     token: str | None = TOKEN,
     api: ScriptedChain | None = None,
     start: int | None = None,
+    patience: float = 0.0,
 ) -> AsyncIterator[NodeFixture]:
     """Follow a node from ``start`` or the tip on; ``api``: a server of that chain is the second source."""
     async with AsyncExitStack() as stack:
@@ -76,7 +77,9 @@ async def following_node(
         stack.callback(database.close)
         inbox = NodeInbox(database)
         clock = Clock()
-        source = NodeSource(NodeRpc(node.url, token=token), inbox, holds_past=api is None, clock=clock)
+        source = NodeSource(
+            NodeRpc(node.url, token=token), inbox, holds_past=api is None, patience=patience, clock=clock
+        )
         apis = [] if api is None else [await stack.enter_async_context(ScriptedApi(api, ping_interval=None))]
         others = [StacksApi(each.url) for each in apis]
         rig = NodeFixture(chain, apis, rules=WATCHED, sources=[source, *others], clock=clock)
@@ -269,6 +272,25 @@ async def test_a_posted_block_is_the_tip_before_the_rpc_says_so(tmp_path: Path) 
         assert rig.blocks == rig.truth()
         await rig.poll_once(passed=600)
         assert rig.pool.health()[0].state == "lagging"
+
+
+async def test_the_post_of_a_new_tip_is_waited_for_a_moment(tmp_path: Path) -> None:
+    """A replay, or a switch to the API, would be for nothing; a node that posts no more is not waited for."""
+    chain = ScriptedChain()
+    async with following_node(tmp_path, chain, patience=7.0) as rig:
+        chain.mine(payments(1))
+        assert await rig.poll_once() == []
+        await rig.tell(chain.blocks[-1:])
+        await rig.poll_once()
+        assert rig.blocks == rig.truth()
+        chain.mine(payments(1, "silent"))
+        assert await rig.poll_once() == []
+        for n in range(3):
+            chain.mine(payments(1, f"silent {n}"))
+            await rig.poll_once()
+        assert rig.blocks == rig.truth()[: len(rig.blocks)]
+        await rig.poll_once()
+        assert rig.blocks == rig.truth()
 
 
 async def test_a_forged_block_on_top_of_the_tip_moves_nothing(tmp_path: Path) -> None:
