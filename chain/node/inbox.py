@@ -31,7 +31,7 @@ class StoredBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """The posts that could not be read: how many are kept, and the newest one's reason and time (unix s)."""
+    """The posts that are not used: how many are kept, and the newest one's reason and time (unix s)."""
 
     count: int
     reason: str
@@ -74,4 +74,4 @@ class Inbox(Protocol):
         """Return the pending transactions, newest first."""
 
     async def put_aside(self) -> SetAside | None:
-        """Return what is to be said of the posts that cannot be read; None without any."""
+        """Return what is to be said of the posts that are not used; None without any."""

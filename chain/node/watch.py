@@ -1,4 +1,4 @@
-"""Recognize what is wrong with an own node: put back to a snapshot, forked, silent, unreadable posts."""
+"""Recognize what is wrong with an own node: put back to a snapshot, forked, silent, posts set aside."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from chain.node.inbox import SetAside
 
 #: Seconds without a post of the node's tip after which a person is told.
 SILENT_SECONDS = 60.0
-#: For how long an unreadable post is told of, in seconds.
+#: For how long a post that was set aside is told of, in seconds.
 TELL_ASIDE_SECONDS = 86_400.0
 #: Posted blocks that are remembered.
 MAX_POSTED = 10_000
@@ -65,7 +65,7 @@ class NodeWatch:
                 "[[events_observer]] in its configuration"
             )
         if self._aside is not None and self._now() - self._aside.at < TELL_ASIDE_SECONDS:
-            notes.append(f"unreadable posts: {self._aside.count}, the last {self._aside.reason}")
+            notes.append(f"posts set aside: {self._aside.count}, the last {self._aside.reason}")
         return "; ".join(notes) or None
 
     def posted(self, height: int, block_hash: str) -> None:
@@ -95,7 +95,7 @@ class NodeWatch:
             )
 
     def put_aside(self, aside: SetAside | None) -> None:
-        """Note the posts that cannot be read."""
+        """Note the posts that are not used."""
         self._aside = aside
 
     def tip(self, height: int, block_hash: str) -> str | None:

@@ -126,9 +126,9 @@ async def test_a_poison_block_stops_neither_the_node_nor_the_payment_in_it(
     [arrived] = await deployment.receiver.wait_for(1)
     assert arrived.document["type"] == "payment.succeeded"
     [row] = (await deployment.status())["sources"]
-    assert row["note"].startswith("unreadable posts: 5, the last /new_block: ")
+    assert row["note"].startswith("posts set aside: 5, the last /new_block: ")
     checked = await deployment.cli("check", code=1)
-    assert "5 posts could not be read" in checked
+    assert "posts set aside: 5, the last " in checked
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -172,6 +172,20 @@ async def test_two_daemons_of_one_machine_take_turns_at_the_nodes_posts(
         deployment.chain.mine()
         await node.posted(within=30)
         await deployment.caught_up()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_check_says_what_becomes_of_a_block_that_was_not_posted(
+    node: SimulatedNode, deployment: Deployment
+) -> None:
+    """It is replayed, read from an API, or stops the cursor."""
+    assert "replays blocks, as tried with" in await deployment.cli("check", code=1)
+    del deployment.environment["SBTC_WATCHER_NODE_AUTH_TOKEN"]
+    checked = await deployment.cli("check", code=1)
+    assert "no node_auth_token and no API: a block that was not posted stops the cursor" in checked
+    deployment.environment["SBTC_WATCHER_API_URLS"] = deployment.api.url
+    checked = await deployment.cli("check", code=1)
+    assert "no node_auth_token: blocks that were not posted come from an API" in checked
 
 
 async def test_the_script_of_recorded_blocks_runs_the_daemon(deployment: Deployment) -> None:

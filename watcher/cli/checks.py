@@ -16,6 +16,7 @@ from chain.errors import ChainError, SourceError, SourceRefused
 from chain.node.answers import NodeInfo
 from chain.node.rpc import NodeRpc
 from chain.node.source import MINIMUM_VERSION, TOLERATED_LAG_BLOCKS
+from chain.node.watch import TELL_ASIDE_SECONDS
 from chain.source_check import NETWORK_IDS
 from notifier import endpoints as endpoint_store
 from notifier import outbox
@@ -129,8 +130,9 @@ def _check_posts(connection: Connection) -> list[Finding]:
         findings = [warning("node", "it has posted nothing yet; see [[events_observer]] in docs/own-node.md")]
     else:
         findings = [ok("node", f"it posted block {newest[0]} {span(max(0.0, time.time() - newest[1]))} ago")]
-    if aside is not None:
-        text = f"{count(aside.count, 'post')} could not be read, the last one {aside.reason}"
+    if aside is not None and time.time() - aside.at < TELL_ASIDE_SECONDS:
+        ago = span(max(0.0, time.time() - aside.at))
+        text = f"posts set aside: {aside.count}, the last {ago} ago, {aside.reason}"
         findings.append(warning("node", text))
     return findings
 
@@ -242,7 +244,7 @@ async def _check_node(url: str, settings: Settings) -> _Answer:
         seconds = recorder.seconds
         _, tip = await rpc.tip()
         finding = await _identify_node(rpc, info, seconds, settings)
-        notes = (await _check_replay(rpc, tip),)
+        notes = (await _check_replay(rpc, tip, has_api=bool(settings.api_urls)),)
     except ChainError as problem:
         text = str(problem).removeprefix(f"{rpc.url}: ")
         finding = error("source", f"{rpc.url}: {text} {getattr(problem, 'hint', '')}".strip())
@@ -265,17 +267,20 @@ async def _identify_node(rpc: NodeRpc, info: NodeInfo, seconds: float, settings:
     return ok("source", f"{text}, own node")
 
 
-async def _check_replay(rpc: NodeRpc, tip: str) -> Finding:
-    if not rpc.can_replay:
+async def _check_replay(rpc: NodeRpc, tip: str, *, has_api: bool) -> Finding:
+    if not rpc.can_replay and has_api:
         return note("node", "no node_auth_token: blocks that were not posted come from an API")
+    if not rpc.can_replay:
+        return warning("node", "no node_auth_token and no API: a block that was not posted stops the cursor")
     try:
         block = await rpc.replay(tip)
     except SourceRefused as problem:
         return warning("node", f"it refuses to replay blocks. {problem.hint}")
     except SourceError as problem:
         return warning("node", f"it does not replay its tip: {str(problem).removeprefix(f'{rpc.url}: ')}")
-    height = None if block is None else block.header.height
-    return ok("node", f"replays blocks, as tried with {height}")
+    if block is None:
+        return warning("node", f"it does not have its tip {tip} to replay")
+    return ok("node", f"replays blocks, as tried with {block.header.height}")
 
 
 def _endings(api: StacksApi) -> tuple[Finding, ...]:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from chain.node.receiver import Receiver
 from chain.testing import ScriptedChain, node_payloads, principal, txs
 from chain.testing.node import SimulatedNode
 from tests import harness
+from watcher.cli.checks import check_database
+from watcher.config.settings import Settings
 from watcher.indexer.node_inbox import NodeInbox
 from watcher.store import node_posts
 from watcher.store.database import Database
@@ -227,6 +230,22 @@ async def test_a_post_that_cannot_be_read_is_answered_and_kept(database: Databas
 def test_any_post_is_taken(database: Database, body: bytes, path: str) -> None:
     """Whatever the bytes."""
     asyncio.run(Receiver(NodeInbox(database)).take(path, body))
+
+
+@pytest.mark.parametrize(("days", "told"), [(0.9, True), (1.1, False)])
+async def test_check_tells_of_posts_that_were_set_aside_lately(
+    database: Database, days: float, told: bool
+) -> None:
+    """Of older ones nothing is to be done any more."""
+    settings = Settings(
+        node_url="http://127.0.0.1:20443",
+        node_observer_bind="127.0.0.1:3700",
+        database_url=database.url.render_as_string(hide_password=False),
+    )
+    await NodeInbox(database, now=lambda: time.time() - days * 86_400).set_aside("/new_block", b"{", "bad")
+    said = [one.text for one in check_database(database, settings) if one.subject == "node"]
+    assert [text for text in said if text.startswith("posts set aside: 1, the last 2")] == said[1:]
+    assert len(said) == 1 + told
 
 
 async def test_a_post_that_is_too_large_is_drained_answered_and_noted(database: Database) -> None:

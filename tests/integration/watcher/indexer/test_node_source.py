@@ -455,7 +455,7 @@ async def test_unreadable_posts_are_told_of_and_their_blocks_replayed(tmp_path: 
         assert rig.blocks == rig.truth()
         assert rig.replays() == 1
         assert rig.pool.health()[0].note == (
-            "unreadable posts: 1, the last /new_block: transactions must be a list, not '?'"
+            "posts set aside: 1, the last /new_block: transactions must be a list, not '?'"
         )
 
 
