@@ -111,7 +111,8 @@ def deprecated_routes(sources: Sequence[Mapping[str, Any]]) -> Reason | None:
         "nothing has to be done: events are then read one transaction at a time, which takes more requests"
         if not ended
         else "events are read one transaction at a time, where it takes fewer requests of those that concern "
-        "us (read_mode); why a transaction was dropped from the mempool is not told"
+        "us (read_mode): labels of transfers to addresses that nobody watches are not seen then, nor why a "
+        "transaction was dropped from the mempool"
     )
     return Reason(Code.DEPRECATED_ROUTES, "; ".join([*ended, *ending]), hint)
 
