@@ -195,7 +195,11 @@ class DirectedReading:
             self._rests_until[source.url] = started + REST_SECONDS
             _log.warning("directed.no_lists", action="directed.no_lists", reason=str(error))
             return None
-        if found is None or self._is_doubted(headers):
+        if found is None:
+            # Too long: the pages that were read in vain are not read again for every block.
+            self._rests_until[source.url] = started + REST_SECONDS
+            return None
+        if self._is_doubted(headers):
             return None
         for header in headers:
             if header.height <= top - _SETTLED_BLOCKS:

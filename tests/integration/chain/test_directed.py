@@ -385,3 +385,89 @@ async def test_what_was_read_ahead_by_lists_and_not_applied_is_read_again() -> N
             await rig.poll_once(passed=61.0)
         concerning(rig, listed)
         assert not any(isinstance(step, Reorg) for step in rig.steps)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        txs.sbtc_transfer(PAYER, MERCHANT, 5, label="plain"),
+        txs.stx_send_many(PAYER, [(MERCHANT, 3, b"")], label="STX"),
+        txs.sbtc_transfer(PAYER, STRANGER, 5, memo=b"OURS", label="labelled"),
+        txs.contract_refund(PAYMENTS, STRANGER, PAYER, 2, intent_id=b"i" * 32, label="refund"),
+    ],
+    ids=["plain", "STX", "labelled", "refund"],
+)
+async def test_each_list_is_compared_again_by_itself(hidden: Tx) -> None:
+    """One transaction, which one list alone shows, and showed late."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+
+        def empty(route: str, body: Any) -> Any:
+            lists = ("ft_transfers", "stx_inbound", "contract_logs")
+            return {**body, "results": []} if route in lists else body
+
+        api.faults.tamper = empty
+        chain.mine([*crowd(1), hidden])
+        await rig.poll_once()
+        api.faults.tamper = None
+        for number in range(2, 5):
+            chain.mine(crowd(number))
+            await rig.poll_once(passed=61.0)
+        concerning(rig, [hidden])
+        assert sum(isinstance(step, Reorg) for step in rig.steps) == 1
+
+
+async def test_a_branch_that_comes_while_blocks_are_read_again_is_not_believed_at_once() -> None:
+    """The blocks that are applied anew must lead to our own tip."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+        api.faults.tamper = late
+        paid = chain.mine([*crowd(1), *ours("1")])
+        await rig.poll_once()
+        api.faults.tamper = None
+        chain.mine(crowd(2))
+        await rig.poll_once(passed=61.0)
+        held = rig.follower.window.tip
+
+        def away(_: Request) -> None:
+            chain.fork(paid.height - 1).mine(n=6)
+
+        original = rig.follower._again
+
+        async def again(*args: Any) -> Any:
+            away(args[0])
+            return await original(*args)
+
+        rig.follower._again = again  # type: ignore[method-assign]
+        with pytest.raises(SourceInconsistent, match="changed its chain"):
+            await rig.poll_once()
+        assert rig.follower.window.tip == held
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same page for ever", "ever older pages"])
+async def test_lists_without_an_end_are_left_alone_for_a_while(same: bool) -> None:
+    """A bounded number of pages is read once, and the blocks are read whole."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+
+        def endless(route: str, body: Any) -> Any:
+            if route != "ft_transfers":
+                return body
+            height = 10**9 - (0 if same else api.counts[route])
+            known = f"0x{height:064x}"
+            row = {
+                "recipient": MERCHANT,
+                "transaction": {"tx_id": known, "event_index": 0},
+                "block": {"height": height, "hash": known, "index_hash": known},
+            }
+            return {**body, "results": [row] * 50, "cursor": {"next": f"{height}:0:0:1"}}
+
+        api.faults.tamper = endless
+        for number in range(3):
+            chain.mine([*crowd(number), *ours(str(number))])
+            await rig.poll_once()
+            assert rig.is_current()
+        assert api.counts["ft_transfers"] == directed.MAX_LIST_PAGES
