@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := contracts/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists them too).
-PURE := chain/address.py,chain/clarity.py,chain/clarity_repr.py,chain/backoff.py,chain/model.py,chain/header_window.py,chain/api/parse.py,chain/api/parse_fields.py,chain/api/parse_mempool.py,chain/api/parse_multiple.py,chain/api/parse_v3.py,chain/api/parse_lists.py,chain/api/capabilities.py,chain/node/answers.py,chain/node/block.py,chain/node/branches.py,chain/node/payloads.py,chain/node/transaction.py,contracts/*,notifier/circuit_breaker.py,notifier/crockford.py,notifier/rate_limit.py,notifier/retry.py,notifier/events.py,notifier/signing.py,notifier/status_line.py,watcher/domain/*
+PURE := chain/address.py,chain/clarity.py,chain/clarity_repr.py,chain/backoff.py,chain/model.py,chain/header_window.py,chain/api/parse.py,chain/api/parse_fields.py,chain/api/parse_mempool.py,chain/api/parse_multiple.py,chain/api/parse_v3.py,chain/api/parse_lists.py,chain/api/capabilities.py,chain/node/answers.py,chain/node/block.py,chain/node/branches.py,chain/node/byte_reader.py,chain/node/payloads.py,chain/node/transaction.py,contracts/*,notifier/circuit_breaker.py,notifier/crockford.py,notifier/rate_limit.py,notifier/retry.py,notifier/events.py,notifier/signing.py,notifier/status_line.py,watcher/domain/*
 .DEFAULT_GOAL := help
 .PHONY: help demo test check unit lint type format cov contracts contracts-vm bench-notifier bench-api bench-tip lock clean
 

@@ -19,6 +19,7 @@ from chain.api.parse_fields import (
     shown,
 )
 from chain.node.block import Tenure, hash_of
+from chain.node.byte_reader import ByteReader
 
 #: Format of a consensus hash, which names a tenure.
 CONSENSUS_HASH = re.compile(r"0x[0-9a-f]{40}")
@@ -148,7 +149,7 @@ def consensus_hash(value: object, what: str) -> str:
 
 def raw_header(data: bytes) -> RawHeader:
     """Parse the beginning of a serialized block (SIP-021's header, SIP-003's encoding)."""
-    reader = _Reader(data)
+    reader = ByteReader(data, "a raw block")
     version = reader.number(1) & 0x7F
     height = reader.number(8)
     reader.take(8)  # sats burned
@@ -169,27 +170,3 @@ def raw_header(data: bytes) -> RawHeader:
         time=as_time(time, "timestamp"),
         tx_count=reader.count(_MAX_TXS),
     )
-
-
-class _Reader:
-    """A cursor over the bytes. Each method raises ``Malformed`` when too few are left."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def take(self, size: int) -> bytes:
-        start, end = self._position, self._position + size
-        if end > len(self._data):
-            raise Malformed(f"a raw block ends after {len(self._data)} bytes, within its header")
-        self._position = end
-        return self._data[start:end]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def count(self, most: int) -> int:
-        count = self.number(4)
-        if count > most:
-            raise Malformed(f"a raw block holds a list of {count} entries, more than {most}")
-        return count

@@ -176,7 +176,7 @@ class HostAddresses:
         self._until = float("-inf")
 
     async def __call__(self) -> frozenset[str]:
-        """Return them; of this machine, every name of itself."""
+        """Return them; for this machine, its loopback addresses of both kinds too."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until:
             with suppress(OSError, UnicodeError):

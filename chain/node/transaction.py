@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from chain.address import Principal
 from chain.api.parse_fields import Malformed
 from chain.clarity import ClarityError, decode_first
+from chain.node.byte_reader import ByteReader
 
 #: Longest memo of an STX transfer, in bytes; the chain pads it with zeros.
 MEMO_BYTES = 34
@@ -117,35 +118,11 @@ def _payload(reader: "_Reader", sender: str) -> RawTransaction:
     return RawTransaction(sender=sender, kind=kind)
 
 
-class _Reader:
-    """A cursor over the bytes. Each method raises ``Malformed`` when too few are left."""
+class _Reader(ByteReader):
+    """Reads the parts of a transaction."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
-
-    def take(self, size: int) -> bytes:
-        start, end = self._position, self._position + size
-        if end > len(self._data):
-            raise Malformed(f"a raw transaction ends after {len(self._data)} bytes, within a field")
-        self._position = end
-        return self._data[start:end]
-
-    def rest(self) -> bytes:
-        return self.take(len(self._data) - self._position)
-
-    def end(self) -> None:
-        if self._position != len(self._data):
-            raise Malformed(f"{len(self._data) - self._position} bytes follow a raw transaction's payload")
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def count(self, most: int) -> int:
-        count = self.number(4)
-        if count > most:
-            raise Malformed(f"a raw transaction holds a list of {count} entries, more than {most}")
-        return count
+        super().__init__(data, "a raw transaction")
 
     def name(self) -> str:
         name = self.take(self.number(1))
@@ -208,7 +185,7 @@ class _Reader:
             self.name()
         if kind == 2:
             try:
-                _, self._position = decode_first(self._data, self._position)
+                _, self.position = decode_first(self.data, self.position)
             except ClarityError as error:
                 raise Malformed(f"a post-condition names a token that is no value: {error}") from error
         self.take(1)  # condition code
