@@ -1,6 +1,7 @@
 """The real daemon on a simulated node: posts, kills between store and answer, poison, silence, recordings."""
 
 import asyncio
+import json
 import signal
 import socket
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chain.testing import principal, txs
+from chain.testing import node_payloads, principal, txs
 from chain.testing.node import SimulatedNode
 from chain.testing.tx import Tx
 from tests import harness
@@ -172,6 +173,39 @@ async def test_two_daemons_of_one_machine_take_turns_at_the_nodes_posts(
         deployment.chain.mine()
         await node.posted(within=30)
         await deployment.caught_up()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_above_the_limit_a_forged_post_of_a_real_block_is_no_success(
+    node: SimulatedNode, deployment: Deployment
+) -> None:
+    """The node's word is its posts; an API of another host must say the same, and does of what is true."""
+    deployment.environment |= {
+        "SBTC_WATCHER_API_URLS": deployment.api.url.replace("127.0.0.1", "localhost"),
+        "SBTC_WATCHER_VERIFY_AMOUNT_OVER": '{"sbtc": 10}',
+    }
+    shop = await deployment.shop()
+    await following(deployment)
+    forged, honest = [await order(deployment, shop["merchant"]) for _ in range(2)]
+    node.posts_blocks = False
+    deployment.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 1234, forged["reference"].encode())])
+    body = json.dumps(node_payloads.new_block(deployment.chain.blocks[-1]))
+    assert '"amount": "1234"' in body
+    node.post("/new_block", body.replace('"amount": "1234"', '"amount": "50000"').encode())
+    await deployment.caught_up()
+    node.posts_blocks = True
+    deployment.chain.mine([pay(honest)])
+    async with asyncio.timeout(60):
+        while (await deployment.json("intents", "show", honest["id"]))["status"] != "succeeded":
+            pass
+    shown = await deployment.json("intents", "show", forged["id"])
+    assert (shown["status"], shown["amount_received"]) == ("processing", "50000")
+    succeeded = [
+        arrival.document["data"]["payment_intent"]["id"]
+        for arrival in deployment.receiver.arrivals
+        if arrival.document["type"] == "payment.succeeded"
+    ]
+    assert set(succeeded) <= {honest["id"]}
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
