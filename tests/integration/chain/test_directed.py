@@ -471,3 +471,49 @@ async def test_lists_without_an_end_are_left_alone_for_a_while(same: bool) -> No
             await rig.poll_once()
             assert rig.is_current()
         assert api.counts["ft_transfers"] == directed.MAX_LIST_PAGES
+
+
+async def test_blocks_that_were_read_ahead_stay_to_be_compared_when_earlier_ones_are_applied() -> None:
+    """Batches are read in parallel and applied one after the other."""
+    chain = ScriptedChain(keep="instant")
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+        listed = ours("2")
+        first = chain.mine(crowd(1))
+        second = chain.mine([*crowd(2), *listed])
+        api.faults.tamper = late
+        await rig.poll_once()
+        api.faults.tamper = None
+        assert rig.follower._directed is not None
+        rig.follower._directed.settled(first.height - 1, [first])
+        rig.follower._directed.settled(first.height, [second])
+        for number in range(3, 6):
+            chain.mine(crowd(number))
+            await rig.poll_once(passed=61.0)
+        concerning(rig, listed)
+
+
+async def test_what_came_before_the_first_cursor_is_never_read() -> None:
+    """A fresh database begins at its start; the headers below it are held against no list."""
+    chain = ScriptedChain(keep="instant")
+    chain.mine([*crowd(1), *ours("1")])
+    async with reading(chain, Wanted()) as rig:
+        for number in range(2, 6):
+            chain.mine(crowd(number))
+            assert [type(step) for step in await rig.poll_once(passed=61.0)] == [Extend]
+
+
+async def test_a_restart_without_lists_reads_nothing_again() -> None:
+    """What an earlier process applied, whole or by lists, is in doubt only if a list shows more."""
+    chain, wanted = ScriptedChain(keep="instant"), Wanted()
+    chain.mine(seconds=2_000)
+    async with reading(chain, wanted) as rig:
+        wanted.principals = None
+        chain.mine([*crowd(1), *ours("1")])
+        await rig.poll_once()
+        window = HeaderWindow(rig.follower.window.headers)
+        rig.follower = rig.make_follower(window, interests=wanted)
+        for number in range(2, 6):
+            chain.mine(crowd(number))
+            assert [type(step) for step in await rig.poll_once(passed=1_000.0)] == [Extend]
+        assert rig.is_current()
