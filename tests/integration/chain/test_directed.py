@@ -517,3 +517,29 @@ async def test_a_restart_without_lists_reads_nothing_again() -> None:
             chain.mine(crowd(number))
             assert [type(step) for step in await rig.poll_once(passed=1_000.0)] == [Extend]
         assert rig.is_current()
+
+
+async def test_lists_that_were_entered_below_a_block_confirm_nothing_of_it() -> None:
+    """While old blocks are read, the rows of the newest are jumped over."""
+    chain = ScriptedChain(keep="instant")
+    for number in range(300):
+        chain.mine([txs.sbtc_transfer(PAYER, MERCHANT, 5, label=f"{number}")])
+    async with reading(chain, Wanted()) as rig:
+        api = rig.apis[0]
+        listed = [txs.sbtc_transfer(PAYER, MERCHANT, 6, label="hidden")]
+        chain.mine([*crowd(1), *listed])
+        for number in range(60):
+            chain.mine([txs.sbtc_transfer(PAYER, MERCHANT, 7, label=f"newer {number}")])
+        api.faults.tamper = late
+        await rig.poll_once()
+        api.faults.tamper = None
+        lists = rig.follower._directed
+        assert lists is not None
+        old = chain.blocks[20].header
+        for passed in (61.0, 900.0):
+            rig.clock.now += passed
+            assert await lists.relevant(rig.sources[0], [old], [], top=chain.tip.height) is not None
+        for number in range(2, 6):
+            chain.mine(crowd(number))
+            await rig.poll_once(passed=61.0)
+        concerning(rig, listed)
