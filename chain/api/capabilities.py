@@ -86,7 +86,7 @@ class Capabilities:
         if version is not None and (found := parse_version(version)) is not None:
             text = ".".join(map(str, found))
             if text != known.version:
-                # Another version: what it lacked may be there now. What is switched off stays so.
+                # Another version: what it lacked may be there now. A 410 waits for the next probe.
                 known = replace(
                     known, version=text, has_blocks_v3=None, has_event_count=None, absent=frozenset()
                 )
