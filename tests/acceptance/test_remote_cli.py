@@ -35,6 +35,7 @@ _VOLATILE = [
     (re.compile(r'"(bytes|\w+_seconds)": [\d.]+'), r'"\1": N'),
     (re.compile(r"\d+(\.\d+)? (KB|MB|s|min|h)\b"), "N"),
     (re.compile(r"\bby (cli:\w+|admin)\b"), "by SOMEBODY"),
+    (re.compile(r"/pay/[\w-]{22}"), "/pay/SECRET"),
     (re.compile("|".join(map(principal, SHOPS))), "RECIPIENT"),
 ]
 

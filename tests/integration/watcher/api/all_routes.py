@@ -61,6 +61,8 @@ def make_doomed(api: ApiFixture) -> dict[str, dict[str, str]]:
     return {
         "cancel_payment_intent": {"intent_id": fixture.create(reference="inv-2")},
         "dismiss_payment_intent": {"intent_id": canceled},
+        # Disabled, it would refuse tests and recoveries.
+        "change_webhook_endpoint": {"endpoint_id": add_endpoint(api, api.merchant)},
         "remove_webhook_endpoint": {"endpoint_id": add_endpoint(api, api.merchant)},
         "change_merchant": {"merchant_id": changed},
         "rotate_merchant_key": {"merchant_id": rotated},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
-from chain.testing import txs
+from chain.testing import principal, txs
 from notifier import bulk, clock, deliveries, event_log, outbox, queue, retention
 from notifier.schema import DeliveryStatus, endpoint
 from tests import harness
@@ -45,10 +45,13 @@ BIG = {
     *("transfer", "transition"),
 }
 
+#: Fifty addresses, as SQL; they are shown, so they must be right.
+FILLERS = "ARRAY[" + ", ".join(f"'{principal(f'filler {n}')}'" for n in range(50)) + "]"
+
 #: How a row of each table is made many: what of its columns is different in the ``k``-th one.
 MANY: dict[str, tuple[int, dict[str, str]]] = {
-    "merchant": (50, {"id": "'mer_F' || k", "recipient": "'SP_F' || k"}),
-    "recipient": (50, {"principal": "'SP_F' || k"}),
+    "merchant": (50, {"id": "'mer_F' || k", "recipient": f"({FILLERS})[k]"}),
+    "recipient": (50, {"principal": f"({FILLERS})[k]"}),
     "intent": (
         4001,
         {
@@ -58,7 +61,8 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
             "status": "CASE WHEN k % 20 = 0 THEN 'pending' ELSE 'succeeded' END",
             "reference_key": "'REF' || k",
             "terms_hash": "sha256(k::text::bytea)",
-            "recipient": "'SP_F' || (k % 50 + 1)",
+            "checkout_hash": "sha256((k + 1000000)::text::bytea)",
+            "recipient": f"({FILLERS})[k % 50 + 1]",
             "wake_time": "CASE WHEN k % 20 = 0 THEN 2000000000 + k END",
             "wake_height": "NULL",
             "wake_burn_height": "NULL",
@@ -84,7 +88,7 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
             "tx_id": "'0x' || md5(k::text)",
             "intent_id": "CASE WHEN k % 10 > 0 THEN 'pi_0' || lpad(k::text, 10, '0') END",
             "merchant_id": "'mer_F' || (k % 50 + 1)",
-            "recipient": "'SP_F' || (k % 50 + 1)",
+            "recipient": f"({FILLERS})[k % 50 + 1]",
             "height": "k % 50",
             "canonical": "true",
             "orphaned_at": "NULL",
