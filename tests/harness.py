@@ -22,7 +22,7 @@ from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
 from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, LEVELS, Intent, LatePolicy, Match
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.indexer.interests import StoredInterests
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import IndexerLoop
@@ -43,7 +43,7 @@ RULES = PaymentRules(
     ignored_senders=MAINNET.ignored_senders,
 )
 WATCHED = FetchRules(watched_contracts=frozenset({MAINNET.sbtc_contract, PAYMENT_CONTRACT}))
-SETTLER = Settler(site=Site(network="mainnet", payment_contract=PAYMENT_CONTRACT))
+SETTLER = Settler(server_info=ServerInfo(network="mainnet", payment_contract=PAYMENT_CONTRACT))
 MERCHANT = "mer_TEST"
 SHOP = principal("shop")
 

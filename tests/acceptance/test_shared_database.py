@@ -20,7 +20,7 @@ from tests import harness
 from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 from tests.postgresql import Server
 from watcher.domain.model import Intent
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.indexer.leader import Lease, current_holder
 from watcher.services import queries
 from watcher.store.database import Database
@@ -92,7 +92,7 @@ async def told_once(deployment: Deployment, database: Database, intent: Intent) 
     """Assert that the intent succeeded and the merchant got the event once."""
     await deployment.receiver.wait_for(1, within=30)
     with database.read() as connection:
-        shown = queries.intent(connection, intent.id, site=Site(network="mainnet"))
+        shown = queries.intent(connection, intent.id, server_info=ServerInfo(network="mainnet"))
         events = list(connection.execute(select(event.c.type).order_by(event.c.sequence)).scalars())
     assert (shown["status"], len(shown["transfers"])) == ("succeeded", 1)
     assert events == ["payment.created", "payment.succeeded"]

@@ -19,7 +19,7 @@ from chain.testing import ScriptedApi, ScriptedChain, principal, txs
 from chain.testing.faults import Fault, Faults
 from notifier.schema import event as event_table
 from tests import harness
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.indexer.loop import PollResult
 from watcher.indexer.verifier import Verifier
 from watcher.services import queries
@@ -175,7 +175,9 @@ class Situation:
 
     def status(self, name: str) -> str:
         with self.database.read() as connection:
-            return str(queries.intent(connection, f"pi_{name}", site=Site(network="mainnet"))["status"])
+            return str(
+                queries.intent(connection, f"pi_{name}", server_info=ServerInfo(network="mainnet"))["status"]
+            )
 
     def successes(self) -> list[str]:
         with self.database.read() as connection:

@@ -116,7 +116,7 @@ class History(RuleBasedStateMachine):
         self.serial = 0
         self.start_height = self.chain.tip.height
         self.chain.mine(burn=True)
-        self.settler = CrashingSettler(site=harness.SETTLER.site)
+        self.settler = CrashingSettler(server_info=harness.SETTLER.server_info)
         self.pool = None
         self.database = harness.open_database(self.folder)
         self.boot()

@@ -55,7 +55,7 @@ from watcher.config.types import (
 )
 from watcher.domain.levels import Level, parse_level
 from watcher.domain.model import LatePolicy
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.durations import ChainSeconds, PositiveSeconds, Seconds
 from watcher.urls import parse_origin, parse_page_url
 
@@ -288,9 +288,9 @@ class Settings(BaseSettings):
         return NETWORKS[self.network]
 
     @property
-    def site(self) -> Site:
+    def server_info(self) -> ServerInfo:
         """What intents' documents say of this server."""
-        return Site(
+        return ServerInfo(
             network=self.network.value, payment_contract=self.payment_contract, public_url=self.public_url
         )
 

@@ -137,7 +137,7 @@ class Environment:
     async def intent(self, intent_id: str) -> dict[str, Any]:
         """Return an intent as the HTTP API shows it."""
         return await self.read(
-            lambda connection: queries.intent(connection, intent_id, site=self.settings.site)
+            lambda connection: queries.intent(connection, intent_id, server_info=self.settings.server_info)
         )
 
     async def unmatched(self, shop: Shop) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.indexer.settle_result import Change
 from watcher.schemas import serialize
 from watcher.store import intents as intent_store
@@ -28,7 +28,7 @@ from watcher.store import intents as intent_store
 class EventContext:
     """What all events of one transaction have in common."""
 
-    site: Site
+    server_info: ServerInfo
     clock: ChainClock
     #: Unix seconds of this machine's clock.
     now: float
@@ -132,7 +132,7 @@ class Settlement:
             self.facts,
             self.timeline,
             context.clock,
-            site=context.site,
+            server_info=context.server_info,
             shown=shown,
         )
         data = serialize.event_data(
@@ -140,7 +140,7 @@ class Settlement:
             previous_status=draft.previous_status,
             reason=draft.reason,
             supersedes=draft.supersedes,
-            network=context.site.network,
+            network=context.server_info.network,
             clock=context.clock,
             refund=draft.refund,
         )

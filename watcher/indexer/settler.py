@@ -17,8 +17,8 @@ from notifier.events import EventType
 from watcher import unforeseen
 from watcher.config.settings import Settings
 from watcher.domain.model import ChainClock, SentEvent
+from watcher.domain.server_info import ServerInfo
 from watcher.domain.settlement import decide
-from watcher.domain.site import Site
 from watcher.errors import WatcherError
 from watcher.indexer.intent_settlement import EventContext, Settlement
 from watcher.indexer.settle_result import SettleResult
@@ -44,9 +44,9 @@ SET_ASIDE_SECONDS = 3_600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles intents. What the site is goes into every event; it is fixed while the daemon runs."""
+    """Settles intents. What documents say of the server goes into every event; it is fixed while the daemon runs."""
 
-    site: Site
+    server_info: ServerInfo
     #: Wait before the first attempt of a delivery, seconds.
     first_wait: float = 0.0
     #: Without it events are written, but nothing is delivered.
@@ -59,13 +59,13 @@ class Settler:
     @property
     def network(self) -> str:
         """The network whose chain is followed."""
-        return self.site.network
+        return self.server_info.network
 
     @classmethod
     def of(cls, settings: Settings) -> "Settler":
         """Return a settler for these settings."""
         return cls(
-            site=settings.site,
+            server_info=settings.server_info,
             first_wait=settings.webhook_retry_schedule[0],
         )
 
@@ -101,7 +101,7 @@ class Settler:
         unverified = [(each.intent.id, each.decision.to_verify) for each in settlements]
         verification.mark_unverified(connection, unverified, at=clock.time)
         context = EventContext(
-            site=self.site,
+            server_info=self.server_info,
             clock=clock,
             now=now,
             seen_at=self.seen_at,

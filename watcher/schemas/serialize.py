@@ -19,7 +19,7 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.schemas.base import Amount, Hex, Time
 from watcher.schemas.payment_intents import PaymentIntent
 
@@ -57,7 +57,7 @@ def payment_intent(
     timeline: Sequence[TimelineEntry],
     clock: ChainClock,
     *,
-    site: Site,
+    server_info: ServerInfo,
     shown: int = MAX_ENTRIES_SHOWN,
 ) -> dict[str, Any]:
     """Return the public document of an intent; depths are counted from ``clock``.
@@ -104,13 +104,13 @@ def payment_intent(
         "attempts_total": len(attempts),
         "refunds": [_repayment(refund, clock) for refund in refunds[-shown:]],
         "refunds_total": len(refunds),
-        "network": site.network,
-        "livemode": site.livemode,
-        "checkout_url": site.checkout_url(intent.checkout_token),
+        "network": server_info.network,
+        "livemode": server_info.livemode,
+        "checkout_url": server_info.checkout_url(intent.checkout_token),
         "pay": {
             "memo": intent.reference,
             "transfer": _transfer_call(intent, state.missing),
-            "contract": _contract_call(intent, site.payment_contract),
+            "contract": _contract_call(intent, server_info.payment_contract),
         },
         "timeline": [
             {"at": rfc3339(change.at), "status": change.status, "reason": change.reason}

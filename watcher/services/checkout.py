@@ -45,7 +45,7 @@ def document(
     facts = transfer_store.load_facts(connection, [intent.id])[intent.id]
     merchant = merchants.find(connection, intent.merchant)
     clock = _clock(connection)
-    shown = serialize.payment_intent(intent, state, facts, [], clock, site=settings.site)
+    shown = serialize.payment_intent(intent, state, facts, [], clock, server_info=settings.server_info)
     stage = checkout.checkout_state(intent, state, clock)
     asset = next((one for one in settings.assets.values() if one.identifier == intent.asset_identifier), None)
     payable = stage in checkout.PAYABLE

@@ -42,16 +42,20 @@ class PaymentIntentService(Context):
             errors = [error for number in sorted(refusals) for error in _numbered(number, refusals[number])]
             raise Refused("validation", errors=errors)
         ids = [str(intent_id) for intent_id in made]
-        return {"data": queries.intents_by_id(self.connection, ids, site=self.settings.site)}
+        return {"data": queries.intents_by_id(self.connection, ids, server_info=self.settings.server_info)}
 
     def intent(self, intent_id: str) -> Document:
         """Return one intent."""
-        return queries.intent(self.connection, intent_id, site=self.settings.site, merchant=self.merchant)
+        return queries.intent(
+            self.connection, intent_id, server_info=self.settings.server_info, merchant=self.merchant
+        )
 
     def intents(self, filters: PaymentIntentFilters) -> Document:
         """Return a page of intents, newest first."""
         merchant = self.read_page(filters, intent.c.id, intent.c.merchant_id)
-        return queries.intents(self.connection, filters, site=self.settings.site, merchant=merchant)
+        return queries.intents(
+            self.connection, filters, server_info=self.settings.server_info, merchant=merchant
+        )
 
     def transfers(self, filters: TransferFilters) -> Document:
         """Return a page of transfers, newest first."""

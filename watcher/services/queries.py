@@ -12,7 +12,7 @@ from notifier.ids import new_id
 from notifier.statements import chunks
 from watcher.domain.matching import reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound
 from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
 from watcher.store import chain_state
@@ -25,7 +25,7 @@ from watcher.store.schema import transfer as transfer_table
 
 
 def intent(
-    connection: Connection, intent_id: str, *, site: Site, merchant: str | None = None
+    connection: Connection, intent_id: str, *, server_info: ServerInfo, merchant: str | None = None
 ) -> dict[str, Any]:
     """Return one intent; depths are counted from the newest applied block. ``merchant``: its owner, checked.
 
@@ -34,7 +34,7 @@ def intent(
     row = intent_store.load_rows(connection, [intent_id]).get(intent_id)
     if row is None or merchant not in (None, row["merchant_id"]):
         raise NotFound(f"no intent {intent_id}", hint="sbtc-watcher intents list shows them")
-    return _documents(connection, [row], site)[0]
+    return _documents(connection, [row], server_info)[0]
 
 
 def statuses(connection: Connection, ids: Collection[str]) -> dict[str, str]:
@@ -43,13 +43,15 @@ def statuses(connection: Connection, ids: Collection[str]) -> dict[str, str]:
     return {str(row.id): str(row.status) for row in connection.execute(query)}
 
 
-def intents_by_id(connection: Connection, ids: Sequence[str], *, site: Site) -> list[dict[str, Any]]:
+def intents_by_id(
+    connection: Connection, ids: Sequence[str], *, server_info: ServerInfo
+) -> list[dict[str, Any]]:
     """Return these intents in the order given; what does not exist is left out."""
     found: dict[str, dict[str, Any]] = {}
     for batch in chunks(ids):
         query = select(intent_table).where(intent_table.c.id.in_(batch))
         rows = connection.execute(query).mappings().all()
-        found |= {document["id"]: document for document in _documents(connection, rows, site)}
+        found |= {document["id"]: document for document in _documents(connection, rows, server_info)}
     return [found[intent_id] for intent_id in ids if intent_id in found]
 
 
@@ -57,7 +59,7 @@ def intents(
     connection: Connection,
     filters: PaymentIntentFilters,
     *,
-    site: Site,
+    server_info: ServerInfo,
     merchant: str | None = None,
 ) -> dict[str, Any]:
     """Return a page of intents that pass every filter given, as ``{data, next_cursor}``.
@@ -82,7 +84,7 @@ def intents(
     for key, value in (filters.metadata or {}).items():
         query = query.where(has_metadata(connection, key, value))
     rows, following = fetch_page(connection, query, intent_table, filters)
-    return {"data": _documents(connection, rows, site), "next_cursor": following}
+    return {"data": _documents(connection, rows, server_info), "next_cursor": following}
 
 
 def transfers(
@@ -108,7 +110,9 @@ def transfer(connection: Connection, transfer_id: str, *, merchant: str | None =
     return serialize.transfer(row, _clock(connection))
 
 
-def _documents(connection: Connection, rows: Sequence[Mapping[Any, Any]], site: Site) -> list[dict[str, Any]]:
+def _documents(
+    connection: Connection, rows: Sequence[Mapping[Any, Any]], server_info: ServerInfo
+) -> list[dict[str, Any]]:
     ids = [row["id"] for row in rows]
     known = transfer_store.load_facts(connection, ids)
     changes = intent_store.load_timelines(connection, ids)
@@ -120,7 +124,7 @@ def _documents(connection: Connection, rows: Sequence[Mapping[Any, Any]], site: 
             known[row["id"]],
             changes[row["id"]],
             clock,
-            site=site,
+            server_info=server_info,
         )
         for row in rows
     ]

@@ -168,7 +168,7 @@ class LedgerFixture:
 
     def show(self, intent: str) -> dict[str, Any]:
         with self.database.read() as connection:
-            return queries.intent(connection, intent, site=harness.SETTLER.site)
+            return queries.intent(connection, intent, server_info=harness.SETTLER.server_info)
 
     def status(self, intent: str) -> str:
         return str(self.show(intent)["status"])

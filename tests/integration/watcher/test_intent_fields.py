@@ -16,13 +16,13 @@ from watcher.client.payment_intents import PaymentIntentMethods
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
 from watcher.domain.model import BEFORE_THE_CHAIN, Depth, Facts, Intent, IntentState, Status
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import Refused
 from watcher.schemas import NewPaymentIntent, PaymentIntent, serialize
 from watcher.services.intent_requests import prepare
 from watcher.store import intents as intent_store
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 NOW = 1_800_000_000
 FIELDS = {name: get_type_hints(Intent)[name] for name in (field.name for field in fields(Intent))}
@@ -105,7 +105,9 @@ def test_every_field_of_an_intent_is_shown(name: str) -> None:
     )
 
     def shown(intent: Intent) -> Any:
-        return serialize.payment_intent(intent, state, Facts(), [], BEFORE_THE_CHAIN, site=SITE)[name]
+        return serialize.payment_intent(intent, state, Facts(), [], BEFORE_THE_CHAIN, server_info=SERVER)[
+            name
+        ]
 
     intent = make_intent()
     value = getattr(intent, name)

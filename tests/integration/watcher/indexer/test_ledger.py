@@ -11,7 +11,7 @@ from contracts.networks import NETWORKS, NetworkName
 from notifier.schema import event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, LedgerFixture
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import ConfigError
 from watcher.indexer.ledger import Ledger, OutOfStep
 from watcher.indexer.matcher import BadStep
@@ -19,7 +19,7 @@ from watcher.indexer.settler import Settler
 from watcher.store.chain_state import Halt, canonical_header, load_cursor
 from watcher.store.schema import attempt, block, transfer
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 OWN = principal("own address")
 
@@ -364,7 +364,9 @@ def test_a_database_that_has_not_begun_takes_no_step(before_the_chain: LedgerFix
 
 
 def test_a_database_of_another_network_is_refused(fixture: LedgerFixture) -> None:
-    other = Ledger(fixture.database, harness.RULES, Settler(site=Site(network="testnet")), now=fixture.clock)
+    other = Ledger(
+        fixture.database, harness.RULES, Settler(server_info=ServerInfo(network="testnet")), now=fixture.clock
+    )
     with pytest.raises(ConfigError, match="follows mainnet, the settings say testnet"):
         other.cursor()
 
@@ -410,7 +412,7 @@ def test_a_process_that_dies_before_the_commit_leaves_nothing_of_the_step(fixtur
     height = fixture.tip.height
     fixture.chain.mine([payment])
     before = snapshot(fixture)
-    dying = Ledger(fixture.database, harness.RULES, CrashingSettler(site=SITE), now=fixture.clock)
+    dying = Ledger(fixture.database, harness.RULES, CrashingSettler(server_info=SERVER), now=fixture.clock)
     with pytest.raises(Crash):
         dying.apply(fixture.extend(height))
     assert snapshot(fixture) == before
@@ -424,7 +426,7 @@ def test_a_process_that_dies_in_a_reorg_leaves_nothing_of_it(fixture: LedgerFixt
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(intent)))
     fixture.chain.reorg(1)
     before = snapshot(fixture)
-    dying = Ledger(fixture.database, harness.RULES, CrashingSettler(site=SITE), now=fixture.clock)
+    dying = Ledger(fixture.database, harness.RULES, CrashingSettler(server_info=SERVER), now=fixture.clock)
     with pytest.raises(Crash):
         dying.apply(fixture.reorg())
     assert snapshot(fixture) == before
@@ -433,7 +435,7 @@ def test_a_process_that_dies_in_a_reorg_leaves_nothing_of_it(fixture: LedgerFixt
 
 
 def test_a_process_that_dies_while_an_intent_is_created_leaves_none(fixture: LedgerFixture) -> None:
-    fixture.settler = CrashingSettler(site=SITE)
+    fixture.settler = CrashingSettler(server_info=SERVER)
     with pytest.raises(Crash):
         fixture.create(reference="inv-1")
     fixture.settler = harness.SETTLER

@@ -19,7 +19,7 @@ from tests import harness, postgresql
 from watcher.api.health import not_ready
 from watcher.concurrency import run_transaction, run_until_stopped
 from watcher.config.settings import Settings
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import ConfigError
 from watcher.indexer.loop import IndexerLoop, PollResult
 from watcher.monitoring.liveness import Liveness
@@ -315,7 +315,7 @@ async def test_an_intent_that_was_paid_before_the_first_poll_is_paid(tmp_path: P
         assert await following.poll() is PollResult.MOVED
         await pool.aclose()
     with database.read() as connection:
-        shown = queries.intent(connection, intent.id, site=Site(network="mainnet"))
+        shown = queries.intent(connection, intent.id, server_info=ServerInfo(network="mainnet"))
     assert (shown["status"], shown["flags"]) == ("succeeded", [])
     cursor = ledger.cursor()
     assert cursor is not None
@@ -347,7 +347,7 @@ async def test_hostile_chain_data_is_data_and_the_daemon_goes_on(rig: LoopFixtur
 
 
 async def test_a_database_of_another_network_is_refused_by_name(rig: LoopFixture) -> None:
-    settler = harness.Settler(site=Site(network="testnet"))
+    settler = harness.Settler(server_info=ServerInfo(network="testnet"))
     ledger = harness.make_ledger(rig.database, rig.clock, settler=settler)
     with pytest.raises(ConfigError, match="the database follows mainnet, the settings say testnet"):
         ledger.cursor()

@@ -15,7 +15,7 @@ from chain.testing.tx import Tx
 from tests import harness
 from tests.integration.watcher.indexer.two_sources import LyingSourceFixture, every_row
 from watcher.config.settings import Settings
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.indexer.loop import PollResult
 from watcher.monitoring.metrics import Metrics
 from watcher.services import queries
@@ -109,7 +109,10 @@ async def test_a_block_from_the_future_is_its_sources_failure_and_nothing_expire
     assert cursor is not None
     assert (cursor.clock.time, cursor.newest_time) == (rig.chain.tip.time, rig.chain.tip.time)
     with rig.database.read() as connection:
-        assert queries.intent(connection, intent.id, site=Site(network="mainnet"))["status"] == "pending"
+        assert (
+            queries.intent(connection, intent.id, server_info=ServerInfo(network="mainnet"))["status"]
+            == "pending"
+        )
 
 
 async def test_a_machine_whose_clock_is_weeks_behind_follows_honest_sources(rig: LyingSourceFixture) -> None:

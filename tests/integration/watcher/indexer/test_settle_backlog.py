@@ -18,7 +18,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher import unforeseen
 from watcher.domain.decision import Decision
 from watcher.domain.model import Intent
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import Refused
 from watcher.indexer import settler as settler_module
 from watcher.indexer.ledger import Ledger
@@ -28,7 +28,7 @@ from watcher.indexer.settler import Settler
 from watcher.services import status as status_service
 from watcher.store import due_intents
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 LIMIT = 3
 
@@ -204,7 +204,7 @@ class CrashingSettler(Settler):
 def test_a_restart_goes_on_with_what_is_due(fixture: LedgerFixture) -> None:
     intents = [fixture.create() for _ in range(8)]
     fixture.mine(*pay(fixture, *intents))
-    dying = Ledger(fixture.database, harness.RULES, CrashingSettler(site=SITE), now=fixture.clock)
+    dying = Ledger(fixture.database, harness.RULES, CrashingSettler(server_info=SERVER), now=fixture.clock)
     with pytest.raises(Crash):
         dying.settle_due()
     assert backlog(fixture) == 5

@@ -12,8 +12,8 @@ from notifier.schema import delivery, endpoint, event
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Intent, Status
+from watcher.domain.server_info import ServerInfo
 from watcher.domain.settlement import decide
-from watcher.domain.site import Site
 from watcher.indexer.settle_result import Change, SettleResult
 from watcher.indexer.settler import Settler
 from watcher.schemas import serialize
@@ -147,7 +147,7 @@ def test_what_settling_did_is_counted(fixture: LedgerFixture) -> None:
 
 
 def test_each_subscriber_gets_a_delivery_with_the_event(fixture: LedgerFixture) -> None:
-    fixture.settler = Settler(site=Site(network="mainnet"), first_wait=7.0)
+    fixture.settler = Settler(server_info=ServerInfo(network="mainnet"), first_wait=7.0)
     fixture.ledger = harness.make_ledger(fixture.database, fixture.clock, settler=fixture.settler)
     subscribe(fixture, "we_all", ["*"])
     subscribe(fixture, "we_success", ["payment.succeeded"])

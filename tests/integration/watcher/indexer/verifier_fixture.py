@@ -9,7 +9,7 @@ from notifier.schema import event
 from tests import harness
 from tests.integration.watcher.indexer.two_sources import START, LyingSourceFixture, every_row
 from watcher.config.types import host_of
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.indexer.verifier import Verifier
 from watcher.services import queries
 from watcher.store import verification
@@ -47,7 +47,7 @@ class VerifierFixture:
 
     def state(self, intent: str) -> tuple[str, list[str]]:
         with self.rig.database.read() as connection:
-            shown = queries.intent(connection, intent, site=Site(network="mainnet"))
+            shown = queries.intent(connection, intent, server_info=ServerInfo(network="mainnet"))
         return shown["status"], shown["flags"]
 
     def sent(self, intent: str) -> list[str]:

@@ -8,14 +8,14 @@ from chain.testing import events as ev
 from notifier.events import rfc3339
 from tests.harness import SBTC
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound, Refused
 from watcher.schemas import PaymentIntentFilters
 from watcher.services import queries
 from watcher.services import status as status_service
 from watcher.store.schema import act
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 
 def code(caught: pytest.ExceptionInfo[Refused]) -> str:
@@ -128,7 +128,7 @@ def test_attention_lists_what_it_counts(fixture: LedgerFixture) -> None:
 def calling(fixture: LedgerFixture) -> list[dict[str, object]]:
     """Return the intents that call for a person, as many as the status counts."""
     with fixture.database.read() as connection:
-        found = queries.intents(connection, PaymentIntentFilters(attention=True), site=SITE)["data"]
+        found = queries.intents(connection, PaymentIntentFilters(attention=True), server_info=SERVER)["data"]
         assert len(found) == status_service.count_attention(connection)
     return list(found)
 

@@ -10,13 +10,13 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
 from watcher.domain.model import Flag, Status
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound, Refused
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.store.schema import intent
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 
 def listed(fixture: LedgerFixture, **filters: Any) -> list[str]:
@@ -28,7 +28,7 @@ def page(fixture: LedgerFixture, **filters: Any) -> dict[str, Any]:
     with fixture.database.read() as connection:
         whose = filters.pop("merchant", None)
         asked = PaymentIntentFilters(**filters)
-        return queries.intents(connection, asked, site=SITE, merchant=whose)
+        return queries.intents(connection, asked, server_info=SERVER, merchant=whose)
 
 
 def transfers(fixture: LedgerFixture, **filters: Any) -> dict[str, Any]:
@@ -40,10 +40,12 @@ def transfers(fixture: LedgerFixture, **filters: Any) -> dict[str, Any]:
 def test_one_intent_is_shown_to_its_merchant_only(fixture: LedgerFixture) -> None:
     intent = fixture.create()
     with fixture.database.read() as connection:
-        assert queries.intent(connection, intent, site=SITE, merchant=fixture.merchant)["id"] == intent
+        assert (
+            queries.intent(connection, intent, server_info=SERVER, merchant=fixture.merchant)["id"] == intent
+        )
         for wrong in ({"intent_id": "pi_X"}, {"intent_id": intent, "merchant": "mer_X"}):
             with pytest.raises(NotFound):
-                queries.intent(connection, site=SITE, **wrong)
+                queries.intent(connection, server_info=SERVER, **wrong)
 
 
 def test_a_list_shows_what_a_single_look_shows(fixture: LedgerFixture) -> None:
@@ -51,7 +53,9 @@ def test_a_list_shows_what_a_single_look_shows(fixture: LedgerFixture) -> None:
     fixture.create()
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)))
     with fixture.database.read() as connection:
-        data = queries.intents(connection, PaymentIntentFilters(), site=harness.SETTLER.site)["data"]
+        data = queries.intents(connection, PaymentIntentFilters(), server_info=harness.SETTLER.server_info)[
+            "data"
+        ]
     assert data == [fixture.show(intent["id"]) for intent in data]
     assert json.loads(json.dumps(data)) == data
 

@@ -12,13 +12,13 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.domain.model import Flag, Status
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.services import status as status_service
 from watcher.store import verification
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -93,18 +93,26 @@ def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(fixture: Le
 
 
 LISTS: list[Callable[[Any, LedgerFixture], Any]] = [
-    lambda c, w: queries.intents(c, PaymentIntentFilters(), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(), site=SITE, merchant=w.merchant),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), site=SITE, merchant=w.merchant),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), site=SITE),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), server_info=SERVER),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), server_info=SERVER),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), server_info=SERVER, merchant=w.merchant),
     lambda c, w: queries.intents(
-        c, PaymentIntentFilters(status=Status.PENDING), site=SITE, merchant=w.merchant
+        c, PaymentIntentFilters(cursor="pi_Z"), server_info=SERVER, merchant=w.merchant
     ),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), site=SITE, merchant=w.merchant),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(created_from=1, created_to=2), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), site=SITE, merchant=w.merchant),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), server_info=SERVER
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING), server_info=SERVER, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), server_info=SERVER),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(flag=Flag.LATE), server_info=SERVER, merchant=w.merchant
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(created_from=1, created_to=2), server_info=SERVER),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(reference="inv-1"), server_info=SERVER, merchant=w.merchant
+    ),
     lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
     lambda c, w: queries.transfers(c, TransferFilters(), merchant=w.merchant),
     lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
@@ -129,7 +137,7 @@ def test_pages_come_in_order_from_an_index(
 
 def test_a_reference_is_looked_up_over_all_merchants(fixture: LedgerFixture) -> None:
     with plans(fixture) as found, fixture.database.read() as connection:
-        queries.intents(connection, PaymentIntentFilters(reference="inv-1"), site=SITE)
+        queries.intents(connection, PaymentIntentFilters(reference="inv-1"), server_info=SERVER)
     assert "ix_intent_reference" in found[0][1][0]
 
 

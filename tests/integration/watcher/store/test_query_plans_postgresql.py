@@ -17,7 +17,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerF
 from tests.integration.watcher.store.test_query_plans import work
 from tests.postgresql import Server
 from watcher.domain.model import ChainClock, Flag, Status
-from watcher.domain.site import Site
+from watcher.domain.server_info import ServerInfo
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.services import status as status_service
@@ -25,7 +25,7 @@ from watcher.store import chain_state, due_intents
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer
 
-SITE = Site(network="mainnet")
+SERVER = ServerInfo(network="mainnet")
 
 #: Tables that grow with the chain or with trade.
 BIG = {
@@ -306,19 +306,27 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: LedgerFixture)
 
 
 LISTS: list[Callable[[Connection, LedgerFixture], Any]] = [
-    lambda c, w: queries.intents(c, PaymentIntentFilters(), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(), site=SITE, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), site=SITE, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), site=SITE),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), server_info=SERVER),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(cursor="pi_Z"), server_info=SERVER),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(), server_info=SERVER, merchant="mer_F7"),
     lambda c, w: queries.intents(
-        c, PaymentIntentFilters(status=Status.PENDING), site=SITE, merchant="mer_F7"
+        c, PaymentIntentFilters(cursor="pi_Z"), server_info=SERVER, merchant="mer_F7"
     ),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), site=SITE, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(created_from=1, created_to=2), site=SITE),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), site=SITE, merchant="mer_F7"),
-    lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), site=SITE),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING, cursor="pi_Z"), server_info=SERVER
+    ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(status=Status.PENDING), server_info=SERVER, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(flag=Flag.LATE), server_info=SERVER),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(flag=Flag.LATE), server_info=SERVER, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(created_from=1, created_to=2), server_info=SERVER),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(reference="inv-1"), server_info=SERVER, merchant="mer_F7"
+    ),
+    lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), server_info=SERVER),
     lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
     lambda c, w: queries.transfers(c, TransferFilters(), merchant="mer_F7"),
     lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),

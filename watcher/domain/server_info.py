@@ -6,7 +6,7 @@ from contracts.networks import NetworkName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class ServerInfo:
     """The network, the payment contract, and where the pages for payers are."""
 
     network: str
