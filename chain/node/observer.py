@@ -26,6 +26,8 @@ STOP_SECONDS = 5.0
 MAX_CONNECTIONS = 4
 #: For how long the addresses of the node's host count, in seconds.
 ADDRESSES_SECONDS = 30.0
+#: Longest look-up of that host, in seconds; what was known before then counts.
+LOOKUP_SECONDS = 5.0
 _MAX_HEAD_BYTES = 16 * 1024
 _CHUNK_BYTES = 65_536
 
@@ -99,7 +101,8 @@ class Observer:
             self._connections.discard(task)
             writer.close()
             with suppress(OSError):
-                await writer.wait_closed()
+                async with asyncio.timeout(self._silence_seconds):
+                    await writer.wait_closed()
 
     async def _may_post(self, writer: asyncio.StreamWriter) -> bool:
         peer = writer.get_extra_info("peername")
@@ -180,7 +183,8 @@ class HostAddresses:
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until:
             with suppress(OSError, UnicodeError):
-                found = await loop.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
+                async with asyncio.timeout(LOOKUP_SECONDS):
+                    found = await loop.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
                 self._known = frozenset(normalized(str(address[0])) for _, _, _, _, address in found)
             self._until = loop.time() + ADDRESSES_SECONDS
         is_here = any(ip_address(address).is_loopback for address in self._known)

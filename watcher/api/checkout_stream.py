@@ -1,5 +1,6 @@
 """The live stream of a checkout: server-sent events, each the whole document, whenever it changes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,11 @@ from watcher.store.database import DatabaseError
 
 #: Seconds without a change after which a comment keeps proxies from closing the connection.
 KEEP_ALIVE_SECONDS = 15.0
+
+#: Longest life of a stream, seconds; the browser then connects again. A payer that takes nothing any more is
+#: cut off a little later, and holds its place no longer.
+MAX_STREAM_SECONDS = 3_600.0
+CUT_AFTER_SECONDS = 60.0
 
 #: What a browser waits before it connects again, milliseconds.
 RETRY_MILLISECONDS = 3000
@@ -41,7 +47,10 @@ class CheckoutStream(EventSourceResponse):
         """Send events until the payer leaves or the server stops."""
         try:
             with self._slot:
-                await super().__call__(scope, receive, send)
+                async with asyncio.timeout(MAX_STREAM_SECONDS + CUT_AFTER_SECONDS):
+                    await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.info("http.stream_cut", seconds=MAX_STREAM_SECONDS + CUT_AFTER_SECONDS)
         except Problem as full:
             await full.answer()(scope, receive, send)
 
@@ -51,8 +60,10 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=RETRY_MILLISECONDS)
     poll = api.checkout_poll
+    clock = asyncio.get_running_loop().time
+    end = clock() + MAX_STREAM_SECONDS
     try:
-        while not poll.closed:
+        while not poll.closed and clock() < end:
             if document["version"] != known:
                 known = str(document["version"])
                 yield format_sse_event(data_str=encode(document).decode(), id=known)

@@ -44,7 +44,7 @@ SET_ASIDE_SECONDS = 3_600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles intents. What documents say of the server goes into every event; it is fixed while the daemon runs."""
+    """Settles intents. What documents say of the server goes into every event; it is fixed at the start."""
 
     server_info: ServerInfo
     #: Wait before the first attempt of a delivery, seconds.

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -227,6 +227,41 @@ async def test_a_quiet_stream_is_kept_open_by_comments(
         await events.next()
         assert await events.block() == ": ping"
         assert await events.block() == ": ping"
+
+
+async def test_a_stream_ends_after_its_time(sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser connects again; nobody holds a place for ever."""
+    monkeypatch.setattr(checkout_stream, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(checkout_stream, "MAX_STREAM_SECONDS", 0.1)
+    made = await sqlite_api.create()
+    async with listening(sqlite_api, made) as events:
+        await events.next()
+        with suppress(StopAsyncIteration):
+            while True:
+                assert await events.block() == ": ping"
+    api = sqlite_api.server.api
+    assert api is not None
+    await harness.until(lambda: api.streams.count == 0)
+
+
+async def test_a_payer_that_takes_nothing_is_cut_off(
+    sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that never ends holds its place no longer than the others."""
+    monkeypatch.setattr(checkout_stream, "MAX_STREAM_SECONDS", 0.05)
+    monkeypatch.setattr(checkout_stream, "CUT_AFTER_SECONDS", 0.05)
+    made = await sqlite_api.create()
+    api = sqlite_api.server.api
+    assert api is not None
+    document, _ = await api.checkout(token_of(made))
+    stream = checkout_stream.CheckoutStream(api, token_of(made), document, address="203.0.113.9", after=None)
+
+    async def never(*_: object) -> Any:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        await stream({"type": "http"}, never, never)
+    assert api.streams.count == 0
 
 
 async def test_streams_end_with_the_server(sqlite_api: ApiFixture) -> None:

@@ -409,6 +409,21 @@ async def test_strangers_may_not_post(database: Database) -> None:
     await serving
 
 
+async def test_a_name_server_that_hangs_changes_no_known_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was known counts, and the post is not held up."""
+    addresses = HostAddresses("10.1.2.3")
+    assert await addresses() == {"10.1.2.3"}
+
+    async def hangs(*_: object, **__: object) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hangs)
+    monkeypatch.setattr("chain.node.observer.LOOKUP_SECONDS", 0.01)
+    monkeypatch.setattr(addresses, "_until", float("-inf"))
+    async with asyncio.timeout(10):
+        assert await addresses() == {"10.1.2.3"}
+
+
 async def test_a_host_is_known_by_its_addresses() -> None:
     """This machine by all of its own names; an IPv4 address written as IPv6 is itself."""
     assert {"127.0.0.1", "::1"} <= await HostAddresses("localhost")()
