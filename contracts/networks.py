@@ -45,6 +45,8 @@ class Network:
     ignored_senders: frozenset[str]
     #: Asset identifier of USDCx, a dollar token with 6 decimals; None where it is not deployed.
     usdcx: str | None = None
+    #: Base of the pages on which everyone can look up a transaction; None where there are none.
+    explorer_url: str | None = None
 
     def parse_principal(self, text: str) -> Principal:
         """Parse an address or contract that may pay or be paid on this network. Raises AddressError."""
@@ -116,6 +118,7 @@ def default_assets(network: Network, sbtc_contract: str) -> tuple[AssetSpec, ...
 _MAINNET_SBTC = "SM3VDXK3WZZSA84XXFKAFAF15NNZX32CTSG82JFQ4.sbtc-token"
 _MAINNET_ROUTER = "SP3FBR2AGK5H9QBDH3EEN6DF8EK8JY7RX8QJ5SVTE.send-many-memo"
 _TESTNET_ROUTER = "ST3F1X4QGV2SM8XD96X45M6RTQXKA1PZJZZCQAB4B.send-many-memo"
+_EXPLORER = "https://explorer.hiro.so"
 _TESTNET_STAKING = frozenset({"ST000000000000000000002AMW42H.pox-5"})
 
 NETWORKS = {
@@ -128,6 +131,7 @@ NETWORKS = {
         memo_router=_MAINNET_ROUTER,
         ignored_senders=frozenset({"SP000000000000000000002Q6VF78.pox-5"}),
         usdcx="SP120SBRBQJ00MCWS7TM5R8WJNTTKD5K0HFRC2CNE.usdcx::usdcx-token",
+        explorer_url=_EXPLORER,
     ),
     NetworkName.TESTNET: Network(
         name=NetworkName.TESTNET,
@@ -138,6 +142,7 @@ NETWORKS = {
         memo_router=_TESTNET_ROUTER,
         ignored_senders=_TESTNET_STAKING,
         usdcx="ST1PQHQKV0RJXZFY1DGX8MNSNYVE3VGZJSRTPGZGM.usdcx::usdcx-token",
+        explorer_url=_EXPLORER,
     ),
     NetworkName.DEVNET: Network(
         name=NetworkName.DEVNET,

@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     #: By the short name of the asset, base units: a success above it needs a second source.
     verify_amount_over: Annotated[dict[str, int], RAW, SkipValidation] = {}
     public_url: OptionalText = None
+    explorer_url: OptionalText = Field(default_factory=lambda data: NETWORKS[data["network"]].explorer_url)
     #: Read by :func:`watcher.services.webhook_secrets.open_secret_store`.
     secret_key_file: OptionalPath = None
     http_bind: str = "127.0.0.1:8420"
@@ -242,9 +243,9 @@ class Settings(BaseSettings):
             raise ValueError("needs a second source that is not of the same host; add one to api_urls")
         return limits
 
-    @field_validator("public_url")
+    @field_validator("public_url", "explorer_url")
     @classmethod
-    def _check_public_url(cls, value: str | None) -> str | None:
+    def _check_base(cls, value: str | None) -> str | None:
         if value is None:
             return None
         if "?" in value or "#" in value:
@@ -291,7 +292,10 @@ class Settings(BaseSettings):
     def server_info(self) -> ServerInfo:
         """What intents' documents say of this server."""
         return ServerInfo(
-            network=self.network.value, payment_contract=self.payment_contract, public_url=self.public_url
+            network=self.network.value,
+            payment_contract=self.payment_contract,
+            public_url=self.public_url,
+            explorer_url=self.explorer_url,
         )
 
     @property

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from contracts.networks import NetworkName
 from watcher.config.settings import Settings
 from watcher.domain import checkout
 from watcher.domain.checkout import CheckoutState
@@ -20,10 +19,6 @@ from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.schema import intent as intent_table
 from watcher.urls import with_parameters
-
-#: Pages of transactions, by network; other networks have none that everyone sees.
-EXPLORER = "https://explorer.hiro.so"
-_EXPLORED = frozenset({NetworkName.MAINNET, NetworkName.TESTNET})
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,32}", re.ASCII)
 
@@ -111,8 +106,7 @@ def _success_url(url: str | None, intent_id: str) -> str | None:
 
 def _transfer(shown: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     names = ("tx_id", "status", "amount", "block_height", "block_hash", "block_time", "confirmations")
-    explored = settings.network in _EXPLORED
-    url = f"{EXPLORER}/txid/{shown['tx_id']}?chain={settings.network.value}" if explored else None
+    url = settings.server_info.transaction_url(shown["tx_id"])
     return {name: shown[name] for name in names} | {"explorer_url": url}
 
 
