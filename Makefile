@@ -4,10 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := contracts/node_modules/.package-lock.json
+WEB_READY := watcher/web/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists them too).
 PURE := chain/address.py,chain/clarity.py,chain/clarity_repr.py,chain/backoff.py,chain/model.py,chain/header_window.py,chain/api/parse.py,chain/api/parse_fields.py,chain/api/parse_mempool.py,chain/api/parse_multiple.py,chain/api/parse_v3.py,chain/api/parse_lists.py,chain/api/capabilities.py,chain/node/answers.py,chain/node/block.py,chain/node/branches.py,chain/node/byte_reader.py,chain/node/payloads.py,chain/node/transaction.py,contracts/*,notifier/circuit_breaker.py,notifier/crockford.py,notifier/rate_limit.py,notifier/retry.py,notifier/events.py,notifier/signing.py,notifier/status_line.py,watcher/domain/*
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit lint type format cov contracts contracts-vm bench-notifier bench-api bench-tip lock clean
+.PHONY: help demo test check unit lint type format cov contracts contracts-vm scripts scripts-check scripts-test bench-notifier bench-api bench-tip lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,10 +26,10 @@ demo: $(READY) ## the whole thing in one terminal: no network, no set-up
 
 test: $(READY) ## every check and every test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check unit
-	@$(BIN)/python -m pytest -n 3 --dist worksteal tests/property tests/integration tests/acceptance $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal tests/property tests/integration tests/acceptance tests/browser $(ARGS)
 
 # What reads the code, and the contract: beside the unit tests, which use one core.
-check: lint type contracts
+check: lint type contracts scripts-check
 
 unit: $(READY) ## the unit tests, and that they cover every branch of what decides
 	@rm -f .coverage .coverage.*
@@ -40,16 +41,30 @@ cov: $(READY) ## every branch of what decides is covered by its unit tests
 	@$(BIN)/coverage report --skip-covered --show-missing --fail-under=100 --include=$(PURE)
 
 contracts: ## the payment contract in the real Clarity VM: tests, coverage, costs (needs node 20 or newer)
-	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory contracts-vm; \
-	elif [ -n "$(REQUIRE_NODE)" ]; then echo "The contract's VM tests need node 20 or newer, with npm" >&2; exit 1; \
-	else echo "SKIPPED: the contract's VM tests need node 20 or newer, with npm" >&2; fi
+	@$(call with_node,contracts-vm,The contract's VM tests)
 
 contracts-vm: $(NODE_READY)
 	@cd contracts && npm test --silent
 
-$(NODE_READY): contracts/package-lock.json
-	@cd contracts && npm ci --silent --ignore-scripts --no-audit --no-fund
+scripts: $(WEB_READY) ## make the scripts of the pages anew (needs node 20 or newer)
+	@cd watcher/web && npm run --silent build
+
+scripts-check:
+	@$(call with_node,scripts-test,The checks of the pages' scripts)
+
+scripts-test: $(WEB_READY)
+	@cd watcher/web && npm test --silent
+
+$(NODE_READY) $(WEB_READY): %/node_modules/.package-lock.json: %/package-lock.json
+	@cd $* && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+# Make the target $(1) where node is; $(2) says what is skipped without it, and what CI never skips.
+define with_node
+if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory $(1); \
+elif [ -n "$(REQUIRE_NODE)" ]; then echo "$(2) need node 20 or newer, with npm" >&2; exit 1; \
+else echo "SKIPPED: $(2) need node 20 or newer, with npm" >&2; fi
+endef
 
 lint: $(READY) ## ruff and the import contracts
 	@$(BIN)/ruff check --quiet .
@@ -76,4 +91,4 @@ lock: ## pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock
 
 clean: ## remove the environment and caches
-	rm -rf .venv contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .coverage* dist
+	rm -rf .venv contracts/node_modules watcher/web/node_modules .mypy_cache .ruff_cache .import_linter_cache .coverage* dist

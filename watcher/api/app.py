@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from watcher import __version__
-from watcher.api import docs, errors, openapi
+from watcher.api import docs, errors, openapi, pages
 from watcher.api import health as health_routes
 from watcher.api.health import Health
 from watcher.api.routes import (
@@ -60,6 +60,7 @@ def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
     app.include_router(checkout.router, include_in_schema=False)
     openapi.install(app)
     docs.install(app)
+    pages.install(app)
     if api.settings.http_cors_origins:
         app.add_middleware(
             CORSMiddleware,

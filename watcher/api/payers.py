@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from watcher.api.auth import api_of
 from watcher.api.errors import Problem
@@ -30,6 +30,14 @@ def check_limit(request: Request) -> None:
             f"this address asks too often; wait {wait} s",
             headers={"retry-after": str(wait)},
         )
+
+
+async def _limited(request: Request) -> None:
+    check_limit(request)
+
+
+#: The dependencies of every route that asks for no key.
+LIMITED = [Depends(_limited)]
 
 
 def _is_near(text: str) -> bool:

@@ -9,10 +9,8 @@ from importlib.resources import files
 #: Of a year: the name changes when the file does.
 CACHE = "public, max-age=31536000, immutable"
 
-_FILES = {
-    "checkout.css": ("styles", "text/css; charset=utf-8"),
-    "checkout.js": ("scripts", "text/javascript; charset=utf-8"),
-}
+#: Where files of a kind are, and what they are sent as.
+_KINDS = {"css": ("styles", "text/css; charset=utf-8"), "js": ("built", "text/javascript; charset=utf-8")}
 _BRAND = re.compile(r"brand-([0-9a-f]{6})\.css", re.ASCII)
 
 
@@ -26,7 +24,7 @@ class Asset:
 
 @cache
 def name_of(file: str) -> str:
-    """Return the name under which a file is served."""
+    """Return the name under which a file of ``styles`` or ``built`` is served."""
     stem, _, kind = file.rpartition(".")
     return f"{stem}-{hashlib.sha256(_read(file)).hexdigest()[:12]}.{kind}"
 
@@ -38,16 +36,26 @@ def brand_name(color: str) -> str:
 
 def find(name: str) -> Asset | None:
     """Return the file that is served under a name, None if there is none."""
-    for file, (_, media_type) in _FILES.items():
-        if name == name_of(file):
-            return Asset(_read(file), media_type)
+    file = _by_name().get(name)
+    if file is not None:
+        return Asset(_read(file), _KINDS[file.rpartition(".")[2]][1])
     brand = _BRAND.fullmatch(name)
     return None if brand is None else Asset(_brand_style(brand[1]).encode(), "text/css; charset=utf-8")
 
 
 @cache
+def _by_name() -> dict[str, str]:
+    return {
+        name_of(file.name): file.name
+        for kind, (folder, _) in _KINDS.items()
+        for file in files("watcher.web").joinpath(folder).iterdir()
+        if file.name.endswith(f".{kind}")
+    }
+
+
+@cache
 def _read(file: str) -> bytes:
-    return files("watcher.web").joinpath(_FILES[file][0], file).read_bytes()
+    return files("watcher.web").joinpath(_KINDS[file.rpartition(".")[2]][0], file).read_bytes()
 
 
 def _brand_style(digits: str) -> str:

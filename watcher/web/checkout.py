@@ -1,19 +1,17 @@
 """The checkout page of an intent, from its document."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache, partial
+from functools import partial
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from watcher.domain.checkout import CheckoutState
 from watcher.urls import origin_of
 from watcher.web import amounts, assets, texts
-
-MEDIA_TYPE = "text/html; charset=utf-8"
+from watcher.web.codes import code
+from watcher.web.page import Page, render
 
 #: Seconds after which a page without scripts looks again.
 RELOAD_SECONDS = 15
@@ -21,23 +19,10 @@ RELOAD_SECONDS = 15
 #: Left minutes below which the page counts seconds.
 URGENT_SECONDS = 300
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src {images}; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors {framers}"
-)
-
 #: In these nothing changes any more unless money comes.
 _ENDED = frozenset({CheckoutState.PAID, CheckoutState.EXPIRED, CheckoutState.FAILED, CheckoutState.CANCELED})
 #: Of the three steps, how many are done.
 _STEPS = {CheckoutState.SEEN: 1, CheckoutState.CONFIRMING: 1, CheckoutState.PAID: 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page as it is sent."""
-
-    html: str
-    headers: Mapping[str, str]
 
 
 def checkout_page(
@@ -48,25 +33,21 @@ def checkout_page(
     ``url``: its own address, for a phone; None where it is not known. ``origins`` may frame it.
     """
     logo = document["merchant"]["logo_url"]
-    html = _template("checkout.html").render(
-        page=_View(document, url, language), t=partial(texts.say, language), language=language
+    return render(
+        "checkout.html",
+        images=[] if logo is None else [origin_of(logo)],
+        framers=origins,
+        page=_View(document, url, language),
+        t=partial(texts.say, language),
+        language=language,
     )
-    return Page(html, _headers(images=[] if logo is None else [origin_of(logo)], framers=origins))
 
 
 def lost_page(*, language: str = "en") -> Page:
     """Return the page of an address that leads nowhere."""
-    html = _template("lost.html").render(
-        style=assets.name_of("checkout.css"), t=partial(texts.say, language), language=language
+    return render(
+        "lost.html", style=assets.name_of("checkout.css"), t=partial(texts.say, language), language=language
     )
-    return Page(html, _headers())
-
-
-def _headers(*, images: Sequence[str] = (), framers: Sequence[str] = ()) -> dict[str, str]:
-    policy = _POLICY.format(
-        images=" ".join(["'self'", "data:", *images]), framers=" ".join(framers) or "'none'"
-    )
-    return {"content-security-policy": policy} | ({} if framers else {"x-frame-options": "DENY"})
 
 
 class _View:
@@ -182,12 +163,12 @@ class _View:
     @property
     def page_code(self) -> Markup | None:
         """The QR code of this page, for a phone."""
-        return None if self.url is None else _code(self.url, texts.say(self.language, "qr.page"))
+        return None if self.url is None else code(self.url, texts.say(self.language, "qr.page"))
 
     @property
     def address_code(self) -> Markup:
         """The QR code of the bare address, for wallets' scanners."""
-        return _code(self.it["recipient"], texts.say(self.language, "qr.address"))
+        return code(self.it["recipient"], texts.say(self.language, "qr.address"))
 
     def _say(self, key: str) -> str:
         return texts.say(
@@ -199,29 +180,3 @@ class _View:
             over=self.money("amount_over"),
             refunded=self.money("amount_refunded"),
         )
-
-
-@lru_cache(maxsize=1024)
-def _code(text: str, title: str) -> Markup:
-    """Return a QR code as SVG without styles; segno escapes the title.
-
-    It takes some milliseconds, and the same page is asked for again and again.
-    """
-    import segno  # only where a code is drawn: most commands never need it
-
-    return Markup(segno.make(text, error="m", micro=False).svg_inline(scale=4, omitsize=True, title=title))  # noqa: S704
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("watcher.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _template(name: str) -> Any:
-    return _environment().get_template(name)

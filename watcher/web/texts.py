@@ -1,4 +1,4 @@
-"""The words of the pages, by language: one file each, the same keys in all."""
+"""The words of the pages for payers: a folder per language, a file per page, the same keys in all."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ LANGUAGES = ("en",)
 @cache
 def words(language: str) -> Mapping[str, str]:
     """Return a language's texts by key."""
-    found: dict[str, str] = json.loads(
-        files("watcher.web").joinpath("languages", f"{language}.json").read_bytes()
-    )
+    found: dict[str, str] = {}
+    for file in files("watcher.web").joinpath("languages", language).iterdir():
+        found |= json.loads(file.read_bytes())
     return found
 
 

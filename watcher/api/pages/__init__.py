@@ -1,0 +1,11 @@
+"""Pages: routes that answer with HTML, and with what it loads."""
+
+from fastapi import FastAPI
+
+from watcher.api.pages import assets, checkout
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages; they are not part of the described API."""
+    for module in (assets, checkout):
+        app.include_router(module.router, include_in_schema=False)
