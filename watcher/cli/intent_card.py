@@ -61,6 +61,7 @@ def _rows(intent: Mapping[str, Any], assets: Sequence[AssetSpec], *, now: float)
         ("Status", status_and_flags(intent)),
         ("For", intent.get("description")),
         ("Amount", money("amount")),
+        ("Price", "{amount} {currency}".format(**intent["fiat"]) if intent.get("fiat") else None),
         ("Received", money("amount_received")),
         ("Missing", money("amount_missing") if intent["amount_received"] != "0" else None),
         ("Overpaid", money("amount_over")),

@@ -56,6 +56,7 @@ class PaymentIntentMethods:
         description: str | None = None,
         success_url: str | None = None,
         cancel_url: str | None = None,
+        fiat: str | Mapping[str, str] | None = None,
         merchant: str | None = None,
         idempotency_key: str | None = None,
     ) -> Request[PaymentIntent]:
@@ -81,6 +82,7 @@ class PaymentIntentMethods:
             description=description,
             success_url=success_url,
             cancel_url=cancel_url,
+            fiat=fiat,
             merchant=merchant,
         )
         return Route("POST", _INTENTS, PaymentIntent).to(body=body, idempotency_key=idempotency_key)

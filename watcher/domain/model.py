@@ -148,6 +148,8 @@ class Intent:
     #: Where the checkout leads back to, after a success and before.
     success_url: str | None = None
     cancel_url: str | None = None
+    #: The price that the merchant counted from, ``{"amount": "49.90", "currency": "EUR"}``: for the eye only.
+    fiat: dict[str, str] | None = None
     #: The secret of the checkout's address; None where it is not known.
     checkout_token: str | None = None
 

@@ -5,7 +5,7 @@ from typing import Literal
 from watcher.domain.checkout import CheckoutState
 from watcher.domain.model import Flag, Status
 from watcher.schemas.base import Amount, Depth, Document, Hex, Time
-from watcher.schemas.intent_facts import AsOf, Pay
+from watcher.schemas.intent_facts import AsOf, Fiat, Pay
 
 
 class CheckoutMerchant(Document):
@@ -50,6 +50,8 @@ class Checkout(Document):
     merchant: CheckoutMerchant
     description: str | None
     amount: Amount
+    fiat: Fiat | None
+    """What the amount was counted from; for the eye."""
     asset: str
     asset_identifier: str
     decimals: int

@@ -40,6 +40,7 @@ MAX_ORIGINS = 20
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
+_FIAT = re.compile(r"(\d{1,15}(?:\.\d{1,8})?) ([A-Z]{3})", re.ASCII)
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The end of year 9999, the last one that ``datetime`` knows.
@@ -124,6 +125,19 @@ def read_metadata(value: object) -> dict[str, str]:
         if not isinstance(text, str) or len(text) > MAX_METADATA_VALUE_LENGTH or not _is_unicode(text):
             raise ValueError(f"{key} must be a text of at most {MAX_METADATA_VALUE_LENGTH} characters")
     return dict(value)
+
+
+def read_fiat(value: object) -> dict[str, str]:
+    """Parse a price in money of a state: ``{"amount": "49.90", "currency": "EUR"}``, or ``49.90 EUR``."""
+    text = value
+    if isinstance(value, Mapping) and value.keys() == {"amount", "currency"}:
+        text = f"{value['amount']} {value['currency']}"
+    found = _FIAT.fullmatch(text.upper()) if isinstance(text, str) and text.isascii() else None
+    if found is None or not found[1].strip("0."):
+        raise ValueError(
+            f'{quote(value)} is not a price; write {{"amount": "49.90", "currency": "EUR"}} or "49.90 EUR"'
+        )
+    return {"amount": found[1], "currency": found[2]}
 
 
 def read_text(value: object) -> str:
@@ -293,6 +307,27 @@ MetadataIn = Annotated[
     BeforeValidator(read_metadata),
     WithJsonSchema(
         {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": MAX_METADATA_KEYS}
+    ),
+]
+FiatIn = Annotated[
+    dict[str, str],
+    BeforeValidator(read_fiat),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {
+                        "amount": {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{1,8})?$"},
+                        "currency": {"type": "string", "pattern": "^[A-Za-z]{3}$"},
+                    },
+                    "required": ["amount", "currency"],
+                    "additionalProperties": False,
+                },
+                {"type": "string"},
+            ],
+            "examples": [{"amount": "49.90", "currency": "EUR"}],
+        }
     ),
 ]
 TextIn = Annotated[

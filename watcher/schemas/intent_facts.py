@@ -31,6 +31,14 @@ class AsOf(Document):
     time: Time
 
 
+class Fiat(Document):
+    """A price in money of a state."""
+
+    amount: str
+    currency: str
+    """Three letters, ISO 4217."""
+
+
 class IntentTransfer(Document):
     """A transfer that counts for an intent."""
 

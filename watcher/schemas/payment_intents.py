@@ -24,6 +24,7 @@ from watcher.schemas.base import (
 from watcher.schemas.fields import (
     AmountIn,
     AmountOrZeroIn,
+    FiatIn,
     IdIn,
     LevelIn,
     LifetimeIn,
@@ -40,6 +41,7 @@ from watcher.schemas.intent_facts import (
     AsOf,
     Attempt,
     Confirmations,
+    Fiat,
     IntentTransfer,
     Pay,
     Refund,
@@ -92,6 +94,7 @@ class PaymentIntent(Document):
     """The page on which the payer pays; a path where the server has no `public_url`."""
     success_url: str | None = None
     cancel_url: str | None = None
+    fiat: Fiat | None = None
     transfers: list[IntentTransfer]
     """If there are very many, the most relevant ones."""
     transfers_total: int
@@ -144,6 +147,7 @@ class PaymentIntent(Document):
             "checkout_url": "https://pay.shop.example/pay/3q2-7wWk1mXb9fYc0aTzRg",
             "success_url": "https://shop.example/thanks",
             "cancel_url": None,
+            "fiat": {"amount": "49.90", "currency": "EUR"},
             "transfers": [
                 {
                     "tx_id": EXAMPLE_TX_ID,
@@ -296,6 +300,9 @@ class NewPaymentIntent(Request):
     """Where the checkout leads after the payment; `payment_intent` and `status` are appended. https."""
     cancel_url: PageUrlIn | None = None
     """Where the checkout leads back to before that. https."""
+    fiat: FiatIn | None = None
+    """The price that the amount was counted from, `{"amount": "49.90", "currency": "EUR"}`: shown to the
+    payer beside the amount, with the rate that follows. For the eye only: what is owed is `amount`."""
     merchant: IdIn | None = None
     """The merchant, if an operator creates it; a merchant leaves it out."""
 

@@ -50,7 +50,7 @@ def document(
     found = {
         name: shown[name]
         for name in (
-            *("status", "in_flight", "description", "amount", "asset", "asset_identifier"),
+            *("status", "in_flight", "description", "amount", "fiat", "asset", "asset_identifier"),
             *("amount_received", "amount_missing", "amount_over", "amount_refunded"),
             *("recipient", "payer", "reference", "network", "livemode", "created_at", "expires_at"),
             *("deadline", "succeeded_at", "as_of", "attempts_total"),

@@ -201,6 +201,7 @@ intent = Table(
     Column("description", Text),
     Column("success_url", Text),
     Column("cancel_url", Text),
+    Column("fiat", Json),
     #: The secret in the checkout's address, to show the address; it is found by its SHA-256, so that no
     #: comparison of the secret itself takes a time that tells of it.
     Column("checkout_token", String(32)),

@@ -55,6 +55,7 @@ ASKED_FOR = {
     "metadata": {"order_id": "7"},
     "success_url": "https://shop.example/thanks",
     "cancel_url": "https://shop.example/cart",
+    "fiat": {"amount": "49.90", "currency": "EUR"},
 }
 
 

@@ -113,6 +113,14 @@ def create(
     cancel_url: Annotated[
         str | None, typer.Option("--cancel-url", metavar="URL", help="Where it leads back to before that.")
     ] = None,
+    fiat: Annotated[
+        str | None,
+        typer.Option(
+            "--fiat",
+            metavar="PRICE",
+            help="What the amount was counted from, for the payer's eye: '49.90 EUR'.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create an intent and print how to pay it.
@@ -141,6 +149,7 @@ def create(
         description=description,
         success_url=success_url,
         cancel_url=cancel_url,
+        fiat=fiat,
         merchant=merchant,
     )
     with session.services(write=True) as services:

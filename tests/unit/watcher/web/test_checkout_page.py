@@ -24,6 +24,7 @@ WAITING: dict[str, Any] = {
     "merchant": {"name": "Tea & Co.", "logo_url": None, "brand_color": None, "support_url": None},
     "description": "Two tins",
     "amount": "50000",
+    "fiat": None,
     "asset": "sbtc",
     "asset_identifier": "SM3V.sbtc-token::sbtc-token",
     "decimals": 8,
