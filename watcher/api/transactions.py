@@ -20,7 +20,7 @@ from watcher.api.slots import MAX_STREAMS, STREAMS_OF_ADDRESS, Slots
 from watcher.api.worker_threads import WorkerThreads
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
-from watcher.services import Services, api_keys, checkout, queries
+from watcher.services import Services, api_keys, checkout, queries, wallet_call
 from watcher.services.api_keys import ApiKeyOwner
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
@@ -166,6 +166,17 @@ class TransactionRunner:
         def read() -> tuple[dict[str, Any], list[str]]:
             with self._database.read() as connection:
                 return checkout.document(connection, token, settings=self.settings, now=self._now())
+
+        return await self._readers.run(read)
+
+    async def wallet_call(self, token: str, sender: str) -> dict[str, Any]:
+        """Return what a payer's wallet is asked to do, see :func:`watcher.services.wallet_call.document`."""
+
+        def read() -> dict[str, Any]:
+            with self._database.read() as connection:
+                return wallet_call.document(
+                    connection, token, sender=sender, settings=self.settings, now=self._now()
+                )
 
         return await self._readers.run(read)
 

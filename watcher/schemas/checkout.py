@@ -1,6 +1,6 @@
 """The checkout: what a payer sees of an intent. Nothing private of the merchant, and no metadata."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from watcher.domain.checkout import CheckoutState
 from watcher.domain.model import Flag, Status
@@ -89,3 +89,11 @@ class Checkout(Document):
     """Only while it can be paid."""
     version: str
     """Differs when something else does."""
+
+
+class WalletCall(Document):
+    """What a payer's wallet is asked to do: a request of SIP-030."""
+
+    object: Literal["wallet_call"]
+    method: Literal["stx_transferStx", "stx_callContract"]
+    params: dict[str, Any]

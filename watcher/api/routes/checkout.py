@@ -19,6 +19,14 @@ async def get_checkout(token: str, request: Request) -> Response:
     return with_etag(request, encode(document))
 
 
+@router.get("/v1/checkout/{token}/call", dependencies=payers.LIMITED)
+async def get_wallet_call(
+    token: str, request: Request, sender: Annotated[str, Query(max_length=128)]
+) -> Response:
+    """Return what the payer's wallet, whose address is ``sender``, is asked to do."""
+    return with_etag(request, encode(await api_of(request).wallet_call(token, sender)))
+
+
 @router.get("/v1/checkout/{token}/events", dependencies=payers.LIMITED)
 async def stream_checkout(
     token: str,
