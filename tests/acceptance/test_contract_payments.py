@@ -14,7 +14,7 @@ from chain.model import TxStatus
 from chain.testing import Tx, principal, txs
 from chain.testing import events as ev
 from tests import harness
-from tests.acceptance.conftest import Deployment
+from tests.deployment import Deployment
 from tests.integration.contracts.vm import SBTC, Answer, Vm, hexed_value, running
 
 PAYER, STRANGER = principal("vm payer"), principal("vm stranger")

@@ -15,8 +15,8 @@ from chain.testing import principal, txs
 from chain.testing.tx import Tx
 from notifier.testing import Answer
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, Deployment
 from tests.acceptance.dying_daemon import POINTS
+from tests.deployment import PROGRAM, Deployment
 
 PAYER = principal("payer")
 ON_BOTH = pytest.mark.usefixtures("backend")

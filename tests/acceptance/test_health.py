@@ -11,8 +11,8 @@ from sqlalchemy import make_url
 
 from chain.testing import principal, txs
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, Deployment
-from tests.acceptance.serving import base_url, only, samples, until
+from tests.acceptance.serving import only, samples, until
+from tests.deployment import PROGRAM, Deployment
 
 PAYER = principal("payer")
 
@@ -52,7 +52,7 @@ async def test_the_api_beside_a_follower_that_was_killed_is_not_ready(served: De
     follower = await served.start(*PROGRAM, "run", "--role", "follower")
     await served.caught_up()
     await served.start(*PROGRAM, "run", "--role", "api,notifier")
-    async with httpx.AsyncClient(base_url=await base_url(served, daemon=1)) as client:
+    async with httpx.AsyncClient(base_url=await served.url(daemon=1)) as client:
         await until(client, "/readyz", 200)
         follower.kill()
         await follower.wait()
@@ -66,7 +66,7 @@ async def test_due_webhooks_that_no_process_delivers_are_reported(served: Deploy
     shop = await served.shop(events="payment.succeeded")
     await served.start(*PROGRAM, "run", "--role", "follower,api")
     await served.caught_up()
-    async with httpx.AsyncClient(base_url=await base_url(served)) as client:
+    async with httpx.AsyncClient(base_url=await served.url()) as client:
         await until(client, "/readyz", 200)
         paid = await served.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
         served.chain.mine([txs.sbtc_transfer(PAYER, paid["recipient"], 50_000, paid["pay"]["memo"].encode())])
@@ -86,7 +86,7 @@ async def test_a_database_that_is_locked_from_outside_is_reported_until_it_is_fr
     await served.caught_up()
     file = make_url(served.environment["SBTC_WATCHER_DATABASE_URL"]).database
     assert file is not None
-    async with httpx.AsyncClient(base_url=await base_url(served), timeout=30) as client:
+    async with httpx.AsyncClient(base_url=await served.url(), timeout=30) as client:
         await until(client, "/readyz", 200)
         outside = sqlite3.connect(file, isolation_level=None)
         outside.execute("BEGIN IMMEDIATE")

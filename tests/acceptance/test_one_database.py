@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
+from tests.deployment import PROGRAM, ROOT, Deployment
 
 ADD = ("merchants", "add", "Shop", "--recipient", harness.SHOP)
 

@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from chain.testing import principal, txs
 from notifier.testing import plan_of
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
-from tests.acceptance.serving import base_url, only, samples, until
+from tests.acceptance.serving import only, samples, until
+from tests.deployment import PROGRAM, ROOT, Deployment
 
 PAYER = principal("payer")
 
@@ -101,7 +101,7 @@ async def test_systemd_is_notified_of_start_progress_and_stop(
     with managing(name) as manager:
         daemon = await served.start()
         await manager.hear("READY=1")
-        async with httpx.AsyncClient(base_url=await base_url(served)) as client:
+        async with httpx.AsyncClient(base_url=await served.url()) as client:
             assert (await client.get("/healthz")).status_code == 200
             assert (await client.get("/readyz")).status_code == 200
         status = await manager.hear("STATUS=")
@@ -128,7 +128,7 @@ async def test_a_start_without_a_source_is_ready_for_systemd_but_not_for_money(
         served.api.faults.fail(503, times=None)
         await served.start()
         await manager.hear("READY=1")
-        async with httpx.AsyncClient(base_url=await base_url(served)) as client:
+        async with httpx.AsyncClient(base_url=await served.url()) as client:
             answer = await client.get("/readyz")
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
             assert [reason["code"] for reason in answer.json()["reasons"]] == ["starting"]
@@ -149,7 +149,7 @@ async def test_a_notifier_feeds_the_watchdog_and_serves_health_without_polling_t
         await manager.hear("READY=1")
         assert "WATCHDOG=1" in manager.heard
         assert await manager.hear("STATUS=") == "STATUS=serving"
-        async with httpx.AsyncClient(base_url=await base_url(served, daemon=1)) as client:
+        async with httpx.AsyncClient(base_url=await served.url(daemon=1)) as client:
             assert (await client.get("/readyz")).status_code == 200
             found = samples((await client.get("/metrics")).text)
             assert only(found["source_up"], source=served.api.url) == 1
@@ -165,7 +165,7 @@ async def test_a_payment_moves_the_metrics_and_every_name_is_there(served: Deplo
     await served.caught_up()
     paid = await served.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
     stray = txs.sbtc_transfer(PAYER, harness.SHOP, 7, b"NOBODY")
-    async with httpx.AsyncClient(base_url=await base_url(served)) as client:
+    async with httpx.AsyncClient(base_url=await served.url()) as client:
         before = samples((await client.get("/metrics")).text)
         assert only(before["intents"], status="pending") == 1
         payment = txs.sbtc_transfer(PAYER, paid["recipient"], 50_000, paid["pay"]["memo"].encode())
@@ -239,7 +239,7 @@ async def test_a_delivery_that_is_retried_counts_its_latency_once(served: Deploy
     paid = await served.json("intents", "create", "--merchant", shop["merchant"], "--amount", "50000")
     served.chain.mine([txs.sbtc_transfer(PAYER, paid["recipient"], 50_000, paid["pay"]["memo"].encode())])
     await served.receiver.wait_for(3)
-    async with httpx.AsyncClient(base_url=await base_url(served)) as client, asyncio.timeout(20):
+    async with httpx.AsyncClient(base_url=await served.url()) as client, asyncio.timeout(20):
         while True:
             found = samples((await client.get("/metrics")).text)
             if (("result", "delivered"),) in found.get("deliveries_total", {}):
@@ -332,7 +332,7 @@ async def test_a_refused_start_is_an_error_in_the_journal(deployment: Deployment
 
 async def test_a_stop_is_quick_though_a_client_hangs_on_to_its_connection(served: Deployment) -> None:
     daemon = await served.start()
-    url = httpx.URL(await base_url(served))
+    url = httpx.URL(await served.url())
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")  # without the end of the head
     await writer.drain()

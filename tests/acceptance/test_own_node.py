@@ -16,8 +16,8 @@ from chain.testing import node_payloads, principal, txs
 from chain.testing.node import SimulatedNode
 from chain.testing.tx import Tx
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
 from tests.acceptance.dying_daemon import POST_POINTS
+from tests.deployment import PROGRAM, ROOT, Deployment
 
 PAYER = principal("payer")
 TOKEN = "a-token-of-the-node"

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.conftest import ROOT, Deployment
+from tests.deployment import ROOT, Deployment
 
 
 class Player:

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from chain.testing import principal, txs
 from chain.testing.tx import Tx
 from tests import harness
-from tests.acceptance.conftest import Deployment
+from tests.deployment import Deployment
 from watcher.config.settings import Settings
 from watcher.services import status as status_service
 from watcher.store.schema import attempt, stray, transfer

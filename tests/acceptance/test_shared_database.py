@@ -17,7 +17,7 @@ from chain.testing.tx import Tx
 from notifier.schema import event
 from notifier.testing import Answer
 from tests import harness
-from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
+from tests.deployment import PROGRAM, ROOT, Deployment
 from tests.postgresql import Server
 from watcher.domain.model import Intent
 from watcher.domain.server_info import ServerInfo

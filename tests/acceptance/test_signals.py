@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
+from tests.deployment import PROGRAM, ROOT, Deployment
 
 #: Prefix that starts a command as shells start background jobs: with SIGINT ignored.
 IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")

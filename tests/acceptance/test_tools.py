@@ -19,7 +19,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.acceptance.conftest import PROGRAM, ROOT, Deployment
+from tests.deployment import PROGRAM, ROOT, Deployment
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoaXMgdGVzdCwgMzIgYnl0ZXMgbG9uZw=="
 EVENT = {

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from chain.testing import ScriptedApi, principal, txs
-from tests.acceptance.conftest import Deployment
+from tests.deployment import Deployment
 
 pytestmark = pytest.mark.usefixtures("backend")
 

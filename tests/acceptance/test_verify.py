@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from chain.testing import ScriptedApi, principal, txs
-from tests.acceptance.conftest import PROGRAM, Deployment
+from tests.deployment import PROGRAM, Deployment
 
 
 async def verify(body: bytes, *arguments: str, folder: Path) -> tuple[int | None, str, str]:

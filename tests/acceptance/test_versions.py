@@ -3,7 +3,7 @@
 import pytest
 
 from chain.testing import principal, txs
-from tests.acceptance.conftest import Deployment
+from tests.deployment import Deployment
 
 pytestmark = pytest.mark.usefixtures("backend")
 
