@@ -47,6 +47,7 @@ def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
             module.router
             for module in (
                 payment_intents,
+                checkout,
                 transfers,
                 webhook_endpoints,
                 deliveries,
@@ -57,7 +58,6 @@ def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
         ),
     ):
         app.include_router(router)
-    app.include_router(checkout.router, include_in_schema=False)
     openapi.install(app)
     docs.install(app)
     pages.install(app)

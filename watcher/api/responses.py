@@ -1,6 +1,6 @@
 """How routes are described beyond what FastAPI sees in them: every error, and the headers of answers."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -18,13 +18,16 @@ _ERRORS = {
     413: "The body is too large (`body_too_large`).",
     415: "The body is not `application/json` in UTF-8 (`unsupported_media_type`).",
     422: "Fields or parameters are wrong (`validation`); `errors` names the first 50.",
-    429: "The API key asks too often (`rate_limited`), or waits too often at once (`too_many_waits`).",
+    429: "The API key or the address asks too often (`rate_limited`), or waits too often at once "
+    "(`too_many_waits`).",
     500: "The server made a mistake (`internal_error`).",
-    503: "The database does not answer, or too many ask at once (`unavailable`).",
+    503: "The database does not answer, too many ask at once (`unavailable`), or wait (`too_many_waits`).",
 }
 
 #: What every route with a key can answer; what a body adds.
 _ALWAYS = (401, 403, 422, 429, 500, 503)
+#: What every route without a key can answer.
+_OPENLY = (422, 429, 500, 503)
 _WITH_BODY = (400, 408, 409, 413, 415)
 
 _REQUEST_ID = {"X-Request-Id": "The request's id, as in the server's log; the caller's own if it sent one."}
@@ -40,13 +43,23 @@ _TAG = {"ETag": "Names this version: send it back as `If-None-Match`."}
 
 def reads(*errors: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that reads, with these errors beside those of all."""
+    return _reads({*_ALWAYS, *errors})
+
+
+def reads_openly(*errors: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that reads and asks for no key."""
+    return _reads({*_OPENLY, *errors})
+
+
+def streams_openly(*errors: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that sends events and asks for no key."""
     return {
-        200: {"headers": _headers({**_REQUEST_ID, **_LIMITS, **_TAG})},
-        304: {
-            "description": "As you have it already.",
-            "headers": _headers({**_REQUEST_ID, **_LIMITS, **_TAG}),
+        200: {
+            "description": "Events, until the caller leaves.",
+            "headers": _headers({**_REQUEST_ID, **_LIMITS}),
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **{code: _problem(code) for code in sorted({*_ALWAYS, *errors})},
+        **{code: _problem(code) for code in sorted({*_OPENLY, *errors})},
     }
 
 
@@ -55,6 +68,15 @@ def writes(*errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"headers": _headers({**_REQUEST_ID, **_LIMITS, **_REPLAYED})},
         **{code: _problem(code) for code in sorted({*_ALWAYS, *_WITH_BODY, *errors})},
+    }
+
+
+def _reads(errors: Collection[int]) -> dict[int | str, dict[str, Any]]:
+    headers = _headers({**_REQUEST_ID, **_LIMITS, **_TAG})
+    return {
+        200: {"headers": headers},
+        304: {"description": "As you have it already.", "headers": headers},
+        **{code: _problem(code) for code in sorted(errors)},
     }
 
 

@@ -6,9 +6,14 @@ from contextlib import contextmanager
 
 from watcher.api.errors import Problem
 
-#: Live streams of checkouts, of one address and altogether; beyond them pages ask every few seconds.
+#: Live streams of checkouts, of one address and altogether; beyond them pages wait for answers.
 STREAMS_OF_ADDRESS = 20
 MAX_STREAMS = 1000
+
+#: Payers who wait for an answer instead, of one address and altogether; with the merchants' long polls they
+#: are fewer than the requests that the server takes at once.
+PAYER_WAITS_OF_ADDRESS = 20
+MAX_PAYER_WAITS = 128
 
 
 class Slots:

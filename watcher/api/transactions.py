@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,13 @@ from watcher.api.key_uses import KeyUses
 from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
 from watcher.api.request import ApiRequest
-from watcher.api.slots import MAX_STREAMS, STREAMS_OF_ADDRESS, Slots
+from watcher.api.slots import (
+    MAX_PAYER_WAITS,
+    MAX_STREAMS,
+    PAYER_WAITS_OF_ADDRESS,
+    STREAMS_OF_ADDRESS,
+    Slots,
+)
 from watcher.api.worker_threads import WorkerThreads
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
@@ -58,8 +64,10 @@ class TransactionRunner:
         self.payer_limit = RateLimit(settings.http_rate_limit)
         self.long_poll = LongPoll(self._statuses)
         self.streams = Slots("listen", of_caller=STREAMS_OF_ADDRESS, altogether=MAX_STREAMS)
+        self.payer_waits = Slots("wait", of_caller=PAYER_WAITS_OF_ADDRESS, altogether=MAX_PAYER_WAITS)
+        everyone = MAX_STREAMS + MAX_PAYER_WAITS
         self.checkout_poll = LongPoll(
-            self._checkout_versions, Slots("listen", of_caller=MAX_STREAMS, altogether=MAX_STREAMS)
+            self._checkout_versions, Slots("listen", of_caller=everyone, altogether=everyone)
         )
         self._database = database
         self._wake = wake
@@ -145,18 +153,30 @@ class TransactionRunner:
         status = await self._readers.run(read)
         if status not in seen:
             return
-        changed = asyncio.ensure_future(
-            self.long_poll.wait_for_change(caller.key_id or caller.scope, intent_id, status, seconds)
+        await _unless_gone(
+            request,
+            self.long_poll.wait_for_change(caller.key_id or caller.scope, intent_id, status, seconds),
         )
-        gone = asyncio.ensure_future(_disconnected(request))
-        try:
-            await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if changed.done():
-                changed.result()
-        finally:
-            for task in (changed, gone):
-                task.cancel()
-            await asyncio.wait({changed, gone})
+
+    async def wait_for_checkout(
+        self, request: Request, token: str, *, address: str, seconds: float, after: str | None
+    ) -> None:
+        """Wait while a checkout's version is ``after``, by default the one it has, but no longer than
+        ``seconds``.
+
+        Ends early when the caller is gone or the process stops. Raises :class:`watcher.errors.NotFound`, and
+        :class:`Problem` when too many wait.
+        """
+        document, _ = await self.checkout(token)
+        if after not in (None, document["version"]):
+            return
+        with self.payer_waits.take(address):
+            await _unless_gone(
+                request,
+                self.checkout_poll.wait_for_change(
+                    "", document["payment_intent"], document["version"], seconds
+                ),
+            )
 
     async def checkout(self, token: str) -> tuple[dict[str, Any], list[str]]:
         """Return what a payer sees, and the origins that may frame it, see
@@ -269,6 +289,19 @@ async def _idempotent_request(request: ApiRequest, caller: Caller) -> Idempotent
         return None
     asked = idempotency.fingerprint(request.method, request.url.path, await request.json())
     return IdempotentRequest(scope=caller.scope, key=idempotency.check_key(*keys), asked=asked)
+
+
+async def _unless_gone(request: Request, wait: Coroutine[Any, Any, bool]) -> None:
+    """Wait to the end, or until the caller is gone. Raises what ``wait`` raises."""
+    changed, gone = asyncio.ensure_future(wait), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if changed.done():
+            changed.result()
+    finally:
+        for task in (changed, gone):
+            task.cancel()
+        await asyncio.wait({changed, gone})
 
 
 async def _disconnected(request: Request) -> None:

@@ -9,6 +9,7 @@ from watcher.client.request import Listing, PageRequest, Request, Route, drop_no
 from watcher.client.retry import Sleep
 from watcher.client.types import Moment, Units, Workflow
 from watcher.schemas import (
+    Checkout,
     NewPaymentIntent,
     PaymentIntent,
     PaymentIntentList,
@@ -28,6 +29,7 @@ OPEN = ("pending", "processing")
 
 _INTENTS = "/v1/payment_intents"
 _INTENT = _INTENTS + "/{}"
+_CHECKOUT = "/v1/checkout/{}"
 _TRANSFERS = "/v1/transfers"
 _TRANSFER = _TRANSFERS + "/{}"
 
@@ -185,6 +187,18 @@ class PaymentIntentMethods:
         return Route("POST", _INTENT + "/dismiss", PaymentIntent).to(
             intent_id, body={"reason": reason}, idempotency_key=idempotency_key
         )
+
+    @Method
+    @staticmethod
+    def checkout(token: str, *, wait: int | None = None, after: str | None = None) -> Request[Checkout]:
+        """Return what the payer sees; ``token`` is the last part of ``checkout_url``.
+
+        With ``wait``, seconds (at most 60), it comes when that differs from the ``version`` named ``after``.
+
+        ``client.checkout(intent.checkout_url.rpartition("/")[2]).state``
+        """
+        query = {"wait": None if wait is None else f"{wait}s", "after": after}
+        return Route("GET", _CHECKOUT, Checkout).to(token, query=query, extra_timeout=wait or 0)
 
     @WorkflowMethod
     @staticmethod

@@ -17,7 +17,7 @@ from watcher.schemas import Document
 A = TypeVar("A", bound=Document)
 T = TypeVar("T")
 
-_ID = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

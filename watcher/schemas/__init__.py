@@ -5,6 +5,7 @@ against these models. Later versions may add fields to documents, so unknown fie
 """
 
 from watcher.schemas.base import Depth, Document, FieldError, OwnedPage, Page, Problem, Request
+from watcher.schemas.checkout import Checkout, WaitForCheckout
 from watcher.schemas.intent_facts import Attempt, Refund
 from watcher.schemas.merchants import (
     AddApiKey,
@@ -69,6 +70,7 @@ __all__ = [
     "Cancel",
     "ChangeEndpoint",
     "ChangeMerchant",
+    "Checkout",
     "Delivery",
     "DeliveryAttempt",
     "DeliveryFilters",
@@ -119,5 +121,6 @@ __all__ = [
     "Transfer",
     "TransferFilters",
     "TransferPage",
+    "WaitForCheckout",
     "WaitForStatus",
 ]

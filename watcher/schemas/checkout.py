@@ -1,11 +1,14 @@
 """The checkout: what a payer sees of an intent. Nothing private of the merchant, and no metadata."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from watcher.domain.checkout import CheckoutState
 from watcher.domain.model import Flag, Status
-from watcher.schemas.base import Amount, Depth, Document, Hex, Time
+from watcher.schemas.base import Amount, Depth, Document, Hex, Request, Time
 from watcher.schemas.intent_facts import AsOf, Fiat, Pay
+from watcher.schemas.payment_intents import WaitIn
 
 
 class CheckoutMerchant(Document):
@@ -97,3 +100,18 @@ class WalletCall(Document):
     object: Literal["wallet_call"]
     method: Literal["stx_transferStx", "stx_callContract"]
     params: dict[str, Any]
+
+
+#: A version that a payer has. Any text can be one: it is only compared.
+Version = Annotated[str, Field(max_length=64)]
+
+
+class WaitForCheckout(Request):
+    """Long poll: delay the response until a checkout shows something else."""
+
+    member: ClassVar[str] = "parameter"
+
+    wait: WaitIn | None = None
+    """Respond when the `version` changes, or after this time at the latest: `30s`, at most `60s`."""
+    after: Version | None = None
+    """With `wait`: the `version` that you have. The response comes at once if the checkout has another."""

@@ -251,12 +251,16 @@ def _read_wait(value: object) -> float:
     return seconds
 
 
+#: How long to wait, seconds.
+WaitIn = Annotated[float, BeforeValidator(_read_wait), WithJsonSchema({"type": "string"})]
+
+
 class WaitForStatus(Request):
     """Long poll: delay the response until an intent's status changes."""
 
     member: ClassVar[str] = "parameter"
 
-    wait: Annotated[float, BeforeValidator(_read_wait), WithJsonSchema({"type": "string"})] | None = None
+    wait: WaitIn | None = None
     """Respond when the status changes, or after this time at the latest: `30s`, at most `60s`. Without `seen`
     only a `pending` or `processing` intent is waited for."""
     seen: Status | None = None

@@ -1,38 +1,58 @@
 """The checkout of an intent, for whoever has its address: as JSON, and as a live stream."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from watcher import schemas
 from watcher.api import payers
 from watcher.api.auth import api_of
 from watcher.api.checkout_stream import CheckoutStream
 from watcher.api.json_response import encode, with_etag
+from watcher.api.responses import reads_openly, streams_openly
+from watcher.schemas import WaitForCheckout
+from watcher.schemas.checkout import Version, WalletCall
 
-router = APIRouter(tags=["Checkout"])
+router = APIRouter(prefix="/v1/checkout", tags=["Checkout"], dependencies=payers.LIMITED)
+
+#: For the description: no key is asked for.
+OPEN: dict[str, Any] = {"security": []}
+
+Token = Annotated[str, Path(description="The last part of `checkout_url`.")]
 
 
-@router.get("/v1/checkout/{token}", dependencies=payers.LIMITED)
-async def get_checkout(token: str, request: Request) -> Response:
-    """Return what the page of a payment shows."""
-    document, _ = await api_of(request).checkout(token)
+@router.get("/{token}", response_model=schemas.Checkout, responses=reads_openly(404), openapi_extra=OPEN)
+async def get_checkout(
+    token: Token, query: Annotated[WaitForCheckout, Query()], request: Request
+) -> Response:
+    """Return what the page of a payment shows, with `wait` when that changes."""
+    api = api_of(request)
+    if query.wait:
+        await api.wait_for_checkout(
+            request, token, address=payers.address_of(request), seconds=query.wait, after=query.after
+        )
+    document, _ = await api.checkout(token)
     return with_etag(request, encode(document))
 
 
-@router.get("/v1/checkout/{token}/call", dependencies=payers.LIMITED)
+@router.get("/{token}/call", response_model=WalletCall, responses=reads_openly(404, 409), openapi_extra=OPEN)
 async def get_wallet_call(
-    token: str, request: Request, sender: Annotated[str, Query(max_length=128)]
+    token: Token,
+    request: Request,
+    sender: Annotated[str, Query(max_length=128, description="The address that the payer's wallet has.")],
 ) -> Response:
-    """Return what the payer's wallet, whose address is ``sender``, is asked to do."""
+    """Return what the payer's wallet, whose address is `sender`, is asked to do."""
     return with_etag(request, encode(await api_of(request).wallet_call(token, sender)))
 
 
-@router.get("/v1/checkout/{token}/events", dependencies=payers.LIMITED)
+@router.get("/{token}/events", response_class=Response, responses=streams_openly(404), openapi_extra=OPEN)
 async def stream_checkout(
-    token: str,
+    token: Token,
     request: Request,
-    after: Annotated[str | None, Query(max_length=64)] = None,
-    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)] = None,
+    after: Annotated[Version | None, Query(description="The `version` that you have.")] = None,
+    last_event_id: Annotated[
+        Version | None, Header(alias="Last-Event-ID", description="The same, as browsers send it.")
+    ] = None,
 ) -> Response:
     """Send what the page of a payment shows, as it is and whenever it changes: server-sent events.
 

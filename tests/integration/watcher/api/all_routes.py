@@ -7,6 +7,7 @@ from notifier.ssrf import CheckedUrl
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
 from watcher.services import api_keys
+from watcher.store import intents
 
 URL = "https://203.0.113.7/hooks"
 
@@ -38,6 +39,8 @@ def make_everything(api: ApiFixture) -> dict[str, str]:
     with fixture.database.read() as connection:
         key = api_keys.of_merchant(connection, api.merchant)[-1]["id"]
         rows, _ = deliveries.list_deliveries(connection, merchant=api.merchant)
+        token = intents.load_intents(connection, [intent])[intent].checkout_token
+    assert token is not None
     return {
         "intent_id": intent,
         "transfer_id": stray,
@@ -46,6 +49,7 @@ def make_everything(api: ApiFixture) -> dict[str, str]:
         "event_id": rows[0]["event"],
         "merchant_id": api.merchant,
         "key_id": key,
+        "token": token,
     }
 
 

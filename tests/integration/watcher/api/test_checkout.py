@@ -14,7 +14,7 @@ from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
-from watcher.api import checkout_stream, long_poll, slots
+from watcher.api import checkout_stream, long_poll, middleware, slots
 from watcher.schemas.checkout import Checkout
 
 
@@ -328,3 +328,51 @@ async def test_a_dedicated_address_needs_no_memo(api: ApiFixture) -> None:
     """Where the recipient is this payment's own, the payer is not asked for a memo."""
     made = await api.create(match="recipient", recipient=principal("own"))
     assert (await shown(api, made))["needs_memo"] is False
+
+
+async def waited(api: ApiFixture, intent: dict[str, Any], **params: str) -> httpx.Response:
+    return await api.stranger.get(f"/v1/checkout/{token_of(intent)}", params=params)
+
+
+async def test_a_payer_can_wait_for_a_change(api: ApiFixture) -> None:
+    """The answer comes with the change, at once for an older version, and at the end without one."""
+    made = await api.create(level="included")
+    before = await shown(api, made)
+    nothing = await waited(api, made, wait="0.1s")
+    assert nothing.json() == before
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(waited(api, made, wait="30s", after=before["version"]))
+        assert api.server.api is not None
+        waits = api.server.api.payer_waits
+        await harness.until(lambda: waits.count == 1)
+        pay(api, made)
+    assert waiting.result().json()["state"] == "paid"
+    async with asyncio.timeout(10):
+        assert (await waited(api, made, wait="30s", after=before["version"])).json()["state"] == "paid"
+    assert waits.count == 0
+
+
+async def test_waiting_payers_are_bounded(sqlite_api: ApiFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address has so many waits, all together as many as leave the merchants theirs; none is for ever."""
+    made = await sqlite_api.create()
+    assert sqlite_api.server.api is not None
+    monkeypatch.setattr(sqlite_api.server.api.payer_waits, "of_caller", 0)
+    refused = await waited(sqlite_api, made, wait="1s")
+    assert (problem(refused), refused.headers["retry-after"]) == ((429, "too_many_waits"), "1")
+    monkeypatch.setattr(sqlite_api.server.api.payer_waits, "altogether", 0)
+    monkeypatch.setattr(sqlite_api.server.api.payer_waits, "of_caller", 1)
+    assert problem(await waited(sqlite_api, made, wait="1s")) == (503, "too_many_waits")
+    assert problem(await waited(sqlite_api, made, wait="61s")) == (422, "validation")
+    assert slots.MAX_PAYER_WAITS + long_poll.MAX_WAITERS < middleware.MAX_REQUESTS
+
+
+async def test_waiting_payers_are_released_with_the_server(sqlite_api: ApiFixture) -> None:
+    """A stop answers them at once, as things stand."""
+    made = await sqlite_api.create()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(waited(sqlite_api, made, wait="60s"))
+        assert sqlite_api.server.api is not None
+        waits = sqlite_api.server.api.payer_waits
+        await harness.until(lambda: waits.count == 1)
+        sqlite_api.stop.set()
+    assert waiting.result().json()["state"] == "waiting"

@@ -43,6 +43,22 @@ async def test_an_intents_life(shop: Caller, server: Server) -> None:
     assert (await shop.intents(attention=True, flag="refund_due")).data == []
 
 
+async def test_a_checkout_is_read_and_waited_for(shop: Caller, server: Server) -> None:
+    made = await shop.create_intent(50_000, description="Tea", fiat="49.90 EUR")
+    token = made.checkout_url.rpartition("/")[2]
+    checkout = await shop.checkout(token)
+    assert isinstance(checkout, schemas.Checkout)
+    assert (checkout.state, checkout.description, checkout.amount) == ("waiting", "Tea", 50_000)
+    assert checkout.fiat is not None
+    assert checkout.fiat.currency == "EUR"
+    async with asyncio.TaskGroup() as tasks, AsyncClient(server.url, server.key) as other:
+        waiting = tasks.create_task(shop.checkout(token, wait=30, after=checkout.version))
+        await other.cancel_intent(made.id)
+        assert (await waiting).state == "canceled"
+    with pytest.raises(NotFound, match="no such checkout"):
+        await shop.checkout("a-_" * 8)
+
+
 async def test_many_intents_are_made_at_once_and_iterated_over_page_by_page(shop: Caller) -> None:
     made = (await shop.create_intents([{"amount": n, "metadata": {"lot": "x"}} for n in range(1, 8)])).data
     assert [intent.amount for intent in made] == list(range(1, 8))
