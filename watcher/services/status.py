@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
 
 from notifier import bulk, outbox
@@ -35,7 +34,7 @@ from watcher.services.status_reasons import (
     no_follower,
     no_notifier,
 )
-from watcher.store import chain_state, due_intents, reindex_runs, unknown_words
+from watcher.store import chain_state, due_intents, reindex_runs, revisions, unknown_words
 from watcher.store.chain_state import Cursor
 from watcher.store.database import Database, size
 from watcher.store.filters import needs_attention
@@ -101,7 +100,7 @@ def document(
     ``merchant``: a document for this merchant: counts of their own intents and deliveries, and nothing of the
     operator's machines (URLs of sources, errors, hosts, the database).
     """
-    revision = MigrationContext.configure(connection).get_current_revision()
+    revision = revisions.current(connection)
     document: dict[str, Any] = {
         "state": "starting",
         "reasons": [],

@@ -7,12 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL as URL
 from sqlalchemy import Connection as Connection
 from sqlalchemy import create_engine, event, make_url, text
@@ -22,8 +18,11 @@ from sqlalchemy.exc import TimeoutError as TransactionTimeout
 from notifier.database_errors import is_outage, reason_of
 from watcher.errors import ConfigError, Unreachable
 from watcher.log import get_logger
-from watcher.store import sqlite_file
+from watcher.store import revisions, sqlite_file
 from watcher.store.fair_lock import LIMIT_CHECK_SECONDS, FairLock, WaitLimit
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 #: What to do about a database that a newer version upgraded.
 NEWER_DATABASE_HINT = "install the version that made it, or restore a backup"
@@ -241,9 +240,7 @@ class Database:
                         connection.execute(text(f"SET LOCAL lock_timeout = '{UPGRADE_TIMEOUT_SECONDS}s'"))
                         connection.execute(text("SET LOCAL statement_timeout = 0"))
                         connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK_KEY})"))
-                    config = alembic_config()
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
+                    _upgrade(connection)
         except OperationalError as error:
             raise Unreachable(
                 f"database {self.safe_url} does not answer: {error.orig}", hint="check database_url"
@@ -258,19 +255,17 @@ class Database:
     def revision(self) -> str | None:
         """Return the schema's revision, None for an empty database."""
         with self.read() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            return revisions.current(connection)
 
     @staticmethod
     def knows(revision: str) -> bool:
         """Whether this program has a schema's revision among its own; a newer program's it has not."""
-        return any(script.revision == revision for script in _scripts().walk_revisions())
+        return revision in revisions.known()
 
     @staticmethod
     def head() -> str:
         """Return the revision that this program needs."""
-        head = _scripts().get_current_head()
-        assert head is not None, "the package carries its migrations"
-        return head
+        return revisions.known()[-1]
 
     def size(self) -> int:
         """Return the size of the database in bytes."""
@@ -287,15 +282,21 @@ class Database:
         self.engine.dispose()
 
 
-def alembic_config() -> Config:
+def alembic_config() -> "Config":
     """Return Alembic's configuration; the connection goes into its ``attributes``."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "watcher.store:migrations")
     return config
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(alembic_config())
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # see watcher.store.revisions
+
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _outage(error: Exception) -> Exception | None:

@@ -10,12 +10,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from notifier.schema import metadata as notifier_metadata
 from tests import harness
 from watcher.errors import ConfigError, Unreachable
+from watcher.store import revisions
 from watcher.store.database import Database, alembic_config
 from watcher.store.node_schema import metadata as node_metadata
 from watcher.store.schema import metadata as watcher_metadata
@@ -175,3 +177,22 @@ def test_rows_are_kept_when_refuted_ones_get_a_place_beside_them(database: Datab
         command.downgrade(config, "0005")
         assert connection.execute(text("SELECT id FROM transfer")).scalars().all() == ["tr_2"]
         assert connection.execute(text("SELECT transfer_id FROM stray")).scalars().all() == ["tr_2"]
+
+
+def test_the_revisions_by_their_files_are_those_of_alembic() -> None:
+    """The names of the files tell the same history as what stands in them."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    assert list(revisions.known()) == [one.revision for one in scripts.walk_revisions()][::-1]
+    assert Database.head() == scripts.get_current_head()
+
+
+def test_a_command_on_a_current_database_does_without_alembic(tmp_path: Path) -> None:
+    """Alembic takes as long to load as all the rest; it is loaded to upgrade."""
+    url = harness.sqlite_url(tmp_path)
+    harness.open_database(tmp_path).close()
+    code = (
+        "import sys; from watcher.store.database import Database\n"
+        f"database = Database({url!r}); database.upgrade(); database.close()\n"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
