@@ -26,7 +26,7 @@ from notifier.events import (
 from notifier.ids import Entropy, new_id
 from notifier.schema import (
     EXCLUSIVE,
-    SHARED,
+    STEADY,
     DisabledReason,
     EndpointStatus,
     endpoint,
@@ -259,36 +259,43 @@ def send_test(
     id: str,
     *,
     merchant: str | None = None,
+    type: EventType = EventType.TEST,
+    data: dict[str, Any] | None = None,
     now: float,
     entropy: Entropy = os.urandom,
 ) -> tuple[str, str]:
-    """Write a ``webhook.test`` event for this endpoint alone; return the event's and the delivery's id.
+    """Write a test event for this endpoint alone; return the event's and the delivery's id.
 
-    It is delivered like any other event. :class:`NotPossible` while the endpoint is disabled.
+    ``data``: of a type other than ``webhook.test``. The event is delivered like any other, marked as a test,
+    and is none of its merchant's events. :class:`NotPossible` while the endpoint is disabled.
     """
-    row = _row(conn, id, merchant, lock=SHARED)
+    # Locked so that two at once get numbers, and with them ids, of their own.
+    row = _row(conn, id, merchant, lock=STEADY)
     if row.status != EndpointStatus.ENABLED:
         raise NotPossible(f"endpoint {id} is disabled; enable it before testing it")
     # The endpoint's id takes the place of the intent's, so that event ids and sequence numbers work the same.
-    n = conn.execute(select(func.count()).select_from(event).where(event.c.intent == id)).scalar_one()
-    test_id = event_id(id, EventType.TEST, n)
+    last = select(func.coalesce(func.max(event.c.sequence), 0)).where(event.c.intent == id)
+    n = conn.execute(last).scalar_one()
+    test_id = event_id(id, type, n)
     test = outbox.EventRow(
         id=test_id,
         intent=id,
         merchant=row.merchant,
-        type=EventType.TEST,
+        type=type,
         n=n,
         sequence=n + 1,
         body=event_body(
             id=test_id,
-            type=EventType.TEST,
+            type=type,
             created_at=now,
             sequence=n + 1,
-            data={"endpoint": id, "message": "This is a test. No payment was made."},
+            data=data or {"endpoint": id, "message": "This is a test. No payment was made."},
+            livemode=False,
+            test=True,
         ),
         created_at=int(now),
     )
-    outbox.insert_event(conn, test)
+    outbox.insert_events(conn, [test])
     target = outbox.Target(id=id, enabled=True)
     [delivery_id] = outbox.insert_deliveries(
         conn, test, [target], now=now, due=now, ordered=False, entropy=entropy

@@ -83,9 +83,20 @@ def rfc3339(seconds: float) -> str:
 
 
 def event_body(
-    *, id: str, type: EventType, created_at: float, sequence: int, data: dict[str, Any] | None
+    *,
+    id: str,
+    type: EventType,
+    created_at: float,
+    sequence: int,
+    data: dict[str, Any] | None,
+    livemode: bool | None = False,
+    test: bool = False,
 ) -> bytes:
-    """Return a webhook's body: the envelope around ``data``. It never changes once it is stored."""
+    """Return a webhook's body: the envelope around ``data``. It never changes once it is stored.
+
+    ``livemode``: whether it is about real money, None where that is not known any more. ``test``: it was sent
+    to try an endpoint, and nothing of it happened.
+    """
     return canonical_json(
         {
             "id": id,
@@ -93,6 +104,8 @@ def event_body(
             "timestamp": rfc3339(created_at),
             "api_version": API_VERSION,
             "sequence": sequence,
+            "livemode": livemode,
+            "test": test,
             "data": data,
         }
     )

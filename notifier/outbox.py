@@ -13,6 +13,7 @@ from notifier.events import VERDICTS, EventType
 from notifier.ids import Entropy, new_id
 from notifier.records import RecordColumns
 from notifier.schema import (
+    ENDPOINT_PREFIX,
     SHARED,
     DeliveryStatus,
     DisabledReason,
@@ -50,6 +51,11 @@ class EventRow:
     created_at: int
     #: When the writer first saw the cause, by the same clock; None: not in the latency metric.
     seen_at: float | None = None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it was made to try an endpoint, whose id then takes the place of the intent's."""
+        return self.intent.startswith(ENDPOINT_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +174,6 @@ def subscribes(events: Sequence[str], kind: EventType) -> bool:
     return kind.value in events or "*" in events
 
 
-def insert_event(conn: Connection, row: EventRow) -> bool:
-    """Write an event without deliveries; return False if its id exists already."""
-    return bool(insert_events(conn, [row]))
-
-
 def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
     """Write events without deliveries, except those whose id exists already; return the written ids.
 
@@ -181,13 +182,13 @@ def insert_events(conn: Connection, rows: Sequence[EventRow]) -> set[str]:
     """
     if not rows:
         return set()
-    counted = [row.merchant for row in rows if row.type is not EventType.TEST]
+    counted = [row.merchant for row in rows if not row.is_test]
     positions = _newest_positions(conn, set(counted))
     values = []
     for row in rows:
-        if row.type is not EventType.TEST:
+        if not row.is_test:
             positions[row.merchant] += 1
-        position = None if row.type is EventType.TEST else positions[row.merchant]
+        position = None if row.is_test else positions[row.merchant]
         values.append(EVENT_COLUMNS.values(row) | {"position": position})
     # RETURNING instead of rowcount, which psycopg does not keep for an INSERT.
     statement = insert_unless_there(conn, event, "id").returning(event.c.id)

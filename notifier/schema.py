@@ -60,6 +60,10 @@ metadata = MetaData(
 )
 
 
+#: How the ids of endpoints begin. A test event has its endpoint's id in the place of an intent's.
+ENDPOINT_PREFIX = "we_"
+
+
 class DeliveryStatus(StrEnum):
     """Status of a delivery."""
 

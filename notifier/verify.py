@@ -3,6 +3,8 @@
 ::
 
     event = verify(body, headers, secret)  # raises Rejected: answer 400
+    if event.test:                         # a sample: nothing of it happened
+        return 204
     if not first_time(event.id):           # e.g. INSERT … ON CONFLICT DO NOTHING in the shop's own database
         return 204                         # delivered before: at least once means sometimes twice
     if event.type == "payment.succeeded":
@@ -49,6 +51,8 @@ class Event:
     #: Increases within a payment intent; an event with a lower number than the last one is outdated.
     sequence: int
     data: dict[str, Any]
+    #: Sent to try the endpoint: nothing of it happened, whatever its type says. Do nothing for it.
+    test: bool = False
 
     @property
     def intent(self) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def _parse(body: bytes) -> Event:
             api_version=document["api_version"],
             sequence=document["sequence"],
             data=document["data"],
+            test=document.get("test") is True or document["type"] == "webhook.test",
         )
     except (ValueError, KeyError, TypeError) as error:
         # Signed with our secret but malformed: not by this sender.

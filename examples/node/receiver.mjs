@@ -21,7 +21,8 @@ app.post("/webhooks", express.raw({ type: "application/json", limit: "256kb" }),
   }
   if (!seen.has(event.id)) {
     seen.add(event.id);
-    console.log(JSON.stringify({ id: event.id, type: event.type, sequence: event.sequence }));
+    // Ship nothing for an event that says "test": true: nothing of it happened.
+    console.log(JSON.stringify({ id: event.id, type: event.type, sequence: event.sequence, test: event.test }));
   }
   return response.sendStatus(204);
 });

@@ -33,7 +33,7 @@ def shop_database() -> sqlite3.Connection:
 
 def handle(database: sqlite3.Connection, event: Event) -> None:
     """Change what the shop knows of the order, within the transaction that remembers the event."""
-    if event.type == "webhook.test":
+    if event.test:  # a sample, whatever its type: nothing of it happened
         return
     # An older event that was retried must not overwrite a newer one: its number is lower.
     database.execute(

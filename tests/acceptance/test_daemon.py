@@ -58,7 +58,9 @@ async def test_an_intent_made_by_cli_and_paid_on_chain_is_sent_verifiably_with_e
     assert succeeded.headers["content-type"] == "application/json"
     assert succeeded.headers["user-agent"].startswith("sbtc-watcher/")
     assert succeeded.headers["webhook-id"] == document["id"]
-    assert set(document) == {"id", "type", "timestamp", "api_version", "sequence", "data"}
+    assert set(document) == {
+        *("id", "type", "timestamp", "api_version", "sequence", "livemode", "test", "data")
+    }
     assert document["type"] == "payment.succeeded"
     assert document["sequence"] > processing.document["sequence"]
     data = document["data"]

@@ -174,6 +174,8 @@ CHANGES = """
     endpoints enable {endpoint}
     endpoints rotate-secret {endpoint} --overlap 1h
     endpoints test {endpoint}
+    endpoints test {endpoint} --type payment.succeeded
+    trigger payment.created --endpoint {endpoint} --intent {paid}
     events redeliver {event}
     events redeliver {event} --endpoint {endpoint}
     events replay --since 1d --endpoint {endpoint}

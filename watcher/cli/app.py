@@ -35,6 +35,7 @@ from watcher.cli.commands import (
     run,
     status,
     transfers,
+    trigger,
     verify,
 )
 from watcher.cli.help import Commands
@@ -70,6 +71,7 @@ app.add_typer(intents.app, rich_help_panel=_PAYMENTS)
 app.add_typer(transfers.app, rich_help_panel=_PAYMENTS)
 app.command("listen", rich_help_panel=_WEBHOOKS)(listen.listen)
 app.command("verify", rich_help_panel=_WEBHOOKS)(verify.verify)
+app.command("trigger", rich_help_panel=_WEBHOOKS)(trigger.trigger)
 app.add_typer(endpoints.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(events.app, rich_help_panel=_WEBHOOKS)
 app.add_typer(deliveries.app, rich_help_panel=_WEBHOOKS)

@@ -107,9 +107,18 @@ class WebhookMethods:
 
     @Method
     @staticmethod
-    def test_endpoint(endpoint_id: str, *, idempotency_key: str | None = None) -> Request[TestEvent]:
-        """Queue a ``webhook.test`` event."""
-        return Route("POST", _ENDPOINT + "/test", TestEvent).to(endpoint_id, idempotency_key=idempotency_key)
+    def test_endpoint(
+        endpoint_id: str,
+        *,
+        type: str | None = None,  # noqa: A002 - it is called so
+        intent: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[TestEvent]:
+        """Queue a test event: ``webhook.test``, or a sample of another type, of no intent or of one given."""
+        body = drop_none(type=type, intent=intent)
+        return Route("POST", _ENDPOINT + "/test", TestEvent).to(
+            endpoint_id, body=body, idempotency_key=idempotency_key
+        )
 
     @Method
     @staticmethod
@@ -174,13 +183,14 @@ class WebhookMethods:
         *,
         type: str | None = None,  # noqa: A002 - it is called so
         intent: str | None = None,
+        test: bool | None = None,
         merchant: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> PageRequest[EventPage, Event]:
-        """List events, newest first."""
+        """List events, newest first; ``test``: only test events, or only others."""
         return Listing(_EVENTS, EventPage, Event).to(
-            type=type, intent=intent, merchant=merchant, limit=limit, cursor=cursor
+            type=type, intent=intent, test=test, merchant=merchant, limit=limit, cursor=cursor
         )
 
     each_event = PaginatedMethod(events)

@@ -144,7 +144,14 @@ class Settlement:
             clock=context.clock,
             refund=draft.refund,
         )
-        return event_body(id=draft.id, type=draft.type, created_at=context.now, sequence=number, data=data)
+        return event_body(
+            id=draft.id,
+            type=draft.type,
+            created_at=context.now,
+            sequence=number,
+            data=data,
+            livemode=context.server_info.livemode,
+        )
 
     def _state_at(self, draft: EventDraft, *, at: int, succeeded_at: int | None) -> IntentState:
         """Return the state of the intent that an event shows."""

@@ -58,6 +58,7 @@ from watcher.schemas.webhooks import (
     Replay,
     Replayed,
     RotateSecret,
+    SendTest,
     TestEvent,
 )
 
@@ -116,6 +117,7 @@ __all__ = [
     "RotateKey",
     "RotateSecret",
     "Scope",
+    "SendTest",
     "ServerStatus",
     "TestEvent",
     "Transfer",

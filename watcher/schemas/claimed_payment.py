@@ -41,6 +41,8 @@ def read_event(body: bytes) -> ClaimedPayment:
         raise ValueError("is no event: give the body of a webhook, as it was received")
     if kind not in set(EventType) - {EventType.TEST}:
         raise ValueError(f"is about no payment: its type is {quote(kind)}")
+    if document.get("test") is True:
+        raise ValueError("is a test event: nothing of it happened")
     if document.get("data") is None:
         raise ValueError("holds no data any more: the daemon's retention emptied it")
     try:

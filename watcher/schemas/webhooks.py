@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, StrictBool, WithJsonSchema
 from notifier.events import SUBSCRIBABLE, EventType, read_subscriptions
 from watcher.domain.model import Status
 from watcher.schemas.base import Document, OwnedPage, Request, Time, example
-from watcher.schemas.fields import DurationIn, IdIn, TimeIn, read_id
+from watcher.schemas.fields import DurationIn, IdIn, TimeIn, YesOrNoIn, read_id
 from watcher.schemas.payment_intents import PaymentIntent
 
 #: The values of :class:`notifier.schema.DeliveryStatus`, which clients must not import: it needs the
@@ -93,7 +93,7 @@ class RemovedEndpoint(Document):
 
 
 class TestEvent(Document):
-    """A `webhook.test` event that was queued, and its delivery."""
+    """A test event that was queued, and its delivery."""
 
     #: Keeps pytest from collecting it as a test.
     __test__ = False
@@ -158,6 +158,10 @@ class Event(Document):
     api_version: str
     sequence: int
     """Increases with each event of an intent."""
+    livemode: bool | None = None
+    """Whether it is about real money; false for every test event. Null where it is not known any more."""
+    test: bool = False
+    """It was sent to try an endpoint: nothing of it happened, whatever its type says."""
     data: EventData | dict[str, Any] | None
     """Null once retention emptied it; a different object for `webhook.test`."""
 
@@ -290,6 +294,8 @@ class EventFilters(OwnedPage):
     """Only events of this type."""
     intent: IdIn | None = None
     """Only events about this payment intent."""
+    test: YesOrNoIn | None = None
+    """Only test events, or only others. By default `webhook.test` is listed, no sample of another type."""
     after: Annotated[str, BeforeValidator(_read_after), WithJsonSchema({"type": "string"})] | None = None
     """With a merchant's own key: pull the events after this one, oldest first and without tests; empty for
     all. The rows hold the bodies as they are sent. Continue with `next_cursor`. It cannot be combined with
@@ -331,6 +337,17 @@ class RotateSecret(Request):
     overlap: DurationIn | None = None
 
     model_config = example({"overlap": "12h"})
+
+
+class SendTest(Request):
+    """A test event to send."""
+
+    type: EventType = EventType.TEST
+    """The type of the sample; `webhook.test` is about no payment."""
+    intent: IdIn | None = None
+    """Show this intent, as its newest event of the type did; by default the sample's does not exist."""
+
+    model_config = example({"type": "payment.succeeded"})
 
 
 class Replay(Request):

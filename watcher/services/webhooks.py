@@ -6,7 +6,9 @@ from typing import Any
 from sqlalchemy import select
 
 from notifier import bulk, deliveries, endpoints, event_log, outbox, signing
-from notifier.events import DEFAULT_EVENTS, rfc3339
+from notifier.errors import NotPossible
+from notifier.events import DEFAULT_EVENTS, EventType, rfc3339
+from notifier.ids import new_id
 from notifier.schema import DeliveryStatus, delivery, endpoint, event
 from notifier.ssrf import CheckedUrl, check_url
 from watcher.config.settings import Settings
@@ -20,9 +22,11 @@ from watcher.schemas import (
     Redeliver,
     Replay,
     RotateSecret,
+    SendTest,
 )
-from watcher.services import merchants
+from watcher.services import merchants, queries
 from watcher.services.context import Context, Document
+from watcher.services.samples import Sample
 
 
 def endpoint_url(settings: Settings, url: str | None) -> CheckedUrl | None:
@@ -114,12 +118,55 @@ class WebhookService(Context):
         )
         return _with_secret(found, secret, previous_until=self.now + overlap if overlap > 0 else None)
 
-    def test_endpoint(self, endpoint_id: str) -> Document:
-        """Queue a ``webhook.test`` event; return the ids of the {event, delivery}."""
+    def test_endpoint(self, endpoint_id: str, request: SendTest) -> Document:
+        """Queue a test event of a type; return the ids of the {event, delivery}.
+
+        It says nothing that could be taken for money: an intent that does not exist, or one given, as its
+        own newest event of that type showed it. Raises :class:`NotPossible` where it has none.
+        """
+        found = endpoints.get(self.connection, endpoint_id, merchant=self.merchant)
         event, delivery = endpoints.send_test(
-            self.connection, endpoint_id, merchant=self.merchant, now=self.shared_now
+            self.connection,
+            endpoint_id,
+            merchant=self.merchant,
+            type=request.type,
+            data=self._sample(found.merchant, request),
+            now=self.shared_now,
         )
         return {"event": event, "delivery": delivery}
+
+    def _sample(self, merchant: str, request: SendTest) -> Document | None:
+        """Return the ``data`` of a sample, None for ``webhook.test``."""
+        if request.intent is not None:
+            return self._told(merchant, request.intent, request.type)
+        if request.type is EventType.TEST:
+            return None
+        assets = self.settings.assets
+        sample = Sample(
+            seed=new_id("", self.now),
+            merchant=merchant,
+            recipient=merchants.find(self.connection, merchant)["recipient"],
+            asset=assets.get("sbtc") or next(iter(assets.values())),
+            server_info=self.settings.server_info,
+            now=int(self.now),
+        )
+        return sample.data(request.type)
+
+    def _told(self, merchant: str, intent_id: str, kind: EventType) -> Document:
+        """Return the ``data`` of an intent's newest event of a type."""
+        if kind is EventType.TEST:
+            message = "goes only with a type that is about a payment"
+            raise Refused("validation", errors=[{"field": "intent", "message": message}])
+        shown = queries.intent(
+            self.connection, intent_id, server_info=self.settings.server_info, merchant=merchant
+        )
+        found = event_log.newest_event(self.connection, intent_id, kind)
+        data: Document | None = None if found is None else event_log.event_json(found)["data"]
+        if data is None:
+            raise NotPossible(
+                f"intent {intent_id} is {shown['status']} and has no {kind} to show; leave the intent out"
+            )
+        return data
 
     def recover_endpoint(self, endpoint_id: str) -> Document:
         """Make all dead deliveries of an endpoint due at once.
@@ -182,6 +229,7 @@ class WebhookService(Context):
             merchant=merchant,
             type=filters.type,
             intent=filters.intent,
+            test=filters.test,
             limit=filters.limit,
             cursor=filters.cursor,
         )
@@ -260,7 +308,7 @@ def _check_together(filters: EventFilters) -> None:
     if filters.after is None:
         wrong, message = {"endpoint"}, "goes only with after"
     else:
-        wrong, message = {"type", "intent", "cursor", "merchant"}, "does not go with after"
+        wrong, message = {"type", "intent", "test", "cursor", "merchant"}, "does not go with after"
     given = [name for name in type(filters).model_fields if name in wrong & filters.model_fields_set]
     if given:
         raise Refused("validation", errors=[{"field": name, "message": message} for name in given])

@@ -64,6 +64,8 @@ def test_the_envelope_has_the_published_fields_in_order():
         ("timestamp", "1970-01-01T00:00:00.000Z"),
         ("api_version", "2026-11-20"),
         ("sequence", 3),
+        ("livemode", False),
+        ("test", False),
         ("data", {"reason": None}),
     ]
 

@@ -53,6 +53,24 @@ def test_a_test_event_has_no_intent_and_no_reason():
         _ = event.intent
 
 
+@pytest.mark.parametrize(
+    ("kind", "test", "expected"),
+    [(EventType.SUCCEEDED, False, False), (EventType.SUCCEEDED, True, True), (EventType.TEST, False, True)],
+)
+def test_an_event_says_whether_it_is_a_test_whatever_its_type(kind, test, expected):
+    """Those stored before the mark existed are of the type ``webhook.test``."""
+    data = {"payment_intent": {"id": "pi_1"}}
+    body = event_body(id="evt_1", type=kind, created_at=NOW, sequence=1, data=data, test=test)
+    assert verify(body, signed(body), SECRET, now=NOW).test is expected
+
+
+def test_an_event_without_the_mark_is_no_test():
+    """As they were stored by earlier versions."""
+    old = {name: value for name, value in json.loads(BODY).items() if name not in ("livemode", "test")}
+    body = json.dumps(old).encode()
+    assert verify(body, signed(body), SECRET, now=NOW).test is False
+
+
 @pytest.mark.parametrize("change", [str.upper, str.title])
 def test_header_names_are_taken_in_any_case(change):
     verify(BODY, {change(name): value for name, value in signed().items()}, SECRET, now=NOW)

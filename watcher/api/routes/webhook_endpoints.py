@@ -8,7 +8,7 @@ from watcher import schemas
 from watcher.api.dependencies import BY_KEY, Id, Read, Write
 from watcher.api.responses import reads, writes
 from watcher.api.route import ApiRoute
-from watcher.schemas import ChangeEndpoint, NewEndpoint, OwnedPage, Replay, RotateSecret
+from watcher.schemas import ChangeEndpoint, NewEndpoint, OwnedPage, Replay, RotateSecret, SendTest
 
 router = APIRouter(
     prefix="/v1/webhook_endpoints", tags=["Webhook endpoints"], route_class=ApiRoute, dependencies=BY_KEY
@@ -58,9 +58,13 @@ async def rotate_webhook_endpoint_secret(
 
 
 @router.post("/{endpoint_id}/test", response_model=schemas.TestEvent, responses=writes(404))
-async def test_webhook_endpoint(endpoint_id: Id, write: Write) -> Response:
-    """Send a webhook endpoint a `webhook.test` event, the way that all go."""
-    return await write(lambda services: services.test_endpoint(endpoint_id))
+async def test_webhook_endpoint(
+    endpoint_id: Id,
+    write: Write,
+    body: SendTest | None = None,  # noqa: PT028 - a route, not a test
+) -> Response:
+    """Send a webhook endpoint a test event, the way that all go: `webhook.test`, or a sample of any type."""
+    return await write(lambda services: services.test_endpoint(endpoint_id, body or SendTest()))
 
 
 @router.post("/{endpoint_id}/recover", response_model=schemas.Recovered, responses=writes(404))

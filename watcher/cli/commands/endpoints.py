@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from watcher.cli import render
+from watcher.cli.commands import trigger
 from watcher.cli.format import when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, JsonOption, LimitOption, MerchantFilterOption, MerchantOption
@@ -134,16 +135,17 @@ def rotate_secret(
 
 
 @app.command("test")
-def send_test(context: typer.Context, endpoint: _Endpoint, as_json: JsonOption = False) -> None:
-    """Queue a webhook.test event for an endpoint; the running daemon delivers it."""
-    with get_session(context).services(write=True) as services:
-        found = services.test_endpoint(endpoint)
-        render.details(
-            found,
-            as_json,
-            lambda it: [("Event", it["event"]), ("Delivery", it["delivery"])],
-            message=f"See the result: sbtc-watcher deliveries show {found['delivery']}",
-        )
+def send_test(
+    context: typer.Context,
+    endpoint: _Endpoint,
+    event_type: Annotated[
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="Send a sample of this type. Default: webhook.test."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Queue a test event for an endpoint; the running daemon delivers it."""
+    trigger.send(context, endpoint, event_type, None, as_json)
 
 
 def _print_secret(found: Mapping[str, Any], as_json: bool, *, old: str | None = None) -> None:

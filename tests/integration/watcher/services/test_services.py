@@ -33,6 +33,7 @@ from watcher.schemas import (
     Redeliver,
     Replay,
     RotateSecret,
+    SendTest,
     TransferFilters,
 )
 from watcher.services import Services
@@ -97,7 +98,9 @@ def test_a_page_of_pulled_events_goes_on_where_the_one_before_ended(fixture: Led
 def test_pulled_bodies_are_signed_as_they_are_sent(fixture: LedgerFixture) -> None:
     with sitting(fixture, fixture.merchant) as services:
         made = services.add_endpoint(NewEndpoint(url=URL), url=URL)
-        services.test_endpoint(made["endpoint"]["id"])  # a test tells nothing, so it is not pulled
+        services.test_endpoint(
+            made["endpoint"]["id"], SendTest()
+        )  # a test tells nothing, so it is not pulled
     pay(fixture, fixture.create())
     fixture.clock.now = time.time()
     rows = pull(fixture, None, endpoint=made["endpoint"]["id"])["data"]
@@ -152,7 +155,7 @@ def test_nothing_of_a_merchant_is_there_for_another_one(fixture: LedgerFixture) 
     other = fixture.add_merchant("Other", principal_of("other"))
     with sitting(fixture, fixture.merchant) as services:
         endpoint = services.add_endpoint(NewEndpoint(url=URL), url=URL)["endpoint"]["id"]
-        delivery = services.test_endpoint(endpoint)["delivery"]
+        delivery = services.test_endpoint(endpoint, SendTest())["delivery"]
     intent = fixture.create()
     pay(fixture, intent)
     fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 7, b"nobody's"))
@@ -170,7 +173,7 @@ def test_nothing_of_a_merchant_is_there_for_another_one(fixture: LedgerFixture) 
         ("change_endpoint", (endpoint, ChangeEndpoint(status="disabled"))),
         ("remove_endpoint", (endpoint,)),
         ("rotate_endpoint_secret", (endpoint, RotateSecret())),
-        ("test_endpoint", (endpoint,)),
+        ("test_endpoint", (endpoint, SendTest())),
         ("recover_endpoint", (endpoint,)),
         ("replay_endpoint", (endpoint, Replay(since=0))),
         ("delivery", (delivery,)),

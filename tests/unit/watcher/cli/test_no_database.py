@@ -43,6 +43,7 @@ CHANGES = [
     "endpoints disable we_X",
     "endpoints rotate-secret we_X",
     "endpoints test we_X",
+    "trigger payment.failed --endpoint we_X",
     "events redeliver evt_X",
     "events replay --since 1d --endpoint we_X",
     "deliveries retry dlv_X",

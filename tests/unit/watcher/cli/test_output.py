@@ -102,6 +102,7 @@ CHANGES = [
     "endpoints disable {endpoint}",
     "endpoints rotate-secret {endpoint}",
     "endpoints test {endpoint}",
+    "trigger payment.failed --endpoint {endpoint}",
     "events redeliver {event}",
     "events replay --since 1h --endpoint {endpoint}",
     "deliveries retry {dead}",
