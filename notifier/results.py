@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import BindParameter, Connection, Row, Select, Text, Update, bindparam, insert, select, update
 
-from notifier import endpoints
+from notifier import attempt_hours, endpoints
 from notifier.circuit_breaker import RETRY_AFTER_STATUSES, EndpointHealth, Verdict, verdict
 from notifier.queue import Claim
 from notifier.retry import next_attempt_at, parse_retry_after
@@ -162,7 +162,20 @@ def _write(
             )
         )
     conn.execute(_update_statement(tuple(updates[0])), updates)
-    conn.execute(insert(delivery_attempt), [_attempt(row, result) for row, result, _ in ours])
+    attempts = [_attempt(row, result) for row, result, _ in ours]
+    conn.execute(insert(delivery_attempt), attempts)
+    attempt_hours.record(
+        conn,
+        [
+            attempt_hours.Attempt(
+                endpoint=row.endpoint,
+                at=result.ended_at,
+                ok=result.outcome.ok,
+                duration_ms=logged["duration_ms"],
+            )
+            for (row, result, _), logged in zip(ours, attempts, strict=True)
+        ],
+    )
     return recorded
 
 

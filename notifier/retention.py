@@ -1,9 +1,10 @@
-"""Retention: prune event bodies and logged answers, dismiss old dead deliveries."""
+"""Retention: prune event bodies, logged answers and old hours, dismiss old dead deliveries."""
 
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, or_, select, tuple_, update
 
+from notifier import attempt_hours
 from notifier.schema import delivery, delivery_attempt, event, is_dead, is_waiting
 
 #: Rows of each kind that one batch reads.
@@ -32,15 +33,17 @@ def prune(
 
     Bodies of events and logged answers are set to NULL; the rows stay. A body stays while a delivery of it is
     pending or held, or is dead but younger than ``before``, because it may be retried. Older dead deliveries
-    are dismissed, because they can no longer be sent. Locked rows are left for the next run.
+    are dismissed, because they can no longer be sent. Counted hours are kept by a rule of their own. Locked
+    rows are left for the next run.
     """
     events, place = _empty_events(conn, before, after, limit)
     answers = _empty_answers(conn, before, limit)
     dead = _dismiss(conn, before, now, limit)
+    hours = attempt_hours.prune(conn, now=now, limit=limit)
     return PruneResult(
         count=events + answers + dead,
         after=place or after,
-        more=place is not None or limit in (answers, dead),
+        more=place is not None or limit in (answers, dead, hours),
     )
 
 

@@ -11,7 +11,8 @@ written, so that times written under a wrong clock can be repaired.
    :data:`SHARED` (FOR KEY SHARE) to write deliveries for it, :data:`STEADY` (FOR NO KEY UPDATE) to write its
    health or to change its deliveries, :data:`EXCLUSIVE` (FOR UPDATE) to change its status or settings,
 4. ``bulk_change`` rows, of locked endpoints,
-5. deliveries, of locked endpoints.
+5. deliveries, of locked endpoints,
+6. ``attempt_hour`` rows, of locked endpoints.
 
 A statement that does not lock the endpoint first (a claim, a repair of times, retention) either uses SKIP
 LOCKED, so that it never blocks, or locks one delivery alone. Recording results strengthens STEADY to
@@ -212,6 +213,22 @@ delivery_attempt = Table(
     # The first KiB of the answer; NULL once retention pruned it.
     Column("response", LargeBinary),
     Index("ix_delivery_attempt_prunable", "at", **partial("response IS NOT NULL")),
+)
+
+#: Attempts at each endpoint by the hour, see :mod:`notifier.attempt_hours`: kept, because counting a day of
+#: attempts is slow.
+attempt_hour = Table(
+    "attempt_hour",
+    metadata,
+    Column("endpoint", Text, ForeignKey("endpoint.id"), primary_key=True),
+    # Since 1970, UTC.
+    Column("hour", Integer, primary_key=True),
+    Column("attempts", BigInteger, nullable=False),
+    Column("succeeded", BigInteger, nullable=False),
+    # The sum, and the longest.
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("slowest_ms", BigInteger, nullable=False),
+    Index("ix_attempt_hour_hour", "hour"),
 )
 
 #: Bulk changes under way, see :mod:`notifier.bulk`.

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert, select
 
 from chain.api.client import StacksApi
 from chain.follower import MARGIN_BURN_BLOCKS, Follower
@@ -20,6 +20,7 @@ from chain.testing import principal
 from contracts.model import PaymentRules
 from contracts.networks import NETWORKS, NetworkName, asset_contract, sbtc_asset
 from contracts.terms import terms_hash
+from watcher.domain.day_counts import DayCount, changes
 from watcher.domain.matching import intent_keys, reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, LEVELS, Intent, LatePolicy, Match
 from watcher.domain.server_info import ServerInfo
@@ -27,10 +28,10 @@ from watcher.indexer.interests import StoredInterests
 from watcher.indexer.ledger import Ledger
 from watcher.indexer.loop import IndexerLoop
 from watcher.indexer.settler import Settler
-from watcher.store import chain_state
+from watcher.store import chain_state, day_counts
 from watcher.store import intents as intent_store
 from watcher.store.database import Database
-from watcher.store.schema import merchant
+from watcher.store.schema import intent, merchant
 
 MAINNET = NETWORKS[NetworkName.MAINNET]
 SBTC = sbtc_asset(MAINNET.sbtc_contract)
@@ -196,6 +197,16 @@ async def until(condition: Callable[[], bool], *, within: float = 30.0) -> None:
             if condition():
                 return
             await asyncio.sleep(0.02)
+
+
+def check_day_counts(connection: Connection) -> None:
+    """Fail unless the counters of days are what counting all intents anew gives."""
+    counted = [(None, day_counts.counted(row)) for row in connection.execute(select(intent)).mappings()]
+    anew: dict[tuple[int, str], DayCount] = {}
+    for (_, day, asset), count in changes(counted).items():
+        anew[day, asset] = anew.get((day, asset), DayCount()) + count
+    stored = day_counts.load(connection, first_day=0)
+    assert {key: count for key, count in stored.items() if count != DayCount()} == anew
 
 
 def without(intent: Intent, **changes: Any) -> Intent:

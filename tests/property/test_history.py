@@ -332,6 +332,7 @@ class History(RuleBasedStateMachine):
             self.check_events(key, intent, [row for row in events if row.intent == key])
         with self.database.read() as connection:
             assert due_intents.find_due(connection, cursor.clock, limit=1) == []
+            harness.check_day_counts(connection)
 
     def check_against_fresh_index(self) -> None:
         """Without reorgs, one step over the whole chain has the same result as many small ones."""

@@ -1,6 +1,6 @@
 """One intent while it is settled: its decision, what it adds to the timeline, and the events it sends."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from notifier import outbox
 from notifier.events import EventType, event_body
 from watcher.domain import refunds
+from watcher.domain.day_counts import CountedIntent
 from watcher.domain.decision import Decision, EventDraft
 from watcher.domain.model import (
     ChainClock,
@@ -21,6 +22,7 @@ from watcher.domain.model import (
 from watcher.domain.server_info import ServerInfo
 from watcher.indexer.settle_result import Change
 from watcher.schemas import serialize
+from watcher.store import day_counts
 from watcher.store import intents as intent_store
 
 
@@ -78,6 +80,16 @@ class Settlement:
         if not events and before == after:
             return ()
         return (Change(intent=self.intent.id, before=before, after=after, events=events),)
+
+    def counted(self, successes: Collection[str], *, at: int) -> tuple[CountedIntent, CountedIntent]:
+        """Return what the counters of days take from the intent, before and after the decision.
+
+        ``successes``: intents that succeed now, at this chain time.
+        """
+        after = {"status": self.decision.status, "received": self.decision.received}
+        if self.intent.id in successes:
+            after["succeeded_at"] = at
+        return day_counts.counted(self.row), day_counts.counted(self.row, **after)
 
     @property
     def reversals(self) -> list[EventDraft]:

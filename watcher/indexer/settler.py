@@ -22,7 +22,7 @@ from watcher.domain.settlement import decide
 from watcher.errors import WatcherError
 from watcher.indexer.intent_settlement import EventContext, Settlement
 from watcher.indexer.settle_result import SettleResult
-from watcher.store import chain_state, due_intents, verification
+from watcher.store import chain_state, day_counts, due_intents, verification
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 
@@ -109,6 +109,8 @@ class Settler:
         events = [row for each in settlements for row in each.build_events(context)]
         succeeded = [row.intent for row in events if row.type is EventType.SUCCEEDED]
         intent_store.record_successes(connection, succeeded, at=clock.time)
+        new_successes = frozenset(succeeded)
+        day_counts.record(connection, [each.counted(new_successes, at=clock.time) for each in settlements])
         intent_store.add_transitions(
             connection, [(each.intent.id, each.known, each.timeline[each.known :]) for each in settlements]
         )

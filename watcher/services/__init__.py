@@ -10,6 +10,7 @@ Raises :class:`watcher.errors.Refused`, :class:`watcher.errors.NotFound` and the
 
 from collections.abc import Sequence
 
+from watcher.services import statistics
 from watcher.services import status as status_service
 from watcher.services.context import Document
 from watcher.services.merchants import MerchantService
@@ -28,6 +29,14 @@ class Services(OperatorActionService, WebhookService, MerchantService):
         """
         return status_service.document(
             self.connection, self.settings, now=self.now, merchant=self.merchant, known=known
+        )
+
+    def statistics(self) -> Document:
+        """Return what was paid, what needs a person and how webhooks do, see
+        :func:`watcher.services.statistics.document`.
+        """
+        return statistics.document(
+            self.connection, now=self.now, shared_now=self.shared_now, merchant=self.merchant
         )
 
 

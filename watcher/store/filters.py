@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, Text, func, literal_column, ty
 
 from watcher.domain.model import Flag
 from watcher.store.column_types import Json
-from watcher.store.schema import intent
+from watcher.store.schema import NEEDS_ATTENTION, intent
 
 
 def has_flag(connection: Connection, *flags: Flag) -> ColumnElement[bool]:
@@ -24,10 +24,13 @@ def needs_attention(connection: Connection) -> ColumnElement[bool]:
     That is a due refund until it is made or dismissed; and, until the intent is marked, a sent success whose
     money was orphaned, and a payment that no second source shows.
     """
-    judged = has_flag(connection, Flag.MANUAL)
-    return has_flag(connection, Flag.REFUND_DUE, Flag.REORGED, Flag.UNVERIFIED) & (
-        has_flag(connection, Flag.REFUND_DUE) | ~judged
+    is_sqlite = connection.dialect.name == "sqlite"
+    # Spelled as in the partial index, so that it serves it.
+    flagged: ColumnElement[bool] = literal_column(
+        "(" + NEEDS_ATTENTION.format(find="instr" if is_sqlite else "strpos") + ")"
     )
+    judged = _holds(connection, intent.c.flags, f'"{Flag.MANUAL}"')
+    return flagged & (_holds(connection, intent.c.flags, f'"{Flag.REFUND_DUE}"') | ~judged)
 
 
 def has_metadata(connection: Connection, key: str, value: str) -> ColumnElement[bool]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from notifier.records import RecordColumns
 from notifier.statements import chunks, one_of, upsert
+from watcher.domain.day_counts import CountedIntent
 from watcher.domain.decision import Decision
 from watcher.domain.model import (
     ChainClock,
@@ -29,6 +30,7 @@ from watcher.domain.model import (
     Status,
     TimelineEntry,
 )
+from watcher.store import day_counts
 from watcher.store.schema import intent, label, recipient, status_count, transition
 
 #: The frozen part of an intent, and the part that changes.
@@ -94,6 +96,7 @@ def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[s
         (record.merchant, record.status) for record, _, _ in added
     ).items():
         _count(connection, merchant, status, number)
+    day_counts.record(connection, [(None, _newly_counted(record)) for record, _, _ in added])
 
 
 def watch(connection: Connection, principal: str, merchant: str) -> None:
@@ -273,6 +276,17 @@ def _fresh_row(record: Intent, reference_key: str) -> dict[str, Any]:
         "as_of_time": 0,
         "updated_at": record.created_at,
     }
+
+
+def _newly_counted(record: Intent) -> CountedIntent:
+    return CountedIntent(
+        merchant=record.merchant,
+        asset=record.asset,
+        created_at=record.created_at,
+        status=record.status,
+        received=0,
+        succeeded_at=None,
+    )
 
 
 def _count(connection: Connection, merchant: str, status: Status, change: int) -> None:

@@ -7,9 +7,10 @@ Times of the chain and of this machine are unix seconds. Amounts are exact at an
 :class:`watcher.store.column_types.Amount`.
 
 Lock order on PostgreSQL, for every transaction: the lease, the cursor, the merchant, then its API keys or
-intents, the status counts, and last the tables of the notifier (:mod:`notifier.schema`). Writers of facts or
-intents hold the cursor, so that their rows need no order of their own. A transaction that is rolled back by a
-deadlock all the same is retried in :meth:`watcher.store.database.Database.transact`.
+intents, the status counts, the counters of days, and last the tables of the notifier
+(:mod:`notifier.schema`). Writers of facts or intents hold the cursor, so that their rows need no order of
+their own. A transaction that is rolled back by a deadlock all the same is retried in
+:meth:`watcher.store.database.Database.transact`.
 """
 
 from typing import Any
@@ -27,11 +28,18 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from notifier.statements import partial
 from watcher.store.column_types import Amount, Json
 from watcher.store.process_schema import metadata as metadata
+from watcher.store.statistics_schema import day_count as day_count
+
+#: The intents that need a person, see :func:`watcher.store.filters.needs_attention`.
+NEEDS_ATTENTION = " OR ".join(
+    f"{{find}}(flags, '\"{flag}\"') > 0" for flag in ("refund_due", "reorged", "unverified")
+)
 
 #: The rows of transfers, attempts and refunds that are not refuted: one for each place in a block.
 NOT_REFUTED = "refuted is null"
@@ -228,6 +236,13 @@ intent = Table(
     Index("ix_intent_reference", "reference_key", "id"),
     Index("ix_intent_recipient", "recipient"),
     Index("ix_intent_flagged", "id", **partial("flags <> '[]'")),
+    Index(
+        "ix_intent_attention",
+        "merchant_id",
+        "id",
+        sqlite_where=text(NEEDS_ATTENTION.format(find="instr")),
+        postgresql_where=text(NEEDS_ATTENTION.format(find="strpos")),
+    ),
     Index("ix_intent_dedicated", "recipient", **partial("match = 'recipient'")),
     Index("ix_intent_wake_time", "wake_time", **partial("wake_time is not null")),
     Index("ix_intent_wake_height", "wake_height", **partial("wake_height is not null")),

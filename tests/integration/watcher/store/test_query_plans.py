@@ -23,10 +23,13 @@ SERVER = ServerInfo(network="mainnet")
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 #: Tables that grow with the chain or with trade.
-BIG = "act|attempt|block|delivery|delivery_attempt|event|intent|label|refund|reorg|stray|transfer|transition"
-SCAN = re.compile(
-    rf"^SCAN ({BIG})\b(?! USING (COVERING )?INDEX ix_(intent_flagged|delivery_dead|delivery_open))"
+BIG = (
+    "act|attempt|attempt_hour|block|day_count|delivery|delivery_attempt|event|intent|label|refund|reorg|stray|"
+    "transfer|transition"
 )
+#: Indexes of the few rows that need somebody or something.
+FEW = "ix_(intent_attention|intent_flagged|delivery_dead|delivery_open)"
+SCAN = re.compile(rf"^SCAN ({BIG})\b(?! USING (COVERING )?INDEX {FEW})")
 OWN = principal("own address")
 
 
@@ -139,6 +142,17 @@ def test_a_reference_is_looked_up_over_all_merchants(fixture: LedgerFixture) -> 
     with plans(fixture) as found, fixture.database.read() as connection:
         queries.intents(connection, PaymentIntentFilters(reference="inv-1"), server_info=SERVER)
     assert "ix_intent_reference" in found[0][1][0]
+
+
+@pytest.mark.parametrize("whose", ["merchant", "everyone"])
+def test_statistics_scan_no_big_table(fixture: LedgerFixture, whose: str) -> None:
+    with plans(fixture) as found, fixture.services(fixture.merchant if whose == "merchant" else None) as all_:
+        all_.statistics()
+    assert scans(found) == []
+    used = " ".join(step for _, steps in found for step in steps)
+    if whose == "merchant":
+        assert "ix_intent_attention" in used
+    assert len(found) > 5
 
 
 def test_status_scans_no_big_table(fixture: LedgerFixture) -> None:

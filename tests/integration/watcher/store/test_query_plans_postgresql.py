@@ -32,7 +32,9 @@ BIG = {
     *(
         "act",
         "attempt",
+        "attempt_hour",
         "block",
+        "day_count",
         "delivery",
         "delivery_attempt",
         "event",
@@ -127,6 +129,10 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
         },
     ),
     "transition": (8000, {"intent_id": "'pi_0' || lpad((k / 2 + 1)::text, 10, '0')", "n": "k % 2"}),
+    "day_count": (
+        10000,
+        {"merchant_id": "'mer_F' || (k % 50 + 1)", "day": "20833 - k / 50", "asset": "'sbtc'"},
+    ),
     "reorg": (2000, {"id": "1000 + k", "at": "k"}),
     "event": (
         8000,
@@ -159,6 +165,7 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
         8000,
         {"delivery": "'dlv_0' || lpad(k::text, 10, '0')", "number": "1", "at": "1700000000 + k"},
     ),
+    "attempt_hour": (20000, {"endpoint": "'we_0' || (k % 50 + 1)", "hour": "400000 + k / 50"}),
 }
 
 
@@ -207,6 +214,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) ->
         with fixture.database.begin() as connection:
             lease(connection, now=fixture.clock())
             connection.execute(text("INSERT INTO delivery_attempt SELECT id, 0, 0, 1 FROM delivery LIMIT 1"))
+            connection.execute(text("INSERT INTO attempt_hour VALUES ('we_1', 400000, 1, 1, 1, 1)"))
             for table, (count, changes) in MANY.items():
                 multiply(connection, table, count, changes)
         with fixture.database.engine.connect() as connection:
@@ -348,6 +356,15 @@ def test_pages_come_from_an_index(
         ask(connection, busy)
     assert "LIMIT" in found[0][0]
     assert scans(found) == []
+
+
+@pytest.mark.parametrize("whose", ["merchant", "everyone"])
+def test_statistics_scan_no_big_table(busy: LedgerFixture, whose: str) -> None:
+    with plans(busy) as found, busy.services(busy.merchant if whose == "merchant" else None) as services:
+        services.statistics()
+    assert scans(found) == []
+    assert "ix_intent_attention" in {node.get("Index Name") for _, steps in found for node in steps}
+    assert len(found) > 5
 
 
 def test_status_scans_no_big_table(busy: LedgerFixture) -> None:

@@ -123,6 +123,21 @@ def test_intents_of_an_older_version_get_a_checkout(fixture: LedgerFixture) -> N
     assert origins == [[]] * len(origins)
 
 
+def test_days_of_an_older_version_are_counted(fixture: LedgerFixture) -> None:
+    """Statistics begin with what was paid before they existed."""
+    paid, open_ = fixture.create(expires_in=200_000), fixture.create(expires_in=200_000)
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)), seconds=90_000)
+    fixture.cancel(fixture.create())
+    counts = rows(fixture, schema.day_count)
+    assert len(counts) == 2
+    go_back(fixture, "0014")
+    fixture.database.upgrade()
+    assert rows(fixture, schema.day_count) == counts
+    fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(open_)))
+    with fixture.database.read() as connection:
+        harness.check_day_counts(connection)
+
+
 def test_the_order_of_operator_actions_is_kept(fixture: LedgerFixture) -> None:
     """Actions of an older version are numbered by their ids; the newest mark still wins, then a new one."""
     intent = fixture.create()
