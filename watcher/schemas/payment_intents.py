@@ -204,6 +204,12 @@ def _check_reference(text: str) -> str:
     return text
 
 
+def _check_asset(text: str) -> str:
+    if not 0 < len(text) <= 64 or not text.isprintable():
+        raise ValueError("must be the short name of an asset: sbtc, stx, or a configured one")
+    return text
+
+
 def _check_gathered(value: object) -> object:
     if isinstance(value, str):
         raise ValueError("is written metadata[key]=value")
@@ -219,6 +225,11 @@ class PaymentIntentFilters(OwnedPage):
     """Only intents with this flag."""
     attention: YesOrNoIn = False
     """Only intents that need an operator's attention, as counted by `attention` in the status."""
+    asset: Annotated[str, AfterValidator(_check_asset)] | None = None
+    """Only intents in this asset, by its short name: `sbtc`, `stx`, …"""
+    search: TextIn | None = None
+    """Only intents that have exactly this: a reference, an id, a transaction's id, an address that is paid or
+    that paid, a checkout's address, or a text of the metadata, such as an order's number (in any case)."""
     reference: Annotated[str, AfterValidator(_check_reference)] | None = None
     """Only the intent with this reference, compared as memos are."""
     created_from: TimeIn | None = None

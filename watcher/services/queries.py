@@ -6,11 +6,10 @@ A page's cursor is the last id of the page before, so that pages stay whole whil
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from notifier.ids import new_id
 from notifier.statements import chunks
-from watcher.domain.matching import reference_key
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound
@@ -19,6 +18,7 @@ from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store import transfers as transfer_store
 from watcher.store.filters import has_flag, has_metadata, needs_attention
+from watcher.store.intent_search import IntentSearch, answers_to
 from watcher.store.pagination import fetch_page
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer as transfer_table
@@ -66,25 +66,54 @@ def intents(
 
     Times are unix seconds of this machine's clock, from inclusive, to exclusive.
     """
+    rows, following = intent_rows(connection, filters, merchant=merchant)
+    return {"data": _documents(connection, rows, server_info), "next_cursor": following}
+
+
+def intent_rows(
+    connection: Connection, filters: PaymentIntentFilters, *, merchant: str | None = None
+) -> tuple[list[Mapping[Any, Any]], str | None]:
+    """Return the rows of such a page, and the cursor of the next one."""
     query = select(intent_table)
     if merchant is not None:
         query = query.where(intent_table.c.merchant_id == merchant)
     if filters.status is not None:
         query = query.where(intent_table.c.status == filters.status)
+    if filters.asset is not None:
+        query = query.where(intent_table.c.asset == filters.asset)
     if filters.flag is not None:
         query = query.where(has_flag(connection, filters.flag))
     if filters.attention:
         query = query.where(needs_attention(connection))
-    if filters.reference is not None:
-        query = query.where(_answers_to(filters.reference))
     if filters.created_from is not None:
         query = query.where(intent_table.c.id >= _first_id("pi_", filters.created_from))
     if filters.created_to is not None:
         query = query.where(intent_table.c.id < _first_id("pi_", filters.created_to))
     for key, value in (filters.metadata or {}).items():
         query = query.where(has_metadata(connection, key, value))
-    rows, following = fetch_page(connection, query, intent_table, filters)
-    return {"data": _documents(connection, rows, server_info), "next_cursor": following}
+    if filters.reference is not None:
+        query = query.where(answers_to(filters.reference))
+    if (search := _search(filters, merchant)) is None:
+        return fetch_page(connection, query, intent_table, filters)
+    found: list[Mapping[Any, Any]] = []
+    for ids in search.batches(connection, below=filters.cursor):
+        for batch in chunks(sorted(ids, reverse=True)):
+            among = query.where(intent_table.c.id.in_(batch)).order_by(intent_table.c.id.desc())
+            found += connection.execute(among.limit(filters.limit + 1 - len(found))).mappings()
+            if len(found) > filters.limit:
+                return found[:-1], found[-2]["id"]
+    return found, None
+
+
+def _search(filters: PaymentIntentFilters, merchant: str | None) -> IntentSearch | None:
+    """Return the search that finds what a list asks for, None where the list itself is to be read."""
+    if filters.search is not None:
+        return IntentSearch.by_text(filters.search, merchant)
+    if filters.reference is not None:
+        return IntentSearch.by_reference(filters.reference, merchant)
+    # The longest text is most likely the one that few intents have.
+    texts = sorted((text for text in (filters.metadata or {}).values() if text.strip()), key=len)
+    return IntentSearch.by_metadata(texts[-1], merchant) if texts else None
 
 
 def transfers(
@@ -133,15 +162,6 @@ def _documents(
 def _clock(connection: Connection) -> ChainClock:
     cursor = chain_state.load_cursor(connection)
     return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
-
-
-def _answers_to(reference: str) -> ColumnElement[bool]:
-    """Return the condition that an intent has this reference, normalized as for matching."""
-    own = reference_key(reference, generated=False)
-    ours = reference_key(reference, generated=True)
-    generated = intent_table.c.reference_generated
-    key = intent_table.c.reference_key
-    return key.in_([own, ours]) & ((key == own) & ~generated | (key == ours) & generated)
 
 
 def _first_id(prefix: str, at: float) -> str:

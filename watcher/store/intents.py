@@ -31,6 +31,7 @@ from watcher.domain.model import (
     TimelineEntry,
 )
 from watcher.store import day_counts
+from watcher.store.intent_texts import add_texts
 from watcher.store.schema import intent, label, recipient, status_count, transition
 
 #: The frozen part of an intent, and the part that changes.
@@ -90,6 +91,7 @@ def add_intents(connection: Connection, added: Sequence[tuple[Intent, Iterable[s
         {"key": key, "intent_id": record.id} for record, keys, _ in added for key in dict.fromkeys(keys)
     ]
     connection.execute(insert(label), labels)
+    add_texts(connection, [(record.id, record.merchant, record.metadata) for record, _, _ in added])
     for principal, merchant in dict.fromkeys((record.recipient, record.merchant) for record, _, _ in added):
         watch(connection, principal, merchant)
     for (merchant, status), number in Counter(

@@ -234,7 +234,10 @@ intent = Table(
     Index("ix_intent_merchant", "merchant_id", "id"),
     Index("ix_intent_merchant_status", "merchant_id", "status", "id"),
     Index("ix_intent_reference", "reference_key", "id"),
-    Index("ix_intent_recipient", "recipient"),
+    #: What people search for, each in the order of a merchant's list; an order id: table intent_text.
+    Index("ix_intent_recipient", "recipient", "merchant_id", "id"),
+    Index("ix_intent_payer", "payer", "merchant_id", "id", **partial("payer is not null")),
+    Index("ix_intent_asset", "merchant_id", "asset", "id"),
     Index("ix_intent_flagged", "id", **partial("flags <> '[]'")),
     Index(
         "ix_intent_attention",
@@ -254,6 +257,16 @@ label = Table(
     "label",
     metadata,
     Column("key", String(80), primary_key=True),
+    Column("intent_id", String(40), ForeignKey("intent.id"), primary_key=True),
+)
+
+#: What an intent's metadata say, to find it by an order id without knowing under which key that stands.
+intent_text = Table(
+    "intent_text",
+    metadata,
+    #: See :func:`watcher.store.intent_search.text_key`.
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("merchant_id", String(40), primary_key=True),
     Column("intent_id", String(40), ForeignKey("intent.id"), primary_key=True),
 )
 
@@ -287,6 +300,7 @@ transfer = Table(
     Index("uq_transfer_canonical", "tx_id", "rank", unique=True, **partial("canonical")),
     Index("ix_transfer_tx", "tx_id", "rank"),
     Index("ix_transfer_intent", "intent_id", "id"),
+    Index("ix_transfer_sender", "sender", "merchant_id", "intent_id", **partial("intent_id is not null")),
     Index("ix_transfer_height", "height"),
     Index("ix_transfer_merchant", "merchant_id", "id"),
     Index("ix_transfer_unmatched", "merchant_id", "id", **partial("intent_id is null")),
@@ -314,6 +328,7 @@ attempt = Table(
     Column("intent_id", String(40), ForeignKey("intent.id"), nullable=False, index=True),
     _refuted(),
     Index("uq_attempt_block", "block_hash", "tx_id", "intent_id", unique=True, **partial(NOT_REFUTED)),
+    Index("ix_attempt_tx", "tx_id"),
     Index("ix_attempt_height", "height"),
 )
 
@@ -332,6 +347,7 @@ refund = Table(
     _refuted(),
     Index("uq_refund_block", "block_hash", "tx_id", "rank", unique=True, **partial(NOT_REFUTED)),
     Index("uq_refund_canonical", "tx_id", "rank", unique=True, **partial("canonical")),
+    Index("ix_refund_tx", "tx_id"),
     Index("ix_refund_height", "height"),
 )
 

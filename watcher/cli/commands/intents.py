@@ -171,6 +171,17 @@ def list_(
         bool,
         typer.Option("--attention", help="Only those that need a person, as counted in `status`."),
     ] = False,
+    asset: Annotated[
+        str | None, typer.Option("--asset", metavar="NAME", help="Only in this asset: sbtc, stx or another.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="TEXT",
+            help="Only with exactly this reference, id, transaction, address or text of the metadata.",
+        ),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option("--reference", metavar="TEXT", help="Only with this reference; case does not matter."),
@@ -207,6 +218,8 @@ def list_(
         status=status,
         flag=flag,
         attention=attention or None,
+        asset=asset,
+        search=search,
         reference=reference,
         created_from=read_moment(created_from, "--created-from", now=session.now),
         created_to=read_moment(created_to, "--created-to", now=session.now),

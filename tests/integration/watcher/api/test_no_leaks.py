@@ -53,6 +53,8 @@ PLAIN = {
     "status",
     "flag",
     "reference",
+    "asset",
+    "search",
     "created_from",
     "created_to",
     "metadata",

@@ -116,11 +116,40 @@ LISTS: list[Callable[[Any, LedgerFixture], Any]] = [
     lambda c, w: queries.intents(
         c, PaymentIntentFilters(reference="inv-1"), server_info=SERVER, merchant=w.merchant
     ),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(asset="stx", cursor="pi_Z"), server_info=SERVER, merchant=w.merchant
+    ),
     lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
     lambda c, w: queries.transfers(c, TransferFilters(), merchant=w.merchant),
     lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
     lambda c, w: queries.transfers(c, TransferFilters(unmatched=True), merchant=w.merchant),
 ]
+
+
+#: Each way to find an intent, with the index that serves it.
+SEARCHES = {
+    "pi_1": "intent",
+    "inv-1": "reference_key",
+    "an order": "intent_text",
+    f"0x{'ab' * 32}": "ix_transfer_tx",
+    str(OWN): "ix_transfer_sender",
+}
+
+
+def test_a_search_reads_indexes_only(fixture: LedgerFixture) -> None:
+    """For a merchant each look ends with its limit: nothing is sorted but a transaction's few payments."""
+    fixture.create(reference="inv-1", metadata={"order_id": "an order"}, payer=OWN)
+    for text in SEARCHES:
+        for cursor in ({}, {"cursor": "pi_Z"}):
+            with plans(fixture) as found, fixture.database.read() as connection:
+                filters = PaymentIntentFilters(search=text, status=Status.PENDING, **cursor)
+                queries.intents(connection, filters, server_info=SERVER, merchant=fixture.merchant)
+            assert scans(found) == [], text
+            looks = [pair for pair in found if "GROUP BY intent_id" in pair[0] or " IN (" not in pair[0]]
+            sorts = [pair for pair in looks if "B-TREE" in str(pair[1]) and "tx_id = ?" not in pair[0]]
+            assert sorts == [], text
+            assert not any(" ix_intent_merchant" in str(steps) for _, steps in found), (text, found)
+        assert any(SEARCHES[text] in str(steps) for _, steps in found), (text, found)
 
 
 @pytest.mark.parametrize("ask", LISTS)

@@ -335,11 +335,35 @@ LISTS: list[Callable[[Connection, LedgerFixture], Any]] = [
         c, PaymentIntentFilters(reference="inv-1"), server_info=SERVER, merchant="mer_F7"
     ),
     lambda c, w: queries.intents(c, PaymentIntentFilters(reference="inv-1"), server_info=SERVER),
+    lambda c, w: queries.intents(
+        c, PaymentIntentFilters(asset="stx", cursor="pi_Z"), server_info=SERVER, merchant="mer_F7"
+    ),
     lambda c, w: queries.transfers(c, TransferFilters(cursor="tr_Z")),
     lambda c, w: queries.transfers(c, TransferFilters(), merchant="mer_F7"),
     lambda c, w: queries.transfers(c, TransferFilters(unmatched=True, cursor="tr_Z")),
     lambda c, w: queries.transfers(c, TransferFilters(unmatched=True), merchant="mer_F7"),
 ]
+
+
+#: Each way to find an intent, with the index that serves it.
+SEARCHES = {
+    "pi_1": "intent",
+    "inv-1": "reference_key",
+    "an order": "intent_text",
+    f"0x{'ab' * 32}": "ix_transfer_tx",
+    PAYER: "ix_transfer_sender",
+}
+
+
+def test_a_search_reads_indexes_only(busy: LedgerFixture) -> None:
+    """For a merchant each look ends with its limit: nothing is sorted, whatever there is to be found."""
+    for searched in SEARCHES:
+        for cursor in ({}, {"cursor": "pi_Z"}):
+            with plans(busy) as found, busy.database.read() as connection:
+                filters = PaymentIntentFilters(search=searched, **cursor)
+                queries.intents(connection, filters, server_info=SERVER, merchant="mer_F7")
+            assert scans(found) == [], searched
+        assert any(SEARCHES[searched] in str(steps) for _, steps in found), (searched, found)
 
 
 def test_the_few_unmatched_transfers_are_not_searched_for_among_all(busy: LedgerFixture) -> None:

@@ -138,6 +138,17 @@ def test_days_of_an_older_version_are_counted(fixture: LedgerFixture) -> None:
         harness.check_day_counts(connection)
 
 
+def test_intents_of_an_older_version_are_found_by_their_metadata(fixture: LedgerFixture) -> None:
+    """An upgrade takes in what existing intents say, as a new intent does."""
+    for metadata in ({}, {"order_id": "7"}, {"a": " Ä ", "b": "ä", "c": "", "d": "ß"}):
+        fixture.create(metadata=metadata)
+    stored = rows(fixture, schema.intent_text)
+    assert len(stored) == 3
+    go_back(fixture, "0015")
+    fixture.database.upgrade()
+    assert rows(fixture, schema.intent_text) == stored
+
+
 def test_the_order_of_operator_actions_is_kept(fixture: LedgerFixture) -> None:
     """Actions of an older version are numbered by their ids; the newest mark still wins, then a new one."""
     intent = fixture.create()
