@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -26,7 +27,9 @@ def from_answer(answer: Answer, *, replayed: bool) -> Response:
     )
 
 
-def with_etag(request: Request, body: bytes) -> Response:
+def with_etag(
+    request: Request, body: bytes, *, media_type: str = MEDIA_TYPE, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return the response of a read: 304 when the request names the body's entity tag."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     wanted = {
@@ -35,5 +38,5 @@ def with_etag(request: Request, body: bytes) -> Response:
         for word in line.split(",")
     }
     if tag in wanted or "*" in wanted:
-        return Response(status_code=304, headers={"etag": tag})
-    return Response(body, headers={"etag": tag}, media_type=MEDIA_TYPE)
+        return Response(status_code=304, headers={**(headers or {}), "etag": tag})
+    return Response(body, headers={**(headers or {}), "etag": tag}, media_type=media_type)

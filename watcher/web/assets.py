@@ -10,7 +10,11 @@ from importlib.resources import files
 CACHE = "public, max-age=31536000, immutable"
 
 #: Where files of a kind are, and what they are sent as.
-_KINDS = {"css": ("styles", "text/css; charset=utf-8"), "js": ("built", "text/javascript; charset=utf-8")}
+_KINDS = {
+    "css": ("styles", "text/css; charset=utf-8"),
+    "js": ("built", "text/javascript; charset=utf-8"),
+    "mjs": ("built", "text/javascript; charset=utf-8"),
+}
 _BRAND = re.compile(r"brand-([0-9a-f]{6})\.css", re.ASCII)
 
 
@@ -41,6 +45,11 @@ def find(name: str) -> Asset | None:
         return Asset(_read(file), _KINDS[file.rpartition(".")[2]][1])
     brand = _BRAND.fullmatch(name)
     return None if brand is None else Asset(_brand_style(brand[1]).encode(), "text/css; charset=utf-8")
+
+
+def script(file: str) -> Asset:
+    """Return a script that is served under its own name."""
+    return Asset(_read(file), _KINDS["js"][1])
 
 
 @cache

@@ -8,6 +8,9 @@ import { basename, join } from "node:path";
 // Each is served under its own name. A format other than a page's own script is named here.
 const ENTRIES = [
   { in: "scripts/checkout.ts", out: "checkout.js" },
+  { in: "scripts/frame.ts", out: "frame.js" },
+  { in: "scripts/widget.ts", out: "widget.js" },
+  { in: "scripts/widget-module.ts", out: "widget.mjs", format: "esm" },
 ];
 
 const checking = process.argv[2] === "--check";

@@ -6,6 +6,8 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from watcher.web import assets
+
 MEDIA_TYPE = "text/html; charset=utf-8"
 
 _POLICY = (
@@ -41,7 +43,12 @@ def render(
         framers=" ".join(framers) or "'none'",
     )
     headers = {"content-security-policy": policy} | ({} if framers else {"x-frame-options": "DENY"})
-    return Page(environment().get_template(template).render(**values), headers)
+    html = (
+        environment()
+        .get_template(template)
+        .render(**values, framers=framers, frame_script=assets.name_of("frame.js"))
+    )
+    return Page(html, headers)
 
 
 @cache

@@ -2,10 +2,10 @@
 
 from fastapi import FastAPI
 
-from watcher.api.pages import assets, checkout
+from watcher.api.pages import assets, checkout, widget
 
 
 def install(app: FastAPI) -> None:
     """Add the pages; they are not part of the described API."""
-    for module in (assets, checkout):
+    for module in (assets, checkout, widget):
         app.include_router(module.router, include_in_schema=False)

@@ -14,8 +14,8 @@ from watcher.config.settings import Settings
 from watcher.monitoring.liveness import Liveness
 from watcher.monitoring.metrics import Metrics
 from watcher.monitoring.systemd import ServiceManager
-from watcher.schemas import AddApiKey
-from watcher.services import api_keys
+from watcher.schemas import AddApiKey, ChangeMerchant
+from watcher.services import api_keys, merchants
 
 ADMIN = "the-operators-own-token"
 OTHER = principal("other shop")
@@ -91,6 +91,14 @@ class ApiFixture:
             _, key = api_keys.add(connection, network, merchant, request, now=self.fixture.clock())
         self.fixture.clock.now += 0.002
         return key
+
+    def allow(self, *origins: str) -> None:
+        """Let pages of these origins frame the merchant's checkouts."""
+        with self.fixture.database.begin() as connection:
+            request = ChangeMerchant(allowed_origins=list(origins))
+            merchants.change(
+                connection, self.fixture.settings, self.merchant, request, now=self.fixture.clock()
+            )
 
     async def create(self, **fields: Any) -> dict[str, Any]:
         """Create an intent of the merchant and return it."""

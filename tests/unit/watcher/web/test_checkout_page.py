@@ -272,6 +272,7 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
     """The words of a language are those that the templates and the page ask for, no more and no fewer."""
     web = files("watcher.web")
     sources = [web.joinpath("checkout.py"), *web.joinpath("templates").iterdir()]
+    sources += web.joinpath("scripts", "widget").iterdir()
     code = "\n".join(source.read_text() for source in sources)
     asked = set(re.findall(r"""["']((?:[a-z]+\.)?[a-z_]+(?:\.[a-z_]+)?)["']""", code))
     asked |= {f"{kind}.{state}" for kind in ("state", "say") for state in CheckoutState}
