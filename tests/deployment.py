@@ -99,14 +99,15 @@ class Deployment:
     async def shop(
         self, *, events: str = "payment.succeeded,payment.failed,payment.expired"
     ) -> dict[str, Any]:
-        """Add a merchant with an endpoint at the receiver; return both, with the endpoint's secret."""
+        """Add a merchant with an endpoint at the receiver; return both, and their secrets."""
         made = await self.json("merchants", "add", "Shop", "--recipient", harness.SHOP)
         merchant = made["merchant"]["id"]
         added = await self.json(
             "endpoints", "add", self.receiver.url("/hook"), "--merchant", merchant, "--events", events
         )
         self.receiver.trust(added["secret"], "/hook")
-        return {"merchant": merchant, "endpoint": added["endpoint"]["id"], "secret": added["secret"]}
+        secrets = {"secret": added["secret"], "key": made["api_key"]}
+        return {"merchant": merchant, "endpoint": added["endpoint"]["id"], **secrets}
 
     async def stop(self) -> None:
         """Kill the processes that still run."""

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from watcher.domain.checkout import CheckoutState
 from watcher.urls import origin_of
-from watcher.web import amounts, assets, texts
+from watcher.web import amounts, assets, texts, wallets
 from watcher.web.codes import code
 from watcher.web.page import Page, render
 
@@ -164,6 +164,11 @@ class _View:
     def page_code(self) -> Markup | None:
         """The QR code of this page, for a phone."""
         return None if self.url is None else code(self.url, texts.say(self.language, "qr.page"))
+
+    @property
+    def in_app_links(self) -> dict[str, str]:
+        """Links that open this page in the browsers of wallets' apps, by the wallet's name."""
+        return {} if self.url is None else wallets.in_app_links(self.url)
 
     @property
     def address_code(self) -> Markup:

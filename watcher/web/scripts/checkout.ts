@@ -1,5 +1,6 @@
 // The live checkout: whatever the stream says, the page is asked for anew, so that only the server says how it stands.
 import { watchCopyButtons, showCopyButtons } from "./copy.ts";
+import { forgetWallet, showWallets, watchWallets } from "./wallet_button.ts";
 
 /** Milliseconds between two looks where there is no stream, and until a stream is tried again. */
 const LOOK = 5_000;
@@ -24,6 +25,12 @@ function count(seconds: string | undefined): void {
 function prepare(): void {
   count(root().dataset.left);
   showCopyButtons();
+  showWallets();
+}
+
+/** Return the address of what the server says of this checkout. */
+function api(name: string): string {
+  return location.pathname.replace(/\/pay\/([^/]+)\/?$/, `/v1/checkout/$1/${name}`);
 }
 
 async function refresh(): Promise<void> {
@@ -56,15 +63,17 @@ function replace(page: Document): void {
     return;
   }
   document.title = page.title;
+  const focused = document.activeElement?.id;
+  if (moved) forgetWallet();
   root().replaceWith(document.adoptNode(fresh));
   prepare();
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   if (moved) root().querySelector("h1")?.focus({ preventScroll: true });
 }
 
 function listen(): void {
   clearInterval(timer);
-  const address = location.pathname.replace(/\/pay\/([^/]+)\/?$/, "/v1/checkout/$1/events");
-  const stream = new EventSource(`${address}?after=${root().dataset.version}`);
+  const stream = new EventSource(`${api("events")}?after=${root().dataset.version}`);
   stream.onmessage = () => void refresh();
   stream.onerror = () => {
     if (stream.readyState !== EventSource.CLOSED) return;
@@ -83,6 +92,7 @@ function tick(): void {
 }
 
 watchCopyButtons();
+watchWallets(() => api("call"));
 setInterval(tick, 1000);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) void refresh();
