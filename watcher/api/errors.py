@@ -24,6 +24,8 @@ MEDIA_TYPE = "application/problem+json"
 DATABASE_RETRY_SECONDS = 5
 IN_PROGRESS_RETRY_SECONDS = 1
 
+_RETRY = {"retry-after": str(DATABASE_RETRY_SECONDS)}
+
 log = get_logger(__name__)
 
 
@@ -42,24 +44,24 @@ class Problem(HTTPException):
 
     def answer(self) -> Response:
         """Return the response."""
-        return problem(self.status_code, self.code, self.detail, headers=self.headers, **self.more)
+        phrase = HTTPStatus(self.status_code).phrase
+        body = {"type": "about:blank", "title": phrase, "status": self.status_code}
+        content = json.dumps(
+            body | {"code": self.code, "detail": self.detail} | self.more, ensure_ascii=False
+        ).encode("utf-8", "backslashreplace")
+        return Response(
+            content,
+            status_code=self.status_code,
+            headers=dict(self.headers or {}),
+            media_type=MEDIA_TYPE,
+        )
 
 
 def problem(
     status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> Response:
     """Return the answer for one problem; ``code`` is short and stable, ``more`` are further members."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
-    content = json.dumps(body | {"code": code, "detail": detail} | more, ensure_ascii=False).encode(
-        "utf-8", "backslashreplace"
-    )
-    return Response(content, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
-
-
-def invalid(errors: Sequence[Mapping[str, str]], detail: str = "") -> Response:
-    """Return the answer to a request whose fields are wrong."""
-    message = detail or "; ".join(f"{error['field']}: {error['message']}" for error in errors)
-    return problem(422, "validation", message, errors=[dict(error) for error in errors])
+    return Problem(status, code, detail, headers=headers, **more).answer()
 
 
 def not_found() -> NoReturn:
@@ -71,68 +73,92 @@ def install(app: FastAPI) -> None:
     """Let everything that a route can raise have the same shape: ours, the database's, the framework's, and
     bugs.
     """
+    for kind in (
+        *(Refused, NotFound, NotifierError, DatabaseError, RequestValidationError, HTTPException),
+        Exception,
+    ):
+        app.add_exception_handler(kind, _answer)
 
-    @app.exception_handler(Problem)
-    async def said(_request: Request, error: Problem) -> Response:
-        return error.answer()
 
-    @app.exception_handler(Refused)
-    async def refused(_request: Request, error: Refused) -> Response:
-        if error.code == "validation":
-            return invalid(error.errors, "" if error.errors else str(error))
-        more = {"errors": error.errors} if error.errors else {}
-        busy = error.code == "idempotency_in_progress"
-        headers = {"retry-after": str(IN_PROGRESS_RETRY_SECONDS)} if busy else None
-        return problem(409, error.code, str(error), headers=headers, **more)
-
-    @app.exception_handler(NotFound)
-    async def missing(_request: Request, error: NotFound) -> Response:
-        return problem(404, "not_found", str(error))
-
-    @app.exception_handler(NotifierError)
-    async def notifier(_request: Request, error: NotifierError) -> Response:
-        if isinstance(error, NotifierNotFound):
-            return problem(404, "not_found", str(error))
-        if isinstance(error, InvalidEndpoint):
-            return invalid([{"field": error.field, "message": str(error)}])
-        if isinstance(error, DecryptionFailed):
-            log.error("http.secret_sealed", reason=str(error))
-            return problem(
-                503, "secret_sealed", str(error), headers={"retry-after": str(DATABASE_RETRY_SECONDS)}
-            )
-        return problem(409, "not_possible", str(error))
-
-    @app.exception_handler(DatabaseError)
-    async def database(_request: Request, error: DatabaseError) -> Response:
-        if not is_outage(error):
-            # A bug of ours.
+async def _answer(request: Request, error: Exception) -> Response:
+    found = problem_of(request, error)
+    if found is None:
+        if isinstance(error, DatabaseError):
+            # A bug of ours: the traceback goes to the log.
             raise error
+        found = Problem(500, "internal_error", "the server made a mistake")
+    show = getattr(request.state, "show_problem", None)
+    return found.answer() if show is None else show(found)
+
+
+def problem_of(request: Request, error: Exception) -> Problem | None:
+    """Return the problem that an error is, None for a bug, of which a stranger learns nothing."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Refused):
+        return _refused(error)
+    if isinstance(error, NotFound | NotifierNotFound):
+        return Problem(404, "not_found", str(error))
+    if isinstance(error, NotifierError):
+        return _of_notifier(error)
+    if isinstance(error, DatabaseError) and is_outage(error):
         log.warning("http.database_failed", reason=reason_of(error))
-        return unavailable("the database does not answer; nothing is lost, try again")
+        return Problem(
+            503,
+            "unavailable",
+            "the database does not answer; nothing is lost, try again",
+            headers=_RETRY,
+        )
+    if isinstance(error, RequestValidationError):
+        return _wrong(error)
+    if isinstance(error, HTTPException):
+        return _of_framework(request, error)
+    return None
 
-    @app.exception_handler(RequestValidationError)
-    async def wrong(_request: Request, error: RequestValidationError) -> Response:
-        found = error.errors()
-        if any(problem["loc"][0] == "path" for problem in found):
-            return problem(404, "not_found", "there is nothing of that name")
-        about_all = [str(p["msg"]) for p in found if len(p["loc"]) == 1]
-        if about_all:
-            return invalid((), f"the {found[0]['loc'][0]} {about_all[0]}")
-        return invalid([{"field": ".".join(map(str, p["loc"][1:])), "message": str(p["msg"])} for p in found])
 
-    @app.exception_handler(HTTPException)
-    async def framework(request: Request, error: HTTPException) -> Response:
-        phrase = HTTPStatus(error.status_code).phrase
-        code = phrase.lower().replace(" ", "_").replace("-", "_")
-        headers = error.headers
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers = {"allow": ", ".join(_methods(request)).replace("GET", "GET, HEAD")}
-        return problem(error.status_code, code, str(error.detail), headers=headers)
+def _refused(error: Refused) -> Problem:
+    if error.code == "validation":
+        return _invalid(error.errors, "" if error.errors else str(error))
+    more = {"errors": error.errors} if error.errors else {}
+    busy = error.code == "idempotency_in_progress"
+    headers = {"retry-after": str(IN_PROGRESS_RETRY_SECONDS)} if busy else None
+    return Problem(409, error.code, str(error), headers=headers, **more)
 
-    @app.exception_handler(Exception)
-    async def broken(_request: Request, _error: Exception) -> Response:
-        # The traceback goes to the log; a stranger learns nothing.
-        return problem(500, "internal_error", "the server made a mistake")
+
+def _of_notifier(error: NotifierError) -> Problem:
+    if isinstance(error, InvalidEndpoint):
+        return _invalid([{"field": error.field, "message": str(error)}])
+    if isinstance(error, DecryptionFailed):
+        log.error("http.secret_sealed", reason=str(error))
+        return Problem(503, "secret_sealed", str(error), headers=_RETRY)
+    return Problem(409, "not_possible", str(error))
+
+
+def _wrong(error: RequestValidationError) -> Problem:
+    found = error.errors()
+    if any(line["loc"][0] == "path" for line in found):
+        return Problem(404, "not_found", "there is nothing of that name")
+    about_all = [str(line["msg"]) for line in found if len(line["loc"]) == 1]
+    if about_all:
+        return _invalid((), f"the {found[0]['loc'][0]} {about_all[0]}")
+    return _invalid(
+        [{"field": ".".join(map(str, line["loc"][1:])), "message": str(line["msg"])} for line in found]
+    )
+
+
+def _of_framework(request: Request, error: HTTPException) -> Problem:
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": ", ".join(_methods(request)).replace("GET", "GET, HEAD")}
+    return Problem(error.status_code, code, str(error.detail), headers=headers)
+
+
+def _invalid(errors: Sequence[Mapping[str, str]], detail: str = "") -> Problem:
+    """Return the problem of a request whose fields are wrong."""
+    message = detail or "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+    return Problem(422, "validation", message, errors=[dict(error) for error in errors])
 
 
 def _methods(request: Request) -> list[str]:
@@ -149,5 +175,4 @@ def _methods(request: Request) -> list[str]:
 
 def unavailable(detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return the answer while something that is needed does not work."""
-    retry = {"retry-after": str(DATABASE_RETRY_SECONDS)}
-    return problem(503, "unavailable", detail, headers=retry | dict(headers or {}))
+    return problem(503, "unavailable", detail, headers=_RETRY | dict(headers or {}))

@@ -25,7 +25,7 @@ _CLOSE = {"connection": "close"}
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Return the bytes of a JSON body, empty for none. Raises :class:`Problem` (400, 408, 413, 415)."""
-    data = await _read(request, limit)
+    data = await read_bytes(request, limit)
     if data:
         _check_type(request)
     return data
@@ -39,7 +39,8 @@ def parse(data: bytes) -> Any:
         raise Problem(400, "invalid_json", f"the body {error}") from None
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_bytes(request: Request, limit: int) -> bytes:
+    """Return the bytes of any body, empty for none. Raises :class:`Problem` (400, 408, 413)."""
     declared = request.headers.get("content-length", "")
     too_big = declared.isdigit() and (len(declared) > 12 or int(declared) > limit + _MAX_DRAINED_BYTES)
     data = bytearray()

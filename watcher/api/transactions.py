@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 
@@ -12,7 +12,6 @@ from watcher.api import idempotency
 from watcher.api.caller import Caller
 from watcher.api.idempotency import Answer, IdempotentRequest
 from watcher.api.json_response import encode, from_answer, with_etag
-from watcher.api.key_uses import KeyUses
 from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
 from watcher.api.request import ApiRequest
@@ -23,13 +22,16 @@ from watcher.api.slots import (
     STREAMS_OF_ADDRESS,
     Slots,
 )
+from watcher.api.uses import Uses
 from watcher.api.worker_threads import WorkerThreads
 from watcher.config.settings import Settings
 from watcher.indexer.settler import Settler
-from watcher.services import Services, api_keys, checkout, queries, wallet_call
+from watcher.services import Services, api_keys, checkout, dashboard_sessions, queries, wallet_call
 from watcher.services.api_keys import ApiKeyOwner
+from watcher.services.dashboard_sessions import DashboardSession
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
+from watcher.store.dashboard_sessions import record_use as record_session_use
 from watcher.store.database import Connection, Database
 
 #: Threads that read, and that write where the database takes several writers; SQLite has one.
@@ -39,6 +41,13 @@ WRITE_THREADS = 4
 #: Threads for what a write needs to know before it begins: names that one merchant has looked up must not
 #: hold up the rest.
 LOOKUP_THREADS = 8
+
+
+#: Attempts to sign in per minute: of one address, and of all addresses together.
+SIGN_INS_OF_ADDRESS = 10
+MAX_SIGN_INS = 300
+
+_T = TypeVar("_T")
 
 
 class TransactionRunner:
@@ -71,13 +80,17 @@ class TransactionRunner:
         )
         self._database = database
         self._wake = wake
-        self._now = now
+        self.now = now
         self._settler = Settler.of(settings)
         self._secret_store = open_secret_store(settings)
         self._readers = WorkerThreads(READ_THREADS, "api-read")
         self._writers = WorkerThreads(1 if database.is_sqlite else WRITE_THREADS, "api-write")
         self._lookups = WorkerThreads(LOOKUP_THREADS, "api-lookup")
-        self.key_uses = KeyUses(database, self._writers, now)
+        self.key_uses = Uses(database, self._writers, api_keys.record_use, now)
+        self.session_uses = Uses(database, self._writers, record_session_use, now)
+        #: Attempts to sign in per minute: of one address, and altogether.
+        self.sign_in_limit = RateLimit(SIGN_INS_OF_ADDRESS)
+        self.sign_in_limit_of_all = RateLimit(MAX_SIGN_INS)
         #: Idempotency keys of the writes that run in this process.
         self._running: set[bytes] = set()
 
@@ -98,6 +111,19 @@ class TransactionRunner:
         ``work`` gets what it returns. Nothing that raises leaves anything behind.
         """
         idempotent = await _idempotent_request(request, caller)
+        answer, replayed = await self.write_once(caller, work, idempotent, status=status, before=before)
+        return from_answer(answer, replayed=replayed)
+
+    async def write_once(
+        self,
+        caller: Caller,
+        work: Callable[[Services, Any], Any],
+        idempotent: IdempotentRequest | None,
+        *,
+        status: int = 200,
+        before: Callable[[], object] | None = None,
+    ) -> tuple[Answer, bool]:
+        """The same for a key that was read already; return the answer, and whether it is an earlier one."""
         if idempotent is not None:
             if idempotent.digest in self._running:
                 raise idempotency.in_progress()
@@ -107,7 +133,7 @@ class TransactionRunner:
             if before is not None:
                 known = await self._readers.run(lambda: self._recall_answer(idempotent))
                 if known is not None:
-                    return from_answer(known, replayed=True)
+                    return known, True
                 found = await self._lookups.run(before)
             answer, replayed = await self._run_write(
                 caller, lambda services: work(services, found), idempotent, status
@@ -117,7 +143,7 @@ class TransactionRunner:
                 self._running.discard(idempotent.digest)
         if not replayed:
             self._wake()
-        return from_answer(answer, replayed=replayed)
+        return answer, replayed
 
     async def check_key(self, request: ApiRequest, caller: Caller) -> None:
         """Raise :class:`watcher.errors.Refused` where a request's idempotency key was used for another
@@ -130,11 +156,24 @@ class TransactionRunner:
     async def read(self, request: Request, caller: Caller, work: Callable[[Services], Any]) -> Response:
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
 
-        def read() -> bytes:
-            with self._database.read() as connection:
-                return encode(work(self._services(connection, caller)))
+        return with_etag(request, await self.read_with(caller, lambda services: encode(work(services))))
 
-        return with_etag(request, await self._readers.run(read))
+    async def read_with(self, caller: Caller, work: Callable[[Services], _T]) -> _T:
+        """Return what ``work`` returns, in one transaction that reads."""
+        return await self.in_read(lambda connection: work(self._services(connection, caller)))
+
+    async def in_read(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what ``work`` returns, in one transaction that reads; for what is nobody's."""
+
+        def read() -> _T:
+            with self._database.read() as connection:
+                return work(connection)
+
+        return await self._readers.run(read)
+
+    async def in_write(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what ``work`` returns, in one transaction that writes; for what is nobody's."""
+        return await self._writers.run(partial(self._database.transact, work), to_the_end=True)
 
     async def wait_for_intent(
         self, request: Request, caller: Caller, intent_id: str, *, seconds: float, seen: Collection[str]
@@ -145,12 +184,7 @@ class TransactionRunner:
         Ends early when the caller is gone or the process stops. Raises :class:`watcher.errors.NotFound`, and
         :class:`Problem` when too many wait.
         """
-
-        def read() -> str:
-            with self._database.read() as connection:
-                return str(self._services(connection, caller).intent(intent_id)["status"])
-
-        status = await self._readers.run(read)
+        status = await self.read_with(caller, lambda services: str(services.intent(intent_id)["status"]))
         if status not in seen:
             return
         await _unless_gone(
@@ -185,7 +219,7 @@ class TransactionRunner:
 
         def read() -> tuple[dict[str, Any], list[str]]:
             with self._database.read() as connection:
-                return checkout.document(connection, token, settings=self.settings, now=self._now())
+                return checkout.document(connection, token, settings=self.settings, now=self.now())
 
         return await self._readers.run(read)
 
@@ -195,19 +229,22 @@ class TransactionRunner:
         def read() -> dict[str, Any]:
             with self._database.read() as connection:
                 return wallet_call.document(
-                    connection, token, sender=sender, settings=self.settings, now=self._now()
+                    connection, token, sender=sender, settings=self.settings, now=self.now()
                 )
 
         return await self._readers.run(read)
 
     async def key_owner(self, key: str) -> ApiKeyOwner | None:
         """Return the owner of a valid API key."""
+        return await self.in_read(lambda connection: api_keys.find_owner(connection, key, now=self.now()))
 
-        def find() -> ApiKeyOwner | None:
-            with self._database.read() as connection:
-                return api_keys.find_owner(connection, key, now=self._now())
-
-        return await self._readers.run(find)
+    async def dashboard_session(self, secret: str) -> DashboardSession | None:
+        """Return the session of a cookie's secret, None if it is over."""
+        return await self.in_read(
+            lambda connection: dashboard_sessions.find(
+                connection, secret, settings=self.settings, now=self.now()
+            )
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve long polls and record when keys were used, until ``stop`` is set."""
@@ -215,6 +252,7 @@ class TransactionRunner:
             tasks.create_task(self.long_poll.run(stop))
             tasks.create_task(self.checkout_poll.run(stop))
             tasks.create_task(self.key_uses.run(stop))
+            tasks.create_task(self.session_uses.run(stop))
 
     def close(self) -> None:
         """Take no more requests."""
@@ -231,7 +269,7 @@ class TransactionRunner:
             settings=self.settings,
             merchant=caller.merchant,
             actor=caller.actor,
-            now=self._now(),
+            now=self.now(),
             settler_of=lambda _: self._settler,
             secret_store_of=lambda _: self._secret_store,
         )
@@ -247,13 +285,13 @@ class TransactionRunner:
 
         def write(connection: Connection) -> tuple[Answer, bool]:
             if idempotent is not None:
-                known = idempotency.begin(connection, idempotent, now=self._now())
+                known = idempotency.begin(connection, idempotent, now=self.now())
                 if known is not None:
                     return known, True
             document = work(self._services(connection, caller))
             answer = Answer(status=status, body=b"" if status == 204 else encode(document))
             if idempotent is not None:
-                idempotency.remember(connection, idempotent, answer, now=self._now())
+                idempotency.remember(connection, idempotent, answer, now=self.now())
             return answer, False
 
         # Waited for even when the caller is gone: the key is free again only when it is known what became of
@@ -265,7 +303,7 @@ class TransactionRunner:
         if idempotent is None:
             return None
         with self._database.read() as connection:
-            return idempotency.recall(connection, idempotent, now=self._now())
+            return idempotency.recall(connection, idempotent, now=self.now())
 
     async def _statuses(self, intent_ids: Collection[str]) -> Mapping[str, str]:
         def read() -> dict[str, str]:

@@ -6,6 +6,7 @@ against these models. Later versions may add fields to documents, so unknown fie
 
 from watcher.schemas.base import Depth, Document, FieldError, OwnedPage, Page, Problem, Request
 from watcher.schemas.checkout import Checkout, WaitForCheckout
+from watcher.schemas.dashboard import LoginLink, NewLoginLink
 from watcher.schemas.intent_facts import Attempt, Refund
 from watcher.schemas.merchants import (
     AddApiKey,
@@ -88,12 +89,14 @@ __all__ = [
     "EventPage",
     "FieldError",
     "ListedDelivery",
+    "LoginLink",
     "Mark",
     "Merchant",
     "MerchantPage",
     "MerchantWithKey",
     "NewApiKey",
     "NewEndpoint",
+    "NewLoginLink",
     "NewMerchant",
     "NewPaymentIntent",
     "NewPaymentIntents",

@@ -41,6 +41,9 @@ def _read_scopes(value: object) -> list[Scope]:
     return [scope for scope in Scope if scope in value]
 
 
+ScopesIn = Annotated[list[Scope], BeforeValidator(_read_scopes)]
+
+
 _MERCHANT = {
     "id": "mer_01JD4N8Y6B2PJ3T9Z1R7W5Q4VK",
     "object": "merchant",
@@ -202,7 +205,7 @@ class AddApiKey(Request):
     """Name and scopes of a key; by default it has all scopes."""
 
     name: TextIn | None = None
-    scopes: Annotated[list[Scope], BeforeValidator(_read_scopes)] | None = None
+    scopes: ScopesIn | None = None
 
     model_config = example({"name": "till 2", "scopes": ["read"]})
 

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from watcher.services import statistics
 from watcher.services import status as status_service
 from watcher.services.context import Document
+from watcher.services.dashboard_sessions import DashboardService
 from watcher.services.merchants import MerchantService
 from watcher.services.operator_actions import OperatorActionService
 from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import WebhookService
 
 
-class Services(OperatorActionService, WebhookService, MerchantService):
+class Services(OperatorActionService, WebhookService, MerchantService, DashboardService):
     """Everything that can be asked for."""
 
     def status(self, *, known: Sequence[Reason] = ()) -> Document:

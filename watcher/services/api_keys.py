@@ -160,6 +160,14 @@ def find_owner(connection: Connection, key: str, *, now: float) -> ApiKeyOwner |
     )
 
 
+def find_any(connection: Connection, key: str) -> Mapping[str, Any] | None:
+    """Return the row of a key, also of one that is not valid any more; None for no key of ours."""
+    if not _SHAPE.fullmatch(key):
+        return None
+    row = connection.execute(select(api_key).where(api_key.c.hash == _hash(key))).mappings().one_or_none()
+    return None if row is None else {str(column): value for column, value in row.items()}
+
+
 def record_use(connection: Connection, used: Mapping[str, float]) -> None:
     """Note when keys were used last: unix seconds by key id. Never goes back."""
     if not used:

@@ -33,6 +33,7 @@ from sqlalchemy import (
 
 from notifier.statements import partial
 from watcher.store.column_types import Amount, Json
+from watcher.store.dashboard_schema import dashboard_session as dashboard_session
 from watcher.store.process_schema import metadata as metadata
 from watcher.store.statistics_schema import day_count as day_count
 

@@ -11,6 +11,7 @@ const ENTRIES = [
   { in: "scripts/frame.ts", out: "frame.js" },
   { in: "scripts/widget.ts", out: "widget.js" },
   { in: "scripts/widget-module.ts", out: "widget.mjs", format: "esm" },
+  { in: "scripts/dashboard.ts", out: "dashboard.js" },
 ];
 
 const checking = process.argv[2] === "--check";

@@ -1,15 +1,14 @@
-"""When API keys were last used: collected in memory, written about once a minute."""
+"""When API keys and sessions were last used: collected in memory, written about once a minute."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from notifier.database_errors import reason_of
 from watcher import unforeseen
 from watcher.api.errors import Problem
 from watcher.api.worker_threads import WorkerThreads
 from watcher.log import get_logger
-from watcher.services import api_keys
-from watcher.store.database import Database, DatabaseError
+from watcher.store.database import Connection, Database, DatabaseError
 
 #: Seconds between two writes.
 WRITE_INTERVAL_SECONDS = 60.0
@@ -17,18 +16,27 @@ WRITE_INTERVAL_SECONDS = 60.0
 log = get_logger(__name__)
 
 
-class KeyUses:
-    """Uses of keys that are not written yet. ``now``: this machine's clock, unix seconds."""
+class Uses:
+    """Uses that are not written yet. ``record`` writes them: unix seconds by id; ``now``: this machine's
+    clock.
+    """
 
-    def __init__(self, database: Database, writers: WorkerThreads, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        writers: WorkerThreads,
+        record: Callable[[Connection, Mapping[str, float]], None],
+        now: Callable[[], float],
+    ) -> None:
         self._database = database
         self._writers = writers
+        self._record = record
         self._now = now
         self._used: dict[str, float] = {}
 
-    def add(self, key_id: str) -> None:
-        """Note that a key is used now."""
-        self._used[key_id] = self._now()
+    def add(self, used_id: str) -> None:
+        """Note that something is used now."""
+        self._used[used_id] = self._now()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write once a minute until ``stop`` is set, and then once more."""
@@ -47,7 +55,7 @@ class KeyUses:
         used, self._used = self._used, {}
 
         def write() -> None:
-            self._database.transact(lambda connection: api_keys.record_use(connection, used))
+            self._database.transact(lambda connection: self._record(connection, used))
 
         try:
             await self._writers.run(write)

@@ -1,0 +1,119 @@
+"""What all pages of the dashboard have around them: navigation, who is signed in, what was just done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from watcher.web import amounts, assets
+from watcher.web.page import Page, render
+
+#: The sections: path below ``/dashboard``, and name.
+SECTIONS = (
+    ("", "Overview"),
+    ("payments", "Payments"),
+    ("transfers", "Transfers"),
+    ("links", "Links"),
+    ("webhooks", "Webhooks"),
+    ("keys", "Keys"),
+    ("brand", "Brand"),
+    ("status", "Status"),
+)
+#: Those of operators, and those about the session.
+OPERATOR_SECTIONS = (("merchants", "Merchants"),)
+SESSION_SECTIONS = (("sessions", "Sign-ins"),)
+
+#: How words of documents are shown: good, bad, waiting; others are plain.
+_TONES = {
+    **dict.fromkeys(("succeeded", "delivered", "active", "enabled", "ok", "canonical", "up"), "good"),
+    **dict.fromkeys(
+        ("failed", "dead", "disabled", "halted", "down", "revoked", "orphaned", "refund_due"), "bad"
+    ),
+    **dict.fromkeys(("pending", "processing", "held", "starting", "degraded", "expired", "waiting"), "warn"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What a page is shown in. ``viewer`` None: nobody is signed in.
+
+    ``path`` and ``query``: of the page; ``token``: for its forms; ``said``: what was just done; ``assets``:
+    identifier and decimals by short name.
+    """
+
+    path: str
+    query: Sequence[tuple[str, str]]
+    viewer: Mapping[str, Any] | None
+    token: str
+    said: str | None
+    network: str
+    assets: Mapping[str, tuple[str, int]]
+
+
+def page(template: str, frame: Frame, *, images: Sequence[str] = (), **values: Any) -> Page:
+    """Return the page of ``dashboard/<template>.html``. ``images``: origins of pictures from elsewhere."""
+    made = render(
+        f"dashboard/{template}.html",
+        images=images,
+        forms=True,
+        language="en",
+        frame=frame,
+        viewer=frame.viewer,
+        section=frame.path.removeprefix("/dashboard").strip("/").partition("/")[0],
+        sections=SECTIONS,
+        operator_sections=OPERATOR_SECTIONS,
+        session_sections=SESSION_SECTIONS,
+        to=partial(link, frame.path),
+        asset_file=lambda name: link(frame.path, f"assets/{assets.name_of(name)}"),
+        with_query=partial(_with_query, frame.query),
+        money=partial(_money, frame.assets),
+        moment=_moment,
+        tone=lambda word: _TONES.get(word, "plain"),
+        words=lambda word: str(word).replace("_", " "),
+        **values,
+    )
+    # Forms say where they come from, see watcher.api.pages.dashboard.csrf; other hosts learn nothing.
+    return Page(made.html, {**made.headers, "referrer-policy": "same-origin"})
+
+
+def link(path: str, to: str) -> str:
+    """Return the address of a page below ``/dashboard`` as the page at ``path`` names it.
+
+    It is relative, so that it also holds where a proxy serves everything below another path.
+    """
+    up = "../" * (path.count("/") - 1)
+    return f"{up}dashboard/{to}" if to and not to.startswith("?") else f"{up}dashboard{to}"
+
+
+def _with_query(query: Sequence[tuple[str, str]], **changes: str | None) -> str:
+    """Return this page's address with some parameters changed, None for without."""
+    kept = [(name, value) for name, value in query if name not in changes and value]
+    return "?" + urlencode(kept + [(name, value) for name, value in changes.items() if value is not None])
+
+
+def _money(known: Mapping[str, tuple[str, int]], units: object, asset: str) -> Markup:
+    """Return an amount of base units with its symbol; of an asset that is not known, the base units.
+
+    ``asset`` is the short name or the identifier.
+    """
+    name = next((name for name, (identifier, _) in known.items() if asset in (name, identifier)), None)
+    if name is None:
+        return Markup('<span class="money"><b>{}</b> units of <code>{}</code></span>').format(units, asset)
+    decimals = known[name][1]
+    shown = Markup('<span class="money"><b>{}</b> {}</span>').format(
+        amounts.decimal(int(str(units)), decimals), amounts.symbol(name)
+    )
+    sats = amounts.in_sats(int(str(units)), name)
+    return shown if sats is None else shown + Markup(' <span class="sats">{}</span>').format(sats)
+
+
+def _moment(text: str | None, missing: str = "never") -> Markup:
+    """Return an RFC 3339 time in UTC; scripts show it in the reader's own zone."""
+    if text is None:
+        return Markup('<span class="soft">{}</span>').format(missing)
+    shown = datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+    return Markup('<time datetime="{}">{} UTC</time>').format(text, shown)

@@ -1,0 +1,69 @@
+// The dashboard without scripts is whole; these make it nicer: copying, local times, and regions that stay fresh.
+import { showCopyButtons, watchCopyButtons } from "./copy.ts";
+
+/** Show times in the reader's own zone; UTC stays in the title. */
+function showLocalTimes(root: ParentNode): void {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of root.querySelectorAll<HTMLTimeElement>("time[datetime]:not([title])")) {
+    time.title = time.textContent ?? "";
+    time.textContent = format.format(new Date(time.dateTime));
+  }
+}
+
+/** Whether somebody is busy in a region: replacing it would take away what they do. */
+function isBusy(region: Element): boolean {
+  return region.contains(document.activeElement) || region.querySelector("details[open]") !== null;
+}
+
+/**
+ * Ask for this page again every few seconds and replace the regions <div id="…" data-live="5"> that changed. While the
+ * page is hidden nothing is asked.
+ */
+function keepFresh(): void {
+  const seconds = [...document.querySelectorAll<HTMLElement>("[data-live]")].map((one) => Number(one.dataset.live));
+  if (!seconds.length) return;
+  const timer = setInterval(() => void look(), Math.max(2, Math.min(...seconds)) * 1000);
+  async function look(): Promise<void> {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(location.href, { headers: { "x-refresh": "1" }, cache: "no-store", redirect: "error" });
+      if (answer.status === 401) {
+        clearInterval(timer);
+        location.reload();
+      }
+      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    } catch {
+      // No connection: the next look asks again.
+    }
+  }
+}
+
+function replace(page: Document): void {
+  for (const region of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(region.id);
+    if (!fresh || isBusy(region)) continue;
+    showLocalTimes(fresh);
+    for (const button of fresh.querySelectorAll<HTMLElement>("button.copy")) button.hidden = !navigator.clipboard;
+    if (fresh.innerHTML !== region.innerHTML) region.replaceWith(document.adoptNode(fresh));
+  }
+}
+
+/** A form is sent once, however often its button is pressed. */
+function sendOnce(): void {
+  document.addEventListener("submit", (event) => {
+    const form = event.target as HTMLFormElement;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+  });
+  // Back from the next page, it can be sent again.
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll<HTMLFormElement>("form[data-sent]")) delete form.dataset.sent;
+  });
+}
+
+watchCopyButtons();
+showCopyButtons();
+showLocalTimes(document);
+sendOnce();
+keepFresh();
