@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from notifier.events import EventType
 from watcher.domain.model import Flag, Repayment, Status
+from watcher.domain.refunds import Debt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class Decision:
     refunded: int
     #: Still to be refunded, of an intent that ended.
     refund_due: int
+    #: Whom that is due to, newest money first.
+    owed: tuple[Debt, ...] = ()
     #: Stacks and Bitcoin height from which the depth is counted, None without money.
     anchor: tuple[int, int] | None
     drafts: tuple[EventDraft, ...]

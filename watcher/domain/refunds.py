@@ -23,6 +23,16 @@ class Note:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debt:
+    """Money that is to be given back to one sender."""
+
+    #: None for the mint of a peg-in, of which the chain does not show the sender.
+    to: str | None
+    #: Base units.
+    amount: int
+
+
 def canonical(refunds: Iterable[Repayment]) -> tuple[Repayment, ...]:
     """Return the canonical refunds, in chain order."""
     return tuple(sorted((r for r in refunds if r.canonical), key=lambda refund: refund.position))
@@ -55,6 +65,25 @@ def due(
     for _, amount in sorted(steps):
         outstanding = max(0, outstanding + amount)
     return outstanding
+
+
+def owed(money: Iterable[Inclusion], refunds: Iterable[Repayment], outstanding: int) -> tuple[Debt, ...]:
+    """Return whom the outstanding money came from, newest money first: what each sent less what went back to
+    them, altogether no more than is outstanding.
+    """
+    sent: dict[str | None, int] = {}
+    for inclusion in sorted(money, key=lambda inclusion: inclusion.position, reverse=True):
+        sent[inclusion.sender] = sent.get(inclusion.sender, 0) + inclusion.amount
+    for refund in canonical(refunds):
+        if refund.recipient in sent:
+            sent[refund.recipient] -= refund.amount
+    debts = []
+    for sender, amount in sent.items():
+        share = min(max(0, amount), outstanding)
+        if share:
+            debts.append(Debt(to=sender, amount=share))
+        outstanding -= share
+    return tuple(debts)
 
 
 def subjects(canonical: Iterable[Repayment]) -> dict[str, Repayment]:

@@ -33,6 +33,7 @@ from watcher.schemas.payment_intents import (
     PaymentIntentPage,
     WaitForStatus,
 )
+from watcher.schemas.refunds import GiveBack, RefundsDue
 from watcher.schemas.status import ServerStatus
 from watcher.schemas.transfers import Assign, Transfer, TransferFilters, TransferPage
 from watcher.schemas.webhooks import (
@@ -88,6 +89,7 @@ __all__ = [
     "EventList",
     "EventPage",
     "FieldError",
+    "GiveBack",
     "ListedDelivery",
     "LoginLink",
     "Mark",
@@ -113,6 +115,7 @@ __all__ = [
     "Redeliver",
     "Redelivered",
     "Refund",
+    "RefundsDue",
     "RemovedEndpoint",
     "Replay",
     "Replayed",

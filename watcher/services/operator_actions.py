@@ -13,9 +13,11 @@ from sqlalchemy import Connection, func, select
 
 from contracts.model import Route
 from notifier import outbox
+from watcher.domain.decision import Decision
 from watcher.domain.model import (
     BEFORE_THE_CHAIN,
     ChainClock,
+    Facts,
     Intent,
     OperatorActionKind,
     Status,
@@ -68,7 +70,8 @@ class OperatorActionService(PaymentIntentService):
         Raises :class:`NotFound`, :class:`Refused` (``nothing_due``).
         """
         with self._acting_on(intent_id) as (intent, clock):
-            due = _refund_due(self.connection, intent, clock)
+            facts = transfer_store.load_facts(self.connection, [intent.id])[intent.id]
+            due = decision_of(self.connection, intent, facts, clock).refund_due
             if not due:
                 raise Refused(
                     "nothing_due",
@@ -173,10 +176,10 @@ def _check_assignable(row: Mapping[Any, Any], intent: Intent) -> None:
         )
 
 
-def _refund_due(connection: Connection, intent: Intent, clock: ChainClock) -> int:
-    known = transfer_store.load_facts(connection, [intent.id])[intent.id]
+def decision_of(connection: Connection, intent: Intent, facts: Facts, clock: ChainClock) -> Decision:
+    """Return how an intent stands now, with more than what is stored of it: what is due, and to whom."""
     sent = [to_sent_event(row) for row in outbox.previous_events(connection, [intent.id])[intent.id]]
-    return decide(intent, known, sent, clock).refund_due
+    return decide(intent, facts, sent, clock)
 
 
 def _find_transfer(

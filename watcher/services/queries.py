@@ -126,7 +126,7 @@ def transfers(
     if filters.unmatched:
         query = query.where(transfer_table.c.intent_id.is_(None), transfer_table.c.canonical)
     rows, following = fetch_page(connection, query, transfer_table, filters)
-    clock = _clock(connection)
+    clock = chain_clock(connection)
     return {"data": [serialize.transfer(row, clock) for row in rows], "next_cursor": following}
 
 
@@ -136,7 +136,7 @@ def transfer(connection: Connection, transfer_id: str, *, merchant: str | None =
     row = connection.execute(query).mappings().one_or_none()
     if row is None or merchant not in (None, row["merchant_id"]):
         raise NotFound(f"no transfer {transfer_id}", hint="sbtc-watcher transfers list shows them")
-    return serialize.transfer(row, _clock(connection))
+    return serialize.transfer(row, chain_clock(connection))
 
 
 def _documents(
@@ -145,7 +145,7 @@ def _documents(
     ids = [row["id"] for row in rows]
     known = transfer_store.load_facts(connection, ids)
     changes = intent_store.load_timelines(connection, ids)
-    clock = _clock(connection)
+    clock = chain_clock(connection)
     return [
         serialize.payment_intent(
             intent_store.read_intent(row),
@@ -159,7 +159,8 @@ def _documents(
     ]
 
 
-def _clock(connection: Connection) -> ChainClock:
+def chain_clock(connection: Connection) -> ChainClock:
+    """Return the clock of the newest applied block."""
     cursor = chain_state.load_cursor(connection)
     return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
 

@@ -1,9 +1,11 @@
 """The sum of refunds, what is due, and what a timeline shows of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from watcher.domain import refunds
-from watcher.domain.model import Flag, Repayment
+from watcher.domain.model import Flag, Inclusion, Repayment
 
 
 def repaid(tx: str = "0xa", rank: int = 1, *, amount: int = 500, height: int = 10, canonical: bool = True):
@@ -87,3 +89,25 @@ def test_the_timeline_says_what_came_and_what_a_reorg_took_once(known, noted, ne
     subjects = [None, *(note.subject for note in noted)]
     assert refunds.notes(known, subjects) == new
     assert refunds.notes(known, [*subjects, *(note.subject for note in new)]) == []
+
+
+@pytest.mark.parametrize(
+    ("money", "back", "outstanding", "debts"),
+    [
+        ([], [], 0, []),
+        ([("a", 10)], [], 10, [("a", 10)]),
+        ([("a", 10), ("b", 5), ("a", 2)], [], 17, [("a", 12), ("b", 5)]),
+        ([("a", 10), ("b", 5)], [("b", 5)], 10, [("a", 10)]),
+        ([("a", 10), ("b", 5)], [("c", 5)], 10, [("b", 5), ("a", 5)]),
+        ([("a", 10), ("b", 5)], [("b", 9)], 6, [("a", 6)]),
+        ([("a", 10), ("b", 5)], [], 3, [("b", 3)]),
+        ([(None, 10)], [], 10, [(None, 10)]),
+    ],
+)
+def test_what_is_due_goes_to_whom_it_came_from(money, back, outstanding, debts):
+    """Newest money first, less what went back to each, and never more than is outstanding."""
+    where = {"tx_id": "0xa", "rank": 1, "tx_index": 0, "block_hash": "0xb", "time": 0, "burn_height": 1}
+    came = [Inclusion(sender=who, amount=sum_, height=n, **where) for n, (who, sum_) in enumerate(money)]
+    sent = [replace(repaid(amount=amount), recipient=who) for who, amount in back]
+    owed = refunds.owed(came, sent, outstanding)
+    assert [(debt.to, debt.amount) for debt in owed] == debts
