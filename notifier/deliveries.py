@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from notifier import bulk, endpoints, event_log, outbox
 from notifier.errors import NotFound, NotPossible
-from notifier.events import rfc3339
-from notifier.ids import Entropy
+from notifier.events import EventType, rfc3339
+from notifier.ids import Entropy, first_id
 from notifier.schema import (
     STEADY,
     DeliveryStatus,
@@ -31,22 +31,33 @@ def list_deliveries(
     merchant: str | None = None,
     endpoint: str | None = None,
     event: str | None = None,
+    type: EventType | None = None,
     status: DeliveryStatus | None = None,
+    created_from: float | None = None,
+    created_to: float | None = None,
     limit: int = 20,
     cursor: str | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """Return a page of deliveries' JSON documents, newest first and without logs, and the next cursor."""
+    """Return a page of deliveries' JSON documents, newest first and without logs, and the next cursor.
+
+    Times are unix seconds, from inclusive, to exclusive.
+    """
     query = select(delivery).order_by(delivery.c.id.desc()).limit(limit + 1)
     for column, value in (
         (delivery.c.merchant, merchant),
         (delivery.c.endpoint, endpoint),
         (delivery.c.event, event),
+        (delivery.c.type, type.value if type else None),
         (delivery.c.status, status.value if status else None),
     ):
         if value is not None:
             query = query.where(column == value)
     if status is not None and status is not DeliveryStatus.DELIVERED:
         query = query.where(is_open)
+    if created_from is not None:
+        query = query.where(delivery.c.id >= first_id("dlv_", created_from))
+    if created_to is not None:
+        query = query.where(delivery.c.id < first_id("dlv_", created_to))
     if cursor is not None:
         query = query.where(delivery.c.id < cursor)
     rows, following = page(conn.execute(query).all(), limit)

@@ -14,3 +14,8 @@ def new_id(prefix: str, now: float, entropy: Entropy = os.urandom) -> str:
     milliseconds = int(now * 1000) & ((1 << 48) - 1)
     number = (milliseconds << 80) | int.from_bytes(entropy(10), "big")
     return prefix + crockford(number)
+
+
+def first_id(prefix: str, at: float) -> str:
+    """Return the lowest id that is made at a time or after it."""
+    return new_id(prefix, max(0.0, at), bytes)

@@ -157,6 +157,7 @@ LOOKS = """
     deliveries list --merchant {merchant} --event {event} --status pending --endpoint {endpoint}
     deliveries list --event {event} --limit 1
     deliveries show {delivery}
+    deliveries queue --merchant {merchant}
     merchants show {merchant}
     merchants list --limit 1
     merchants keys list {merchant}

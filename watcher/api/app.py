@@ -13,6 +13,7 @@ from watcher.api.routes import (
     events,
     merchants,
     payment_intents,
+    queue,
     status,
     transfers,
     webhook_endpoints,
@@ -52,6 +53,7 @@ def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
                 webhook_endpoints,
                 deliveries,
                 events,
+                queue,
                 status,
                 merchants,
             )

@@ -16,6 +16,7 @@ from watcher.schemas import (
     ListedDelivery,
     PulledEvent,
     PulledEvents,
+    Queue,
     Recovered,
     Redelivered,
     RemovedEndpoint,
@@ -146,13 +147,24 @@ class WebhookMethods:
         status: str | None = None,
         endpoint: str | None = None,
         event: str | None = None,
+        type: str | None = None,  # noqa: A002 - it is called so
+        created_from: Moment | None = None,
+        created_to: Moment | None = None,
         merchant: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> PageRequest[DeliveryPage, ListedDelivery]:
         """List deliveries, newest first."""
         return Listing(_DELIVERIES, DeliveryPage, ListedDelivery).to(
-            status=status, endpoint=endpoint, event=event, merchant=merchant, limit=limit, cursor=cursor
+            status=status,
+            endpoint=endpoint,
+            event=event,
+            type=type,
+            created_from=created_from,
+            created_to=created_to,
+            merchant=merchant,
+            limit=limit,
+            cursor=cursor,
         )
 
     each_delivery = PaginatedMethod(deliveries)
@@ -228,6 +240,12 @@ class WebhookMethods:
         )
 
     each_pulled = PaginatedMethod(pull)
+
+    @Method
+    @staticmethod
+    def queue(*, merchant: str | None = None) -> Request[Queue]:
+        """Return the deliveries by state, and how each endpoint answered in the last 24 hours."""
+        return Route("GET", "/v1/queue", Queue).to(query={"merchant": merchant})
 
     @Method
     @staticmethod

@@ -17,7 +17,7 @@ from chain.source_pool import BackoffPolicy, SourcePool
 from contracts.model import PaymentRules
 from notifier.delivery_limits import DeliveryLimits
 from notifier.worker import Worker
-from watcher import __version__, unforeseen
+from watcher import USER_AGENT, unforeseen
 from watcher.config.settings import Settings
 from watcher.indexer.interests import StoredInterests
 from watcher.indexer.leader import Lease
@@ -33,8 +33,6 @@ from watcher.monitoring.metrics import Metrics
 from watcher.reindex.audit import Audit
 from watcher.services.webhook_secrets import open_secret_store
 from watcher.store.database import Database
-
-USER_AGENT = f"sbtc-watcher/{__version__}"
 
 
 def make_pool(settings: Settings, database: Database, metrics: Metrics | None = None) -> SourcePool:

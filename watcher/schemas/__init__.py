@@ -7,6 +7,7 @@ against these models. Later versions may add fields to documents, so unknown fie
 from watcher.schemas.base import Depth, Document, FieldError, OwnedPage, Page, Problem, Request
 from watcher.schemas.checkout import Checkout, WaitForCheckout
 from watcher.schemas.dashboard import LoginLink, NewLoginLink
+from watcher.schemas.delivery_queue import Queue, QueueFilters
 from watcher.schemas.intent_facts import Attempt, Refund
 from watcher.schemas.merchants import (
     AddApiKey,
@@ -111,6 +112,8 @@ __all__ = [
     "Problem",
     "PulledEvent",
     "PulledEvents",
+    "Queue",
+    "QueueFilters",
     "Recovered",
     "Redeliver",
     "Redelivered",

@@ -281,6 +281,12 @@ class DeliveryFilters(OwnedPage):
     """Only deliveries to this endpoint."""
     event: IdIn | None = None
     """Only deliveries of this event."""
+    type: EventType | None = None
+    """Only deliveries of events of this type."""
+    created_from: TimeIn | None = None
+    """Only deliveries made at this time or later (RFC 3339 or unix seconds)."""
+    created_to: TimeIn | None = None
+    """Only deliveries made before this time (RFC 3339 or unix seconds)."""
 
 
 def _read_after(value: object) -> str:

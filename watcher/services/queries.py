@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from notifier.ids import new_id
+from notifier.ids import first_id
 from notifier.statements import chunks
 from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.domain.server_info import ServerInfo
@@ -86,9 +86,9 @@ def intent_rows(
     if filters.attention:
         query = query.where(needs_attention(connection))
     if filters.created_from is not None:
-        query = query.where(intent_table.c.id >= _first_id("pi_", filters.created_from))
+        query = query.where(intent_table.c.id >= first_id("pi_", filters.created_from))
     if filters.created_to is not None:
-        query = query.where(intent_table.c.id < _first_id("pi_", filters.created_to))
+        query = query.where(intent_table.c.id < first_id("pi_", filters.created_to))
     for key, value in (filters.metadata or {}).items():
         query = query.where(has_metadata(connection, key, value))
     if filters.reference is not None:
@@ -163,8 +163,3 @@ def chain_clock(connection: Connection) -> ChainClock:
     """Return the clock of the newest applied block."""
     cursor = chain_state.load_cursor(connection)
     return cursor.clock if cursor is not None else BEFORE_THE_CHAIN
-
-
-def _first_id(prefix: str, at: float) -> str:
-    """Return the lowest id that is made at a time or after it: ids hold their time."""
-    return new_id(prefix, max(0.0, at), bytes)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from watcher.cli import render
-from watcher.cli.format import when
+from watcher.cli.format import span, when
 from watcher.cli.help import Commands
 from watcher.cli.options import CursorOption, EndpointOption, JsonOption, LimitOption, MerchantFilterOption
 from watcher.cli.session import get_session, request_of
@@ -75,6 +75,53 @@ def show(context: typer.Context, delivery: _Delivery, as_json: JsonOption = Fals
 
 
 @app.command()
+def queue(context: typer.Context, merchant: MerchantFilterOption = None, as_json: JsonOption = False) -> None:
+    """Show what is still to be delivered, and how each endpoint answered in 24 hours."""
+    from watcher.schemas import QueueFilters
+
+    request = request_of(QueueFilters, merchant=merchant)
+    with get_session(context).services() as services:
+        found = services.queue(request)
+    if as_json:
+        render.document(found)
+        return
+    oldest = found["oldest_seconds"]
+    latency = found["latency_ms"]
+    render.show(
+        render.card(
+            [
+                ("Due", found["due"]),
+                ("In flight", found["in_flight"]),
+                ("Waiting", found["waiting"]),
+                ("Held", found["held"]),
+                ("Oldest", None if oldest is None else span(oldest)),
+                ("Delivered, 24 h", found["delivered_24h"]),
+                ("Dead, 24 h", found["dead_24h"]),
+                ("Success, 24 h", _percent(found)),
+                ("Latency", None if latency is None else f"p50 {latency['p50']} ms, p95 {latency['p95']} ms"),
+            ]
+        )
+    )
+    rows = [
+        (
+            row["endpoint"],
+            row["due"] + row["in_flight"] + row["waiting"],
+            row["held"],
+            _percent(row),
+            (row["latency_ms"] or {}).get("p95"),
+            (row["last_error"] or {}).get("message"),
+        )
+        for row in found["endpoints"]
+    ]
+    if rows:
+        columns = ("Endpoint", "Open", "Held", "Success", "p95 ms", "Last error")
+        render.show(render.heading("Endpoints"))
+        render.show(render.table(columns, rows, right=("Open", "Held", "Success", "p95 ms")))
+    else:
+        render.note("No endpoints yet: sbtc-watcher endpoints add URL --merchant ID")
+
+
+@app.command()
 def retry(context: typer.Context, delivery: _Delivery, as_json: JsonOption = False) -> None:
     """Make a pending or dead delivery due now; its retry schedule starts over."""
     with get_session(context).services(write=True) as services:
@@ -112,6 +159,11 @@ def recover(
 def _status(found: Mapping[str, Any]) -> Any:
     text = render.status_text(found["status"])
     return text.append(" (dismissed)") if found.get("dismissed_at") else text
+
+
+def _percent(found: Mapping[str, Any]) -> str | None:
+    rate = found["success_rate"]
+    return None if rate is None else f"{rate:.1%}"
 
 
 def _print(found: dict[str, Any], as_json: bool) -> None:

@@ -33,6 +33,10 @@ async def test_deliveries_are_listed_shown_and_filtered(api: ApiFixture) -> None
         f"event={ids['event_id']}": 1,
         "status=pending": len(page["data"]),
         "status=delivered": 0,
+        "type=payment.created": 1,
+        "type=payment.expired": 0,
+        "created_from=2020-01-01T00:00:00Z": len(page["data"]),
+        "created_to=2020-01-01T00:00:00Z": 0,
     }.items():
         assert len((await api.client.get(f"{DELIVERIES}?{query}")).json()["data"]) == number, query
     assert wrong_fields(await api.client.get(f"{DELIVERIES}?status=lost")) == ["status"]

@@ -95,6 +95,15 @@ async def test_endpoints_events_and_deliveries(shop: Caller) -> None:
     [alone] = (await shop.deliveries(event=event.id, endpoint=endpoint)).data
     assert alone.id == delivery.id, "it is on its way already"
     assert (await shop.test_endpoint(endpoint)).event.startswith("evt_")
+    sample = await shop.test_endpoint(endpoint, type="payment.succeeded")
+    assert (await shop.event(sample.event)).test
+    assert sample.event in {row.id for row in (await shop.events(test=True)).data}
+    filters = {"type": "payment.succeeded", "endpoint": endpoint, "created_from": intent.created_at}
+    [queued] = (await shop.deliveries(**filters)).data
+    assert queued.id == sample.delivery
+    queue = await shop.queue()
+    assert endpoint in {row.endpoint for row in queue.endpoints}
+    assert queue.due + queue.waiting + queue.in_flight > 0
     assert (await shop.recover_endpoint(endpoint)).recovered == 0
     assert (await shop.remove_endpoint(endpoint)).removed
     assert await shop.each_transfer(unmatched=True) == (await shop.transfers()).data == []

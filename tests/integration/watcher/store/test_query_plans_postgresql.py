@@ -10,7 +10,19 @@ import pytest
 from sqlalchemy import Connection, event, insert, select, text
 
 from chain.testing import principal, txs
-from notifier import bulk, clock, deliveries, event_log, outbox, queue, retention
+from notifier import (
+    attempt_hours,
+    bulk,
+    clock,
+    deliveries,
+    event_log,
+    outbox,
+    performance,
+    queue,
+    queue_state,
+    retention,
+)
+from notifier.events import EventType
 from notifier.schema import DeliveryStatus, endpoint
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
@@ -165,7 +177,7 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
         8000,
         {"delivery": "'dlv_0' || lpad(k::text, 10, '0')", "number": "1", "at": "1700000000 + k"},
     ),
-    "attempt_hour": (20000, {"endpoint": "'we_0' || (k % 50 + 1)", "hour": "400000 + k / 50"}),
+    "attempt_hour": (20000, {"endpoint": "'we_0' || (k % 50 + 1)", "hour": "490500 + k / 50"}),
 }
 
 
@@ -308,7 +320,18 @@ def test_the_outbox_is_claimed_listed_and_pruned_by_indexes(busy: LedgerFixture)
         deliveries.list_deliveries(connection, merchant="mer_F7")
         deliveries.list_deliveries(connection, endpoint="we_07", status=DeliveryStatus.DEAD)
         deliveries.list_deliveries(connection, event="evt_07")
+        deliveries.list_deliveries(connection, merchant="mer_F7", type=EventType.FAILED, created_from=now)
         deliveries.recover(connection, "we_07", now=now)
+        event_log.newest_event(connection, "pi_00000000007", EventType.SUCCEEDED)
+        attempt_hours.record(
+            connection, [attempt_hours.Attempt(endpoint="we_07", at=now, ok=True, duration_ms=5)]
+        )
+        performance.measure(connection, ["we_07", "we_08"], now=now)
+        for merchant in (None, "mer_F7"):
+            queue_state.open_counts(connection, merchant=merchant, now=now)
+            queue_state.count_dead(connection, merchant=merchant, now=now)
+            queue_state.oldest_seconds(connection, merchant=merchant, now=now)
+            queue_state.listed_endpoints(connection, merchant=merchant, limit=50)
     assert len(claims) == 50
     assert scans(found) == []
 

@@ -286,6 +286,31 @@ def test_events_and_deliveries_can_be_seen_and_sent_again(cli: CliRunner) -> Non
         assert "evt_" in shown.out or "dlv_" in shown.out
 
 
+def test_a_sample_of_a_type_is_sent_and_the_queue_shows_it(cli: CliRunner) -> None:
+    """``trigger`` and ``endpoints test --type`` do the same."""
+    merchant = cli.merchant()
+    assert cli("deliveries", "queue").err.startswith("No endpoints yet")
+    endpoint = cli.doc("endpoints", "add", URL, "--merchant", merchant)["endpoint"]["id"]
+    intent = cli.intent(merchant)["id"]
+    for command, kind in (
+        (("trigger", "payment.succeeded", "--endpoint", endpoint), "payment.succeeded"),
+        (("endpoints", "test", endpoint, "--type", "payment.failed"), "payment.failed"),
+        (("trigger", "payment.created", "--endpoint", endpoint, "--intent", intent), "payment.created"),
+    ):
+        queued = cli.doc(*command)
+        event = cli.doc("events", "show", queued["event"])
+        assert (event["type"], event["test"]) == (kind, True)
+        assert cli.doc("deliveries", "show", queued["delivery"])["endpoint"] == endpoint
+    queue = cli.doc("deliveries", "queue", "--merchant", merchant)
+    assert (queue["due"], queue["attempts"], queue["endpoints"][0]["due"]) == (3, 0, 3)
+    shown = cli("deliveries", "queue").out
+    assert endpoint in shown
+    wrong = cli("trigger", "payment.done", "--endpoint", endpoint, code=2).err
+    assert wrong.startswith("error: type: 'payment.done' is unknown; write payment.created, ")
+    unpaid = cli("trigger", "payment.failed", "--endpoint", endpoint, "--intent", intent, code=2).err
+    assert f"{intent} is pending and has no payment.failed to show" in unpaid
+
+
 def test_a_dead_delivery_is_dismissed_and_leaves_the_count(cli: CliRunner, tmp_path: Path) -> None:
     """It cannot be delivered any more; it stays listed."""
     merchant = cli.merchant()

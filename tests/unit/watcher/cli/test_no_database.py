@@ -23,6 +23,7 @@ READS = [
     "events show evt_X",
     "deliveries list",
     "deliveries show dlv_X",
+    "deliveries queue",
 ]
 #: Commands that change stored rows.
 CHANGES = [
