@@ -28,7 +28,7 @@ SHOPS = ("shop one", "shop two")
 
 #: What differs between two runs of the same, with as many characters.
 _VOLATILE = [
-    (re.compile(r"\b(pi|mer|we|evt|dlv|tr|key)_[0-9A-Za-z]{26,}"), r"\1_…"),
+    (re.compile(r"\b(pi|pl|mer|we|evt|dlv|tr|key)_[0-9A-Za-z]{26,}"), r"\1_…"),
     (re.compile(r"\b(sk_live|whsec)_[A-Za-z0-9+/=_-]+"), r"\1_…"),
     (re.compile(r"0x[0-9a-f]{32,}"), "0x…"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{3}Z)?"), "TIME"),
@@ -36,6 +36,7 @@ _VOLATILE = [
     (re.compile(r"\d+(\.\d+)? (KB|MB|s|min|h)\b"), "N"),
     (re.compile(r"\bby (cli:\w+|admin)\b"), "by SOMEBODY"),
     (re.compile(r"/pay/[\w-]{22}"), "/pay/SECRET"),
+    (re.compile(r"/l/[0-9A-Z]{12}"), "/l/CODE"),
     (re.compile("|".join(map(principal, SHOPS))), "RECIPIENT"),
 ]
 
@@ -60,6 +61,7 @@ class Side:
     delivery: str = ""
     transfer: str = ""
     pending: str = ""
+    link: str = ""
     marked: str = ""
     paid: str = ""
 
@@ -118,6 +120,7 @@ def _populate(cli: CliRunner, side: Side) -> Side:
     for reference in ("PENDING", "MARKED", "PAID"):
         made = cli.intent(side.merchant, "--reference", reference, "--expires-at", EXPIRY)
         setattr(side, reference.lower(), made["id"])
+    side.link = cli.doc("links", "create", "--merchant", side.merchant, "--amount", "7")["id"]
     side.event = cli.doc("events", "list", "--intent", side.pending)["data"][0]["id"]
     side.delivery = cli.doc("deliveries", "list", "--event", side.event)["data"][0]["id"]
     return side
@@ -148,6 +151,9 @@ LOOKS = """
     intents list --merchant {merchant}
     intents list --merchant {merchant} --status pending --reference paid --created-from 1d --limit 5
     intents list --merchant {merchant} --flag late --metadata a=b --created-to 1d
+    links list --merchant {merchant}
+    links show {link}
+    links statistics {link} --days 2
     transfers list --merchant {merchant}
     transfers list --merchant {merchant} --unmatched --limit 1
     endpoints list --merchant {merchant}
@@ -168,6 +174,11 @@ CHANGES = """
         --metadata a=b --level settled
     intents cancel {pending} --reason enough
     intents mark {marked} --status succeeded --reason cash
+    links create --merchant {merchant} --price sbtc=5 --price stx=7 --metadata a=b \
+        --level settled --password x
+    links create --merchant {merchant} --min-amount 5 --expires-at {expiry} --recipient {recipient}
+    links update {link} --price stx=7 --password none --max-uses 3
+    links disable {link}
     transfers assign {transfer} {paid} --reason typo
     endpoints add https://192.9.200.2/ --merchant {merchant} --events payment.created,payment.failed \
         --legacy-v0
@@ -193,6 +204,10 @@ CHANGES = """
 REFUSALS = """
     1 intents show pi_x
     1 intents cancel pi_x
+    1 links show pl_x
+    1 links disable pl_x
+    2 links update {link}
+    2 links create --merchant {merchant} --amount 5 --min-amount 4
     1 transfers assign tr_x {pending} --reason x
     1 endpoints remove we_x
     1 endpoints add https://192.9.200.3/ --merchant mer_x

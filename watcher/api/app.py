@@ -13,6 +13,7 @@ from watcher.api.routes import (
     events,
     merchants,
     payment_intents,
+    payment_links,
     queue,
     status,
     transfers,
@@ -49,6 +50,7 @@ def make_app(health: Health, api: TransactionRunner | None = None) -> FastAPI:
             for module in (
                 payment_intents,
                 checkout,
+                payment_links,
                 transfers,
                 webhook_endpoints,
                 deliveries,

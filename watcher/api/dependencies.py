@@ -11,6 +11,7 @@ from watcher.api.caller import Caller
 from watcher.api.request import ApiRequest
 from watcher.api.transactions import TransactionRunner
 from watcher.services import Services
+from watcher.services.passwords import hash_password
 from watcher.services.webhooks import endpoint_url
 
 #: How the two kinds of callers authenticate, for the description; :mod:`watcher.api.auth` does it.
@@ -61,6 +62,11 @@ class Writing(_Transaction):
     async def with_url(self, url: str | None, work: Callable[[Services, Any], Any]) -> Response:
         """The same, with an endpoint's URL (None for none) looked up before the transaction begins."""
         return await self._change(work, before=lambda: endpoint_url(self.api.settings, url))
+
+    async def with_password(self, password: str | None, work: Callable[[Services, Any], Any]) -> Response:
+        """The same, with a link's password (None for none) hashed before the transaction begins."""
+        before = None if password is None else lambda: hash_password(password)
+        return await self._change(work, before=before)
 
     async def _change(
         self, work: Callable[[Services, Any], Any], *, before: Callable[[], object] | None = None

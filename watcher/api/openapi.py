@@ -22,6 +22,7 @@ answer for 24 hours.
 _TAGS = (
     ("Payment intents", "What is owed, and what became of it."),
     ("Checkout", "What a payer sees of an intent, without a key."),
+    ("Payment links", "Pages from which payers start payments of their own."),
     ("Transfers", "Money that arrived, and who gives it to an intent."),
     ("Webhook endpoints", "Where webhooks go."),
     ("Webhook deliveries", "Webhooks on their way."),

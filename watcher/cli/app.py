@@ -29,6 +29,7 @@ from watcher.cli.commands import (
     endpoints,
     events,
     intents,
+    links,
     listen,
     merchants,
     reindex,
@@ -68,6 +69,7 @@ app.command("reindex", rich_help_panel=_DAEMON)(reindex.reindex)
 app.command("check", rich_help_panel=_DAEMON)(check.check)
 app.add_typer(merchants.app, rich_help_panel=_PAYMENTS)
 app.add_typer(intents.app, rich_help_panel=_PAYMENTS)
+app.add_typer(links.app, rich_help_panel=_PAYMENTS)
 app.add_typer(transfers.app, rich_help_panel=_PAYMENTS)
 app.command("listen", rich_help_panel=_WEBHOOKS)(listen.listen)
 app.command("verify", rich_help_panel=_WEBHOOKS)(verify.verify)

@@ -15,6 +15,7 @@ import httpx
 from watcher.client.merchants import MerchantMethods
 from watcher.client.methods import AsyncCalls, SyncCalls, T
 from watcher.client.payment_intents import PaymentIntentMethods
+from watcher.client.payment_links import PaymentLinkMethods
 from watcher.client.request import A, PageRequest, Request
 from watcher.client.retry import (
     MAX_ANSWER_BYTES,
@@ -36,7 +37,7 @@ TIMEOUT = 30.0
 RETRIES = 4
 
 
-class _Base(PaymentIntentMethods, WebhookMethods, MerchantMethods, ABC, Generic[H]):
+class _Base(PaymentIntentMethods, PaymentLinkMethods, WebhookMethods, MerchantMethods, ABC, Generic[H]):
     """What both know: the address, the key, the rules. The key is in nothing that is printed."""
 
     def __init__(

@@ -4,8 +4,9 @@ A day is a UTC day, as its number since 1970.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from watcher.domain.model import Status
@@ -16,14 +17,15 @@ DAY_SECONDS: Final = 86_400
 class DayKey(NamedTuple):
     """What the intents of a counter have in common."""
 
-    merchant: str
+    #: The merchant, or the payment link.
+    owner: str
     day: int
     asset: str
 
 
 @dataclass(frozen=True, slots=True)
 class DayCount:
-    """The counters of one merchant, day and asset, or what is to be added to them."""
+    """The counters of one merchant or payment link, day and asset, or what is to be added to them."""
 
     #: Intents created on the day, and how many of these have each final status now.
     created: int = 0
@@ -31,6 +33,8 @@ class DayCount:
     failed: int = 0
     expired: int = 0
     canceled: int = 0
+    #: Of those that expired, those for which nothing ever came.
+    abandoned: int = 0
     #: Intents that succeeded on the day and still are so, and what they received.
     paid: int = 0
     received: int = 0
@@ -53,7 +57,15 @@ class CountedIntent:
     received: int
     #: Chain time of the newest success; it stays when a reorg takes the success back.
     succeeded_at: int | None
+    #: The link that it was started from.
+    payment_link: str | None = None
 
+
+#: Whose counters an intent is counted in; None for none.
+Owner = Callable[[CountedIntent], str | None]
+
+MERCHANT: Final[Owner] = attrgetter("merchant")
+PAYMENT_LINK: Final[Owner] = attrgetter("payment_link")
 
 _FINAL: Final = {
     Status.SUCCEEDED: DayCount(succeeded=1),
@@ -64,7 +76,7 @@ _FINAL: Final = {
 
 
 def changes(
-    intents: Iterable[tuple[CountedIntent | None, CountedIntent]],
+    intents: Iterable[tuple[CountedIntent | None, CountedIntent]], owner: Owner = MERCHANT
 ) -> dict[DayKey, DayCount]:
     """Return what is to be added to the counters for intents before (None: new) and after a change.
 
@@ -74,9 +86,9 @@ def changes(
     for before, after in intents:
         if before == after:
             continue
-        for key, share in _shares(after):
+        for key, share in _shares(after, owner):
             sums[key] += share
-        for key, share in _shares(before) if before is not None else ():
+        for key, share in _shares(before, owner) if before is not None else ():
             sums[key] += -share
     return {key: sums[key] for key in sorted(sums) if sums[key] != DayCount()}
 
@@ -86,13 +98,18 @@ def day_of(time: float) -> int:
     return int(time // DAY_SECONDS)
 
 
-def _shares(intent: CountedIntent) -> list[tuple[DayKey, DayCount]]:
+def _shares(intent: CountedIntent, owner: Owner) -> list[tuple[DayKey, DayCount]]:
     """Return what an intent adds to which counters."""
-    created = DayKey(intent.merchant, day_of(intent.created_at), intent.asset)
+    whose = owner(intent)
+    if whose is None:
+        return []
+    created = DayKey(whose, day_of(intent.created_at), intent.asset)
     shares = [(created, DayCount(created=1))]
     status = Status(intent.status)
     if status in _FINAL:
         shares.append((created, _FINAL[status]))
+    if status is Status.EXPIRED and not intent.received:
+        shares.append((created, DayCount(abandoned=1)))
     if status is Status.SUCCEEDED:
         day = day_of(intent.created_at if intent.succeeded_at is None else intent.succeeded_at)
         shares.append((created._replace(day=day), DayCount(paid=1, received=intent.received)))

@@ -152,6 +152,8 @@ class Intent:
     fiat: dict[str, str] | None = None
     #: The secret of the checkout's address; None where it is not known.
     checkout_token: str | None = None
+    #: The payment link that it was started from.
+    payment_link: str | None = None
 
     @property
     def deadline(self) -> int:

@@ -26,6 +26,10 @@ class ServerInfo:
         """Return the link to the checkout with this token, None without a token."""
         return None if token is None else f"{self.public_url or ''}/pay/{token}"
 
+    def link_url(self, code: str) -> str:
+        """Return the address of the payment link with this code."""
+        return f"{self.public_url or ''}/l/{code}"
+
     def transaction_url(self, tx_id: str) -> str | None:
         """Return the explorer's page of a transaction, None without an explorer."""
         if self.explorer_url is None:

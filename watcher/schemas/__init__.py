@@ -34,6 +34,14 @@ from watcher.schemas.payment_intents import (
     PaymentIntentPage,
     WaitForStatus,
 )
+from watcher.schemas.payment_links import (
+    ChangePaymentLink,
+    LinkDays,
+    NewPaymentLink,
+    PaymentLink,
+    PaymentLinkPage,
+    PaymentLinkStatistics,
+)
 from watcher.schemas.refunds import GiveBack, RefundsDue
 from watcher.schemas.status import ServerStatus
 from watcher.schemas.transfers import Assign, Transfer, TransferFilters, TransferPage
@@ -74,6 +82,7 @@ __all__ = [
     "Cancel",
     "ChangeEndpoint",
     "ChangeMerchant",
+    "ChangePaymentLink",
     "Checkout",
     "Delivery",
     "DeliveryAttempt",
@@ -91,6 +100,7 @@ __all__ = [
     "EventPage",
     "FieldError",
     "GiveBack",
+    "LinkDays",
     "ListedDelivery",
     "LoginLink",
     "Mark",
@@ -103,12 +113,16 @@ __all__ = [
     "NewMerchant",
     "NewPaymentIntent",
     "NewPaymentIntents",
+    "NewPaymentLink",
     "OwnedPage",
     "Page",
     "PaymentIntent",
     "PaymentIntentFilters",
     "PaymentIntentList",
     "PaymentIntentPage",
+    "PaymentLink",
+    "PaymentLinkPage",
+    "PaymentLinkStatistics",
     "Problem",
     "PulledEvent",
     "PulledEvents",

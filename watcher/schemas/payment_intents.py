@@ -95,6 +95,8 @@ class PaymentIntent(Document):
     success_url: str | None = None
     cancel_url: str | None = None
     fiat: Fiat | None = None
+    payment_link: str | None = None
+    """The payment link that it was started from."""
     transfers: list[IntentTransfer]
     """If there are very many, the most relevant ones."""
     transfers_total: int
@@ -148,6 +150,7 @@ class PaymentIntent(Document):
             "success_url": "https://shop.example/thanks",
             "cancel_url": None,
             "fiat": {"amount": "49.90", "currency": "EUR"},
+            "payment_link": None,
             "transfers": [
                 {
                     "tx_id": EXAMPLE_TX_ID,

@@ -16,12 +16,20 @@ from watcher.services.context import Document
 from watcher.services.dashboard_sessions import DashboardService
 from watcher.services.delivery_queue import DeliveryQueueService
 from watcher.services.merchants import MerchantService
+from watcher.services.payment_links import PaymentLinkService
 from watcher.services.refunds import RefundService
 from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import WebhookService
 
 
-class Services(RefundService, WebhookService, DeliveryQueueService, MerchantService, DashboardService):
+class Services(
+    RefundService,
+    PaymentLinkService,
+    WebhookService,
+    DeliveryQueueService,
+    MerchantService,
+    DashboardService,
+):
     """Everything that can be asked for."""
 
     def status(self, *, known: Sequence[Reason] = ()) -> Document:

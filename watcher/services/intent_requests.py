@@ -56,6 +56,7 @@ def prepare(
     merchant: Mapping[str, Any],
     settings: Settings,
     clocks: Clocks,
+    payment_link: str | None = None,
     entropy: Entropy = os.urandom,
 ) -> Intent:
     """Return the intent that a request asks for, with the merchant's and the settings' defaults.
@@ -110,6 +111,7 @@ def prepare(
         reorg_grace=settings.reorg_grace,
         checkout_token=urlsafe_b64encode(entropy(CHECKOUT_TOKEN_BYTES)).rstrip(b"=").decode(),
         two_sources=settings.needs_two_sources(asset.name, request.amount),
+        payment_link=payment_link,
         **{name: value for name in _PASSED_ON if (value := getattr(request, name)) is not None},
     )
 
@@ -122,9 +124,12 @@ def create(
     settings: Settings,
     settler: Settler,
     now: float,
+    payment_link: str | None = None,
     entropy: Entropy = os.urandom,
 ) -> str:
     """Store an intent, give it the money that came before it, decide how it stands; return its id.
+
+    ``payment_link``: the id of the link that it is started from.
 
     Holds the cursor, so that no step of the chain and no other intent comes in between; the caller's
     transaction commits all or nothing. Raises :class:`Refused` (``validation``, ``reference_taken``,
@@ -137,6 +142,7 @@ def create(
         settings=settings,
         settler=settler,
         now=now,
+        payment_link=payment_link,
         entropy=entropy,
     )
     if isinstance(made, Refused):
@@ -152,6 +158,7 @@ def create_many(
     settings: Settings,
     settler: Settler,
     now: float,
+    payment_link: str | None = None,
     entropy: Entropy = os.urandom,
 ) -> Sequence[str | Refused]:
     """Store intents as :func:`create` does, all or none; return for each its id, or why it is refused.
@@ -171,7 +178,14 @@ def create_many(
     for request in requests:
         try:
             made.append(
-                prepare(request, merchant=merchant, settings=settings, clocks=clocks, entropy=entropy)
+                prepare(
+                    request,
+                    merchant=merchant,
+                    settings=settings,
+                    clocks=clocks,
+                    payment_link=payment_link,
+                    entropy=entropy,
+                )
             )
         except Refused as refused:
             made.append(refused)

@@ -21,7 +21,7 @@ from watcher.services.context import Context, Document
 from watcher.store import intents as intent_store
 from watcher.store.chain_state import load_cursor
 from watcher.store.pagination import fetch_page
-from watcher.store.schema import merchant
+from watcher.store.schema import merchant, recipient
 
 
 def add(
@@ -98,6 +98,18 @@ def check_not_dedicated(connection: Connection, principal: str) -> None:
     for other in intent_store.dedicated_intents(connection, [principal]).get(principal, ()):
         if other.monitored_until >= time:
             raise recipient_in_use(principal, f"is dedicated to {other.id}")
+
+
+def check_not_of_others(connection: Connection, principal: str, merchant_id: str) -> None:
+    """Raise :class:`Refused` (``recipient_in_use``) where other merchants are paid at this address, and this
+    one is not.
+    """
+    watchers = connection.execute(
+        select(recipient.c.merchant_id).where(recipient.c.principal == principal)
+    ).scalars()
+    owners = set(watchers)
+    if owners and merchant_id not in owners:
+        raise recipient_in_use(principal, "is an address of another merchant")
 
 
 def recipient_in_use(principal: str, why: str) -> Refused:

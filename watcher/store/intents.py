@@ -288,6 +288,7 @@ def _newly_counted(record: Intent) -> CountedIntent:
         status=record.status,
         received=0,
         succeeded_at=None,
+        payment_link=record.payment_link,
     )
 
 

@@ -1,5 +1,5 @@
 """The tables of merchants, intents and the chain; those of processes are in
-:mod:`watcher.store.process_schema`.
+:mod:`watcher.store.process_schema`, those of payment links in :mod:`watcher.store.link_schema`.
 
 Chain facts are never deleted, only orphaned; intents keep their frozen policy.
 
@@ -34,6 +34,7 @@ from sqlalchemy import (
 from notifier.statements import partial
 from watcher.store.column_types import Amount, Json
 from watcher.store.dashboard_schema import dashboard_session as dashboard_session
+from watcher.store.link_schema import payment_link as payment_link
 from watcher.store.process_schema import metadata as metadata
 from watcher.store.statistics_schema import day_count as day_count
 
@@ -215,6 +216,8 @@ intent = Table(
     #: comparison of the secret itself takes a time that tells of it.
     Column("checkout_token", String(32)),
     Column("checkout_hash", LargeBinary(32)),
+    #: The payment link that it was started from.
+    Column("payment_link", String(40)),
     Column("received", Amount, nullable=False),
     Column("missing", Amount, nullable=False),
     Column("over", Amount, nullable=False),
@@ -247,6 +250,7 @@ intent = Table(
         sqlite_where=text(NEEDS_ATTENTION.format(find="instr")),
         postgresql_where=text(NEEDS_ATTENTION.format(find="strpos")),
     ),
+    Index("ix_intent_payment_link", "payment_link", "id", **partial("payment_link is not null")),
     Index("ix_intent_dedicated", "recipient", **partial("match = 'recipient'")),
     Index("ix_intent_wake_time", "wake_time", **partial("wake_time is not null")),
     Index("ix_intent_wake_height", "wake_height", **partial("wake_height is not null")),

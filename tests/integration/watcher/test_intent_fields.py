@@ -36,7 +36,7 @@ NOT_SHOWN = {
 #: Fields of an intent that no request names.
 NOT_ASKED_FOR = {
     *("id", "status", "asset_identifier", "reference_generated", "terms_hash", "required", "created_at"),
-    *("inclusion_grace", "monitoring", "reorg_grace", "two_sources", "checkout_token"),
+    *("inclusion_grace", "monitoring", "reorg_grace", "two_sources", "checkout_token", "payment_link"),
 }
 
 #: What a request can ask for; any text for the fields that are not here.

@@ -10,6 +10,7 @@ from watcher.config.load import config_file
 from watcher.config.settings import Settings
 from watcher.daemon import runtime_file
 from watcher.services import Services
+from watcher.services.passwords import hash_password
 from watcher.services.webhooks import endpoint_url
 from watcher.store.database import Connection, Database
 
@@ -52,6 +53,10 @@ class LocalBackend:
     def endpoint_url(self, url: str | None) -> Any:
         """Resolve the URL's host and check the address."""
         return endpoint_url(self.settings, url)
+
+    def password_hash(self, password: str | None) -> str | None:
+        """Hash a link's password."""
+        return None if password is None else hash_password(password)
 
     def _services(self, connection: Connection) -> Services:
         return Services(connection, self.settings, actor=self.actor, now=self.clock())

@@ -36,3 +36,7 @@ class Backend(Protocol):
     def endpoint_url(self, url: str | None) -> Any:
         """Resolve the URL for :meth:`watcher.services.Services.add_endpoint`, outside any transaction."""
         ...
+
+    def password_hash(self, password: str | None) -> Any:
+        """Hash the password for :meth:`watcher.services.Services.create_link`, outside any transaction."""
+        ...

@@ -32,6 +32,7 @@ KEY_PREFIX = "sk_"
 #: Where things are listed, by the word for one in "no intent pi_…".
 _LISTS = {
     "intent": "intents list",
+    "link": "links list",
     "transfer": "transfers list --unmatched",
     "endpoint": "endpoints list",
     "event": "events list",
@@ -75,6 +76,9 @@ class HttpBackend:
     def endpoint_url(self, url: str | None) -> Any:
         """Return nothing: the server looks it up."""
         return None
+
+    def password_hash(self, password: str | None) -> None:
+        """Return nothing: the server hashes it."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -140,9 +144,15 @@ class HttpServices:
         return partial(self._call, method)
 
     def _call(
-        self, method: Method[..., Any], *ids_and_request: str | schemas.Request, url: None = None
+        self,
+        method: Method[..., Any],
+        *ids_and_request: str | schemas.Request,
+        url: None = None,
+        password_hash: None = None,
     ) -> Document:
-        """Send what a method's ids and request say. ``url``: looked up by the server itself."""
+        """Send what a method's ids and request say. The server itself looks up the ``url`` and hashes the
+        password.
+        """
         ids = [each for each in ids_and_request if isinstance(each, str)]
         given = {
             name: value

@@ -6,6 +6,7 @@ from notifier.secrets import PLAIN, SecretStore
 from notifier.ssrf import CheckedUrl
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP
+from watcher.schemas import NewPaymentLink
 from watcher.services import api_keys
 from watcher.store import intents
 
@@ -36,6 +37,8 @@ def make_everything(api: ApiFixture) -> dict[str, str]:
         txs.sbtc_transfer(PAYER, SHOP, 50_000, b"inv-1"), txs.sbtc_transfer(PAYER, SHOP, 7, b"stray")
     )
     [stray] = [row["id"] for row in fixture.transfers() if row["intent_id"] is None]
+    with fixture.services(api.merchant) as services:
+        link = services.create_link(NewPaymentLink(amount=7000, description="Coffee"))
     with fixture.database.read() as connection:
         key = api_keys.of_merchant(connection, api.merchant)[-1]["id"]
         rows, _ = deliveries.list_deliveries(connection, merchant=api.merchant)
@@ -43,6 +46,7 @@ def make_everything(api: ApiFixture) -> dict[str, str]:
     assert token is not None
     return {
         "intent_id": intent,
+        "link_id": link["id"],
         "transfer_id": stray,
         "endpoint_id": endpoint,
         "delivery_id": rows[0]["id"],

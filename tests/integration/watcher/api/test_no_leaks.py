@@ -19,12 +19,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "dismiss_payment_intent": {"reason": "not theirs"},
     "assign_transfer": {"intent": "intent_id", "reason": "not theirs"},
     "change_webhook_endpoint": {"status": "disabled"},
+    "change_payment_link": {"active": False},
     "replay_webhook_endpoint": {"since": 0},
 }
 
 #: Routes that list things, which must be empty for a merchant who has none.
 LISTS = {
     "list_payment_intents",
+    "list_payment_links",
     "list_transfers",
     "list_webhook_endpoints",
     "list_webhook_deliveries",
@@ -33,7 +35,10 @@ LISTS = {
 
 #: Routes without an id in their path that show other things than lists, or make things: they are tried one by
 #: one below.
-OWN = {"create_payment_intent", "create_payment_intents", "create_webhook_endpoint", "get_status"}
+OWN = {
+    *("create_payment_intent", "create_payment_intents", "create_payment_link", "create_webhook_endpoint"),
+    "get_status",
+}
 
 #: Routes for whoever has an address that cannot be guessed: what they leave out is tested with them.
 OPEN = {"get_checkout", "get_wallet_call", "stream_checkout"}

@@ -21,6 +21,7 @@ OTHERS = {
     *("demo", "run", "status", "check", "verify", "listen", "reindex", "intents import"),
     *("db upgrade", "db current", "db prune", "db backup"),
     *("merchants list", "merchants show", "merchants keys list", "intents list", "intents show"),
+    *("links list", "links show", "links statistics", "links qr"),
     *("transfers list", "endpoints list", "events list", "events show", "deliveries list", "deliveries show"),
 }
 
@@ -51,6 +52,7 @@ class Shop:
             "endpoint": endpoint,
             "disabled": cli.doc("endpoints", "add", URL, "--merchant", merchant)["endpoint"]["id"],
             "intent": intent["id"],
+            "link": cli.doc("links", "create", "--merchant", merchant, "--amount", "5")["id"],
             "ended": ended["id"],
             "event": found[-1]["event"],
             "dead": dead,
@@ -95,6 +97,9 @@ CHANGES = [
     "intents cancel {intent}",
     "intents mark {intent} --status succeeded --reason cash",
     "intents dismiss {ended} --reason cash",
+    "links create --merchant {merchant} --amount 1",
+    "links update {link} --max-uses 5",
+    "links disable {link}",
     "transfers assign {transfer} {intent} --reason typo",
     f"endpoints add {URL} --merchant {{merchant}}",
     "endpoints remove {endpoint}",

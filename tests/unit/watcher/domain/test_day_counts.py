@@ -5,7 +5,7 @@ from dataclasses import astuple, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.domain.day_counts import CountedIntent, DayCount, DayKey, changes, day_of
+from watcher.domain.day_counts import PAYMENT_LINK, CountedIntent, DayCount, DayKey, changes, day_of
 from watcher.domain.model import Status
 
 NEW = CountedIntent(
@@ -86,3 +86,19 @@ def test_counters_that_follow_changes_are_those_of_the_last_states(
     assert {key: count for key, count in total.items() if count != DayCount()} == anew
     assert all(number >= 0 for count in anew.values() for number in astuple(count))
     assert list(anew) == sorted(anew)
+
+
+def test_an_intent_that_expired_without_any_money_was_abandoned() -> None:
+    """It is not any more when money comes after all."""
+    gone = replace(NEW, status="expired")
+    assert changes([(NEW, gone)]) == {DayKey("mer_1", 0, "sbtc"): DayCount(expired=1, abandoned=1)}
+    late = replace(gone, received=7)
+    assert changes([(gone, late)]) == {DayKey("mer_1", 0, "sbtc"): DayCount(abandoned=-1)}
+
+
+def test_an_intent_of_a_payment_link_counts_for_the_link_too() -> None:
+    """Others count for their merchant only."""
+    ours = replace(NEW, payment_link="pl_1")
+    assert changes([(None, ours), (None, NEW)], PAYMENT_LINK) == {
+        DayKey("pl_1", 0, "sbtc"): DayCount(created=1)
+    }
