@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from watcher import unforeseen
 from watcher.api.errors import problem, unavailable
+from watcher.api.pages.problems import as_page
 from watcher.log import get_logger
 
 #: Requests at the same time; more are answered 503. The health routes are always answered.
@@ -55,6 +56,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = as_page(scope, send)
         request_id = _request_id(scope)
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         scope["state"] = state = {**state, "headers": {}, "caller": None, "head": False}

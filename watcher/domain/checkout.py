@@ -30,6 +30,9 @@ class CheckoutState(StrEnum):
 #: In these the payer is shown where to pay.
 PAYABLE = frozenset({CheckoutState.WAITING, CheckoutState.SEEN, CheckoutState.UNDERPAID})
 
+#: In these nobody is to be led away: the payment is on its way, or there.
+UNDER_WAY = frozenset({CheckoutState.SEEN, CheckoutState.CONFIRMING, CheckoutState.PAID})
+
 #: Flags that a payer is told of; the others are between merchant and operator.
 SHOWN_FLAGS = frozenset(
     {

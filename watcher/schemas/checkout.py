@@ -89,7 +89,7 @@ class Checkout(Document):
     success_url: str | None
     """Only after the success, with `payment_intent` and `status` appended."""
     cancel_url: str | None
-    """Only while it can be paid."""
+    """The way back without a payment; null while one is on its way, and after it."""
     version: str
     """Differs when something else does."""
 

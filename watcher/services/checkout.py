@@ -76,7 +76,7 @@ def document(
         "needs_memo": intent.match is Match.REFERENCE,
         "pay": pay if payable else None,
         "success_url": _success_url(intent.success_url, intent.id) if stage is CheckoutState.PAID else None,
-        "cancel_url": intent.cancel_url if payable else None,
+        "cancel_url": None if stage in checkout.UNDER_WAY else intent.cancel_url,
         "version": _digest(checkout.version(intent, state, clock)),
     }, merchant["allowed_origins"]
 

@@ -1,10 +1,26 @@
-"""Amounts of an asset as people read and type them (pure)."""
+"""Amounts of an asset, and of money of states, as people read and type them (pure)."""
+
+from collections.abc import Mapping
+from decimal import Context, Decimal
 
 #: The names of assets that have a usual spelling; others are written in capitals.
 _SYMBOLS = {"sbtc": "sBTC", "stx": "STX", "usdcx": "USDCx"}
 
 #: Short names whose base units people know.
 _SATS = frozenset({"sbtc"})
+
+#: By language: what stands between groups of three digits, and before the fraction. Others do as in English.
+_SEPARATORS = {"de": (".", ","), "fr": ("\u202f", ","), "es": (".", ","), "pt": (".", ",")}
+#: Spanish groups from five digits on.
+_UNGROUPED = {"es": 4}
+
+#: Between a number and its unit: no line is broken there.
+_SPACE = "\u00a0"
+
+#: Digits that a rate has at least, zeros before them not counted.
+_RATE_DIGITS = 4
+
+_EXACT = Context(prec=80)
 
 
 def symbol(asset: str) -> str:
@@ -19,6 +35,37 @@ def decimal(units: int, decimals: int) -> str:
     return f"{whole}.{rest}" if rest else whole
 
 
-def in_sats(units: int, asset: str) -> str | None:
-    """Return an amount of bitcoin in grouped sats, None for other assets."""
-    return f"{units:,} sats" if asset in _SATS else None
+def written(number: str, language: str) -> str:
+    """Return a decimal number as it is written in a language; only to be read."""
+    group, point = _SEPARATORS.get(language, (",", "."))
+    whole, dot, rest = number.partition(".")
+    if len(whole) > _UNGROUPED.get(language, 3):
+        whole = f"{int(whole):,}".replace(",", group)
+    return whole + (point + rest if dot else "")
+
+
+def in_sats(units: int, asset: str, language: str = "en") -> str | None:
+    """Return an amount of bitcoin in sats, None for other assets."""
+    return f"{written(str(units), language)}{_SPACE}sats" if asset in _SATS else None
+
+
+def price(fiat: Mapping[str, str], language: str) -> str:
+    """Return a price in money of a state."""
+    return f"{written(fiat['amount'], language)}{_SPACE}{fiat['currency']}"
+
+
+def share(fiat: Mapping[str, str], units: int, whole: int) -> dict[str, str]:
+    """Return what part of a price ``units`` of the ``whole`` are, rounded as the price is."""
+    value = _EXACT.divide(_EXACT.multiply(Decimal(fiat["amount"]), Decimal(units)), Decimal(whole))
+    return {"amount": f"{value:.{_places(fiat)}f}", "currency": fiat["currency"]}
+
+
+def rate(fiat: Mapping[str, str], units: int, decimals: int) -> dict[str, str]:
+    """Return the price of one whole token, where ``units`` base units cost ``fiat``."""
+    value = _EXACT.divide(_EXACT.scaleb(Decimal(fiat["amount"]), decimals), Decimal(units))
+    places = max(_places(fiat), _RATE_DIGITS - 1 - value.adjusted())
+    return {"amount": f"{value:.{places}f}", "currency": fiat["currency"]}
+
+
+def _places(fiat: Mapping[str, str]) -> int:
+    return len(fiat["amount"].partition(".")[2])

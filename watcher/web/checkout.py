@@ -16,17 +16,23 @@ from watcher.web.page import Page, render
 #: Seconds after which a page without scripts looks again.
 RELOAD_SECONDS = 15
 
-#: Left minutes below which the page counts seconds.
+#: Left seconds below which the page counts them.
 URGENT_SECONDS = 300
 
 #: In these nothing changes any more unless money comes.
 _ENDED = frozenset({CheckoutState.PAID, CheckoutState.EXPIRED, CheckoutState.FAILED, CheckoutState.CANCELED})
+#: In these the payer has paid, or is still to do so.
+_NOT_LEFT = frozenset({CheckoutState.WAITING, CheckoutState.UNDERPAID})
 #: Of the three steps, how many are done.
 _STEPS = {CheckoutState.SEEN: 1, CheckoutState.CONFIRMING: 1, CheckoutState.PAID: 3}
 
 
 def checkout_page(
-    document: Mapping[str, Any], *, url: str | None, origins: Sequence[str] = (), language: str = "en"
+    document: Mapping[str, Any],
+    *,
+    url: str | None,
+    origins: Sequence[str] = (),
+    language: str = texts.DEFAULT,
 ) -> Page:
     """Return the page of a checkout.
 
@@ -38,15 +44,9 @@ def checkout_page(
         images=[] if logo is None else [origin_of(logo)],
         framers=origins,
         page=_View(document, url, language),
-        t=partial(texts.say, language),
+        t=partial(texts.markup, language),
         language=language,
-    )
-
-
-def lost_page(*, language: str = "en") -> Page:
-    """Return the page of an address that leads nowhere."""
-    return render(
-        "lost.html", style=assets.name_of("checkout.css"), t=partial(texts.say, language), language=language
+        languages=texts.LANGUAGES,
     )
 
 
@@ -65,28 +65,55 @@ class _View:
         self.brand_style = None if color is None else assets.brand_name(color)
         self.reload = RELOAD_SECONDS
         self.ended = self.state in _ENDED
+        self.may_leave = self.state in _NOT_LEFT
         self.done = _STEPS.get(self.state, 0)
 
+    # Amounts
+
     def money(self, field: str) -> str:
-        """Return an amount of the document with its symbol."""
-        return f"{self.number(field)} {self.symbol}"
+        """Return an amount of the document with its symbol, to be read."""
+        return f"{self.written(self.it[field])}\u00a0{self.symbol}"
 
-    def number(self, field: str) -> str:
-        """Return an amount of the document as a decimal number."""
-        return self.decimal(self.it[field])
+    def written(self, units: str) -> str:
+        """Return base units as a decimal number, to be read."""
+        return amounts.written(self.copied(units), self.language)
 
-    def decimal(self, units: str) -> str:
-        """Return base units as a decimal number."""
+    def copied(self, units: str) -> str:
+        """Return base units as a decimal number, to be copied into a wallet."""
         return amounts.decimal(int(units), self.it["decimals"])
 
     @property
     def due(self) -> str:
-        """The field of what is to be paid now."""
-        return "amount_missing" if self.state is CheckoutState.UNDERPAID else "amount"
+        """What is to be paid now, base units."""
+        return str(self.it["amount_missing" if self.state is CheckoutState.UNDERPAID else "amount"])
 
     @property
     def sats(self) -> str | None:
-        return amounts.in_sats(int(self.it[self.due]), self.it["asset"])
+        return amounts.in_sats(int(self.due), self.it["asset"], self.language)
+
+    @property
+    def price(self) -> str | None:
+        """What is to be paid now, or was, in money of a state."""
+        if self.it["fiat"] is None:
+            return None
+        share = amounts.share(self.it["fiat"], int(self.due), int(self.it["amount"]))
+        return amounts.price(share, self.language)
+
+    @property
+    def rate(self) -> Markup:
+        """How the price follows from the amount, and how long it holds."""
+        rate = amounts.rate(self.it["fiat"], int(self.it["amount"]), self.it["decimals"])
+        return texts.markup(
+            self.language,
+            "rate",
+            price=self.price,
+            symbol=self.symbol,
+            rate=amounts.price(rate, self.language),
+            created=self.time(self.it["created_at"]),
+            expires=self.time(self.it["expires_at"]),
+        )
+
+    # Words
 
     @property
     def explanation(self) -> str:
@@ -101,10 +128,10 @@ class _View:
     @property
     def notes(self) -> list[str]:
         """What else there is to say: several can be true at once."""
-        flags = self.it["flags"]
+        flags, paid = self.it["flags"], self.state is CheckoutState.PAID
         told = [
             ("note.reorged", "reorged" in flags and self.state is CheckoutState.CONFIRMING),
-            ("note.late", "late" in flags),
+            ("note.late_accepted" if paid else "note.late", "late" in flags),
             ("note.overpaid", self.it["amount_over"] != "0"),
             ("note.refund_due", "refund_due" in flags),
             ("note.refunded", self.it["amount_refunded"] != "0"),
@@ -123,11 +150,13 @@ class _View:
                 self.language,
                 f"confirming.{chain}",
                 reached=min(reached[chain], required[chain]),
-                required=required[chain],
+                n=required[chain],
             )
             for chain in ("bitcoin", "stacks")
             if required[chain] > (0 if chain == "bitcoin" else 1)
         ]
+        if required["bitcoin"]:
+            told.append(self._say("confirming.why"))
         return told + ([self._say("confirming.unverified")] if "unverified" in self.it["flags"] else [])
 
     @property
@@ -146,19 +175,18 @@ class _View:
         for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
             if seconds >= (2 * length if unit != "minutes" else length):
                 return texts.say(self.language, f"left.{unit}", n=seconds // length)
-        return texts.say(self.language, "left.minute")
+        return texts.say(self.language, "left.moment")
 
     @property
     def is_urgent(self) -> bool:
         return bool(self.it["seconds_left"] < URGENT_SECONDS)
 
-    def moment(self, field: str) -> str:
-        """Return a time of the document for people, in UTC."""
-        return self.when(self.it[field])
+    def time(self, text: str) -> Markup:
+        """Return an RFC 3339 time for people, in UTC; the script writes it in the payer's own time."""
+        shown = datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M UTC")
+        return Markup('<time datetime="{}">{}</time>').format(text, shown)
 
-    def when(self, text: str) -> str:
-        """Return an RFC 3339 time for people, in UTC."""
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
+    # Codes
 
     @property
     def page_code(self) -> Markup | None:

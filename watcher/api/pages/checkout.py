@@ -5,9 +5,9 @@ from fastapi import APIRouter, Request, Response
 from watcher.api import payers
 from watcher.api.auth import api_of
 from watcher.api.pages.answer import answer
-from watcher.errors import NotFound
+from watcher.api.pages.language import language_of
 from watcher.urls import parse_page_url
-from watcher.web.checkout import checkout_page, lost_page
+from watcher.web.checkout import checkout_page
 
 router = APIRouter(tags=["Checkout"])
 
@@ -16,12 +16,10 @@ router = APIRouter(tags=["Checkout"])
 async def show_checkout(token: str, request: Request) -> Response:
     """Return the page of a payment."""
     api = api_of(request)
-    try:
-        document, origins = await api.checkout(token)
-    except NotFound:
-        return answer(lost_page(), status=404)
+    document, origins = await api.checkout(token)
+    language = language_of(request)
     url = _own_url(request, api.settings.public_url, token)
-    return answer(checkout_page(document, url=url, origins=origins))
+    return answer(checkout_page(document, url=url, origins=origins, language=language), language=language)
 
 
 def _own_url(request: Request, public_url: str | None, token: str) -> str | None:

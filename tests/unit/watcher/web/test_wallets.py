@@ -44,7 +44,7 @@ def test_wallets_are_offered_only_while_it_can_be_paid_and_nothing_was_seen() ->
 def test_without_scripts_no_wallet_is_offered() -> None:
     """What only a script can do is hidden until a script shows it; the links to apps are plain links."""
     html = page().html
-    assert re.search(r'<section class="wallet" id="wallet"[^>]* hidden>', html)
+    assert re.search(r'<section class="card wallet" id="wallet"[^>]* hidden>', html)
     assert re.search(r'<p class="framed" hidden>', html)
     assert "Open in Xverse" in heard(page())
     assert "Open in Xverse" not in heard(checkout_page(WAITING, url=None))
