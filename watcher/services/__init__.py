@@ -17,6 +17,7 @@ from watcher.services.dashboard_sessions import DashboardService
 from watcher.services.delivery_queue import DeliveryQueueService
 from watcher.services.merchants import MerchantService
 from watcher.services.payment_links import PaymentLinkService
+from watcher.services.processes import ProcessService
 from watcher.services.refunds import RefundService
 from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import WebhookService
@@ -29,6 +30,7 @@ class Services(
     DeliveryQueueService,
     MerchantService,
     DashboardService,
+    ProcessService,
 ):
     """Everything that can be asked for."""
 

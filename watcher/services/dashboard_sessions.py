@@ -228,6 +228,13 @@ class DashboardService(Context):
                 return _document(row)
         raise NotFound(f"no session {session_id}", hint="it may have ended already")
 
+    def view_merchant(self, session_id: str, merchant_id: str | None) -> Document:
+        """Let an operator's session look at one merchant, or with None at all of them."""
+        if merchant_id is not None:
+            merchants.find(self.connection, merchant_id)
+        store.view(self.connection, session_id, merchant_id)
+        return {"session": session_id, "merchant": merchant_id}
+
     def sign_ins(self, page: Page) -> Document:
         """Return a page of the log of sign-ins, newest first: the merchant's, or with none all of it."""
         rows, following = store.sign_ins(self.connection, self.merchant, page)

@@ -1,6 +1,6 @@
 """Headers, the cursor and reorgs in the database. Every function works on an open connection."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -290,6 +290,12 @@ def record_reorg(
 def count_reorgs(connection: Connection, *, since: int) -> int:
     """Return how many reorgs were applied since a time of this machine's clock."""
     return connection.execute(select(func.count()).select_from(reorg).where(reorg.c.at >= since)).scalar_one()
+
+
+def latest_reorgs(connection: Connection, *, limit: int) -> list[Mapping[str, Any]]:
+    """Return the newest reorgs, newest first."""
+    query = select(reorg).order_by(reorg.c.id.desc()).limit(limit)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def thin_headers(connection: Connection, *, keep_burn_blocks: int) -> int:

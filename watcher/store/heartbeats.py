@@ -72,6 +72,16 @@ class Heartbeat:
             connection.execute(statement)
 
 
+def processes(connection: Connection, *, now: float, limit: int) -> list[tuple[str, str, float, bool]]:
+    """Return process, role, time of the last heartbeat and whether it lives: the newest rows first."""
+    clock = database_time(connection, machine=now)
+    query = select(heartbeat).order_by(heartbeat.c.seen.desc(), heartbeat.c.role).limit(limit)
+    return [
+        (row.process, row.role, row.seen, row.until > clock and row.seen <= clock + MIN_SILENCE_SECONDS)
+        for row in connection.execute(query)
+    ]
+
+
 def live_roles(connection: Connection, *, now: float) -> frozenset[str]:
     """Return the roles that some live process runs. ``now``: this machine's clock, for SQLite."""
     clock = database_time(connection, machine=now)

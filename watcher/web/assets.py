@@ -67,12 +67,25 @@ def _read(file: str) -> bytes:
     return files("watcher.web").joinpath(_KINDS[file.rpartition(".")[2]][0], file).read_bytes()
 
 
+def text_on(color: str) -> str:
+    """Return black or white, whichever is easier to read on a color, ``#`` and six digits."""
+    return max("#ffffff", "#000000", key=lambda text: contrast(text, color))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colors as WCAG defines it: 1 to 21."""
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
 def _brand_style(digits: str) -> str:
     """Return the style of a color: what is filled with it has the text that is easier to read on it."""
-    red, green, blue = (_linear(int(digits[place : place + 2], 16) / 255) for place in (0, 2, 4))
-    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    text = "#ffffff" if 1.05 / (luminance + 0.05) >= (luminance + 0.05) / 0.05 else "#000000"
-    return f":root{{--brand:#{digits};--on-brand:{text}}}\n"
+    return f":root{{--brand:#{digits};--on-brand:{text_on(f'#{digits}')}}}\n"
+
+
+def _luminance(color: str) -> float:
+    red, green, blue = (_linear(int(color[place : place + 2], 16) / 255) for place in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _linear(share: float) -> float:

@@ -73,6 +73,7 @@ def page(template: str, frame: Frame, *, images: Sequence[str] = (), **values: A
         money=partial(_money, frame.assets),
         moment=_moment,
         tone=lambda word: _TONES.get(word, "plain"),
+        span=_span,
         words=lambda word: str(word).replace("_", " "),
         **values,
     )
@@ -109,6 +110,16 @@ def _money(known: Mapping[str, tuple[str, int]], units: object, asset: str) -> M
     )
     sats = amounts.in_sats(int(str(units)), name)
     return shown if sats is None else shown + Markup(' <span class="sats">{}</span>').format(sats)
+
+
+def _span(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return "–"
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _moment(text: str | None, missing: str = "never") -> Markup:

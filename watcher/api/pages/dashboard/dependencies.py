@@ -7,7 +7,7 @@ FormIn`` has what a form sends, and ``show: Show`` answers with a page, or leads
 import asyncio
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -24,6 +24,7 @@ from watcher.api.pages.dashboard.viewer import Viewer
 from watcher.api.pages.forms import Form
 from watcher.errors import Refused
 from watcher.services import Services
+from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import endpoint_url
 from watcher.web.dashboard import layout
 
@@ -43,6 +44,11 @@ class Reading:
     def __init__(self, request: Request) -> None:
         self._api = api_of(request)
         self._viewer: Viewer = request.state.viewer
+
+    @property
+    def known_reasons(self) -> Sequence[Reason]:
+        """What is wrong with this process, for the status."""
+        return self._api.known_reasons()
 
     async def __call__(self, work: Callable[[Services], _T]) -> _T:
         """Return what ``work`` returns; it sees the merchant that is looked at."""
