@@ -26,30 +26,12 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 WEBHOOKS = sum(len(scene.expects) for scene in SCENES)
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """An environment with its own temporary folder and home, and with invalid settings, which are ignored."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SBTC_WATCHER_")}
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        kept.pop(name, None)
-    folders = {name: tmp_path / name.lower() for name in ("TMPDIR", "HOME", "STATE_DIRECTORY")}
-    for folder in folders.values():
-        folder.mkdir()
-    return kept | {name: str(folder) for name, folder in folders.items()} | {
-        "PYTHONUTF8": "1",
-        "TERM": "xterm-256color",
-        "HTTP_PROXY": "http://127.0.0.1:9",
-        "SBTC_WATCHER_NETWORK": "nonsense",
-        "SBTC_WATCHER_CONFIG": str(tmp_path / "there-is-none.toml"),
-    }  # fmt: skip
-
-
 def test_the_demo_shows_every_scene_and_verifies_every_webhook(
-    environment: dict[str, str], tmp_path: Path
+    demo_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """In a pipe: exit 0 within 30 seconds, plain lines, nothing on stderr, no file left."""
     began = time.monotonic()
-    done = _in_a_pipe(environment)
+    done = _in_a_pipe(demo_environment)
     assert time.monotonic() - began < 30
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "\x1b" not in done.stdout
@@ -66,8 +48,8 @@ def test_the_demo_shows_every_scene_and_verifies_every_webhook(
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_on_a_terminal_three_lanes_fit_its_width(environment: dict[str, str], width: int) -> None:
-    code, output = _on_a_terminal(environment, width)
+def test_on_a_terminal_three_lanes_fit_its_width(demo_environment: dict[str, str], width: int) -> None:
+    code, output = _on_a_terminal(demo_environment, width)
     assert code == 0, output
     assert "\x1b[" in output
     lines = [ESCAPE.sub("", line).rstrip("\r") for line in output.split("\n")]
@@ -77,23 +59,23 @@ def test_on_a_terminal_three_lanes_fit_its_width(environment: dict[str, str], wi
     assert sum("· verified" in line for line in lines) == WEBHOOKS
 
 
-def test_no_color_is_obeyed_on_a_terminal(environment: dict[str, str]) -> None:
-    code, output = _on_a_terminal(environment | {"NO_COLOR": "1"}, 100)
+def test_no_color_is_obeyed_on_a_terminal(demo_environment: dict[str, str]) -> None:
+    code, output = _on_a_terminal(demo_environment | {"NO_COLOR": "1"}, 100)
     assert code == 0, output
     assert "\x1b" not in output
     assert f"{WEBHOOKS} of {WEBHOOKS}" in output
 
 
-def test_characters_that_a_terminal_cannot_show_are_replaced(environment: dict[str, str]) -> None:
-    done = _in_a_pipe(environment | {"PYTHONIOENCODING": "ascii"})
+def test_characters_that_a_terminal_cannot_show_are_replaced(demo_environment: dict[str, str]) -> None:
+    done = _in_a_pipe(demo_environment | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
     assert "?" not in done.stdout
 
 
-def test_a_webhook_that_never_arrives_fails_the_demo_and_is_named(environment: dict[str, str]) -> None:
+def test_a_webhook_that_never_arrives_fails_the_demo_and_is_named(demo_environment: dict[str, str]) -> None:
     script = "import sys; from watcher.demo import run; sys.exit(run(True, closed=['top-up']))"
-    done = _in_a_pipe(environment, sys.executable, "-c", script)
+    done = _in_a_pipe(demo_environment, sys.executable, "-c", script)
     assert (done.returncode, done.stderr) == (1, ""), done.stdout + done.stderr
     assert "✘ missing: succeeded of scene “Underpaid, then topped up”" in done.stdout
     assert done.stdout.count("✘ missing") == 1
@@ -101,21 +83,21 @@ def test_a_webhook_that_never_arrives_fails_the_demo_and_is_named(environment: d
 
 
 def test_a_watcher_that_does_not_follow_fails_the_demo_and_everything_is_named(
-    environment: dict[str, str],
+    demo_environment: dict[str, str],
 ) -> None:
     script = (
         "import sys; from watcher.demo import environment, run; "
         "environment.WAIT_TIMEOUT_SECONDS = -1.0; sys.exit(run(True))"
     )
-    done = _in_a_pipe(environment, sys.executable, "-c", script)
+    done = _in_a_pipe(demo_environment, sys.executable, "-c", script)
     assert (done.returncode, done.stderr) == (1, ""), done.stdout + done.stderr
     assert done.stdout.count("✘ missing: ") == WEBHOOKS
     assert "✘ the watcher did not follow to block 1000" in done.stdout
 
 
-def test_a_reader_that_goes_away_ends_the_demo_quietly(environment: dict[str, str]) -> None:
+def test_a_reader_that_goes_away_ends_the_demo_quietly(demo_environment: dict[str, str]) -> None:
     process = subprocess.Popen(
-        FAST, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        FAST, env=demo_environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -127,11 +109,11 @@ def test_a_reader_that_goes_away_ends_the_demo_quietly(environment: dict[str, st
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_ctrl_c_ends_the_demo_quietly(
-    environment: dict[str, str], tmp_path: Path, number: signal.Signals
+    demo_environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         *DEMO,
-        env=environment | {"PYTHONUNBUFFERED": "1"},
+        env=demo_environment | {"PYTHONUNBUFFERED": "1"},
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

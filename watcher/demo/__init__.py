@@ -5,18 +5,15 @@ shops receive their webhooks over HTTP and verify them with the public library.
 """
 
 import asyncio
-import io
-import logging
 import tempfile
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 from rich.console import Console
 
-from watcher import log
 from watcher.daemon import main as daemon_main
+from watcher.demo.daemon_log import collect_log
 from watcher.demo.environment import Environment, Shop, TimedOut, open_environment
 from watcher.demo.outcome import Outcome
 from watcher.demo.runner import Pace, SceneRunner, count_webhooks
@@ -45,7 +42,7 @@ def run(fast: bool, console: Console | None = None, *, closed: Collection[str] =
     """
     screen = Screen(console or Console())
     pace = FAST if fast else READABLE
-    with _journal() as journal:
+    with collect_log() as journal:
         try:
             with tempfile.TemporaryDirectory(prefix="sbtc-watcher-demo-") as folder:
                 return asyncio.run(_run_daemon_and_scenes(Path(folder), screen, pace, frozenset(closed)))
@@ -122,20 +119,6 @@ async def _play_scenes(environment: Environment, screen: Screen, pace: Pace, clo
         raise stuck
     screen.next_steps()
     return 0 if all(outcome.good for outcome in outcomes) else 1
-
-
-@contextmanager
-def _journal() -> Iterator[io.StringIO]:
-    """Collect the daemon's log instead of printing it; its end is shown if the demo fails."""
-    journal = io.StringIO()
-    log.configure("console", "warning", journal)
-    try:
-        yield journal
-    finally:
-        root = logging.getLogger()
-        for handler in root.handlers[:]:
-            if isinstance(handler, logging.StreamHandler) and handler.stream is journal:
-                root.removeHandler(handler)
 
 
 __all__ = ["INTERRUPTED", "READER_GONE", "run"]

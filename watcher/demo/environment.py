@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from chain.testing import ScriptedApi, ScriptedChain, principal
-from contracts.networks import NetworkName
+from contracts.networks import NETWORKS, NetworkName
 from notifier import deliveries, endpoints, outbox
 from notifier.events import DEFAULT_EVENTS, EventType
 from notifier.secrets import PLAIN
@@ -55,6 +55,8 @@ class Shop:
     recipient: str
     endpoint: str
     path: str
+    #: The key that the shop's own server would hold.
+    key: str
 
 
 class Environment:
@@ -79,19 +81,25 @@ class Environment:
 
     # Merchants
 
-    async def open_shop(self, name: str) -> Shop:
-        """Add a merchant with an endpoint at the receiver, which verifies with its secret."""
+    async def open_shop(self, name: str, **more: Any) -> Shop:
+        """Add a merchant with an endpoint at the receiver, which verifies with its secret.
+
+        ``more``: what else the merchant has.
+        """
         path = f"/{name}"
         url = check_url(self.receiver.url(path), allow_http=True, allow_private=True)
 
         def add(connection: Connection) -> tuple[Shop, str]:
             now = time.time()
-            request = NewMerchant(name=name, recipient=principal(f"shop {name}"))
-            row, _ = merchants.add(connection, self.settings, request, now=now)
+            recipient = principal(f"shop {name}", self.settings.network_facts.mainnet)
+            request = NewMerchant(name=name, recipient=recipient, **more)
+            row, key = merchants.add(connection, self.settings, request, now=now)
             endpoint, secret = endpoints.create(
                 connection, merchant=row["id"], url=url, events=EVENTS, secret_store=PLAIN, now=now
             )
-            shop = Shop(merchant=row["id"], recipient=row["recipient"], endpoint=endpoint.id, path=path)
+            shop = Shop(
+                merchant=row["id"], recipient=row["recipient"], endpoint=endpoint.id, path=path, key=key
+            )
             return shop, secret
 
         shop, secret = await self._write(add)
@@ -204,23 +212,36 @@ class Environment:
 
 
 @asynccontextmanager
-async def open_environment(folder: Path, *, schedule: tuple[float, ...]) -> AsyncIterator[Environment]:
-    """Set up everything but the daemon; ``schedule`` is the webhook retry schedule, seconds."""
+async def open_environment(
+    folder: Path,
+    *,
+    schedule: tuple[float, ...],
+    network: NetworkName = NetworkName.MAINNET,
+    **more: Any,
+) -> AsyncIterator[Environment]:
+    """Set up everything but the daemon; ``schedule`` is the webhook retry schedule, seconds.
+
+    ``more``: other settings than the demo's own.
+    """
     chain = ScriptedChain(height=1000, burn_height=900_000, time=int(time.time()))
-    async with ScriptedApi(chain, network_id=1) as api, Receiver() as receiver:
+    chain_id = NETWORKS[network].chain_id
+    async with ScriptedApi(chain, network_id=chain_id) as api, Receiver() as receiver:
+        own: dict[str, Any] = {
+            "poll_interval": 0.05,
+            "mempool": False,
+            "payment_contract": PAYMENT_CONTRACT,
+            "http_bind": "",
+        }
         settings = Settings(
-            network=NetworkName.MAINNET,
+            network=network,
             database_url=f"sqlite:///{folder}/demo.db",
             api_urls=(api.url,),
-            poll_interval=0.05,
             websocket=False,
-            mempool=False,
-            payment_contract=PAYMENT_CONTRACT,
-            http_bind="",
             webhook_retry_schedule=schedule,
             webhook_timeout=5.0,
             webhook_allow_http=True,
             webhook_allow_private=True,
+            **own | more,
         )
         database = Database(settings.database_url)
         try:

@@ -61,7 +61,7 @@ function aim(event: Event): void {
 }
 
 if (parent !== window) {
-  document.documentElement.classList.add("framed");
+  document.documentElement.classList.add("in-frame");
   dress();
   document.addEventListener("click", aim, true);
   document.addEventListener("submit", ({ target }) => {
