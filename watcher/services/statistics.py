@@ -7,11 +7,11 @@ own. Days are UTC days; the newest is today, by this machine's clock.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from notifier import attempt_hours
 from notifier.attempt_hours import HOUR_SECONDS, AttemptCount
@@ -22,7 +22,7 @@ from watcher.domain.day_counts import DAY_SECONDS, DayCount, day_of
 from watcher.domain.model import Flag, Status
 from watcher.services.status import count_intents
 from watcher.store import day_counts
-from watcher.store.filters import needs_attention
+from watcher.store.filters import has_flag, needs_attention
 from watcher.store.schema import intent, transfer
 
 #: Days of the series, and those of the sums by name; each ends today.
@@ -35,10 +35,12 @@ HOURS: Final = 24
 #: So many things of a kind that need a person are counted; beyond that, ``more`` is true.
 MAX_COUNTED: Final = 1_000
 
-#: Codes of what needs a person, most urgent first; those of intents come first.
-_OF_INTENTS: Final = ("reorged", "unverified", "late_payments", "refunds_due")
+#: Codes of what needs a person, most urgent first.
 ATTENTION: Final = (
-    *_OF_INTENTS,
+    "reorged",
+    "unverified",
+    "late_payments",
+    "refunds_due",
     "transfers_to_assign",
     "endpoints_disabled",
     "deliveries_dead",
@@ -161,15 +163,13 @@ def _endpoints(connection: Connection, merchant: str | None) -> Mapping[str, Any
 def _attention(
     connection: Connection, endpoints: Mapping[str, Any], merchant: str | None
 ) -> list[dict[str, Any]]:
-    flagged = select(intent.c.flags).where(needs_attention(connection)).limit(MAX_COUNTED + 1)
+    flagged = _count_flagged(connection, merchant)
     strays = select(transfer.c.id).where(transfer.c.intent_id.is_(None), transfer.c.canonical)
     dead = select(delivery_table.c.id).where(is_dead)
     if merchant is not None:
-        flagged = flagged.where(intent.c.merchant_id == merchant)
         strays = strays.where(transfer.c.merchant_id == merchant)
         dead = dead.where(delivery_table.c.endpoint.in_(list(endpoints)))
-    flags = list(connection.execute(flagged).scalars())
-    counts = Counter(_flag_code(found) for found in flags)
+    counts = Counter(flagged)
     counts["transfers_to_assign"] = _count(connection, strays)
     counts["deliveries_dead"] = _count(connection, dead) if endpoints else 0
     counts["endpoints_disabled"] = sum(
@@ -180,24 +180,32 @@ def _attention(
     counts["endpoints_failing"] = sum(
         1 for row in endpoints.values() if row.status == EndpointStatus.ENABLED and row.failed > 0
     )
-    some_left_out = len(flags) > MAX_COUNTED
     return [
-        {
-            "code": code,
-            "count": min(counts[code], MAX_COUNTED),
-            "more": counts[code] > MAX_COUNTED or (some_left_out and code in _OF_INTENTS),
-        }
+        {"code": code, "count": min(counts[code], MAX_COUNTED), "more": counts[code] > MAX_COUNTED}
         for code in ATTENTION
         if counts[code]
     ]
 
 
-def _flag_code(flags: Iterable[str]) -> str:
-    """Return the code of an intent that needs a person: one, however many of its flags call for it."""
-    found = set(flags)
-    if Flag.REFUND_DUE in found:
-        return "late_payments" if Flag.LATE in found else "refunds_due"
-    return "reorged" if Flag.REORGED in found else "unverified"
+def _count_flagged(connection: Connection, merchant: str | None) -> dict[str, int]:
+    """Return how many intents need a person, by code: one each, however many of its flags call for it.
+
+    Without a limit, for which PostgreSQL would read the whole table: it takes them for many.
+    """
+    code = case(
+        (
+            has_flag(connection, Flag.REFUND_DUE),
+            case((has_flag(connection, Flag.LATE), "late_payments"), else_="refunds_due"),
+        ),
+        (has_flag(connection, Flag.REORGED), "reorged"),
+        else_="unverified",
+    ).label("code")
+    flagged = select(code).where(needs_attention(connection))
+    if merchant is not None:
+        flagged = flagged.where(intent.c.merchant_id == merchant)
+    found = flagged.subquery()
+    query = select(found.c.code, func.count().label("number")).group_by(found.c.code)
+    return {row.code: row.number for row in connection.execute(query)}
 
 
 def _count(connection: Connection, query: Select[Any]) -> int:

@@ -18,7 +18,7 @@ from watcher.web.page import environment
 WIDTH: Final = 420
 HEIGHT: Final = 200
 LEFT: Final = 58
-RIGHT: Final = 412
+RIGHT: Final = 400
 TOP: Final = 12
 BOTTOM: Final = 172
 
@@ -66,6 +66,8 @@ class Plot:
     names: Sequence[str]
     labels: Sequence[str]
     series: Sequence[Series]
+    #: What is told beside the drawn values, as plain counts: in the table, and where one points.
+    beside: Sequence[Series] = ()
     #: The end of the vertical axis, where it is given: 1000 for parts in a thousand.
     highest: int | None = None
 
@@ -243,6 +245,10 @@ def _lines(plot: Plot, wide: float, top: int) -> Iterator[tuple[int, str]]:
 
 def _say(plot: Plot, n: int, values: Sequence[int | None]) -> str:
     if len(values) == 1:
-        return f"{plot.names[n]}: {plot.amount(values[0])}"
-    told = (f"{series.name} {plot.amount(value)}" for series, value in zip(plot.series, values, strict=True))
+        told = [plot.amount(values[0])]
+    else:
+        told = [
+            f"{series.name} {plot.amount(value)}" for series, value in zip(plot.series, values, strict=True)
+        ]
+    told += [f"{series.name} {value:,}" for series in plot.beside if (value := series.values[n]) is not None]
     return f"{plot.names[n]}: {', '.join(told)}"

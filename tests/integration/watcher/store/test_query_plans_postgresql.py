@@ -226,7 +226,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) ->
         with fixture.database.begin() as connection:
             lease(connection, now=fixture.clock())
             connection.execute(text("INSERT INTO delivery_attempt SELECT id, 0, 0, 1 FROM delivery LIMIT 1"))
-            connection.execute(text("INSERT INTO attempt_hour VALUES ('we_1', 400000, 1, 1, 1, 1)"))
+            connection.execute(text("INSERT INTO attempt_hour VALUES ('we_1', 490500, 1, 1, 1, 1)"))
             for table, (count, changes) in MANY.items():
                 multiply(connection, table, count, changes)
         with fixture.database.engine.connect() as connection:
