@@ -36,6 +36,23 @@ _TONES = {
     **dict.fromkeys(("pending", "processing", "held", "starting", "degraded", "expired", "waiting"), "warn"),
 }
 
+#: Words in what a browser calls itself, the telling ones first.
+_BROWSERS = {
+    "Edg/": "Edge",
+    "OPR/": "Opera",
+    "Firefox/": "Firefox",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+_SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Mac OS": "macOS",
+    "Linux": "Linux",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -74,6 +91,7 @@ def page(template: str, frame: Frame, *, images: Sequence[str] = (), **values: A
         moment=_moment,
         tone=lambda word: _TONES.get(word, "plain"),
         span=_span,
+        browser=_browser,
         words=lambda word: str(word).replace("_", " "),
         **values,
     )
@@ -110,6 +128,13 @@ def _money(known: Mapping[str, tuple[str, int]], units: object, asset: str) -> M
     )
     sats = amounts.in_sats(int(str(units)), name)
     return shown if sats is None else shown + Markup(' <span class="sats">{}</span>').format(sats)
+
+
+def _browser(agent: str) -> str:
+    """Return what a browser calls itself, for people; of others the beginning of what they said."""
+    name = next((name for word, name in _BROWSERS.items() if word in agent), None)
+    system = next((name for word, name in _SYSTEMS.items() if word in agent), None)
+    return f"{name} on {system}" if name and system else agent[:40] or "unknown"
 
 
 def _span(seconds: float | None) -> str:
