@@ -2,7 +2,8 @@
 // is said differs by wallet: Leather throws an error's whole answer, Xverse answers it, OKX throws the error alone.
 (kind) => {
   const ask = (method, params) => window.standInWallet(kind, method, params === undefined ? null : params);
-  const put = (name, value) => Object.defineProperty(window, name, { value, configurable: false });
+  // A page that another opens is begun twice.
+  const put = (name, value) => name in window || Object.defineProperty(window, name, { value, configurable: false });
   const answer = (said) => ({ jsonrpc: "2.0", id: "1", ...said });
 
   const leather = {

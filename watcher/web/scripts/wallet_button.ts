@@ -1,8 +1,8 @@
 // The part of a page that asks a wallet: a button for each wallet that is there, and what became of it in words.
 //
 // <section id="wallet" data-network hidden> with <div class="wallets">, <p class="said">, <code> and a <template
-// data-say> per text, in which {} stands for the wallet's name: see templates/wallet.html. Beside it, shown as it
-// fits, are .no-wallet and .framed.
+// data-say> per text, in which {} stands for the wallet's name: the macro of templates/wallet.html. Beside it, shown as
+// it fits, are .no-wallet and .framed.
 import { type Call, type Wallet, WalletError, findWallets, isFramed, requestCall } from "./wallet.ts";
 
 /** Milliseconds after which wallets are looked for again: extensions come when they come. */
@@ -108,16 +108,19 @@ async function pay(wallet: Wallet, address: string): Promise<void> {
 async function load(address: string, sender: string): Promise<Call> {
   const asked: RequestInit = { cache: "no-store", credentials: "same-origin" };
   if (AbortSignal.timeout) asked.signal = AbortSignal.timeout(SERVER);
+  const url = new URL(address, location.href);
+  url.searchParams.set("sender", sender);
   let answer: Response, found: Call & { code?: string };
   try {
-    answer = await fetch(`${address}?sender=${encodeURIComponent(sender)}`, asked);
+    answer = await fetch(url, asked);
     found = await answer.json();
   } catch {
     throw new CallError("server");
   }
   if (answer.ok) return found;
-  const reasons: Record<string, string> = { wrong_payer: "payer", validation: "network", not_payable: "ended" };
-  throw new CallError(reasons[found.code ?? ""] ?? "server");
+  if (answer.status === 429 || answer.status >= 500) throw new CallError("server");
+  const reasons: Record<string, string> = { wrong_payer: "payer", wrong_sender: "payer", validation: "network" };
+  throw new CallError(reasons[found.code ?? ""] ?? "ended");
 }
 
 function say(key: string, wallet: Wallet, txid = ""): void {

@@ -59,7 +59,7 @@ def test_what_a_script_may_say_stands_in_the_page() -> None:
     [reasons] = re.findall(r"type Reason = (.*);", adapter)
     keys = {*re.findall(r'say\("(\w+)"', script), *re.findall(r'"(\w+)"', reasons)}
     keys |= set(re.findall(r': "(\w+)"', script[script.index("const reasons") :].partition("\n")[0]))
-    keys |= set(re.findall(r'CallError\("(\w+)"\)', script)) | {"pay", "again"}
+    keys |= set(re.findall(r'CallError\("(\w+)"\)', script)) | {"pay", "again", "ended"}
     assert said.keys() == keys
     assert all("{}" in said[key] for key in keys - {"ended", "server"})
     assert "testnet" in said["network"]
