@@ -68,7 +68,9 @@ export function showWallets(): void {
     return button;
   });
   const focused = document.activeElement?.id;
-  shown.querySelector(".wallets")!.replaceChildren(...buttons);
+  const list = shown.querySelector(".wallets")!;
+  list.classList.toggle("later", label === "again");
+  list.replaceChildren(...buttons);
   if (focused?.startsWith("wallet-")) document.getElementById(focused)?.focus({ preventScroll: true });
   const line = shown.querySelector<HTMLElement>(".said")!;
   line.hidden = !said;
