@@ -66,13 +66,22 @@ async def running(environment: dict[str, str], *arguments: str) -> AsyncIterator
             await process.wait()
 
 
+def visitor() -> httpx.AsyncClient:
+    """Return a client that opens a connection for each request: a server may close one that was idle."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(timeout=20, follow_redirects=True, limits=limits)
+
+
 async def test_what_the_buttons_do_reaches_the_shop_by_webhook(
     demo_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """A stranger opens what is printed, buys, pays a half, the rest, has it reorganised away and back."""
-    async with running(demo_environment) as demo, httpx.AsyncClient(timeout=20) as http:
+    async with (
+        running(demo_environment) as demo,
+        visitor() as http,
+    ):
         assert all(len(line) <= 80 for line in demo.printed.splitlines())
-        assert {"Shop", "Chain", "Checkout", "API"} <= demo.addresses.keys()
+        assert {"Shop", "Chain", "Checkout", "Dashboard", "API"} <= demo.addresses.keys()
         for address in demo.addresses.values():
             answer = await http.get(address)
             assert answer.status_code == 200, address
@@ -134,7 +143,7 @@ async def test_what_is_wrong_is_said_and_others_pages_press_no_button(
     demo_environment: dict[str, str],
 ) -> None:
     """Unknown items, buttons and intents are refused in words, and a form of another site is not read."""
-    async with running(demo_environment) as demo, httpx.AsyncClient(timeout=20) as http:
+    async with running(demo_environment) as demo, visitor() as http:
         shop = demo.addresses["Shop"].rstrip("/")
         for path, body in (
             ("/orders", {"item": "castle"}),

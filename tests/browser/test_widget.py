@@ -16,6 +16,8 @@ from tests.deployment import Deployment
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 
+LOGO = "image/svg+xml"
+
 
 class Widget:
     """The widget as a person finds it on a page."""
@@ -197,6 +199,46 @@ async def test_a_page_that_makes_itself_anew_ends_the_window(site: Site, visitor
     await page.wait_for_function("() => window.SbtcPay")
     await page.evaluate(open_it, intent["checkout_url"])
     await expect(widget.status).to_contain_text("Waiting")
+
+
+async def test_it_looks_and_speaks_as_the_shop_asks(site: Site, visitor: Visitor) -> None:
+    """Language of the page, theme, color, radius, text and logo, in the button and within the frame.
+
+    What is no color is left out, and a wrong address is refused with words.
+    """
+    intent = await site.api.create()
+    site.shop.language = "de-CH"
+    site.shop.files["/logo.svg"] = ('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', LOGO)
+    widget = await site.visit(
+        visitor,
+        f'<sbtc-pay checkout-url="{intent["checkout_url"]}" theme="dark" color="#F7931A" radius="24">'
+        "</sbtc-pay>"
+        '<sbtc-pay link="tea" text="Tee kaufen" logo="/logo.svg" color="orange;}" radius="2em"></sbtc-pay>'
+        '<sbtc-pay link="tea" disabled><a href="/">x</a></sbtc-pay>',
+    )
+    page = widget.page
+    first, second, third = await page.get_by_role("button").all()
+    await expect(first).to_have_text("Jetzt bezahlen")
+    await expect(first).to_have_css("background-color", "rgb(247, 147, 26)")
+    await expect(first).to_have_css("color", "rgb(0, 0, 0)")
+    await expect(first).to_have_css("border-radius", "24px")
+    await expect(second).to_have_text("Tee kaufen")
+    await expect(second).to_have_css("background-color", "rgb(36, 80, 200)")
+    await expect(second).to_have_css("border-radius", "32px")
+    await expect(second.locator("img")).to_have_js_property("naturalWidth", 9)
+    await expect(third).to_be_disabled()
+    await first.click()
+    dialog = page.get_by_role("dialog", name="Zahlung")
+    frame = dialog.frame_locator("iframe")
+    await expect(frame.get_by_role("status").first).to_contain_text("Wir warten")
+    await expect(frame.locator("body")).to_have_css("background-color", "rgb(15, 17, 21)")
+    await expect(frame.locator("html")).to_have_css("--brand", "#f7931a")
+    await dialog.get_by_role("button", name="Schließen").click()
+    refused = await page.evaluate(
+        "() => { try { SbtcPay.open({ checkoutUrl: 'https://evil.example/pay/x' }) }"
+        " catch (error) { return String(error) } }"
+    )
+    assert refused.startswith("TypeError: sbtc-pay: https://evil.example/pay/x is not below ")
 
 
 async def test_a_page_of_an_origin_that_is_not_allowed_shows_nothing(site: Site, visitor: Visitor) -> None:

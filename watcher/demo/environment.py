@@ -23,8 +23,8 @@ from watcher.config.settings import Settings
 from watcher.domain.model import Intent
 from watcher.errors import WatcherError
 from watcher.indexer.settler import Settler
-from watcher.schemas import NewMerchant, NewPaymentIntent, TransferFilters
-from watcher.services import intent_requests, merchants, queries
+from watcher.schemas import NewLoginLink, NewMerchant, NewPaymentIntent, TransferFilters
+from watcher.services import Services, intent_requests, merchants, queries
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
 from watcher.store.database import Connection, Database
@@ -105,6 +105,15 @@ class Environment:
         shop, secret = await self._write(add)
         self.receiver.trust(secret, path)
         return shop
+
+    async def login_link(self, shop: Shop) -> str:
+        """Return an address that signs a shop in to the dashboard, once."""
+
+        def make(connection: Connection) -> str:
+            services = Services(connection, self.settings, "demo", time.time())
+            return str(services.add_login_link(shop.merchant, NewLoginLink())["url"])
+
+        return await self._write(make)
 
     async def create_intent(self, shop: Shop, request: NewPaymentIntent) -> Intent:
         """Create an intent as the CLI and the HTTP API do."""

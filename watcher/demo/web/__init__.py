@@ -97,7 +97,7 @@ async def _run_shop(environment: Environment, url: str, shop_url: str, console: 
         _say(console, Text("sbtc-watcher", "bold cyan").append(" · demo in the browser", "dim"))
         _say(console, Text())
         for name, address in await _addresses(site, client, url, shop_url):
-            _say(console, Text.assemble((f"{name:<10}", "bold"), address))
+            _say(console, Text.assemble((f"{name:<11}", "bold"), address))
         _say(console, Text())
         _say(console, Text("The chain is scripted and its money worth nothing: pay on the page “Chain”."))
         _say(console, Text("Do not pay with a wallet. Ctrl-C ends it, and leaves nothing behind."))
@@ -113,6 +113,7 @@ async def _addresses(site: Site, client: AsyncClient, url: str, shop_url: str) -
         ("Shop", f"{shop_url}/"),
         ("Chain", f"{shop_url}/chain"),
         ("Checkout", str(intent.checkout_url)),
+        ("Dashboard", f"{shop_url}/dashboard"),
         ("API", f"{url}/docs"),
     ]
 

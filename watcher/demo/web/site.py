@@ -66,6 +66,7 @@ class Site:
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[_guarded])
         for path in _FILES:
             app.router.add_get(path, self._file)
+        app.router.add_get("/dashboard", self._sign_in)
         app.router.add_post("/orders", self._add_order)
         app.router.add_get("/orders", self._orders)
         app.router.add_get("/state", self._state)
@@ -107,6 +108,10 @@ class Site:
         headers = {"content-security-policy": policy, "cache-control": "no-store"}
         text = text.replace("%PAY%", str(pay)).replace("%LINK%", "")
         return web.Response(text=text, content_type=media_type, headers=headers)
+
+    async def _sign_in(self, request: web.Request) -> web.Response:
+        """Lead to the dashboard by a link that works once; each visit has its own."""
+        raise web.HTTPSeeOther(await self._environment.login_link(self._shop))
 
     async def _add_order(self, request: web.Request) -> web.Response:
         item = (await _read(request)).get("item")

@@ -96,7 +96,7 @@ function own(theme: Theme): string {
 }
 
 /** Whether black is easier to read on a color than white. */
-function isLight(color: string): boolean {
+export function isLight(color: string): boolean {
   const [red, green, blue] = [0, 2, 4].map((place) => {
     const share = parseInt(color.slice(place, place + 2), 16) / 255;
     return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;

@@ -53,12 +53,13 @@ class PayWindow extends HTMLElement implements Handle {
   private dialog: HTMLDialogElement | undefined;
   private loading!: HTMLElement;
   private trouble!: HTMLElement;
+  private words!: ReturnType<typeof textsFor>;
   private timer: number | undefined;
   private focused: Element | null = null;
 
   connectedCallback(): void {
     if (this.dialog) return;
-    const { language, texts } = textsFor(this.options.lang, document.documentElement.lang);
+    const { language, texts } = (this.words = textsFor(this.options.lang, document.documentElement.lang));
     this.focused = document.activeElement;
     const root = this.attachShadow({ mode: "open" });
     dress(this, root, "window", this.options);
@@ -103,14 +104,17 @@ class PayWindow extends HTMLElement implements Handle {
   private load(): void {
     this.frame?.remove();
     this.cover(this.loading);
-    const title = this.dialog!.getAttribute("aria-label")!;
+    const title = this.words.texts["widget.title"];
     const frame = element("iframe", { title, allow: "clipboard-write", referrerpolicy: "no-referrer" });
     this.frame = frame;
     const fragment = new URLSearchParams({ [FRAGMENT.parent]: location.origin });
     const [theme, color] = [themeOf(this.options), colorOf(this.options)];
     if (theme) fragment.set(FRAGMENT.theme, theme);
     if (color) fragment.set(FRAGMENT.color, color);
-    frame.src = `${resumed.get(this.address.href) ?? this.address.href}#${fragment}`;
+    const page = new URL(resumed.get(this.address.href) ?? this.address.href);
+    page.searchParams.set("lang", this.words.language);
+    page.hash = String(fragment);
+    frame.src = page.href;
     // What cannot be shown is loaded, too, as the browser's own page: it says nothing.
     frame.onload = () => this.loading.hidden || this.wait(GRACE);
     this.wait(PATIENCE);
