@@ -1,5 +1,6 @@
 """Styles and scripts of the pages, each under a name that changes with it, so that it can be cached."""
 
+import gzip
 import hashlib
 import re
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from importlib.resources import files
 
 #: Of a year: the name changes when the file does.
 CACHE = "public, max-age=31536000, immutable"
+
+#: Bytes above which a file is packed. A brand's style, of which there are as many as colors, is smaller.
+_PACKED_FROM = 1000
 
 #: Where files of a kind are, and what they are sent as.
 _KINDS = {
@@ -50,6 +54,20 @@ def find(name: str) -> Asset | None:
 def script(file: str) -> Asset:
     """Return a script that is served under its own name."""
     return Asset(_read(file), _KINDS["js"][1])
+
+
+def packed(asset: Asset) -> bytes | None:
+    """Return a file's content as gzip, None where that saves nothing.
+
+    Files are the same for everyone. The pages themselves are not packed: they hold secrets, whose length must
+    not depend on what somebody else may have put beside them.
+    """
+    return _pack(asset.content) if len(asset.content) > _PACKED_FROM else None
+
+
+@cache
+def _pack(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
 
 
 @cache

@@ -72,7 +72,11 @@ class _View:
 
     def money(self, field: str) -> str:
         """Return an amount of the document with its symbol, to be read."""
-        return f"{self.written(self.it[field])}\u00a0{self.symbol}"
+        return self.sum(self.it[field])
+
+    def sum(self, units: str) -> str:
+        """Return base units as an amount with its symbol, to be read."""
+        return f"{self.written(units)}\u00a0{self.symbol}"
 
     def written(self, units: str) -> str:
         """Return base units as a decimal number, to be read."""
@@ -101,12 +105,11 @@ class _View:
 
     @property
     def rate(self) -> Markup:
-        """How the price follows from the amount, and how long it holds."""
+        """What the price counts with, and how long it holds."""
         rate = amounts.rate(self.it["fiat"], int(self.it["amount"]), self.it["decimals"])
         return texts.markup(
             self.language,
             "rate",
-            price=self.price,
             symbol=self.symbol,
             rate=amounts.price(rate, self.language),
             created=self.time(self.it["created_at"]),
@@ -116,9 +119,19 @@ class _View:
     # Words
 
     @property
+    def heading(self) -> str:
+        """The state in a few words."""
+        return texts.say(self.language, "state.reorged" if self.is_undone else f"state.{self.state}")
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether a reorg took what was the payment, and it may come back."""
+        return self.state is CheckoutState.CONFIRMING and "reorged" in self.it["flags"]
+
+    @property
     def explanation(self) -> str:
         """What the state means for the payer, in a sentence."""
-        key = f"say.{self.state}"
+        key = "note.reorged" if self.is_undone else f"say.{self.state}"
         if self.state is CheckoutState.EXPIRED and self.it["amount_received"] != "0":
             key = "say.expired_partly"
         if self.state is CheckoutState.FAILED and "reorged" in self.it["flags"]:
@@ -130,7 +143,7 @@ class _View:
         """What else there is to say: several can be true at once."""
         flags, paid = self.it["flags"], self.state is CheckoutState.PAID
         told = [
-            ("note.reorged", "reorged" in flags and self.state is CheckoutState.CONFIRMING),
+            ("note.reorged", self.it["pay"] is not None and self._lost_transfers()),
             ("note.late_accepted" if paid else "note.late", "late" in flags),
             ("note.overpaid", self.it["amount_over"] != "0"),
             ("note.refund_due", "refund_due" in flags),
@@ -202,6 +215,9 @@ class _View:
     def address_code(self) -> Markup:
         """The QR code of the bare address, for wallets' scanners."""
         return code(self.it["recipient"], texts.say(self.language, "qr.address"))
+
+    def _lost_transfers(self) -> bool:
+        return any(transfer["status"] == "orphaned" for transfer in self.it["transfers"])
 
     def _say(self, key: str) -> str:
         return texts.say(

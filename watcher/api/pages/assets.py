@@ -1,6 +1,6 @@
 """Styles and scripts of the pages, beside each of them, so that a page finds them below any path."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from watcher.api.errors import not_found
 from watcher.web import assets
@@ -11,9 +11,13 @@ router = APIRouter()
 @router.get("/pay/assets/{name}")
 @router.get("/l/assets/{name}")
 @router.get("/dashboard/assets/{name}")
-async def get_asset(name: str) -> Response:
-    """Return a style or a script."""
+async def get_asset(name: str, request: Request) -> Response:
+    """Return a style or a script, as gzip to whoever takes that."""
     asset = assets.find(name)
     if asset is None:
         not_found()
-    return Response(asset.content, media_type=asset.media_type, headers={"cache-control": assets.CACHE})
+    headers = {"cache-control": assets.CACHE, "vary": "accept-encoding"}
+    packed = assets.packed(asset) if "gzip" in request.headers.get("accept-encoding", "") else None
+    if packed is None:
+        return Response(asset.content, media_type=asset.media_type, headers=headers)
+    return Response(packed, media_type=asset.media_type, headers=headers | {"content-encoding": "gzip"})
