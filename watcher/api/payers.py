@@ -7,6 +7,9 @@ from fastapi import Depends, Request
 from watcher.api.auth import api_of
 from watcher.api.errors import Problem
 
+#: Of an IPv6 address, the bits that a provider gives to a subscriber at most.
+_SUBSCRIBER_BITS = 64
+
 
 def address_of(request: Request) -> str:
     """Return the address that a payer's request came from.
@@ -19,9 +22,21 @@ def address_of(request: Request) -> str:
     return _address(forwarded) or peer if _is_near(peer) else peer
 
 
+def limited_address(request: Request) -> str:
+    """Return whom limits count: the address, or of IPv6 the /64 that one subscriber has to choose from."""
+    text = address_of(request)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    if address.version == 4:
+        return text
+    return str(ipaddress.ip_network((address, _SUBSCRIBER_BITS), strict=False))
+
+
 def check_limit(request: Request) -> None:
     """Count a request of a payer's address. Raises :class:`Problem` (429)."""
-    headers, wait = api_of(request).payer_limit.take(address_of(request))
+    headers, wait = api_of(request).payer_limit.take(limited_address(request))
     request.scope["state"]["headers"] = headers
     if wait is not None:
         raise Problem(

@@ -15,10 +15,17 @@ _MAX_KEYS = 10_000
 
 
 class RateLimit:
-    """``quota``: requests per minute of one key, None for no limit."""
+    """``quota``: requests of one key per ``window`` (seconds, a minute by default), None for no limit."""
 
-    def __init__(self, quota: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        quota: int | None,
+        *,
+        window: int = WINDOW_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._quota = quota
+        self._window = window
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
@@ -34,20 +41,26 @@ class RateLimit:
         if tokens >= 1:
             tokens -= 1
         else:
-            wait = max(1, math.ceil((1 - tokens) * WINDOW_SECONDS / self._quota))
+            wait = max(1, math.ceil((1 - tokens) * self._window / self._quota))
         self._buckets[key] = (tokens, now)
         if len(self._buckets) > _MAX_KEYS:
             self._forget(now)
-        full_in = math.ceil((self._quota - tokens) * WINDOW_SECONDS / self._quota)
+        full_in = math.ceil((self._quota - tokens) * self._window / self._quota)
         return {
-            "ratelimit-policy": f'"default";q={self._quota};w={WINDOW_SECONDS}',
+            "ratelimit-policy": f'"default";q={self._quota};w={self._window}',
             "ratelimit": f'"default";r={int(tokens)};t={full_in}',
         }, wait
+
+    def give_back(self, key: str) -> None:
+        """Take back one request of a key: it does not count."""
+        if self._quota is not None and key in self._buckets:
+            tokens, at = self._buckets[key]
+            self._buckets[key] = (min(float(self._quota), tokens + 1), at)
 
     def _tokens(self, key: str, now: float) -> float:
         assert self._quota is not None, "there is a limit"
         tokens, at = self._buckets.get(key, (float(self._quota), now))
-        return min(float(self._quota), tokens + (now - at) * self._quota / WINDOW_SECONDS)
+        return min(float(self._quota), tokens + (now - at) * self._quota / self._window)
 
     def _forget(self, now: float) -> None:
         assert self._quota is not None, "there is a limit"

@@ -12,6 +12,8 @@ from watcher.api import idempotency
 from watcher.api.caller import Caller
 from watcher.api.idempotency import Answer, IdempotentRequest
 from watcher.api.json_response import encode, from_answer, with_etag
+from watcher.api.link_payments import LinkPayments
+from watcher.api.link_views import LinkViews
 from watcher.api.long_poll import LongPoll
 from watcher.api.rate_limit import RateLimit
 from watcher.api.request import ApiRequest
@@ -31,6 +33,7 @@ from watcher.services.api_keys import ApiKeyOwner
 from watcher.services.dashboard_sessions import DashboardSession
 from watcher.services.status_reasons import Reason
 from watcher.services.webhook_secrets import open_secret_store
+from watcher.store import link_views
 from watcher.store.dashboard_sessions import record_use as record_session_use
 from watcher.store.database import Connection, Database
 
@@ -88,6 +91,10 @@ class TransactionRunner:
         self._lookups = WorkerThreads(LOOKUP_THREADS, "api-lookup")
         self.key_uses = Uses(database, self._writers, api_keys.record_use, now)
         self.session_uses = Uses(database, self._writers, record_session_use, now)
+        self.view_uses = Uses(database, self._writers, link_views.record_uses, now)
+        self.links = LinkPayments(
+            settings, self, LinkViews(self.view_uses, self.in_write, now), now=now, wake=wake
+        )
         #: Attempts to sign in per minute: of one address, and altogether.
         self.sign_in_limit = RateLimit(SIGN_INS_OF_ADDRESS)
         self.sign_in_limit_of_all = RateLimit(MAX_SIGN_INS)
@@ -253,11 +260,13 @@ class TransactionRunner:
             tasks.create_task(self.checkout_poll.run(stop))
             tasks.create_task(self.key_uses.run(stop))
             tasks.create_task(self.session_uses.run(stop))
+            tasks.create_task(self.view_uses.run(stop))
 
     def close(self) -> None:
         """Take no more requests."""
         self.long_poll.release()
         self.checkout_poll.release()
+        self.links.close()
         for threads in (self._readers, self._writers, self._lookups):
             threads.close()
 

@@ -1,4 +1,6 @@
-"""When API keys and sessions were last used: collected in memory, written about once a minute."""
+"""When API keys and sessions were last used, and who looked at links: collected in memory, written about once
+a minute.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -33,6 +35,9 @@ class Uses:
         self._record = record
         self._now = now
         self._used: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._used)
 
     def add(self, used_id: str) -> None:
         """Note that something is used now."""

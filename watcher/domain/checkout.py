@@ -44,6 +44,9 @@ SHOWN_FLAGS = frozenset(
 #: Seconds without a block after which the chain is said to stand still.
 STALLED_SECONDS = 1800
 
+#: It ended, and is not paid.
+UNPAID_ENDS = frozenset({Status.EXPIRED, Status.FAILED, Status.CANCELED})
+
 _ENDED = {
     Status.PROCESSING: CheckoutState.CONFIRMING,
     Status.SUCCEEDED: CheckoutState.PAID,
@@ -62,6 +65,16 @@ def checkout_state(intent: Intent, state: IntentState, clock: ChainClock) -> Che
     if clock.time >= intent.expires_at:
         return CheckoutState.CLOSING
     return CheckoutState.UNDERPAID if state.received else CheckoutState.WAITING
+
+
+def can_switch(intent: Intent, state: IntentState, clock: ChainClock) -> bool:
+    """Return whether the payer may still pay in another asset: nothing was paid or seen, and time is left."""
+    return checkout_state(intent, state, clock) is CheckoutState.WAITING
+
+
+def can_restart(state: IntentState) -> bool:
+    """Return whether the payer may start anew: it ended, and no money came or is on its way."""
+    return state.status in UNPAID_ENDS and not (state.received or state.in_flight)
 
 
 def seconds_left(intent: Intent, clock: ChainClock) -> int:

@@ -37,10 +37,12 @@ from watcher.schemas.payment_intents import (
 from watcher.schemas.payment_links import (
     ChangePaymentLink,
     LinkDays,
+    LinkPage,
     NewPaymentLink,
     PaymentLink,
     PaymentLinkPage,
     PaymentLinkStatistics,
+    StartPayment,
 )
 from watcher.schemas.refunds import GiveBack, RefundsDue
 from watcher.schemas.status import ServerStatus
@@ -101,6 +103,7 @@ __all__ = [
     "FieldError",
     "GiveBack",
     "LinkDays",
+    "LinkPage",
     "ListedDelivery",
     "LoginLink",
     "Mark",
@@ -142,6 +145,7 @@ __all__ = [
     "Scope",
     "SendTest",
     "ServerStatus",
+    "StartPayment",
     "TestEvent",
     "Transfer",
     "TransferFilters",

@@ -41,6 +41,25 @@ class CheckoutTransfer(Document):
     explorer_url: str | None
 
 
+class Alternative(Document):
+    """The price in another asset."""
+
+    asset: str
+    asset_identifier: str
+    amount: Amount
+    decimals: int
+
+
+class CheckoutLink(Document):
+    """The payment link that a checkout was started from."""
+
+    url: str
+    can_restart: bool
+    """It ended and nothing was paid: it can be started anew in place, at the link's present price."""
+    continued_url: str | None
+    """The checkout that took its place: another asset was chosen, or it was started anew."""
+
+
 class Checkout(Document):
     """What the page of a payment shows."""
 
@@ -90,6 +109,10 @@ class Checkout(Document):
     """Only after the success, with `payment_intent` and `status` appended."""
     cancel_url: str | None
     """The way back without a payment; null while one is on its way, and after it."""
+    alternatives: list[Alternative]
+    """Other assets that the payer may choose instead, as long as nothing was paid or seen."""
+    payment_link: CheckoutLink | None
+    """Where it was started."""
     version: str
     """Differs when something else does."""
 

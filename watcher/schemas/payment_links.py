@@ -1,12 +1,14 @@
 """Payment links: responses and requests."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from watcher.domain.payment_links import LinkStatus
 from watcher.schemas.base import Amount, Depth, Document, Metadata, Request, Time, example
+from watcher.schemas.checkout import CheckoutMerchant
 from watcher.schemas.fields import (
     AmountIn,
     IdIn,
@@ -228,7 +230,63 @@ class PaymentLinkStatistics(Document):
     )
 
 
+class LinkPrice(Document):
+    """What may be paid in one asset."""
+
+    asset: str
+    asset_identifier: str
+    decimals: int
+    """Digits after the point; amounts are in base units."""
+    amount: Amount | None
+    """Null where the payer says how much."""
+    min_amount: Amount | None
+    max_amount: Amount | None
+
+
+class LinkPage(Document):
+    """What a payer sees of a link. Nothing private of the merchant, and no metadata."""
+
+    object: Literal["payment_link_page"]
+    code: str
+    url: str
+    status: LinkStatus
+    """Nothing can be started unless it is `active`."""
+    merchant: CheckoutMerchant
+    network: str
+    livemode: bool
+    has_password: bool
+    locked: bool
+    """The password is needed before anything is shown: description and prices are left out."""
+    description: str | None
+    prices: list[LinkPrice]
+    """One, or several of which the payer chooses one."""
+    expires_at: Time | None
+
+
 # Requests
+
+#: A random text of a form or a page: at least 128 bits, for whoever makes it well.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}", re.ASCII)
+
+
+def _read_visit(value: object) -> str:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ValueError("must be 22 to 64 random letters and digits")
+    return value
+
+
+class StartPayment(Request):
+    """What a payer says when they start a payment from a link."""
+
+    amount: AmountIn | None = None
+    """Base units, where the link leaves it open."""
+    asset: str | None = None
+    """One of the link's assets, where it has several."""
+    password: PasswordIn | None = None
+    unlock: Annotated[str, Field(max_length=100)] | None = None
+    """Instead of the password: what the right one has brought."""
+    visit: Annotated[str, BeforeValidator(_read_visit)] | None = None
+    """Of the form: sent twice, it leads to the same payment."""
 
 
 class _Terms(Request):

@@ -10,12 +10,14 @@ from sqlalchemy import Connection, select
 from watcher.config.settings import Settings
 from watcher.domain import checkout
 from watcher.domain.checkout import CheckoutState
-from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock, Match
+from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock, Intent, IntentState, Match
+from watcher.domain.payment_links import LinkStatus
 from watcher.errors import NotFound
 from watcher.schemas import serialize
-from watcher.services import merchants
-from watcher.store import chain_state
+from watcher.services import merchants, payment_links
+from watcher.store import chain_state, day_counts
 from watcher.store import intents as intent_store
+from watcher.store import payment_links as link_store
 from watcher.store import transfers as transfer_store
 from watcher.store.schema import intent as intent_table
 from watcher.urls import with_parameters
@@ -61,12 +63,7 @@ def document(
         "payment_intent": intent.id,
         "state": stage,
         "flags": sorted(state.flags & checkout.SHOWN_FLAGS),
-        "merchant": {
-            "name": merchant["display_name"] or merchant["name"],
-            "logo_url": merchant["logo_url"],
-            "brand_color": merchant["brand_color"],
-            "support_url": merchant["support_url"],
-        },
+        "merchant": payee(merchant),
         **found,
         "decimals": 0 if asset is None else asset.decimals,
         "confirmations": {name: shown["confirmations"][name] for name in ("required", "reached")},
@@ -77,8 +74,19 @@ def document(
         "pay": pay if payable else None,
         "success_url": _success_url(intent.success_url, intent.id) if stage is CheckoutState.PAID else None,
         "cancel_url": None if stage in checkout.UNDER_WAY else intent.cancel_url,
+        **_of_link(connection, intent, state, clock, settings, merchant),
         "version": _digest(checkout.version(intent, state, clock)),
     }, merchant["allowed_origins"]
+
+
+def payee(merchant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what payers see of a merchant."""
+    return {
+        "name": merchant["display_name"] or merchant["name"],
+        "logo_url": merchant["logo_url"],
+        "brand_color": merchant["brand_color"],
+        "support_url": merchant["support_url"],
+    }
 
 
 def intent_of(connection: Connection, token: str) -> str:
@@ -95,6 +103,52 @@ def versions(connection: Connection, ids: Collection[str]) -> dict[str, str]:
             checkout.version(intent_store.read_intent(row), intent_store.read_state(row), clock)
         )
         for row in connection.execute(query).mappings()
+    }
+
+
+def _of_link(
+    connection: Connection,
+    intent: Intent,
+    state: IntentState,
+    clock: ChainClock,
+    settings: Settings,
+    merchant: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what a checkout says of the payment link that it was started from."""
+    row = None if intent.payment_link is None else link_store.find(connection, intent.payment_link)
+    if row is None:
+        return {"alternatives": [], "payment_link": None}
+    count = day_counts.totals_of_links(connection, [row["id"]])[row["id"]]
+    status = payment_links.status(row, count, time=clock.time)
+    prices = payment_links.prices(row, settings) if merchant["status"] == "active" else ()
+    # The intent gives its own use back when another one takes its place.
+    switchable = status in (LinkStatus.ACTIVE, LinkStatus.USED_UP) and checkout.can_switch(
+        intent, state, clock
+    )
+    restartable = status is LinkStatus.ACTIVE and row["password_hash"] is None and checkout.can_restart(state)
+    ended = state.status in checkout.UNPAID_ENDS
+    following = None
+    if ended and intent.checkout_token is not None:
+        following = link_store.led_to(connection, payment_links.lead_key("checkout", intent.checkout_token))
+    next_token = None
+    if following is not None:
+        next_token = intent_store.load_intents(connection, [following])[following].checkout_token
+    return {
+        "alternatives": [
+            {
+                "asset": price.asset,
+                "asset_identifier": settings.assets[price.asset].identifier,
+                "amount": str(price.amount),
+                "decimals": settings.assets[price.asset].decimals,
+            }
+            for price in prices
+            if switchable and price.asset != intent.asset and price.amount is not None
+        ],
+        "payment_link": {
+            "url": settings.server_info.link_url(row["code"]),
+            "can_restart": restartable and any(price.asset == intent.asset for price in prices),
+            "continued_url": settings.server_info.checkout_url(next_token),
+        },
     }
 
 

@@ -1,5 +1,6 @@
 """Payment links: what merchants do with them."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -193,7 +194,7 @@ def document(row: Mapping[Any, Any], count: DayCount, *, time: int, server_info:
         "prices": row["prices"],
         "description": row["description"],
         "metadata": row["metadata"],
-        "expires_at": None if row["expires_at"] is None else rfc3339(row["expires_at"]),
+        "expires_at": expiry(row),
         "max_uses": row["max_uses"],
         "uses": rules.uses(count),
         "has_password": row["password_hash"] is not None,
@@ -227,6 +228,21 @@ def prices(row: Mapping[Any, Any], settings: Settings) -> tuple[Price, ...]:
         prices=None if row["prices"] is None else {name: int(text) for name, text in row["prices"].items()},
         known=settings.assets,
     )
+
+
+def is_open(row: Mapping[Any, Any]) -> bool:
+    """Return whether the payer says how much."""
+    return row["amount"] is None and row["prices"] is None
+
+
+def lead_key(kind: str, *texts: str) -> bytes:
+    """Return the hash by which it is found what a form or a checkout (the ``kind``) has led to."""
+    return hashlib.sha256(" ".join((kind, *texts)).encode()).digest()
+
+
+def expiry(row: Mapping[Any, Any]) -> str | None:
+    """Return when a link ends, as documents have it."""
+    return None if row["expires_at"] is None else rfc3339(row["expires_at"])
 
 
 def code_key(code: str) -> str:

@@ -5,13 +5,14 @@ numbers stay.
 """
 
 import os
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, delete, select
 
 from notifier.ids import Entropy
 from notifier.statements import upsert
+from watcher.domain.day_counts import day_of
 from watcher.store.link_schema import payment_link_view, visitor, visitor_key
 
 #: Visitors of one link on one day: those beyond are not counted, so that nobody fills the table.
@@ -36,9 +37,13 @@ def key_of(connection: Connection, day: int, *, entropy: Entropy = os.urandom) -
 def record(connection: Connection, day: int, seen: Iterable[tuple[str, bytes]]) -> None:
     """Count visitors, each a link and a hash; those who were there on this day count for nothing more."""
     views: Counter[str] = Counter()
-    for link_id, digest in sorted(seen):
-        added = upsert(connection, visitor).values(day=day, hash=digest).on_conflict_do_nothing()
-        views[link_id] += connection.execute(added).rowcount
+    seen = sorted(seen)
+    full = _full(connection, day, {link_id for link_id, _ in seen})
+    for link_id, digest in seen:
+        if link_id in full:
+            continue
+        add = upsert(connection, visitor).values(day=day, hash=digest).on_conflict_do_nothing()
+        views[link_id] += len(connection.execute(add.returning(visitor.c.hash)).all())
     table = payment_link_view
     for link_id, number in sorted(views.items()):
         if number:
@@ -50,7 +55,7 @@ def record(connection: Connection, day: int, seen: Iterable[tuple[str, bytes]]) 
             )
 
 
-def full(connection: Connection, day: int, links: Iterable[str]) -> frozenset[str]:
+def _full(connection: Connection, day: int, links: Iterable[str]) -> frozenset[str]:
     """Return those of the links that have had as many visitors on a day as are counted."""
     table = payment_link_view
     query = select(table.c.link_id).where(
@@ -70,3 +75,13 @@ def forget(connection: Connection, *, before: int, limit: int = 5_000) -> int:
             batch = hashes[start : start + 500]
             connection.execute(delete(visitor).where(visitor.c.day == day, visitor.c.hash.in_(batch)))
     return len(rows)
+
+
+def record_uses(connection: Connection, seen: Mapping[str, float]) -> None:
+    """Count visitors, each ``link hash``, with the time at which they looked."""
+    by_day: defaultdict[int, list[tuple[str, bytes]]] = defaultdict(list)
+    for visitor_of_link, at in seen.items():
+        link, _, digest = visitor_of_link.partition(" ")
+        by_day[day_of(at)].append((link, bytes.fromhex(digest)))
+    for day, visitors in sorted(by_day.items()):
+        record(connection, day, visitors)
