@@ -18,7 +18,7 @@ from tests.browser.conftest import Visitor, check_widths
 from tests.browser.shop_page import ShopPage
 from tests.browser.wallet.stand_in import Signer, StandInWallet, signing
 from tests.deployment import Deployment
-from tests.integration.contracts.vm import install, missing
+from tests.integration.contracts.vm import require_node
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
 from watcher.indexer.ledger import Ledger
@@ -27,10 +27,7 @@ from watcher.indexer.ledger import Ledger
 @pytest.fixture
 async def signer() -> AsyncIterator[Signer]:
     """The process that signs with the wallets' own library."""
-    lacking = missing()
-    if lacking is not None:
-        pytest.skip(lacking)
-    install()
+    require_node()
     async with signing() as running:
         yield running
 

@@ -10,6 +10,7 @@ from contracts.post_conditions import post_conditions
 from contracts.refund_call import plain_refund, refund_call
 from contracts.terms import payment_call, terms_hash
 from contracts.transfer_call import transfer_call
+from contracts.wallet_call import wallet_call
 from tests.integration.contracts.vm import DEPLOYER, PAYMENTS, SBTC, Vm, hexed_value, prints
 
 ASSET = f"{SBTC}::sbtc-token"
@@ -30,12 +31,12 @@ def test_the_library_reads_the_bytes_as_the_json_says(
 
 
 def test_the_token_moves_the_money_and_prints_the_memo(vm: Vm) -> None:
-    """The call, with the wallet's address as its sender, pays the recipient and shows the memo."""
+    """What a wallet is asked, with its own address as the sender, pays the recipient and shows the memo."""
     vm.ask("mint_sbtc", owner=PAYER, amount="50000")
     call = transfer_call(amount=50_000, recipient=DEPLOYER, memo=MEMO, asset=ASSET, payer=None)
-    sender = hexed_value(PrincipalValue.parse(PAYER))
-    arguments = [one["hex"] or sender for one in call["arguments"]]
-    answer = vm.call(call["contract_id"], call["function"], *arguments, sender=PAYER)
+    asked = wallet_call(call, sender=PAYER, network="testnet")["params"]
+    arguments = [f"0x{one}" for one in asked["functionArgs"]]
+    answer = vm.call(asked["contract"], asked["functionName"], *arguments, sender=PAYER)
     moved = [event["data"] for event in answer.events if event["event"] == "ft_transfer_event"]
     assert [(one["sender"], one["recipient"], one["amount"]) for one in moved] == [(PAYER, DEPLOYER, "50000")]
     assert any(MEMO.encode().hex() in str(event["data"]) for event in answer.events)

@@ -119,14 +119,19 @@ class Vm:
         self._process.stdout.close()
 
 
-def running() -> Iterator[Vm]:
-    """Run a VM for a fixture; without node skip the tests, or fail if REQUIRE_NODE is set."""
+def require_node() -> None:
+    """Install what node needs for a fixture; without node skip the tests, or fail if REQUIRE_NODE is set."""
     lacking = missing()
     if lacking is not None and os.environ.get("REQUIRE_NODE"):
         pytest.fail(lacking)
     if lacking is not None:
         pytest.skip(lacking)
     install()
+
+
+def running() -> Iterator[Vm]:
+    """Run a VM for a fixture, see :func:`require_node`."""
+    require_node()
     made = Vm()
     yield made
     made.close()
