@@ -15,6 +15,7 @@ from watcher.services import status as status_service
 from watcher.services.context import Document
 from watcher.services.dashboard_sessions import DashboardService
 from watcher.services.delivery_queue import DeliveryQueueService
+from watcher.services.export import ExportService
 from watcher.services.merchants import MerchantService
 from watcher.services.payment_links import PaymentLinkService
 from watcher.services.processes import ProcessService
@@ -26,6 +27,7 @@ from watcher.services.webhooks import WebhookService
 class Services(
     RefundService,
     PaymentLinkService,
+    ExportService,
     WebhookService,
     DeliveryQueueService,
     MerchantService,

@@ -320,6 +320,21 @@ def count_facts(connection: Connection, ids: Collection[str]) -> Counter[str]:
     return found
 
 
+def newest_transfers(connection: Connection, ids: Collection[str]) -> dict[str, Mapping[Any, Any]]:
+    """Return by intent the canonical transfer that was stored last, with the ``number`` of them."""
+    found: dict[str, Mapping[Any, Any]] = {}
+    for batch in chunks(sorted(ids)):
+        newest = (
+            select(func.max(transfer.c.id).label("id"), func.count().label("number"))
+            .where(transfer.c.intent_id.in_(batch), transfer.c.canonical)
+            .group_by(transfer.c.intent_id)
+            .subquery()
+        )
+        query = select(transfer, newest.c.number).join(newest, transfer.c.id == newest.c.id)
+        found |= {row["intent_id"]: row for row in connection.execute(query).mappings()}
+    return found
+
+
 def _inclusion(row: Mapping[Any, Any]) -> Inclusion:
     verified_by = tuple(row["verified_by"] or ())
     return _INCLUSION_COLUMNS.read(row, refuted=row["refuted"] is not None, verified_by=verified_by)

@@ -69,3 +69,19 @@ def rate(fiat: Mapping[str, str], units: int, decimals: int) -> dict[str, str]:
 
 def _places(fiat: Mapping[str, str]) -> int:
     return len(fiat["amount"].partition(".")[2])
+
+
+def parse(text: str, decimals: int, name: str) -> int:
+    """Return the base units of a decimal number as people type it. Raises ValueError, in words for them.
+
+    Only a point separates decimals: a comma may mean thousands.
+    """
+    number = text.strip().removesuffix(name).strip()
+    whole, point, rest = number.partition(".")
+    if not (whole + rest).isascii() or not (whole + rest).isdigit() or not whole or (point and not rest):
+        raise ValueError(f"write a number of {name} with a point, such as {decimal(5, min(decimals, 4))}")
+    if len(rest.rstrip("0")) > decimals:
+        raise ValueError(f"{name} has {decimals} decimals at most")
+    if len(whole) > 39:
+        raise ValueError("is too large")
+    return int(whole + rest[:decimals].ljust(decimals, "0"))

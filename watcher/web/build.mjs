@@ -12,6 +12,7 @@ const ENTRIES = [
   { in: "scripts/widget.ts", out: "widget.js" },
   { in: "scripts/widget-module.ts", out: "widget.mjs", format: "esm" },
   { in: "scripts/dashboard.ts", out: "dashboard.js" },
+  { in: "scripts/refund.ts", out: "refund.js" },
 ];
 
 const checking = process.argv[2] === "--check";

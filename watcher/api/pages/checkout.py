@@ -18,12 +18,12 @@ async def show_checkout(token: str, request: Request) -> Response:
     api = api_of(request)
     document, origins = await api.checkout(token)
     language = language_of(request)
-    url = _own_url(request, api.settings.public_url, token)
+    url = own_url(request, api.settings.public_url, token)
     return answer(checkout_page(document, url=url, origins=origins, language=language), language=language)
 
 
-def _own_url(request: Request, public_url: str | None, token: str) -> str | None:
-    """Return the address of the page for another device, None where it is not known."""
+def own_url(request: Request, public_url: str | None, token: str) -> str | None:
+    """Return the address of a checkout's page for another device, None where it is not known."""
     if public_url is not None:
         return f"{public_url}/pay/{token}"
     try:

@@ -84,3 +84,41 @@ def test_whatever_a_price_is_it_has_a_rate(units: int, decimals: int, amount: st
     assert "E" not in amounts.rate(fiat, units, decimals)["amount"]
     assert amounts.share(fiat, units, units) == fiat
     assert amounts.price(fiat, language).endswith("EUR")
+
+
+@pytest.mark.parametrize(
+    ("text", "decimals", "units"),
+    [
+        ("0.0005", 8, 50_000),
+        (" 1 ", 8, 10**8),
+        ("1 sBTC", 8, 10**8),
+        ("0.10", 8, 10**7),
+        ("1.500", 1, 15),
+        ("7", 0, 7),
+        ("7.0", 0, 7),
+        ("007", 0, 7),
+        ("0", 8, 0),
+        ("340282366920938463463374607431768211455", 0, 2**128 - 1),
+    ],
+)
+def test_a_number_is_counted_in_base_units(text: str, decimals: int, units: int) -> None:
+    assert amounts.parse(text, decimals, "sBTC") == units
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "1.", ".5", "1,5", "1e3", "-1", "+1", "1.2.3", "x", "１", "0x1", "1 000", "1" * 40]
+)
+def test_what_is_no_number_is_told_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write a number of sBTC with a point, such|is too large"):
+        amounts.parse(text, 8, "sBTC")
+
+
+def test_decimals_that_an_asset_does_not_have_are_told() -> None:
+    with pytest.raises(ValueError, match="STX has 6 decimals at most"):
+        amounts.parse("0.0000001", 6, "STX")
+
+
+def test_what_is_shown_can_be_typed() -> None:
+    for units in (0, 1, 50_000, 10**8, 2**128 - 1):
+        for decimals in (0, 6, 8, 18):
+            assert amounts.parse(amounts.decimal(units, decimals), decimals, "X") == units
