@@ -221,6 +221,11 @@ async def test_a_wallet_that_does_not_pay_changes_nothing(site: Site, payer: Pay
     await expect(said(page)).to_contain_text("Leather has not answered yet")
     assert len(wallet.payments()) == asked + 1
 
+    await button(page, "Pay with Xverse").click()
+    await expect(said(page)).to_contain_text("Look at Xverse")
+    await page.reload()
+    await expect(said(page)).to_contain_text("Xverse has not answered yet")
+
     wallet.behaviour = "lies"
     await button(page, "Pay with Xverse").click()
     await expect(said(page)).to_contain_text("Xverse says that the payment is sent")

@@ -9,6 +9,8 @@ import { type Call, type Wallet, WalletError, findWallets, isFramed, requestCall
 const LOOKS = [0, 150, 500, 1500, 4000];
 /** Milliseconds after which a wallet that is silent may be asked again, or another one. */
 const SLOW = 20_000;
+/** What is still said when the page is loaded again. */
+const KEPT = ["asking", "slow", "sent"];
 /** Milliseconds that the server has to answer. */
 const SERVER = 15_000;
 
@@ -33,8 +35,9 @@ class CallError extends Error {
 
 /** Look for wallets, and ask the one that is chosen for the call at `address(section)`. */
 export function watchWallets(address: (section: HTMLElement) => string): void {
-  // Kept over a reload, so that nobody pays twice: it is the tab's own history and no storage.
-  said = history.state?.sent ?? null;
+  said = history.state?.wallet ?? null;
+  // The page was left meanwhile: an answer does not find back.
+  if (said?.key === "asking") said.key = "slow";
   for (const wait of LOOKS) setTimeout(look, wait);
   addEventListener("focus", look);
   document.addEventListener("click", (event) => {
@@ -132,10 +135,11 @@ function say(key: string, wallet: Wallet, txid = ""): void {
   if (live) live.textContent = words(key, wallet.name);
 }
 
+/** Keep what may have moved money over a reload, so that nobody pays twice: the tab's own history is no storage. */
 function remember(what: Said | null): void {
   said = what;
-  const { sent: _, ...rest } = history.state ?? {};
-  history.replaceState(what?.key === "sent" ? { ...rest, sent: what } : rest, "");
+  const { wallet: _, ...rest } = history.state ?? {};
+  history.replaceState(what && KEPT.includes(what.key) ? { ...rest, wallet: what } : rest, "");
 }
 
 function look(): void {
