@@ -1,5 +1,6 @@
 """Amounts of an asset, and of money of states, as people read and type them (pure)."""
 
+import re
 from collections.abc import Mapping
 from decimal import Context, Decimal
 
@@ -19,6 +20,10 @@ _SPACE = "\u00a0"
 
 #: Digits that a rate has at least, zeros before them not counted.
 _RATE_DIGITS = 4
+
+#: A number as it is typed, and one that may have a group of thousands.
+_NUMBER = re.compile(r"\d{1,40}(?:[.,]\d{0,40})?|[.,]\d{1,40}", re.ASCII)
+_GROUPED = re.compile(r"[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 
 _EXACT = Context(prec=80)
 
@@ -42,6 +47,32 @@ def written(number: str, language: str) -> str:
     if len(whole) > _UNGROUPED.get(language, 3):
         whole = f"{int(whole):,}".replace(",", group)
     return whole + (point + rest if dot else "")
+
+
+class WrongNumber(ValueError):
+    """A text that is no amount. ``key`` says why: ``unreadable``, ``ambiguous`` or ``too_fine``."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def units(text: str, decimals: int, language: str = "en") -> int:
+    """Return the base units of a decimal number as people type it, with a point or a comma.
+
+    What could as well be a group of thousands is refused: nobody must pay a thousand times too much or too
+    little. Raises :class:`WrongNumber`.
+    """
+    group, _ = _SEPARATORS.get(language, (",", "."))
+    if not _NUMBER.fullmatch(text):
+        raise WrongNumber("unreadable", "write a number such as 0.005, without spaces and signs")
+    if _GROUPED.fullmatch(text) and group in text:
+        raise WrongNumber("ambiguous", "this may be read in two ways; write it without thousands separators")
+    whole, _, rest = text.replace(",", ".").partition(".")
+    rest = rest.rstrip("0")
+    if len(rest) > decimals:
+        raise WrongNumber("too_fine", f"write at most {decimals} digits after the point")
+    return int((whole or "0") + rest.ljust(decimals, "0"))
 
 
 def in_sats(units: int, asset: str, language: str = "en") -> str | None:

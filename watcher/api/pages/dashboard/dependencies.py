@@ -24,6 +24,7 @@ from watcher.api.pages.dashboard.viewer import Viewer
 from watcher.api.pages.forms import Form
 from watcher.errors import Refused
 from watcher.services import Services
+from watcher.services.passwords import hash_password
 from watcher.services.status_reasons import Reason
 from watcher.services.webhooks import endpoint_url
 from watcher.web.dashboard import layout
@@ -82,6 +83,11 @@ class Writing:
         """The same, with an endpoint's URL (None for none) looked up before the transaction begins."""
         settings = self._api.settings
         return await self._once(self._viewer.caller, work, before=lambda: endpoint_url(settings, url))
+
+    async def with_password(self, password: str | None, work: Callable[[Services, Any], Any]) -> Any:
+        """The same, with a link's password (None for none) hashed before the transaction begins."""
+        before = None if password is None else lambda: hash_password(password)
+        return await self._once(self._viewer.caller, work, before=before)
 
     async def _once(
         self,

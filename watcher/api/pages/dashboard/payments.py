@@ -11,9 +11,9 @@ from fastapi.responses import StreamingResponse
 from watcher import csv_lines
 from watcher.api.auth import api_of
 from watcher.api.dependencies import Id
-from watcher.api.pages.checkout import own_url
 from watcher.api.pages.dashboard.dependencies import REFUSALS, FormIn, Read, Show, Write, errors_of
 from watcher.api.pages.dashboard.route import DashboardRoute
+from watcher.api.pages.own_address import own_address
 from watcher.schemas import (
     Cancel,
     DeliveryFilters,
@@ -156,7 +156,8 @@ async def _payment_page(
     payment, events = await read(work)
     settings = api_of(request).settings
     path = payment["checkout_url"]
-    url = None if path is None else own_url(request, settings.public_url, path.rpartition("/")[2])
+    where = None if path is None else f"/pay/{path.rpartition('/')[2]}"
+    url = None if where is None else own_address(request, settings.public_url, where)
     return show(
         "payment",
         status=422 if errors else 200,
