@@ -133,7 +133,7 @@ class _View:
         """What the state means for the payer, in a sentence."""
         key = "note.reorged" if self.is_undone else f"say.{self.state}"
         if self.state is CheckoutState.EXPIRED and self.it["amount_received"] != "0":
-            key = "say.expired_partly"
+            key = "say.expired_late" if "late" in self.it["flags"] else "say.expired_partly"
         if self.state is CheckoutState.FAILED and "reorged" in self.it["flags"]:
             key = "say.failed_reorged"
         return self._say(key)

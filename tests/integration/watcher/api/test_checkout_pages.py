@@ -38,7 +38,10 @@ SAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "expired": (("Expired", "ask Tea & Leaves for a new link", "Back to Tea"), ("Only 0",)),
     "expired-part": (("Only 0.0002 sBTC arrived in time", "name the reference", "is to be returned"), ()),
     "late": (("Expired", "It is not lost"), ()),
-    "late-more": (("It is not lost", "0.0002 sBTC too much", "is to be returned"), ()),
+    "late-more": (
+        ("0.0007 sBTC arrived in all", "It is not lost", "0.0002 sBTC too much", "is to be returned"),
+        ("Only",),
+    ),
     "failed": (("Payment failed", "did not come through", "Back to Tea"), ()),
     "failed-reorged": (("Payment failed", "no longer in it"), ()),
     "canceled": (("has canceled this payment", "Back to Tea"), ("Do not pay, and",)),
