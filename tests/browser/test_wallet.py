@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from chain.testing import Tx, principal
-from chain.testing.txs import SBTC
+from chain.testing.txs import SBTC, contract_payment
 from contracts.calls import read_payment_call
 from tests import harness
 from tests.browser.conftest import Visitor, check_widths
@@ -292,3 +292,38 @@ async def test_without_a_wallet_there_are_other_ways(site: Site, payer: Payer) -
         own = await opened.value
         await expect(button(own, "Pay with Leather")).to_be_visible()
         assert own.url == url
+
+
+async def test_a_merchants_wallet_gives_money_back(site: Site, payer: Payer) -> None:
+    """From the dashboard by the same button, with the account that was paid; the refund is recognized."""
+    api, wallet = site.api, payer.wallet
+    customer = principal("customer")
+    key = api.add_key(api.fixture.add_merchant("Wallet", wallet.address))
+    async with api.as_key(key) as client:
+        answer = await client.post("/v1/payment_intents", json={"amount": "50000", "level": "included"})
+    made = answer.json()
+    terms = {one["name"]: one["value"] for one in made["pay"]["contract"]["arguments"]}
+    site.mine(
+        contract_payment(
+            harness.PAYMENT_CONTRACT,
+            customer,
+            wallet.address,
+            50_000,
+            expires_at=int(terms["expires-at"]),
+            salt=bytes.fromhex(terms["salt"][2:]),
+        )
+    )
+    page = await payer.open(f"{api.url}/dashboard/sign-in", width=390)
+    await page.get_by_label("API key").fill(key)
+    await button(page, "Sign in").click()
+    await page.goto(f"{api.url}/dashboard/payments/{made['id']}/refund")
+    wallet.payer = customer
+    await page.get_by_role("button", name="Leather").click()
+    await expect(said(page)).to_contain_text("Leather")
+    await expect(page.locator("#wallet code")).to_be_visible()
+    await check_widths(page)
+    [refund] = wallet.sent
+    assert (refund.function, refund.status) == ("refund-token", "success")
+    site.mine(refund)
+    shown = api.fixture.show(made["id"])
+    assert (shown["amount_refunded"], shown["flags"]) == ("50000", ["refunded"])

@@ -64,7 +64,7 @@ async function call({ contract, functionName, functionArgs, postConditions, post
 // What the call takes from its signer: [contract or STX, amount], as the payment contract and tokens do it.
 function moved(contract, name, args) {
   if (name === "transfer") return [contract, args[0].value];
-  if (name === "pay-stx") return ["STX", args[1].value];
+  if (name.endsWith("-stx")) return ["STX", args[1].value];
   return [args[0].value, args[2].value];
 }
 

@@ -14,11 +14,13 @@ from typing import Any
 
 from playwright.async_api import BrowserContext
 
+from chain.clarity import Buffer, PrincipalValue, UInt, decode
 from chain.model import STX, ContractCall, TxStatus
 from chain.node.transaction import RawTransaction, parse_transaction
 from chain.testing import txs
 from chain.testing.tx import Tx
 from contracts.calls import read_payment_call, read_transfer_call
+from contracts.refund_call import REFUND_STX, REFUND_TOKEN
 from contracts.terms import PAY_STX
 
 FOLDER = Path(__file__).parent
@@ -114,6 +116,8 @@ class StandInWallet:
     kinds: tuple[str, ...] = ("Leather",)
     behaviour: str = "pays"
     network: str = "mainnet"
+    #: Whom the payment contract gives refunds to: it knows, and here a test does.
+    payer: str | None = None
     #: Asset identifier by contract, of the tokens that the wallet holds.
     assets: dict[str, str] = field(default_factory=lambda: {txs.SBTC_CONTRACT: txs.SBTC})
     #: Requests as they came: wallet, method, parameters.
@@ -180,21 +184,21 @@ class StandInWallet:
         method = "stx_transferStx" if "recipient" in call else "stx_callContract"
         for _ in range(2 if self.behaviour == "twice" else 1):
             signed = await self.signer.ask("sign", method=method, params=call, nonce=len(self.sent))
-            self.sent.append(transaction(signed, self.assets))
+            self.sent.append(transaction(signed, self.assets, payer=self.payer))
         txid = self.sent[-1].tx_id
         names = {"OKX Wallet": {"txHash": txid, "signature": "00"}, "Leather": {"txid": txid[2:]}}
         return {"result": names.get(kind, {"txid": txid})}
 
 
-def transaction(signed: dict[str, Any], assets: dict[str, str]) -> Tx:
-    """Return what the chain makes of a signed transaction: read from its bytes alone."""
+def transaction(signed: dict[str, Any], assets: dict[str, str], *, payer: str | None) -> Tx:
+    """Return what the chain makes of a signed transaction, from its bytes; ``payer``: whom refunds go to."""
     raw = bytes.fromhex(signed["raw"])
-    made = _outcome(parse_transaction(raw), assets)
+    made = _outcome(parse_transaction(raw), assets, payer)
     made = replace(made, tx_id=f"0x{signed['txid']}", raw=raw)
     return made if signed["aborts"] is None else made.failed(TxStatus.ABORT_BY_POST_CONDITION)
 
 
-def _outcome(parsed: RawTransaction, assets: dict[str, str]) -> Tx:
+def _outcome(parsed: RawTransaction, assets: dict[str, str], payer: str | None) -> Tx:
     if parsed.transfer is not None:
         recipient, amount, memo = parsed.transfer
         return txs.stx_transfer(parsed.sender, recipient, amount, memo.rstrip(b"\0"))
@@ -209,6 +213,8 @@ def _outcome(parsed: RawTransaction, assets: dict[str, str]) -> Tx:
         return txs.sbtc_transfer(
             parsed.sender, transfer.recipient, transfer.amount, transfer.memo, asset=asset
         )
+    if call.function in (REFUND_TOKEN, REFUND_STX):
+        return _refund(call, parsed.sender, to=payer, assets=assets)
     payment = read_payment_call(call.function, call.args)
     assert payment is not None, f"no outcome is known of {call.function}"
     values = call.args if call.function == PAY_STX else call.args[1:]
@@ -220,6 +226,23 @@ def _outcome(parsed: RawTransaction, assets: dict[str, str]) -> Tx:
         expires_at=int.from_bytes(values[2][1:], "big"),
         salt=values[3][5:],
         asset=STX if payment.token is None else assets[payment.token],
+    )
+
+
+def _refund(call: ContractCall, sender: str, *, to: str | None, assets: dict[str, str]) -> Tx:
+    """Return a refund through the payment contract, which knows who paid; a test says it."""
+    assert call.args is not None
+    assert to is not None
+    *token, intent, amount = [decode(value) for value in call.args]
+    assert isinstance(intent, Buffer)
+    assert isinstance(amount, UInt)
+    return txs.contract_refund(
+        call.contract_id,
+        sender,
+        to,
+        amount.value,
+        intent_id=intent.value,
+        asset=assets[str(token[0].value)] if token and isinstance(token[0], PrincipalValue) else STX,
     )
 
 
