@@ -233,6 +233,8 @@ class PaymentIntentFilters(OwnedPage):
     search: TextIn | None = None
     """Only intents that have exactly this: a reference, an id, a transaction's id, an address that is paid or
     that paid, a checkout's address, or a text of the metadata, such as an order's number (in any case)."""
+    payment_link: IdIn | None = None
+    """Only intents that payers started from this payment link."""
     reference: Annotated[str, AfterValidator(_check_reference)] | None = None
     """Only the intent with this reference, compared as memos are."""
     created_from: TimeIn | None = None

@@ -81,6 +81,8 @@ def intent_rows(
         query = query.where(intent_table.c.status == filters.status)
     if filters.asset is not None:
         query = query.where(intent_table.c.asset == filters.asset)
+    if filters.payment_link is not None:
+        query = query.where(intent_table.c.payment_link == filters.payment_link)
     if filters.flag is not None:
         query = query.where(has_flag(connection, filters.flag))
     if filters.attention:
@@ -111,6 +113,8 @@ def _search(filters: PaymentIntentFilters, merchant: str | None) -> IntentSearch
         return IntentSearch.by_text(filters.search, merchant)
     if filters.reference is not None:
         return IntentSearch.by_reference(filters.reference, merchant)
+    if filters.payment_link is not None:
+        return IntentSearch.by_link(filters.payment_link)
     # The longest text is most likely the one that few intents have.
     texts = sorted((text for text in (filters.metadata or {}).values() if text.strip()), key=len)
     return IntentSearch.by_metadata(texts[-1], merchant) if texts else None

@@ -73,6 +73,11 @@ class IntentSearch:
         return cls([], _references(reference), merchant)
 
     @classmethod
+    def by_link(cls, link: str) -> "IntentSearch":
+        """Return the search for intents that were started from a payment link."""
+        return cls([(intent.c.id, intent.c.payment_link == link)], [], None)
+
+    @classmethod
     def by_metadata(cls, text: str, merchant: str | None) -> "IntentSearch":
         """Return the search for intents whose metadata say this under any key."""
         return cls([], [_metadata(text)], merchant)

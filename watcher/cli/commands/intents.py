@@ -182,6 +182,10 @@ def list_(
             help="Only with exactly this reference, id, transaction, address or text of the metadata.",
         ),
     ] = None,
+    payment_link: Annotated[
+        str | None,
+        typer.Option("--payment-link", metavar="ID", help="Only those of this payment link (pl_…)."),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option("--reference", metavar="TEXT", help="Only with this reference; case does not matter."),
@@ -220,6 +224,7 @@ def list_(
         attention=attention or None,
         asset=asset,
         search=search,
+        payment_link=payment_link,
         reference=reference,
         created_from=read_moment(created_from, "--created-from", now=session.now),
         created_to=read_moment(created_to, "--created-to", now=session.now),

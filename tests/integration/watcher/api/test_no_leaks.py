@@ -51,6 +51,7 @@ FILTERS = {
     "cursor": "event_id",
     "after": "event_id",
     "merchant": "merchant_id",
+    "payment_link": "link_id",
 }
 
 #: Filters that take no ids.

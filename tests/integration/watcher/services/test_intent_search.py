@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from chain.testing import principal, txs
 from tests import harness
@@ -10,7 +11,7 @@ from tests.integration.watcher.ledger_fixture import PAYER, SHOP, STRANGER, Ledg
 from watcher.domain.model import Flag, Status
 from watcher.errors import Refused
 from watcher.schemas import PaymentIntentFilters
-from watcher.store import intent_search
+from watcher.store import intent_search, schema
 
 OTHER = principal("other shop")
 
@@ -129,6 +130,20 @@ def test_metadata_that_cannot_be_searched_for_are_stored_and_filtered_by(fixture
     assert found(fixture, metadata={"a": "x"}) == []
     assert found(fixture, "x") == [spaced]
     assert found(fixture, "一" * 500) == [big]
+
+
+def test_the_payments_of_a_link_are_found_by_it(fixture: LedgerFixture) -> None:
+    """Of its own merchant only, and together with other filters."""
+    of_link, other = fixture.create(), fixture.create()
+    with fixture.database.begin() as connection:
+        connection.execute(
+            update(schema.intent).where(schema.intent.c.id == of_link).values(payment_link="pl_1")
+        )
+    assert found(fixture, payment_link="pl_1") == [of_link]
+    assert found(fixture, payment_link="pl_1", status=Status.CANCELED) == []
+    assert found(fixture, other, payment_link="pl_1") == []
+    assert found(fixture, payment_link="pl_1", merchant=fixture.add_merchant("Other", OTHER)) == []
+    assert found(fixture, payment_link="pl_2") == []
 
 
 @pytest.mark.parametrize("text", ["", "  ", "x" * 501, "a\0b", "\ud800"])

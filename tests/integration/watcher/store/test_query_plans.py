@@ -152,6 +152,15 @@ def test_a_search_reads_indexes_only(fixture: LedgerFixture) -> None:
         assert any(SEARCHES[text] in str(steps) for _, steps in found), (text, found)
 
 
+def test_the_payments_of_a_link_are_read_from_its_index(fixture: LedgerFixture) -> None:
+    """Not from among all of the merchant's."""
+    with plans(fixture) as found, fixture.database.read() as connection:
+        filters = PaymentIntentFilters(payment_link="pl_1", cursor="pi_Z")
+        queries.intents(connection, filters, server_info=SERVER, merchant=fixture.merchant)
+    [step] = found[0][1]
+    assert "ix_intent_payment_link" in step
+
+
 @pytest.mark.parametrize("ask", LISTS)
 def test_pages_come_in_order_from_an_index(
     fixture: LedgerFixture, ask: Callable[[Any, LedgerFixture], Any]

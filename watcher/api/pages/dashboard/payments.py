@@ -36,7 +36,8 @@ _ROWS, _EXPORT_ROWS = 25, 100
 _EVENTS, _DELIVERIES = 10, 10
 
 #: Fields of the filter form, by their names in the list's filters.
-_FILTERS = ("search", "status", "flag", "asset", "created_from", "created_to")
+_NARROWING = ("status", "flag", "asset", "created_from", "created_to")
+_FILTERS = ("search", *_NARROWING, "payment_link")
 
 
 @router.get("/payments")
@@ -57,6 +58,7 @@ async def list_payments(request: Request, read: Read, show: Show) -> Response:
         values=dict(request.query_params),
         errors=errors,
         filtered=filtered,
+        narrowed=any(name in asked for name in _NARROWING),
         csv="?" + urlencode({name: value for name, value in asked.items() if name != "cursor"}),
         view=view,
     )
