@@ -8,7 +8,7 @@ WEB_READY := watcher/web/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists them too).
 PURE := chain/address.py,chain/clarity.py,chain/clarity_repr.py,chain/backoff.py,chain/model.py,chain/header_window.py,chain/api/parse.py,chain/api/parse_fields.py,chain/api/parse_mempool.py,chain/api/parse_multiple.py,chain/api/parse_v3.py,chain/api/parse_lists.py,chain/api/capabilities.py,chain/node/answers.py,chain/node/block.py,chain/node/branches.py,chain/node/byte_reader.py,chain/node/payloads.py,chain/node/transaction.py,contracts/*,notifier/circuit_breaker.py,notifier/crockford.py,notifier/rate_limit.py,notifier/retry.py,notifier/events.py,notifier/signing.py,notifier/status_line.py,watcher/domain/*
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit lint type format cov contracts contracts-vm scripts scripts-check scripts-test bench-notifier bench-api bench-tip lock clean
+.PHONY: help demo test check unit lint type format cov contracts contracts-vm browsers scripts scripts-check scripts-test bench-notifier bench-api bench-tip lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## the whole thing in one terminal: no network, no set-up
+demo: $(READY) ## the whole thing in one terminal: no network, no set-up (ARGS=--web: in a browser)
 	@$(BIN)/sbtc-watcher demo $(ARGS)
 
 test: $(READY) ## every check and every test
@@ -77,6 +77,9 @@ type: $(READY) ## mypy, strict
 format: $(READY) ## let ruff fix what it can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+browsers: $(READY) ## checkout and widget in Firefox and WebKitGTK too, where they are installed
+	@$(BIN)/python -m pytest -rs tests/other_browsers $(ARGS)
 
 bench-notifier: $(READY) ## how fast webhooks go out, on loopback
 	@$(BIN)/python -m benchmarks.notifier $(ARGS)
