@@ -36,6 +36,7 @@ _VOLATILE = [
     (re.compile(r"\d+(\.\d+)? (KB|MB|s|min|h)\b"), "N"),
     (re.compile(r"\bby (cli:\w+|admin)\b"), "by SOMEBODY"),
     (re.compile(r"/pay/[\w-]{22}"), "/pay/SECRET"),
+    (re.compile(r"(http://127.0.0.1:\d+)?/dashboard/sign-in\?link=[\w-]{43}"), "/dashboard/SECRET"),
     (re.compile(r"/l/[0-9A-Z]{12}"), "/l/CODE"),
     (re.compile("|".join(map(principal, SHOPS))), "RECIPIENT"),
 ]
@@ -199,6 +200,7 @@ CHANGES = """
     merchants rotate-key {merchant} --overlap 1h
     merchants keys add {merchant} --name till --scopes read
     merchants keys revoke {merchant} {key_id}
+    login-link --merchant {merchant} --scopes read
     merchants disable {merchant}
 """
 REFUSALS = """

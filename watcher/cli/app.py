@@ -31,6 +31,7 @@ from watcher.cli.commands import (
     intents,
     links,
     listen,
+    login_link,
     merchants,
     reindex,
     run,
@@ -68,6 +69,7 @@ app.command("status", rich_help_panel=_DAEMON)(status.status)
 app.command("reindex", rich_help_panel=_DAEMON)(reindex.reindex)
 app.command("check", rich_help_panel=_DAEMON)(check.check)
 app.add_typer(merchants.app, rich_help_panel=_PAYMENTS)
+app.command("login-link", rich_help_panel=_PAYMENTS)(login_link.login_link)
 app.add_typer(intents.app, rich_help_panel=_PAYMENTS)
 app.add_typer(links.app, rich_help_panel=_PAYMENTS)
 app.add_typer(transfers.app, rich_help_panel=_PAYMENTS)

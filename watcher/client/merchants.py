@@ -9,6 +9,7 @@ from watcher.client.types import Units
 from watcher.schemas import (
     ApiKey,
     ApiKeyPage,
+    LoginLink,
     Merchant,
     MerchantPage,
     MerchantWithKey,
@@ -124,4 +125,15 @@ class MerchantMethods:
         """Make a key invalid at once."""
         return Route("POST", _MERCHANT + "/keys/{}/revoke", ApiKey).to(
             merchant_id, key_id, idempotency_key=idempotency_key
+        )
+
+    @Method
+    @staticmethod
+    def add_login_link(
+        merchant_id: str, *, scopes: Sequence[str] | None = None, idempotency_key: str | None = None
+    ) -> Request[LoginLink]:
+        """Make a link that signs a merchant in to the dashboard: once, within ten minutes."""
+        body = drop_none(scopes=None if scopes is None else list(scopes))
+        return Route("POST", _MERCHANT + "/login_links", LoginLink).to(
+            merchant_id, body=body, idempotency_key=idempotency_key
         )

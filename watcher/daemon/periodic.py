@@ -1,4 +1,4 @@
-"""Periodic jobs: thin out headers, prune the outbox and idempotency keys, trigger an audit."""
+"""Periodic jobs: thin out headers, prune the outbox, idempotency keys and sign-ins, trigger an audit."""
 
 import asyncio
 import threading
@@ -18,6 +18,7 @@ from watcher.api import idempotency
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
 from watcher.log import get_logger
+from watcher.services import dashboard_sessions
 from watcher.store import chain_state
 from watcher.store.database import Database, DatabaseError
 
@@ -52,6 +53,7 @@ async def running(
         "thin_headers": lambda: thin_headers(settings, database),
         "prune_outbox": lambda: prune_outbox(settings, database, stop.is_set),
         "prune_idempotency": lambda: prune_idempotency(database, stop.is_set),
+        "prune_sign_ins": lambda: prune_sign_ins(settings, database, stop.is_set),
         "audit": lambda: loop.call_soon_threadsafe(call_audit),
     }
     first = datetime.now(UTC) + timedelta(seconds=every / 4)
@@ -121,4 +123,22 @@ def prune_idempotency(database: Database, stopping: Callable[[], bool] = lambda:
         if count == 0:
             break
     log.info("idempotency.pruned", count=total)
+    return total
+
+
+def prune_sign_ins(
+    settings: Settings, database: Database, stopping: Callable[[], bool] = lambda: False
+) -> int:
+    """Delete sessions, login links and the log of sign-ins older than the retention; return how many rows."""
+    total = 0
+    while not stopping():
+        count = database.transact(
+            lambda connection: dashboard_sessions.prune(
+                connection, now=time.time(), keep_days=settings.retention_days
+            )
+        )
+        total += count
+        if count == 0:
+            break
+    log.info("sign_ins.pruned", count=total)
     return total

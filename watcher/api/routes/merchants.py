@@ -8,7 +8,7 @@ from watcher import schemas
 from watcher.api.dependencies import BY_ADMIN_TOKEN, Id, Read, Write
 from watcher.api.responses import reads, writes
 from watcher.api.route import OperatorRoute
-from watcher.schemas import AddApiKey, ChangeMerchant, NewMerchant, Page, RotateKey
+from watcher.schemas import AddApiKey, ChangeMerchant, NewLoginLink, NewMerchant, Page, RotateKey
 
 # Without the setting ``admin_token`` there are no such routes: 404.
 router = APIRouter(
@@ -70,3 +70,14 @@ async def add_merchant_key(merchant_id: Id, write: Write, body: AddApiKey | None
 async def revoke_merchant_key(merchant_id: Id, key_id: Id, write: Write) -> Response:
     """Make an API key invalid at once."""
     return await write(lambda services: services.revoke_merchant_key(merchant_id, key_id))
+
+
+@router.post(
+    "/{merchant_id}/login_links",
+    status_code=201,
+    response_model=schemas.LoginLink,
+    responses=writes(404, status=201),
+)
+async def add_login_link(merchant_id: Id, write: Write, body: NewLoginLink | None = None) -> Response:
+    """Make a link that signs a merchant in to the dashboard: once, within ten minutes."""
+    return await write(lambda services: services.add_login_link(merchant_id, body or NewLoginLink()))

@@ -168,6 +168,7 @@ async def test_operators_manage_merchants_and_their_keys(kind: Any, server: Serv
         key = await operator.add_merchant_key(merchant, name="till", scopes=["read"])
         assert (await operator.revoke_merchant_key(merchant, key.key.id)).status == "revoked"
         assert len((await operator.merchant_keys(merchant)).data) == 3
+        assert (await operator.add_login_link(merchant, scopes=["read"])).path.startswith("/dashboard/")
         made = await operator.create_intent(5, merchant=merchant)
         assert made.merchant == merchant
         assert (await operator.intents(merchant=merchant)).data == [made]

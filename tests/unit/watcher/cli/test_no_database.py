@@ -36,6 +36,7 @@ CHANGES = [
     "merchants rotate-key mer_X",
     "merchants keys add mer_X",
     "merchants keys revoke mer_X key_X",
+    "login-link --merchant mer_X",
     "intents create --merchant mer_X --amount 1",
     "intents cancel pi_X",
     "intents mark pi_X --status failed --reason x",

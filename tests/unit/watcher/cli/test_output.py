@@ -23,6 +23,7 @@ OTHERS = {
     *("merchants list", "merchants show", "merchants keys list", "intents list", "intents show"),
     *("links list", "links show", "links statistics", "links qr"),
     *("transfers list", "endpoints list", "events list", "events show", "deliveries list", "deliveries show"),
+    "deliveries queue",
 }
 
 
@@ -93,6 +94,7 @@ CHANGES = [
     "merchants rotate-key {merchant}",
     "merchants keys add {merchant}",
     "merchants keys revoke {merchant} {key}",
+    "login-link --merchant {merchant}",
     "intents create --merchant {merchant} --amount 1",
     "intents cancel {intent}",
     "intents mark {intent} --status succeeded --reason cash",
