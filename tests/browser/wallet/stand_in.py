@@ -41,7 +41,7 @@ _TAKES: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         "stx_callContract": (_CALL, _COMMON),
     },
     "Xverse": {
-        "wallet_connect": ((), ()),
+        "wallet_connect": ((), ("permissions", "addresses", "message", "network")),
         "stx_transferStx": _STX,
         # Older ones read `arguments` only.
         "stx_callContract": ((*_CALL, "arguments"), ()),

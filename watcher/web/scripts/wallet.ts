@@ -34,16 +34,16 @@ type Speak = (provider: Unknown) => Omit<Wallet, "name">;
 /** Paths below `window`, names, and how they are spoken to. */
 const KNOWN: [path: string, name: string, speak: Speak][] = [
   ["LeatherProvider", "Leather", sip030],
-  ["XverseProviders.BitcoinProvider", "Xverse", xverse],
+  ["XverseProviders.BitcoinProvider", "Xverse", (provider) => xverse(provider, { addresses: ["stacks"] })],
   ["FordefiProviders.UtxoProvider", "Fordefi", xverse],
   ["AsignaProvider", "Asigna", sip030],
   ["okxwallet.stacks", "OKX Wallet", okx],
 ];
 
-/** The person said no, or closed the wallet's window. 4001 is OKX's and older wallets'. */
-const REFUSED = [-32000, -32002, -31001, 4001];
-/** No such method, parameters that it does not take, a method that it does not support. */
-const UNABLE = [-32601, -32602, -32006];
+/** The person said no, closed the wallet's window, or lets this page ask for nothing: SIP-030, then Leather and OKX. */
+const REFUSED = [-32000, -32002, -31001, 4001, 7, 16];
+/** No such method, parameters that it does not take, a method that it does not support: SIP-030, Xverse, Leather. */
+const UNABLE = [-32601, -32602, -32006, -32001, 4002];
 const OTHER_NETWORK = -32007;
 
 /** Whether another page is around this one: wallets are not there then, and what claims to be one may be that page. */
@@ -94,9 +94,9 @@ function sip030(provider: Unknown): ReturnType<Speak> {
 }
 
 /** Xverse connects by a method of its own, knows no network and no address here, and older ones say `arguments`. */
-function xverse(provider: Unknown): ReturnType<Speak> {
+function xverse(provider: Unknown, wanted?: Record<string, unknown>): ReturnType<Speak> {
   return {
-    addresses: async () => addressesOf(await ask(provider, "wallet_connect")),
+    addresses: async () => addressesOf(await ask(provider, "wallet_connect", wanted)),
     send: async ({ method, params: { network: _, address: __, ...params } }) => {
       const older = params.functionArgs ? { arguments: params.functionArgs } : {};
       return idOf(await ask(provider, method, { ...params, ...older }));

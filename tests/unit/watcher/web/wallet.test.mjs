@@ -169,10 +169,11 @@ test("Xverse and Fordefi connect in their own way, and are told no network and n
     assert.equal((await asked(CALL)).txid, TXID);
     await asked(TRANSFER);
     const { address: _, network: __, ...params } = CALL.params;
+    const wanted = path === "XverseProviders" ? { addresses: ["stacks"] } : undefined;
     assert.deepEqual(wallet.asked, [
-      ["wallet_connect", undefined],
+      ["wallet_connect", wanted],
       ["stx_callContract", { ...params, arguments: params.functionArgs }],
-      ["wallet_connect", undefined],
+      ["wallet_connect", wanted],
       ["stx_transferStx", { recipient: "SP1", amount: "5", memo: "K7" }],
     ]);
   }
@@ -239,6 +240,10 @@ test("every way of saying no is understood", async () => {
     [{ code: -32601, message: "Method not found" }, "unable"],
     [{ code: -32602, message: "Invalid parameters" }, "unable"],
     [{ code: -32006 }, "unable"],
+    [{ code: -32001, message: "Method not supported" }, "unable"],
+    [{ code: 4002 }, "unable"],
+    [{ code: 7, message: "Permission missing" }, "refused"],
+    [{ code: 16 }, "refused"],
     [{ code: -32603, message: "Internal error" }, "failed"],
     [{}, "failed"],
     ["text", "failed"],
