@@ -58,13 +58,14 @@ class ShopPage:
     def policy(self) -> str:
         """What the documentation tells a shop to allow, and nothing else."""
         return (
-            f"default-src 'none'; script-src 'self' {self.pay}; frame-src {self.pay}; img-src 'self' data:; "
-            "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+            f"script-src 'self' {self.pay}; frame-src {self.pay}; default-src 'none'; connect-src 'self'; "
+            "img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
         )
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_get("/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
