@@ -45,6 +45,10 @@ class Reading(_Transaction):
         """Answer with the document that ``work`` returns, or 304 when the caller has it already."""
         return await self.api.read(self.request, self.caller, work)
 
+    async def document(self, work: Callable[[Services], Any]) -> Any:
+        """Return the document that ``work`` returns, for an answer that is made of it."""
+        return await self.api.read_with(self.caller, work)
+
     async def wait_for_change(self, intent_id: str, *, seconds: float, seen: Collection[str]) -> None:
         """Wait while an intent's status is one of ``seen``, but no longer than ``seconds``."""
         await self.api.wait_for_intent(self.request, self.caller, intent_id, seconds=seconds, seen=seen)

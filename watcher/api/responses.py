@@ -1,6 +1,6 @@
 """How routes are described beyond what FastAPI sees in them: every error, and the headers of answers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -78,6 +78,13 @@ def _reads(errors: Collection[int]) -> dict[int | str, dict[str, Any]]:
         304: {"description": "As you have it already.", "headers": headers},
         **{code: _problem(code) for code in sorted(errors)},
     }
+
+
+def files(*errors: int, kinds: Iterable[str]) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that answers with a file of one of these media types."""
+    whole = reads(*errors)
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in kinds}
+    return whole | {200: whole[200] | {"content": content}}
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from watcher.api import payers
 #: What programs that are nobody say of themselves: search engines, link previews of messengers, monitors,
 #: tools.
 _NOBODY = re.compile(
-    r"bot|crawl|spider|slurp|preview|facebookexternalhit|whatsapp|telegram|slack|discord|skype|embed|monitor"
-    r"|uptime|pingdom|headless|lighthouse|curl|wget|python|java/|go-http|okhttp|axios|node-fetch|httpx|scrapy",
+    r"bot\b|bot/|crawl|spider|slurp|preview|facebookexternalhit|^whatsapp/|embedly|monitor|uptime|pingdom"
+    r"|headless|lighthouse|curl|wget|python|java/|go-http|okhttp|axios|node-fetch|scrapy",
     re.IGNORECASE,
 )
 

@@ -1,4 +1,4 @@
-"""Periodic jobs: thin out headers, prune the outbox, idempotency keys and sign-ins, trigger an audit."""
+"""Periodic jobs: thin out headers, prune the outbox, idempotency keys, sign-ins and visitors, trigger an audit."""
 
 import asyncio
 import threading
@@ -17,12 +17,16 @@ from watcher import unforeseen
 from watcher.api import idempotency
 from watcher.config.settings import Settings
 from watcher.domain.clocks import Clocks
+from watcher.domain.day_counts import day_of
 from watcher.log import get_logger
 from watcher.services import dashboard_sessions
-from watcher.store import chain_state
-from watcher.store.database import Database, DatabaseError
+from watcher.store import chain_state, link_views, payment_links
+from watcher.store.database import Connection, Database, DatabaseError
 
 DAY_SECONDS = 86_400
+
+#: Days after which a form or a checkout does not lead any more to the payment that it has led to.
+LEAD_DAYS = 30
 
 #: Default interval of the jobs, seconds.
 JOB_INTERVAL_SECONDS = 3600.0
@@ -54,6 +58,7 @@ async def running(
         "prune_outbox": lambda: prune_outbox(settings, database, stop.is_set),
         "prune_idempotency": lambda: prune_idempotency(database, stop.is_set),
         "prune_sign_ins": lambda: prune_sign_ins(settings, database, stop.is_set),
+        "prune_visitors": lambda: prune_visitors(database, stop.is_set),
         "audit": lambda: loop.call_soon_threadsafe(call_audit),
     }
     first = datetime.now(UTC) + timedelta(seconds=every / 4)
@@ -116,12 +121,7 @@ def prune_outbox(settings: Settings, database: Database, stopping: Callable[[], 
 
 def prune_idempotency(database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
     """Delete stored answers of idempotent requests that have expired; return how many."""
-    total = 0
-    while not stopping():
-        count = database.transact(lambda connection: idempotency.prune(connection, now=time.time()))
-        total += count
-        if count == 0:
-            break
+    total = _repeat(database, lambda connection: idempotency.prune(connection, now=time.time()), stopping)
     log.info("idempotency.pruned", count=total)
     return total
 
@@ -130,15 +130,38 @@ def prune_sign_ins(
     settings: Settings, database: Database, stopping: Callable[[], bool] = lambda: False
 ) -> int:
     """Delete sessions, login links and the log of sign-ins older than the retention; return how many rows."""
+
+    def prune(connection: Connection) -> int:
+        return dashboard_sessions.prune(connection, now=time.time(), keep_days=settings.retention_days)
+
+    total = _repeat(database, prune, stopping)
+    log.info("sign_ins.pruned", count=total)
+    return total
+
+
+def prune_visitors(database: Database, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Forget who looked at payment links before today, and which forms led to which payment long ago; return
+    how many.
+    """
+    now = time.time()
+
+    def prune(connection: Connection) -> int:
+        starts = payment_links.forget_starts(connection, before=now - LEAD_DAYS * DAY_SECONDS)
+        return starts + link_views.forget(connection, before=day_of(now))
+
+    total = _repeat(database, prune, stopping)
+    log.info("visitors.pruned", count=total)
+    return total
+
+
+def _repeat(database: Database, work: Callable[[Connection], int], stopping: Callable[[], bool]) -> int:
+    """Run transactions until there is nothing left to do, or the daemon is stopping; return how much was
+    done.
+    """
     total = 0
     while not stopping():
-        count = database.transact(
-            lambda connection: dashboard_sessions.prune(
-                connection, now=time.time(), keep_days=settings.retention_days
-            )
-        )
+        count = database.transact(work)
         total += count
         if count == 0:
             break
-    log.info("sign_ins.pruned", count=total)
     return total

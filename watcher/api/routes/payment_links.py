@@ -2,13 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from watcher import schemas
 from watcher.api.dependencies import BY_KEY, Id, Read, Write
-from watcher.api.responses import reads, writes
+from watcher.api.json_response import with_etag
+from watcher.api.responses import files, reads, writes
 from watcher.api.route import ApiRoute
+from watcher.errors import Refused
 from watcher.schemas import ChangePaymentLink, LinkDays, NewPaymentLink, OwnedPage
+from watcher.web.codes import MEDIA_TYPES, CodeFormat, code_file
 
 router = APIRouter(
     prefix="/v1/payment_links", tags=["Payment links"], route_class=ApiRoute, dependencies=BY_KEY
@@ -49,3 +52,17 @@ async def get_payment_link_statistics(
 ) -> Response:
     """Return who looked, what was started and what was paid with a payment link, in all and by day."""
     return await read(lambda services: services.link_statistics(link_id, days))
+
+
+@router.get("/{link_id}/qr", response_class=Response, responses=files(404, 409, kinds=MEDIA_TYPES.values()))
+async def get_payment_link_code(
+    link_id: Id,
+    request: Request,
+    read: Read,
+    form: Annotated[CodeFormat, Query(alias="format")] = CodeFormat.SVG,
+) -> Response:
+    """Return the QR code of a payment link's page, to be printed. The server needs a `public_url`."""
+    document = await read.document(lambda services: services.link(link_id))
+    if not document["url"].startswith("http"):
+        raise Refused("no_public_url", "the server does not know its address; set public_url")
+    return with_etag(request, code_file(document["url"], form), media_type=MEDIA_TYPES[form])

@@ -115,6 +115,7 @@ def prune(context: typer.Context, as_json: JsonOption = False) -> None:
             "bodies": periodic.prune_outbox(session.settings, database),
             "idempotency": periodic.prune_idempotency(database),
             "sign_ins": periodic.prune_sign_ins(session.settings, database),
+            "visitors": periodic.prune_visitors(database),
             "headers": periodic.thin_headers(session.settings, database),
         }
     if as_json:

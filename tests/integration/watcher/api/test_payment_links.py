@@ -178,3 +178,21 @@ async def test_a_new_link_has_statistics_of_nothing(api: ApiFixture) -> None:
     for days in (0, 367, "x"):
         wrong = await api.client.get(f"{LINKS}/{made['id']}/statistics", params={"days": days})
         assert wrong_fields(wrong) == ["days"]
+
+
+async def test_a_link_has_a_code_to_be_printed(api: ApiFixture) -> None:
+    """SVG or PNG of the whole address; without a public URL there is none."""
+    made = await make(api, amount=5)
+    path = f"{LINKS}/{made['id']}/qr"
+    assert problem(await api.client.get(path)) == (409, "no_public_url")
+    async with ApiFixture(api.fixture, public_url="https://pay.example") as public:
+        vector = await public.client.get(path)
+        pixels = await public.client.get(path, params={"format": "png"})
+        wrong = await public.client.get(path, params={"format": "gif"})
+        async with public.as_key(api.other_key) as other:
+            assert problem(await other.get(path)) == (404, "not_found")
+    assert vector.headers["content-type"] == "image/svg+xml"
+    assert b"<svg" in vector.content
+    assert pixels.headers["content-type"] == "image/png"
+    assert pixels.content.startswith(b"\x89PNG")
+    assert wrong_fields(wrong) == ["format"]

@@ -106,7 +106,7 @@ def _send(
 async def api(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(checkout_stream, "MAX_STREAM_SECONDS", 0.0)  # or no answer of it would ever end
     fixture = LedgerFixture(tmp_path)
-    async with ApiFixture(fixture) as made:
+    async with ApiFixture(fixture, public_url="https://pay.example") as made:
         yield made
     fixture.database.close()
 

@@ -10,6 +10,9 @@ from notifier.schema import event
 from tests.integration.watcher.ledger_fixture import START, LedgerFixture
 from watcher.config.settings import Settings
 from watcher.daemon import periodic
+from watcher.schemas import NewPaymentLink
+from watcher.store import link_views
+from watcher.store.link_schema import visitor, visitor_key
 from watcher.store.schema import block
 
 OLD, YOUNG = 1_000, 4_000_000_000
@@ -107,3 +110,22 @@ async def test_a_job_that_waits_for_the_database_does_not_hold_up_the_event_loop
             await asyncio.to_thread(began.wait)
             asyncio.get_running_loop().call_later(0.01, freed.set)  # runs only if the loop does
     assert freed.is_set()
+
+
+def test_visitors_of_earlier_days_are_forgotten_with_their_key(
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of today are kept, so that they are counted once; nobody can tell who the others were."""
+    today = START // 86_400
+    with fixture.services(fixture.merchant) as services:
+        link = services.create_link(NewPaymentLink(amount=5))["id"]
+    with fixture.database.begin() as connection:
+        for day in (today - 1, today):
+            link_views.key_of(connection, day)
+            link_views.record(connection, day, {(link, bytes([number]) * 16) for number in range(3)})
+    monkeypatch.setattr("watcher.daemon.periodic.time.time", lambda: float(START))
+    assert periodic.prune_visitors(fixture.database) == 3
+    with fixture.database.read() as connection:
+        assert set(connection.execute(select(visitor.c.day)).scalars()) == {today}
+        assert set(connection.execute(select(visitor_key.c.day)).scalars()) == {today}
+        assert link_views.days(connection, link) == {today - 1: 3, today: 3}
