@@ -1,4 +1,4 @@
-"""Periodic jobs: thin out headers, prune the outbox, idempotency keys, sign-ins and visitors, trigger an audit."""
+"""Periodic jobs: thin out headers, prune the outbox and what is over of sessions and visitors, audit."""
 
 import asyncio
 import threading

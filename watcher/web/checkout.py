@@ -43,6 +43,7 @@ def checkout_page(
         "checkout.html",
         images=[] if logo is None else [origin_of(logo)],
         framers=origins,
+        forms=document["payment_link"] is not None,
         page=_View(document, url, language),
         t=partial(texts.markup, language),
         language=language,
@@ -116,6 +117,29 @@ class _View:
             expires=self.time(self.it["expires_at"]),
         )
 
+    # The link that it was started from
+
+    @property
+    def alternatives(self) -> list[tuple[str, str]]:
+        """Other assets that the payer may choose, each with its price."""
+        found = []
+        for other in self.it["alternatives"]:
+            number = amounts.written(amounts.decimal(int(other["amount"]), other["decimals"]), self.language)
+            found.append((other["asset"], f"{number}\u00a0{amounts.symbol(other['asset'])}"))
+        return found
+
+    @property
+    def continued_url(self) -> str | None:
+        """The checkout that took its place."""
+        link = self.it["payment_link"]
+        return None if link is None else link["continued_url"]
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether the payer may start anew here."""
+        link = self.it["payment_link"]
+        return link is not None and bool(link["can_restart"]) and self.continued_url is None
+
     # Words
 
     @property
@@ -136,6 +160,8 @@ class _View:
             key = "say.expired_late" if "late" in self.it["flags"] else "say.expired_partly"
         if self.state is CheckoutState.FAILED and "reorged" in self.it["flags"]:
             key = "say.failed_reorged"
+        if self.state is CheckoutState.CANCELED and self.continued_url is not None:
+            key = "say.switched"
         return self._say(key)
 
     @property

@@ -53,6 +53,8 @@ WAITING: dict[str, Any] = {
     "pay": {"memo": "K7Q2M8ZR4T9C", "transfer": None, "contract": None},
     "success_url": None,
     "cancel_url": None,
+    "alternatives": [],
+    "payment_link": None,
     "version": "0011",
 }
 TRANSFER = {
@@ -271,3 +273,36 @@ def test_every_text_is_used_and_every_used_text_is_there() -> None:
     asked |= {f"confirming.{chain}" for chain in ("bitcoin", "stacks")}
     asked |= {f"problem.{kind}{more}" for kind in ("lost", "busy", "down", "broken") for more in ("", "_say")}
     assert sorted(texts.words("en").keys() - asked) == []
+
+
+LINK = {"url": "https://pay.example/l/K7Q2M8ZR4T9C", "can_restart": False, "continued_url": None}
+
+
+def test_another_asset_is_offered_by_a_form_that_needs_no_script() -> None:
+    """Each with its price; without any there is no form."""
+    other = {"asset": "stx", "asset_identifier": "STX", "amount": "25500000", "decimals": 6}
+    shown = page(payment_link=LINK, alternatives=[other])
+    assert "Pay 25.5\u00a0STX instead" in shown.html
+    assert 'method="post"' in shown.html
+    assert 'name="asset" value="stx"' in shown.html
+    assert "form-action 'self'" in shown.headers["content-security-policy"]
+    assert "<form" not in page(payment_link=LINK).html
+
+
+def test_what_ended_unpaid_can_be_started_anew_in_place() -> None:
+    """Where that was done, the page leads on instead; where the shop must help, it offers neither."""
+    over = {"state": "expired", "status": "expired", "pay": None}
+    assert "Start again" in heard(page(**over, payment_link=LINK | {"can_restart": True}))
+    on = LINK | {"can_restart": True, "continued_url": "https://pay.example/pay/next"}
+    shown = page(**over, payment_link=on)
+    assert 'href="https://pay.example/pay/next"' in shown.html
+    assert "Start again" not in heard(shown)
+    assert "Start again" not in heard(page(**over, payment_link=LINK))
+
+
+def test_who_chose_another_asset_is_not_told_that_the_shop_canceled() -> None:
+    """It was them; the page leads to the payment that they chose."""
+    over = {"state": "canceled", "status": "canceled", "pay": None}
+    on = LINK | {"continued_url": "https://pay.example/pay/next"}
+    assert "You chose to pay with something else" in heard(page(**over, payment_link=on))
+    assert "has canceled" in heard(page(**over, payment_link=LINK))
