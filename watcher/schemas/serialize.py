@@ -59,11 +59,13 @@ def payment_intent(
     *,
     server_info: ServerInfo,
     shown: int = MAX_ENTRIES_SHOWN,
+    totals: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Return the public document of an intent; depths are counted from ``clock``.
 
     Each list holds at most ``shown`` entries: of the transfers the most relevant, of attempts and refunds the
-    newest, of the timeline the first and the newest. The totals count all.
+    newest, of the timeline the first and the newest. The totals count all; ``totals`` are those of transfers
+    and of attempts, where ``facts`` are not all.
     """
     attempts = sorted(
         (failure for failure in facts.failures if failure.canonical),
@@ -91,7 +93,7 @@ def payment_intent(
         "updated_at": rfc3339(state.updated_at),
         "succeeded_at": rfc3339(state.succeeded_at) if state.succeeded_at is not None else None,
         "transfers": [_inclusion(inclusion, clock) for inclusion in _shown(intent, facts.inclusions, shown)],
-        "transfers_total": len(facts.inclusions),
+        "transfers_total": len(facts.inclusions) if totals is None else totals[0],
         "attempts": [
             {
                 "tx_id": failure.tx_id,
@@ -101,7 +103,7 @@ def payment_intent(
             }
             for failure in attempts[-shown:]
         ],
-        "attempts_total": len(attempts),
+        "attempts_total": len(attempts) if totals is None else totals[1],
         "refunds": [_repayment(refund, clock) for refund in refunds[-shown:]],
         "refunds_total": len(refunds),
         "network": server_info.network,

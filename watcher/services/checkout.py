@@ -18,8 +18,8 @@ from watcher.services import merchants, payment_links
 from watcher.store import chain_state, day_counts
 from watcher.store import intents as intent_store
 from watcher.store import payment_links as link_store
-from watcher.store import transfers as transfer_store
 from watcher.store.schema import intent as intent_table
+from watcher.store.shown_facts import load_shown_facts
 from watcher.urls import with_parameters
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,32}", re.ASCII)
@@ -39,10 +39,18 @@ def document(
     """Return a checkout's document, and the origins that may frame its page. Raises :class:`NotFound`."""
     row = find(connection, token)
     intent, state = intent_store.read_intent(row), intent_store.read_state(row)
-    facts = transfer_store.load_facts(connection, [intent.id])[intent.id]
+    known = load_shown_facts(connection, [intent.id])[intent.id]
     merchant = merchants.find(connection, intent.merchant)
     clock = _clock(connection)
-    shown = serialize.payment_intent(intent, state, facts, [], clock, server_info=settings.server_info)
+    shown = serialize.payment_intent(
+        intent,
+        state,
+        known.facts,
+        [],
+        clock,
+        server_info=settings.server_info,
+        totals=(known.transfers, known.attempts),
+    )
     stage = checkout.checkout_state(intent, state, clock)
     asset = next((one for one in settings.assets.values() if one.identifier == intent.asset_identifier), None)
     payable = stage in checkout.PAYABLE

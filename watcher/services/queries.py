@@ -16,12 +16,12 @@ from watcher.errors import NotFound
 from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
 from watcher.store import chain_state
 from watcher.store import intents as intent_store
-from watcher.store import transfers as transfer_store
 from watcher.store.filters import has_flag, has_metadata, needs_attention
 from watcher.store.intent_search import IntentSearch, answers_to
 from watcher.store.pagination import fetch_page
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer as transfer_table
+from watcher.store.shown_facts import load_shown_facts
 
 
 def intent(
@@ -147,17 +147,18 @@ def _documents(
     connection: Connection, rows: Sequence[Mapping[Any, Any]], server_info: ServerInfo
 ) -> list[dict[str, Any]]:
     ids = [row["id"] for row in rows]
-    known = transfer_store.load_facts(connection, ids)
+    known = load_shown_facts(connection, ids)
     changes = intent_store.load_timelines(connection, ids)
     clock = chain_clock(connection)
     return [
         serialize.payment_intent(
             intent_store.read_intent(row),
             intent_store.read_state(row),
-            known[row["id"]],
+            known[row["id"]].facts,
             changes[row["id"]],
             clock,
             server_info=server_info,
+            totals=(known[row["id"]].transfers, known[row["id"]].attempts),
         )
         for row in rows
     ]

@@ -280,17 +280,34 @@ def set_unmatched_reason(connection: Connection, money: UnmatchedTransfer, found
     connection.execute(update(transfer).where(transfer.c.id == money.id).values(**values))
 
 
+def load_some_facts(
+    connection: Connection, intent_id: str, *, transfers: Collection[str], attempts: Collection[str]
+) -> Facts:
+    """Return an intent's facts, of transfers and attempts those with these ids only."""
+    limited = (
+        _TRANSFERS.where(transfer.c.id.in_(transfers)),
+        _ATTEMPTS.where(attempt.c.id.in_(attempts)),
+    )
+    return _load_facts(connection, [intent_id], *limited)[intent_id]
+
+
 def load_facts(connection: Connection, ids: Collection[str]) -> dict[str, Facts]:
     """Return all facts of each intent."""
+    return _load_facts(connection, ids, _TRANSFERS, _ATTEMPTS)
+
+
+def _load_facts(
+    connection: Connection, ids: Collection[str], of_transfers: Select[Any], of_attempts: Select[Any]
+) -> dict[str, Facts]:
     inclusions: dict[str, list[Inclusion]] = defaultdict(list)
     failures: dict[str, list[Failure]] = defaultdict(list)
     actions: dict[str, list[OperatorAction]] = defaultdict(list)
     refunds: dict[str, list[Repayment]] = defaultdict(list)
     for batch in chunks(sorted(ids)):
         these = {"ids": batch}
-        for row in connection.execute(_TRANSFERS, these).mappings():
+        for row in connection.execute(of_transfers, these).mappings():
             inclusions[row["intent_id"]].append(_inclusion(row))
-        for row in connection.execute(_ATTEMPTS, these).mappings():
+        for row in connection.execute(of_attempts, these).mappings():
             failures[row["intent_id"]].append(_FAILURE_COLUMNS.read(row))
         for row in connection.execute(_ACTIONS, these).mappings():
             if row["kind"] in set(OperatorActionKind):

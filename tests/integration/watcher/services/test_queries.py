@@ -14,6 +14,7 @@ from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound, Refused
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
+from watcher.store import shown_facts
 from watcher.store.schema import intent
 
 SERVER = ServerInfo(network="mainnet")
@@ -184,3 +185,24 @@ def test_orphaned_money_is_not_unmatched_money(fixture: LedgerFixture) -> None:
     assert [(row["status"], row["confirmations"]) for row in transfers(fixture)["data"]] == [
         ("orphaned", None)
     ]
+
+
+def test_very_many_transfers_are_counted_and_some_are_read(
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first, the newest and the largest of them, so that what pays is among them; all are counted."""
+    monkeypatch.setattr(shown_facts, "MAX_FACTS", 8)
+    monkeypatch.setattr(shown_facts, "SHARE", 2)
+    dusted, other = fixture.create(), fixture.create()
+    amounts = [1, 2, 3, 4, 50_000, 5, 6, 7, 8, 9]
+    for amount in amounts:
+        fixture.mine(txs.sbtc_transfer(PAYER, SHOP, amount, fixture.memo(dusted)))
+    failed = [txs.sbtc_transfer(PAYER, SHOP, 100 + n, fixture.memo(dusted)).failed() for n in range(9)]
+    fixture.mine(*failed, txs.sbtc_transfer(PAYER, SHOP, 10, fixture.memo(other)))
+    shown = fixture.show(dusted)
+    assert [one["amount"] for one in shown["transfers"]] == ["1", "2", "50000", "8", "9"]
+    assert (shown["transfers_total"], shown["attempts_total"]) == (10, 9)
+    assert [one["tx_id"] for one in shown["attempts"]] == [tx.tx_id for tx in failed[-2:]]
+    assert (shown["status"], shown["amount_received"]) == ("succeeded", str(sum(amounts)))
+    assert page(fixture)["data"][1]["transfers_total"] == 10
+    assert fixture.show(other)["transfers_total"] == 1
