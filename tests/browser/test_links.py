@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
+from chain.testing import txs
 from tests.browser.conftest import Visitor, check_widths
 from tests.browser.test_dashboard_overview import picture, sign_in
 from tests.integration.watcher.api.api_fixture import ApiFixture
-from tests.integration.watcher.ledger_fixture import LedgerFixture
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
+from watcher.schemas import ChangePaymentLink, NewPaymentLink
+from watcher.services.passwords import hash_password
 
 
 @pytest.fixture
@@ -62,3 +65,82 @@ async def test_a_shop_owner_makes_a_link_and_changes_it(visitor: Visitor, api: A
     await expect(page.get_by_role("row", name="Coffee")).to_contain_text("disabled")
     await check_widths(page)
     await picture(page, "links")
+
+
+async def pay(api: ApiFixture, asset: str) -> None:
+    """Pay the newest intent."""
+    intent = (await api.client.get("/v1/payment_intents")).json()["data"][0]
+    make = txs.sbtc_transfer if asset == "sbtc" else txs.stx_transfer
+    api.fixture.mine(make(PAYER, SHOP, int(intent["amount"]), intent["reference"].encode()))
+    api.fixture.mine(n=3, burn=True)
+
+
+async def test_somebody_chooses_an_asset_and_pays(visitor: Visitor, api: ApiFixture) -> None:
+    """From the link to the checkout and the receipt; the shop owner sees what became of the link."""
+    with api.fixture.services(api.merchant) as services:
+        body = {
+            "prices": {"sbtc": 50_000, "stx": 25_000_000},
+            "description": "Two tins of tea\nSencha, 100 g",
+        }
+        link = services.create_link(NewPaymentLink.of(body))
+    url = f"{api.url}{link['url']}"
+    page = await visitor.visit(url, width=390)
+    await check_widths(page)
+    await picture(page, "link-choose")
+    await page.get_by_label("25 STX").check()
+    await page.get_by_role("button", name="Go on to pay").click()
+    await expect(page.get_by_role("heading", name="Waiting for your payment")).to_be_visible()
+    assert "/pay/" in page.url
+    await pay(api, "stx")
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Paid")).to_be_visible()
+    owner = await sign_in(visitor, api, api.key)
+    await owner.goto(f"{api.url}/dashboard/links/{link['id']}")
+    await expect(owner.get_by_text("Received in STX")).to_be_visible()
+    await check_widths(owner)
+    await picture(owner, "link-paid")
+
+
+async def test_an_open_amount_without_scripts(visitor: Visitor, api: ApiFixture) -> None:
+    """In the dark, in German: what is wrong is said, what is right leads on."""
+    with api.fixture.services(api.merchant) as services:
+        link = services.create_link(
+            NewPaymentLink.of({"asset": "stx", "min_amount": 1_000_000, "description": "Spende " * 60})
+        )
+    visitor.expected.add("422")
+    page = await visitor.visit(
+        f"{api.url}{link['url']}", width=390, scheme="dark", locale="de-DE", java_script_enabled=False
+    )
+    await page.get_by_label("Wie viel").fill("0,5")
+    await page.get_by_role("button", name="Weiter zur Zahlung").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Mindestens 1")
+    await picture(page, "link-open")
+    await page.get_by_label("Wie viel").fill("2,5")
+    await page.get_by_role("button", name="Weiter zur Zahlung").click()
+    await expect(page.get_by_text("2,5").first).to_be_visible()
+    assert "/pay/" in page.url
+
+
+async def test_a_password_and_a_link_that_has_ended(visitor: Visitor, api: ApiFixture) -> None:
+    """Each state of the page is whole at both widths."""
+    with api.fixture.services(api.merchant) as services:
+        body = {"amount": 7_000, "description": "Members only", "password": "sesame"}
+        link = services.create_link(NewPaymentLink.of(body), password_hash=hash_password("sesame"))
+    visitor.expected |= {"403", "410"}
+    page = await visitor.visit(f"{api.url}{link['url']}", scheme="dark")
+    await page.get_by_label("Password").fill("wrong")
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.get_by_role("alert")).to_contain_text("This is not the password.")
+    await check_widths(page)
+    await picture(page, "link-password")
+    await page.get_by_label("Password").fill("sesame")
+    await page.get_by_role("button", name="Continue").click()
+    await expect(page.get_by_role("heading", name="Members only")).to_be_visible()
+    await check_widths(page)
+    await picture(page, "link-fixed")
+    with api.fixture.services(api.merchant) as services:
+        services.change_link(link["id"], ChangePaymentLink(active=False))
+    await page.get_by_role("button", name="Go on to pay").click()
+    await expect(page.get_by_role("heading", name="not used any more")).to_be_visible()
+    await check_widths(page)
+    await picture(page, "link-gone")

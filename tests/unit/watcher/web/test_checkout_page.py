@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from watcher.domain.checkout import CheckoutState
-from watcher.web import assets, texts
+from watcher.domain.payment_links import LinkStatus
+from watcher.web import assets, payment_link, texts
 from watcher.web.checkout import checkout_page
 from watcher.web.page import Page
 from watcher.web.problem import problem_page
@@ -262,16 +263,19 @@ def test_a_brand_has_text_that_can_be_read_on_it() -> None:
 def test_every_text_is_used_and_every_used_text_is_there() -> None:
     """The words of a language are those that the templates and the page ask for, no more and no fewer."""
     web = files("watcher.web")
-    sources = [web.joinpath("checkout.py"), web.joinpath("problem.py")]
+    sources = [web.joinpath(f"{name}.py") for name in ("checkout", "payment_link", "problem")]
     sources += [file for file in web.joinpath("templates").iterdir() if file.is_file()]
     sources += web.joinpath("scripts", "widget").iterdir()
     code = "\n".join(source.read_text() for source in sources)
-    asked = set(re.findall(r"""["']((?:[a-z]+\.)?[a-z_]+(?:\.[a-z_]+)?)["']""", code))
+    asked = set(re.findall(r"""["']([a-z_]+(?:\.[a-z_]+)*)["']""", code))
     asked |= {f"{kind}.{state}" for kind in ("state", "say") for state in CheckoutState}
     asked |= {f"left.{unit}" for unit in ("days", "hours", "minutes")}
     asked |= {f"step.{step}" for step in ("sent", "confirmed", "paid")}
     asked |= {f"confirming.{chain}" for chain in ("bitcoin", "stacks")}
     asked |= {f"problem.{kind}{more}" for kind in ("lost", "busy", "down", "broken") for more in ("", "_say")}
+    asked |= {f"link.error.{error}" for error in payment_link.ERRORS}
+    ends = [status for status in LinkStatus if status is not LinkStatus.ACTIVE]
+    asked |= {f"link.gone.{status}{more}" for status in ends for more in ("", "_say")}
     assert sorted(texts.words("en").keys() - asked) == []
 
 
