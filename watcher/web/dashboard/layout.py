@@ -84,19 +84,26 @@ def page(template: str, frame: Frame, *, images: Sequence[str] = (), **values: A
         sections=SECTIONS,
         operator_sections=OPERATOR_SECTIONS,
         session_sections=SESSION_SECTIONS,
-        to=partial(link, frame.path),
-        asset_file=lambda name: link(frame.path, f"assets/{assets.name_of(name)}"),
-        with_query=partial(_with_query, frame.query),
-        money=partial(_money, frame.assets),
-        moment=_moment,
-        tone=lambda word: _TONES.get(word, "plain"),
-        span=_span,
-        browser=_browser,
-        words=lambda word: str(word).replace("_", " "),
+        **helpers(frame),
         **values,
     )
     # Forms say where they come from, see watcher.api.pages.dashboard.csrf; other hosts learn nothing.
     return Page(made.html, {**made.headers, "referrer-policy": "same-origin"})
+
+
+def helpers(frame: Frame) -> dict[str, Any]:
+    """Return the functions that templates call: addresses, amounts, times, words."""
+    return {
+        "to": partial(link, frame.path),
+        "asset_file": lambda name: link(frame.path, f"assets/{assets.name_of(name)}"),
+        "with_query": partial(_with_query, frame.query),
+        "money": partial(_money, frame.assets),
+        "moment": _moment,
+        "span": _span,
+        "browser": _browser,
+        "tone": lambda word: _TONES.get(word, "plain"),
+        "words": lambda word: str(word).replace("_", " "),
+    }
 
 
 def link(path: str, to: str) -> str:
