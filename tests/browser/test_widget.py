@@ -15,6 +15,8 @@ from tests.browser.shop_page import ShopPage
 from tests.deployment import Deployment
 from tests.integration.watcher.api.api_fixture import ApiFixture
 from tests.integration.watcher.ledger_fixture import LedgerFixture
+from watcher.schemas import ChangeMerchant
+from watcher.services import merchants
 
 LOGO = "image/svg+xml"
 
@@ -190,6 +192,7 @@ async def test_a_page_that_makes_itself_anew_ends_the_window(site: Site, visitor
     open_it = "url => { SbtcPay.open({ checkoutUrl: url, ...callbacks }); }"
     await page.evaluate(open_it, intent["checkout_url"])
     await expect(widget.status).to_contain_text("Waiting")
+    await page.wait_for_function("() => told.length")
     await page.evaluate("history.pushState({}, '', '/other'); document.body.replaceChildren()")
     assert await widget.names() == ["Status waiting", "Close waiting"]
     await page.evaluate(open_it, intent["checkout_url"])
@@ -239,6 +242,64 @@ async def test_it_looks_and_speaks_as_the_shop_asks(site: Site, visitor: Visitor
         " catch (error) { return String(error) } }"
     )
     assert refused.startswith("TypeError: sbtc-pay: https://evil.example/pay/x is not below ")
+
+
+async def test_links_in_the_window_lead_where_they_belong(site: Site, visitor: Visitor) -> None:
+    """A wallet pays on a page of its own, help opens beside the shop, the way back leads the shop's page."""
+    with site.api.fixture.database.begin() as connection:
+        request = ChangeMerchant(support_url=f"{site.shop.url}/help")
+        merchants.change(
+            connection, site.api.fixture.settings, site.api.merchant, request, now=site.api.fixture.clock()
+        )
+    intent = await site.api.create(cancel_url=f"{site.shop.url}/cart")
+    widget = await site.visit(visitor, f'<sbtc-pay checkout-url="{intent["checkout_url"]}"></sbtc-pay>')
+    page = widget.page
+    await page.get_by_role("button", name="Pay now").click()
+    for name, address in (
+        ("Pay with a wallet, on a page of its own", site.api.url + intent["checkout_url"]),
+        ("Help from Shop", f"{site.shop.url}/help"),
+    ):
+        async with page.context.expect_page() as opened:
+            await widget.frame.get_by_role("link", name=name).click()
+        beside = await opened.value
+        await beside.wait_for_load_state()
+        assert beside.url.partition("?")[0] == address
+        assert await beside.evaluate("window.opener === null && window.top === window")
+    await expect(widget.status).to_contain_text("Waiting")
+    assert await widget.names() == ["Status waiting"]
+    await widget.frame.get_by_role("link", name="Do not pay").click()
+    await expect(page).to_have_url(f"{site.shop.url}/cart")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_a_window_may_open_another_and_says_when_its_page_is_gone(site: Site, visitor: Visitor) -> None:
+    """A function of the shop's that throws, or opens the next window, disturbs nothing.
+
+    What is loaded later and cannot be shown is said, too.
+    """
+    visitor.expected |= {"of the shop", "frame-ancestors", "Framing", "404"}
+    first, second = await site.api.create(), await site.api.create()
+    widget = await site.visit(visitor, "")
+    page = widget.page
+    await page.evaluate(
+        "([first, second]) => { SbtcPay.open({"
+        " checkoutUrl: first, onStatus: () => { throw Error('of the shop') },"
+        " onClose: () => SbtcPay.open({ checkoutUrl: second, ...callbacks }) }) }",
+        [first["checkout_url"], second["checkout_url"]],
+    )
+    await expect(widget.status).to_contain_text("Waiting")
+    await page.keyboard.press("Escape")
+    await page.wait_for_function("() => told.length")
+    assert [(name, one) for name, _, one in await widget.told()] == [("Status", second["id"])]
+    assert await page.locator("sbtc-pay-window").count() == 1
+    await page.frames[-1].evaluate("() => { location.href = '/pay/aaaaaaaaaaaaaaaaaaaaaa' }")
+    await expect(widget.dialog.get_by_role("alert")).to_be_visible()
+    await widget.dialog.get_by_role("button", name="Try again").click()
+    await expect(widget.status).to_contain_text("Waiting")
+    await expect(widget.dialog.get_by_role("alert")).to_be_hidden()
+    # A copy of the page, as some libraries keep one, has no window.
+    await page.evaluate("document.body.append(document.querySelector('sbtc-pay-window').cloneNode(true))")
+    assert await page.locator("sbtc-pay-window").count() == 1
 
 
 async def test_a_page_of_an_origin_that_is_not_allowed_shows_nothing(site: Site, visitor: Visitor) -> None:

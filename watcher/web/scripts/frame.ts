@@ -48,12 +48,13 @@ function dress(): void {
 }
 
 /** Open links where they belong: back to the shop in the whole window, others beside it; ours stay here. */
-function aim(event: Event): void {
+function aim(event: MouseEvent): void {
   const link = (event.target as Element).closest<HTMLAnchorElement>("a[href]");
   if (!link || link.target || link.protocol === "mailto:") return;
   if (link.dataset.back !== undefined) {
     link.target = "_top";
-    tell({ type: "leave" });
+    // After the browser has begun to go there; in a tab of its own it is no leaving.
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) setTimeout(() => tell({ type: "leave" }));
   } else if (link.origin !== location.origin) {
     link.target = "_blank";
     link.relList.add("noopener");

@@ -25,7 +25,7 @@ button:hover { filter: brightness(1.08); }
 `;
 
 const BUTTON = `
-:host { display: inline-block; }
+:host { display: inline-block; max-width: 100%; }
 :host([hidden]) { display: none; }
 button { display: inline-flex; align-items: center; justify-content: center; gap: 10px; width: 100%; }
 button:disabled { opacity: .5; cursor: default; }
@@ -33,6 +33,7 @@ img { height: 24px; max-width: 96px; object-fit: contain; }
 `;
 
 const WINDOW = `
+:host { all: initial; }
 dialog {
   display: flex; flex-direction: column; width: min(480px, 100vw); max-width: none; max-height: calc(100dvh - 32px);
   padding: 0; border: 0; border-radius: var(--radius); overflow: hidden; background: var(--page); color: var(--text);

@@ -54,11 +54,15 @@ class PayWindow extends HTMLElement implements Handle {
   private loading!: HTMLElement;
   private trouble!: HTMLElement;
   private words!: ReturnType<typeof textsFor>;
+  /** How many pages of the frame have said that they are there, less those that were loaded: in any order. */
+  private greetings = 0;
   private timer: number | undefined;
   private focused: Element | null = null;
 
   connectedCallback(): void {
     if (this.dialog) return;
+    // A copy of the page that was taken while a window was open.
+    if (!this.options) return this.remove();
     const { language, texts } = (this.words = textsFor(this.options.lang, document.documentElement.lang));
     this.focused = document.activeElement;
     const root = this.attachShadow({ mode: "open" });
@@ -103,6 +107,7 @@ class PayWindow extends HTMLElement implements Handle {
   /** Ask for the page, the first time or anew. */
   private load(): void {
     this.frame?.remove();
+    this.greetings = 0;
     this.cover(this.loading);
     const title = this.words.texts["widget.title"];
     const frame = element("iframe", { title, allow: "clipboard-write", referrerpolicy: "no-referrer" });
@@ -115,8 +120,10 @@ class PayWindow extends HTMLElement implements Handle {
     page.searchParams.set("lang", this.words.language);
     page.hash = String(fragment);
     frame.src = page.href;
-    // What cannot be shown is loaded, too, as the browser's own page: it says nothing.
-    frame.onload = () => this.loading.hidden || this.wait(GRACE);
+    // What cannot be shown is loaded, too, as the browser's own page: it says nothing, now or after a form.
+    frame.onload = () => {
+      if (--this.greetings < 0) this.wait(GRACE);
+    };
     this.wait(PATIENCE);
     this.loading.parentElement!.prepend(frame);
   }
@@ -137,6 +144,7 @@ class PayWindow extends HTMLElement implements Handle {
     const message = read(event.data, origin);
     switch (message?.type) {
       case "ready":
+        this.greetings++;
         this.cover();
         if (this.shadowRoot!.activeElement !== this.frame) this.frame.focus();
         break;
@@ -170,15 +178,9 @@ class PayWindow extends HTMLElement implements Handle {
     this.tell(callback, status);
   }
 
-  /** Call the shop's function; what it throws is its own, and the window goes on. */
+  /** Call the shop's function when all is done here: it may open another window, and what it throws is its own. */
   private tell<T>(callback: ((value: T) => void) | undefined, value: T): void {
-    try {
-      callback?.(value);
-    } catch (error) {
-      setTimeout(() => {
-        throw error;
-      });
-    }
+    if (callback) void Promise.resolve(value).then(callback);
   }
 }
 
