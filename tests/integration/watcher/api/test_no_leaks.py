@@ -68,6 +68,7 @@ PLAIN = {
     "unmatched",
     "attention",
     "type",
+    "test",
     "wait",
     "seen",
 }

@@ -2,12 +2,14 @@
 
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import get_args
 
 from notifier.events import EventType
 from watcher.domain.matching import Unmatched
 from watcher.domain.model import Flag, Status
 from watcher.schemas import Transfer
+from watcher.services.export import INTENT_COLUMNS
 from watcher.web.dashboard import words
 
 
@@ -26,6 +28,14 @@ def test_every_reason_of_unmatched_money_says_why_and_what_to_do() -> None:
 
 def test_every_event_has_a_word() -> None:
     assert set(words.EVENTS) == {event for event in EventType if event.startswith("payment.")}
+
+
+def test_the_columns_of_the_csv_are_documented_in_their_order() -> None:
+    text = Path(__file__).parents[5].joinpath("docs/dashboard.md").read_text()
+    table = text.partition("<!-- columns -->")[2].partition("<!-- /columns -->")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    documented = [column for row in rows for column in re.findall(r"`(\w+)`", row)]
+    assert documented == list(INTENT_COLUMNS)
 
 
 def test_the_wallets_part_has_all_its_texts() -> None:
