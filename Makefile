@@ -8,7 +8,7 @@ WEB_READY := watcher/web/node_modules/.package-lock.json
 # What decides: no I/O, no clock, no randomness (the import-linter contract "pure" lists them too).
 PURE := chain/address.py,chain/clarity.py,chain/clarity_repr.py,chain/backoff.py,chain/model.py,chain/header_window.py,chain/api/parse.py,chain/api/parse_fields.py,chain/api/parse_mempool.py,chain/api/parse_multiple.py,chain/api/parse_v3.py,chain/api/parse_lists.py,chain/api/capabilities.py,chain/node/answers.py,chain/node/block.py,chain/node/branches.py,chain/node/byte_reader.py,chain/node/payloads.py,chain/node/transaction.py,contracts/*,notifier/circuit_breaker.py,notifier/crockford.py,notifier/rate_limit.py,notifier/retry.py,notifier/events.py,notifier/signing.py,notifier/status_line.py,watcher/domain/*
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit lint type format cov contracts contracts-vm browsers scripts scripts-check scripts-test bench-notifier bench-api bench-tip lock clean
+.PHONY: help demo test check unit lint type format cov contracts contracts-vm browsers scripts scripts-check scripts-test bench-notifier bench-api bench-tip bench-checkout lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -89,6 +89,9 @@ bench-tip: $(READY) ## how soon a webhook follows a block, on loopback
 
 bench-api: $(READY) ## how fast the merchant API answers, on loopback
 	@$(BIN)/python -m benchmarks.api $(ARGS)
+
+bench-checkout: $(READY) ## how large the checkout is, and how fast it is answered, on loopback
+	@$(BIN)/python -m benchmarks.checkout $(ARGS)
 
 lock: ## pin every dependency anew (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements.lock

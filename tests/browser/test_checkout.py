@@ -111,9 +111,6 @@ async def test_every_state_is_sound_on_a_phone_and_on_a_desk(api: ApiFixture, vi
         await page.emulate_media(forced_colors="active")
         await check_page(page)
         await page.emulate_media(forced_colors="none", color_scheme="light")
-    if PICTURES is not None:
-        await page.goto(f"{api.url}{made['waiting']}")
-        await page.screenshot(path=str(Path(PICTURES) / "checkout.png"), full_page=True)
 
 
 async def test_hostile_words_break_no_page(api: ApiFixture, visitor: Visitor) -> None:
@@ -298,7 +295,19 @@ async def test_the_receipt_can_be_printed(api: ApiFixture, visitor: Visitor) -> 
         await expect(page.locator(".receipt").get_by_text(text).first).to_be_visible()
     for text in ("Back to Tea", "Print or save", "Deutsch", "Amounts are counted"):
         await expect(page.get_by_text(text).first).to_be_hidden()
-    if PICTURES is not None:
-        await page.emulate_media(media="screen")
-        await page.set_viewport_size({"width": 390, "height": 844})
-        await page.screenshot(path=str(Path(PICTURES) / "checkout-receipt.png"), full_page=True)
+
+
+@pytest.mark.skipif(PICTURES is None, reason="makes the pictures of docs/checkout.md where PICTURES says")
+async def test_pictures_for_the_documentation(api: ApiFixture, visitor: Visitor) -> None:
+    """The page on a phone, before the payment and after it."""
+    assert PICTURES is not None
+    words = {"description": checkout_states.DESCRIPTION, "fiat": "49.90 EUR", "level": "included"}
+    made = await api.create(
+        **words, cancel_url="https://tea.example/cart", success_url="https://tea.example/"
+    )
+    page = await visitor.visit(api.url + made["checkout_url"], width=390)
+    await says(page, "Waiting for your payment")
+    await page.screenshot(path=str(Path(PICTURES) / "checkout.png"))
+    pay(api, made)
+    await says(page, "Paid")
+    await page.screenshot(path=str(Path(PICTURES) / "checkout-receipt.png"))

@@ -54,13 +54,17 @@ function stream(signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", end);
     source.onopen = () => {
       clearTimeout(broken);
+      broken = undefined;
       showOffline(false);
     };
     source.onmessage = () => void refresh();
     source.onerror = () => {
-      clearTimeout(broken);
-      if (source.readyState === EventSource.CLOSED) end();
-      else broken = setTimeout(() => void refresh(), BROKEN);
+      if (source.readyState === EventSource.CLOSED) return end();
+      // Each further try of the browser fails here again; the first failure counts.
+      broken ??= setTimeout(() => {
+        broken = undefined;
+        void refresh();
+      }, BROKEN);
     };
   });
 }

@@ -1,5 +1,6 @@
 """The checkout page of real intents in every state, in every language, and what stands in for it."""
 
+import json
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from tests import checkout_states
 from tests.integration.watcher.api.api_fixture import ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import SHOP
+from tests.served import ROOT
 from watcher.web import texts
 
 #: What each page says, and what it must not.
@@ -213,6 +215,17 @@ async def test_files_come_unpacked_to_whoever_asks_so(sqlite_api: ApiFixture, st
         if "brand" not in file:
             assert packed.headers["content-encoding"] == "gzip"
         assert plain.content == packed.content
+
+
+async def test_the_documented_request_makes_the_page_that_is_shown(sqlite_api: ApiFixture) -> None:
+    """What docs/checkout.md says to send is taken, and its words are on the page; its pictures are there."""
+    text = (ROOT / "docs/checkout.md").read_text()
+    [body] = re.findall(r"-d '(\{.*\})'", text)
+    made = (await sqlite_api.client.post("/v1/payment_intents", json=json.loads(body))).json()
+    said = heard((await get(sqlite_api, made["checkout_url"])).text)
+    assert [words for words in ("Two tins of tea", "≈ 49.90 EUR", "Do not pay") if words not in said] == []
+    for picture in re.findall(r"!\[[^]]+\]\((images/[^)]+)\)", text):
+        assert (ROOT / "docs" / picture).stat().st_size < 80_000
 
 
 def api_of_server(api: ApiFixture) -> Any:
