@@ -67,8 +67,8 @@ def _full(connection: Connection, day: int, links: Iterable[str]) -> frozenset[s
 def forget(connection: Connection, *, before: int, limit: int = 5_000) -> int:
     """Delete the keys of the days before one, and up to ``limit`` hashes of visitors; return how many."""
     connection.execute(delete(visitor_key).where(visitor_key.c.day < before))
-    old = select(visitor.c.day, visitor.c.hash).where(visitor.c.day < before).limit(limit)
-    rows = connection.execute(old).all()
+    old = select(visitor.c.day, visitor.c.hash).where(visitor.c.day < before).order_by(visitor.c.day)
+    rows = connection.execute(old.limit(limit)).all()
     for day in sorted({row.day for row in rows}):
         hashes = [row.hash for row in rows if row.day == day]
         for start in range(0, len(hashes), 500):

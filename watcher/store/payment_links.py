@@ -51,8 +51,8 @@ def lead_to(connection: Connection, token_hash: bytes, intent_id: str, *, now: f
 def forget_starts(connection: Connection, *, before: float, limit: int = 1_000) -> int:
     """Delete up to ``limit`` memories of what led where that are older; return how many."""
     table = payment_link_start
-    old = select(table.c.token_hash).where(table.c.created_at < before).limit(limit)
-    hashes = list(connection.execute(old).scalars())
+    old = select(table.c.token_hash).where(table.c.created_at < before).order_by(table.c.created_at)
+    hashes = list(connection.execute(old.limit(limit)).scalars())
     for batch in chunks(hashes):
         connection.execute(delete(table).where(table.c.token_hash.in_(batch)))
     return len(hashes)

@@ -11,12 +11,14 @@ from sqlalchemy import event
 from chain.testing import principal, txs
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
+from tests.integration.watcher.link_fixture import Links
 from watcher.domain.model import Flag, Status
 from watcher.domain.server_info import ServerInfo
-from watcher.schemas import PaymentIntentFilters, TransferFilters
+from watcher.schemas import LinkDays, OwnedPage, PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.services import status as status_service
-from watcher.store import verification
+from watcher.store import link_views, verification
+from watcher.store import payment_links as link_store
 
 SERVER = ServerInfo(network="mainnet")
 
@@ -24,8 +26,8 @@ pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 #: Tables that grow with the chain or with trade.
 BIG = (
-    "act|attempt|attempt_hour|block|day_count|delivery|delivery_attempt|event|intent|label|refund|reorg|stray|"
-    "transfer|transition"
+    "act|attempt|attempt_hour|block|day_count|delivery|delivery_attempt|event|intent|label|payment_link|"
+    "payment_link_day|payment_link_start|payment_link_view|refund|reorg|stray|transfer|transition|visitor"
 )
 #: Indexes of the few rows that need somebody or something.
 FEW = "ix_(intent_attention|intent_flagged|delivery_dead|delivery_open)"
@@ -159,6 +161,41 @@ def test_the_payments_of_a_link_are_read_from_its_index(fixture: LedgerFixture) 
         queries.intents(connection, filters, server_info=SERVER, merchant=fixture.merchant)
     [step] = found[0][1]
     assert "ix_intent_payment_link" in step
+
+
+def use_links(fixture: LedgerFixture) -> str:
+    """Let payers look, start, choose and start anew, and their merchant see what became of it; return the
+    link's id.
+    """
+    links = Links(fixture, prices={"sbtc": "50000", "stx": "25000000"}, max_uses=50)
+    first = links.start(asset="sbtc")
+    second = links.switch(first, "stx")
+    links.pay(second)
+    third = links.start("w" * 22, asset="sbtc")
+    links.expire()
+    links.restart(third)
+    with links.payer() as payer:
+        payer.link_page(links.code)
+    for token in (first, second, third):
+        links.checkout(token)
+    links.document()
+    with fixture.services(fixture.merchant) as services:
+        services.links(OwnedPage())
+        services.link_statistics(links.id, LinkDays(days=30))
+    with fixture.database.begin() as connection:
+        link_views.key_of(connection, 20_833)
+        link_views.record(connection, 20_833, {(links.id, b"a" * 16)})
+        link_views.forget(connection, before=20_834)
+        link_store.forget_starts(connection, before=fixture.clock() - 86_400)
+    return links.id
+
+
+def test_payment_links_are_served_from_indexes(fixture: LedgerFixture) -> None:
+    """However many payments were started from how many links."""
+    with plans(fixture) as found:
+        use_links(fixture)
+    assert scans(found) == []
+    assert len(found) > 50
 
 
 @pytest.mark.parametrize("ask", LISTS)

@@ -26,14 +26,15 @@ from notifier.events import EventType
 from notifier.schema import DeliveryStatus, endpoint
 from tests import harness
 from tests.integration.watcher.ledger_fixture import PAYER, SHOP, START, LedgerFixture
-from tests.integration.watcher.store.test_query_plans import work
+from tests.integration.watcher.link_fixture import Links
+from tests.integration.watcher.store.test_query_plans import use_links, work
 from tests.postgresql import Server
 from watcher.domain.model import ChainClock, Flag, Status
 from watcher.domain.server_info import ServerInfo
 from watcher.schemas import PaymentIntentFilters, TransferFilters
 from watcher.services import queries
 from watcher.services import status as status_service
-from watcher.store import chain_state, due_intents
+from watcher.store import chain_state, due_intents, link_views
 from watcher.store.schema import intent as intent_table
 from watcher.store.schema import transfer
 
@@ -52,11 +53,15 @@ BIG = {
         "event",
         "intent",
         "label",
+        "payment_link",
+        "payment_link_day",
+        "payment_link_start",
+        "payment_link_view",
         "refund",
         "reorg",
         "stray",
     ),
-    *("transfer", "transition"),
+    *("transfer", "transition", "visitor"),
 }
 
 #: Fifty addresses, as SQL; they are shown, so they must be right.
@@ -145,6 +150,21 @@ MANY: dict[str, tuple[int, dict[str, str]]] = {
         10000,
         {"merchant_id": "'mer_F' || (k % 50 + 1)", "day": "20833 - k / 50", "asset": "'sbtc'"},
     ),
+    "payment_link": (
+        4000,
+        {"id": "'pl_0' || k", "code": "'CODE' || k", "merchant_id": "'mer_F' || (k % 50 + 1)"},
+    ),
+    "payment_link_day": (8000, {"link_id": "'pl_0' || (k / 20)", "day": "20000 + k % 20"}),
+    "payment_link_start": (
+        4000,
+        {
+            "token_hash": "sha256(k::text::bytea)",
+            "intent_id": "'pi_0' || lpad(k::text, 10, '0')",
+            "created_at": "1800000000 + k",
+        },
+    ),
+    "payment_link_view": (4000, {"link_id": "'pl_0' || (k / 2 + 1)", "day": "20000 + k % 2"}),
+    "visitor": (8000, {"hash": "substr(sha256(k::text::bytea), 1, 16)", "day": "30000"}),
     "reorg": (2000, {"id": "1000 + k", "at": "k"}),
     "event": (
         8000,
@@ -223,7 +243,10 @@ def busy(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Server) ->
         fixture.mark(failed, "failed")
         fixture.fork(1, [[], []])
         fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)))
+        link = Links(fixture, amount="7000")
+        link.start()
         with fixture.database.begin() as connection:
+            link_views.record(connection, 30_000, {(link.id, b"a" * 16)})
             lease(connection, now=fixture.clock())
             connection.execute(text("INSERT INTO delivery_attempt SELECT id, 0, 0, 1 FROM delivery LIMIT 1"))
             connection.execute(text("INSERT INTO attempt_hour VALUES ('we_1', 490500, 1, 1, 1, 1)"))
@@ -289,6 +312,14 @@ def test_steps_reorgs_intents_and_operator_actions_scan_no_big_table(busy: Ledge
 
     with plans(busy) as found:
         work(busy, b"another", unmatched)
+    assert scans(found) == []
+    assert len(found) > 50
+
+
+def test_payment_links_are_served_from_indexes(busy: LedgerFixture) -> None:
+    """However many payments were started from how many links."""
+    with plans(busy) as found:
+        use_links(busy)
     assert scans(found) == []
     assert len(found) > 50
 

@@ -138,6 +138,23 @@ def test_days_of_an_older_version_are_counted(fixture: LedgerFixture) -> None:
         harness.check_day_counts(connection)
 
 
+def test_what_expired_without_any_money_is_counted_by_an_upgrade(fixture: LedgerFixture) -> None:
+    """Also of intents from before: those that got a part, or were paid, are none."""
+    part, paid, _ = (fixture.create() for _ in range(3))
+    fixture.mine(
+        txs.sbtc_transfer(PAYER, SHOP, 5, fixture.memo(part)),
+        txs.sbtc_transfer(PAYER, SHOP, 50_000, fixture.memo(paid)),
+    )
+    fixture.create(expires_in=500_000)
+    fixture.pass_time(10_000)
+    go_back(fixture, "0017")
+    fixture.database.upgrade()
+    [count] = rows(fixture, schema.day_count)
+    assert (count.expired, count.abandoned) == (2, 1)
+    with fixture.database.read() as connection:
+        harness.check_day_counts(connection)
+
+
 def test_intents_of_an_older_version_are_found_by_their_metadata(fixture: LedgerFixture) -> None:
     """An upgrade takes in what existing intents say, as a new intent does."""
     for metadata in ({}, {"order_id": "7"}, {"a": " Ä ", "b": "ä", "c": "", "d": "ß"}):
