@@ -226,3 +226,24 @@ async def test_a_wrong_method_is_told_all_that_are_right(sqlite_api: ApiFixture)
         answer = await sqlite_api.client.put(path)
         assert problem(answer) == (405, "method_not_allowed")
         assert answer.headers["allow"] == right, path
+
+
+def test_a_limit_has_the_window_that_it_is_given_and_takes_back_what_does_not_count() -> None:
+    """Ten an hour, one every six minutes; a request that is given back is not missing."""
+    now = [0.0]
+    limit = RateLimit(10, window=3600, clock=lambda: now[0])
+    for _ in range(10):
+        assert limit.take("a")[1] is None
+    assert limit.take("a") == (
+        {"ratelimit-policy": '"default";q=10;w=3600', "ratelimit": '"default";r=0;t=3600'},
+        360,
+    )
+    limit.give_back("a")
+    assert limit.take("a")[1] is None
+    assert limit.take("a")[1] == 360
+    now[0] = 360.0
+    assert limit.take("a")[1] is None
+    limit.give_back("nobody")
+    for _ in range(12):
+        limit.give_back("b") if limit.take("b")[1] is None else None
+    assert limit.take("b")[0]["ratelimit"].startswith('"default";r=9;')

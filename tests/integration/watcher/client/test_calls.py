@@ -73,6 +73,27 @@ async def test_many_intents_are_made_at_once_and_iterated_over_page_by_page(shop
     assert [wrong.field for wrong in refused.value.errors] == ["intents.1.amount"]
 
 
+async def test_a_payment_links_life(shop: Caller, server: Server) -> None:
+    """Made, listed, changed and counted, with the types that the models have."""
+    ends = datetime(2031, 1, 2, tzinfo=UTC)
+    made = await shop.create_link(
+        prices={"sbtc": 50_000, "stx": "25000000"}, expires_at=ends, password="x", metadata={"sku": "c1"}
+    )
+    assert isinstance(made, schemas.PaymentLink)
+    assert (made.prices, made.merchant) == ({"sbtc": 50_000, "stx": 25_000_000}, server.merchant)
+    assert (made.expires_at, made.has_password, made.status) == (ends, True, "active")
+    assert await shop.link(made.id) == made
+    assert (await shop.links(limit=1)).data == [made]
+    assert made.id in {row.id for row in await shop.each_link()}
+    later = ends.replace(year=2032)
+    changed = await shop.change_link(made.id, {"password": None, "amount": 7, "expires_at": later})
+    assert (changed.has_password, changed.amount, changed.prices) == (False, 7, None)
+    assert changed.expires_at == later
+    assert (await shop.change_link(made.id, {"active": False})).status == "disabled"
+    statistics = await shop.link_statistics(made.id, days=2)
+    assert (statistics.started, len(statistics.days), statistics.amounts) == (0, 2, {})
+
+
 async def test_endpoints_events_and_deliveries(shop: Caller) -> None:
     added = await shop.add_endpoint(HOOK, events=("payment.created",))
     endpoint = added.endpoint.id
