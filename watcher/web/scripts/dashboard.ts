@@ -24,6 +24,8 @@ function keepFresh(): void {
   if (!seconds.length) return;
   const timer = setInterval(() => void look(), Math.max(2, Math.min(...seconds)) * 1000);
   async function look(): Promise<void> {
+    // What is over stays as it is.
+    if (!document.querySelector("[data-live]")) return clearInterval(timer);
     if (document.hidden) return;
     try {
       const answer = await fetch(location.href, { headers: { "x-refresh": "1" }, cache: "no-store", redirect: "error" });
