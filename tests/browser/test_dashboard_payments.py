@@ -50,7 +50,6 @@ async def test_a_shop_owner_takes_payments_by_hand(deployment: Deployment, visit
     await check_widths(page)
     deployment.chain.mine([txs.sbtc_transfer(PAYER, harness.SHOP, 50_000, b"INV-7")])
     await expect(page.get_by_text("Paid and confirmed.")).to_be_visible()
-    await page.reload()
     await expect(page.get_by_role("table", name="Transfers to this payment")).to_contain_text("0.0005")
     await expect(page.get_by_role("table", name="Webhooks of this payment")).to_contain_text("delivered")
     await check_widths(page)

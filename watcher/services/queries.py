@@ -14,7 +14,7 @@ from watcher.domain.model import BEFORE_THE_CHAIN, ChainClock
 from watcher.domain.server_info import ServerInfo
 from watcher.errors import NotFound
 from watcher.schemas import PaymentIntentFilters, TransferFilters, serialize
-from watcher.store import chain_state
+from watcher.store import chain_state, intent_search
 from watcher.store import intents as intent_store
 from watcher.store.filters import has_flag, has_metadata, needs_attention
 from watcher.store.intent_search import IntentSearch, answers_to
@@ -73,7 +73,10 @@ def intents(
 def intent_rows(
     connection: Connection, filters: PaymentIntentFilters, *, merchant: str | None = None
 ) -> tuple[list[Mapping[Any, Any]], str | None]:
-    """Return the rows of such a page, and the cursor of the next one."""
+    """Return the rows of such a page, and the cursor of the next one.
+
+    A search with very many hits, of which other filters leave few, gives short pages, even empty ones.
+    """
     query = select(intent_table)
     if merchant is not None:
         query = query.where(intent_table.c.merchant_id == merchant)
@@ -98,12 +101,15 @@ def intent_rows(
     if (search := _search(filters, merchant)) is None:
         return fetch_page(connection, query, intent_table, filters)
     found: list[Mapping[Any, Any]] = []
-    for ids in search.batches(connection, below=filters.cursor):
+    looks = enumerate(search.batches(connection, below=filters.cursor), start=1)
+    for look, (ids, following) in looks:
         for batch in chunks(sorted(ids, reverse=True)):
             among = query.where(intent_table.c.id.in_(batch)).order_by(intent_table.c.id.desc())
             found += connection.execute(among.limit(filters.limit + 1 - len(found))).mappings()
             if len(found) > filters.limit:
                 return found[:-1], found[-2]["id"]
+        if look == intent_search.MAX_LOOKS and following is not None:
+            return found, following  # a short page; the next one goes on from here
     return found, None
 
 

@@ -16,8 +16,10 @@ from watcher.store.intent_texts import text_key
 from watcher.store.intents import hash_token
 from watcher.store.schema import attempt, intent, intent_text, refund, transfer
 
-#: Ids that one look at an index returns.
+#: Ids that one look at an index returns, and looks that one page takes: an address can have very many hits,
+#: and filters can leave out nearly all of them.
 MAX_HITS = 500
+MAX_LOOKS = 20
 
 #: 32 bytes of hex, a transaction or the terms of an intent: alone, or in the address of an explorer's page.
 _HASH = re.compile(r"(?<![0-9a-zA-Z])(?:0x)?([0-9a-fA-F]{64})(?![0-9a-zA-Z])", re.ASCII)
@@ -82,8 +84,9 @@ class IntentSearch:
         """Return the search for intents whose metadata say this under any key."""
         return cls([], [_metadata(text)], merchant)
 
-    def batches(self, connection: Connection, *, below: str | None) -> Iterator[set[str]]:
-        """Yield the ids in sets, newest first: each set lies below the one before.
+    def batches(self, connection: Connection, *, below: str | None) -> Iterator[tuple[set[str], str | None]]:
+        """Yield the ids in sets, newest first: each set lies below the one before. With each comes where the
+        next one would begin: None after the last.
 
         Some may be of other merchants, see :meth:`__init__`.
         """
@@ -96,7 +99,7 @@ class IntentSearch:
                 found.update(ids)
                 if len(ids) >= MAX_HITS:  # there may be more, below the last one
                     floor = max(floor, ids[-1])
-            yield {one for one in found if one >= floor}
+            yield {one for one in found if one >= floor}, floor or None
             if not floor:
                 return
             below = floor

@@ -17,6 +17,7 @@ SECTIONS = (
     ("", "Overview"),
     ("payments", "Payments"),
     ("transfers", "Transfers"),
+    ("refunds", "Refunds due"),
     ("links", "Links"),
     ("webhooks", "Webhooks"),
     ("keys", "Keys"),

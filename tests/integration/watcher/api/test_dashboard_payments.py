@@ -121,6 +121,8 @@ async def test_lists_are_searched_and_filtered(shop: Browser, ledger: LedgerFixt
         ("?status=canceled", {two}),
         ("?asset=stx&status=&flag=", {two}),
         ("?flag=late", set()),
+        ("?attention=true", set()),
+        ("?payment_link=pl_1", set()),
         ("?created_from=2020-01-01&created_to=2099-12-31", {one, two}),
         ("?created_to=2020-01-01", set()),
         ("?created_from=2027-01-15&created_to=2027-01-15", {one, two}),

@@ -105,6 +105,28 @@ def test_all_hits_come_page_by_page_newest_first_and_once(
         assert seen == intents[::-1]
 
 
+def test_a_search_with_very_many_hits_goes_on_page_by_page(
+    fixture: LedgerFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filters that leave out nearly all make pages short, and none takes long; nothing is left out."""
+    monkeypatch.setattr(intent_search, "MAX_HITS", 2)
+    monkeypatch.setattr(intent_search, "MAX_LOOKS", 2)
+    oldest = fixture.create(metadata={"lot": "x"}, asset="stx")
+    for _ in range(9):
+        fixture.create(metadata={"lot": "x"})
+    pages: list[list[str]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        with fixture.services(fixture.merchant) as services:
+            asked = {"search": "x", "asset": "stx", "limit": 5} | cursor
+            page = services.intents(PaymentIntentFilters.of(asked))
+        pages.append([one["id"] for one in page["data"]])
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert pages == [[], [], [oldest]]
+
+
 def test_a_search_and_filters_must_both_fit(fixture: LedgerFixture) -> None:
     pending, canceled = fixture.create(metadata={"lot": "x"}), fixture.create(metadata={"lot": "x"})
     stx = fixture.create(metadata={"lot": "x"}, asset="stx")

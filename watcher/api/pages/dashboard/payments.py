@@ -37,7 +37,7 @@ _EVENTS, _DELIVERIES = 10, 10
 
 #: Fields of the filter form, by their names in the list's filters.
 _NARROWING = ("status", "flag", "asset", "created_from", "created_to")
-_FILTERS = ("search", *_NARROWING, "payment_link")
+_FILTERS = ("search", *_NARROWING, "payment_link", "attention")
 
 
 @router.get("/payments")
