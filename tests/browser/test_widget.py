@@ -14,7 +14,7 @@ from tests.browser.conftest import AXE, Visitor, check_page
 from tests.browser.shop_page import ShopPage
 from tests.deployment import Deployment
 from tests.integration.watcher.api.api_fixture import ApiFixture
-from tests.integration.watcher.ledger_fixture import LedgerFixture
+from tests.integration.watcher.ledger_fixture import PAYER, SHOP, LedgerFixture
 from watcher.schemas import ChangeMerchant
 from watcher.services import merchants
 
@@ -242,6 +242,44 @@ async def test_it_looks_and_speaks_as_the_shop_asks(site: Site, visitor: Visitor
         " catch (error) { return String(error) } }"
     )
     assert refused.startswith("TypeError: sbtc-pay: https://evil.example/pay/x is not below ")
+
+
+async def test_a_payment_link_is_opened_chosen_and_paid_in_the_window(site: Site, visitor: Visitor) -> None:
+    """The link's page and the checkout that it starts are one way in the frame; who closes it between goes on
+    at the payment that was started, and starts no second one.
+    """
+    answer = await site.api.client.post(
+        "/v1/payment_links", json={"prices": {"sbtc": "50000", "stx": "25000000"}, "description": "Tea"}
+    )
+    link = answer.json()
+    code = link["url"].rpartition("/")[2]
+    widget = await site.visit(visitor, f'<sbtc-pay link="{code}" theme="dark"></sbtc-pay>')
+    page = widget.page
+    await page.get_by_role("button", name="Pay now").click()
+    choice = widget.frame.get_by_role("radio", name=re.compile("sBTC"))
+    await expect(choice).to_be_visible()
+    await expect(widget.frame.locator("body")).to_have_css("background-color", "rgb(15, 17, 21)")
+    await expect(widget.dialog.get_by_text("is being loaded")).to_be_hidden()
+    assert await widget.names() == []
+    await _check_both(widget)
+    await choice.check()
+    await widget.frame.get_by_role("button").first.click()
+    await expect(widget.status).to_contain_text("Waiting")
+    await expect(widget.frame.locator("body")).to_have_css("background-color", "rgb(15, 17, 21)")
+    await page.wait_for_function("() => told.length === 1")
+    ((_, _, intent),) = await widget.told()
+    await widget.dialog.get_by_role("button", name="Close").click()
+    await page.get_by_role("button", name="Pay now").click()
+    await expect(widget.status).to_contain_text("Waiting")
+    await page.wait_for_function("() => told.length === 3")
+    assert {one for _, _, one in await widget.told()} == {intent}
+    found = (await site.api.client.get(f"/v1/payment_intents/{intent}")).json()
+    site.api.fixture.mine(txs.sbtc_transfer(PAYER, SHOP, 50_000, found["reference"].encode()))
+    site.api.fixture.mine(burn=True, n=3)
+    await page.wait_for_function("() => told.some(([name]) => name === 'Success')")
+    await expect(widget.status).to_contain_text("Paid")
+    listed = (await site.api.client.get("/v1/payment_intents")).json()["data"]
+    assert [one["id"] for one in listed] == [intent]
 
 
 async def test_links_in_the_window_lead_where_they_belong(site: Site, visitor: Visitor) -> None:
