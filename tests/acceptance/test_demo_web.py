@@ -81,7 +81,7 @@ async def test_what_the_buttons_do_reaches_the_shop_by_webhook(
         visitor() as http,
     ):
         assert all(len(line) <= 80 for line in demo.printed.splitlines())
-        assert {"Shop", "Chain", "Checkout", "Dashboard", "API"} <= demo.addresses.keys()
+        assert {"Shop", "Chain", "Checkout", "Link", "Dashboard", "API"} <= demo.addresses.keys()
         for address in demo.addresses.values():
             answer = await http.get(address)
             assert answer.status_code == 200, address

@@ -29,17 +29,19 @@ def snippets(kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def copied(site: Site, text: str, intent: dict[str, Any]) -> str:
-    """Return a snippet as a shop would change it: its own server, its own payment."""
+async def copied(site: Site, text: str, intent: dict[str, Any]) -> str:
+    """Return a snippet as a shop would change it: its own server, its own payment, its own link."""
+    made = await site.api.client.post("/v1/payment_links", json={"amount": "50000", "description": "Tea"})
+    code = made.json()["url"].rpartition("/")[2]
     text = text.replace(f"{SERVER}/pay/3q2-7wWk1mXb9fYc0aTzRg", site.api.url + intent["checkout_url"])
-    return text.replace('link="K7Q2M8ZR4T9C"', f'checkout-url="{intent["checkout_url"]}"').replace(
-        SERVER, site.api.url
-    )
+    return text.replace("K7Q2M8ZR4T9C", code).replace(SERVER, site.api.url)
 
 
 async def opened(page: Page) -> None:
     """Wait until the window shows the payment, and close it."""
-    await expect(Widget(page).status).to_contain_text("Waiting")
+    widget = Widget(page)
+    await expect(widget.frame.get_by_role("main")).to_contain_text("50,000 sats")
+    await expect(widget.dialog.get_by_text("is being loaded")).to_be_hidden()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
@@ -53,7 +55,7 @@ async def test_the_buttons_of_the_docs_open_a_payment(
     assert site.shop.policy.startswith(policy.strip().replace(SERVER, site.api.url))
     intent = await site.api.create()
     for snippet in (blocks := snippets("html")):
-        page = (await site.visit(visitor, copied(site, snippet, intent))).page
+        page = (await site.visit(visitor, await copied(site, snippet, intent))).page
         await page.locator("sbtc-pay").get_by_role("button").click()
         await opened(page)
     assert len(blocks) == 3
@@ -67,8 +69,7 @@ async def test_the_calls_of_the_docs_open_a_payment(
 ) -> None:
     """Every script, as a file of the shop's."""
     intent = await site.api.create()
-    script = copied(site, snippets("js")[number], intent)
-    script = script.replace('link: "K7Q2M8ZR4T9C"', f'checkoutUrl: "{intent["checkout_url"]}"')
+    script = await copied(site, snippets("js")[number], intent)
     site.shop.files["/orders"] = (f'{{"checkout_url": "{intent["checkout_url"]}"}}', "application/json")
     site.shop.files["/copied.js"] = (script, "text/javascript")
     kind = "module" if "import" in script else "text/javascript"

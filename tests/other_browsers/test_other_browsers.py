@@ -92,6 +92,24 @@ async def test_the_checkout_follows_a_payment(api: ApiFixture, browser: Browser)
     assert await browser.run(FITS)
 
 
+async def test_a_link_leads_to_its_checkout_within_the_window(api: ApiFixture, browser: Browser) -> None:
+    """What the frame was told of the shop's page outlasts a form and a redirect."""
+    made = await api.client.post("/v1/payment_links", json={"amount": "50000", "description": "Tea"})
+    async with ShopPage(api.url) as shop:
+        api.allow(shop.url)
+        shop.head = f'<script src="{api.url}/widget.js" async></script>'
+        await browser.open(shop.url)
+        await becomes(lambda: browser.run("!!window.SbtcPay"), bool)
+        code = made.json()["url"].rpartition("/")[2]
+        await browser.run(f"void SbtcPay.open({{ link: '{code}', ...callbacks }})")
+        button = "document.querySelector('form button')"
+        await becomes(lambda: browser.run(f"!!{button}", frame=True), bool)
+        # After the script for frames, which the page asks for last.
+        await becomes(lambda: browser.run("document.documentElement.className", frame=True), bool)
+        await browser.run(f"void setTimeout(() => {button}.click())", frame=True)
+        await becomes(lambda: browser.run(TOLD), lambda told: told == ["Status waiting"])
+
+
 async def test_the_widget_leads_through_a_payment(api: ApiFixture, browser: Browser) -> None:
     """Opened and closed from the keyboard, also from within the frame; the focus comes back to the button.
 

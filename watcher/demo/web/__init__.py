@@ -113,6 +113,7 @@ async def _addresses(site: Site, client: AsyncClient, url: str, shop_url: str) -
         ("Shop", f"{shop_url}/"),
         ("Chain", f"{shop_url}/chain"),
         ("Checkout", str(intent.checkout_url)),
+        ("Link", site.link),
         ("Dashboard", f"{shop_url}/dashboard"),
         ("API", f"{url}/docs"),
     ]

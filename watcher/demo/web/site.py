@@ -61,8 +61,16 @@ class Site:
         self._shop = shop
         self._url = url
         self._runner: web.AppRunner | None = None
+        #: The address of a payment link.
+        self.link = ""
 
     async def __aenter__(self) -> Self:
+        made = await self._client.create_link(
+            prices={"sbtc": 7_000, "stx": 3_500_000},
+            description="A pot of tea at the table",
+            success_url=f"{self._url}/",
+        )
+        self.link = made.url
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[_guarded])
         for path in _FILES:
             app.router.add_get(path, self._file)
@@ -106,7 +114,7 @@ class Site:
             "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         headers = {"content-security-policy": policy, "cache-control": "no-store"}
-        text = text.replace("%PAY%", str(pay)).replace("%LINK%", "")
+        text = text.replace("%PAY%", str(pay)).replace("%LINK%", self.link)
         return web.Response(text=text, content_type=media_type, headers=headers)
 
     async def _sign_in(self, request: web.Request) -> web.Response:

@@ -19,6 +19,10 @@ async function buy(item) {
   });
 }
 
+const link = document.querySelector("sbtc-pay");
+link.addEventListener("success", () => (said.textContent = "The window says that the tea is paid. Thank you!"));
+link.addEventListener("failure", ({ detail }) => (said.textContent = `The window says: ${detail.state}.`));
+
 for (const button of document.querySelectorAll("[data-item]")) {
   button.addEventListener("click", () => {
     buy(button.dataset.item).catch((error) => (said.textContent = `That did not work: ${error.message}`));
