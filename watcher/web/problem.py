@@ -11,6 +11,7 @@ _KINDS: dict[int, str] = {
     HTTPStatus.NOT_FOUND: "lost",
     HTTPStatus.METHOD_NOT_ALLOWED: "lost",
     HTTPStatus.TOO_MANY_REQUESTS: "busy",
+    HTTPStatus.REQUEST_TIMEOUT: "down",
     HTTPStatus.SERVICE_UNAVAILABLE: "down",
 }
 

@@ -12,6 +12,7 @@ from tests import checkout_states
 from tests.integration.watcher.api.api_fixture import ApiFixture, problem
 from tests.integration.watcher.ledger_fixture import SHOP
 from tests.served import ROOT
+from watcher.api import middleware
 from watcher.web import texts
 
 #: What each page says, and what it must not.
@@ -158,8 +159,8 @@ async def test_whoever_is_refused_a_page_gets_a_page(
     deep = await get(sqlite_api, "/pay/" + "a" * 22 + "/more")
     assert deep.status_code == 404
     assert 'href="../assets/' in deep.text
-    wrong = await sqlite_api.stranger.post("/pay/" + "a" * 22)
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
+    wrong = await sqlite_api.stranger.delete("/pay/" + "a" * 22)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, POST")
     assert "No such payment" in wrong.text
     made = await sqlite_api.create()
     with monkeypatch.context() as patch, capture_logs():
@@ -168,7 +169,13 @@ async def test_whoever_is_refused_a_page_gets_a_page(
     assert mistake.status_code == 500
     assert "Something went wrong" in mistake.text
     assert "boom" not in mistake.text
-    for answer in (lost, deep, wrong, mistake):
+    with monkeypatch.context() as patch:
+        patch.setattr(middleware, "MAX_REQUESTS", 0)
+        full = await get(sqlite_api, made["checkout_url"])
+    assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+    assert "Not available right now" in full.text
+    assert '<meta http-equiv="refresh" content="5">' in full.text
+    for answer in (lost, deep, wrong, mistake, full):
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"

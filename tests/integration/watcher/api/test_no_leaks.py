@@ -37,7 +37,7 @@ LISTS = {
 #: one below.
 OWN = {
     *("create_payment_intent", "create_payment_intents", "create_payment_link", "create_webhook_endpoint"),
-    "get_status",
+    *("get_status", "get_queue"),
 }
 
 #: Routes for whoever has an address that cannot be guessed: what they leave out is tested with them.
@@ -156,7 +156,8 @@ async def test_what_a_merchant_makes_is_its_own_and_says_nothing_of_others(api: 
         many = await other.post("/v1/payment_intents/bulk", json={"intents": [{"amount": 1}] * 2})
         endpoint = await other.post("/v1/webhook_endpoints", json={"url": "https://1.1.1.1/hooks"})
         status = await other.get("/v1/status")
-    for answer in (made, many, endpoint, status):
+        queue = await other.get("/v1/queue")
+    for answer in (made, many, endpoint, status, queue):
         assert answer.status_code in (200, 201), answer.text
         assert secrets_in(answer, ids, api) == []
     merchants = {made.json()["merchant"], endpoint.json()["endpoint"]["merchant"]}
