@@ -64,8 +64,15 @@ function sendOnce(): void {
   });
 }
 
+/** Say why the sign-in does nothing where the page came without encryption: its policy keeps the form back. */
+function warnUnencrypted(): void {
+  const warning = document.getElementById("unencrypted");
+  if (warning) warning.hidden = location.protocol === "https:";
+}
+
 watchCopyButtons();
 showCopyButtons();
 showLocalTimes(document);
 sendOnce();
+warnUnencrypted();
 keepFresh();

@@ -253,7 +253,7 @@ async def test_a_session_that_asks_too_often_waits(browser: Browser) -> None:
     await browser.sign_in(browser.api.key)
     runner = browser.api.server.api
     assert runner is not None
-    runner.rate_limit = RateLimit(1)
+    runner.rate_limit = RateLimit(1, clock=lambda: 0.0)
     assert [(await browser.get("/dashboard")).status_code for _ in range(2)] == [200, 429]
 
 

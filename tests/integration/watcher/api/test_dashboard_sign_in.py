@@ -7,6 +7,8 @@ import pytest
 
 from tests.integration.watcher.api.api_fixture import ADMIN, ApiFixture
 from tests.integration.watcher.api.dashboard_fixture import COOKIE, OURS, Browser
+from watcher.api.rate_limit import RateLimit
+from watcher.api.transactions import SIGN_INS_OF_ADDRESS
 from watcher.schemas import NewLoginLink
 from watcher.services import dashboard_sessions
 
@@ -72,7 +74,16 @@ async def test_the_cookie_is_kept_from_scripts_other_sites_and_clear_text(
     assert {one.lower() for one in attributes} == expected
 
 
-async def test_http_from_elsewhere_is_refused_before_the_key_is_read(browser: Browser) -> None:
+async def test_http_from_elsewhere_is_refused_and_the_browser_told_to_send_nothing(
+    browser: Browser,
+) -> None:
+    """The page's policy lets its form go to https only, except on the machine itself."""
+    page = await browser.get("/dashboard/sign-in", headers={"host": "192.168.1.5:8420"})
+    assert "form-action https:;" in page.headers["content-security-policy"]
+    assert 'id="unencrypted"' in page.text
+    page = await browser.get("/dashboard/sign-in")
+    assert "form-action 'self'" in page.headers["content-security-policy"]
+    assert 'id="unencrypted"' not in page.text
     answer = await browser.post(
         "/dashboard/sign-in",
         {"key": browser.api.key},
@@ -193,6 +204,16 @@ async def test_a_link_asks_first_and_works_once(browser: Browser) -> None:
     assert "used before" in again.text
 
 
+async def test_a_cookie_of_another_name_is_taken_back_at_the_sign_in(browser: Browser) -> None:
+    """Else it would go before the new one: on the machine itself browsers send both."""
+    headers = {"cookie": f"__Host-{COOKIE}={'A' * 43}; other=1"}
+    answer = await browser.post("/dashboard/sign-in", {"key": browser.api.key}, **headers)
+    taken, given = answer.headers.get_list("set-cookie")
+    assert taken.startswith(f'__Host-{COOKIE}="";')
+    assert "Max-Age=0" in taken
+    assert given.startswith(f"{COOKIE}=")
+
+
 async def test_signing_out_ends_the_session_everywhere(browser: Browser) -> None:
     await browser.sign_in(browser.api.key)
     secret = browser.secret
@@ -205,6 +226,10 @@ async def test_signing_out_ends_the_session_everywhere(browser: Browser) -> None
 
 async def test_attempts_are_limited_per_address(browser: Browser) -> None:
     """A proxy of our own network says whom it speaks for; of IPv6 the network counts."""
+
+    runner = browser.api.server.api
+    assert runner is not None
+    runner.sign_in_limit = RateLimit(SIGN_INS_OF_ADDRESS, clock=lambda: 0.0)
 
     async def attempt(address: str) -> int:
         answer = await browser.post("/dashboard/sign-in", {"key": "x"}, **{"x-forwarded-for": address})
@@ -224,8 +249,8 @@ async def test_attempts_are_limited_per_address(browser: Browser) -> None:
 async def test_attempts_are_limited_altogether(browser: Browser) -> None:
     runner = browser.api.server.api
     assert runner is not None
-    while runner.sign_in_limit_of_all.take("all")[1] is None:
-        pass
+    runner.sign_in_limit_of_all = RateLimit(1, clock=lambda: 0.0)
+    assert (await browser.post("/dashboard/sign-in", {"key": "x"})).status_code == 401
     assert (await browser.post("/dashboard/sign-in", {"key": browser.api.key})).status_code == 429
 
 

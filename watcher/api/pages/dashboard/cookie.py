@@ -25,17 +25,19 @@ def read(request: Request) -> str | None:
     return secret if secret is not None and _SECRET.fullmatch(secret) else None
 
 
-def write(response: Response, secret: str, *, secure: bool) -> None:
-    """Let the browser keep a secret until it is closed or the session ends."""
+def write(request: Request, response: Response, secret: str, *, secure: bool) -> None:
+    """Let the browser keep a secret until it is closed or the session ends, and forget another one."""
+    delete(request, response)
     response.set_cookie(
         SECURE_NAME if secure else NAME, secret, path="/", secure=secure, httponly=True, samesite="strict"
     )
 
 
-def delete(response: Response) -> None:
-    """Let the browser forget the secret."""
+def delete(request: Request, response: Response) -> None:
+    """Let the browser forget the secrets that it sent."""
     for name, secure in ((SECURE_NAME, True), (NAME, False)):
-        response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="strict")
+        if name in request.cookies:
+            response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="strict")
 
 
 def is_local(request: Request) -> bool:

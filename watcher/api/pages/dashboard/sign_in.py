@@ -76,7 +76,7 @@ async def sign_in(request: Request) -> Response:
         problem = _LINK_OVER if link else _WRONG
         return _page(request, wanted=form.text("next"), problem=problem, status=410 if link else 401)
     response = _redirect(request, form.text("next"))
-    cookie.write(response, secret, secure=secure)
+    cookie.write(request, response, secret, secure=secure)
     return response
 
 
@@ -89,7 +89,7 @@ async def sign_out(request: Request, viewer: SignedIn) -> Response:
     )
     where = layout.link(request.url.path, "sign-in")
     response = Response(status_code=303, headers={"location": where})
-    cookie.delete(response)
+    cookie.delete(request, response)
     return response
 
 
@@ -102,16 +102,25 @@ def _page(
     problem: str = "",
     status: int = 200,
 ) -> Response:
+    local = cookie.is_local(request)
     page = layout.page(
         "sign_in",
         frame(request, None),
+        local=local,
         has_admin=api_of(request).settings.admin_token is not None,
         next=wanted,
         link=link,
         name=name,
         problem=problem,
     )
-    return answer(page, status=status)
+    response = answer(page, status=status)
+    if not local:
+        # From a page that came without encryption, the browser does not even send the key.
+        policy = response.headers["content-security-policy"]
+        response.headers["content-security-policy"] = policy.replace(
+            "form-action 'self'", "form-action https:"
+        )
+    return response
 
 
 def _redirect(request: Request, wanted: str) -> Response:
