@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import AsyncIterator
+from html.parser import HTMLParser
 
 import httpx
 import pytest
@@ -17,6 +18,17 @@ from watcher.schemas import AddApiKey
 from watcher.services.export import INTENT_COLUMNS
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7919}}\u202e🎉"
+
+
+#: Attributes that our pages have.
+ATTRIBUTES = {
+    *("lang", "charset", "name", "content", "rel", "href", "src", "defer", "class", "id", "tabindex"),
+    *("method", "action", "type", "value", "role", "for", "autocomplete", "placeholder", "required"),
+    *("checked", "disabled", "scope", "datetime", "hidden", "target", "download", "selected", "inputmode"),
+    *("xmlns", "viewbox", "transform", "d", "stroke", "width", "height", "fill", "data-label", "data-live"),
+    *("data-copy", "data-done", "data-network", "data-call", "data-say", "aria-live", "aria-label"),
+    *("aria-current", "aria-describedby", "aria-invalid", "aria-labelledby", "open"),
+}
 
 
 @pytest.fixture
@@ -375,7 +387,26 @@ async def test_hostile_texts_are_texts(shop: Browser, ledger: LedgerFixture) -> 
         assert not re.search(r"<script>|<i>|<b>'", answer.text), path
         assert "55433" not in page_text(answer.text), path
         assert 'href="javascript' not in answer.text
+        assert attributes(answer.text) <= ATTRIBUTES, path
         assert " style=" not in answer.text
+
+
+class _Attributes(HTMLParser):
+    """The names of a page's attributes: a text that leaves its attribute makes others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {name for name, _ in attrs}
+
+
+def attributes(html: str) -> set[str]:
+    """Return the names of the attributes that a page has."""
+    parser = _Attributes()
+    parser.feed(html)
+    return parser.found
 
 
 def page_text(html: str) -> str:
